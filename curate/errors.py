@@ -1,0 +1,66 @@
+"""The errors a person meets: one line each, with the value, the cause and the way out.
+
+A bad row is never an error: it is a drop with a reason. The exit codes are the command line's.
+
+    CurateError
+     x ManifestError   the command, the manifest or a setting is wrong        exit 2
+     x InputError      an input cannot be read, or lacks what is needed       exit 2
+     x OutputError     the output folder is another run's, or not writable    exit 2
+     x MachineError    this machine lacks something                           exit 3
+     x UnitError       a unit of work could not be finished                   exit 1
+     x Stopped         interrupted; the same command goes on                  exit 130
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CurateError(Exception):
+    """Base of every error that is reported as one line."""
+
+    exit_code = 1
+
+
+class ManifestError(CurateError):
+    """The command, the manifest or one of its settings is wrong: nothing was read or written."""
+
+    exit_code = 2
+
+
+class InputError(CurateError):
+    """An input cannot be read or lacks what the manifest needs: nothing was written."""
+
+    exit_code = 2
+
+
+class OutputError(CurateError):
+    """The output folder belongs to another run, is in use, or cannot be written."""
+
+    exit_code = 2
+
+
+class MachineError(CurateError):
+    """This machine lacks something; the message says what and how to mend it."""
+
+    exit_code = 3
+
+
+class UnitError(CurateError):
+    """A unit of work could not be finished; the others go on."""
+
+    exit_code = 1
+
+
+class Stopped(CurateError):
+    """The run was interrupted; the same command resumes it."""
+
+    exit_code = 130
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for an unknown `name`: ` (did you mean X?)`, or ` (there are: …)` when none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else f" (there are: {', '.join(names) or 'none'})"

@@ -1,0 +1,3 @@
+"""Manifests: one TOML file a data set, validated into frozen settings before anything is read."""
+
+from __future__ import annotations

@@ -1,0 +1,111 @@
+"""What a rule and a cleaner are: functions on Arrow columns, known by name.
+
+A rule is its signature. Positional parameters are the columns it reads, keyword-only ones the settings that a
+manifest may give; a setting without a default must be given.
+
+    @rule("image_too_small")
+    def image_too_small(width: pa.Int32Array, height: pa.Int32Array, *, min_side: int) -> pa.BooleanArray:
+        return pc.greater_equal(pc.min_element_wise(width, height, skip_nulls=False), min_side)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+REQUIRED: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One keyword-only parameter of a rule or cleaner."""
+
+    type: Any
+    default: Any  # REQUIRED where the manifest must give it
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A named predicate on columns: N rows in, N booleans out, true where the row is kept."""
+
+    name: str
+    function: Callable[..., pa.BooleanArray]
+    columns: tuple[str, ...]
+    settings: Mapping[str, Setting]
+    describe: Callable[..., pa.StringArray] | None = None
+
+    def keep(self, table: pa.Table, **settings: Any) -> pa.BooleanArray:
+        """True where a row passes, false where it does not, null where a needed value is null (N rows)."""
+        return one_array(self.function(*(one_array(table[c]) for c in self.columns), **settings))
+
+    def detail(self, table: pa.Table, **settings: Any) -> pa.StringArray:
+        """What decided, for rows that did not pass (N rows): the offending value, such as `width=90 height=120`."""
+        columns = [one_array(table[c]) for c in self.columns]
+        if self.describe is not None:
+            return one_array(self.describe(*columns, **settings))
+        parts = [
+            pc.binary_join_element_wise(f"{name}=", pc.cast(column, pa.string()).fill_null("null"), "")
+            for name, column in zip(self.columns, columns, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, " ")
+
+
+@dataclass(frozen=True)
+class Cleaner:
+    """A named function that rewrites one text column: N rows in, N rows out, null stays null."""
+
+    name: str
+    function: Callable[..., pa.Array]
+    settings: Mapping[str, Setting]
+
+    def clean(self, text: pa.Array | pa.ChunkedArray, **settings: Any) -> pa.Array:
+        """The cleaned text (N rows, the type that came in)."""
+        return one_array(self.function(one_array(text), **settings))
+
+
+RULES: dict[str, Rule] = {}
+CLEANERS: dict[str, Cleaner] = {}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def rule(name: str, *, describe: Callable[..., pa.StringArray] | None = None) -> Callable[[F], F]:
+    """Register a rule under its reason slug; `describe` has the same signature and says what decided."""
+
+    def register(function: F) -> F:
+        columns, settings = signature(function)
+        RULES[name] = Rule(name, function, columns, settings, describe)
+        return function
+
+    return register
+
+
+def cleaner(name: str) -> Callable[[F], F]:
+    """Register a cleaner under the name that a manifest's `clean` gives it."""
+
+    def register(function: F) -> F:
+        CLEANERS[name] = Cleaner(name, function, signature(function)[1])
+        return function
+
+    return register
+
+
+def signature(function: Callable[..., Any]) -> tuple[tuple[str, ...], dict[str, Setting]]:
+    """The columns and settings that a function's parameters name."""
+    hints = get_type_hints(function)
+    parameters = inspect.signature(function).parameters.values()
+    columns = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+    settings = {p.name: Setting(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return columns, settings
+
+
+def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The column as one contiguous array."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
