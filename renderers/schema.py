@@ -1,0 +1,69 @@
+"""The columns that every renderer gives: one row a page.
+
+Coordinates are pixels of `image`, origin top left, y down. A quad is x1, y1, … x4, y4: the corners clockwise from
+the top left of the text as it is read, so a quad also tells which way its text runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+
+REGION = pa.struct(
+    [
+        ("text", pa.string()),
+        ("start", pa.int32()),  # code points into the page's text; null where the region is no part of it
+        ("end", pa.int32()),
+        ("quad", pa.list_(pa.float32(), 8)),
+        ("score", pa.float32()),  # 1 where a renderer is certain
+    ]
+)
+
+PAGES = pa.schema(
+    [
+        ("page", pa.int32()),  # 0-based, in the document
+        ("image", pa.large_binary()),  # null on a dropped page
+        ("format", pa.string()),  # jpeg, png
+        ("width", pa.int32()),  # px
+        ("height", pa.int32()),
+        ("text", pa.large_string()),  # reading order, one line a region
+        ("regions", pa.list_(REGION)),
+        ("extra", pa.large_string()),  # a JSON object: title, url, pages, fonts, …
+        ("dropped", pa.string()),  # null while the page is alive, else a reason slug
+        ("detail", pa.string()),
+    ]
+)
+
+
+class Region(NamedTuple):
+    """One line or word: its text and its quad (8 numbers, px)."""
+
+    text: str
+    quad: tuple[float, ...]
+    score: float = 1.0
+
+
+class Page(NamedTuple):
+    """One rendered page; `regions` are in reading order and make up its text."""
+
+    page: int
+    image: bytes | None
+    format: str | None
+    width: int
+    height: int
+    regions: Sequence[Region]
+    extra: str
+    dropped: str | None = None
+    detail: str | None = None
+
+
+def record(page: Page) -> pa.RecordBatch:
+    """The page as a batch of one row; its text is the regions' texts, each on a line of its own."""
+    rows, at = [], 0
+    for text, quad, score in page.regions:
+        rows.append({"text": text, "start": at, "end": at + len(text), "quad": quad, "score": score})
+        at += len(text) + 1
+    values = page._asdict() | {"text": "\n".join(region.text for region in page.regions), "regions": rows}
+    return pa.RecordBatch.from_pydict({name: [values[name]] for name in PAGES.names}, schema=PAGES)
