@@ -1,7 +1,7 @@
 """The columns that every renderer gives: one row a page.
 
-Coordinates are pixels of `image`, origin top left, y down. A quad is x1, y1, … x4, y4: the corners clockwise from
-the top left of the text as it is read, so a quad also tells which way its text runs.
+Coordinates are pixels of `image`, origin top left, y down. A quad is x1, y1, … x4, y4: the corners clockwise
+from the top left of the text as it is read, so a quad also tells which way its text runs.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ PAGES = pa.schema(
 
 
 class Region(NamedTuple):
-    """One line or word: its text and its quad (8 numbers, px)."""
+    """One line or word: its text, its quad (8 numbers, px), and what parts it from the next in the page's text."""
 
     text: str
     quad: tuple[float, ...]
     score: float = 1.0
+    after: str = "\n"
 
 
 class Page(NamedTuple):
@@ -60,10 +61,15 @@ class Page(NamedTuple):
 
 
 def record(page: Page) -> pa.RecordBatch:
-    """The page as a batch of one row; its text is the regions' texts, each on a line of its own."""
-    rows, at = [], 0
-    for text, quad, score in page.regions:
-        rows.append({"text": text, "start": at, "end": at + len(text), "quad": quad, "score": score})
-        at += len(text) + 1
-    values = page._asdict() | {"text": "\n".join(region.text for region in page.regions), "regions": rows}
+    """The page as a batch of one row; its text is the regions' texts with what parts them."""
+    rows: list[dict[str, object]] = []
+    text = gap = ""
+    for region in page.regions:
+        text += gap
+        end = len(text) + len(region.text)
+        rows.append(
+            {"text": region.text, "start": len(text), "end": end, "quad": region.quad, "score": region.score}
+        )
+        text, gap = text + region.text, region.after
+    values = page._asdict() | {"text": text, "regions": rows}
     return pa.RecordBatch.from_pydict({name: [values[name]] for name in PAGES.names}, schema=PAGES)
