@@ -1,0 +1,146 @@
+"""The one table that flows from source to shard, and the shard's own columns.
+
+Boxes and quads are pixels of `image`, origin top left, y down; a quad's corners go clockwise from the top left of
+the text or object itself. `start` and `end` are character (code point) offsets in `text`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from curate import __version__
+from curate.errors import InputError
+
+TASKS = ("caption", "vqa", "ocr_vqa", "grounded_caption", "referring", "region_caption", "ocr", "text")
+LANGUAGES = ("en", "zh")
+
+REGION = pa.struct(
+    [
+        ("text", pa.string()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("quad", pa.list_(pa.float32(), 8)),
+        ("score", pa.float32()),
+    ]
+)
+
+SAMPLE = pa.schema(
+    [
+        ("key", pa.string()),  # 32 hex digits, from data set and source id
+        ("dataset", pa.string()),
+        ("task", pa.string()),
+        ("language", pa.string()),
+        ("url", pa.large_string()),
+        ("source", pa.string()),  # file#row, or document#page
+        ("image", pa.large_binary()),  # encoded; null until fetched, and for pure text
+        ("image_path", pa.string()),  # where a local image lies, relative to the manifest's image.folder
+        ("format", pa.string()),  # jpeg, png or webp; null until decoded
+        ("width", pa.int32()),  # as published, then as decoded
+        ("height", pa.int32()),
+        ("text", pa.large_string()),
+        ("question", pa.large_string()),  # vqa and ocr_vqa
+        ("answer", pa.large_string()),
+        ("regions", pa.list_(REGION)),
+        ("clip_score", pa.float32()),
+        ("extra", pa.large_string()),  # JSON of the source's other columns
+        ("dropped", pa.string()),  # null while the row is alive, else the reason
+        ("stage", pa.string()),  # where it was dropped
+        ("detail", pa.large_string()),  # the value that decided
+    ]
+)
+
+LABEL = pa.dictionary(pa.int32(), pa.string())
+
+SHARD = pa.schema(
+    [
+        ("key", pa.string()),
+        ("dataset", LABEL),
+        ("task", LABEL),
+        ("language", LABEL),
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("text", pa.string()),
+        ("prompt", pa.string()),
+        ("target", pa.string()),
+        ("regions", pa.list_(REGION)),
+        ("clip_score", pa.float32()),
+        ("clip_features", pa.list_(pa.float16())),
+        ("url", pa.string()),
+        ("source", pa.string()),
+        ("sha256", pa.string()),
+        ("extra", pa.string()),
+    ]
+)
+
+DROPPED = pa.schema(
+    [
+        ("key", pa.string()),
+        ("source", pa.string()),
+        ("url", pa.string()),
+        ("text", pa.string()),
+        ("stage", LABEL),
+        ("reason", LABEL),
+        ("detail", pa.string()),
+    ]
+)
+
+
+def conform(table: pa.Table) -> pa.Table:
+    """The table with exactly SAMPLE's columns in SAMPLE's order; missing ones are null (N rows).
+
+    Raises:
+        InputError: a column that SAMPLE does not know.
+    """
+    unknown = set(table.column_names) - set(SAMPLE.names)
+    if unknown:
+        raise InputError(f"columns {sorted(unknown)} are not in the sample schema: put them into 'extra'")
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in SAMPLE
+    ]
+    return pa.table(columns, schema=SAMPLE)
+
+
+def set_column(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """The table with one of SAMPLE's columns replaced (N rows)."""
+    field = SAMPLE.field(name)
+    return table.set_column(SAMPLE.get_field_index(name), field, values.cast(field.type))
+
+
+def shard_metadata(manifest_digest: str, scorer: dict[str, Any] | None = None) -> dict[bytes, bytes]:
+    """What a shard's schema says of itself: to `datasets` (`huggingface`) and to us (`curate`)."""
+    curate = {"version": __version__, "manifest": manifest_digest, "scorer": scorer}
+    return {
+        b"huggingface": json.dumps({"info": {"features": _hub_features()}}, sort_keys=True).encode(),
+        b"curate": json.dumps(curate, sort_keys=True).encode(),
+    }
+
+
+def _hub_features() -> dict[str, Any]:
+    """SHARD in the legacy form of `datasets` features, which its versions 3 to 5 read alike."""
+
+    def value(dtype: str) -> dict[str, str]:
+        return {"dtype": dtype, "_type": "Value"}
+
+    region = {
+        "text": value("string"),
+        "start": value("int32"),
+        "end": value("int32"),
+        "quad": {"feature": value("float32"), "length": 8, "_type": "Sequence"},
+        "score": value("float32"),
+    }
+    special = {
+        "image": {"_type": "Image"},
+        "width": value("int32"),
+        "height": value("int32"),
+        "regions": [region],
+        "clip_score": value("float32"),
+        "clip_features": {"feature": value("float16"), "_type": "Sequence"},
+    }
+    return {name: special.get(name, value("string")) for name in SHARD.names}
