@@ -38,7 +38,7 @@ PAGES = pa.schema(
 
 
 class Region(NamedTuple):
-    """One line or word: its text, its quad (8 numbers, px), and what parts it from the next in the page's text."""
+    """One line or word: its text, its quad (8 numbers, px), and what parts it from the next in the text."""
 
     text: str
     quad: tuple[float, ...]
