@@ -44,7 +44,7 @@ class Rule:
         return one_array(self.function(*(one_array(table[c]) for c in self.columns), **settings))
 
     def detail(self, table: pa.Table, **settings: Any) -> pa.StringArray:
-        """What decided, for rows that did not pass (N rows): the offending value, such as `width=90 height=120`."""
+        """What decided, for rows that did not pass (N rows): the values, such as `width=90 height=120`."""
         columns = [one_array(table[c]) for c in self.columns]
         if self.describe is not None:
             return one_array(self.describe(*columns, **settings))

@@ -1,0 +1,96 @@
+"""Rules over all pairs of a data set, not row by row: the table holds every pair of an image, one row each.
+
+Its columns: `image` and `text`, 16-byte fingerprints; `length`, code points of the clean text; `unit` and
+`row`, where the pair stands in the source, no two in one place. Rows come in any order. No answer is null.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.rule import one_array, rule
+
+Numbers = npt.NDArray[np.int64]
+FINGERPRINT = pa.binary(16)
+COLON, ABSENT = (pa.scalar(mark, pa.large_binary()) for mark in (b":", b"-"))
+
+
+@rule("duplicate_pair")
+def first_of_each_pair(
+    image: pa.FixedSizeBinaryArray, text: pa.FixedSizeBinaryArray, unit: pa.Int32Array, row: pa.Int32Array
+) -> pa.BooleanArray:
+    """Keep the first pair, in source order, of those with the same image and the same text."""
+    return _first_of_each(_pair_codes(image, text), _place(unit, row))
+
+
+@rule("shorter_text_of_same_image")
+def longest_of_each_image(
+    image: pa.FixedSizeBinaryArray, length: pa.Int32Array, unit: pa.Int32Array, row: pa.Int32Array
+) -> pa.BooleanArray:
+    """Keep of several texts for one image the longest, the first in source order among equals (A.1)."""
+    return _first_of_each(_codes(image), -length.to_numpy().astype(np.int64), _place(unit, row))
+
+
+@rule("placeholder_image")
+def with_few_texts(
+    image: pa.FixedSizeBinaryArray, text: pa.FixedSizeBinaryArray, *, max_texts: int
+) -> pa.BooleanArray:
+    """Keep images with at most `max_texts` different texts; "not found" pictures have any number."""
+    codes = _codes(image)
+    _, first = np.unique(_pair_codes(image, text), return_index=True)
+    texts = np.bincount(codes[first], minlength=len(codes))
+    return pa.array(texts[codes] <= max_texts)
+
+
+def fingerprint(*columns: pa.Array | pa.ChunkedArray) -> pa.FixedSizeBinaryArray:
+    """A content hash of each row (N rows of 16 bytes, never null), the same on every machine, for ever.
+
+    It is BLAKE2b-128 of the columns' values one after the other, each as `LENGTH:BYTES` with the length in
+    decimal digits, or as `-` where it is null. Columns are strings (taken as UTF-8) or binaries.
+    """
+    parts = [_netstrings(column) for column in columns]
+    joined = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary()))
+    _, offsets, data = joined.buffers()
+    bounds = np.frombuffer(offsets, dtype=np.int64)[joined.offset : joined.offset + len(joined) + 1].tolist()
+    view = memoryview(data or b"")
+    digests = b"".join([blake2b(view[a:b], digest_size=16).digest() for a, b in pairwise(bounds)])
+    return pa.FixedSizeBinaryArray.from_buffers(FINGERPRINT, len(joined), [None, pa.py_buffer(digests)])
+
+
+def _netstrings(column: pa.Array | pa.ChunkedArray) -> pa.LargeBinaryArray:
+    binary = pc.cast(one_array(column), pa.large_binary())
+    sizes = pc.cast(pc.cast(pc.binary_length(binary), pa.large_string()), pa.large_binary())
+    return pc.fill_null(pc.binary_join_element_wise(sizes, binary, COLON), ABSENT)
+
+
+def _codes(values: pa.FixedSizeBinaryArray) -> Numbers:
+    """A number for each value, the same for equal ones, below the number of values (N)."""
+    indices: Numbers = pc.dictionary_encode(values).indices.to_numpy().astype(np.int64)
+    return indices
+
+
+def _pair_codes(image: pa.FixedSizeBinaryArray, text: pa.FixedSizeBinaryArray) -> Numbers:
+    """A number for each pair, the same for equal pairs (N)."""
+    return _codes(image) * len(text) + _codes(text)
+
+
+def _place(unit: pa.Int32Array, row: pa.Int32Array) -> Numbers:
+    """Numbers that grow in source order (N)."""
+    place: Numbers = (unit.to_numpy().astype(np.int64) << 32) + row.to_numpy()
+    return place
+
+
+def _first_of_each(group: Numbers, *ranks: Numbers) -> pa.BooleanArray:
+    """True at one row of each group: the least by the first rank, then by the next (N rows)."""
+    order = np.lexsort((*reversed(ranks), group))
+    keep = np.zeros(len(group), dtype=bool)
+    starts = np.ones(len(group), dtype=bool)
+    starts[1:] = np.diff(group[order]) != 0
+    keep[order[starts]] = True
+    return pa.array(keep)
