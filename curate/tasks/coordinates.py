@@ -1,0 +1,66 @@
+"""Pixels of an image (origin top left) to the formats' coordinates, 0 to 999, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.tasks.formats import BOX, QUAD
+
+STEPS = 1000
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def normalise(pixels: npt.NDArray[np.floating], side: npt.NDArray[np.integer]) -> Ints:
+    """`min(999, floor(1000·x/side))` of finite pixels clipped to the image (any shapes).
+
+    A float32 stands for the shortest decimal that gives it: 43.52 of 640 is 68 as published, although float32
+    can put it a millionth lower. Pixels are read in thousandths, which makes the division one of integers.
+    """
+    exact = pixels.astype(np.float64) * STEPS
+    decimal = np.rint(exact)
+    published = (decimal / STEPS).astype(np.float32) == pixels.astype(np.float32)
+    scaled = np.clip(np.where(published, decimal, exact), 0, side * np.float64(STEPS))
+    steps: Ints = np.minimum(np.floor(scaled / side), STEPS - 1).astype(np.int64)
+    return steps
+
+
+def pixels_of(steps: npt.NDArray[np.integer], side: int) -> Floats:
+    """The pixel in the middle of each step: it normalises back to that step."""
+    return (steps + 0.5) * side / STEPS
+
+
+def bounding_boxes(quads: Floats) -> Floats:
+    """x1, y1, x2, y2 of the smallest upright box around each quad (R x 8 to R x 4)."""
+    x, y = quads[:, 0::2], quads[:, 1::2]
+    return np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1)
+
+
+def write_boxes(quads: Floats, width: Ints, height: Ints) -> pa.Array:
+    """`<box>(x1,y1),(x2,y2)</box>` for each quad (R x 8 px) of an image so large (R strings)."""
+    return _write(BOX, bounding_boxes(quads), width, height)
+
+
+def write_quads(quads: Floats, width: Ints, height: Ints) -> pa.Array:
+    """`<quad>(x,y),(x,y),(x,y),(x,y)</quad>` for each quad (R x 8 px) of an image so large (R strings)."""
+    return _write(QUAD, quads, width, height)
+
+
+def _write(marks: tuple[str, str], points: Floats, width: Ints, height: Ints) -> pa.Array:
+    """The points x1, y1, x2, y2, … of each row between the marks; what is not finite is written as 0."""
+    numbers = pa.array(range(STEPS)).cast(pa.large_string())
+    sides = np.stack([width, height] * (points.shape[1] // 2), axis=1)
+    steps = normalise(np.where(np.isfinite(points), points, 0), np.maximum(sides, 1))
+    pieces: list[pa.Array | pa.Scalar] = []
+    for column in range(points.shape[1]):
+        before = f"{marks[0]}(" if column == 0 else "," if column % 2 else "),("
+        pieces += [_literal(before), numbers.take(pa.array(steps[:, column]))]
+    return pc.binary_join_element_wise(*pieces, _literal(f"){marks[1]}"), _literal(""))
+
+
+def _literal(text: str) -> pa.Scalar:
+    return pa.scalar(text, pa.large_string())

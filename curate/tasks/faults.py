@@ -1,0 +1,107 @@
+"""Why a row cannot be written in its task's format: a reason slug, or null where it can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.tasks.formats import CONTROL_TOKEN, LANGUAGE_NAMES
+from curate.tasks.part import Part, parts
+from curate.tasks.regions import counts
+from curate.tasks.spans import byte_offsets, distinct, lengths, overlapping, slices
+
+Bools = npt.NDArray[np.bool_]
+
+
+def faults(table: pa.Table) -> pa.Array:
+    """The first fault of each row of SAMPLE (N strings); rows without one are null and can be rendered.
+
+    `text_missing`, `language_unknown`, `text_has_control_token`; of what is located in the image:
+    `no_boxes_left`, `box_broken` (not finite, or an image without a size); of grounded captions:
+    `span_not_in_text` (null, beyond the text, or the text there is not the phrase) and `spans_overlap`.
+
+    Raises:
+        ValueError: a task without a format.
+    """
+    reasons = np.full(table.num_rows, len(CHECKS))
+    for part in parts(table):
+        for number, check in reversed(list(enumerate(CHECKS.values()))):
+            reasons[part.rows[check(part)]] = number
+    return pa.array([*CHECKS, None], pa.string()).take(pa.array(reasons))
+
+
+def _text_missing(part: Part) -> Bools:
+    missing = np.zeros(len(part), bool)
+    for text, row in part.raw_texts():
+        missing[row[_bools(pc.equal(pc.binary_length(text), 0).fill_null(True))]] = True
+    return missing
+
+
+def _language_unknown(part: Part) -> Bools:
+    if "language" not in part.wanted:
+        return np.zeros(len(part), bool)
+    return ~_bools(pc.is_in(part.column("language").cast(pa.string()), pa.array(list(LANGUAGE_NAMES))))
+
+
+def _text_has_control_token(part: Part) -> Bools:
+    found = np.zeros(len(part), bool)
+    for text, row in part.raw_texts():
+        found[row[_bools(pc.match_substring_regex(text, CONTROL_TOKEN).fill_null(False))]] = True
+    return found
+
+
+def _no_boxes_left(part: Part) -> Bools:
+    if not part.located:
+        return np.zeros(len(part), bool)
+    return counts(part.flat.row, len(part)) == 0
+
+
+def _box_broken(part: Part) -> Bools:
+    if not part.located:
+        return np.zeros(len(part), bool)
+    smaller = pc.min_element_wise(part.column("width"), part.column("height"), skip_nulls=False)
+    broken: Bools = _bools(pc.less(smaller, 1).fill_null(True))
+    broken[part.flat.row[~np.isfinite(part.flat.quad).all(axis=1)]] = True
+    return broken
+
+
+def _span_not_in_text(part: Part) -> Bools:
+    outside = np.zeros(len(part), bool)
+    if "grounded" not in part.wanted:
+        return outside
+    text, flat = part.column("text").fill_null(""), part.flat
+    fits = (flat.start >= 0) & (flat.start < flat.end) & (flat.end <= lengths(text)[flat.row])
+    outside[flat.row[~fits]] = True
+    row = flat.row[fits]
+    read = slices(text, byte_offsets(text, row, flat.start[fits]), byte_offsets(text, row, flat.end[fits]))
+    misread = pc.not_equal(read, flat.text.filter(pa.array(fits))).fill_null(False)
+    outside[row[_bools(misread)]] = True
+    return outside
+
+
+def _spans_overlap(part: Part) -> Bools:
+    clash = np.zeros(len(part), bool)
+    if "grounded" in part.wanted:
+        spans = distinct(part.flat.row, part.flat.start, part.flat.end)
+        clash[spans.row[overlapping(spans)]] = True
+    return clash
+
+
+CHECKS: dict[str, Callable[[Part], Bools]] = {
+    "text_missing": _text_missing,
+    "language_unknown": _language_unknown,
+    "text_has_control_token": _text_has_control_token,
+    "no_boxes_left": _no_boxes_left,
+    "box_broken": _box_broken,
+    "span_not_in_text": _span_not_in_text,
+    "spans_overlap": _spans_overlap,
+}
+
+
+def _bools(values: pa.Array) -> Bools:
+    bools: Bools = values.to_numpy(zero_copy_only=False).astype(bool)
+    return bools
