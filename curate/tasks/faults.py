@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curate.tasks.formats import CONTROL_TOKEN, LANGUAGE_NAMES
 from curate.tasks.part import Part, parts
 from curate.tasks.regions import counts
-from curate.tasks.spans import byte_offsets, distinct, lengths, overlapping, slices
+from filters.spans import byte_offsets, distinct, lengths, overlapping, slices
 
 Bools = npt.NDArray[np.bool_]
 
@@ -20,18 +20,20 @@ Bools = npt.NDArray[np.bool_]
 def faults(table: pa.Table) -> pa.Array:
     """The first fault of each row of SAMPLE (N strings); rows without one are null and can be rendered.
 
-    `text_missing`, `language_unknown`, `text_has_control_token`; of what is located in the image:
-    `no_boxes_left`, `box_broken` (not finite, or an image without a size); of grounded captions:
+    `task_missing`, `text_missing`, `language_unknown`, `text_has_control_token`; of what is located in the
+    image: `no_boxes_left`, `box_broken` (not finite, or an image without a size); of grounded captions:
     `span_not_in_text` (null, beyond the text, or the text there is not the phrase) and `spans_overlap`.
 
     Raises:
         ValueError: a task without a format.
     """
-    reasons = np.full(table.num_rows, len(CHECKS))
+    names = ["task_missing", *CHECKS, None]
+    reasons = np.zeros(table.num_rows, np.int64)
     for part in parts(table):
-        for number, check in reversed(list(enumerate(CHECKS.values()))):
+        reasons[part.rows] = len(names) - 1
+        for number, check in reversed(list(enumerate(CHECKS.values(), 1))):
             reasons[part.rows[check(part)]] = number
-    return pa.array([*CHECKS, None], pa.string()).take(pa.array(reasons))
+    return pa.array(names, pa.string()).take(pa.array(reasons))
 
 
 def _text_missing(part: Part) -> Bools:
@@ -57,7 +59,8 @@ def _text_has_control_token(part: Part) -> Bools:
 def _no_boxes_left(part: Part) -> Bools:
     if not part.located:
         return np.zeros(len(part), bool)
-    return counts(part.flat.row, len(part)) == 0
+    empty: Bools = counts(part.flat.row, len(part)) == 0
+    return empty
 
 
 def _box_broken(part: Part) -> Bools:

@@ -62,16 +62,16 @@ def _read_by(wanted: set[str]) -> set[str]:
 
 
 def parts(table: pa.Table, *more: str) -> Iterator[Part]:
-    """The table's rows by task, with COLUMNS and `more`.
+    """The table's rows by task, with COLUMNS and `more`; rows without a task are left out.
 
     Raises:
         ValueError: a task without a format.
     """
     task = table["task"].cast(pa.string())
     table = table.select([*COLUMNS, *more])
-    for name in pc.unique(task).to_pylist():
+    for name in pc.unique(task.drop_null()).to_pylist():
         if name not in FORMATS:
             raise ValueError(f"no task {name!r} (there are: {', '.join(FORMATS)})")
-        rows = np.flatnonzero(pc.equal(task, name).to_numpy())
+        rows = np.flatnonzero(pc.equal(task, name).fill_null(False).to_numpy())
         whole = len(rows) == table.num_rows
         yield Part(FORMATS[name], rows, table if whole else table.take(pa.array(rows)))

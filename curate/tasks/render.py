@@ -14,7 +14,7 @@ from curate.tasks.faults import faults
 from curate.tasks.formats import IMG, LANGUAGE_NAMES, REF
 from curate.tasks.part import Part, parts
 from curate.tasks.regions import counts, join
-from curate.tasks.spans import cut, distinct
+from filters.spans import cut, distinct
 
 TEXT = pa.large_string()
 
