@@ -1,0 +1,114 @@
+"""The inside of a disposable child process: frames in, frames out. See `curate.children` for the outside.
+
+Run as `python -m curate._child MODULE:FACTORY SOCKET LIFELINE MEMORY`. FACTORY gets the settings' bytes once
+and returns the handler of payloads: bytes in; bytes, or an iterable of bytes, out. Only the standard library is
+imported here, and little of it, because children are started often.
+
+A frame is one byte of kind, eight of length (little-endian), and as many bytes. What the handler prints cannot
+mix with them: they travel over a socket of their own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import io
+import os
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Callable, Iterable
+
+HEADER = struct.Struct("<BQ")
+PART, WHOLE, END, FAILED, READY = range(
+    5
+)  # one of many frames; the one answer; no more frames; reason\ndetail
+
+Handler = Callable[[bytes], bytes | Iterable[bytes]]
+
+
+def main() -> None:
+    """Answer payloads one after the other until the parent closes the socket."""
+    target, socket, lifeline, memory = sys.argv[1:]
+    die_with_parent(int(lifeline))
+    limit_memory(int(memory))
+    os.set_inheritable(int(socket), False)
+    incoming, outgoing = io.BufferedReader(io.FileIO(int(socket), closefd=False), 1 << 16), int(socket)
+    settings = receive(incoming)
+    if settings is None:
+        return
+    module, _, factory = target.partition(":")
+    handler: Handler = getattr(importlib.import_module(module), factory)(settings)
+    send(outgoing, READY)
+    try:
+        while (payload := receive(incoming)) is not None:
+            answer(handler, payload, outgoing)
+            del payload  # before the next one is read
+    except MemoryError as error:
+        send(outgoing, FAILED, b"out_of_memory\n" + repr(error).encode())
+
+
+def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
+    """Send what the handler makes of one payload; an exception's own `reason` is kept, any other is a crash.
+
+    Raises:
+        MemoryError: the limit was met, and this process is not to be trusted with another payload.
+    """
+    try:
+        result = handler(payload)
+        if isinstance(result, bytes):
+            send(outgoing, WHOLE, result)
+            return
+        for part in result:
+            send(outgoing, PART, part)
+        send(outgoing, END)
+    except (MemoryError, BrokenPipeError):
+        raise
+    except Exception as error:  # whatever a decoder may raise costs this payload alone
+        reason = str(getattr(error, "reason", "crashed"))
+        detail = str(getattr(error, "detail", None) or f"{type(error).__name__}: {error}")
+        send(outgoing, FAILED, f"{reason}\n{detail}"[:2000].encode(errors="replace"))
+
+
+def receive(incoming: io.BufferedReader) -> bytes | None:
+    """The next payload, or None once the parent is gone."""
+    header = incoming.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return None
+    length = HEADER.unpack(header)[1]
+    payload = incoming.read(length)
+    return payload if len(payload) == length else None
+
+
+def send(outgoing: int, kind: int, body: bytes = b"") -> None:
+    """Write one frame, however many system calls it takes."""
+    buffers = [memoryview(HEADER.pack(kind, len(body))), memoryview(body)]
+    while buffers:
+        sent = os.writev(outgoing, buffers)
+        while buffers and sent >= len(buffers[0]):
+            sent -= len(buffers.pop(0))
+        if buffers:
+            buffers[0] = buffers[0][sent:]
+
+
+def die_with_parent(lifeline: int) -> None:
+    """Have the kernel kill this whole process group once the pipe's other end, the parent's, is gone.
+
+    PR_SET_PDEATHSIG would reach this process alone, and not what it started.
+    """
+    os.set_inheritable(lifeline, False)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def limit_memory(address_space: int) -> None:
+    """Limit this process's address space to so many bytes (0: no limit), and leave no core dumps."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if address_space:
+        resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""A payload on its way to a child process and back: one answer, or a stream of them."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+PARTS = 4  # frames that wait for a stream's reader; beyond it the child is left to wait
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a payload: a value, or a reason (a slug) and what was found."""
+
+    value: bytes | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+class Answer:
+    """A payload with exactly one answer."""
+
+    alone = answered = abandoned = False
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.future: Future[Outcome] = Future()
+        self.future.set_running_or_notify_cancel()  # it ends by itself soon enough
+
+    def part(self, value: bytes) -> None:
+        """Drop what has no place here; `end` says so."""
+
+    def end(self, outcome: Outcome | BaseException | None) -> None:
+        """Hand out the outcome."""
+        if isinstance(outcome, BaseException):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome or Outcome(reason="crashed", detail="answered in parts"))
+
+    def full(self) -> bool:
+        """Never: a future takes its one answer at any time."""
+        return False
+
+
+class Stream:
+    """A payload with any number of answers, which wait here for their reader."""
+
+    alone = True  # nothing waits behind it in the same child
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.answered = False  # a frame was handed out: this payload cannot be tried again
+        self.abandoned = False
+        self._outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
+
+    def part(self, value: bytes) -> None:
+        """Keep one frame for the reader."""
+        self.answered = True
+        self._outcomes.put(Outcome(value))
+
+    def end(self, outcome: Outcome | BaseException | None) -> None:
+        """Keep the last frame or the failure for the reader, and say that it was the last."""
+        if outcome is not None:
+            self._outcomes.put(outcome)
+        self._outcomes.put(None)
+
+    def full(self) -> bool:
+        """Whether the child should wait for the reader."""
+        return self._outcomes.qsize() >= PARTS
+
+    def read(self) -> Iterator[Outcome]:
+        """Each outcome as it comes.
+
+        Raises:
+            BaseException: what befell the children as a whole.
+        """
+        while (outcome := self._outcomes.get()) is not None:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
+
+    def abandon(self) -> None:
+        """Nobody reads on."""
+        self.answered = self.abandoned = True
+
+
+Job = Answer | Stream

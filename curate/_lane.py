@@ -1,0 +1,260 @@
+"""One place at the work: a child process, replaced as often as need be, and the jobs on their way to it."""
+
+from __future__ import annotations
+
+import math
+import re
+import selectors
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from curate._child import END, FAILED, PART, READY, WHOLE
+from curate._jobs import Job, Outcome
+from curate._process import Process
+from curate.errors import MachineError
+
+IN_FLIGHT = 8  # jobs on their way to one child: it never waits for its parent to wake up
+IN_FLIGHT_BYTES = 8 * 2**20  # beyond it a child gets nothing more ahead of time
+START_S = 60.0  # for an interpreter, the target's imports and its factory
+STARTS = 3  # failed starts in a row after which the machine is at fault
+LATE_S = 0.25  # a parent that was itself held up first reads what is already there
+GRACE_S = 0.5  # for a child that closed its socket to die of its own cause
+LOOK_S = 0.2  # between two looks at a child's memory
+SLUG = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a child may take. Times are seconds, sizes are bytes."""
+
+    timeout_s: float = 20.0  # one answer, or one frame of a stream
+    stream_timeout_s: float = 600.0  # a stream's frames together, without the waits for its reader
+    memory_bytes: int = 2 * 2**30
+    memory_by: Literal["rlimit", "pss"] = (
+        "rlimit"  # address space of the child, or PSS of it and all it started
+    )
+    recycle_after: int = 500  # payloads
+    max_answer_bytes: int = 256 * 2**20
+
+
+class ChildError(Exception):
+    """The child is of no more use, for that reason."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+class Lane:
+    """A child that works on the first of `jobs` while the others already wait in its socket."""
+
+    def __init__(
+        self, target: str, settings: bytes, limits: Limits, selector: selectors.BaseSelector
+    ) -> None:
+        self._target, self._settings, self._limits, self._selector = target, settings, limits, selector
+        self._process: Process | None = None
+        self._failed_starts = 0
+        self.jobs: deque[Job] = deque()
+        self._rest()
+
+    def _rest(self) -> None:
+        """The state in which there is no process."""
+        self._up = self._paused = self._late = False
+        self._watched = 0  # the selector's events
+        self._served = 0  # jobs that this process has ended
+        self._since = self._spent = 0.0  # when the clock began, what ran before on the first job
+        self.deadline = self.look = math.inf  # when to lose patience, when to look at the memory
+
+    def takes(self, job: Job) -> bool:
+        """Whether the job may be given now."""
+        if not self.jobs:
+            return True
+        if job.alone or self.jobs[0].alone or len(self.jobs) >= IN_FLIGHT:
+            return False
+        size = len(job.payload) + sum(len(each.payload) for each in self.jobs)
+        return self._served + len(self.jobs) < self._limits.recycle_after and size <= IN_FLIGHT_BYTES
+
+    def give(self, job: Job) -> None:
+        """Queue a job; `flush` sets it on its way."""
+        self.jobs.append(job)
+        if self._process is None:
+            self._start()
+        else:
+            self._process.put(job.payload)
+            if len(self.jobs) == 1:
+                self._wind()
+
+    def flush(self) -> None:
+        """Send what can be sent, and watch for answers unless their reader is slow."""
+        if self._process is None:
+            return
+        paused = bool(self.jobs) and self.jobs[0].full()
+        if paused != self._paused:
+            self._paused = paused
+            self._wind(self._spent)
+        wanted = 0 if paused else selectors.EVENT_READ
+        wanted |= 0 if self._process.flush() else selectors.EVENT_WRITE
+        if wanted != self._watched:
+            self._watch(wanted)
+
+    def receive(self) -> None:
+        """Take what the child says."""
+        try:
+            if self._process is not None:
+                for kind, body in self._process.frames(self._limits.max_answer_bytes):
+                    self._take(kind, body)
+        except EOFError as error:
+            self._replace(ChildError("crashed", str(error)))
+        except ChildError as lost:
+            self._replace(lost)
+        if not self.jobs and self._served >= self._limits.recycle_after:
+            self.stop()
+
+    def listen(self) -> None:
+        """Take what the child prints."""
+        if self._process is not None and not self._process.drain():
+            self._selector.unregister(self._process.output)
+
+    def enforce(self, now: float) -> None:
+        """Hold the child to its limits; `now` is the monotonic clock's."""
+        try:
+            if self.jobs and self.jobs[0].abandoned:
+                raise ChildError("abandoned", "nobody reads on")
+            if now >= self.deadline:
+                self._expire(now)
+            if now >= self.look:
+                self._weigh(now)
+        except ChildError as lost:
+            self._replace(lost)
+
+    def stop(self, grace_s: float = 0.0) -> str:
+        """End the process, if there is one; says how it had ended by itself and its last words."""
+        process, self._process = self._process, None
+        if process is None:
+            return ""
+        self._unwatch(process)
+        self._rest()
+        return process.kill(grace_s)
+
+    def _start(self) -> None:
+        """Start a process and send it every job there is.
+
+        Raises:
+            MachineError: no process could be started.
+        """
+        by_limit = self._limits.memory_by == "rlimit"
+        try:
+            process = Process(self._target, self._settings, self._limits.memory_bytes if by_limit else 0)
+        except OSError as error:
+            raise MachineError(f"cannot start a child process for {self._target}: {error}") from None
+        self._process = process
+        self._selector.register(process.output, selectors.EVENT_READ, self.listen)
+        now = time.monotonic()
+        self.deadline = now + START_S
+        self.look = math.inf if by_limit else now + LOOK_S
+        for job in self.jobs:
+            process.put(job.payload)
+
+    def _take(self, kind: int, body: bytes) -> None:
+        """One frame from the child.
+
+        Raises:
+            ChildError: the child is to be replaced.
+        """
+        if kind == READY and not self._up:
+            self._up, self._failed_starts = True, 0
+            self._wind()
+        elif not self._up or not self.jobs:
+            raise ChildError("crashed", "spoke out of turn")
+        elif kind == PART:
+            self.jobs[0].part(body)
+            self._wind(self._spent + time.monotonic() - self._since)
+        elif kind == WHOLE:
+            self._end(Outcome(body))
+        elif kind == END:
+            self._end(None)
+        elif kind == FAILED:
+            self._end(failure(body))
+        else:
+            raise ChildError("crashed", f"sent a frame of unknown kind {kind}")
+
+    def _end(self, outcome: Outcome | None) -> None:
+        """The first job is done, the next one's clock begins."""
+        self._served += 1
+        self.jobs.popleft().end(outcome)
+        self._wind()
+
+    def _wind(self, spent: float = 0.0) -> None:
+        """Set the clock for the first job's next answer; `spent` seconds went into its answers before."""
+        self._since, self._spent, self._late = time.monotonic(), spent, False
+        if not self._up:
+            return
+        if not self.jobs or self._paused:
+            self.deadline = math.inf
+            return
+        left = self._limits.stream_timeout_s - spent if self.jobs[0].alone else math.inf
+        self.deadline = self._since + min(self._limits.timeout_s, left)
+
+    def _expire(self, now: float) -> None:
+        if self._late:
+            limit = self._limits.timeout_s if self._up else START_S
+            raise ChildError("timed_out", f"no answer within {limit:g} s")
+        self._late = True
+        self.deadline = now + LATE_S
+
+    def _weigh(self, now: float) -> None:
+        assert self._process is not None
+        used = self._process.pss()
+        if used > self._limits.memory_bytes:
+            raise ChildError("out_of_memory", f"{used} bytes in use, of {self._limits.memory_bytes} allowed")
+        self.look = now + LOOK_S
+
+    def _replace(self, lost: ChildError) -> None:
+        """End the process; the first job pays for it if it is the only suspect, else it is tried once more.
+
+        Raises:
+            MachineError: processes keep ending before they are ready.
+        """
+        up, alone = self._up, self._served == 0
+        words = self.stop(GRACE_S if lost.reason == "crashed" else 0.0)
+        detail = "; ".join(part for part in (lost.detail, words) if part)
+        if not up:
+            self._failed_starts += 1
+            if self._failed_starts == STARTS:
+                raise MachineError(f"a child process for {self._target} does not start: {detail}")
+        elif self.jobs and (alone or lost.reason == "timed_out" or self.jobs[0].answered):
+            self.jobs.popleft().end(Outcome(reason=lost.reason, detail=detail))
+        if self.jobs:
+            self._start()
+
+    def _watch(self, events: int) -> None:
+        assert self._process is not None
+        if not events:
+            self._selector.unregister(self._process.socket)
+        elif self._watched:
+            self._selector.modify(self._process.socket, events, self.receive)
+        else:
+            self._selector.register(self._process.socket, events, self.receive)
+        self._watched = events
+
+    def _unwatch(self, process: Process) -> None:
+        watched = self._selector.get_map()
+        for end in (process.socket, process.output):
+            if end in watched:
+                self._selector.unregister(end)
+
+
+def failure(body: bytes) -> Outcome:
+    """The outcome that a child's own words make: a reason that is a slug, or else a crash.
+
+    Raises:
+        ChildError: it ran out of memory, and is on its way out.
+    """
+    reason, _, detail = body[:4000].decode(errors="replace").partition("\n")
+    if reason == "out_of_memory":
+        raise ChildError(reason, detail)
+    if not SLUG.fullmatch(reason):
+        return Outcome(reason="crashed", detail=detail)
+    return Outcome(reason=reason, detail=detail)

@@ -1,0 +1,181 @@
+"""One disposable child process as its parent holds it: started, written to, read from, measured, killed.
+
+Nothing here waits: the socket never blocks, and `curate.children` says when to give up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from curate._child import HEADER
+
+CHUNK = 1 << 18  # bytes asked of the kernel at once
+TAIL = 2000  # bytes kept of what a child prints
+REAP_S = 5.0  # a killed process that is not gone by then is left to init
+PASSED_ON = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "TMPDIR",
+)  # all that a child sees of our environment: no keys, no tokens
+
+
+class Process:
+    """A started `curate._child` in a session of its own, its settings already on the way."""
+
+    def __init__(self, target: str, settings: bytes, address_space: int) -> None:
+        self.socket, theirs = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        try:
+            arguments = (target, str(theirs.fileno()), str(lifeline), str(address_space))
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", "curate._child", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+                cwd="/",
+                pass_fds=(theirs.fileno(), lifeline),
+                start_new_session=True,  # a group that can be killed whole, out of Ctrl-C's reach
+            )
+        except BaseException:
+            self.socket.close()
+            os.close(self._lifeline)
+            raise
+        finally:
+            theirs.close()
+            os.close(lifeline)
+        assert self._popen.stdout is not None
+        self.output = self._popen.stdout
+        self.socket.setblocking(False)
+        os.set_blocking(self.output.fileno(), False)
+        self._outgoing: deque[memoryview] = deque()
+        self._incoming = bytearray()
+        self._tail = b""
+        self.put(settings)
+
+    def put(self, payload: bytes) -> None:
+        """Queue one frame for the child; `flush` sends it."""
+        self._outgoing.append(memoryview(HEADER.pack(0, len(payload))))
+        if payload:
+            self._outgoing.append(memoryview(payload))
+
+    def flush(self) -> bool:
+        """Send what the socket takes now; True when nothing is left. A dead child is noticed in reading."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            while self._outgoing:
+                sent = self.socket.sendmsg(list(self._outgoing)[:8])
+                while self._outgoing and sent >= len(self._outgoing[0]):
+                    sent -= len(self._outgoing.popleft())
+                if sent:
+                    self._outgoing[0] = self._outgoing[0][sent:]
+        return not self._outgoing
+
+    def frames(self, max_bytes: int) -> Iterator[tuple[int, bytes]]:
+        """The kind and body of each frame that has wholly arrived.
+
+        Raises:
+            EOFError: the child closed its end, or announced a frame of more than `max_bytes`.
+        """
+        ended = self._read()
+        while len(self._incoming) >= HEADER.size:
+            kind, length = HEADER.unpack_from(self._incoming)
+            if length > max_bytes:
+                raise EOFError(f"announced an answer of {length} bytes, of {max_bytes} allowed")
+            end = HEADER.size + length
+            if len(self._incoming) < end:
+                break
+            body = bytes(memoryview(self._incoming)[HEADER.size : end])
+            del self._incoming[:end]
+            yield kind, body
+        if ended:
+            raise EOFError
+
+    def _read(self) -> bool:
+        """Take in what has arrived; True at the end of the stream."""
+        try:
+            chunk = self.socket.recv(CHUNK)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
+        self._incoming += chunk
+        return not chunk
+
+    def drain(self) -> bool:
+        """Take what the child printed and keep its end; False once there is no more to come."""
+        try:
+            printed = os.read(self.output.fileno(), CHUNK)
+        except BlockingIOError:
+            return True
+        self._tail = (self._tail + printed)[-TAIL:]
+        return bool(printed)
+
+    def pss(self) -> int:
+        """Bytes of memory of the child and all it started, shared pages divided among their users."""
+        total = 0
+        for member in self._family():
+            with contextlib.suppress(psutil.Error):
+                total += member.memory_full_info().pss
+        return total
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            child = psutil.Process(self._popen.pid)
+            return [child, *child.children(recursive=True)]
+        except psutil.Error:
+            return []
+
+    def kill(self, grace_s: float = 0.0) -> str:
+        """End the child and all it started; says how it had ended by itself and its last words.
+
+        A child that is about to end by itself is given `grace_s`.
+        """
+        ended = self._ended(grace_s) if grace_s else ""  # not reaped yet, so its group's id is still its own
+        for member in self._family()[1:]:  # those in sessions of their own too
+            with contextlib.suppress(psutil.Error):
+                member.kill()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(REAP_S)
+        self.drain()
+        self.socket.close()
+        self.output.close()
+        os.close(self._lifeline)
+        words = self._tail.decode(errors="replace").strip().rpartition("\n")[2]
+        return ": ".join(part for part in (ended, words) if part)
+
+    def _ended(self, grace_s: float) -> str:
+        """`SIGSEGV`, `exit 1`, or nothing for a process that is still running."""
+        watch = os.pidfd_open(self._popen.pid)
+        try:
+            poller = select.poll()
+            poller.register(watch, select.POLLIN)
+            poller.poll(grace_s * 1000)
+            ended = os.waitid(os.P_PIDFD, watch, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        finally:
+            os.close(watch)
+        if ended is None:
+            return ""
+        exited = ended.si_code == os.CLD_EXITED
+        return f"exit {ended.si_status}" if exited else signal.Signals(ended.si_status).name
+
+
+def environment() -> dict[str, str]:
+    """What a child's environment holds: where to import from, UTF-8, a fixed hash seed, one thread."""
+    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    fixed = {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LANG": "C.UTF-8"}
+    return kept | fixed | one_thread

@@ -1,0 +1,165 @@
+"""Disposable child processes for whatever may crash, hang or swell: images, PDFs, browsers.
+
+A child answers payloads one after the other and in order, so the first unanswered one is always the one that did
+it. A crash or a lack of memory is put down to a payload only in a process that has answered no other before: the
+verdict depends on the payload alone. Answers come from a process that hostile input may have taken over: their
+size is bounded, nothing is unpickled. What a child started dies with it, unless it hid in a session of its own
+and the child was gone first.
+
+    with Children("curate.images:preparer", count=2, limits=Limits(), settings=settings) as children:
+        outcomes = [children.submit(body) for body in bodies]
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+from types import TracebackType
+
+from curate._jobs import Answer, Job, Outcome, Stream
+from curate._lane import IN_FLIGHT, Lane, Limits
+
+__all__ = ["Children", "Limits", "Outcome"]
+
+QUEUED_BYTES = 256 * 2**20  # beyond it `submit` waits, whatever the count
+CLOSE_S = 30.0
+
+
+class Children:
+    """`count` processes that turn payloads into answers by a function named `MODULE:FACTORY`.
+
+    FACTORY is called once in each child with `settings` and returns the handler: bytes in; bytes, or an iterable
+    of bytes, out. An exception with a `reason` that is a slug gives that reason and its `detail`; any other is
+    `crashed`. One thread of this process serves all children; the methods may be called from any other.
+    """
+
+    def __init__(self, target: str, count: int, limits: Limits, settings: bytes = b"") -> None:
+        self._selector = selectors.DefaultSelector()
+        self._lanes = [Lane(target, settings, limits, self._selector) for _ in range(count)]
+        self._room = threading.Condition()  # guards all that follows
+        self._queued: deque[Job] = deque()
+        self._queued_bytes = 0
+        self._asleep = False
+        self._broken: BaseException | None = None
+        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._alarm, selectors.EVENT_READ, lambda: os.eventfd_read(self._alarm))
+        self._thread = threading.Thread(target=self._serve, name=f"children of {target}", daemon=True)
+        self._thread.start()
+
+    def submit(self, payload: bytes) -> Future[Outcome]:
+        """Queue a payload that has one answer; waits while the queue is full.
+
+        Raises:
+            MachineError: no child can be started; the future may raise it too.
+            CancelledError: closed meanwhile.
+        """
+        job = Answer(payload)
+        self._enqueue(job)
+        return job.future
+
+    def stream(self, payload: bytes) -> Iterator[Outcome]:
+        """The answers to a payload that has many, as they come; only the last may be a reason.
+
+        A child waits for a slow reader, and is ended when the reader goes away.
+
+        Raises:
+            MachineError, CancelledError: see `submit`.
+        """
+        job = Stream(payload)
+        self._enqueue(job)
+        try:
+            for outcome in job.read():
+                yield outcome
+                self._wake()
+        finally:
+            job.abandon()
+            self._wake()
+
+    def close(self) -> None:
+        """End every child at once; what is unanswered is cancelled."""
+        with self._room:
+            self._broken = self._broken or CancelledError("the children were closed")
+            self._room.notify_all()
+        self._wake()
+        self._thread.join(CLOSE_S)
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _enqueue(self, job: Job) -> None:
+        with self._room:
+            self._room.wait_for(lambda: self._broken or self._has_room())
+            if self._broken:
+                raise self._broken
+            self._queued.append(job)
+            self._queued_bytes += len(job.payload)
+        self._wake()
+
+    def _has_room(self) -> bool:
+        return len(self._queued) < 2 * IN_FLIGHT * len(self._lanes) and self._queued_bytes < QUEUED_BYTES
+
+    def _wake(self) -> None:
+        with self._room:
+            if self._asleep:
+                self._asleep = False
+                os.eventfd_write(self._alarm, 1)
+
+    def _serve(self) -> None:
+        """The thread's work: to the end, after which nothing is left unanswered."""
+        try:
+            while not self._broken:
+                self._assign()
+                for lane in self._lanes:
+                    lane.flush()
+                for key, _ in self._selector.select(self._patience()):
+                    key.data()
+                self._asleep = False
+                now = time.monotonic()
+                for lane in self._lanes:
+                    lane.enforce(now)
+        except BaseException as error:  # nobody else would hear of it
+            self._broken = error
+        finally:
+            self._end()
+
+    def _assign(self) -> None:
+        """Give queued jobs, in order, to the children with the least to do, as long as any takes them."""
+        with self._room:
+            while self._queued:
+                takers = [lane for lane in self._lanes if lane.takes(self._queued[0])]
+                if not takers:
+                    break
+                job = self._queued.popleft()
+                self._queued_bytes -= len(job.payload)
+                min(takers, key=lambda lane: len(lane.jobs)).give(job)
+                self._room.notify()
+            self._asleep = True
+
+    def _patience(self) -> float | None:
+        """Seconds until a child must be looked at, whatever happens."""
+        first = min(min(lane.deadline, lane.look) for lane in self._lanes)
+        return None if math.isinf(first) else max(0.0, first - time.monotonic())
+
+    def _end(self) -> None:
+        with self._room:
+            self._asleep = False  # from here on nobody writes to the alarm
+            jobs = [*(job for lane in self._lanes for job in lane.jobs), *self._queued]
+            self._queued.clear()
+            self._room.notify_all()
+        for lane in self._lanes:
+            lane.stop()
+        for job in jobs:
+            job.end(self._broken)
+        self._selector.close()
+        os.close(self._alarm)
