@@ -1,11 +1,11 @@
 """The inside of a disposable child process: frames in, frames out. See `curate.children` for the outside.
 
-Run as `python -m curate._child MODULE:FACTORY SOCKET LIFELINE MEMORY`. FACTORY gets the settings' bytes once
-and returns the handler of payloads: bytes in; bytes, or an iterable of bytes, out. Only the standard library is
-imported here, and little of it, because children are started often.
+Run as `python -m curate._child MODULE:FACTORY SOCKET LIFELINE MEMORY`. FACTORY gets the settings' bytes
+once and returns the handler of payloads: bytes in; bytes, or an iterable of bytes, out. Only the standard
+library is imported here, and little of it, because children are started often.
 
-A frame is one byte of kind, eight of length (little-endian), and as many bytes. What the handler prints cannot
-mix with them: they travel over a socket of their own.
+A frame is one byte of kind, eight of length (little-endian), and as many bytes. What the handler prints
+cannot mix with them: they travel over a socket of their own.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
         send(outgoing, FAILED, f"{reason}\n{detail}"[:2000].encode(errors="replace"))
 
 
-def receive(incoming: io.BufferedReader) -> bytes | None:
+def receive(incoming: io.BufferedIOBase) -> bytes | None:
     """The next payload, or None once the parent is gone."""
     header = incoming.read(HEADER.size)
     if len(header) < HEADER.size:

@@ -1,10 +1,10 @@
 """Disposable child processes for whatever may crash, hang or swell: images, PDFs, browsers.
 
-A child answers payloads one after the other and in order, so the first unanswered one is always the one that did
-it. A crash or a lack of memory is put down to a payload only in a process that has answered no other before: the
-verdict depends on the payload alone. Answers come from a process that hostile input may have taken over: their
-size is bounded, nothing is unpickled. What a child started dies with it, unless it hid in a session of its own
-and the child was gone first.
+A child answers payloads one after the other and in order, so the first unanswered one is always the one
+that did it. A crash or a lack of memory is put down to a payload only in a process that has answered no
+other before: the verdict depends on the payload alone. Answers come from a process that hostile input may
+have taken over: their size is bounded, nothing is unpickled. What a child started dies with it, unless it
+hid in a session of its own and the child was gone first.
 
     with Children("curate.images:preparer", count=2, limits=Limits(), settings=settings) as children:
         outcomes = [children.submit(body) for body in bodies]
@@ -34,9 +34,10 @@ CLOSE_S = 30.0
 class Children:
     """`count` processes that turn payloads into answers by a function named `MODULE:FACTORY`.
 
-    FACTORY is called once in each child with `settings` and returns the handler: bytes in; bytes, or an iterable
-    of bytes, out. An exception with a `reason` that is a slug gives that reason and its `detail`; any other is
-    `crashed`. One thread of this process serves all children; the methods may be called from any other.
+    FACTORY is called once in each child with `settings` and returns the handler: bytes in; bytes, or an
+    iterable of bytes, out. An exception with a `reason` that is a slug gives that reason and its
+    `detail`; any other is `crashed`. One thread of this process serves all children; the methods may be
+    called from any other.
     """
 
     def __init__(self, target: str, count: int, limits: Limits, settings: bytes = b"") -> None:
