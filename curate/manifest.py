@@ -38,6 +38,7 @@ class InputSettings(Settings):
     sample: str = ""  # the sample that ships with curate, relative to manifests/samples
     format: Literal["auto", "parquet", "csv", "tsv", "json", "jsonl", "webdataset"] = "auto"
     columns: tuple[str, ...] = ()  # names of the columns of a CSV or TSV without a header
+    swapped_sides_with: str = ""  # width and height stand under each other's name where a file has this column
 
 
 class FetchSettings(Settings):
@@ -52,6 +53,7 @@ class FetchSettings(Settings):
     max_redirects: int = 5
     retries: int = 2
     retry_wait_s: float = 0.5  # doubles with every retry, with jitter
+    outage_patience_s: float = 60.0  # how long a network that seems down may take to come back
     user_agent: str = f"curate/{__version__} (image data set curation)"
     respect_opt_out: bool = True
     opt_out: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
@@ -112,6 +114,7 @@ class Manifest(Settings):
     seed: int = 0
     paper: Paper | None = None
     input: InputSettings = InputSettings()
+    only: dict[str, tuple[str, ...]] = {}  # published column = the values that belong to this data set
     columns: dict[str, tuple[str, ...]] = {}  # our column = the names that publishers give it, first found wins
     clean: tuple[str, ...] = ()
     cleaners: dict[str, dict[str, Any]] = {}

@@ -1,0 +1,237 @@
+"""One address at a time: its redirects, its retries, its time limits."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import errno
+import random
+import ssl
+import time
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from curate.errors import MachineError
+from curate.fetch.addresses import blocked
+from curate.fetch.body import Body
+from curate.fetch.budget import SMALL, Budget, Lease
+from curate.fetch.optouts import opted_out
+from curate.fetch.outcome import FetchError, Fetched, Outcome, Retry
+from curate.fetch.resolver import BlockedAddressError, ResolveError, Resolver, socket_factory
+from curate.fetch.urls import BadUrlError, redirected
+from curate.manifest import FetchSettings
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+IDLE_S = 3.0  # how long an unused connection is kept: most hosts of a data set are seen once or twice
+
+
+def open_session(settings: FetchSettings, resolver: Resolver) -> aiohttp.ClientSession:
+    """The session of all requests: one pool, one TLS context, no cookies, no proxy, no netrc."""
+    connector = aiohttp.TCPConnector(
+        limit=0,  # the schedule holds the number of requests
+        limit_per_host=settings.per_host,  # and this those that redirects bring to one host
+        keepalive_timeout=IDLE_S,
+        ssl=ssl.create_default_context(),
+        resolver=resolver,
+        use_dns_cache=False,
+        socket_factory=socket_factory(settings.allow_private),
+    )
+    times = aiohttp.ClientTimeout(
+        total=None, sock_connect=settings.connect_timeout_s, sock_read=settings.read_timeout_s
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=times,
+        auto_decompress=False,
+        headers={
+            "User-Agent": settings.user_agent,
+            "Accept": "image/*,*/*;q=0.8",
+            "Accept-Encoding": "identity",
+        },
+        read_bufsize=2**17,
+    )
+
+
+@dataclass(frozen=True)
+class Client:
+    """Fetches addresses over one session."""
+
+    settings: FetchSettings
+    session: aiohttp.ClientSession
+    budget: Budget
+
+    async def get(self, url: URL) -> Outcome:
+        """What the address gives, within `total_timeout_s` for all its tries, redirects and pauses."""
+        now = asyncio.get_running_loop().time
+        failure: FetchError | None = None
+        try:
+            async with asyncio.timeout(self.settings.total_timeout_s) as clock:
+                for done in range(self.settings.retries + 1):
+                    try:
+                        return await self._follow(url, clock)
+                    except FetchError as caught:
+                        failure = caught
+                    pause_s = self._pause(failure, done)
+                    if pause_s is None or now() + pause_s >= (clock.when() or 0):
+                        break
+                    await asyncio.sleep(pause_s)
+        except TimeoutError:
+            failure = self._out_of_time(failure)
+        assert failure is not None
+        at = failure.url or url
+        fetched = Fetched(None, failure.reason, failure.detail, str(at))
+        return Outcome(fetched, _place(at), failure.reached)
+
+    def _pause(self, failure: FetchError, done: int) -> float | None:
+        """Seconds until the next try, after `done` retries; null where another makes no sense."""
+        limits: dict[Retry, int] = {"never": 0, "once": 1, "often": self.settings.retries}
+        if done >= min(limits[failure.retry], self.settings.retries):
+            return None
+        # Jitter takes apart what failed together; no cryptography here.
+        return max(failure.wait_s, self.settings.retry_wait_s * 2**done * random.uniform(0.5, 1.5))
+
+    def _out_of_time(self, before: FetchError | None) -> FetchError:
+        detail = f"total {self.settings.total_timeout_s:g} s" + (f", after {before.reason}" if before else "")
+        failure = FetchError("timed_out", detail, reached=before.reached if before else None)
+        failure.url = before.url if before else None
+        return failure
+
+    async def _follow(self, url: URL, clock: asyncio.Timeout) -> Outcome:
+        """One try, through its redirects.
+
+        Raises:
+            FetchError: it came to nothing.
+        """
+        for _ in range(self.settings.max_redirects + 1):
+            try:
+                if not self.settings.allow_private:
+                    _refuse_private(url)
+                async with self.session.get(url, allow_redirects=False) as response:
+                    onward = self._redirect(url, response)
+                    if onward is None:
+                        body, held = await self._body(response, clock)
+                        return Outcome(Fetched(body, None, None, str(url)), _place(url), True, held)
+            except FetchError as failure:
+                failure.url = url
+                raise
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                failure = self._failure(error)
+                failure.url = url
+                raise failure from None
+            url = onward
+        failure = FetchError("too_many_redirects", f"more than {self.settings.max_redirects}")
+        failure.url = url
+        raise failure
+
+    def _redirect(self, url: URL, response: aiohttp.ClientResponse) -> URL | None:
+        """Where the response leads; null where it is the answer itself.
+
+        Raises:
+            FetchError: its status is an error, or its publisher opted out.
+        """
+        status, location = response.status, response.headers.get("Location")
+        onward = status in _REDIRECTS and location is not None
+        if not onward and not 200 <= status < 300:
+            wait_s = _retry_after(response.headers.get("Retry-After", ""))
+            retry: Retry = "often" if status in _TRY_AGAIN else "never"
+            raise FetchError(f"http_{status}", f"{status} {response.reason}", retry=retry, wait_s=wait_s)
+        robots = response.headers.getall("X-Robots-Tag", ())
+        if robots and self.settings.respect_opt_out:
+            agent = self.settings.user_agent.partition("/")[0].strip()
+            directive = opted_out(robots, agent, self.settings.opt_out)
+            if directive is not None:
+                raise FetchError("opted_out", f"X-Robots-Tag: {directive}")
+        if not onward or location is None:
+            return None
+        try:
+            return redirected(url, location)
+        except BadUrlError as error:
+            raise FetchError("bad_url", f"redirect: {error}") from None
+
+    async def _body(self, response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> tuple[bytes, int]:
+        """The response's image and what it holds of the budget (bytes)."""
+        max_bytes, declared = self.settings.max_bytes, response.content_length
+        if declared is not None and declared > max_bytes:
+            raise FetchError("too_large", f"{declared} bytes declared, more than {max_bytes}")
+        body = Body(max_bytes, response.headers.get("Content-Type", ""))
+        lease = Lease(self.budget, clock)
+        try:
+            await lease.hold(min(SMALL, max_bytes) if declared is None else declared)
+            while chunk := await response.content.readany():
+                body.add(chunk)
+                if body.size > lease.held_bytes:
+                    await lease.hold(max_bytes)
+            whole = body.finish()
+        except BaseException:
+            lease.shrink(0)
+            raise
+        lease.shrink(len(whole))
+        return whole, lease.held_bytes
+
+    def _failure(self, error: Exception) -> FetchError:
+        """What an exception of the network's libraries means.
+
+        Raises:
+            MachineError: this process has no files or memory left for another connection.
+        """
+        cause = getattr(error, "os_error", error)
+        if isinstance(cause, BlockedAddressError):
+            return FetchError("blocked_address", cause.detail, reached=None)
+        if isinstance(cause, ResolveError):
+            return FetchError("dns_failed", cause.detail, reached=False if cause.fresh else None)
+        if getattr(cause, "errno", None) in _OUT_OF_FILES:
+            raise MachineError(
+                f"no more connections can be opened ({cause}): raise `ulimit -n` or lower fetch.concurrency"
+            )
+        detail = printable_error(error)
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                detail = f"connect {self.settings.connect_timeout_s:g} s"
+                return FetchError("timed_out", detail, retry="once", reached=False)
+            case TimeoutError():
+                return FetchError("timed_out", f"read {self.settings.read_timeout_s:g} s", retry="once")
+            case aiohttp.ClientSSLError() | ssl.SSLError():
+                return FetchError("tls_failed", detail)
+            case aiohttp.InvalidURL():
+                return FetchError("bad_url", detail, reached=None)
+            case aiohttp.ClientConnectorError():
+                return FetchError("connection_failed", detail, retry="often", reached=False)
+            case aiohttp.ClientPayloadError() if "TransferEncoding" not in detail:
+                return FetchError("connection_failed", "closed before the body's end", retry="often")
+            case aiohttp.ClientConnectionError() | OSError():
+                return FetchError("connection_failed", detail, retry="often")
+            case _:
+                return FetchError("bad_response", detail)
+
+
+def printable_error(error: Exception) -> str:
+    """The error's kind and message, on one line."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _refuse_private(url: URL) -> None:
+    """Refuse an address that stands in the URL itself, before anything is opened."""
+    host = url.raw_host or ""
+    numeric = ":" in host or host.replace(".", "").isdigit()
+    reason = blocked(host) if numeric else None
+    if reason is not None:
+        raise FetchError("blocked_address", reason, reached=None)
+
+
+def _place(url: URL) -> tuple[str, int] | None:
+    return (url.raw_host, url.port) if url.raw_host and url.port else None
+
+
+def _retry_after(value: str) -> float:
+    """Seconds that a Retry-After header asks for, as a number or as a date; 0 where it says neither."""
+    if value.strip().isdecimal():
+        return float(value[:9])
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0

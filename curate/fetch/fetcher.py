@@ -1,0 +1,166 @@
+"""The consumer's side: addresses in, results out, one by one.
+
+The caller's thread reads the addresses and takes the results; another runs the event loop with everything else. They
+meet in a queue (results) and in `call_soon_threadsafe` (jobs, and bytes that were consumed).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import resource
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from itertools import islice
+from typing import Any
+
+from yarl import URL
+
+from curate.errors import CurateError, MachineError, UnitError
+from curate.fetch.engine import CLOSE_S, Engine
+from curate.fetch.outcome import Fetched, Outcome, printable
+from curate.fetch.schedule import Call, Job
+from curate.fetch.urls import BadUrlError, requestable
+from curate.manifest import FetchSettings
+
+log = logging.getLogger(__name__)
+
+LOOK_AHEAD = 65_536  # addresses that are known before they are fetched: more than a unit of work has
+CHUNK = 512  # addresses read at once
+BATCH = 64  # results taken at once
+STARTED_S = 30.0
+
+
+class Fetcher:
+    """Fetches images. Several threads may call `fetch` at once; they share its limits.
+
+    Raises:
+        MachineError: too few files may be open, or the event loop cannot start.
+    """
+
+    def __init__(self, settings: FetchSettings) -> None:
+        _allow_open_files(2 * settings.concurrency + 256)
+        self._settings = settings
+        self._loop = asyncio.new_event_loop()
+        started: Future[Engine] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="curate-fetch", daemon=True)
+        self._thread.start()
+        try:
+            self._engine = started.result(STARTED_S)
+        except Exception as error:
+            raise MachineError(f"fetching cannot start: {type(error).__name__}: {error}") from error
+
+    def fetch(self, urls: Iterable[str | None]) -> Iterator[tuple[int, Fetched]]:
+        """For every address its place in `urls` and what it gave, in the order in which they finish.
+
+        Up to LOOK_AHEAD addresses are read before they are fetched; one that comes again meanwhile is fetched once.
+        Nothing new is read off the network while too many bytes wait for the consumer. Leaving the iterator ends its
+        requests.
+
+        Raises:
+            NetworkDown: nearly no host can be reached, and the network did not come back in time.
+            MachineError: no more connections can be opened.
+            UnitError: the fetcher was closed.
+        """
+        call = Call()
+        places: dict[URL, list[int]] = {}
+        numbered, more = enumerate(urls), True
+        try:
+            while more or places:
+                if more and len(places) < LOOK_AHEAD:
+                    chunk = list(islice(numbered, CHUNK))
+                    more = len(chunk) == CHUNK
+                    yield from self._submit(call, chunk, places)
+                if places:
+                    wait = not more or len(places) >= LOOK_AHEAD
+                    yield from self._results(call, places, wait)
+        finally:
+            self._post(self._engine.abandon, call)
+
+    def close(self) -> None:
+        """End all requests and the thread, within some seconds."""
+        self._post(self._engine.stop)
+        self._thread.join(3 * CLOSE_S)
+        if self._thread.is_alive():
+            log.warning("the fetching thread did not end and is left behind")
+
+    def __enter__(self) -> Fetcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _submit(
+        self, call: Call, chunk: list[tuple[int, str | None]], places: dict[URL, list[int]]
+    ) -> Iterator[tuple[int, Fetched]]:
+        """Hand addresses over, and yield those that cannot be requested."""
+        jobs = []
+        for place, text in chunk:
+            try:
+                url = requestable(text)
+            except BadUrlError as error:
+                yield place, Fetched(None, "bad_url", printable(str(error)), None)
+                continue
+            if url not in places:
+                jobs.append(Job(call, url))
+            places.setdefault(url, []).append(place)
+        self._post(self._engine.submit, call, jobs)
+
+    def _results(self, call: Call, places: dict[URL, list[int]], wait: bool) -> Iterator[tuple[int, Fetched]]:
+        """Yield a batch of results; its bytes count as waiting until the last one is taken."""
+        batch = self._take(call, wait)
+        try:
+            for job, outcome in batch:
+                for place in places.pop(job.url):
+                    yield place, outcome.fetched
+        finally:
+            self._post(self._engine.release, sum(outcome.held_bytes for _, outcome in batch))
+
+    def _take(self, call: Call, wait: bool) -> list[tuple[Job, Outcome]]:
+        """Results that are there; at least one where `wait` says so."""
+        batch: list[tuple[Job, Outcome]] = []
+        while len(batch) < BATCH:
+            try:
+                result = call.results.get(block=wait and not batch, timeout=1.0)
+            except queue.Empty:
+                if batch or not wait:
+                    return batch
+                if not self._thread.is_alive():
+                    raise UnitError("the fetcher is closed") from None
+                continue
+            if isinstance(result, CurateError):
+                raise result
+            batch.append(result)
+        return batch
+
+    def _post(self, function: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: `_take` says so
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _run(self, started: Future[Engine]) -> None:
+        """The thread."""
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(Engine.live(self._settings, started))
+        except Exception as error:
+            log.exception("the fetching thread ended")
+            if not started.done():
+                started.set_exception(error)
+        finally:
+            self._loop.close()
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Raise this process's own limit of open files to what is wanted, if it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= max(wanted, 4096):
+        return
+    soft = max(wanted, 4096) if hard == resource.RLIM_INFINITY else min(max(wanted, 4096), hard)
+    if soft < wanted:
+        raise MachineError(
+            f"only {hard} files may be open: raise `ulimit -n` to {wanted} or lower fetch.concurrency"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,56 @@
+"""What becomes of one address: its bytes, or a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from yarl import URL
+
+Retry = Literal["never", "once", "often"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What one address gave: either `body`, or `reason` and what decided."""
+
+    body: bytes | None
+    reason: str | None  # a slug: `http_404`, `timed_out`, …
+    detail: str | None
+    url: str | None  # where redirects led; null where the address could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A `Fetched` and what the machinery needs to know beside it."""
+
+    fetched: Fetched
+    place: tuple[str, int] | None = None  # host and port that answered, or did not
+    reached: bool | None = None  # whether a connection was made; null: says nothing of the network
+    held_bytes: int = 0  # of the budget, until the consumer has taken the body
+
+
+class FetchError(Exception):
+    """One request came to nothing."""
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        *,
+        retry: Retry = "never",
+        wait_s: float = 0.0,
+        reached: bool | None = True,
+    ) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = printable(detail)
+        self.retry = retry
+        self.wait_s = wait_s  # at least so long before the next try, as the server asked
+        self.reached = reached
+        self.url: URL | None = None
+
+
+def printable(text: str, max_chars: int = 200) -> str:
+    """The text on one line, without control characters: it may come from a server."""
+    return "".join(c if c.isprintable() else " " for c in text[:max_chars])

@@ -1,0 +1,75 @@
+"""Whose turn it is: requests in their order, except that no host gets more than its share at once."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+
+from yarl import URL
+
+from curate.errors import CurateError
+from curate.fetch.outcome import Outcome
+
+
+@dataclass(eq=False)
+class Call:
+    """One `Fetcher.fetch` that is under way. A CurateError among its results ends it."""
+
+    results: SimpleQueue[tuple[Job, Outcome] | CurateError] = field(default_factory=SimpleQueue)
+    abandoned: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One address of a call."""
+
+    call: Call
+    url: URL
+
+    @property
+    def host(self) -> str:
+        """The name that shares a limit."""
+        return self.url.raw_host or ""
+
+
+class Schedule:
+    """The jobs that have not begun. A host's jobs beyond its limit wait until `done` is called for earlier ones."""
+
+    def __init__(self, per_host: int) -> None:
+        self._per_host = per_host
+        self._ready: deque[Job] = deque()
+        self._waiting: dict[str, deque[Job]] = {}
+        self._active: Counter[str] = Counter()  # ready or running
+
+    def add(self, job: Job) -> None:
+        """Queue a job."""
+        if self._active[job.host] < self._per_host:
+            self._active[job.host] += 1
+            self._ready.append(job)
+        else:
+            self._waiting.setdefault(job.host, deque()).append(job)
+
+    def next(self) -> Job | None:
+        """The job that is to begin now, if there is one."""
+        while self._ready:
+            job = self._ready.popleft()
+            if not job.call.abandoned:
+                return job
+            self.done(job)
+        return None
+
+    def done(self, job: Job) -> None:
+        """A job that `next` gave out has ended: its host's next one is ready."""
+        line = self._waiting.get(job.host)
+        if line:
+            self._ready.appendleft(line.popleft())  # it came before those that are ready; its host stays busy
+            if not line:
+                del self._waiting[job.host]
+            return
+        self._active[job.host] -= 1
+        if not self._active[job.host]:
+            del self._active[job.host]
+
+    def __bool__(self) -> bool:
+        return bool(self._ready)
