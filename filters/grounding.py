@@ -1,0 +1,205 @@
+"""Phrases of a caption and their boxes, as GRIT publishes them, without recursive and broken ones (A.3).
+
+A label is recursive where its phrase lies in or overlaps another phrase of the caption. Of all ways to leave
+none, the one that keeps the most boxes is taken: the paper's greedy made exact, by weighted interval
+scheduling over spans. All boxes of one span stay or go together. Ties go to the higher sum of scores, then to
+the longer phrases, then to the phrases that end first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.rule import one_array, rule
+from filters.spans import byte_offsets, distinct, lengths, slices
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+REGION = pa.struct(
+    [
+        ("text", pa.string()),
+        ("start", pa.int32()),  # code points into the caption
+        ("end", pa.int32()),
+        ("quad", pa.list_(pa.float32(), 8)),  # px, corners clockwise from the top left
+        ("score", pa.float32()),
+    ]
+)
+
+FIELDS = 7  # of a GRIT label: start, end, x0, y0, x1, y1, score; the box as shares of width and height
+SCORE_STEP = 2.0**-20  # scores are added up as whole numbers of it, so that equal sums are equal
+BOX = 2**40  # a box outweighs the scores of a million
+
+
+class Labels(NamedTuple):
+    """R labels: the row of each, its span in code points, its box x0, y0, x1, y1, and its score."""
+
+    row: Ints
+    start: Ints
+    end: Ints
+    box: Floats  # R x 4, as shares of the image's sides, then px
+    score: Floats
+
+
+@rule("no_boxes_left")
+def no_boxes_left(regions: pa.ListArray) -> pa.BooleanArray:
+    """Keep rows that have a region, once recursive labels and broken boxes are gone."""
+    return pc.greater(pc.list_value_length(regions), 0)
+
+
+def ground(
+    caption: pa.Array, width: pa.Array, height: pa.Array, noun_chunks: pa.Array, ref_exps: pa.Array
+) -> pa.Array:
+    """GRIT's labels as regions in pixels (N lists, empty where no label is left).
+
+    A label is left out if it has not seven finite numbers, if its span is empty or not whole code points of
+    the caption, if its box is inverted or has no area in the image, if noun_chunks and ref_exps both have it
+    (once), and if it is recursive.
+    """
+    text = one_array(caption).cast(pa.large_string()).fill_null("")
+    sizes = np.stack([_floats(width), _floats(height)] * 2, axis=1)
+    labels = _once(_sound(_read(noun_chunks, ref_exps), lengths(text), sizes))
+    labels = _take(labels, most_boxes(labels.row, labels.start, labels.end, labels.score))
+    order = np.lexsort((labels.start, labels.row))
+    return _regions(_take(labels, order), text, sizes)
+
+
+def clip_boxes(box: Floats, sizes: Floats) -> tuple[Floats, Bools]:
+    """The boxes x0, y0, x1, y1 clipped to images of width, height, width, height (px, R x 4 each).
+
+    And which of them are sound (R): finite, not inverted, with an area in an image of at least one pixel.
+    """
+    clipped = np.clip(box, 0, sizes)
+    area = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    return clipped, area & np.isfinite(box).all(axis=1) & (sizes >= 1).all(axis=1)
+
+
+def quads(box: Floats) -> npt.NDArray[np.float32]:
+    """The corners of boxes x0, y0, x1, y1, clockwise from the top left (R x 4 to R x 8)."""
+    return box[:, [0, 1, 2, 1, 2, 3, 0, 3]].astype(np.float32)
+
+
+def most_boxes(row: Ints, start: Ints, end: Ints, score: Floats) -> Bools:
+    """Which of R labels to keep, so that no two spans of a row overlap and the row keeps the most boxes.
+
+    Labels are boxes; those with one row, start and end are one phrase. Spans are not empty.
+    """
+    spans = distinct(row, start, end)
+    units = np.rint(np.clip(np.nan_to_num(score, nan=0.0), 0, 1) / SCORE_STEP).astype(np.int64)
+    weight = np.zeros(len(spans.row), np.int64)
+    np.add.at(weight, spans.group, BOX + units)
+    by_end = np.lexsort((spans.start, spans.end, spans.row))
+    chosen = np.zeros(len(spans.row), bool)
+    chosen[by_end] = schedule(spans.row[by_end], spans.start[by_end], spans.end[by_end], weight[by_end])
+    kept: Bools = chosen[spans.group]
+    return kept
+
+
+def schedule(row: Ints, start: Ints, end: Ints, weight: Ints) -> Bools:
+    """The heaviest spans of each row that do not overlap; of equally heavy ones those that cover more (S).
+
+    Spans come by row, then end. All rows advance together: step j settles the j-th span of every row that has
+    one.
+    """
+    if not len(row):
+        return np.zeros(0, bool)
+    fresh = np.r_[True, row[1:] != row[:-1]]
+    number, first = np.cumsum(fresh) - 1, np.flatnonzero(fresh)
+    # slot i + number[i] is the best without span i, the next one the best with it; each row's first is for no
+    # span
+    slot = np.arange(len(row)) + number
+    width = int(end.max()) + 1
+    before = np.searchsorted(number * width + end, number * width + start, side="right") + number
+    steps = _by_rank(np.arange(len(row)) - first[number])
+    took = _advance(steps, slot, before, weight, end - start)
+    chosen, cursor = np.zeros(len(row), bool), np.r_[first[1:], len(row)] + np.arange(len(first))
+    for spans in reversed(steps):
+        spans = spans[cursor[number[spans]] == slot[spans] + 1]
+        chosen[spans] = took[spans]
+        cursor[number[spans]] = np.where(took[spans], before[spans], slot[spans])
+    return chosen
+
+
+def _advance(steps: list[Ints], slot: Ints, before: Ints, weight: Ints, length: Ints) -> Bools:
+    """Whether the best choice among a row's spans up to each span takes that span (S)."""
+    best, cover = np.zeros((2, int(slot[-1]) + 2), np.int64)
+    took = np.zeros(len(slot), bool)
+    for spans in steps:
+        without, rest = slot[spans], before[spans]
+        gain, reach = best[rest] + weight[spans], cover[rest] + length[spans]
+        better = (gain > best[without]) | ((gain == best[without]) & (reach > cover[without]))
+        best[without + 1] = np.where(better, gain, best[without])
+        cover[without + 1] = np.where(better, reach, cover[without])
+        took[spans] = better
+    return took
+
+
+def _by_rank(rank: Ints) -> list[Ints]:
+    """The spans of rank 0, of rank 1, and so on."""
+    order = np.argsort(rank, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(rank))[:-1])
+
+
+def _read(*columns: pa.Array) -> Labels:
+    """The labels of lists of lists of seven finite numbers, column after column; others are left out."""
+    rows, numbers = [], []
+    for column in map(one_array, columns):
+        labels = pc.list_flatten(column).cast(pa.large_list(pa.float64()))
+        seven = pc.equal(pc.list_value_length(labels), FIELDS).fill_null(False)
+        rows.append(pc.list_parent_indices(column).filter(seven).to_numpy().astype(np.int64))
+        values = pc.list_flatten(labels.filter(seven)).to_numpy(zero_copy_only=False)
+        numbers.append(values.reshape(-1, FIELDS))
+    row, label = np.concatenate(rows), np.concatenate(numbers)
+    whole = np.isfinite(label).all(axis=1) & (np.rint(label[:, :2]) == label[:, :2]).all(axis=1)
+    row, label = row[whole], label[whole]
+    start, end = (np.clip(label[:, :2], -1, 2**31 - 1)).astype(np.int64).T
+    return Labels(row, start, end, label[:, 2:6], label[:, 6])
+
+
+def _once(labels: Labels) -> Labels:
+    """The labels without those that have the row, span and box of an earlier one."""
+    group = distinct(labels.row, labels.start, labels.end).group
+    shared = np.flatnonzero(np.bincount(group)[group] > 1)  # few, and np.unique of rows is slow
+    keys = np.column_stack([group[shared], labels.box[shared]])
+    first = np.unique(keys, axis=0, return_index=True)[1]
+    again = np.ones(len(shared), bool)
+    again[first] = False
+    return _take(labels, np.delete(np.arange(len(group)), shared[again]))
+
+
+def _sound(labels: Labels, points: Ints, sizes: Floats) -> Labels:
+    """The labels whose span lies in the caption and whose box, clipped to the image, has an area."""
+    box, area = clip_boxes(np.clip(labels.box, -1, 2) * sizes[labels.row], sizes[labels.row])
+    inside = (labels.start >= 0) & (labels.start < labels.end) & (labels.end <= points[labels.row])
+    return _take(labels._replace(box=box), area & inside)
+
+
+def _take(labels: Labels, which: npt.NDArray[np.generic]) -> Labels:
+    return Labels(*(values[which] for values in labels))
+
+
+def _regions(labels: Labels, text: pa.Array, sizes: Floats) -> pa.Array:
+    """The labels, which come by row, as lists of REGION (N lists)."""
+    edges = [byte_offsets(text, labels.row, at) for at in (labels.start, labels.end)]
+    fields = [
+        slices(text, *edges).cast(pa.string()),
+        pa.array(labels.start, pa.int32()),
+        pa.array(labels.end, pa.int32()),
+        pa.FixedSizeListArray.from_arrays(pa.array(quads(labels.box).ravel()), 8),
+        pa.array(labels.score, pa.float32()),
+    ]
+    flat = pa.StructArray.from_arrays(fields, fields=list(REGION))
+    offsets = np.searchsorted(labels.row, np.arange(len(text) + 1))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
+
+
+def _floats(values: pa.Array) -> Floats:
+    """The values as floats; null is 0."""
+    floats: Floats = one_array(values).cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False)
+    return floats
