@@ -1,8 +1,8 @@
 """Which IP addresses a public data set may send us to.
 
-A table, because `ipaddress.is_global` lets too much pass: in Python 3.11, NAT64 and 6to4 forms of private addresses,
-`fec0::`, `::a.b.c.d`, multicast and Azure's 168.63.129.16. Its rows follow IANA's special-purpose registries
-(RFC 6890 and its updates).
+A table, because `ipaddress.is_global` lets too much pass: in Python 3.11, NAT64 and 6to4 forms of private
+addresses, `fec0::`, `::a.b.c.d`, multicast and Azure's 168.63.129.16. Its rows follow IANA's special-purpose
+registries (RFC 6890 and its updates).
 """
 
 from __future__ import annotations

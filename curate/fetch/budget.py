@@ -11,8 +11,9 @@ SMALL = 2**20  # bytes that a body of unknown length may take without asking aga
 class Budget:
     """A number of bytes that is lent out first come, first served. Lives in one event loop.
 
-    A body of declared length asks for it at once, another first for SMALL and then for the greatest size allowed.
-    The limit holds SMALL for every request and several bodies of the greatest size: somebody can always finish.
+    A body of declared length asks for it at once, another first for SMALL and then for the greatest size
+    allowed. The limit holds SMALL for every request and several bodies of the greatest size: somebody can
+    always finish.
     """
 
     def __init__(self, requests: int, max_bytes: int) -> None:

@@ -18,7 +18,7 @@ from curate.fetch.addresses import blocked
 from curate.fetch.body import Body
 from curate.fetch.budget import SMALL, Budget, Lease
 from curate.fetch.optouts import opted_out
-from curate.fetch.outcome import FetchError, Fetched, Outcome, Retry
+from curate.fetch.outcome import Fetched, FetchError, Outcome, Retry
 from curate.fetch.resolver import BlockedAddressError, ResolveError, Resolver, socket_factory
 from curate.fetch.urls import BadUrlError, redirected
 from curate.manifest import FetchSettings
@@ -68,38 +68,36 @@ class Client:
     async def get(self, url: URL) -> Outcome:
         """What the address gives, within `total_timeout_s` for all its tries, redirects and pauses."""
         now = asyncio.get_running_loop().time
-        failure: FetchError | None = None
+        last: FetchError | None = None
         try:
             async with asyncio.timeout(self.settings.total_timeout_s) as clock:
                 for done in range(self.settings.retries + 1):
                     try:
                         return await self._follow(url, clock)
-                    except FetchError as caught:
-                        failure = caught
-                    pause_s = self._pause(failure, done)
+                    except FetchError as error:
+                        last = error
+                    pause_s = self._pause(last, done)
                     if pause_s is None or now() + pause_s >= (clock.when() or 0):
                         break
                     await asyncio.sleep(pause_s)
         except TimeoutError:
-            failure = self._out_of_time(failure)
-        assert failure is not None
-        at = failure.url or url
-        fetched = Fetched(None, failure.reason, failure.detail, str(at))
-        return Outcome(fetched, _place(at), failure.reached)
+            last = self._out_of_time(last)
+        assert last is not None
+        at = last.url or url
+        return Outcome(Fetched(None, last.reason, last.detail, str(at)), _place(at), last.reached)
 
     def _pause(self, failure: FetchError, done: int) -> float | None:
         """Seconds until the next try, after `done` retries; null where another makes no sense."""
         limits: dict[Retry, int] = {"never": 0, "once": 1, "often": self.settings.retries}
         if done >= min(limits[failure.retry], self.settings.retries):
             return None
-        # Jitter takes apart what failed together; no cryptography here.
-        return max(failure.wait_s, self.settings.retry_wait_s * 2**done * random.uniform(0.5, 1.5))
+        backoff_s = self.settings.retry_wait_s * 2.0**done * random.uniform(0.5, 1.5)
+        return max(failure.wait_s, backoff_s)
 
     def _out_of_time(self, before: FetchError | None) -> FetchError:
         detail = f"total {self.settings.total_timeout_s:g} s" + (f", after {before.reason}" if before else "")
         failure = FetchError("timed_out", detail, reached=before.reached if before else None)
-        failure.url = before.url if before else None
-        return failure
+        return failure.at(before.url) if before and before.url else failure
 
     async def _follow(self, url: URL, clock: asyncio.Timeout) -> Outcome:
         """One try, through its redirects.
@@ -116,17 +114,12 @@ class Client:
                     if onward is None:
                         body, held = await self._body(response, clock)
                         return Outcome(Fetched(body, None, None, str(url)), _place(url), True, held)
-            except FetchError as failure:
-                failure.url = url
-                raise
+            except FetchError as error:
+                raise error.at(url) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure = self._failure(error)
-                failure.url = url
-                raise failure from None
+                raise self._failure(error).at(url) from None
             url = onward
-        failure = FetchError("too_many_redirects", f"more than {self.settings.max_redirects}")
-        failure.url = url
-        raise failure
+        raise FetchError("too_many_redirects", f"more than {self.settings.max_redirects}").at(url)
 
     def _redirect(self, url: URL, response: aiohttp.ClientResponse) -> URL | None:
         """Where the response leads; null where it is the answer itself.
@@ -185,9 +178,7 @@ class Client:
         if isinstance(cause, ResolveError):
             return FetchError("dns_failed", cause.detail, reached=False if cause.fresh else None)
         if getattr(cause, "errno", None) in _OUT_OF_FILES:
-            raise MachineError(
-                f"no more connections can be opened ({cause}): raise `ulimit -n` or lower fetch.concurrency"
-            )
+            raise MachineError(f"no more connections can be opened ({cause}): raise `ulimit -n`")
         detail = printable_error(error)
         match error:
             case aiohttp.ConnectionTimeoutError():

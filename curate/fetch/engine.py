@@ -37,9 +37,7 @@ class Engine:
         self._reachability = Reachability(self._resolver, settings.connect_timeout_s)
         self._calls: set[Call] = set()
         self._running: dict[asyncio.Task[None], Job] = {}
-        self._doubtful: list[
-            tuple[Job, Outcome]
-        ] = []  # hosts not reached, until the network is known to work
+        self._doubtful: list[tuple[Job, Outcome]] = []  # hosts not reached: the network may be gone
         self._looking: asyncio.Task[None] | None = None
 
     @classmethod
@@ -138,9 +136,7 @@ class Engine:
         while not await self._reachability.probe():
             if now() + pause_s > deadline:
                 seen = self._reachability.describe()
-                self._fail(
-                    NetworkDown(f"this machine's network seems down: {seen}; run again once it is back")
-                )
+                self._fail(NetworkDown(f"the network seems down: {seen}; run again once it is back"))
                 break
             if not gone:
                 log.warning("the network seems down: %s; waiting", self._reachability.describe())

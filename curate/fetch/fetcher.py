@@ -1,7 +1,7 @@
 """The consumer's side: addresses in, results out, one by one.
 
-The caller's thread reads the addresses and takes the results; another runs the event loop with everything else. They
-meet in a queue (results) and in `call_soon_threadsafe` (jobs, and bytes that were consumed).
+The caller's thread reads the addresses and takes the results; another runs the event loop with everything
+else. They meet in a queue (results) and in `call_soon_threadsafe` (jobs, and bytes that were consumed).
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Fetcher:
     def fetch(self, urls: Iterable[str | None]) -> Iterator[tuple[int, Fetched]]:
         """For every address its place in `urls` and what it gave, in the order in which they finish.
 
-        Up to LOOK_AHEAD addresses are read before they are fetched; one that comes again meanwhile is fetched once.
-        Nothing new is read off the network while too many bytes wait for the consumer. Leaving the iterator ends its
-        requests.
+        Up to LOOK_AHEAD addresses are read before they are fetched; one that comes again meanwhile is fetched
+        once. Nothing new is read off the network while too many bytes wait for the consumer. Leaving the
+        iterator ends its requests.
 
         Raises:
             NetworkDown: nearly no host can be reached, and the network did not come back in time.
@@ -161,6 +161,6 @@ def _allow_open_files(wanted: int) -> None:
     soft = max(wanted, 4096) if hard == resource.RLIM_INFINITY else min(max(wanted, 4096), hard)
     if soft < wanted:
         raise MachineError(
-            f"only {hard} files may be open: raise `ulimit -n` to {wanted} or lower fetch.concurrency"
+            f"only {hard} files may be open: set `ulimit -n {wanted}` or lower fetch.concurrency"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -24,7 +24,7 @@ _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # lengths of the header that 
 
 
 def image_type(head: bytes) -> str | None:
-    """The image format that a body of this beginning has; null where it is no image (a page, a script, a film)."""
+    """The image format that a body of this beginning has; null where it is none (a page, a film)."""
     for start, name in _STARTS:
         if head.startswith(start):
             return name

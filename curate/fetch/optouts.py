@@ -1,6 +1,7 @@
 """What publishers ask of us in `X-Robots-Tag` headers.
 
-A header is `directive, directive`, or `agent: directive, directive, other-agent: directive`; it may be repeated.
+A header is `directive, directive`, or `agent: directive, directive, other-agent: directive`; it may be
+repeated.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ _VALUED = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-p
 
 
 def opted_out(headers: Iterable[str], agent: str, directives: Collection[str]) -> str | None:
-    """The first directive among `directives` that addresses everyone, or the agent of that name; null if none.
+    """The first of `directives` that addresses everyone or the agent of that name; null if none does.
 
     `none` is the standard's short form of `noindex, nofollow`. Case does not matter.
     """

@@ -1,7 +1,8 @@
 """Telling a dead network from dead hosts.
 
-Old data sets are full of hosts that no longer exist; that is the rows' trouble. When nearly none of the latest hosts can
-be reached, the machine itself may be offline, and dropping its rows would be a lie that no resume mends.
+Old data sets are full of hosts that no longer exist; that is the rows' trouble. When nearly none of the
+latest hosts can be reached, the machine itself may be offline, and dropping its rows would be a lie that no
+resume mends.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class Reachability:
     async def probe(self) -> bool:
         """Whether the network works, by hosts that were reached before, else by the name servers.
 
-        Names that resolve prove little where it is the connections that fail: then a full window of hosts, none of
-        which could ever be reached, counts as no network.
+        Names that resolve prove little where it is the connections that fail: then a full window of hosts,
+        none of which could ever be reached, counts as no network.
         """
         if self._witnesses:
             tries = [asyncio.create_task(self._connects(place)) for place in self._witnesses]
@@ -72,16 +73,15 @@ class Reachability:
 
     def describe(self) -> str:
         """What was seen, for people."""
-        reasons = sorted(
-            {outcome.fetched.reason or "" for outcome in self._latest.values() if not outcome.reached}
-        )
-        return f"{self._lost()} of the latest {len(self._latest)} hosts could not be reached ({', '.join(reasons)})"
+        reasons = {outcome.fetched.reason or "" for outcome in self._latest.values() if not outcome.reached}
+        hosts = f"{self._lost()} of the latest {len(self._latest)} hosts"
+        return f"{hosts} not reached ({', '.join(sorted(reasons))})"
 
     def _lost(self) -> int:
         return sum(not outcome.reached for outcome in self._latest.values())
 
     async def _connects(self, place: Place) -> bool:
-        """Whether a new connection can be made; the name is asked for anew only if it is no longer remembered."""
+        """Whether a new connection can be made; a name still remembered is not asked for again."""
         host, port = place
         try:
             async with asyncio.timeout(self._timeout_s):

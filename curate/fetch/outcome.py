@@ -50,6 +50,11 @@ class FetchError(Exception):
         self.reached = reached
         self.url: URL | None = None
 
+    def at(self, url: URL) -> FetchError:
+        """This error, with the address that it happened at."""
+        self.url = url
+        return self
+
 
 def printable(text: str, max_chars: int = 200) -> str:
     """The text on one line, without control characters: it may come from a server."""

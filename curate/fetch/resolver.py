@@ -1,7 +1,7 @@
 """Names to addresses, through a cache, and never to an address that is not public.
 
-c-ares asks the configured name servers (and the hosts file) without a thread per question. aiohttp's own cache is off:
-it forgets failures, and hosts that no longer exist are a good part of every old data set.
+c-ares asks the configured name servers (and the hosts file) without a thread per question. aiohttp's own
+cache is off: it forgets failures, and hosts that no longer exist are a good part of every old data set.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Resolver(AbstractResolver):
 
 
 def socket_factory(allow_private: bool) -> Callable[..., socket.socket]:
-    """What makes aiohttp's sockets: the last gate, which sees every address that is about to be connected to."""
+    """What makes aiohttp's sockets: the last gate, which sees every address before a connection."""
 
     def make(info: tuple[int, int, int, str, tuple[str, int]]) -> socket.socket:
         family, kind, protocol, _, address = info

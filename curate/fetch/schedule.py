@@ -34,7 +34,7 @@ class Job:
 
 
 class Schedule:
-    """The jobs that have not begun. A host's jobs beyond its limit wait until `done` is called for earlier ones."""
+    """The jobs that have not begun. A host's jobs beyond its limit wait for `done` of earlier ones."""
 
     def __init__(self, per_host: int) -> None:
         self._per_host = per_host

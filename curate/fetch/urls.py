@@ -1,7 +1,7 @@
-"""From the addresses that data sets hold to ones that can be requested, read as browsers read them (WHATWG URL).
+"""From the addresses in data sets to ones that can be requested, read as browsers read them (WHATWG URL).
 
-Real ones hold spaces, raw Unicode, backslashes, ampersands still escaped as in HTML (LAION's parser took attributes
-as they were written), ports, fragments, and signatures that a single changed escape would break.
+Real ones hold spaces, raw Unicode, backslashes, ampersands still escaped as in HTML (LAION's parser took
+attributes as they were written), ports, fragments, and signatures that a single changed escape would break.
 """
 
 from __future__ import annotations
@@ -24,86 +24,13 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _DOT_SEGMENT = re.compile(r"/\.|/%2e", re.IGNORECASE)
 
 # The Fetch standard's "bad ports": other protocols' servers, which a web address must not be used to reach.
-BAD_PORTS = frozenset(
-    (
-        0,
-        1,
-        7,
-        9,
-        11,
-        13,
-        15,
-        17,
-        19,
-        20,
-        21,
-        22,
-        23,
-        25,
-        37,
-        42,
-        43,
-        53,
-        69,
-        77,
-        79,
-        87,
-        95,
-        101,
-        102,
-        103,
-        104,
-        109,
-    )
-    + (
-        110,
-        111,
-        113,
-        115,
-        117,
-        119,
-        123,
-        135,
-        137,
-        139,
-        143,
-        161,
-        179,
-        389,
-        427,
-        465,
-        512,
-        513,
-        514,
-        515,
-        526,
-        530,
-    )
-    + (
-        531,
-        532,
-        540,
-        548,
-        554,
-        556,
-        563,
-        587,
-        601,
-        636,
-        989,
-        990,
-        993,
-        995,
-        1719,
-        1720,
-        1723,
-        2049,
-        3659,
-        4045,
-        4190,
-    )
-    + (5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080)
+_BAD_PORTS = (
+    "0 1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 "
+    "115 117 119 123 135 137 139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 "
+    "556 563 587 601 636 989 990 993 995 1719 1720 1723 2049 3659 4045 4190 5060 5061 6000 6566 6665 "
+    "6666 6667 6668 6669 6679 6697 10080 "
 )
+BAD_PORTS = frozenset(map(int, _BAD_PORTS.split()))
 
 
 class BadUrlError(ValueError):
@@ -149,7 +76,7 @@ def redirected(url: URL, location: str) -> URL:
 
 
 def _authority(text: str) -> tuple[str, int | None]:
-    """Host and port of `user:password@host:port`; the host in lower case, in ASCII, IPv4 in its usual form."""
+    """Host and port; the host in lower case and ASCII, an IPv4 address in its usual form."""
     if "@" in text:
         raise BadUrlError("a user name or password in the address")
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::([0-9]{0,5}))?", text, re.ASCII)
