@@ -1,0 +1,145 @@
+"""Published values as ours: texts of broken UTF-8, sizes as text or double, images in all their wrappings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+LARGEST_INT32 = 2**31 - 1
+LARGEST_COSINE = 1.001  # rounding may pass 1 by a little; what is beyond is no cosine
+
+
+def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The column as one array without dictionaries, views or extension types (N rows)."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):  # more than fits one array of 32-bit offsets
+        array = pa.concat_arrays([_widened(chunk) for chunk in array.chunks])
+    if isinstance(array.type, pa.BaseExtensionType):
+        array = array.storage
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    return _widened(array)
+
+
+def _widened(array: pa.Array) -> pa.Array:
+    kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
+        return array.cast(pa.large_string())
+    if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_binary_view(kind):
+        return array.cast(pa.large_binary())
+    return array
+
+
+def text(column: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+    """Strings (N rows), and true where a value was not UTF-8 and now has U+FFFD; None if all were."""
+    array = _single(column)
+    if pa.types.is_large_binary(array.type):
+        array = array.cast(options=pc.CastOptions(pa.large_string(), allow_invalid_utf8=True))
+    elif not pa.types.is_large_string(array.type):
+        return (
+            number_text(array) if _is_number(array.type) else pa.nulls(len(array), pa.large_string())
+        ), None
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return _repaired(array)
+    return array, None
+
+
+def _repaired(array: pa.Array) -> tuple[pa.Array, pa.Array]:
+    fixed: list[str | None] = []
+    broken: list[bool] = []
+    for value in array.cast(pa.large_binary()).to_pylist():
+        if value is None:
+            fixed.append(None)
+            broken.append(False)
+            continue
+        repaired = value.decode("utf-8", "replace")
+        fixed.append(repaired)
+        broken.append(repaired.encode() != value)
+    return pa.array(fixed, pa.large_string()), pa.array(broken)
+
+
+def trimmed(array: pa.Array) -> pa.Array:
+    """The strings without white space around them; null where nothing is left (N rows)."""
+    array = pc.utf8_trim_whitespace(array)
+    return pc.if_else(pc.equal(array, ""), pa.scalar(None, array.type), array)
+
+
+def size(column: pa.Array) -> pa.Array:
+    """Pixels as int32 (N rows); null where the value is no whole positive number that fits."""
+    array = _single(column)
+    if pa.types.is_large_string(array.type):
+        number = pc.replace_substring_regex(text(array)[0], r"^\s*\+?(\d{1,10})(?:\.0*)?\s*$", r"\1")
+        whole = pc.match_substring_regex(number, r"^\d{1,10}$")
+        array = pc.if_else(whole, number, pa.scalar(None, pa.large_string())).cast(pa.int64())
+    elif not _is_number(array.type):
+        return pa.nulls(len(array), pa.int32())
+    fits = pc.and_(pc.greater(array, 0), pc.less_equal(array, LARGEST_INT32))
+    if pa.types.is_floating(array.type):
+        fits = pc.and_(fits, pc.equal(pc.floor(array), array))
+    return pc.if_else(fits, array, pa.scalar(None, array.type)).cast(pa.int32(), safe=False)
+
+
+def cosine(column: pa.Array) -> pa.Array:
+    """Similarities as float32 (N rows); null where the value is no number from -1 to 1."""
+    array = _single(column)
+    if pa.types.is_large_string(array.type):
+        array = trimmed(text(array)[0])
+        numeric = pc.match_substring_regex(array, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$")
+        array = pc.if_else(numeric, array, pa.scalar(None, pa.large_string())).cast(pa.float64())
+    elif not _is_number(array.type):
+        return pa.nulls(len(array), pa.float32())
+    array = array.cast(pa.float32(), safe=False)
+    return pc.if_else(
+        pc.less_equal(pc.abs(array), LARGEST_COSINE), array, pa.scalar(None, pa.float32())
+    )  # NaN is less than nothing
+
+
+def image(column: pa.Array) -> tuple[pa.Array | None, pa.Array | None]:
+    """Encoded bytes and local path of an image column (N rows each); None where it has none."""
+    array = _single(column)
+    if pa.types.is_struct(array.type):
+        names = [array.type.field(i).name for i in range(array.type.num_fields)]
+        parts = [
+            _widened(pc.struct_field(array, name)) if name in names else None for name in ("bytes", "path")
+        ]
+        return parts[0], None if parts[1] is None else text(parts[1])[0]
+    if pa.types.is_large_binary(array.type):
+        return array, None
+    if pa.types.is_large_string(array.type):
+        return None, text(array)[0]
+    return None, None
+
+
+def number_text(array: pa.Array) -> pa.Array:
+    """Numbers as text (N rows); a whole float reads as the integer that it is, so that ids agree."""
+    if pa.types.is_floating(array.type):
+        wide = array.cast(pa.float64())
+        whole = pc.and_(pc.equal(pc.floor(wide), wide), pc.less(pc.abs(wide), float(2**63)))
+        ints = pc.if_else(whole, wide, pa.scalar(None, pa.float64())).cast(pa.int64(), safe=False)
+        return pc.coalesce(ints.cast(pa.large_string()), wide.cast(pa.large_string()))
+    return array.cast(pa.large_string())
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+    )
+
+
+def _single(column: pa.Array) -> pa.Array:
+    """The column without list wrapping: lists of one give their item, others null (N rows)."""
+    array = plain(column)
+    if pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type):
+        array = array.cast(pa.large_list(array.type.value_type))
+    if not pa.types.is_large_list(array.type):
+        return array
+    one = pc.equal(pc.list_value_length(array), 1)
+    places = pc.if_else(one, array.offsets[:-1], pa.scalar(None, pa.int64()))
+    return plain(array.values.take(places))

@@ -1,0 +1,9 @@
+"""Inputs as record batches: any published format, rows [start, stop) in order, in bounded memory."""
+
+from __future__ import annotations
+
+from curate.sources.inputs import FORMATS, Input, expand
+from curate.sources.opening import open_source
+from curate.sources.reading import DETAIL, PROBLEM, Source
+
+__all__ = ["DETAIL", "FORMATS", "PROBLEM", "Input", "Source", "expand", "open_source"]

@@ -1,0 +1,123 @@
+"""What one pass over an input taught: how many rows, which columns, where to begin. Kept in the work folder.
+
+Formats without a footer are read through once. The result lies beside the run, so that every worker that sees
+the folder begins where it wants; one that does not see it makes the pass again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import pyarrow as pa
+
+from curate.sources.inputs import Input
+
+JSON = {b"curate": b"json"}  # field metadata: the strings are JSON texts, for values of no one type
+EXACT = 2**53  # integers beyond are not exact as floats
+
+
+class Index(msgspec.Struct):
+    """What the pass found."""
+
+    rows: int
+    columns: dict[str, str]  # name → a key of TYPES
+    marks: list[tuple[int, int]] = []  # (row, byte offset), rising: reading can begin there
+    samples: list[tuple[str, dict[str, tuple[int, int]]]] = []  # WebDataset: key, suffix → (offset, bytes)
+
+
+TYPES: dict[str, pa.Field] = {
+    "string": pa.field("string", pa.string()),
+    "int64": pa.field("int64", pa.int64()),
+    "float64": pa.field("float64", pa.float64()),
+    "bool": pa.field("bool", pa.bool_()),
+    "strings": pa.field("strings", pa.list_(pa.string())),
+    "binary": pa.field("binary", pa.large_binary()),
+    "json": pa.field("json", pa.string(), metadata=JSON),
+}
+
+
+def schema(index: Index) -> pa.Schema:
+    """The Arrow schema of the index's columns."""
+    return pa.schema([TYPES[kind].with_name(name) for name, kind in index.columns.items()])
+
+
+def place(work: Path, source: Input, what: str, settings: Any) -> Path:
+    """Where in the work folder something made from this input under these settings lies."""
+    identity = [source.uri, source.fingerprint, what, repr(settings)]
+    name = hashlib.blake2b("\0".join(identity).encode(), digest_size=16).hexdigest()
+    return work / f"{name}.{what}"
+
+
+def made_once(path: Path, make: Callable[[BinaryIO], object]) -> Path:
+    """The file at `path`, made by `make` if it is not there: complete or absent, never partial."""
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".making-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            make(file)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def remembered(path: Path, scan: Callable[[], Index]) -> Index:
+    """The index at `path`, made by `scan` if it is not there."""
+    made_once(path, lambda file: file.write(msgspec.msgpack.encode(scan())))
+    return msgspec.msgpack.decode(path.read_bytes(), type=Index)
+
+
+class Kinds:
+    """The kinds of values seen in each column."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, set[str]] = {}
+
+    def see(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take note of these rows' values."""
+        columns: dict[str, list[Any]] = {}
+        for row in rows:
+            for name, value in row.items():
+                columns.setdefault(name, []).append(value)
+        for name, values in columns.items():
+            seen = self._seen.setdefault(name, set())
+            for kind in set(map(type, values)):
+                seen.update(_kinds(kind, values))
+
+    def columns(self) -> dict[str, str]:
+        """One type a column that holds all its values; `json` where there is none."""
+        return {name: _COLUMN.get(frozenset(seen - {"null"}), "json") for name, seen in self._seen.items()}
+
+
+def _kinds(kind: type, values: list[Any]) -> set[str]:
+    if kind is int:
+        ints = [value for value in values if type(value) is int]
+        low, high = min(ints), max(ints)
+        exact = low >= -EXACT and high <= EXACT
+        return {"int"} if exact else {"long"} if low >= -(2**63) and high < 2**63 else {"other"}
+    if kind is list:
+        texts = all(type(item) is str for value in values if type(value) is list for item in value)
+        return {"strings"} if texts else {"other"}
+    return {{str: "string", float: "float", bool: "bool", type(None): "null"}.get(kind, "other")}
+
+
+_COLUMN = {
+    frozenset[str](): "string",
+    frozenset({"string"}): "string",
+    frozenset({"bool"}): "bool",
+    frozenset({"strings"}): "strings",
+    frozenset({"int"}): "int64",
+    frozenset({"long"}): "int64",
+    frozenset({"int", "long"}): "int64",
+    frozenset({"float"}): "float64",
+    frozenset({"int", "float"}): "float64",
+}

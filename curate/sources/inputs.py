@@ -1,0 +1,136 @@
+"""The inputs of a run: files, folders and globs, here or far away, become a sorted list of files."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyarrow import fs
+
+from curate.errors import InputError
+from curate.storage import filesystem, one_line, scheme
+
+FORMATS = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".tar": "webdataset",
+    ".tgz": "webdataset",
+}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".tgz": "gzip"}
+
+WHOLE = 16 * 2**20  # files up to this size are fingerprinted whole
+PROBE = 64 * 2**10  # bytes of each of the PROBES blocks that are read of larger ones
+PROBES = 16
+LISTERS = 16
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input file as it was found."""
+
+    uri: str
+    name: str  # relative to the folder or glob that found it: what `source` says of a row
+    bytes: int
+    fingerprint: str  # hex; another one means that the content is not the same
+
+
+def suffixes(name: str) -> tuple[str, str]:
+    """The format's and the compression's suffix of a file name, each empty where there is none."""
+    parts = re.findall(r"\.[A-Za-z0-9]+", name.rsplit("/", 1)[-1].lower())
+    packed = parts.pop() if parts and parts[-1] in COMPRESSIONS and parts[-1] not in FORMATS else ""
+    kind = parts[-1] if parts else ""
+    return (kind, packed or (kind if kind in COMPRESSIONS else "")) if kind in FORMATS else ("", packed)
+
+
+def expand(uris: Sequence[str], known: Collection[str] = tuple(FORMATS)) -> list[Input]:
+    """The files that `uris` name, sorted by URI, each once. In folders, a `known` suffix counts.
+
+    Names that begin with `_` or `.` are passed over in folders, as pyarrow and Spark do.
+
+    Raises:
+        InputError: nothing there, nothing readable there, or not allowed.
+    """
+    found: dict[str, tuple[str, fs.FileInfo]] = {}
+    for uri in uris:
+        try:
+            matches = dict(_matches(uri, known))
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"cannot look for {uri!r}: {one_line(error)}") from None
+        if not matches:
+            what = ", ".join(sorted(known))
+            raise InputError(
+                f"no input at {uri!r}: give a file, a folder or a glob of {what} (also .gz, .zst)"
+            )
+        found |= matches
+    with ThreadPoolExecutor(LISTERS) as pool:
+        return list(pool.map(lambda item: _input(item[0], *item[1]), sorted(found.items())))
+
+
+def _input(uri: str, name: str, info: fs.FileInfo) -> Input:
+    try:
+        return Input(uri, name, info.size or 0, fingerprint(uri, info))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {uri!r}: {one_line(error)}") from None
+
+
+def _matches(uri: str, known: Collection[str]) -> Iterable[tuple[str, tuple[str, fs.FileInfo]]]:
+    system, path = filesystem(uri)
+    head = uri[: len(uri) - len(path)] if uri.endswith(path) else ""  # what turns a path into a URI again
+    info = system.get_file_info(path)
+    if info.type == fs.FileType.File:
+        yield head + path, (info.base_name, info)
+    elif info.type == fs.FileType.Directory:
+        for item in system.get_file_info(fs.FileSelector(path, recursive=True)):
+            name = item.path[len(path.rstrip("/")) + 1 :]
+            if item.is_file and suffixes(name)[0] in known and not re.search(r"(^|/)[._]", name):
+                yield head + item.path, (name, item)
+    elif re.search(r"[*?[]", path) and scheme(uri) not in ("http", "https"):
+        base = re.split(r"[^/]*[*?[]", path, maxsplit=1)[0].rstrip("/")
+        selector = fs.FileSelector(base or "/", recursive="/" in path[len(base) + 1 :], allow_not_found=True)
+        pattern = re.compile(glob_regex(path))
+        for item in system.get_file_info(selector):
+            if item.is_file and pattern.fullmatch(item.path):
+                yield head + item.path, (item.path[len(base) + 1 :], item)
+
+
+def glob_regex(pattern: str) -> str:
+    """A regular expression for a glob: `*` and `?` stay within a folder, `**/` spans any number of them."""
+    special = {"**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern)
+    return "".join(
+        special.get(part) or (part.replace("[!", "[^", 1) if i % 2 else re.escape(part))
+        for i, part in enumerate(parts)
+    )
+
+
+def fingerprint(uri: str, info: fs.FileInfo) -> str:
+    """Hex digest that changes with the content, at the cost of at most 16 MiB of reading.
+
+    A small file is hashed whole. Of a larger one, size, time of change and 16 blocks are: a copy of a large
+    file counts as another input, a byte changed in place does not go unnoticed. Object stores replace objects
+    whole, so there size and time are enough.
+    """
+    system, path = filesystem(uri)
+    digest = hashlib.blake2b(str(info.size).encode(), digest_size=16)
+    local = scheme(uri) == "file"
+    small = info.size is not None and info.size <= WHOLE
+    if info.mtime_ns is not None and not (local and small):
+        digest.update(str(info.mtime_ns).encode())
+    if local or info.mtime_ns is None:
+        with system.open_input_file(path) as file:
+            size = file.size()
+            if small:
+                digest.update(file.read(WHOLE))
+            else:
+                for block in range(PROBES):
+                    file.seek(block * (size - PROBE) // (PROBES - 1))
+                    digest.update(file.read(PROBE))
+    return digest.hexdigest()

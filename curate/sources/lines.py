@@ -1,0 +1,205 @@
+"""CSV, TSV and JSON Lines: one pass counts and marks, then reading begins at any mark.
+
+TSV has no quoting: a line is a row and a tab ends a field, as in CC3M, CC12M and the format's registration.
+CSV has RFC 4180's. A row that cannot be read is a row all the same, with its problem beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from curate.errors import InputError
+from curate.manifest import InputSettings
+from curate.sources import index
+from curate.sources.columns import record_batch
+from curate.sources.inputs import Input
+from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, Forward, Source
+from curate.sources.streams import Lines, open_lines
+
+MARK_ROWS = 8192
+MAX_COLUMNS = 2048
+QUOTED_BYTES = 2**16  # a quoted field that goes on for longer was never closed
+NAME = re.compile(r"\s*[A-Za-z_][\w .:-]{0,63}\s*")
+
+csv.field_size_limit(2**31 - 1)  # the length of a line is limited where it is read
+
+Row = dict[str, Any]
+Record = Callable[[Lines], Row | None]  # the next row; None at the end
+
+
+def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: str) -> Source:
+    """The rows of a `csv`, `tsv` or `jsonl` file.
+
+    Raises:
+        InputError: empty, truncated, or not text.
+    """
+
+    def parser(lines: Lines) -> tuple[dict[str, str], Record]:
+        if kind == "jsonl":
+            return {}, _json_record
+        split = _csv_fields if kind == "csv" else _tsv_fields
+        names = _names(lines, split, settings.columns, source.uri)
+        return dict.fromkeys(names, "string"), functools.partial(_delimited, names, split)
+
+    found = index.remembered(
+        index.place(work, source, "rows", (kind, settings.columns)), lambda: _scan(source, parser)
+    )
+    schema = index.schema(found).append(pa.field(PROBLEM, pa.string())).append(pa.field(DETAIL, pa.string()))
+
+    def begin(row: int) -> tuple[int, Iterator[pa.RecordBatch]]:
+        nearest = max((mark for mark in found.marks if mark[0] <= row), default=(0, -1))
+        return nearest[0], _batches(source, parser, schema, nearest[1])
+
+    return Forward(source.uri, found.rows, schema, begin)
+
+
+def _scan(source: Input, parser: Callable[[Lines], tuple[dict[str, str], Record]]) -> index.Index:
+    kinds = index.Kinds()
+    rows = 0
+    with open_lines(source) as lines:
+        columns, record = parser(lines)
+        marks = [(0, lines.at)]
+        while chunk := _chunk(lines, record, MARK_ROWS):
+            rows += len(chunk)
+            if not columns:
+                kinds.see(row for row in chunk if PROBLEM not in row)
+            if lines.seekable:
+                marks.append((rows, lines.at))
+    if not rows:
+        raise InputError(f"{source.uri} holds no row")
+    columns = columns or kinds.columns()
+    if len(columns) > MAX_COLUMNS:
+        raise InputError(f"{source.uri} has {len(columns)} columns; at most {MAX_COLUMNS} can be read")
+    return index.Index(rows, columns, marks if lines.seekable else [])
+
+
+def _batches(
+    source: Input, parser: Callable[[Lines], tuple[dict[str, str], Record]], schema: pa.Schema, offset: int
+) -> Iterator[pa.RecordBatch]:
+    with open_lines(source) as lines:
+        _, record = parser(lines)
+        if offset > lines.at:
+            lines.seek(offset)
+        while chunk := _chunk(lines, record, BATCH_ROWS):
+            yield record_batch(chunk, schema)
+
+
+def _chunk(lines: Lines, record: Record, rows: int) -> list[Row]:
+    chunk: list[Row] = []
+    begun = lines.at
+    while len(chunk) < rows and lines.at - begun < BATCH_BYTES:
+        row = record(lines)
+        if row is None:
+            break
+        chunk.append(row)
+    return chunk
+
+
+def _json_record(lines: Lines) -> Row | None:
+    while (line := lines.next()) is not None:
+        if line.strip():
+            return {PROBLEM: "row_malformed", DETAIL: "line too long"} if lines.cut else json_row(line)
+    return None
+
+
+def json_row(line: bytes) -> Row:
+    """The object that a line holds, or its problem."""
+    try:
+        row = decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        try:  # NaN, broken UTF-8 and lone surrogates, which the quick parser refuses
+            row = json.loads(line.decode("utf-8", "surrogateescape"))
+        except (ValueError, RecursionError) as error:
+            return {PROBLEM: "row_malformed", DETAIL: f"not JSON: {error}"[:200]}
+    if not isinstance(row, dict):
+        return {PROBLEM: "row_malformed", DETAIL: f"not an object but {type(row).__name__}"}
+    row.pop(PROBLEM, None)  # names that only we may give
+    row.pop(DETAIL, None)
+    return row
+
+
+decode = msgspec.json.Decoder().decode
+
+
+def _delimited(names: Sequence[str], split: Callable[[Lines], list[str] | None], lines: Lines) -> Row | None:
+    fields = split(lines)
+    if fields is None:
+        return None
+    row: Row = dict(zip(names, fields, strict=False))
+    if lines.cut or len(fields) != len(names):
+        detail = "line too long" if lines.cut else f"{len(fields)} fields, not {len(names)}"
+        row |= {PROBLEM: "row_malformed", DETAIL: detail}
+    return row
+
+
+def _tsv_fields(lines: Lines) -> list[str] | None:
+    line = _text_line(lines)
+    return None if line is None else line.split("\t")
+
+
+def _csv_fields(lines: Lines) -> list[str] | None:
+    """One record, over as many lines as its quotes span; quotes that never close span none."""
+    first = _text_line(lines)
+    if first is None or '"' not in first:
+        return None if first is None else first.split(",")
+    taken: list[bytes] = []
+
+    def more() -> Iterator[str]:
+        yield first + "\n"
+        size = 0
+        while size < QUOTED_BYTES and (line := lines.next()) is not None:
+            taken.append(line)
+            size += len(line)
+            yield line.decode("utf-8", "surrogateescape")
+        raise EOFError
+
+    try:
+        return next(csv.reader(more(), strict=True))
+    except (EOFError, csv.Error):
+        lines.put_back(taken)
+        return next(csv.reader([first], quoting=csv.QUOTE_NONE))
+
+
+def _text_line(lines: Lines) -> str | None:
+    while (line := lines.next()) is not None:
+        line = line.rstrip(b"\r\n")
+        if line:
+            return line.decode("utf-8", "surrogateescape")
+    return None
+
+
+def _names(
+    lines: Lines, split: Callable[[Lines], list[str] | None], given: Sequence[str], uri: str
+) -> Sequence[str]:
+    """The columns' names: the manifest's, unless a first line of names says otherwise."""
+    first = lines.next()
+    if first is None:
+        raise InputError(f"{uri} holds no row")
+    lines.put_back([first])
+    if given and not _is_header(first, given):
+        return given
+    return _unique([name.strip() for name in split(lines) or ()])
+
+
+def _is_header(line: bytes, given: Sequence[str]) -> bool:
+    """Whether the line is nothing but names, one of them a name that the manifest gives."""
+    fields = re.split(r"[\t,]", line.decode("utf-8", "replace").strip().replace('"', ""))
+    known = {name.casefold() for name in given}
+    return all(NAME.fullmatch(f) for f in fields) and any(f.strip().casefold() in known for f in fields)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    unique: dict[str, None] = {}
+    for i, name in enumerate(names):
+        name = name or f"column_{i + 1}"
+        unique[name if name not in unique else f"{name}_{i + 1}"] = None
+    return list(unique)

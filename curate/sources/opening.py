@@ -1,0 +1,62 @@
+"""One input becomes a source, by its format."""
+
+from __future__ import annotations
+
+import errno
+import functools
+from pathlib import Path
+
+import pyarrow as pa
+
+from curate.errors import InputError, OutputError
+from curate.manifest import InputSettings
+from curate.sources.documents import as_lines
+from curate.sources.inputs import FORMATS, Input, suffixes
+from curate.sources.lines import open_lines_source
+from curate.sources.parquet import open_parquet
+from curate.sources.reading import Source
+from curate.sources.tars import open_tar
+from curate.storage import one_line
+
+OPEN_AT_ONCE = 4
+
+
+@functools.lru_cache(maxsize=OPEN_AT_ONCE)
+def open_source(source: Input, settings: InputSettings, work: Path) -> Source:
+    """The input as counted rows. What one pass over it taught is kept in `work`, and used the next time.
+
+    The last few sources of a process stay open, so that the next unit goes on where the last one stopped.
+
+    Raises:
+        InputError: empty, unreadable, truncated, of an unknown format, or without rows.
+        OutputError: `work` cannot be written.
+    """
+    kind = _kind(source, settings)
+    try:
+        if kind == "parquet":
+            opened = open_parquet(source)
+        elif kind == "webdataset":
+            opened = open_tar(source, work)
+        elif kind == "json":
+            opened = open_lines_source(as_lines(source, work), settings, work, "jsonl")
+        else:
+            opened = open_lines_source(source, settings, work, kind)
+    except (OSError, ValueError, EOFError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise OutputError(f"cannot write to {work}: {error.strerror}") from None
+        raise InputError(f"cannot read {source.uri}: {one_line(error)}") from None
+    if not opened.rows:
+        raise InputError(f"{source.uri} holds no row")
+    return opened
+
+
+def _kind(source: Input, settings: InputSettings) -> str:
+    if not source.bytes:
+        raise InputError(f"{source.uri} is empty")
+    if settings.format != "auto":
+        return settings.format
+    suffix = suffixes(source.name)[0]
+    if not suffix:
+        known = ", ".join(sorted(FORMATS))
+        raise InputError(f"cannot tell the format of {source.uri}: name it {known}, or set input.format")
+    return FORMATS[suffix]

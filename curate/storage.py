@@ -1,0 +1,120 @@
+"""Where bytes lie: a URI becomes a file system and a path on it.
+
+Local paths, `s3://` and `gs://` are pyarrow's own; `hf://` and `http(s)://` go through fsspec. Every wait has
+a limit. S3 reads the usual variables: AWS_ENDPOINT_URL (also AWS_ENDPOINT_URL_S3), AWS_REGION or
+AWS_DEFAULT_REGION, the credentials, and AWS_NO_SIGN_REQUEST for public buckets.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import os
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+from pyarrow import fs
+
+from curate.errors import InputError, MachineError, nearest
+
+CONNECT_TIMEOUT_S = 20.0
+REQUEST_TIMEOUT_S = 60.0
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def scheme(uri: str) -> str:
+    """The URI's scheme in lower case; `file` for a plain path."""
+    found = SCHEME.match(uri)
+    return found.group(1).lower() if found else "file"
+
+
+def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """The file system that holds `uri`, and the path of `uri` on it.
+
+    Raises:
+        InputError: a scheme that nothing here can read.
+        MachineError: the library or the credentials that the scheme needs are missing.
+    """
+    kind = scheme(uri)
+    if kind not in _OPENERS:
+        raise InputError(f"cannot read {uri!r}: no storage for {kind}://{nearest(kind, _OPENERS)}")
+    try:
+        return _OPENERS[kind](uri)
+    except (ImportError, OSError, pa.ArrowInvalid) as error:
+        raise MachineError(f"cannot use {kind}:// for {uri!r}: {one_line(error)}") from None
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message on one line of at most 300 characters."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _local(uri: str) -> tuple[fs.FileSystem, str]:
+    path = unquote(urlsplit(uri).path) if SCHEME.match(uri) else uri
+    return fs.LocalFileSystem(), str(Path(path).expanduser().absolute())
+
+
+def _s3(uri: str) -> tuple[fs.FileSystem, str]:
+    path = SCHEME.sub("", uri, count=1)
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    unsigned = os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() in ("1", "true", "yes")
+    return _s3_filesystem(path.partition("/")[0], endpoint, region, unsigned), path
+
+
+@functools.lru_cache(maxsize=16)
+def _s3_filesystem(bucket: str, endpoint: str | None, region: str | None, unsigned: bool) -> fs.FileSystem:
+    if region is None:
+        region = "us-east-1" if endpoint else fs.resolve_s3_region(bucket)
+    options: dict[str, Any] = {"anonymous": True} if unsigned else {}
+    if endpoint:
+        parts = urlsplit(endpoint)
+        options |= {"scheme": parts.scheme or "https", "endpoint_override": parts.netloc or endpoint}
+    return fs.S3FileSystem(
+        region=region,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        request_timeout=REQUEST_TIMEOUT_S,
+        **options,
+    )
+
+
+def _gs(uri: str) -> tuple[fs.FileSystem, str]:
+    return _gs_filesystem(), SCHEME.sub("", uri, count=1)
+
+
+@functools.lru_cache(maxsize=1)
+def _gs_filesystem() -> fs.FileSystem:
+    return fs.GcsFileSystem(retry_time_limit=datetime.timedelta(seconds=REQUEST_TIMEOUT_S))
+
+
+def _hf(uri: str) -> tuple[fs.FileSystem, str]:
+    return _hf_filesystem(), SCHEME.sub("", uri, count=1)
+
+
+@functools.lru_cache(maxsize=1)
+def _hf_filesystem() -> fs.FileSystem:
+    from huggingface_hub import HfFileSystem
+
+    return fs.PyFileSystem(fs.FSSpecHandler(HfFileSystem()))
+
+
+def _http(uri: str) -> tuple[fs.FileSystem, str]:
+    return _http_filesystem(), uri
+
+
+@functools.lru_cache(maxsize=1)
+def _http_filesystem() -> fs.FileSystem:
+    import aiohttp
+    import fsspec
+
+    timeout = aiohttp.ClientTimeout(
+        total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S
+    )  # no total: a file may be hundreds of GB
+    http = fsspec.filesystem("https", client_kwargs={"timeout": timeout}, skip_instance_cache=True)
+    return fs.PyFileSystem(fs.FSSpecHandler(http))
+
+
+_OPENERS = {"file": _local, "s3": _s3, "gs": _gs, "hf": _hf, "http": _http, "https": _http}
