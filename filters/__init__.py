@@ -1,7 +1,19 @@
 """Rules and cleaners on Arrow columns. Importing the package registers them in RULES and CLEANERS."""
 
-from filters import across, shape, text
+from filters import across, html, shape, text
 from filters.judgement import Judgement, judge
 from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting
 
-__all__ = ["CLEANERS", "RULES", "Cleaner", "Judgement", "Rule", "Setting", "across", "judge", "shape", "text"]
+__all__ = [
+    "CLEANERS",
+    "RULES",
+    "Cleaner",
+    "Judgement",
+    "Rule",
+    "Setting",
+    "across",
+    "html",
+    "judge",
+    "shape",
+    "text",
+]
