@@ -171,6 +171,8 @@ class Lane:
         elif kind == PART:
             self.jobs[0].part(body)
             self._wind(self._spent + time.monotonic() - self._since)
+            if self._spent > self._limits.stream_timeout_s:
+                raise ChildError("timed_out", f"not done within {self._limits.stream_timeout_s:g} s")
         elif kind == WHOLE:
             self._end(Outcome(body))
         elif kind == END:

@@ -119,20 +119,27 @@ class Children:
     def _serve(self) -> None:
         """The thread's work: to the end, after which nothing is left unanswered."""
         try:
-            while not self._broken:
-                self._assign()
-                for lane in self._lanes:
-                    lane.flush()
+            while self._attend():
                 for key, _ in self._selector.select(self._patience()):
                     key.data()
                 self._asleep = False
-                now = time.monotonic()
-                for lane in self._lanes:
-                    lane.enforce(now)
         except BaseException as error:  # nobody else would hear of it
             self._broken = error
         finally:
             self._end()
+
+    def _attend(self) -> bool:
+        """Do all that can be done before sleeping; False once there is nothing to wait for."""
+        self._asleep = True  # first: what changes from here on rings the alarm
+        if self._broken:
+            return False
+        now = time.monotonic()
+        for lane in self._lanes:
+            lane.enforce(now)
+        self._assign()
+        for lane in self._lanes:
+            lane.flush()
+        return True
 
     def _assign(self) -> None:
         """Give queued jobs, in order, to the children with the least to do, as long as any takes them."""
@@ -145,7 +152,6 @@ class Children:
                 self._queued_bytes -= len(job.payload)
                 min(takers, key=lambda lane: len(lane.jobs)).give(job)
                 self._room.notify()
-            self._asleep = True
 
     def _patience(self) -> float | None:
         """Seconds until a child must be looked at, whatever happens."""
