@@ -52,8 +52,8 @@ class Page(NamedTuple):
     page: int
     image: bytes | None
     format: str | None
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     regions: Sequence[Region]
     extra: str
     dropped: str | None = None

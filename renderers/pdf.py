@@ -1,0 +1,209 @@
+"""PDF pages as images with the place of every line: Qwen-VL, appendix A.4, steps 1 and 2.
+
+One pass over a page's content makes a display list; text and pixels both come from it, so that they agree.
+Documents are hostile: run `render` in a process that can be killed, with a limit to its memory and a deadline
+for each page. PyMuPDF is AGPL-3.0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+import pymupdf
+from PIL import Image
+from pymupdf import mupdf
+
+from renderers import RenderError
+from renderers.pdf_frames import Turn, View
+from renderers.pdf_lines import Line, distinct, page_lines, structured
+from renderers.pdf_order import reading_order
+from renderers.pdf_sight import Picture, Pixels, seen
+from renderers.schema import Page, Region, record
+
+pymupdf.TOOLS.mupdf_display_errors(False)
+pymupdf.TOOLS.mupdf_display_warnings(False)
+
+HEADER, HEADER_WITHIN = (
+    b"%PDF-",
+    1024,
+)  # what readers agree on; without it MuPDF tries its HTML, SVG, … readers
+# MuPDF's errors, and its binding's own; anything else is a mistake of ours and shall not look like the document's
+UNREADABLE = (mupdf.FzErrorBase, RuntimeError, ValueError, AssertionError, IndexError, MemoryError)
+POINTS_AN_INCH = 72
+FLAT_SHARE = 0.8  # of the pixels, in two shades
+
+
+@dataclass(frozen=True)
+class PdfSettings:
+    """How pages are chosen, rendered and stored."""
+
+    long_side: int = 1600  # px of the image, where max_dpi allows
+    max_dpi: float = 300.0  # small pages are not blown up beyond this
+    granularity: Literal["lines", "words"] = "lines"
+    format: Literal["jpeg", "png", "auto"] = "jpeg"  # auto: PNG for flat pages without colour, else JPEG
+    quality: int = 90  # of JPEG
+    max_pages: int = (
+        100  # of a document; of a longer one so many are drawn, the same for the same bytes and seed
+    )
+    seed: int = 0
+
+
+def render(document: bytes, settings: PdfSettings | None = None) -> Iterator[pa.RecordBatch]:
+    """One batch of one row (`schema.PAGES`) a page, in page order, each as soon as it is done.
+
+    A page that gives no record is a row with `dropped`: `no_text_layer` (no text that a person could see),
+    `damaged`, `out_of_memory`.
+
+    Raises:
+        RenderError: the document is `not_a_pdf`, `damaged`, `encrypted` (needs a password), has `no_pages`.
+    """
+    settings = settings or PdfSettings()
+    pdf = opened(document)
+    try:
+        facts = {"title": (pdf.metadata or {}).get("title") or None, "pages": pdf.page_count}
+        for number in chosen(pdf.page_count, document, settings):
+            yield record(guarded_page(pdf, number, facts, settings))
+    finally:
+        pdf.close()
+        pymupdf.TOOLS.store_shrink(100)
+
+
+def opened(document: bytes) -> pymupdf.Document:
+    """The document, of which at least one page is said to be there."""
+    if HEADER not in document[:HEADER_WITHIN]:
+        raise RenderError("not_a_pdf", f"no {HEADER.decode()} in its first {HEADER_WITHIN} bytes")
+    try:
+        pdf = pymupdf.open(stream=document, filetype="pdf")
+        if not pdf.is_pdf:
+            raise RenderError("not_a_pdf", "MuPDF takes it for another format")
+        if pdf.needs_pass:
+            raise RenderError("encrypted", "needs a password")
+        if pdf.page_count < 1:
+            raise RenderError("no_pages", "its page tree is empty")
+    except RenderError:
+        raise
+    except (
+        Exception
+    ) as error:  # MuPDF's many errors and its binding's asserts: all mean a document it can't read
+        raise RenderError(*failure(error)) from error
+    return pdf
+
+
+def failure(error: BaseException) -> tuple[str, str]:
+    """The reason and detail that an error of MuPDF's stands for."""
+    told = str(error.__cause__ or error).splitlines() or [type(error).__name__]
+    if isinstance(error, MemoryError) or "alloc" in told[0]:
+        return "out_of_memory", told[0][:200]
+    warnings = pymupdf.TOOLS.mupdf_warnings()
+    if "crypt" in told[0] or "authenticat" in told[0] or "unknown encryption" in warnings:
+        return "encrypted", told[0][:200]
+    return "damaged", told[0][:200]
+
+
+def chosen(pages: int, document: bytes, settings: PdfSettings) -> Sequence[int]:
+    """The page numbers to render, ascending: all, or `max_pages` drawn by document and seed."""
+    if pages <= settings.max_pages:
+        return range(pages)
+    seed = hashlib.sha256(document).digest() + settings.seed.to_bytes(8, "big", signed=True)
+    drawn: set[int] = set()
+    for draw in itertools.count():
+        if len(drawn) >= settings.max_pages:
+            break
+        drawn.add(int.from_bytes(hashlib.sha256(seed + draw.to_bytes(8, "big")).digest(), "big") % pages)
+    return sorted(drawn)
+
+
+def guarded_page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings) -> Page:
+    """The page, or what became of it instead."""
+    try:
+        return page(pdf, number, facts, settings)
+    except UNREADABLE as error:
+        return dropped(number, facts, *failure(error))
+
+
+def dropped(number: int, facts: Mapping[str, Any], reason: str, detail: str) -> Page:
+    """A page without a record."""
+    return Page(number, None, None, None, None, (), json.dumps(facts), reason, detail)
+
+
+def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings) -> Page:
+    """The page as an image with its regions."""
+    loaded = pdf[number]
+    display = loaded.get_displaylist()  # with annotations and form fields as they look
+    lines = page_lines(display)
+    if not lines:
+        return dropped(number, facts, "no_text_layer", hidden_text(display))
+    picture = Picture(display, scale(display, settings))
+    regions = page_regions(seen(lines, display, picture), picture.view, settings)
+    if not regions:
+        return dropped(number, facts, "no_text_layer", "none of its text can be seen")
+    image, form = encoded(picture.pixels, settings)
+    extra = {**facts, "fonts": sorted({line.font for line in lines}), "rotation": loaded.rotation}
+    return Page(number, image, form, *picture.view.size, regions, json.dumps(extra, ensure_ascii=False))
+
+
+def hidden_text(display: pymupdf.DisplayList) -> str:
+    """What to say of a page without painted text."""
+    hidden = structured(display, 0.0).extractText().strip()
+    return f"only hidden text ({len(hidden)} characters)" if hidden else "no text"
+
+
+def scale(display: pymupdf.DisplayList, settings: PdfSettings) -> float:
+    """Pixels a point, so that the long side comes to the wanted size."""
+    width: float = display.rect.width
+    height: float = display.rect.height
+    if not 0 < min(width, height) <= max(width, height) < math.inf:
+        raise ValueError(f"page of {width} × {height} points")
+    return min(settings.long_side / max(width, height), settings.max_dpi / POINTS_AN_INCH)
+
+
+def page_regions(lines: Sequence[Line], view: View, settings: PdfSettings) -> list[Region]:
+    """The lines, or their words, as regions in reading order."""
+    out: list[Region] = []
+    for line in in_order(distinct(lines)):
+        parts = list(line.words()) if settings.granularity == "words" else [line]
+        quads = view.quads([part.box for part in parts], [part.turn for part in parts], stacked=line.stacked)
+        texts = [part.text for part in parts]
+        for text, quad in zip(texts, quads.reshape(-1, 8).tolist(), strict=True):
+            if text:
+                out.append(Region(text, tuple(quad), after=" "))
+        if out:
+            out[-1] = out[-1]._replace(after="\n")
+    return out
+
+
+def in_order(lines: Sequence[Line]) -> Iterator[Line]:
+    """The lines in reading order: first the direction in which most of the page is read, then the others."""
+    share: Counter[Turn] = Counter()
+    for line in lines:
+        share[line.turn] += len(line.glyphs)
+    for turn, _ in share.most_common():
+        group = [line for line in lines if line.turn == turn]
+        yield from (group[i] for i in reading_order([line.box for line in group]))
+
+
+def encoded(pixels: Pixels, settings: PdfSettings) -> tuple[bytes, str]:
+    """The image's bytes and their format."""
+    image = Image.fromarray(pixels)
+    form = settings.format
+    if form == "auto":
+        form = "jpeg"
+        if (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all():
+            image = image.convert("L")
+            shades = sorted(image.histogram())
+            form = "png" if sum(shades[-2:]) >= FLAT_SHARE * sum(shades) else "jpeg"
+    buffer = io.BytesIO()
+    if form == "png":
+        image.save(buffer, "PNG", compress_level=1)
+    else:
+        image.save(buffer, "JPEG", quality=settings.quality)
+    return buffer.getvalue(), form

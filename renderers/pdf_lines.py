@@ -1,0 +1,248 @@
+"""The lines of text that a PDF page paints, from MuPDF's structured text; frames are told in `pdf_frames`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pymupdf
+from pymupdf import mupdf
+
+from renderers.pdf_frames import DOWN, LEVEL, Box, Turn, turned, union, within
+from renderers.text import normalise
+
+Glyph = dict[
+    str, Any
+]  # of MuPDF's raw dictionary: a character `c`, its `bbox` in points of the pass it came from
+
+# Boxes of the glyphs as drawn, not as the font claims; ligatures taken apart; nothing from outside the page.
+FLAGS = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_CLIP | pymupdf.TEXT_ACCURATE_BBOXES
+PAINTED = (
+    mupdf.FZ_STEXT_FILLED | mupdf.FZ_STEXT_STROKED | mupdf.FZ_STEXT_CLIPPED
+)  # render mode 3 does none of them
+
+MAX_SLANTS = 24  # angles beside the four upright ones that a page's text may have: each costs one more pass
+SAME_LINE_EM = 0.8  # pieces of one line lie at most so far apart
+SPACE_EM = 0.15  # from here on a gap between pieces is a space
+STACK_EM = 1.6  # upright characters that far below each other still make a column
+SHADOW_EM = 0.25  # so far at most is a line painted again to look bold or shaded
+NEAR_WHITE = 0xE0E0E0
+SPACE: Glyph = {"c": " "}
+
+
+@dataclass(slots=True)
+class Line:
+    """A line, or a word of one. Its `box` is in the frame of its `turn`."""
+
+    glyphs: list[Glyph]
+    box: Box
+    turn: Turn
+    axis: Turn  # takes the glyphs' boxes to the frame: the turn itself, or LEVEL after a pass that was turned
+    size: float  # the em, in points
+    font: str
+    stacked: bool = False  # upright characters that are read downwards
+    doubtful: bool = False  # near-white characters among others
+
+    @property
+    def text(self) -> str:
+        """What the line reads, normalised."""
+        return normalise("".join([glyph["c"] for glyph in self.glyphs]))
+
+    def of(self, glyphs: list[Glyph]) -> Line:
+        """The part of this line that these glyphs, not all of them white space, make up."""
+        return replace(self, glyphs=glyphs, box=turned(around(glyphs), self.axis))
+
+    def words(self) -> Iterator[Line]:
+        """The line's words, parted at white space."""
+        word: list[Glyph] = []
+        for glyph in [*self.glyphs, SPACE]:
+            if not glyph["c"].isspace():
+                word.append(glyph)
+            elif word:
+                yield self.of(word)
+                word = []
+
+
+def page_lines(display: pymupdf.DisplayList) -> list[Line]:
+    """All painted lines of a page in the order of its content; without hidden text and text off the page."""
+    page: Box = tuple(display.rect)
+    slants: Counter[float] = Counter()
+    lines: list[Line] = []
+    for raw in raw_lines(structured(display, 0.0)):
+        axis = upright_axis(raw["dir"])
+        if axis is None:
+            slants[angle(raw["dir"])] += len(raw["spans"])
+        else:
+            lines += pieces(raw, axis, axis, page)
+    for slant, _ in slants.most_common(MAX_SLANTS):
+        lines += slanted_lines(display, slant, page)
+    return stacks(joined(lines))
+
+
+def slanted_lines(display: pymupdf.DisplayList, slant: float, page: Box) -> Iterator[Line]:
+    """The lines that run `slant` degrees clockwise, found on the page turned back by that angle."""
+    turn = math.cos(math.radians(slant)), math.sin(math.radians(slant))
+    for raw in raw_lines(structured(display, slant)):
+        if abs(angle(raw["dir"])) <= 0.05 and upright_axis(raw["dir"]) in (LEVEL, None):
+            yield from pieces(raw, LEVEL, turn, page)
+
+
+def structured(display: pymupdf.DisplayList, slant: float) -> pymupdf.TextPage:
+    """MuPDF's structured text of the page, turned counter-clockwise by `slant` degrees."""
+    options = mupdf.FzStextOptions()
+    options.flags = FLAGS
+    matrix = mupdf.fz_rotate(-slant)
+    bounds = mupdf.fz_transform_rect(mupdf.fz_bound_display_list(display.this), matrix)
+    text = mupdf.FzStextPage(bounds)
+    device = mupdf.fz_new_stext_device(text, options)
+    everywhere = mupdf.FzRect(mupdf.FzRect.Fixed_INFINITE)
+    mupdf.fz_run_display_list(display.this, device, matrix, everywhere, mupdf.FzCookie())
+    mupdf.fz_close_device(device)
+    return pymupdf.TextPage(text)
+
+
+def raw_lines(text: pymupdf.TextPage) -> Iterator[dict[str, Any]]:
+    """Every line of MuPDF's raw dictionary."""
+    for block in text.extractRAWDICT()["blocks"]:
+        yield from block["lines"]
+
+
+def angle(direction: Turn) -> float:
+    """Degrees clockwise of a direction, to a tenth: over a page's width that is within 2 px."""
+    return round(math.degrees(math.atan2(direction[1], direction[0])), 1)
+
+
+def upright_axis(direction: Turn) -> Turn | None:
+    """The direction as one of the four upright ones, or None where it is more than 0.03° off."""
+    x, y = round(direction[0]), round(direction[1])
+    return (float(x), float(y)) if abs(direction[0] - x) + abs(direction[1] - y) < 5e-4 else None
+
+
+def pieces(raw: dict[str, Any], axis: Turn, turn: Turn, page: Box) -> Iterator[Line]:
+    """The painted runs of one raw line: hidden spans part them, characters off the page are left out."""
+    inside = turn == axis and within(raw["bbox"], page)
+    run: list[Glyph] = []
+    for span in raw["spans"]:
+        if span["alpha"] and span["char_flags"] & PAINTED:
+            run += (
+                span["chars"]
+                if inside
+                else [g for g in span["chars"] if on_page(g["bbox"], axis, turn, page)]
+            )
+        elif run:
+            yield from piece(run, raw, axis, turn)
+            run = []
+    yield from piece(run, raw, axis, turn)
+
+
+def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> Iterator[Line]:
+    """A run of glyphs as a line without white space at its ends; nothing where only that is left."""
+    start, end = 0, len(run)
+    while start < end and run[start]["c"].isspace():
+        start += 1
+    while end > start and run[end - 1]["c"].isspace():
+        end -= 1
+    if start == end:
+        return
+    glyphs = list(run[start:end])
+    spans = raw["spans"]
+    whole = len(glyphs) == sum(len(span["chars"]) for span in spans)
+    colours = {span["color"] for span in spans}
+    yield Line(
+        glyphs,
+        turned(raw["bbox"] if whole else around(glyphs), axis),
+        turn,
+        axis,
+        spans[0]["size"],
+        spans[0]["font"],
+        stacked=bool(raw["wmode"]),
+        doubtful=len(colours) > 1 and any(colour & NEAR_WHITE == NEAR_WHITE for colour in colours),
+    )
+
+
+def joined(lines: Sequence[Line]) -> list[Line]:
+    """The lines, with those that follow each other on one base line without a wide gap made one."""
+    out: list[Line] = []
+    for line in lines:
+        if out and follows(out[-1], line):
+            last = out[-1]
+            gap = line.box[0] - last.box[2]
+            last.glyphs = last.glyphs + [SPACE] * (gap > SPACE_EM * last.size) + line.glyphs
+            last.box = union(last.box, line.box)
+            last.doubtful |= line.doubtful
+        else:
+            out.append(line)
+    return out
+
+
+def follows(last: Line, line: Line) -> bool:
+    """True where `line` goes on where `last` ends."""
+    if last.turn != line.turn or last.stacked != line.stacked:
+        return False
+    (_, top, end, bottom), (start, top2, _, bottom2) = last.box, line.box
+    em = min(last.size, line.size)
+    shared = min(bottom, bottom2) - max(top, top2)
+    return -0.3 * em < start - end < SAME_LINE_EM * em and shared >= 0.5 * min(bottom - top, bottom2 - top2)
+
+
+def stacks(lines: Sequence[Line]) -> list[Line]:
+    """The lines, with runs of single Chinese characters below each other made columns read downwards."""
+    out: list[Line] = []
+    run: list[Line] = []
+    for line in lines:
+        if run and not (is_single(line) and below(run[-1], line)):
+            out += [stack(run)] if len(run) > 2 else run
+            run = []
+        if is_single(line):
+            run.append(line)
+        else:
+            out.append(line)
+    return out + ([stack(run)] if len(run) > 2 else run)
+
+
+def distinct(lines: Sequence[Line]) -> list[Line]:
+    """The lines without those that only thicken or shade the same text at the same place."""
+    out: list[Line] = []
+    places: dict[tuple[str, Turn], list[Box]] = {}
+    for line in lines:
+        same = places.setdefault((line.text, line.turn), [])
+        if not any(
+            max(abs(a - b) for a, b in zip(box, line.box, strict=True)) < SHADOW_EM * line.size
+            for box in same
+        ):
+            same.append(line.box)
+            out.append(line)
+    return out
+
+
+def is_single(line: Line) -> bool:
+    """True for one upright character of Chinese writing, punctuation included."""
+    return line.turn == LEVEL and len(line.glyphs) == 1 and "\u2e80" <= line.glyphs[0]["c"] <= "\uffef"
+
+
+def below(last: Line, line: Line) -> bool:
+    """True where `line` stands right under `last`."""
+    middle, middle2 = last.box[0] + last.box[2], line.box[0] + line.box[2]
+    return abs(middle - middle2) < 0.8 * line.size and 0 < line.box[1] - last.box[1] < STACK_EM * line.size
+
+
+def stack(run: Sequence[Line]) -> Line:
+    """One column of upright characters."""
+    glyphs = [line.glyphs[0] for line in run]
+    return Line(glyphs, turned(around(glyphs), DOWN), DOWN, DOWN, run[0].size, run[0].font, stacked=True)
+
+
+def around(glyphs: Sequence[Glyph]) -> Box:
+    """The box around all but white space, in points of the glyphs' pass."""
+    x0, y0, x1, y1 = zip(*[glyph["bbox"] for glyph in glyphs if not glyph["c"].isspace()], strict=True)
+    return min(x0), min(y0), max(x1), max(y1)
+
+
+def on_page(bbox: Box, axis: Turn, turn: Turn, page: Box) -> bool:
+    """True where the middle of a glyph's box lies on the page."""
+    u, v = (bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2
+    x, y = (u, v) if axis == turn else (u * turn[0] - v * turn[1], u * turn[1] + v * turn[0])
+    return page[0] <= x <= page[2] and page[1] <= y <= page[3]

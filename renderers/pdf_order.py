@@ -1,0 +1,127 @@
+"""The order in which a person reads boxes on a page: columns found from the white space between them.
+
+The page is cut at white bands right across it into strips; strips one below the other through which the same
+vertical gutter runs make a section. A section of running text is read column by column, one of a table or a
+form row by row. Columns and cells are cut again in the same way, down to single lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+Box = tuple[float, float, float, float]  # u0, v0, u1, v1 with u along the lines and v down the page
+Interval = tuple[float, float]
+
+GUTTER_EM = 0.9  # narrower white space parts words, not columns; an em is the median height of the boxes
+OVERLAP = 0.3  # this much of a box's height may overlap the row above: tall glyphs, tight leading
+COLUMN_EM = 9.0  # lines of running text are longer
+COLUMN_FILL = 0.6  # and fill their column
+COLUMN_LINES = 3  # and there are more than a few
+DEEPEST = 16  # cuts inside cuts
+
+
+def reading_order(boxes: Sequence[Box]) -> list[int]:
+    """The boxes' indices in reading order."""
+    if not boxes:
+        return []
+    em = median(v1 - v0 for _, v0, _, v1 in boxes) or 1.0
+    return ordered(list(range(len(boxes))), boxes, em, DEEPEST)
+
+
+def ordered(ids: list[int], boxes: Sequence[Box], em: float, depth: int) -> list[int]:
+    """The indices `ids` in reading order."""
+    if len(ids) < 2 or depth == 0:
+        return by_row(ids, boxes)
+    out: list[int] = []
+    for section in sections(strips(ids, boxes), boxes, em):
+        if len(section) == 1 and len(columns(section[0], boxes, em)) == 1:
+            out += by_row(section[0], boxes)
+            continue
+        whole = [i for strip in section for i in strip]
+        parts = [whole] if runs_in_columns(columns(whole, boxes, em), boxes, em) else section
+        for part in parts:
+            for column in columns(part, boxes, em):
+                out += ordered(column, boxes, em, depth - 1)
+    return out
+
+
+def by_row(ids: Sequence[int], boxes: Sequence[Box]) -> list[int]:
+    """Boxes that no white space parts, from the top, then from the left."""
+    return sorted(ids, key=lambda i: (boxes[i][1] + boxes[i][3], boxes[i][0]))
+
+
+def strips(ids: Sequence[int], boxes: Sequence[Box]) -> list[list[int]]:
+    """The boxes in groups between which white bands cross the page, from the top."""
+    out: list[list[int]] = []
+    bottom = float("-inf")
+    for i in sorted(ids, key=lambda i: boxes[i][1]):
+        _, v0, _, v1 = boxes[i]
+        slack = OVERLAP * (v1 - v0)
+        if v0 + slack >= bottom:
+            out.append([])
+        out[-1].append(i)
+        bottom = max(bottom, v1 - slack)
+    return out
+
+
+def sections(strips: Sequence[list[int]], boxes: Sequence[Box], em: float) -> list[list[list[int]]]:
+    """Neighbouring strips that share a gutter, together; each other strip alone."""
+    out: list[list[list[int]]] = []
+    held: list[Interval] = []  # what the boxes of the last section cover of the page's width
+    bottom = 0.0
+    for strip in strips:
+        covered = cover([boxes[i] for i in strip], [])
+        shared = cover([boxes[i] for i in strip], held)
+        near = min(boxes[i][1] for i in strip) - bottom < 3 * em
+        if (
+            out
+            and len(parted(held, em)) > 1
+            and len(parted(shared, em)) > 1
+            and (near or len(parted(covered, em)) > 1)
+        ):
+            out[-1].append(strip)
+            held = shared
+        else:
+            out.append([strip])
+            held = covered
+        bottom = max(boxes[i][3] for i in strip)
+    return out
+
+
+def cover(boxes: Sequence[Box], held: Sequence[Interval]) -> list[Interval]:
+    """The union of the boxes' widths and of `held`, as disjoint intervals from the left."""
+    out: list[Interval] = []
+    for start, end in sorted([*held, *((box[0], box[2]) for box in boxes)]):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], end))
+        else:
+            out.append((start, end))
+    return out
+
+
+def parted(covered: Sequence[Interval], em: float) -> list[Interval]:
+    """The intervals, with those that no gutter parts made one."""
+    out: list[Interval] = []
+    for start, end in covered:
+        if out and start - out[-1][1] < GUTTER_EM * em:
+            out[-1] = (out[-1][0], end)
+        else:
+            out.append((start, end))
+    return out
+
+
+def columns(ids: Sequence[int], boxes: Sequence[Box], em: float) -> list[list[int]]:
+    """The boxes in groups between which gutters run down, from the left."""
+    spans = parted(cover([boxes[i] for i in ids], []), em)
+    return [[i for i in ids if start <= boxes[i][0] <= end] for start, end in spans]
+
+
+def runs_in_columns(columns: Sequence[Sequence[int]], boxes: Sequence[Box], em: float) -> bool:
+    """True where the columns hold running text: some long lines in each, that fill it."""
+    for column in columns:
+        widths = [boxes[i][2] - boxes[i][0] for i in column]
+        room = max(boxes[i][2] for i in column) - min(boxes[i][0] for i in column)
+        if len(column) < COLUMN_LINES or median(widths) < max(COLUMN_EM * em, COLUMN_FILL * room):
+            return False
+    return True
