@@ -1,0 +1,29 @@
+"""Synthetic documents: seeds in, Arrow out. English and Chinese pages after SynthDoG, every line with its quad."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from synthdog.resources import Resources, check
+    from synthdog.rows import ROWS
+    from synthdog.settings import TemplateSettings
+    from synthdog.template import Template
+
+__all__ = ["ROWS", "Resources", "Template", "TemplateSettings", "check"]
+
+# Named here, imported when asked for: synthtiger alone takes more than a second
+_HOMES = {
+    "ROWS": "rows",
+    "Resources": "resources",
+    "Template": "template",
+    "TemplateSettings": "settings",
+    "check": "resources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'synthdog' has no attribute {name!r}")
+    return getattr(import_module(f"synthdog.{_HOMES[name]}"), name)

@@ -1,0 +1,134 @@
+"""The strength of every effect, drawn by synthtiger's own components so that the statistics are SynthDoG's.
+
+synthtiger draws from numpy's global generator. Here that happens between saving and restoring its state, from a seed
+of the image's own, so nothing outside notices and the order in which images are made does not matter.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from synthdog import compat
+from synthdog.settings import Blur, DocumentEffects, Effects, TemplateSettings
+
+Draw = dict[str, Any]  # a component's parameters as synthtiger names them
+
+_GLOBAL_STATE = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """What was drawn for one image; null where an effect is not used at all."""
+
+    background_blur: Draw | None
+    elastic: Draw | None
+    noise: Draw | None
+    perspective: Draw | None
+    rotation: Draw | None
+    color: Draw | None
+    shadow: Draw | None
+    contrast: Draw | None
+    brightness: Draw | None
+    motion_blur: Draw | None
+    blur: Draw | None
+
+    def record(self) -> dict[str, Any]:
+        """The strengths as plain rounded numbers, without those not used."""
+        return {name: _plain(draw) for name, draw in vars(self).items() if draw is not None}
+
+
+class Sampler:
+    """Draws strengths and ink colours from synthtiger's components, set up once from the settings."""
+
+    def __init__(self, settings: TemplateSettings):
+        self._tiger = compat.synthtiger().components
+        content = settings.document.content
+        self._effects = self._tiger.Iterator(
+            [
+                self._blur(settings.background.blur),
+                *self._of_document(settings.document.effect),
+                *self._of_picture(settings.effect),
+            ]
+        )
+        self._inks = {
+            "line": self._ink(content.textbox_color.prob, content.textbox_color.gray),
+            "content": self._ink(content.content_color.prob, content.content_color.gray),
+        }
+
+    def strengths(self, seed: Sequence[int]) -> Strengths:
+        """One draw of every effect, a function of `seed` (32 bit words) alone."""
+        with _global_seed(seed):
+            draws = self._effects.sample()["metas"]
+        return Strengths(*(draw["meta"] for draw in draws))
+
+    def grays(self, kind: str, count: int, seed: Sequence[int]) -> list[int | None]:
+        """Gray level of each of `count` inks of a kind (`line` or `content`); null where it stays black."""
+        with _global_seed(seed):
+            draws = [self._inks[kind].sample()["meta"] for _ in range(count)]
+        return [None if draw is None else int(draw["gray"]) for draw in draws]
+
+    def _of_document(self, effects: DocumentEffects) -> list[Any]:
+        t, e = self._tiger, effects
+        ways = [t.Perspective(percents=percents) for percents in e.perspective.percents]
+        return [
+            t.Switch(t.ElasticDistortion(e.elastic.alpha, e.elastic.sigma), e.elastic.prob),
+            t.Switch(t.AdditiveGaussianNoise(e.noise.scale, e.noise.per_channel), e.noise.prob),
+            t.Switch(t.Selector(ways, e.perspective.weights), e.perspective.prob),
+            t.Switch(t.Rotate(e.rotation.angle), e.rotation.prob),
+        ]
+
+    def _of_picture(self, effects: Effects) -> list[Any]:
+        t, e, shade = self._tiger, effects, effects.shadow
+        return [
+            t.Switch(t.RGB(e.color.rgb, e.color.alpha), e.color.prob),
+            t.Switch(
+                t.Shadow(shade.intensity, shade.amount, shade.smoothing, shade.bidirectional), shade.prob
+            ),
+            t.Switch(t.Contrast(e.contrast.alpha), e.contrast.prob),
+            t.Switch(t.Brightness(e.brightness.beta), e.brightness.prob),
+            t.Switch(t.MotionBlur(e.motion_blur.k, e.motion_blur.angle), e.motion_blur.prob),
+            self._blur(e.blur),
+        ]
+
+    def _blur(self, blur: Blur) -> Any:
+        return self._tiger.Switch(self._tiger.GaussianBlur(blur.sigma), blur.prob)
+
+    def _ink(self, prob: float, gray: tuple[int, int]) -> Any:
+        # colorize=0: synthtiger's colours cost a permutation of 65,536 numbers each; ours come from `colour`
+        return self._tiger.Switch(self._tiger.Gray(gray, colorize=0), prob)
+
+
+def colour(gray: int, rng: np.random.Generator) -> tuple[int, int, int]:
+    """A random colour (blue, green, red) of luminance `gray`, as synthtiger's `to_rgb` picks one."""
+    red, green = rng.integers(256, size=(2, 2048))
+    blue = np.rint((gray - red * 0.2989 - green * 0.5870) / 0.1140).astype(int)
+    for pick in np.flatnonzero((blue >= 0) & (blue < 256))[:1]:
+        return int(blue[pick]), int(green[pick]), int(red[pick])
+    return gray, gray, gray
+
+
+@contextmanager
+def _global_seed(seed: Sequence[int]) -> Iterator[None]:
+    with _GLOBAL_STATE:
+        state = np.random.get_state()
+        np.random.seed(list(seed))
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items() if part is not None}
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    return round(float(value), 4) if isinstance(value, float | np.floating) else int(value)

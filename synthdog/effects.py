@@ -1,0 +1,144 @@
+"""Painting what synthtiger's components drew: the same effects on 8 bit pixels, each done once for the whole sheet.
+
+Images are 8 bit, gray (height, width) or BGR (height, width, 3).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.special import ndtri
+
+from synthdog.draws import Draw, Strengths
+from synthdog.lines import kernel_size
+from synthdog.pictures import Cut
+
+SHADOW_STEP = 4  # the shadow, smooth as it is, is computed on every fourth pixel
+BLUR_STEP = 4  # a blur this wide (sigma, px) shows nothing finer than half the pixels
+NORMAL = ndtri((np.arange(256) + 0.5) / 256)  # the quantiles that 256 equally likely bytes stand for
+
+
+def backdrop(picture: Cut, size: tuple[int, int], blur: Draw | None) -> np.ndarray:
+    """A picture laid over white, (width, height) px, and then blurred by `sigma` px; BGR."""
+    sigma = 0.0 if blur is None else float(blur["sigma"])
+    if sigma < BLUR_STEP:
+        return in_colour(blurred(picture.laid(size, 255), sigma))
+    half = (size[0] // 2 + 1, size[1] // 2 + 1)
+    return in_colour(np.asarray(cv2.resize(blurred(picture.laid(half, 255), sigma / 2), size)))
+
+
+def in_colour(image: np.ndarray) -> np.ndarray:
+    """The image as BGR."""
+    return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+
+
+def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur with imgaug's kernel."""
+    if sigma < 1e-3:
+        return image
+    size = kernel_size(sigma)
+    return np.asarray(cv2.GaussianBlur(image, (size, size), sigma, borderType=cv2.BORDER_REFLECT_101))
+
+
+def noise(shape: tuple[int, ...], draw: Draw | None, rng: np.random.Generator) -> np.ndarray | None:
+    """Gaussian noise to add (8 bit signed; null: none). A draw `per_channel` gives each channel its own."""
+    if draw is None or draw["scale"] < 0.1:
+        return None
+    levels = np.clip(np.rint(NORMAL * draw["scale"]), -127, 127).astype(np.int8)
+    shape = (*shape, 3) if draw["per_channel"] else shape
+    random = np.frombuffer(rng.bytes(int(np.prod(shape))), np.uint8).reshape(shape)
+    return np.asarray(levels[random])
+
+
+def noisy(image: np.ndarray, grain: np.ndarray | None) -> np.ndarray:
+    """The image and its noise, kept to 0 to 255."""
+    return image if grain is None else np.asarray(cv2.add(image, grain, dtype=cv2.CV_8U))
+
+
+def tinted(image: np.ndarray, draw: Draw | None) -> np.ndarray:
+    """A colour laid over the image with `alpha`."""
+    if draw is None:
+        return image
+    alpha = round(draw["alpha"] * 255) / 255
+    over = [channel * alpha for channel in reversed(draw["rgb"])]
+    return np.asarray(cv2.add(cv2.convertScaleAbs(image, alpha=1 - alpha), (*over, 0.0)))
+
+
+def shaded(image: np.ndarray, draw: Draw | None) -> np.ndarray:
+    """The image under synthtiger's Shadow."""
+    if draw is None or draw["intensity"] == 0:
+        return image
+    height, width = image.shape[:2]
+    light = 255 - cv2.resize(_shadow(draw, width, height), (width, height))
+    return np.asarray(cv2.multiply(image, cv2.cvtColor(light, cv2.COLOR_GRAY2BGR), scale=1 / 255))
+
+
+def toned(image: np.ndarray, contrast: Draw | None, brightness: Draw | None) -> np.ndarray:
+    """Contrast, then brightness, each kept to 0 to 255."""
+    levels = np.arange(256, dtype=np.float64)
+    if contrast is not None:
+        levels = np.clip(contrast["alpha"] * levels - 128 * (contrast["alpha"] - 1), 0, 255)
+    if brightness is not None:
+        levels = np.clip(levels + brightness["beta"], 0, 255)
+    return np.asarray(cv2.LUT(image, levels.astype(np.uint8)))
+
+
+def moved(image: np.ndarray, draw: Draw | None, rng: np.random.Generator) -> np.ndarray:
+    """Motion blur, imgaug's: a line of weights through the kernel's middle, turned by `angle`, fading to one end."""
+    if draw is None:
+        return image
+    size = int(draw["k"]) | 1
+    fade = rng.random()
+    kernel = np.zeros((size, size), np.float32)
+    kernel[:, size // 2] = np.linspace(fade, 1 - fade, size)
+    turn = cv2.getRotationMatrix2D((size // 2, size // 2), -draw["angle"], 1.0)
+    kernel = cv2.warpAffine(kernel, turn, (size, size))
+    return np.asarray(cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6)))
+
+
+def finished(image: np.ndarray, strengths: Strengths, rng: np.random.Generator) -> np.ndarray:
+    """The picture after everything that befalls it as a whole."""
+    image = shaded(tinted(image, strengths.color), strengths.shadow)
+    image = toned(image, strengths.contrast, strengths.brightness)
+    image = moved(image, strengths.motion_blur, rng)
+    return blurred(image, 0.0 if strengths.blur is None else float(strengths.blur["sigma"]))
+
+
+def spread(strengths: Strengths) -> float:
+    """How far the picture's blurs carry ink (px): the standard deviation of all of them together."""
+    gaussian = 0.0 if strengths.blur is None else float(strengths.blur["sigma"])
+    motion = 0.0 if strengths.motion_blur is None else (int(strengths.motion_blur["k"]) | 1) / 12**0.5
+    return float(np.hypot(gaussian, motion))
+
+
+def _shadow(draw: dict[str, Any], width: int, height: int) -> np.ndarray:
+    """How dark the shadow is (0 to `intensity`, 8 bit) on every SHADOW_STEP-th pixel."""
+    side = max(width, height)
+    angle = np.deg2rad(draw["angle"])
+    cosine, sine = np.cos(angle), np.sin(angle)
+    scale = abs(sine) + abs(cosine)
+    x = (np.arange(-(-width // SHADOW_STEP)) + 0.5) * SHADOW_STEP * side / width - side / 2
+    y = (np.arange(-(-height // SHADOW_STEP)) + 0.5) * SHADOW_STEP * side / height - side / 2
+    along = ((cosine * x - sine * y[:, None]) / scale + side / 2) / side
+    return np.asarray(np.rint(_profile(along, draw) * draw["intensity"]).astype(np.uint8))
+
+
+def _profile(along: np.ndarray, draw: dict[str, Any]) -> np.ndarray:
+    """The shadow's depth (0 to 1) at places from 0 to 1 across it; its flanks ease in and out."""
+    amount, smoothing = draw["amount"], draw["smoothing"]
+    if draw["bidirectional"]:
+        start = (1 - amount) / 2 * (1 + draw["align"])
+        flank = amount / 2 * smoothing
+        return _ease(along, start - flank, start + flank) * (
+            1 - _ease(along, start + amount - flank, start + amount + flank)
+        )
+    flank = min(amount, 1 - amount) * smoothing
+    return _ease(along, 1 - amount - flank, 1 - amount + flank)
+
+
+def _ease(at: np.ndarray, start: float, end: float) -> np.ndarray:
+    """From 0 at `start` to 1 at `end`, quadratic in and out."""
+    share = np.clip((at - start) / max(end - start, 1e-6), 0, 1)
+    return np.asarray(np.where(share < 0.5, 2 * share**2, 1 - 2 * (1 - share) ** 2))

@@ -1,0 +1,75 @@
+"""Where the writing is in the finished picture: quads of lines, words and characters (px, clockwise from top left)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from synthdog import effects, geometry
+from synthdog.lines import Line, Strip
+from synthdog.plan import Plan
+from synthdog.settings import Labels
+
+SPREADS = 1.0  # standard deviations of blur that a quad takes in
+EDGE = 0.5  # px: what interpolation carries ink
+
+
+def lines(plan: Plan, inks: Sequence[Strip]) -> np.ndarray:
+    """The lines' quads (N, 4, 2): the ink's box taken through the perspective and widened by what blurs spread."""
+    return _seen(plan, np.array([ink.box for ink in inks]))
+
+
+def text(plan: Plan) -> str:
+    """The lines' texts, each on a line of its own."""
+    return "\n".join(line.text for line in plan.lines)
+
+
+def regions(plan: Plan, quads: np.ndarray) -> list[dict[str, Any]]:
+    """The lines as the column `regions` wants them."""
+    rows, at = [], 0
+    for line, quad in zip(plan.lines, quads, strict=True):
+        end = at + len(line.text)
+        rows.append({"text": line.text, "start": at, "end": end, "quad": quad.ravel().tolist(), "score": 1.0})
+        at = end + 1
+    return rows
+
+
+def parts(plan: Plan, inks: Sequence[Strip], settings: Labels) -> dict[str, list[dict[str, Any]]]:
+    """Words and characters, where asked for, as `extra` holds them: start and end in the text, and a quad."""
+    wanted = (("words", settings.words, _words), ("chars", settings.chars, _chars))
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name, asked, _ in wanted if asked}
+    at = 0
+    for line, ink in zip(plan.lines, inks, strict=True):
+        for name, asked, spans in wanted:
+            if asked:
+                found[name] += _entries(plan, spans(line), ink, line, at)
+        at += len(line.text) + 1
+    return found
+
+
+def _entries(
+    plan: Plan, spans: Sequence[tuple[int, int]], ink: Strip, line: Line, at: int
+) -> list[dict[str, Any]]:
+    of_char = dict(zip(line.inked(), ink.boxes, strict=True))
+    boxes = [np.array([of_char[index] for index in range(*span)]) for span in spans]
+    around = np.array([np.r_[box[:, :2].min(axis=0), box[:, 2:].max(axis=0)] for box in boxes])
+    return [
+        {"start": at + start, "end": at + end, "quad": [round(float(v), 2) for v in quad.ravel()]}
+        for (start, end), quad in zip(spans, _seen(plan, around), strict=True)
+    ]
+
+
+def _words(line: Line) -> list[tuple[int, int]]:
+    return line.words()
+
+
+def _chars(line: Line) -> list[tuple[int, int]]:
+    return [(index, index + 1) for index in line.inked()]
+
+
+def _seen(plan: Plan, boxes: np.ndarray) -> np.ndarray:
+    """Boxes of the document (N, 4) as quads of the picture (N, 4, 2)."""
+    quads = geometry.through(plan.matrix, geometry.quads(boxes))
+    return geometry.clip(geometry.grow(quads, EDGE + SPREADS * effects.spread(plan.strengths)), *plan.size)

@@ -1,0 +1,184 @@
+"""One line of text: which words go on it, where each glyph stands, and its ink.
+
+Coordinates are px of the document. A line's ink is an 8 bit coverage strip with its own top left corner.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from synthdog.corpus import Reader, Word
+from synthdog.fonts import SPACE, SizedFace
+from synthdog.layout import Box
+
+MAX_WORDS = 500  # taken or left out, a line
+LEAST_INK = 0.25  # of the line height: a lone dash or dot is no line to read
+FAINT = 16  # coverage below this is not seen
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A character, its ink (8 bit coverage) and the ink's box (px); a space has no ink and parts two words."""
+
+    char: str
+    ink: np.ndarray
+    box: tuple[int, int, int, int]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Line:
+    """Characters in reading order, and the colour of their ink (blue, green, red)."""
+
+    placed: tuple[Placed, ...]
+    bgr: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def text(self) -> str:
+        """What is written."""
+        return "".join(placed.char for placed in self.placed)
+
+    def inked(self) -> list[int]:
+        """Indices of the characters that leave ink."""
+        return [index for index, placed in enumerate(self.placed) if placed.char != SPACE]
+
+    def boxes(self) -> np.ndarray:
+        """The boxes of those characters (N, 4), before any distortion."""
+        return np.array([self.placed[index].box for index in self.inked()], np.float64)
+
+    def words(self) -> list[tuple[int, int]]:
+        """Start and end of each word in the text."""
+        spans, start = [], 0
+        for index, char in enumerate(self.text + SPACE):
+            if char == SPACE:
+                spans.append((start, index))
+                start = index + 1
+        return spans
+
+    def part(self, start: int, end: int) -> Line:
+        """The characters from `start` to before `end`, where they stand."""
+        return replace(self, placed=self.placed[start:end])
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A line's ink: coverage, where its top left lies, and the box of what is seen of it."""
+
+    coverage: np.ndarray
+    left: int
+    top: int
+    boxes: np.ndarray  # of the inked characters (N, 4)
+
+    @property
+    def box(self) -> np.ndarray:
+        """Left, top, right, bottom of the ink (4 numbers, px)."""
+        seen = self.coverage >= FAINT
+        columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
+        near, far = (columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)
+        return np.array([near, far], np.float64).ravel() + [self.left, self.top] * 2
+
+
+def compose(box: Box, width: float, face: SizedFace, reader: Reader) -> Line | None:
+    """A line of about `width` px in `box`, broken between words; null where none fits.
+
+    The break is the one nearest to `width`, before or behind it, so that whole words cost no length on average.
+    """
+    taken, length = _fill(reader, width, box.width, face)
+    if not any(_readable(word.text) for word in taken):
+        return None
+    text = "".join((SPACE if word.spaced and at else "") + word.text for at, word in enumerate(taken))
+    slack = box.width - length
+    pen = box.x + {"left": 0.0, "center": slack / 2, "right": slack}[box.align]
+    line = Line(tuple(_place(text, pen, box.y + face.ascent, face)))
+    tops, bottoms = line.boxes()[:, 1], line.boxes()[:, 3]
+    return line if bottoms.max() - tops.min() >= LEAST_INK * box.height else None
+
+
+def strip(line: Line, draw: dict[str, Any] | None, rng: np.random.Generator) -> Strip:
+    """The line's ink, distorted as drawn (synthtiger's ElasticDistortion) with a field of its own."""
+    boxes = line.boxes()
+    margin = 1 + (0 if draw is None else math.ceil(draw["alpha"]))
+    left, top = (boxes[:, :2].min(axis=0) - margin).astype(int)
+    right, bottom = (boxes[:, 2:].max(axis=0) + margin).astype(int)
+    coverage = np.zeros((bottom - top, right - left), np.uint8)
+    for index in line.inked():
+        placed = line.placed[index]
+        x0, y0, x1, y1 = placed.box
+        view = coverage[y0 - top : y1 - top, x0 - left : x1 - left]
+        np.maximum(view, placed.ink, out=view)
+    if draw is None:
+        return Strip(coverage, left, top, boxes)
+    shift = _shifts(coverage.shape, draw["alpha"], draw["sigma"], rng)
+    return Strip(_remap(coverage, shift), left, top, _shifted(boxes, shift, left, top))
+
+
+def _fill(reader: Reader, width: float, limit: float, face: SizedFace) -> tuple[list[Word], float]:
+    """Words up to the break nearest to `width` px, never past `limit`, and their length (px)."""
+    taken: list[Word] = []
+    length = 0.0
+    for _ in range(MAX_WORDS):
+        word = reader.peek()
+        longer = length + _length(word, face, first=not taken)
+        fits = longer <= limit and longer - width <= width - length
+        if taken and not fits:
+            break
+        reader.take()  # where no word is taken yet, one too long for the whole line is left out
+        if fits:
+            taken.append(word)
+            length = longer
+    return taken, length
+
+
+def _length(word: Word, face: SizedFace, first: bool) -> float:
+    gap = face.advance(SPACE) if word.spaced and not first else 0.0
+    return gap + sum(face.advance(char) for char in word.text)
+
+
+def _readable(text: str) -> bool:
+    return any(unicodedata.category(char)[0] in "LN" for char in text)
+
+
+def _place(text: str, pen: float, baseline: float, face: SizedFace) -> Iterator[Placed]:
+    for char in text:
+        glyph = face.glyph(char)
+        left, top = round(pen) + glyph.left, round(baseline) + glyph.top
+        height, width = glyph.ink.shape
+        yield Placed(char, glyph.ink, (left, top, left + width, top + height))
+        pen += face.advance(char)
+
+
+def _shifts(shape: tuple[int, ...], alpha: float, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Where each pixel fetches from, relative to itself (2, height, width): x, then y."""
+    field = rng.random((2, *shape), np.float32) * 2 - 1
+    size = kernel_size(sigma)
+    for axis in field if sigma > 1e-3 else ():
+        cv2.GaussianBlur(axis, (size, size), sigma, dst=axis, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(field * np.float32(alpha))
+
+
+def kernel_size(sigma: float) -> int:
+    """The width of the Gaussian kernel that imgaug takes for `sigma`: odd, at least 5."""
+    share = 3.3 if sigma < 3 else 2.9 if sigma < 5 else 2.6
+    return int(max(share * sigma, 5)) | 1
+
+
+def _remap(coverage: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    height, width = coverage.shape
+    x = shift[0] + np.arange(width, dtype=np.float32)
+    y = shift[1] + np.arange(height, dtype=np.float32)[:, None]
+    return np.asarray(cv2.remap(coverage, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT))
+
+
+def _shifted(boxes: np.ndarray, shift: np.ndarray, left: int, top: int) -> np.ndarray:
+    """The characters' boxes moved by the mean shift of what lies in each (N, 4)."""
+    moved = boxes.copy()
+    for box, (x0, y0, x1, y1) in zip(moved, (boxes - [left, top] * 2).astype(int), strict=True):
+        mean = shift[:, y0:y1, x0:x1].mean(axis=(1, 2))
+        box -= np.tile(mean, 2)
+    return moved

@@ -1,0 +1,75 @@
+"""From a plan to pixels: the sheet with its writing, laid on the background, and what befalls the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from synthdog import effects, geometry
+from synthdog.lines import Line, Strip, strip
+from synthdog.plan import Plan
+
+WHITE = 255
+
+
+def strips(plan: Plan) -> list[Strip]:
+    """The ink of the plan's lines, each distorted by a field of its own."""
+    return [
+        strip(line, plan.strengths.elastic, np.random.default_rng([*plan.seed, 2, index]))
+        for index, line in enumerate(plan.lines)
+    ]
+
+
+def paint(plan: Plan, inks: Iterable[tuple[Line, Strip]]) -> np.ndarray:
+    """The picture (height, width, BGR) with the lines of `inks` on it, before JPEG."""
+    rng = np.random.default_rng([*plan.seed, 1])
+    canvas = np.ascontiguousarray(
+        effects.backdrop(plan.background, plan.size, plan.strengths.background_blur)
+    )
+    cv2.warpPerspective(
+        _sheet(plan, inks, rng),
+        geometry.pixel_matrix(plan.matrix),
+        plan.size,
+        dst=canvas,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_TRANSPARENT,
+    )
+    return effects.finished(canvas, plan.strengths, rng)
+
+
+def _sheet(plan: Plan, inks: Iterable[tuple[Line, Strip]], rng: np.random.Generator) -> np.ndarray:
+    """The written document before its perspective (BGR); gray as long as nothing on it has a colour."""
+    blank = plan.paper.laid(plan.document, WHITE)
+    grain = effects.noise(blank.shape[:2], plan.strengths.noise, rng)
+    if grain is not None and grain.ndim > blank.ndim:
+        blank = effects.in_colour(blank)
+    sheet = effects.noisy(blank, grain)
+    coloured = []
+    for line, ink in inks:
+        if len(set(line.bgr)) > 1:
+            coloured.append((line, ink))
+        else:
+            _write(sheet, ink, line.bgr, grain)
+    sheet = effects.in_colour(sheet)
+    for line, ink in coloured:
+        _write(sheet, ink, line.bgr, grain)
+    return sheet
+
+
+def _write(sheet: np.ndarray, ink: Strip, bgr: tuple[int, int, int], grain: np.ndarray | None) -> None:
+    """Lay a line's ink, as noisy as the paper, on the sheet."""
+    height, width = sheet.shape[:2]
+    x0, y0 = max(ink.left, 0), max(ink.top, 0)
+    x1, y1 = min(ink.left + ink.coverage.shape[1], width), min(ink.top + ink.coverage.shape[0], height)
+    part = (slice(y0, y1), slice(x0, x1))
+    coverage = ink.coverage[y0 - ink.top : y1 - ink.top, x0 - ink.left : x1 - ink.left]
+    colour = np.full((*coverage.shape, *sheet.shape[2:]), bgr if sheet.ndim == 3 else bgr[0], np.uint8)
+    if grain is not None:
+        local = grain[part]
+        colour = effects.noisy(colour, local if local.ndim == colour.ndim else np.dstack([local] * 3))
+    if sheet.ndim == 3:
+        coverage = cv2.cvtColor(coverage, cv2.COLOR_GRAY2BGR)
+    kept = cv2.multiply(sheet[part], 255 - coverage, scale=1 / 255)
+    sheet[part] = cv2.add(kept, cv2.multiply(colour, coverage, scale=1 / 255))

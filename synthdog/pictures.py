@@ -1,0 +1,192 @@
+"""Pictures for backgrounds and paper: from folders, zip archives (COCO's as they come), or made up.
+
+A picture is BGR, 8 bit, at most MAX_SIDE px long: it is stretched over the document anyway, and decoded ones are kept.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from synthdog import procedural
+from synthdog.errors import ItemFailed, ResourceError
+from synthdog.settings import Texture
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+MAX_SIDE = 1024
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 1 << 26
+PROBES = 25  # pictures tried before a source is called unreadable
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures of one place: their names, and how to load one."""
+
+    name: str
+    names: Sequence[str]
+    read: Callable[[str], np.ndarray]
+
+
+class Gallery:
+    """Weighted sources of pictures, with those decoded last kept."""
+
+    def __init__(self, sources: Sequence[Source], weights: Sequence[float], cache_bytes: int):
+        self.sources = tuple(sources)
+        self._bounds = np.cumsum(np.array(weights, np.float64) / sum(weights))
+        self._kept: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
+        self._room = cache_bytes
+
+    def pick(self, rng: np.random.Generator) -> tuple[int, str]:
+        """A source (by weight) and one of its pictures, as `picture` wants them."""
+        source = min(int(np.searchsorted(self._bounds, rng.random(), side="right")), len(self.sources) - 1)
+        names = self.sources[source].names
+        return source, names[int(rng.integers(len(names)))]
+
+    def label(self, choice: tuple[int, str]) -> str:
+        """The picture's name as a record gives it."""
+        return f"{self.sources[choice[0]].name}/{choice[1]}"
+
+    def picture(self, choice: tuple[int, str]) -> np.ndarray:
+        """The picture (height, width, 3), not to be changed.
+
+        Raises:
+            ItemFailed: it cannot be read (`not_an_image`, `damaged`, `too_many_pixels`, `too_large`).
+        """
+        if choice not in self._kept:
+            picture = self.sources[choice[0]].read(choice[1])
+            self._room -= picture.nbytes
+            self._kept[choice] = picture
+            while self._room < 0 and len(self._kept) > 1:
+                self._room += self._kept.popitem(last=False)[1].nbytes
+        self._kept.move_to_end(choice)
+        return self._kept[choice]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A picture, or a part of it, to lay over a surface with `alpha` (0 to 1)."""
+
+    label: str
+    pixels: np.ndarray
+    alpha: float
+
+    def laid(self, size: tuple[int, int], under: int) -> np.ndarray:
+        """The cut stretched to (width, height) over a surface of gray level `under`."""
+        scaled = cv2.resize(self.pixels, size)
+        if self.alpha == 1:
+            return scaled
+        return np.asarray(cv2.convertScaleAbs(scaled, alpha=self.alpha, beta=under * (1 - self.alpha)))
+
+
+def cut(gallery: Gallery, settings: Texture, rng: np.random.Generator) -> Cut:
+    """A picture of the gallery with the part, gray and alpha that `settings` draw (synthtiger's BaseTexture).
+
+    Raises:
+        ItemFailed: the picture cannot be read.
+    """
+    choice = gallery.pick(rng)
+    pixels = gallery.picture(choice)
+    alpha, gray = rng.uniform(*settings.alpha), rng.random() < settings.grayscale
+    if rng.random() < settings.crop:
+        height, width = (int(rng.integers(1, side + 1)) for side in pixels.shape[:2])
+        top = int(rng.integers(pixels.shape[0] - height + 1))
+        left = int(rng.integers(pixels.shape[1] - width + 1))
+        pixels = pixels[top : top + height, left : left + width]
+    if gray:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    return Cut(gallery.label(choice), pixels, float(alpha))
+
+
+def gallery(settings: Texture, kind: str, cache_bytes: int) -> Gallery:
+    """The pictures that `settings` name; without any, the made up ones of `kind` (`background` or `paper`).
+
+    Raises:
+        ResourceError: a path is missing, or none of its pictures can be read.
+    """
+    if not settings.paths:
+        made_up = Source("procedural", procedural.names(kind), procedural.picture)
+        return Gallery([made_up], [1.0], cache_bytes)
+    return Gallery([_source(path) for path in settings.paths], settings.weights, cache_bytes)
+
+
+def decode(data: bytes) -> np.ndarray:
+    """An encoded picture, upright, as BGR of at most MAX_SIDE px.
+
+    Raises:
+        ItemFailed: `not_an_image`, `damaged` or `too_many_pixels`.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ItemFailed("too_many_pixels", f"{image.width}x{image.height}")
+            image.draft("RGB", (MAX_SIDE, MAX_SIDE))
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BILINEAR)
+            return np.asarray(cv2.cvtColor(np.asarray(upright), cv2.COLOR_RGB2BGR))
+    except UnidentifiedImageError:
+        raise ItemFailed("not_an_image", f"{len(data)} bytes") from None
+    except Image.DecompressionBombError as problem:
+        raise ItemFailed("too_many_pixels", str(problem)) from None
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError) as problem:
+        raise ItemFailed("damaged", str(problem)) from None
+
+
+def _source(path: str) -> Source:
+    at = Path(path)
+    if not at.exists():
+        raise ResourceError(f"picture path {path!r} does not exist")
+    source = _folder(at) if at.is_dir() else _archive(at)
+    if not any(_readable(source, name) for name in source.names[:: max(len(source.names) // PROBES, 1)]):
+        raise ResourceError(f"{path!r} holds no readable picture ({', '.join(FORMATS)})")
+    return source
+
+
+def _readable(source: Source, name: str) -> bool:
+    try:
+        source.read(name)
+    except ItemFailed:
+        return False
+    return True
+
+
+def _folder(at: Path) -> Source:
+    names = sorted(str(file.relative_to(at)) for file in at.rglob("*") if file.suffix.lower() in SUFFIXES)
+    return Source(at.name, names, lambda name: decode(_bytes_of(at / name)))
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ItemFailed("too_large", f"{file.name}: {file.stat().st_size} bytes")
+        return file.read_bytes()
+    except OSError as problem:
+        raise ItemFailed("damaged", str(problem)) from None
+
+
+def _archive(at: Path) -> Source:
+    try:
+        archive = zipfile.ZipFile(at)
+    except (zipfile.BadZipFile, OSError) as problem:
+        raise ResourceError(f"picture archive {str(at)!r} cannot be read: {problem}") from None
+    names = sorted(name for name in archive.namelist() if name.lower().endswith(SUFFIXES))
+
+    def read(name: str) -> np.ndarray:
+        try:
+            if archive.getinfo(name).file_size > MAX_BYTES:
+                raise ItemFailed("too_large", f"{name}: {archive.getinfo(name).file_size} bytes")
+            return decode(archive.read(name))
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, zlib.error) as problem:
+            raise ItemFailed("damaged", f"{name}: {problem}") from None
+
+    return Source(at.name, names, read)

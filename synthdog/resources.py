@@ -1,0 +1,99 @@
+"""What images are made from: faces, a corpus, pictures. Read once, before the run, so that a fault shows there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synthdog import corpus, fonts, pictures
+from synthdog.errors import ResourceError, SynthdogError
+from synthdog.settings import TemplateSettings, load
+
+BACKGROUND_CACHE = 80 << 20
+PAPER_CACHE = 40 << 20
+LEAST_COVERED = 0.5  # of a corpus's characters, by at least one face
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Faces, text and pictures of one language."""
+
+    faces: Sequence[fonts.Face]
+    text: corpus.Text
+    backgrounds: pictures.Gallery
+    papers: pictures.Gallery
+
+    @classmethod
+    def load(cls, settings: TemplateSettings, language: str) -> Resources:
+        """All that `settings` name.
+
+        Raises:
+            ResourceError: the first of what `check` would list.
+        """
+        resources = cls(
+            fonts.faces(settings.document.content.font.paths, language),
+            corpus.load(settings.document.content.text, language),
+            pictures.gallery(settings.background.image, "background", BACKGROUND_CACHE),
+            pictures.gallery(settings.document.paper, "paper", PAPER_CACHE),
+        )
+        _covered(resources)
+        return resources
+
+    def record(self) -> dict[str, Any]:
+        """What is used, for a run's manifest: fonts, the corpus's digest, sources of pictures."""
+        return {
+            "fonts": [
+                {"name": face.name, "index": face.index, "sha256": face.sha256()} for face in self.faces
+            ],
+            "corpus": {"chars": len(self.text), "sha256": self.text.sha256()},
+            "backgrounds": _sources(self.backgrounds),
+            "papers": _sources(self.papers),
+        }
+
+
+def check(settings: Mapping[str, Any] | TemplateSettings | None = None, language: str = "en") -> list[str]:
+    """Everything that would stop a run with these settings, one line each; none when all is there."""
+    try:
+        known = load(settings, language)
+    except SynthdogError as problem:
+        return [str(problem)]
+    parts: tuple[Callable[[], object], ...] = (
+        lambda: fonts.faces(known.document.content.font.paths, language),
+        lambda: corpus.load(known.document.content.text, language),
+        lambda: pictures.gallery(known.background.image, "background", 0),
+        lambda: pictures.gallery(known.document.paper, "paper", 0),
+    )
+    problems = [line for part in parts for line in _problem(part)]
+    return problems or _problem(lambda: Resources.load(known, language))
+
+
+def _problem(part: Callable[[], object]) -> list[str]:
+    try:
+        part()
+    except ResourceError as problem:
+        return [str(problem)]
+    return []
+
+
+def _covered(resources: Resources) -> None:
+    """Refuse a corpus that the faces cannot write."""
+    sample = resources.text.sample()
+    best = min((len(face.lacks(sample)), face.name) for face in resources.faces)
+    if best[0] > len(sample) * (1 - LEAST_COVERED):
+        raise ResourceError(
+            f"no font covers half of the corpus's characters: {best[1]!r}, the best of {len(resources.faces)}, lacks "
+            f"{best[0]} of {len(sample)}; set document.content.font.paths, or the corpus of another language"
+        )
+
+
+def _sources(gallery: pictures.Gallery) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": source.name,
+            "pictures": len(source.names),
+            "sha256_of_names": hashlib.sha256("\n".join(source.names).encode()).hexdigest(),
+        }
+        for source in gallery.sources
+    ]

@@ -1,0 +1,88 @@
+"""SynthDoG's template: an image and its lines' quads from a seed and a number.
+
+Everything about an image is planned first, geometry included, and painted after: what would not lie wholly in the
+picture is not painted, so the label holds exactly what is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import pyarrow as pa
+
+from synthdog import labels, painting
+from synthdog.errors import ItemFailed, SettingsError
+from synthdog.plan import Planner
+from synthdog.resources import Resources
+from synthdog.rows import ROWS, Row
+from synthdog.settings import TemplateSettings, load
+
+TEMPLATE = "synthdog-1"  # changes whenever the same seed gives other bytes
+
+
+class Template:
+    """Makes images of one language; costly to set up, so keep it.
+
+    Raises:
+        SettingsError: a setting is unknown or out of range.
+        ResourceError: fonts, corpus or pictures cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | TemplateSettings | None = None,
+        *,
+        language: str = "en",
+        resources: Resources | None = None,
+    ):
+        self.settings = load(settings, language)
+        self.language = language
+        self.resources = resources or Resources.load(self.settings, language)
+        self.planner = Planner(self.settings, self.resources)
+
+    def generate(self, seed: int, indices: Iterable[int]) -> pa.RecordBatch:
+        """Images `indices` of `seed`, one row each (schema ROWS); one that cannot be made is a dropped row."""
+        with _one_thread():
+            rows = [vars(self.row(seed, index)) for index in indices]
+        return pa.RecordBatch.from_pydict(
+            {name: [row[name] for row in rows] for name in ROWS.names}, schema=ROWS
+        )
+
+    def row(self, seed: int, index: int) -> Row:
+        """Image `index` of `seed`, whatever else was made before."""
+        if seed < 0 or index < 0:
+            raise SettingsError(f"seed {seed} and index {index} must not be negative")
+        about = {"seed": seed, "index": index, "template": TEMPLATE}
+        try:
+            plan = self.planner.plan(seed, index)
+        except ItemFailed as problem:
+            return Row(self.language, json.dumps(about), dropped=problem.reason, detail=problem.detail)
+        inks = painting.strips(plan)
+        image = painting.paint(plan, zip(plan.lines, inks, strict=True))
+        _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, plan.quality])
+        extra = about | plan.record() | labels.parts(plan, inks, self.settings.labels)
+        return Row(
+            language=self.language,
+            extra=json.dumps(extra, ensure_ascii=False),
+            image=encoded.tobytes(),
+            format="jpeg",
+            width=plan.size[0],
+            height=plan.size[1],
+            text=labels.text(plan),
+            regions=labels.regions(plan, labels.lines(plan, inks)),
+        )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """OpenCV on one thread: a run's workers are its processes."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

@@ -1,0 +1,77 @@
+"""Writing a document: grids of lines, each grid in a face and from a place of the corpus that suit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from synthdog.corpus import Reader
+from synthdog.draws import Sampler, colour
+from synthdog.fonts import Face
+from synthdog.layout import Area, Box, stack
+from synthdog.lines import Line, compose
+from synthdog.resources import Resources
+from synthdog.settings import Content
+
+WINDOW = 200  # characters looked at to see whether a face suits the text
+MAX_MOVES = 8  # to other places of the corpus, for a face's sake
+BLACK = (0, 0, 0)
+
+
+class Writer:
+    """Fills documents with lines."""
+
+    def __init__(self, content: Content, resources: Resources, sampler: Sampler):
+        self._content, self._resources, self._sampler = content, resources, sampler
+
+    def write(
+        self, document: tuple[int, int], seed: Sequence[int], rng: np.random.Generator
+    ) -> tuple[list[Line], list[str]]:
+        """The lines of a document (width, height in px) in reading order, inked, and the names of their faces."""
+        across, down = rng.uniform(*self._content.margin, 2) * document
+        area = Area(across, down, document[0] - 2 * across, document[1] - 2 * down)
+        at = int(rng.integers(len(self._resources.text)))
+        lines: list[Line] = []
+        names: dict[str, None] = {}
+        for grid in stack(area, self._content.layout, rng):
+            face = self._resources.faces[int(rng.integers(len(self._resources.faces)))]
+            written, at = self._grid(grid, face, at, rng)
+            lines += written
+            names |= {face.name: None} if written else {}
+        return self._inked(lines, seed, rng), list(names)
+
+    def _grid(
+        self, grid: Sequence[Box], face: Face, at: int, rng: np.random.Generator
+    ) -> tuple[list[Line], int]:
+        """A grid's lines, and where in the text the next grid goes on."""
+        text = self._resources.text
+        for _ in range(MAX_MOVES):
+            if not face.lacks(text.window(at, WINDOW)):
+                break
+            at = int(rng.integers(len(text)))
+        sized = face.at(grid[0].height, bool(rng.random() < self._content.font.bold))
+        reader = Reader(text, at, face.lacks)
+        lines = []
+        for box in grid:
+            width = max(box.width * rng.uniform(*self._content.textbox.fill), min(box.height, box.width))
+            line = compose(box, width, sized, reader)
+            lines += [line] if line is not None else []
+        return lines, reader.at
+
+    def _inked(self, lines: list[Line], seed: Sequence[int], rng: np.random.Generator) -> list[Line]:
+        """The lines in the colours drawn: one for the whole content, if there is one, else each line's own."""
+        whole = self._sampler.grays("content", 1, [*seed, 1])[0]
+        own = self._sampler.grays("line", len(lines), [*seed, 2])
+        if whole is not None:
+            inks = [_ink(whole, self._content.content_color.colorize, rng)] * len(lines)
+        else:
+            inks = [_ink(gray, self._content.textbox_color.colorize, rng) for gray in own]
+        return [replace(line, bgr=bgr) for line, bgr in zip(lines, inks, strict=True)]
+
+
+def _ink(gray: int | None, colorize: float, rng: np.random.Generator) -> tuple[int, int, int]:
+    if gray is None:
+        return BLACK
+    return colour(gray, rng) if rng.random() < colorize else (gray, gray, gray)
