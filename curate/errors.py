@@ -8,6 +8,7 @@ A bad row is never an error: it is a drop with a reason. The exit codes are the 
      x OutputError     the output folder is another run's, or not writable    exit 2
      x MachineError    this machine lacks something                           exit 3
      x UnitError       a unit of work could not be finished                   exit 1
+     x Halted          the run cannot go on for now: disk full, network down  exit 1
      x Stopped         interrupted; the same command goes on                  exit 130
 """
 
@@ -49,6 +50,12 @@ class MachineError(CurateError):
 
 class UnitError(CurateError):
     """A unit of work could not be finished; the others go on."""
+
+    exit_code = 1
+
+
+class Halted(CurateError):
+    """The run cannot go on for now (disk full, network down): no further unit is tried; the same command resumes."""
 
     exit_code = 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import re
 import tomllib
@@ -38,7 +39,9 @@ class InputSettings(Settings):
     sample: str = ""  # the sample that ships with curate, relative to manifests/samples
     format: Literal["auto", "parquet", "csv", "tsv", "json", "jsonl", "webdataset"] = "auto"
     columns: tuple[str, ...] = ()  # names of the columns of a CSV or TSV without a header
-    swapped_sides_with: str = ""  # width and height stand under each other's name where a file has this column
+    swapped_sides_with: str = (
+        ""  # width and height stand under each other's name where a file has this column
+    )
 
 
 class FetchSettings(Settings):
@@ -58,6 +61,7 @@ class FetchSettings(Settings):
     respect_opt_out: bool = True
     opt_out: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
     allow_private: bool = False
+    name_servers: tuple[str, ...] = ()  # such as 127.0.0.1 or 127.0.0.1:5353; empty: the machine's own
 
 
 class ImageSettings(Settings):
@@ -115,7 +119,9 @@ class Manifest(Settings):
     paper: Paper | None = None
     input: InputSettings = InputSettings()
     only: dict[str, tuple[str, ...]] = {}  # published column = the values that belong to this data set
-    columns: dict[str, tuple[str, ...]] = {}  # our column = the names that publishers give it, first found wins
+    columns: dict[
+        str, tuple[str, ...]
+    ] = {}  # our column = the names that publishers give it, first found wins
     clean: tuple[str, ...] = ()
     cleaners: dict[str, dict[str, Any]] = {}
     rules: dict[str, dict[str, Any] | Literal[False]] = {}
@@ -258,11 +264,33 @@ _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     ("fetch.concurrency must be at least 1", lambda m: m.fetch.concurrency >= 1),
     ("fetch.per_host must be at least 1", lambda m: m.fetch.per_host >= 1),
     ("fetch.retries must be at least 0", lambda m: m.fetch.retries >= 0),
+    ("fetch.max_redirects must be at least 0", lambda m: m.fetch.max_redirects >= 0),
+    ("fetch.max_bytes must be at least 1", lambda m: m.fetch.max_bytes >= 1),
+    ("fetch.connect_timeout_s must be above 0", lambda m: m.fetch.connect_timeout_s > 0),
+    ("fetch.read_timeout_s must be above 0", lambda m: m.fetch.read_timeout_s > 0),
+    ("fetch.total_timeout_s must be above 0", lambda m: m.fetch.total_timeout_s > 0),
+    ("fetch.retry_wait_s must be at least 0", lambda m: m.fetch.retry_wait_s >= 0),
+    ("fetch.outage_patience_s must be at least 0", lambda m: m.fetch.outage_patience_s >= 0),
+    ("fetch.user_agent must be printable ASCII", lambda m: _is_header_value(m.fetch.user_agent)),
+    ("fetch.name_servers must be IP addresses", lambda m: all(map(_is_server, m.fetch.name_servers))),
     ("image.quality must be from 1 to 100", lambda m: 1 <= m.image.quality <= 100),
     ("image.max_pixels must be at least 1", lambda m: m.image.max_pixels >= 1),
     ("image.max_side must be at least 1", lambda m: m.image.max_side is None or m.image.max_side >= 1),
     ("image.min_side must be at least 1", lambda m: m.image.min_side is None or m.image.min_side >= 1),
 )
+
+
+def _is_header_value(text: str) -> bool:
+    return bool(re.fullmatch(r"[!-~]([ -~]*[!-~])?", text))
+
+
+def _is_server(text: str) -> bool:
+    """Whether this is an IP address, with or without a port: `1.2.3.4:53`, `[2001:db8::1]:53`."""
+    found = re.fullmatch(r"(?:\[(.+)\]|([^:]+|[^.]+))(?::\d{1,5})?", text)
+    try:
+        return bool(found and ipaddress.ip_address(found[1] or found[2]))
+    except ValueError:
+        return False
 
 
 def _check_values(manifest: Manifest, origin: str) -> None:
@@ -292,3 +320,25 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "drops": DropSettings,
     "scorer": ScorerSettings,
 }
+
+
+def to_toml(manifest: Manifest) -> str:
+    """The resolved manifest as TOML that `load` reads back to an equal one; settings that are None are left out."""
+    lines: list[str] = []
+    _write_table(manifest.resolved(), "", lines)
+    return "\n".join(lines)
+
+
+def _write_table(table: Mapping[str, Any], path: str, lines: list[str]) -> None:
+    tables = {name: value for name, value in table.items() if isinstance(value, dict)}
+    for name, value in table.items():
+        if value is not None and name not in tables:
+            lines.append(f"{_toml_key(name)} = {json.dumps(value, ensure_ascii=False)}")
+    for name, value in tables.items():
+        below = f"{path}.{_toml_key(name)}".removeprefix(".")
+        lines += ["", f"[{below}]"]
+        _write_table(value, below, lines)
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)

@@ -1,0 +1,127 @@
+"""Getting images: from the network or a local folder to bytes that any reader decodes.
+
+Fetching is one thread's event loop; decoding happens in disposable child processes. Neither waits for the other: a
+bounded number of bodies is under way between them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from curate import images
+from curate.children import Children, Limits, Outcome
+from curate.fetch import Fetcher
+from curate.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A raw image, or the stage that failed to get it, why, and what was found."""
+
+    data: bytes | None
+    stage: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image fit to be stored, or why there is none; width and height are known either way once seen."""
+
+    image: bytes | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    stage: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+    def without_image(self) -> Prepared:
+        """What is known of it, less its bytes."""
+        return replace(self, image=None)
+
+
+class Acquirer:
+    """Fetches and prepares images; connections and child processes start when they are first needed."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._folder = Path(manifest.image.folder).resolve() if manifest.image.folder else None
+
+    def close(self) -> None:
+        """End connections and child processes."""
+        for held in ("_fetcher", "_children"):
+            if held in self.__dict__:
+                self.__dict__.pop(held).close()
+
+    def fetch(self, urls: Mapping[int, str]) -> Iterator[tuple[int, Body]]:
+        """The bodies of these rows' URLs, in the order in which they come."""
+        if not urls:
+            return
+        rows = list(urls)
+        for place, fetched in self._fetcher.fetch(urls.values()):
+            yield rows[place], Body(fetched.body, "fetch", fetched.reason, fetched.detail)
+
+    def local(self, path: str) -> Body:
+        """The file at `path` below the manifest's image folder, and nowhere else."""
+        assert self._folder is not None
+        try:
+            file = (self._folder / path).resolve()
+            if not file.is_relative_to(self._folder):
+                return Body(None, "fetch", "blocked_path", path)
+            if file.stat().st_size > self._manifest.fetch.max_bytes:
+                return Body(None, "fetch", "too_large", f"{file.stat().st_size} bytes")
+            return Body(file.read_bytes())
+        except FileNotFoundError:
+            return Body(None, "fetch", "file_missing", path)
+        except (OSError, ValueError) as error:
+            return Body(None, "fetch", "file_unreadable", str(error))
+
+    def prepare(self, bodies: Iterable[tuple[int, Body]]) -> Iterator[tuple[int, Prepared]]:
+        """What becomes of each body, about in the order in which they come."""
+        flying: deque[tuple[int, bytes, Future[Outcome]]] = deque()
+        for row, body in bodies:
+            if body.data is None:
+                yield row, Prepared(stage=body.stage, reason=body.reason, detail=body.detail)
+            else:
+                flying.append((row, body.data, self._children.submit(body.data)))
+            while flying and flying[0][2].done():
+                yield _landed(*flying.popleft())
+        while flying:
+            yield _landed(*flying.popleft())
+
+    @cached_property
+    def _fetcher(self) -> Fetcher:
+        return Fetcher(self._manifest.fetch)
+
+    @cached_property
+    def _children(self) -> Children:
+        settings = self._manifest.image
+        limits = Limits(timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes)
+        cores = len(os.sched_getaffinity(0))
+        return Children(
+            images.TARGET, cores, limits, images.child_settings(settings, self._manifest.active_rules())
+        )
+
+
+def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, Prepared]:
+    """A child's answer to one body, once it is there."""
+    outcome = future.result()
+    if outcome.value is None:
+        return row, Prepared(stage="decode", reason=outcome.reason, detail=outcome.detail)
+    answer = images.read_answer(outcome.value, body)
+    return row, Prepared(
+        answer.image,
+        answer.format,
+        answer.width,
+        answer.height,
+        None if answer.reason is None else "decode",
+        answer.reason,
+        answer.detail,
+    )

@@ -1,0 +1,158 @@
+"""Rules that look across the whole run: duplicates, the longest text of an image, placeholder pictures.
+
+Nothing of this is ever held in memory as a whole. Each slice of the run (about a million rows) spills one small row a
+pair, partitioned by the image's hash; each partition is judged by itself, as all pairs of one image are in one
+partition; the verdicts are gathered by slice again, where units look them up. Every step writes one file, whose
+presence means that it is done, so a kill costs only the step under way.
+
+It happens twice: before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an
+image is its bytes (`bytes`), which finds what hides behind different URLs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc as ipc
+
+import filters
+from curate.store import HashingSink, Store
+from filters.across import fingerprint
+
+PARTITION_ROWS = 4_000_000
+
+SPILL = pa.schema(
+    [
+        ("image", pa.binary(16)),  # hash of the URL, or of the bytes
+        ("text", pa.binary(16)),  # hash of the clean text
+        ("length", pa.int32()),  # of the clean text, in code points
+        ("unit", pa.int32()),
+        ("row", pa.int32()),  # within the unit
+    ]
+)
+VERDICT = pa.schema([("unit", pa.int32()), ("row", pa.int32()), ("reason", pa.string())])
+
+PHASES: Mapping[str, tuple[str, ...]] = {
+    "seen": ("duplicate_pair", "shorter_text_of_same_image"),
+    "bytes": ("duplicate_pair", "placeholder_image"),
+}
+
+
+ACROSS = frozenset(name for names in PHASES.values() for name in names)
+
+
+def rules_of(phase: str, active: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The switched-on rules that are judged in this phase, in the manifest's order."""
+    return {name: settings for name, settings in active.items() if name in PHASES[phase]}
+
+
+def spill_rows(image: pa.Array, text: pa.Array, unit: int, rows: pa.Array) -> pa.Table:
+    """What the judging of one unit's pairs needs (N rows); pairs whose image is unknown (null) are left out.
+
+    `image` is the identity of each image, `rows` the rows' places within the unit.
+    """
+    table = pa.table(
+        [
+            fingerprint(image),
+            fingerprint(text),
+            pc.utf8_length(text).fill_null(0).cast(pa.int32()),
+            pa.repeat(pa.scalar(unit, pa.int32()), len(rows)),
+            rows.cast(pa.int32()),
+        ],
+        schema=SPILL,
+    )
+    return table.filter(pc.is_valid(image))
+
+
+@dataclass(frozen=True)
+class Across:
+    """One phase of one run: where its files lie and how it is cut."""
+
+    phase: str
+    rules: Mapping[str, Mapping[str, Any]]
+    partitions: int
+    slices: int
+
+    def spill(self, store: Store, number: int, rows: Sequence[pa.Table]) -> None:
+        """Write a slice's rows, one record batch a partition."""
+        table = pa.concat_tables([SPILL.empty_table(), *rows]).combine_chunks()
+        partition = _partition(table["image"], self.partitions)
+        order = np.argsort(partition, kind="stable")
+        bounds = np.searchsorted(partition[order], np.arange(self.partitions + 1))
+        ordered = table.take(pa.array(order))
+        batches = [
+            ordered.slice(start, stop - start) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+        ]
+        _write(store, self.spill_name(number), SPILL, batches)
+
+    def resolve(self, store: Store, partition: int) -> None:
+        """Judge one partition; write its verdicts, one record batch a slice."""
+        parts = [_read(store, self.spill_name(number), partition) for number in range(self.slices)]
+        sizes = [part.num_rows for part in parts]
+        table = pa.concat_tables(parts).combine_chunks()
+        reason = filters.judge(table, self.rules).reason
+        verdicts = pa.table([table["unit"], table["row"], reason], schema=VERDICT)
+        start, batches = 0, []
+        for size in sizes:
+            mine = verdicts.slice(start, size)
+            batches.append(mine.filter(pc.is_valid(mine["reason"])))
+            start += size
+        _write(store, self.partition_name(partition), VERDICT, batches)
+
+    def gather(self, store: Store, number: int) -> None:
+        """Bring a slice's verdicts together, in source order."""
+        parts = [_read(store, self.partition_name(p), number) for p in range(self.partitions)]
+        table = pa.concat_tables(parts).sort_by([("unit", "ascending"), ("row", "ascending")])
+        _write(store, self.verdict_name(number), VERDICT, [table])
+
+    def fallen(self, store: Store, number: int, unit: int) -> dict[int, str]:
+        """The rows of a unit (in slice `number`) that fall in this phase, each with its reason."""
+        table = _read(store, self.verdict_name(number), 0)
+        mine = table.filter(pc.equal(table["unit"], unit))
+        return dict(zip(mine["row"].to_pylist(), mine["reason"].to_pylist(), strict=True))
+
+    def spill_name(self, number: int) -> str:
+        """The file of a slice's pairs."""
+        return f"_run/{self.phase}/spill-{number:06d}.arrow"
+
+    def partition_name(self, partition: int) -> str:
+        """The file of a partition's verdicts."""
+        return f"_run/{self.phase}/partition-{partition:06d}.arrow"
+
+    def verdict_name(self, number: int) -> str:
+        """The file of a slice's verdicts."""
+        return f"_run/{self.phase}/verdict-{number:06d}.arrow"
+
+
+def partitions_for(rows: int) -> int:
+    """Into how many partitions so many pairs are cut, so that each fits into memory with room to spare."""
+    return max(1, -(-rows // PARTITION_ROWS))
+
+
+def _partition(image: pa.ChunkedArray, partitions: int) -> Any:
+    """Each image hash's partition (N integers)."""
+    if not len(image):
+        return np.zeros(0, dtype=np.int64)
+    hashes = np.frombuffer(b"".join(image.to_pylist()), dtype=">u8")[::2]
+    return (hashes % np.uint64(partitions)).astype(np.int64)
+
+
+def _write(store: Store, name: str, schema: pa.Schema, tables: Sequence[pa.Table]) -> None:
+    def fill(sink: HashingSink) -> None:
+        options = ipc.IpcWriteOptions(compression="zstd")
+        with ipc.new_file(pa.PythonFile(sink, mode="w"), schema, options=options) as writer:
+            for table in tables:
+                batches = table.combine_chunks().to_batches()
+                writer.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema))
+
+    store.write(name, fill)
+
+
+def _read(store: Store, name: str, batch: int) -> pa.Table:
+    with store.fs.open_input_file(store.path(name)) as file:
+        return pa.Table.from_batches([ipc.open_file(file).get_batch(batch)])

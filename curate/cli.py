@@ -1,0 +1,224 @@
+"""The command line. People's output goes to standard error; standard output carries results only.
+
+Nothing costly is imported before a command needs it: `curate --help` is there at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from curate.errors import CurateError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from curate.journal import Request
+    from curate.run import Options
+
+app = typer.Typer(
+    name="curate",
+    help="Turn raw public data into training shards for vision-language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Dir = Annotated[str, typer.Argument(help="A run's folder, here or on an object store.")]
+Out = Annotated[str, typer.Option("--out", help="Where the shards go: a folder, or s3://…")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a manifest value: rules.text_too_long.max_chars=256")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Worker processes; 0: in this process, without Ray. Default: the cores."),
+]
+Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove what an earlier run wrote there first.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
+
+
+def main() -> None:
+    """Run the command; every expected error is one line on standard error and an exit code."""
+    try:
+        app()
+    except CurateError as error:
+        print(f"curate: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log a line for every unit.")] = False,
+) -> None:
+    """Options that come before the command."""
+    if version:
+        from curate import __version__
+
+        print(__version__)
+        raise typer.Exit
+    logging.basicConfig(level=logging.WARNING, format="curate: %(message)s")
+    if verbose:
+        logging.getLogger("curate").setLevel(logging.DEBUG)
+
+
+@app.command()
+def run(
+    manifest: Annotated[
+        str, typer.Argument(help="A built-in name (see `curate list`) or the path of a .toml")
+    ],
+    out: Out,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", help="A file, folder, glob, s3://, gs://, hf:// or https://; may be repeated."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Take only the first N rows.")] = None,
+    sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
+    settings: Set = None,
+    workers: Workers = None,
+    address: Address = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of all that is drawn by lot.")] = None,
+    overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and the first rows' fate; write nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Curate one data set into shards. The same command goes on where a stopped one left off."""
+    from curate import manifest as manifests
+    from curate.run import Options, request
+
+    assignments = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
+    asked = request(manifests.load(manifest, assignments), inputs or (), limit, sample)
+    if not inputs and not asked.manifest.input.uris and not as_json:
+        _console().print(f"no --input: {manifest} runs on the small sample that ships with curate")
+    if dry_run:
+        from curate.preview import preview
+
+        _show(preview(asked), as_json)
+        return
+    _execute(asked, out, Options(workers, address, overwrite), as_json)
+
+
+@app.command()
+def retry(
+    folder: Dir,
+    reasons: Annotated[str, typer.Option(help="The reasons to try again, such as timed_out,dns_failed")],
+    out: Out,
+    workers: Workers = None,
+    address: Address = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Run again only the inputs that failed for those reasons, into a folder of their own."""
+    from curate.retry import again
+    from curate.run import Options
+
+    asked = again(folder, [reason.strip() for reason in reasons.split(",") if reason.strip()])
+    _execute(asked, out, Options(workers, address, overwrite), as_json)
+
+
+@app.command()
+def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
+    """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value."""
+    from curate.explain import explain as look
+
+    _show(look(folder, key_or_url), as_json)
+
+
+@app.command()
+def verify(folder: Dir, as_json: Json = False) -> None:
+    """Recompute every checksum and invariant; exit 1 and name each damaged file."""
+    from curate.verify import verify as check
+
+    found = check(folder)
+    _show(found, as_json)
+    if found["damaged"]:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_manifests(as_json: Json = False) -> None:
+    """The built-in manifests."""
+    from curate import manifest as manifests
+
+    loaded = [manifests.load(name) for name in manifests.builtin()]
+    if as_json:
+        print(json.dumps([{"name": m.name, "task": m.task, "title": m.title} for m in loaded]))
+        return
+    for one in loaded:
+        print(f"{one.name:16} {one.task:18} {one.title}")
+
+
+@app.command()
+def show(
+    manifest: Annotated[str, typer.Argument(help="A built-in name or the path of a .toml")],
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """One manifest with every default filled in, as TOML."""
+    from curate import manifest as manifests
+
+    loaded = manifests.load(manifest, settings or [])
+    print(json.dumps(loaded.resolved()) if as_json else manifests.to_toml(loaded))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what of this machine is ready, and how to mend what is not."""
+    from curate.doctor import checks, report
+
+    found = checks()
+    if as_json:
+        print(json.dumps(found))
+    else:
+        report(found)
+
+
+def _execute(asked: Request, out: str, how: Options, as_json: bool) -> None:
+    """Run with a view for a person; then the result for a person or a program."""
+    from curate.progress import Progress, funnel
+    from curate.run import execute
+
+    console = _console()
+    progress = Progress(console, quiet=as_json)
+    result = execute(asked, out, how, progress)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        console.print(funnel(result))
+        shards = len(result["shards"])
+        console.print(f"{shards} shard{'s' * (shards != 1)} in {out}", highlight=False)
+    unreadable = result["dropped"].get("unreadable", 0)
+    if unreadable:
+        raise CurateError(
+            f"{unreadable} rows could not be read and are counted as dropped: `curate explain`, or mend the input and "
+            "run again with --overwrite"
+        )
+
+
+def _show(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(
+            f"{name}: {value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)}"
+        )
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)

@@ -1,0 +1,123 @@
+"""`curate doctor`: what of this machine is ready, and how to mend what is not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CODE_FOLDERS = ("curate", "filters", "renderers", "synthdog")
+MIN_FREE_BYTES = 5 * 2**30
+MIN_OPEN_FILES = 1024
+WAIT_S = 20.0
+
+
+class Check(NamedTuple):
+    """One finding: whether `what` is ready, what was found, and how to mend it."""
+
+    what: str
+    ready: bool
+    found: str
+    mend: str = ""
+
+
+def checks() -> list[dict[str, Any]]:
+    """All findings, as plain data."""
+    return [check._asdict() for group in CHECKS for check in group()]
+
+
+def report(found: list[dict[str, Any]]) -> None:
+    """Print findings for a person."""
+    for one in found:
+        print(f"{'ok  ' if one['ready'] else '--  '}{one['what']:22} {one['found']}")
+        if not one["ready"] and one["mend"]:
+            print(f"{'':26} mend: {one['mend']}")
+
+
+def _python() -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check("python", sys.version_info >= (3, 11), version, "use Python 3.11 or later")
+    for name in ("pyarrow", "pillow", "ray"):
+        yield Check(name, True, importlib.metadata.version(name))
+
+
+def _names() -> Iterator[Check]:
+    """Our folders have generic names: another package may own one of them."""
+    owners = importlib.metadata.packages_distributions()
+    for name in CODE_FOLDERS:
+        others = sorted(set(owners.get(name, [])) - {"curate"})
+        spec = importlib.util.find_spec(name)
+        where = str(Path(spec.origin).parent) if spec and spec.origin else "not found"
+        mend = f"uninstall {', '.join(others)}, or give curate an environment of its own"
+        yield Check(
+            f"import {name}",
+            not others,
+            where + (f", also owned by {', '.join(others)}" if others else ""),
+            mend,
+        )
+
+
+def _machine() -> Iterator[Check]:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    yield Check(
+        "temporary space", free >= MIN_FREE_BYTES, f"{free / 2**30:.0f} GiB in {tempfile.gettempdir()}",
+        "set TMPDIR to a larger disk: images of units under way lie there",
+    )  # fmt: skip
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    yield Check("open files", files < 0 or files >= MIN_OPEN_FILES, str(files), "raise it with ulimit -n")
+    yield Check("cores", True, str(len(os.sched_getaffinity(0))))
+
+
+def _extras() -> Iterator[Check]:
+    for extra, modules in (
+        ("pdf", ("pymupdf",)),
+        ("html", ("pyppeteer", "warcio")),
+        ("synthdog", ("synthtiger", "fontTools")),
+        ("score", ("torch", "open_clip")),
+    ):
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        found = f"{', '.join(missing)} not installed" if missing else "installed"
+        yield Check(
+            f"extra [{extra}]", not missing, found, f"pip install 'curate[{extra}]' -c constraints.txt"
+        )
+
+
+def _chromium() -> Iterator[Check]:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = _output([path, "--version"]) if path else "not found"
+    yield Check("chromium", path is not None, found, "apt-get install chromium (for `curate run html`)")
+
+
+def _fonts() -> Iterator[Check]:
+    families = (
+        set(_output(["fc-list", ":lang=zh", "family"]).splitlines()) if shutil.which("fc-list") else set()
+    )
+    found = f"{len(families)} families" if families else "none"
+    yield Check("Chinese fonts", bool(families), found, "apt-get install fontconfig fonts-noto-cjk")
+
+
+def _gpu() -> Iterator[Check]:
+    path = shutil.which("nvidia-smi")
+    found = _output([path, "--query-gpu=name,memory.total", "--format=csv,noheader"]) if path else ""
+    yield Check("GPU", bool(found), found or "none", "not needed: `curate score` runs on the CPU too, slowly")
+
+
+def _output(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"does not answer: {error}"
+    return done.stdout.strip()
+
+
+CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
+    _python, _names, _machine, _extras, _chromium, _fonts, _gpu,
+)  # fmt: skip

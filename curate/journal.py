@@ -1,0 +1,230 @@
+"""What a run's folder remembers: what was asked for, what is done, and in the end that it is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from curate import __version__
+from curate.errors import OutputError
+from curate.manifest import Manifest
+from curate.plan import Plan, Retry, Run
+from curate.record import UnitRecord, summary
+from curate.sources import Input
+from curate.staging import DONE
+from curate.store import TMP, Store
+
+MANIFEST = "_manifest.json"
+RUN = "_run/run.json"
+OURS = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-\d+)?\.parquet")
+SOFTWARE = ("pyarrow", "pillow", "numpy", "regex", "selectolax", "aiohttp")
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a run was asked to do; the same request on the same folder goes on, another is refused."""
+
+    manifest: Manifest
+    inputs: tuple[Input, ...]
+    limit: int | None = None
+    sample: float = 1.0
+    retry: Retry | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON data."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """`_run/run.json`: a run that has begun."""
+
+    request: dict[str, Any]
+    rows: tuple[int, ...]  # of each input, after --limit
+    started: str
+
+
+class Journal:
+    """The memory of one folder."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def finished(self, asked: Request) -> dict[str, Any] | None:
+        """The manifest of the run that is complete here, or None.
+
+        Raises:
+            OutputError: another run is complete here.
+        """
+        data = self.store.read_bytes(MANIFEST)
+        if data is None:
+            return None
+        manifest: dict[str, Any] = msgspec.json.decode(data)
+        self._check_same(manifest["request"], asked)
+        return manifest
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder.
+
+        Raises:
+            OutputError: another run holds it, or it cannot be written.
+        """
+        self.store.lock()
+        try:
+            yield
+        finally:
+            if not self.store.exists(RUN):  # it did not come to anything: leave nothing behind
+                self.store.delete_folder("_run")
+                self.store.delete_if_empty()
+            self.store.unlock()
+
+    def work(self) -> str:
+        """A local folder for what is learnt of the inputs in one pass over them."""
+        if self.store.local:
+            return self.store.path("_run/inputs")
+        name = hashlib.sha256(self.store.uri.encode()).hexdigest()[:16]
+        return str(Path(tempfile.gettempdir()) / f"curate-{name}")
+
+    def clear(self) -> None:
+        """Remove everything that a run wrote here, and nothing else."""
+        self.store.delete(MANIFEST)
+        for name in self._ours():
+            self.store.delete(name)
+        for name in ("seen", "bytes", "staged", "done", "tmp"):
+            self.store.delete_folder(f"_run/{name}")
+        self.store.delete(RUN)
+
+    def resume(self, asked: Request, plan: Callable[[], Plan]) -> Run:
+        """The run that is unfinished here and was asked for in the same words, or a new one.
+
+        What a killed run left half done is removed.
+
+        Raises:
+            OutputError: another run's files are here.
+        """
+        data = self.store.read_bytes(RUN)
+        if data is None:
+            if left := self._ours():
+                raise OutputError(
+                    f"{self.store.uri} holds {left[0]} of another run: choose another --out, or --overwrite it"
+                )
+            begun = self._begin(asked, plan())
+        else:
+            begun = msgspec.json.decode(data, type=Begun)
+            self._check_same(begun.request, asked)
+        self.store.delete_folder(TMP)
+        known = self.numbers(DONE)
+        for name in self._ours():
+            if int(OURS.fullmatch(name.rsplit("/", 1)[-1])[1]) not in known:
+                self.store.delete(name)
+        return self._run(asked, begun)
+
+    def numbers(self, folder: str) -> set[int]:
+        """The units that have a record in the folder `_run/staged` or `_run/done`."""
+        return {
+            int(name.removesuffix(".json")) for name in self.store.names(folder) if name.endswith(".json")
+        }
+
+    def finish(self, run: Run) -> dict[str, Any]:
+        """Write `_manifest.json`, last of all, and remove what only an unfinished run needs."""
+        begun = self._begun()
+        records = [self._record(number) for number in sorted(self.numbers(DONE))]
+        manifest = {
+            "curate_version": __version__,
+            "manifest": run.manifest.resolved(),
+            "manifest_digest": run.manifest.digest(),
+            "request": begun.request,
+            "inputs": [
+                msgspec.to_builtins(one) | {"rows": rows}
+                for one, rows in zip(run.plan.inputs, run.plan.rows, strict=True)
+            ],
+            **summary(records),
+            "scorer": None,
+            "software": software(),
+            "started": begun.started,
+            "finished": now(),
+        }
+        self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        for name in ("seen", "bytes", "staged", "tmp", "inputs"):
+            self.store.delete_folder(f"_run/{name}")
+        return manifest
+
+    def _begin(self, asked: Request, plan: Plan) -> Begun:
+        begun = Begun(asked.plain(), plan.rows, now())
+        self.store.write_bytes(RUN, msgspec.json.encode(begun))
+        return begun
+
+    def _begun(self) -> Begun:
+        data = self.store.read_bytes(RUN)
+        assert data is not None
+        return msgspec.json.decode(data, type=Begun)
+
+    def _record(self, number: int) -> UnitRecord:
+        data = self.store.read_bytes(f"{DONE}/{number:06d}.json")
+        assert data is not None
+        return msgspec.json.decode(data, type=UnitRecord)
+
+    def _run(self, asked: Request, begun: Begun) -> Run:
+        return Run(
+            manifest=asked.manifest,
+            out=self.store.uri,
+            work=self.work(),
+            plan=Plan(asked.inputs, begun.rows, asked.manifest.shard.rows),
+            sample=asked.sample,
+            retry=asked.retry,
+        )
+
+    def _ours(self) -> list[str]:
+        """The shards and files of dropped rows that lie here."""
+        dropped = [f"_dropped/{name}" for name in self.store.names("_dropped")]
+        return [name for name in (*self.store.names(), *dropped) if OURS.fullmatch(name.rsplit("/", 1)[-1])]
+
+    def _check_same(self, before: dict[str, Any], asked: Request) -> None:
+        difference = first_difference(before, asked.plain())
+        if difference:
+            raise OutputError(
+                f"{self.store.uri} is of another run: {difference}; choose another --out, or --overwrite it"
+            )
+
+
+def first_difference(before: Any, now: Any, path: str = "") -> str | None:
+    """Where two trees of plain data first differ, in words; None where they do not."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in before | now:
+            below = f"{path}.{name}".removeprefix(".")
+            if found := first_difference(before.get(name), now.get(name), below):
+                return found
+        return None
+    if isinstance(before, list | tuple) and isinstance(now, list | tuple) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return next((f for i, (b, n) in pairs if (f := first_difference(b, n, f"{path}[{i}]"))), None)
+    if before == now:
+        return None
+    return f"{path} is {_short(before)} there and {_short(now)} here"
+
+
+def software() -> dict[str, str]:
+    """The versions that decide what bytes come out."""
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in SOFTWARE
+    }
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,206 @@
+"""The way of one unit: source → clean → rules → fetch → decode → rules → staged shard.
+
+Cheap rules come before costly stages, and a dropped row costs nothing more. Images pass through a spool on disk, so
+memory holds a unit's texts and the images in flight, never a unit's images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import filters
+from curate import tasks
+from curate.acquire import Acquirer, Body, Prepared
+from curate.across import SPILL, spill_rows
+from curate.origins import Origin, open_origin
+from curate.plan import Run, Unit
+from curate.record import Meter, Stage, UnitRecord, count_reasons
+from curate.schema import SAMPLE, set_column
+from curate.shards import dropped_name
+from curate.spool import Spool
+from curate.stages import SIZE, alive, clean, drop, judge, scatter, share_below
+from curate.staging import STAGED, Fallen, Staging
+from curate.stopwatch import Stopwatch
+from curate.store import Store
+
+STAGES = ("read", "rules", "seen", "fetch", "decode", "size", "tasks", "write")
+
+
+@dataclass
+class Work:
+    """One unit under way."""
+
+    unit: Unit
+    spool: Spool
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    tables: list[pa.Table] = field(default_factory=list)  # read and judged so far, without images
+    rows: int = 0
+    bytes: int = 0
+
+
+class Pipeline:
+    """The stages of one run, with what they hold open."""
+
+    def __init__(self, run: Run, store: Store, meter: Meter) -> None:
+        self.run, self.manifest, self.meter = run, run.manifest, meter
+        self.staging = Staging(run.manifest, store)
+        self.acquirer = Acquirer(run.manifest)
+        self._rules = run.row_rules()
+        self._size_rules = {n: s for n, s in self._rules.items() if SIZE & set(filters.RULES[n].columns)}
+        self._origin: tuple[int, Origin] | None = None
+
+    def close(self) -> None:
+        """End child processes and connections."""
+        self.acquirer.close()
+
+    def scan(self, unit: Unit) -> pa.Table:
+        """What the rules across the run need of a unit before anything is fetched (rows of SPILL)."""
+        first, parts = 0, [SPILL.empty_table()]
+        for table in self._read(unit, Stopwatch()):
+            rows = pc.indices_nonzero(alive(table))
+            living = table.take(rows)
+            image = pc.coalesce(living["url"], living["image_path"]).combine_chunks()
+            parts.append(spill_rows(image, living["text"].combine_chunks(), unit.number, pc.add(rows, first)))
+            first += table.num_rows
+        self.meter.add(scanned=first)
+        return pa.concat_tables(parts)
+
+    def stage(self, unit: Unit, seen: Fallen) -> UnitRecord:
+        """Take a unit to its staged files; its record says that they are complete."""
+        with Spool() as spool:
+            work = Work(unit, spool)
+            table = self._settle(work, list(self._prepared(work, seen)))
+            with work.watch.stage("size"):
+                table = judge(table, self._size_rules, "size")
+            with work.watch.stage("tasks"):
+                table = drop(table, pc.if_else(alive(table), tasks.faults(table), None), "tasks")
+            with work.watch.stage("write"):
+                shards = self.staging.write(unit.number, table, spool)
+        record = UnitRecord(
+            unit=unit.number,
+            inputs_in=work.rows,
+            rows_in=table.num_rows,
+            rows_out=sum(shard.rows for shard in shards),
+            bytes_in=work.bytes,
+            dropped=count_reasons(table["dropped"]),
+            stages=tuple(_stages(table, work.watch)),
+            shards=tuple(shards),
+        )
+        self.staging.keep(record, STAGED)
+        self.meter.add(kept=record.rows_out)
+        return record
+
+    def _read(self, unit: Unit, watch: Stopwatch) -> Iterator[pa.Table]:
+        """The unit's rows, clean and judged by all that needs no image; images still in their column."""
+        origin = self._open(unit.input)
+        rules = {name: settings for name, settings in self._rules.items() if origin.judges(name)}
+        tables = origin.read(unit.start, unit.stop)
+        while True:
+            with watch.stage("read"):
+                table = next(tables, None)
+            if table is None:
+                return
+            with watch.stage("rules"):
+                yield judge(clean(self._chosen(table, unit), self.manifest), rules, "rules", pending=SIZE)
+
+    def _prepared(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Prepared]]:
+        """Each image that could be had, or why not, in any order; good ones go to the spool on the way."""
+        with work.watch.stage("decode"):
+            for row, prepared in self.acquirer.prepare(self._bodies(work, seen)):
+                if prepared.image is not None:
+                    work.spool.put(row, prepared.image)
+                    prepared = prepared.without_image()
+                self.meter.add(images=1)
+                yield row, prepared
+
+    def _bodies(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Body]]:
+        """The raw image of every row that is still alive: from the table, a local file, or the network."""
+        wanted: dict[int, str] = {}
+        for table in self._read(work.unit, work.watch):
+            reason = pa.array(
+                [seen.get(row) for row in range(work.rows, work.rows + table.num_rows)], pa.string()
+            )
+            table = drop(table, reason, "seen")
+            yield from self._at_hand(table, work, wanted)
+            work.tables.append(set_column(table, "image", pa.nulls(table.num_rows, pa.large_binary())))
+            work.rows += table.num_rows
+            self.meter.add(rows=table.num_rows)
+        for row, body in self.acquirer.fetch(wanted):
+            yield row, body
+
+    def _at_hand(self, table: pa.Table, work: Work, wanted: dict[int, str]) -> Iterator[tuple[int, Body]]:
+        """The images that need no network; what does is noted in `wanted` (row of the unit to URL)."""
+        if self.manifest.task == "text":
+            return
+        places = pc.indices_nonzero(alive(table))
+        living = table.select(["image", "format", "image_path", "url"]).take(places)
+        for place, image, kind, path, url in zip(places.to_pylist(), *living.columns, strict=True):
+            row = work.rows + place
+            if kind.is_valid:
+                work.spool.put(row, image.as_py())
+            elif image.is_valid:
+                yield row, Body(image.as_py())
+            elif path.is_valid and self.manifest.image.folder:
+                yield row, self.acquirer.local(path.as_py())
+            elif url.is_valid:
+                wanted[row] = url.as_py()
+            else:
+                yield row, Body(None, "read", "image_missing")
+
+    def _settle(self, work: Work, prepared: list[tuple[int, Prepared]]) -> pa.Table:
+        """The unit's table, with what became of each image."""
+        table = pa.concat_tables([SAMPLE.empty_table(), *work.tables]).combine_chunks()
+        rows = pa.array([row for row, _ in prepared], pa.int64())
+
+        def column(name: str, kind: pa.DataType) -> pa.Array:
+            return scatter(pa.array([getattr(one, name) for _, one in prepared], kind), rows, table.num_rows)
+
+        for name in ("format", "width", "height"):
+            found = column(name, SAMPLE.field(name).type)
+            table = set_column(table, name, pc.coalesce(found, table[name]))
+        reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
+        for name in pc.unique(stage.drop_null()).to_pylist():
+            table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
+        return table
+
+    def _chosen(self, table: pa.Table, unit: Unit) -> pa.Table:
+        """The rows that the command line asked for."""
+        if self.run.sample < 1:
+            table = table.filter(share_below(table["key"], self.run.sample, at=0))
+        if self.run.retry is not None:
+            table = table.filter(pc.is_in(table["key"], self._failed(unit)))
+        return table
+
+    def _failed(self, unit: Unit) -> pa.Array:
+        """The keys of this unit's rows that are to be tried again."""
+        assert self.run.retry is not None
+        earlier = Store(self.run.retry.run)
+        if not earlier.exists(dropped_name(unit.number)):
+            return pa.array([], pa.string())
+        with earlier.fs.open_input_file(earlier.path(dropped_name(unit.number))) as file:
+            table = pq.read_table(file, columns=["key", "reason"])
+        wanted = pc.is_in(table["reason"].cast(pa.string()), pa.array(self.run.retry.reasons))
+        return table["key"].filter(wanted).combine_chunks()
+
+    def _open(self, number: int) -> Origin:
+        """The input's origin; one is held open, as units come in source order."""
+        if self._origin is None or self._origin[0] != number:
+            found = self.run.plan.inputs[number]
+            self._origin = (number, open_origin(found, self.manifest, Path(self.run.work)))
+        return self._origin[1]
+
+
+def _stages(table: pa.Table, watch: Stopwatch) -> Iterator[Stage]:
+    """The funnel of a finished table: how many rows entered and left each stage alive."""
+    lost = count_reasons(table["stage"])
+    rows = table.num_rows
+    for name in STAGES:
+        left = rows - lost.get(name, 0)
+        yield Stage(name, rows, left, round(watch.seconds.get(name, 0.0), 3))
+        rows = left

@@ -1,0 +1,51 @@
+"""`--dry-run`: the plan, and what becomes of the first rows before anything is fetched. Writes nothing that stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.across import ACROSS
+from curate.journal import Request
+from curate.origins import open_origin
+from curate.record import count_reasons
+from curate.run import plan
+from curate.stages import SIZE, clean, judge
+
+JUDGED = 1000
+SHOWN = 10
+
+
+def preview(asked: Request) -> dict[str, Any]:
+    """What a run would do: inputs, rows, units, rules, and the fate of its first rows.
+
+    Raises:
+        InputError: see `curate.run.plan`.
+    """
+    with TemporaryDirectory() as work:
+        planned = plan(asked, Path(work))
+        origin = open_origin(planned.inputs[0], asked.manifest, Path(work))
+        rules = {
+            n: s for n, s in asked.manifest.active_rules().items() if n not in ACROSS and origin.judges(n)
+        }
+        tables = list(origin.read(0, min(JUDGED, planned.rows[0])))
+    table = judge(clean(pa.concat_tables(tables), asked.manifest), rules, "rules", pending=SIZE)
+    shown = table.select(["key", "url", "text", "width", "height", "clip_score", "dropped", "detail"]).slice(
+        0, SHOWN
+    )
+    return {
+        "manifest": asked.manifest.name,
+        "inputs": len(planned.inputs),
+        "rows": planned.total(),
+        "units": len(planned.units()),
+        "clean": list(asked.manifest.clean),
+        "rules": asked.manifest.active_rules(),
+        "judged": table.num_rows,
+        "alive": table.num_rows - pc.count(table["dropped"]).as_py(),
+        "dropped": count_reasons(table["dropped"]),
+        "first_rows": shown.to_pylist(),
+    }

@@ -1,0 +1,96 @@
+"""What is known of finished work: a record a unit, and their sum in `_manifest.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import UnitError
+from curate.shards import Shard
+
+
+class Meter(Protocol):
+    """Whoever watches: told of progress as it happens."""
+
+    def add(self, **counts: int) -> None:
+        """Count more `rows` read, `images` settled, `kept` rows, `bytes` of images."""
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """One step of the path: rows that entered it alive, rows that left it alive, wall seconds of its worker."""
+
+    name: str
+    rows_in: int
+    rows_out: int
+    seconds: float
+
+
+class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger's line for one unit; its presence means that the unit is done."""
+
+    unit: int
+    inputs_in: int
+    rows_in: int
+    rows_out: int
+    bytes_in: int = 0  # of image bodies read or fetched
+    dropped: dict[str, int] = {}
+    stages: tuple[Stage, ...] = ()
+    shards: tuple[Shard, ...] = ()
+
+    def check(self) -> UnitRecord:
+        """The record itself, once its rows add up.
+
+        Raises:
+            UnitError: rows were lost or made: a bug, never to be written down as done.
+        """
+        if self.rows_in != self.rows_out + sum(self.dropped.values()):
+            raise UnitError(
+                f"unit {self.unit}: {self.rows_in} rows in, but {self.rows_out} out and {self.dropped} dropped"
+            )
+        return self
+
+
+def count_reasons(dropped: pa.Array | pa.ChunkedArray) -> dict[str, int]:
+    """How often each reason occurs (nulls, the alive rows, are not counted)."""
+    counts = pc.value_counts(dropped.drop_null())
+    return {item["values"]: item["counts"] for item in counts.to_pylist()}
+
+
+def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """The sum of several counts, most frequent first."""
+    total: dict[str, int] = {}
+    for one in counts:
+        for reason, count in one.items():
+            total[reason] = total.get(reason, 0) + count
+    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+
+def add_stages(stages: Iterable[Sequence[Stage]]) -> list[Stage]:
+    """The sum of several units' stages, in the order of the path."""
+    total: dict[str, Stage] = {}
+    for sequence in stages:
+        for stage in sequence:
+            old = total.get(stage.name, Stage(stage.name, 0, 0, 0.0))
+            total[stage.name] = Stage(
+                stage.name,
+                old.rows_in + stage.rows_in,
+                old.rows_out + stage.rows_out,
+                round(old.seconds + stage.seconds, 3),
+            )
+    return list(total.values())
+
+
+def summary(records: Sequence[UnitRecord]) -> dict[str, Any]:
+    """The part of `_manifest.json` that adds the units up."""
+    return {
+        "inputs_in": sum(record.inputs_in for record in records),
+        "rows_in": sum(record.rows_in for record in records),
+        "rows_out": sum(record.rows_out for record in records),
+        "dropped": add_counts(record.dropped for record in records),
+        "stages": msgspec.to_builtins(add_stages(record.stages for record in records)),
+        "shards": msgspec.to_builtins([shard for record in records for shard in record.shards]),
+    }

@@ -1,0 +1,190 @@
+"""A run from beginning to end: plan, resume, phases, and the manifest that says it is complete."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filters
+from curate.errors import CurateError, InputError, UnitError
+from curate.journal import Journal, Request
+from curate.manifest import Manifest
+from curate.origins import find, survey
+from curate.plan import Plan, Retry, Run, limit_rows
+from curate.progress import Progress
+from curate.runner import InProcess, OnRay, Runner
+from curate.staging import DONE, STAGED
+from curate.store import Store
+from curate.worker import Job
+
+log = logging.getLogger("curate")
+
+LITTLE = 3  # units for which starting Ray does not pay
+CHUNK = 8  # units a job holds at most: a source is then opened once for several
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, none of which changes what is written."""
+
+    workers: int | None = None  # None: as many as cores, or none for a single unit
+    address: str | None = None  # of a Ray cluster
+    overwrite: bool = False
+
+
+def request(
+    manifest: Manifest,
+    inputs: Sequence[str],
+    limit: int | None = None,
+    sample: float = 1.0,
+    retry: Retry | None = None,
+) -> Request:
+    """What is asked for, with its inputs found but not yet opened.
+
+    Raises:
+        InputError: there is nothing to read, or a number makes no sense.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit must be at least 1, not {limit}")
+    if not 0 < sample <= 1:
+        raise InputError(f"--sample must be above 0 and at most 1, not {sample}")
+    return Request(manifest, tuple(find(manifest, inputs)), limit, sample, retry)
+
+
+def plan(asked: Request, work: Path) -> Plan:
+    """Open every input, check that it has what the manifest needs, count its rows, and cut it into units.
+
+    Raises:
+        InputError: an input cannot be read, lacks a column, or all of them are empty.
+    """
+    with ThreadPoolExecutor(16) as pool:
+        surveys = list(pool.map(lambda one: survey(one, asked.manifest, work), asked.inputs))
+    for name in asked.manifest.active_rules():
+        lacking = [one.name for one, of in zip(asked.inputs, surveys, strict=True) if name in of.unjudged]
+        if lacking:
+            log.warning(
+                "rule %s is not judged in %s: no column for it (%s)", name, _few(lacking), _columns(name)
+            )
+    rows = limit_rows([of.rows for of in surveys], asked.limit)
+    return Plan(asked.inputs, rows, asked.manifest.shard.rows)
+
+
+def execute(asked: Request, out: str, options: Options, progress: Progress) -> dict[str, Any]:
+    """Do what is asked for, or what is left of it; the finished run's `_manifest.json`.
+
+    Raises:
+        CurateError: see `curate.errors`; whatever was finished stays finished.
+    """
+    journal = Journal(Store(out))
+    finished = None if options.overwrite else journal.finished(asked)
+    if finished is not None:
+        progress.say(f"{out} is complete already: nothing to do")
+        return finished
+    with journal.locked():
+        if options.overwrite:
+            journal.clear()
+        run = journal.resume(asked, lambda: plan(asked, Path(journal.work())))
+        _do(run, journal, options, progress)
+        return journal.finish(run)
+
+
+def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> None:
+    """Bring every unit from where it stands to done.
+
+    Raises:
+        UnitError: some could not be finished; the others are staged or done.
+    """
+    done, staged = journal.numbers(DONE), journal.numbers(STAGED)
+    units = [unit.number for unit in run.plan.units() if unit.number not in done]
+    if not units:
+        return
+    steps = Steps(run, journal, progress, _runner(run, len(units), options, progress))
+    try:
+        steps.judge_across("seen", "scan")
+        steps.all("stage", _jobs("stage", run, [n for n in units if n not in staged], steps.runner.workers))
+        if run.across("bytes") is not None:
+            steps.judge_across("bytes", "collect")
+            steps.all("publish", _jobs("publish", run, units, steps.runner.workers))
+    finally:
+        steps.runner.close()
+
+
+@dataclass
+class Steps:
+    """The steps of one run, each of which must be complete before the next."""
+
+    run: Run
+    journal: Journal
+    progress: Progress
+    runner: Runner
+
+    def judge_across(self, phase: str, first: str) -> None:
+        """Judge the rules across the run: spill each slice (by the job `first`), resolve, gather."""
+        across = self.run.across(phase)
+        if across is None:
+            return
+        have = set(self.journal.store.names(f"_run/{phase}"))
+        slices, partitions = range(across.slices), range(across.partitions)
+        for kind, numbers, name in (
+            (first, slices, across.spill_name),
+            (f"resolve_{phase}", partitions, across.partition_name),
+            (f"gather_{phase}", slices, across.verdict_name),
+        ):
+            self.all(kind, [Job(kind, (n,)) for n in numbers if name(n).rsplit("/", 1)[-1] not in have])
+
+    def all(self, kind: str, jobs: list[Job]) -> None:
+        """Do all these jobs.
+
+        Raises:
+            UnitError: some failed; the others are done.
+        """
+        failed: list[CurateError] = []
+        with self.progress.phase(kind, sum(len(job.numbers) for job in jobs)):
+            for job, result in self.runner.map(jobs):
+                if isinstance(result, CurateError):
+                    failed.append(result)
+                    log.error("%s", result)
+                else:
+                    self.progress.done(job, result)
+        if failed:
+            raise UnitError(
+                f"{len(failed)} of {len(jobs)} jobs failed, first: {failed[0]}; what the others made is kept: "
+                "mend this and run the same command again"
+            )
+
+
+def _jobs(kind: str, run: Run, numbers: Sequence[int], workers: int) -> list[Job]:
+    """Units as jobs, up to CHUNK neighbours of one input together while there is enough work for every worker."""
+    inputs = [unit.input for unit in run.plan.units()]
+    size = max(1, min(CHUNK, len(numbers) // (4 * max(1, workers))))
+    jobs: list[list[int]] = []
+    for number in numbers:
+        last = jobs[-1] if jobs else []
+        if last and len(last) < size and last[-1] == number - 1 and inputs[last[-1]] == inputs[number]:
+            last.append(number)
+        else:
+            jobs.append([number])
+    return [Job(kind, tuple(job)) for job in jobs]
+
+
+def _runner(run: Run, units: int, options: Options, progress: Progress) -> Runner:
+    """In this process for little work, else Ray with a worker a core."""
+    workers = options.workers
+    if workers is None and options.address is None:
+        workers = 0 if units < LITTLE else os.cpu_count() or 1
+    if workers == 0:
+        return InProcess(run, progress)
+    return OnRay(run, progress, workers, options.address)
+
+
+def _few(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _columns(rule: str) -> str:
+    return ", ".join(filters.RULES[rule].columns)

@@ -1,0 +1,191 @@
+"""Running jobs: in this process, or as Ray core tasks on this machine or a cluster. The only module that imports ray.
+
+Either way the same jobs do the same work; what differs is who does them. A job that fails is tried again, and then
+reported while the others finish; the first sign that nothing can go on (disk full, network down) ends the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from curate.errors import CurateError, Halted, MachineError, UnitError
+from curate.plan import Run
+from curate.record import Meter, UnitRecord
+from curate.worker import Job, Worker
+
+log = logging.getLogger("curate")
+
+TRIES = 2  # of a job that fails; a worker that dies is tried WORKER_DEATHS times more
+WORKER_DEATHS = 3
+AHEAD = 2  # jobs in flight for each worker
+POLL_S = 0.25
+REPORT_S = 0.5
+
+Result = list[UnitRecord] | CurateError
+
+
+class Runner(Protocol):
+    """Whoever does jobs."""
+
+    workers: int
+
+    def map(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
+        """Do all jobs, in any order; what became of each.
+
+        Raises:
+            Halted: nothing can go on.
+        """
+
+    def close(self) -> None:
+        """Stop what is running."""
+
+
+class InProcess:
+    """Jobs one after the other, in this process."""
+
+    workers = 0
+
+    def __init__(self, run: Run, meter: Meter) -> None:
+        self._worker = Worker(run, meter)
+
+    def map(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
+        """See `Runner.map`."""
+        for job in jobs:
+            yield job, attempt(self._worker, job)
+
+    def close(self) -> None:
+        """See `Runner.close`."""
+        self._worker.close()
+
+
+class OnRay:
+    """Jobs as Ray tasks, a bounded number in flight."""
+
+    def __init__(self, run: Run, meter: Meter, workers: int, address: str | None) -> None:
+        ray = _start(workers, address)
+        self._ray, self._meter, self.workers = ray, meter, workers
+        self._run = ray.put(run)
+        self._counts = ray.remote(num_cpus=0)(_Counts).remote()
+        self._task = ray.remote(num_cpus=1, max_retries=WORKER_DEATHS)(_do)
+
+    def map(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
+        """See `Runner.map`."""
+        ray, waiting, flying = self._ray, list(reversed(jobs)), dict[Any, Job]()
+        while waiting or flying:
+            while waiting and len(flying) < AHEAD * max(1, self.workers):
+                job = waiting.pop()
+                flying[self._task.remote(self._run, self._counts, job)] = job
+            done, _ = ray.wait(list(flying), timeout=POLL_S)
+            self._meter.add(**ray.get(self._counts.take.remote()))
+            for reference in done:
+                yield flying.pop(reference), self._result(reference)
+
+    def close(self) -> None:
+        """See `Runner.close`."""
+        self._ray.shutdown()
+
+    def _result(self, reference: Any) -> Result:
+        try:
+            result = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            return UnitError(f"its worker died {WORKER_DEATHS + 1} times: {str(error).splitlines()[0]}")
+        if isinstance(result, Halted):
+            raise result
+        return result
+
+
+def attempt(worker: Worker, job: Job) -> Result:
+    """Do the job, again if it fails.
+
+    Raises:
+        Halted: nothing can go on.
+    """
+    for _ in range(TRIES):
+        result = worker.do(job)
+        if isinstance(result, Halted):
+            raise result
+        if not isinstance(result, CurateError):
+            break
+        log.warning("%s", result)
+    return result
+
+
+class _Counts:
+    """An actor that adds up what the workers report until the driver takes it."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def add(self, counts: dict[str, int]) -> None:
+        for name, count in counts.items():
+            self._counts[name] = self._counts.get(name, 0) + count
+
+    def take(self) -> dict[str, int]:
+        counts, self._counts = self._counts, {}
+        return counts
+
+
+class _Reporter:
+    """A worker's meter: reports to the actor every second or so, not every row."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor, self._counts, self._since = actor, dict[str, int](), time.monotonic()
+
+    def add(self, **counts: int) -> None:
+        """See `Meter.add`."""
+        for name, count in counts.items():
+            self._counts[name] = self._counts.get(name, 0) + count
+        if time.monotonic() - self._since > REPORT_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Report now."""
+        if self._counts:
+            self._actor.add.remote(self._counts)
+        self._counts, self._since = {}, time.monotonic()
+
+
+_HELD: dict[str, Worker] = {}  # a Ray worker process keeps its worker from job to job
+
+
+def _do(run: Run, actor: Any, job: Job) -> Result:
+    """A Ray task: one job, by the worker that this process keeps."""
+    meter = _Reporter(actor)
+    identity = run.identity()
+    if identity not in _HELD:
+        for old in _HELD.values():
+            old.close()
+        _HELD.clear()
+        _HELD[identity] = Worker(run, meter)
+    worker = _HELD[identity]
+    worker.watch(meter)
+    try:
+        return attempt(worker, job)
+    except Halted as error:
+        return error
+    finally:
+        meter.flush()
+
+
+def _start(workers: int, address: str | None) -> Any:
+    """Ray, connected to the cluster at `address`, or started here with `workers` workers.
+
+    Raises:
+        MachineError: no cluster answers there, or Ray cannot start.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(address=address or "local", **options)
+    except Exception as error:
+        where = f"no Ray cluster answers at {address}" if address else "Ray cannot start here"
+        raise MachineError(f"{where}: {str(error).splitlines()[0]} (--workers 0 does without Ray)") from None
+    return ray

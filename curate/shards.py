@@ -1,0 +1,167 @@
+"""Writing shards and dropped rows: Parquet that any reader opens and whose images lie contiguous on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.manifest import ShardSettings
+from curate.schema import DROPPED, SHARD
+from curate.store import HashingSink, Store
+
+MIN_GROUP_ROWS = 100
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """A shard as `_manifest.json` lists it."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def writer_options(schema: pa.Schema, level: int) -> dict[str, Any]:
+    """How shards are written: images plain and uncompressed (they are compressed already, and a reader may then
+    fetch one by its byte range), everything else zstd; checksums on every page.
+    """
+    leaves = leaf_paths(schema)
+    plain = [path for path in leaves if path == "image.bytes"]
+    dictionary = [path for path in leaves if path in ("dataset", "task", "language", "stage", "reason")]
+    return {
+        "compression": {path: "none" if path in plain else "zstd" for path in leaves},
+        "compression_level": {path: level for path in leaves if path not in plain},
+        "use_dictionary": dictionary,
+        "write_statistics": [path for path in leaves if path not in plain],
+        "write_page_index": True,
+        "write_page_checksum": True,
+        "store_schema": True,
+    }
+
+
+def leaf_paths(schema: pa.Schema) -> list[str]:
+    """The schema's leaf columns by their Parquet paths, such as `regions.list.element.text`."""
+    paths: list[str] = []
+
+    def descend(prefix: str, kind: pa.DataType) -> None:
+        if pa.types.is_struct(kind):
+            for field in kind:
+                descend(f"{prefix}.{field.name}", field.type)
+        elif pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
+            descend(f"{prefix}.list.element", kind.value_type)
+        else:
+            paths.append(prefix)
+
+    for field in schema:
+        descend(field.name, field.type)
+    return paths
+
+
+def write_tables(
+    store: Store, name: str, tables: Iterable[pa.Table], schema: pa.Schema, settings: ShardSettings
+) -> Shard:
+    """Publish the tables as one Parquet file, a row group each.
+
+    Raises:
+        OSError: the file could not be written; nothing was published.
+    """
+    rows = 0
+
+    def fill(sink: HashingSink) -> None:
+        nonlocal rows
+        options = writer_options(schema, settings.compression_level)
+        with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, **options) as writer:
+            for table in tables:
+                writer.write_table(table.cast(schema), row_group_size=max(table.num_rows, 1))
+                rows += table.num_rows
+
+    written = store.write(name, fill)
+    return Shard(written.path, rows, written.bytes, written.sha256)
+
+
+def row_groups(sizes: Sequence[int], settings: ShardSettings) -> list[list[int]]:
+    """Where to cut rows of these image sizes (bytes, N rows): shards, each a list of its row groups' lengths.
+
+    A row group closes at `row_group_bytes` once it has 100 rows; a shard closes at `max_bytes`. Both depend on nothing
+    but the sizes, so that the same rows always give the same files.
+    """
+    shards: list[list[int]] = [[]]
+    group_rows = group_bytes = shard_bytes = 0
+    for size in sizes:
+        if group_rows and group_bytes + size > settings.row_group_bytes and group_rows >= MIN_GROUP_ROWS:
+            shards[-1].append(group_rows)
+            group_rows = group_bytes = 0
+        if shard_bytes and shard_bytes + size > settings.max_bytes:
+            shards[-1] += [group_rows] if group_rows else []
+            shards.append([])
+            group_rows = group_bytes = shard_bytes = 0
+        group_rows, group_bytes, shard_bytes = group_rows + 1, group_bytes + size, shard_bytes + size
+    if group_rows:
+        shards[-1].append(group_rows)
+    return [groups for groups in shards if groups]
+
+
+def shard_name(unit: int, part: int) -> str:
+    """`shard-000012.parquet`; a unit that outgrows `shard.max_bytes` goes on in `shard-000012-1.parquet`."""
+    return f"shard-{unit:06d}{f'-{part}' if part else ''}.parquet"
+
+
+def dropped_name(unit: int) -> str:
+    """`_dropped/dropped-000012.parquet`."""
+    return f"_dropped/dropped-{unit:06d}.parquet"
+
+
+def to_shard(sample: pa.Table, prompt: pa.Array, target: pa.Array) -> pa.Table:
+    """Alive rows of SAMPLE with their prompts and targets as rows of SHARD (N rows)."""
+    image = sample["image"].combine_chunks()
+    absent = pc.is_null(image)
+    data = pa.StructArray.from_arrays(
+        [image.cast(pa.binary()), image_path(sample)], names=["bytes", "path"], mask=absent
+    )
+    hashes = [
+        None if body is None else hashlib.sha256(body.as_buffer()).hexdigest() for body in _scalars(image)
+    ]
+    made = {
+        "image": data,
+        "prompt": prompt,
+        "target": target,
+        "sha256": pa.array(hashes, pa.string()),
+        "clip_features": pa.nulls(sample.num_rows, SHARD.field("clip_features").type),
+    }
+    columns = [
+        _as(
+            made.get(field.name, sample[field.name] if field.name in sample.column_names else None),
+            field.type,
+        )
+        for field in SHARD
+    ]
+    return pa.table(columns, schema=SHARD)
+
+
+def image_path(sample: pa.Table) -> pa.Array:
+    """`DATASET/KEY.EXT` for each row of SAMPLE; null where there is no image (N rows)."""
+    extension = pc.replace_substring(sample["format"], "jpeg", "jpg")
+    name = pc.binary_join_element_wise(sample["key"], extension, ".")
+    return pc.binary_join_element_wise(sample["dataset"], name, "/").combine_chunks()
+
+
+def as_dropped(rows: pa.Table) -> pa.Table:
+    """DROPPED's columns of rows that have them all, in whatever form (N rows)."""
+    return pa.table([_as(rows[field.name], field.type) for field in DROPPED], schema=DROPPED)
+
+
+def _scalars(image: pa.Array) -> Iterable[Any]:
+    return (body if body.is_valid else None for body in image)
+
+
+def _as(column: Any, kind: pa.DataType) -> pa.ChunkedArray:
+    column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    if pa.types.is_dictionary(kind):
+        return column.cast(pa.string()).dictionary_encode().cast(kind)
+    return column.cast(kind)

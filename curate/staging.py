@@ -1,0 +1,173 @@
+"""From a unit's finished table to its files: first staged, then published.
+
+A unit's files are staged under `_run/staged` until the rules across the whole run have spoken. Publishing links them to
+their final names, or writes them again without what fell, and last writes the record that marks the unit as done;
+repeated after a kill it does the same again. A staged unit is never fetched again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import tasks
+from curate.across import SPILL, spill_rows
+from curate.manifest import Manifest
+from curate.record import Stage, UnitRecord, add_counts, count_reasons
+from curate.schema import DROPPED, SHARD, set_column, shard_metadata
+from curate.shards import (
+    Shard,
+    as_dropped,
+    dropped_name,
+    image_path,
+    row_groups,
+    shard_name,
+    to_shard,
+    write_tables,
+)
+from curate.spool import Spool
+from curate.stages import RULE_STAGES, alive, sampled
+from curate.store import Store
+
+STAGED = "_run/staged"
+DONE = "_run/done"
+
+Fallen = Mapping[int, str]  # place of a row to the reason why it falls
+
+
+class Staging:
+    """The output side of one run."""
+
+    def __init__(self, manifest: Manifest, store: Store) -> None:
+        self.manifest, self.store = manifest, store
+        self.schema = SHARD.with_metadata(shard_metadata(manifest.digest()))
+
+    def write(self, unit: int, table: pa.Table, spool: Spool) -> list[Shard]:
+        """Stage the table's alive rows as shards and its dropped rows beside them (N rows of SAMPLE)."""
+        rows = pc.indices_nonzero(alive(table))
+        dropped = self._written(table.filter(pc.invert(alive(table))))
+        if dropped.num_rows:
+            self._stage(
+                dropped_name(unit), [as_dropped(dropped.append_column("reason", dropped["dropped"]))], DROPPED
+            )
+        kept, places, first, shards = table.take(rows), rows.to_numpy(), 0, []
+        for part, groups in enumerate(row_groups(spool.lengths(places), self.manifest.shard)):
+            pieces = self._groups(kept.slice(first), places[first:], groups, spool)
+            shards.append(self._stage(shard_name(unit, part), pieces, self.schema))
+            first += sum(groups)
+        return shards
+
+    def spilled(self, number: int) -> pa.Table:
+        """What the rules across the run need of a staged unit's images (rows of SPILL; `row` counts its kept rows)."""
+        first, parts = 0, [SPILL.empty_table()]
+        for shard in self.record(number, STAGED).shards:
+            table = self._read(shard.path, ["sha256", "text"])
+            rows = pa.array(np.arange(first, first + table.num_rows))
+            image, text = table["sha256"].combine_chunks(), table["text"].combine_chunks()
+            parts.append(spill_rows(image, text, number, rows))
+            first += table.num_rows
+        return pa.concat_tables(parts)
+
+    def publish(self, record: UnitRecord, fallen: Fallen) -> UnitRecord:
+        """Give a staged unit's files their final names, less the rows that fell (by their place among the kept)."""
+        if fallen:
+            record = self._publish_less(record, fallen)
+        else:
+            for name in (*(shard.path for shard in record.shards), dropped_name(record.unit)):
+                if self.store.exists(f"{STAGED}/{name}"):
+                    self.store.link(f"{STAGED}/{name}", name)
+        self.keep(record, DONE)
+        return record
+
+    def keep(self, record: UnitRecord, folder: str) -> None:
+        """Write a unit's record: the mark that it is staged or done."""
+        self.store.write_bytes(f"{folder}/{record.unit:06d}.json", msgspec.json.encode(record.check()))
+
+    def record(self, number: int, folder: str) -> UnitRecord:
+        """The record of a staged or done unit."""
+        data = self.store.read_bytes(f"{folder}/{number:06d}.json")
+        assert data is not None, f"unit {number} is not in {folder}"
+        return msgspec.json.decode(data, type=UnitRecord)
+
+    def _groups(
+        self, kept: pa.Table, places: np.ndarray, groups: list[int], spool: Spool
+    ) -> Iterator[pa.Table]:
+        """The kept rows as row groups of SHARD, with their images."""
+        first = 0
+        for rows in groups:
+            sample = kept.slice(first, rows)
+            sample = set_column(sample, "image", spool.take(places[first : first + rows]))
+            prompt, target = tasks.render(sample, image_path(sample))
+            yield to_shard(sample, prompt, target)
+            first += rows
+
+    def _written(self, dropped: pa.Table) -> pa.Table:
+        """Those dropped rows that are written down: every failure, and a share of what fell to rules."""
+        by_rule = pc.is_in(dropped["stage"], pa.array(RULE_STAGES))
+        share = sampled(dropped["key"], self.manifest.drops.sample)
+        return dropped.filter(pc.or_(pc.invert(by_rule), share))
+
+    def _publish_less(self, record: UnitRecord, fallen: Fallen) -> UnitRecord:
+        """Write a staged unit's files under their final names without the fallen rows, which join the dropped."""
+        first, shards, lost = 0, [], self._staged_dropped(record.unit)
+        for shard in record.shards:
+            pieces = self._without(shard, first, fallen, lost)
+            if all(row in fallen for row in range(first, first + shard.rows)):
+                list(pieces)
+            else:
+                shards.append(write_tables(self.store, shard.path, pieces, self.schema, self.manifest.shard))
+            first += shard.rows
+        write_tables(self.store, dropped_name(record.unit), lost, DROPPED, self.manifest.shard)
+        rows_out = sum(shard.rows for shard in shards)
+        return msgspec.structs.replace(
+            record,
+            rows_out=rows_out,
+            shards=tuple(shards),
+            dropped=add_counts([record.dropped, count_reasons(pa.array(list(fallen.values())))]),
+            stages=(*record.stages, Stage("across", record.rows_out, rows_out, 0.0)),
+        )
+
+    def _without(self, shard: Shard, first: int, fallen: Fallen, lost: list[pa.Table]) -> Iterator[pa.Table]:
+        """A staged shard's row groups less the fallen rows, which are added to `lost` (rows of DROPPED)."""
+        with self.store.fs.open_input_file(self.store.path(f"{STAGED}/{shard.path}")) as file:
+            reader = pq.ParquetFile(file, page_checksum_verification=True)
+            for group in range(reader.num_row_groups):
+                table = reader.read_row_group(group)
+                reason = pa.array(
+                    [fallen.get(row) for row in range(first, first + table.num_rows)], pa.string()
+                )
+                first += table.num_rows
+                lost.append(self._lost(table, reason))
+                kept = table.filter(pc.is_null(reason))
+                if kept.num_rows:
+                    yield kept
+
+    def _lost(self, table: pa.Table, reason: pa.Array) -> pa.Table:
+        """Rows of SHARD that fell across the run, as rows of DROPPED, as far as they are written down."""
+        rows = table.append_column("reason", reason).filter(pc.is_valid(reason))
+        rows = rows.filter(sampled(rows["key"], self.manifest.drops.sample))
+        rows = rows.append_column("stage", pa.repeat("across", rows.num_rows))
+        return as_dropped(
+            rows.append_column("detail", pc.binary_join_element_wise("sha256", rows["sha256"], "="))
+        )
+
+    def _staged_dropped(self, unit: int) -> list[pa.Table]:
+        name = f"{STAGED}/{dropped_name(unit)}"
+        if not self.store.exists(name):
+            return []
+        with self.store.fs.open_input_file(self.store.path(name)) as file:
+            return [pq.read_table(file)]
+
+    def _stage(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Shard:
+        """Stage one file; its record bears its final name."""
+        shard = write_tables(self.store, f"{STAGED}/{name}", tables, schema, self.manifest.shard)
+        return msgspec.structs.replace(shard, path=name)
+
+    def _read(self, name: str, columns: list[str]) -> pa.Table:
+        with self.store.fs.open_input_file(self.store.path(f"{STAGED}/{name}")) as file:
+            return pq.read_table(file, columns=columns)

@@ -1,0 +1,202 @@
+"""The output folder, local or on an object store: files appear complete or not at all.
+
+A file is written under a temporary name, flushed to disk, hashed on the way, and only then given its name. Nothing is
+published by leaving a block, by an exception or by a finaliser: an object store's stream that is closed by accident
+would publish half a file, which is why its temporary name is not the final one either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from curate.errors import OutputError
+from curate.storage import filesystem
+
+TMP = "_run/tmp"
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A published file: its name in the folder, size in bytes and hex SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class HashingSink(io.RawIOBase):
+    """A write-only stream that counts and hashes what passes to `target`."""
+
+    def __init__(self, target: IO[bytes] | pa.NativeFile) -> None:
+        self.target = target
+        self.size = 0
+        self._sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Pass on all of `data`."""
+        self._sha256.update(data)
+        self.target.write(data)
+        self.size += len(data)
+        return len(data)
+
+    def hexdigest(self) -> str:
+        """Of everything written so far."""
+        return self._sha256.hexdigest()
+
+
+class Store:
+    """A folder of `uri` (a path, or `s3://…`) in which files are published atomically."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        self.fs, self.root = filesystem(self.uri)
+        self.root = self.root.rstrip("/")
+        self.local = isinstance(self.fs, pafs.LocalFileSystem)
+        self._lock: IO[bytes] | None = None
+
+    def path(self, name: str) -> str:
+        """The path of the file `name` on this store's file system."""
+        return f"{self.root}/{name}"
+
+    def write(self, name: str, fill: Callable[[HashingSink], None]) -> Written:
+        """Publish what `fill` writes under `name`, replacing what was there.
+
+        Raises:
+            OSError: no space, no permission, no connection; nothing was published.
+        """
+        tmp = self.path(f"{TMP}/{uuid.uuid4().hex}")
+        try:
+            sink = self._write_local(tmp, fill) if self.local else self._write_remote(tmp, fill)
+            self._rename(tmp, self.path(name))
+        except BaseException:
+            with suppress(OSError):
+                self.fs.delete_file(tmp)
+            raise
+        return Written(name, sink.size, sink.hexdigest())
+
+    def write_bytes(self, name: str, data: bytes) -> Written:
+        """Publish `data` under `name`."""
+        return self.write(name, lambda sink: sink.write(data) and None)
+
+    def link(self, source: str, name: str) -> None:
+        """Publish the complete file `source` of this folder under `name` too."""
+        if self.local:
+            with suppress(FileNotFoundError):
+                Path(self.path(name)).unlink()
+            self._make_parent(self.path(name))
+            os.link(self.path(source), self.path(name))
+            _fsync_folder(self.path(name))
+        else:
+            self.fs.copy_file(self.path(source), self.path(name))
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """The file's content, or None when there is no such file."""
+        try:
+            with self.fs.open_input_stream(self.path(name)) as stream:
+                data: bytes = stream.read()
+                return data
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str = "") -> list[str]:
+        """The names of the files directly in `folder`, sorted; none when it is absent."""
+        selector = pafs.FileSelector(self.path(folder) if folder else self.root, allow_not_found=True)
+        infos = self.fs.get_file_info(selector)
+        return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
+
+    def exists(self, name: str) -> bool:
+        """Whether `name` is a file of this folder."""
+        return bool(self.fs.get_file_info(self.path(name)).type == pafs.FileType.File)
+
+    def delete(self, name: str) -> None:
+        """Remove the file, if it is there."""
+        with suppress(FileNotFoundError):
+            self.fs.delete_file(self.path(name))
+
+    def delete_folder(self, name: str) -> None:
+        """Remove the folder and all below it, if it is there."""
+        with suppress(FileNotFoundError):
+            self.fs.delete_dir(self.path(name))
+
+    def delete_if_empty(self) -> None:
+        """Remove the folder itself if nothing is in it."""
+        if self.local:
+            with suppress(OSError):
+                Path(self.root).rmdir()
+
+    def lock(self) -> None:
+        """Hold this folder until the process ends; a second run on it is refused.
+
+        On an object store there is no lock to take: two runs on one folder write the same bytes under the same names.
+
+        Raises:
+            OutputError: another run holds it, or it cannot be written.
+        """
+        if not self.local:
+            return
+        import fcntl
+
+        try:
+            Path(self.path(TMP)).mkdir(parents=True, exist_ok=True)
+            self._lock = Path(self.path("_run/lock")).open("ab")
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.uri}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputError(f"another run is writing to {self.uri}: wait for it or stop it") from None
+
+    def unlock(self) -> None:
+        """Let go of the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _write_local(self, tmp: str, fill: Callable[[HashingSink], None]) -> HashingSink:
+        self._make_parent(tmp)
+        with Path(tmp).open("xb") as file:
+            sink = HashingSink(file)
+            fill(sink)
+            file.flush()
+            os.fsync(file.fileno())
+        return sink
+
+    def _write_remote(self, tmp: str, fill: Callable[[HashingSink], None]) -> HashingSink:
+        with self.fs.open_output_stream(tmp) as stream:
+            sink = HashingSink(stream)
+            fill(sink)
+        return sink
+
+    def _rename(self, tmp: str, path: str) -> None:
+        if self.local:
+            self._make_parent(path)
+            Path(tmp).replace(path)
+            _fsync_folder(path)
+        else:
+            self.fs.move(tmp, path)
+
+    def _make_parent(self, path: str) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _fsync_folder(path: str) -> None:
+    """Make a rename in the file's folder survive a power cut."""
+    descriptor = os.open(Path(path).parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,131 @@
+"""What one process does: jobs, one after another, holding open what is costly to start.
+
+A worker reads nothing that another worker writes but complete files, so any process may do any job.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from curate.across import Across
+from curate.errors import CurateError, Halted, UnitError
+from curate.pipeline import Pipeline
+from curate.plan import Run
+from curate.record import Meter, UnitRecord
+from curate.staging import STAGED, Fallen
+from curate.store import Store
+
+log = logging.getLogger("curate")
+
+HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One thing to do: a method of Worker, and the numbers of what to do it to."""
+
+    kind: str
+    numbers: tuple[int, ...]
+
+
+class Worker:
+    """A process at work on one run."""
+
+    def __init__(self, run: Run, meter: Meter) -> None:
+        self.run = run
+        self.store = Store(run.out)
+        self.pipeline = Pipeline(run, self.store, meter)
+        self._units = run.plan.units()
+        self._slices = run.plan.slices()
+
+    def watch(self, meter: Meter) -> None:
+        """Report to another meter from now on."""
+        self.pipeline.meter = meter
+
+    def close(self) -> None:
+        """End child processes and connections."""
+        self.pipeline.close()
+
+    def do(self, job: Job) -> list[UnitRecord] | CurateError:
+        """Do the job; its units' records, or why it could not be done (never raises but on interruption)."""
+        work: Callable[..., list[UnitRecord]] = getattr(self, job.kind)
+        try:
+            return work(*job.numbers)
+        except CurateError as error:
+            return error
+        except OSError as error:
+            if error.errno in HOPELESS:
+                return Halted(
+                    f"cannot write to {self.run.out}: {error.strerror}; mend that and run the same command"
+                )
+            log.debug("%s failed", job, exc_info=True)
+            return UnitError(f"{job.kind} {_span(job)}: {error}")
+        except Exception as error:  # the one place: a bug or a broken input costs its unit alone
+            log.debug("%s failed", job, exc_info=True)
+            return UnitError(f"{job.kind} {_span(job)}: {type(error).__name__}: {error}")
+
+    def stage(self, *numbers: int) -> list[UnitRecord]:
+        """Take these units from source to staged shards; publish them where nothing is left to judge."""
+        last = self.run.across("bytes") is None
+        records = []
+        for number in numbers:
+            record = self.pipeline.stage(self._units[number], self._fallen("seen", number))
+            records.append(self.pipeline.staging.publish(record, {}) if last else record)
+        return records
+
+    def publish(self, *numbers: int) -> list[UnitRecord]:
+        """Publish staged units, less what fell to the rules across the run."""
+        staging = self.pipeline.staging
+        return [staging.publish(staging.record(n, STAGED), self._fallen("bytes", n)) for n in numbers]
+
+    def scan(self, number: int) -> list[UnitRecord]:
+        """Spill a slice's pairs by their URLs."""
+        rows = (self.pipeline.scan(unit) for unit in self._slices[number])
+        self._phase("seen").spill(self.store, number, list(rows))
+        return []
+
+    def collect(self, number: int) -> list[UnitRecord]:
+        """Spill a slice's pairs by their images' bytes."""
+        rows = (self.pipeline.staging.spilled(unit.number) for unit in self._slices[number])
+        self._phase("bytes").spill(self.store, number, list(rows))
+        return []
+
+    def resolve_seen(self, number: int) -> list[UnitRecord]:
+        """Judge a partition of URLs."""
+        self._phase("seen").resolve(self.store, number)
+        return []
+
+    def resolve_bytes(self, number: int) -> list[UnitRecord]:
+        """Judge a partition of images."""
+        self._phase("bytes").resolve(self.store, number)
+        return []
+
+    def gather_seen(self, number: int) -> list[UnitRecord]:
+        """Bring a slice's verdicts on URLs together."""
+        self._phase("seen").gather(self.store, number)
+        return []
+
+    def gather_bytes(self, number: int) -> list[UnitRecord]:
+        """Bring a slice's verdicts on images together."""
+        self._phase("bytes").gather(self.store, number)
+        return []
+
+    def _phase(self, phase: str) -> Across:
+        across = self.run.across(phase)
+        assert across is not None, phase
+        return across
+
+    def _fallen(self, phase: str, number: int) -> Fallen:
+        """The rows of a unit that fall in a phase, and why."""
+        across = self.run.across(phase)
+        if across is None:
+            return {}
+        return across.fallen(self.store, number // self.run.plan.slice_units(), number)
+
+
+def _span(job: Job) -> str:
+    first, last = job.numbers[0], job.numbers[-1]
+    return str(first) if first == last else f"{first} to {last}"
