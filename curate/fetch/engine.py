@@ -29,7 +29,11 @@ class Engine:
     def __init__(self, settings: FetchSettings) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
-        self._resolver = Resolver(allow_private=settings.allow_private, timeout_s=settings.connect_timeout_s)
+        self._resolver = Resolver(
+            allow_private=settings.allow_private,
+            timeout_s=settings.connect_timeout_s,
+            name_servers=settings.name_servers,
+        )
         self._session = open_session(settings, self._resolver)
         self._budget = Budget(settings.concurrency, settings.max_bytes)
         self._client = Client(settings, self._session, self._budget)

@@ -6,6 +6,7 @@ attributes as they were written), ports, fragments, and signatures that a single
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import unquote, urljoin
 
@@ -85,8 +86,14 @@ def _authority(text: str) -> tuple[str, int | None]:
     port = int(found[2]) if found[2] else None
     if port is not None and (port in BAD_PORTS or port > 65535):
         raise BadUrlError(f"port {port} is not for the web")
-    host = found[1]
-    return (host.lower() if host.startswith("[") else _host_name(host)), port
+    return (_ipv6(found[1]) if found[1].startswith("[") else _host_name(found[1])), port
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return f"[{ipaddress.IPv6Address(text[1:-1])}]"
+    except ValueError:
+        raise BadUrlError("host is no IPv6 address") from None
 
 
 def _host_name(text: str) -> str:
