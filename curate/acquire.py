@@ -1,7 +1,7 @@
 """Getting images: from the network or a local folder to bytes that any reader decodes.
 
-Fetching is one thread's event loop; decoding happens in disposable child processes. Neither waits for the other: a
-bounded number of bodies is under way between them.
+Fetching is one thread's event loop; decoding happens in disposable child processes. Neither waits for the
+other: a bounded number of bodies is under way between them.
 """
 
 from __future__ import annotations

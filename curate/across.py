@@ -1,18 +1,19 @@
 """Rules that look across the whole run: duplicates, the longest text of an image, placeholder pictures.
 
-Nothing of this is ever held in memory as a whole. Each slice of the run (about a million rows) spills one small row a
-pair, partitioned by the image's hash; each partition is judged by itself, as all pairs of one image are in one
-partition; the verdicts are gathered by slice again, where units look them up. Every step writes one file, whose
-presence means that it is done, so a kill costs only the step under way.
+Nothing of this is ever held in memory as a whole. Each slice of the run (about a million rows) spills one
+small row a pair, partitioned by the image's hash; each partition is judged by itself, as all pairs of one
+image are in one partition; the verdicts are gathered by slice again, where units look them up. Every step
+writes one file, whose presence means that it is done, so a kill costs only the step under way.
 
-It happens twice: before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an
-image is its bytes (`bytes`), which finds what hides behind different URLs.
+It happens twice: before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after
+it, an image is its bytes (`bytes`), which finds what hides behind different URLs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,9 +86,7 @@ class Across:
         order = np.argsort(partition, kind="stable")
         bounds = np.searchsorted(partition[order], np.arange(self.partitions + 1))
         ordered = table.take(pa.array(order))
-        batches = [
-            ordered.slice(start, stop - start) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
-        ]
+        batches = [ordered.slice(start, stop - start) for start, stop in pairwise(bounds)]
         _write(store, self.spill_name(number), SPILL, batches)
 
     def resolve(self, store: Store, partition: int) -> None:

@@ -203,8 +203,8 @@ def _execute(asked: Request, out: str, how: Options, as_json: bool) -> None:
     unreadable = result["dropped"].get("unreadable", 0)
     if unreadable:
         raise CurateError(
-            f"{unreadable} rows could not be read and are counted as dropped: `curate explain`, or mend the input and "
-            "run again with --overwrite"
+            f"{unreadable} rows could not be read and are counted as dropped: mend the input and run again "
+            "with --overwrite"
         )
 
 
@@ -213,9 +213,8 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(found))
         return
     for name, value in found.items():
-        print(
-            f"{name}: {value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)}"
-        )
+        plain = isinstance(value, str | int | float)
+        print(f"{name}: {value if plain else json.dumps(value, ensure_ascii=False)}")
 
 
 def _console() -> Console:

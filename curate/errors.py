@@ -54,13 +54,13 @@ class UnitError(CurateError):
     exit_code = 1
 
 
-class Halted(CurateError):
-    """The run cannot go on for now (disk full, network down): no further unit is tried; the same command resumes."""
+class Halted(CurateError):  # noqa: N818 - a state of the run, and the row's fault least of all
+    """The run cannot go on for now (disk full, network down); the same command resumes it."""
 
     exit_code = 1
 
 
-class Stopped(CurateError):
+class Stopped(CurateError):  # noqa: N818 - what the user asked for
     """The run was interrupted; the same command resumes it."""
 
     exit_code = 130

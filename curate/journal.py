@@ -116,7 +116,7 @@ class Journal:
         if data is None:
             if left := self._ours():
                 raise OutputError(
-                    f"{self.store.uri} holds {left[0]} of another run: choose another --out, or --overwrite it"
+                    f"{self.store.uri} holds {left[0]} of another run: give another --out, or --overwrite"
                 )
             begun = self._begin(asked, plan())
         else:
@@ -125,7 +125,7 @@ class Journal:
         self.store.delete_folder(TMP)
         known = self.numbers(DONE)
         for name in self._ours():
-            if int(OURS.fullmatch(name.rsplit("/", 1)[-1])[1]) not in known:
+            if _unit_of(name) not in known:
                 self.store.delete(name)
         return self._run(asked, begun)
 
@@ -187,7 +187,7 @@ class Journal:
     def _ours(self) -> list[str]:
         """The shards and files of dropped rows that lie here."""
         dropped = [f"_dropped/{name}" for name in self.store.names("_dropped")]
-        return [name for name in (*self.store.names(), *dropped) if OURS.fullmatch(name.rsplit("/", 1)[-1])]
+        return [name for name in (*self.store.names(), *dropped) if _unit_of(name) is not None]
 
     def _check_same(self, before: dict[str, Any], asked: Request) -> None:
         difference = first_difference(before, asked.plain())
@@ -223,6 +223,12 @@ def software() -> dict[str, str]:
 def now() -> str:
     """The time in UTC, to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _unit_of(name: str) -> int | None:
+    """The unit that a shard or file of dropped rows is of; None for any other file."""
+    found = OURS.fullmatch(name.rsplit("/", 1)[-1])
+    return int(found[1]) if found else None
 
 
 def _short(value: Any) -> str:

@@ -25,14 +25,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """A table of a manifest: unknown keys and wrong types are refused."""
 
 
-class Paper(Settings):
+class Paper(Settings, frozen=True):
     """What Qwen-VL's table 2 reports of this data set (rows before and after curation)."""
 
     rows_before: int
     rows_after: int
 
 
-class InputSettings(Settings):
+class InputSettings(Settings, frozen=True):
     """Where rows come from when the command line does not say."""
 
     uris: tuple[str, ...] = ()  # files, folders, globs, s3://, gs://, hf://; empty: the sample
@@ -44,7 +44,7 @@ class InputSettings(Settings):
     )
 
 
-class FetchSettings(Settings):
+class FetchSettings(Settings, frozen=True):
     """How images are fetched. Times are seconds, sizes are bytes."""
 
     concurrency: int = 256  # requests at once, over all hosts
@@ -64,7 +64,7 @@ class FetchSettings(Settings):
     name_servers: tuple[str, ...] = ()  # such as 127.0.0.1 or 127.0.0.1:5353; empty: the machine's own
 
 
-class ImageSettings(Settings):
+class ImageSettings(Settings, frozen=True):
     """How images are checked and stored. Sides are pixels, sizes are bytes."""
 
     folder: str = ""  # where `image_path` is looked up; empty: rows may not name local files
@@ -77,7 +77,7 @@ class ImageSettings(Settings):
     memory_bytes: int = 2 * 2**30  # of the process that decodes
 
 
-class ShardSettings(Settings):
+class ShardSettings(Settings, frozen=True):
     """How output is cut and written."""
 
     rows: int = 10_000  # input rows a unit of work
@@ -86,13 +86,13 @@ class ShardSettings(Settings):
     compression_level: int = 3  # zstd, of everything but images
 
 
-class DropSettings(Settings):
+class DropSettings(Settings, frozen=True):
     """What is kept of dropped rows."""
 
     sample: float = 1.0  # share of rows dropped by rules that is written down; failures always are
 
 
-class ScorerSettings(Settings):
+class ScorerSettings(Settings, frozen=True):
     """A CLIP scorer to run within the run; see `curate score`."""
 
     model: str
@@ -103,7 +103,7 @@ class ScorerSettings(Settings):
     features: bool = True
 
 
-class Manifest(Settings):
+class Manifest(Settings, frozen=True):
     """One data set: where it comes from, how its columns are called, and what is kept of it."""
 
     name: str
@@ -161,7 +161,8 @@ def load(name_or_path: str, assignments: Sequence[str] = ()) -> Manifest:
     """The manifest of that name or file, with `a.b.c=value` assignments applied.
 
     Raises:
-        ManifestError: unknown name, unreadable file, unknown key, wrong type or value; names the nearest known.
+        ManifestError: unknown name, unreadable file, unknown key, wrong type or value; names the nearest
+        known.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
@@ -323,7 +324,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
 
 
 def to_toml(manifest: Manifest) -> str:
-    """The resolved manifest as TOML that `load` reads back to an equal one; settings that are None are left out."""
+    """The resolved manifest as TOML that `load` reads back to an equal one."""
     lines: list[str] = []
     _write_table(manifest.resolved(), "", lines)
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """The way of one unit: source → clean → rules → fetch → decode → rules → staged shard.
 
-Cheap rules come before costly stages, and a dropped row costs nothing more. Images pass through a spool on disk, so
-memory holds a unit's texts and the images in flight, never a unit's images.
+Cheap rules come before costly stages, and a dropped row costs nothing more. Images pass through a spool on
+disk, so memory holds a unit's texts and the images in flight, never a unit's images.
 """
 
 from __future__ import annotations
@@ -131,8 +131,7 @@ class Pipeline:
             work.tables.append(set_column(table, "image", pa.nulls(table.num_rows, pa.large_binary())))
             work.rows += table.num_rows
             self.meter.add(rows=table.num_rows)
-        for row, body in self.acquirer.fetch(wanted):
-            yield row, body
+        yield from self.acquirer.fetch(wanted)
 
     def _at_hand(self, table: pa.Table, work: Work, wanted: dict[int, str]) -> Iterator[tuple[int, Body]]:
         """The images that need no network; what does is noted in `wanted` (row of the unit to URL)."""

@@ -1,8 +1,8 @@
 """Units of work: what a run does, cut into numbered pieces before anything starts.
 
-A unit is a range of one input's rows (or documents, or seeds). Units are numbered in source order; a unit is what is
-retried, resumed and written: one unit, one shard (or none). Units are cut by the manifest alone, never by the
-number of workers, so that the output does not depend on it.
+A unit is a range of one input's rows (or documents, or seeds). Units are numbered in source order; a unit is
+what is retried, resumed and written: one unit, one shard (or none). Units are cut by the manifest alone,
+never by the number of workers, so that the output does not depend on it.
 """
 
 from __future__ import annotations

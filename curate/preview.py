@@ -1,4 +1,4 @@
-"""`--dry-run`: the plan, and what becomes of the first rows before anything is fetched. Writes nothing that stays."""
+"""`--dry-run`: the plan, and what becomes of the first rows before any fetch. Writes nothing that stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live view on a terminal, a line now and then elsewhere. All of it on standard error."""
+"""What a person sees of a run, on standard error: a live view on a terminal, else a line now and then."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Meter(Protocol):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One step of the path: rows that entered it alive, rows that left it alive, wall seconds of its worker."""
+    """One step of the path: rows that entered and that left it alive, wall seconds of its worker."""
 
     name: str
     rows_in: int
@@ -49,7 +49,7 @@ class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.rows_in != self.rows_out + sum(self.dropped.values()):
             raise UnitError(
-                f"unit {self.unit}: {self.rows_in} rows in, but {self.rows_out} out and {self.dropped} dropped"
+                f"unit {self.unit}: {self.rows_in} rows in, {self.rows_out} out, {self.dropped} dropped"
             )
         return self
 

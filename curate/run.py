@@ -153,13 +153,13 @@ class Steps:
                     self.progress.done(job, result)
         if failed:
             raise UnitError(
-                f"{len(failed)} of {len(jobs)} jobs failed, first: {failed[0]}; what the others made is kept: "
+                f"{len(failed)} of {len(jobs)} jobs failed, first: {failed[0]}; the others' work is kept: "
                 "mend this and run the same command again"
             )
 
 
 def _jobs(kind: str, run: Run, numbers: Sequence[int], workers: int) -> list[Job]:
-    """Units as jobs, up to CHUNK neighbours of one input together while there is enough work for every worker."""
+    """Units as jobs: neighbours of one input together, while there is enough work for every worker."""
     inputs = [unit.input for unit in run.plan.units()]
     size = max(1, min(CHUNK, len(numbers) // (4 * max(1, workers))))
     jobs: list[list[int]] = []
@@ -179,7 +179,7 @@ def _runner(run: Run, units: int, options: Options, progress: Progress) -> Runne
         workers = 0 if units < LITTLE else os.cpu_count() or 1
     if workers == 0:
         return InProcess(run, progress)
-    return OnRay(run, progress, workers, options.address)
+    return OnRay(run, progress, workers or os.cpu_count() or 1, options.address)
 
 
 def _few(names: Sequence[str]) -> str:

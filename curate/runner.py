@@ -1,7 +1,9 @@
-"""Running jobs: in this process, or as Ray core tasks on this machine or a cluster. The only module that imports ray.
+"""Running jobs: in this process, or as Ray core tasks on this machine or a cluster. The only module that
+imports ray.
 
-Either way the same jobs do the same work; what differs is who does them. A job that fails is tried again, and then
-reported while the others finish; the first sign that nothing can go on (disk full, network down) ends the run.
+Either way the same jobs do the same work; what differs is who does them. A job that fails is tried again, and
+then reported while the others finish; the first sign that nothing can go on (disk full, network down) ends
+the run.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ class OnRay:
 
     def _result(self, reference: Any) -> Result:
         try:
-            result = self._ray.get(reference)
+            result: Result | Halted = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             return UnitError(f"its worker died {WORKER_DEATHS + 1} times: {str(error).splitlines()[0]}")
         if isinstance(result, Halted):

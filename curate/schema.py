@@ -1,7 +1,7 @@
 """The one table that flows from source to shard, and the shard's own columns.
 
-Boxes and quads are pixels of `image`, origin top left, y down; a quad's corners go clockwise from the top left of
-the text or object itself. `start` and `end` are character (code point) offsets in `text`.
+Boxes and quads are pixels of `image`, origin top left, y down; a quad's corners go clockwise from the top
+left of the text or object itself. `start` and `end` are character (code point) offsets in `text`.
 """
 
 from __future__ import annotations

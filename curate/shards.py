@@ -28,8 +28,8 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 def writer_options(schema: pa.Schema, level: int) -> dict[str, Any]:
-    """How shards are written: images plain and uncompressed (they are compressed already, and a reader may then
-    fetch one by its byte range), everything else zstd; checksums on every page.
+    """How shards are written: images plain and uncompressed (they are compressed already, and a reader may
+    then fetch one by its byte range), everything else zstd; checksums on every page.
     """
     leaves = leaf_paths(schema)
     plain = [path for path in leaves if path == "image.bytes"]
@@ -88,8 +88,8 @@ def write_tables(
 def row_groups(sizes: Sequence[int], settings: ShardSettings) -> list[list[int]]:
     """Where to cut rows of these image sizes (bytes, N rows): shards, each a list of its row groups' lengths.
 
-    A row group closes at `row_group_bytes` once it has 100 rows; a shard closes at `max_bytes`. Both depend on nothing
-    but the sizes, so that the same rows always give the same files.
+    A row group closes at `row_group_bytes` once it has 100 rows; a shard closes at `max_bytes`. Both depend
+    on nothing but the sizes, so that the same rows always give the same files.
     """
     shards: list[list[int]] = [[]]
     group_rows = group_bytes = shard_bytes = 0

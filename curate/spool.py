@@ -1,4 +1,4 @@
-"""Encoded images on their way from fetch to shard: a nameless temporary file, so that memory holds only those in flight."""
+"""Encoded images on their way to a shard, in a nameless temporary file: memory holds only those in flight."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Spool:
     """Images by row, each put once in any order and read back in row order."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="curate-")
+        self._file = tempfile.TemporaryFile(prefix="curate-")  # noqa: SIM115 - lives as long as the spool
         self._places: dict[int, tuple[int, int]] = {}  # row to offset and length
         self._end = 0
 

@@ -1,7 +1,8 @@
-"""The stages that a table of samples passes: each takes a table and gives it back with rows marked, none removed.
+"""The stages that a table of samples passes: each takes a table and gives it back with rows marked, none
+removed.
 
-The hinge is the column `dropped`: null while a row is alive, else the reason. What a row fell to, and where, is
-written beside it (`stage`, `detail`).
+The hinge is the column `dropped`: null while a row is alive, else the reason. What a row fell to, and where,
+is written beside it (`stage`, `detail`).
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def clean(table: pa.Table, manifest: Manifest) -> pa.Table:
 def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = frozenset()) -> pa.Table:
     """Drop alive rows by the first rule they fall to, with the value that decided.
 
-    A row for which a rule's answer is null stays if one of the columns in `pending` is yet to be filled in, and is else
-    dropped with `COLUMN_missing`.
+    A row for which a rule's answer is null stays if one of the columns in `pending` is yet to be filled in,
+    and is else dropped with `COLUMN_missing`.
     """
     places = pc.indices_nonzero(alive(table))
     rows = table if len(places) == table.num_rows else table.take(places)
@@ -63,7 +64,7 @@ def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = f
 
 
 def missing(rows: pa.Table, name: str, unjudged: pa.Array, pending: frozenset[str]) -> pa.Array:
-    """`COLUMN_missing` where the rule could not judge for want of a column that will not come; else null (N rows)."""
+    """`COLUMN_missing` where a rule lacked a value that will not come; else null (N rows)."""
     reason = pa.nulls(rows.num_rows, pa.string())
     for column in filters.RULES[name].columns:
         if column not in pending:
@@ -92,7 +93,7 @@ def scatter(values: pa.Array | pa.ChunkedArray, places: pa.Array, rows: int) -> 
 
 
 def share_below(key: pa.ChunkedArray, share: float, at: int) -> pa.ChunkedArray:
-    """True for that share of all keys, always the same ones, by the eight hex digits from `at` on (N rows)."""
+    """True for that share of all keys, always the same, by eight hex digits from `at` on (N rows)."""
     if share >= 1:
         return pc.is_valid(key)
     return pc.less(pc.utf8_slice_codeunits(key, at, at + 8), f"{int(share * 2**32):08x}")

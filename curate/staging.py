@@ -1,8 +1,8 @@
 """From a unit's finished table to its files: first staged, then published.
 
-A unit's files are staged under `_run/staged` until the rules across the whole run have spoken. Publishing links them to
-their final names, or writes them again without what fell, and last writes the record that marks the unit as done;
-repeated after a kill it does the same again. A staged unit is never fetched again.
+A unit's files are staged under `_run/staged` until the rules across the whole run have spoken. Publishing
+links them to their final names, or writes them again without what fell, and last writes the record that marks
+the unit as done; repeated after a kill it does the same again. A staged unit is never fetched again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Staging:
         return shards
 
     def spilled(self, number: int) -> pa.Table:
-        """What the rules across the run need of a staged unit's images (rows of SPILL; `row` counts its kept rows)."""
+        """What rules across the run need of a staged unit's images (SPILL; `row` counts its kept rows)."""
         first, parts = 0, [SPILL.empty_table()]
         for shard in self.record(number, STAGED).shards:
             table = self._read(shard.path, ["sha256", "text"])
@@ -74,7 +74,7 @@ class Staging:
         return pa.concat_tables(parts)
 
     def publish(self, record: UnitRecord, fallen: Fallen) -> UnitRecord:
-        """Give a staged unit's files their final names, less the rows that fell (by their place among the kept)."""
+        """Give a staged unit's files their final names, less the rows that fell (places among the kept)."""
         if fallen:
             record = self._publish_less(record, fallen)
         else:
@@ -113,7 +113,7 @@ class Staging:
         return dropped.filter(pc.or_(pc.invert(by_rule), share))
 
     def _publish_less(self, record: UnitRecord, fallen: Fallen) -> UnitRecord:
-        """Write a staged unit's files under their final names without the fallen rows, which join the dropped."""
+        """Publish a staged unit's files without the fallen rows, which join the dropped ones."""
         first, shards, lost = 0, [], self._staged_dropped(record.unit)
         for shard in record.shards:
             pieces = self._without(shard, first, fallen, lost)

@@ -1,8 +1,8 @@
 """The output folder, local or on an object store: files appear complete or not at all.
 
-A file is written under a temporary name, flushed to disk, hashed on the way, and only then given its name. Nothing is
-published by leaving a block, by an exception or by a finaliser: an object store's stream that is closed by accident
-would publish half a file, which is why its temporary name is not the final one either.
+A file is written under a temporary name, flushed to disk, hashed on the way, and only then given its name.
+Nothing is published by leaving a block, by an exception or by a finaliser: an object store's stream that is
+closed by accident would publish half a file, which is why its temporary name is not the final one either.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Store:
         """The path of the file `name` on this store's file system."""
         return f"{self.root}/{name}"
 
-    def write(self, name: str, fill: Callable[[HashingSink], None]) -> Written:
+    def write(self, name: str, fill: Callable[[HashingSink], object]) -> Written:
         """Publish what `fill` writes under `name`, replacing what was there.
 
         Raises:
@@ -90,7 +90,7 @@ class Store:
 
     def write_bytes(self, name: str, data: bytes) -> Written:
         """Publish `data` under `name`."""
-        return self.write(name, lambda sink: sink.write(data) and None)
+        return self.write(name, lambda sink: sink.write(data))
 
     def link(self, source: str, name: str) -> None:
         """Publish the complete file `source` of this folder under `name` too."""
@@ -141,7 +141,8 @@ class Store:
     def lock(self) -> None:
         """Hold this folder until the process ends; a second run on it is refused.
 
-        On an object store there is no lock to take: two runs on one folder write the same bytes under the same names.
+        On an object store there is no lock to take: two runs on one folder write the same bytes under the
+        same names.
 
         Raises:
             OutputError: another run holds it, or it cannot be written.
@@ -152,7 +153,7 @@ class Store:
 
         try:
             Path(self.path(TMP)).mkdir(parents=True, exist_ok=True)
-            self._lock = Path(self.path("_run/lock")).open("ab")
+            self._lock = Path(self.path("_run/lock")).open("ab")  # noqa: SIM115 - held until unlock
         except OSError as error:
             raise OutputError(f"cannot write to {self.uri}: {error.strerror}") from None
         try:
@@ -166,7 +167,7 @@ class Store:
             self._lock.close()
             self._lock = None
 
-    def _write_local(self, tmp: str, fill: Callable[[HashingSink], None]) -> HashingSink:
+    def _write_local(self, tmp: str, fill: Callable[[HashingSink], object]) -> HashingSink:
         self._make_parent(tmp)
         with Path(tmp).open("xb") as file:
             sink = HashingSink(file)
@@ -175,7 +176,7 @@ class Store:
             os.fsync(file.fileno())
         return sink
 
-    def _write_remote(self, tmp: str, fill: Callable[[HashingSink], None]) -> HashingSink:
+    def _write_remote(self, tmp: str, fill: Callable[[HashingSink], object]) -> HashingSink:
         with self.fs.open_output_stream(tmp) as stream:
             sink = HashingSink(stream)
             fill(sink)

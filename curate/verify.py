@@ -51,7 +51,8 @@ def _shard_problems(store: Store, shard: dict[str, Any], keys: list[np.ndarray])
         return
     size, sha256 = _digest(store, path)
     if (size, sha256) != (shard["bytes"], shard["sha256"]):
-        yield f"{size} bytes with sha256 {sha256[:12]}… instead of {shard['bytes']} with {shard['sha256'][:12]}…"
+        there, listed = f"{size} bytes, sha256 {sha256[:12]}…", f"{shard['bytes']}, {shard['sha256'][:12]}…"
+        yield f"{there}, instead of {listed}"
     try:
         with store.fs.open_input_file(store.path(path)) as file:
             reader = pq.ParquetFile(file, page_checksum_verification=True)
@@ -84,7 +85,7 @@ def _row_problems(table: pa.Table) -> Iterator[str]:
 
 
 def _rendered_the_same(table: pa.Table, paths: pa.Array) -> bool:
-    """Whether prompts and targets follow from the other columns, as far as a shard holds all that they are made of."""
+    """Whether prompts and targets follow from the other columns, where a shard holds all of these."""
     told = pc.invert(pc.is_in(_one(table["task"]).cast(pa.string()), pa.array(["vqa", "ocr_vqa"])))
     rows = table.filter(told)
     rendered = tasks.render(conform(rows.select(RENDERED)), paths.filter(told))
