@@ -1,0 +1,264 @@
+"""The life of Chromium: start it walled in, speak to it, measure it, end it.
+
+    this process ── pipe (CDP) ── bwrap: no network, no files but programs and fonts, own processes, own /tmp
+                                    └─ Chromium, as an unprivileged user, with its own sandbox on
+
+Inside, Chromium has no way to a network even where one of its own switches fails; the profile lives in a memory
+file system that ends with it, and so do all of its processes. DevTools is spoken over a pipe, so no port is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pyppeteer.browser import Browser as PyppeteerBrowser
+from pyppeteer.page import Page as PyppeteerPage
+
+from renderers.browser_pipe import PipeConnection
+from renderers.html_settings import HtmlSettings
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+SYSTEM = ("/usr", "/opt", "/etc/fonts", "/etc/alternatives", "/etc/chromium.d", "/var/cache/fontconfig")
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC"}
+TO_PIPES = 'exec "$@" 3<&0 4>&1 0</dev/null 1>&2'  # DevTools reads descriptor 3 and writes 4
+
+# A plain dead proxy, a blocked resolver alone and offline mode all leak; these two together do not.
+NO_NETWORK = (
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--proxy-server=http://127.0.0.1:9",
+    "--proxy-bypass-list=<-loopback>",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--dns-prefetch-disable",
+    "--no-pings",
+)
+QUIET = (
+    "--headless=new",
+    "--remote-debugging-pipe",
+    "--disable-gpu",
+    "--disable-extensions",
+    "--disable-default-apps",
+    "--disable-breakpad",
+    "--disable-crash-reporter",
+    "--disable-notifications",
+    "--disable-speech-api",
+    "--disable-file-system",
+    "--disable-features=Translate,MediaRouter,OptimizationHints,InterestFeedContentSuggestions",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--disable-background-timer-throttling",
+    "--block-new-web-contents",
+    "--disable-frame-rate-limit",
+    "--disable-gpu-vsync",
+    "--mute-audio",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--password-store=basic",
+    # the same pixels everywhere
+    "--hide-scrollbars",
+    "--force-color-profile=srgb",
+    "--font-render-hinting=none",
+    "--disable-lcd-text",
+    "--lang=en-US",
+)
+
+
+class NotReady(Exception):
+    """This machine lacks something that rendering web pages needs; the message says what, and how to mend it."""
+
+
+class BrowserGone(Exception):
+    """The browser ended, was ended, or does not answer."""
+
+
+def find_chromium(executable: str | None = None) -> str:
+    """The browser's program: the one named, else $CURATE_CHROMIUM, else the first of NAMES on the path.
+
+    Raises: NotReady.
+    """
+    asked = executable or os.environ.get("CURATE_CHROMIUM")
+    for name in (asked,) if asked else NAMES:
+        if found := shutil.which(name):
+            return found
+    what = f"there is no browser {asked!r}" if asked else "there is no Chromium"
+    raise NotReady(f"{what}: install Debian's package `chromium`, or name one in CURATE_CHROMIUM")
+
+
+@dataclass(frozen=True)
+class Wall:
+    """How the browser is started: the command before its own, as whom, and which of its switches that needs."""
+
+    command: tuple[str, ...]
+    user: str | None
+    switches: tuple[str, ...]
+
+    def start_options(self) -> dict[str, Any]:
+        """The options of a subprocess that give up root."""
+        if self.user is None:
+            return {}
+        account = pwd.getpwnam(self.user)
+        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def build_wall(program: str, settings: HtmlSettings) -> Wall:
+    """The strongest wall of this machine around the browser.
+
+    Raises: NotReady, where it has no bubblewrap, no user namespaces or no unprivileged user, unless
+        `allow_unsandboxed`.
+    """
+    try:
+        user = unprivileged_user(settings.user)
+        wall = Wall((*bubblewrap(program), "--"), user, ("--user-data-dir=/tmp/profile",))
+        try_wall(wall)
+    except NotReady as problem:
+        if not settings.allow_unsandboxed:
+            raise NotReady(f"{problem}; or set allow_unsandboxed=true to render without a sandbox") from None
+        return Wall((), None, ("--no-sandbox",))
+    return wall
+
+
+def unprivileged_user(name: str) -> str | None:
+    """Whom to become: nobody else where this process is not root.
+
+    Raises: NotReady.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        if pwd.getpwnam(name).pw_uid != 0:
+            return name
+    except KeyError:
+        pass
+    raise NotReady(f"there is no unprivileged user {name!r} to run Chromium as")
+
+
+def bubblewrap(program: str) -> tuple[str, ...]:
+    """The command that shows a program nothing but the system's programs and fonts, and no network.
+
+    Raises: NotReady.
+    """
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise NotReady("there is no bubblewrap to wall Chromium in: install Debian's package `bubblewrap`")
+    shown = [*SYSTEM, str(Path(program).resolve().parent)]
+    binds = [part for path in dict.fromkeys(shown) for part in ("--ro-bind-try", path, path)]
+    links = [part for name in ("bin", "lib", "lib64") for part in ("--symlink", f"usr/{name}", f"/{name}")]
+    own = ["--proc", "/proc", "--dev", "/dev", "--size", str(1 << 30), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    return (bwrap, "--unshare-all", "--die-with-parent", "--new-session", *binds, *links, *own)
+
+
+def try_wall(wall: Wall) -> None:
+    """Raises: NotReady, where the wall cannot be built here, or Chromium's own sandbox not within it."""
+    inner = [shutil.which("unshare") or "true", "--user", "--map-root-user", "--net", "true"]
+    command = [*wall.command, *(inner if len(inner) > 1 else inner[:1])]
+    done = subprocess.run(
+        command, capture_output=True, timeout=30, env=ENVIRONMENT, cwd="/", **wall.start_options()
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise NotReady(f"no user namespaces to wall Chromium in ({' '.join(said) or done.returncode})")
+
+
+class Chromium:
+    """One running browser. `start` makes it; `kill` ends it and all of its processes, at once and for good."""
+
+    def __init__(self, process: asyncio.subprocess.Process, connection: PipeConnection, profile: str | None):
+        self.process = process
+        self.connection = connection
+        self.profile = profile
+        self.started = 0  # documents
+        self.verdict = "crashed"  # what to say if it ends by itself
+        self.users = 0  # documents under way
+
+    @classmethod
+    async def start(cls, program: str, wall: Wall, settings: HtmlSettings) -> Chromium:
+        """Raises: BrowserGone, where it does not answer in time."""
+        profile = None if wall.command else tempfile.mkdtemp(prefix="curate-chromium-")
+        switches = [*QUIET, *NO_NETWORK, *wall.switches, *([f"--user-data-dir={profile}"] if profile else [])]
+        process = await asyncio.create_subprocess_exec(
+            *("/bin/sh", "-c", TO_PIPES, "sh", *wall.command, program, *switches, "about:blank"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=ENVIRONMENT | ({"HOME": profile} if profile else {}),
+            cwd="/",
+            start_new_session=True,
+            **wall.start_options(),
+        )
+        browser = cls(process, PipeConnection(process), profile)
+        try:
+            async with asyncio.timeout(settings.start_s):
+                await browser.connection.send("Browser.getVersion")
+                downloads = {"behavior": "deny"}
+                await browser.connection.send("Browser.setDownloadBehavior", downloads)
+                browser.pages = await PyppeteerBrowser.create(browser.connection, [], False, None)
+        except (TimeoutError, BrowserGone) as problem:
+            await browser.kill()
+            raise BrowserGone(f"{program} did not start") from problem
+        return browser
+
+    async def new_page(self) -> PyppeteerPage:
+        """A blank page in a window of its own: those behind others are not painted.
+
+        Raises: NetworkError.
+        """
+        made = await self.connection.send("Target.createTarget", {"url": "about:blank", "newWindow": True})
+        (target,) = (t for t in self.pages.targets() if t._targetId == made["targetId"])
+        return await target.page()
+
+    @property
+    def alive(self) -> bool:
+        """Can it still be spoken to?"""
+        return self.connection.open and self.process.returncode is None
+
+    def memory(self) -> int:
+        """Bytes that the browser's processes take, shared pages counted once (PSS); an estimate where that is secret."""
+        total = 0
+        for process in processes_of(self.process.pid):
+            try:
+                total += process.memory_full_info().pss
+            except psutil.AccessDenied:
+                info = process.memory_info()
+                total += info.rss - info.shared
+            except psutil.NoSuchProcess:
+                continue
+        return total
+
+    async def kill(self) -> None:
+        """End every process of the browser and remove what it wrote. Safe to call twice."""
+        for process in [*processes_of(self.process.pid)]:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        await self.process.wait()
+        await self.connection.dispose()
+        if self.profile:
+            shutil.rmtree(self.profile, ignore_errors=True)
+
+
+def processes_of(pid: int) -> Sequence[psutil.Process]:
+    """A process and all that descend from it; none where it is gone."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,273 @@
+// Runs in an isolated world of the page: its own globals and untouched prototypes. Everything of the document is
+// still asked for through the prototypes, because <img name=createRange> shadows document.createRange.
+(minFont, maxHeight, served) => {
+  'use strict';
+  const ask = (name, ...rest) => Document.prototype[name].apply(document, rest);
+  const getter = (proto, name) => {
+    const { get } = Object.getOwnPropertyDescriptor(proto, name);
+    return (object) => get.call(object);
+  };
+  const parentOf = getter(Node.prototype, 'parentNode');
+  const nameOf = getter(Element.prototype, 'localName');
+  const own = (name) => getter(Document.prototype, name)(document);
+  const isElement = (node) => node instanceof Element;
+  const inline = [HTMLElement, SVGElement, MathMLElement].map((kind) => [kind, getter(kind.prototype, 'style')]);
+
+  function force(element, name, value) {
+    const [, styleOfKind] = inline.find(([kind]) => element instanceof kind) ?? [];
+    styleOfKind?.(element).setProperty(name, value, 'important');
+  }
+
+  // Only text that a label can name is painted, and as the document spells it.
+  const HOUSE = `
+    *, *::before, *::after {
+      text-transform: none !important; font-variant-caps: normal !important; hyphens: manual !important;
+      text-overflow: clip !important; -webkit-line-clamp: none !important; -webkit-text-security: none !important;
+      pointer-events: auto !important; transition: none !important; scroll-behavior: auto !important;
+      scroll-snap-type: none !important; scroll-timeline: none !important;
+    }
+    *::before, *::after, *::marker, input, select, textarea, ::placeholder, ::file-selector-button {
+      color: transparent !important; -webkit-text-fill-color: transparent !important; text-shadow: none !important;
+    }
+    iframe, frame, object, embed, video, audio, canvas, marquee { visibility: hidden !important; }
+    ::highlight(unlabelled) {
+      color: transparent; -webkit-text-fill-color: transparent; -webkit-text-stroke-color: transparent;
+      text-shadow: none; text-decoration-color: transparent;
+    }`;
+
+  // Brings the page to rest: nothing moves, nothing sticks to the viewport, no broken picture shows its alt text.
+  function settle() {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(HOUSE);
+    document.adoptedStyleSheets = [sheet]; // not `<style>`: a page's own policy may forbid that
+    for (const animation of ask('getAnimations')) {
+      try { animation.finish(); } catch { animation.cancel(); } // an endless one cannot be finished
+    }
+    for (const image of ask('getElementsByTagName', 'img')) {
+      if (!image.complete || image.naturalWidth === 0) force(image, 'visibility', 'hidden');
+    }
+    const changes = []; // made after all reads, so that the layout is computed once
+    for (const element of ask('querySelectorAll', '*')) {
+      const style = getComputedStyle(element);
+      if (style.position === 'fixed') changes.push([element, 'position', 'absolute']);
+      if (style.position === 'sticky') changes.push([element, 'position', 'relative'], [element, 'inset', 'auto']);
+      if (style.contentVisibility === 'auto') changes.push([element, 'content-visibility', 'visible']);
+    }
+    for (const change of changes) force(...change);
+    for (const element of ask('querySelectorAll', '[inert]')) Element.prototype.removeAttribute.call(element, 'inert');
+  }
+
+  const INLINE = /^(inline|contents|ruby|math$)/;
+  const UPRIGHT = /^matrix\(([\d.e-]+), (-?[\d.e-]+), (-?[\d.e-]+), ([\d.e-]+), /;
+  const ROOT = { opacity: 1, scale: 1, upright: true, block: null, box: null };
+  const styles = new Map();
+
+  // The factor by which a transform scales text upright, or null where it turns, slants or mirrors it.
+  function upright(style) {
+    if (style.rotate !== 'none' || style.offsetPath !== 'none') return null;
+    if (style.transform === 'none') return 1;
+    const parts = UPRIGHT.exec(style.transform);
+    return parts && Math.abs(parts[2]) < 0.001 && Math.abs(parts[3]) < 0.001 ? Number(parts[4]) : null;
+  }
+
+  // What of an element's style its text's paint and place depend on, inherited through the ancestors.
+  function styleOf(element) {
+    if (!isElement(element)) return ROOT;
+    const known = styles.get(element);
+    if (known) return known;
+    const above = styleOf(parentOf(element));
+    const style = getComputedStyle(element);
+    const factor = upright(style);
+    const entry = {
+      opacity: above.opacity * style.opacity,
+      scale: above.scale * (factor ?? 1),
+      upright: above.upright && factor !== null,
+      block: above.block && INLINE.test(style.display) ? above.block : element,
+      box: above.box && style.display === 'contents' ? above.box : element,
+      size: parseFloat(style.fontSize),
+      visible: style.visibility === 'visible',
+      ink: colour(style.webkitTextFillColor),
+      shadow: style.textShadow !== 'none',
+      vertical: style.writingMode !== 'horizontal-tb',
+      background: colour(style.backgroundColor),
+      picture: paintsPicture(element, style),
+    };
+    styles.set(element, entry);
+    return entry;
+  }
+
+  // [red, green, blue, alpha]; null for colour spaces that are not read: taken as opaque and different.
+  function colour(text) {
+    const parts = /^rgba?\(([\d.]+), ([\d.]+), ([\d.]+)(?:, ([\d.]+))?\)$/.exec(text);
+    return parts && [+parts[1], +parts[2], +parts[3], parts[4] === undefined ? 1 : +parts[4]];
+  }
+
+  function paintsPicture(element, style) {
+    const tag = nameOf(element);
+    if (tag === 'img') return style.visibility === 'visible';
+    if (element instanceof SVGElement) return !/^(svg|g|a|text|tspan|textPath|foreignObject)$/i.test(tag);
+    return /gradient\(|url\("(?!https?:)/.test(style.backgroundImage) || (served && style.backgroundImage !== 'none');
+  }
+
+  const range = ask('createRange');
+  const span = (node, start, end) => {
+    range.setStart(node, start);
+    range.setEnd(node, end);
+    return range.getBoundingClientRect();
+  };
+
+  // Cuts a text node where its lines break: [start, end, rect] each, rect in px of the viewport at scroll 0.
+  function* pieces(node, vertical) {
+    const whole = (range.selectNodeContents(node), range.getClientRects());
+    if (whole.length === 0) return;
+    const { length } = node;
+    if (whole.length === 1) return void (yield [0, length, whole[0]]);
+    const deep = (rect) => (vertical ? rect.width : rect.height);
+    const limit = 1.4 * deep(whole[0]);
+    const fits = (start, end) => deep(span(node, start, end)) <= limit;
+    for (let start = 0; start < length; ) {
+      let low = start + 1;
+      let high = Math.min(length, start + 32);
+      while (high < length && fits(start, high)) {
+        low = high;
+        high = Math.min(length, start + 2 * (high - start));
+      }
+      while (low < high) {
+        const middle = (low + high + 1) >> 1;
+        if (fits(start, middle)) low = middle;
+        else high = middle - 1;
+      }
+      if (low < length && (node.data.charCodeAt(low) & 0xfc00) === 0xdc00) low += 1; // never halve a pair
+      const rect = span(node, start, low);
+      yield [start, low, rect];
+      if (rect.top > maxHeight) return;
+      start = low;
+    }
+  }
+
+  // Every piece of text that has a place, in the document's order.
+  function collect() {
+    const found = [];
+    const walker = ask('createTreeWalker', own('documentElement'), NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      const parent = parentOf(node);
+      range.selectNodeContents(node);
+      if (range.getClientRects().length === 0) continue;
+      const style = styleOf(parent);
+      if (!style.visible || style.opacity < 0.1 || (style.ink && style.ink[3] < 0.1)) continue;
+      for (const [start, end, rect] of pieces(node, style.vertical)) {
+        if (rect.width < 0.5 || rect.height < 0.5 || rect.top > maxHeight) continue;
+        const { left: x, top: y, width: w, height: h } = rect;
+        found.push({ node, start, end, x, y, w, h, style });
+      }
+    }
+    return found;
+  }
+
+  const view = { width: innerWidth, height: innerHeight };
+  let scrolled = 0;
+
+  // Is this piece readable where it stands: on the page, uncovered, unclipped, unlike its ground?
+  function readable(piece) {
+    const { x, y, w, h, style } = piece;
+    if (x < -1 || y < -1 || x + w > view.width + 1 || !style.upright) return false;
+    if (style.size * style.scale < minFont) return false;
+    if (y < scrolled || y + h > scrolled + view.height) {
+      scrollTo(0, y - 1);
+      scrolled = scrollY;
+    }
+    const top = y - scrolled;
+    const inset = Math.min(1.5, w / 3);
+    const points = [[x + inset, top + h / 4], [x + w / 2, top + h / 2], [x + w - inset, top + (3 * h) / 4]];
+    return points.every(([left, height]) => shows(style, ask('elementsFromPoint', left, height)));
+  }
+
+  function shows(style, stack) {
+    const at = stack.indexOf(style.box);
+    if (at < 0) return false; // clipped, or not painted at all
+    for (let i = 0; i < at; i++) {
+      const { picture, background, opacity } = styleOf(stack[i]);
+      if (opacity * (picture || !background ? 1 : background[3]) > 0.5) return false; // covered
+    }
+    return style.shadow || differs(style, stack.slice(at));
+  }
+
+  // Does the ink differ from the nearest opaque ground? Ink on a picture is taken to.
+  function differs(style, below) {
+    for (const element of below) {
+      const { background, picture, opacity } = styleOf(element);
+      if (picture || !background || !style.ink) return true;
+      if (background[3] * opacity >= 0.5) return contrast(style.ink, background);
+    }
+    return contrast(style.ink ?? [0, 0, 0], [255, 255, 255]);
+  }
+
+  const contrast = (ink, ground) => Math.max(...[0, 1, 2].map((i) => Math.abs(ink[i] - ground[i]))) >= 24;
+
+  // Joins pieces that stand on one line of one block. Text between two joined pieces keeps its gap as a space.
+  function join(found) {
+    const lines = [];
+    const last = new Map();
+    for (const piece of found) {
+      const line = last.get(piece.style.block);
+      const text = piece.node.data.slice(piece.start, piece.end);
+      const gap = line && follows(line, piece);
+      if (gap === undefined || gap === false) {
+        const fresh = { ...piece, text, size: piece.style.size * piece.style.scale, pieces: [piece] };
+        lines.push(fresh);
+        last.set(piece.style.block, fresh);
+        continue;
+      }
+      line.text += gap > 0.2 * line.size ? ' ' + text : text;
+      grow(line, piece);
+    }
+    return lines;
+  }
+
+  // The gap in px between a line and the next piece of it, or false where they are not one line.
+  function follows(line, piece) {
+    const vertical = line.style.vertical;
+    if (vertical !== piece.style.vertical) return false;
+    const [across, deep, along, long] = vertical ? ['x', 'w', 'y', 'h'] : ['y', 'h', 'x', 'w'];
+    const shared = Math.min(line[across] + line[deep], piece[across] + piece[deep]) - Math.max(line[across], piece[across]);
+    if (shared < 0.5 * Math.min(line[deep], piece[deep])) return false;
+    const gap = Math.max(piece[along] - line[along] - line[long], line[along] - piece[along] - piece[long]);
+    return gap < line[deep] && gap;
+  }
+
+  function grow(line, piece) {
+    const right = Math.max(line.x + line.w, piece.x + piece.w);
+    const bottom = Math.max(line.y + line.h, piece.y + piece.h);
+    line.x = Math.min(line.x, piece.x);
+    line.y = Math.min(line.y, piece.y);
+    line.w = right - line.x;
+    line.h = bottom - line.y;
+    line.size = Math.max(line.size, piece.style.size * piece.style.scale);
+    line.pieces.push(piece);
+  }
+
+  const still = ({ node, start, end }) =>
+    new StaticRange({ startContainer: node, startOffset: start, endContainer: node, endOffset: end });
+
+  settle();
+  scrollTo(0, 0);
+  const found = collect();
+  const seen = [];
+  const unread = [];
+  for (const piece of found) (readable(piece) ? seen : unread).push(piece);
+  const lines = join(seen);
+
+  // Scrolls to y and leaves unpainted what has no label there; gives the scroll position reached.
+  globalThis.show = (y, hidden) => {
+    const without = [...unread, ...hidden.flatMap((i) => lines[i].pieces)];
+    CSS.highlights.set('unlabelled', new Highlight(...without.map(still)));
+    scrollTo(0, y);
+    return scrollY;
+  };
+  return {
+    title: own('title'),
+    height: Math.min(maxHeight, own('documentElement').scrollHeight),
+    unread: unread.length,
+    lines: lines.map(({ text, x, y, w, h, size, style }) => [text, x, y, w, h, size, style.vertical]),
+  };
+}

@@ -1,0 +1,119 @@
+"""From the lines of a whole web page to page images: where to cut, and what stands on each.
+
+Lines are in px of the whole page at scroll 0, y down.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from renderers.html_tab import Line
+from renderers.schema import Region
+from renderers.text import normalise
+
+INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a text font reaches beyond
+LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fall between lines
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One page image: px of the whole page from y on; `lines` are those that it shows, `hidden` all others that
+    would be seen in it, whole or in part."""
+
+    y: int
+    height: int
+    lines: tuple[int, ...]
+    hidden: tuple[int, ...]
+
+
+def tighten(line: Line) -> Line:
+    """The line with the box of its ink: a font's own box can reach far into the lines next to it."""
+    if line.vertical or line.size <= 0:
+        return line
+    middle, reach = line.y + line.height / 2, INK * line.size
+    top, bottom = max(line.y, middle - reach), min(line.y + line.height, middle + reach)
+    return replace(line, y=top, height=bottom - top)
+
+
+def overlapping(lines: Sequence[Line]) -> set[int]:
+    """The lines that another line is written over (by more than a quarter of the smaller): neither can be read."""
+    order = sorted(range(len(lines)), key=lambda i: lines[i].y)
+    found: set[int] = set()
+    near: list[int] = []
+    for i in order:
+        near = [j for j in near if lines[j].y + lines[j].height > lines[i].y]
+        for j in near:
+            if shared_area(lines[i], lines[j]) > 0.25 * min(area(lines[i]), area(lines[j])):
+                found |= {i, j}
+        near.append(i)
+    return found
+
+
+def area(line: Line) -> float:
+    """Square px."""
+    return line.width * line.height
+
+
+def shared_area(one: Line, other: Line) -> float:
+    """Square px that both boxes cover."""
+    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    return max(0.0, width) * max(0.0, height)
+
+
+def cut_pages(
+    lines: Sequence[Line], labelled: set[int], height: float, page_height: int, max_pages: int
+) -> Iterator[Cut]:
+    """The page images of a whole page of `height` px. Every labelled line is whole on exactly one, or on none.
+
+    Lines that are not `labelled` are hidden everywhere. Where columns leave no gap to cut in, the lines at the
+    cut are hidden above it and the next page begins higher, so that it shows them whole.
+    """
+    left = sorted(labelled, key=lambda i: lines[i].y)
+    y = 0
+    for _ in range(max_pages):
+        if y >= height:
+            return
+        end, following = page_end([lines[i] for i in left], y, height, page_height)
+        shown = tuple(sorted(i for i in left if y <= lines[i].y and lines[i].y + lines[i].height <= end))
+        seen = (i for i, line in enumerate(lines) if line.y < end + 1 and line.y + line.height > y - 1)
+        yield Cut(y, end - y, shown, tuple(i for i in seen if i not in set(shown)))
+        left = [i for i in left if lines[i].y >= following]
+        y = following
+
+
+def page_end(left: Sequence[Line], y: int, height: float, page_height: int) -> tuple[int, int]:
+    """Where the page that starts at y ends, and where the next one starts."""
+    bottom = y + page_height
+    if bottom >= height:
+        return int(height), int(height)
+    end = bottom
+    while crossing := [line for line in left if line.y < end < line.y + line.height and line.y > y]:
+        end = int(min(line.y for line in crossing))
+        if end < y + LOWEST * page_height:
+            higher = [line.y for line in left if line.y < bottom < line.y + line.height and line.y > y]
+            return bottom, int(min(higher))
+    return end, end
+
+
+def region(line: Line, cut: Cut, width: int, scale: float) -> Region:
+    """A line as a region of its page image: px of the image, clipped to it."""
+    left, right = max(0.0, line.x), min(float(width), line.x + line.width)
+    top, bottom = max(0.0, line.y - cut.y), min(float(cut.height), line.y + line.height - cut.y)
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    if line.vertical and runs_sideways(line.text):
+        corners = corners[1:] + corners[:1]
+    return Region(line.text, tuple(round(value * scale, 2) for corner in corners for value in corner))
+
+
+def runs_sideways(text: str) -> bool:
+    """In a vertical line: do its letters lie on their side, reading from the top down?"""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return 2 * wide < len(text)
+
+
+def spell(line: Line) -> Line:
+    """The line with its text as it is read."""
+    return replace(line, text=normalise(line.text))

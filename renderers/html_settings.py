@@ -1,0 +1,53 @@
+"""What a caller may choose about rendering web pages, and what a document is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+NO_RESOURCES: Mapping[str, tuple[str, bytes]] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class HtmlSettings:
+    """Settings of a `Browser`; lengths are CSS pixels, times are seconds.
+
+    Page scripts do not run by default: offline they mostly wait for the network or take the text away, and
+    what they leave depends on the clock. `javascript=True` runs them until the page's load event.
+    """
+
+    widths: tuple[int, ...] = (1280,)  # one set of page images for each viewport width
+    page_height: int = 1280  # the tallest page image; the viewport's height too
+    max_pages: int = 20  # page images of one document and width
+    scale: float = 1.0  # image pixels a CSS pixel
+    format: Literal["jpeg", "png"] = "jpeg"
+    quality: int = 90  # JPEG's
+    min_font: float = 6.0  # text drawn smaller than this counts as unreadable
+    javascript: bool = False
+    max_bytes: int = 5 << 20  # of one document: 20 MB of text hang the layout
+    timeout_s: float = 20.0  # for one document and all of its pages
+    start_s: float = 30.0  # for the browser to answer
+    tabs: int = 3  # documents rendered at the same time
+    recycle_after: int = 200  # documents, then a fresh browser
+    max_memory: int = 3 << 30  # bytes, of all processes of the browser (proportional set size)
+    executable: str | None = None  # else $CURATE_CHROMIUM, else the first of browser.NAMES on the path
+    user: str = "nobody"  # whom the browser runs as where this process is root
+    allow_unsandboxed: bool = False  # go on where the machine cannot wall the browser in
+    chinese_fonts: bool = True  # refuse to start without any
+
+
+@dataclass(frozen=True)
+class Document:
+    """One web page as its source had it.
+
+    `content_type` is the server's header where there was one. `resources` are the images and styles that the
+    archive itself holds, by absolute address: (content type, bytes). It may be lazy; nothing else is served.
+    """
+
+    id: str
+    content: bytes
+    content_type: str | None = None
+    url: str | None = None
+    resources: Mapping[str, tuple[str, bytes]] = field(default_factory=lambda: NO_RESOURCES)

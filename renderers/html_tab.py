@@ -1,0 +1,200 @@
+"""One tab of the browser: loads a document, reads its lines, takes its pictures. Raises nothing but `BrowserGone`
+and what asyncio raises for a time-out; whose fault that is, the caller judges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pyppeteer.errors import NetworkError
+from pyppeteer.page import Page as PyppeteerPage
+
+from renderers.browser import BrowserGone, Chromium
+from renderers.html_settings import HtmlSettings
+
+DOCTYPE = re.compile(r"\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*<!doctype[^>]*>", re.IGNORECASE | re.DOTALL)
+SHADOW = re.compile(r"\bshadowrootmode\b", re.IGNORECASE)
+BASE = re.compile(r"<base\b[^>]*\bhref\b", re.IGNORECASE)
+WEB = re.compile(r"https?://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line as the page shows it: px of the whole page at scroll 0; `size` is its font's."""
+
+    text: str
+    x: float
+    y: float
+    width: float
+    height: float
+    size: float
+    vertical: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one document shows at one width."""
+
+    title: str
+    height: float
+    unread: int  # pieces of text that nobody could read
+    lines: tuple[Line, ...]
+
+
+@cache
+def reader() -> str:
+    """The script that reads a page's lines."""
+    return Path(__file__).with_name("html_lines.js").read_text(encoding="utf-8")
+
+
+def policy(settings: HtmlSettings, served: bool) -> str:
+    """The page's content security policy: what it asks for beyond this is refused before it is asked."""
+    web = " http: https:" if served else ""
+    scripts = "; script-src 'unsafe-inline' 'unsafe-eval'" if settings.javascript else ""
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'{web}; img-src data:{web}; form-action 'none'{scripts}"
+    )
+
+
+def prepare(markup: str, url: str | None, settings: HtmlSettings, served: bool) -> str:
+    """The markup with its policy first, after the doctype that decides about quirks.
+
+    Declarative shadow roots are left as the templates they are written as: no label could reach into one.
+    """
+    base = ""
+    if served and url and WEB.match(url) and not BASE.search(markup):
+        base = f'<base href="{url.replace("&", "&amp;").replace(chr(34), "%22")}">'
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy(settings, served)}">{base}'
+    doctype = DOCTYPE.match(markup)
+    at = doctype.end() if doctype else 0
+    return markup[:at] + head + SHADOW.sub("data-shadowroot", markup[at:])
+
+
+class Tab:
+    """A page of the browser that renders one document after another."""
+
+    def __init__(self, page: PyppeteerPage, settings: HtmlSettings) -> None:
+        self.page = page
+        self.session = page._client
+        self.settings = settings
+        self.resources: Mapping[str, tuple[str, bytes]] = {}
+        self.crashed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.world = 0
+
+    @classmethod
+    async def open(cls, chromium: Chromium, settings: HtmlSettings) -> Tab:
+        """A new tab.
+
+        Raises: BrowserGone.
+        """
+        try:
+            tab = cls(await chromium.new_page(), settings)
+            session = tab.session
+            session.on("Inspector.targetCrashed", tab.on_crash)
+            session.on("Fetch.requestPaused", tab.on_request)
+            session.on("Page.javascriptDialogOpening", tab.on_dialog)
+            await tab.page.setJavaScriptEnabled(settings.javascript)
+            for silent in ("Network", "Log", "Performance", "Security"):
+                await session.send(f"{silent}.disable")
+            await session.send("Fetch.enable", {"patterns": [{"urlPattern": "*"}]})
+            return tab
+        except NetworkError as error:
+            raise BrowserGone(str(error)) from error
+
+    async def close(self) -> None:
+        """Raises: BrowserGone."""
+        await self.ask_page(self.page.close())
+
+    async def load(self, markup: str, url: str | None, width: int, resources: Mapping[str, Any]) -> Layout:
+        """Show a document and read its lines.
+
+        Raises: BrowserGone.
+        """
+        self.resources = resources
+        settings = self.settings
+        view = {"width": width, "height": settings.page_height, "deviceScaleFactor": settings.scale}
+        loaded = asyncio.get_running_loop().create_future()
+        self.session.once("Page.loadEventFired", lambda _: loaded.done() or loaded.set_result(None))
+        await self.ask("Emulation.setDeviceMetricsOverride", {**view, "mobile": False})
+        await self.ask_page(self.page.setContent(prepare(markup, url, settings, bool(resources))))
+        await self.ask_page(loaded)
+        if settings.javascript:  # what the scripts left is what is read: nothing may move any more
+            await self.ask("Emulation.setScriptExecutionDisabled", {"value": True})
+        frame = {"frameId": self.page.mainFrame._id, "worldName": "curate"}
+        self.world = (await self.ask("Page.createIsolatedWorld", frame))["executionContextId"]
+        limit = settings.page_height * settings.max_pages
+        seen = await self.run(f"({reader()})({settings.min_font}, {limit}, {json.dumps(bool(resources))})")
+        lines = tuple(Line(*line) for line in seen["lines"])
+        return Layout(seen["title"], seen["height"], seen["unread"], lines)
+
+    async def picture(self, y: float, height: float, width: int, hidden: list[int]) -> bytes:
+        """The encoded picture of the page from y on, without the text of the lines numbered in `hidden`.
+
+        Raises: BrowserGone.
+        """
+        await self.run(f"show({y}, {json.dumps(hidden)})")
+        clip = {"x": 0, "y": y, "width": width, "height": height, "scale": 1}
+        kind: dict[str, Any] = {"format": self.settings.format, "optimizeForSpeed": True}
+        if self.settings.format == "jpeg":
+            kind["quality"] = self.settings.quality
+        taken = await self.ask("Page.captureScreenshot", {**kind, "clip": clip})
+        return base64.b64decode(taken["data"])
+
+    async def run(self, expression: str) -> Any:
+        """The value of an expression in the tab's own world."""
+        call = {"expression": expression, "contextId": self.world, "returnByValue": True}
+        answer = await self.ask("Runtime.evaluate", call)
+        if "exceptionDetails" in answer:
+            raise BrowserGone(f"the reader failed: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+        """The browser's answer.
+
+        Raises: BrowserGone.
+        """
+        return await self.ask_page(self.session.send(method, params))
+
+    async def ask_page(self, answer: Any) -> Any:
+        """An answer that a crash of the page ends too."""
+        answer = asyncio.ensure_future(answer)
+        try:
+            await asyncio.wait((answer, self.crashed), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise BrowserGone("the page crashed")
+            return answer.result()
+        except NetworkError as error:
+            raise BrowserGone(str(error)) from error
+
+    def on_crash(self, _: Any) -> None:
+        """The page's process ended."""
+        if not self.crashed.done():
+            self.crashed.set_result(None)
+
+    def on_dialog(self, _: Any) -> None:
+        """A dialog is answered with no."""
+        self.session.send("Page.handleJavaScriptDialog", {"accept": False})
+
+    def on_request(self, event: dict[str, Any]) -> None:
+        """Answer a request from the archive, or not at all."""
+        request = {"requestId": event["requestId"]}
+        found = None
+        if event["resourceType"] != "Document":  # a page that wants to go elsewhere stays
+            found = self.resources.get(event["request"]["url"].partition("#")[0])
+        if found is None:
+            self.session.send("Fetch.failRequest", {**request, "errorReason": "Aborted"})
+            return
+        kind, content = found
+        headers = [{"name": "Content-Type", "value": kind}]
+        body = base64.b64encode(content).decode()
+        self.session.send(
+            "Fetch.fulfillRequest", {**request, "responseCode": 200, "responseHeaders": headers, "body": body}
+        )
