@@ -1,4 +1,4 @@
-"""Synthetic documents: seeds in, Arrow out. English and Chinese pages after SynthDoG, every line with its quad."""
+"""Synthetic documents, seeds in, Arrow out: pages after SynthDoG, each line with its quad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What synthtiger 1.2.1 and imgaug 0.4 expect of numpy 1 and Pillow 9, restored for as long as they need it."""
+"""What synthtiger 1.2.1 and imgaug 0.4 expect of numpy 1 and Pillow 9, restored while they need it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCTYPES = {
 
 @contextmanager
 def legacy() -> Iterator[None]:
-    """Within the block `np.sctypes`, `np.bool` and `FreeTypeFont.getsize` exist; after it, only what did before."""
+    """Within the block `np.sctypes`, `np.bool` and `FreeTypeFont.getsize` exist."""
     wanted = (
         (np, "sctypes", SCTYPES),
         (np, "bool", np.bool_),
@@ -45,6 +45,6 @@ def synthtiger() -> ModuleType:
 
 
 def _getsize(font: ImageFont.FreeTypeFont, text: str, direction: str | None = None) -> tuple[int, int]:
-    """The size of `text` (px) as Pillow 9 gave it: width of the ink or advance, height from the ascender down."""
+    """The size of `text` (px) as Pillow 9 gave it: width of ink or advance, height from the ascender down."""
     left, _top, right, bottom = font.getbbox(text, direction=direction)
     return int(right - left), int(bottom)

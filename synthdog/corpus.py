@@ -1,7 +1,7 @@
 """Text to write: files read once, and words taken from them one after the other.
 
-A word is what a line may not be broken in: a run between spaces, or one ideograph with the punctuation that clings
-to it (as UAX #14 has it, in short).
+A word is what a line may not be broken in: a run between spaces, or one ideograph with the punctuation that
+clings to it (as UAX #14 has it, in short).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import regex
 
-from synthdog.errors import ItemFailed, ResourceError
+from synthdog.errors import ItemError, ResourceError
 from synthdog.settings import Corpus
 
 SUFFIXES = (".txt", ".jsonl", ".parquet")
@@ -27,7 +27,7 @@ IDEOGRAPH = r"\p{Han}\p{Hiragana}\p{Katakana}〇"
 OPENING = r"（《〈「『【〔〖“‘［｛"
 CLOSING = r"，。、；：！？）》〉」』】〕〗”’］｝…—～·％"
 WORD = regex.compile(rf"(\s*)([{OPENING}]*[{IDEOGRAPH}][{CLOSING}]*|[^\s{IDEOGRAPH}]+)")
-# What needs shaping, joins, runs right to left, or shows nothing: none of it can be painted a character at a time
+# What needs shaping, joins, runs right to left, or shows nothing: it cannot be painted a character at a time
 UNPAINTABLE = regex.compile(
     r"[\p{M}\p{C}\p{Arabic}\p{Hebrew}\p{Syriac}\p{Thaana}\p{NKo}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}"
     r"\p{Oriya}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Thai}\p{Lao}\p{Tibetan}\p{Myanmar}\p{Khmer}"
@@ -64,11 +64,11 @@ class Text:
         return hashlib.sha256(self._text.encode()).hexdigest()
 
     def window(self, at: int, length: int) -> str:
-        """`length` characters from `at` on, without spaces; fewer at the end."""
-        return self._text[at : at + length].replace(" ", "")
+        """`length` characters from `at` on; fewer at the end."""
+        return self._text[at : at + length]
 
     def word(self, at: int) -> tuple[Word, int]:
-        """The first word at or after a boundary, and the boundary behind it; behind the last comes the first."""
+        """The word at a boundary, and the boundary behind it; behind the last comes the first."""
         match = WORD.match(self._text, at) or WORD.match(self._text, 0)
         assert match is not None
         return Word(match[2], bool(match[1])), match.end()
@@ -93,14 +93,14 @@ class Reader:
         """The word that comes next.
 
         Raises:
-            ItemFailed: the face paints none of the next MAX_UNPAINTED words.
+            ItemError: the face paints none of the next MAX_UNPAINTED words.
         """
         for _ in range(MAX_UNPAINTED):
             self._ahead = self._ahead or self._text.word(self.at)
             if not self._lacks(self._ahead[0].text):
                 return self._ahead[0]
             self.take()
-        raise ItemFailed("layout_failed", f"{MAX_UNPAINTED} words in a row that the font cannot paint")
+        raise ItemError("layout_failed", f"{MAX_UNPAINTED} words in a row that the font cannot paint")
 
     def take(self) -> None:
         """Go past the word that comes next."""

@@ -1,7 +1,7 @@
 """The strength of every effect, drawn by synthtiger's own components so that the statistics are SynthDoG's.
 
-synthtiger draws from numpy's global generator. Here that happens between saving and restoring its state, from a seed
-of the image's own, so nothing outside notices and the order in which images are made does not matter.
+synthtiger draws from numpy's global generator. Here that happens between saving and restoring its state, from
+a seed of the image's own, so nothing outside notices and the order of images does not matter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Painting what synthtiger's components drew: the same effects on 8 bit pixels, each done once for the whole sheet.
+"""Painting what synthtiger's components drew: the same effects on 8 bit pixels, once a sheet.
 
 Images are 8 bit, gray (height, width) or BGR (height, width, 3).
 """
@@ -86,7 +86,7 @@ def toned(image: np.ndarray, contrast: Draw | None, brightness: Draw | None) -> 
 
 
 def moved(image: np.ndarray, draw: Draw | None, rng: np.random.Generator) -> np.ndarray:
-    """Motion blur, imgaug's: a line of weights through the kernel's middle, turned by `angle`, fading to one end."""
+    """imgaug's motion blur: weights on a line through the kernel's middle, turned, fading to one end."""
     if draw is None:
         return image
     size = int(draw["k"]) | 1
@@ -131,14 +131,13 @@ def _profile(along: np.ndarray, draw: dict[str, Any]) -> np.ndarray:
     if draw["bidirectional"]:
         start = (1 - amount) / 2 * (1 + draw["align"])
         flank = amount / 2 * smoothing
-        return _ease(along, start - flank, start + flank) * (
-            1 - _ease(along, start + amount - flank, start + amount + flank)
-        )
+        rise = _ease(along, start - flank, start + flank)
+        return np.asarray(rise * (1 - _ease(along, start + amount - flank, start + amount + flank)))
     flank = min(amount, 1 - amount) * smoothing
     return _ease(along, 1 - amount - flank, 1 - amount + flank)
 
 
 def _ease(at: np.ndarray, start: float, end: float) -> np.ndarray:
     """From 0 at `start` to 1 at `end`, quadratic in and out."""
-    share = np.clip((at - start) / max(end - start, 1e-6), 0, 1)
+    share: np.ndarray = np.clip((at - start) / max(end - start, 1e-6), 0, 1)
     return np.asarray(np.where(share < 0.5, 2 * share**2, 1 - 2 * (1 - share) ** 2))

@@ -15,7 +15,7 @@ class ResourceError(SynthdogError):
     """A font, corpus or picture folder cannot be used; nothing was made."""
 
 
-class ItemFailed(SynthdogError):
+class ItemError(SynthdogError):
     """One image could not be made: `reason` is the slug its row carries, `detail` the value that decided."""
 
     def __init__(self, reason: str, detail: str):

@@ -1,7 +1,7 @@
 """The typefaces: which this machine has, what they cover, and their glyphs.
 
-A face covers a character when its cmap names a glyph other than .notdef and that glyph leaves ink (a space is the one
-glyph without). Metrics and glyph boxes are px at the asked size, baseline origin, y down.
+A face covers a character when its cmap names a glyph other than .notdef and that glyph leaves ink (a space is
+the one glyph without). Metrics and glyph boxes are px at the asked size, baseline origin, y down.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _face_count(path: Path) -> int:
 
 @lru_cache(maxsize=1)
 def _installed() -> dict[tuple[str, str], tuple[str, int]]:
-    """Family and style to file and face index, as fontconfig lists them; of several files the first by path."""
+    """Family and style to file and face index, as fontconfig lists them; of several files the first."""
     form = r"%{file}\t%{index}\t%{family[0]}\t%{style[0]}\t%{variable}\n"
     try:
         listing = subprocess.run(

@@ -1,4 +1,4 @@
-"""Points and quads through the plane. Points are px, origin top left, y down; a pixel's middle is at (i + ½, j + ½).
+"""Points and quads through the plane: px, origin top left, y down; a pixel's middle is at (i + ½, j + ½).
 
 A quad is 4 corners (x, y), clockwise from the text's own top left; N quads are an array (N, 4, 2).
 """
@@ -26,7 +26,7 @@ def quads(boxes: np.ndarray) -> np.ndarray:
 def perspective(width: float, height: float, draw: dict[str, Any]) -> np.ndarray:
     """The homography (3, 3) of synthtiger's Perspective with `percents` and `aligns` as drawn.
 
-    The sides top, right, bottom, left of the rectangle shrink to `percents` and slide by `aligns` of what they lost.
+    The sides top, right, bottom, left shrink to `percents` and slide by `aligns` of what they lost.
     """
     sizes = np.array([width, height, width, height])
     halves = sizes * (1 - np.array(draw["percents"])) / 2

@@ -1,4 +1,4 @@
-"""Where the writing is in the finished picture: quads of lines, words and characters (px, clockwise from top left)."""
+"""Where the writing is in the finished picture: quads of lines, words and characters, in px of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EDGE = 0.5  # px: what interpolation carries ink
 
 
 def lines(plan: Plan, inks: Sequence[Strip]) -> np.ndarray:
-    """The lines' quads (N, 4, 2): the ink's box taken through the perspective and widened by what blurs spread."""
+    """The lines' quads (N, 4, 2): the ink's box through the perspective, widened by what blurs spread."""
     return _seen(plan, np.array([ink.box for ink in inks]))
 
 

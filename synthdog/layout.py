@@ -77,7 +77,7 @@ def _grid(
 
 
 def _widths(columns: int, unit: float, fill: float, rng: np.random.Generator) -> np.ndarray:
-    """Shares of a row: gap, column, gap, column, …, gap (2·columns + 1 numbers); `unit` is a text size's share."""
+    """Shares of a row: gap, column, gap, …, gap (2·columns + 1 numbers); `unit` is a text size's share."""
     fill = float(np.clip(fill, 0.0, max(1 - unit * (columns - 1), 0.0)))
     margins = int(rng.integers(4)) if columns > 1 else int(rng.integers(1, 4))
     least = np.full(columns * 2 + 1, unit)

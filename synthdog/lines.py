@@ -25,7 +25,7 @@ FAINT = 16  # coverage below this is not seen
 
 @dataclass(frozen=True)
 class Placed:
-    """A character, its ink (8 bit coverage) and the ink's box (px); a space has no ink and parts two words."""
+    """A character, its ink (8 bit coverage) and the ink's box (px); a space, without ink, parts words."""
 
     char: str
     ink: np.ndarray
@@ -87,7 +87,7 @@ class Strip:
 def compose(box: Box, width: float, face: SizedFace, reader: Reader) -> Line | None:
     """A line of about `width` px in `box`, broken between words; null where none fits.
 
-    The break is the one nearest to `width`, before or behind it, so that whole words cost no length on average.
+    The break is the one nearest to `width`, before or behind it: whole words cost no length on average.
     """
     taken, length = _fill(reader, width, box.width, face)
     if not any(_readable(word.text) for word in taken):

@@ -1,6 +1,6 @@
 """Pictures for backgrounds and paper: from folders, zip archives (COCO's as they come), or made up.
 
-A picture is BGR, 8 bit, at most MAX_SIDE px long: it is stretched over the document anyway, and decoded ones are kept.
+A picture is BGR, 8 bit, at most MAX_SIDE px long: it is stretched over the document anyway, and kept decoded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from synthdog import procedural
-from synthdog.errors import ItemFailed, ResourceError
+from synthdog.errors import ItemError, ResourceError
 from synthdog.settings import Texture
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -61,7 +61,7 @@ class Gallery:
         """The picture (height, width, 3), not to be changed.
 
         Raises:
-            ItemFailed: it cannot be read (`not_an_image`, `damaged`, `too_many_pixels`, `too_large`).
+            ItemError: it cannot be read (`not_an_image`, `damaged`, `too_many_pixels`, `too_large`).
         """
         if choice not in self._kept:
             picture = self.sources[choice[0]].read(choice[1])
@@ -70,7 +70,8 @@ class Gallery:
             while self._room < 0 and len(self._kept) > 1:
                 self._room += self._kept.popitem(last=False)[1].nbytes
         self._kept.move_to_end(choice)
-        return self._kept[choice]
+        kept: np.ndarray = self._kept[choice]
+        return kept
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Cut:
         """The cut stretched to (width, height) over a surface of gray level `under`."""
         scaled = cv2.resize(self.pixels, size)
         if self.alpha == 1:
-            return scaled
+            return np.asarray(scaled)
         return np.asarray(cv2.convertScaleAbs(scaled, alpha=self.alpha, beta=under * (1 - self.alpha)))
 
 
@@ -93,7 +94,7 @@ def cut(gallery: Gallery, settings: Texture, rng: np.random.Generator) -> Cut:
     """A picture of the gallery with the part, gray and alpha that `settings` draw (synthtiger's BaseTexture).
 
     Raises:
-        ItemFailed: the picture cannot be read.
+        ItemError: the picture cannot be read.
     """
     choice = gallery.pick(rng)
     pixels = gallery.picture(choice)
@@ -124,22 +125,22 @@ def decode(data: bytes) -> np.ndarray:
     """An encoded picture, upright, as BGR of at most MAX_SIDE px.
 
     Raises:
-        ItemFailed: `not_an_image`, `damaged` or `too_many_pixels`.
+        ItemError: `not_an_image`, `damaged` or `too_many_pixels`.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ItemFailed("too_many_pixels", f"{image.width}x{image.height}")
+                raise ItemError("too_many_pixels", f"{image.width}x{image.height}")
             image.draft("RGB", (MAX_SIDE, MAX_SIDE))
             upright = ImageOps.exif_transpose(image).convert("RGB")
             upright.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BILINEAR)
             return np.asarray(cv2.cvtColor(np.asarray(upright), cv2.COLOR_RGB2BGR))
     except UnidentifiedImageError:
-        raise ItemFailed("not_an_image", f"{len(data)} bytes") from None
+        raise ItemError("not_an_image", f"{len(data)} bytes") from None
     except Image.DecompressionBombError as problem:
-        raise ItemFailed("too_many_pixels", str(problem)) from None
+        raise ItemError("too_many_pixels", str(problem)) from None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError) as problem:
-        raise ItemFailed("damaged", str(problem)) from None
+        raise ItemError("damaged", str(problem)) from None
 
 
 def _source(path: str) -> Source:
@@ -155,7 +156,7 @@ def _source(path: str) -> Source:
 def _readable(source: Source, name: str) -> bool:
     try:
         source.read(name)
-    except ItemFailed:
+    except ItemError:
         return False
     return True
 
@@ -168,10 +169,10 @@ def _folder(at: Path) -> Source:
 def _bytes_of(file: Path) -> bytes:
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise ItemFailed("too_large", f"{file.name}: {file.stat().st_size} bytes")
+            raise ItemError("too_large", f"{file.name}: {file.stat().st_size} bytes")
         return file.read_bytes()
     except OSError as problem:
-        raise ItemFailed("damaged", str(problem)) from None
+        raise ItemError("damaged", str(problem)) from None
 
 
 def _archive(at: Path) -> Source:
@@ -184,9 +185,9 @@ def _archive(at: Path) -> Source:
     def read(name: str) -> np.ndarray:
         try:
             if archive.getinfo(name).file_size > MAX_BYTES:
-                raise ItemFailed("too_large", f"{name}: {archive.getinfo(name).file_size} bytes")
+                raise ItemError("too_large", f"{name}: {archive.getinfo(name).file_size} bytes")
             return decode(archive.read(name))
         except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, zlib.error) as problem:
-            raise ItemFailed("damaged", f"{name}: {problem}") from None
+            raise ItemError("damaged", f"{name}: {problem}") from None
 
     return Source(at.name, names, read)

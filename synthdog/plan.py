@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from synthdog import geometry
 from synthdog.draws import Sampler, Strengths
-from synthdog.errors import ItemFailed
+from synthdog.errors import ItemError
 from synthdog.lines import Line
 from synthdog.pictures import Cut, cut
 from synthdog.resources import Resources
@@ -58,14 +57,14 @@ class Planner:
         """Image `index` of `seed`, a function of these two and the resources.
 
         Raises:
-            ItemFailed: no line could be laid out (`layout_failed`) in `max_attempts`, or a picture cannot be read.
+            ItemError: no line fitted in `max_attempts` (`layout_failed`), or a picture cannot be read.
         """
         attempt = 0
         while True:
             words = np.random.SeedSequence([seed, index, attempt]).generate_state(4)
             try:
                 return self._attempt(tuple(int(word) for word in words))
-            except ItemFailed as failure:
+            except ItemError as failure:
                 attempt += 1
                 if failure.reason != "layout_failed" or attempt >= self._settings.max_attempts:
                     raise
@@ -80,7 +79,7 @@ class Planner:
         reach = 0.0 if strengths.elastic is None else float(strengths.elastic["alpha"])
         lines = tuple(part for line in written for part in _inside(line, matrix, document, size, reach))
         if not lines:
-            raise ItemFailed("layout_failed", f"no text fits on a document of {document[0]}x{document[1]} px")
+            raise ItemError("layout_failed", f"no text fits on a document of {document[0]}x{document[1]} px")
         return Plan(
             seed=seed,
             size=size,
@@ -96,7 +95,7 @@ class Planner:
 
 
 def _size(
-    rng: np.random.Generator, landscape: float, short_size: Sequence[int], ratio: Sequence[float]
+    rng: np.random.Generator, landscape: float, short_size: tuple[int, int], ratio: tuple[float, float]
 ) -> Size:
     wide = rng.random() < landscape
     short = int(rng.integers(short_size[0], short_size[1] + 1))
@@ -112,7 +111,8 @@ def _document_size(rng: np.random.Generator, size: Size, settings: Document) -> 
     longest, least = size[0] if wide else size[1], min(size)
     low, high = (min(least, side) for side in settings.short_size)
     short = int(rng.integers(low, high + 1))
-    long = int(short * rng.uniform(*(min(longest / short, ratio) for ratio in settings.aspect_ratio)))
+    narrow, broad = (min(longest / short, ratio) for ratio in settings.aspect_ratio)
+    long = int(short * rng.uniform(narrow, broad))
     return (long, short) if wide else (short, long)
 
 
@@ -133,11 +133,11 @@ def _placed(matrix: np.ndarray, document: Size, size: Size, rng: np.random.Gener
     low, high = corners.min(axis=0), corners.max(axis=0)
     space = np.maximum(np.array(size) - (high - low), 0)
     at = [int(rng.integers(int(room) + 1)) for room in space]
-    return geometry.translation(*(at - low)) @ matrix
+    return np.asarray(geometry.translation(*(at - low)) @ matrix)
 
 
 def _inside(line: Line, matrix: np.ndarray, document: Size, size: Size, reach: float) -> list[Line]:
-    """The line's longest run of words that lie wholly in the document and the picture; none of it, if none does.
+    """The line's longest run of words that lie wholly in the document and the picture; nothing if none does.
 
     `reach` (px) is how far an elastic distortion may carry ink.
     """

@@ -55,7 +55,7 @@ def _cloth(rng: np.random.Generator) -> np.ndarray:
 
 def _stone(rng: np.random.Generator) -> np.ndarray:
     """Marble or concrete: clouds of all sizes, some veined."""
-    tone = sum(_clouds(rng, (3 * 2**k, 3 * 2**k)) / 1.6**k for k in range(6))
+    tone = _octaves(rng, 3, 1.6)
     tone = (tone - tone.min()) / np.ptp(tone)
     if rng.random() < 0.5:
         tone = 0.7 * tone + 0.3 * np.abs(np.sin(tone * rng.uniform(8, 20)))
@@ -117,7 +117,7 @@ def _parchment(rng: np.random.Generator) -> np.ndarray:
     """Old paper: stains, darker towards the edges."""
     y, x = np.abs(np.mgrid[-1 : 1 : SIZE[0] * 1j, -1 : 1 : SIZE[1] * 1j])
     edges = np.maximum(x, y) ** 6
-    stains = sum(_clouds(rng, (4 * 2**k, 4 * 2**k)) / 1.5**k for k in range(6))
+    stains = _octaves(rng, 4, 1.5)
     return _tinted(250 - 32 * stains - rng.uniform(20, 80) * edges, rng, warm=1.0)
 
 
@@ -137,6 +137,11 @@ def _clouds(rng: np.random.Generator, cells: tuple[int, int]) -> np.ndarray:
     """Smooth noise of 0 to 1 with so many cells down and across (SIZE)."""
     coarse = rng.random(cells, np.float32)
     return np.asarray(np.clip(cv2.resize(coarse, SIZE[::-1], interpolation=cv2.INTER_CUBIC), 0, 1))
+
+
+def _octaves(rng: np.random.Generator, cells: int, fade: float) -> np.ndarray:
+    """Clouds of ever more cells, each octave `fade` times fainter (SIZE)."""
+    return np.asarray(sum(_clouds(rng, (cells << k, cells << k)) / fade**k for k in range(6)))
 
 
 def _ramp(tone: np.ndarray, dark: object, light: object, rng: np.random.Generator) -> np.ndarray:

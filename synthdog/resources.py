@@ -1,4 +1,4 @@
-"""What images are made from: faces, a corpus, pictures. Read once, before the run, so that a fault shows there."""
+"""What images are made from: faces, a corpus, pictures. Read before the run, so that a fault shows there."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def _covered(resources: Resources) -> None:
     best = min((len(face.lacks(sample)), face.name) for face in resources.faces)
     if best[0] > len(sample) * (1 - LEAST_COVERED):
         raise ResourceError(
-            f"no font covers half of the corpus's characters: {best[1]!r}, the best of {len(resources.faces)}, lacks "
-            f"{best[0]} of {len(sample)}; set document.content.font.paths, or the corpus of another language"
+            f"no font covers half of the corpus's characters: the best of {len(resources.faces)}, "
+            f"{best[1]!r}, lacks {best[0]} of {len(sample)}; set document.content.font.paths or .text.paths"
         )
 
 

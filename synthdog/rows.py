@@ -1,7 +1,7 @@
 """The columns that synthdog gives: one row an image.
 
-Coordinates are px of `image`, origin top left, y down. A quad is x1, y1, … x4, y4: the corners clockwise from the
-text's own top left. `start` and `end` are code point offsets in `text`.
+Coordinates are px of `image`, origin top left, y down. A quad is x1, y1, … x4, y4: the corners clockwise from
+the text's own top left. `start` and `end` are code point offsets in `text`.
 """
 
 from __future__ import annotations

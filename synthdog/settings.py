@@ -1,7 +1,7 @@
 """SynthDoG's hyperparameters: what each may be. Their defaults are data, in en.toml and zh.toml.
 
-A pair is a closed range that a value is drawn from. `prob` is how often an effect is used at all. Sizes are px of
-the final picture, shares are of the thing that holds the part.
+A pair is a closed range that a value is drawn from. `prob` is how often an effect is used at all. Sizes are
+px of the final picture, shares are of the thing that holds the part.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 raise ValueError(f"'{name}' runs from {value[0]} down to {value[1]}")
 
 
-class Texture(Section):
+class Texture(Section, frozen=True):
     """Pictures laid over a surface; no `paths` means the procedural ones of this package."""
 
     paths: Paths
@@ -64,21 +64,21 @@ class Texture(Section):
             )
 
 
-class Blur(Section):
+class Blur(Section, frozen=True):
     """Gaussian blur; whole numbers are drawn, as synthtiger does."""
 
     prob: Prob
     sigma: tuple[Annotated[float, Meta(ge=0, le=50)], Annotated[float, Meta(ge=0, le=50)]]
 
 
-class Background(Section):
+class Background(Section, frozen=True):
     """What lies behind the document."""
 
     image: Texture
     blur: Blur
 
 
-class Corpus(Section):
+class Corpus(Section, frozen=True):
     """Where the text comes from; no `paths` means the corpus that ships with this package."""
 
     paths: Paths  # .txt, .jsonl, .parquet, or folders of them
@@ -86,14 +86,14 @@ class Corpus(Section):
     max_chars: Annotated[int, Meta(ge=1000, le=50_000_000)]  # kept in memory, spread evenly over the files
 
 
-class Font(Section):
+class Font(Section, frozen=True):
     """Which faces are used; no `paths` means those of fonts.toml that this machine has."""
 
     paths: Paths  # .ttf, .otf, .ttc, or folders of them
     bold: Prob
 
 
-class Layout(Section):
+class Layout(Section, frozen=True):
     """A stack of grids of text lines."""
 
     text_scale: tuple[Annotated[float, Meta(gt=0, le=1)], Annotated[float, Meta(gt=0, le=1)]]
@@ -107,13 +107,13 @@ class Layout(Section):
     stack_full: Prob
 
 
-class TextBox(Section):
+class TextBox(Section, frozen=True):
     """How much of its cell a line takes."""
 
     fill: Shares
 
 
-class Colour(Section):
+class Colour(Section, frozen=True):
     """Ink that is not black."""
 
     prob: Prob
@@ -121,7 +121,7 @@ class Colour(Section):
     colorize: Prob
 
 
-class Content(Section):
+class Content(Section, frozen=True):
     """What is written on the paper."""
 
     margin: tuple[Annotated[float, Meta(ge=0, lt=0.5)], Annotated[float, Meta(ge=0, lt=0.5)]]
@@ -133,7 +133,7 @@ class Content(Section):
     content_color: Colour
 
 
-class Elastic(Section):
+class Elastic(Section, frozen=True):
     """Elastic distortion: displacement up to `alpha` px, smoothed with `sigma` px."""
 
     prob: Prob
@@ -141,7 +141,7 @@ class Elastic(Section):
     sigma: tuple[Annotated[float, Meta(ge=0, le=50)], Annotated[float, Meta(ge=0, le=50)]]
 
 
-class Noise(Section):
+class Noise(Section, frozen=True):
     """Additive Gaussian noise of standard deviation `scale` gray levels."""
 
     prob: Prob
@@ -149,8 +149,8 @@ class Noise(Section):
     per_channel: Prob
 
 
-class Perspective(Section):
-    """One of several ways to shorten the sides: `percents` holds four pairs (top, right, bottom, left) a way."""
+class Perspective(Section, frozen=True):
+    """Ways to shorten the sides, each with its weight: four pairs (top, right, bottom, left) a way."""
 
     prob: Prob
     weights: tuple[Positive, ...]
@@ -164,14 +164,14 @@ class Perspective(Section):
             raise ValueError("'percents' below 0.05 leave nothing of the document")
 
 
-class Rotation(Section):
+class Rotation(Section, frozen=True):
     """Rotation about the document's middle, in degrees."""
 
     prob: Prob
     angle: tuple[Annotated[float, Meta(ge=-180, le=180)], Annotated[float, Meta(ge=-180, le=180)]]
 
 
-class DocumentEffects(Section):
+class DocumentEffects(Section, frozen=True):
     """What befalls the document, in this order."""
 
     elastic: Elastic
@@ -180,7 +180,7 @@ class DocumentEffects(Section):
     rotation: Rotation
 
 
-class Document(Section):
+class Document(Section, frozen=True):
     """The sheet of paper and its writing."""
 
     fullscreen: Prob
@@ -192,7 +192,7 @@ class Document(Section):
     effect: DocumentEffects
 
 
-class Tint(Section):
+class Tint(Section, frozen=True):
     """A colour laid over the picture."""
 
     prob: Prob
@@ -200,7 +200,7 @@ class Tint(Section):
     alpha: Shares
 
 
-class Shadow(Section):
+class Shadow(Section, frozen=True):
     """A shadow that grows from one side."""
 
     prob: Prob
@@ -210,21 +210,21 @@ class Shadow(Section):
     bidirectional: Prob
 
 
-class Contrast(Section):
+class Contrast(Section, frozen=True):
     """Contrast about the middle gray."""
 
     prob: Prob
     alpha: Positives
 
 
-class Brightness(Section):
+class Brightness(Section, frozen=True):
     """Gray levels added."""
 
     prob: Prob
     beta: tuple[Annotated[int, Meta(ge=-255, le=255)], Annotated[int, Meta(ge=-255, le=255)]]
 
 
-class MotionBlur(Section):
+class MotionBlur(Section, frozen=True):
     """Motion blur of `k` px (made odd), in a direction."""
 
     prob: Prob
@@ -232,7 +232,7 @@ class MotionBlur(Section):
     angle: tuple[Annotated[float, Meta(ge=-360, le=360)], Annotated[float, Meta(ge=-360, le=360)]]
 
 
-class Effects(Section):
+class Effects(Section, frozen=True):
     """What befalls the whole picture, in this order."""
 
     color: Tint
@@ -243,14 +243,14 @@ class Effects(Section):
     blur: Blur
 
 
-class Labels(Section):
+class Labels(Section, frozen=True):
     """Which quads go to `extra` beside the lines' own."""
 
     words: bool
     chars: bool
 
 
-class TemplateSettings(Section):
+class TemplateSettings(Section, frozen=True):
     """Everything a picture is drawn from."""
 
     quality: tuple[Annotated[int, Meta(ge=1, le=100)], Annotated[int, Meta(ge=1, le=100)]]  # of the JPEG

@@ -1,7 +1,7 @@
 """SynthDoG's template: an image and its lines' quads from a seed and a number.
 
-Everything about an image is planned first, geometry included, and painted after: what would not lie wholly in the
-picture is not painted, so the label holds exactly what is there.
+Everything about an image is planned first, geometry included, and painted after: what would not lie wholly in
+the picture is not painted, so the label holds exactly what is there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import cv2
 import pyarrow as pa
 
 from synthdog import labels, painting
-from synthdog.errors import ItemFailed, SettingsError
+from synthdog.errors import ItemError, SettingsError
 from synthdog.plan import Planner
 from synthdog.resources import Resources
 from synthdog.rows import ROWS, Row
@@ -45,7 +45,7 @@ class Template:
         self.planner = Planner(self.settings, self.resources)
 
     def generate(self, seed: int, indices: Iterable[int]) -> pa.RecordBatch:
-        """Images `indices` of `seed`, one row each (schema ROWS); one that cannot be made is a dropped row."""
+        """Images `indices` of `seed`, a row each (schema ROWS); one that cannot be made is a dropped row."""
         with _one_thread():
             rows = [vars(self.row(seed, index)) for index in indices]
         return pa.RecordBatch.from_pydict(
@@ -59,7 +59,7 @@ class Template:
         about = {"seed": seed, "index": index, "template": TEMPLATE}
         try:
             plan = self.planner.plan(seed, index)
-        except ItemFailed as problem:
+        except ItemError as problem:
             return Row(self.language, json.dumps(about), dropped=problem.reason, detail=problem.detail)
         inks = painting.strips(plan)
         image = painting.paint(plan, zip(plan.lines, inks, strict=True))

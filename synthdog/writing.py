@@ -1,4 +1,4 @@
-"""Writing a document: grids of lines, each grid in a face and from a place of the corpus that suit each other."""
+"""Writing a document: grids of lines, each in a face and from a place of the corpus that suit each other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Writer:
     def write(
         self, document: tuple[int, int], seed: Sequence[int], rng: np.random.Generator
     ) -> tuple[list[Line], list[str]]:
-        """The lines of a document (width, height in px) in reading order, inked, and the names of their faces."""
+        """The lines of a document (width, height in px) in reading order, inked, and their faces' names."""
         across, down = rng.uniform(*self._content.margin, 2) * document
         area = Area(across, down, document[0] - 2 * across, document[1] - 2 * down)
         at = int(rng.integers(len(self._resources.text)))
@@ -61,7 +61,7 @@ class Writer:
         return lines, reader.at
 
     def _inked(self, lines: list[Line], seed: Sequence[int], rng: np.random.Generator) -> list[Line]:
-        """The lines in the colours drawn: one for the whole content, if there is one, else each line's own."""
+        """The lines in the colours drawn: one for the whole content, if there is one, else one a line."""
         whole = self._sampler.grays("content", 1, [*seed, 1])[0]
         own = self._sampler.grays("line", len(lines), [*seed, 2])
         if whole is not None:
