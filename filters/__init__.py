@@ -14,6 +14,7 @@ __all__ = [
     "across",
     "html",
     "judge",
+    "patterns",
     "shape",
     "text",
 ]

@@ -30,6 +30,7 @@ EXTENSION = r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|psd)"
 CAMERA = (
     r"(?:_?IMG|IMGP|IMAG|DSC|DSCN|DSCF|_MG|PICT|DCIM|MVI|GOPR|SAM|CIMG|HPIM|PANO|PXL)[_-]?\d{3,8}(?:[_-]\d+)*"
 )
+LEAD = "full review at|more at|seen on|found on|at|from|on|via|by|see|visit"
 URL = r"(?:(?:https?|ftp)://|www\.)[^\s<>\"|]+"
 ENDING = r"\.(?:com|net|org|co\.uk|us|info|eu|biz)"
 DOMAIN = rf"(?:[\w-]{{1,40}}\.)?[\w-]{{2,40}}{ENDING}"
@@ -42,12 +43,15 @@ FREE = r"(?:(?:editorial|free|premium|royalty[ -]free|rights[ -]managed) )"
 STOCK = (
     rf"(?:{FREE}*(?:stock|stok) (?:{KIND} )*{KIND}|{FREE}*stock[ -]?fotos?|{FREE}+{KIND}|{KIND} (?:de )?stock"
     r"|royalty[ -]free clip ?art|vettoriali stock|vector gratuit|kostenloses vector"
-    r"|стоков\pL{1,4} \pL{4,12}|zdjęcie seryjne|[\p{Han}\p{Katakana}]{0,4}(?:图库|圖庫|ストック)[\p{Han}\p{Katakana}]{0,6})"
+    r"|стоков\pL{1,4} \pL{4,12}|zdjęcie seryjne"
+    r"|[\p{Han}\p{Katakana}]{0,4}(?:图库|圖庫|ストック)[\p{Han}\p{Katakana}]{0,6})"
 )
 AGENCY = (
     r"(?:shutterstock|i?stock ?photo|depositphotos|dreamstime|123rf|alamy|fotolia|bigstock(?:photo)?|adobe ?stock"
     r"|getty ?images|vectorstock|can ?stock ?photo|fotosearch|freepik|pond5|graphicriver|videohive|colourbox)"
 )
+CREDIT = "(?:ap |afp |reuters )?(?:photo|image|picture)"
+CLICK = "to (?:see|view|enlarge|zoom)|on (?:the )?(?:image|photo)|for (?:larger|full)"
 PICTURE = r"(?:photo|picture|image|foto|img|pic|thumbnail|screenshot|gallery image|gallery photo)"
 
 CATALOGUE: tuple[Pattern, ...] = (
@@ -93,13 +97,34 @@ CATALOGUE: tuple[Pattern, ...] = (
         'Danner 6" Bull Run "Cristy" Brown',
     ),
     Pattern(
+        "boilerplate",
+        r"(?i)^(?:load|google|image result|thumbnail|file:|name:|picture:|image:|photo:|main photo|rt @|buy |\(\d+k)"
+        rf"|tags:|view on|\bclick |(?:thumbnail|{PICTURE})(?: #?\d+)?$",
+        (
+            (
+                r"(?i)^(?:load image into gallery viewer,|google image result for|image result for)(?: +|$)",
+                "",
+            ),
+            (r"(?i)^thumbnail(?: image)?(?: of| for)? +", ""),
+            (r"(?i)^(?:file|name|picture|image|photo|main photo) ?: *", ""),
+            (r"(?i)^rt @\w+: *", ""),
+            (r"^\(\d+k, \d+x\d+\) *", ""),
+            (r"(?i)^buy (.+?),? online at\b.*$", r"\1"),
+            (r"(?i)(?: \([^()]{1,40}\))? tags: .*$", ""),
+            (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
+            (rf"(?i)[ *|–(-]*\bclick (?:here|{CLICK})\b.*$", ""),
+            (rf"(?i) +{DASH} +{PICTURE}(?: #?\d+)?(?: of \d+)?$", ""),
+            (rf"(?i) *[|] *{PICTURE}(?: #?\d+)?(?: of \d+)?$", ""),
+            (r"(?i) thumbnail$", ""),
+        ),
+        "Load image into Gallery viewer, Storage Rack - photo 8",
+        "Storage Rack",
+    ),
+    Pattern(
         "urls",
         rf"(?i)://|www\.|{ENDING}\b",
         (
-            (
-                rf"(?i)(?:[,;]? (?:full review at|more at|seen on|found on|at|from|on|via|by|see|visit))?[ :,]*\b{URL}$",
-                "",
-            ),
+            (rf"(?i)(?:[,;]? (?:{LEAD}))?[ :,]*\b{URL}$", ""),
             (rf"(?i)\b{URL}", ""),
             (rf"(?i) *(?:(?: {DASH}|[|]| at| via|^at|^via) +|\[){DOMAIN}\]?[!.]?$", ""),
         ),
@@ -159,35 +184,8 @@ CATALOGUE: tuple[Pattern, ...] = (
         "Sold Home For Sale Sign",
     ),
     Pattern(
-        "boilerplate",
-        r"(?i)^(?:load|google|image result|thumbnail|file:|name:|picture:|image:|photo:|main photo|rt @|buy |\(\d+k)"
-        rf"|tags:|view on|\bclick |(?:thumbnail|{PICTURE})(?: #?\d+)?$",
-        (
-            (
-                r"(?i)^(?:load image into gallery viewer,|google image result for|image result for)(?: +|$)",
-                "",
-            ),
-            (r"(?i)^thumbnail(?: image)?(?: of| for)? +", ""),
-            (r"(?i)^(?:file|name|picture|image|photo|main photo) ?: *", ""),
-            (r"(?i)^rt @\w+: *", ""),
-            (r"^\(\d+k, \d+x\d+\) *", ""),
-            (r"(?i)^buy (.+?),? online at\b.*$", r"\1"),
-            (r"(?i)(?: \([^()]{1,40}\))? tags: .*$", ""),
-            (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
-            (
-                r"(?i)[ *|–(-]*\bclick (?:here|to (?:see|view|enlarge|zoom)|on (?:the )?(?:image|photo)|for (?:larger|full))\b.*$",
-                "",
-            ),
-            (rf"(?i) +{DASH} +{PICTURE}(?: #?\d+)?(?: of \d+)?$", ""),
-            (rf"(?i) *[|] *{PICTURE}(?: #?\d+)?(?: of \d+)?$", ""),
-            (r"(?i) thumbnail$", ""),
-        ),
-        "Load image into Gallery viewer, Storage Rack - photo 8",
-        "Storage Rack",
-    ),
-    Pattern(
         "photo_credits",
-        r"(?i)\((?:ap |afp |reuters )?(?:photo|image|picture)",
+        rf"(?i)\({CREDIT}",
         (
             (
                 r"(?i) *\((?:ap |afp |reuters )?(?:photo|image|picture)s?(?: credit| courtesy)?(?: by| of|:|/)[^()]*\)",
@@ -205,17 +203,6 @@ CATALOGUE: tuple[Pattern, ...] = (
         "laurel way house in beverly hills",
     ),
     Pattern(
-        "tokenised_spaces",
-        r" [.,;!?](?: |$)| '(?:s|d|m|re|ve|ll|t)\b|[£$€] \d",
-        (
-            (r"([^ ]) +([.,;!?])( |$)", r"\1\2\3"),
-            (r"([\pL\d]) '(s|d|m|re|ve|ll|t)\b", r"\1'\2"),
-            (r"([£$€]) (\d)", r"\1\2"),
-        ),
-        "here 's the view from the castle , of course !",
-        "here's the view from the castle, of course!",
-    ),
-    Pattern(
         "repeated_punctuation",
         r"[!?]{2}|,,|;;|\.\.|-{3}|_{3}|\*\*|={3}|~~|##|\|\||\+{3}|/{3}|: :|\. \. |[！？。，、]{2}|…{2}|[•·]{2}",
         (
@@ -225,6 +212,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?:\?!)(?:[!?])+", "?!"),
             (",{2,}", ","),
             (";{2,}", ";"),
+            (r"([^.])\.\.(\pL)", r"\1. \2"),
             (r"(^|[^.])\.\.([^.]|$)", r"\1.\2"),
             (r"\.(?: \.){2,}|\.{4,}", "..."),
             ("-{3,}|_{3,}|={3,}|~{2,}|/{3,}", " "),
@@ -242,6 +230,17 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         "Ready to ship!!! Ladies Vest L709----- (NEW)....",
         "Ready to ship! Ladies Vest L709 (NEW)...",
+    ),
+    Pattern(
+        "tokenised_spaces",
+        r" [.,;!?](?: |$)| '(?:s|d|m|re|ve|ll|t)\b|[£$€] \d",
+        (
+            (r"([^ ]) +([.,;!?])( |$)", r"\1\2\3"),
+            (r"([\pL\d]) '(s|d|m|re|ve|ll|t)\b", r"\1'\2"),
+            (r"([£$€]) (\d)", r"\1\2"),
+        ),
+        "here 's the view from the castle , of course !",
+        "here's the view from the castle, of course!",
     ),
     Pattern(
         "dangling_brackets",
