@@ -1,10 +1,10 @@
 """The life of Chromium: start it walled in, speak to it, measure it, end it.
 
-    this process ── pipe (CDP) ── bwrap: no network, no files but programs and fonts, own processes, own /tmp
+    this process ── pipe (CDP) ── bwrap: no network; only programs and fonts; its own processes and /tmp
                                     └─ Chromium, as an unprivileged user, with its own sandbox on
 
-Inside, Chromium has no way to a network even where one of its own switches fails; the profile lives in a memory
-file system that ends with it, and so do all of its processes. DevTools is spoken over a pipe, so no port is open.
+Inside, Chromium has no way to a network even where one of its own switches fails; the profile lives in a
+memory file system that ends with it, as do all of its processes. DevTools goes over a pipe: no port is open.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 from pyppeteer.browser import Browser as PyppeteerBrowser
+from pyppeteer.errors import NetworkError
 from pyppeteer.page import Page as PyppeteerPage
 
 from renderers.browser_pipe import PipeConnection
@@ -77,30 +79,30 @@ QUIET = (
 )
 
 
-class NotReady(Exception):
-    """This machine lacks something that rendering web pages needs; the message says what, and how to mend it."""
+class NotReadyError(Exception):
+    """This machine lacks what rendering web pages needs; the message says what, and how to mend it."""
 
 
-class BrowserGone(Exception):
+class BrowserGoneError(Exception):
     """The browser ended, was ended, or does not answer."""
 
 
 def find_chromium(executable: str | None = None) -> str:
     """The browser's program: the one named, else $CURATE_CHROMIUM, else the first of NAMES on the path.
 
-    Raises: NotReady.
+    Raises: NotReadyError.
     """
     asked = executable or os.environ.get("CURATE_CHROMIUM")
     for name in (asked,) if asked else NAMES:
         if found := shutil.which(name):
             return found
     what = f"there is no browser {asked!r}" if asked else "there is no Chromium"
-    raise NotReady(f"{what}: install Debian's package `chromium`, or name one in CURATE_CHROMIUM")
+    raise NotReadyError(f"{what}: install Debian's package `chromium`, or name one in CURATE_CHROMIUM")
 
 
 @dataclass(frozen=True)
 class Wall:
-    """How the browser is started: the command before its own, as whom, and which of its switches that needs."""
+    """How the browser is started: the command before its own, as whom, and the switches that needs."""
 
     command: tuple[str, ...]
     user: str | None
@@ -117,16 +119,16 @@ class Wall:
 def build_wall(program: str, settings: HtmlSettings) -> Wall:
     """The strongest wall of this machine around the browser.
 
-    Raises: NotReady, where it has no bubblewrap, no user namespaces or no unprivileged user, unless
+    Raises: NotReadyError, where it has no bubblewrap, no user namespaces or no unprivileged user, unless
         `allow_unsandboxed`.
     """
     try:
         user = unprivileged_user(settings.user)
-        wall = Wall((*bubblewrap(program), "--"), user, ("--user-data-dir=/tmp/profile",))
+        wall = Wall((*bubblewrap(program), "--"), user, ())
         try_wall(wall)
-    except NotReady as problem:
+    except NotReadyError as problem:
         if not settings.allow_unsandboxed:
-            raise NotReady(f"{problem}; or set allow_unsandboxed=true to render without a sandbox") from None
+            raise NotReadyError(f"{problem}; or set allow_unsandboxed=true to go without") from None
         return Wall((), None, ("--no-sandbox",))
     return wall
 
@@ -134,7 +136,7 @@ def build_wall(program: str, settings: HtmlSettings) -> Wall:
 def unprivileged_user(name: str) -> str | None:
     """Whom to become: nobody else where this process is not root.
 
-    Raises: NotReady.
+    Raises: NotReadyError.
     """
     if os.geteuid() != 0:
         return None
@@ -143,17 +145,17 @@ def unprivileged_user(name: str) -> str | None:
             return name
     except KeyError:
         pass
-    raise NotReady(f"there is no unprivileged user {name!r} to run Chromium as")
+    raise NotReadyError(f"there is no unprivileged user {name!r} to run Chromium as")
 
 
 def bubblewrap(program: str) -> tuple[str, ...]:
     """The command that shows a program nothing but the system's programs and fonts, and no network.
 
-    Raises: NotReady.
+    Raises: NotReadyError.
     """
     bwrap = shutil.which("bwrap")
     if bwrap is None:
-        raise NotReady("there is no bubblewrap to wall Chromium in: install Debian's package `bubblewrap`")
+        raise NotReadyError("no bubblewrap to wall Chromium in: install Debian's package `bubblewrap`")
     shown = [*SYSTEM, str(Path(program).resolve().parent)]
     binds = [part for path in dict.fromkeys(shown) for part in ("--ro-bind-try", path, path)]
     links = [part for name in ("bin", "lib", "lib64") for part in ("--symlink", f"usr/{name}", f"/{name}")]
@@ -162,7 +164,7 @@ def bubblewrap(program: str) -> tuple[str, ...]:
 
 
 def try_wall(wall: Wall) -> None:
-    """Raises: NotReady, where the wall cannot be built here, or Chromium's own sandbox not within it."""
+    """Raises: NotReadyError, where the wall cannot be built here, or Chromium's own sandbox not within it."""
     inner = [shutil.which("unshare") or "true", "--user", "--map-root-user", "--net", "true"]
     command = [*wall.command, *(inner if len(inner) > 1 else inner[:1])]
     done = subprocess.run(
@@ -170,45 +172,48 @@ def try_wall(wall: Wall) -> None:
     )
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise NotReady(f"no user namespaces to wall Chromium in ({' '.join(said) or done.returncode})")
+        raise NotReadyError(f"no user namespaces to wall Chromium in ({' '.join(said) or done.returncode})")
 
 
 class Chromium:
-    """One running browser. `start` makes it; `kill` ends it and all of its processes, at once and for good."""
+    """One running browser: `start` makes it, `kill` ends it and all of its processes, for good."""
 
-    def __init__(self, process: asyncio.subprocess.Process, connection: PipeConnection, profile: str | None):
+    def __init__(self, process: asyncio.subprocess.Process, profile: str | None) -> None:
         self.process = process
-        self.connection = connection
+        self.connection = PipeConnection(process)
+        self.pages = PyppeteerBrowser(self.connection, [], ignoreHTTPSErrors=False, defaultViewport=None)
         self.profile = profile
+        self.verdict = "crashed"  # the reason to give when it ends
         self.started = 0  # documents
-        self.verdict = "crashed"  # what to say if it ends by itself
         self.users = 0  # documents under way
 
     @classmethod
     async def start(cls, program: str, wall: Wall, settings: HtmlSettings) -> Chromium:
-        """Raises: BrowserGone, where it does not answer in time."""
+        """A browser that answers.
+
+        Raises: BrowserGoneError, where it does not in time.
+        """
         profile = None if wall.command else tempfile.mkdtemp(prefix="curate-chromium-")
-        switches = [*QUIET, *NO_NETWORK, *wall.switches, *([f"--user-data-dir={profile}"] if profile else [])]
+        home = profile or "/tmp"  # within the wall, which has its own
+        switches = (*QUIET, *NO_NETWORK, *wall.switches, f"--user-data-dir={home}/profile")
         process = await asyncio.create_subprocess_exec(
             *("/bin/sh", "-c", TO_PIPES, "sh", *wall.command, program, *switches, "about:blank"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env=ENVIRONMENT | ({"HOME": profile} if profile else {}),
+            env=ENVIRONMENT | {"HOME": home},
             cwd="/",
             start_new_session=True,
             **wall.start_options(),
         )
-        browser = cls(process, PipeConnection(process), profile)
+        browser = cls(process, profile)
         try:
             async with asyncio.timeout(settings.start_s):
-                await browser.connection.send("Browser.getVersion")
-                downloads = {"behavior": "deny"}
-                await browser.connection.send("Browser.setDownloadBehavior", downloads)
-                browser.pages = await PyppeteerBrowser.create(browser.connection, [], False, None)
-        except (TimeoutError, BrowserGone) as problem:
+                await browser.connection.send("Target.setDiscoverTargets", {"discover": True})
+                await browser.connection.send("Browser.setDownloadBehavior", {"behavior": "deny"})
+        except (TimeoutError, NetworkError) as problem:
             await browser.kill()
-            raise BrowserGone(f"{program} did not start") from problem
+            raise BrowserGoneError(f"{program} did not start") from problem
         return browser
 
     async def new_page(self) -> PyppeteerPage:
@@ -226,7 +231,7 @@ class Chromium:
         return self.connection.open and self.process.returncode is None
 
     def memory(self) -> int:
-        """Bytes that the browser's processes take, shared pages counted once (PSS); an estimate where that is secret."""
+        """Bytes of all processes, shared pages counted once (PSS); an estimate where that is secret."""
         total = 0
         for process in processes_of(self.process.pid):
             try:
@@ -245,10 +250,8 @@ class Chromium:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         await self.process.wait()
         await self.connection.dispose()
         if self.profile:

@@ -102,9 +102,10 @@ class FlatSession(CDPSession):  # type: ignore[misc]
 
         Raises: NetworkError, once the page or the browser is gone.
         """
-        if self._connection is None:
+        connection: PipeConnection | None = self._connection
+        if connection is None:
             raise NetworkError(f"{method}: the page is gone")
-        return self._connection.post(self._callbacks, method, params, sessionId=self._sessionId)
+        return connection.post(self._callbacks, method, params, sessionId=self._sessionId)
 
     def receive(self, message: Message) -> None:
         """Hand an answer to who waits for it, an event to who listens."""

@@ -22,34 +22,34 @@ from typing import Any
 import pyarrow as pa
 
 from renderers import RenderError
-from renderers.browser import build_wall, find_chromium
+from renderers.browser import NotReadyError, build_wall, find_chromium
 from renderers.charset import decode
 from renderers.html_fonts import CHINESE, can_draw
 from renderers.html_pages import Cut, cut_pages, overlapping, region, spell, tighten
 from renderers.html_pool import Pool
 from renderers.html_settings import NO_RESOURCES, Document, HtmlSettings
 from renderers.html_tab import Layout, Line, Tab
-from renderers.browser import NotReady
-from renderers.schema import PAGES, Page, record
+from renderers.schema import Page, record
+from renderers.warc import is_mhtml, unpack_mhtml
 
-__all__ = ["Browser", "Document", "HtmlSettings", "NotReady", "check_machine"]
+__all__ = ["Browser", "Document", "HtmlSettings", "NotReadyError", "check_machine"]
 
 HTML_TYPES = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
 Result = list[pa.RecordBatch] | RenderError
 
 
 def check_machine(settings: HtmlSettings) -> None:
-    """Raises: NotReady, which says what this machine lacks to render web pages, and how to mend it."""
+    """Raises: NotReadyError, which says what this machine lacks to render web pages, and how to mend it."""
     build_wall(find_chromium(settings.executable), settings)
     if settings.chinese_fonts and not can_draw(CHINESE):
-        raise NotReady("no font for Chinese: install Debian's packages `fontconfig` and `fonts-noto-cjk`")
+        raise NotReadyError("no font for Chinese: install Debian's `fontconfig` and `fonts-noto-cjk`")
 
 
 class Browser:
     """Renders documents in the tabs of a walled-in Chromium, from a thread of its own. `close` it."""
 
     def __init__(self, settings: HtmlSettings) -> None:
-        """Raises: NotReady."""
+        """Raises: NotReadyError."""
         check_machine(settings)
         program = find_chromium(settings.executable)
         self.settings = settings
@@ -101,6 +101,8 @@ class Browser:
     async def judge(self, document: Document) -> Result:
         """The document's pages, or why there are none."""
         try:
+            if is_mhtml(document.content, document.content_type):
+                document = unpack_mhtml(document)
             markup, charset = read(document, self.settings)
             pages = await self.pool.use(lambda tab: render(tab, document, markup, charset, self.settings))
         except RenderError as error:
@@ -150,7 +152,7 @@ async def render(
 ) -> list[Page]:
     """All pages of a document, one viewport width after another.
 
-    Raises: RenderError, where none has text; BrowserGone.
+    Raises: RenderError, where none has text; BrowserGoneError.
     """
     pages: list[Page] = []
     for width in settings.widths:

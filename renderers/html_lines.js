@@ -27,7 +27,7 @@
       scroll-snap-type: none !important; scroll-timeline: none !important;
     }
     *::before, *::after, *::marker, input, select, textarea, ::placeholder, ::file-selector-button {
-      color: transparent !important; -webkit-text-fill-color: transparent !important; text-shadow: none !important;
+      caret-color: transparent !important; color: transparent !important; -webkit-text-fill-color: transparent !important; text-shadow: none !important;
     }
     iframe, frame, object, embed, video, audio, canvas, marquee { visibility: hidden !important; }
     ::highlight(unlabelled) {

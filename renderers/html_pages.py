@@ -19,8 +19,9 @@ LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fal
 
 @dataclass(frozen=True)
 class Cut:
-    """One page image: px of the whole page from y on; `lines` are those that it shows, `hidden` all others that
-    would be seen in it, whole or in part."""
+    """One page image: px of the whole page from y on. `lines` are those that it shows, `hidden` the others
+    that would be seen in it, whole or in part.
+    """
 
     y: int
     height: int
@@ -38,7 +39,7 @@ def tighten(line: Line) -> Line:
 
 
 def overlapping(lines: Sequence[Line]) -> set[int]:
-    """The lines that another line is written over (by more than a quarter of the smaller): neither can be read."""
+    """The lines that another is written over (by more than a quarter of the smaller): neither can be read."""
     order = sorted(range(len(lines)), key=lambda i: lines[i].y)
     found: set[int] = set()
     near: list[int] = []
@@ -66,10 +67,10 @@ def shared_area(one: Line, other: Line) -> float:
 def cut_pages(
     lines: Sequence[Line], labelled: set[int], height: float, page_height: int, max_pages: int
 ) -> Iterator[Cut]:
-    """The page images of a whole page of `height` px. Every labelled line is whole on exactly one, or on none.
+    """The images of a whole page of `height` px. Every labelled line is whole on exactly one, or on none.
 
-    Lines that are not `labelled` are hidden everywhere. Where columns leave no gap to cut in, the lines at the
-    cut are hidden above it and the next page begins higher, so that it shows them whole.
+    Lines that are not `labelled` are hidden everywhere. Where columns leave no gap to cut in, the lines at
+    the cut are hidden above it and the next page begins higher, so that it shows them whole.
     """
     left = sorted(labelled, key=lambda i: lines[i].y)
     y = 0

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from renderers import RenderError
-from renderers.browser import BrowserGone, Chromium, NotReady, Wall
+from renderers.browser import BrowserGoneError, Chromium, NotReadyError, Wall
 from renderers.html_settings import HtmlSettings
 from renderers.html_tab import Tab
 
@@ -24,8 +24,8 @@ T = TypeVar("T")
 class Pool:
     """Lends tabs. The browser is started when first needed, recycled, and killed after any trouble.
 
-    A document is judged only alone: when the browser breaks while several are under way, each of them is tried
-    once more by itself, and only what happens then counts.
+    A document is judged only alone: when the browser breaks while several are under way, each of them is
+    tried once more by itself, and only what happens then counts.
     """
 
     def __init__(self, program: str, wall: Wall, settings: HtmlSettings) -> None:
@@ -40,7 +40,7 @@ class Pool:
     async def use(self, work: Callable[[Tab], Awaitable[T]]) -> T:
         """What `work` makes of a tab.
 
-        Raises: RenderError, if it ends the browser or runs out of time; NotReady, if no browser starts.
+        Raises: RenderError, if it ends the browser or runs out of time; NotReadyError, if no browser starts.
         """
         async with self.slots:
             try:
@@ -74,7 +74,7 @@ class Pool:
         except TimeoutError:
             await chromium.kill()
             raise RenderError("timed_out", f"after {self.settings.timeout_s:g} s") from None
-        except BrowserGone as gone:
+        except BrowserGoneError as gone:
             await chromium.kill()
             raise RenderError(chromium.verdict, str(gone)) from None
         finally:
@@ -90,13 +90,13 @@ class Pool:
         if not self.settings.javascript:
             self.idle.append(tab)
             return
-        with suppress(BrowserGone):
+        with suppress(BrowserGoneError):
             await tab.close()
 
     async def browser(self) -> Chromium:
         """The browser to use now: a fresh one where the last is gone or has done its share.
 
-        Raises: NotReady.
+        Raises: NotReadyError.
         """
         async with self.starting:
             old = self.chromium
@@ -112,13 +112,13 @@ class Pool:
             return self.chromium
 
     async def start(self) -> Chromium:
-        """Raises: NotReady, after several attempts."""
+        """Raises: NotReadyError, after several attempts."""
         for left in reversed(range(STARTS)):
             try:
                 return await Chromium.start(self.program, self.wall, self.settings)
-            except BrowserGone as problem:
+            except BrowserGoneError as problem:
                 log.warning("%s; %d attempts left", problem, left)
-        raise NotReady(
+        raise NotReadyError(
             f"{self.program} does not start: run it by hand to see why (`{self.program} --version`)"
         )
 

@@ -1,5 +1,6 @@
-"""One tab of the browser: loads a document, reads its lines, takes its pictures. Raises nothing but `BrowserGone`
-and what asyncio raises for a time-out; whose fault that is, the caller judges.
+"""One tab of the browser: loads a document, reads its lines, takes its pictures.
+
+Any trouble is a `BrowserGoneError`; whose fault it was, the caller judges.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from pyppeteer.errors import NetworkError
 from pyppeteer.page import Page as PyppeteerPage
 
-from renderers.browser import BrowserGone, Chromium
+from renderers.browser import BrowserGoneError, Chromium
 from renderers.html_settings import HtmlSettings
 
 DOCTYPE = re.compile(r"\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*<!doctype[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -86,14 +87,14 @@ class Tab:
         self.session = page._client
         self.settings = settings
         self.resources: Mapping[str, tuple[str, bytes]] = {}
-        self.crashed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.world = 0
 
     @classmethod
     async def open(cls, chromium: Chromium, settings: HtmlSettings) -> Tab:
         """A new tab.
 
-        Raises: BrowserGone.
+        Raises: BrowserGoneError.
         """
         try:
             tab = cls(await chromium.new_page(), settings)
@@ -107,22 +108,22 @@ class Tab:
             await session.send("Fetch.enable", {"patterns": [{"urlPattern": "*"}]})
             return tab
         except NetworkError as error:
-            raise BrowserGone(str(error)) from error
+            raise BrowserGoneError(str(error)) from error
 
     async def close(self) -> None:
-        """Raises: BrowserGone."""
+        """Raises: BrowserGoneError."""
         await self.ask_page(self.page.close())
 
     async def load(self, markup: str, url: str | None, width: int, resources: Mapping[str, Any]) -> Layout:
         """Show a document and read its lines.
 
-        Raises: BrowserGone.
+        Raises: BrowserGoneError.
         """
         self.resources = resources
         settings = self.settings
         view = {"width": width, "height": settings.page_height, "deviceScaleFactor": settings.scale}
-        loaded = asyncio.get_running_loop().create_future()
-        self.session.once("Page.loadEventFired", lambda _: loaded.done() or loaded.set_result(None))
+        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.session.once("Page.loadEventFired", lambda _: finish(loaded))
         await self.ask("Emulation.setDeviceMetricsOverride", {**view, "mobile": False})
         await self.ask_page(self.page.setContent(prepare(markup, url, settings, bool(resources))))
         await self.ask_page(loaded)
@@ -138,7 +139,7 @@ class Tab:
     async def picture(self, y: float, height: float, width: int, hidden: list[int]) -> bytes:
         """The encoded picture of the page from y on, without the text of the lines numbered in `hidden`.
 
-        Raises: BrowserGone.
+        Raises: BrowserGoneError.
         """
         await self.run(f"show({y}, {json.dumps(hidden)})")
         clip = {"x": 0, "y": y, "width": width, "height": height, "scale": 1}
@@ -153,13 +154,13 @@ class Tab:
         call = {"expression": expression, "contextId": self.world, "returnByValue": True}
         answer = await self.ask("Runtime.evaluate", call)
         if "exceptionDetails" in answer:
-            raise BrowserGone(f"the reader failed: {answer['exceptionDetails']}")
+            raise BrowserGoneError(f"the reader failed: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
     async def ask(self, method: str, params: dict[str, Any]) -> Any:
         """The browser's answer.
 
-        Raises: BrowserGone.
+        Raises: BrowserGoneError.
         """
         return await self.ask_page(self.session.send(method, params))
 
@@ -169,15 +170,14 @@ class Tab:
         try:
             await asyncio.wait((answer, self.crashed), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
-                raise BrowserGone("the page crashed")
+                raise BrowserGoneError("the page crashed")
             return answer.result()
         except NetworkError as error:
-            raise BrowserGone(str(error)) from error
+            raise BrowserGoneError(str(error)) from error
 
     def on_crash(self, _: Any) -> None:
         """The page's process ended."""
-        if not self.crashed.done():
-            self.crashed.set_result(None)
+        finish(self.crashed)
 
     def on_dialog(self, _: Any) -> None:
         """A dialog is answered with no."""
@@ -198,3 +198,9 @@ class Tab:
         self.session.send(
             "Fetch.fulfillRequest", {**request, "responseCode": 200, "responseHeaders": headers, "body": body}
         )
+
+
+def finish(event: asyncio.Future[None]) -> None:
+    """Mark an event as happened; it may have, or nobody waits any more."""
+    if not event.done():
+        event.set_result(None)

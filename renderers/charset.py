@@ -1,0 +1,177 @@
+"""From the bytes of a web page to its text, as browsers do it, but never believing a label that is wrong.
+
+In order: a byte order mark; UTF-16 that its zero bytes give away; the bytes themselves, where they are UTF-8
+beyond doubt; the server's label and the page's own, where the bytes bear them out; a guess; the label anyhow.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+
+from charset_normalizer import from_bytes
+
+HEAD = 8192  # bytes in which a page names its charset (the standard's 1,024 miss long comments and scripts)
+MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+MAX_FAULTS = 0.1  # share of a page's non-ASCII characters that a believed label may leave undecoded
+CERTAIN = 3  # multi-byte sequences without a fault that make UTF-8 certain against a label
+LONG_RUN = 2.0  # mean run of non-ASCII bytes from which a text is not a Western one
+
+# https://encoding.spec.whatwg.org: what a label means to browsers is often a superset of what it says
+MEANT = {
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "hz": "gb18030",
+    "big5": "big5hkscs",
+    "cp950": "big5hkscs",
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    # 16 bits a character would have shown by now; the page's own ASCII label refutes itself
+    "utf-16": "utf-8",
+    "utf-16-le": "utf-8",
+    "utf-16-be": "utf-8",
+}
+SPELT = {
+    "x-gbk": "gbk",
+    "gb_2312-80": "gbk",
+    "gb-2312": "gbk",
+    "big-5": "big5",
+    "x-x-big5": "big5",
+    "cn-big5": "big5",
+    "x-sjis": "cp932",
+    "windows-31j": "cp932",
+    "ks_c_5601-1987": "cp949",
+    "windows-949": "cp949",
+    "windows-874": "cp874",
+    "unicode": "utf-8",
+    "utf8": "utf-8",
+    "x-mac-cyrillic": "mac-cyrillic",
+}
+KNOWN = frozenset(
+    [
+        "utf-8",
+        "gb18030",
+        "big5hkscs",
+        "cp932",
+        "cp949",
+        "cp874",
+        "cp866",
+        "euc_jp",
+        "iso2022_jp",
+        "koi8-r",
+        "koi8-u",
+    ]
+    + ["mac-roman", "mac-cyrillic"]
+    + [f"cp{page}" for page in range(1250, 1259)]
+    + [f"iso8859-{part}" for part in range(2, 17)]
+)
+WESTERN = frozenset(["cp1252", "cp1250", "cp1254", "iso8859-2", "iso8859-15", "mac-roman"])
+GUESSES = ["gb18030", "big5hkscs", "euc_jp", "cp932", "cp949", "cp1251", "koi8_r", "cp1253", "cp1256"]
+
+COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+META = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+XML = re.compile(rb"^\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
+HEADER = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+MARKUP = re.compile(rb"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+HIGH = re.compile(rb"[\x80-\xff]+")
+
+# cp1252 with the five bytes it leaves open as the controls that browsers take them for
+LATIN = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}
+
+
+def decode(content: bytes, content_type: str | None = None) -> tuple[str, str]:
+    """A page's text, and Python's name of the charset it was in. Bytes that fit none become U+FFFD.
+
+    `content_type` is the server's header, where there was one.
+    """
+    for mark, name in MARKS:
+        if content.startswith(mark):
+            return text_of(content[len(mark) :], name), name
+    charset = wide(content) or choose(content, content_type)
+    return text_of(content, charset), charset
+
+
+def text_of(content: bytes, charset: str) -> str:
+    """The text without zero characters, which no page means."""
+    if charset == "cp1252":
+        text = content.decode("latin-1").translate(LATIN)
+    else:
+        text = content.decode(charset, "replace")
+    return text.replace("\0", "")
+
+
+def wide(content: bytes) -> str | None:
+    """UTF-16 without a mark: every other byte of its markup is zero."""
+    head = content[:HEAD]
+    if head.count(0) < len(head) // 4:
+        return None
+    return "utf-16-be" if head[0::2].count(0) > head[1::2].count(0) else "utf-16-le"
+
+
+def choose(content: bytes, content_type: str | None) -> str:
+    """The charset of text whose markup is ASCII."""
+    labels = list(dict.fromkeys(declared(content, content_type)))
+    sequences = count_utf8(content)
+    if sequences >= CERTAIN or (sequences and not set(labels) - {"utf-8"}):
+        return "utf-8"
+    runs = [len(run) for run in HIGH.findall(MARKUP.sub(b" ", content))]
+    if not runs:
+        return labels[0] if labels else "utf-8"
+    western = sum(runs) / len(runs) < LONG_RUN
+    for label in labels:
+        if (western or label not in WESTERN) and faults(content, label) <= MAX_FAULTS:
+            return label
+    return guess(content, western) or (labels[0] if labels else "cp1252")
+
+
+def declared(content: bytes, content_type: str | None) -> Iterator[str]:
+    """The charsets that the server and the page name, if Python knows them."""
+    head = COMMENT.sub(b" ", content[:HEAD])
+    found = [HEADER.search(content_type or ""), XML.search(head), META.search(head)]
+    for match in found:
+        if match is not None:
+            label = match.group(1)
+            name = label.decode("ascii", "replace") if isinstance(label, bytes) else label
+            if known := lookup(name):
+                yield known
+
+
+def lookup(label: str) -> str | None:
+    """The codec that a label means on the web; None where it is no charset."""
+    label = label.strip().lower()
+    try:
+        name = codecs.lookup(SPELT.get(label, label)).name
+    except (LookupError, ValueError):
+        return None
+    name = MEANT.get(name, name)
+    return name if name in KNOWN else None
+
+
+def count_utf8(content: bytes) -> int:
+    """Non-ASCII characters of faultless UTF-8; 0 where there is any fault but a cut last character."""
+    try:
+        text, _ = codecs.utf_8_decode(content, "strict", False)
+    except UnicodeDecodeError:
+        return 0
+    return sum(map(len, re.findall("[^\x00-\x7f]+", text)))
+
+
+def faults(content: bytes, charset: str) -> float:
+    """The share of the non-ASCII characters that `charset` cannot read."""
+    foreign = "".join(re.findall("[^\x00-\x7f]+", text_of(content, charset)))
+    return foreign.count("\N{REPLACEMENT CHARACTER}") / len(foreign) if foreign else 0.0
+
+
+def guess(content: bytes, western: bool) -> str | None:
+    """The likeliest charset of unlabelled bytes that are not UTF-8; None where nothing fits."""
+    if western:
+        return "cp1252"
+    text = MARKUP.sub(b" ", content)
+    best = from_bytes(text, cp_isolation=GUESSES).best()
+    return None if best is None else lookup(best.encoding)

@@ -1,0 +1,211 @@
+"""Web pages in archives: WARC files of crawls, and MHTML files that browsers save.
+
+    for entry in scan(stream):                  # one pass: what is where; the offsets make random access
+        if entry.is_page:
+            content = load(stream, entry, max_bytes=5 << 20)
+
+A response's own headers say what it is. The images and styles that the same file holds can be served to its
+pages: `Assets`.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import Message
+from typing import Any, BinaryIO
+
+from warcio.archiveiterator import ArchiveIterator
+from warcio.exceptions import ArchiveLoadFailed
+
+from renderers import RenderError
+from renderers.html_settings import Document
+
+PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+MHTML_TYPES = frozenset({"multipart/related", "message/rfc822", "application/x-mimearchive"})
+CODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate", "br"})
+MAX_ASSET = 16 << 20  # bytes of one image or style
+SNIFFED = 512  # bytes
+MARKUP = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body|\?xml|!--)", re.IGNORECASE)
+MHTML = re.compile(
+    rb"(?:[\w-]+:[^\n]*\n(?:[ \t][^\n]*\n)*)*?content-type:\s*multipart/related", re.IGNORECASE
+)
+BROKEN = (ArchiveLoadFailed, zlib.error, EOFError, OSError, ValueError, UnicodeError)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One response or resource of a WARC file; `offset` is the byte at which its record begins."""
+
+    offset: int
+    url: str
+    content_type: str | None  # the header, with its parameters
+    status: int | None  # HTTP's; null for a resource that came without
+    dropped: str | None = None  # why it gives no document: `http_404`, `revisit`, `damaged`
+
+    @property
+    def media_type(self) -> str:
+        """The type without parameters, lower case."""
+        return (self.content_type or "").partition(";")[0].strip().lower()
+
+    @property
+    def is_page(self) -> bool:
+        """Is it a web page by its own headers?"""
+        return self.media_type in PAGE_TYPES
+
+    @property
+    def is_asset(self) -> bool:
+        """Is it an image or a style that a page may be served?"""
+        kind = self.media_type
+        return self.dropped is None and (kind.startswith("image/") or kind == "text/css")
+
+
+def scan(stream: BinaryIO) -> Iterator[Entry]:
+    """Every response and resource of a WARC file, compressed or not, in its order.
+
+    Raises: RenderError(`damaged`), after the entries before the damage.
+    """
+    records = ArchiveIterator(stream)
+    while True:
+        try:
+            record = next(records, None)
+            if record is None:
+                return
+            entry = describe(record, records.get_record_offset())
+        except BROKEN as error:
+            raise RenderError("damaged", f"{type(error).__name__}: {error}") from error
+        if entry is not None:
+            yield entry
+
+
+def describe(record: Any, offset: int) -> Entry | None:
+    """What a record holds; None where it is about the crawl."""
+    if record.rec_type not in ("response", "resource", "revisit"):
+        return None
+    url = (record.rec_headers.get_header("WARC-Target-URI") or "").strip("<>")
+    if not url.lower().startswith(("http:", "https:")):  # of a crawl's name look-ups and notes
+        return None
+    http = record.http_headers
+    code = (http.get_statuscode() or "") if http else ""
+    status = int(code) if code.isdigit() else None
+    content_type = (http or record.rec_headers).get_header("Content-Type")
+    dropped = "revisit" if record.rec_type == "revisit" else None
+    if status is not None and status != 200:
+        dropped = dropped or f"http_{status}"
+    coding = (http.get_header("Content-Encoding") or "").strip().lower() if http else ""
+    if coding not in CODINGS:
+        dropped = dropped or "damaged"
+    elif content_type is None and dropped is None:
+        content_type = sniff(record.content_stream().read(SNIFFED))
+    return Entry(offset, url, content_type, status, dropped)
+
+
+def sniff(start: bytes) -> str | None:
+    """The type of a response that came without: a page, or unknown."""
+    return "text/html" if MARKUP.match(start) else None
+
+
+def load(stream: BinaryIO, entry: Entry, *, max_bytes: int) -> bytes:
+    """The entry's payload, without the transfer's codings.
+
+    Raises: RenderError: `too_large` beyond `max_bytes`; `damaged`; the entry's own `dropped`.
+    """
+    if entry.dropped is not None:
+        raise RenderError(entry.dropped, entry.url)
+    try:
+        stream.seek(entry.offset)
+        content: bytes = next(iter(ArchiveIterator(stream))).content_stream().read(max_bytes + 1)
+    except (*BROKEN, StopIteration) as error:
+        raise RenderError("damaged", f"{type(error).__name__}: {error}") from error
+    if len(content) > max_bytes:
+        raise RenderError("too_large", f"more than {max_bytes} bytes")
+    return content
+
+
+class Assets(Mapping[str, tuple[str, bytes]]):
+    """The images and styles of a WARC file, by address, read when they are asked for.
+
+    `open_stream` gives a seekable stream of the file; it is called once, when the first one is read.
+    """
+
+    def __init__(self, open_stream: Callable[[], BinaryIO], entries: Iterable[Entry]) -> None:
+        self.open_stream = open_stream
+        self.entries = {entry.url.partition("#")[0]: entry for entry in entries if entry.is_asset}
+        self.stream: BinaryIO | None = None
+        self.reading = threading.Lock()
+
+    def __getitem__(self, url: str) -> tuple[str, bytes]:
+        entry = self.entries[url]
+        with self.reading:
+            self.stream = self.stream or self.open_stream()
+            try:
+                return entry.content_type or "", load(self.stream, entry, max_bytes=MAX_ASSET)
+            except RenderError as error:
+                raise KeyError(url) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def close(self) -> None:
+        """Close the stream, if one was opened."""
+        if self.stream is not None:
+            self.stream.close()
+
+
+def is_mhtml(content: bytes, content_type: str | None = None) -> bool:
+    """Is this a page that a browser saved with its parts?"""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind in MHTML_TYPES or MHTML.match(content[:8192]) is not None
+
+
+def unpack_mhtml(document: Document) -> Document:
+    """The page in an MHTML document, with the images and styles saved with it as its resources.
+
+    Raises: RenderError(`damaged`), where there is no page in it.
+    """
+    whole = message_from_bytes(document.content)
+    parts = [part for part in whole.walk() if not part.is_multipart()]
+    page = next((part for part in parts if part.get_content_type() in PAGE_TYPES), None)
+    if page is None:
+        raise RenderError("damaged", "an MHTML file without a page")
+    names = {name: f"https://cid.invalid/{i}" for i, part in enumerate(parts) if (name := content_id(part))}
+    resources = {}
+    for part in parts:
+        kind = part.get_content_type()
+        if part is page or not (kind.startswith("image/") or kind == "text/css"):
+            continue
+        content = payload(part)
+        for address in (part.get("Content-Location"), names.get(content_id(part))):
+            if address:
+                resources[address.strip()] = kind, rename(content, names) if kind == "text/css" else content
+    url = page.get("Content-Location") or whole.get("Snapshot-Content-Location") or document.url
+    return Document(document.id, rename(payload(page), names), page.get("Content-Type"), url, resources)
+
+
+def payload(part: Message) -> bytes:
+    """A part's bytes."""
+    content = part.get_payload(decode=True)
+    return content if isinstance(content, bytes) else b""
+
+
+def content_id(part: Message) -> str:
+    """A part's name for other parts; empty where it has none."""
+    return str(part.get("Content-ID") or "").strip().strip("<>")
+
+
+def rename(content: bytes, names: Mapping[str, str]) -> bytes:
+    """Content with `cid:NAME` as addresses that can be answered."""
+    known = {name.encode(): address.encode() for name, address in names.items()}
+    return re.sub(
+        rb"cid:([^\"'()<>\s]+)",
+        lambda match: known.get(match.group(1), match.group(0)),
+        content,
+        flags=re.IGNORECASE,
+    )
