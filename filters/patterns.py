@@ -1,4 +1,4 @@
-"""The cleaner "patterns": the irregularities of filters.catalogue are taken out of the texts that have them."""
+"""The cleaner "patterns": takes the irregularities of filters.catalogue out of the texts that have them."""
 
 from __future__ import annotations
 
@@ -24,24 +24,33 @@ def patterns(text: pa.StringArray, *, use: Sequence[str] = tuple(PATTERNS)) -> p
     """
     if unknown := [name for name in use if name not in PATTERNS]:
         raise ValueError(f"no pattern {unknown[0]!r} (there are: {', '.join(PATTERNS)})")
-    chosen = [PATTERNS[name] for name in use]
-    gate = "|".join(f"(?:{pattern.where})" for pattern in chosen)
-    return rewrite(text, pc.match_substring_regex(text, gate), lambda rows: settle(rows, chosen, MAX_ROUNDS))
+    return settle(text, [PATTERNS[name] for name in use], MAX_ROUNDS)
 
 
 def settle(text: pa.StringArray, chosen: Sequence[Pattern], rounds: int) -> pa.StringArray:
     """Every pattern taken out in order, and again of the texts that this changed, at most `rounds` times."""
-    cleaned = reduce(take_out, chosen, text)
-    if rounds == 1:
-        return cleaned
+    if not chosen or not rounds:
+        return text
+    cleaned = rewrite(text, irregular(text, chosen), lambda rows: reduce(take_out, chosen, rows))
     changed = pc.not_equal(cleaned, text)
     return rewrite(cleaned, changed, lambda rows: settle(rows, chosen, rounds - 1))
 
 
+def irregular(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.BooleanArray:
+    """True for the texts that may have one of the patterns, in one search for each of the three places."""
+    within = "|".join(f"(?:{pattern.within})" for pattern in chosen if pattern.within)
+    start = "|".join(f"(?:{pattern.start})" for pattern in chosen if pattern.start)
+    end = "|".join(f"(?:{pattern.end})" for pattern in chosen if pattern.end)
+    searches = (within, start and f"^(?:{start})", end and f"(?:{end})$")
+    return reduce(pc.or_, (pc.match_substring_regex(text, search) for search in searches if search))
+
+
 def take_out(text: pa.StringArray, pattern: Pattern) -> pa.StringArray:
     """One pattern taken out of the texts that have it."""
-    return rewrite(
-        text,
-        pc.match_substring_regex(text, pattern.where),
-        lambda rows: reduce(lambda t, step: pc.replace_substring_regex(t, *step), pattern.steps, rows),
-    )
+    return rewrite(text, irregular(text, [pattern]), lambda rows: reduce(replace, pattern.steps, rows))
+
+
+def replace(text: pa.StringArray, step: tuple[str, str]) -> pa.StringArray:
+    """One replacement, made on the texts in which it is found: finding is several times cheaper."""
+    there = pc.match_substring_regex(text, step[0])
+    return rewrite(text, there, lambda rows: pc.replace_substring_regex(rows, *step))
