@@ -18,6 +18,7 @@ from curate import __version__
 from curate.errors import ManifestError, nearest
 from filters.rule import REQUIRED, Setting
 
+SAMPLES = "samples:"  # stands for their folder: a manifest resolves to the same wherever curate is installed
 NAME = re.compile(r"[a-z0-9][a-z0-9+_.-]{0,63}")
 
 
@@ -37,6 +38,9 @@ class InputSettings(Settings, frozen=True):
 
     uris: tuple[str, ...] = ()  # files, folders, globs, s3://, gs://, hf://; empty: the sample
     sample: str = ""  # the sample that ships with curate, relative to manifests/samples
+    sample_images: str = (
+        ""  # the folder of the sample's images, relative to manifests/samples, where not inside it
+    )
     format: Literal["auto", "parquet", "csv", "tsv", "json", "jsonl", "webdataset"] = "auto"
     columns: tuple[str, ...] = ()  # names of the columns of a CSV or TSV without a header
     swapped_sides_with: str = (
@@ -67,7 +71,7 @@ class FetchSettings(Settings, frozen=True):
 class ImageSettings(Settings, frozen=True):
     """How images are checked and stored. Sides are pixels, sizes are bytes."""
 
-    folder: str = ""  # where `image_path` is looked up; empty: rows may not name local files
+    folder: str = ""  # where images are looked up by path; `samples:` is manifests/samples; empty: nowhere
     formats: tuple[str, ...] = ("jpeg", "png", "webp", "gif", "bmp", "avif")
     max_pixels: int = 100_000_000
     max_side: int | None = None  # larger images are shrunk to this long side
@@ -150,6 +154,28 @@ def folder() -> Path:
     """Where the built-in manifests and their samples lie."""
     installed = Path(__file__).parent / "_manifests"
     return installed if installed.is_dir() else Path(__file__).parent.parent / "manifests"
+
+
+def samples() -> Path:
+    """Where the samples of the built-in manifests lie."""
+    return folder() / "samples"
+
+
+def on_sample(manifest: Manifest) -> Manifest:
+    """The manifest as it runs on its sample: local images are looked up among the sample's."""
+    images = manifest.input.sample_images
+    if not images or manifest.image.folder:
+        return manifest
+    image = msgspec.structs.replace(manifest.image, folder=f"{SAMPLES}{images}")
+    return msgspec.structs.replace(manifest, image=image)
+
+
+def image_folder(manifest: Manifest) -> Path | None:
+    """The folder below which rows may name local images; None if they may not."""
+    name = manifest.image.folder
+    if not name:
+        return None
+    return samples() / name.removeprefix(SAMPLES) if name.startswith(SAMPLES) else Path(name)
 
 
 def builtin() -> list[str]:

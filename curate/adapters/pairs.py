@@ -22,7 +22,7 @@ NOT_THE_NAME = r"[?#].*$|^.*/"  # all of an address but the last part of its pat
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where the images are: their address, their bytes, their local path (N rows each); None where no column is."""
+    """Where the images are: their address, their bytes, their path (N rows each); None without such a column."""
 
     url: pa.Array | None
     image: pa.Array | None
@@ -48,7 +48,7 @@ def pairs(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> p
     there = found(batch.column_names, manifest)
     raw = {ours: values.plain(batch[name]) for ours, name in there.items()}
     text, text_broken = values.text(raw["text"])
-    text = pc.if_else(pc.equal(pc.utf8_trim_whitespace(text), ""), pa.scalar(None, text.type), text)
+    text = values.trimmed(text)
     url, url_broken = values.text(raw["url"]) if "url" in raw else (None, None)
     pictures = _pictures(raw, url if url is None else values.trimmed(url), manifest)
     rows = batch.num_rows
@@ -137,7 +137,7 @@ def _others(batch: pa.Table, there: dict[str, str]) -> list[str]:
 
 
 def _not_selected(batch: pa.Table, manifest: Manifest) -> pa.Array | None:
-    """True where a column says that the row is of another set; None where no such column is there (N rows)."""
+    """True where a column says that the row is of another set; None where no such column is (N rows)."""
     out = None
     for name, wanted in manifest.only.items():
         published = first(batch.column_names, (name,))

@@ -84,8 +84,8 @@ def size(column: pa.Array) -> pa.Array:
 
 
 def cosine(column: pa.Array) -> pa.Array:
-    """Similarities as float32 (N rows); null where the value is no number from -1 to 1."""
-    array = _single(column)
+    """Similarities as float32 (N rows), of several the best; null where there is no number from -1 to 1."""
+    array = _best(plain(column))
     if pa.types.is_large_string(array.type):
         array = trimmed(text(array)[0])
         numeric = pc.match_substring_regex(array, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$")
@@ -133,13 +133,26 @@ def _is_number(kind: Any) -> bool:
     )
 
 
+def _best(array: pa.Array) -> pa.Array:
+    """The largest item of each list (N rows); what is no list stays."""
+    if not _is_list(array.type):
+        return array
+    items = pa.table({"row": pc.list_parent_indices(array), "value": plain(pc.list_flatten(array))})
+    best = items.group_by("row").aggregate([("value", "max")]).combine_chunks()
+    places = pc.index_in(pa.array(range(len(array)), pa.int64()), plain(best["row"]))
+    return plain(best["value_max"]).take(places)
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _single(column: pa.Array) -> pa.Array:
     """The column without list wrapping: lists of one give their item, others null (N rows)."""
     array = plain(column)
-    if pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type):
-        array = array.cast(pa.large_list(array.type.value_type))
-    if not pa.types.is_large_list(array.type):
+    if not _is_list(array.type):
         return array
+    array = array.cast(pa.large_list(array.type.value_type))
     one = pc.equal(pc.list_value_length(array), 1)
     places = pc.if_else(one, array.offsets[:-1], pa.scalar(None, pa.int64()))
     return plain(array.values.take(places))
