@@ -1,7 +1,7 @@
 """SynthDoG as plainly as synthtiger lets one write it, after Donut's: the peer of benchmarks/synthdog.py.
 
 Layers, colours, effects, textures and fonts are synthtiger's; characters are drawn one by one and lines break
-where the box is full. Its hyperparameters come from synthdog's own settings, its texts and pictures from folders.
+where the box is full. Its hyperparameters come from synthdog's settings, its text and pictures from outside.
 """
 
 from __future__ import annotations

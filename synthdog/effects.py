@@ -85,32 +85,39 @@ def toned(image: np.ndarray, contrast: Draw | None, brightness: Draw | None) -> 
     return np.asarray(cv2.LUT(image, levels.astype(np.uint8)))
 
 
-def moved(image: np.ndarray, draw: Draw | None, rng: np.random.Generator) -> np.ndarray:
-    """imgaug's motion blur: weights on a line through the kernel's middle, turned, fading to one end."""
-    if draw is None:
-        return image
+def motion(draw: Draw, fade: float) -> np.ndarray:
+    """The kernel of imgaug's motion blur: a line, turned, of weights from `fade` to 1 - `fade`."""
     size = int(draw["k"]) | 1
-    fade = rng.random()
     kernel = np.zeros((size, size), np.float32)
     kernel[:, size // 2] = np.linspace(fade, 1 - fade, size)
     turn = cv2.getRotationMatrix2D((size // 2, size // 2), -draw["angle"], 1.0)
-    kernel = cv2.warpAffine(kernel, turn, (size, size))
-    return np.asarray(cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6)))
+    kernel = np.asarray(cv2.warpAffine(kernel, turn, (size, size)))
+    return np.asarray(kernel / kernel.sum())
 
 
-def finished(image: np.ndarray, strengths: Strengths, rng: np.random.Generator) -> np.ndarray:
-    """The picture after everything that befalls it as a whole."""
+def finished(image: np.ndarray, strengths: Strengths, fade: float) -> np.ndarray:
+    """The picture after everything that befalls it as a whole; `fade` (0 to 1) is the motion blur's."""
     image = shaded(tinted(image, strengths.color), strengths.shadow)
     image = toned(image, strengths.contrast, strengths.brightness)
-    image = moved(image, strengths.motion_blur, rng)
+    if strengths.motion_blur is not None:
+        image = cv2.filter2D(image, -1, motion(strengths.motion_blur, fade))
     return blurred(image, 0.0 if strengths.blur is None else float(strengths.blur["sigma"]))
 
 
-def spread(strengths: Strengths) -> float:
-    """How far the picture's blurs carry ink (px): the standard deviation of all of them together."""
-    gaussian = 0.0 if strengths.blur is None else float(strengths.blur["sigma"])
-    motion = 0.0 if strengths.motion_blur is None else (int(strengths.motion_blur["k"]) | 1) / 12**0.5
-    return float(np.hypot(gaussian, motion))
+def carried(strengths: Strengths, fade: float) -> tuple[np.ndarray, np.ndarray]:
+    """What the picture's blurs do to ink: its mean shift (x, y in px) and its spread (covariance, px²)."""
+    sigma = 0.0 if strengths.blur is None else float(strengths.blur["sigma"])
+    spread = np.eye(2) * sigma**2
+    if strengths.motion_blur is None:
+        return np.zeros(2), spread
+    kernel = motion(strengths.motion_blur, fade)
+    y, x = np.nonzero(kernel)
+    weights = kernel[y, x]
+    places = (len(kernel) // 2 - np.stack([x, y], axis=1)).astype(
+        np.float64
+    )  # correlation: ink goes against it
+    shift = weights @ places
+    return shift, spread + (places - shift).T @ ((places - shift) * weights[:, None])
 
 
 def _shadow(draw: dict[str, Any], width: int, height: int) -> np.ndarray:

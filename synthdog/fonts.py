@@ -1,7 +1,7 @@
 """The typefaces: which this machine has, what they cover, and their glyphs.
 
-A face covers a character when its cmap names a glyph other than .notdef and that glyph leaves ink (a space is
-the one glyph without). Metrics and glyph boxes are px at the asked size, baseline origin, y down.
+A character is painted when the cmap names a glyph other than .notdef and that glyph leaves ink. Metrics
+and glyph boxes are px at the asked size, baseline origin, y down.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from synthdog.errors import ResourceError
 
 SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
-SPACE = " "
-PROBE_SIZE = 24
+NOTDEF = ".notdef"
 FC_LIST_TIMEOUT_S = 60
 PLANES = 0x40000  # code points 0 to 3FFFF: all with letters
 
@@ -64,21 +63,10 @@ class Face:
         self.path, self.index = path, index
         self.name = name or Path(path).stem
         self._mapped = _mapped(path, index)
-        self._painted: dict[str, bool] = {SPACE: True}
-        self._probe = SizedFace(self._font(PROBE_SIZE), False)
 
-    def covers(self, char: str) -> bool:
-        """Whether `char` is painted with a glyph of its own."""
-        if char not in self._painted:
-            point = ord(char)
-            self._painted[char] = (
-                point < PLANES and bool(self._mapped[point]) and self._probe.leaves_ink(char)
-            )
-        return self._painted[char]
-
-    def lacks(self, text: Iterable[str]) -> set[str]:
-        """The characters of `text` that the face does not cover."""
-        return {char for char in set(text) if not self.covers(char)}
+    def lacks(self, text: str) -> set[str]:
+        """The characters of `text` that the cmap has no glyph for."""
+        return {char for char in set(text) if ord(char) >= PLANES or not self._mapped[ord(char)]}
 
     def sha256(self) -> str:
         """Of the font file."""
@@ -87,7 +75,7 @@ class Face:
     def at(self, line_height: float, bold: bool) -> SizedFace:
         """The face at the size whose ascent and descent together are `line_height` px."""
         ascent, descent = self._font(100.0).getmetrics()
-        return SizedFace(self._font(100.0 * line_height / (ascent + descent)), bold)
+        return SizedFace(self, self._font(100.0 * line_height / (ascent + descent)), bold)
 
     def _font(self, size: float) -> ImageFont.FreeTypeFont:
         return ImageFont.truetype(self.path, size, index=self.index, layout_engine=ImageFont.Layout.BASIC)
@@ -96,12 +84,17 @@ class Face:
 class SizedFace:
     """A face at one size; its glyphs are drawn once and kept as long as it lives."""
 
-    def __init__(self, font: ImageFont.FreeTypeFont, bold: bool):
-        self._font = font
+    def __init__(self, face: Face, font: ImageFont.FreeTypeFont, bold: bool):
+        self._face, self._font = face, font
         self._stroke = int(bold)
         self.ascent, self.descent = font.getmetrics()
         self._glyphs: dict[str, Glyph] = {}
         self._advances: dict[str, float] = {}
+
+    def lacks(self, text: str) -> set[str]:
+        """The characters of `text` that are not painted: the cmap has no glyph, or that leaves no ink."""
+        lacking = self._face.lacks(text)
+        return lacking | {char for char in set(text) - lacking if not self.glyph(char).ink.size}
 
     def advance(self, char: str) -> float:
         """How far the pen moves (px)."""
@@ -114,10 +107,6 @@ class SizedFace:
         if char not in self._glyphs:
             self._glyphs[char] = self._draw(char)
         return self._glyphs[char]
-
-    def leaves_ink(self, char: str) -> bool:
-        """Whether the character's glyph is more than empty space."""
-        return self._font.getmask(char).getbbox() is not None
 
     def _draw(self, char: str) -> Glyph:
         left, top, right, bottom = map(int, self._font.getbbox(char, anchor="ls", stroke_width=self._stroke))
@@ -217,11 +206,13 @@ def _mapped(path: str, index: int) -> np.ndarray:
     """Whether a face's cmap names a glyph for each code point (PLANES booleans)."""
     try:
         with TTFont(path, fontNumber=index, lazy=True) as font:
+            # names of our own spare fontTools the font's, which for CJK faces take 200 MB
+            font.setGlyphOrder([NOTDEF, *map(str, range(1, font["maxp"].numGlyphs))])
             cmap = font.getBestCmap() or {}
     except (
         Exception
     ) as problem:  # fontTools lets struct, assertion and lookup errors of broken tables through
         raise ResourceError(f"font {path!r} cannot be read: {problem}") from None
     mapped = np.zeros(PLANES, bool)
-    mapped[[point for point, name in cmap.items() if point < PLANES and name != ".notdef"]] = True
+    mapped[[point for point, name in cmap.items() if point < PLANES and name != NOTDEF]] = True
     return mapped

@@ -71,16 +71,21 @@ def pixel_matrix(matrix: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.inv(PIXEL_MIDDLE) @ matrix @ PIXEL_MIDDLE)
 
 
-def grow(quad: np.ndarray, by: float) -> np.ndarray:
-    """Quads (N, 4, 2) with every side moved `by` px outward."""
+def grow(quad: np.ndarray, blur: np.ndarray, edge: float) -> np.ndarray:
+    """Quads (N, 4, 2) with each side moved outward by `edge` px and a deviation of the blur across that side.
+
+    `blur` is the blur's covariance (2, 2) in px².
+    """
     along = np.roll(quad, -1, axis=1) - quad
-    length = np.linalg.norm(along, axis=2, keepdims=True)
-    along = along / np.maximum(length, 1e-6)
+    along = along / np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-6)
     outward = np.stack([along[..., 1], -along[..., 0]], axis=2)
-    before, sine = np.roll(outward, 1, axis=1), _cross(np.roll(along, 1, axis=1), along)
-    # the corner of the two moved sides; at a corner gone flat, simply outward
-    corner = (before + outward) / np.maximum(1 + (before * outward).sum(axis=2, keepdims=True), 0.2)
-    return np.asarray(np.where(np.abs(sine)[..., None] > 1e-6, quad + by * corner, quad + by * outward))
+    by = edge + np.sqrt(np.einsum("nki,ij,nkj->nk", outward, blur, outward))
+    before, before_by = np.roll(outward, 1, axis=1), np.roll(by, 1, axis=1)
+    # a corner moves to where its two sides, moved, meet
+    sine = before[..., 0] * outward[..., 1] - before[..., 1] * outward[..., 0]
+    x = before_by * outward[..., 1] - by * before[..., 1]
+    y = by * before[..., 0] - before_by * outward[..., 0]
+    return np.asarray(quad + np.stack([x, y], axis=2) / np.maximum(sine, 0.05)[..., None])
 
 
 def inside(quad: np.ndarray, width: float, height: float) -> np.ndarray:
@@ -92,7 +97,3 @@ def inside(quad: np.ndarray, width: float, height: float) -> np.ndarray:
 def clip(quad: np.ndarray, width: float, height: float) -> np.ndarray:
     """Quads with their corners brought into the picture."""
     return np.asarray(np.clip(quad, 0, [width, height]))
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])

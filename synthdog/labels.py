@@ -52,7 +52,7 @@ def parts(plan: Plan, inks: Sequence[Strip], settings: Labels) -> dict[str, list
 def _entries(
     plan: Plan, spans: Sequence[tuple[int, int]], ink: Strip, line: Line, at: int
 ) -> list[dict[str, Any]]:
-    of_char = dict(zip(line.inked(), ink.boxes, strict=True))
+    of_char = dict(zip(line.inked(), ink.carried(line.boxes()), strict=True))
     boxes = [np.array([of_char[index] for index in range(*span)]) for span in spans]
     around = np.array([np.r_[box[:, :2].min(axis=0), box[:, 2:].max(axis=0)] for box in boxes])
     return [
@@ -71,5 +71,6 @@ def _chars(line: Line) -> list[tuple[int, int]]:
 
 def _seen(plan: Plan, boxes: np.ndarray) -> np.ndarray:
     """Boxes of the document (N, 4) as quads of the picture (N, 4, 2)."""
-    quads = geometry.through(plan.matrix, geometry.quads(boxes))
-    return geometry.clip(geometry.grow(quads, EDGE + SPREADS * effects.spread(plan.strengths)), *plan.size)
+    shift, spread = effects.carried(plan.strengths, plan.fade)
+    quads = geometry.through(plan.matrix, geometry.quads(boxes)) + shift
+    return geometry.clip(geometry.grow(quads, spread * SPREADS**2, EDGE), *plan.size)

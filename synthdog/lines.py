@@ -15,11 +15,12 @@ import cv2
 import numpy as np
 
 from synthdog.corpus import Reader, Word
-from synthdog.fonts import SPACE, SizedFace
+from synthdog.fonts import SizedFace
 from synthdog.layout import Box
 
 MAX_WORDS = 500  # taken or left out, a line
 LEAST_INK = 0.25  # of the line height: a lone dash or dot is no line to read
+SPACE = " "
 FAINT = 16  # coverage below this is not seen
 
 
@@ -73,7 +74,9 @@ class Strip:
     coverage: np.ndarray
     left: int
     top: int
-    boxes: np.ndarray  # of the inked characters (N, 4)
+    shift: (
+        np.ndarray | None
+    )  # where each of its pixels was fetched from, relative to itself (2, height, width)
 
     @property
     def box(self) -> np.ndarray:
@@ -82,6 +85,16 @@ class Strip:
         columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
         near, far = (columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)
         return np.array([near, far], np.float64).ravel() + [self.left, self.top] * 2
+
+    def carried(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes of undistorted ink (N, 4) moved by the mean shift of what lies in each."""
+        if self.shift is None:
+            return boxes
+        moved = boxes.copy()
+        places = (boxes - [self.left, self.top] * 2).astype(int)
+        for box, (x0, y0, x1, y1) in zip(moved, places, strict=True):
+            box -= np.tile(self.shift[:, y0:y1, x0:x1].mean(axis=(1, 2)), 2)
+        return moved
 
 
 def compose(box: Box, width: float, face: SizedFace, reader: Reader) -> Line | None:
@@ -113,9 +126,9 @@ def strip(line: Line, draw: dict[str, Any] | None, rng: np.random.Generator) -> 
         view = coverage[y0 - top : y1 - top, x0 - left : x1 - left]
         np.maximum(view, placed.ink, out=view)
     if draw is None:
-        return Strip(coverage, left, top, boxes)
+        return Strip(coverage, left, top, None)
     shift = _shifts(coverage.shape, draw["alpha"], draw["sigma"], rng)
-    return Strip(_remap(coverage, shift), left, top, _shifted(boxes, shift, left, top))
+    return Strip(_remap(coverage, shift), left, top, shift)
 
 
 def _fill(reader: Reader, width: float, limit: float, face: SizedFace) -> tuple[list[Word], float]:
@@ -173,12 +186,3 @@ def _remap(coverage: np.ndarray, shift: np.ndarray) -> np.ndarray:
     x = shift[0] + np.arange(width, dtype=np.float32)
     y = shift[1] + np.arange(height, dtype=np.float32)[:, None]
     return np.asarray(cv2.remap(coverage, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT))
-
-
-def _shifted(boxes: np.ndarray, shift: np.ndarray, left: int, top: int) -> np.ndarray:
-    """The characters' boxes moved by the mean shift of what lies in each (N, 4)."""
-    moved = boxes.copy()
-    for box, (x0, y0, x1, y1) in zip(moved, (boxes - [left, top] * 2).astype(int), strict=True):
-        mean = shift[:, y0:y1, x0:x1].mean(axis=(1, 2))
-        box -= np.tile(mean, 2)
-    return moved

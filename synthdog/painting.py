@@ -28,15 +28,20 @@ def paint(plan: Plan, inks: Iterable[tuple[Line, Strip]]) -> np.ndarray:
     canvas = np.ascontiguousarray(
         effects.backdrop(plan.background, plan.size, plan.strengths.background_blur)
     )
-    cv2.warpPerspective(
-        _sheet(plan, inks, rng),
-        geometry.pixel_matrix(plan.matrix),
-        plan.size,
-        dst=canvas,
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_TRANSPARENT,
-    )
-    return effects.finished(canvas, plan.strengths, rng)
+    _lay(_sheet(plan, inks, rng), plan, canvas)
+    return effects.finished(canvas, plan.strengths, plan.fade)
+
+
+def _lay(sheet: np.ndarray, plan: Plan, canvas: np.ndarray) -> None:
+    """Put the sheet in its perspective on the canvas, touching only the part that it covers."""
+    corners = geometry.through(plan.matrix, geometry.rectangle(*plan.document))
+    x0, y0 = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+    x1, y1 = np.minimum(np.ceil(corners.max(axis=0)).astype(int), plan.size)
+    matrix = geometry.pixel_matrix(geometry.translation(-x0, -y0) @ plan.matrix)
+    part = np.ascontiguousarray(canvas[y0:y1, x0:x1])
+    size = (int(x1 - x0), int(y1 - y0))
+    cv2.warpPerspective(sheet, matrix, size, dst=part, borderMode=cv2.BORDER_TRANSPARENT)
+    canvas[y0:y1, x0:x1] = part
 
 
 def _sheet(plan: Plan, inks: Iterable[tuple[Line, Strip]], rng: np.random.Generator) -> np.ndarray:

@@ -33,6 +33,7 @@ class Plan:
     background: Cut
     paper: Cut
     strengths: Strengths
+    fade: float  # of the motion blur, 0 to 1: towards which end it is stronger
 
     def record(self) -> dict[str, Any]:
         """What `extra` tells of it."""
@@ -91,6 +92,7 @@ class Planner:
             background=cut(self._resources.backgrounds, s.background.image, rng),
             paper=cut(self._resources.papers, s.document.paper, rng),
             strengths=strengths,
+            fade=float(rng.random()),
         )
 
 

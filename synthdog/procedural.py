@@ -12,8 +12,8 @@ import numpy as np
 
 Maker = Callable[[np.random.Generator], np.ndarray]
 
-SIZE = (512, 512)  # height, width (px)
-VARIANTS = 16  # of each kind
+SIZE = (384, 384)  # height, width (px)
+VARIANTS = 12  # of each kind
 
 
 def names(kind: str) -> list[str]:
@@ -67,10 +67,11 @@ def _lights(rng: np.random.Generator) -> np.ndarray:
     """A room out of focus: broad colours and discs of light."""
     scene = _ramp(_clouds(rng, (3, 3)), rng.integers(0, 90, 3), rng.integers(60, 200, 3), rng)
     for _ in range(int(rng.integers(8, 60))):
-        disc = np.zeros(SIZE, np.float32)
-        at = (int(rng.integers(SIZE[1])), int(rng.integers(SIZE[0])))
-        cv2.circle(disc, at, int(rng.integers(6, 46)), float(rng.uniform(0.1, 0.7)), -1, cv2.LINE_AA)
-        scene += disc[..., None] * rng.integers(60, 256, 3)
+        radius, (left, top) = int(rng.integers(5, 36)), rng.integers(0, SIZE[0], 2)
+        disc = np.zeros((2 * radius, 2 * radius), np.uint8)
+        cv2.circle(disc, (radius, radius), radius - 1, int(rng.integers(25, 180)), -1, cv2.LINE_AA)
+        part = scene[top : top + 2 * radius, left : left + 2 * radius]
+        part += disc[: part.shape[0], : part.shape[1], None] / 255 * rng.integers(60, 256, 3)
     return scene
 
 

@@ -11,8 +11,8 @@ from synthdog import corpus, fonts, pictures
 from synthdog.errors import ResourceError, SynthdogError
 from synthdog.settings import TemplateSettings, load
 
-BACKGROUND_CACHE = 80 << 20
-PAPER_CACHE = 40 << 20
+BACKGROUND_CACHE = 40 << 20
+PAPER_CACHE = 20 << 20
 LEAST_COVERED = 0.5  # of a corpus's characters, by at least one face
 
 
@@ -80,7 +80,7 @@ def _problem(part: Callable[[], object]) -> list[str]:
 def _covered(resources: Resources) -> None:
     """Refuse a corpus that the faces cannot write."""
     sample = resources.text.sample()
-    best = min((len(face.lacks(sample)), face.name) for face in resources.faces)
+    best = min((len(face.lacks("".join(sample))), face.name) for face in resources.faces)
     if best[0] > len(sample) * (1 - LEAST_COVERED):
         raise ResourceError(
             f"no font covers half of the corpus's characters: the best of {len(resources.faces)}, "

@@ -11,7 +11,7 @@ from synthdog.corpus import Reader
 from synthdog.draws import Sampler, colour
 from synthdog.fonts import Face
 from synthdog.layout import Area, Box, stack
-from synthdog.lines import Line, compose
+from synthdog.lines import SPACE, Line, compose
 from synthdog.resources import Resources
 from synthdog.settings import Content
 
@@ -48,11 +48,11 @@ class Writer:
         """A grid's lines, and where in the text the next grid goes on."""
         text = self._resources.text
         for _ in range(MAX_MOVES):
-            if not face.lacks(text.window(at, WINDOW)):
+            if not face.lacks(text.window(at, WINDOW).replace(SPACE, "")):
                 break
             at = int(rng.integers(len(text)))
         sized = face.at(grid[0].height, bool(rng.random() < self._content.font.bold))
-        reader = Reader(text, at, face.lacks)
+        reader = Reader(text, at, sized.lacks)
         lines = []
         for box in grid:
             width = max(box.width * rng.uniform(*self._content.textbox.fill), min(box.height, box.width))
