@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import errno
 import random
+import re
 import ssl
 import time
 from dataclasses import dataclass
@@ -220,8 +221,8 @@ def _place(url: URL) -> tuple[str, int] | None:
 
 def _retry_after(value: str) -> float:
     """Seconds that a Retry-After header asks for, as a number or as a date; 0 where it says neither."""
-    if value.strip().isdecimal():
-        return float(value[:9])
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value, re.ASCII):
+        return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):

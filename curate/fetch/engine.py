@@ -148,13 +148,14 @@ class Engine:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         self._looking = None
-        self._reachability.trust()
         if gone:
+            self._reachability.restart()
             self._resolver.forget()
             for job, _ in self._doubtful:
                 self._schedule.add(job)
             self._doubtful = []
         else:
+            self._reachability.trust()
             self._deliver_doubtful()
         self._start()
 

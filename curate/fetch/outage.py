@@ -35,11 +35,13 @@ class Reachability:
         self._latest: OrderedDict[str, Outcome] = OrderedDict()  # by host
         self._witnesses: deque[Place] = deque(maxlen=WITNESSES)
         self._fewest = FEWEST
+        self._noted = 0  # since the network was last asked
 
     def note(self, outcome: Outcome) -> None:
         """Remember whether the outcome's host was reached."""
         if outcome.place is None or outcome.reached is None:
             return
+        self._noted += 1
         host = outcome.place[0]
         self._latest[host] = outcome
         self._latest.move_to_end(host)
@@ -50,12 +52,18 @@ class Reachability:
 
     def suspicious(self) -> bool:
         """Whether so few hosts were reached that the network itself must be asked."""
-        return len(self._latest) >= self._fewest and self._lost() >= SHARE * len(self._latest)
+        enough = min(len(self._latest), self._noted) >= self._fewest
+        return enough and self._lost() >= SHARE * len(self._latest)
 
     def trust(self) -> None:
         """The network was found to work: these hosts are dead. The next suspicion needs more of them."""
-        self._latest.clear()
+        self._noted = 0
         self._fewest = min(2 * self._fewest, WINDOW)
+
+    def restart(self) -> None:
+        """The network was gone: what was seen meanwhile says nothing of the hosts."""
+        self._latest.clear()
+        self._noted, self._fewest = 0, FEWEST
 
     async def probe(self) -> bool:
         """Whether the network works, by hosts that were reached before, else by the name servers.
