@@ -1,0 +1,99 @@
+"""Images from bytes as they came to bytes that any reader decodes to upright RGB: the side that asks.
+
+The work itself is `curate.images_prepare`'s, in disposable child processes; nothing here decodes anything.
+
+    children = Children(images.TARGET, count, limits, images.child_settings(manifest.image, rules))
+    outcome = children.submit(body).result()  # a reason, or a value for:
+    prepared = images.read_answer(outcome.value, body)
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from curate.images_formats import sniff
+
+if TYPE_CHECKING:
+    from curate.manifest import ImageSettings
+
+TARGET = "curate.images_prepare:preparer"
+STORED = ("jpeg", "png", "webp")  # what a shard may hold
+FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "avif")  # what may come in, at most
+
+KEPT, ENCODED, SKIPPED = range(3)  # as it came; encoded again; not decoded, as its size is judged elsewhere
+ANSWER = struct.Struct("<BBII")  # one of these, index into FORMATS, width, height; encoded bytes follow
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How images are checked and stored. Sides are pixels."""
+
+    formats: tuple[str, ...] = FORMATS
+    max_pixels: int = 100_000_000
+    max_side: int | None = None  # a longer long side is shrunk to it
+    min_side: int | None = None  # a longer short side is shrunk to it
+    quality: int = 90  # of JPEG
+    smallest_side: int = 0  # an image with a shorter side is not decoded
+    largest_ratio: float | None = None  # nor is one with long side / short side beyond this
+
+    def passes(self, width: int, height: int) -> bool:
+        """Whether the size rules will keep such an image; the same arithmetic as theirs (`filters.shape`)."""
+        short, long = sorted((width, height))
+        if short < self.smallest_side:
+            return False
+        return self.largest_ratio is None or float(long) <= float(short) * self.largest_ratio
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image fit for a shard, upright; without bytes where the size rules are to drop it."""
+
+    image: bytes | None
+    format: str
+    width: int
+    height: int
+    reencoded: bool = False
+    reason: str | None = None
+    detail: str | None = None
+
+
+def child_settings(image: ImageSettings, rules: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """What a child is told: the image settings, and the size rules that decide whether to decode at all."""
+    recipe = Recipe(
+        formats=image.formats,
+        max_pixels=image.max_pixels,
+        max_side=image.max_side,
+        min_side=image.min_side,
+        quality=image.quality,
+        smallest_side=rules.get("image_too_small", {}).get("min_side", 0),
+        largest_ratio=rules.get("image_too_elongated", {}).get("max_ratio"),
+    )
+    return json.dumps(asdict(recipe)).encode()  # not msgpack: children start without msgspec
+
+
+def recipe(settings: bytes) -> Recipe:
+    """What `child_settings` said."""
+    return Recipe(**json.loads(settings))
+
+
+def write_answer(prepared: Prepared) -> bytes:
+    """A child's answer; an image that is kept as it came does not travel back."""
+    how = SKIPPED if prepared.image is None else ENCODED if prepared.reencoded else KEPT
+    header = ANSWER.pack(how, FORMATS.index(prepared.format), prepared.width, prepared.height)
+    return header + prepared.image if prepared.image is not None and prepared.reencoded else header
+
+
+def read_answer(answer: bytes, body: bytes) -> Prepared:
+    """What a child made of `body`; an answer that makes no sense is a crash."""
+    try:
+        how, place, width, height = ANSWER.unpack_from(answer)
+        format, image = FORMATS[place], {KEPT: body, ENCODED: answer[ANSWER.size :], SKIPPED: None}[how]
+        if image is not None and (format not in STORED or sniff(image) != format):
+            raise ValueError(f"{format} image is none")
+    except (struct.error, LookupError, ValueError) as error:
+        return Prepared(None, "", 0, 0, reason="crashed", detail=f"answered with rubbish: {error}")
+    return Prepared(image, format, width, height, reencoded=how == ENCODED)

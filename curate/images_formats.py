@@ -1,0 +1,38 @@
+"""What a file is by its content: its first bytes, whatever its name or server says."""
+
+from __future__ import annotations
+
+import re
+
+# The first that matches counts. Formats that no setting allows are told from what is no image at all.
+MAGIC = tuple(
+    (format, re.compile(pattern, re.DOTALL))
+    for format, pattern in (
+        ("jpeg", rb"\xff\xd8\xff"),
+        ("png", rb"\x89PNG\r\n\x1a\n"),
+        ("webp", rb"RIFF....WEBP"),
+        ("gif", rb"GIF8[79]a"),
+        ("bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
+        ("avif", rb".{4}ftypavi[fs]"),
+        ("avif", rb".{4}ftypmi(?:f1|af).{0,60}?avi[fs]"),
+        ("heic", rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1|miaf)"),
+        ("tiff", rb"II[\x2a\x2b]\0|MM\0[\x2a\x2b]"),
+        ("jpeg2000", rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"),
+        ("jpegxl", rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
+        ("ico", rb"\0\0[\1\2]\0[^\0]\0"),
+        ("psd", rb"8BPS"),
+        ("dds", rb"DDS "),
+        ("icns", rb"icns"),
+        ("pnm", rb"P[1-7fF]\s"),
+        ("blp", rb"BLP[12]"),
+        ("eps", rb"%!PS|\xc5\xd0\xd3\xc6"),
+        ("svg", rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.{0,500}?)?(?:<!.{0,900}?>\s*){0,5}<svg[\s>]"),
+    )
+)
+BEGINNING = 2048  # bytes that are looked at
+
+
+def sniff(body: bytes) -> str | None:
+    """The name of the image format that the content begins like; None for what is no image."""
+    beginning = body[:BEGINNING]
+    return next((format for format, pattern in MAGIC if pattern.match(beginning)), None)

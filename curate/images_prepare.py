@@ -1,0 +1,239 @@
+"""Images from bytes as they came to bytes that any reader decodes to upright RGB: the work, in a child.
+
+Size first, from the header; then every pixel is decoded, so that what is stored is whole. The bytes are
+kept as they came where any reader makes the same upright 8-bit RGB or grey of them: baseline or
+progressive JPEG, PNG and WebP without orientation, alpha, palette, 16-bit samples, CMYK or frames. All
+else is encoded again, without metadata:
+
+- turned upright by EXIF (or XMP) orientation;
+- transparency laid on white; of an animation the first frame; 16-bit samples by their high byte;
+- CMYK by Pillow's plain formula. Colour profiles are never applied: the numbers stay what plain readers see;
+- as JPEG what came lossy (JPEG, WebP, AVIF), as PNG what came lossless (PNG, GIF, BMP).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from PIL import AvifImagePlugin, Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from curate import images
+from curate.images import Prepared, Recipe
+from curate.images_formats import sniff
+
+READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+    "jpeg": JpegImageFile,  # not Image.open, which makes an MPO of some
+    "png": PngImageFile,
+    "webp": WebPImageFile,
+    "gif": GifImageFile,
+    "bmp": BmpImageFile,
+    "avif": AvifImageFile,
+}
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+GAP = 1.5  # a JPEG is decoded at no less than this times the size it is shrunk to
+WHITE = (255, 255, 255)
+
+
+class ImageError(Exception):
+    """An image that cannot be stored: `reason` is a slug, `detail` says what was found."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+def preparer(settings: bytes) -> Callable[[bytes], bytes]:
+    """The handler that `curate.children` runs."""
+    warnings.simplefilter("ignore")
+    recipe = images.recipe(settings)
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    Image.MAX_IMAGE_PIXELS = recipe.max_pixels // 2  # Pillow warns beyond this, and refuses beyond twice this
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    return lambda body: images.write_answer(prepare(body, recipe))
+
+
+def prepare(body: bytes, recipe: Recipe) -> Prepared:
+    """The image, checked and fit to be stored.
+
+    Raises:
+        ImageError: not_an_image, format_not_allowed, too_many_pixels, damaged.
+    """
+    format = allowed(body, recipe)
+    with damage():
+        image = READERS[format](io.BytesIO(body))
+        width, height = image.size
+        if width * height > recipe.max_pixels:
+            raise ImageError("too_many_pixels", f"{width}x{height}")
+        if not recipe.passes(width, height):
+            return Prepared(None, format, *upright_size(image))
+        check_end(body, format)
+        if format != "jpeg":
+            image.load()  # a PNG may tell its orientation after its pixels
+        size, turn = shrunk(width, height, recipe), orientation(image)
+        if size == (width, height) and turn == 1 and plain(image, body, format):
+            image.draft("L", (1, 1))  # a JPEG is read to its end, but only an eighth of it is computed
+            image.load()
+            return Prepared(body, format, width, height)
+        return encoded(image, size, turn, recipe.quality)
+
+
+def allowed(body: bytes, recipe: Recipe) -> str:
+    """The format that the content tells, if the recipe allows it.
+
+    Raises:
+        ImageError: not_an_image, format_not_allowed.
+    """
+    format = sniff(body)
+    if format is None:
+        raise ImageError("not_an_image", f"begins with {body[:16]!r}" if body else "empty")
+    if format not in recipe.formats or format not in READERS:
+        raise ImageError("format_not_allowed", format)
+    if format == "avif" and not AvifImagePlugin.SUPPORTED:
+        raise ImageError("format_not_allowed", "avif, which this Pillow does not read")
+    return format
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Call `damaged` whatever a decoder chokes on.
+
+    Raises:
+        ImageError: damaged, too_many_pixels.
+        MemoryError: that says nothing of the image.
+    """
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError("too_many_pixels", str(error)) from None
+    except Exception as error:  # decoders raise what they like on hostile bytes
+        raise ImageError("damaged", f"{type(error).__name__}: {error}") from None
+
+
+def check_end(body: bytes, format: str) -> None:
+    """Find a file cut short, or a PNG with a bad checksum, that the decoder would let pass.
+
+    Raises:
+        ImageError: damaged.
+    """
+    if format == "webp" and len(body) < int.from_bytes(body[4:8], "little") + 8:
+        raise ImageError("damaged", f"cut short: {len(body)} bytes")
+    if format == "png":
+        check_chunks(body)
+
+
+def check_chunks(body: bytes) -> None:
+    """Follow a PNG's chunks to IEND; those that matter to its pixels must have the right checksum."""
+    place, view = 8, memoryview(body)
+    while place + 12 <= len(body):
+        (length,) = struct.unpack_from(">I", body, place)
+        end = place + 8 + length
+        name = body[place + 4 : place + 8]
+        if end + 4 > len(body):
+            break
+        critical = name[:1].isupper()
+        if critical and zlib.crc32(view[place + 4 : end]) != struct.unpack_from(">I", body, end)[0]:
+            raise ImageError("damaged", f"bad checksum of {name!r}")
+        if name == b"IEND":
+            return
+        place = end + 4
+    raise ImageError("damaged", f"cut short: {len(body)} bytes")
+
+
+def orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation, 1 to 8; None where it cannot be read, and others might read anything."""
+    try:
+        value = Image.Image.getexif(image).get(ORIENTATION, 1)  # a PNG's own `getexif` decodes it first
+    except Exception:  # as in `damage`; the pixels may be fine
+        return None
+    return value if value in UPRIGHT else 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height once turned upright, from what the header tells."""
+    width, height = image.size
+    return (height, width) if (orientation(image) or 1) >= 5 else (width, height)
+
+
+def plain(image: ImageFile.ImageFile, body: bytes, format: str) -> bool:
+    """Whether any reader makes the same 8-bit RGB or grey of these bytes (orientation aside)."""
+    if image.mode not in ("RGB", "L") or getattr(image, "is_animated", False):
+        return False
+    if format == "jpeg":
+        return frame_type(body) in (0xC0, 0xC1, 0xC2)  # neither lossless nor arithmetic coding
+    if format == "png":
+        return body[24] == 8 and "transparency" not in image.info  # bits a sample
+    return format == "webp"
+
+
+def frame_type(body: bytes) -> int | None:
+    """The marker of a JPEG's frame: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, …"""
+    place = 2
+    while place + 4 <= len(body):
+        marker = body[place + 1]
+        if body[place] != 0xFF or marker == 0xFF:
+            place += 1  # padding
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return marker
+        else:
+            place += 2 + int.from_bytes(body[place + 2 : place + 4], "big")
+    return None
+
+
+def shrunk(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
+    """The size at which neither side is beyond its limit; never a larger one."""
+    short, long = sorted((width, height))
+    scale = min(1.0, (recipe.max_side or long) / long, (recipe.min_side or short) / short)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int | None, quality: int) -> Prepared:
+    """The image at `size` (before its turn), upright, 8-bit RGB or grey, without metadata."""
+    lossy = isinstance(image, (JpegImageFile, WebPImageFile, AvifImageFile))
+    if size != image.size:
+        image.draft(None, (round(size[0] * GAP), round(size[1] * GAP)))  # a JPEG's decoder shrinks it at once
+    image.load()
+    pixels = opaque(image)
+    if size != pixels.size:
+        pixels = pixels.resize(size, Image.Resampling.HAMMING, reducing_gap=GAP)
+    if turn in UPRIGHT:
+        pixels = pixels.transpose(UPRIGHT[turn])
+    pixels.info = {}
+    out = io.BytesIO()
+    pixels.save(out, "JPEG" if lossy else "PNG", **({"quality": quality} if lossy else {}))
+    return Prepared(out.getvalue(), "jpeg" if lossy else "png", *pixels.size, reencoded=True)
+
+
+def opaque(image: Image.Image) -> Image.Image:
+    """The image as 8-bit RGB or grey; what shows through is white."""
+    if image.mode.startswith("I"):
+        return image.convert("I").point(lambda sample: sample * (1 / 256)).convert("L")
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        paper = Image.new("RGB", image.size, WHITE)
+        paper.paste(over, mask=over)
+        return paper
+    if image.mode in ("1", "L"):
+        return image.convert("L")
+    return image.convert("RGB")
