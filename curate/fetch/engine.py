@@ -71,13 +71,14 @@ class Engine:
         self._calls.discard(call)
         self._cancel(job for job in self._running.values() if job.call is call)
         self._doubtful = [held for held in self._doubtful if held[0].call is not call]
+        call.hand_over()
         while True:
             try:
-                result = call.results.get_nowait()
+                results = call.results.get_nowait()
             except queue.Empty:
                 return
-            if not isinstance(result, CurateError):
-                self._budget.give(result[1].held_bytes)
+            if not isinstance(results, CurateError):
+                self._budget.give(sum(outcome.held_bytes for _, outcome in results))
 
     def stop(self) -> None:
         """End all calls and the loop."""
@@ -122,8 +123,10 @@ class Engine:
     def _deliver(self, job: Job, outcome: Outcome) -> None:
         if job.call.abandoned:
             self._budget.give(outcome.held_bytes)
-        else:
-            job.call.results.put((job, outcome))
+            return
+        if not job.call.finished:
+            asyncio.get_running_loop().call_soon(job.call.hand_over)
+        job.call.finished.append((job, outcome))
 
     def _deliver_doubtful(self) -> None:
         doubtful, self._doubtful = self._doubtful, []

@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 LOOK_AHEAD = 65_536  # addresses that are known before they are fetched: more than a unit of work has
 CHUNK = 512  # addresses read at once
-BATCH = 64  # results taken at once
 STARTED_S = 30.0
 
 
@@ -121,20 +120,18 @@ class Fetcher:
 
     def _take(self, call: Call, wait: bool) -> list[tuple[Job, Outcome]]:
         """Results that are there; at least one where `wait` says so."""
-        batch: list[tuple[Job, Outcome]] = []
-        while len(batch) < BATCH:
+        while True:
             try:
-                result = call.results.get(block=wait and not batch, timeout=1.0)
+                results = call.results.get(block=wait, timeout=1.0)
             except queue.Empty:
-                if batch or not wait:
-                    return batch
+                if not wait:
+                    return []
                 if not self._thread.is_alive():
                     raise UnitError("the fetcher is closed") from None
                 continue
-            if isinstance(result, CurateError):
-                raise result
-            batch.append(result)
-        return batch
+            if isinstance(results, CurateError):
+                raise results
+            return results
 
     def _post(self, function: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: `_take` says so

@@ -16,8 +16,15 @@ from curate.fetch.outcome import Outcome
 class Call:
     """One `Fetcher.fetch` that is under way. A CurateError among its results ends it."""
 
-    results: SimpleQueue[tuple[Job, Outcome] | CurateError] = field(default_factory=SimpleQueue)
+    results: SimpleQueue[list[tuple[Job, Outcome]] | CurateError] = field(default_factory=SimpleQueue)
+    finished: list[tuple[Job, Outcome]] = field(default_factory=list)  # not yet among the results
     abandoned: bool = False
+
+    def hand_over(self) -> None:
+        """Give the consumer all that has finished at once: waking it for each costs as much as fetching."""
+        if self.finished:
+            self.results.put(self.finished)
+            self.finished = []
 
 
 @dataclass(eq=False, slots=True)
