@@ -14,8 +14,8 @@ LETTERS_A_HAN = 3  # a Chinese character says about as much as three letters
 def keys(dataset: str, parts: Sequence[pa.Array]) -> pa.Array:
     """32 hex digits for each row (N rows), from the data set's name and the row's identifying strings.
 
-    Every string goes in with its length, so that no two rows run together. Nothing else counts: not the file, the
-    order, the other columns or how numbers were stored.
+    Every string goes in with its length, so that no two rows run together. Nothing else counts: not the file,
+    the order, the other columns or how numbers were stored.
     """
     pieces: list[pa.Array | pa.Scalar] = [_string(f"{dataset}\n")]
     for part in parts:

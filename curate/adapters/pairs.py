@@ -22,7 +22,7 @@ NOT_THE_NAME = r"[?#].*$|^.*/"  # all of an address but the last part of its pat
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where the images are: their address, their bytes, their path (N rows each); None without such a column."""
+    """Where images are: their address, their bytes, their path (N rows each); None without a column."""
 
     url: pa.Array | None
     image: pa.Array | None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.sources.index import JSON
 
@@ -20,27 +22,39 @@ def record_batch(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Rec
 
 def _column(values: list[Any], column: pa.Field) -> pa.Array:
     if column.metadata == JSON:
-        values = [None if value is None else encode_json(value).decode() for value in values]
+        values = [None if value is None else json_text(value) for value in values]
     try:
         return pa.array(values, column.type)
-    except UnicodeEncodeError:
-        return _broken_text(values, column.type)
+    except (UnicodeEncodeError, pa.ArrowTypeError):
+        return _unruly(values, column.type)
 
 
-def _broken_text(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Strings with lone surrogates, as the bytes they came from; whoever reads them must check (N rows)."""
+def json_text(value: Any) -> str:
+    """The value as JSON; NaN is null."""
+    try:
+        return encode_json(value).decode()
+    except UnicodeEncodeError:  # a lone surrogate: the standard library writes it as an escape
+        return json.dumps(value)
+
+
+def _unruly(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Strings among which are other values, or bytes that are no UTF-8: whoever reads them must check (N rows)."""
     if pa.types.is_list(kind):
-        items = [[_bytes(item) for item in value] if value is not None else None for value in values]
-        return pa.array(items, pa.list_(pa.binary())).cast(pa.list_(pa.string()), safe=False)
-    return pa.array([_bytes(value) for value in values], pa.binary()).cast(options=_UNCHECKED)
+        items = [None if value is None else [_bytes(item) for item in value] for value in values]
+        binary = pa.array(items, pa.list_(pa.binary()))
+        strings = binary.values.cast(options=UNCHECKED)
+        return pa.ListArray.from_arrays(binary.offsets, strings, mask=binary.is_null())
+    return pa.array([_bytes(value) for value in values], pa.binary()).cast(options=UNCHECKED)
 
 
-_UNCHECKED = pa.compute.CastOptions(target_type=pa.string(), allow_invalid_utf8=True)
+UNCHECKED = pc.CastOptions(target_type=pa.string(), allow_invalid_utf8=True)
 
 
-def _bytes(value: str | None) -> bytes | None:
+def _bytes(value: Any) -> bytes | None:
     if value is None:
         return None
+    if not isinstance(value, str):
+        return encode_json(value)
     try:
         return value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # surrogates that a JSON escape named, not bytes that were no UTF-8

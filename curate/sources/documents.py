@@ -26,6 +26,7 @@ from curate.sources import index
 from curate.sources.columns import encode_json
 from curate.sources.inputs import Input
 from curate.sources.streams import open_bytes
+from curate.storage import one_line
 
 KEY = "__key__"
 
@@ -37,7 +38,10 @@ def as_lines(source: Input, work: Path) -> Input:
         InputError: not JSON, or not of one of the shapes above.
     """
     path = index.place(work, source, "jsonl", None)
-    index.made_once(path, lambda file: _write(source, file))
+    try:
+        index.made_once(path, lambda file: _write(source, file))
+    except ijson.JSONError as error:
+        raise InputError(f"cannot read {source.uri}: {one_line(error)}") from None
     return Input(str(path), path.name, path.stat().st_size, source.fingerprint)
 
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import msgspec
 import pyarrow as pa
 
+from curate.errors import OutputError
 from curate.sources.inputs import Input
 
 JSON = {b"curate": b"json"}  # field metadata: the strings are JSON texts, for values of no one type
@@ -55,11 +56,18 @@ def place(work: Path, source: Input, what: str, settings: Any) -> Path:
 
 
 def made_once(path: Path, make: Callable[[BinaryIO], object]) -> Path:
-    """The file at `path`, made by `make` if it is not there: complete or absent, never partial."""
+    """The file at `path`, made by `make` if it is not there: complete or absent, never partial.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".making-")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".making-")
+    except OSError as error:
+        raise OutputError(f"cannot write to {path.parent}: {error.strerror or error}") from None
     try:
         with os.fdopen(handle, "wb") as file:
             make(file)
@@ -94,8 +102,12 @@ class Kinds:
                 seen.update(_kinds(kind, values))
 
     def columns(self) -> dict[str, str]:
-        """One type a column that holds all its values; `json` where there is none."""
-        return {name: _COLUMN.get(frozenset(seen - {"null"}), "json") for name, seen in self._seen.items()}
+        """One type a column that holds all its values; strings, where there are some, take the others in."""
+        return {name: _column(frozenset(seen - {"null"})) for name, seen in self._seen.items()}
+
+
+def _column(seen: frozenset[str]) -> str:
+    return _COLUMN.get(seen, "string" if "string" in seen else "json")
 
 
 def _kinds(kind: type, values: list[Any]) -> set[str]:

@@ -115,7 +115,7 @@ def json_row(line: bytes) -> Row:
     """The object that a line holds, or its problem."""
     try:
         row = decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:  # NaN, broken UTF-8 and lone surrogates, which the quick parser refuses
             row = json.loads(line.decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError) as error:

@@ -291,7 +291,7 @@ def datacomp(entries: dict[str, Any]) -> None:
 
 
 def academic(entries: dict[str, Any], unavailable_texts: list[str]) -> None:
-    """The academic sets' text forms, two captions for some images, tags, and Flickr's picture for what is gone."""
+    """The academic sets' text forms: several captions an image, tags, one picture for all that is gone."""
     items = list(entries.items())
     first = [(entry["plain"][0], url(name)) for name, entry in items[:24]]
     second = [(entry["plain"][1], url(name)) for name, entry in items[:6]]
