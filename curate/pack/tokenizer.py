@@ -1,0 +1,189 @@
+"""Tokenizers from files: tiktoken ranks, a `tokenizer.json`, a SentencePiece model; or Qwen's, shipped here.
+
+`qwen.tiktoken.xz` is the ranks file of Qwen and Qwen-VL as the Apache-2.0 package dashscope 2.0.2 gives it
+out (dashscope/resources/qwen.tiktoken, © Alibaba Cloud), compressed; its SHA-256 is checked when it is read.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import lzma
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import InputError, MachineError
+
+QWEN = Path(__file__).with_name("qwen.tiktoken.xz")
+QWEN_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
+# Qwen's own split of text into words, before byte pairs are merged
+QWEN_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+MARKERS = ("<img>", "</img>", "<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>")
+IMAGE_PAD = "<imgpad>"
+QWEN_SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    *(f"<|extra_{n}|>" for n in range(205)),
+    *("<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>", "<img>", "</img>", IMAGE_PAD),
+)
+END_TOKENS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>")
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Text to token ids; what looks like a special token in the text is text."""
+
+    kind: str
+    sha256: str  # of the file
+    size: int  # ids are below it
+    markers: dict[str, int]
+    image_pad: int
+    end: int
+    encode: Callable[[list[str]], list[list[int]]]
+
+    def describe(self) -> dict[str, Any]:
+        """What a pack's metadata says of it."""
+        ids = {"markers": self.markers, "image_pad": self.image_pad, "end": self.end}
+        return {"kind": self.kind, "sha256": self.sha256, "vocabulary": self.size, **ids}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the three libraries have in common."""
+
+    kind: str
+    size: int
+    id_of: Callable[[str], int | None]
+    encode: Callable[[list[str]], list[list[int]]]
+
+
+def load(path: str = "", end_token: str = "", image_pad: str = IMAGE_PAD) -> Tokenizer:
+    """The tokenizer in that file; of Qwen when no file is given. The kind of file is told by its content.
+
+    Raises:
+        InputError: the file cannot be read, is of no known kind, or lacks the tokens of the task formats.
+        MachineError: the library that reads it is not installed.
+    """
+    data = _bytes(path)
+    name = path or "the built-in tokenizer"
+    try:
+        vocabulary = _vocabulary(data)
+    except (ValueError, RuntimeError, lzma.LZMAError) as error:
+        raise InputError(
+            f"{name} is no tokenizer that can be read: {' '.join(str(error).split())[:200]}"
+        ) from None
+    wanted = [*MARKERS, image_pad]
+    ids = {token: vocabulary.id_of(token) for token in wanted}
+    ends = [
+        token for token in ([end_token] if end_token else END_TOKENS) if vocabulary.id_of(token) is not None
+    ]
+    lacking = [token for token in wanted if ids[token] is None]
+    lacking += [] if ends else [end_token or " or ".join(END_TOKENS)]
+    if lacking:
+        raise InputError(f"{name} lacks {', '.join(lacking)}: add them to it as special tokens")
+    known = {token: number for token, number in ids.items() if number is not None}
+    pad, end = known.pop(image_pad), vocabulary.id_of(ends[0])
+    assert end is not None
+    digest = hashlib.sha256(data).hexdigest()
+    return Tokenizer(vocabulary.kind, digest, vocabulary.size, known, pad, end, vocabulary.encode)
+
+
+def _bytes(path: str) -> bytes:
+    if not path:
+        return _qwen()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the tokenizer {path}: {error.strerror}") from None
+
+
+@functools.cache
+def _qwen() -> bytes:
+    data = lzma.decompress(QWEN.read_bytes())
+    if hashlib.sha256(data).hexdigest() != QWEN_SHA256:
+        raise InputError(f"{QWEN.name} is damaged: install curate again")
+    return data
+
+
+@functools.lru_cache(maxsize=2)
+def _vocabulary(data: bytes) -> Vocabulary:
+    """The vocabulary in a file's bytes, by what they look like."""
+    if data.lstrip()[:1] == b"{":
+        return _from_json(data)
+    first = data.split(b"\n", 1)[0].split()
+    if len(first) == 2 and first[1].isdigit():
+        return _from_ranks(data)
+    return _from_sentencepiece(data)
+
+
+def _from_ranks(data: bytes) -> Vocabulary:
+    """A tiktoken ranks file: a base64 token and its rank a line. Qwen's special tokens follow."""
+    tiktoken = _library("tiktoken")
+    lines = (line.split() for line in data.splitlines() if line)
+    ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
+    special = {token: max(ranks.values()) + 1 + n for n, token in enumerate(QWEN_SPECIAL)}
+    encoding = tiktoken.Encoding("qwen", pat_str=QWEN_WORDS, mergeable_ranks=ranks, special_tokens=special)
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        normal = pc.utf8_normalize(
+            pa.array(texts, pa.large_string()), form="NFC"
+        ).to_pylist()  # as Qwen's tokenizer
+        return encoding.encode_ordinary_batch(normal, num_threads=2)  # type: ignore[no-any-return]
+
+    return Vocabulary("tiktoken", encoding.n_vocab, special.get, encode)
+
+
+def _from_json(data: bytes) -> Vocabulary:
+    """A `tokenizer.json` of Hugging Face's tokenizers."""
+    library = _library("tokenizers")
+    try:
+        tokenizer = library.Tokenizer.from_str(data.decode())
+    except Exception as error:  # the library raises bare Exception
+        raise ValueError(error) from None
+    tokenizer.encode_special_tokens = True  # special tokens in raw text are text
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return [found.ids for found in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    return Vocabulary("tokenizers", tokenizer.get_vocab_size(), tokenizer.token_to_id, encode)
+
+
+def _from_sentencepiece(data: bytes) -> Vocabulary:
+    """A SentencePiece model whose markers are user-defined symbols."""
+    processor = _library("sentencepiece").SentencePieceProcessor()
+    processor.LoadFromSerializedProto(data)
+
+    def id_of(token: str) -> int | None:
+        number: int = processor.PieceToId(token)
+        return None if processor.IsUnknown(number) else number
+
+    def encode(texts: Iterable[str]) -> list[list[int]]:
+        # The library puts a space before every text; after a marker there is none. So each text is encoded
+        # behind one, which is then cut off.
+        mark: int = processor.PieceToId("<ref>")
+        found: list[list[int]] = processor.Encode([f"<ref>{text}" for text in texts])
+        return [ids[ids.index(mark) + 1 :] for ids in found]
+
+    if id_of("<ref>") is not None and id_of("<ref>") not in processor.Encode("<ref>"):
+        raise ValueError("its markers are not user-defined symbols")
+    return Vocabulary("sentencepiece", processor.GetPieceSize(), id_of, encode)
+
+
+def _library(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise MachineError(f"this tokenizer needs {name}: pip install {name}") from None

@@ -1,0 +1,94 @@
+"""Packs and dropped rows to Parquet, published whole."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate import __version__
+from curate.pack.sequences import PACK
+from curate.pack.settings import PackSettings
+from curate.schema import DROPPED
+from curate.shards import MIN_GROUP_ROWS, Shard, writer_options
+from curate.store import HashingSink, Store
+
+IMAGES = "images.list.element.bytes"
+LEVEL = 3  # of zstd, as in shards
+
+
+def write_packs(
+    store: Store, sequences: Iterator[pa.Table], settings: PackSettings, tokenizer: dict[str, Any]
+) -> list[Shard]:
+    """Write `pack-000000.parquet` and so on, and say what was written."""
+    about = {
+        "version": __version__,
+        "seq_len": settings.seq_len,
+        "image_tokens": settings.image_tokens,
+        "tokenizer": tokenizer,
+    }
+    schema = PACK.with_metadata({"curate": json.dumps(about, sort_keys=True)})
+    groups = _groups(sequences, settings.row_group_bytes)
+    files: list[Shard] = []
+    for first in groups:
+        name = f"pack-{len(files):06d}.parquet"
+        files.append(_write(store, name, _until(first, groups, settings.file_bytes), schema))
+    if not files:
+        files.append(_write(store, "pack-000000.parquet", iter(()), schema))
+    return files
+
+
+def write_dropped(store: Store, dropped: list[pa.Table]) -> None:
+    """Write `_dropped/dropped-000000.parquet`, if anything was dropped."""
+    if dropped:
+        table = pa.concat_tables(dropped).unify_dictionaries()
+        _write(store, "_dropped/dropped-000000.parquet", iter([table]), DROPPED)
+
+
+def _groups(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
+    """Row groups of about `size` bytes and at least 100 rows, but for the last one."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        rows = max(MIN_GROUP_ROWS, table.num_rows * size // max(table.nbytes, 1))
+        for start in range(0, table.num_rows, rows):
+            waiting.append(table.slice(start, rows))
+            enough = sum(t.num_rows for t in waiting) >= MIN_GROUP_ROWS
+            if enough and sum(t.nbytes for t in waiting) >= size * 0.9:
+                yield pa.concat_tables(waiting)
+                waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _until(first: pa.Table, more: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The first table and as many more as fill `size` bytes."""
+    filled = 0
+    for table in itertools.chain([first], more):
+        yield table
+        filled += table.nbytes
+        if filled >= size:
+            return
+
+
+def _write(store: Store, name: str, tables: Iterator[pa.Table], schema: pa.Schema) -> Shard:
+    rows = 0
+    options = writer_options(schema, LEVEL)
+    if IMAGES in options["compression"]:
+        options["compression"][IMAGES] = "none"
+        del options["compression_level"][IMAGES]
+        options["write_statistics"].remove(IMAGES)
+
+    def fill(sink: HashingSink) -> None:
+        nonlocal rows
+        with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, **options) as writer:
+            for table in tables:
+                group = table.unify_dictionaries().cast(schema)
+                writer.write_table(group, row_group_size=max(table.num_rows, 1))
+                rows += table.num_rows
+
+    written = store.write(name, fill)
+    return Shard(written.path, rows, written.bytes, written.sha256)
