@@ -18,7 +18,6 @@ from filters.rule import one_array, rule
 
 Numbers = npt.NDArray[np.int64]
 FINGERPRINT = pa.binary(16)
-COLON, ABSENT = (pa.scalar(mark, pa.large_binary()) for mark in (b":", b"-"))
 
 
 @rule("duplicate_pair")
@@ -55,7 +54,7 @@ def fingerprint(*columns: pa.Array | pa.ChunkedArray) -> pa.FixedSizeBinaryArray
     decimal digits, or as `-` where it is null. Columns are strings (taken as UTF-8) or binaries.
     """
     parts = [_netstrings(column) for column in columns]
-    joined = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary()))
+    joined = pc.binary_join_element_wise(*parts, _bytes(b""))
     _, offsets, data = joined.buffers()
     bounds = np.frombuffer(offsets, dtype=np.int64)[joined.offset : joined.offset + len(joined) + 1].tolist()
     view = memoryview(data or b"")
@@ -66,7 +65,11 @@ def fingerprint(*columns: pa.Array | pa.ChunkedArray) -> pa.FixedSizeBinaryArray
 def _netstrings(column: pa.Array | pa.ChunkedArray) -> pa.LargeBinaryArray:
     binary = pc.cast(one_array(column), pa.large_binary())
     sizes = pc.cast(pc.cast(pc.binary_length(binary), pa.large_string()), pa.large_binary())
-    return pc.fill_null(pc.binary_join_element_wise(sizes, binary, COLON), ABSENT)
+    return pc.fill_null(pc.binary_join_element_wise(sizes, binary, _bytes(b":")), _bytes(b"-"))
+
+
+def _bytes(value: bytes) -> pa.LargeBinaryScalar:
+    return pa.scalar(value, pa.large_binary())
 
 
 def _codes(values: pa.FixedSizeBinaryArray) -> Numbers:

@@ -53,8 +53,9 @@ FOREIGN_STOCK = (
 BEFORE = "(?: *[|:–—-]+)? +"  # what parts a caption from the agency's words
 NUMBER = r"[ :#№–—-]*\d*\.?"
 AGENCY = (
-    r"(?:shutterstock|i?stock ?photo|depositphotos|dreamstime|123rf|alamy|fotolia|bigstock(?:photo)?|adobe ?stock"
-    r"|getty ?images|vectorstock|can ?stock ?photo|fotosearch|freepik|pond5|graphicriver|videohive|colourbox)"
+    r"(?:shutterstock|i?stock ?photo|depositphotos|dreamstime|123rf|alamy|fotolia|bigstock(?:photo)?"
+    r"|adobe ?stock|getty ?images|vectorstock|can ?stock ?photo|fotosearch|freepik|pond5|graphicriver|videohive"
+    r"|colourbox)"
 )
 CREDIT = "(?:ap |afp |reuters )?(?:photo|image|picture)"
 CLICK = "to (?:see|view|enlarge|zoom)|on (?:the )?(?:image|photo)|for (?:larger|full)"

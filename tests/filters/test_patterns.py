@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filters import CLEANERS
+from filters.catalogue import CATALOGUE, Pattern
+from filters.patterns import irregular
+
+SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+needs_data = pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is not on this machine")
+PIECES = [
+    "cat",
+    "Stock Photo",
+    " - ",
+    " — ",
+    "#123",
+    "|",
+    "Shutterstock",
+    "http://a.b/c",
+    "www.x.com",
+    "at x.com",
+    "a@b.de",
+    ".jpg",
+    "IMG_0042",
+    "(",
+    ")",
+    "[1]",
+    "()",
+    "!",
+    "?",
+    "..",
+    ".",
+    ",",
+    " ",
+    "  ",
+    "\u200b",
+    "\ufffd",
+    "s ",
+    " 's",
+    '""',
+    '"',
+    "_",
+    "-",
+    "Tags: ",
+    "Royalty Free ",
+    "vector ",
+    "photo 3",
+    "1. ",
+    "•",
+    "*",
+    "€ 5",
+    "你好",
+    "。。",
+    "\n",
+    "\x01",
+    "Thumbnail ",
+    ":(",
+]
+
+
+def clean(*texts: str | None, use: list[str] | None = None) -> list[str | None]:
+    column = pa.array(texts, pa.string())
+    return CLEANERS["patterns"].clean(column, **({} if use is None else {"use": use})).to_pylist()
+
+
+@pytest.mark.parametrize("pattern", CATALOGUE, ids=lambda pattern: pattern.name)
+def test_each_patterns_example_is_cleaned_by_it_and_by_all(pattern: Pattern) -> None:
+    assert clean(pattern.before) == [pattern.after]
+    without = [other.name for other in CATALOGUE if other is not pattern]
+    assert clean(pattern.before, use=without) != [pattern.after]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#1 dad",
+        "3*4 = 12",
+        "wait... what",
+        "C++ and C#",
+        "AT&T",
+        "$5.99, £3 and €2",
+        'a "quoted" word',
+        "it's Dogs' bowl",
+        "so sad :(",
+        "front:)",
+        "Rock 'n' roll",
+        "2001: A Space Odyssey",
+        "24/7",
+        "well-known state-of-the-art",
+        "A+",
+        "Model 4 Star Stock - Combo Horse Trailers",
+        "NASCAR stock car racing",
+        "New York Stock Exchange",
+        "Disney+",
+        "Tickets (2013)",
+        "e.g. 5.5 x 3.2 in.",
+        "J.J. Johnson",
+        "SI.com's greatest lists",
+        "Beans in stock",
+        "Wow!",
+        "Really?",
+        "Cold War -- 1980",
+        "Vitamin B12 (60 tablets)",
+        "photo of a dog",
+        "Picture of a cat on a mat",
+        "Beautiful night vector",
+        "一只海鸥在水面上飞翔。",
+        "你好，世界！",
+        "@home",
+        "H&M",
+        "R&D",
+        "<3",
+        "I ❤ NY",
+        "U.S.A.",
+        "No. 5",
+        "Agatha Christie's N or M?",
+    ],
+)
+def test_good_captions_stay_as_they_are(text: str) -> None:
+    assert clean(text) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Closeup of bonfire Stock Photo - Royalty-Free, Artist: naumoid     , Code: 400-04986850",
+            "Closeup of bonfire",
+        ),
+        ("Christmas tree — Stock fotografie", "Christmas tree"),
+        ("Oklahoma on map of usa — ストック写真", "Oklahoma on map of usa"),
+        ("Christmas Seamless Background — 图库矢量图片 #34659913", "Christmas Seamless Background"),
+        ("Seagull Royalty Free Stock Photos", "Seagull"),
+        ("christmas gingerbread -- stock photo #", "christmas gingerbread"),
+        ("banner set vector | Shutterstock .eps vector #93891250", "banner set vector"),
+        ("image of red shallot  - Roast Lamb Cutlets - JPG", "Roast Lamb Cutlets"),
+        ("Party people (amogomo) Tags: rubber latex maske", "Party people"),
+        ("Shoes at Lulus.com!", "Shoes"),
+        ("http://www.mytowntutors.com/2013/01/119-educators/", ""),
+        ("Name: DSC_0294.jpg", ""),
+        ("Man_with_Horse_Head_Mask", "Man with Horse Head Mask"),
+        ("an angler fishes river on a snowy day .", "an angler fishes river on a snowy day."),
+        ("he said ``pearl clam'' twice", 'he said "pearl clam" twice'),
+        ("Wrap. . . see many more styles", "Wrap... see many more styles"),
+        ("L709----- (NEW) OMFG!!!!!!!!", "L709 (NEW) OMFG!"),
+        ("Buy Havren T-Shirt, Navy Online at johnlewis.com", "Havren T-Shirt, Navy"),
+        ("coffee foam art, cute art,", "coffee foam art, cute art"),
+        ("a cat\r\n\t on\u3000a  mat\n", "a cat on a mat"),
+        ("It\ufffds a H\ufffdrbuch", "It's a H\ufffdrbuch"),
+        ("e\u0301 stays, \u202dbidi\u202c and \ufeffmarks go", "e\u0301 stays, bidi and marks go"),
+        ("❤\ufe0f keeps its selector, ❤\ufe0e not", "❤\ufe0f keeps its selector, ❤ not"),
+    ],
+)
+def test_real_irregularities_are_cleaned(text: str, expected: str) -> None:
+    assert clean(text) == [expected]
+
+
+def test_only_the_named_patterns_are_used_and_unknown_names_are_refused() -> None:
+    text = "cat  on mat!!! www.x.org/y"
+    assert clean(text, use=["repeated_punctuation"]) == ["cat  on mat! www.x.org/y"]
+    assert clean(text, use=[]) == [text]
+    with pytest.raises(ValueError, match="no pattern 'url' \\(there are: spaces"):
+        clean(text, use=["url"])
+
+
+@pytest.mark.parametrize("type", [pa.string(), pa.large_string()])
+def test_a_column_keeps_its_type_its_nulls_and_its_order(type: pa.DataType) -> None:
+    column = pa.array([None, "a!!", "b", None, "c  d", ""], type)
+    cleaned = CLEANERS["patterns"].clean(column)
+    assert (cleaned.type, cleaned.to_pylist()) == (type, [None, "a!", "b", None, "c d", ""])
+    assert CLEANERS["patterns"].clean(column.slice(1, 2)).to_pylist() == ["a!", "b"]
+    assert CLEANERS["patterns"].clean(column.slice(0, 1)).to_pylist() == [None]
+    assert CLEANERS["patterns"].clean(column.slice(0, 0)).to_pylist() == []
+
+
+# Many texts at a time: compiling the expressions costs far more than running them on a few.
+TEXTS = st.lists(
+    st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=10).map("".join),
+    min_size=20,
+    max_size=40,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(TEXTS)
+def test_cleaning_twice_is_cleaning_once(texts: list[str]) -> None:
+    once = clean(*texts)
+    assert clean(*once) == once
+
+
+@settings(max_examples=25, deadline=None)
+@given(TEXTS)
+def test_no_step_changes_a_text_in_which_its_pattern_is_not_found(texts: list[str]) -> None:
+    column = pa.array([" ".join(text.split()) for text in texts], pa.string())
+    for pattern in CATALOGUE:
+        rest = column.filter(pc.invert(irregular(column, [pattern])))
+        for step in (
+            pattern.steps if pattern.name != "slugs" else ()
+        ):  # its step is for whole texts of one shape
+            assert pc.replace_substring_regex(rest, *step).equals(rest), (pattern.name, step)
+
+
+@needs_data
+def test_cleaning_the_real_captions_twice_is_cleaning_them_once() -> None:
+    path = SHARED / "laion/laion400m_10k/laion400m_sample.jsonl"
+    texts = pa.array(
+        [json.loads(line)["TEXT"] for line in path.read_text(encoding="utf-8").split("\n") if line]
+    )
+    once = CLEANERS["patterns"].clean(texts)
+    assert CLEANERS["patterns"].clean(once).equals(once)
+    changed = pc.sum(pc.not_equal(once, texts)).as_py()
+    assert 0.1 < changed / len(texts) < 0.25
+
+
+def test_hostile_texts_end() -> None:
+    texts = [
+        "(" * 300_000,
+        "!" * 300_000,
+        "http://" * 50_000,
+        " stock photo" * 30_000,
+        "a@" * 100_000,
+        "-_" * 100_000,
+    ]
+    assert all(len(after or "") <= len(before) for before, after in zip(texts, clean(*texts), strict=True))
