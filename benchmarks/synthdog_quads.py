@@ -38,7 +38,18 @@ EXTREME: dict[str, Any] = {
         "contrast": {"alpha": [1, 2]},
     },
 }
-STRENGTHS = {"default": {}, "extreme": EXTREME}
+STRONG: dict[str, Any] = {
+    "document": {
+        "effect": {
+            "elastic": {"alpha": [5, 20], "sigma": [3, 6]},
+            "noise": {"scale": [8, 16]},
+            "rotation": {"prob": 1, "angle": [-8, 8]},
+            "perspective": {"weights": [1], "percents": [[[0.7, 1]] * 4]},
+        }
+    },
+    "effect": {"motion_blur": {"prob": 1, "k": [3, 9]}, "blur": {"sigma": [0, 2]}},
+}
+STRENGTHS = {"default": {}, "strong": STRONG, "extreme": EXTREME}
 UNSEEN = 12  # gray levels: ink fainter than this against its paper is not measured
 VISIBLE = 0.1  # of the line's strongest ink: where a margin ends
 

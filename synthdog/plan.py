@@ -13,7 +13,7 @@ from synthdog.errors import ItemError
 from synthdog.lines import Line
 from synthdog.pictures import Cut, cut
 from synthdog.resources import Resources
-from synthdog.settings import Document, TemplateSettings
+from synthdog.settings import LANGUAGES, Document, TemplateSettings
 from synthdog.writing import Writer
 
 Size = tuple[int, int]  # width, height (px)
@@ -49,20 +49,21 @@ class Plan:
 class Planner:
     """Plans images from settings and resources."""
 
-    def __init__(self, settings: TemplateSettings, resources: Resources):
+    def __init__(self, settings: TemplateSettings, resources: Resources, language: str):
         self._settings, self._resources = settings, resources
+        self._language = LANGUAGES.index(language)
         self._sampler = Sampler(settings)
         self._writer = Writer(settings.document.content, resources, self._sampler)
 
     def plan(self, seed: int, index: int) -> Plan:
-        """Image `index` of `seed`, a function of these two and the resources.
+        """Image `index` of `seed`, a function of these two, the language and the resources.
 
         Raises:
             ItemError: no line fitted in `max_attempts` (`layout_failed`), or a picture cannot be read.
         """
         attempt = 0
         while True:
-            words = np.random.SeedSequence([seed, index, attempt]).generate_state(4)
+            words = np.random.SeedSequence([seed, index, self._language, attempt]).generate_state(4)
             try:
                 return self._attempt(tuple(int(word) for word in words))
             except ItemError as failure:

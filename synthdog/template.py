@@ -42,7 +42,7 @@ class Template:
         self.settings = load(settings, language)
         self.language = language
         self.resources = resources or Resources.load(self.settings, language)
-        self.planner = Planner(self.settings, self.resources)
+        self.planner = Planner(self.settings, self.resources, language)
 
     def generate(self, seed: int, indices: Iterable[int]) -> pa.RecordBatch:
         """Images `indices` of `seed`, a row each (schema ROWS); one that cannot be made is a dropped row."""
