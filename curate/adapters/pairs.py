@@ -17,7 +17,7 @@ from curate.schema import conform
 from curate.sources import DETAIL, PROBLEM
 
 STAGE = "read"
-NOT_THE_NAME = r"[?#].*$|^.*/"  # all of an address but the last part of its path
+NOT_THE_NAME = r"[?#].*$|^[^?#]*/"  # all of an address but the last part of its path
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def size(column: pa.Array) -> pa.Array:
         array = pc.if_else(whole, number, pa.scalar(None, pa.large_string())).cast(pa.int64())
     elif not _is_number(array.type):
         return pa.nulls(len(array), pa.int32())
+    array = array.cast(pa.float64()) if pa.types.is_float16(array.type) else array
     fits = pc.and_(pc.greater(array, 0), pc.less_equal(array, LARGEST_INT32))
     if pa.types.is_floating(array.type):
         fits = pc.and_(fits, pc.equal(pc.floor(array), array))
@@ -125,12 +126,7 @@ def number_text(array: pa.Array) -> pa.Array:
 
 
 def _is_number(kind: Any) -> bool:
-    return bool(
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_decimal(kind)
-    )
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _best(array: pa.Array) -> pa.Array:

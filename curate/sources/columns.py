@@ -38,7 +38,7 @@ def json_text(value: Any) -> str:
 
 
 def _unruly(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Strings among which are other values, or bytes that are no UTF-8: whoever reads them must check (N rows)."""
+    """Strings, among them other values or bytes that are no UTF-8; the latter stay as they are (N rows)."""
     if pa.types.is_list(kind):
         items = [None if value is None else [_bytes(item) for item in value] for value in values]
         binary = pa.array(items, pa.list_(pa.binary()))
@@ -51,7 +51,7 @@ UNCHECKED = pc.CastOptions(target_type=pa.string(), allow_invalid_utf8=True)
 
 
 def _bytes(value: Any) -> bytes | None:
-    if value is None:
+    if value is None or value != value:  # NaN
         return None
     if not isinstance(value, str):
         return encode_json(value)

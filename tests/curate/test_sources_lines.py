@@ -153,7 +153,7 @@ def test_lines_that_are_no_object_are_marked(tmp_path: Path) -> None:
     batch = next(source.batches(0, 9))
     problems = batch.column(PROBLEM).to_pylist()
     assert problems == [None, "row_malformed", "row_malformed", None, None, None, None]
-    urls = [b"u0", None, None, b"null", b"caf\xe9", b"\xed\xa0\x80", b"u6"]
+    urls = [b"u0", None, None, None, b"caf\xe9", b"\xed\xa0\x80", b"u6"]
     assert batch.column("url").cast(pa.binary()).to_pylist() == urls
     assert source.rows == 7
 
