@@ -1,11 +1,33 @@
-.PHONY: check lint types layers test
-check: lint types layers test
-lint:
-	ruff check .
-	ruff format --check .
-types:
-	mypy
-layers:
-	lint-imports
-test:
-	pytest
+# Everything runs in .venv, which is made and filled on first use. VENV=path uses another.
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEBIAN := chromium fontconfig fonts-noto-cjk fonts-dejavu-core fonts-liberation2 tesseract-ocr tesseract-ocr-chi-sim bubblewrap
+
+.PHONY: test check lint types layers unit debian
+test: debian $(VENV)/ready
+	$(BIN)/pytest
+
+check: $(VENV)/ready lint types layers test
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready
+	$(BIN)/mypy
+
+layers: $(VENV)/ready
+	$(BIN)/lint-imports
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all,test]'
+	touch $@
+
+# Chromium, fonts and an OCR engine, for the tests that need them
+debian:
+	@missing=$$(for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "not Debian: tests that need $$missing are skipped"; exit 0; fi; \
+	as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	$$as_root apt-get update -qq && $$as_root apt-get install -qq --no-install-recommends $$missing >/dev/null

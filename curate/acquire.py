@@ -6,7 +6,6 @@ other: a bounded number of bodies is under way between them.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -32,7 +31,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An image fit to be stored, or why there is none; width and height are known either way once seen."""
+    """An image fit to be stored, or why there is none: a reason, or a size that the rules will not keep."""
 
     image: bytes | None = None
     format: str | None = None
@@ -50,8 +49,8 @@ class Prepared:
 class Acquirer:
     """Fetches and prepares images; connections and child processes start when they are first needed."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
+    def __init__(self, manifest: Manifest, children: int) -> None:
+        self._manifest, self._count = manifest, children
         self._folder = Path(manifest.image.folder).resolve() if manifest.image.folder else None
 
     def close(self) -> None:
@@ -104,9 +103,8 @@ class Acquirer:
     def _children(self) -> Children:
         settings = self._manifest.image
         limits = Limits(timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes)
-        cores = len(os.sched_getaffinity(0))
         return Children(
-            images.TARGET, cores, limits, images.child_settings(settings, self._manifest.active_rules())
+            images.TARGET, self._count, limits, images.child_settings(settings, self._manifest.active_rules())
         )
 
 
@@ -116,12 +114,6 @@ def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, Prepar
     if outcome.value is None:
         return row, Prepared(stage="decode", reason=outcome.reason, detail=outcome.detail)
     answer = images.read_answer(outcome.value, body)
-    return row, Prepared(
-        answer.image,
-        answer.format,
-        answer.width,
-        answer.height,
-        None if answer.reason is None else "decode",
-        answer.reason,
-        answer.detail,
-    )
+    if answer.reason is not None:
+        return row, Prepared(stage="decode", reason=answer.reason, detail=answer.detail)
+    return row, Prepared(answer.image, answer.format, answer.width, answer.height)

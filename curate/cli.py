@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 
 def main() -> None:
     """Run the command; every expected error is one line on standard error and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped like by Ctrl-C: resumable, exit 130
     try:
         app()
     except CurateError as error:

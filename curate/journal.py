@@ -123,22 +123,32 @@ class Journal:
             begun = msgspec.json.decode(data, type=Begun)
             self._check_same(begun.request, asked)
         self.store.delete_folder(TMP)
-        known = self.numbers(DONE)
+        known = self.records(DONE)
         for name in self._ours():
             if _unit_of(name) not in known:
                 self.store.delete(name)
         return self._run(asked, begun)
 
-    def numbers(self, folder: str) -> set[int]:
-        """The units that have a record in the folder `_run/staged` or `_run/done`."""
-        return {
-            int(name.removesuffix(".json")) for name in self.store.names(folder) if name.endswith(".json")
-        }
+    def records(self, folder: str) -> dict[int, UnitRecord]:
+        """The units that have a record in `_run/staged` or `_run/done`; a record that is torn is removed."""
+        found = {}
+        for name in self.store.names(folder):
+            if not name.endswith(".json"):
+                continue
+            data = self.store.read_bytes(f"{folder}/{name}")
+            try:
+                record = msgspec.json.decode(data or b"", type=UnitRecord)
+            except msgspec.MsgspecError:
+                self.store.delete(f"{folder}/{name}")
+            else:
+                found[record.unit] = record
+        return found
 
     def finish(self, run: Run) -> dict[str, Any]:
         """Write `_manifest.json`, last of all, and remove what only an unfinished run needs."""
         begun = self._begun()
-        records = [self._record(number) for number in sorted(self.numbers(DONE))]
+        done = self.records(DONE)
+        records = [done[number] for number in sorted(done)]
         manifest = {
             "curate_version": __version__,
             "manifest": run.manifest.resolved(),
@@ -168,11 +178,6 @@ class Journal:
         data = self.store.read_bytes(RUN)
         assert data is not None
         return msgspec.json.decode(data, type=Begun)
-
-    def _record(self, number: int) -> UnitRecord:
-        data = self.store.read_bytes(f"{DONE}/{number:06d}.json")
-        assert data is not None
-        return msgspec.json.decode(data, type=UnitRecord)
 
     def _run(self, asked: Request, begun: Begun) -> Run:
         return Run(

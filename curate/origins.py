@@ -126,6 +126,9 @@ def survey(found: Input, manifest: Manifest, work: Path) -> Survey:
         InputError: it cannot be read, or lacks a column.
     """
     source = open_source(found, manifest.input, work)
-    rows = Rows(source, found, manifest)
+    try:
+        rows = Rows(source, found, manifest)
+    except InputError as error:
+        raise InputError(f"{found.uri}: {error}") from None
     rules = [name for name in manifest.active_rules() if name not in ACROSS]
     return Survey(source.rows, tuple(name for name in rules if not rows.judges(name)))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -29,7 +30,7 @@ from curate.staging import STAGED, Fallen, Staging
 from curate.stopwatch import Stopwatch
 from curate.store import Store
 
-STAGES = ("read", "rules", "seen", "fetch", "decode", "size", "tasks", "write")
+STAGES = ("read", "rules", "seen", "fetch", "decode", "size", "tasks", "write", "across")
 
 
 @dataclass
@@ -47,10 +48,10 @@ class Work:
 class Pipeline:
     """The stages of one run, with what they hold open."""
 
-    def __init__(self, run: Run, store: Store, meter: Meter) -> None:
+    def __init__(self, run: Run, store: Store, meter: Meter, children: int) -> None:
         self.run, self.manifest, self.meter = run, run.manifest, meter
         self.staging = Staging(run.manifest, store)
-        self.acquirer = Acquirer(run.manifest)
+        self.acquirer = Acquirer(run.manifest, children)
         self._rules = run.row_rules()
         self._size_rules = {n: s for n, s in self._rules.items() if SIZE & set(filters.RULES[n].columns)}
         self._origin: tuple[int, Origin] | None = None
@@ -77,7 +78,7 @@ class Pipeline:
             work = Work(unit, spool)
             table = self._settle(work, list(self._prepared(work, seen)))
             with work.watch.stage("size"):
-                table = judge(table, self._size_rules, "size")
+                table = self._judge_sizes(table, spool)
             with work.watch.stage("tasks"):
                 table = drop(table, pc.if_else(alive(table), tasks.faults(table), None), "tasks")
             with work.watch.stage("write"):
@@ -166,6 +167,22 @@ class Pipeline:
         reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
+        return table
+
+    def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
+        """Drop what the child processes did not decode, as its true size is one that the rules do not keep.
+
+        The others have passed; their size may no longer be the true one, as images are shrunk on request.
+        """
+        if self.manifest.task == "text":
+            return table
+        places = pc.indices_nonzero(alive(table)).to_numpy()
+        bare = pa.array(places[np.array(spool.lengths(places)) == 0], pa.int64())
+        judged = judge(table.take(bare), self._size_rules, "size")
+        judged = drop(judged, pa.repeat("image_missing", judged.num_rows), "decode")
+        for name in ("dropped", "stage", "detail"):
+            found = scatter(judged[name], bare, table.num_rows)
+            table = set_column(table, name, pc.coalesce(table[name], found))
         return table
 
     def _chosen(self, table: pa.Table, unit: Unit) -> pa.Table:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import filters
-from curate.errors import CurateError, InputError, UnitError
+from curate.errors import CurateError, Halted, InputError, OutputError, Stopped, UnitError
 from curate.journal import Journal, Request
 from curate.manifest import Manifest
 from curate.origins import find, survey
@@ -19,6 +19,7 @@ from curate.plan import Plan, Retry, Run, limit_rows
 from curate.progress import Progress
 from curate.runner import InProcess, OnRay, Runner
 from curate.staging import DONE, STAGED
+from curate.storage import one_line
 from curate.store import Store
 from curate.worker import Job
 
@@ -81,16 +82,25 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         CurateError: see `curate.errors`; whatever was finished stays finished.
     """
     journal = Journal(Store(out))
-    finished = None if options.overwrite else journal.finished(asked)
+    try:
+        finished = None if options.overwrite else journal.finished(asked)
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {one_line(error)}") from None
     if finished is not None:
         progress.say(f"{out} is complete already: nothing to do")
         return finished
-    with journal.locked():
-        if options.overwrite:
-            journal.clear()
-        run = journal.resume(asked, lambda: plan(asked, Path(journal.work())))
-        _do(run, journal, options, progress)
-        return journal.finish(run)
+    try:
+        with journal.locked():
+            if options.overwrite:
+                journal.clear()
+            run = journal.resume(asked, lambda: plan(asked, Path(journal.work())))
+            with progress.live():
+                _do(run, journal, options, progress)
+            return journal.finish(run)
+    except KeyboardInterrupt:
+        raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
+    except OSError as error:
+        raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
 
 
 def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> None:
@@ -99,7 +109,7 @@ def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> Non
     Raises:
         UnitError: some could not be finished; the others are staged or done.
     """
-    done, staged = journal.numbers(DONE), journal.numbers(STAGED)
+    done, staged = journal.records(DONE), journal.records(STAGED)
     units = [unit.number for unit in run.plan.units() if unit.number not in done]
     if not units:
         return

@@ -52,7 +52,7 @@ class InProcess:
     workers = 0
 
     def __init__(self, run: Run, meter: Meter) -> None:
-        self._worker = Worker(run, meter)
+        self._worker = Worker(run, meter, children=len(os.sched_getaffinity(0)))
 
     def map(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
         """See `Runner.map`."""
@@ -162,7 +162,7 @@ def _do(run: Run, actor: Any, job: Job) -> Result:
         for old in _HELD.values():
             old.close()
         _HELD.clear()
-        _HELD[identity] = Worker(run, meter)
+        _HELD[identity] = Worker(run, meter, children=1)
     worker = _HELD[identity]
     worker.watch(meter)
     try:

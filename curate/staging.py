@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from curate import tasks
 from curate.across import SPILL, spill_rows
 from curate.manifest import Manifest
-from curate.record import Stage, UnitRecord, add_counts, count_reasons
+from curate.record import UnitRecord, add_counts, count_reasons
 from curate.schema import DROPPED, SHARD, set_column, shard_metadata
 from curate.shards import (
     Shard,
@@ -129,7 +129,7 @@ class Staging:
             rows_out=rows_out,
             shards=tuple(shards),
             dropped=add_counts([record.dropped, count_reasons(pa.array(list(fallen.values())))]),
-            stages=(*record.stages, Stage("across", record.rows_out, rows_out, 0.0)),
+            stages=(*record.stages[:-1], msgspec.structs.replace(record.stages[-1], rows_out=rows_out)),
         )
 
     def _without(self, shard: Shard, first: int, fallen: Fallen, lost: list[pa.Table]) -> Iterator[pa.Table]:

@@ -32,12 +32,12 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Worker:
-    """A process at work on one run."""
+    """A process at work on one run, with so many child processes for what may crash."""
 
-    def __init__(self, run: Run, meter: Meter) -> None:
+    def __init__(self, run: Run, meter: Meter, children: int) -> None:
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = Pipeline(run, self.store, meter)
+        self.pipeline = Pipeline(run, self.store, meter, children)
         self._units = run.plan.units()
         self._slices = run.plan.slices()
 

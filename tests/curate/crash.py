@@ -1,0 +1,71 @@
+"""A process that imports curate once and then, for each line of its input, runs it in a fork that meets with an accident.
+
+A line is JSON: `call` (a function of `os` that commits pass through), `number` (which call of it, from 1), `accident`
+(`kill before`, `kill after`, `ENOSPC`, `EIO`, or `none`) and `arguments` of the command line. The answer is the fork's exit code,
+negative for a signal, and how many calls there were.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import curate.cli
+import curate.pipeline
+import curate.run
+import curate.runner
+
+
+def arrange(call: str, number: int, accident: str, report: int) -> None:
+    """Replace `os.call` by one that fails at its `number`th call; each call is reported as one byte."""
+    real: Callable[..., Any] = getattr(os, call)
+    seen = 0
+
+    def faulty(*arguments: Any, **options: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        os.write(report, b".")
+        if seen != number:
+            return real(*arguments, **options)
+        if accident == "kill before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if accident in ("ENOSPC", "EIO"):
+            code = getattr(errno, accident)
+            raise OSError(code, os.strerror(code))
+        result = real(*arguments, **options)
+        if accident == "kill after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(os, call, faulty)
+
+
+def run(job: dict[str, Any]) -> tuple[int, int]:
+    """One fork; its exit code and the number of calls."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        arrange(job["call"], job["number"], job["accident"], writing)
+        sys.argv = ["curate", *job["arguments"]]
+        try:
+            curate.cli.main()
+        except SystemExit as stop:
+            os._exit(stop.code if isinstance(stop.code, int) else 0)
+        os._exit(0)
+    os.close(writing)
+    calls = 0
+    while seen := os.read(reading, 4096):
+        calls += len(seen)
+    os.close(reading)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), calls
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), flush=True)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.curate.runs import ROOT, curate, done, files, pair, picture, write_pairs
+
+UNITS = ("--set", "shard.rows=5", "--workers", "0")
+KILLS = int(os.environ.get("CURATE_KILLS", "2"))  # random kills for each number of workers
+
+
+class Crasher:
+    """tests/curate/crash.py, running."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(ROOT / "tests" / "curate" / "crash.py")]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    def run(self, call: str, number: int, accident: str, *arguments: object) -> tuple[int, int]:
+        job = {"call": call, "number": number, "accident": accident, "arguments": list(map(str, arguments))}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        code, calls = json.loads(self._process.stdout.readline())
+        return code, calls
+
+    def close(self) -> None:
+        self._process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def crasher() -> Iterator[Crasher]:
+    crasher = Crasher()
+    yield crasher
+    crasher.close()
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty pairs: some fall to rules, one to a picture met before, one is damaged."""
+    rows = [pair(n) for n in range(30)]
+    rows[4]["TEXT"] = "no"
+    rows[12]["image"] = picture(12)[:800]
+    rows[22] |= {"TEXT": rows[3]["TEXT"], "image": rows[3]["image"]}
+    return write_pairs(tmp_path_factory.mktemp("in") / "pairs.parquet", rows)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    out = tmp_path_factory.mktemp("undisturbed")
+    done("run", "laion", "--input", pairs, "--out", out, *UNITS)
+    return files(out)
+
+
+def command(pairs: Path, out: Path) -> list[Any]:
+    return ["run", "laion", "--input", pairs, "--out", out, *UNITS]
+
+
+def points(calls: int, wanted: int) -> list[int]:
+    """`wanted` numbers spread evenly over 1 to `calls`, both included."""
+    return sorted({1 + round(step * (calls - 1) / (wanted - 1)) for step in range(wanted)})
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "link"])
+@pytest.mark.parametrize("accident", ["kill before", "kill after", "ENOSPC", "EIO"])
+def test_whatever_happens_at_a_step_of_the_commit_the_same_command_ends_with_the_same_bytes(
+    crasher: Crasher, pairs: Path, undisturbed: dict[str, str], tmp_path: Path, call: str, accident: str
+) -> None:
+    _, calls = crasher.run(call, 0, "none", *command(pairs, tmp_path / "whole"))
+    assert files(tmp_path / "whole") == undisturbed
+    for number in points(calls, 6):
+        out = tmp_path / str(number)
+        code, _ = crasher.run(call, number, accident, *command(pairs, out))
+        assert code == -signal.SIGKILL if accident.startswith("kill") else code in (0, 1, 2), (number, code)
+        published = files(out)
+        assert published.items() <= undisturbed.items(), "nothing half done bears a final name"
+        assert crasher.run(call, 0, "none", *command(pairs, out))[0] == 0
+        assert files(out) == undisturbed
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_at_random_moments_a_run_resumes_to_the_same_bytes(
+    pairs: Path, undisturbed: dict[str, str], tmp_path: Path, workers: int
+) -> None:
+    arguments = [*command(pairs, tmp_path), "--workers", workers]
+    lottery = random.Random(workers)
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "curate", *map(str, arguments)], cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
+        )
+        time.sleep(lottery.uniform(0.3, 2.0 if workers == 0 else 8.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert files(tmp_path).items() <= undisturbed.items()
+    assert curate(*arguments).returncode == 0
+    assert files(tmp_path) == undisturbed
+
+
+def test_ctrl_c_stops_and_the_same_command_goes_on(pairs: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "curate", *map(str, command(pairs, tmp_path))], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob("_run/run.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    if process.returncode != 0:  # it may have been done already
+        assert process.returncode == 130
+        assert "the same command goes on" in said
+        assert len(said.strip().splitlines()) == 1
+    assert curate(*command(pairs, tmp_path)).returncode == 0
+    assert files(tmp_path) == undisturbed
+
+
+def test_a_second_run_on_a_folder_is_refused(pairs: Path, tmp_path: Path) -> None:
+    from curate.store import Store
+
+    holder = Store(str(tmp_path))
+    holder.lock()
+    refused = curate(*command(pairs, tmp_path))
+    holder.unlock()
+    assert refused.returncode == 2
+    assert "another run is writing" in refused.stderr
+
+
+def test_a_torn_record_is_a_unit_that_is_not_done(
+    crasher: Crasher, pairs: Path, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    _, links = crasher.run("link", 0, "none", *command(pairs, tmp_path / "whole"))
+    crasher.run("link", links, "kill before", *command(pairs, tmp_path / "out"))
+    torn = tmp_path / "out" / "_run" / "done" / "000001.json"
+    torn.write_bytes(torn.read_bytes()[:20])
+    assert curate(*command(pairs, tmp_path / "out")).returncode == 0
+    assert files(tmp_path / "out") == undisturbed
