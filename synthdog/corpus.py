@@ -26,7 +26,8 @@ MAX_LINE_BYTES = 1 << 24
 IDEOGRAPH = r"\p{Han}\p{Hiragana}\p{Katakana}〇"
 OPENING = r"（《〈「『【〔〖“‘［｛"
 CLOSING = r"，。、；：！？）》〉」』】〕〗”’］｝…—～·％"
-WORD = regex.compile(rf"(\s*)([{OPENING}]*[{IDEOGRAPH}][{CLOSING}]*|[^\s{IDEOGRAPH}]+)")
+LONGEST = 60  # characters; a longer run is cut, so that no input makes endless words
+WORD = regex.compile(rf"(\s*)([{OPENING}]*[{IDEOGRAPH}][{CLOSING}]*|[^\s{IDEOGRAPH}]{{1,{LONGEST}}})")
 # What needs shaping, joins, runs right to left, or shows nothing: it cannot be painted a character at a time
 UNPAINTABLE = regex.compile(
     r"[\p{M}\p{C}\p{Arabic}\p{Hebrew}\p{Syriac}\p{Thaana}\p{NKo}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}"

@@ -17,6 +17,7 @@ from synthdog.settings import Content
 
 WINDOW = 200  # characters looked at to see whether a face suits the text
 MAX_MOVES = 8  # to other places of the corpus, for a face's sake
+LEAST_HEIGHT = 6.0  # px: smaller lines are not written, nobody could read them
 BLACK = (0, 0, 0)
 
 
@@ -36,6 +37,8 @@ class Writer:
         lines: list[Line] = []
         names: dict[str, None] = {}
         for grid in stack(area, self._content.layout, rng):
+            if grid[0].height < LEAST_HEIGHT:
+                continue
             face = self._resources.faces[int(rng.integers(len(self._resources.faces)))]
             written, at = self._grid(grid, face, at, rng)
             lines += written

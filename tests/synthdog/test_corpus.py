@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from synthdog import corpus, settings
+from synthdog.errors import ItemError, ResourceError
+
+SENTENCE = "The quick brown fox jumps over the lazy dog, twice. "
+
+
+def load(path, **changes):
+    table = {"document": {"content": {"text": {"paths": [str(path)], **changes}}}}
+    return corpus.load(settings.load(table, "en").document.content.text, "en")
+
+
+def words(text, count, at=0, lacks=lambda word: ()):
+    reader = corpus.Reader(corpus.Text(text), at, lacks)
+    taken = []
+    for _ in range(count):
+        taken.append(reader.peek())
+        reader.take()
+    return [(word.text, word.spaced) for word in taken]
+
+
+def test_the_corpora_that_ship_are_there_for_both_languages():
+    for language in settings.LANGUAGES:
+        text = corpus.load(settings.load(None, language).document.content.text, language)
+        assert len(text) > 50_000
+
+
+def test_text_jsonl_and_parquet_give_the_same_text(tmp_path):
+    lines = [SENTENCE * 2, SENTENCE * 3]
+    (tmp_path / "a.txt").write_text("\n".join(lines))
+    (tmp_path / "b.jsonl").write_text("\n".join(json.dumps({"body": line}) for line in lines))
+    pq.write_table(pa.table({"body": lines}), tmp_path / "c.parquet")
+    texts = {load(tmp_path / name, column="body").sha256() for name in ("a.txt", "b.jsonl", "c.parquet")}
+    assert len(texts) == 1
+
+
+def test_english_words_part_at_spaces():
+    assert words("one two-three, four", 4) == [
+        ("one", False),
+        ("two-three,", True),
+        ("four", True),
+        ("one", False),
+    ]
+
+
+def test_chinese_characters_part_but_keep_their_punctuation():
+    assert [word for word, _ in words("子曰：“學而Unix時習之。”", 8)] == [
+        "子",
+        "曰：",
+        "“學",
+        "而",
+        "Unix",
+        "時",
+        "習",
+        "之。”",
+    ]
+
+
+def test_reading_starts_at_a_word():
+    assert words("alpha beta gamma", 1, at=8)[0][0] == "gamma"
+
+
+def test_words_that_a_face_lacks_are_left_out():
+    assert words("one two one", 2, lacks=lambda word: word == "two") == [("one", False), ("one", True)]
+
+
+def test_a_face_that_lacks_everything_ends_in_a_reason():
+    with pytest.raises(ItemError) as caught:
+        words("one two", 1, lacks=lambda word: True)
+    assert caught.value.reason == "layout_failed"
+
+
+def test_what_cannot_be_painted_a_character_at_a_time_is_left_out():
+    assert corpus.clean(["plain नमस्ते שלום e\u0301tude zero\u200bwidth \u0e01 end"]) == "plain étude end"
+
+
+def test_a_run_without_spaces_is_cut():
+    assert {len(word) for word, _ in words("x" * 1000, 16)} <= {corpus.LONGEST, 1000 % corpus.LONGEST}
+
+
+def test_no_more_is_kept_than_allowed(tmp_path):
+    (tmp_path / "long.txt").write_text((SENTENCE + "\n") * 1000)
+    assert len(load(tmp_path / "long.txt", max_chars=2000)) <= 2100
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("empty.txt", b"", "0 usable characters"),
+        ("blank.txt", b" \n\t\n" * 100, "0 usable characters"),
+        ("binary.txt", b"MZ\0\0" + bytes(range(256)) * 9, "is binary"),
+        ("latin.txt", "café naïve ".encode("latin-1") * 30, "is not UTF-8"),
+        ("broken.jsonl", b'{"text": "a"}\n{"text": \n', "not JSON"),
+        ("list.jsonl", b"[1, 2]\n", "without text in 'text'"),
+        ("column.jsonl", b'{"body": "a"}\n', "without text in 'text'"),
+        ("deep.jsonl", b"[" * 200_000 + b"\n", "not JSON"),
+        ("broken.parquet", b"PAR1 nothing of the kind", "cannot be read"),
+    ],
+)
+def test_a_corpus_that_cannot_be_used_is_an_error_of_one_line(tmp_path, name, data, message):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ResourceError, match=message) as caught:
+        load(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parquet_without_the_column_names_those_it_has(tmp_path):
+    pq.write_table(pa.table({"body": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(ResourceError, match=r"no text column 'text' \(it has: body\)"):
+        load(tmp_path / "a.parquet")
+
+
+def test_a_missing_corpus_is_an_error(tmp_path):
+    with pytest.raises(ResourceError, match="does not exist"):
+        load(tmp_path / "nowhere.txt")
