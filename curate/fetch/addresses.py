@@ -44,6 +44,15 @@ _IPV6 = tuple(
 _IPV4_WITHIN = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("64:ff9b::/96"))
 
 
+def is_address(host: str) -> bool:
+    """Whether the host of a URL is an IP address, in its usual form."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def blocked(address: str) -> str | None:
     """Why no request may go to this IP address, such as `127.0.0.1 is loopback`; null where one may.
 

@@ -19,10 +19,11 @@ class Body:
     """
 
     def __init__(self, max_bytes: int, content_type: str) -> None:
-        self.size = 0
         self._max_bytes = max_bytes
-        self._content_type = content_type
-        self._parts: list[bytes] = []
+        self._content_type = content_type[:60]
+        self._bytes = (
+            bytearray()
+        )  # a list of pieces would let a drip of single bytes take fifty times their size
         self._judged = False
         self._unzip: Any = None
 
@@ -34,8 +35,7 @@ class Body:
         """
         if self._unzip is not None:
             chunk = self._unpacked(chunk)
-        self._parts.append(chunk)
-        self.size += len(chunk)
+        self._bytes += chunk
         if self.size > self._max_bytes:
             raise FetchError("too_large", f"more than {self._max_bytes} bytes")
         if not self._judged and self.size >= HEAD:
@@ -51,13 +51,18 @@ class Body:
             self._judge()
         if not self.size:
             raise FetchError("empty", "no bytes")
-        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        return bytes(self._bytes)
+
+    @property
+    def size(self) -> int:
+        """Bytes so far, unpacked."""
+        return len(self._bytes)
 
     def _judge(self) -> None:
-        head = b"".join(self._parts)
+        head = bytes(self._bytes)
         if self._unzip is None and head.startswith(_GZIP):
             self._unzip = zlib.decompressobj(wbits=31)
-            self._parts, self.size = [], 0
+            self._bytes.clear()
             self.add(head)
         elif image_type(head) is None:
             begins = head[:HEAD].decode("ascii", "backslashreplace")

@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from curate.errors import MachineError
-from curate.fetch.addresses import blocked
+from curate.fetch.addresses import blocked, is_address
 from curate.fetch.body import Body
 from curate.fetch.budget import SMALL, Budget, Lease
 from curate.fetch.optouts import opted_out
@@ -209,8 +209,7 @@ def printable_error(error: Exception) -> str:
 def _refuse_private(url: URL) -> None:
     """Refuse an address that stands in the URL itself, before anything is opened."""
     host = url.raw_host or ""
-    numeric = ":" in host or host.replace(".", "").isdigit()
-    reason = blocked(host) if numeric else None
+    reason = blocked(host) if is_address(host) else None
     if reason is not None:
         raise FetchError("blocked_address", reason, reached=None)
 

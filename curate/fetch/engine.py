@@ -111,10 +111,19 @@ class Engine:
             self._deliver(job, outcome)
         if self._looking is None and self._reachability.suspicious():
             self._looking = asyncio.get_running_loop().create_task(self._look_for_network())
+            self._looking.add_done_callback(self._check)
         elif self._looking is None and outcome.reached:
             self._deliver_doubtful()
 
+    def _check(self, task: asyncio.Task[None]) -> None:
+        """A mistake of ours ends the calls: they would wait for ever for what it lost."""
+        if not task.cancelled() and (error := task.exception()):
+            log.error("fetching broke", exc_info=error)
+            self._looking = None
+            self._fail(UnitError(f"fetching broke: {type(error).__name__}: {error}"))
+
     def _ended(self, task: asyncio.Task[None]) -> None:
+        self._check(task)
         self._schedule.done(self._running.pop(task))
         self._start()
         if not self._running and self._looking is None:

@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict, deque
 
 from curate.errors import Halted
+from curate.fetch.addresses import is_address
 from curate.fetch.outcome import Outcome
 from curate.fetch.resolver import Resolver
 
@@ -93,10 +94,9 @@ class Reachability:
         host, port = place
         try:
             async with asyncio.timeout(self._timeout_s):
-                found = [host] if ":" in host or host[-1:].isdigit() else None
-                if found is None:
-                    found = [answer["host"] for answer in await self._resolver.resolve(host, port)]
-                _, writer = await asyncio.open_connection(found[0], port)
+                if not is_address(host):
+                    host = (await self._resolver.resolve(host, port))[0]["host"]
+                _, writer = await asyncio.open_connection(host, port)
                 writer.close()
                 return True
         except (OSError, TimeoutError):
