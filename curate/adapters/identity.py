@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+# For each byte, whether it counts. UTF-8 of U+4000 to U+9FFF, nearly all Han in use, begins with E4 to E9.
+HAN = np.array([0xE4 <= byte <= 0xE9 for byte in range(256)], np.int32)
+LETTER = np.array([byte < 128 and chr(byte).isalpha() for byte in range(256)], np.int32)
 LETTERS_A_HAN = 3  # a Chinese character says about as much as three letters
 
 
@@ -44,14 +48,20 @@ def digests(images: pa.Array) -> pa.Array:
 
 
 def languages(texts: pa.Array) -> pa.Array:
-    """`zh` where three times the Han characters reach the number of Latin letters, else `en` (N rows)."""
-    other = pc.invert(pc.string_is_ascii(texts)).fill_null(False)
-    some = texts.filter(other)
-    han = pc.count_substring_regex(some, r"\p{Han}")
-    latin = pc.count_substring_regex(some, r"\p{Latin}")
-    chinese = pc.and_(pc.greater(han, 0), pc.greater_equal(pc.multiply(han, LETTERS_A_HAN), latin))
-    english = pa.repeat("en", len(texts))
-    return pc.replace_with_mask(english, other, pc.if_else(chinese, "zh", "en"))
+    """`zh` where three times the Han characters reach the number of English letters, else `en` (N rows)."""
+    han, letters = _counts(texts, HAN), _counts(texts, LETTER)
+    chinese = (han > 0) & (LETTERS_A_HAN * han >= letters)
+    return pc.if_else(pa.array(chinese), "zh", "en")
+
+
+def _counts(texts: pa.Array, wanted: np.ndarray) -> np.ndarray:
+    """How many bytes of each text's UTF-8 are `wanted` (N rows); a regular expression takes ten times as long."""
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    content = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] if data else np.empty(0, np.uint8)
+    sums = np.zeros(len(content) + 1, np.int32)
+    np.cumsum(wanted[content], out=sums[1:])
+    return np.diff(sums[ends - ends[0]])
 
 
 def _string(value: str) -> pa.Scalar:

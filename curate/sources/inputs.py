@@ -90,7 +90,7 @@ def _matches(uri: str, known: Collection[str]) -> Iterable[tuple[str, tuple[str,
     elif info.type == fs.FileType.Directory:
         for item in system.get_file_info(fs.FileSelector(path, recursive=True)):
             name = item.path[len(path.rstrip("/")) + 1 :]
-            if item.is_file and suffixes(name)[0] in known and not re.search(r"(^|/)[._]", name):
+            if item.is_file and _ends(name, known) and not re.search(r"(^|/)[._]", name):
                 yield head + item.path, (name, item)
     elif re.search(r"[*?[]", path) and scheme(uri) not in ("http", "https"):
         base = re.split(r"[^/]*[*?[]", path, maxsplit=1)[0].rstrip("/")
@@ -99,6 +99,12 @@ def _matches(uri: str, known: Collection[str]) -> Iterable[tuple[str, tuple[str,
         for item in system.get_file_info(selector):
             if item.is_file and pattern.fullmatch(item.path):
                 yield head + item.path, (item.path[len(base) + 1 :], item)
+
+
+def _ends(name: str, known: Collection[str]) -> bool:
+    """Whether a file name has a known suffix, perhaps before that of a compression."""
+    plain = re.sub(rf"({'|'.join(map(re.escape, COMPRESSIONS))})$", "", name.lower())
+    return name.lower().endswith(tuple(known)) or plain.endswith(tuple(known))
 
 
 def glob_regex(pattern: str) -> str:

@@ -46,41 +46,43 @@ class Forward:
     rows: int
     schema: pa.Schema
     begin: Begin
-    _standing: tuple[int, Iterator[pa.RecordBatch]] | None = field(default=None, repr=False)
+    _standing: _Reader | None = field(default=None, repr=False)
 
     def batches(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         """See `Source.batches`."""
         try:
-            yield from self._read(start, min(stop, self.rows))
+            reader = self._reader(start)
+            yield from reader.read(start, min(stop, self.rows))
+            self._standing = reader
         except (OSError, ValueError, EOFError, pa.ArrowException) as error:
             rows = f"rows {start} to {stop}"
             raise UnitError(f"cannot read {rows} of {self.uri}: {one_line(error)}") from None
 
-    def _read(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        at, stream = self._stream(start)
-        while at < stop:
-            batch = next(stream, None)
-            if batch is None:
-                raise EOFError(f"it ends after {at} of {self.rows} rows: it changed while it was read")
-            upto = at + batch.num_rows
-            if upto > start:
-                low, high = max(start, at), min(stop, upto)
-                if upto > stop:
-                    stream = _with_first(batch.slice(stop - at), stream)
-                    upto = stop
-                yield batch.slice(low - at, high - low)
-            at = upto
-        self._standing = (at, stream)
-
-    def _stream(self, start: int) -> tuple[int, Iterator[pa.RecordBatch]]:
-        """The nearest place to `start` to read from: where the last reader stopped, or afresh."""
+    def _reader(self, start: int) -> _Reader:
+        """The reader that stands nearest before `start`: the last one where it stopped, or a fresh one."""
         standing, self._standing = self._standing, None
-        afresh = self.begin(start)
-        if standing is not None and afresh[0] <= standing[0] <= start:
+        at, stream = self.begin(start)
+        if standing is not None and at <= standing.at <= start:
             return standing
-        return afresh
+        return _Reader(at, stream)
 
 
-def _with_first(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
+@dataclass
+class _Reader:
+    """Batches that come one after the other; `at` is the number of the next row."""
+
+    at: int
+    stream: Iterator[pa.RecordBatch]
+    rest: pa.RecordBatch | None = None  # of the last batch: the rows from `at`
+
+    def read(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        """The rows [start, stop), from where the reader stands; it then stands at `stop`."""
+        while self.at < stop:
+            batch = next(self.stream, None) if self.rest is None else self.rest
+            if batch is None:
+                raise EOFError(f"it ends after {self.at} rows: it changed while it was read")
+            first, self.at = self.at, min(stop, self.at + batch.num_rows)
+            self.rest = batch.slice(self.at - first) if self.at - first < batch.num_rows else None
+            if self.at > start:
+                low = max(start, first)
+                yield batch.slice(low - first, self.at - low)

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -637,3 +639,34 @@ def test_a_closed_fetcher_says_so() -> None:
     fetcher.close()
     with pytest.raises(UnitError, match="closed"):
         list(fetcher.fetch(["http://127.0.0.1/"]))
+
+
+LIMITED = """
+import resource, sys
+from curate.errors import MachineError
+from curate.fetch import Fetcher
+from curate.manifest import FetchSettings
+settings = FetchSettings(allow_private=True, concurrency=100, retries=0)
+if sys.argv[2] == "before":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+try:
+    with Fetcher(settings) as fetcher:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+        urls = [sys.argv[1].replace("127.0.0.1", f"127.0.1.{n + 1}") for n in range(100)]
+        print([fetched.reason for _, fetched in fetcher.fetch(urls)])
+except MachineError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_too_few_open_files_are_the_machines_trouble(site: Site, when: str) -> None:
+    async def wait(_: web.Request) -> web.Response:
+        await asyncio.sleep(1.0)
+        return web.Response(body=JPEG)
+
+    site.handlers["/slow"] = wait
+    command = [sys.executable, "-c", LIMITED, site.url("/slow"), when]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2])
+    assert "ulimit -n" in said.stdout
+    assert said.returncode == 0, said.stderr

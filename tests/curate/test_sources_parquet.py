@@ -45,7 +45,7 @@ def test_ranges_in_order_go_on_where_the_last_one_stopped(numbers: Path) -> None
     source = opened(numbers)
     assert values(source, 0, 10) == list(range(10))
     position = source._standing  # type: ignore[attr-defined]
-    assert position[0] == 10
+    assert position.at == 10
     assert values(source, 10, 6_000) == list(range(10, 6_000))
     assert values(source, 5_000, 5_002) == [5_000, 5_001]
 
