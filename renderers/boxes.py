@@ -14,28 +14,18 @@ COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd")
 def draw(image: Image.Image, regions: Sequence[Mapping[str, Any]]) -> Image.Image:
     """A copy of `image` with each region's `quad` outlined; colours take turns in reading order.
 
-    The edge that the text begins at is thicker, so that turned and mirrored boxes show; a thin line
-    leads there from the region before. Regions without a quad, or with one that is not finite, are left out.
+    The edge where the text begins is thicker, so that turned and mirrored boxes show. Regions without a quad,
+    or with one that is not finite, are left out.
     """
     canvas = image.convert("RGB")
     pen = ImageDraw.Draw(canvas)
-    width = max(1, round(max(canvas.size) / 800))
-    last = None
+    width = max(1, round(max(canvas.size) / 1600))
     for index, region in enumerate(regions):
         quad = region.get("quad")
         if quad is None or not all(math.isfinite(value) for value in quad):
             continue
         corners = list(zip(quad[0::2], quad[1::2], strict=True))
         colour = COLOURS[index % len(COLOURS)]
-        start = middle(corners[0], corners[3])
-        if last is not None:
-            pen.line([last, start], fill=colour, width=1)
         pen.line([*corners, corners[0]], fill=colour, width=width)
         pen.line([corners[3], corners[0]], fill=colour, width=3 * width)
-        last = middle(corners[1], corners[2])
     return canvas
-
-
-def middle(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
-    """The point half way between two corners."""
-    return (a[0] + b[0]) / 2, (a[1] + b[1]) / 2

@@ -7,6 +7,7 @@ for each page. PyMuPDF is AGPL-3.0.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import itertools
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pymupdf
 from PIL import Image
@@ -32,11 +34,9 @@ from renderers.schema import Page, Region, record
 pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)
 
-HEADER, HEADER_WITHIN = (
-    b"%PDF-",
-    1024,
-)  # what readers agree on; without it MuPDF tries its HTML, SVG, … readers
-# MuPDF's errors, and its binding's own; anything else is a mistake of ours and shall not look like the document's
+HEADER = b"%PDF-"  # without it MuPDF would try its readers of HTML, SVG, …
+HEADER_WITHIN = 1024  # bytes, as readers agree
+# MuPDF's errors and its binding's; anything else is a mistake of ours, and shall not pass for the document's
 UNREADABLE = (mupdf.FzErrorBase, RuntimeError, ValueError, AssertionError, IndexError, MemoryError)
 POINTS_AN_INCH = 72
 FLAT_SHARE = 0.8  # of the pixels, in two shades
@@ -51,6 +51,7 @@ class PdfSettings:
     granularity: Literal["lines", "words"] = "lines"
     format: Literal["jpeg", "png", "auto"] = "jpeg"  # auto: PNG for flat pages without colour, else JPEG
     quality: int = 90  # of JPEG
+    min_text_px: float = 6.0  # half of a page's characters stand in lines at least so high, or it is dropped
     max_pages: int = (
         100  # of a document; of a longer one so many are drawn, the same for the same bytes and seed
     )
@@ -61,7 +62,7 @@ def render(document: bytes, settings: PdfSettings | None = None) -> Iterator[pa.
     """One batch of one row (`schema.PAGES`) a page, in page order, each as soon as it is done.
 
     A page that gives no record is a row with `dropped`: `no_text_layer` (no text that a person could see),
-    `damaged`, `out_of_memory`.
+    `text_too_small` (to be read from the image), `damaged`, `out_of_memory`.
 
     Raises:
         RenderError: the document is `not_a_pdf`, `damaged`, `encrypted` (needs a password), has `no_pages`.
@@ -89,24 +90,17 @@ def opened(document: bytes) -> pymupdf.Document:
             raise RenderError("encrypted", "needs a password")
         if pdf.page_count < 1:
             raise RenderError("no_pages", "its page tree is empty")
-    except RenderError:
-        raise
-    except (
-        Exception
-    ) as error:  # MuPDF's many errors and its binding's asserts: all mean a document it can't read
+    except UNREADABLE as error:
         raise RenderError(*failure(error)) from error
     return pdf
 
 
 def failure(error: BaseException) -> tuple[str, str]:
     """The reason and detail that an error of MuPDF's stands for."""
-    told = str(error.__cause__ or error).splitlines() or [type(error).__name__]
-    if isinstance(error, MemoryError) or "alloc" in told[0]:
-        return "out_of_memory", told[0][:200]
-    warnings = pymupdf.TOOLS.mupdf_warnings()
-    if "crypt" in told[0] or "authenticat" in told[0] or "unknown encryption" in warnings:
-        return "encrypted", told[0][:200]
-    return "damaged", told[0][:200]
+    told = " ".join(str(error.__cause__ or error).split())[:200] or type(error).__name__
+    if isinstance(error, MemoryError) or "alloc" in told:
+        return "out_of_memory", told
+    return "encrypted" if "encryption" in told else "damaged", told
 
 
 def chosen(pages: int, document: bytes, settings: PdfSettings) -> Sequence[int]:
@@ -123,11 +117,20 @@ def chosen(pages: int, document: bytes, settings: PdfSettings) -> Sequence[int]:
 
 
 def guarded_page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings) -> Page:
-    """The page, or what became of it instead."""
+    """The page, or what became of it instead.
+
+    Without the garbage collector: a page's thousands of small dictionaries hold no cycles, and walking them
+    takes longer than all else.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         return page(pdf, number, facts, settings)
     except UNREADABLE as error:
         return dropped(number, facts, *failure(error))
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def dropped(number: int, facts: Mapping[str, Any], reason: str, detail: str) -> Page:
@@ -136,19 +139,24 @@ def dropped(number: int, facts: Mapping[str, Any], reason: str, detail: str) -> 
 
 
 def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings) -> Page:
-    """The page as an image with its regions."""
+    """The page as an image with its regions, or dropped."""
     loaded = pdf[number]
     display = loaded.get_displaylist()  # with annotations and form fields as they look
     lines = page_lines(display)
     if not lines:
         return dropped(number, facts, "no_text_layer", hidden_text(display))
-    picture = Picture(display, scale(display, settings))
+    px_a_point = scale(display, settings)
+    height = text_height(lines) * px_a_point
+    if height < settings.min_text_px:
+        return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
+    picture = Picture(display, px_a_point)
     regions = page_regions(seen(lines, display, picture), picture.view, settings)
     if not regions:
         return dropped(number, facts, "no_text_layer", "none of its text can be seen")
     image, form = encoded(picture.pixels, settings)
-    extra = {**facts, "fonts": sorted({line.font for line in lines}), "rotation": loaded.rotation}
-    return Page(number, image, form, *picture.view.size, regions, json.dumps(extra, ensure_ascii=False))
+    fonts = sorted({line.font.partition(" (")[0] for line in lines})  # Type3 fonts have an object's number
+    extra = json.dumps({**facts, "fonts": fonts, "rotation": loaded.rotation}, ensure_ascii=False)
+    return Page(number, image, form, *picture.view.size, regions, extra)
 
 
 def hidden_text(display: pymupdf.DisplayList) -> str:
@@ -166,19 +174,27 @@ def scale(display: pymupdf.DisplayList, settings: PdfSettings) -> float:
     return min(settings.long_side / max(width, height), settings.max_dpi / POINTS_AN_INCH)
 
 
+def text_height(lines: Sequence[Line]) -> float:
+    """The height, in points, of the line that the page's middle character stands in, from small to large."""
+    sizes = sorted((line.box[3] - line.box[1], len(line.glyphs)) for line in lines)
+    passed = list(itertools.accumulate(count for _, count in sizes))
+    return next(height for (height, _), so_far in zip(sizes, passed, strict=True) if 2 * so_far >= passed[-1])
+
+
 def page_regions(lines: Sequence[Line], view: View, settings: PdfSettings) -> list[Region]:
     """The lines, or their words, as regions in reading order."""
-    out: list[Region] = []
-    for line in in_order(distinct(lines)):
-        parts = list(line.words()) if settings.granularity == "words" else [line]
-        quads = view.quads([part.box for part in parts], [part.turn for part in parts], stacked=line.stacked)
-        texts = [part.text for part in parts]
-        for text, quad in zip(texts, quads.reshape(-1, 8).tolist(), strict=True):
-            if text:
-                out.append(Region(text, tuple(quad), after=" "))
-        if out:
-            out[-1] = out[-1]._replace(after="\n")
-    return out
+    rows = [list(r.words()) if settings.granularity == "words" else [r] for r in in_order(distinct(lines))]
+    parts = [part for row in rows for part in row]
+    quads = view.quads([part.box for part in parts], [part.turn for part in parts])
+    upright = [i for i, part in enumerate(parts) if part.stacked]
+    quads[upright] = np.roll(quads[upright], 1, axis=1)  # upright characters begin at their own top left
+    corners = quads.clip(0, view.size).reshape(-1, 8).tolist()
+    ends = {end - 1 for end in itertools.accumulate(len(row) for row in rows)}
+    return [
+        Region(part.text, tuple(quad), after="\n" if i in ends else " ")
+        for i, (part, quad) in enumerate(zip(parts, corners, strict=True))
+        if part.text
+    ]
 
 
 def in_order(lines: Sequence[Line]) -> Iterator[Line]:

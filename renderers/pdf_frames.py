@@ -29,18 +29,14 @@ class View:
     origin: tuple[int, int]
     size: tuple[int, int]  # px
 
-    def quads(
-        self, boxes: Sequence[Box], turns: Sequence[Turn], *, grow_px: float = 0.0, stacked: bool = False
-    ) -> Quads:
-        """The boxes, each grown on all sides, as quads: clockwise from the top left of the characters."""
+    def quads(self, boxes: Sequence[Box], turns: Sequence[Turn], grow_px: float = 0.0) -> Quads:
+        """The boxes, each grown on all sides, as quads: clockwise from where reading starts."""
         if not boxes:
             return np.zeros((0, 4, 2))
         grow = grow_px / self.scale
-        box = np.asarray(boxes, np.float64) + np.array([-grow, -grow, grow, grow])
-        cos, sin = np.asarray(turns, np.float64).T[:, :, None]
-        # upright characters read downwards: their top left is the frame's last corner
-        order = [3, 0, 1, 2] if stacked else [0, 1, 2, 3]
-        u, v = box[:, [0, 2, 2, 0]][:, order], box[:, [1, 1, 3, 3]][:, order]
+        box = np.array(boxes, np.float64) + np.array([-grow, -grow, grow, grow])
+        cos, sin = np.array(turns, np.float64).T[:, :, None]
+        u, v = box[:, [0, 2, 2, 0]], box[:, [1, 1, 3, 3]]
         return np.stack([u * cos - v * sin, u * sin + v * cos], axis=2) * self.scale - self.origin
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pymupdf
 from pymupdf import mupdf
 
+from renderers.pdf_accents import characters
 from renderers.pdf_frames import DOWN, LEVEL, Box, Turn, turned, union, within
 from renderers.text import normalise
 
@@ -18,7 +20,7 @@ Glyph = dict[
     str, Any
 ]  # of MuPDF's raw dictionary: a character `c`, its `bbox` in points of the pass it came from
 
-# Boxes of the glyphs as drawn, not as the font claims; ligatures taken apart; nothing from outside the page.
+# Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page.
 FLAGS = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_CLIP | pymupdf.TEXT_ACCURATE_BBOXES
 PAINTED = (
     mupdf.FZ_STEXT_FILLED | mupdf.FZ_STEXT_STROKED | mupdf.FZ_STEXT_CLIPPED
@@ -26,6 +28,7 @@ PAINTED = (
 
 MAX_SLANTS = 24  # angles beside the four upright ones that a page's text may have: each costs one more pass
 SAME_LINE_EM = 0.8  # pieces of one line lie at most so far apart
+WIDE_EM = 2.5  # and so far where running text around them has no gutter there
 SPACE_EM = 0.15  # from here on a gap between pieces is a space
 STACK_EM = 1.6  # upright characters that far below each other still make a column
 SHADOW_EM = 0.25  # so far at most is a line painted again to look bold or shaded
@@ -33,7 +36,7 @@ NEAR_WHITE = 0xE0E0E0
 SPACE: Glyph = {"c": " "}
 
 
-@dataclass(slots=True)
+@dataclass
 class Line:
     """A line, or a word of one. Its `box` is in the frame of its `turn`."""
 
@@ -46,14 +49,15 @@ class Line:
     stacked: bool = False  # upright characters that are read downwards
     doubtful: bool = False  # near-white characters among others
 
-    @property
+    @cached_property
     def text(self) -> str:
-        """What the line reads, normalised."""
-        return normalise("".join([glyph["c"] for glyph in self.glyphs]))
+        """What the line reads, normalised; asked for once the line is whole."""
+        return normalise("".join(characters(self.glyphs)))
 
     def of(self, glyphs: list[Glyph]) -> Line:
         """The part of this line that these glyphs, not all of them white space, make up."""
-        return replace(self, glyphs=glyphs, box=turned(around(glyphs), self.axis))
+        box = turned(around(glyphs), self.axis)
+        return Line(glyphs, box, self.turn, self.axis, self.size, self.font, self.stacked, self.doubtful)
 
     def words(self) -> Iterator[Line]:
         """The line's words, parted at white space."""
@@ -166,11 +170,13 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
 def joined(lines: Sequence[Line]) -> list[Line]:
     """The lines, with those that follow each other on one base line without a wide gap made one."""
     out: list[Line] = []
-    for line in lines:
-        if out and follows(out[-1], line):
+    for i, line in enumerate(lines):
+        gap = gap_em(out[-1], line) if out else math.inf
+        if gap < SAME_LINE_EM or (
+            gap < WIDE_EM and bridged(out[-1], line, [*out[-4:-1], *lines[i + 1 : i + 4]])
+        ):
             last = out[-1]
-            gap = line.box[0] - last.box[2]
-            last.glyphs = last.glyphs + [SPACE] * (gap > SPACE_EM * last.size) + line.glyphs
+            last.glyphs = last.glyphs + [SPACE] * (gap > SPACE_EM) + line.glyphs
             last.box = union(last.box, line.box)
             last.doubtful |= line.doubtful
         else:
@@ -178,14 +184,26 @@ def joined(lines: Sequence[Line]) -> list[Line]:
     return out
 
 
-def follows(last: Line, line: Line) -> bool:
-    """True where `line` goes on where `last` ends."""
+def gap_em(last: Line, line: Line) -> float:
+    """How far `line` starts from where `last` ends, in ems; infinite where it is on another base line."""
     if last.turn != line.turn or last.stacked != line.stacked:
-        return False
+        return math.inf
     (_, top, end, bottom), (start, top2, _, bottom2) = last.box, line.box
-    em = min(last.size, line.size)
+    em = min(last.size, line.size) or 1.0
     shared = min(bottom, bottom2) - max(top, top2)
-    return -0.3 * em < start - end < SAME_LINE_EM * em and shared >= 0.5 * min(bottom - top, bottom2 - top2)
+    same = start - end > -0.3 * em and shared >= 0.5 * min(bottom - top, bottom2 - top2)
+    return (start - end) / em if same else math.inf
+
+
+def bridged(last: Line, line: Line, around: Sequence[Line]) -> bool:
+    """True where a line right above or below spans the gap: it is white space in a line, not a gutter."""
+    return any(
+        near.turn == line.turn
+        and near.box[0] < last.box[2]
+        and near.box[2] > line.box[0]
+        and abs(near.box[1] - line.box[1]) < 2 * line.size
+        for near in around
+    )
 
 
 def stacks(lines: Sequence[Line]) -> list[Line]:
@@ -224,9 +242,9 @@ def is_single(line: Line) -> bool:
 
 
 def below(last: Line, line: Line) -> bool:
-    """True where `line` stands right under `last`."""
-    middle, middle2 = last.box[0] + last.box[2], line.box[0] + line.box[2]
-    return abs(middle - middle2) < 0.8 * line.size and 0 < line.box[1] - last.box[1] < STACK_EM * line.size
+    """True where `line` stands right under `last`, by where the glyphs start: a comma's box is off it."""
+    (x0, y0), (x1, y1) = last.glyphs[0]["origin"], line.glyphs[0]["origin"]
+    return bool(abs(x1 - x0) < 0.3 * line.size and 0 < y1 - y0 < STACK_EM * line.size)
 
 
 def stack(run: Sequence[Line]) -> Line:

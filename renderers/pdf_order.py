@@ -14,7 +14,7 @@ Box = tuple[float, float, float, float]  # u0, v0, u1, v1 with u along the lines
 Interval = tuple[float, float]
 
 GUTTER_EM = 0.9  # narrower white space parts words, not columns; an em is the median height of the boxes
-OVERLAP = 0.3  # this much of a box's height may overlap the row above: tall glyphs, tight leading
+OVERLAP = 0.05  # this much of a box's height may overlap the row above: tall glyphs, tight leading
 COLUMN_EM = 9.0  # lines of running text are longer
 COLUMN_FILL = 0.6  # and fill their column
 COLUMN_LINES = 3  # and there are more than a few
@@ -47,8 +47,14 @@ def ordered(ids: list[int], boxes: Sequence[Box], em: float, depth: int) -> list
 
 
 def by_row(ids: Sequence[int], boxes: Sequence[Box]) -> list[int]:
-    """Boxes that no white space parts, from the top, then from the left."""
-    return sorted(ids, key=lambda i: (boxes[i][1] + boxes[i][3], boxes[i][0]))
+    """Boxes that no white space parts: from the top, those on one base line from the left."""
+    rows: list[list[int]] = []
+    for i in sorted(ids, key=lambda i: boxes[i][1] + boxes[i][3]):
+        if rows and boxes[i][1] + boxes[i][3] < 2 * boxes[rows[-1][0]][3]:
+            rows[-1].append(i)
+        else:
+            rows.append([i])
+    return [i for row in rows for i in sorted(row, key=lambda i: boxes[i][0])]
 
 
 def strips(ids: Sequence[int], boxes: Sequence[Box]) -> list[list[int]]:

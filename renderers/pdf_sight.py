@@ -7,7 +7,7 @@ and the same page drawn without its text, character by character.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,37 +15,50 @@ import numpy.typing as npt
 import pymupdf
 from pymupdf import mupdf
 
-from renderers.pdf_frames import Box, Quads, View
+from renderers.pdf_frames import Box, Quads, View, turned
 from renderers.pdf_lines import Line
 
 CONTRAST = 16  # of 255, in any channel: less is not told from JPEG's noise, nor by an eye
 AROUND_PX = 2.0  # how far beyond a box its background is looked for
-ALONG, ACROSS = 64, 3  # points first tried in each line
-CLOSELY = 12  # points each way tried in a character
+ALONG, ACROSS = 32, 3  # points first tried in each line
+CLOSELY = 8  # points each way tried in a character
+THIN_EM = 0.05  # narrower boxes show nothing
+BATCH = 2000  # characters tried at a time
 MAX_POINTS = 1000  # looked at each way in a quad where the first points show nothing
-MAX_COVERS = 2000  # shapes painted over a page's text after which all of it is looked at closely
+MAX_SHAPES = 2000  # noted on a page
+MAX_PAIRS = 20_000_000  # of lines and texts compared; beyond that every line under a shape is looked at
 THIN_PT = 2.0  # rules and underlines, which cover nothing
 
 Pixels = npt.NDArray[np.uint8]  # height × width × 3
 Points = npt.NDArray[np.uint8]  # N quads × P points × 3
 Mask = npt.NDArray[np.bool_]  # N
+UNIT = mupdf.FzRect(mupdf.FzRect.Fixed_UNIT).internal()
 EVERYWHERE = mupdf.FzRect(mupdf.FzRect.Fixed_INFINITE)
 
 
-class Covers(mupdf.FzDevice2):  # type: ignore[misc]
-    """A MuPDF device that notes the boxes, in points, of shapes painted after the page's first text."""
+class Layers(mupdf.FzDevice2):  # type: ignore[misc]
+    """A MuPDF device that notes, in points, the shapes painted after the page's first text.
 
-    def __init__(self) -> None:
+    With `order` also the texts, and how many of them came before each shape: a call for every text.
+    """
+
+    def __init__(self, *, order: bool) -> None:
         super().__init__()
-        self.boxes: list[Box] = []
+        self.order = order
+        self.shapes: list[Box] = []
+        self.texts: list[Box] = []
+        self.texts_before: list[int] = []
         self.use_virtual_fill_text()
 
-    def fill_text(self, *_: Any) -> None:
-        """The first text: from here on shapes count, texts no more."""
-        self.m_internal.fill_text = None
-        self.use_virtual_fill_path()
-        self.use_virtual_fill_shade()
-        self.use_virtual_fill_image()
+    def fill_text(self, _: Any, text: Any, ctm: Any, *paint: Any) -> None:
+        """A text: from the first on shapes count."""
+        if not self.texts:
+            self.use_virtual_fill_path()
+            self.use_virtual_fill_shade()
+            self.use_virtual_fill_image()
+        if not self.order:
+            self.m_internal.fill_text = None  # MuPDF skips what a device has no function for
+        self.texts.append(bounds_of(mupdf.ll_fz_bound_text(text, None, ctm)))
 
     def fill_path(self, _: Any, path: Any, even_odd: int, ctm: Any, *paint: Any) -> None:
         """A filled shape."""
@@ -57,12 +70,20 @@ class Covers(mupdf.FzDevice2):  # type: ignore[misc]
 
     def fill_image(self, _: Any, image: Any, ctm: Any, *paint: Any) -> None:
         """An image: the unit square, transformed."""
-        self.note(mupdf.ll_fz_transform_rect(mupdf.FzRect(mupdf.FzRect.Fixed_UNIT).internal(), ctm))
+        self.note(mupdf.ll_fz_transform_rect(UNIT, ctm))
 
     def note(self, rect: Any) -> None:
         """Keep what is large enough to cover text."""
-        if min(rect.x1 - rect.x0, rect.y1 - rect.y0) > THIN_PT and len(self.boxes) < MAX_COVERS:
-            self.boxes.append((rect.x0, rect.y0, rect.x1, rect.y1))
+        if min(rect.x1 - rect.x0, rect.y1 - rect.y0) > THIN_PT:
+            self.shapes.append(bounds_of(rect))
+            self.texts_before.append(len(self.texts))
+            if len(self.shapes) >= MAX_SHAPES:
+                self.m_internal.fill_path = self.m_internal.fill_shade = self.m_internal.fill_image = None
+
+
+def bounds_of(rect: Any) -> Box:
+    """A MuPDF rectangle as a box."""
+    return rect.x0, rect.y0, rect.x1, rect.y1
 
 
 class Picture:
@@ -90,21 +111,26 @@ def seen(lines: Sequence[Line], display: pymupdf.DisplayList, picture: Picture) 
     """The lines, or what of them can be seen, in the order given."""
     if not lines:
         return []
-    view = picture.view
-    quads = view.quads([line.box for line in lines], [line.turn for line in lines], grow_px=AROUND_PX)
+    quads = picture.view.quads([line.box for line in lines], [line.turn for line in lines], AROUND_PX)
     plain = stands_out(picture.pixels, quads)
-    doubt = covered(quads, covers(display), view) | [line.doubtful for line in lines]
-    bare = Picture(display, view.scale, text=False) if (plain & doubt).any() else picture
-    out: list[Line] = []
-    for line, shows, doubtful in zip(lines, plain, doubt, strict=True):
-        if shows:
-            out += looked_at(line, picture, bare) if doubtful else [line]
-    return out
+    doubt = plain & (
+        maybe_covered(quads, display, picture.view) | np.array([line.doubtful for line in lines])
+    )
+    kept: list[list[Line]] = [[line] if shows else [] for line, shows in zip(lines, plain, strict=True)]
+    if doubt.any():
+        bare = Picture(display, picture.view.scale, text=False)
+        at = np.flatnonzero(doubt).tolist()
+        for i, runs in zip(at, looked_at([lines[i] for i in at], picture, bare), strict=True):
+            kept[i] = runs
+    return [line for runs in kept for line in runs]
 
 
 def stands_out(pixels: Pixels, quads: Quads) -> Mask:
     """True for each quad with some contrast in it; a few points decide most, all points the others (N)."""
     plain = contrast(sample(pixels, quads, ALONG, ACROSS)) >= CONTRAST
+    rest = np.flatnonzero(~plain)
+    if len(rest):
+        plain[rest] = contrast(sample(pixels, quads[rest], 2 * ALONG, ALONG)) >= CONTRAST
     for i in np.flatnonzero(~plain):
         along, across = (int(np.hypot(*(quads[i, k] - quads[i, 0]))) + 1 for k in (1, 3))
         points = sample(pixels, quads[i : i + 1], min(along, MAX_POINTS), min(across, MAX_POINTS))
@@ -115,7 +141,8 @@ def stands_out(pixels: Pixels, quads: Quads) -> Mask:
 def contrast(points: Points) -> Points:
     """The largest difference in any channel among each quad's points (N × P × 3 → N)."""
     spread: Points = points.max(axis=1) - points.min(axis=1)
-    return spread.max(axis=1)
+    widest: Points = spread.max(axis=1)
+    return widest
 
 
 def sample(pixels: Pixels, quads: Quads, along: int, across: int) -> Points:
@@ -129,40 +156,82 @@ def sample(pixels: Pixels, quads: Quads, along: int, across: int) -> Points:
     return points
 
 
-def covers(display: pymupdf.DisplayList) -> list[Box]:
-    """The boxes of what is painted over text that came before it, in points."""
-    device = Covers()
+def maybe_covered(quads: Quads, display: pymupdf.DisplayList, view: View) -> Mask:
+    """True for each line's quad that a shape painted after some text in it overlaps (N)."""
+    quick = layers(display, order=False)
+    overlaps = crossing(quads, quick.shapes, view)
+    doubt = np.asarray(overlaps.any(axis=1))
+    if not doubt.any():
+        return doubt
+    full = layers(display, order=True)
+    if len(quads) * len(full.texts) > MAX_PAIRS:
+        return doubt
+    own = crossing(quads, full.texts, view)
+    first = np.where(own.any(axis=1), own.argmax(axis=1), len(full.texts))
+    later = np.array(full.texts_before) > first[:, None]
+    return np.asarray((overlaps & later).any(axis=1))
+
+
+def layers(display: pymupdf.DisplayList, *, order: bool) -> Layers:
+    """What is painted on the page, as far as it may cover text."""
+    device = Layers(order=order)
     mupdf.fz_run_display_list(display.this, device, mupdf.FzMatrix(), EVERYWHERE, mupdf.FzCookie())
     mupdf.fz_close_device(device)
-    return device.boxes
+    return device
 
 
-def covered(quads: Quads, covers: Sequence[Box], view: View) -> Mask:
-    """True for each quad that some cover may hide a part of (N)."""
-    if not covers:
-        return np.zeros(len(quads), np.bool_)
+def crossing(quads: Quads, boxes: Sequence[Box], view: View) -> Mask:
+    """Which of the quads, grown by AROUND_PX, share more than a pixel with which of the boxes (N × M)."""
+    shapes = np.array(boxes, np.float64).reshape(-1, 4) * view.scale
     low, high = quads.min(axis=1)[:, None] + AROUND_PX, quads.max(axis=1)[:, None] - AROUND_PX
-    shapes = np.asarray(covers) * view.scale
     starts, ends = shapes[:, :2] - view.origin, shapes[:, 2:] - view.origin
-    hidden: Mask = ((np.minimum(high, ends) - np.maximum(low, starts)) > 1.0).all(axis=2).any(axis=1)
-    return hidden
+    return np.asarray((np.minimum(high, ends) - np.maximum(low, starts) > 1.0).all(axis=2))
 
 
-def looked_at(line: Line, picture: Picture, bare: Picture) -> list[Line]:
-    """The runs of the line's characters that are missing from the picture without text."""
-    inked = [glyph for glyph in line.glyphs if not glyph["c"].isspace()]
-    boxes = [line.of([glyph]).box for glyph in inked]
-    quads = picture.view.quads(boxes, [line.turn] * len(boxes))
-    with_text, without = (sample(p.pixels, quads, CLOSELY, CLOSELY).astype(np.int16) for p in (picture, bare))
-    hidden = {
-        id(g) for g, d in zip(inked, abs(with_text - without).max(axis=(1, 2)), strict=True) if d < CONTRAST
-    }
-    if not hidden:
-        return [line]
+def looked_at(lines: Sequence[Line], picture: Picture, bare: Picture) -> Iterator[list[Line]]:
+    """For each line the runs of its characters that are missing from the picture without text."""
+    boxes = [turned(glyph["bbox"], line.axis) for line in lines for glyph in inked(line)]
+    turns = [line.turn for line in lines for _ in inked(line)]
+    quads = picture.view.quads(boxes, turns)
+    batches = [differs(picture, bare, quads[i : i + BATCH]) for i in range(0, len(quads), BATCH)]
+    shown = iter(np.concatenate(batches).tolist())
+    for line in lines:
+        hidden = hidden_glyphs(line, [next(shown) for _ in inked(line)])
+        yield [line.of(run) for run in runs_without(hidden, line)] if hidden else [line]
+
+
+def inked(line: Line) -> list[Any]:
+    """The line's glyphs but for white space."""
+    return [glyph for glyph in line.glyphs if not glyph["c"].isspace()]
+
+
+def differs(picture: Picture, bare: Picture, quads: Quads) -> Mask:
+    """True for each quad in which the two pictures are not the same (N)."""
+    ours, theirs = (sample(p.pixels, quads, CLOSELY, CLOSELY).astype(np.int16) for p in (picture, bare))
+    return np.asarray(abs(ours - theirs).max(axis=(1, 2)) >= CONTRAST)
+
+
+def hidden_glyphs(line: Line, shown: list[bool]) -> set[int]:
+    """The `id` of each glyph that is hidden together with another one beside it.
+
+    One alone is a glyph too thin for the points tried. The later letters of a ligature have boxes without width:
+    they go with the first.
+    """
+    glyphs = inked(line)
+    for i, glyph in enumerate(glyphs):
+        u0, _, u1, _ = turned(glyph["bbox"], line.axis)
+        if i and u1 - u0 < THIN_EM * line.size:
+            shown[i] = shown[i - 1]
+    beside = [True, *shown, True] if len(shown) > 1 else [False, *shown, False]
+    return {id(g) for i, g in enumerate(glyphs) if not shown[i] and not (beside[i] and beside[i + 2])}
+
+
+def runs_without(hidden: Container[int], line: Line) -> list[list[Any]]:
+    """The line's glyphs but for the hidden ones (by `id`), in the runs between those."""
     runs: list[list[Any]] = [[]]
     for glyph in line.glyphs:
         if id(glyph) in hidden:
             runs.append([])
         else:
             runs[-1].append(glyph)
-    return [line.of(run) for run in runs if any(not glyph["c"].isspace() for glyph in run)]
+    return [run for run in runs if any(not glyph["c"].isspace() for glyph in run)]

@@ -6,6 +6,7 @@ from the top left of the text as it is read, so a quad also tells which way its 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -62,14 +63,21 @@ class Page(NamedTuple):
 
 def record(page: Page) -> pa.RecordBatch:
     """The page as a batch of one row; its text is the regions' texts with what parts them."""
-    rows: list[dict[str, object]] = []
-    text = gap = ""
-    for region in page.regions:
-        text += gap
-        end = len(text) + len(region.text)
-        rows.append(
-            {"text": region.text, "start": len(text), "end": end, "quad": region.quad, "score": region.score}
-        )
-        text, gap = text + region.text, region.after
-    values = page._asdict() | {"text": text, "regions": rows}
-    return pa.RecordBatch.from_pydict({name: [values[name]] for name in PAGES.names}, schema=PAGES)
+    texts = [region.text for region in page.regions]
+    parts = [region.text + region.after for region in page.regions]
+    starts = list(itertools.accumulate(map(len, parts), initial=0))[:-1]
+    quads = list(itertools.chain.from_iterable(region.quad for region in page.regions))
+    fields = [
+        pa.array(texts, pa.string()),
+        pa.array(starts, pa.int32()),
+        pa.array([start + len(text) for start, text in zip(starts, texts, strict=True)], pa.int32()),
+        pa.FixedSizeListArray.from_arrays(pa.array(quads, pa.float32()), type=REGION.field("quad").type),
+        pa.array([region.score for region in page.regions], pa.float32()),
+    ]
+    regions = pa.StructArray.from_arrays(fields, fields=list(REGION))
+    values = page._asdict() | {"text": "".join([*parts[:-1], *texts[-1:]])}
+    columns = {
+        name: pa.array([values[name]], PAGES.field(name).type) for name in PAGES.names if name != "regions"
+    }
+    columns["regions"] = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), regions)
+    return pa.RecordBatch.from_pydict(columns, schema=PAGES)
