@@ -26,6 +26,7 @@ class Pattern:
     end: str = ""  # at its end
 
 
+LETTER = r"A-Za-z\x{A1}-\x{10FFFF}"  # near enough: RE2 takes 0.5 ms to compile a \pL, and units are small
 ODD_SPACE = r"[\t-\r\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]"
 CONTROL = r"[\x00-\x08\x0E-\x1F\x7F-\x{84}\x{86}-\x{9F}\x{FFF9}-\x{FFFC}]"
 INVISIBLE = (
@@ -54,8 +55,8 @@ BEFORE = "(?: *[|:–—-]+)? +"  # what parts a caption from the agency's words
 NUMBER = r"[ :#№–—-]*\d*\.?"
 AGENCY = (
     r"(?:shutterstock|i?stock ?photo|depositphotos|dreamstime|123rf|alamy|fotolia|bigstock(?:photo)?"
-    r"|adobe ?stock|getty ?images|vectorstock|can ?stock ?photo|fotosearch|freepik|pond5|graphicriver|videohive"
-    r"|colourbox)"
+    r"|adobe ?stock|getty ?images|vectorstock|can ?stock ?photo|fotosearch|freepik|pond5|graphicriver"
+    r"|videohive|colourbox)"
 )
 CREDIT = "(?:ap |afp |reuters )?(?:photo|image|picture)"
 CLICK = "to (?:see|view|enlarge|zoom)|on (?:the )?(?:image|photo)|for (?:larger|full)"
@@ -87,7 +88,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         "The Oklahoman\ufffds Player â€“ 5Â°",
         "The Oklahoman's Player – 5°",
         (
-            (r"(\pL)(?:\x{FFFD}|â€™)(s|t|re|ve|ll|d|m)\b", r"\1'\2"),
+            (rf"([{LETTER}])(?:\x{{FFFD}}|â€™)(s|t|re|ve|ll|d|m)\b", r"\1'\2"),
             ("â€™|â€˜", "'"),
             ("â€œ|â€\x9d|â€\ufffd", '"'),
             ("â€“|â€”", "–"),
@@ -157,9 +158,9 @@ CATALOGUE: tuple[Pattern, ...] = (
         "Sunset over Cappadocia",
         (
             (r"^\d{2,4}px-", ""),
-            (r"([\pL,.)])%20", r"\1 "),
+            (rf"([{LETTER},.)])%20", r"\1 "),
             (rf"(?i)\b{CAMERA}(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
-            (rf"(?i)([\pL\d)_-]){EXTENSION}\b", r"\1"),
+            (rf"(?i)([{LETTER}\d)_-]){EXTENSION}\b", r"\1"),
         ),
         within=rf"(?i){EXTENSION}\b|\b{CAMERA}|%20",
         start=r"\d{2,4}px-",
@@ -169,7 +170,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         "March-2012-Page-of-the-Month",
         "March 2012 Page of the Month",
         ((r"[_-]+", " "),),
-        start=r"[\pL\d.,()']+(?:[_-]+[\pL\d.,()']+){3,}$|[\pL\d-]+(?:_+[\pL\d-]+)+$",
+        start=rf"[{LETTER}\d.,()']+(?:[_-]+[{LETTER}\d.,()']+){{3,}}$|[{LETTER}\d-]+(?:_+[{LETTER}\d-]+)+$",
     ),
     Pattern(
         "stock_tails",
@@ -211,7 +212,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         "copy_numbers",
         "laurel way house in beverly hills (9)",
         "laurel way house in beverly hills",
-        ((r"([\pL\d]) ?(?:\(\d{1,2}\)|\[\d{1,2}\])$", r"\1"),),
+        ((rf"([{LETTER}\d]) ?(?:\(\d{{1,2}}\)|\[\d{{1,2}}\])$", r"\1"),),
         end=r"\(\d{1,2}\)|\[\d{1,2}\]",
     ),
     Pattern(
@@ -225,7 +226,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"\?![!?]+", "?!"),
             (",{2,}", ","),
             (";{2,}", ";"),
-            (r"([^.])\.\.(\pL)", r"\1. \2"),
+            (rf"([^.])\.\.([{LETTER}])", r"\1. \2"),
             (r"(^|[^.])\.\.([^.]|$)", r"\1.\2"),
             (r"\.(?: \.){2,}|\.{4,}", "..."),
             ("-{3,}|_{3,}|={3,}|~{2,}|/{3,}", " "),
@@ -249,7 +250,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         "here's the view from the castle, of course!",
         (
             (r"([^ ]) +([.,;!?])( |$)", r"\1\2\3"),
-            (r"([\pL\d]) '(s|d|m|re|ve|ll|t)\b", r"\1'\2"),
+            (rf"([{LETTER}\d]) '(s|d|m|re|ve|ll|t)\b", r"\1'\2"),
             (r"([£$€]) (\d)", r"\1\2"),
         ),
         within=r" [.,;!?] | '(?:s|d|m|re|ve|ll|t)\b|[£$€] \d",
@@ -272,7 +273,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         "list_marks",
         "- 26. Claude Monet, Water Lilies",
         "Claude Monet, Water Lilies",
-        ((r"^(?:[•·▪■●►▶»>*|.,;:–—-]+ +)+", ""), (r"^\d{1,3}[.)] +(\pL)", r"\1")),
+        ((r"^(?:[•·▪■●►▶»>*|.,;:–—-]+ +)+", ""), (rf"^\d{{1,3}}[.)] +([{LETTER}])", r"\1")),
         start=r"[•·▪■●►▶»>*|.,;:–—-]+ |\d{1,3}[.)] ",
     ),
     Pattern(
