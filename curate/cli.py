@@ -103,7 +103,7 @@ def run(
 
     assignments = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
     asked = request(manifests.load(manifest, assignments), inputs or (), limit, sample)
-    if not inputs and not asked.manifest.input.uris and not as_json:
+    if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris and not as_json:
         _console().print(f"no --input: {manifest} runs on the small sample that ships with curate")
     if dry_run:
         from curate.preview import preview

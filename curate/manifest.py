@@ -81,6 +81,15 @@ class ImageSettings(Settings, frozen=True):
     memory_bytes: int = 2 * 2**30  # of the process that decodes
 
 
+class DocumentSettings(Settings, frozen=True):
+    """What reading and rendering a PDF or web page may take. Times are seconds, sizes are bytes."""
+
+    max_bytes: int = 256 * 2**20
+    page_timeout_s: float = 60.0
+    timeout_s: float = 600.0
+    memory_bytes: int = 2 * 2**30  # of the process that renders
+
+
 class ShardSettings(Settings, frozen=True):
     """How output is cut and written."""
 
@@ -132,6 +141,7 @@ class Manifest(Settings, frozen=True):
     render: dict[str, Any] = {}  # settings of the adapter's renderer
     fetch: FetchSettings = FetchSettings()
     image: ImageSettings = ImageSettings()
+    documents: DocumentSettings = DocumentSettings()
     shard: ShardSettings = ShardSettings()
     drops: DropSettings = DropSettings()
     scorer: ScorerSettings | None = None
@@ -343,6 +353,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "input": InputSettings,
     "fetch": FetchSettings,
     "image": ImageSettings,
+    "documents": DocumentSettings,
     "shard": ShardSettings,
     "drops": DropSettings,
     "scorer": ScorerSettings,

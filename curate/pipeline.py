@@ -20,7 +20,7 @@ from curate import tasks
 from curate.acquire import Acquirer, Body, Prepared
 from curate.across import SPILL, spill_rows
 from curate.origins import Origin, open_origin
-from curate.plan import Run, Unit
+from curate.plan import Run, Unit, row_rules
 from curate.record import Meter, Stage, UnitRecord, count_reasons
 from curate.schema import SAMPLE, set_column
 from curate.shards import dropped_name
@@ -30,7 +30,7 @@ from curate.staging import STAGED, Fallen, Staging
 from curate.stopwatch import Stopwatch
 from curate.store import Store
 
-STAGES = ("read", "rules", "seen", "fetch", "decode", "size", "tasks", "write", "across")
+STAGES = ("read", "render", "rules", "seen", "fetch", "decode", "size", "tasks", "write", "across")
 
 
 @dataclass
@@ -50,15 +50,18 @@ class Pipeline:
 
     def __init__(self, run: Run, store: Store, meter: Meter, children: int) -> None:
         self.run, self.manifest, self.meter = run, run.manifest, meter
+        self._children = children
         self.staging = Staging(run.manifest, store)
         self.acquirer = Acquirer(run.manifest, children)
-        self._rules = run.row_rules()
+        self._rules = row_rules(run.manifest)
         self._size_rules = {n: s for n, s in self._rules.items() if SIZE & set(filters.RULES[n].columns)}
         self._origin: tuple[int, Origin] | None = None
 
     def close(self) -> None:
         """End child processes and connections."""
         self.acquirer.close()
+        if self._origin is not None:
+            self._origin[1].close()
 
     def scan(self, unit: Unit) -> pa.Table:
         """What the rules across the run need of a unit before anything is fetched (rows of SPILL)."""
@@ -85,7 +88,7 @@ class Pipeline:
                 shards = self.staging.write(unit.number, table, spool)
         record = UnitRecord(
             unit=unit.number,
-            inputs_in=work.rows,
+            inputs_in=self._inputs(work),
             rows_in=table.num_rows,
             rows_out=sum(shard.rows for shard in shards),
             bytes_in=work.bytes,
@@ -169,6 +172,11 @@ class Pipeline:
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
         return table
 
+    def _inputs(self, work: Work) -> int:
+        """How many inputs the unit's rows came from: of documents and seeds, those that were asked for."""
+        picked = self.run.sample < 1 or self.run.retry is not None
+        return work.rows if picked else work.unit.stop - work.unit.start
+
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
         """Drop what the child processes did not decode, as its true size is one that the rules do not keep.
 
@@ -207,8 +215,10 @@ class Pipeline:
     def _open(self, number: int) -> Origin:
         """The input's origin; one is held open, as units come in source order."""
         if self._origin is None or self._origin[0] != number:
+            if self._origin is not None:
+                self._origin[1].close()
             found = self.run.plan.inputs[number]
-            self._origin = (number, open_origin(found, self.manifest, Path(self.run.work)))
+            self._origin = (number, open_origin(found, self.manifest, Path(self.run.work), self._children))
         return self._origin[1]
 
 

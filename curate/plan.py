@@ -97,8 +97,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return Across(phase, rules, partitions_for(self.plan.total()), slices)
 
-    def row_rules(self) -> dict[str, dict[str, Any]]:
-        """The switched-on rules that judge a row by itself, in order."""
-        return {
-            name: settings for name, settings in self.manifest.active_rules().items() if name not in ACROSS
-        }
+
+def row_rules(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """The switched-on rules that judge a row by itself, in order."""
+    return {name: settings for name, settings in manifest.active_rules().items() if name not in ACROSS}

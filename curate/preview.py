@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.across import ACROSS
 from curate.journal import Request
 from curate.origins import open_origin
+from curate.plan import row_rules
 from curate.record import count_reasons
 from curate.run import plan
 from curate.stages import SIZE, clean, judge
@@ -29,9 +29,7 @@ def preview(asked: Request) -> dict[str, Any]:
     with TemporaryDirectory() as work:
         planned = plan(asked, Path(work))
         origin = open_origin(planned.inputs[0], asked.manifest, Path(work))
-        rules = {
-            n: s for n, s in asked.manifest.active_rules().items() if n not in ACROSS and origin.judges(n)
-        }
+        rules = {n: s for n, s in row_rules(asked.manifest).items() if origin.judges(n)}
         tables = list(origin.read(0, min(JUDGED, planned.rows[0])))
     table = judge(clean(pa.concat_tables(tables), asked.manifest), rules, "rules", pending=SIZE)
     shown = table.select(["key", "url", "text", "width", "height", "clip_score", "dropped", "detail"]).slice(

@@ -14,10 +14,12 @@ import filters
 from curate.errors import CurateError, Halted, InputError, OutputError, Stopped, UnitError
 from curate.journal import Journal, Request
 from curate.manifest import Manifest
-from curate.origins import find, survey
-from curate.plan import Plan, Retry, Run, limit_rows
+from curate.origins import find, open_origin
+from curate.origins.seeds import SAMPLE_SEEDS
+from curate.plan import Plan, Retry, Run, limit_rows, row_rules
 from curate.progress import Progress
 from curate.runner import InProcess, OnRay, Runner
+from curate.sources import Input
 from curate.staging import DONE, STAGED
 from curate.storage import one_line
 from curate.store import Store
@@ -54,6 +56,9 @@ def request(
         raise InputError(f"--limit must be at least 1, not {limit}")
     if not 0 < sample <= 1:
         raise InputError(f"--sample must be above 0 and at most 1, not {sample}")
+    if limit is None and manifest.adapter == "synthdog":
+        limit = SAMPLE_SEEDS
+        log.warning("no --limit: %d images; they never run out", limit)
     return Request(manifest, tuple(find(manifest, inputs)), limit, sample, retry)
 
 
@@ -64,8 +69,8 @@ def plan(asked: Request, work: Path) -> Plan:
         InputError: an input cannot be read, lacks a column, or all of them are empty.
     """
     with ThreadPoolExecutor(16) as pool:
-        surveys = list(pool.map(lambda one: survey(one, asked.manifest, work), asked.inputs))
-    for name in asked.manifest.active_rules():
+        surveys = list(pool.map(lambda one: survey(one, asked, work), asked.inputs))
+    for name in row_rules(asked.manifest):
         lacking = [one.name for one, of in zip(asked.inputs, surveys, strict=True) if name in of.unjudged]
         if lacking:
             log.warning(
@@ -73,6 +78,24 @@ def plan(asked: Request, work: Path) -> Plan:
             )
     rows = limit_rows([of.rows for of in surveys], asked.limit)
     return Plan(asked.inputs, rows, asked.manifest.shard.rows)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of an input before anything runs."""
+
+    rows: int
+    unjudged: tuple[str, ...]  # rules for which it has no column
+
+
+def survey(found: Input, asked: Request, work: Path) -> Survey:
+    """What the input holds, once it is known to have the columns that the manifest needs."""
+    origin = open_origin(found, asked.manifest, work)
+    try:
+        rules = row_rules(asked.manifest)
+        return Survey(origin.size, tuple(name for name in rules if not origin.judges(name)))
+    finally:
+        origin.close()
 
 
 def execute(asked: Request, out: str, options: Options, progress: Progress) -> dict[str, Any]:

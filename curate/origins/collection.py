@@ -1,0 +1,197 @@
+"""Documents as people have them: loose files, tars, zips and Common Crawl's WARC files, listed once.
+
+Loose files of one folder or glob are one input; every archive is one of its own. A listing says where each
+document begins, so that any of them can be read by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from curate.errors import InputError
+from curate.sources import Input, expand
+from curate.storage import filesystem, one_line
+
+TARS = (".tar", ".tar.gz", ".tgz")
+ARCHIVES = (*TARS, ".zip", ".warc", ".warc.gz")
+SUFFIXES = (".tar", ".tgz", ".zip", ".warc")  # as `expand` knows them: .gz comes on top
+BUFFER = 2**20
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One document of a collection."""
+
+    name: str  # in its folder or archive
+    place: int = 0  # bytes into the archive, where it can be read from there
+    bytes: int = 0
+    content_type: str | None = None
+    url: str | None = None
+    dropped: str | None = None  # why it gives nothing, where the archive already says so
+    asset: bool = False  # no document, but an image or style of one
+
+
+def collect(uris: Sequence[str], suffixes: Sequence[str]) -> list[Input]:
+    """The inputs at `uris`: each archive, and the loose documents of each URI together.
+
+    Raises:
+        InputError: nothing is there.
+    """
+    inputs: dict[str, Input] = {}
+    for uri in uris:
+        files = expand([uri], (*suffixes, *SUFFIXES))
+        loose = [one for one in files if not one.name.lower().endswith(ARCHIVES)]
+        inputs |= {one.uri: one for one in files if one not in loose}
+        if loose:
+            print_of = hashlib.sha256(
+                "".join(one.uri + one.fingerprint for one in loose).encode()
+            ).hexdigest()
+            inputs[uri] = Input(uri, "", sum(one.bytes for one in loose), print_of[:32])
+    return sorted(inputs.values(), key=lambda one: one.uri)
+
+
+class Collection:
+    """One input's documents."""
+
+    def __init__(self, found: Input, suffixes: Sequence[str], media_types: Sequence[str], work: Path) -> None:
+        """List the input, or read the list that an earlier look at it left in `work`.
+
+        Raises:
+            InputError: it cannot be read, or holds no document.
+        """
+        self.input, self._suffixes, self._types = found, tuple(suffixes), tuple(media_types)
+        self._work = work
+        listing = work / f"{found.fingerprint}.documents"
+        if not listing.exists():
+            try:
+                entries = self._list()
+            except (OSError, tarfile.TarError, zipfile.BadZipFile, ValueError, EOFError) as error:
+                raise InputError(f"cannot read {found.uri}: {one_line(error)}") from None
+            write_whole(listing, msgspec.msgpack.encode(entries))
+        every = msgspec.msgpack.decode(listing.read_bytes(), type=list[Entry])
+        self.documents = [entry for entry in every if not entry.asset]
+        self.assets = [entry for entry in every if entry.asset]
+        if not self.documents:
+            raise InputError(f"{found.uri} holds no document ({', '.join(suffixes)})")
+
+    def content(self, entry: Entry, max_bytes: int) -> bytes:
+        """A document's bytes, at most `max_bytes + 1` of them.
+
+        Raises:
+            OSError, ValueError, KeyError: it cannot be read.
+        """
+        kind = self._kind
+        if kind == "folder":
+            fs, path = filesystem(self._files[entry.name])
+            with fs.open_input_stream(path) as stream:
+                return bytes(stream.read(max_bytes + 1))
+        if kind == "zip":
+            with self._zip.open(entry.name) as member:
+                return member.read(max_bytes + 1)
+        if kind == "warc":
+            return self._warc_content(entry, max_bytes)
+        self.stream.seek(entry.place)
+        return self.stream.read(min(entry.bytes, max_bytes + 1))
+
+    def open(self) -> BinaryIO:
+        """The archive from its beginning, seekable."""
+        fs, path = filesystem(self.input.uri)
+        stream: BinaryIO = fs.open_input_file(path)
+        return stream
+
+    @cached_property
+    def stream(self) -> BinaryIO:
+        """The archive, held open; a compressed tar, which has no middle to begin at, is unpacked first."""
+        if self._kind != "packed tar":
+            return self.open()
+        plain = self._work / f"{self.input.fingerprint}.tar"
+        if not plain.exists():
+            import gzip
+
+            with self.open() as packed, gzip.open(packed) as unpacked:
+                copy_whole(unpacked, plain)
+        return plain.open("rb")
+
+    def close(self) -> None:
+        """Close the archive."""
+        if "stream" in self.__dict__:
+            self.stream.close()
+
+    @property
+    def _kind(self) -> str:
+        name = self.input.name.lower()
+        if not name.endswith(ARCHIVES):
+            return "folder"
+        if name.endswith((".tgz", ".tar.gz")):
+            return "packed tar"
+        return name.removesuffix(".gz").rsplit(".", 1)[-1]
+
+    @cached_property
+    def _files(self) -> Mapping[str, str]:
+        files = expand([self.input.uri], (*self._suffixes, *SUFFIXES))
+        return {one.name: one.uri for one in files if not one.name.lower().endswith(ARCHIVES)}
+
+    @cached_property
+    def _zip(self) -> zipfile.ZipFile:
+        return zipfile.ZipFile(self.stream)
+
+    def _list(self) -> list[Entry]:
+        if self._kind == "folder":
+            return [Entry(name) for name in self._files]
+        if self._kind == "zip":
+            members = [member for member in self._zip.infolist() if self._wanted(member.filename)]
+            return [Entry(member.filename, bytes=member.file_size) for member in members]
+        if self._kind == "warc":
+            return list(self._list_warc())
+        with tarfile.open(fileobj=self.stream, mode="r:") as archive:
+            files = [one for one in archive if one.isfile() and self._wanted(one.name)]
+            return [Entry(one.name, one.offset_data, one.size) for one in files]
+
+    def _wanted(self, name: str) -> bool:
+        return name.lower().endswith(self._suffixes) and not name.rsplit("/", 1)[-1].startswith(".")
+
+    def _list_warc(self) -> Iterator[Entry]:
+        from renderers import RenderError, warc
+
+        with self.open() as stream:
+            entries = warc.scan(stream)
+            try:
+                for found in entries:
+                    entry = Entry(found.url, found.offset, 0, found.content_type, found.url, found.dropped)
+                    if found.media_type in self._types:
+                        yield entry
+                    elif found.is_asset:
+                        yield msgspec.structs.replace(entry, asset=True)
+            except RenderError as error:  # the archive ends in damage: what came before it counts
+                yield Entry(f"{self.input.name} after its damage", dropped=error.reason)
+
+    def _warc_content(self, entry: Entry, max_bytes: int) -> bytes:
+        from renderers import warc
+
+        found = warc.Entry(entry.place, entry.url or "", entry.content_type, 200, entry.dropped)
+        return warc.load(self.stream, found, max_bytes=max_bytes)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that another process sees complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    Path(file.name).replace(path)
+
+
+def copy_whole(source: Any, path: Path) -> None:
+    """Copy a stream into a file that another process sees complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        shutil.copyfileobj(source, file, BUFFER)
+    Path(file.name).replace(path)

@@ -1,0 +1,286 @@
+"""Pages of documents: each document is rendered where it can do no harm and becomes a sample a page."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import pyarrow as pa
+import pyarrow.ipc as ipc
+
+from curate.adapters.identity import keys, languages
+from curate.children import Children, Limits
+from curate.errors import MachineError, ManifestError, nearest
+from curate.manifest import Manifest
+from curate.origins import DOCUMENTS
+from curate.origins.collection import Collection, Entry
+from curate.schema import conform
+from curate.sources import Input
+from renderers.schema import PAGES
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+STAGE = "render"
+PDF_TYPES = ("application/pdf", "application/x-pdf")
+HTML_TYPES = ("text/html", "application/xhtml+xml")
+COPIED = ("image", "format", "width", "height", "text", "regions", "extra", "dropped", "detail")
+AHEAD = 2  # documents under way for each child process
+
+
+class Failure(NamedTuple):
+    """Why a document gave no page, or no more of them."""
+
+    reason: str
+    detail: str = ""
+
+
+class Rendered(NamedTuple):
+    """What a document gave: batches of the renderer's PAGES, then perhaps a failure."""
+
+    entry: Entry
+    digest: str  # of its bytes; empty where they could not be had
+    pages: list[pa.RecordBatch]
+    failure: Failure | None = None
+
+
+class Documents:
+    """What rendering documents has in common, whatever renders them."""
+
+    media_types: tuple[str, ...] = ()
+
+    def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
+        suffixes = DOCUMENTS[manifest.adapter]
+        self._manifest = manifest
+        self._documents = Collection(found, suffixes, self.media_types, work)
+
+    @property
+    def size(self) -> int:
+        """See `Origin.size`."""
+        return len(self._documents.documents)
+
+    def read(self, start: int, stop: int) -> Iterator[pa.Table]:
+        """See `Origin.read`: one table a document, its pages and what it failed of."""
+        for rendered in self._render(self._documents.documents[start:stop]):
+            yield to_samples(rendered, self._manifest)
+
+    def judges(self, rule: str) -> bool:
+        """See `Origin.judges`: a page has a text and a size, and no score."""
+        return rule != "clip_score_too_low"
+
+    def close(self) -> None:
+        """See `Origin.close`."""
+        self._documents.close()
+
+    def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
+        raise NotImplementedError
+
+    def _content(self, entry: Entry) -> bytes | Failure:
+        """A document's bytes, or why there are none."""
+        most = self._manifest.documents.max_bytes
+        if entry.dropped is not None:
+            return Failure(entry.dropped, entry.url or "")
+        try:
+            content = self._documents.content(entry, most)
+        except Exception as error:  # whatever an archive may raise costs this document alone
+            return Failure(str(getattr(error, "reason", "unreadable")), f"{type(error).__name__}: {error}")
+        if len(content) > most:
+            return Failure("too_large", f"more than {most} bytes")
+        return content if content else Failure("empty")
+
+
+class Pdfs(Documents):
+    """PDFs, rendered by child processes, each of which works on one document at a time."""
+
+    media_types = PDF_TYPES
+
+    def __init__(self, found: Input, manifest: Manifest, work: Path, children: int) -> None:
+        super().__init__(found, manifest, work)
+        self._settings = settings_of(manifest, module("renderers.pdf", "pdf").PdfSettings)
+        self._count = children
+
+    def close(self) -> None:
+        """See `Origin.close`."""
+        super().close()
+        if "_children" in self.__dict__:
+            self._children.close()
+
+    @cached_property
+    def _children(self) -> Children:
+        documents = self._manifest.documents
+        limits = Limits(
+            timeout_s=documents.page_timeout_s,
+            stream_timeout_s=documents.timeout_s,
+            memory_bytes=documents.memory_bytes,
+        )
+        settings = msgspec.json.encode(asdict(self._settings))
+        return Children("curate.origins.pages:pdf_renderer", self._count, limits, settings)
+
+    def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
+        return in_order(self._one, entries, self._count)
+
+    def _one(self, entry: Entry) -> Rendered:
+        content = self._content(entry)
+        if isinstance(content, Failure):
+            return Rendered(entry, "", [], content)
+        pages: list[pa.RecordBatch] = []
+        digest = hashlib.sha256(content).hexdigest()
+        for outcome in self._children.stream(content):
+            if outcome.value is None:
+                return Rendered(
+                    entry, digest, pages, Failure(outcome.reason or "crashed", outcome.detail or "")
+                )
+            pages.append(ipc.read_record_batch(pa.py_buffer(outcome.value), PAGES))
+        return Rendered(entry, digest, pages, None if pages else Failure("no_pages"))
+
+
+class WebPages(Documents):
+    """Web pages, rendered by a walled-in Chromium that this process holds."""
+
+    media_types = HTML_TYPES
+
+    def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
+        super().__init__(found, manifest, work)
+        self._html = module("renderers.html", "html")
+        self._settings = settings_of(manifest, module("renderers.html_settings", "html").HtmlSettings)
+        try:
+            self._html.check_machine(self._settings)
+        except self._html.NotReadyError as error:
+            raise MachineError(str(error)) from None
+
+    def close(self) -> None:
+        """See `Origin.close`."""
+        super().close()
+        if "_browser" in self.__dict__:
+            self._browser.close()
+
+    @cached_property
+    def _browser(self) -> Any:
+        return self._html.Browser(self._settings)
+
+    @cached_property
+    def _assets(self) -> Any:
+        from renderers import warc
+
+        entries = [
+            warc.Entry(one.place, one.url or "", one.content_type, 200, one.dropped)
+            for one in self._documents.assets
+        ]
+        return warc.Assets(self._documents.open, entries)
+
+    def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
+        """Documents in their order; those that cannot be read take their turn among those that can."""
+        waiting: deque[tuple[Entry, bytes | Failure]] = deque()
+        rendered = self._browser.render_many(self._readable(entries, waiting))
+        for _, result in rendered:
+            yield from self._unreadable(waiting)
+            entry, content = waiting.popleft()
+            assert isinstance(content, bytes)
+            digest = hashlib.sha256(content).hexdigest()
+            if isinstance(result, Exception):
+                failure = Failure(getattr(result, "reason", "crashed"), getattr(result, "detail", ""))
+                yield Rendered(entry, digest, [], failure)
+            else:
+                yield Rendered(entry, digest, result, None if result else Failure("no_pages"))
+        yield from self._unreadable(waiting)
+
+    def _readable(
+        self, entries: Iterable[Entry], waiting: deque[tuple[Entry, bytes | Failure]]
+    ) -> Iterator[Any]:
+        document = module("renderers.html_settings", "html").Document
+        for entry in entries:
+            content = self._content(entry)
+            waiting.append((entry, content))
+            if not isinstance(content, Failure):
+                assets = self._assets if self._documents.assets else {}
+                yield document(entry.name, content, entry.content_type, entry.url, assets)
+
+    def _unreadable(self, waiting: deque[tuple[Entry, bytes | Failure]]) -> Iterator[Rendered]:
+        while waiting and isinstance(waiting[0][1], Failure):
+            entry, failure = waiting.popleft()
+            yield Rendered(entry, "", [], failure)  # type: ignore[arg-type]  # seen in the condition
+
+
+def pdf_renderer(settings: bytes) -> Callable[[bytes], Iterator[bytes]]:
+    """What a child process does with each PDF: its pages as Arrow messages, one by one."""
+    from renderers import pdf
+
+    known = pdf.PdfSettings(**msgspec.json.decode(settings))
+    return lambda document: (page.serialize().to_pybytes() for page in pdf.render(document, known))
+
+
+def in_order(work: Callable[[Item], T], items: Iterable[Item], workers: int) -> Iterator[T]:
+    """What `work` makes of each item, in their order, a few of them under way at once."""
+    flying: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            flying.append(pool.submit(work, item))
+            if len(flying) >= AHEAD * workers:
+                yield flying.popleft().result()
+        while flying:
+            yield flying.popleft().result()
+
+
+def to_samples(rendered: Rendered, manifest: Manifest) -> pa.Table:
+    """A document's pages as SAMPLE, a row each, and a dropped row for what it failed of."""
+    pages = pa.Table.from_batches(rendered.pages, PAGES)
+    count, failure = pages.num_rows, rendered.failure
+    if failure is not None:
+        empty = {name: pa.nulls(1, PAGES.field(name).type) for name in PAGES.names}
+        last = empty | {"dropped": [failure.reason], "detail": [failure.detail]}
+        pages = pa.concat_tables([pages, pa.table(last, schema=PAGES)])
+    numbers = [str(number + 1) for number in range(count)] + ([""] if failure is not None else [])
+    name, rows = rendered.entry.name, pages.num_rows
+    identity = [pa.array([value] * rows, pa.large_string()) for value in (name, rendered.digest)]
+    return conform(
+        pa.table(
+            {
+                "key": keys(manifest.name, [*identity, pa.array(numbers, pa.large_string())]),
+                "dataset": pa.repeat(manifest.name, rows),
+                "task": pa.repeat(manifest.task, rows),
+                "language": languages(pages["text"].combine_chunks().fill_null("")),
+                "url": pa.array([rendered.entry.url] * rows, pa.large_string()),
+                "source": [f"{name}#{number}" if number else name for number in numbers],
+                **{column: pages[column] for column in COPIED},
+                "stage": pa.array(
+                    [STAGE if d is not None else None for d in pages["dropped"].to_pylist()], pa.string()
+                ),
+            }
+        )
+    )
+
+
+def settings_of(manifest: Manifest, kind: type[T]) -> T:
+    """The manifest's `render` table as the renderer's settings.
+
+    Raises:
+        ManifestError: an unknown or wrong setting.
+    """
+    known = [one.name for one in fields(kind)]  # type: ignore[arg-type]  # a dataclass
+    for name in manifest.render:
+        if name not in known:
+            raise ManifestError(f"[render] has no key {name!r}{nearest(name, known)}")
+    try:
+        return msgspec.convert(manifest.render, kind)
+    except msgspec.ValidationError as error:
+        raise ManifestError(f"[render]: {error}") from None
+
+
+def module(name: str, extra: str) -> Any:
+    """A renderer's module.
+
+    Raises:
+        MachineError: the packages that it needs are not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MachineError(f"{error}: pip install 'curate[{extra}]' -c constraints.txt") from None

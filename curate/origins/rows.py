@@ -1,0 +1,82 @@
+"""Rows of a table, through the manifest's adapter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+import filters
+from curate.adapters import adapter, available
+from curate.errors import InputError, UnitError
+from curate.manifest import Manifest
+from curate.schema import conform
+from curate.sources import Input, open_source
+from curate.stages import SIZE
+from curate.storage import scheme
+
+log = logging.getLogger("curate")
+
+
+class Rows:
+    """Rows of a table, through the manifest's adapter."""
+
+    def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
+        """Open the input.
+
+        Raises:
+            InputError: it cannot be read, or lacks a column that every row needs.
+        """
+        self._input, self._manifest = found, manifest
+        self._source = open_source(found, manifest.input, work)
+        self._adapt = adapter(manifest.adapter)
+        try:
+            self._columns = available(self._source.schema, manifest) | SIZE
+        except InputError as error:
+            raise InputError(f"{found.uri}: {error}") from None
+
+    @property
+    def size(self) -> int:
+        """See `Origin.size`."""
+        return self._source.rows
+
+    def read(self, start: int, stop: int) -> Iterator[pa.Table]:
+        """See `Origin.read`. Rows of a damaged file that cannot be read are dropped as `unreadable`."""
+        at = start
+        try:
+            for batch in self._source.batches(start, stop):
+                table = pa.Table.from_batches([batch])
+                yield self._adapt(table, self._manifest, self._input.name, at)
+                at += batch.num_rows
+        except UnitError as error:
+            if (
+                scheme(self._input.uri) != "file"
+                or not Path(self._input.uri.removeprefix("file://")).exists()
+            ):
+                raise
+            log.warning("%s", error)
+            yield self._unreadable(at, stop, str(error))
+
+    def judges(self, rule: str) -> bool:
+        """See `Origin.judges`."""
+        return set(filters.RULES[rule].columns) <= self._columns
+
+    def close(self) -> None:
+        """See `Origin.close`: sources are few, and stay open for the next unit."""
+
+    def _unreadable(self, start: int, stop: int, detail: str) -> pa.Table:
+        """Rows of which nothing is known but that they were there."""
+        rows = stop - start
+        return conform(
+            pa.table(
+                {
+                    "key": pa.nulls(rows, pa.string()),
+                    "source": [f"{self._input.name}#{row}" for row in range(start, stop)],
+                    "dropped": pa.repeat("unreadable", rows),
+                    "stage": pa.repeat("read", rows),
+                    "detail": pa.repeat(detail, rows),
+                }
+            )
+        )
