@@ -54,6 +54,7 @@ def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        folder.chmod(0o755)  # nginx gives up root's rights
         mean = make_images(options.photographs, folder / "www", options.images)
         print(f"{options.images} JPEGs of {mean / 1e3:.0f} KB, {options.processes} processes", flush=True)
         with served(folder) as url:

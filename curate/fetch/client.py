@@ -27,6 +27,7 @@ from curate.manifest import FetchSettings
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+MAX_HEADER_BYTES = 2**16  # of one header; real content security policies go far beyond aiohttp's 8 KiB
 IDLE_S = 3.0  # how long an unused connection is kept: most hosts of a data set are seen once or twice
 
 
@@ -55,6 +56,9 @@ def open_session(settings: FetchSettings, resolver: Resolver) -> aiohttp.ClientS
             "Accept-Encoding": "identity",
         },
         read_bufsize=2**17,
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+        max_headers=1000,
     )
 
 
@@ -193,7 +197,7 @@ class Client:
                 return FetchError("bad_url", detail, reached=None)
             case aiohttp.ClientConnectorError():
                 return FetchError("connection_failed", detail, retry="often", reached=False)
-            case aiohttp.ClientPayloadError() if "TransferEncoding" not in detail:
+            case aiohttp.ClientPayloadError() if "Not enough data" in detail:
                 return FetchError("connection_failed", "closed before the body's end", retry="often")
             case aiohttp.ClientConnectionError() | OSError():
                 return FetchError("connection_failed", detail, retry="often")
@@ -202,8 +206,8 @@ class Client:
 
 
 def printable_error(error: Exception) -> str:
-    """The error's kind and message, on one line."""
-    return f"{type(error).__name__}: {error}"
+    """The error's kind and message."""
+    return f"{type(error).__name__}: {' '.join(str(getattr(error, 'message', error)).split())}"
 
 
 def _refuse_private(url: URL) -> None:

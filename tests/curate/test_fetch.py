@@ -354,6 +354,24 @@ def test_an_answer_that_is_no_http_is_a_reason(raw: Any, answer: bytes) -> None:
     assert reason(raw(says(answer)).url, retries=0) == "bad_response"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200\r\n",
+        b"HTTP/1.0 200 Tr\xe8s bien\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Security-Policy: " + b"a" * 30_000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(300)),
+        b"HTTP/1.1 200 OK\r\nX-A: caf\xe9 \x01\r\n",
+        b"HTTP/1.1 200 OK\r\nX-A: a\r\n folded\r\n",
+        b"HTTP/1.1 200 OK\nServer: a\nServer: b\n",
+        b"\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n",
+    ],
+)
+def test_the_sloppiness_of_real_servers_is_borne(raw: Any, head: bytes) -> None:
+    assert fetch(raw(says(head + b"Content-Length: %d\r\n\r\n" % len(JPEG) + JPEG)).url)[0].body == JPEG
+    assert fetch(raw(says(head + b"\r\n" + JPEG)).url)[0].body == JPEG
+
+
 def test_a_connection_closed_without_an_answer_is_a_reason(raw: Any) -> None:
     assert reason(raw(says(b"")).url) == "connection_failed"
 
