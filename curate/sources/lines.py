@@ -11,6 +11,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,18 @@ NAME = re.compile(r"\s*[A-Za-z_][\w .:-]{0,63}\s*")
 csv.field_size_limit(2**31 - 1)  # the length of a line is limited where it is read
 
 Row = dict[str, Any]
-Record = Callable[[Lines], Row | None]  # the next row; None at the end
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """How a file's rows are told apart; both functions give None at the end."""
+
+    names: Sequence[str]  # of the columns, where the file is not needed to know them
+    row: Callable[[Lines], Row | None]
+    fields: Callable[[Lines], list[str] | None] | None = None  # the same row without looking into it
+
+
+Parser = Callable[[Lines], Grammar]
 
 
 def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: str) -> Source:
@@ -43,12 +55,12 @@ def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: 
         InputError: empty, truncated, or not text.
     """
 
-    def parser(lines: Lines) -> tuple[dict[str, str], Record]:
+    def parser(lines: Lines) -> Grammar:
         if kind == "jsonl":
-            return {}, _json_record
+            return Grammar((), _json_record)
         split = _csv_fields if kind == "csv" else _tsv_fields
         names = _names(lines, split, settings.columns, source.uri)
-        return dict.fromkeys(names, "string"), functools.partial(_delimited, names, split)
+        return Grammar(names, functools.partial(_delimited, names, split), split)
 
     found = index.remembered(
         index.place(work, source, "rows", (kind, settings.columns)), lambda: _scan(source, parser)
@@ -62,38 +74,46 @@ def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: 
     return Forward(source.uri, found.rows, schema, begin)
 
 
-def _scan(source: Input, parser: Callable[[Lines], tuple[dict[str, str], Record]]) -> index.Index:
+def _scan(source: Input, parser: Parser) -> index.Index:
     kinds = index.Kinds()
     rows = 0
     with open_lines(source) as lines:
-        columns, record = parser(lines)
+        grammar = parser(lines)
         marks = [(0, lines.at)]
-        while chunk := _chunk(lines, record, MARK_ROWS):
-            rows += len(chunk)
-            if not columns:
-                kinds.see(row for row in chunk if PROBLEM not in row)
+        while count := _pass(lines, grammar, kinds):
+            rows += count
             if lines.seekable:
                 marks.append((rows, lines.at))
     if not rows:
         raise InputError(f"{source.uri} holds no row")
-    columns = columns or kinds.columns()
+    columns = dict.fromkeys(grammar.names, "string") or kinds.columns()
     if len(columns) > MAX_COLUMNS:
         raise InputError(f"{source.uri} has {len(columns)} columns; at most {MAX_COLUMNS} can be read")
     return index.Index(rows, columns, marks if lines.seekable else [])
 
 
-def _batches(
-    source: Input, parser: Callable[[Lines], tuple[dict[str, str], Record]], schema: pa.Schema, offset: int
-) -> Iterator[pa.RecordBatch]:
+def _pass(lines: Lines, grammar: Grammar, kinds: index.Kinds) -> int:
+    """Go past the next rows, up to where a mark belongs, and count them."""
+    if grammar.fields is None:
+        chunk = _chunk(lines, grammar.row, MARK_ROWS)
+        kinds.see(row for row in chunk if PROBLEM not in row)
+        return len(chunk)
+    count, begun = 0, lines.at
+    while count < MARK_ROWS and lines.at - begun < BATCH_BYTES and grammar.fields(lines) is not None:
+        count += 1
+    return count
+
+
+def _batches(source: Input, parser: Parser, schema: pa.Schema, offset: int) -> Iterator[pa.RecordBatch]:
     with open_lines(source) as lines:
-        _, record = parser(lines)
+        grammar = parser(lines)
         if offset > lines.at:
             lines.seek(offset)
-        while chunk := _chunk(lines, record, BATCH_ROWS):
+        while chunk := _chunk(lines, grammar.row, BATCH_ROWS):
             yield record_batch(chunk, schema)
 
 
-def _chunk(lines: Lines, record: Record, rows: int) -> list[Row]:
+def _chunk(lines: Lines, record: Callable[[Lines], Row | None], rows: int) -> list[Row]:
     chunk: list[Row] = []
     begun = lines.at
     while len(chunk) < rows and lines.at - begun < BATCH_BYTES:
