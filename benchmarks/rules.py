@@ -3,10 +3,10 @@
     python benchmarks/rules.py --data ../shared/data [--rows 1000000] [--data-juicer FOLDER]
 
 One process, one thread, in seconds of CPU time, since the machine may be shared. The rows are real LAION
-captions repeated with changes, with URLs, and with sizes and similarities drawn as LAION's are. Peers: (a) the
-same rules row by row with `regex`; (b) data-juicer's nearest operators, in a virtual environment of their own
-that is made under FOLDER; (c) reading and writing the same columns, without rules. (a) and (b) are run on fewer
-rows and scaled.
+captions repeated with changes, with their URLs, and with sizes and similarities drawn as LAION's are. Peers:
+(a) the same rules row by row with `regex`; (b) data-juicer's nearest operators, in a virtual environment of
+their own that is made under FOLDER; (c) reading and writing the same columns, without rules. (a) and (b) are
+run on fewer rows and scaled.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def realistic(data: Path, rows: int) -> pa.Table:
 
 
 def curated(table: pa.Table) -> pa.Table:
-    """The table with its clean texts and the reason of each row: cheap rules first, only the living are cleaned."""
+    """The table with clean texts and each row's reason: cheap rules first, only the living are cleaned."""
     reason = judge(table, IMAGE_RULES).reason
     alive = pc.is_null(reason)
     text = CLEANERS["patterns"].clean(CLEANERS["html"].clean(table["text"].filter(alive)))

@@ -39,7 +39,7 @@ def settle(text: pa.StringArray, chosen: Sequence[Pattern], rounds: int) -> pa.S
 def take_out(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.StringArray:
     """Every pattern taken out once, in order, of the texts that may have one.
 
-    All are searched for at once, then each half of them in the texts so found, and so on: most texts have none.
+    All are searched for at once, then each half of them in the texts so found, and so on.
     """
     half = len(chosen) // 2
 
