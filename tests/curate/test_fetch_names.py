@@ -12,11 +12,8 @@ from typing import Any
 import pytest
 
 from curate.fetch import Fetched, Fetcher, NetworkDown, outage
-from curate.fetch.optouts import opted_out
 from curate.manifest import FetchSettings
 from tests.curate.web import JPEG, NameServer, Site
-
-OPT_OUTS = ("noai", "noimageai", "noindex", "noimageindex")
 
 
 @pytest.fixture
@@ -207,56 +204,3 @@ def test_after_an_outage_the_fetcher_works_again(site: Site, name_server: NameSe
             list(fetcher.fetch(hosts(50)))
         name_server.broken = False
         assert by_place(fetcher, [site.url()])[0].body == JPEG
-
-
-# --- opt-outs
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        ["noai"],
-        ["NoAI"],
-        ["noindex"],
-        ["noimageindex"],
-        ["noimageai"],
-        ["none"],
-        ["nofollow, noai"],
-        ["all", "noai"],
-        ["  noarchive ,  NOIMAGEAI  "],
-        ["curate: noai"],
-        ["Curate: nofollow, noai"],
-        ["*: noindex"],
-        ["googlebot: nofollow", "noai"],
-        ["googlebot: nofollow, curate: noai"],
-        ["unavailable_after: 25 Jun 2010 15:00:00 PST, noai"],
-        ["max-snippet: 5, noai"],
-        ["noai, googlebot: all"],
-    ],
-)
-def test_an_opt_out_that_addresses_us_counts(headers: list[str]) -> None:
-    assert opted_out(headers, "curate", OPT_OUTS)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [],
-        [""],
-        ["all"],
-        ["nofollow"],
-        ["noarchive, nosnippet"],
-        ["googlebot: noindex"],
-        ["googlebot: nofollow, noindex"],
-        ["otherbot: noai, noimageai"],
-        ["curate: all, googlebot: noindex"],
-        ["curated: noai"],
-        ["noaix"],
-        ["xnoai"],
-        ["max-image-preview: none"],
-        ["unavailable_after: 2030-01-01"],
-        [":,:,,"],
-    ],
-)
-def test_an_opt_out_that_addresses_others_does_not(headers: list[str]) -> None:
-    assert opted_out(headers, "curate", OPT_OUTS) is None

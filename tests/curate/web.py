@@ -13,9 +13,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 from PIL import Image
+
+from curate.fetch import Fetched, Fetcher
+from curate.manifest import FetchSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -190,3 +194,23 @@ class NameServer:
         head = message[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, len(records), 0, 0)
         tail = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 0, len(data)) + data for data in records)
         return head + message[12 : at + 5] + tail
+
+
+def settings(**changes: Any) -> FetchSettings:
+    quick = {"allow_private": True, "retry_wait_s": 0.01, "connect_timeout_s": 2.0, "read_timeout_s": 2.0}
+    return FetchSettings(**{**quick, "total_timeout_s": 5.0, **changes})
+
+
+def fetch(*urls: str | None, **changes: Any) -> list[Fetched]:
+    """What each address gave, in their order."""
+    with Fetcher(settings(**changes)) as fetcher:
+        found = dict(fetcher.fetch(urls))
+    return [found[place] for place in range(len(urls))]
+
+
+def reason(url: str, **changes: Any) -> str | None:
+    return fetch(url, **changes)[0].reason
+
+
+def says(answer: bytes) -> Callable[[socket.socket], None]:
+    return lambda connection: connection.sendall(answer)
