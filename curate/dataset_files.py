@@ -23,6 +23,7 @@ class DataFile(msgspec.Struct, frozen=True):
     bytes: int
     group_rows: tuple[int, ...]
     memory: int  # bytes of all columns, uncompressed
+    mark: str  # its hash in the folder's manifest; empty without one
 
     @property
     def rows(self) -> int:
@@ -66,7 +67,7 @@ def find(uris: Iterable[str], stem: str = "shard") -> DataSet:
     files, digest, schema = [], hashlib.sha256(), None
     for uri in uris:
         for place, mark in _places(uri.rstrip("/"), stem):
-            file, found = _describe(place)
+            file, found = _describe(place, mark)
             if schema is not None and not found.equals(schema):
                 raise InputError(f"{place} has other columns than {files[0].uri}: give data of one version")
             files.append(file)
@@ -110,13 +111,13 @@ def _hashes(system: fs.FileSystem, path: str) -> dict[str, str] | None:
         raise InputError(f"{path} is not a manifest that curate wrote") from None
 
 
-def _describe(uri: str) -> tuple[DataFile, pa.Schema]:
+def _describe(uri: str, mark: str) -> tuple[DataFile, pa.Schema]:
     system, path = filesystem(uri)
     try:
         with system.open_input_file(path) as stream:
             file = pq.ParquetFile(stream)
             groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
             rows, memory = tuple(g.num_rows for g in groups), sum(g.total_byte_size for g in groups)
-            return DataFile(uri, stream.size(), rows, memory), file.schema_arrow.remove_metadata()
+            return DataFile(uri, stream.size(), rows, memory, mark), file.schema_arrow.remove_metadata()
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"cannot read {uri}: {error}") from None

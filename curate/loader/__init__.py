@@ -1,0 +1,18 @@
+"""Shards and packs for training: PyTorch data sets that resume anywhere. Importing it imports torch."""
+
+from __future__ import annotations
+
+from curate.loader.collate import Collate, CollatePacks, decode, normalise
+from curate.loader.datasets import PackDataset, PackMap, ShardDataset, ShardMap, resume_state
+
+__all__ = [
+    "Collate",
+    "CollatePacks",
+    "PackDataset",
+    "PackMap",
+    "ShardDataset",
+    "ShardMap",
+    "decode",
+    "normalise",
+    "resume_state",
+]

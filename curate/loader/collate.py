@@ -1,0 +1,85 @@
+"""Batches that a model can take: pixels of one size, and packed sequences padded to one length."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, as Qwen-VL uses them
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def decode(image: bytes, side: int) -> torch.Tensor:
+    """An image as RGB pixels (3 x side x side, uint8), bicubic; its ratio is not kept, as in Qwen-VL."""
+    with Image.open(io.BytesIO(image)) as opened:
+        opened.draft("RGB", (side, side))  # a JPEG is decoded at the nearest eighth above
+        pixels = opened.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.asarray(pixels).transpose(2, 0, 1).copy())
+
+
+def normalise(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 pixels (… x 3 x H x W) as floats of CLIP's mean and deviation; best done where the model is."""
+    mean, std = (torch.tensor(v, device=pixels.device).view(3, 1, 1) for v in (MEAN, STD))
+    return (pixels.float() / 255 - mean) / std
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Samples of shards to a batch."""
+
+    side: int = 448
+
+    def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """`pixels` (K x 3 x side x side, uint8) of the K samples with an image, `has_image` (N, bool), and
+        each other column as a list of N.
+        """
+        names = [name for name in samples[0] if name != "image"]
+        batch: dict[str, Any] = {name: [sample[name] for sample in samples] for name in names}
+        bodies = [sample["image"] for sample in samples]
+        batch["has_image"] = torch.tensor([body is not None for body in bodies])
+        return batch | {"pixels": _stack([body for body in bodies if body is not None], self.side)}
+
+
+@dataclass(frozen=True)
+class CollatePacks:
+    """Sequences of packs to a batch."""
+
+    seq_len: int = 2048
+    pad: int = 0
+    side: int = 448
+
+    def __call__(self, packs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """N x `seq_len` each: `tokens`; `labels`, -100 where there is no loss; `position`, from 0 in a
+        sample; `segment`, from 1 in each sequence and 0 for padding, so that attention stays within a sample.
+        And of the K images `pixels`, `image_row` and `image_start`: at which token an image's first marker
+        stands.
+        """
+        tokens = np.full((len(packs), self.seq_len), self.pad, np.int64)
+        labels = np.full_like(tokens, -100)
+        position, segment = np.zeros_like(tokens), np.zeros_like(tokens)
+        for row, pack in enumerate(packs):
+            size, edges = len(pack["tokens"]), np.asarray(pack["segments"])
+            lengths = np.diff(edges)
+            tokens[row, :size] = pack["tokens"]
+            labels[row, :size] = np.where(pack["loss_mask"], pack["tokens"], -100)
+            position[row, :size] = np.arange(size) - np.repeat(edges[:-1], lengths)
+            segment[row, :size] = np.repeat(np.arange(1, len(edges)), lengths)
+        images = [(row, image) for row, pack in enumerate(packs) for image in pack["images"]]
+        arrays = {"tokens": tokens, "labels": labels, "position": position, "segment": segment}
+        batch: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        batch["image_row"] = torch.tensor([row for row, _ in images], dtype=torch.int64)
+        batch["image_start"] = torch.tensor([image["start"] for _, image in images], dtype=torch.int64)
+        bodies = [image["bytes"] for _, image in images if image["bytes"] is not None]
+        return batch | {"pixels": _stack(bodies, self.side), "keys": [pack["keys"] for pack in packs]}
+
+
+def _stack(bodies: Sequence[bytes], side: int) -> torch.Tensor:
+    if not bodies:
+        return torch.zeros((0, 3, side, side), dtype=torch.uint8)
+    return torch.stack([decode(body, side) for body in bodies])

@@ -1,0 +1,234 @@
+"""Shards and packs as PyTorch data sets, in an order that no number of ranks or workers changes.
+
+Global batch b of an epoch is a run of `world_size · batch_size` samples of its order; a rank takes its part
+of every batch, and worker w of a rank serves the batches w, w + W, w + 2W, …, as DataLoader asks for them.
+What has been seen is therefore one number, from which any other number of ranks and workers can go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from curate.errors import InputError
+from curate.loader.order import BLOCK, Order, share
+from curate.loader.source import Source
+
+Sample = dict[str, Any]
+
+SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height")
+PACK_COLUMNS = ("task", "tokens", "loss_mask", "segments", "keys")
+GATHERED = 256  # samples that a worker reads at once, one such lot ahead
+
+
+class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is not followed
+    """Samples in the order of an epoch. DataLoader must be given the same `batch_size`.
+
+    `transform` is applied to each sample as it is read. Rank and world size are torch.distributed's where
+    that is initialised, unless they are given.
+    """
+
+    stem = ""
+    columns: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        paths: str | Sequence[str],
+        *,
+        batch_size: int = 1,
+        seed: int = 0,
+        shuffle: bool = True,
+        columns: Sequence[str] | None = None,
+        transform: Callable[[Sample], Any] | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        drop_last: bool = False,
+        block: int = BLOCK,
+        cache: str = "",
+    ) -> None:
+        self.source = _source(paths, self.stem, columns or self.columns, cache)
+        self.batch_size, self.seed, self.shuffle, self.block = batch_size, seed, shuffle, block
+        self.transform, self.drop_last = transform, drop_last
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank = rank if rank is not None else torch.distributed.get_rank() if distributed else 0
+        self.world_size = world_size or (torch.distributed.get_world_size() if distributed else 1)
+        if not 0 <= self.rank < self.world_size or batch_size < 1:
+            raise InputError(f"rank {self.rank} of {self.world_size} with batches of {batch_size} cannot be")
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that live on see it change
+        self._began = 0  # the epoch that the next three belong to
+        self._origin = 0  # where in the epoch this pass began
+        self._number: int | None = None  # of the batch that this worker serves next, counted from the origin
+        self._seen = 0  # samples of the epoch that all ranks have had
+
+    @property
+    def global_batch(self) -> int:
+        """Samples of a batch over all ranks."""
+        return self.batch_size * self.world_size
+
+    @property
+    def samples(self) -> int:
+        """Of an epoch, over all ranks."""
+        rows = self.source.rows
+        return rows - rows % self.global_batch if self.drop_last else rows
+
+    def __len__(self) -> int:
+        """Samples of this rank in a whole epoch."""
+        full, rest = divmod(self.samples, self.global_batch)
+        start, stop = share(rest, self.batch_size, self.rank, self.world_size, 0)
+        return full * self.batch_size + stop - start
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin that epoch with the next iteration; a position in it that was loaded is kept."""
+        self._epoch.fill_(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this process is: what has been seen by all ranks, and what its worker serves next."""
+        at = self._origin if self._seen < self._origin else self._seen
+        return {
+            "digest": self.source.digest,
+            "seed": self.seed,
+            "epoch": int(self._epoch),
+            "seen": at,
+            "global_batch": self.global_batch,
+            "origin": self._origin,
+            "number": self._number,
+        }
+
+    def state_after(self, batches: int) -> dict[str, Any]:
+        """The state once that many global batches of this pass are used up, for loops that count steps."""
+        seen = min(self._origin + batches * self.global_batch, self.samples)
+        return self.state_dict() | {"seen": seen, "origin": seen, "number": None}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there. In a worker (StatefulDataLoader) as that worker, else from what all have seen.
+
+        Raises:
+            InputError: the state is of other data or another seed.
+        """
+        for name, mine in (("digest", self.source.digest), ("seed", self.seed)):
+            if state[name] != mine:
+                raise InputError(f"the state is of another {name} ({state[name]}, not {mine})")
+        self._epoch.fill_(state["epoch"])
+        self._began, self._seen = int(state["epoch"]), int(state["seen"])
+        worker = get_worker_info() is not None and state.get("number") is not None
+        self._origin = int(state["origin"]) if worker else self._seen
+        self._number = int(state["number"]) if worker else None
+
+    def __iter__(self) -> Iterator[Any]:
+        epoch = int(self._epoch)
+        if epoch != self._began:
+            self._began, self._origin, self._number, self._seen = epoch, 0, None, 0
+        order = Order(self.source.group_rows, self.source.digest, self.seed, epoch, self.shuffle, self.block)
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        first = first if self._number is None else self._number
+        for number, batch in self._batches(order, first, step):
+            for place, sample in enumerate(batch, 1):
+                if place == len(batch):
+                    self._number = number + step
+                    self._seen = min(self._origin + (number + 1) * self.global_batch, self.samples)
+                yield self.transform(sample) if self.transform else sample
+        self._origin, self._number = 0, None
+
+    def _batches(self, order: Order, first: int, step: int) -> Iterator[tuple[int, list[Sample]]]:
+        """This worker's parts of its batches; several are read at once while those before them are used."""
+        left = max(self.samples - self._origin, 0)
+        numbers = range(first, -(-left // self.global_batch), step)
+        lot = max(1, GATHERED // self.batch_size)
+        with ThreadPoolExecutor(1, "curate-ahead") as ahead:
+            waiting: Future[list[tuple[int, list[Sample]]]] | None = None
+            for start in range(0, len(numbers) + lot, lot):
+                ready = waiting
+                waiting = ahead.submit(self._read, order, numbers[start : start + lot], left)
+                yield from ready.result() if ready else ()
+
+    def _read(self, order: Order, numbers: Sequence[int], left: int) -> list[tuple[int, list[Sample]]]:
+        parts = [share(left, self.batch_size, self.rank, self.world_size, number) for number in numbers]
+        rows = [order.take(self._origin + start, self._origin + stop) for start, stop in parts]
+        samples = iter(self.source.read(np.concatenate(rows)) if rows else [])
+        return [(number, [next(samples) for _ in some]) for number, some in zip(numbers, rows, strict=True)]
+
+
+class ShardDataset(OrderedDataset):
+    """Shards: a sample has `image` (bytes or None) and the `columns` asked for."""
+
+    stem = "shard"
+    columns = SHARD_COLUMNS
+
+
+class PackDataset(OrderedDataset):
+    """Packs: a sample is a sequence, with `tokens`, `loss_mask`, `segments` (numpy), `images`, `keys`."""
+
+    stem = "pack"
+    columns = PACK_COLUMNS
+
+
+class ShardMap(Dataset[Any]):  # type: ignore[misc]
+    """Shards by number, in their own order: for samplers, and for trainers that skip by themselves."""
+
+    stem = "shard"
+    columns: tuple[str, ...] = SHARD_COLUMNS
+
+    def __init__(
+        self,
+        paths: str | Sequence[str],
+        *,
+        columns: Sequence[str] | None = None,
+        transform: Callable[[Sample], Any] | None = None,
+        cache: str = "",
+    ) -> None:
+        self.source = _source(paths, self.stem, columns or self.columns, cache)
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return self.source.rows
+
+    def __getitem__(self, number: int) -> Any:
+        return self.__getitems__([number])[0]
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
+        """Several samples at once, as DataLoader asks for a batch."""
+        rows = np.asarray(numbers, np.int64)
+        if len(rows) and not (-len(self) <= rows.min() and rows.max() < len(self)):
+            raise IndexError(f"{numbers} of {len(self)} samples")
+        samples = self.source.read(np.where(rows < 0, rows + len(self), rows))
+        return [self.transform(sample) for sample in samples] if self.transform else samples
+
+
+class PackMap(ShardMap):
+    """Packs by number."""
+
+    stem = "pack"
+    columns = PACK_COLUMNS
+
+
+def resume_state(loader_state: Mapping[str, Any]) -> dict[str, Any]:
+    """What all ranks had seen, from the state of a StatefulDataLoader over one of these data sets.
+
+    That loader refuses a state of another number of workers; this one, loaded into the data set itself before
+    the loader is made, goes on with any.
+    """
+    found = list(_states(loader_state))
+    if not found:
+        raise InputError("there is no state of a curate data set in it")
+    latest = max(found, key=lambda state: (state["epoch"], state["seen"]))
+    since = int(loader_state.get("_steps_since_snapshot", 0)) * latest["global_batch"]
+    return {**latest, "seen": latest["seen"] + since, "origin": latest["seen"] + since, "number": None}
+
+
+def _states(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, Mapping):
+        if {"digest", "seed", "epoch", "seen"} <= value.keys():
+            yield dict(value)
+        else:
+            for inner in value.values():
+                yield from _states(inner)
+
+
+def _source(paths: str | Sequence[str], stem: str, columns: Sequence[str], cache: str) -> Source:
+    return Source([paths] if isinstance(paths, str) else list(paths), stem, tuple(columns), cache)

@@ -1,0 +1,139 @@
+"""The index of a shard or pack: its light columns and the places of its images, mapped to memory.
+
+It is made once a file, on first use, and kept in `_index/` beside the shards; where that cannot be written
+(an object store, a read-only disk) it is kept in the user's cache folder, and where that cannot be written,
+in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from curate.dataset_files import DataFile
+from curate.errors import InputError
+from curate.loader.pages import Places, chunk_range, value_places
+from curate.storage import filesystem
+
+FORMAT = 1  # of the index itself
+PLACE = pa.struct([("offset", pa.int64()), ("size", pa.int64())])  # bytes in the file; null without an image
+IMAGES = {"image": "image.bytes", "images": "images.list.element.bytes"}
+
+
+def open_index(file: DataFile, columns: tuple[str, ...], cache: str = "") -> pa.Table:
+    """The index of a file: `columns`, and `place` (PLACE; in packs a list of them, one an image).
+
+    Raises:
+        InputError: the file is damaged, or its images are compressed.
+    """
+    name = hashlib.sha256(json.dumps([FORMAT, file.uri, file.bytes, file.mark, columns]).encode()).hexdigest()
+    system, path = filesystem(file.uri)
+    modified = system.get_file_info(path).mtime_ns if isinstance(system, fs.LocalFileSystem) else None
+    built: pa.Table | None = None
+    for folder in _folders(file, cache):
+        kept = folder / f"{path.rsplit('/', 1)[-1]}-{name[:16]}.arrow"
+        stale = not kept.exists() or (modified is not None and kept.stat().st_mtime_ns < modified)
+        if not stale and (mapped := _map(kept)) is not None:
+            return mapped
+        built = _build(file, columns) if built is None else built
+        if _keep(built, kept) and (mapped := _map(kept)) is not None:
+            return mapped
+    return built
+
+
+def _map(path: Path) -> pa.Table | None:
+    """The table in a file, mapped; None where the file is no table."""
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (OSError, pa.ArrowInvalid):
+        return None
+
+
+def _folders(file: DataFile, cache: str) -> list[Path]:
+    """Where the index may lie, best first."""
+    if cache:
+        return [Path(cache)]
+    system, path = filesystem(file.uri)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curate" / "index"
+    return [Path(path).parent / "_index", home] if isinstance(system, fs.LocalFileSystem) else [home]
+
+
+def _keep(table: pa.Table, path: Path) -> bool:
+    """Write the table, whole or not at all; False where that is not allowed or there is no room."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+        return False
+    return True
+
+
+def _build(file: DataFile, columns: tuple[str, ...]) -> pa.Table:
+    try:
+        system, path = filesystem(file.uri)
+        with system.open_input_file(path) as stream:
+            return _read(pq.ParquetFile(stream, page_checksum_verification=True), stream, columns)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot index {file.uri}: {error}") from None
+
+
+def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ...]) -> pa.Table:
+    """The light columns and the places of all row groups."""
+    name = "image" if "image" in parquet.schema_arrow.names else "images"
+    light = [column for column in columns if column not in IMAGES]
+    witness = f"{name}.path" if name == "image" else f"{name}.list.element"
+    tables = []
+    for group in range(parquet.num_row_groups):
+        extra = [witness] if name == "image" else [f"{witness}.path", f"{witness}.start"]
+        table = parquet.read_row_group(group, columns=[*light, *extra])
+        places = _places(parquet, stream, group, IMAGES[name])
+        image = table[name].combine_chunks()
+        column = _one_each(image, places) if name == "image" else _many_each(image, places)
+        tables.append(table.select(light).append_column("place", column))
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else pa.table({})
+
+
+def _places(parquet: pq.ParquetFile, stream: pa.NativeFile, group: int, path: str) -> Places:
+    column, start, size = chunk_range(parquet.metadata.row_group(group), path)
+    leaf = next(leaf for leaf in map(parquet.schema.column, range(len(parquet.schema))) if leaf.path == path)
+    levels = (leaf.max_definition_level > 0) + (leaf.max_repetition_level > 0)
+    return value_places(memoryview(stream.read_at(size, start)), column, levels)
+
+
+def _one_each(image: pa.StructArray, places: Places) -> pa.Array:
+    """A place for each row that has an image."""
+    there = image.is_valid().to_numpy(zero_copy_only=False)
+    if len(places.offset) != there.sum():
+        raise ValueError(f"{there.sum()} rows have an image, but {len(places.offset)} images are there")
+    values = np.zeros((2, len(image)), np.int64)
+    values[:, there] = places.offset, places.size
+    return pa.StructArray.from_arrays(
+        [pa.array(v) for v in values], fields=list(PLACE), mask=pa.array(~there)
+    )
+
+
+def _many_each(images: pa.ListArray, places: Places) -> pa.Array:
+    """A list of path, start and place for each row's images; places are null where packs only name them."""
+    flat = images.flatten()
+    if len(places.offset) not in (0, len(flat)):
+        raise ValueError(f"{len(flat)} images are named, but {len(places.offset)} are there")
+    bare = len(places.offset) == 0
+    place = [pa.nulls(len(flat), pa.int64()) if bare else pa.array(v) for v in (places.offset, places.size)]
+    fields = [flat.field("path"), flat.field("start"), *place]
+    values = pa.StructArray.from_arrays(fields, names=["path", "start", "offset", "size"])
+    lengths = np.append(0, np.cumsum(images.value_lengths().fill_null(0).to_numpy()))
+    return pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), values)

@@ -1,0 +1,160 @@
+"""Where the values of an uncompressed, plainly encoded Parquet column lie in the file.
+
+Such a value is its length (4 bytes, little endian) and then its bytes, as they are; values follow one another
+inside a page. So an image can be read by its place alone, without decoding anything. The page headers are
+Thrift's compact protocol, of which only what they hold is read here.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+Ints = npt.NDArray[np.int64]
+
+PAGE_V1, DICTIONARY_PAGE, PAGE_V2 = 0, 2, 3
+PLAIN = 0
+LENGTH = struct.Struct("<I")
+
+
+class Places(NamedTuple):
+    """The places of a row group's values that are not null, in order."""
+
+    offset: Ints  # bytes from the start of the file
+    size: Ints  # bytes
+
+
+class Header(NamedTuple):
+    """A page's header: what follows it."""
+
+    kind: int
+    size: int  # bytes of the page, without the header
+    fields: dict[int, Any]  # of the data page's own header
+    length: int  # bytes of the header
+
+
+def value_places(chunk: bytes | memoryview, column: Any, levels: int) -> Places:
+    """The places of the values in a column chunk, given its bytes and its metadata.
+
+    `levels` is how many kinds of levels stand before the values: definition, and in a list repetition.
+
+    Raises:
+        ValueError: the column is compressed, not plain, or its pages do not hold together.
+    """
+    if column.compression != "UNCOMPRESSED":
+        raise ValueError(f"{column.path_in_schema} is compressed ({column.compression})")
+    offsets: list[int] = []
+    sizes: list[int] = []
+    start, at = column.data_page_offset, 0
+    while at < len(chunk):
+        header = _header(chunk, at)
+        at, end = at + header.length, at + header.length + header.size
+        if end > len(chunk):
+            raise ValueError(f"a page of {column.path_in_schema} is cut short")
+        _walk(chunk, _values_start(chunk, at, header, levels), end, start, offsets, sizes)
+        at = end
+    return Places(np.array(offsets, np.int64), np.array(sizes, np.int64))
+
+
+def chunk_range(metadata: pq.RowGroupMetaData, path: str) -> tuple[Any, int, int]:
+    """A column's metadata in a row group, and its chunk's first byte and size in the file.
+
+    Raises:
+        ValueError: no such column, or it has a dictionary.
+    """
+    for number in range(metadata.num_columns):
+        column = metadata.column(number)
+        if column.path_in_schema == path:
+            if column.has_dictionary_page:
+                raise ValueError(f"{path} has a dictionary")
+            return column, column.data_page_offset, column.total_compressed_size
+    raise ValueError(f"there is no column {path}")
+
+
+def _walk(
+    chunk: bytes | memoryview, at: int, end: int, start: int, offsets: list[int], sizes: list[int]
+) -> None:
+    """Note the values from one byte of the chunk to another."""
+    while at + 4 <= end:
+        (size,) = LENGTH.unpack_from(chunk, at)
+        offsets.append(start + at + 4)
+        sizes.append(size)
+        at += 4 + size
+    if at != end:
+        raise ValueError("a value goes beyond its page")
+
+
+def _values_start(chunk: bytes | memoryview, at: int, header: Header, levels: int) -> int:
+    """Where the values begin behind a page's levels."""
+    if header.kind == PAGE_V2:
+        encoding, skipped = header.fields[4], header.fields[5] + header.fields[6]
+    elif header.kind == PAGE_V1:
+        encoding, skipped = header.fields[2], 0
+        for _ in range(levels):
+            skipped += 4 + LENGTH.unpack_from(chunk, min(at + skipped, len(chunk) - 4))[0]
+    else:
+        raise ValueError(f"a page of kind {header.kind} stands among the data")
+    if encoding != PLAIN:
+        raise ValueError(f"a page is not plain but encoded ({encoding})")
+    return at + int(skipped)
+
+
+def _header(chunk: bytes | memoryview, at: int) -> Header:
+    try:
+        fields, end = _struct(chunk, at)
+        header = Header(fields[1], fields[3], fields.get(5) or fields.get(8) or {}, end - at)
+    except (IndexError, KeyError, RecursionError):
+        raise ValueError("a page header cannot be read") from None
+    if header.size < 0:
+        raise ValueError("a page has a negative size")
+    return header
+
+
+def _struct(data: bytes | memoryview, at: int) -> tuple[dict[int, Any], int]:
+    """A Thrift struct's fields by number, and where it ends."""
+    fields: dict[int, Any] = {}
+    number = 0
+    while (byte := data[at]) != 0:
+        at += 1
+        if byte >> 4:
+            number += byte >> 4
+        else:
+            number, at = _zigzag(data, at)
+        fields[number], at = _value(data, at, byte & 0x0F)
+    return fields, at + 1
+
+
+def _value(data: bytes | memoryview, at: int, kind: int) -> tuple[Any, int]:
+    if kind in (1, 2):  # true, false
+        return kind == 1, at
+    if kind == 3:  # a byte
+        return data[at], at + 1
+    if kind in (4, 5, 6):  # integers of any size
+        return _zigzag(data, at)
+    if kind == 7:  # a double
+        return None, at + 8
+    if kind == 8:  # bytes
+        size, at = _varint(data, at)
+        return None, at + size
+    if kind == 12:
+        return _struct(data, at)
+    raise KeyError(kind)  # lists, sets and maps occur in no page header
+
+
+def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value, at = value | (byte & 0x7F) << shift, at + 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def _zigzag(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    value, at = _varint(data, at)
+    return (value >> 1) ^ -(value & 1), at
