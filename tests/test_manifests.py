@@ -145,3 +145,18 @@ def test_the_folder_of_the_samples_images_resolves_the_same_everywhere() -> None
     assert image_folder(load("cc3m")) is None
     assert on_sample(load("cc3m", ["image.folder=elsewhere"])).image.folder == "elsewhere"
     assert on_sample(load("laion")) == load("laion")
+
+
+def test_the_thresholds_in_the_docs_are_those_of_the_manifests() -> None:
+    lines = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| manifest | `max_ratio`"))
+    settings = [cell.strip(" `") for cell in lines[start].split("|")[2:-1]]
+    told = {}
+    for line in lines[start + 2 : start + 2 + len(IMAGE_TEXT)]:
+        name, *cells = [cell.strip(" `") for cell in line.split("|")[1:-1]]
+        told[name] = {of: float(cell) for of, cell in zip(settings, cells, strict=True) if cell}
+    for name in IMAGE_TEXT:
+        rules = load(name).active_rules().values()
+        assert told[name] == {of: value for rule in rules for of, value in rule.items() if of in settings}, (
+            name
+        )
