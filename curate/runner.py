@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -26,6 +27,8 @@ WORKER_DEATHS = 3
 AHEAD = 2  # jobs in flight for each worker
 POLL_S = 0.25
 REPORT_S = 0.5
+
+HOPELESS = (Halted, MachineError)  # what would befall every other job too
 
 Result = list[UnitRecord] | CurateError
 
@@ -92,10 +95,10 @@ class OnRay:
 
     def _result(self, reference: Any) -> Result:
         try:
-            result: Result | Halted = self._ray.get(reference)
+            result: Result = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             return UnitError(f"its worker died {WORKER_DEATHS + 1} times: {str(error).splitlines()[0]}")
-        if isinstance(result, Halted):
+        if isinstance(result, HOPELESS):
             raise result
         return result
 
@@ -104,11 +107,11 @@ def attempt(worker: Worker, job: Job) -> Result:
     """Do the job, again if it fails.
 
     Raises:
-        Halted: nothing can go on.
+        Halted, MachineError: nothing can go on.
     """
     for _ in range(TRIES):
         result = worker.do(job)
-        if isinstance(result, Halted):
+        if isinstance(result, HOPELESS):
             raise result
         if not isinstance(result, CurateError):
             break
@@ -167,7 +170,7 @@ def _do(run: Run, actor: Any, job: Job) -> Result:
     worker.watch(meter)
     try:
         return attempt(worker, job)
-    except Halted as error:
+    except HOPELESS as error:
         return error
     finally:
         meter.flush()
@@ -179,12 +182,14 @@ def _start(workers: int, address: str | None) -> Any:
     Raises:
         MachineError: no cluster answers there, or Ray cannot start.
     """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None and "RAY_AUTH_MODE" not in os.environ:  # its ports are open to every neighbour else
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        options |= {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        options |= {"num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(address=address or "local", **options)
     except Exception as error:

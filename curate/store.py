@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from curate.errors import OutputError
-from curate.storage import filesystem
+from curate.storage import filesystem, one_line
 
 TMP = "_run/tmp"
 
@@ -148,6 +148,7 @@ class Store:
             OutputError: another run holds it, or it cannot be written.
         """
         if not self.local:
+            self._check_writable()
             return
         import fcntl
 
@@ -160,6 +161,12 @@ class Store:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise OutputError(f"another run is writing to {self.uri}: wait for it or stop it") from None
+
+    def _check_writable(self) -> None:
+        try:
+            self.write_bytes("_run/lock", b"")
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.uri}: {one_line(error)}") from None
 
     def unlock(self) -> None:
         """Let go of the folder."""
