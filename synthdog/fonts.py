@@ -63,6 +63,7 @@ class Face:
         self.path, self.index = path, index
         self.name = name or Path(path).stem
         self._mapped = _mapped(path, index)
+        self._size_per_height = 100.0 / max(sum(self._font(100.0).getmetrics()), 1)
 
     def lacks(self, text: str) -> set[str]:
         """The characters of `text` that the cmap has no glyph for."""
@@ -74,11 +75,13 @@ class Face:
 
     def at(self, line_height: float, bold: bool) -> SizedFace:
         """The face at the size whose ascent and descent together are `line_height` px."""
-        ascent, descent = self._font(100.0).getmetrics()
-        return SizedFace(self, self._font(100.0 * line_height / (ascent + descent)), bold)
+        return SizedFace(self, self._font(line_height * self._size_per_height), bold)
 
     def _font(self, size: float) -> ImageFont.FreeTypeFont:
-        return ImageFont.truetype(self.path, size, index=self.index, layout_engine=ImageFont.Layout.BASIC)
+        try:
+            return ImageFont.truetype(self.path, size, index=self.index, layout_engine=ImageFont.Layout.BASIC)
+        except OSError as problem:
+            raise ResourceError(f"font {self.path!r} cannot be read: {problem}") from None
 
 
 class SizedFace:

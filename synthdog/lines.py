@@ -100,12 +100,13 @@ class Strip:
 def compose(box: Box, width: float, face: SizedFace, reader: Reader) -> Line | None:
     """A line of about `width` px in `box`, broken between words; null where none fits.
 
-    The break is the one nearest to `width`, before or behind it: whole words cost no length on average.
+    SynthDoG fills a line character by character, cutting words. The break taken here is the one nearest to
+    where it would cut, before or behind, so that whole words cost no length on average.
     """
     taken, length = _fill(reader, width, box.width, face)
     if not any(_readable(word.text) for word in taken):
         return None
-    text = "".join((SPACE if word.spaced and at else "") + word.text for at, word in enumerate(taken))
+    text = "".join(_following(word, taken[:at]) for at, word in enumerate(taken))
     slack = box.width - length
     pen = box.x + {"left": 0.0, "center": slack / 2, "right": slack}[box.align]
     line = Line(tuple(_place(text, pen, box.y + face.ascent, face)))
@@ -132,25 +133,26 @@ def strip(line: Line, draw: dict[str, Any] | None, rng: np.random.Generator) -> 
 
 
 def _fill(reader: Reader, width: float, limit: float, face: SizedFace) -> tuple[list[Word], float]:
-    """Words up to the break nearest to `width` px, never past `limit`, and their length (px)."""
+    """Words up to the break nearest to SynthDoG's, within `limit` px, and their length (px)."""
     taken: list[Word] = []
     length = 0.0
     for _ in range(MAX_WORDS):
         word = reader.peek()
-        longer = length + _length(word, face, first=not taken)
-        fits = longer <= limit and longer - width <= width - length
+        ends = length + np.cumsum([face.advance(char) for char in _following(word, taken)])
+        full = max((float(end) for end in ends if end <= width), default=length)
+        fits = ends[-1] <= limit and ends[-1] - full <= full - length
         if taken and not fits:
             break
-        reader.take()  # where no word is taken yet, one too long for the whole line is left out
+        reader.take()  # where no word is taken yet, one too long for the line is left out
         if fits:
             taken.append(word)
-            length = longer
+            length = float(ends[-1])
     return taken, length
 
 
-def _length(word: Word, face: SizedFace, first: bool) -> float:
-    gap = face.advance(SPACE) if word.spaced and not first else 0.0
-    return gap + sum(face.advance(char) for char in word.text)
+def _following(word: Word, taken: list[Word]) -> str:
+    """The word with the space before it, if there is one on the line."""
+    return SPACE + word.text if word.spaced and taken else word.text
 
 
 def _readable(text: str) -> bool:

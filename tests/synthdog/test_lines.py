@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synthdog import fonts, layout, lines, settings
+from synthdog.corpus import Reader, Text
+
+PROSE = "The quick brown fox, it is said, jumps over a lazy dog of no particular breed. "
+
+
+@pytest.fixture(scope="module")
+def sized():
+    found = next((found for found in fonts.report() if found.path and found.language == "en"), None)
+    if found is None:
+        pytest.skip("none of the English typefaces is installed")
+    return fonts.Face(found.path, found.index).at(40, bold=False)
+
+
+def box(width, align="left"):
+    return layout.Box(100, 50, width, 40, align)
+
+
+def composed(sized, width, limit, text=PROSE, align="left"):
+    return lines.compose(box(limit, align), width, sized, Reader(Text(text), 0, sized.lacks))
+
+
+def test_lines_break_at_the_word_nearest_to_the_width(sized):
+    widths = [lines_width(composed(sized, width, 900)) - width for width in range(200, 800, 7)]
+    assert abs(np.mean(widths)) < 25
+    assert max(widths) > 0 > min(widths)
+
+
+def lines_width(line):
+    boxes = line.boxes()
+    return boxes[:, 2].max() - boxes[:, 0].min()
+
+
+@pytest.mark.parametrize("align", ["left", "center", "right"])
+def test_no_line_is_wider_than_its_box(sized, align):
+    for limit in range(60, 900, 31):
+        line = composed(sized, limit, limit, align=align)
+        if line is not None:
+            boxes = line.boxes()
+            assert boxes[:, 0].min() >= 100 - 3  # a glyph may lean out of its advance
+            assert boxes[:, 2].max() <= 100 + limit + 3
+
+
+def test_a_box_too_narrow_for_a_word_takes_the_next_that_fits(sized):
+    assert composed(sized, 45, 45).text in {"a", "it", "is", "of", "no"}
+
+
+def test_a_box_too_narrow_for_any_word_stays_empty(sized):
+    assert composed(sized, 12, 12) is None
+
+
+def test_dots_and_dashes_alone_are_no_line(sized):
+    assert composed(sized, 300, 300, text="— . … ' — ") is None
+
+
+def test_elastic_distortion_keeps_the_ink(sized):
+    line = composed(sized, 400, 400)
+    plain = lines.strip(line, None, np.random.default_rng(0))
+    bent = lines.strip(line, {"alpha": 30.0, "sigma": 4.0}, np.random.default_rng(0))
+    total, after = plain.coverage.astype(float).sum(), bent.coverage.astype(float).sum()
+    assert abs(after - total) / total < 0.1
+    assert not np.array_equal(plain.box, bent.box)
+    assert np.abs(plain.box - bent.box).max() <= 30
+    assert bent.carried(line.boxes()).shape == line.boxes().shape
+
+
+def test_grids_lie_in_their_area_and_in_reading_order():
+    known = settings.load(None, "en").document.content.layout
+    area = layout.Area(30, 40, 600, 800)
+    for seed in range(50):
+        grids = layout.stack(area, known, np.random.default_rng(seed))
+        below = area.y - 1e-6
+        for grid in grids:
+            assert min(cell.y for cell in grid) >= below
+            below = max(cell.y + cell.height for cell in grid)
+            assert all(cell.x >= area.x - 1e-6 and cell.width > 0 for cell in grid)
+            assert max(cell.x + cell.width for cell in grid) <= area.x + area.width + 1e-6
+            columns = [cell.x for cell in grid]
+            assert columns == sorted(columns)
+        assert below <= area.y + area.height + 1e-6
