@@ -34,21 +34,30 @@ def extra(table: pa.Table, names: Sequence[str]) -> pa.Array:
 def _values(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
     """Each value as JSON (N rows), none null."""
     array = plain(column)
-    kind = array.type
     if field.metadata == JSON:
         return array.fill_null("null")
-    if pa.types.is_floating(kind):
-        wide = array if kind == pa.float64() else array.cast(pa.float32())
-        values = pc.if_else(pc.is_finite(wide), wide, pa.scalar(None, wide.type)).cast(pa.large_string())
-    elif pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
-        values = array.cast(pa.large_string())
-    elif pa.types.is_large_string(kind):
-        values = _quoted(text(array)[0])
-    elif pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
-        values = _quoted(array.cast(pa.large_string()))
-    else:
+    try:
+        values = _in_columns(array)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # such as times in a zone that nobody knows
+        values = None
+    if values is None:
         values = pa.array([_json(value) for value in array], pa.large_string())
     return values.fill_null("null")
+
+
+def _in_columns(array: pa.Array) -> pa.Array | None:
+    """Each value of a plain type as JSON (N rows); None for the other types."""
+    kind = array.type
+    if pa.types.is_floating(kind):
+        wide = array if kind == pa.float64() else array.cast(pa.float32())
+        return pc.if_else(pc.is_finite(wide), wide, pa.scalar(None, wide.type)).cast(pa.large_string())
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
+        return array.cast(pa.large_string())
+    if pa.types.is_large_string(kind):
+        return _quoted(text(array)[0])
+    if pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
+        return _quoted(array.cast(pa.large_string()))
+    return None
 
 
 def _quoted(array: pa.Array) -> pa.Array:
@@ -66,5 +75,9 @@ def _quoted(array: pa.Array) -> pa.Array:
 def _json(value: pa.Scalar) -> str | None:
     try:
         return encode(value.as_py()).decode()
-    except UnicodeDecodeError:  # broken UTF-8 deep in a nested value costs that value
+    except (
+        ValueError,
+        OverflowError,
+        pa.ArrowException,
+    ):  # broken UTF-8 or a date beyond Python's: it costs itself
         return None

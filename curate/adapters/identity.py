@@ -55,7 +55,7 @@ def languages(texts: pa.Array) -> pa.Array:
 
 
 def _counts(texts: pa.Array, wanted: np.ndarray) -> np.ndarray:
-    """How many bytes of each text's UTF-8 are `wanted` (N rows); a regular expression takes ten times as long."""
+    """How many bytes of each text are `wanted` (N rows). A regular expression takes ten times as long."""
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     content = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] if data else np.empty(0, np.uint8)

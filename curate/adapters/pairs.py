@@ -19,6 +19,8 @@ from curate.sources import DETAIL, PROBLEM
 STAGE = "read"
 NOT_THE_NAME = r"[?#].*$|^[^?#]*/"  # all of an address but the last part of its path
 
+ADDRESS = r"^(?i)https?://"
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -74,15 +76,20 @@ def pairs(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> p
         text_not_utf8=text_broken,
         text_missing=pc.is_null(text),
         url_not_utf8=url_broken,
-        image_missing=_nowhere(pictures) if "image" in raw else None,
-        url_missing=_nowhere(pictures),
+        image_missing=_nowhere(pictures, rows) if "image" in raw else None,
+        url_missing=_nowhere(pictures, rows),
     )
     return conform(pa.table({name: column for name, column in columns.items() if column is not None}))
 
 
 def _pictures(raw: dict[str, pa.Array], url: pa.Array | None, manifest: Manifest) -> Pictures:
-    """In a folder of images, an image without a path is known by the last part of its address."""
+    """In a folder of images, an image without a path is known by the last part of its address.
+
+    A path that is an address is taken for one where there is no column of addresses.
+    """
     image, path = values.image(raw["image"]) if "image" in raw else (None, None)
+    if url is None and path is not None:
+        url = pc.if_else(pc.match_substring_regex(path, ADDRESS), path, pa.scalar(None, path.type))
     if not manifest.image.folder:
         return Pictures(url, image, None)
     named = values.image(raw["image_path"])[1] if "image_path" in raw else None
@@ -91,12 +98,11 @@ def _pictures(raw: dict[str, pa.Array], url: pa.Array | None, manifest: Manifest
     return Pictures(url, image, pc.coalesce(*ways) if ways else None)
 
 
-def _nowhere(pictures: Pictures) -> pa.Array:
+def _nowhere(pictures: Pictures, rows: int) -> pa.Array:
     """True where a row has neither an address nor bytes nor a path (N rows)."""
-    missing = [pc.is_null(way) for way in pictures.ways()]
-    out = missing[0]
-    for also in missing[1:]:
-        out = pc.and_(out, also)
+    out = pa.repeat(True, rows)
+    for way in pictures.ways():
+        out = pc.and_(out, pc.is_null(way))
     return out
 
 
@@ -107,7 +113,8 @@ def _keys(
     address = [way for way in (pictures.url, pictures.path) if way is not None]
     if pictures.image is not None and (not address or pc.coalesce(*address).null_count):
         address.append(digests(pictures.image))
-    ours = {"url": pc.coalesce(*address), "text": text}
+    nowhere = pa.nulls(batch.num_rows, pa.large_string())
+    ours = {"url": pc.coalesce(*address, nowhere), "text": text}
     parts = []
     for name in manifest.key:
         published = there.get(name) or first(batch.column_names, (name,))

@@ -77,11 +77,10 @@ def size(column: pa.Array) -> pa.Array:
         array = pc.if_else(whole, number, pa.scalar(None, pa.large_string())).cast(pa.int64())
     elif not _is_number(array.type):
         return pa.nulls(len(array), pa.int32())
-    array = array.cast(pa.float64()) if pa.types.is_float16(array.type) else array
+    array = array.cast(pa.float64(), safe=False)  # exact for every number that an int32 can hold
     fits = pc.and_(pc.greater(array, 0), pc.less_equal(array, LARGEST_INT32))
-    if pa.types.is_floating(array.type):
-        fits = pc.and_(fits, pc.equal(pc.floor(array), array))
-    return pc.if_else(fits, array, pa.scalar(None, array.type)).cast(pa.int32(), safe=False)
+    fits = pc.and_(fits, pc.equal(pc.floor(array), array))
+    return pc.if_else(fits, array, pa.scalar(None, pa.float64())).cast(pa.int32())
 
 
 def cosine(column: pa.Array) -> pa.Array:

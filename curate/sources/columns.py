@@ -20,6 +20,17 @@ def record_batch(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Rec
     return pa.record_batch([_column([row.get(f.name) for row in rows], f) for f in schema], schema=schema)
 
 
+def unique(names: Sequence[str]) -> list[str]:
+    """The names, those that are empty or there before with their place added."""
+    given: dict[str, None] = {}
+    for i, name in enumerate(names):
+        name = name or f"column_{i + 1}"
+        while name in given:
+            name = f"{name}_{i + 1}"
+        given[name] = None
+    return list(given)
+
+
 def _column(values: list[Any], column: pa.Field) -> pa.Array:
     if column.metadata == JSON:
         values = [None if value is None else json_text(value) for value in values]

@@ -21,7 +21,7 @@ import pyarrow as pa
 from curate.errors import InputError
 from curate.manifest import InputSettings
 from curate.sources import index
-from curate.sources.columns import record_batch
+from curate.sources.columns import record_batch, unique
 from curate.sources.inputs import Input
 from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, Forward, Source
 from curate.sources.streams import Lines, open_lines
@@ -207,7 +207,7 @@ def _names(
     lines.put_back([first])
     if given and not _is_header(first, given):
         return given
-    return _unique([name.strip() for name in split(lines) or ()])
+    return unique([name.strip() for name in split(lines) or ()])
 
 
 def _is_header(line: bytes, given: Sequence[str]) -> bool:
@@ -215,11 +215,3 @@ def _is_header(line: bytes, given: Sequence[str]) -> bool:
     fields = re.split(r"[\t,]", line.decode("utf-8", "replace").strip().replace('"', ""))
     known = {name.casefold() for name in given}
     return all(NAME.fullmatch(f) for f in fields) and any(f.strip().casefold() in known for f in fields)
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    unique: dict[str, None] = {}
-    for i, name in enumerate(names):
-        name = name or f"column_{i + 1}"
-        unique[name if name not in unique else f"{name}_{i + 1}"] = None
-    return list(unique)

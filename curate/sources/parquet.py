@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import InputError
+from curate.sources.columns import unique
 from curate.sources.inputs import Input
 from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, Forward, Source
 from curate.storage import filesystem, one_line
@@ -44,7 +45,9 @@ def open_parquet(source: Input) -> Source:
         wanted = list(range(group, len(sizes)))
         return starts[group], _batches(source.uri, wanted)
 
-    return Forward(source.uri, meta.num_rows, schema, begin)
+    names = unique(schema.names)
+    fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
+    return Forward(source.uri, meta.num_rows, pa.schema(fields), begin)
 
 
 def _open(uri: str) -> pq.ParquetFile:
@@ -66,7 +69,7 @@ def _batches(uri: str, groups: list[int]) -> Iterator[pa.RecordBatch]:
         wide = max(1, meta.total_byte_size // max(1, meta.num_rows))
         rows = max(1, min(BATCH_ROWS, BATCH_BYTES // wide))
         for batch in file.iter_batches(batch_size=rows, row_groups=[group]):
-            yield batch.replace_schema_metadata(None)
+            yield batch.replace_schema_metadata(None).rename_columns(unique(batch.schema.names))
 
 
 def refuse_extensions(column: pa.Field, name: str, uri: str) -> None:

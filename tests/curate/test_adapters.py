@@ -99,6 +99,8 @@ def test_what_an_input_gives_is_known_before_it_is_read() -> None:
         (["99999999999999999999"], None),
         ([math.inf], None),
         (pa.array([600], pa.uint64()), 600),
+        (pa.array([2**64 - 1], pa.uint64()), None),
+        (pa.array(["600.00"]).cast(pa.decimal128(9, 2)), 600),
         (pa.array([600.0], pa.float16()), 600),
         (pa.array(["600"]).dictionary_encode(), 600),
         ([True], None),
@@ -204,6 +206,13 @@ def test_local_images_are_named_only_where_the_manifest_gives_a_folder() -> None
     assert row(pair(url=["http://x/y/"]), inside)["image_path"] is None
 
 
+def test_an_image_that_is_only_named_needs_a_folder_or_an_address() -> None:
+    named = {"text": ["t"], "image": ["a.jpg"]}
+    assert row(named)["dropped"] == "image_missing"
+    assert row(named, manifest(image=ImageSettings(folder="pictures")))["dropped"] is None
+    assert row({"text": ["t"], "image": ["HTTPS://x/a.jpg"]})["url"] == "HTTPS://x/a.jpg"
+
+
 def test_originals_of_laion_have_their_sides_swapped_back() -> None:
     of = manifest(input=InputSettings(swapped_sides_with="SAMPLE_ID"))
     found = row(pair(width=[30], height=[40], SAMPLE_ID=[1]), of)
@@ -289,6 +298,8 @@ def test_extra_keeps_every_kind_of_value() -> None:
         "boxes": [[[0.1, math.nan], []]],
         "thumb": [b"\x00\xff"],
         "when": pa.array([0], pa.timestamp("s")),
+        "where": pa.array([0], pa.timestamp("s", "Nowhere/Land")),
+        "never": pa.array([2**62], pa.timestamp("s")),
         "price": pa.array(["1.50"]).cast(pa.decimal128(5, 2)),
         "label": pa.array(["x"]).dictionary_encode(),
         "deep": [{"a": [{"b": "c"}]}],
@@ -308,6 +319,8 @@ def test_extra_keeps_every_kind_of_value() -> None:
         "boxes": [[0.1, None], []],
         "thumb": "AP8=",
         "when": "1970-01-01 00:00:00",
+        "where": None,
+        "never": "<value out of range: 4611686018427387904>",
         "price": 1.5,
         "label": "x",
         "deep": {"a": [{"b": "c"}]},

@@ -143,6 +143,14 @@ def test_broken_utf8_does_not_stop_the_rows_around_it(tmp_path: Path) -> None:
     assert batch.column("text").cast(pa.binary()).to_pylist() == [b"good", b"caf\xe9", b"fine"]
 
 
+def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "twice.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["n", "n"]), path)
+    source = opened(path)
+    assert source.schema.names == ["n", "n_2"]
+    assert values(source, 0, 1, "n_2") == [2]
+
+
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "none.parquet"
     pq.write_table(pa.table({"n": pa.array([], pa.int64())}), path)
