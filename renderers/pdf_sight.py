@@ -214,7 +214,7 @@ def differs(picture: Picture, bare: Picture, quads: Quads) -> Mask:
 def hidden_glyphs(line: Line, shown: list[bool]) -> set[int]:
     """The `id` of each glyph that is hidden together with another one beside it.
 
-    One alone is a glyph too thin for the points tried. The later letters of a ligature have boxes without width:
+    One alone is a glyph too thin for the points tried. Later letters of a ligature have boxes without width:
     they go with the first.
     """
     glyphs = inked(line)

@@ -1,4 +1,4 @@
-"""Makes the sample PDFs in pdf/: our own words, CC0-1.0, with a subset of Noto Serif CJK, OFL-1.1, in one of them.
+"""Makes the sample PDFs in pdf/: our own words, CC0-1.0; a subset of Noto Serif CJK, OFL-1.1, in one of them.
 
     python manifests/samples/make_pdf.py
 
@@ -20,7 +20,7 @@ SIMPLIFIED = 2  # of the faces in that file
 A4 = pymupdf.paper_rect("a4")
 
 LEFT = [
-    "A page is a small landscape. The eye enters at the top left, walks along a line until it ends, and drops "
+    "A page is a small landscape. The eye enters at the top left, walks along a line until it ends, drops "
     "to the next. Where a page has two columns the walk is broken: at the foot of the first column the eye "
     "climbs again and starts afresh. Nothing in the file says so. The order has to be found from the white "
     "space between the blocks, as a reader finds it.",
@@ -32,7 +32,7 @@ LEFT = [
 ]
 RIGHT = [
     "What cannot be seen must not be learnt. Files hide words under pictures, outside the margins, or in the "
-    "colour of the paper. A reader who is asked for them can only guess, and a model that is taught to answer "
+    "colour of the paper. A reader who is asked for them can only guess; a model that is taught to answer "
     "all the same is taught to invent.",
     "Office, affluent, fjord, flying buffaloes: some fonts join the letters of these words into one shape. "
     "The label spells them out, letter by letter, as anyone would who types what is written here.",

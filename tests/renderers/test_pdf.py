@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pymupdf = pytest.importorskip("pymupdf")
+
+from renderers import RenderError  # noqa: E402 (PyMuPDF is an extra: skip before importing what needs it)
+from renderers.boxes import draw  # noqa: E402
+from renderers.pdf import PdfSettings, chosen, encoded, render  # noqa: E402
+from renderers.schema import PAGES  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "manifests" / "samples" / "pdf"
+SHARED = ROOT.parent / "shared" / "data" / "pdf"
+
+
+def pages(document: bytes, **settings: Any) -> list[dict[str, Any]]:
+    return [batch.to_pylist()[0] for batch in render(document, PdfSettings(**settings))]
+
+
+def sample(name: str, **settings: Any) -> dict[str, Any]:
+    return pages((SAMPLES / f"{name}.pdf").read_bytes(), **settings)[0]
+
+
+def made(paint: Callable[[Any], None], width: float = 400, height: float = 300) -> bytes:
+    pdf = pymupdf.open()
+    paint(pdf.new_page(width=width, height=height))
+    return bytes(pdf.tobytes())
+
+
+def texts(page: dict[str, Any]) -> list[str]:
+    return [region["text"] for region in page["regions"]]
+
+
+def test_a_page_is_an_image_its_text_and_the_place_of_each_line() -> None:
+    batch = next(render((SAMPLES / "two-columns.pdf").read_bytes()))
+    assert batch.schema == PAGES
+    page = batch.to_pylist()[0]
+    image = Image.open(io.BytesIO(page["image"]))
+    assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (page["width"], page["height"]))
+    assert max(image.size) == 1600
+    assert page["text"] == "\n".join(texts(page))
+    for region in page["regions"]:
+        assert page["text"][region["start"] : region["end"]] == region["text"]
+    facts = json.loads(page["extra"])
+    assert facts["title"] == "two columns"
+    assert facts["pages"] == 1
+    assert "Times-Roman" in facts["fonts"]
+
+
+def test_columns_are_read_one_after_the_other() -> None:
+    lines = texts(sample("two-columns"))
+    assert lines[0] == "How a Page Is Read"
+    assert lines[2].startswith("A page is a small landscape")
+    left = next(i for i, line in enumerate(lines) if line.startswith("A box has a beginning"))
+    right = next(i for i, line in enumerate(lines) if line.startswith("What cannot be seen"))
+    assert 3 < left < right
+    assert lines[-1] == "The order of these lines is part of the label."
+
+
+def test_chinese_is_read_across_and_downwards_from_the_right() -> None:
+    lines = sample("chinese")["regions"]
+    assert [line["text"] for line in lines[:2]] == [
+        "怎样读一页书",
+        "一页纸是一片小小的风景。目光从左上角进入，沿着一行走到尽",
+    ]
+    first, second = lines[-2:]
+    assert [first["text"], second["text"]] == ["春眠不觉晓，处处闻啼鸟。", "夜来风雨声，花落知多少。"]
+    x0, y0, x1, y1, _, y2, *_ = first["quad"]
+    assert y0 == y1
+    assert x1 > x0, "upright characters: the quad begins at the page's top left"
+    assert y2 - y1 > 5 * (x1 - x0)
+    assert second["quad"][0] < x0
+
+
+@pytest.mark.parametrize(
+    ("text", "along"),
+    [
+        ("This line is turned by 0 degrees", (0, 1)),
+        ("This line is turned by 90 degrees", (1, 0)),
+        ("This line is turned by 180 degrees", (0, -1)),
+        ("This line is turned by 270 degrees", (-1, 0)),
+        ("and this one leans by 20", (np.sin(np.radians(20)), np.cos(np.radians(20)))),
+        ("and this one leans by -35", (-np.sin(np.radians(35)), np.cos(np.radians(35)))),
+    ],
+)
+def test_a_quad_runs_the_way_its_text_does_on_a_turned_page(text: str, along: tuple[float, float]) -> None:
+    region = next(region for region in sample("rotated")["regions"] if region["text"] == text)
+    quad = np.array(region["quad"]).reshape(4, 2)
+    direction = (quad[1] - quad[0]) / np.hypot(*(quad[1] - quad[0]))
+    np.testing.assert_allclose(direction, along, atol=2e-3)
+    across = quad[3] - quad[0]
+    assert abs(direction @ across) < 0.1, "corners are square"
+    assert direction[0] * across[1] - direction[1] * across[0] > 0, "and clockwise"
+
+
+def test_all_ink_of_a_page_lies_in_the_quads() -> None:
+    for name in ("two-columns", "chinese", "rotated"):
+        page = sample(name, format="png")
+        ink = np.array(Image.open(io.BytesIO(page["image"])).convert("L")) < 128
+        outside = ink.copy()
+        for region in page["regions"]:
+            outside &= ~covered(ink.shape, region["quad"], margin=2.0)
+        assert not outside.any(), name
+        assert ink.any()
+
+
+def covered(shape: tuple[int, ...], quad: list[float], margin: float) -> np.ndarray[Any, Any]:
+    corners = np.array(quad).reshape(4, 2)
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    inside = np.ones(shape, bool)
+    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        edge = (end - start) / np.hypot(*(end - start))
+        inside &= edge[0] * (y - start[1]) - edge[1] * (x - start[0]) > -margin
+    return inside
+
+
+def test_text_that_nobody_can_see_is_left_out() -> None:
+    def paint(page: Any) -> None:
+        page.insert_text((40, 40), "plain to see", fontsize=16)
+        page.insert_text((40, 70), "render mode three", fontsize=16, render_mode=3)
+        page.insert_text((40, 100), "no opacity", fontsize=16, fill_opacity=0, stroke_opacity=0)
+        page.insert_text((40, 130), "white on white", fontsize=16, color=(1, 1, 1))
+        page.insert_text((40, 160), "under a shape", fontsize=16)
+        page.draw_rect((30, 140, 300, 170), fill=(0.2, 0.4, 0.9), color=None)
+        page.insert_text((40, 190), "under a picture", fontsize=16)
+        noise = np.random.default_rng(0).integers(0, 255, (40, 300, 3), dtype=np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(noise).save(buffer, "PNG")
+        page.insert_image((30, 172, 330, 198), stream=buffer.getvalue(), keep_proportion=False)
+        page.insert_text((40, 230), "on a picture", fontsize=16, color=(1, 0, 0))
+        page.insert_text((-300, 260), "off the page", fontsize=16)
+        page.draw_rect((30, 270, 300, 292), fill=(0.1, 0.1, 0.1), color=None)
+        page.insert_text((40, 287), "white on black", fontsize=16, color=(1, 1, 1))
+
+    assert texts(pages(made(paint))[0]) == ["plain to see", "on a picture", "white on black"]
+
+
+def test_a_word_under_a_black_bar_is_left_out_of_its_line() -> None:
+    def paint(page: Any) -> None:
+        page.insert_text((40, 60), "the secret word is hidden", fontname="cour", fontsize=16)
+        page.draw_rect((40 + 4 * 9.6, 45, 40 + 10.4 * 9.6, 66), fill=(0, 0, 0), color=None)
+
+    assert texts(pages(made(paint))[0]) == ["the", "word is hidden"]
+
+
+def test_text_cropped_away_is_left_out() -> None:
+    def paint(page: Any) -> None:
+        page.insert_text((40, 40), "above the crop", fontsize=16)
+        page.insert_text((40, 200), "inside the crop", fontsize=16)
+        page.set_cropbox(pymupdf.Rect(20, 150, 380, 290))
+
+    page = pages(made(paint))[0]
+    assert texts(page) == ["inside the crop"]
+    assert page["width"] == pytest.approx(1500, abs=1), "360 points at no more than 300 dpi"
+
+
+def test_text_painted_twice_to_look_bold_counts_once() -> None:
+    def paint(page: Any) -> None:
+        for offset in (0.0, 0.4):
+            page.insert_text((40 + offset, 60), "heavy heading", fontsize=20)
+
+    assert texts(pages(made(paint))[0]) == ["heavy heading"]
+
+
+def test_words_are_regions_on_demand() -> None:
+    lines, words = sample("two-columns"), sample("two-columns", granularity="words")
+    assert words["text"] == lines["text"]
+    assert [r["text"] for r in words["regions"]] == lines["text"].split()
+    for region in words["regions"]:
+        assert words["text"][region["start"] : region["end"]] == region["text"]
+
+
+def test_a_scan_with_a_hidden_text_layer_has_no_text_layer() -> None:
+    page = sample("scanned")
+    assert (page["dropped"], page["image"], page["regions"]) == ("no_text_layer", None, [])
+    assert page["detail"] == "only hidden text (21 characters)"
+
+
+def test_letters_too_small_to_read_are_a_reason() -> None:
+    document = made(lambda page: page.insert_text((40, 60), "fine print " * 20, fontsize=4), 2000, 2000)
+    assert pages(document)[0]["dropped"] == "text_too_small"
+    assert pages(document, long_side=4000)[0]["dropped"] is None
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (b"", "not_a_pdf"),
+        (b"<html><body>%PD</body></html>", "not_a_pdf"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/><!-- %PDF-1.4 -->", "damaged"),
+        (b"%PDF-1.4\nnothing that follows", "damaged"),
+        ((SAMPLES / "encrypted.pdf").read_bytes(), "encrypted"),
+    ],
+)
+def test_a_document_that_cannot_be_read_has_a_reason(document: bytes, reason: str) -> None:
+    with pytest.raises(RenderError) as caught:
+        list(render(document))
+    assert caught.value.reason == reason
+
+
+def test_a_huge_page_is_rendered_within_bounds() -> None:
+    page = pages(made(lambda p: p.insert_text((1000, 200_000), "vast", fontsize=200_000), 1e6, 1e6))[0]
+    assert (page["width"], page["height"]) == (1600, 1600)
+    assert texts(page) == ["vast"]
+
+
+def test_pages_of_a_long_document_are_drawn_by_its_bytes_and_the_seed() -> None:
+    settings = PdfSettings(max_pages=10)
+    drawn = chosen(1_000_000_000, b"one", settings)
+    assert len(set(drawn)) == 10
+    assert list(drawn) == sorted(drawn)
+    assert drawn == chosen(1_000_000_000, b"one", settings)
+    assert drawn != chosen(1_000_000_000, b"two", settings)
+    assert drawn != chosen(1_000_000_000, b"one", PdfSettings(max_pages=10, seed=1))
+    assert list(chosen(10, b"one", settings)) == list(range(10))
+
+
+def test_auto_stores_flat_grey_pages_as_png_and_others_as_jpeg() -> None:
+    settings = PdfSettings(format="auto")
+    page = np.full((200, 100, 3), 255, np.uint8)
+    page[90:100] = 0
+    assert encoded(page, settings)[1] == "png"
+    page[0, 0] = (255, 0, 0)
+    assert encoded(page, settings)[1] == "jpeg"
+    ramp = np.repeat(np.arange(250, dtype=np.uint8)[:, None, None], 100, axis=1).repeat(3, axis=2)
+    assert encoded(ramp, settings)[1] == "jpeg"
+
+
+def test_the_same_document_gives_the_same_bytes() -> None:
+    first, second = (sample("chinese") for _ in range(2))
+    assert first == second
+
+
+def test_nothing_is_written_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    broken = (
+        (SAMPLES / "two-columns.pdf")
+        .read_bytes()
+        .replace(b"/Type/Page", b"/Typo/Page")
+        .replace(b"xref", b"yref")
+    )
+    with contextlib.suppress(RenderError):
+        pages(broken)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_boxes_are_drawn_where_the_regions_are() -> None:
+    image = Image.new("L", (60, 40), 255)
+    drawn = draw(image, [{"quad": [10, 10, 50, 10, 50, 30, 10, 30]}, {"quad": None}])
+    assert drawn.mode == "RGB"
+    assert drawn.getpixel((30, 10)) != (255, 255, 255)
+    assert drawn.getpixel((30, 20)) == (255, 255, 255)
+    assert image.getpixel((30, 10)) == 255
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data/pdf")
+def test_every_shared_document_ends_as_records_or_reasons() -> None:
+    reasons = {"no_text_layer", "text_too_small", "damaged", "encrypted", "no_pages", "not_a_pdf"}
+    kept = 0
+    for path in sorted(SHARED.glob("*.pdf")):
+        rows = rows_or_reason(path.read_bytes())
+        assert rows, path.name
+        for row in rows:
+            assert row["dropped"] is None or row["dropped"] in reasons
+            kept += row["dropped"] is None
+            quads = np.array([region["quad"] for region in row["regions"]]).reshape(-1, 2)
+            assert (quads >= 0).all()
+            assert not len(quads) or (quads <= (row["width"], row["height"])).all()
+    assert kept > 90
+
+
+def rows_or_reason(document: bytes) -> list[dict[str, Any]]:
+    try:
+        return pages(document, max_pages=2, long_side=800, min_text_px=3)
+    except RenderError as error:
+        return [{"dropped": error.reason, "regions": []}]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data/pdf")
+@pytest.mark.parametrize("name", ["plain_text__grobid__Wang-paperAVE2008.pdf", "zh__Qwen-Agent__poem.pdf"])
+def test_an_independent_reader_finds_the_same_words_in_the_same_places(name: str) -> None:
+    pdfium = pytest.importorskip("pypdfium2")
+    document = (SHARED / name).read_bytes()
+    other = pdfium.PdfDocument(document)
+    found = total = 0
+    for row in pages(document, granularity="words", max_pages=3):
+        page = other[row["page"]]
+        px = row["width"] / page.get_width()
+        for word, box in pdfium_words(page, px):
+            total += 1
+            ours = [np.array(r["quad"]).reshape(4, 2) for r in row["regions"] if r["text"] == word]
+            found += any(abs(np.concatenate([q.min(axis=0), q.max(axis=0)]) - box).max() <= 2 for q in ours)
+    assert total > 30
+    assert found >= 0.99 * total
+
+
+def pdfium_words(page: Any, px: float) -> list[tuple[str, np.ndarray[Any, Any]]]:
+    """Words with boxes: glyphs' advances across, their outlines up and down, as ours."""
+    text, height = page.get_textpage(), page.get_height()
+    words: list[tuple[str, np.ndarray[Any, Any]]] = []
+    fresh = True
+    for i in range(text.count_chars()):
+        character = text.get_text_range(i, 1)
+        if not character.strip():
+            fresh = True
+            continue
+        _, bottom, _, top = text.get_charbox(i)
+        left, _, right, _ = text.get_charbox(i, loose=True)
+        box = np.array([left, height - top, right, height - bottom]) * px
+        if fresh:
+            words.append((character, box))
+        else:
+            word, last = words[-1]
+            words[-1] = (
+                word + character,
+                np.concatenate([np.minimum(last, box)[:2], np.maximum(last, box)[2:]]),
+            )
+        fresh = False
+    return words
