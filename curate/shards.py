@@ -117,21 +117,15 @@ def dropped_name(unit: int) -> str:
     return f"_dropped/dropped-{unit:06d}.parquet"
 
 
-def to_shard(sample: pa.Table, prompt: pa.Array, target: pa.Array) -> pa.Table:
-    """Alive rows of SAMPLE with their prompts and targets as rows of SHARD (N rows)."""
-    image = sample["image"].combine_chunks()
-    absent = pc.is_null(image)
-    data = pa.StructArray.from_arrays(
-        [image.cast(pa.binary()), image_path(sample)], names=["bytes", "path"], mask=absent
-    )
-    hashes = [
-        None if body is None else hashlib.sha256(body.as_buffer()).hexdigest() for body in _scalars(image)
-    ]
+def to_shard(sample: pa.Table, image: pa.BinaryArray, prompt: pa.Array, target: pa.Array) -> pa.Table:
+    """Alive rows of SAMPLE with their images, prompts and targets as rows of SHARD (N rows)."""
     made = {
-        "image": data,
+        "image": pa.StructArray.from_arrays(
+            [image, image_path(sample)], names=["bytes", "path"], mask=pc.is_null(image)
+        ),
         "prompt": prompt,
         "target": target,
-        "sha256": pa.array(hashes, pa.string()),
+        "sha256": pa.array([_sha256(body) for body in image], pa.string()),
         "clip_features": pa.nulls(sample.num_rows, SHARD.field("clip_features").type),
     }
     columns = [
@@ -156,8 +150,8 @@ def as_dropped(rows: pa.Table) -> pa.Table:
     return pa.table([_as(rows[field.name], field.type) for field in DROPPED], schema=DROPPED)
 
 
-def _scalars(image: pa.Array) -> Iterable[Any]:
-    return (body if body.is_valid else None for body in image)
+def _sha256(body: pa.BinaryScalar) -> str | None:
+    return hashlib.sha256(body.as_buffer()).hexdigest() if body.is_valid else None
 
 
 def _as(column: Any, kind: pa.DataType) -> pa.ChunkedArray:

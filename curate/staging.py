@@ -19,7 +19,7 @@ from curate import tasks
 from curate.across import SPILL, spill_rows
 from curate.manifest import Manifest
 from curate.record import UnitRecord, add_counts, count_reasons
-from curate.schema import DROPPED, SHARD, set_column, shard_metadata
+from curate.schema import DROPPED, SHARD, shard_metadata
 from curate.shards import (
     Shard,
     as_dropped,
@@ -101,9 +101,9 @@ class Staging:
         first = 0
         for rows in groups:
             sample = kept.slice(first, rows)
-            sample = set_column(sample, "image", spool.take(places[first : first + rows]))
+            image = spool.take(places[first : first + rows])
             prompt, target = tasks.render(sample, image_path(sample))
-            yield to_shard(sample, prompt, target)
+            yield to_shard(sample, image, prompt, target)
             first += rows
 
     def _written(self, dropped: pa.Table) -> pa.Table:
