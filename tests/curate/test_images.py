@@ -1,0 +1,477 @@
+from __future__ import annotations
+
+import io
+import random
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image, ImageOps
+
+import filters
+from curate import images
+from curate.children import Children, Limits, Outcome
+from curate.images import ENCODED, KEPT, SKIPPED, Prepared, Recipe, child_settings, read_answer, recipe
+from curate.images_formats import sniff
+from curate.images_prepare import ImageError, prepare
+from curate.manifest import ImageSettings
+
+DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of hostile EXIF
+REASONS = {"not_an_image", "format_not_allowed", "too_many_pixels", "damaged", "timed_out", "out_of_memory"}
+
+
+def photo(width: int = 96, height: int = 64) -> Image.Image:
+    """Something smooth with an unlike top, bottom, left and right, and no symmetry."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    channels = (255 * x, 255 * y, 128 + 127 * np.sin(9 * x * y))
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8), "RGB")
+
+
+def encode(image: Image.Image, format: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format, **options)
+    return out.getvalue()
+
+
+def pixels(data: bytes | Image.Image) -> np.ndarray[Any, Any]:
+    image = Image.open(io.BytesIO(data)) if isinstance(data, bytes) else data
+    return np.asarray(image.convert("RGB")).astype(int)
+
+
+def exif(orientation: int) -> bytes:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags.tobytes()
+
+
+def reason(body: bytes, rules: Recipe = Recipe()) -> str:  # noqa: B008 - frozen
+    with pytest.raises(ImageError) as caught:
+        prepare(body, rules)
+    return caught.value.reason
+
+
+@pytest.fixture(scope="module")
+def children() -> Iterator[Children]:
+    settings = ImageSettings()
+    limits = Limits(timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes)
+    with Children(images.TARGET, 2, limits, child_settings(settings, {})) as children:
+        yield children
+
+
+def landed(body: bytes, outcome: Outcome) -> Prepared | None:
+    """What came of a body; null where it was dropped for a reason that has a name."""
+    if outcome.value is None:
+        assert outcome.reason in REASONS, outcome
+        assert outcome.detail
+        return None
+    prepared = read_answer(outcome.value, body)
+    assert prepared.reason is None
+    return prepared
+
+
+PLAIN = {
+    "jpeg": encode(photo(), "JPEG"),
+    "progressive jpeg": encode(photo(), "JPEG", progressive=True),
+    "grey jpeg": encode(photo().convert("L"), "JPEG"),
+    "jpeg, upright by EXIF": encode(photo(), "JPEG", exif=exif(1)),
+    "jpeg of RGB samples": encode(photo(), "JPEG", keep_rgb=True),
+    "png": encode(photo(), "PNG"),
+    "grey png": encode(photo().convert("L"), "PNG"),
+    "webp": encode(photo(), "WEBP"),
+    "lossless webp": encode(photo(), "WEBP", lossless=True),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_bytes_that_any_reader_understands_are_kept_as_they_came(name: str) -> None:
+    prepared = prepare(PLAIN[name], Recipe())
+    assert prepared.image is PLAIN[name]
+    assert (prepared.width, prepared.height, prepared.reencoded) == (96, 64, False)
+    assert prepared.format == name.split(",")[0].split(" of ")[0].split()[-1]
+
+
+def cut_out() -> Image.Image:
+    """Red where opaque, nothing in the left half, half of it in between."""
+    alpha = np.zeros((64, 96), np.uint8)
+    alpha[:, 48:], alpha[:, 64:] = 128, 255
+    return Image.merge("RGBA", [*Image.new("RGB", (96, 64), (255, 0, 0)).split(), Image.fromarray(alpha)])
+
+
+def on_white(image: Image.Image) -> np.ndarray[Any, Any]:
+    image = image.convert("RGBA")
+    return pixels(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image))
+
+
+LOSSLESS: dict[str, tuple[bytes, np.ndarray[Any, Any]]] = {
+    "bmp": (encode(photo(), "BMP"), pixels(photo())),
+    "palette png": (encode(photo().quantize(64), "PNG"), pixels(photo().quantize(64))),
+    "palette png with a hole": (
+        encode(photo().quantize(64), "PNG", transparency=3),
+        on_white(Image.open(io.BytesIO(encode(photo().quantize(64), "PNG", transparency=3)))),
+    ),
+    "one-bit png": (encode(photo().convert("1"), "PNG"), pixels(photo().convert("1"))),
+    "png with alpha": (encode(cut_out(), "PNG"), on_white(cut_out())),
+    "grey png with alpha": (encode(cut_out().convert("LA"), "PNG"), on_white(cut_out().convert("LA"))),
+    "png with a see-through colour": (
+        encode(Image.new("RGB", (96, 64), (9, 9, 9)), "PNG", transparency=(9, 9, 9)),
+        np.full((64, 96, 3), 255),
+    ),
+    "16-bit grey png": (
+        encode(Image.fromarray((np.asarray(photo().convert("L")).astype(np.uint16) << 8) | 7), "PNG"),
+        pixels(photo().convert("L")),
+    ),
+    "gif": (encode(photo().quantize(64), "GIF"), pixels(photo().quantize(64))),
+    "animated gif": (
+        encode(photo().quantize(64), "GIF", save_all=True, append_images=[Image.new("P", (96, 64))] * 3),
+        pixels(photo().quantize(64)),
+    ),
+    "animated png": (
+        encode(photo(), "PNG", save_all=True, append_images=[Image.new("RGB", (96, 64))]),
+        pixels(photo()),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_what_came_without_loss_is_stored_as_png_with_the_very_same_pixels(name: str) -> None:
+    body, expected = LOSSLESS[name]
+    prepared = prepare(body, Recipe())
+    assert prepared.image is not None
+    assert (prepared.format, prepared.reencoded) == ("png", True)
+    assert np.abs(pixels(prepared.image) - expected).max() <= 1
+    assert Image.open(io.BytesIO(prepared.image)).mode in ("RGB", "L")
+
+
+LOSSY: dict[str, tuple[bytes, np.ndarray[Any, Any]]] = {
+    "cmyk jpeg": (encode(photo().convert("CMYK"), "JPEG", quality=95), pixels(photo())),
+    "webp with alpha": (encode(cut_out(), "WEBP", quality=95), on_white(cut_out())),
+    "animated webp": (
+        encode(photo(), "WEBP", save_all=True, append_images=[Image.new("RGB", (96, 64))], quality=95),
+        pixels(photo()),
+    ),
+    "avif": (encode(photo(), "AVIF", quality=95), pixels(photo())),
+}
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_what_came_lossy_is_stored_as_jpeg(name: str) -> None:
+    body, expected = LOSSY[name]
+    prepared = prepare(body, Recipe())
+    assert prepared.image is not None
+    assert (prepared.format, prepared.reencoded) == ("jpeg", True)
+    assert np.abs(pixels(prepared.image) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_an_orientation_is_applied_and_gone(format: str, orientation: int) -> None:
+    body = encode(photo(), format, exif=exif(orientation), quality=95)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(body)))
+    assert upright is not None
+    prepared = prepare(body, Recipe())
+    assert prepared.image is not None
+    assert (prepared.width, prepared.height) == upright.size
+    assert 0x0112 not in Image.open(io.BytesIO(prepared.image)).getexif()
+    assert np.abs(pixels(prepared.image) - pixels(upright)).mean() < 3
+
+
+def test_a_png_may_tell_its_orientation_after_its_pixels() -> None:
+    body, tags = encode(photo(), "PNG"), exif(6)[6:]
+    chunk = b"eXIf" + tags
+    late = struct.pack(">I", len(tags)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    prepared = prepare(body[:-12] + late + body[-12:], Recipe())
+    assert (prepared.width, prepared.height, prepared.reencoded) == (64, 96, True)
+
+
+def test_broken_exif_that_readers_may_read_in_different_ways_is_taken_off() -> None:
+    cv2 = pytest.importorskip("cv2")
+    generator = random.Random(5)
+    kept = 0
+    for _ in range(500):
+        tags = bytearray(exif(generator.choice([1, 3, 6])))
+        for _ in range(generator.randint(1, 3)):
+            tags[generator.randrange(6, len(tags))] = generator.choice([0, 1, 3, 6, 255])
+        prepared = prepare(encode(photo(), "JPEG", exif=bytes(tags)), Recipe())
+        seen = cv2.imdecode(np.frombuffer(prepared.image or b"", np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        assert seen.shape == (prepared.height, prepared.width, 3), bytes(tags)
+        assert np.abs(pixels(prepared.image or b"") - seen).mean() < 2, bytes(tags)
+        kept += not prepared.reencoded
+    assert kept > 30
+
+
+def test_nothing_of_the_camera_is_left_in_what_is_encoded_again() -> None:
+    tags = Image.Exif()
+    tags[0x0112], tags[0x010F] = 3, "a camera"
+    prepared = prepare(encode(photo(), "JPEG", exif=tags.tobytes(), icc_profile=b"p" * 200), Recipe())
+    assert prepared.image is not None
+    assert not Image.open(io.BytesIO(prepared.image)).info.keys() & {"exif", "icc_profile", "comment"}
+
+
+def fully_decoded(body: bytes) -> bool:
+    try:
+        Image.open(io.BytesIO(body)).convert("RGB")
+    except (OSError, SyntaxError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"progressive": True}, {"subsampling": 0, "restart_marker_rows": 1}, {"quality": 20}],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_cut_anywhere_is_found_as_surely_as_by_decoding_it_in_full(
+    mode: str, options: dict[str, Any]
+) -> None:
+    body = encode(photo().convert(mode), "JPEG", **options)
+    for length in range(3, len(body), 7 if len(body) > 1500 else 1):
+        assert not fully_decoded(body[:length])
+        assert reason(body[:length]) == "damaged"
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "BMP", "GIF", "AVIF"])
+def test_a_file_cut_anywhere_is_damaged(format: str) -> None:
+    body = encode(photo() if format != "GIF" else photo().quantize(64), format)
+    end = len(body) - (4 if format == "GIF" else 1)  # a GIF's last bytes come after its pixels
+    for length in [*range(40, end, 13), end]:
+        assert reason(body[:length]) == "damaged", length
+
+
+def test_a_png_with_a_flipped_bit_among_its_pixels_is_damaged() -> None:
+    body = bytearray(PLAIN["png"])
+    place = body.index(b"IDAT")
+    for offset in range(4, 400, 23):
+        flipped = bytearray(body)
+        flipped[place + offset] ^= 4
+        assert reason(bytes(flipped)) == "damaged"
+
+
+def png_header(width: int, height: int) -> bytes:
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+def too_large() -> dict[str, bytes]:
+    webp = b"VP8X" + struct.pack("<I", 10) + bytes(4) + (16382).to_bytes(3, "little") * 2
+    jpeg = bytearray(PLAIN["jpeg"])
+    place = jpeg.index(b"\xff\xc0")
+    jpeg[place + 5 : place + 9] = struct.pack(">HH", 60_000, 60_000)
+    bitmap = bytearray(encode(photo(), "BMP"))
+    bitmap[18:26] = struct.pack("<ii", 30_000, 30_000)
+    gif = bytearray(encode(photo().quantize(64), "GIF"))
+    gif[6:10] = struct.pack("<HH", 60_000, 60_000)
+    return {
+        "png": png_header(2**31 - 1, 2**31 - 1) + b"\0\0\1\0IDAT",
+        "webp": b"RIFF" + struct.pack("<I", len(webp) + 4) + b"WEBP" + webp,
+        "jpeg": bytes(jpeg),
+        "bmp": bytes(bitmap),
+        "gif": bytes(gif),
+    }
+
+
+@pytest.mark.parametrize("format", ["png", "webp", "jpeg", "bmp", "gif"])
+def test_too_many_pixels_are_refused_by_the_header_alone(format: str, children: Children) -> None:
+    body = too_large()[format]
+    outcome = children.submit(body).result()
+    assert outcome.reason == "too_many_pixels", outcome
+
+
+def test_the_pixel_limit_is_exact() -> None:
+    assert prepare(PLAIN["png"], Recipe(max_pixels=96 * 64)).image
+    assert reason(PLAIN["png"], Recipe(max_pixels=96 * 64 - 1)) == "too_many_pixels"
+
+
+@pytest.mark.parametrize("rules", [Recipe(smallest_side=65), Recipe(largest_ratio=1.49)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_image_that_the_size_rules_will_drop_is_not_decoded(rules: Recipe, turned: bool) -> None:
+    body = encode(photo(), "JPEG", exif=exif(6 if turned else 1))
+    header = body[: body.index(b"\xff\xda") + 20]  # there are no pixels to decode
+    size = (64, 96) if turned else (96, 64)
+    assert prepare(header, rules) == Prepared(None, "jpeg", *size)
+    assert prepare(body, Recipe(smallest_side=64, largest_ratio=1.5)).image is not None
+
+
+def test_the_size_rules_agree_with_the_filters() -> None:
+    generator = random.Random(1)
+    sizes = [(generator.randint(1, 900), generator.randint(1, 900)) for _ in range(3000)]
+    width, height = (pa.array(side, pa.int32()) for side in zip(*sizes, strict=True))
+    table = pa.table({"width": width, "height": height})
+    rules = {"image_too_small": {"min_side": 200}, "image_too_elongated": {"max_ratio": 1.7}}
+    judged = [filters.RULES[name].keep(table, **settings).to_pylist() for name, settings in rules.items()]
+    told = recipe(child_settings(ImageSettings(), rules))
+    assert [told.passes(*size) for size in sizes] == [all(each) for each in zip(*judged, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "size"),
+    [
+        ({"max_side": 48}, (48, 32)),
+        ({"min_side": 32}, (48, 32)),
+        ({"max_side": 48, "min_side": 16}, (24, 16)),
+        ({"max_side": 24, "min_side": 60}, (24, 16)),
+        ({"max_side": 96}, (96, 64)),
+        ({"min_side": 200}, (96, 64)),
+        ({"max_side": 1}, (1, 1)),
+    ],
+)
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_larger_images_are_shrunk_and_none_is_enlarged(
+    format: str, limits: dict[str, int], size: tuple[int, int]
+) -> None:
+    body = encode(photo(), format, exif=exif(8), quality=95)
+    prepared = prepare(body, Recipe(**limits))
+    assert prepared.image is not None
+    assert (prepared.height, prepared.width) == size  # it lay on its side
+    assert Image.open(io.BytesIO(prepared.image)).size == size[::-1]
+
+
+def test_a_shrunk_image_looks_like_the_whole_one() -> None:
+    whole = photo(1500, 1000)
+    for format in ("JPEG", "PNG"):
+        prepared = prepare(encode(whole, format, quality=95), Recipe(max_side=300))
+        assert prepared.image is not None
+        expected = pixels(whole.resize((300, 200), Image.Resampling.LANCZOS))
+        assert np.abs(pixels(prepared.image) - expected).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", "not_an_image"),
+        (b"<!DOCTYPE html><html><body>Not found", "not_an_image"),
+        (b'{"error": 404}', "not_an_image"),
+        (b"BM but not a bitmap, of course", "not_an_image"),
+        (encode(photo(), "TIFF"), "format_not_allowed"),
+        (encode(photo(), "ICO"), "format_not_allowed"),
+        (encode(photo(), "JPEG2000"), "format_not_allowed"),
+        (encode(photo(), "PPM"), "format_not_allowed"),
+        (b'<?xml version="1.0"?>\n<!-- a drawing -->\n<svg xmlns="x">', "format_not_allowed"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "format_not_allowed"),
+        (b"\xff\xd8\xff", "damaged"),
+        (b"RIFF\0\0\0\0WEBP", "damaged"),
+        (PLAIN["png"][:33], "damaged"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(40), "damaged"),
+    ],
+)
+def test_content_alone_decides_what_a_file_is(body: bytes, expected: str) -> None:
+    assert reason(body) == expected
+
+
+def test_a_format_that_the_manifest_leaves_out_is_not_allowed() -> None:
+    assert reason(PLAIN["webp"], Recipe(formats=("jpeg", "png"))) == "format_not_allowed"
+
+
+def test_the_same_image_gives_the_same_bytes(children: Children) -> None:
+    bodies = [body for body, _ in (LOSSLESS | LOSSY).values()] * 2
+    answers = [children.submit(body).result().value for body in bodies]
+    assert answers[: len(answers) // 2] == answers[len(answers) // 2 :]
+    assert None not in answers
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"\x07", struct.pack("<BBII", 9, 0, 1, 1), struct.pack("<BBII", KEPT, 99, 1, 1)]
+    + [struct.pack("<BBII", how, 3, 1, 1) + b"GIF89a" for how in (KEPT, ENCODED)]
+    + [struct.pack("<BBII", ENCODED, 0, 1, 1) + b"no jpeg"],
+)
+def test_an_answer_that_makes_no_sense_is_a_crash(answer: bytes) -> None:
+    prepared = read_answer(answer, PLAIN["jpeg"])
+    assert (prepared.image, prepared.reason) == (None, "crashed")
+
+
+def test_an_image_that_was_not_decoded_has_a_size_and_no_bytes() -> None:
+    answer = images.write_answer(Prepared(None, "gif", 5, 6))
+    assert answer[0] == SKIPPED
+    assert read_answer(answer, b"body") == Prepared(None, "gif", 5, 6)
+
+
+def mutations(body: bytes, generator: random.Random, count: int) -> Iterator[bytes]:
+    """The body cut short, with bits flipped, with bytes overwritten, or with a piece missing."""
+    for _ in range(count):
+        mutant, place = bytearray(body), generator.randrange(len(body))
+        match generator.randrange(4):
+            case 0:
+                del mutant[place:]
+            case 1:
+                for _ in range(generator.randint(1, 8)):
+                    mutant[generator.randrange(len(mutant))] ^= 1 << generator.randrange(8)
+            case 2:
+                mutant[place : place + 4] = generator.choice(
+                    [b"\xff\xff\xff\xff", bytes(4), b"\x7f\xff\xff\xff"]
+                )
+            case _:
+                del mutant[place : place + generator.randint(1, 64)]
+        yield bytes(mutant)
+
+
+def readable(prepared: Prepared | None) -> None:
+    """Check that a kept image is what it says to be."""
+    if prepared is not None and prepared.image is not None:
+        image = Image.open(io.BytesIO(prepared.image))
+        assert image.size == (prepared.width, prepared.height)
+        assert image.convert("RGB").size == image.size
+
+
+def test_fifty_mutations_of_each_kind_of_file_end_as_images_or_named_reasons(children: Children) -> None:
+    generator = random.Random(7)
+    seeds = [*PLAIN.values(), *(body for body, _ in (LOSSLESS | LOSSY).values()), *too_large().values()]
+    assert len(seeds) >= 29
+    bodies = [mutant for seed in seeds for mutant in mutations(seed, generator, 50)]
+    futures = [children.submit(body) for body in bodies]
+    for body, future in zip(bodies, futures, strict=True):
+        readable(landed(body, future.result()))
+
+
+def real(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (DATA / folder).rglob("*") if path.is_file())
+
+
+@needs_data
+def test_every_tricky_file_ends_as_an_upright_image_or_a_named_reason(children: Children) -> None:
+    cv2 = pytest.importorskip("cv2")
+    paths = real("images_tricky", "images")
+    futures = [children.submit(path.read_bytes()) for path in paths]
+    kept = 0
+    for path, future in zip(paths, futures, strict=True):
+        prepared = landed(path.read_bytes(), future.result())
+        if prepared is None:
+            continue
+        kept += 1
+        image = Image.open(io.BytesIO(prepared.image or b""))
+        assert image.mode in ("RGB", "L")
+        assert image.size == (prepared.width, prepared.height)
+        seen = cv2.imdecode(np.frombuffer(prepared.image or b"", np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        assert cv2.absdiff(np.asarray(image.convert("RGB")), seen).mean() < 1, path
+        reference = ImageOps.exif_transpose(Image.open(path))
+        assert reference is not None
+        assert reference.size == image.size, path
+    assert kept > 250
+
+
+@needs_data
+def test_mutations_of_real_files_end_as_images_or_named_reasons(children: Children) -> None:
+    generator = random.Random(3)
+    small = [path for path in real("images_tricky", "images") if path.stat().st_size < 60_000]
+    seeds = [path.read_bytes() for path in small if sniff(path.read_bytes()) in images.FORMATS][::8][:30]
+    assert len(seeds) == 30
+    bodies = [mutant for seed in seeds for mutant in mutations(seed, generator, 50)]
+    futures = [children.submit(body) for body in bodies]
+    for body, future in zip(bodies, futures, strict=True):
+        readable(landed(body, future.result()))
+
+
+def test_datasets_decodes_what_is_stored_unasked(tmp_path: Path, children: Children) -> None:
+    datasets = pytest.importorskip("datasets")
+    bodies = [*PLAIN.values(), *(body for body, _ in (LOSSLESS | LOSSY).values())]
+    stored = [landed(body, children.submit(body).result()) for body in bodies]
+    rows = [{"bytes": each.image, "path": f"x.{each.format}"} for each in stored if each]
+    table = datasets.Dataset.from_dict({"image": rows}).cast_column("image", datasets.Image())
+    assert [row["image"].convert("RGB").size for row in table] == [(96, 64)] * len(bodies)
