@@ -5,11 +5,11 @@ Images are 8 bit, gray (height, width) or BGR (height, width, 3).
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import cv2
 import numpy as np
-from scipy.special import ndtri
 
 from synthdog.draws import Draw, Strengths
 from synthdog.lines import kernel_size
@@ -17,7 +17,8 @@ from synthdog.pictures import Cut
 
 SHADOW_STEP = 4  # the shadow, smooth as it is, is computed on every fourth pixel
 BLUR_STEP = 4  # a blur this wide (sigma, px) shows nothing finer than half the pixels
-NORMAL = ndtri((np.arange(256) + 0.5) / 256)  # the quantiles that 256 equally likely bytes stand for
+# The quantiles that 256 equally likely bytes stand for
+NORMAL = np.array([NormalDist().inv_cdf((byte + 0.5) / 256) for byte in range(256)])
 
 
 def backdrop(picture: Cut, size: tuple[int, int], blur: Draw | None) -> np.ndarray:

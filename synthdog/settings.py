@@ -17,6 +17,7 @@ from msgspec import Meta
 from synthdog.errors import SettingsError
 
 LANGUAGES = ("en", "zh")
+MAX_SIDE = 16_384  # px: past 32,767 OpenCV does not warp
 
 Prob = Annotated[float, Meta(ge=0, le=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -191,6 +192,10 @@ class Document(Section, frozen=True):
     content: Content
     effect: DocumentEffects
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _bounded(self.short_size, self.aspect_ratio)
+
 
 class Tint(Section, frozen=True):
     """A colour laid over the picture."""
@@ -263,6 +268,10 @@ class TemplateSettings(Section, frozen=True):
     effect: Effects
     labels: Labels
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _bounded(self.short_size, self.aspect_ratio)
+
 
 def load(settings: Mapping[str, Any] | TemplateSettings | None, language: str) -> TemplateSettings:
     """The language's defaults with `settings`, nested tables of any of them, laid over.
@@ -283,6 +292,14 @@ def load(settings: Mapping[str, Any] | TemplateSettings | None, language: str) -
 def defaults(language: str) -> dict[str, Any]:
     """The default settings of `language`, as nested tables."""
     return tomllib.loads((resources.files("synthdog") / f"{language}.toml").read_text("utf-8"))
+
+
+def _bounded(short_size: Sides, aspect_ratio: Ratios) -> None:
+    long_size = short_size[1] * aspect_ratio[1]
+    if long_size > MAX_SIDE:
+        raise ValueError(
+            f"'short_size' times 'aspect_ratio' reaches {long_size:.0f} px: {MAX_SIDE} is the most"
+        )
 
 
 def _overlay(under: Mapping[str, Any], over: Mapping[str, Any], at: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ def test_any_value_can_be_laid_over_the_defaults():
         ({"qualty": [1, 2]}, "unknown field `qualty`"),
         ({"document": {"content": {"layout": {"max_rows": 3}}}}, "unknown field `max_rows`"),
         ({"quality": [95, 50]}, "'quality' runs from 95 down to 50"),
+        ({"short_size": [64, 4096], "aspect_ratio": [1, 10]}, "reaches 40960 px: 16384 is the most"),
         ({"quality": "good"}, "Expected `array`"),
         ({"short_size": [10, 100_000]}, ">= 64"),
         ({"document": 3}, "'settings.document' is a table"),
