@@ -35,6 +35,7 @@ from renderers.warc import is_mhtml, unpack_mhtml
 __all__ = ["Browser", "Document", "HtmlSettings", "NotReadyError", "check_machine"]
 
 HTML_TYPES = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
+MARGIN = 24  # px of the page that are shown below its last line
 Result = list[pa.RecordBatch] | RenderError
 
 
@@ -160,7 +161,9 @@ async def render(
         lines = [tighten(spell(line)) for line in layout.lines]
         labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
         labelled -= overlapping(lines)
-        cuts = list(cut_pages(lines, labelled, layout.height, settings.page_height, settings.max_pages))
+        lowest = max((lines[i].y + lines[i].height for i in labelled), default=0.0)
+        height = min(layout.height, lowest + MARGIN)
+        cuts = list(cut_pages(lines, labelled, height, settings.page_height, settings.max_pages))
         about = describe(document, layout, charset, width, len(cuts))
         for cut in cuts:
             pages.append(await picture(tab, len(pages), cut, lines, width, about, settings))

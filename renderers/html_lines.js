@@ -58,7 +58,7 @@
   }
 
   const INLINE = /^(inline|contents|ruby|math$)/;
-  const UPRIGHT = /^matrix\(([\d.e-]+), (-?[\d.e-]+), (-?[\d.e-]+), ([\d.e-]+), /;
+  const UPRIGHT = /^matrix\(([\d.e-]+), ([\d.e-]+), ([\d.e-]+), ([\d.e-]+), /;
   const ROOT = { opacity: 1, scale: 1, upright: true, block: null, box: null };
   const styles = new Map();
 
@@ -67,7 +67,8 @@
     if (style.rotate !== 'none' || style.offsetPath !== 'none') return null;
     if (style.transform === 'none') return 1;
     const parts = UPRIGHT.exec(style.transform);
-    return parts && Math.abs(parts[2]) < 0.001 && Math.abs(parts[3]) < 0.001 ? Number(parts[4]) : null;
+    const turned = !parts || Math.abs(parts[2]) > 0.001 || Math.abs(parts[3]) > 0.001;
+    return turned || parts[1] < 0 || parts[4] < 0 ? null : Number(parts[4]);
   }
 
   // What of an element's style its text's paint and place depend on, inherited through the ancestors.
@@ -156,7 +157,7 @@
       const style = styleOf(parent);
       if (!style.visible || style.opacity < 0.1 || (style.ink && style.ink[3] < 0.1)) continue;
       for (const [start, end, rect] of pieces(node, style.vertical)) {
-        if (rect.width < 0.5 || rect.height < 0.5 || rect.top > maxHeight) continue;
+        if (rect.top > maxHeight || !/\S/.test(node.data.slice(start, end)) && rect.width * rect.height === 0) continue;
         const { left: x, top: y, width: w, height: h } = rect;
         found.push({ node, start, end, x, y, w, h, style });
       }
@@ -170,6 +171,7 @@
   // Is this piece readable where it stands: on the page, uncovered, unclipped, unlike its ground?
   function readable(piece) {
     const { x, y, w, h, style } = piece;
+    if (w < 0.5 || h < 0.5) return false;
     if (x < -1 || y < -1 || x + w > view.width + 1 || !style.upright) return false;
     if (style.size * style.scale < minFont) return false;
     if (y < scrolled || y + h > scrolled + view.height) {

@@ -26,8 +26,9 @@ class HtmlSettings:
     quality: int = 90  # JPEG's
     min_font: float = 6.0  # text drawn smaller than this counts as unreadable
     javascript: bool = False
+    scripts_s: float = 3.0  # for scripts, where the page never comes to its load event
     max_bytes: int = 5 << 20  # of one document: 20 MB of text hang the layout
-    timeout_s: float = 20.0  # for one document and all of its pages
+    timeout_s: float = 30.0  # for one document and all of its pages
     start_s: float = 30.0  # for the browser to answer
     tabs: int = 3  # documents rendered at the same time
     recycle_after: int = 200  # documents, then a fresh browser

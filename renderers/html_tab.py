@@ -122,19 +122,29 @@ class Tab:
         self.resources = resources
         settings = self.settings
         view = {"width": width, "height": settings.page_height, "deviceScaleFactor": settings.scale}
-        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.session.once("Page.loadEventFired", lambda _: finish(loaded))
         await self.ask("Emulation.setDeviceMetricsOverride", {**view, "mobile": False})
+        blank = self.next_load()
+        await self.ask("Page.navigate", {"url": "about:blank"})  # else the last page's policies would stay
+        await self.ask_page(blank)
+        loaded = self.next_load()
         await self.ask_page(self.page.setContent(prepare(markup, url, settings, bool(resources))))
-        await self.ask_page(loaded)
-        if settings.javascript:  # what the scripts left is what is read: nothing may move any more
+        if settings.javascript:  # what the scripts leave in time is what is read: nothing may move any more
+            await asyncio.wait((loaded,), timeout=settings.scripts_s)
             await self.ask("Emulation.setScriptExecutionDisabled", {"value": True})
+        else:
+            await self.ask_page(loaded)
         frame = {"frameId": self.page.mainFrame._id, "worldName": "curate"}
         self.world = (await self.ask("Page.createIsolatedWorld", frame))["executionContextId"]
         limit = settings.page_height * settings.max_pages
         seen = await self.run(f"({reader()})({settings.min_font}, {limit}, {json.dumps(bool(resources))})")
         lines = tuple(Line(*line) for line in seen["lines"])
         return Layout(seen["title"], seen["height"], seen["unread"], lines)
+
+    def next_load(self) -> asyncio.Future[None]:
+        """Done at the next load event."""
+        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.session.once("Page.loadEventFired", lambda _: finish(loaded))
+        return loaded
 
     async def picture(self, y: float, height: float, width: int, hidden: list[int]) -> bytes:
         """The encoded picture of the page from y on, without the text of the lines numbered in `hidden`.
@@ -186,11 +196,12 @@ class Tab:
     def on_request(self, event: dict[str, Any]) -> None:
         """Answer a request from the archive, or not at all."""
         request = {"requestId": event["requestId"]}
-        found = None
-        if event["resourceType"] != "Document":  # a page that wants to go elsewhere stays
-            found = self.resources.get(event["request"]["url"].partition("#")[0])
+        leaving = event["resourceType"] == "Document"
+        found = None if leaving else self.resources.get(event["request"]["url"].partition("#")[0])
         if found is None:
-            self.session.send("Fetch.failRequest", {**request, "errorReason": "Aborted"})
+            # an aborted page stays, a blocked one shows an error; an aborted image ends the loading
+            reason = "Aborted" if leaving else "BlockedByClient"
+            self.session.send("Fetch.failRequest", {**request, "errorReason": reason})
             return
         kind, content = found
         headers = [{"name": "Content-Type", "value": kind}]

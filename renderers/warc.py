@@ -14,7 +14,7 @@ import re
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email import message_from_bytes
 from email.message import Message
 from typing import Any, BinaryIO
@@ -67,19 +67,29 @@ class Entry:
 def scan(stream: BinaryIO) -> Iterator[Entry]:
     """Every response and resource of a WARC file, compressed or not, in its order.
 
-    Raises: RenderError(`damaged`), after the entries before the damage.
+    The one within which a torn file ends is `damaged`.
+
+    Raises: RenderError(`damaged`), after the entries before it, where what follows is no record.
     """
     records = ArchiveIterator(stream)
+    end = 0
     while True:
         try:
             record = next(records, None)
             if record is None:
-                return
+                break
             entry = describe(record, records.get_record_offset())
+            records.read_to_end(record)
+            if entry is not None and record.raw_stream.limit > 0:  # the file ends within it
+                entry = replace(entry, dropped="damaged")
+            end = records.get_record_offset() + records.get_record_length()
         except BROKEN as error:
             raise RenderError("damaged", f"{type(error).__name__}: {error}") from error
         if entry is not None:
             yield entry
+    stream.seek(end)
+    if stream.read(SNIFFED).strip():
+        raise RenderError("damaged", f"no record at byte {end}")
 
 
 def describe(record: Any, offset: int) -> Entry | None:
@@ -92,7 +102,7 @@ def describe(record: Any, offset: int) -> Entry | None:
     http = record.http_headers
     code = (http.get_statuscode() or "") if http else ""
     status = int(code) if code.isdigit() else None
-    content_type = (http or record.rec_headers).get_header("Content-Type")
+    content_type = (record.rec_headers if http is None else http).get_header("Content-Type")
     dropped = "revisit" if record.rec_type == "revisit" else None
     if status is not None and status != 200:
         dropped = dropped or f"http_{status}"
