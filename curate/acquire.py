@@ -16,7 +16,7 @@ from pathlib import Path
 from curate import images
 from curate.children import Children, Limits, Outcome
 from curate.fetch import Fetcher
-from curate.manifest import Manifest
+from curate.manifest import Manifest, image_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class Acquirer:
 
     def __init__(self, manifest: Manifest, children: int) -> None:
         self._manifest, self._count = manifest, children
-        self._folder = Path(manifest.image.folder).resolve() if manifest.image.folder else None
+        folder = image_folder(manifest)
+        self._folder = folder.resolve() if folder else None
 
     def close(self) -> None:
         """End connections and child processes."""

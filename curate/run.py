@@ -13,7 +13,7 @@ from typing import Any
 import filters
 from curate.errors import CurateError, Halted, InputError, OutputError, Stopped, UnitError
 from curate.journal import Journal, Request
-from curate.manifest import Manifest
+from curate.manifest import Manifest, on_sample
 from curate.origins import find, open_origin
 from curate.origins.seeds import SAMPLE_SEEDS
 from curate.plan import Plan, Retry, Run, limit_rows, row_rules
@@ -59,6 +59,8 @@ def request(
     if limit is None and manifest.adapter == "synthdog":
         limit = SAMPLE_SEEDS
         log.warning("no --limit: %d images; they never run out", limit)
+    if not inputs and not manifest.input.uris:
+        manifest = on_sample(manifest)
     return Request(manifest, tuple(find(manifest, inputs)), limit, sample, retry)
 
 

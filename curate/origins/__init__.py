@@ -13,7 +13,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from curate.errors import InputError
-from curate.manifest import Manifest, folder
+from curate.manifest import Manifest, samples
 from curate.sources import Input, expand
 
 
@@ -64,7 +64,7 @@ def sample(manifest: Manifest) -> Path:
     """
     if not manifest.input.sample:
         raise InputError(f"manifest {manifest.name!r} has no sample: give it an --input")
-    return folder() / "samples" / manifest.input.sample
+    return samples() / manifest.input.sample
 
 
 def open_origin(found: Input, manifest: Manifest, work: Path, children: int = 1) -> Origin:
