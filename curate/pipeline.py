@@ -25,7 +25,7 @@ from curate.record import Meter, Stage, UnitRecord, count_reasons
 from curate.schema import SAMPLE, set_column
 from curate.shards import dropped_name
 from curate.spool import Spool
-from curate.stages import SIZE, alive, clean, drop, judge, scatter, share_below
+from curate.stages import SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.staging import STAGED, Fallen, Staging
 from curate.stopwatch import Stopwatch
 from curate.store import Store
@@ -111,7 +111,7 @@ class Pipeline:
             if table is None:
                 return
             with watch.stage("rules"):
-                yield judge(clean(self._chosen(table, unit), self.manifest), rules, "rules", pending=SIZE)
+                yield clean_and_judge(self._chosen(table, unit), self.manifest, rules, pending=SIZE)
 
     def _prepared(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Prepared]]:
         """Each image that could be had, or why not, in any order; good ones go to the spool on the way."""

@@ -14,7 +14,7 @@ from curate.origins import open_origin
 from curate.plan import row_rules
 from curate.record import count_reasons
 from curate.run import plan
-from curate.stages import SIZE, clean, judge
+from curate.stages import SIZE, clean_and_judge
 
 JUDGED = 1000
 SHOWN = 10
@@ -31,7 +31,7 @@ def preview(asked: Request) -> dict[str, Any]:
         origin = open_origin(planned.inputs[0], asked.manifest, Path(work))
         rules = {n: s for n, s in row_rules(asked.manifest).items() if origin.judges(n)}
         tables = list(origin.read(0, min(JUDGED, planned.rows[0])))
-    table = judge(clean(pa.concat_tables(tables), asked.manifest), rules, "rules", pending=SIZE)
+    table = clean_and_judge(pa.concat_tables(tables), asked.manifest, rules, pending=SIZE)
     shown = table.select(["key", "url", "text", "width", "height", "clip_score", "dropped", "detail"]).slice(
         0, SHOWN
     )

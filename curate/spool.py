@@ -39,7 +39,7 @@ class Spool:
         return [self._places.get(row, (0, 0))[1] for row in rows.tolist()]
 
     def take(self, rows: np.ndarray) -> pa.BinaryArray:
-        """The images of these rows, in one buffer; null where there is none (N rows, below 2 GiB together)."""
+        """The images of these rows in one buffer; null where there is none (N rows, below 2 GiB)."""
         lengths = self.lengths(rows)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         data = bytearray(int(offsets[-1]))

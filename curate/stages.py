@@ -38,11 +38,25 @@ def drop(table: pa.Table, reason: pa.Array, stage: str, detail: pa.Array | None 
 
 
 def clean(table: pa.Table, manifest: Manifest) -> pa.Table:
-    """Run the manifest's cleaners over the text, in their order."""
-    text = table["text"].combine_chunks()
+    """Run the manifest's cleaners over the text of the alive rows, in their order."""
+    if not manifest.clean:
+        return table
+    mask = alive(table).combine_chunks()
+    whole = table["text"].combine_chunks()
+    text = whole.filter(mask)
     for name in manifest.clean:
         text = filters.CLEANERS[name].clean(text, **manifest.cleaners[name])
-    return set_column(table, "text", text)
+    return set_column(table, "text", pc.replace_with_mask(whole, mask, text))
+
+
+def clean_and_judge(table: pa.Table, manifest: Manifest, rules: Rules, pending: frozenset[str]) -> pa.Table:
+    """Judge what needs no text, clean what is left, judge the rest: reasons follow the rules' order."""
+    before, after = dict[str, Any](), dict[str, Any]()
+    for name, settings in rules.items():
+        texts = after or "text" in filters.RULES[name].columns
+        (after if texts else before)[name] = settings
+    table = judge(table, before, "rules", pending)
+    return judge(clean(table, manifest), after, "rules", pending)
 
 
 def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = frozenset()) -> pa.Table:

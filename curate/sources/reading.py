@@ -18,7 +18,7 @@ from curate.storage import one_line
 
 PROBLEM = "curate.problem"  # a column that a source may add: why this row is of no use, else null
 DETAIL = "curate.detail"  # and what was found there
-BATCH_ROWS = 4096
+BATCH_ROWS = 16_384
 BATCH_BYTES = 32 * 2**20
 
 Begin = Callable[[int], tuple[int, Iterator[pa.RecordBatch]]]
