@@ -10,6 +10,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -167,28 +168,38 @@ def _paragraphs(file: Path, column: str) -> Iterator[str]:
             yield from _of_parquet(file, column)
         else:
             yield from _of_lines(file, column if file.suffix == ".jsonl" else None)
-    except UnicodeDecodeError as problem:
-        raise ResourceError(f"corpus {str(file)!r} is not UTF-8 text: {problem.reason}") from None
     except (OSError, pa.ArrowInvalid) as problem:
         raise ResourceError(f"corpus {str(file)!r} cannot be read: {problem}") from None
 
 
 def _of_lines(file: Path, column: str | None) -> Iterator[str]:
+    """The texts of a file's lines; broken lines are left out as long as they are not the most."""
+    good, broken = 0, []
     with file.open("rb") as stream:
         while line := stream.readline(MAX_LINE_BYTES):
             if b"\0" in line:
                 raise ResourceError(f"corpus {str(file)!r} is binary, not text")
-            yield _field(line, column, file) if column and line.strip() else line.decode("utf-8-sig")
+            text = _text(line, column) if line.strip() else ""
+            if text is None:
+                broken.append(line[:60])
+            else:
+                good += 1
+                yield text
+    if len(broken) > good:
+        wanted = "UTF-8 text" if column is None else f"JSON with text in {column!r}"
+        count = f"{len(broken)} of {len(broken) + good} lines"
+        raise ResourceError(f"corpus {str(file)!r}: {count} are not {wanted}, the first {broken[0]!r}")
 
 
-def _field(line: bytes, column: str, file: Path) -> str:
+def _text(line: bytes, column: str | None) -> str | None:
+    """The line's text; null where it is not UTF-8 or not JSON with text in the column."""
     try:
-        row = json.loads(line)
+        text = line.decode("utf-8-sig")
+        row = {None: text} if column is None else json.loads(text)
     except (ValueError, RecursionError):
-        raise ResourceError(f"corpus {str(file)!r} has a line that is not JSON: {line[:60]!r}") from None
-    if not isinstance(row, dict) or not isinstance(row.get(column), str):
-        raise ResourceError(f"corpus {str(file)!r} has a line without text in {column!r}: {line[:60]!r}")
-    return str(row[column])
+        return None
+    found = row.get(column) if isinstance(row, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _of_parquet(file: Path, column: str) -> Iterator[str]:
@@ -199,7 +210,9 @@ def _of_parquet(file: Path, column: str) -> Iterator[str]:
             f"corpus {str(file)!r} has no text column {column!r} (it has: {', '.join(names)})"
         )
     for batch in table.iter_batches(1024, columns=[column]):
-        yield from (value for value in batch.column(0).to_pylist() if value)
+        for value in batch.column(0):
+            with suppress(UnicodeDecodeError):  # Parquet's strings are not always UTF-8
+                yield value.as_py() or ""
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -96,10 +96,10 @@ def test_no_more_is_kept_than_allowed(tmp_path):
         ("empty.txt", b"", "0 usable characters"),
         ("blank.txt", b" \n\t\n" * 100, "0 usable characters"),
         ("binary.txt", b"MZ\0\0" + bytes(range(256)) * 9, "is binary"),
-        ("latin.txt", "café naïve ".encode("latin-1") * 30, "is not UTF-8"),
-        ("broken.jsonl", b'{"text": "a"}\n{"text": \n', "not JSON"),
-        ("list.jsonl", b"[1, 2]\n", "without text in 'text'"),
-        ("column.jsonl", b'{"body": "a"}\n', "without text in 'text'"),
+        ("latin.txt", "café naïve ".encode("latin-1") * 30, "1 of 1 lines are not UTF-8"),
+        ("broken.jsonl", b'{"text": "a"}\n{"text": \n{\n', "2 of 3 lines are not JSON with text in 'text'"),
+        ("list.jsonl", b"[1, 2]\n", "1 of 1 lines are not JSON"),
+        ("column.jsonl", b'{"body": "a"}\n', "not JSON with text in 'text', the first"),
         ("deep.jsonl", b"[" * 200_000 + b"\n", "not JSON"),
         ("broken.parquet", b"PAR1 nothing of the kind", "cannot be read"),
     ],
@@ -111,10 +111,25 @@ def test_a_corpus_that_cannot_be_used_is_an_error_of_one_line(tmp_path, name, da
     assert "\n" not in str(caught.value)
 
 
+def test_a_broken_line_costs_itself_alone(tmp_path):
+    rows = [json.dumps({"text": SENTENCE}).encode()] * 5
+    rows[2:2] = [b'{"text": null}', b"{broken", b'{"text": "caf\xe9"}']
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(rows))
+    assert len(load(tmp_path / "a.jsonl")) == len(SENTENCE) * 5 - 1
+
+
 def test_a_parquet_without_the_column_names_those_it_has(tmp_path):
     pq.write_table(pa.table({"body": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(ResourceError, match=r"no text column 'text' \(it has: body\)"):
         load(tmp_path / "a.parquet")
+
+
+def test_a_parquet_value_that_is_not_utf8_costs_itself_alone(tmp_path):
+    values = [SENTENCE.encode() * 2, b"caf\xe9 " * 30, None, SENTENCE.encode()]
+    binary = pa.array(values, pa.binary())
+    text = pa.StringArray.from_buffers(4, binary.buffers()[1], binary.buffers()[2], binary.buffers()[0])
+    pq.write_table(pa.table({"text": text}), tmp_path / "a.parquet")
+    assert len(load(tmp_path / "a.parquet")) == len(SENTENCE) * 3 - 1
 
 
 def test_a_missing_corpus_is_an_error(tmp_path):
