@@ -68,7 +68,8 @@ def make_shards(
         start = unit * rows
         made = [sample(n, tasks[n % len(tasks)], rng, side) for n in range(start, start + rows)]
         table = pa.Table.from_pylist(made, SAMPLE)
-        shard = to_shard(table, *render(table, image_path(table)))
+        image = table["image"].combine_chunks().cast(pa.binary())
+        shard = to_shard(table, image, *render(table, image_path(table)))
         parts = [shard.slice(first, 100) for first in range(0, rows, 100)]
         schema = SHARD.with_metadata(shard_metadata("made"))
         files.append(write_tables(store, shard_name(unit, 0), parts, schema, settings))

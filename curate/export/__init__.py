@@ -1,0 +1,74 @@
+"""`curate export`: shards and packs for the readers of other frameworks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from curate import __version__
+from curate.dataset_files import DataSet, find
+from curate.errors import InputError, ManifestError, OutputError, nearest
+from curate.export.conversations import write_conversations
+from curate.export.energon import write_energon
+from curate.export.mds import write_mds
+from curate.export.records import Records
+from curate.export.webdataset import write_webdataset
+from curate.store import Store
+
+FORMATS: dict[str, Callable[[Store, Records], list[str]]] = {
+    "webdataset": write_webdataset,
+    "energon": write_energon,
+    "mds": write_mds,
+    "qwen-vl": write_conversations,
+}
+
+
+def export(source: str, to: str, out: str) -> dict[str, Any]:
+    """Write the shards or packs in `source` to the folder `out`; gives what its `_manifest.json` says.
+
+    Raises:
+        ManifestError: there is no such format.
+        InputError: no shards or packs, or damaged ones.
+        OutputError: `out` holds something else.
+    """
+    if to not in FORMATS:
+        raise ManifestError(f"cannot export to {to!r}{nearest(to, FORMATS)}")
+    data = _find(source)
+    store = Store(out)
+    plan = {"kind": "export", "to": to, "digest": data.digest}
+    raw = store.read_bytes("_manifest.json")
+    if raw is not None:
+        done: dict[str, Any] = json.loads(raw)
+        if {name: done.get(name) for name in plan} == plan:
+            return done
+        raise OutputError(f"{out} holds another export: give another folder")
+    if store.names() and not store.names("_run"):
+        raise OutputError(f"{out} is not empty: give another folder")
+    store.lock()
+    try:
+        records = Records(data)
+        files = FORMATS[to](store, records)
+        manifest = plan | {
+            "curate_version": __version__,
+            "rows_in": data.rows,
+            "rows_out": records.written,
+            "dropped": dict(records.dropped),
+            "files": files,
+        }
+        store.write_bytes("_manifest.json", json.dumps(manifest, indent=1).encode())
+        store.delete_folder("_run/tmp")
+    finally:
+        store.unlock()
+    store.delete_folder("_run")
+    return manifest
+
+
+def _find(source: str) -> DataSet:
+    """Shards, or else packs."""
+    try:
+        return find([source])
+    except InputError as error:
+        if "no shard-" not in str(error):
+            raise
+        return find([source], "pack")

@@ -1,0 +1,86 @@
+"""Megatron-Energon: WebDataset tars with the indices that `energon prepare` would make.
+
+`.nv-meta/dataset.yaml` declares crude samples: a task encoder's cookers turn `jpg`, `txt` and `json` into
+what a model takes. All tars are in the split `train`; `split.yaml` is the place to change that.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+import tempfile
+import uuid
+from pathlib import Path
+
+from curate.export.records import Records
+from curate.export.webdataset import Tar, write_tars
+from curate.store import Store
+
+META = ".nv-meta"
+VERSION = "7.4.1"  # of energon, whose layout this is
+TABLES = """
+CREATE TABLE samples (tar_file_id INTEGER NOT NULL, sample_key TEXT NOT NULL UNIQUE,
+    sample_index INTEGER NOT NULL, byte_offset INTEGER, byte_size INTEGER);
+CREATE TABLE sample_parts (tar_file_id INTEGER, sample_index INTEGER, part_name TEXT,
+    content_byte_offset INTEGER, content_byte_size INTEGER);
+"""
+INDICES = """
+CREATE INDEX idx_samples_by_tar_and_idx ON samples(tar_file_id, sample_index);
+CREATE INDEX idx_sample_parts_seq ON sample_parts(tar_file_id, sample_index, content_byte_offset);
+CREATE INDEX idx_sample_parts_full ON sample_parts(tar_file_id, sample_index, part_name, content_byte_offset,
+    content_byte_size);
+"""
+
+
+def write_energon(store: Store, records: Records) -> list[str]:
+    """The tars, `shard-000000.tar.idx` beside each, and `.nv-meta`."""
+    counts: dict[str, int] = {}
+    files: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="curate-energon-") as scratch:
+        database = sqlite3.connect(Path(scratch) / "index.sqlite")
+        database.executescript(TABLES)
+        for number, tar in enumerate(write_tars(store, records)):
+            starts = [members[0].header for _, members in tar.samples]
+            store.write_bytes(f"{tar.name}.idx", struct.pack(f"<{len(starts) + 1}Q", *starts, tar.end))
+            _index(database, number, tar)
+            counts[tar.name] = len(tar.samples)
+            files += [tar.name, f"{tar.name}.idx"]
+        database.executescript(INDICES)
+        database.commit()
+        database.close()
+        meta = _meta(records, counts)
+        meta["index.sqlite"] = (Path(scratch) / "index.sqlite").read_bytes()
+        for name, body in meta.items():
+            store.write_bytes(f"{META}/{name}", body)
+    return files + [f"{META}/{name}" for name in meta]
+
+
+def _index(database: sqlite3.Connection, number: int, tar: Tar) -> None:
+    starts = [members[0].header for _, members in tar.samples]
+    ends = [*starts[1:], tar.end]
+    database.executemany(
+        "INSERT INTO samples VALUES (?, ?, ?, ?, ?)",
+        (
+            (number, name, place, start, end - start)
+            for place, ((name, _), start, end) in enumerate(zip(tar.samples, starts, ends, strict=True))
+        ),
+    )
+    database.executemany(
+        "INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)",
+        (
+            (number, place, member.part, member.start, member.size)
+            for place, (_, members) in enumerate(tar.samples)
+            for member in members
+        ),
+    )
+
+
+def _meta(records: Records, counts: dict[str, int]) -> dict[str, bytes]:
+    """The small files of `.nv-meta`; JSON is YAML too."""
+    dataset = {"__module__": "megatron.energon", "__class__": "CrudeWebdataset"}
+    split = {"split_parts": {"train": list(counts), "val": [], "test": []}, "exclude": []}
+    info = {"energon_version": VERSION, "shard_counts": counts}
+    made = {".info.json": info, "split.yaml": split, "dataset.yaml": dataset}
+    found = {name: json.dumps(value, indent=2).encode() for name, value in made.items()}
+    return found | {"index.uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, records.data.digest)).encode()}

@@ -1,0 +1,115 @@
+"""MosaicML's MDS: shards of samples with an offset table, and `index.json`; the format is small.
+
+A sample's columns: `image` (bytes as they are; empty without one), strings, `width` and `height` (0 without
+an image), and `meta`, JSON of all other columns. A pack's: `tokens`, `loss_mask` and `segments` as bytes of
+int32, bool and int32, and `meta`, with `images` as lengths in `image`, which is their bytes one after
+another.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from curate.export.records import Record, Records, to_json
+from curate.store import Store
+
+SHARD_BYTES = 2**26
+STRINGS = ("key", "dataset", "task", "language", "text", "prompt", "target")
+SHARD_COLUMNS = dict.fromkeys(STRINGS, "str") | {
+    "image": "bytes",
+    "width": "int",
+    "height": "int",
+    "meta": "json",
+}
+PACK_COLUMNS = dict.fromkeys(("image", "tokens", "loss_mask", "segments"), "bytes") | {
+    "task": "str",
+    "meta": "json",
+}
+FIXED = {"int": 8}  # bytes of encodings that are not sized one by one
+
+
+def write_mds(store: Store, records: Records) -> list[str]:
+    """`shard.00000.mds` and so on, and `index.json`, which is written last."""
+    columns = dict(sorted((PACK_COLUMNS if records.packs else SHARD_COLUMNS).items()))
+    shards: list[dict[str, Any]] = []
+    encode = _pack if records.packs else _shard
+    rows = (record for file in records.data.files for record in records.of(file))
+    for samples in _cut(_encoded(encode(record), columns) for record in rows):
+        name = f"shard.{len(shards):05d}.mds"
+        body = _body(samples, _config(columns))
+        store.write_bytes(name, body)
+        raw = {"basename": name, "bytes": len(body), "hashes": {}}
+        shards.append(_config(columns) | {"samples": len(samples), "raw_data": raw, "zip_data": None})
+    store.write_bytes("index.json", json.dumps({"version": 2, "shards": shards}, sort_keys=True).encode())
+    return [shard["raw_data"]["basename"] for shard in shards] + ["index.json"]
+
+
+def _config(columns: dict[str, str]) -> dict[str, Any]:
+    return {
+        "version": 2,
+        "format": "mds",
+        "compression": None,
+        "hashes": [],
+        "size_limit": SHARD_BYTES,
+        "column_names": list(columns),
+        "column_encodings": list(columns.values()),
+        "column_sizes": [FIXED.get(encoding) for encoding in columns.values()],
+    }
+
+
+def _cut(samples: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Runs of about SHARD_BYTES."""
+    for first in samples:
+        run, size = [], 0
+        for sample in itertools.chain([first], samples):
+            run.append(sample)
+            size += len(sample)
+            if size >= SHARD_BYTES:
+                break
+        yield run
+
+
+def _body(samples: list[bytes], config: dict[str, Any]) -> bytes:
+    """The number of samples, their offsets, the columns, the samples."""
+    text = json.dumps(config, sort_keys=True).encode()
+    before = 4 + 4 * (len(samples) + 1) + len(text)
+    offsets = np.cumsum([before, *map(len, samples)], dtype=np.int64)
+    return struct.pack("<I", len(samples)) + offsets.astype("<u4").tobytes() + text + b"".join(samples)
+
+
+def _encoded(values: dict[str, bytes], columns: dict[str, str]) -> bytes:
+    """A sample: the sizes of the columns that have none of their own, then all columns."""
+    data = [values[name] for name in columns]
+    sizes = [len(body) for body, kind in zip(data, columns.values(), strict=True) if kind not in FIXED]
+    return struct.pack(f"<{len(sizes)}I", *sizes) + b"".join(data)
+
+
+def _shard(record: Record) -> dict[str, bytes]:
+    row = dict(record.row)
+    image = row.pop("image") or {"bytes": None, "path": None}
+    found = {name: (row.pop(name) or "").encode() for name in STRINGS}
+    found |= {name: struct.pack("<q", row.pop(name) or 0) for name in ("width", "height")}
+    return found | {"image": image["bytes"] or b"", "meta": to_json(row | {"image_path": image["path"]})}
+
+
+def _pack(record: Record) -> dict[str, bytes]:
+    row = record.row
+    bodies = [image["bytes"] or b"" for image in row["images"]]
+    places = [
+        {"path": image["path"], "start": image["start"], "bytes": len(body)}
+        for image, body in zip(row["images"], bodies, strict=True)
+    ]
+    return {
+        "image": b"".join(bodies),
+        "tokens": np.array(row["tokens"], "<i4").tobytes(),
+        "loss_mask": np.array(row["loss_mask"], np.bool_).tobytes(),
+        "segments": np.array(row["segments"], "<i4").tobytes(),
+        "task": row["task"].encode(),
+        "meta": to_json({"keys": row["keys"], "images": places}),
+    }

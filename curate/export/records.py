@@ -1,0 +1,102 @@
+"""Rows of shards and packs as the files that other formats keep of a sample."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from curate.dataset_files import DataFile, DataSet
+from curate.errors import InputError
+
+SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot
+SAFE_PATH = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*/[A-Za-z0-9_-]{1,200}\.(?:jpg|png|webp)")
+
+
+class Record(NamedTuple):
+    """A sample under a name that is safe in any folder."""
+
+    name: str
+    row: dict[str, Any]  # of the shard or pack
+
+
+class Records:
+    """The rows of a data set. `written` counts them, `dropped` those whose names are not safe as files'."""
+
+    def __init__(self, data: DataSet) -> None:
+        self.data = data
+        self.packs = "loss_mask" in data.schema.names
+        self.written = 0
+        self.dropped: Counter[str] = Counter()
+
+    def of(self, file: DataFile, columns: list[str] | None = None) -> Iterator[Record]:
+        """The records of one of its files."""
+        number = 0
+        stem = file.uri.rsplit("/", 1)[-1].removesuffix(".parquet")
+        with file.open() as parquet:
+            for group in range(len(file.group_rows)):
+                try:
+                    rows = parquet.read_row_group(group, columns=columns).to_pylist()
+                except (OSError, pa.ArrowInvalid) as error:
+                    raise InputError(f"{file.uri} is damaged in row group {group}: {error}") from None
+                for row in rows:
+                    name = f"{stem}-{number:06d}" if self.packs else str(row["key"])
+                    number += 1
+                    if self._safe(name, row):
+                        self.written += 1
+                        yield Record(name, row)
+                    else:
+                        self.dropped["name_unsafe"] += 1
+
+    def _safe(self, name: str, row: dict[str, Any]) -> bool:
+        images = row["images"] if self.packs else [row["image"]]
+        paths = [image["path"] for image in images or () if image is not None]
+        return bool(SAFE_KEY.fullmatch(name)) and all(SAFE_PATH.fullmatch(path or "") for path in paths)
+
+
+def parts(record: Record) -> dict[str, bytes]:
+    """What a tar keeps of a sample, by file extension.
+
+    A shard's row gives its image (`jpg`, `png` or `webp`), `txt` (the text) and `json` (everything else). A
+    pack's row gives `tokens.npy`, `loss_mask.npy`, `segments.npy`, its images as `0.jpg`, `1.png`, …, and
+    `json`.
+    """
+    row = dict(record.row)
+    found: dict[str, bytes] = {}
+    if "loss_mask" in row:
+        for name, kind in (("tokens", np.int32), ("loss_mask", np.bool_), ("segments", np.int32)):
+            found[f"{name}.npy"] = _npy(np.array(row.pop(name), kind))
+        for number, image in enumerate(row["images"]):
+            body = image.pop("bytes")
+            found |= {f"{number}.{extension(image['path'])}": body} if body is not None else {}
+    else:
+        image, text = row.pop("image"), row.pop("text")
+        if image is not None and image["bytes"] is not None:
+            found[extension(image["path"])] = image["bytes"]
+        found["txt"] = (text or "").encode()
+        row["image_path"] = image and image["path"]
+    return found | {"json": to_json(row)}
+
+
+def extension(path: str) -> str:
+    """Of an image's path: jpg, png or webp."""
+    return path.rsplit(".", 1)[-1]
+
+
+def to_json(value: Any) -> bytes:
+    """Compact JSON in UTF-8, the same for the same value; half floats are floats."""
+    return json.dumps(
+        value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=float
+    ).encode()
+
+
+def _npy(array: np.ndarray[Any, Any]) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=False)
+    return out.getvalue()
