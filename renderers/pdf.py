@@ -72,7 +72,7 @@ def render(document: bytes, settings: PdfSettings | None = None) -> Iterator[pa.
     try:
         facts = {"title": (pdf.metadata or {}).get("title") or None, "pages": pdf.page_count}
         for number in chosen(pdf.page_count, document, settings):
-            yield record(guarded_page(pdf, number, facts, settings))
+            yield guarded_record(pdf, number, facts, settings)
     finally:
         pdf.close()
         pymupdf.TOOLS.store_shrink(100)
@@ -116,8 +116,10 @@ def chosen(pages: int, document: bytes, settings: PdfSettings) -> Sequence[int]:
     return sorted(drawn)
 
 
-def guarded_page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings) -> Page:
-    """The page, or what became of it instead.
+def guarded_record(
+    pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings
+) -> pa.RecordBatch:
+    """The page's row, or what became of it instead.
 
     Without the garbage collector: a page's thousands of small dictionaries hold no cycles, and walking them
     takes longer than all else.
@@ -125,9 +127,9 @@ def guarded_page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], s
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return page(pdf, number, facts, settings)
+        return record(page(pdf, number, facts, settings))
     except UNREADABLE as error:
-        return dropped(number, facts, *failure(error))
+        return record(dropped(number, facts, *failure(error)))
     finally:
         if collecting:
             gc.enable()

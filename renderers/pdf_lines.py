@@ -227,10 +227,9 @@ def distinct(lines: Sequence[Line]) -> list[Line]:
     places: dict[tuple[str, Turn], list[Box]] = {}
     for line in lines:
         same = places.setdefault((line.text, line.turn), [])
-        if not any(
-            max(abs(a - b) for a, b in zip(box, line.box, strict=True)) < SHADOW_EM * line.size
-            for box in same
-        ):
+        near = SHADOW_EM * line.size
+        (u, v, *_) = line.box
+        if not any(abs(box[0] - u) < near and abs(box[1] - v) < near for box in same):
             same.append(line.box)
             out.append(line)
     return out

@@ -26,13 +26,14 @@ THIN_EM = 0.05  # narrower boxes show nothing
 BATCH = 2000  # characters tried at a time
 MAX_POINTS = 1000  # looked at each way in a quad where the first points show nothing
 MAX_SHAPES = 2000  # noted on a page
-MAX_PAIRS = 20_000_000  # of lines and texts compared; beyond that every line under a shape is looked at
+MAX_PAIRS = 1_000_000  # of shapes and texts compared; beyond that every line under a shape is looked at
 THIN_PT = 2.0  # rules and underlines, which cover nothing
 
 Pixels = npt.NDArray[np.uint8]  # height × width × 3
 Points = npt.NDArray[np.uint8]  # N quads × P points × 3
 Mask = npt.NDArray[np.bool_]  # N
-UNIT = mupdf.FzRect(mupdf.FzRect.Fixed_UNIT).internal()
+Boxes = npt.NDArray[np.float64]  # M × 4
+UNIT = mupdf.FzRect(mupdf.FzRect.Fixed_UNIT)
 EVERYWHERE = mupdf.FzRect(mupdf.FzRect.Fixed_INFINITE)
 
 
@@ -70,12 +71,13 @@ class Layers(mupdf.FzDevice2):  # type: ignore[misc]
 
     def fill_image(self, _: Any, image: Any, ctm: Any, *paint: Any) -> None:
         """An image: the unit square, transformed."""
-        self.note(mupdf.ll_fz_transform_rect(UNIT, ctm))
+        self.note(mupdf.ll_fz_transform_rect(UNIT.internal(), ctm))
 
     def note(self, rect: Any) -> None:
-        """Keep what is large enough to cover text."""
-        if min(rect.x1 - rect.x0, rect.y1 - rect.y0) > THIN_PT:
-            self.shapes.append(bounds_of(rect))
+        """Keep what, as far as it is not clipped away, is large enough to cover text."""
+        box = bounds_of(mupdf.ll_fz_intersect_rect(rect, mupdf.ll_fz_device_current_scissor(self.m_internal)))
+        if min(box[2] - box[0], box[3] - box[1]) > THIN_PT:
+            self.shapes.append(box)
             self.texts_before.append(len(self.texts))
             if len(self.shapes) >= MAX_SHAPES:
                 self.m_internal.fill_path = self.m_internal.fill_shade = self.m_internal.fill_image = None
@@ -157,19 +159,26 @@ def sample(pixels: Pixels, quads: Quads, along: int, across: int) -> Points:
 
 
 def maybe_covered(quads: Quads, display: pymupdf.DisplayList, view: View) -> Mask:
-    """True for each line's quad that a shape painted after some text in it overlaps (N)."""
-    quick = layers(display, order=False)
-    overlaps = crossing(quads, quick.shapes, view)
+    """True for each line's quad in which a shape was painted over a text that was there before (N)."""
+    shapes = layers(display, order=False).shapes
+    overlaps = crossing(quads, shapes, view)
     doubt = np.asarray(overlaps.any(axis=1))
     if not doubt.any():
         return doubt
     full = layers(display, order=True)
-    if len(quads) * len(full.texts) > MAX_PAIRS:
+    near = np.flatnonzero(overlaps.any(axis=0))
+    if len(near) * len(full.texts) > MAX_PAIRS:
         return doubt
-    own = crossing(quads, full.texts, view)
-    first = np.where(own.any(axis=1), own.argmax(axis=1), len(full.texts))
-    later = np.array(full.texts_before) > first[:, None]
-    return np.asarray((overlaps & later).any(axis=1))
+    return np.asarray(crossing(quads, painted_over(full, near), view).any(axis=1))
+
+
+def painted_over(layers: Layers, shapes: npt.NDArray[np.intp]) -> Boxes:
+    """The parts of texts that lie under one of the `shapes` painted after them (M × 4, points)."""
+    over, under = np.array(layers.shapes)[shapes][:, None], np.array(layers.texts)[None]
+    low, high = np.maximum(over[..., :2], under[..., :2]), np.minimum(over[..., 2:], under[..., 2:])
+    before = np.arange(len(layers.texts)) < np.array(layers.texts_before)[shapes][:, None]
+    both = before & (high > low).all(axis=2)
+    return np.concatenate([low[both], high[both]], axis=1)
 
 
 def layers(display: pymupdf.DisplayList, *, order: bool) -> Layers:
@@ -180,9 +189,9 @@ def layers(display: pymupdf.DisplayList, *, order: bool) -> Layers:
     return device
 
 
-def crossing(quads: Quads, boxes: Sequence[Box], view: View) -> Mask:
+def crossing(quads: Quads, boxes: Sequence[Box] | Boxes, view: View) -> Mask:
     """Which of the quads, grown by AROUND_PX, share more than a pixel with which of the boxes (N × M)."""
-    shapes = np.array(boxes, np.float64).reshape(-1, 4) * view.scale
+    shapes = np.asarray(boxes, np.float64).reshape(-1, 4) * view.scale
     low, high = quads.min(axis=1)[:, None] + AROUND_PX, quads.max(axis=1)[:, None] - AROUND_PX
     starts, ends = shapes[:, :2] - view.origin, shapes[:, 2:] - view.origin
     return np.asarray((np.minimum(high, ends) - np.maximum(low, starts) > 1.0).all(axis=2))
