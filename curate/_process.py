@@ -173,9 +173,11 @@ class Process:
 
 
 def environment() -> dict[str, str]:
-    """What a child's environment holds: where to import from, UTF-8, a fixed hash seed, one thread."""
+    """A child's environment: where to import from, UTF-8, a fixed hash seed, one thread, memory held."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    # glibc would hand an image's memory back and fault it in again with every image
+    memory = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     fixed = {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LANG": "C.UTF-8"}
-    return kept | fixed | one_thread
+    return kept | fixed | memory | one_thread
