@@ -342,12 +342,12 @@ def _explain(message: str) -> str:
     if not found:
         return message.replace("`$.", "`")
     key, table = found.groups()
-    struct = _TABLES.get(table or "", Manifest)
+    struct = TABLES.get(table or "", Manifest)
     where = f"[{table}]" if table else "the manifest"
     return f"{where} has no key {key!r}{nearest(key, struct.__struct_fields__)}"
 
 
-_TABLES: dict[str, type[msgspec.Struct]] = {
+TABLES: dict[str, type[msgspec.Struct]] = {
     "": Manifest,
     "paper": Paper,
     "input": InputSettings,
