@@ -78,22 +78,21 @@ def scan(stream: BinaryIO) -> Iterator[Entry]:
             record = next(records, None)
             if record is None:
                 break
-            entry = describe(record, records.get_record_offset())
-            records.read_to_end(record)
-            if entry is not None and record.raw_stream.limit > 0:  # the file ends within it
-                entry = replace(entry, dropped="damaged")
-            end = records.get_record_offset() + records.get_record_length()
+            entry = describe(record)
+            offset = records.get_record_offset()  # reads to the record's end
+            end = offset + records.get_record_length()
         except BROKEN as error:
             raise RenderError("damaged", f"{type(error).__name__}: {error}") from error
         if entry is not None:
-            yield entry
+            torn = record.raw_stream.limit > 0  # the file ends within it
+            yield replace(entry, offset=offset, dropped="damaged" if torn else entry.dropped)
     stream.seek(end)
     if stream.read(SNIFFED).strip():
         raise RenderError("damaged", f"no record at byte {end}")
 
 
-def describe(record: Any, offset: int) -> Entry | None:
-    """What a record holds; None where it is about the crawl."""
+def describe(record: Any) -> Entry | None:
+    """What a record holds, its offset not yet known; None where it is about the crawl."""
     if record.rec_type not in ("response", "resource", "revisit"):
         return None
     url = (record.rec_headers.get_header("WARC-Target-URI") or "").strip("<>")
@@ -111,7 +110,7 @@ def describe(record: Any, offset: int) -> Entry | None:
         dropped = dropped or "damaged"
     elif content_type is None and dropped is None:
         content_type = sniff(record.content_stream().read(SNIFFED))
-    return Entry(offset, url, content_type, status, dropped)
+    return Entry(0, url, content_type, status, dropped)
 
 
 def sniff(start: bytes) -> str | None:
