@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.rule import one_array, rule
-from filters.spans import byte_offsets, distinct, lengths, slices
+from filters.spans import byte_spans, distinct, lengths, slices
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -186,9 +186,8 @@ def _take(labels: Labels, which: npt.NDArray[np.generic]) -> Labels:
 
 def _regions(labels: Labels, text: pa.Array, sizes: Floats) -> pa.Array:
     """The labels, which come by row, as lists of REGION (N lists)."""
-    edges = [byte_offsets(text, labels.row, at) for at in (labels.start, labels.end)]
     fields = [
-        slices(text, *edges).cast(pa.string()),
+        slices(text, *byte_spans(text, labels.row, labels.start, labels.end)).cast(pa.string()),
         pa.array(labels.start, pa.int32()),
         pa.array(labels.end, pa.int32()),
         pa.FixedSizeListArray.from_arrays(pa.array(quads(labels.box).ravel()), 8),

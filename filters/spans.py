@@ -25,13 +25,23 @@ class Spans(NamedTuple):
 
 def distinct(row: Ints, start: Ints, end: Ints) -> Spans:
     """The spans of R regions: those of one row with one start and end share a span."""
-    order = np.lexsort((end, start, row))
+    order = _sorted(row, start, end)
     keys = np.stack([row[order], start[order], end[order]])
     first = np.ones(len(order), bool)
     first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
     group = np.empty(len(order), np.int64)
     group[order] = np.cumsum(first) - 1
     return Spans(row[order][first], start[order][first], end[order][first], group, order)
+
+
+def _sorted(row: Ints, start: Ints, end: Ints) -> Ints:
+    """The regions by row, start and end; equal ones as they came."""
+    if not len(row):
+        return np.zeros(0, np.int64)
+    wide = int(max(start.max(), end.max())) + 2  # null offsets are -1
+    if (int(row.max()) + 1) * wide**2 < 2**62:
+        return np.argsort((row * wide + start + 1) * wide + end + 1, kind="stable")  # seven times as fast
+    return np.lexsort((end, start, row))
 
 
 def overlapping(spans: Spans) -> Bools:
@@ -49,10 +59,17 @@ def byte_offsets(text: pa.Array, row: Ints, position: Ints) -> Ints:
     starts, data = buffers(text)
     if len(data) == 0 or data.max() < 0x80:
         return starts[row] + position
-    points = np.flatnonzero((data & 0xC0) != 0x80)  # continuation bytes are 10xxxxxx
-    before = np.searchsorted(points, starts)
-    offsets: Ints = np.append(points, len(data))[before[row] + position]
+    begins = np.ones(len(data) + 1, bool)  # the end of the data counts as a beginning
+    begins[:-1] = (data & 0xC0) != 0x80  # continuation bytes are 10xxxxxx
+    points = np.flatnonzero(begins)
+    offsets: Ints = points[np.searchsorted(points, starts)[row] + position]
     return offsets
+
+
+def byte_spans(text: pa.Array, row: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """Where spans of code points begin and end in the column's bytes (S each)."""
+    both = byte_offsets(text, np.concatenate([row, row]), np.concatenate([start, end]))
+    return both[: len(row)], both[len(row) :]
 
 
 def buffers(text: pa.Array) -> tuple[Ints, npt.NDArray[np.uint8]]:
@@ -76,8 +93,7 @@ def cut(text: pa.Array, row: Ints, start: Ints, end: Ints) -> tuple[pa.Array, pa
     edges[np.arange(len(text)) + 2 * spans_before] = starts[:-1]
     edges[-1] = starts[-1]
     opening = row + 2 * rank + 1
-    edges[opening] = byte_offsets(text, row, start)
-    edges[opening + 1] = byte_offsets(text, row, end)
+    edges[opening], edges[opening + 1] = byte_spans(text, row, start, end)
     pieces = pa.Array.from_buffers(
         pa.large_string(), len(edges) - 1, [None, pa.py_buffer(edges), text.buffers()[2]]
     )

@@ -18,13 +18,13 @@ Ints = npt.NDArray[np.int64]
 def normalise(pixels: npt.NDArray[np.floating], side: npt.NDArray[np.integer]) -> Ints:
     """`min(999, floor(1000·x/side))` of finite pixels clipped to the image (any shapes).
 
-    A float32 stands for the shortest decimal that gives it: 43.52 of 640 is 68 as published, although float32
-    can put it a millionth lower. Pixels are read in thousandths, which makes the division one of integers.
+    A float32 that stands for hundredths of a pixel, as COCO publishes them, is read as those: 43.52 of 640 is
+    step 68, although float32 can put it a millionth lower.
     """
     exact = pixels.astype(np.float64) * STEPS
-    decimal = np.rint(exact)
-    published = (decimal / STEPS).astype(np.float32) == pixels.astype(np.float32)
-    scaled = np.clip(np.where(published, decimal, exact), 0, side * np.float64(STEPS))
+    hundredths = np.rint(exact / 10)
+    published = (hundredths / 100).astype(np.float32) == pixels.astype(np.float32)
+    scaled = np.clip(np.where(published, hundredths * 10, exact), 0, side * np.float64(STEPS))
     steps: Ints = np.minimum(np.floor(scaled / side), STEPS - 1).astype(np.int64)
     return steps
 

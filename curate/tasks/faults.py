@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curate.tasks.formats import CONTROL_TOKEN, LANGUAGE_NAMES
 from curate.tasks.part import Part, parts
 from curate.tasks.regions import counts
-from filters.spans import byte_offsets, distinct, lengths, overlapping, slices
+from filters.spans import byte_spans, distinct, lengths, overlapping, slices
 
 Bools = npt.NDArray[np.bool_]
 
@@ -80,7 +80,7 @@ def _span_not_in_text(part: Part) -> Bools:
     fits = (flat.start >= 0) & (flat.start < flat.end) & (flat.end <= lengths(text)[flat.row])
     outside[flat.row[~fits]] = True
     row = flat.row[fits]
-    read = slices(text, byte_offsets(text, row, flat.start[fits]), byte_offsets(text, row, flat.end[fits]))
+    read = slices(text, *byte_spans(text, row, flat.start[fits], flat.end[fits]))
     misread = pc.not_equal(read, flat.text.filter(pa.array(fits))).fill_null(False)
     outside[row[_bools(misread)]] = True
     return outside
