@@ -42,10 +42,9 @@ READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "avif": AvifImageFile,
 }
 ORIENTATION = 0x0112
-UPRIGHT_ENTRIES = (b"\x12\x01\x03\0\x01\0\0\0\x01\0", b"\x01\x12\0\x03\0\0\0\x01\0\x01")  # one SHORT, 1
-ANY_ENTRY = re.compile(
-    rb"\x12\x01.{6}[\1-\x08]\0|\x01\x12.{6}\0[\1-\x08]", re.DOTALL
-)  # of whatever type and count
+TURN = re.compile(
+    rb"\x12\x01.{6}[\2-\x08]\0|\x01\x12.{6}\0[\2-\x08]", re.DOTALL
+)  # whatever its type and count
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -178,7 +177,7 @@ def orientation(image: Image.Image) -> int:
 
 def undisputed(exif: bytes) -> bool:
     """Whether readers agree that this EXIF turns nothing; broken EXIF they read each in its own way."""
-    return all(entry in UPRIGHT_ENTRIES for entry in ANY_ENTRY.findall(exif))
+    return TURN.search(exif) is None
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
