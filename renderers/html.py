@@ -167,7 +167,7 @@ async def render(
         about = describe(document, layout, charset, width, len(cuts))
         for cut in cuts:
             pages.append(await picture(tab, len(pages), cut, lines, width, about, settings))
-    if all(page.dropped for page in pages):
+    if not pages:
         raise RenderError("no_text", f"{layout.unread} pieces of text that nobody could read")
     return pages
 
@@ -175,10 +175,8 @@ async def render(
 async def picture(
     tab: Tab, number: int, cut: Cut, lines: list[Line], width: int, about: str, settings: HtmlSettings
 ) -> Page:
-    """One page with its image; without one where it has no text."""
+    """One page with its image."""
     size = round(width * settings.scale), round(cut.height * settings.scale)
-    if not cut.lines:
-        return Page(number, None, None, *size, (), about, "no_text", f"y={cut.y}")
     image = await tab.picture(cut.y, cut.height, width, list(cut.hidden))
     regions = [region(lines[i], cut, width, settings.scale) for i in cut.lines]
     return Page(number, image, settings.format, *size, regions, about)

@@ -5,6 +5,7 @@ Lines are in px of the whole page at scroll 0, y down.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from renderers.schema import Region
 from renderers.text import normalise
 
 INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a text font reaches beyond
+LEAD = 24  # px shown above a line that blank pages were skipped for
 LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fall between lines
 
 
@@ -70,26 +72,33 @@ def cut_pages(
     """The images of a whole page of `height` px. Every labelled line is whole on exactly one, or on none.
 
     Lines that are not `labelled` are hidden everywhere. Where columns leave no gap to cut in, the lines at
-    the cut are hidden above it and the next page begins higher, so that it shows them whole.
+    the cut are hidden above it and the next page begins higher, so that it shows them whole. Stretches
+    without a line give no image.
     """
-    left = sorted(labelled, key=lambda i: lines[i].y)
+    fits = [i for i in labelled if lines[i].height < page_height - LEAD - 1]
+    left = sorted(fits, key=lambda i: lines[i].y)
+    bottom = math.ceil(height)
     y = 0
     for _ in range(max_pages):
-        if y >= height:
+        if not left or y >= bottom:
             return
-        end, following = page_end([lines[i] for i in left], y, height, page_height)
-        shown = tuple(sorted(i for i in left if y <= lines[i].y and lines[i].y + lines[i].height <= end))
+        first = lines[left[0]]
+        if first.y + first.height > y + page_height:  # nothing but blanks and pictures before it
+            y = max(y, int(first.y) - LEAD)
+        end, following = page_end([lines[i] for i in left], y, bottom, page_height)
+        shown = sorted(i for i in left if y <= lines[i].y and lines[i].y + lines[i].height <= end)
         seen = (i for i, line in enumerate(lines) if line.y < end + 1 and line.y + line.height > y - 1)
-        yield Cut(y, end - y, shown, tuple(i for i in seen if i not in set(shown)))
+        if shown:
+            yield Cut(y, end - y, tuple(shown), tuple(sorted({*seen} - {*shown})))
         left = [i for i in left if lines[i].y >= following]
         y = following
 
 
-def page_end(left: Sequence[Line], y: int, height: float, page_height: int) -> tuple[int, int]:
+def page_end(left: Sequence[Line], y: int, height: int, page_height: int) -> tuple[int, int]:
     """Where the page that starts at y ends, and where the next one starts."""
     bottom = y + page_height
     if bottom >= height:
-        return int(height), int(height)
+        return height, height
     end = bottom
     while crossing := [line for line in left if line.y < end < line.y + line.height and line.y > y]:
         end = int(min(line.y for line in crossing))

@@ -339,7 +339,8 @@ def test_every_real_page_ends_as_pages_or_a_named_drop(browser: Browser) -> None
         assert not isinstance(pages, RenderError), name
         for row in rows(pages):
             text = str(row["text"])
-            assert (row["image"] is None) == (row["dropped"] is not None)
+            assert row["dropped"] is None
+            assert Image.open(io.BytesIO(row["image"])).size == (row["width"], row["height"])  # type: ignore[arg-type]
             for region in row["regions"]:  # type: ignore[attr-defined]
                 assert text[region["start"] : region["end"]] == region["text"]
                 assert min(region["quad"]) >= 0
