@@ -17,6 +17,8 @@ from curate.children import Children, Limits, Outcome
 from curate.fetch import Fetcher
 from curate.manifest import Manifest, image_folder
 
+AHEAD = 64  # bodies under way for each child process
+
 
 @dataclass(frozen=True, slots=True)
 class Body:
@@ -90,8 +92,10 @@ class Acquirer:
                 yield row, Prepared(stage=body.stage, reason=body.reason, detail=body.detail)
             else:
                 flying.append((row, body.data, self._children.submit(body.data)))
-            while flying and flying[0][2].done():
-                yield _landed(*flying.popleft())
+            while flying and (flying[0][2].done() or len(flying) > AHEAD * self._count):
+                yield _landed(
+                    *flying.popleft()
+                )  # the first may be slow: what is done behind it waits in memory
         while flying:
             yield _landed(*flying.popleft())
 

@@ -97,7 +97,7 @@ class Pipeline:
             shards=tuple(shards),
         )
         self.staging.keep(record, STAGED)
-        self.meter.add(kept=record.rows_out)
+        self.meter.add(kept=record.rows_out, bytes=sum(shard.bytes for shard in shards))
         return record
 
     def _read(self, unit: Unit, watch: Stopwatch) -> Iterator[pa.Table]:

@@ -100,10 +100,10 @@ class Progress:
         rows, images, kept = (self._counts.get(name, 0) for name in ("rows", "images", "kept"))
         if not rows:
             return f"{self._counts.get('scanned', 0):,} rows read"
-        return (
-            f"{rows:,} rows ({rows / seconds:,.0f}/s) · {images:,} images ({images / seconds:,.0f}/s) · "
-            f"{kept:,} kept · {self._counts.get('bytes', 0) / 1e6:,.1f} MB written"
-        )
+        parts = [f"{rows:,} rows ({rows / seconds:,.0f}/s)", f"{images:,} images ({images / seconds:,.0f}/s)"]
+        if kept:
+            parts += [f"{kept:,} kept", f"{self._counts.get('bytes', 0) / 1e6:,.1f} MB written"]
+        return " · ".join(parts)
 
 
 def funnel(manifest: dict[str, Any]) -> RenderableType:
