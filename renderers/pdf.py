@@ -28,6 +28,7 @@ from renderers import RenderError
 from renderers.pdf_frames import Turn, View
 from renderers.pdf_lines import Line, distinct, page_lines, structured
 from renderers.pdf_order import reading_order
+from renderers.pdf_plain import plain_lines
 from renderers.pdf_sight import Picture, Pixels, seen
 from renderers.schema import Page, Region, record
 
@@ -144,9 +145,12 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     """The page as an image with its regions, or dropped."""
     loaded = pdf[number]
     display = loaded.get_displaylist()  # with annotations and form fields as they look
-    lines = page_lines(display)
+    text = structured(display, 0.0)
+    lines = plain_lines(text, tuple(display.rect)) if settings.granularity == "lines" else None
+    if lines is None:
+        lines = page_lines(display, text)
     if not lines:
-        return dropped(number, facts, "no_text_layer", hidden_text(display))
+        return dropped(number, facts, "no_text_layer", hidden_text(text))
     px_a_point = scale(display, settings)
     height = text_height(lines) * px_a_point
     if height < settings.min_text_px:
@@ -161,9 +165,9 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     return Page(number, image, form, *picture.view.size, regions, extra)
 
 
-def hidden_text(display: pymupdf.DisplayList) -> str:
+def hidden_text(text: pymupdf.TextPage) -> str:
     """What to say of a page without painted text."""
-    hidden = structured(display, 0.0).extractText().strip()
+    hidden = text.extractText().strip()
     return f"only hidden text ({len(hidden)} characters)" if hidden else "no text"
 
 
@@ -178,7 +182,7 @@ def scale(display: pymupdf.DisplayList, settings: PdfSettings) -> float:
 
 def text_height(lines: Sequence[Line]) -> float:
     """The height, in points, of the line that the page's middle character stands in, from small to large."""
-    sizes = sorted((line.box[3] - line.box[1], len(line.glyphs)) for line in lines)
+    sizes = sorted((line.box[3] - line.box[1], len(line.text)) for line in lines)
     passed = list(itertools.accumulate(count for _, count in sizes))
     return next(height for (height, _), so_far in zip(sizes, passed, strict=True) if 2 * so_far >= passed[-1])
 
@@ -203,7 +207,7 @@ def in_order(lines: Sequence[Line]) -> Iterator[Line]:
     """The lines in reading order: first the direction in which most of the page is read, then the others."""
     share: Counter[Turn] = Counter()
     for line in lines:
-        share[line.turn] += len(line.glyphs)
+        share[line.turn] += len(line.text)
     for turn, _ in share.most_common():
         group = [line for line in lines if line.turn == turn]
         yield from (group[i] for i in reading_order([line.box for line in group]))

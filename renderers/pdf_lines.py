@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pymupdf
@@ -36,11 +35,11 @@ NEAR_WHITE = 0xE0E0E0
 SPACE: Glyph = {"c": " "}
 
 
-@dataclass
+@dataclass(slots=True)
 class Line:
-    """A line, or a word of one. Its `box` is in the frame of its `turn`."""
+    """A line, or a word of one. Its `box` is in the frame of its `turn`; `text` is normalised."""
 
-    glyphs: list[Glyph]
+    text: str
     box: Box
     turn: Turn
     axis: Turn  # takes the glyphs' boxes to the frame: the turn itself, or LEVEL after a pass that was turned
@@ -48,16 +47,12 @@ class Line:
     font: str
     stacked: bool = False  # upright characters that are read downwards
     doubtful: bool = False  # near-white characters among others
-
-    @cached_property
-    def text(self) -> str:
-        """What the line reads, normalised; asked for once the line is whole."""
-        return normalise("".join(characters(self.glyphs)))
+    glyphs: list[Glyph] = field(default_factory=list)  # empty where the line was read by its words
 
     def of(self, glyphs: list[Glyph]) -> Line:
         """The part of this line that these glyphs, not all of them white space, make up."""
         box = turned(around(glyphs), self.axis)
-        return Line(glyphs, box, self.turn, self.axis, self.size, self.font, self.stacked, self.doubtful)
+        return replace(self, text=spelt(glyphs), box=box, glyphs=glyphs)
 
     def words(self) -> Iterator[Line]:
         """The line's words, parted at white space."""
@@ -70,12 +65,15 @@ class Line:
                 word = []
 
 
-def page_lines(display: pymupdf.DisplayList) -> list[Line]:
-    """All painted lines of a page in the order of its content; without hidden text and text off the page."""
+def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage | None = None) -> list[Line]:
+    """All painted lines of a page in the order of its content; without hidden text and text off the page.
+
+    `text` is the page's structured text, where it is there already.
+    """
     page: Box = tuple(display.rect)
     slants: Counter[float] = Counter()
     lines: list[Line] = []
-    for raw in raw_lines(structured(display, 0.0)):
+    for raw in raw_lines(text or structured(display, 0.0)):
         axis = upright_axis(raw["dir"])
         if axis is None:
             slants[angle(raw["dir"])] += len(raw["spans"])
@@ -143,7 +141,7 @@ def pieces(raw: dict[str, Any], axis: Turn, turn: Turn, page: Box) -> Iterator[L
 
 
 def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> Iterator[Line]:
-    """A run of glyphs as a line without white space at its ends; nothing where only that is left."""
+    """A run of glyphs as a line without white space at its ends; nothing where it reads nothing."""
     start, end = 0, len(run)
     while start < end and run[start]["c"].isspace():
         start += 1
@@ -152,19 +150,32 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
     if start == end:
         return
     glyphs = list(run[start:end])
+    if not (text := spelt(glyphs)):
+        return
     spans = raw["spans"]
     whole = len(glyphs) == sum(len(span["chars"]) for span in spans)
     colours = {span["color"] for span in spans}
     yield Line(
-        glyphs,
+        text,
         turned(raw["bbox"] if whole else around(glyphs), axis),
         turn,
         axis,
         spans[0]["size"],
         spans[0]["font"],
         stacked=bool(raw["wmode"]),
-        doubtful=len(colours) > 1 and any(colour & NEAR_WHITE == NEAR_WHITE for colour in colours),
+        doubtful=pale_among(colours),
+        glyphs=glyphs,
     )
+
+
+def pale_among(colours: Set[int]) -> bool:
+    """True where some of a line is nearly white and some is not."""
+    return len(colours) > 1 and any(colour & NEAR_WHITE == NEAR_WHITE for colour in colours)
+
+
+def spelt(glyphs: Sequence[Glyph]) -> str:
+    """What the glyphs read, normalised."""
+    return normalise("".join(characters(glyphs)))
 
 
 def joined(lines: Sequence[Line]) -> list[Line]:
@@ -176,6 +187,7 @@ def joined(lines: Sequence[Line]) -> list[Line]:
             gap < WIDE_EM and bridged(out[-1], line, [*out[-4:-1], *lines[i + 1 : i + 4]])
         ):
             last = out[-1]
+            last.text += " " * (gap > SPACE_EM) + line.text
             last.glyphs = last.glyphs + [SPACE] * (gap > SPACE_EM) + line.glyphs
             last.box = union(last.box, line.box)
             last.doubtful |= line.doubtful
@@ -237,7 +249,12 @@ def distinct(lines: Sequence[Line]) -> list[Line]:
 
 def is_single(line: Line) -> bool:
     """True for one upright character of Chinese writing, punctuation included."""
-    return line.turn == LEVEL and len(line.glyphs) == 1 and "\u2e80" <= line.glyphs[0]["c"] <= "\uffef"
+    text = line.text
+    return (
+        line.turn == LEVEL
+        and len(text) == 1
+        and ("\u2e80" <= text <= "\u9fff" or "\uf900" <= text <= "\uffef")
+    )
 
 
 def below(last: Line, line: Line) -> bool:
@@ -249,7 +266,8 @@ def below(last: Line, line: Line) -> bool:
 def stack(run: Sequence[Line]) -> Line:
     """One column of upright characters."""
     glyphs = [line.glyphs[0] for line in run]
-    return Line(glyphs, turned(around(glyphs), DOWN), DOWN, DOWN, run[0].size, run[0].font, stacked=True)
+    box = turned(around(glyphs), DOWN)
+    return Line(spelt(glyphs), box, DOWN, DOWN, run[0].size, run[0].font, stacked=True, glyphs=glyphs)
 
 
 def around(glyphs: Sequence[Glyph]) -> Box:

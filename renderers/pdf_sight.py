@@ -16,7 +16,7 @@ import pymupdf
 from pymupdf import mupdf
 
 from renderers.pdf_frames import Box, Quads, View, turned
-from renderers.pdf_lines import Line
+from renderers.pdf_lines import Line, page_lines
 
 CONTRAST = 16  # of 255, in any channel: less is not told from JPEG's noise, nor by an eye
 AROUND_PX = 2.0  # how far beyond a box its background is looked for
@@ -75,6 +75,8 @@ class Layers(mupdf.FzDevice2):  # type: ignore[misc]
 
     def note(self, rect: Any) -> None:
         """Keep what, as far as it is not clipped away, is large enough to cover text."""
+        if min(rect.x1 - rect.x0, rect.y1 - rect.y0) <= THIN_PT:
+            return
         box = bounds_of(mupdf.ll_fz_intersect_rect(rect, mupdf.ll_fz_device_current_scissor(self.m_internal)))
         if min(box[2] - box[0], box[3] - box[1]) > THIN_PT:
             self.shapes.append(box)
@@ -119,6 +121,8 @@ def seen(lines: Sequence[Line], display: pymupdf.DisplayList, picture: Picture) 
         maybe_covered(quads, display, picture.view) | np.array([line.doubtful for line in lines])
     )
     kept: list[list[Line]] = [[line] if shows else [] for line, shows in zip(lines, plain, strict=True)]
+    if doubt.any() and not all(line.glyphs for line in lines):
+        return seen(page_lines(display), display, picture)  # read by words: now the characters are needed
     if doubt.any():
         bare = Picture(display, picture.view.scale, text=False)
         at = np.flatnonzero(doubt).tolist()
