@@ -1,7 +1,8 @@
 # Everything runs in .venv, which is made and filled on first use. VENV=path uses another.
 VENV ?= .venv
 BIN := $(VENV)/bin
-DEBIAN := chromium fontconfig fonts-noto-cjk fonts-dejavu-core fonts-liberation2 tesseract-ocr tesseract-ocr-chi-sim bubblewrap
+DEBIAN := chromium bubblewrap fontconfig tesseract-ocr tesseract-ocr-chi-sim \
+	$(shell grep -o 'package = "[^"]*' synthdog/fonts.toml | cut -d'"' -f2 | sort -u)
 
 .PHONY: test check lint types layers unit debian
 test: debian $(VENV)/ready

@@ -104,6 +104,26 @@ def _fonts() -> Iterator[Check]:
     yield Check("Chinese fonts", bool(families), found, "apt-get install fontconfig fonts-noto-cjk")
 
 
+def _typefaces() -> Iterator[Check]:
+    """The typefaces that synthdog draws with, each under its own free licence."""
+    if importlib.util.find_spec("fontTools") is None or not shutil.which("fc-list"):
+        return
+    from synthdog import fonts
+
+    for language, name in (("en", "English"), ("zh", "Chinese")):
+        faces = [found for found in fonts.report() if found.language == language]
+        missing = [found.typeface for found in faces if found.path is None]
+        lacks = (
+            "; missing: " + ", ".join(f"{face.family} ({face.licence})" for face in missing)
+            if missing
+            else ""
+        )
+        mend = fonts.install_command(missing) if missing else ""
+        yield Check(
+            f"{name} typefaces", not missing, f"{len(faces) - len(missing)} of {len(faces)}{lacks}", mend
+        )
+
+
 def _gpu() -> Iterator[Check]:
     path = shutil.which("nvidia-smi")
     found = _output([path, "--query-gpu=name,memory.total", "--format=csv,noheader"]) if path else ""
@@ -119,5 +139,5 @@ def _output(command: list[str]) -> str:
 
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
-    _python, _names, _machine, _extras, _chromium, _fonts, _gpu,
+    _python, _names, _machine, _extras, _chromium, _fonts, _typefaces, _gpu,
 )  # fmt: skip

@@ -26,20 +26,7 @@ class Seeds:
     """The images of one language and seed."""
 
     def __init__(self, manifest: Manifest, children: int) -> None:
-        """Check settings, fonts, corpus and pictures, before anything runs.
-
-        Raises:
-            ManifestError: a setting is wrong.
-            MachineError: a font, corpus or picture is missing, or synthtiger is not installed.
-        """
         self._manifest, self._count = manifest, children
-        language = manifest.language
-        if language == "auto":
-            raise ManifestError(f"manifest {manifest.name!r} must say its language: en or zh")
-        module("synthdog.template", "synthdog")  # which brings synthtiger
-        problems = module("synthdog", "synthdog").check(manifest.render, language)
-        if problems:
-            raise MachineError(f"{problems[0]}{f' (and {len(problems) - 1} more)' if problems[1:] else ''}")
 
     @property
     def size(self) -> int:
@@ -95,16 +82,29 @@ class Seeds:
 
 
 def seeds(manifest: Manifest, uris: Sequence[str]) -> Input:
-    """The one input of a synthetic data set: its settings.
+    """The one input of a synthetic data set: its settings, fonts, corpus and pictures, which decide every byte.
 
     Raises:
         InputError: an --input was given, and there is nothing to read.
+        ManifestError: a setting is wrong.
+        MachineError: a font, corpus or picture is missing, or synthtiger is not installed.
     """
     if uris:
         raise InputError(
             f"{manifest.name} reads no --input: its corpus, fonts and pictures are set in [render]"
         )
-    identity = msgspec.json.encode([manifest.render, manifest.language, manifest.seed], order="sorted")
+    if manifest.language == "auto":
+        raise ManifestError(f"manifest {manifest.name!r} must say its language: en or zh")
+    module("synthdog.template", "synthdog")  # which brings synthtiger
+    synthdog, errors = module("synthdog", "synthdog"), module("synthdog.errors", "synthdog")
+    try:
+        settings = module("synthdog.settings", "synthdog").load(manifest.render, manifest.language)
+        used = synthdog.Resources.load(settings, manifest.language).record()
+    except errors.SettingsError as error:
+        raise ManifestError(f"[render]: {error}") from None
+    except errors.ResourceError as error:
+        raise MachineError(str(error)) from None
+    identity = msgspec.json.encode([manifest.render, manifest.language, manifest.seed, used], order="sorted")
     return Input(f"seed:{manifest.seed}", "", 0, hashlib.sha256(identity).hexdigest()[:32])
 
 
