@@ -1,0 +1,188 @@
+"""The data card: `README.md` as the Hugging Face Hub reads it, and `croissant.json`, from `_manifest.json`.
+
+`datasets.load_dataset(DIR)` reads the shards, and nothing else of the folder, because the card's YAML says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from curate.croissant import describe
+from curate.retry import finished_manifest
+from curate.store import Store
+
+README, CROISSANT = "README.md", "croissant.json"
+OURS = "<!-- written by `curate report`: it is written anew each time; remove this line to keep your own text -->"
+SPDX = re.compile(r"(?:CC-[A-Z0-9.-]+|CC0-1\.0|Apache-2\.0|MIT|BSD-3-Clause|ODC-By-1\.0)\b")
+CATEGORIES = {
+    "caption": "image-to-text",
+    "grounded_caption": "image-to-text",
+    "region_caption": "image-to-text",
+    "ocr": "image-to-text",
+    "vqa": "visual-question-answering",
+    "ocr_vqa": "visual-question-answering",
+    "referring": "object-detection",
+    "text": "text-generation",
+}
+SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
+
+
+def write(folder: str) -> dict[str, Any]:
+    """Write `README.md` and `croissant.json` of a complete run into its folder.
+
+    The result names the files written (`wrote`) and those a person wrote, which are left alone (`left`).
+
+    Raises:
+        InputError: the folder holds no complete run.
+        OSError: it cannot be written to.
+    """
+    manifest, store = finished_manifest(folder), Store(folder)
+    croissant = msgspec.json.format(msgspec.json.encode(describe(manifest)), indent=1)
+    store.write_bytes(CROISSANT, croissant)
+    before = store.read_bytes(README)
+    if before is not None and OURS.encode() not in before:
+        return {"wrote": [CROISSANT], "left": [README]}
+    store.write_bytes(README, readme(manifest).encode())
+    return {"wrote": [README, CROISSANT], "left": []}
+
+
+def readme(manifest: Mapping[str, Any]) -> str:
+    """The data card of a complete run."""
+    of = manifest["manifest"]
+    parts = [
+        f"---\n{front_matter(manifest)}\n---\n{OURS}",
+        f"# {_line(of['title'])}",
+        f"{manifest['rows_out']:,} training samples, made by curate "
+        f"{manifest['curate_version']} from {manifest['rows_in']:,} rows.",
+    ]
+    return "\n\n".join([*parts, *_sections(manifest)]) + "\n"
+
+
+def front_matter(manifest: Mapping[str, Any]) -> str:
+    """The card's YAML, by which the Hub lists the data set and `datasets` finds its files."""
+    from huggingface_hub import DatasetCardData
+
+    of = manifest["manifest"]
+    card = DatasetCardData(
+        pretty_name=_line(of["title"]),
+        language=["en", "zh"] if of["language"] == "auto" else [of["language"]],
+        task_categories=[CATEGORIES[of["task"]]] if of["task"] in CATEGORIES else None,
+        size_categories=[size_category(manifest["rows_out"])],
+        source_datasets=["extended"],
+        tags=["curate", of["task"], "image", "text"],
+        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "shard-*.parquet"}]}],
+        **licence(of["licence"], of["homepage"]),
+    )
+    text: str = card.to_yaml()
+    return text.strip()
+
+
+def licence(said: str, homepage: str) -> dict[str, Any]:
+    """A manifest's licence in the Hub's terms: a known identifier, or `other` with its name and page."""
+    found = SPDX.match(said)
+    if found and said == found[0]:
+        return {"license": found[0].lower()}
+    return {"license": "other", "license_name": _slug(found[0] if found else said), "license_link": homepage}
+
+
+def size_category(rows: int) -> str:
+    """The Hub's class of that many rows."""
+    digits = len(str(rows))
+    return SIZES[max(0, digits - 3)] if digits <= 10 else "other"
+
+
+def _sections(manifest: Mapping[str, Any]) -> list[str]:
+    of = manifest["manifest"]
+    return [
+        "## How to read it\n\n" + READING,
+        "## Where it comes from\n\n" + _sources(manifest),
+        "## What was kept and what was not\n\n" + _counts(manifest),
+        "## Rules\n\n" + _rules(of["rules"], of["clean"]),
+        "## Known limits\n\n" + _limits(manifest),
+        "## How it was made\n\n" + _making(manifest),
+    ]
+
+
+READING = """```python
+import datasets
+
+samples = datasets.load_dataset("PATH_OF_THIS_FOLDER", split="train")  # images are decoded as you read them
+```
+
+The data are the files `shard-*.parquet`; other readers are best given that pattern. Each row is one training
+sample: `prompt` + `target` is the training string, `image` the encoded image, `regions` what lies where in it
+(corners clockwise from the text's or object's own top left, in pixels, origin top left). `report.html` shows
+samples of it. Every dropped row and its reason is in `_dropped/`."""
+
+
+def _sources(manifest: Mapping[str, Any]) -> str:
+    of = manifest["manifest"]
+    lines = [
+        f"- Data set: {_line(of['title'])} (`{of['name']}`), <{_line(of['homepage'])}>",
+        f"- Licence: {_line(of['licence'])}",
+        f"- Inputs: {len(manifest['inputs']):,} files, {manifest['inputs_in']:,} inputs",
+    ]
+    return "\n".join(lines) + (f"\n\n{_line(of['notes'])}" if of["notes"] else "")
+
+
+def _counts(manifest: Mapping[str, Any]) -> str:
+    rows = manifest["rows_in"]
+    table = [("read", rows), *manifest["dropped"].items(), ("**kept**", manifest["rows_out"])]
+    lines = ["| | rows | share |", "|---|---:|---:|"]
+    lines += [f"| {name} | {count:,} | {count / max(1, rows):.2%} |" for name, count in table]
+    if paper := manifest["manifest"]["paper"]:
+        share = paper["rows_after"] / paper["rows_before"]
+        lines += ["", f"For comparison, Qwen-VL (table 2) kept {share:.0%} of this data set."]
+    return "\n".join(lines)
+
+
+def _rules(rules: Mapping[str, Any], clean: Sequence[str]) -> str:
+    lines = []
+    if clean:
+        lines += [f"Texts were cleaned first, by {' and '.join(f'`{name}`' for name in clean)}.", ""]
+    for name, settings in rules.items():
+        if settings is not False:
+            values = ", ".join(f"`{key} = {_line(str(value))}`" for key, value in settings.items())
+            lines.append(f"- `{name}`" + (f": {values}" if values else ""))
+    return "\n".join(lines) or "None."
+
+
+def _limits(manifest: Mapping[str, Any]) -> str:
+    of, request = manifest["manifest"], manifest["request"]
+    lines = [
+        "- Texts and images are as their sources published them: rules look at form, not at truth, taste or rights.",
+        "- Images belong to their owners; whoever trains on them or passes them on must clear that.",
+    ]
+    if of["task"] in ("ocr",):
+        lines.append("- Text that a page shows only inside pictures has no region.")
+    if manifest["scorer"] is None and "clip_score_too_low" in of["rules"]:
+        lines.append("- CLIP scores, where there are any, are those that the source published.")
+    if request["limit"] is not None or request["sample"] < 1:
+        lines.append("- This is a part of its source: the run was given a limit or a sample of it.")
+    failed = manifest["dropped"].get("unreadable", 0)
+    if failed:
+        lines.append(f"- {failed:,} rows of the source could not be read.")
+    return "\n".join(lines)
+
+
+def _making(manifest: Mapping[str, Any]) -> str:
+    software = ", ".join(f"{name} {version}" for name, version in manifest["software"].items())
+    finished = datetime.fromisoformat(manifest["finished"])
+    return (
+        f"Made on {finished:%Y-%m-%d} by curate {manifest['curate_version']} ({software}). The settings' digest is "
+        f"`{manifest['manifest_digest']}`; `_manifest.json` holds all of them and the SHA-256 of every shard."
+    )
+
+
+def _line(text: str) -> str:
+    """A manifest's text on one line, without what Markdown would read as a tag."""
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")[:60]

@@ -1,0 +1,144 @@
+"""Croissant 1.1 metadata of a run: its files with their checksums, and what the columns mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isArray": "cr:isArray",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "name": {"@container": "@language"},
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+FIELDS = {
+    "key": ("sc:Text", "32 hex digits, from data set and source id; stable between runs"),
+    "dataset": ("sc:Text", "The data set's name"),
+    "task": ("sc:Text", "What the model is trained to do"),
+    "language": ("sc:Text", "en or zh"),
+    "width": ("sc:Integer", "Pixels of the image"),
+    "height": ("sc:Integer", "Pixels of the image"),
+    "text": ("sc:Text", "The clean caption, question and answer, or page text in reading order"),
+    "prompt": ("sc:Text", "What the model reads"),
+    "target": ("sc:Text", "What the model is trained to say"),
+    "clip_score": ("sc:Float", "Cosine of image and text"),
+    "url": ("sc:Text", "Where the image came from"),
+    "source": ("sc:Text", "Which file, and which row or page of it"),
+    "sha256": ("sc:Text", "Of the image's bytes"),
+    "extra": ("sc:Text", "JSON of the source's other columns"),
+}
+
+
+def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of a complete run as JSON-LD."""
+    of = manifest["manifest"]
+    files = [
+        {
+            "@type": "cr:FileObject",
+            "@id": shard["path"],
+            "name": shard["path"],
+            "contentUrl": shard["path"],
+            "contentSize": f"{shard['bytes']} B",
+            "encodingFormat": "application/vnd.apache.parquet",
+            "sha256": shard["sha256"],
+        }
+        for shard in manifest["shards"]
+    ]
+    return {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": of["name"],
+        "description": f"{manifest['rows_out']} training samples made by curate from {of['title']}.",
+        "license": of["licence"],
+        "url": of["homepage"],
+        "citeAs": f"{of['title']}, {of['homepage']}, curated by curate {manifest['curate_version']}",
+        "datePublished": manifest["finished"][:10],
+        "version": "1.0.0",
+        "isBasedOn": of["homepage"],
+        "rai:dataCollection": f"Rows of {of['title']}; images from the addresses or files that they name.",
+        "rai:dataPreprocessingProtocol": _protocol(manifest),
+        "rai:dataLimitations": "Rules look at the form of texts and images, not at truth, taste or rights.",
+        "distribution": [
+            *files,
+            {
+                "@type": "cr:FileSet",
+                "@id": "shards",
+                "name": "shards",
+                "description": "All shards: one row a training sample.",
+                "containedIn": [{"@id": file["@id"]} for file in files],
+                "encodingFormat": "application/vnd.apache.parquet",
+                "includes": "shard-*.parquet",
+            },
+        ],
+        "recordSet": [
+            {
+                "@type": "cr:RecordSet",
+                "@id": "samples",
+                "name": "samples",
+                "key": {"@id": "samples/key"},
+                "field": [*(_field(name, *said) for name, said in FIELDS.items()), _image()],
+            }
+        ],
+    }
+
+
+def _field(name: str, kind: str, description: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:Field",
+        "@id": f"samples/{name}",
+        "name": name,
+        "description": description,
+        "dataType": kind,
+        "source": {"fileSet": {"@id": "shards"}, "extract": {"column": name}},
+    }
+
+
+def _image() -> dict[str, Any]:
+    field = _field("image", "sc:ImageObject", "The encoded image: JPEG, PNG or WebP, upright RGB")
+    field["source"]["transform"] = {"jsonPath": "bytes"}
+    return field
+
+
+def _protocol(manifest: Mapping[str, Any]) -> list[str]:
+    """What was done to the rows, a sentence each."""
+    dropped = [f"{count} rows were dropped for {reason}." for reason, count in manifest["dropped"].items()]
+    clean = manifest["manifest"]["clean"]
+    return [*([f"Texts were cleaned by {', '.join(clean)}."] if clean else []), *dropped]

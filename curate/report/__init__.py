@@ -1,0 +1,84 @@
+"""`curate report`: one HTML file that shows what was kept, what was dropped and why, and where the boxes are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from curate import card
+from curate.errors import InputError
+from curate.report import page
+from curate.report.funnel import shares, steps
+from curate.report.gallery import cards
+from curate.report.measures import measures
+from curate.report.reading import Kept, read_dropped, read_kept
+from curate.report.tokens import count_tokens
+from curate.retry import finished_manifest
+from curate.storage import one_line
+from curate.store import TMP, Store
+
+NAME = "report.html"
+HOSTS = 12
+
+
+def write(folder: str) -> dict[str, Any]:
+    """Write `report.html`, `README.md` and `croissant.json` of a complete run into its folder.
+
+    The result names the files written (`wrote`), those left as they were because a person wrote them (`left`),
+    and the `seconds` it took.
+
+    Raises:
+        InputError: the folder holds no complete run, or a file of it cannot be read.
+        OutputError: it cannot be written to.
+    """
+    begun = time.monotonic()
+    manifest, store = finished_manifest(folder), Store(folder)
+    try:
+        page = build(store, manifest)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"cannot read {folder}: {one_line(error)}; `curate verify` names what is damaged"
+        ) from None
+    store.write_bytes(NAME, page.encode())
+    written = card.write(folder)
+    store.delete_folder(TMP)
+    return {
+        "wrote": [NAME, *written["wrote"]],
+        "left": written["left"],
+        "seconds": round(time.monotonic() - begun, 1),
+    }
+
+
+def build(store: Store, manifest: Mapping[str, Any]) -> str:
+    """The report of a complete run as HTML.
+
+    Raises:
+        OSError, pa.ArrowException: a file of the run cannot be read.
+    """
+    kept, dropped = read_kept(store, manifest["shards"]), read_dropped(store)
+    panels = [
+        (title, shares(kept.table[column], HOSTS), note)
+        for title, column, note in (
+            ("Languages", "language", ""),
+            ("Hosts", "host", f"{len(kept.table['host'].unique().drop_null()):,} hosts"),
+            ("Tasks", "task", ""),
+        )
+    ]
+    return page.render(
+        manifest,
+        steps(manifest, dropped),
+        measures(manifest, kept.table, dropped, count_tokens(store, kept)),
+        [panel for panel in panels if panel[1] and (panel[0] != "Tasks" or len(panel[1]) > 1)],
+        cards(store, manifest, kept, dropped),
+        _looked_at(manifest, kept),
+    )
+
+
+def _looked_at(manifest: Mapping[str, Any], kept: Kept) -> str:
+    rows, of = kept.table.num_rows, manifest["rows_out"]
+    if rows == of:
+        return "Measured on every kept row, and on what the thresholds cut off."
+    return f"Measured on {rows:,} of the {of:,} kept rows, spread evenly over the shards; bars show the whole run."

@@ -1,0 +1,103 @@
+"""From read to kept, one step a reason: how many rows it took, how many are left after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.stages import RULE_STAGES
+
+STAGES_SAID = {
+    "read": "could not be read",
+    "render": "could not be rendered",
+    "rules": "judged by its columns",
+    "seen": "judged across the run, by URL",
+    "fetch": "could not be fetched",
+    "decode": "could not be decoded",
+    "size": "judged by its true size",
+    "tasks": "could not be written in the task's format",
+    "across": "judged across the run, by image",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one reason took at one stage."""
+
+    reason: str
+    stage: str
+    settings: str  # of the rule; empty where it has none
+    dropped: int
+    left: int  # rows alive after it
+    is_rule: bool  # else something failed
+
+
+def steps(manifest: Mapping[str, Any], dropped: pa.Table) -> list[Step]:
+    """The steps in the order of the path (`dropped`: the rows of DROPPED that were read).
+
+    Counts are the manifest's, exact; where a reason fell at several stages, its count is shared among them as
+    the dropped rows are that were read.
+    """
+    rules = [name for name, settings in manifest["manifest"]["rules"].items() if settings is not False]
+    stages = [stage["name"] for stage in manifest["stages"]]
+    found = [
+        (
+            stages.index(stage) if stage in stages else len(stages),
+            _place(rules, reason),
+            -count,
+            reason,
+            stage,
+        )
+        for (stage, reason), count in _counts(manifest["dropped"], dropped).items()
+    ]
+    left, made = manifest["rows_in"], []
+    for _, _, count, reason, stage in sorted(found):
+        left += count
+        settings = said(manifest["manifest"]["rules"].get(reason) or {})
+        made.append(Step(reason, stage, settings, -count, left, stage in RULE_STAGES))
+    return made
+
+
+def said(settings: Mapping[str, Any]) -> str:
+    """A rule's settings as a person reads them: `min_side 200`."""
+    parts = []
+    for name, value in settings.items():
+        if value in ("", None, []):
+            continue
+        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}"
+        parts.append(f"{name} {text}" if len(text) <= 60 else f"{name} {text[:57]}…")
+    return " · ".join(parts)
+
+
+def _counts(exact: Mapping[str, int], dropped: pa.Table) -> dict[tuple[str, str], int]:
+    """How many rows fell, by stage and reason; the sums over stages are exact."""
+    pairs = dropped.group_by(["stage", "reason"]).aggregate([([], "count_all")])
+    seen: dict[str, dict[str, int]] = {}
+    columns = (pairs[name].cast(pa.string()).to_pylist() for name in ("stage", "reason"))
+    for stage, reason, count in zip(*columns, pairs["count_all"].to_pylist(), strict=True):
+        seen.setdefault(reason, {})[stage] = count
+    counts: dict[tuple[str, str], int] = {}
+    for reason, count in exact.items():
+        by_stage = seen.get(reason) or {"rules": 1}
+        total, rest = sum(by_stage.values()), count
+        for stage in sorted(by_stage, key=by_stage.__getitem__):
+            counts[stage, reason] = round(count * by_stage[stage] / total)
+            rest -= counts[stage, reason]
+        counts[stage, reason] += rest  # to the stage with the most
+    return {pair: count for pair, count in counts.items() if count}
+
+
+def _place(rules: list[str], reason: str) -> int:
+    return rules.index(reason) if reason in rules else len(rules)
+
+
+def shares(values: pa.ChunkedArray, most: int) -> list[tuple[str, int, float]]:
+    """The most frequent values, each with its count and its share of all that are not null."""
+    counts = pc.value_counts(values.drop_null()).to_pylist()
+    total = sum(item["counts"] for item in counts)
+    counts.sort(key=lambda item: (-item["counts"], item["values"]))
+    return [(item["values"], item["counts"], item["counts"] / total) for item in counts[:most]]

@@ -1,0 +1,59 @@
+"use strict";
+{
+  const gallery = document.querySelector(".gallery");
+  const cards = [...gallery.children];
+  const texts = cards.map((card) => card.textContent.toLowerCase());
+  const reason = document.querySelector("#by-reason");
+  const task = document.querySelector("#by-task");
+  const words = document.querySelector("#by-text");
+  const count = document.querySelector(".tools output");
+
+  const filter = () => {
+    const wanted = words.value.trim().toLowerCase();
+    let shown = 0;
+    cards.forEach((card, index) => {
+      const fits =
+        (!reason.value || card.dataset.reason === reason.value) &&
+        (!task || !task.value || card.dataset.task === task.value) &&
+        (!wanted || texts[index].includes(wanted));
+      card.hidden = !fits;
+      shown += fits;
+    });
+    count.textContent = `${shown} of ${cards.length} samples`;
+  };
+  for (const tool of [reason, task, words]) tool?.addEventListener("input", filter);
+  filter();
+
+  // A reason in the funnel leads to its samples.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a.reason");
+    if (!link) return;
+    reason.value = link.dataset.reason;
+    words.value = "";
+    if (task) task.value = "";
+    filter();
+  });
+
+  // What a box says, under its image: by the mouse, and by a tap.
+  const say = (event) => {
+    const box = event.target.closest("polygon");
+    if (!box) return;
+    const holder = box.closest(".shown");
+    holder.querySelector(".hot")?.classList.remove("hot");
+    box.classList.add("hot");
+    holder.querySelector(".said").textContent = box.querySelector("title").textContent;
+  };
+  document.addEventListener("pointerover", say);
+
+  // An image in full.
+  const dialog = document.querySelector("dialog");
+  gallery.addEventListener("click", (event) => {
+    const shown = event.target.closest(".shown");
+    const image = shown?.querySelector(".shot img");
+    if (!image || !event.target.closest(".shot")) return;
+    dialog.style.setProperty("--ratio", image.width / image.height || 1);
+    dialog.replaceChildren(shown.cloneNode(true));
+    dialog.showModal();
+  });
+  dialog.addEventListener("click", () => dialog.close());
+}

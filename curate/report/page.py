@@ -1,0 +1,136 @@
+"""The page itself: one HTML file that holds all it needs and may load nothing.
+
+Every text is escaped by the template engine; beyond that the page's policy forbids any request, any script but
+its own (by its hash), any form and any frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from curate.report.funnel import STAGES_SAID, Step
+from curate.report.gallery import Card
+from curate.report.measures import Measure
+from curate.report.plots import compact, histogram
+
+HERE = Path(__file__).parent
+Panel = tuple[str, list[tuple[str, int, float]], str]
+
+
+def render(
+    manifest: Mapping[str, Any],
+    steps: Sequence[Step],
+    measures: Sequence[Measure],
+    panels: Sequence[Panel],
+    cards: Sequence[Card],
+    looked_at: str,
+) -> str:
+    """The report as HTML (`panels`: title, rows of name, count and share, and a note)."""
+    css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    rows_in, rows_out = manifest["rows_in"], manifest["rows_out"]
+    paper = manifest["manifest"]["paper"]
+    size = sum(shard["bytes"] for shard in manifest["shards"])
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            manifest=manifest,
+            name=manifest["manifest"]["name"],
+            title=manifest["manifest"]["title"],
+            when=_when(manifest["started"], manifest["finished"]),
+            share=rows_out / rows_in if rows_in else 0.0,
+            paper=paper["rows_after"] / paper["rows_before"] if paper else None,
+            size=bytes_said(size),
+            notes=_notes(manifest),
+            funnel=[(_stage(name), list(group)) for name, group in groupby(steps, lambda step: step.stage)],
+            errors=[step for step in steps if not step.is_rule],
+            plots=[(measure, Markup(histogram(measure))) for measure in measures],
+            panels=panels,
+            looked_at=looked_at,
+            cards=cards,
+            reasons=[("kept", rows_out), *manifest["dropped"].items()],
+            tasks=sorted({card.task for card in cards} - {""}),
+            settings=msgspec.json.format(msgspec.json.encode(manifest["request"]), indent=2).decode(),
+            css=Markup(css),
+            js=Markup(js),
+            policy=_policy(js),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {
+        "number": lambda value: f"{value:,}",
+        "percent": percent,
+        "median": lambda values: compact(float(np.median(values))),
+    }
+    return environment
+
+
+def _policy(script: str) -> str:
+    """The content security policy: nothing from anywhere, and no script but this one."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def percent(share: float) -> str:
+    """A share as people read it: `25.4 %`; a small one is never shown as none."""
+    if 0 < share < 0.0005:
+        return "< 0.1 %"
+    return f"{100 * share:.1f} %"
+
+
+def bytes_said(count: int) -> str:
+    """A size as people read it: `34.5 MB`."""
+    size = float(count)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:,.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:,.1f} {unit}"
+
+
+def _when(started: str, finished: str) -> str:
+    begun, ended = datetime.fromisoformat(started), datetime.fromisoformat(finished)
+    seconds = int((ended - begun).total_seconds())
+    parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
+    took = " ".join(f"{value} {unit}" for value, unit in parts if value) or "under a second"
+    return f"{begun:%-d %B %Y, %H:%M} UTC · took {took}"
+
+
+def _stage(name: str) -> str:
+    return STAGES_SAID.get(name, name)
+
+
+def _notes(manifest: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    notes, request = [], manifest["request"]
+    if not manifest["rows_out"]:
+        notes.append("Nothing was kept.")
+    if request["limit"] is not None:
+        notes.append(f"The run was limited to the first {request['limit']:,} rows.")
+    if request["sample"] < 1:
+        notes.append(f"The run took a sample of {percent(request['sample'])} of the rows.")
+    if request["retry"]:
+        notes.append(f"The run tried again what failed for {', '.join(request['retry']['reasons'])}.")
+    if manifest["manifest"]["drops"]["sample"] < 1:
+        share = percent(manifest["manifest"]["drops"]["sample"])
+        notes.append(f"Of the rows that rules dropped, {share} were written down; the counts are exact.")
+    return notes

@@ -1,0 +1,158 @@
+"""Histograms as inline SVG that takes its colours and its font from the page around it."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.report.measures import Measure
+
+Floats = npt.NDArray[np.float64]
+
+BINS = 44
+SIZE = (3.7, 1.75)  # inches: about 355 by 168 pixels, so that 8 points are as large as the page's small print
+# Colours that stand for the page's own, which differ by day and night.
+INK, QUIET, LINE, KEPT, CUT, LIMIT = ("#01020%d" % n for n in range(6))
+PAGE = {INK: "--ink", QUIET: "--quiet", LINE: "--line", KEPT: "--kept", CUT: "--cut", LIMIT: "--limit"}
+STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 8,
+    "text.color": QUIET,
+    "axes.edgecolor": LINE,
+    "axes.linewidth": 0.8,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+}
+
+
+def histogram(measure: Measure) -> str:
+    """The measure's histogram, cut-off rows stacked on kept ones, each threshold a line."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    edges, log = bins(measure)
+    kept, cut = (
+        np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] * weight
+        for values, weight in zip((measure.kept, measure.cut), measure.weights, strict=True)
+    )
+    with mpl.rc_context(STYLE | {"svg.hashsalt": measure.title}):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(axis="y", color=LINE, linewidth=0.6)
+        axes.stairs(kept, edges, fill=True, color=KEPT)
+        axes.stairs(kept + cut, edges, baseline=kept, fill=True, color=CUT)
+        _scale(axes, edges, log, measure)
+        top = max(1.0, float((kept + cut).max())) * 1.16
+        axes.set_ylim(0, top)
+        _draw_limits(axes, measure, edges, top, log)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    return _inline(out.getvalue(), f"Histogram: {measure.title}")
+
+
+def bins(measure: Measure) -> tuple[Floats, bool]:
+    """The bins' edges, and whether they are even on a logarithmic scale.
+
+    They reach over all values but the outermost thousandth, which the outermost bins take in, and over all
+    thresholds that cut something off or lie near.
+    """
+    values = np.concatenate([measure.kept, measure.cut])
+    low, high = (float(v) for v in np.quantile(values, (0.001, 0.999)))
+    for limit in measure.thresholds:
+        near = low / 1.5 <= limit.value <= high * 1.5
+        if near or len(measure.cut):
+            low, high = min(low, limit.value), max(high, limit.value)
+    log = measure.whole and low >= 0 and high / max(low, 1) > 20
+    if measure.whole and high - low < BINS:
+        return np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.5), False
+    if log:
+        return np.unique(np.round(np.geomspace(max(low, 1), high + 1, BINS + 1), 3)), True
+    if high <= low:
+        return np.linspace(low - 0.5, high + 0.5, 4), False
+    return np.linspace(low, high, BINS + 1), False
+
+
+def _scale(axes: object, edges: Floats, log: bool, measure: Measure) -> None:
+    from matplotlib.axes import Axes
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+    assert isinstance(axes, Axes)
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(_round_numbers(edges[0], edges[-1])))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=measure.whole, min_n_ticks=1))
+    axes.set_xlim(edges[0], edges[-1])
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
+    axes.tick_params(length=0, pad=3)
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten between them; fewer where that would be many."""
+    found = [m * 10.0**e for e in range(-1, 13) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    return found if len(found) <= 7 else [value for value in found if f"{value:e}".startswith("1")]
+
+
+def _draw_limits(axes: object, measure: Measure, edges: Floats, top: float, log: bool) -> None:
+    """Each threshold that lies on the axis, with its value."""
+    from matplotlib.axes import Axes
+
+    assert isinstance(axes, Axes)
+    place = np.log if log else np.asarray
+    first, last = (float(place(edge)) for edge in (edges[0], edges[-1]))
+    for limit in measure.thresholds:
+        if not edges[0] <= limit.value <= edges[-1]:
+            continue
+        axes.axvline(limit.value, color=LIMIT, linewidth=1.2, dashes=(3, 2))
+        right = (float(place(limit.value)) - first) / (last - first) > 0.6
+        axes.annotate(
+            f"{limit.side} {compact(limit.value)}",
+            (limit.value, top),
+            (-4 if right else 4, -1),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="top",
+            color=LIMIT,
+        )
+
+
+def compact(value: float) -> str:
+    """A number in few characters: `0.32`, `1,500`, `20k`, `3.5M`."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / min(size, size if letter != 'k' else 1e3):.3g}{letter}"
+    return f"{value:,.0f}" if value == round(value) else f"{value:.3g}"
+
+
+def _inline(svg: str, label: str) -> str:
+    """matplotlib's file as an element of a page: no size, fonts or styles of its own, no names that clash."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(
+        r"<svg[^>]*?viewBox=\"([^\"]+)\"[^>]*>",
+        rf'<svg class="plot" role="img" viewBox="\1" aria-label="{label}">',
+        svg,
+        count=1,
+    )
+    svg = re.sub(
+        r"font-family: [^;\"]+|font: ([\d.]+px)[^;\"]*",
+        lambda f: f"font-size: {f[1]}" if f[1] else "font-family: inherit",
+        svg,
+    )
+    used = set(re.findall(r"url\(#([^)]+)\)|xlink:href=\"#([^\"]+)\"", svg))
+    names = {name for pair in used for name in pair if name}
+    svg = re.sub(r" id=\"([^\"]+)\"", lambda f: f[0] if f[1] in names else "", svg)
+    svg = svg.replace("xlink:href", "href")
+    for sentinel, variable in PAGE.items():
+        svg = svg.replace(sentinel, f"var({variable})")
+    return re.sub(r"\n\s*", "\n", svg)

@@ -1,0 +1,153 @@
+"""What a report looks at: all of a small run, an even and always equal part of a large one.
+
+Row groups are read by their place, never a whole file at once, and of their columns only what is measured:
+the texts' lengths, not the texts. Images are read from a few row groups alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.schema import DROPPED
+from curate.store import Store
+
+MAX_FILES = 64
+MAX_ROWS = 100_000
+MAX_BYTES = 256 * 2**20  # of the measured columns, uncompressed
+IMAGE_GROUPS = 8  # row groups whose images are read
+MEASURED = ("key", "task", "language", "width", "height", "clip_score", "text", "url", "sha256")
+BOXES = "regions.list.element.score"  # the smallest leaf of a region: only the number of regions is wanted
+SHOWN = (
+    "key",
+    "task",
+    "language",
+    "width",
+    "height",
+    "clip_score",
+    "text",
+    "image",
+    "regions",
+    "url",
+    "source",
+)
+HOST = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#@]*@)?(?P<host>\[[^\]/]*\]|[^/?#:\\]*)"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One row group of one shard."""
+
+    path: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was read of the kept rows; `place` is a row's group in `groups`, `row` its place in that."""
+
+    table: (
+        pa.Table
+    )  # key, task, language, width, height, clip_score, chars, boxes, host, url, sha256, place, row
+    groups: tuple[Group, ...]
+
+
+def evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, spread over all of them, the first among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+
+def read_kept(store: Store, shards: Sequence[dict[str, Any]]) -> Kept:
+    """Measures of up to 100,000 kept rows, spread over up to 64 shards.
+
+    Raises:
+        OSError, pa.ArrowException: a shard cannot be read.
+    """
+    chosen = evenly(shards, MAX_FILES)
+    tables: list[pa.Table] = []
+    groups: list[Group] = []
+    for shard in chosen:
+        with store.fs.open_input_file(store.path(shard["path"])) as file:
+            reader = pq.ParquetFile(file)
+            for number in _affordable(reader, MAX_ROWS // len(chosen), MAX_BYTES // len(chosen)):
+                measured = _measures(reader.read_row_group(number, columns=[*MEASURED, BOXES]))
+                place = pa.repeat(pa.scalar(len(groups), pa.int32()), measured.num_rows)
+                rows = pa.array(np.arange(measured.num_rows, dtype=np.int32))
+                tables.append(measured.append_column("place", place).append_column("row", rows))
+                groups.append(Group(shard["path"], number))
+    return Kept(pa.concat_tables([_measures(_nothing()), *tables], promote_options="default"), tuple(groups))
+
+
+def read_dropped(store: Store) -> pa.Table:
+    """Rows of DROPPED from up to 64 of the files, all of their rows.
+
+    Raises:
+        OSError, pa.ArrowException: a file cannot be read.
+    """
+    parts = [DROPPED.empty_table()]
+    names = [name for name in store.names("_dropped") if name.endswith(".parquet")]
+    for name in evenly(names, MAX_FILES):
+        with store.fs.open_input_file(store.path(f"_dropped/{name}")) as file:
+            parts.append(pq.read_table(file, columns=DROPPED.names).cast(DROPPED))
+    return pa.concat_tables(parts).unify_dictionaries()
+
+
+def read_rows(store: Store, kept: Kept, picked: pa.Table, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Those columns of picked rows (some of `kept.table`), each row with its `shard` and its `row` there."""
+    for place in pc.unique(picked["place"]).to_pylist():
+        group = kept.groups[place]
+        rows = picked.filter(pc.equal(picked["place"], place))["row"]
+        with store.fs.open_input_file(store.path(group.path)) as file:
+            reader = pq.ParquetFile(file)
+            table = reader.read_row_group(group.number, columns=list(columns)).take(rows)
+            first = sum(reader.metadata.row_group(n).num_rows for n in range(group.number))
+        for row, values in zip(rows.to_pylist(), table.to_pylist(), strict=True):
+            yield values | {"shard": group.path, "row": first + row}
+
+
+def _affordable(reader: pq.ParquetFile, max_rows: int, max_bytes: int) -> list[int]:
+    """Row groups, spread over the file, that together stay within rows and bytes; one at least."""
+    wanted = {*MEASURED, BOXES}
+    cost = []
+    for number in range(reader.num_row_groups):
+        group = reader.metadata.row_group(number)
+        columns = (group.column(c) for c in range(group.num_columns))
+        size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema in wanted)
+        cost.append(max(group.num_rows / max_rows, size / max_bytes))
+    count = max(1, int(len(cost) / max(1.0, sum(cost))))
+    return evenly(range(len(cost)), count)
+
+
+def _measures(table: pa.Table) -> pa.Table:
+    """Rows of a shard as they are measured (N rows)."""
+    plain = {name: table[name] for name in ("width", "height", "clip_score", "key", "url", "sha256")}
+    labels = {name: table[name].cast(pa.string()) for name in ("task", "language")}
+    made = {
+        "chars": pc.utf8_length(table["text"]),
+        "boxes": pc.list_value_length(table["regions"]),
+        "host": hosts(table["url"]),
+    }
+    return pa.table(plain | labels | made)
+
+
+def hosts(url: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The host of each URL in lower case, without `www.`; null where it has none (N rows)."""
+    found = pc.struct_field(pc.extract_regex(url, HOST), "host")
+    found = pc.replace_substring_regex(pc.utf8_lower(found), r"^www\.", "")
+    return pc.if_else(pc.equal(found, ""), None, found)
+
+
+def _nothing() -> pa.Table:
+    text = pa.array([], pa.string())
+    columns = {name: text for name in MEASURED}
+    numbers = {"width": pa.int32(), "height": pa.int32(), "clip_score": pa.float32()}
+    columns |= {name: pa.array([], kind) for name, kind in numbers.items()}
+    return pa.table(columns | {"regions": pa.array([], pa.list_(pa.null()))})

@@ -1,0 +1,34 @@
+"""How many tokens a sample has: by Qwen's tokenizer, over a few hundred rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import MachineError
+from curate.report.reading import IMAGE_GROUPS, Kept, evenly, read_rows
+from curate.store import Store
+
+SAMPLES = 800
+LONGEST = 20_000  # characters; longer strings are left out, as they would cost more than they tell
+
+
+def count_tokens(store: Store, kept: Kept) -> list[int]:
+    """The tokens of some samples without their image's; none where no tokenizer is installed."""
+    from curate.pack import encode, tokenizer
+
+    places = evenly(pc.unique(kept.table["place"]).to_pylist(), IMAGE_GROUPS)
+    near = kept.table.filter(pc.is_in(kept.table["place"], pa.array(places, pa.int32())))
+    picked = near.take(pa.array(evenly(range(near.num_rows), SAMPLES), pa.int64()))
+    rows = list(read_rows(store, kept, picked, ("prompt", "target")))
+    rows = [row for row in rows if len(row["prompt"] or "") + len(row["target"] or "") <= LONGEST]
+    try:
+        known = tokenizer.load()
+    except MachineError:
+        return []
+    prompt, target = (
+        pa.array([row[name] or "" for row in rows], pa.string()) for name in ("prompt", "target")
+    )
+    counts: list[int] = encode.encode(prompt, target, known, 0).lengths().astype(np.int64).tolist()
+    return counts
