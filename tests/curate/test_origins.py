@@ -1,0 +1,194 @@
+"""Documents and seeds, through the whole path."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.curate.runs import ROOT, curate, done, dropped, files, shards
+
+SAMPLES = ROOT / "manifests" / "samples"
+HERE = ("--workers", "0")
+
+
+def records(folder: Path) -> list[tuple[Any, ...]]:
+    """What a person would compare of two runs' records: everything but where they came from."""
+    rows = shards(folder).select(["text", "target", "sha256", "width", "height"]).to_pylist()
+    return sorted(tuple(row.values()) for row in rows)
+
+
+def as_tar(folder: Path, to: Path) -> Path:
+    with tarfile.open(to.with_suffix(".tar"), "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, path.name)
+    return to.with_suffix(".tar")
+
+
+def as_packed_tar(folder: Path, to: Path) -> Path:
+    with tarfile.open(to.with_suffix(".tar.gz"), "w:gz") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, path.name)
+    return to.with_suffix(".tar.gz")
+
+
+def as_zip(folder: Path, to: Path) -> Path:
+    with zipfile.ZipFile(to.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+    return to.with_suffix(".zip")
+
+
+def as_warc(folder: Path, to: Path, content_type: str) -> Path:
+    warcwriter = pytest.importorskip("warcio.warcwriter")
+    headers = pytest.importorskip("warcio.statusandheaders")
+    with to.with_suffix(".warc.gz").open("wb") as file:
+        writer = warcwriter.WARCWriter(file, gzip=True)
+        for path in sorted(folder.iterdir()):
+            answer = headers.StatusAndHeaders("200 OK", [("Content-Type", content_type)], protocol="HTTP/1.1")
+            record = writer.create_warc_record(
+                f"https://pages.example/{path.name}",
+                "response",
+                io.BytesIO(path.read_bytes()),
+                http_headers=answer,
+            )
+            writer.write_record(record)
+    return to.with_suffix(".warc.gz")
+
+
+@pytest.fixture(scope="module")
+def pdfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("pymupdf")
+    out = tmp_path_factory.mktemp("pdfs")
+    done("run", "pdf", "--out", out, *HERE)
+    return out
+
+
+def test_every_pdf_ends_as_pages_or_as_a_drop_with_its_reason(pdfs: Path) -> None:
+    manifest = json.loads((pdfs / "_manifest.json").read_text())
+    assert manifest["inputs_in"] == len(list((SAMPLES / "pdf").glob("*.pdf")))
+    assert manifest["rows_in"] == manifest["rows_out"] + sum(manifest["dropped"].values())
+    assert {"encrypted", "no_text_layer"} <= set(dropped(pdfs).values())
+    row = shards(pdfs).to_pylist()[0]
+    assert row["task"] == "ocr"
+    assert row["source"].endswith("#1")
+    for region in row["regions"]:
+        assert row["text"][region["start"] : region["end"]] == region["text"]
+        assert all(0 <= x <= row["width"] for x in region["quad"][0::2])
+        assert all(0 <= y <= row["height"] for y in region["quad"][1::2])
+    assert row["target"].startswith(f" <ref>{row['regions'][0]['text']}</ref> <quad>(")
+    assert done("verify", pdfs)["damaged"] == {}
+
+
+@pytest.mark.parametrize("pack", [as_tar, as_packed_tar, as_zip])
+def test_an_archive_gives_the_records_of_the_folder_in_it(
+    pdfs: Path, tmp_path: Path, pack: Callable[[Path, Path], Path]
+) -> None:
+    archive = pack(SAMPLES / "pdf", tmp_path / "documents")
+    done("run", "pdf", "--input", archive, "--out", tmp_path / "out", *HERE)
+    assert records(tmp_path / "out") == records(pdfs)
+
+
+def test_a_warc_gives_the_records_of_the_documents_in_it(pdfs: Path, tmp_path: Path) -> None:
+    archive = as_warc(SAMPLES / "pdf", tmp_path / "documents", "application/pdf")
+    done("run", "pdf", "--input", archive, "--out", tmp_path / "out", *HERE)
+    assert records(tmp_path / "out") == records(pdfs)
+    assert shards(tmp_path / "out")["url"][0].as_py().startswith("https://pages.example/")
+
+
+def test_a_document_that_is_none_costs_itself_alone(pdfs: Path, tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES / "pdf", tmp_path / "in")
+    (tmp_path / "in" / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing more")
+    (tmp_path / "in" / "empty.pdf").write_bytes(b"")
+    (tmp_path / "in" / "picture.pdf").write_bytes(b"\xff\xd8\xff\xe0" + bytes(500))
+    done("run", "pdf", "--input", tmp_path / "in", "--out", tmp_path / "out", *HERE)
+    assert records(tmp_path / "out") == records(pdfs)
+    reasons = dropped(tmp_path / "out")
+    assert reasons["empty.pdf"] == "empty"
+    assert {"broken.pdf", "picture.pdf"} <= set(reasons)
+
+
+def test_killed_pdf_runs_resume_to_the_same_bytes(pdfs: Path, tmp_path: Path) -> None:
+    command = ["run", "pdf", "--out", str(tmp_path), *HERE]
+    for seconds in (1.0, 1.6):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "curate", *command], cwd=ROOT, stderr=subprocess.DEVNULL
+        )
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert curate(*command).returncode == 0
+    assert files(tmp_path) == files(pdfs)
+
+
+def test_an_unknown_setting_of_a_renderer_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    pytest.importorskip("pymupdf")
+    refused = curate("run", "pdf", "--out", tmp_path / "out", "--set", "render.long_sid=900")
+    assert refused.returncode == 2
+    assert "did you mean 'long_side'?" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs Debian's chromium")
+def test_a_warc_of_web_pages_gives_the_records_of_the_pages(tmp_path: Path) -> None:
+    pytest.importorskip("pyppeteer")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("english.html", "chinese.html"):
+        shutil.copy(SAMPLES / "html" / name, folder)
+    result = done("run", "html", "--input", folder, "--out", tmp_path / "pages", *HERE)
+    assert result["inputs_in"] == 2
+    assert {row["language"] for row in shards(tmp_path / "pages").to_pylist()} == {"en", "zh"}
+    archive = as_warc(folder, tmp_path / "crawl", "text/html; charset=utf-8")
+    done("run", "html", "--input", archive, "--out", tmp_path / "crawled", *HERE)
+    kept = [shards(tmp_path / name).select(["text", "target"]).to_pylist() for name in ("pages", "crawled")]
+    assert sorted(map(str, kept[0])) == sorted(map(str, kept[1]))
+
+
+NEEDS_SYNTHTIGER = pytest.mark.skipif(find_spec("synthtiger") is None, reason="needs the extra synthdog")
+
+
+@NEEDS_SYNTHTIGER
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_synthetic_documents_resume_to_the_same_bytes(tmp_path: Path, language: str) -> None:
+    few = ("--limit", "6", "--seed", "7", "--set", "shard.rows=2", *HERE)
+    done("run", f"synthdog-{language}", "--out", tmp_path / "whole", *few)
+    command = [
+        sys.executable,
+        "-m",
+        "curate",
+        "run",
+        f"synthdog-{language}",
+        "--out",
+        str(tmp_path / "cut"),
+        *few,
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not list((tmp_path / "cut").glob("_run/done/*.json")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done("run", f"synthdog-{language}", "--out", tmp_path / "cut", *few)
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+    row = shards(tmp_path / "whole").to_pylist()[0]
+    assert (row["language"], row["task"]) == (language, "ocr")
+    assert json.loads(row["extra"])["seed"] == 7
+
+
+@NEEDS_SYNTHTIGER
+def test_another_seed_gives_other_documents(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        done("run", "synthdog-en", "--out", tmp_path / str(seed), "--limit", "1", "--seed", seed, *HERE)
+    assert shards(tmp_path / "1")["text"] != shards(tmp_path / "2")["text"]
