@@ -2,10 +2,10 @@
 
     python benchmarks/html.py PAGES_FOLDER [--limit 24] [--rounds 3] [--playwright PYTHON]
 
-All sides get the same documents, the same Chromium and viewport, no network, and give text with boxes and JPEGs
-of quality 90. The peers take the text nodes' client rectangles and one picture of the whole page; ours cuts
-lines, judges what is seen, cuts pages and encodes each. PYTHON is an interpreter that has Playwright (PyPI
-`playwright`); it runs this file with `--peer`. Rounds take turns; the median of each side counts.
+All sides get the same documents, the same Chromium and viewport, no network, and give text with boxes and
+JPEGs of quality 90. The peers take the text nodes' client rectangles and one picture of the whole page; ours
+cuts lines, judges what is seen, cuts pages and encodes each. PYTHON is an interpreter that has Playwright
+(PyPI `playwright`); it runs this file with `--peer`. Rounds take turns; the median of each side counts.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ class PipeConnection(Connection):  # type: ignore[misc]
         assert process.stdin is not None
         assert process.stdout is not None
         self._writer, self._reader = process.stdin, process.stdout
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         super().__init__("ws://pipe", asyncio.get_running_loop())  # the address is never used
         self._connected = True
 
@@ -86,6 +87,8 @@ class PipeConnection(Connection):  # type: ignore[misc]
     async def dispose(self) -> None:
         """Fail everything that still waits for an answer. Safe to call twice."""
         self._connected = False
+        if not self.gone.done():
+            self.gone.set_result(None)
         fail(self._callbacks)
         for session in self._sessions.values():
             session._on_closed()

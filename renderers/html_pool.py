@@ -66,21 +66,31 @@ class Pool:
     async def attempt(self, work: Callable[[Tab], Awaitable[T]]) -> T:
         """Run `work` on a tab within the time limit; any trouble ends the browser."""
         chromium = await self.browser()
+        gone = chromium.connection.gone
         chromium.users += 1
+        task = asyncio.ensure_future(self.run(chromium, work))
         try:
-            async with asyncio.timeout(self.settings.timeout_s):
-                tab = self.idle.pop() if self.idle else await Tab.open(chromium, self.settings)
-                result = await work(tab)
-        except TimeoutError:
+            limit = self.settings.timeout_s
+            await asyncio.wait((task, gone), timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            if gone.done():
+                raise BrowserGoneError("the browser ended")
             await chromium.kill()
-            raise RenderError("timed_out", f"after {self.settings.timeout_s:g} s") from None
-        except BrowserGoneError as gone:
+            raise RenderError("timed_out", f"after {limit:g} s")
+        except BrowserGoneError as trouble:
             await chromium.kill()
-            raise RenderError(chromium.verdict, str(gone)) from None
+            raise RenderError(chromium.verdict, str(trouble)) from None
         finally:
+            task.cancel()
             chromium.users -= 1
             if chromium is not self.chromium and chromium.users == 0:
                 await chromium.kill()
+
+    async def run(self, chromium: Chromium, work: Callable[[Tab], Awaitable[T]]) -> T:
+        """Do `work` on an idle tab or a new one, and keep the tab for the next."""
+        tab = self.idle.pop() if self.idle else await Tab.open(chromium, self.settings)
+        result = await work(tab)
         if chromium is self.chromium:
             await self.put_back(tab)
         return result

@@ -102,10 +102,10 @@ class Tab:
             session.on("Inspector.targetCrashed", tab.on_crash)
             session.on("Fetch.requestPaused", tab.on_request)
             session.on("Page.javascriptDialogOpening", tab.on_dialog)
-            await tab.page.setJavaScriptEnabled(settings.javascript)
+            await tab.ask_page(tab.page.setJavaScriptEnabled(settings.javascript))
             for silent in ("Network", "Log", "Performance", "Security"):
-                await session.send(f"{silent}.disable")
-            await session.send("Fetch.enable", {"patterns": [{"urlPattern": "*"}]})
+                await tab.ask(f"{silent}.disable", {})
+            await tab.ask("Fetch.enable", {"patterns": [{"urlPattern": "*"}]})
             return tab
         except NetworkError as error:
             raise BrowserGoneError(str(error)) from error
@@ -175,11 +175,15 @@ class Tab:
         return await self.ask_page(self.session.send(method, params))
 
     async def ask_page(self, answer: Any) -> Any:
-        """An answer that a crash of the page ends too."""
+        """An answer, for which nobody waits once the page's process ended.
+
+        Raises: BrowserGoneError.
+        """
         answer = asyncio.ensure_future(answer)
         try:
             await asyncio.wait((answer, self.crashed), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
+                answer.cancel()
                 raise BrowserGoneError("the page crashed")
             return answer.result()
         except NetworkError as error:
