@@ -31,6 +31,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+MODEL, TAG = "ViT-L-14", "openai"  # CLIP as published
+
 Dir = Annotated[str, typer.Argument(help="A run's folder, here or on an object store.")]
 Out = Annotated[str, typer.Option("--out", help="Where the shards go: a folder, or s3://…")]
 Set = Annotated[
@@ -132,6 +134,101 @@ def retry(
 
 
 @app.command()
+def score(
+    folder: Dir,
+    model: Annotated[str, typer.Option(help="open_clip's name, hf-hub:OWNER/NAME, or a folder.")] = MODEL,
+    pretrained: Annotated[str, typer.Option(help="The path of its weights, or open_clip's tag.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    batch_size: Annotated[str, typer.Option(help="Images at once; auto finds it by trial.")] = "auto",
+    features: Annotated[bool, typer.Option(help="Keep the images' features beside the scores.")] = True,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Decode and resize exactly as open_clip does.")
+    ] = False,
+    threshold: Annotated[float | None, typer.Option(help="Drop rows with a lower score.")] = None,
+    name: Annotated[str, typer.Option(help="Keep this scorer's findings beside the shards, by name.")] = "",
+    rescore: Annotated[bool, typer.Option("--rescore", help="Replace what another scorer found.")] = False,
+    workers: Workers = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Give existing shards CLIP features and scores, on the GPU where there is one."""
+    from curate import manifest as manifests
+    from curate.progress import Progress
+    from curate.scorer.command import ScoreSettings, score
+
+    pretrained = pretrained or (TAG if model == MODEL else "")
+    given = {"model": model, "pretrained": pretrained, "device": device, "precision": precision}
+    given |= {"batch_size": int(batch_size) if batch_size.isdigit() else batch_size, "features": features}
+    scorer = manifests.scorer_settings(given | {"exact": exact})
+    asked = ScoreSettings(scorer=scorer, threshold=threshold, name=name, rescore=rescore)
+    _finish(score(folder, asked, workers, address, Progress(_console(), quiet=as_json)), folder, as_json)
+
+
+@app.command()
+def pack(
+    folders: Annotated[list[str], typer.Argument(help="Folders of shards, of any tasks.")],
+    out: Out,
+    seq_len: Annotated[int, typer.Option(help="Tokens a sequence.")] = 2048,
+    image_tokens: Annotated[int, typer.Option(help="Tokens an image, beside its two markers.")] = 256,
+    tokenizer: Annotated[str, typer.Option(help="A tiktoken, tokenizer.json or SentencePiece file.")] = "",
+    mix: Annotated[str, typer.Option(help="A mix.toml: weights by data set and task.")] = "",
+    seed: Annotated[int, typer.Option(help="The seed of the shuffle.")] = 0,
+    truncate: Annotated[bool, typer.Option("--truncate", help="Cut samples that are too long.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Mix shards of several tasks and pack them into training sequences."""
+    from curate.pack import PackSettings
+    from curate.pack import pack as run
+
+    settings = PackSettings(
+        seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed, truncate=truncate,
+        overwrite=overwrite,
+    )  # fmt: skip
+    packed = run(folders, out, settings)
+    if as_json:
+        print(json.dumps(packed))
+        return
+    for task, of in packed["tasks"].items():
+        print(
+            f"{task}: {of['samples']:,} samples in {of['sequences']:,} sequences, {of['padding']:.1%} padding"
+        )
+    for reason, count in packed["dropped"].items():
+        print(f"dropped: {reason} {count:,}")
+    print(
+        f"{packed['rows_out']:,} of {packed['rows_in']:,} samples in {len(packed['shards'])} packs in {out}"
+    )
+
+
+@app.command()
+def export(
+    folder: Annotated[str, typer.Argument(help="A folder of shards or packs.")],
+    out: Out,
+    to: Annotated[str, typer.Option("--to", help="webdataset, energon, mds or qwen-vl.")],
+    as_json: Json = False,
+) -> None:
+    """Hand shards or packs to another framework."""
+    from curate.export import export as run
+
+    made = run(folder, to, out)
+    if as_json:
+        print(json.dumps(made))
+        return
+    for reason, count in made["dropped"].items():
+        print(f"dropped: {reason} {count:,}")
+    print(f"{made['rows_out']:,} of {made['rows_in']:,} rows as {to} in {out}")
+
+
+@app.command()
+def report(folder: Dir, as_json: Json = False) -> None:
+    """Write DIR/report.html: what was kept, what was dropped and why, and where the boxes are."""
+    from curate.report import write
+
+    _show(write(folder), as_json)
+
+
+@app.command()
 def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
     """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value."""
     from curate.explain import explain as look
@@ -190,24 +287,30 @@ def doctor(as_json: Json = False) -> None:
 
 def _execute(asked: Request, out: str, how: Options, as_json: bool) -> None:
     """Run with a view for a person; then the result for a person or a program."""
-    from curate.progress import Progress, funnel
+    from curate.progress import Progress
     from curate.run import execute
 
-    console = _console()
-    progress = Progress(console, quiet=as_json)
+    progress = Progress(_console(), quiet=as_json)
     result = execute(asked, out, how, progress)
-    if as_json:
-        print(json.dumps(result))
-    else:
-        console.print(funnel(result))
-        shards = len(result["shards"])
-        console.print(f"{shards} shard{'s' * (shards != 1)} in {out}", highlight=False)
+    _finish(result, out, as_json)
     unreadable = result["dropped"].get("unreadable", 0)
     if unreadable:
         raise CurateError(
             f"{unreadable} rows could not be read and are counted as dropped: mend the input and run again "
             "with --overwrite"
         )
+
+
+def _finish(result: dict[str, Any], out: str, as_json: bool) -> None:
+    """The result of a finished run: its manifest for a program, the funnel for a person."""
+    from curate.progress import funnel
+
+    if as_json:
+        print(json.dumps(result))
+        return
+    shards, console = len(result["shards"]), _console()
+    console.print(funnel(result))
+    console.print(f"{shards} shard{'s' * (shards != 1)} in {out}", highlight=False)
 
 
 def _show(found: dict[str, Any], as_json: bool) -> None:
