@@ -158,7 +158,7 @@ def score(
     from curate.scorer.command import ScoreSettings, score
 
     pretrained = pretrained or (TAG if model == MODEL else "")
-    given = {"model": model, "pretrained": pretrained, "device": device, "precision": precision}
+    given: dict[str, Any] = {"model": model, "pretrained": pretrained, "device": device, "precision": precision}
     given |= {"batch_size": int(batch_size) if batch_size.isdigit() else batch_size, "features": features}
     scorer = manifests.scorer_settings(given | {"exact": exact})
     asked = ScoreSettings(scorer=scorer, threshold=threshold, name=name, rescore=rescore)
