@@ -158,9 +158,10 @@ def score(
     from curate.scorer.command import ScoreSettings, score
 
     pretrained = pretrained or (TAG if model == MODEL else "")
-    given: dict[str, Any] = {"model": model, "pretrained": pretrained, "device": device, "precision": precision}
-    given |= {"batch_size": int(batch_size) if batch_size.isdigit() else batch_size, "features": features}
-    scorer = manifests.scorer_settings(given | {"exact": exact})
+    size = int(batch_size) if batch_size.isdigit() else batch_size
+    given: dict[str, Any] = {"model": model, "pretrained": pretrained, "device": device, "batch_size": size}
+    given |= {"precision": precision, "features": features, "exact": exact}
+    scorer = manifests.scorer_settings(given)
     asked = ScoreSettings(scorer=scorer, threshold=threshold, name=name, rescore=rescore)
     _finish(score(folder, asked, workers, address, Progress(_console(), quiet=as_json)), folder, as_json)
 
@@ -183,8 +184,8 @@ def pack(
     from curate.pack import pack as run
 
     settings = PackSettings(
-        seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed, truncate=truncate,
-        overwrite=overwrite,
+        seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
+        truncate=truncate, overwrite=overwrite,
     )  # fmt: skip
     packed = run(folders, out, settings)
     if as_json:
