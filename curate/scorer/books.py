@@ -1,0 +1,162 @@
+"""What a scoring remembers in `_run/score`, and what it writes into `_manifest.json` in the end."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from typing import Any
+
+import msgspec
+
+from curate.errors import OutputError
+from curate.journal import MANIFEST, now
+from curate.manifest import ScorerSettings
+from curate.record import add_counts
+from curate.scorer.identity import Identity
+from curate.scorer.reload import places
+from curate.scorer.shard import STAGE, Done, publish
+from curate.store import TMP, Store
+
+FOLDER = "_run/score"
+ASKED = f"{FOLDER}/asked.json"
+RECORDS = f"{FOLDER}/done"
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A scoring; the same one goes on where it was stopped."""
+
+    scorer: dict[str, Any]
+    features: bool
+    threshold: float | None
+    name: str
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """`_run/score/asked.json`: a scoring that has begun, and the shards that it began with."""
+
+    asked: Asked
+    shards: str  # digest
+
+
+class Books:
+    """The memory of one scoring of one folder."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.store, self.name = store, name
+
+    def open(
+        self, manifest: dict[str, Any], asked: Asked, rescore: bool
+    ) -> tuple[dict[str, Any], dict[str, Done]]:
+        """The manifest to begin from, and the shards that are done already.
+
+        Raises:
+            OutputError: another scoring is unfinished here, and is not to be replaced.
+        """
+        self.store.delete_folder(TMP)
+        data = self.store.read_bytes(ASKED)
+        begun = None if data is None else msgspec.json.decode(data, type=Begun)
+        if begun is not None and begun.shards == _digest(manifest):
+            if begun.asked == asked:
+                return manifest, self._recover()
+            if not rescore:
+                raise OutputError(
+                    f"{self.store.uri} holds an unfinished scoring by {_who(begun.asked)}: the same "
+                    "command finishes it, --rescore begins anew"
+                )
+            if not begun.asked.name:  # some shards are written already: account for them first
+                manifest = self._settled(manifest, self._recover()) | {"scorer": None}
+                manifest.pop("scored", None)
+                self._write(manifest)
+        self.store.delete_folder(FOLDER)
+        self.store.write_bytes(ASKED, msgspec.json.encode(Begun(asked, _digest(manifest))))
+        return manifest, {}
+
+    def keep(self, done: Done) -> Done:
+        """Record that a shard is written, then put it in its place."""
+        name = f"{RECORDS}/{done.path.removesuffix('.parquet')}.json"
+        self.store.write_bytes(name, msgspec.json.encode(done))
+        if not self.name:
+            publish(self.store, done)
+        return done
+
+    def close(
+        self,
+        manifest: dict[str, Any],
+        done: dict[str, Done],
+        settings: ScorerSettings,
+        who: Identity,
+        seconds: float,
+    ) -> dict[str, Any]:
+        """Write the manifest of the scored folder, and forget the rest."""
+        asked = msgspec.json.decode(self.store.read_bytes(ASKED) or b"", type=Begun).asked
+        said = {
+            "settings": msgspec.to_builtins(settings),
+            "threshold": asked.threshold,
+            "places": places(settings),
+            "without_feature": add_counts(one.failed for one in done.values()),
+            "finished": now(),
+        }
+        if self.name:
+            files = [msgspec.to_builtins(done[one["path"]].written) for one in manifest["shards"]]
+            said |= {"scorer": who.plain(), "files": files}
+            manifest = manifest | {"scorers": manifest.get("scorers", {}) | {self.name: said}}
+        else:
+            manifest = self._settled(manifest, done, seconds) | {"scorer": who.plain(), "scored": said}
+            software = {name: importlib.metadata.version(name) for name in ("torch", "open_clip_torch")}
+            manifest["software"] = manifest["software"] | software
+        self._write(manifest)
+        self.store.delete_folder(FOLDER)
+        return manifest
+
+    def _settled(
+        self, manifest: dict[str, Any], done: dict[str, Done], seconds: float = 0.0
+    ) -> dict[str, Any]:
+        """The manifest with these shards as they are now."""
+        shards = []
+        for one in manifest["shards"]:
+            record = done.get(one["path"])
+            if record is None:
+                shards.append(one)
+            elif record.written is not None:
+                shards.append(msgspec.to_builtins(record.written))
+        rows = sum(one["rows"] for one in shards)
+        stage = {
+            "name": STAGE,
+            "rows_in": manifest["rows_out"],
+            "rows_out": rows,
+            "seconds": round(seconds, 3),
+        }
+        return manifest | {
+            "rows_out": rows,
+            "dropped": add_counts([manifest["dropped"], *(one.dropped for one in done.values())]),
+            "stages": [*manifest["stages"], stage],
+            "shards": shards,
+        }
+
+    def _recover(self) -> dict[str, Done]:
+        """The shards that are recorded, each put in its place if a kill came between; torn records go."""
+        found = {}
+        for name in self.store.names(RECORDS):
+            try:
+                done = msgspec.json.decode(self.store.read_bytes(f"{RECORDS}/{name}") or b"", type=Done)
+            except msgspec.MsgspecError:
+                self.store.delete(f"{RECORDS}/{name}")
+                continue
+            if not self.name:
+                publish(self.store, done)
+            found[done.path] = done
+        return found
+
+    def _write(self, manifest: dict[str, Any]) -> None:
+        self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest["shards"], sort_keys=True).encode()).hexdigest()
+
+
+def _who(asked: Asked) -> str:
+    return f"{asked.scorer['model']} {asked.scorer['pretrained']}".strip() + (
+        f" as {asked.name}" if asked.name else ""
+    )

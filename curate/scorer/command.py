@@ -1,0 +1,194 @@
+"""`curate score`: a finished run's shards, scored one by one; killed at any point, the same command goes on.
+
+Each shard is written beside the old one, then recorded in `_run/score`, then moved to its place; the
+manifest is written last of all. A scorer without a name fills the shards' own columns and may drop rows; one
+with a name leaves the shards alone and writes `_scores/NAME/shard-*.parquet`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import msgspec
+
+from curate.errors import CurateError, Halted, ManifestError, OutputError, Stopped, UnitError
+from curate.manifest import ScorerSettings, ShardSettings
+from curate.retry import finished_manifest
+from curate.scorer.books import Asked, Books
+from curate.scorer.crew import Crew, crew
+from curate.scorer.identity import Identity, from_plain
+from curate.scorer.shard import Done, Terms
+from curate.storage import one_line
+from curate.store import Store
+
+log = logging.getLogger("curate")
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class Meter(Protocol):
+    """Whoever watches."""
+
+    def say(self, line: str) -> None:
+        """One line for a person."""
+
+    def add(self, **counts: int) -> None:
+        """Count more `rows`, `images` that gave a feature, `kept` rows, `bytes` written."""
+
+
+class Silent:
+    """Nobody watches."""
+
+    def say(self, line: str) -> None:
+        """See `Meter.say`."""
+
+    def add(self, **counts: int) -> None:
+        """See `Meter.add`."""
+
+
+class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What `curate score` is asked for."""
+
+    scorer: ScorerSettings
+    threshold: float | None = None  # rows with a lower score are dropped
+    name: str = ""  # keep this scorer's findings beside the shards, under its name
+    rescore: bool = False  # replace what another scorer found
+
+
+def score(
+    folder: str,
+    settings: ScoreSettings,
+    workers: int | None = None,
+    address: str | None = None,
+    progress: Meter | None = None,
+) -> dict[str, Any]:
+    """Score every shard of a finished run; its new `_manifest.json`.
+
+    `workers` is the number of processes that each hold a model: 0 is this process alone. Without it there is
+    one a GPU, and for less than two this process does it.
+
+    Raises:
+        ManifestError: settings that make no sense, or an unknown model.
+        InputError: the folder holds no complete run.
+        OutputError: another scorer was here before, or another run is.
+        MachineError, Halted, UnitError, Stopped: see `curate.errors`; finished shards stay finished.
+    """
+    _check(settings)
+    watch, store = progress or Silent(), Store(folder)
+    manifest = finished_manifest(folder)
+    if not settings.rescore and _is_done(manifest, settings):
+        watch.say(f"{folder} is scored already: nothing to do")
+        return manifest
+    try:
+        with _locked(store), crew(store.uri, settings.scorer, workers, address) as hands:
+            return _score(store, manifest, settings, hands, watch)
+    except KeyboardInterrupt:
+        raise Stopped(f"interrupted; the same command goes on where {folder} stands") from None
+    except OSError as error:
+        raise Halted(
+            f"cannot go on in {folder}: {one_line(error)}; mend that, then the same command"
+        ) from None
+
+
+def _score(
+    store: Store, manifest: dict[str, Any], settings: ScoreSettings, hands: Crew, watch: Meter
+) -> dict[str, Any]:
+    begun, books = time.monotonic(), Books(store, settings.name)
+    _refuse_another(store.uri, manifest, settings, hands.identity)
+    manifest, done = books.open(manifest, _asked(settings, hands.identity), settings.rescore)
+    left = {one["path"]: one["rows"] for one in manifest["shards"] if one["path"] not in done}
+    watch.say(f"scoring {len(left)} of {len(manifest['shards'])} shards with {hands.identity}")
+    failed: list[str] = []
+    for path, result in hands.map(left, _terms(manifest, settings)):
+        if isinstance(result, CurateError):
+            failed.append(f"{path}: {result}")
+            log.error("%s", failed[-1])
+            continue
+        done[path] = books.keep(result)
+        _count(watch, result)
+    if failed:
+        raise UnitError(f"{len(failed)} of {len(left)} shards could not be scored, first {failed[0]}")
+    return books.close(manifest, done, settings.scorer, hands.identity, time.monotonic() - begun)
+
+
+def _check(settings: ScoreSettings) -> None:
+    if settings.name and not NAME.fullmatch(settings.name):
+        raise ManifestError(f"--name {settings.name!r} must be like 'vit-l-14' (a-z, 0-9, . _ -)")
+    if settings.name and settings.threshold is not None:
+        raise ManifestError("--threshold drops rows from the shards: give it without --name")
+    if settings.threshold is not None and not -1 <= settings.threshold <= 1:
+        raise ManifestError(f"--threshold is a cosine, from -1 to 1, not {settings.threshold}")
+    batch = settings.scorer.batch_size
+    if batch != "auto" and batch < 1:
+        raise ManifestError(f"--batch-size must be at least 1, not {batch}")
+
+
+def _asked(settings: ScoreSettings, identity: Identity) -> Asked:
+    return Asked(
+        scorer=identity.plain(),
+        features=settings.scorer.features,
+        threshold=settings.threshold,
+        name=settings.name,
+    )
+
+
+def _terms(manifest: dict[str, Any], settings: ScoreSettings) -> Terms:
+    return Terms(
+        name=settings.name,
+        features=settings.scorer.features,
+        threshold=settings.threshold,
+        drops_sample=manifest["manifest"]["drops"]["sample"],
+        shard=msgspec.convert(manifest["manifest"]["shard"], ShardSettings),
+    )
+
+
+def _is_done(manifest: dict[str, Any], settings: ScoreSettings) -> bool:
+    """Whether the last scoring was asked for in the same words, and is complete."""
+    said = _said(manifest, settings.name)
+    asked = {"settings": msgspec.to_builtins(settings.scorer), "threshold": settings.threshold}
+    return all(said.get(key) == value for key, value in asked.items())
+
+
+def _refuse_another(uri: str, manifest: dict[str, Any], settings: ScoreSettings, identity: Identity) -> None:
+    """Scores of two scorers are never mixed.
+
+    Raises:
+        OutputError: another one was here, and is not to be replaced.
+    """
+    plain = _said(manifest, settings.name).get("scorer") if settings.name else manifest["scorer"]
+    if plain is None or settings.rescore:
+        return
+    before = from_plain(plain)
+    if not before.same(identity):
+        raise OutputError(
+            f"{uri} is scored by {before}, and {identity} has {before.difference(identity)}: --rescore "
+            "replaces its scores, --name NAME keeps these beside them"
+        )
+
+
+def _said(manifest: dict[str, Any], name: str) -> dict[str, Any]:
+    """What the manifest tells of the last scoring under that name; nothing where there was none."""
+    found: dict[str, Any] | None = manifest.get("scorers", {}).get(name) if name else manifest.get("scored")
+    return found or {}
+
+
+def _count(watch: Meter, done: Done) -> None:
+    kept = 0 if done.written is None else done.written.rows
+    images = done.rows_in - sum(done.failed.values())
+    watch.add(
+        rows=done.rows_in, images=images, kept=kept, bytes=0 if done.written is None else done.written.bytes
+    )
+
+
+@contextmanager
+def _locked(store: Store) -> Iterator[None]:
+    store.lock()
+    try:
+        yield
+    finally:
+        store.unlock()

@@ -1,0 +1,138 @@
+"""Who scores shards: this process, or Ray actors, each of which holds a model.
+
+One model a GPU; on a machine with one GPU or none that is this process, whose child processes decode on
+all cores. A shard that cannot be read is reported while the others go on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from curate.errors import CurateError, UnitError
+from curate.manifest import ScorerSettings
+from curate.scorer import open_scorer
+from curate.scorer.identity import Identity
+from curate.scorer.scorer import Pairs
+from curate.scorer.shard import Done, Reading, Terms, stored, write
+from curate.scorer.work import Scored
+from curate.storage import one_line
+from curate.store import Store
+
+if TYPE_CHECKING:
+    from curate.scorer.actors import Actors
+
+Result = Done | CurateError
+
+
+class Crew(Protocol):
+    """Whoever scores shards."""
+
+    identity: Identity
+
+    def map(self, shards: Mapping[str, int], terms: Terms) -> Iterator[tuple[str, Result]]:
+        """Score shards (path to rows), in any order; what became of each.
+
+        Raises:
+            Halted, MachineError: nothing can go on.
+        """
+
+
+class Here:
+    """This process."""
+
+    def __init__(self, folder: str, settings: ScorerSettings, cores: int | None = None) -> None:
+        self.store, self._scorer = Store(folder), open_scorer(settings, cores)
+        self.identity = self._scorer.identity
+
+    def map(self, shards: Mapping[str, int], terms: Terms) -> Iterator[tuple[str, Result]]:
+        """See `Crew.map`; one shard is written while the next one is scored."""
+        with ThreadPoolExecutor(1, "writer") as writer:
+            writing: tuple[str, Future[Result]] | None = None
+            for path, work in self._scored(shards, terms, writer):
+                if writing is not None:
+                    yield writing[0], writing[1].result()
+                writing = path, work
+            if writing is not None:
+                yield writing[0], writing[1].result()
+
+    def close(self) -> None:
+        """End the child processes and let go of the device."""
+        self._scorer.close()
+
+    def _scored(
+        self, shards: Mapping[str, int], terms: Terms, writer: ThreadPoolExecutor
+    ) -> Iterator[tuple[str, Future[Result]]]:
+        """Each shard as it is being written: first those whose scores are known, then the others."""
+        new: list[str] = []
+        for path in shards:
+            known = None if terms.name else self._known(path, terms)
+            if known is None:
+                new.append(path)
+            else:
+                yield path, writer.submit(self._write, Reading(self.store, path, shards[path]), known, terms)
+        readings: deque[Reading] = deque()
+
+        def tables() -> Iterator[Pairs]:
+            for path in new:
+                readings.append(Reading(self.store, path, shards[path]))
+                yield Pairs(readings[-1].images(), readings[-1].texts)
+
+        for scored in self._scorer.score_all(tables()):
+            reading = readings.popleft()
+            yield reading.path, writer.submit(self._write, reading, scored, terms)
+
+    def _known(self, path: str, terms: Terms) -> Scored | None:
+        try:
+            return stored(self.store, path, self.identity, terms.features)
+        except (OSError, ValueError):  # reading it again says what is wrong
+            return None
+
+    def _write(self, reading: Reading, scored: Scored, terms: Terms) -> Result:
+        """Write a shard, if it was read.
+
+        Raises:
+            OSError: the disk is full, or the folder is gone: no other shard would fare better.
+        """
+        if reading.error is not None:
+            return UnitError(f"cannot be read: {reading.error}; `curate verify` names what is damaged")
+        try:
+            return write(self.store, reading.path, scored, self.identity, terms)
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) is not None:
+                raise
+            return UnitError(f"cannot be written: {one_line(error)}")
+
+
+@contextmanager
+def crew(folder: str, settings: ScorerSettings, workers: int | None, address: str | None) -> Iterator[Crew]:
+    """As many scorers as were asked for, or one a GPU.
+
+    Raises:
+        ManifestError, MachineError: see `curate.scorer.open_scorer`.
+    """
+    count = _gpus(settings) if workers is None else workers
+    hands: Here | Actors
+    if address is None and count < 2:
+        hands = Here(folder, settings)
+    else:
+        from curate.scorer.actors import Actors
+
+        hands = Actors(folder, settings, workers, address)
+    try:
+        yield hands
+    finally:
+        hands.close()
+
+
+def _gpus(settings: ScorerSettings) -> int:
+    """How many GPUs of this machine are to be used."""
+    if settings.device not in ("auto", "cuda") or importlib.util.find_spec("torch") is None:
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -1,0 +1,213 @@
+"""Features from pixels and texts, in batches: what the device does, and how it is kept busy.
+
+Images come as bytes (uint8) and are normalised on the device. On a GPU a batch is copied from pinned memory
+while the one before it is computed, and its features are copied back while the next one is. On a CPU each
+core takes a batch for itself: one thread a batch loses less on a busy machine than all threads on one batch.
+A batch that does not fit into memory is halved, and so are all that follow.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from curate.errors import Halted, MachineError
+from curate.scorer.framing import Framing
+from curate.scorer.identity import Identity
+from curate.scorer.model import Model
+from curate.storage import one_line
+
+log = logging.getLogger("curate")
+
+CPU_BATCH, GPU_BATCH = 32, 512  # tried first
+SMALLEST_SHARE = 8  # a batch that is not full is filled up to a half, a quarter or an eighth of a full one
+TEXT_STEP = 8  # tokens; a GPU likes few different lengths
+
+Waiter = Callable[[], np.ndarray]
+
+
+class Encoder(Protocol):
+    """Whoever makes features: here, or in another process."""
+
+    identity: Identity
+    framing: Framing
+    batch: int  # images at a time
+    in_flight: int  # batches that may be under way at once
+
+    def images(self, pixels: np.ndarray) -> Waiter:
+        """Begin with a batch (N x height x width x 3, uint8); the answer waits for its features.
+
+        Features are N x dimension, float32, of length 1.
+
+        Raises:
+            MachineError: not even one image fits into memory.
+            Halted: the device is lost.
+        """
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """The features of texts (N x dimension, float32, of length 1). Raises: see `images`."""
+
+    def close(self) -> None:
+        """Let go of the device."""
+
+
+class LocalEncoder:
+    """The encoder of this process."""
+
+    def __init__(self, model: Model, cores: int, batch: int | None = None) -> None:
+        self.model, self.identity, self.framing = model, model.identity, model.framing
+        self._gpu = model.device.type == "cuda"
+        self._visual = model.network.visual
+        statistics = [model.identity.preprocessing[name] for name in ("mean", "std")]
+        self._mean, self._std = (
+            torch.tensor(values, device=model.device).view(1, 3, 1, 1) for values in statistics
+        )
+        self.batch = batch or (GPU_BATCH if self._gpu else CPU_BATCH)
+        self.in_flight = 2 if self._gpu else cores
+        if self._gpu:
+            self._prepare_gpu(batch)
+        else:
+            self._pool = ThreadPoolExecutor(self.in_flight, "scorer", torch.set_num_threads, (1,))
+
+    def images(self, pixels: np.ndarray) -> Waiter:
+        """See `Encoder.images`."""
+        there = self._upload(pixels) if self._gpu else torch.from_numpy(pixels)
+        return self._later(self._image_features, there, len(pixels))
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """See `Encoder.texts`; the longest come last, so that short ones are not filled up to them."""
+        found = np.zeros((len(texts), self.identity.dimension), np.float32)
+        waiting: list[tuple[np.ndarray, Waiter]] = []
+        tokens = self.model.tokens(texts)
+        lengths = self.model.lengths(tokens)
+        order = np.argsort(lengths, kind="stable")
+        for first in range(0, len(order), self.batch):
+            rows = order[first : first + self.batch]
+            seen = torch.from_numpy(tokens[rows, : self._seen(int(lengths[rows[-1]]), tokens.shape[1])])
+            there = seen.pin_memory().to(self.model.device, non_blocking=True) if self._gpu else seen
+            waiting.append((rows, self._later(self._text_features, there, len(rows))))
+        for rows, waiter in waiting:
+            found[rows] = waiter()
+        return found
+
+    def close(self) -> None:
+        """See `Encoder.close`."""
+        if not self._gpu:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _prepare_gpu(self, batch: int | None) -> None:
+        """Compile the image tower, and find a batch that fits."""
+        self._copying = torch.cuda.Stream(self.model.device)
+        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32
+        if self.identity.precision != "fp32":
+            self._compile()
+        if batch is None:
+            grey = np.zeros((self.batch, self.framing.height, self.framing.width, 3), np.uint8)
+            self.images(grey)()  # halves `self.batch` where it is too much
+
+    def _compile(self) -> None:
+        compiled = torch.compile(self._visual, dynamic=False)
+        grey = torch.zeros(1, self.framing.height, self.framing.width, 3, dtype=torch.uint8)
+        eager, self._visual = self._visual, compiled
+        try:
+            self._image_features(grey.to(self.model.device))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # no compiler on this machine, a layer it cannot do: as before, then
+            log.warning("torch.compile does not work here (%s): going on without", one_line(error))
+            self._visual = eager
+
+    def _upload(self, pixels: np.ndarray) -> torch.Tensor:
+        """Pixels on their way to the device, filled up to one of few batch sizes."""
+        rows = self._filled(len(pixels))
+        pinned = torch.empty((rows, *pixels.shape[1:]), dtype=torch.uint8, pin_memory=True)
+        pinned[: len(pixels)] = torch.from_numpy(pixels)
+        pinned[len(pixels) :] = 0
+        with torch.cuda.stream(self._copying):
+            there = pinned.to(self.model.device, non_blocking=True)
+        current = torch.cuda.current_stream(self.model.device)
+        current.wait_stream(self._copying)
+        there.record_stream(current)
+        return there
+
+    def _later(self, work: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor, rows: int) -> Waiter:
+        """Begin; the answer waits for the first `rows` features."""
+        if self._gpu:
+            return self._download(self._guarded(work, values)[:rows])
+        future = self._pool.submit(self._guarded, work, values)
+        return lambda: np.asarray(future.result().numpy())
+
+    def _download(self, features: torch.Tensor) -> Waiter:
+        """Features on their way back."""
+        host = torch.empty(features.shape, dtype=torch.float32, pin_memory=True)
+        host.copy_(features, non_blocking=True)
+        done = torch.cuda.Event()
+        done.record(torch.cuda.current_stream(self.model.device))
+
+        def wait() -> np.ndarray:
+            self._guarded(done.synchronize)
+            return np.asarray(host.numpy())
+
+        return wait
+
+    def _filled(self, rows: int) -> int:
+        """The least of a batch's shares that holds so many rows."""
+        size = self.batch
+        while size // 2 >= max(rows, self.batch // SMALLEST_SHARE, 1):
+            size //= 2
+        return max(size, rows)
+
+    def _seen(self, length: int, context: int) -> int:
+        """How many tokens to look at."""
+        return min(context, -(-length // TEXT_STEP) * TEXT_STEP) if self._gpu else length
+
+    def _guarded(self, work: Callable[..., Any], *values: torch.Tensor) -> Any:
+        """Do the work; a batch too large is done in halves.
+
+        Raises:
+            MachineError: it is one row, and too large.
+            Halted: the GPU is lost.
+        """
+        try:
+            return work(*values)
+        except torch.OutOfMemoryError as error:
+            rows = len(values[0]) if values else 1
+            if rows == 1:
+                raise MachineError(f"out of memory with a batch of one: {one_line(error)}") from None
+        except RuntimeError as error:
+            if "CUDA" not in str(error):
+                raise
+            raise Halted(f"the GPU is lost: {one_line(error)}; the same command goes on") from None
+        if self._gpu:
+            torch.cuda.empty_cache()
+        half = -(-rows // 2)
+        if half < self.batch:
+            self.batch = half
+            log.warning("out of memory: going on with batches of %d", half)
+        return torch.cat([self._guarded(work, part) for part in values[0].split(half)])
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _image_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8, N x height x width x 3, to features: divided by 255, less the mean, over the deviation."""
+        samples = pixels.permute(0, 3, 1, 2).float().div_(255)
+        samples = samples.sub_(self._mean).div_(self._std).to(self.model.dtype)
+        return _unit(_features(self._visual(samples.contiguous())))
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _text_features(self, tokens: torch.Tensor) -> torch.Tensor:
+        return _unit(_features(self.model.network.text(tokens)))
+
+
+def _features(found: Any) -> torch.Tensor:
+    """A tower's features, where it gives tokens as well."""
+    features: torch.Tensor = found[0] if isinstance(found, tuple) else found
+    return features
+
+
+def _unit(features: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(features.float(), dim=-1)

@@ -1,0 +1,229 @@
+"""A model on its device: built from its source, checked, and ready to be asked for features."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.errors import MachineError, ManifestError
+from curate.manifest import ScorerSettings
+from curate.scorer.framing import Framing
+from curate.scorer.identity import Identity
+from curate.scorer.source import CONFIG, FOLDER, Source, locate, open_clip_module, sha256_of
+from curate.storage import one_line
+
+PROBES = ("a photo of a red circle, 12.5 %", "  A\tB\n c ", "一只红色的圆。", "naïve café 😀")
+CHARS_A_TOKEN = 32  # of a text at most so many characters for each token that the model sees are looked at
+
+
+@dataclass(frozen=True)
+class Model:
+    """Both towers and what goes before them."""
+
+    network: Any  # open_clip's CustomTextCLIP or CoCa
+    tokenizer: Callable[[list[str]], Any]
+    pad: int  # the token that fills up short texts
+    trims: bool  # whether a text's feature stays the same without its padding
+    framing: Framing
+    device: Any
+    dtype: Any
+    identity: Identity
+
+    def tokens(self, texts: Sequence[str]) -> np.ndarray:
+        """The tokens of texts (N x context length, int64), cut off or filled up."""
+        longest = CHARS_A_TOKEN * self.identity.context_length
+        tokens: np.ndarray = self.tokenizer([text[:longest] for text in texts]).numpy()
+        return tokens
+
+    def lengths(self, tokens: np.ndarray) -> np.ndarray:
+        """How many tokens of each text must be seen (N)."""
+        if not self.trims:
+            return np.full(len(tokens), tokens.shape[1])
+        filled = tokens[:, ::-1] != self.pad
+        return np.asarray(tokens.shape[1] - filled.argmax(axis=1))
+
+
+def build(settings: ScorerSettings) -> Model:
+    """Find, load and check a model.
+
+    Raises:
+        ManifestError: no such model, tag or file.
+        MachineError: the weights are damaged or another model's; the device or a library is missing.
+    """
+    device, precision = placed(settings)
+    source = locate(settings)
+    digest = sha256_of(source.weights)
+    network = _load(source, device, precision)
+    tokenizer = _tokenizer(source)
+    preprocessing = _preprocessing(network, settings.exact)
+    context = int(tokenizer(["a"]).shape[1])
+    identity = Identity(
+        model=source.name,
+        pretrained=source.pretrained,
+        weights_sha256=digest,
+        config=_portable(source.config),
+        preprocessing=preprocessing,
+        precision=precision,
+        dimension=_dimension(network, preprocessing, device, precision),
+        context_length=context,
+        tokenizer_sha256=hashlib.sha256(tokenizer(list(PROBES)).numpy().astype("<i8").tobytes()).hexdigest(),
+        open_clip=open_clip_module().__version__,
+    )
+    return Model(
+        network=network,
+        tokenizer=tokenizer,
+        pad=_pad(tokenizer),
+        trims=_trims(network),
+        framing=_framing(preprocessing),
+        device=device,
+        dtype=_dtype(precision),
+        identity=identity,
+    )
+
+
+def placed(settings: ScorerSettings) -> tuple[Any, str]:
+    """The device and the precision that the settings mean on this machine.
+
+    Raises:
+        ManifestError: no such device.
+        MachineError: it is not there.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MachineError("scoring needs torch: pip install 'curate[score]' -c constraints.txt") from None
+    there = torch.cuda.is_available()
+    name = ("cuda" if there else "cpu") if settings.device == "auto" else settings.device
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ManifestError(f"no device {name!r} (there are: auto, cpu, cuda, cuda:1, …)") from None
+    if device.type == "cuda" and not (there and (device.index or 0) < torch.cuda.device_count()):
+        count = torch.cuda.device_count()
+        raise MachineError(
+            f"--device {name}: this machine has {count} usable GPUs; --device cpu does without"
+        )
+    if settings.precision != "auto":
+        return device, settings.precision
+    if device.type != "cuda":
+        return device, "fp32"
+    return device, "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def _load(source: Source, device: Any, precision: str) -> Any:
+    """The network with its weights, laid out for open_clip as a folder of the model and nothing else.
+
+    A text tower of its own (`force_custom_text`) takes texts shorter than the context.
+    """
+    open_clip = open_clip_module()
+    safe = source.weights.suffix == ".safetensors"
+    with tempfile.TemporaryDirectory(prefix="curate-model-") as folder:
+        told = {"model_cfg": source.config, "preprocess_cfg": source.preprocessing}
+        Path(folder, CONFIG).write_text(json.dumps(told), encoding="utf-8")
+        link = Path(folder, "open_clip_model.safetensors" if safe else "open_clip_pytorch_model.bin")
+        link.symlink_to(source.weights.absolute())
+        try:
+            network = open_clip.create_model(
+                f"{FOLDER}{folder}",
+                precision=precision,
+                device=str(device),
+                force_custom_text=True,
+                weights_only=True,
+            )
+        except Exception as error:  # torch, safetensors and pickle each fail in their own way on bad weights
+            raise MachineError(
+                f"cannot load {source.weights} as {source.name}: {one_line(error)}; get the file again, or "
+                "the model that it belongs to"
+            ) from None
+    network.eval().requires_grad_(False)
+    mask = getattr(network.text, "attn_mask", None)
+    if mask is not None and hasattr(network.text, "transformer"):
+        network.text.transformer.register_forward_pre_hook(_fit_mask, with_kwargs=True)
+    return network
+
+
+def _fit_mask(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Cut a causal mask to texts that are shorter than the context."""
+    mask, length = kwargs.get("attn_mask"), args[0].shape[1]
+    if mask is not None and mask.ndim == 2:
+        kwargs["attn_mask"] = mask[:length, :length]
+    return args, kwargs
+
+
+def _trims(network: Any) -> bool:
+    """Whether padding comes after all that counts: a causal mask, or one that hides what is padded."""
+    text = network.text
+    if type(text).__name__ == "HFTextEncoder":
+        return True
+    causal = getattr(text, "attn_mask", None) is not None and text.cls_emb is None
+    return bool(causal and text.pool_type in ("argmax", "eos"))
+
+
+def _tokenizer(source: Source) -> Any:
+    try:
+        return open_clip_module().get_tokenizer(source.tokenizer)
+    except Exception as error:  # transformers, the hub, a missing package
+        raise MachineError(f"cannot get the tokenizer of {source.name}: {one_line(error)}") from None
+
+
+def _pad(tokenizer: Any) -> int:
+    inner = getattr(tokenizer, "tokenizer", None)
+    return int(getattr(inner, "pad_token_id", None) or 0)
+
+
+def _preprocessing(network: Any, exact: bool) -> dict[str, Any]:
+    """How the network wants its images, as plain data."""
+    found: dict[str, Any] = json.loads(json.dumps(network.visual.preprocess_cfg))
+    size = found["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return {**found, "size": [int(height), int(width)], "exact": exact}
+
+
+def _framing(preprocessing: dict[str, Any]) -> Framing:
+    height, width = preprocessing["size"]
+    return Framing(
+        width=width,
+        height=height,
+        resize=preprocessing["resize_mode"],
+        filter=preprocessing["interpolation"],
+        fill=preprocessing["fill_color"],
+        exact=preprocessing["exact"],
+    )
+
+
+def _dimension(network: Any, preprocessing: dict[str, Any], device: Any, precision: str) -> int:
+    """The features' length, by making one.
+
+    Raises:
+        MachineError: it is not finite: the weights are of no use.
+    """
+    import torch
+
+    grey = torch.zeros(1, 3, *preprocessing["size"], device=device, dtype=_dtype(precision))
+    with torch.inference_mode():
+        feature = network.encode_image(grey, normalize=True).float()
+    if not bool(torch.isfinite(feature).all()):
+        raise MachineError("the weights give no numbers: the file is damaged, or it needs --precision fp32")
+    return int(feature.shape[1])
+
+
+def _dtype(precision: str) -> Any:
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def _portable(config: dict[str, Any]) -> dict[str, Any]:
+    """The architecture without what names a place on this machine."""
+    plain: dict[str, Any] = json.loads(json.dumps(config))
+    text = plain.get("text_cfg", {})
+    if Path(text.get("hf_model_name") or "").is_absolute():
+        text["hf_model_name"] = Path(text["hf_model_name"]).name
+    return plain

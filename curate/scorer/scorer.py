@@ -1,0 +1,127 @@
+"""The scorer: pairs of encoded images and texts in, scores and features out.
+
+Decoding runs ahead in child processes while the device computes, from one table of pairs into the next.
+Within a table each different image and text is embedded once. Batches never span tables: what comes out for a
+table depends on nothing else, so that a run that was killed and resumed writes the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from curate.children import Children, Limits, Outcome
+from curate.scorer.framing import TARGET, child_settings, framed
+from curate.scorer.identity import Identity
+from curate.scorer.work import Scored, Work
+
+if TYPE_CHECKING:
+    from curate.scorer.encoder import Encoder
+
+IN_CHILD = 8  # images on their way to each child process, at least; see `curate.children`
+
+T = TypeVar("T")
+
+
+class Pairs(NamedTuple):
+    """A table's images and texts (N each); None for one that is not there."""
+
+    images: Iterable[bytes | None]
+    texts: Sequence[str | None]
+
+
+class Scorer:
+    """A model, and the child processes that decode for it; opened by `curate.scorer.open_scorer`."""
+
+    def __init__(self, encoder: Encoder, children: int) -> None:
+        self.encoder, self.framing = encoder, encoder.framing
+        limits = Limits(max_answer_bytes=self.framing.bytes)
+        self._children = Children(TARGET, children, limits, child_settings(self.framing))
+        self._ahead = 2 * encoder.batch + IN_CHILD * children
+
+    @property
+    def identity(self) -> Identity:
+        """Who this scorer is, as shards name it."""
+        return self.encoder.identity
+
+    def score(self, images: Iterable[bytes | None], texts: Iterable[str | None]) -> Scored:
+        """Score one table of pairs. Raises: see `Encoder.images`."""
+        return next(self.score_all([Pairs(images, list(texts))]))
+
+    def score_all(self, tables: Iterable[Pairs]) -> Iterator[Scored]:
+        """Score tables, one after the other; the next one's images are decoded meanwhile."""
+        for work, future in ahead(self._submitted(tables), self._ahead):
+            if future is None:
+                yield work.finish()
+            else:
+                self._take(work, future.result())
+
+    def embed_images(self, images: Iterable[bytes | Image.Image]) -> np.ndarray:
+        """The features of images (N x dimension, float32, of length 1), encoded or as Pillow has them.
+
+        Raises:
+            ValueError: one cannot be decoded.
+        """
+        work = Work(self.encoder, ())
+        for number, image in enumerate(images):
+            outcome = self._framed(image)
+            if outcome.value is None:
+                raise ValueError(f"image {number} is {outcome.reason}: {outcome.detail}")
+            work.add(outcome.value)
+        return work.features()
+
+    def embed_texts(self, texts: Iterable[str]) -> np.ndarray:
+        """The features of texts (N x dimension, float32, of length 1)."""
+        return self.encoder.texts(list(texts))
+
+    def close(self) -> None:
+        """End the child processes and let go of the device."""
+        self._children.close()
+        self.encoder.close()
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _submitted(self, tables: Iterable[Pairs]) -> Iterator[tuple[Work, Future[Outcome] | None]]:
+        """Each different image on its way to a child, then None at the end of its table."""
+        for images, texts in tables:
+            work = Work(self.encoder, texts)
+            for image in images:
+                if work.is_new(image):
+                    assert image is not None
+                    yield work, self._children.submit(image)
+            yield work, None
+
+    def _take(self, work: Work, outcome: Outcome) -> None:
+        if outcome.value is None:
+            work.fail(outcome.reason or "crashed")
+        elif len(outcome.value) != self.framing.bytes:  # a child that hostile input took over
+            work.fail("crashed")
+        else:
+            work.add(outcome.value)
+
+    def _framed(self, image: bytes | Image.Image) -> Outcome:
+        if isinstance(image, Image.Image):
+            return Outcome(framed(image, self.framing).tobytes())
+        return self._children.submit(image).result()
+
+
+def ahead(items: Iterable[T], count: int) -> Iterator[T]:
+    """The items, each handed on once `count` more have been begun."""
+    begun: deque[T] = deque()
+    for item in items:
+        begun.append(item)
+        if len(begun) > count:
+            yield begun.popleft()
+    yield from begun

@@ -1,0 +1,201 @@
+"""One shard and its scores: read for the scorer, judged, and written again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import repeat
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import filters
+from curate.manifest import ShardSettings
+from curate.record import add_counts, count_reasons
+from curate.schema import DROPPED, SHARD
+from curate.scorer.identity import Identity, record, recorded
+from curate.scorer.reload import BESIDE
+from curate.scorer.work import Scored
+from curate.shards import Shard, as_dropped, write_tables
+from curate.stages import sampled
+from curate.storage import one_line
+from curate.store import Store
+
+STAGED = "_run/score/staged"
+STAGE, RULE, MISSING = "score", "clip_score_too_low", "clip_score_missing"
+NAME = re.compile(r"shard-(\d{6,})(?:-(\d+))?\.parquet")
+SCORES = pa.schema([SHARD.field(name) for name in ("key", "clip_score", "clip_features")])
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of every shard of one scoring."""
+
+    name: str  # of the scorer; empty: the shards' own columns
+    features: bool
+    threshold: float | None
+    drops_sample: float  # share of the dropped rows that is written down
+    shard: ShardSettings
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """The journal's record of a shard: it is written, and only needs to be moved to its place."""
+
+    path: str
+    rows_in: int
+    written: Shard | None  # None: no row is left
+    dropped: dict[str, int] = {}
+    failed: dict[str, int] = {}  # rows whose image gave no feature, by reason
+
+
+class Reading:
+    """A shard on its way through the scorer. What cannot be read is null; `error` then says why."""
+
+    def __init__(self, store: Store, path: str, rows: int) -> None:
+        self.path, self.rows, self._store = path, rows, store
+        self.error: str | None = None
+        self.texts: list[str | None] = [None] * rows
+        try:
+            with store.fs.open_input_file(store.path(path)) as file:
+                reader = pq.ParquetFile(file, page_checksum_verification=True)
+                self._check(reader)
+                self.texts = reader.read(columns=["text"])["text"].to_pylist()
+        except (OSError, ValueError) as error:  # Arrow's own errors are of these kinds
+            self.error = one_line(error)
+
+    def images(self) -> Iterator[bytes | None]:
+        """Each row's encoded image (N); a row group at a time is in memory."""
+        given = 0
+        try:
+            with self._store.fs.open_input_file(self._store.path(self.path)) as file:
+                reader = pq.ParquetFile(file, page_checksum_verification=True)
+                for group in range(reader.num_row_groups if self.error is None else 0):
+                    bodies = reader.read_row_group(group, columns=["image.bytes"])["image"].combine_chunks()
+                    for body in pc.struct_field(bodies, "bytes"):
+                        yield body.as_py()
+                        given += 1
+        except (OSError, ValueError) as error:
+            self.error = one_line(error)
+        yield from repeat(None, self.rows - given)
+
+    def _check(self, reader: pq.ParquetFile) -> None:
+        if not reader.schema_arrow.equals(SHARD):
+            raise ValueError("its columns are not a shard's")
+        if reader.metadata.num_rows != self.rows:
+            raise ValueError(f"{reader.metadata.num_rows} rows instead of {self.rows}")
+
+
+def stored(store: Store, path: str, identity: Identity, features: bool) -> Scored | None:
+    """The scores that this scorer gave the shard before; None if it did not, or kept no features."""
+    with store.fs.open_input_file(store.path(path)) as file:
+        reader = pq.ParquetFile(file, page_checksum_verification=True)
+        before = recorded(reader.schema_arrow)
+        if before is None or not before.same(identity):
+            return None
+        table = reader.read(columns=["clip_score", "clip_features"])
+    if features and table.num_rows and table["clip_features"].null_count == table.num_rows:
+        return None
+    return Scored(table["clip_score"].combine_chunks(), table["clip_features"].combine_chunks(), {})
+
+
+def write(store: Store, path: str, scored: Scored, identity: Identity, terms: Terms) -> Done:
+    """Write a shard with its scores, less what falls, beside the old one; `publish` puts it in its place."""
+    if terms.name:
+        return _write_beside(store, path, scored, identity, terms)
+    lost: list[pa.Table] = []
+    with store.fs.open_input_file(store.path(path)) as file:
+        reader = pq.ParquetFile(file, page_checksum_verification=True)
+        rows_in = reader.metadata.num_rows
+        schema = record(reader.schema_arrow, identity)
+        groups = _groups(reader, scored, terms, lost)
+        written = write_tables(store, f"{STAGED}/{path}", groups, schema, terms.shard)
+    dropped = add_counts(count_reasons(table["reason"]) for table in lost)
+    if lost:
+        _write_dropped(store, path, lost, terms)
+    final = msgspec.structs.replace(written, path=path) if written.rows else None
+    return Done(path=path, rows_in=rows_in, written=final, dropped=dropped, failed=scored.failed)
+
+
+def publish(store: Store, done: Done) -> None:
+    """Put a written shard in its place; does no harm where that has happened already."""
+    staged = f"{STAGED}/{done.path}"
+    if done.written is None:
+        store.delete(done.path)
+        store.delete(staged)
+    elif store.exists(staged):
+        store.fs.move(store.path(staged), store.path(done.path))
+
+
+def dropped_file(path: str) -> str:
+    """Where the rows go that a shard loses here: `_dropped/dropped-000012-1.parquet`, by unit and part."""
+    found = NAME.fullmatch(path)
+    assert found is not None, path
+    return f"_dropped/dropped-{found[1]}-{int(found[2] or 0) + 1}.parquet"
+
+
+def _groups(reader: pq.ParquetFile, scored: Scored, terms: Terms, lost: list[pa.Table]) -> Iterator[pa.Table]:
+    """The shard's row groups with their scores, less the rows that fall, which are added to `lost`."""
+    first = 0
+    for group in range(reader.num_row_groups):
+        table = reader.read_row_group(group)
+        scores = scored.scores.slice(first, table.num_rows)
+        features = scored.features.slice(first, table.num_rows)
+        first += table.num_rows
+        if not terms.features:
+            features = pa.nulls(table.num_rows, SHARD.field("clip_features").type)
+        for name, values in (("clip_score", scores), ("clip_features", features)):
+            field = SHARD.field(name)
+            table = table.set_column(SHARD.get_field_index(name), field, values.cast(field.type))
+        reason = judged(table, terms.threshold)
+        if reason.null_count < len(reason):
+            lost.append(_fallen(table, reason))
+            table = table.filter(pc.is_null(reason))
+        if table.num_rows:
+            yield table
+
+
+def judged(table: pa.Table, threshold: float | None) -> pa.Array:
+    """Why a row of SHARD falls, else null (N rows); a row without image or text is no pair to be judged."""
+    if threshold is None:
+        return pa.nulls(table.num_rows, pa.string())
+    image, text = pc.is_valid(table["image"].combine_chunks()), pc.utf8_trim_whitespace(table["text"])
+    pair = pc.and_(image, pc.greater(pc.utf8_length(text), 0).fill_null(False).combine_chunks())
+    keep = filters.RULES[RULE].keep(table.select(["clip_score"]), min_score=threshold)
+    low = pc.if_else(pc.fill_null(pc.invert(keep), False), RULE, None)
+    absent = pc.if_else(pc.is_null(keep), MISSING, None)
+    return pc.if_else(pair, pc.coalesce(low, absent), pa.scalar(None, pa.string()))
+
+
+def _fallen(table: pa.Table, reason: pa.Array) -> pa.Table:
+    rows = table.append_column("reason", reason).filter(pc.is_valid(reason))
+    detail = filters.RULES[RULE].detail(rows.select(["clip_score"]))
+    return rows.append_column("stage", pa.repeat(STAGE, rows.num_rows)).append_column("detail", detail)
+
+
+def _write_dropped(store: Store, path: str, lost: list[pa.Table], terms: Terms) -> None:
+    """Add lost rows to those that the shard lost before; a killed attempt's are among them only once."""
+    rows = pa.concat_tables(lost)
+    name, parts = dropped_file(path), [as_dropped(rows.filter(sampled(rows["key"], terms.drops_sample)))]
+    if store.exists(name):
+        with store.fs.open_input_file(store.path(name)) as file:
+            before = pq.read_table(file)
+        parts.insert(
+            0, as_dropped(before.filter(pc.invert(pc.is_in(before["key"], rows["key"].combine_chunks()))))
+        )
+    write_tables(store, name, [part for part in parts if part.num_rows], DROPPED, terms.shard)
+
+
+def _write_beside(store: Store, path: str, scored: Scored, identity: Identity, terms: Terms) -> Done:
+    """Write the scores alone, in the shard's order, into a file of their own."""
+    with store.fs.open_input_file(store.path(path)) as file:
+        reader = pq.ParquetFile(file, page_checksum_verification=True)
+        keys, schema = reader.read(columns=["key"])["key"], record(reader.schema_arrow, identity)
+    features = scored.features if terms.features else pa.nulls(len(keys), SCORES.field("clip_features").type)
+    columns = [values.cast(f.type) for values, f in zip((keys, scored.scores, features), SCORES, strict=True)]
+    told = {key: value for key, value in schema.metadata.items() if key == b"curate"}
+    table = pa.table(columns, schema=SCORES)
+    final = write_tables(
+        store, f"{BESIDE}/{terms.name}/{path}", [table], SCORES.with_metadata(told), terms.shard
+    )
+    return Done(path=path, rows_in=len(keys), written=final, failed=scored.failed)

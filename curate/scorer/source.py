@@ -1,0 +1,207 @@
+"""Where a model comes from: its architecture, preprocessing, tokenizer and weights, before any is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.errors import MachineError, ManifestError, nearest
+from curate.manifest import ScorerSettings
+from curate.storage import one_line
+
+CONFIG = "open_clip_config.json"
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+HUB, FOLDER = "hf-hub:", "local-dir:"
+PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+BLOCK = 2**22
+
+_schemas: list[Any] = []  # operators defined in torchvision's place live as long as these
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that is there to be built."""
+
+    name: str
+    pretrained: str
+    config: dict[str, Any]
+    preprocessing: dict[str, Any]  # where it is not open_clip's default
+    weights: Path
+    tokenizer: str  # as `open_clip.get_tokenizer` knows it
+
+
+def open_clip_module() -> Any:
+    """open_clip, imported.
+
+    Raises:
+        MachineError: it is not installed, or does not get along with torch.
+    """
+    try:
+        return _imported()
+    except ImportError as error:
+        raise MachineError(
+            f"scoring needs {error.name}: pip install 'curate[score]' -c constraints.txt"
+        ) from None
+    except RuntimeError as error:
+        raise MachineError(f"torch and torchvision do not fit together: {one_line(error)}") from None
+
+
+def _imported() -> Any:
+    """open_clip, also where torchvision is built for another torch than the one that is installed.
+
+    Such a torchvision cannot load its operators and then fails at declaring them. No model needs them:
+    schemas in their place let the import pass.
+    """
+    try:
+        return importlib.import_module("open_clip")
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+    import torch
+
+    spec = importlib.util.find_spec("torchvision")
+    assert spec is not None
+    declared = Path(next(iter(spec.submodule_search_locations or [])), "_meta_registrations.py").read_text()
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    _schemas.append(library)
+    for name in re.findall(r'register_fake\("torchvision::(\w+)"\)', declared):
+        library.define(f"{name}(Tensor a, Tensor b, float c) -> Tensor")
+    for name in [name for name in sys.modules if name.split(".")[0] in ("torchvision", "open_clip")]:
+        del sys.modules[name]
+    return importlib.import_module("open_clip")
+
+
+def locate(settings: ScorerSettings) -> Source:
+    """Find the model that the settings name; weights of a tag are downloaded if need be.
+
+    Raises:
+        ManifestError: no such model, tag or file.
+        MachineError: a library is missing, or the hub cannot be reached.
+    """
+    name = settings.model
+    if name.startswith(HUB):
+        return _from_hub(settings)
+    folder = Path(name.removeprefix(FOLDER))
+    if name.startswith(FOLDER) or (folder / CONFIG).is_file():
+        return _from_folder(settings, folder)
+    return _by_name(settings)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _by_name(settings: ScorerSettings) -> Source:
+    open_clip = open_clip_module()
+    name, given = settings.model.replace("/", "-"), settings.pretrained
+    if name not in open_clip.list_models():
+        raise ManifestError(f"no model {settings.model!r}{_nearest(name, open_clip.list_models())}")
+    config, tags = open_clip.get_model_config(name), open_clip.list_pretrained_tags_by_model(name)
+    if given and _is_file(given):
+        return Source(settings.model, given, config, {}, Path(given), name)
+    if open_clip.get_pretrained_cfg(name, given) is None:
+        hint = nearest(given, tags) if given else f": give a tag (such as {', '.join(tags[:3])}) or a path"
+        raise ManifestError(f"no weights {given!r} for {name}{hint}")
+    tag = open_clip.get_pretrained_cfg(name, given)
+    config["quick_gelu"] = bool(tag.get("quick_gelu", False))  # what the weights were trained with
+    weights = _downloaded(lambda: open_clip.download_pretrained(tag), f"{name} {given}")
+    preprocessing = {key: tag[key] for key in PREPROCESSING if tag.get(key) is not None}
+    return Source(settings.model, given, config, preprocessing, weights, name)
+
+
+def _from_hub(settings: ScorerSettings) -> Source:
+    open_clip = open_clip_module()
+    owner = settings.model.removeprefix(HUB)
+    from open_clip.pretrained import download_pretrained_from_hf as download
+
+    path = _downloaded(lambda: download(owner, filename=CONFIG), settings.model)
+    config, preprocessing = _read_config(path)
+    given = settings.pretrained
+    weights = Path(given) if given else _downloaded(lambda: download(owner), settings.model)
+    assert open_clip is not None
+    return Source(settings.model, given, config, preprocessing, weights, settings.model)
+
+
+def _from_folder(settings: ScorerSettings, folder: Path) -> Source:
+    if not (folder / CONFIG).is_file():
+        raise ManifestError(f"{folder} is no model: it holds no {CONFIG}")
+    config, preprocessing = _read_config(folder / CONFIG)
+    text = config.get("text_cfg", {})
+    if "hf_model_name" in text and (folder / text["hf_model_name"]).is_dir():
+        text["hf_model_name"] = str(folder / text["hf_model_name"])
+    given = settings.pretrained
+    if given and not _is_file(given):
+        raise ManifestError(f"no weights {given!r}: a model from a folder takes a path")
+    weights = Path(given) if given else _weights_in(folder)
+    return Source(settings.model, given, config, preprocessing, weights, f"{FOLDER}{folder}")
+
+
+def _weights_in(folder: Path) -> Path:
+    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    safe = [path for path in found if path.suffix == ".safetensors"] or found
+    if len(safe) != 1:
+        raise ManifestError(f"{folder} holds {len(safe)} weights files: name one with --pretrained PATH")
+    return safe[0]
+
+
+def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An open_clip_config.json's architecture and preprocessing.
+
+    Raises:
+        ManifestError: it is not one.
+    """
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        model = read["model_cfg"]
+        if not all(isinstance(model[part], dict) for part in ("vision_cfg", "text_cfg")):
+            raise ValueError("vision_cfg and text_cfg must be tables")
+        preprocessing = dict(read.get("preprocess_cfg", {}))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"{path} does not describe a model: {type(error).__name__} {error}") from None
+    return model, {key: preprocessing[key] for key in PREPROCESSING if preprocessing.get(key) is not None}
+
+
+def _is_file(given: str) -> bool:
+    """Whether this names a weights file rather than a tag.
+
+    Raises:
+        ManifestError: it looks like a path, but there is nothing.
+    """
+    path = Path(given)
+    if path.is_file():
+        return True
+    if path.suffix in SUFFIXES or "/" in given:
+        raise ManifestError(f"no weights file {given!r}")
+    return False
+
+
+def _downloaded(download: Any, what: str) -> Path:
+    try:
+        return Path(download())
+    except Exception as error:  # the hub's client, requests, urllib: each has errors of its own
+        raise MachineError(
+            f"cannot get {what}: {one_line(error)}; without the hub give a local file: --pretrained PATH"
+        ) from None
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """The nearest known model; there are too many to list."""
+    lower = {one.lower(): one for one in known}
+    hint = nearest(name.lower(), lower)
+    found = re.search(r"did you mean '(.+)'", hint)
+    return (
+        f" (did you mean {lower[found[1]]!r}?)"
+        if found
+        else f" (open_clip has {len(known)}, such as ViT-L-14)"
+    )
