@@ -1,23 +1,23 @@
 """The data card: `README.md` as the Hugging Face Hub reads it, and `croissant.json`, from `_manifest.json`.
 
-`datasets.load_dataset(DIR)` reads the shards, and nothing else of the folder, because the card's YAML says so.
+`datasets.load_dataset(DIR)` reads the shards and nothing else of the folder, as the card's YAML says so.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from curate.croissant import describe
 from curate.retry import finished_manifest
+from curate.schema import LANGUAGES
 from curate.store import Store
 
 README, CROISSANT = "README.md", "croissant.json"
-OURS = "<!-- written by `curate report`: it is written anew each time; remove this line to keep your own text -->"
+OURS = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
 SPDX = re.compile(r"(?:CC-[A-Z0-9.-]+|CC0-1\.0|Apache-2\.0|MIT|BSD-3-Clause|ODC-By-1\.0)\b")
 CATEGORIES = {
     "caption": "image-to-text",
@@ -32,8 +32,10 @@ CATEGORIES = {
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
 
 
-def write(folder: str) -> dict[str, Any]:
+def write(folder: str, languages: Sequence[str] = ()) -> dict[str, Any]:
     """Write `README.md` and `croissant.json` of a complete run into its folder.
+
+    `languages` are those of its rows; where it is not said which, those of its manifest.
 
     The result names the files written (`wrote`) and those a person wrote, which are left alone (`left`).
 
@@ -47,15 +49,15 @@ def write(folder: str) -> dict[str, Any]:
     before = store.read_bytes(README)
     if before is not None and OURS.encode() not in before:
         return {"wrote": [CROISSANT], "left": [README]}
-    store.write_bytes(README, readme(manifest).encode())
+    store.write_bytes(README, readme(manifest, languages).encode())
     return {"wrote": [README, CROISSANT], "left": []}
 
 
-def readme(manifest: Mapping[str, Any]) -> str:
+def readme(manifest: Mapping[str, Any], languages: Sequence[str] = ()) -> str:
     """The data card of a complete run."""
     of = manifest["manifest"]
     parts = [
-        f"---\n{front_matter(manifest)}\n---\n{OURS}",
+        f"---\n{front_matter(manifest, languages)}\n---\n{OURS}",
         f"# {_line(of['title'])}",
         f"{manifest['rows_out']:,} training samples, made by curate "
         f"{manifest['curate_version']} from {manifest['rows_in']:,} rows.",
@@ -63,14 +65,14 @@ def readme(manifest: Mapping[str, Any]) -> str:
     return "\n\n".join([*parts, *_sections(manifest)]) + "\n"
 
 
-def front_matter(manifest: Mapping[str, Any]) -> str:
+def front_matter(manifest: Mapping[str, Any], languages: Sequence[str] = ()) -> str:
     """The card's YAML, by which the Hub lists the data set and `datasets` finds its files."""
     from huggingface_hub import DatasetCardData
 
     of = manifest["manifest"]
     card = DatasetCardData(
         pretty_name=_line(of["title"]),
-        language=["en", "zh"] if of["language"] == "auto" else [of["language"]],
+        language=sorted(languages) or (list(LANGUAGES) if of["language"] == "auto" else [of["language"]]),
         task_categories=[CATEGORIES[of["task"]]] if of["task"] in CATEGORIES else None,
         size_categories=[size_category(manifest["rows_out"])],
         source_datasets=["extended"],
@@ -114,7 +116,9 @@ import datasets
 samples = datasets.load_dataset("PATH_OF_THIS_FOLDER", split="train")  # images are decoded as you read them
 ```
 
-The data are the files `shard-*.parquet`; other readers are best given that pattern. Each row is one training
+The data are the files `shard-*.parquet`; give other readers that pattern (Spark: the folder, with
+`pathGlobFilter` set to `shard-*.parquet`; pyarrow: `pyarrow.dataset.dataset(..., exclude_invalid_files=True)`).
+Each row is one training
 sample: `prompt` + `target` is the training string, `image` the encoded image, `regions` what lies where in it
 (corners clockwise from the text's or object's own top left, in pixels, origin top left). `report.html` shows
 samples of it. Every dropped row and its reason is in `_dropped/`."""
@@ -122,10 +126,11 @@ samples of it. Every dropped row and its reason is in `_dropped/`."""
 
 def _sources(manifest: Mapping[str, Any]) -> str:
     of = manifest["manifest"]
+    files = len(manifest["inputs"])
     lines = [
         f"- Data set: {_line(of['title'])} (`{of['name']}`), <{_line(of['homepage'])}>",
         f"- Licence: {_line(of['licence'])}",
-        f"- Inputs: {len(manifest['inputs']):,} files, {manifest['inputs_in']:,} inputs",
+        f"- Read: {manifest['inputs_in']:,} inputs of {files:,} file{'s' * (files != 1)} ",
     ]
     return "\n".join(lines) + (f"\n\n{_line(of['notes'])}" if of["notes"] else "")
 
@@ -155,7 +160,7 @@ def _rules(rules: Mapping[str, Any], clean: Sequence[str]) -> str:
 def _limits(manifest: Mapping[str, Any]) -> str:
     of, request = manifest["manifest"], manifest["request"]
     lines = [
-        "- Texts and images are as their sources published them: rules look at form, not at truth, taste or rights.",
+        "- Texts and images are as published: the rules look at form, not at truth, taste or rights.",
         "- Images belong to their owners; whoever trains on them or passes them on must clear that.",
     ]
     if of["task"] in ("ocr",):
@@ -172,10 +177,10 @@ def _limits(manifest: Mapping[str, Any]) -> str:
 
 def _making(manifest: Mapping[str, Any]) -> str:
     software = ", ".join(f"{name} {version}" for name, version in manifest["software"].items())
-    finished = datetime.fromisoformat(manifest["finished"])
     return (
-        f"Made on {finished:%Y-%m-%d} by curate {manifest['curate_version']} ({software}). The settings' digest is "
-        f"`{manifest['manifest_digest']}`; `_manifest.json` holds all of them and the SHA-256 of every shard."
+        f"Made on {manifest['finished'][:10]} by curate {manifest['curate_version']} ({software}). "
+        f"`_manifest.json` holds every setting (their digest is `{manifest['manifest_digest']}`) and every "
+        "shard's SHA-256."
     )
 
 

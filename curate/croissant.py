@@ -103,7 +103,6 @@ def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
                 "@id": "shards",
                 "name": "shards",
                 "description": "All shards: one row a training sample.",
-                "containedIn": [{"@id": file["@id"]} for file in files],
                 "encodingFormat": "application/vnd.apache.parquet",
                 "includes": "shard-*.parquet",
             },

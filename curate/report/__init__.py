@@ -1,4 +1,4 @@
-"""`curate report`: one HTML file that shows what was kept, what was dropped and why, and where the boxes are."""
+"""`curate report`: one HTML file that shows what was kept, what was dropped and why, and where boxes are."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ HOSTS = 12
 def write(folder: str) -> dict[str, Any]:
     """Write `report.html`, `README.md` and `croissant.json` of a complete run into its folder.
 
-    The result names the files written (`wrote`), those left as they were because a person wrote them (`left`),
-    and the `seconds` it took.
+    The result names the files written (`wrote`), those left as they were because a person wrote them
+    (`left`), and the `seconds` it took.
 
     Raises:
         InputError: the folder holds no complete run, or a file of it cannot be read.
@@ -37,13 +37,14 @@ def write(folder: str) -> dict[str, Any]:
     begun = time.monotonic()
     manifest, store = finished_manifest(folder), Store(folder)
     try:
-        page = build(store, manifest)
+        kept, dropped = read_kept(store, manifest["shards"]), read_dropped(store)
+        html = build(store, manifest, kept, dropped)
     except (OSError, pa.ArrowException) as error:
         raise InputError(
             f"cannot read {folder}: {one_line(error)}; `curate verify` names what is damaged"
         ) from None
-    store.write_bytes(NAME, page.encode())
-    written = card.write(folder)
+    store.write_bytes(NAME, html.encode())
+    written = card.write(folder, kept.table["language"].unique().drop_null().to_pylist())
     store.delete_folder(TMP)
     return {
         "wrote": [NAME, *written["wrote"]],
@@ -52,13 +53,12 @@ def write(folder: str) -> dict[str, Any]:
     }
 
 
-def build(store: Store, manifest: Mapping[str, Any]) -> str:
+def build(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Table) -> str:
     """The report of a complete run as HTML.
 
     Raises:
         OSError, pa.ArrowException: a file of the run cannot be read.
     """
-    kept, dropped = read_kept(store, manifest["shards"]), read_dropped(store)
     panels = [
         (title, shares(kept.table[column], HOSTS), note)
         for title, column, note in (
@@ -81,4 +81,7 @@ def _looked_at(manifest: Mapping[str, Any], kept: Kept) -> str:
     rows, of = kept.table.num_rows, manifest["rows_out"]
     if rows == of:
         return "Measured on every kept row, and on what the thresholds cut off."
-    return f"Measured on {rows:,} of the {of:,} kept rows, spread evenly over the shards; bars show the whole run."
+    return (
+        f"Measured on {rows:,} of the {of:,} kept rows, spread evenly over the shards; bars stand for the "
+        "whole run."
+    )

@@ -69,7 +69,7 @@ def measures(
     found = [
         measure("Width", "px", width, cut_width, True, small),
         measure("Height", "px", height, cut_height, True, small),
-        measure("Aspect ratio", "long side / short side", *_ratios(dropped, width, height), False, long),
+        measure("Aspect ratio", "long : short", *_ratios(dropped, width, height), False, long),
         measure(
             "Characters a page" if pages else "Text length",
             "characters",

@@ -1,7 +1,7 @@
 """The page itself: one HTML file that holds all it needs and may load nothing.
 
-Every text is escaped by the template engine; beyond that the page's policy forbids any request, any script but
-its own (by its hash), any form and any frame.
+Every text is escaped by the template engine; beyond that the page's policy forbids any request, any script
+but its own (by its hash), any form and any frame.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def _notes(manifest: Mapping[str, Any]) -> list[str]:
     notes, request = [], manifest["request"]
     if not manifest["rows_out"]:
         notes.append("Nothing was kept.")
-    if request["limit"] is not None:
-        notes.append(f"The run was limited to the first {request['limit']:,} rows.")
+    if request["limit"] == sum(one["rows"] for one in manifest["inputs"]):
+        notes.append(f"The run was limited to the first {request['limit']:,} of its inputs.")
     if request["sample"] < 1:
         notes.append(f"The run took a sample of {percent(request['sample'])} of the rows.")
     if request["retry"]:

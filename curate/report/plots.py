@@ -12,10 +12,11 @@ from curate.report.measures import Measure
 
 Floats = npt.NDArray[np.float64]
 
-BINS = 44
-SIZE = (3.7, 1.75)  # inches: about 355 by 168 pixels, so that 8 points are as large as the page's small print
+MOST_BINS = 44
+SIZE = (3.7, 1.75)  # inches: about 355 by 168 pixels, so that its 8 points are the page's small print
+FRAME = (0.095, 0.13, 0.86, 0.85)  # where the axes lie: left, bottom, width, height, in parts of it
 # Colours that stand for the page's own, which differ by day and night.
-INK, QUIET, LINE, KEPT, CUT, LIMIT = ("#01020%d" % n for n in range(6))
+INK, QUIET, LINE, KEPT, CUT, LIMIT = (f"#01020{n}" for n in range(6))
 PAGE = {INK: "--ink", QUIET: "--quiet", LINE: "--line", KEPT: "--kept", CUT: "--cut", LIMIT: "--limit"}
 STYLE = {
     "svg.fonttype": "none",
@@ -43,8 +44,7 @@ def histogram(measure: Measure) -> str:
         for values, weight in zip((measure.kept, measure.cut), measure.weights, strict=True)
     )
     with mpl.rc_context(STYLE | {"svg.hashsalt": measure.title}):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        axes = figure.add_subplot()
+        axes = Figure(figsize=SIZE).add_axes(FRAME)
         axes.grid(axis="y", color=LINE, linewidth=0.6)
         axes.stairs(kept, edges, fill=True, color=KEPT)
         axes.stairs(kept + cut, edges, baseline=kept, fill=True, color=CUT)
@@ -53,7 +53,7 @@ def histogram(measure: Measure) -> str:
         axes.set_ylim(0, top)
         _draw_limits(axes, measure, edges, top, log)
         out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+        axes.figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return _inline(out.getvalue(), f"Histogram: {measure.title}")
 
 
@@ -64,19 +64,20 @@ def bins(measure: Measure) -> tuple[Floats, bool]:
     thresholds that cut something off or lie near.
     """
     values = np.concatenate([measure.kept, measure.cut])
+    count = int(np.clip(2 * np.sqrt(len(values)), 8, MOST_BINS))
     low, high = (float(v) for v in np.quantile(values, (0.001, 0.999)))
     for limit in measure.thresholds:
         near = low / 1.5 <= limit.value <= high * 1.5
         if near or len(measure.cut):
             low, high = min(low, limit.value), max(high, limit.value)
     log = measure.whole and low >= 0 and high / max(low, 1) > 20
-    if measure.whole and high - low < BINS:
+    if measure.whole and high - low < count:
         return np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.5), False
     if log:
-        return np.unique(np.round(np.geomspace(max(low, 1), high + 1, BINS + 1), 3)), True
+        return np.unique(np.round(np.geomspace(max(low, 1), high + 1, count + 1), 3)), True
     if high <= low:
         return np.linspace(low - 0.5, high + 0.5, 4), False
-    return np.linspace(low, high, BINS + 1), False
+    return np.linspace(low, high, count + 1), False
 
 
 def _scale(axes: object, edges: Floats, log: bool, measure: Measure) -> None:
@@ -131,7 +132,7 @@ def compact(value: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             return f"{value / min(size, size if letter != 'k' else 1e3):.3g}{letter}"
-    return f"{value:,.0f}" if value == round(value) else f"{value:.3g}"
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:.3g}"
 
 
 def _inline(svg: str, label: str) -> str:

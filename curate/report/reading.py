@@ -147,7 +147,7 @@ def hosts(url: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _nothing() -> pa.Table:
     text = pa.array([], pa.string())
-    columns = {name: text for name in MEASURED}
+    columns = dict.fromkeys(MEASURED, text)
     numbers = {"width": pa.int32(), "height": pa.int32(), "clip_score": pa.float32()}
     columns |= {name: pa.array([], kind) for name, kind in numbers.items()}
     return pa.table(columns | {"regions": pa.array([], pa.list_(pa.null()))})

@@ -1,4 +1,4 @@
-"""Images made small enough for a page, in disposable child processes: what they decode is not to be trusted."""
+"""Images made small enough for a page, in disposable child processes, as nobody vouches for them."""
 
 from __future__ import annotations
 
