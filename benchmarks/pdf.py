@@ -56,7 +56,9 @@ def whole(path: Path, settings: PdfSettings) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", nargs="?", type=Path, default=SHARED)
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()

@@ -30,6 +30,7 @@ SAME_LINE_EM = 0.8  # pieces of one line lie at most so far apart
 WIDE_EM = 2.5  # and so far where running text around them has no gutter there
 SPACE_EM = 0.15  # from here on a gap between pieces is a space
 STACK_EM = 1.6  # upright characters that far below each other still make a column
+BASE_LINE_EM = 0.88  # of vertical writing: how far it lies below the top of a character's cell (PDF's DW2)
 SHADOW_EM = 0.25  # so far at most is a line painted again to look bold or shaded
 NEAR_WHITE = 0xE0E0E0
 SPACE: Glyph = {"c": " "}
@@ -107,9 +108,25 @@ def structured(display: pymupdf.DisplayList, slant: float) -> pymupdf.TextPage:
 
 
 def raw_lines(text: pymupdf.TextPage) -> Iterator[dict[str, Any]]:
-    """Every line of MuPDF's raw dictionary."""
+    """Every line of MuPDF's raw dictionary, vertical writing put right."""
     for block in text.extractRAWDICT()["blocks"]:
-        yield from block["lines"]
+        for raw in block["lines"]:
+            if raw["wmode"]:
+                lift(raw)
+            yield raw
+
+
+def lift(raw: dict[str, Any]) -> None:
+    """Move a line of vertical writing to where it is drawn: MuPDF's boxes start at the base lines."""
+    x, y = raw["dir"]
+    for span in raw["spans"]:
+        dx, dy = -x * BASE_LINE_EM * span["size"], -y * BASE_LINE_EM * span["size"]
+        for glyph in span["chars"]:
+            x0, y0, x1, y1 = glyph["bbox"]
+            glyph["bbox"] = x0 + dx, y0 + dy, x1 + dx, y1 + dy
+    glyphs = [glyph for span in raw["spans"] for glyph in span["chars"]]
+    if any(not glyph["c"].isspace() for glyph in glyphs):
+        raw["bbox"] = around(glyphs)
 
 
 def angle(direction: Turn) -> float:

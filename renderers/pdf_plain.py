@@ -15,7 +15,7 @@ from renderers.text import normalise
 def plain_lines(text: pymupdf.TextPage, page: Box) -> list[Line] | None:
     """What `page_lines` gives, but for the glyphs; None where only characters can tell.
 
-    That is so where text is hidden, slanted, stacked, partly off the page, pale, or has accents of their own.
+    That is so where text is hidden, slanted, vertical, partly off the page, pale, or has loose accents.
     """
     lines: list[Line] = []
     boxes: dict[int, list[Box]] | None = None
@@ -40,9 +40,10 @@ def plain_lines(text: pymupdf.TextPage, page: Box) -> list[Line] | None:
 
 
 def is_plain(raw: dict[str, Any], page: Box) -> bool:
-    """True for a line that is painted, upright, on the page and without loose accents."""
+    """True for a line that is painted, written across, on the page and without loose accents."""
     return (
-        upright_axis(raw["dir"]) is not None
+        not raw["wmode"]
+        and upright_axis(raw["dir"]) is not None
         and within(raw["bbox"], page)
         and all(
             span["alpha"] and span["char_flags"] & PAINTED and COMBINING.keys().isdisjoint(span["text"])

@@ -114,6 +114,33 @@ def test_all_ink_of_a_page_lies_in_the_quads() -> None:
         assert ink.any()
 
 
+def test_vertical_writing_mode_has_its_ink_in_its_quad() -> None:
+    page = pages(vertical("春眠不觉晓，处处闻啼鸟。"), format="png")[0]
+    assert texts(page) == ["春眠不觉晓，处处闻啼鸟。"]
+    ink = np.array(Image.open(io.BytesIO(page["image"])).convert("L")) < 128
+    quad = page["regions"][0]["quad"]
+    assert not (ink & ~covered(ink.shape, quad, margin=3.0)).any()
+    assert quad[0] < quad[2]
+    assert quad[1] == quad[3]
+
+
+def vertical(text: str) -> bytes:
+    """A page in PDF's own vertical writing mode, its font not embedded."""
+    shown = f"BT /F1 20 Tf 300 500 Td <{text.encode('utf-16-be').hex()}> Tj ET"
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R>>",
+        "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 400 600]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+        f"<</Length {len(shown)}>>stream\n{shown}\nendstream",
+        "<</Type/Font/Subtype/Type0/BaseFont/Song/Encoding/UniGB-UCS2-V/DescendantFonts[6 0 R]>>",
+        "<</Type/Font/Subtype/CIDFontType0/BaseFont/Song/CIDSystemInfo"
+        "<</Registry(Adobe)/Ordering(GB1)/Supplement 2>>/DW 1000/FontDescriptor 7 0 R>>",
+        "<</Type/FontDescriptor/FontName/Song/Flags 4/FontBBox[0 -200 1000 900]/Ascent 880/Descent -120>>",
+    ]
+    body = "".join(f"{number} 0 obj\n{content}\nendobj\n" for number, content in enumerate(objects, 1))
+    return f"%PDF-1.4\n{body}trailer<</Root 1 0 R>>\n%%EOF".encode()
+
+
 def covered(shape: tuple[int, ...], quad: list[float], margin: float) -> np.ndarray[Any, Any]:
     corners = np.array(quad).reshape(4, 2)
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
