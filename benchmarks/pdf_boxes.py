@@ -2,8 +2,8 @@
 
     python benchmarks/pdf_boxes.py [FOLDER] [--pages 2] [--worst 0]
 
-For each language: the character error rate (edit distance over label length, white space and letter case apart,
-compatibility forms as one), and the share of lines whose ink goes on more than 2 px outside their quad.
+For each language: the character error rate (edit distance over label length, white space and letter case
+apart, compatibility forms as one), and the share of lines whose ink goes on more than 2 px outside their quad.
 Needs rapidocr, with the models that its package ships.
 """
 
@@ -29,12 +29,18 @@ from renderers.pdf import PdfSettings, render
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "pdf"
 CLEAN = {
-    "en": ("plain_text__grobid__Wang*", "plain_text__sample-files__*",
-           "plain_text__unstructured__multi-column*", "plain_text__olmocr__pdftotext_two_column*", "plain_text__grobid__Guidelines*", "plain_text__olmocr__failing_anchor*",
-           "ligature__pdfplumber__issue-316*", "plain_text__docling__code*"),
-    "zh": ("zh__Qwen-Agent__poem*", "zh__pdfplumber__issue-67*", "zh__PyMuPDF__*",
-           "zh__pdfplumber__issue-336*"),
-}  # fmt: skip
+    "en": (
+        "plain_text__grobid__Wang*",
+        "plain_text__grobid__Guidelines*",
+        "plain_text__sample-files__*",
+        "plain_text__unstructured__multi-column*",
+        "plain_text__olmocr__pdftotext_two*",
+        "plain_text__olmocr__failing_anchor*",
+        "plain_text__docling__code*",
+        "ligature__pdfplumber__issue-316*",
+    ),
+    "zh": ("zh__Qwen-Agent__poem*", "zh__pdfplumber__*", "zh__PyMuPDF__*"),
+}
 
 Pixels = npt.NDArray[np.uint8]
 
