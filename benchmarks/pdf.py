@@ -2,9 +2,9 @@
 
     python benchmarks/pdf.py [FOLDER] [--repeat 3]
 
-Both take the same documents in turn, in one process, timed by its CPU seconds: those of FOLDER whose every page
-gives a record. The bare loop opens, reads the text with its boxes (`get_text("dict")`), renders (`get_pixmap`)
-and encodes: no reading order, no test of what can be seen, no record. The second bare loop differs in its
+Both take the same documents in turn, in one process, timed by its CPU seconds: those of FOLDER whose every
+page gives a record. The bare loop opens, reads the text with its boxes (`get_text("dict")`), renders
+(`get_pixmap`) and encodes: no reading order, no test of what can be seen, no record. The second bare loop differs in its
 encoder alone, MuPDF's own.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/pdf_boxes.py [FOLDER] [--pages 2] [--worst 0]
 
 For each language: the character error rate (edit distance over label length, white space and letter case
-apart, compatibility forms as one), and the share of lines whose ink goes on more than 2 px outside their quad.
+apart, compatibility forms as one), and the share of lines with ink that goes on over 2 px outside their quad.
 Needs rapidocr, with the models that its package ships.
 """
 
