@@ -4,8 +4,8 @@
 
 Both take the same documents in turn, in one process, timed by its CPU seconds: those of FOLDER whose every
 page gives a record. The bare loop opens, reads the text with its boxes (`get_text("dict")`), renders
-(`get_pixmap`) and encodes: no reading order, no test of what can be seen, no record. The second bare loop differs in its
-encoder alone, MuPDF's own.
+(`get_pixmap`) and encodes: no reading order, no test of what can be seen, no record. The second bare loop
+differs in its encoder alone, MuPDF's own.
 """
 
 from __future__ import annotations
