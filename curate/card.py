@@ -116,12 +116,12 @@ import datasets
 samples = datasets.load_dataset("PATH_OF_THIS_FOLDER", split="train")  # images are decoded as you read them
 ```
 
-The data are the files `shard-*.parquet`; give other readers that pattern (Spark: the folder, with
-`pathGlobFilter` set to `shard-*.parquet`; pyarrow: `pyarrow.dataset.dataset(..., exclude_invalid_files=True)`).
-Each row is one training
-sample: `prompt` + `target` is the training string, `image` the encoded image, `regions` what lies where in it
-(corners clockwise from the text's or object's own top left, in pixels, origin top left). `report.html` shows
-samples of it. Every dropped row and its reason is in `_dropped/`."""
+The data are the files `shard-*.parquet`: give other readers that pattern. Spark takes the folder with the
+option `pathGlobFilter`, pyarrow with `pyarrow.dataset.dataset(FOLDER, exclude_invalid_files=True)`.
+
+Each row is one training sample: `prompt` + `target` is the training string, `image` the encoded image,
+`regions` what lies where in it (corners clockwise from the text's or object's own top left, in pixels, origin
+top left). `report.html` shows samples of it. Every dropped row and its reason is in `_dropped/`."""
 
 
 def _sources(manifest: Mapping[str, Any]) -> str:

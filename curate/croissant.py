@@ -76,7 +76,7 @@ def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
             "name": shard["path"],
             "contentUrl": shard["path"],
             "contentSize": f"{shard['bytes']} B",
-            "encodingFormat": "application/vnd.apache.parquet",
+            "encodingFormat": "application/x-parquet",
             "sha256": shard["sha256"],
         }
         for shard in manifest["shards"]
@@ -103,7 +103,7 @@ def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
                 "@id": "shards",
                 "name": "shards",
                 "description": "All shards: one row a training sample.",
-                "encodingFormat": "application/vnd.apache.parquet",
+                "encodingFormat": "application/x-parquet",
                 "includes": "shard-*.parquet",
             },
         ],

@@ -1,7 +1,7 @@
 """Texts that nobody vouches for, made safe to look at: cut short, with the characters marked that decided.
 
 Characters that draw nothing or turn the line round (controls, bidi marks, zero width) are shown by their code
-point. Matches are found by RE2, whose time is linear whatever the text.
+point; what joins emoji is left to them. Matches are found by RE2, whose time is linear whatever the text.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ LONGEST = 480  # characters shown of a text
 BEFORE = 120  # of them in front of the first mark
 OPEN, CLOSE = "\ufdd0", "\ufdd1"  # noncharacters: they stand around a match, and nowhere else
 UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffc\ue000-\uf8ff"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffc\ue000-\uf8ff"
     "\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
 
@@ -51,9 +51,13 @@ def pieces(text: str, reason: str = "", settings: Mapping[str, Any] | None = Non
 
 def plain(text: str, longest: int = 200) -> str:
     """A text for a title or a label: one line, cut short, unseen characters by their names."""
-    shown = " ".join(text[:longest].split())
-    shown = UNSEEN.sub(lambda found: f"[{_name(found[0])}]", shown)
+    shown = visible(" ".join(text[:longest].split()))
     return f"{shown}…" if len(text) > longest else shown
+
+
+def visible(text: str) -> str:
+    """The text with unseen characters by their names."""
+    return UNSEEN.sub(lambda found: f"[{_name(found[0])}]", text)
 
 
 def _pattern(reason: str, settings: Mapping[str, Any]) -> tuple[str, str] | None:

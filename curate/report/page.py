@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from curate.report.funnel import STAGES_SAID, Step
 from curate.report.gallery import Card
+from curate.report.marks import visible
 from curate.report.measures import Measure
 from curate.report.plots import compact, histogram
 
@@ -71,7 +72,11 @@ def render(
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     environment.filters |= {
         "number": lambda value: f"{value:,}",
@@ -79,6 +84,11 @@ def _environment() -> Environment:
         "median": lambda values: compact(float(np.median(values))),
     }
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """What the page says of a value: a text without characters that nobody sees."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _policy(script: str) -> str:

@@ -72,18 +72,16 @@ def read_kept(store: Store, shards: Sequence[dict[str, Any]]) -> Kept:
         OSError, pa.ArrowException: a shard cannot be read.
     """
     chosen = evenly(shards, MAX_FILES)
-    tables: list[pa.Table] = []
+    tables: list[pa.Table] = [_placed(_measures(_nothing()), 0)]
     groups: list[Group] = []
     for shard in chosen:
         with store.fs.open_input_file(store.path(shard["path"])) as file:
             reader = pq.ParquetFile(file)
             for number in _affordable(reader, MAX_ROWS // len(chosen), MAX_BYTES // len(chosen)):
                 measured = _measures(reader.read_row_group(number, columns=[*MEASURED, BOXES]))
-                place = pa.repeat(pa.scalar(len(groups), pa.int32()), measured.num_rows)
-                rows = pa.array(np.arange(measured.num_rows, dtype=np.int32))
-                tables.append(measured.append_column("place", place).append_column("row", rows))
+                tables.append(_placed(measured, len(groups)))
                 groups.append(Group(shard["path"], number))
-    return Kept(pa.concat_tables([_measures(_nothing()), *tables], promote_options="default"), tuple(groups))
+    return Kept(pa.concat_tables(tables), tuple(groups))
 
 
 def read_dropped(store: Store) -> pa.Table:
@@ -143,6 +141,13 @@ def hosts(url: pa.ChunkedArray) -> pa.ChunkedArray:
     found = pc.struct_field(pc.extract_regex(url, HOST), "host")
     found = pc.replace_substring_regex(pc.utf8_lower(found), r"^www\.", "")
     return pc.if_else(pc.equal(found, ""), None, found)
+
+
+def _placed(measured: pa.Table, group: int) -> pa.Table:
+    """The rows with where they are from."""
+    place = pa.repeat(pa.scalar(group, pa.int32()), measured.num_rows)
+    rows = pa.array(np.arange(measured.num_rows, dtype=np.int32))
+    return measured.append_column("place", place).append_column("row", rows)
 
 
 def _nothing() -> pa.Table:

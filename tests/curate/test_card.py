@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate import card
+from curate.card import licence, size_category
+from tests.curate.runs import curate, done, pair, write_pairs
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("card")
+    rows = [*(pair(n) for n in range(9)), pair(9, similarity=0.1)]
+    source = write_pairs(folder / "rows.parquet", rows)
+    done("run", "laion", "--input", source, "--out", folder / "out", "--workers", 0, "--set", "shard.rows=4")
+    card.write(str(folder / "out"), ["en"])
+    return folder / "out"
+
+
+def test_datasets_loads_the_folder_by_its_name(out: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    (out / "report.html").write_text("<p>beside the data</p>")
+    loaded = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path))
+    assert loaded.num_rows == 9
+    assert loaded[0]["image"].size == (240, 220)
+
+
+def test_the_hub_reads_the_card(out: Path) -> None:
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    data = huggingface_hub.DatasetCard.load(out / "README.md").data
+    assert data.language == ["en"]
+    assert data.size_categories == ["n<1K"]
+    assert data.configs[0]["data_files"] == [{"split": "train", "path": "shard-*.parquet"}]
+
+
+def test_the_card_says_counts_licence_rules_and_limits(out: Path) -> None:
+    text = (out / "README.md").read_text()
+    assert "| clip_score_too_low | 1 | 10.00% |" in text
+    assert "`clip_score_too_low`: `min_score = 0.32`" in text
+    assert "CC-BY-4.0" in text
+    assert "## Known limits" in text
+
+
+def test_a_card_that_a_person_wrote_is_left_alone(out: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "run"
+    mine.mkdir()
+    (mine / "_manifest.json").write_bytes((out / "_manifest.json").read_bytes())
+    (mine / "README.md").write_text("# Mine")
+    assert card.write(str(mine)) == {"wrote": ["croissant.json"], "left": ["README.md"]}
+    assert (mine / "README.md").read_text() == "# Mine"
+    (mine / "README.md").write_text(card.OURS)
+    assert card.write(str(mine))["left"] == []
+
+
+def test_croissant_names_every_shard_with_its_checksum(out: Path) -> None:
+    described = json.loads((out / "croissant.json").read_bytes())
+    listed = json.loads((out / "_manifest.json").read_bytes())["shards"]
+    files = [one for one in described["distribution"] if one["@type"] == "cr:FileObject"]
+    assert [(one["contentUrl"], one["sha256"]) for one in files] == [(s["path"], s["sha256"]) for s in listed]
+
+
+def test_mlcroissant_accepts_the_metadata_and_reads_the_rows_by_it(out: Path) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant")
+    loaded = mlcroissant.Dataset(str(out / "croissant.json"))
+    assert not loaded.metadata.ctx.issues.errors
+    assert not loaded.metadata.ctx.issues.warnings
+    rows: list[dict[str, Any]] = list(loaded.records("samples"))
+    assert len(rows) == 9
+    assert {row["samples/text"] for row in rows} == {pair(n)["TEXT"].encode() for n in range(9)}
+
+
+def test_a_card_does_not_stand_in_the_way_of_a_resumed_or_verified_run(out: Path) -> None:
+    assert curate("verify", out).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("Apache-2.0", {"license": "apache-2.0"}),
+        (
+            "CC-BY-4.0 (the metadata)",
+            {"license": "other", "license_name": "cc-by-4.0", "license_link": "https://a.example"},
+        ),
+        (
+            "Google: free for any use",
+            {
+                "license": "other",
+                "license_name": "google-free-for-any-use",
+                "license_link": "https://a.example",
+            },
+        ),
+    ],
+)
+def test_a_licence_is_said_in_the_hubs_terms(said: str, name: dict[str, str]) -> None:
+    assert licence(said, "https://a.example") == name
+
+
+@pytest.mark.parametrize(
+    ("rows", "category"),
+    [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (2_000_000_000, "1B<n<10B")],
+)
+def test_sizes_are_the_hubs(rows: int, category: str) -> None:
+    assert size_category(rows) == category
