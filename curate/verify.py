@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import os
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import tasks
+from curate.children import Children
+from curate.image_checks import decoders, image_problems
+from curate.journal import OURS
+from curate.record import UnitRecord
 from curate.retry import finished_manifest
-from curate.schema import SHARD, conform
+from curate.schema import DROPPED, SHARD, conform
+from curate.shards import dropped_name
+from curate.staging import DONE
 from curate.store import Store
 
-SHARDS = re.compile(r"shard-\d{6,}(?:-\d+)?\.parquet")
 BLOCK = 2**20
+NAMED = 5  # damaged images that are named, of one row group
 RENDERED = ["dataset", "task", "language", "text", "regions", "width", "height"]
 
 
@@ -31,20 +39,23 @@ def verify(folder: str) -> dict[str, Any]:
     manifest, store = finished_manifest(folder), Store(folder)
     damaged: dict[str, list[str]] = {}
     keys: list[np.ndarray] = []
-    for shard in manifest["shards"]:
-        problems = list(_shard_problems(store, shard, keys))
-        if problems:
-            damaged[shard["path"]] = problems
+    with decoders(manifest, len(os.sched_getaffinity(0))) as children:
+        for shard in manifest["shards"]:
+            if problems := list(_shard_problems(store, shard, keys, children)):
+                damaged[shard["path"]] = problems
     listed = {shard["path"] for shard in manifest["shards"]}
     for name in store.names():
-        if SHARDS.fullmatch(name) and name not in listed:
+        if OURS.fullmatch(name) and name not in listed:
             damaged[name] = ["it is not in the manifest"]
+    damaged |= _dropped_problems(store, manifest)
     if problems := list(_count_problems(store, manifest, keys)):
         damaged["_manifest.json"] = problems
     return {"shards": len(listed), "rows": manifest["rows_out"], "damaged": damaged}
 
 
-def _shard_problems(store: Store, shard: dict[str, Any], keys: list[np.ndarray]) -> Iterator[str]:
+def _shard_problems(
+    store: Store, shard: dict[str, Any], keys: list[np.ndarray], children: Children
+) -> Iterator[str]:
     path = shard["path"]
     if not store.exists(path):
         yield "it is missing"
@@ -61,10 +72,13 @@ def _shard_problems(store: Store, shard: dict[str, Any], keys: list[np.ndarray])
                 return
             if reader.metadata.num_rows != shard["rows"]:
                 yield f"{reader.metadata.num_rows} rows instead of {shard['rows']}"
+            first = 0
             for group in range(reader.num_row_groups):
                 table = reader.read_row_group(group)
                 keys.append(_key_hashes(table["key"]))
                 yield from _row_problems(table)
+                yield from islice(image_problems(table, first, children), NAMED)
+                first += table.num_rows
     except (OSError, pa.ArrowException) as error:
         yield f"cannot be read: {' '.join(str(error).split())[:200]}"
 
@@ -122,10 +136,43 @@ def _count_problems(store: Store, manifest: dict[str, Any], keys: list[np.ndarra
     every = np.concatenate([np.zeros(0, dtype="S32"), *keys])
     if len(np.unique(every)) != len(every):
         yield f"{len(every) - len(np.unique(every))} keys occur twice"
-    if manifest["manifest"]["drops"]["sample"] >= 1:
-        written = sum(_rows(store, f"_dropped/{name}") for name in store.names("_dropped"))
-        if written != dropped:
-            yield f"_dropped holds {written} rows instead of {dropped}"
+
+
+def _dropped_problems(store: Store, manifest: dict[str, Any]) -> dict[str, list[str]]:
+    """What is wrong with the files of dropped rows, by name; the journal knows how many rows each holds."""
+    damaged, written = dict[str, list[str]](), dict[str, int]()
+    for name in (f"_dropped/{name}" for name in store.names("_dropped") if name.endswith(".parquet")):
+        try:
+            written[name] = _read_dropped(store, name)
+        except (OSError, pa.ArrowException) as error:
+            damaged[name] = [f"cannot be read: {' '.join(str(error).split())[:200]}"]
+    if manifest["manifest"]["drops"]["sample"] < 1:
+        return damaged
+    for record in _records(store):
+        name, expected = dropped_name(record.unit), sum(record.dropped.values())
+        if name not in damaged and written.get(name, 0) != expected:
+            damaged[name] = [f"holds {written.get(name, 0)} rows instead of {expected}"]
+    total, dropped = sum(written.values()), sum(manifest["dropped"].values())
+    if not damaged and total != dropped:
+        damaged["_dropped"] = [f"holds {total} rows instead of {dropped}"]
+    return damaged
+
+
+def _read_dropped(store: Store, name: str) -> int:
+    """The rows of a file of dropped rows, once all of it has been read."""
+    with store.fs.open_input_file(store.path(name)) as file:
+        reader = pq.ParquetFile(file, page_checksum_verification=True)
+        if not reader.schema_arrow.equals(DROPPED):
+            raise pa.ArrowInvalid("its columns are not those of dropped rows")
+        return sum(reader.read_row_group(group).num_rows for group in range(reader.num_row_groups))
+
+
+def _records(store: Store) -> Iterator[UnitRecord]:
+    """The journal's records, as far as they are still there."""
+    for name in store.names(DONE):
+        data = store.read_bytes(f"{DONE}/{name}")
+        if data and name.endswith(".json"):
+            yield msgspec.json.decode(data, type=UnitRecord)
 
 
 def _digest(store: Store, name: str) -> tuple[int, str]:
@@ -135,11 +182,6 @@ def _digest(store: Store, name: str) -> tuple[int, str]:
             size += len(block)
             sha256.update(block)
     return size, sha256.hexdigest()
-
-
-def _rows(store: Store, name: str) -> int:
-    with store.fs.open_input_file(store.path(name)) as file:
-        return int(pq.ParquetFile(file).metadata.num_rows)
 
 
 def _key_hashes(key: pa.ChunkedArray) -> np.ndarray:

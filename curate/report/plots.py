@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from curate.report.measures import Measure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = npt.NDArray[np.float64]
 
@@ -18,7 +22,7 @@ FRAME = (0.095, 0.13, 0.86, 0.85)  # where the axes lie: left, bottom, width, he
 # Colours that stand for the page's own, which differ by day and night.
 INK, QUIET, LINE, KEPT, CUT, LIMIT = (f"#01020{n}" for n in range(6))
 PAGE = {INK: "--ink", QUIET: "--quiet", LINE: "--line", KEPT: "--kept", CUT: "--cut", LIMIT: "--limit"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 8,
     "text.color": QUIET,
@@ -44,7 +48,8 @@ def histogram(measure: Measure) -> str:
         for values, weight in zip((measure.kept, measure.cut), measure.weights, strict=True)
     )
     with mpl.rc_context(STYLE | {"svg.hashsalt": measure.title}):
-        axes = Figure(figsize=SIZE).add_axes(FRAME)
+        figure = Figure(figsize=SIZE)
+        axes = figure.add_axes(FRAME)
         axes.grid(axis="y", color=LINE, linewidth=0.6)
         axes.stairs(kept, edges, fill=True, color=KEPT)
         axes.stairs(kept + cut, edges, baseline=kept, fill=True, color=CUT)
@@ -53,7 +58,7 @@ def histogram(measure: Measure) -> str:
         axes.set_ylim(0, top)
         _draw_limits(axes, measure, edges, top, log)
         out = io.StringIO()
-        axes.figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return _inline(out.getvalue(), f"Histogram: {measure.title}")
 
 
@@ -80,11 +85,9 @@ def bins(measure: Measure) -> tuple[Floats, bool]:
     return np.linspace(low, high, count + 1), False
 
 
-def _scale(axes: object, edges: Floats, log: bool, measure: Measure) -> None:
-    from matplotlib.axes import Axes
+def _scale(axes: Axes, edges: Floats, log: bool, measure: Measure) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-    assert isinstance(axes, Axes)
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(FixedLocator(_round_numbers(edges[0], edges[-1])))
@@ -104,11 +107,8 @@ def _round_numbers(low: float, high: float) -> list[float]:
     return found if len(found) <= 7 else [value for value in found if f"{value:e}".startswith("1")]
 
 
-def _draw_limits(axes: object, measure: Measure, edges: Floats, top: float, log: bool) -> None:
+def _draw_limits(axes: Axes, measure: Measure, edges: Floats, top: float, log: bool) -> None:
     """Each threshold that lies on the axis, with its value."""
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
     place = np.log if log else np.asarray
     first, last = (float(place(edge)) for edge in (edges[0], edges[-1]))
     for limit in measure.thresholds:

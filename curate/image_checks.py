@@ -1,0 +1,62 @@
+"""Whether the images of a shard are what its columns say, decoded in disposable child processes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from curate import images
+from curate.children import Children, Limits, Outcome
+from curate.manifest import ImageSettings
+
+AHEAD = 32  # images on their way
+COLUMNS = ("image", "width", "height", "sha256")
+
+
+def decoders(manifest: Mapping[str, Any], count: int) -> Children:
+    """Child processes that decode the images of that run."""
+    known = {
+        name: manifest["manifest"]["image"][name] for name in ("max_pixels", "timeout_s", "memory_bytes")
+    }
+    settings = msgspec.convert(known | {"formats": images.STORED}, ImageSettings)
+    limits = Limits(timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes)
+    return Children(images.TARGET, count, limits, images.child_settings(settings, {}))
+
+
+def image_problems(table: pa.Table, first: int, children: Children) -> Iterator[str]:
+    """What is wrong with each image (N rows of SHARD that begin at row `first` of their file)."""
+    flying: deque[tuple[int, dict[str, Any], Future[Outcome]]] = deque()
+    for place, row in enumerate(_rows(table)):
+        if row["image"] is None:
+            continue
+        if hashlib.sha256(row["image"]["bytes"]).hexdigest() != row["sha256"]:
+            yield f"row {first + place}: the image is not the one of its sha256"
+        flying.append((first + place, row, children.submit(row["image"]["bytes"])))
+        while len(flying) > AHEAD:
+            yield from _landed(*flying.popleft())
+    while flying:
+        yield from _landed(*flying.popleft())
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.select(COLUMNS).to_batches(max_chunksize=AHEAD):
+        yield from batch.to_pylist()
+
+
+def _landed(number: int, row: Mapping[str, Any], future: Future[Outcome]) -> Iterator[str]:
+    outcome = future.result()
+    if outcome.value is None:
+        yield f"row {number}: the image cannot be decoded ({outcome.reason})"
+        return
+    answer = images.read_answer(outcome.value, row["image"]["bytes"])
+    if answer.reason is not None or answer.reencoded:
+        yield f"row {number}: the image is not one that any reader decodes to upright RGB"
+    elif (answer.width, answer.height) != (row["width"], row["height"]):
+        there, said = f"{answer.width}x{answer.height}", f"{row['width']}x{row['height']}"
+        yield f"row {number}: the image is {there} instead of {said}"

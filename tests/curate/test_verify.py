@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from curate.errors import InputError
+from curate.repair import repair
+from curate.verify import verify
+from tests.curate.runs import done, files, pair, picture, write_pairs
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three units with rows that fell to every kind of rule across it."""
+    folder = tmp_path_factory.mktemp("whole")
+    rows = [pair(n) for n in range(10)] + [pair(10, similarity=0.1)]
+    rows += [
+        pair(3),
+        pair(11, TEXT=pair(4)["TEXT"], image=picture(4)),
+    ]  # the same pair; the same image and text
+    source = write_pairs(folder / "rows.parquet", rows)
+    done("run", "laion", "--input", source, "--out", folder / "out", "--workers", 0, "--set", "shard.rows=5")
+    assert verify(str(folder / "out"))["damaged"] == {}
+    return folder / "out"
+
+
+@pytest.fixture
+def out(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "out"))
+
+
+def change(path: Path, name: str, values: list[Any]) -> None:
+    """Write a shard again with another first row in one of its columns, its schema and form kept."""
+    table = pq.read_table(path)
+    column = [*values, *table[name].to_pylist()[len(values) :]]
+    at = table.schema.get_field_index(name)
+    table = table.set_column(at, table.schema.field(at), pa.array(column, table.schema.field(at).type))
+    pq.write_table(table, path, write_page_checksum=True)
+
+
+def problems(folder: Path, name: str = "shard-000000.parquet") -> str:
+    return " | ".join(verify(str(folder))["damaged"].get(name, []))
+
+
+def encoded(width: int, height: int, kind: str = "JPEG", mode: str = "RGB") -> dict[str, Any]:
+    body = io.BytesIO()
+    Image.new(mode, (width, height)).save(body, kind)
+    return {"bytes": body.getvalue(), "path": "laion/x.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("image", [encoded(100, 100)], "not the one of its sha256"),
+        ("image", [encoded(100, 100)], "is 100x100 instead of 240x220"),
+        ("image", [{"bytes": picture(0)[:-500], "path": "laion/x.jpg"}], "cannot be decoded (damaged)"),
+        ("image", [encoded(240, 220, mode="CMYK")], "upright RGB"),
+        ("prompt", ["Say something:"], "prompt or target"),
+        ("target", [" something else"], "prompt or target"),
+        ("key", ["0123"], "hex digits"),
+    ],
+)
+def test_a_row_that_is_not_what_it_says_is_found(
+    out: Path, column: str, values: list[Any], said: str
+) -> None:
+    change(out / "shard-000000.parquet", column, values)
+    assert said in problems(out)
+
+
+def test_a_region_outside_its_image_is_found(out: Path) -> None:
+    region = {"text": "far", "start": None, "end": None, "quad": [0, 0, 900, 0, 900, 10, 0, 10], "score": 1}
+    change(out / "shard-000000.parquet", "regions", [[region]])
+    assert "outside its image" in problems(out)
+
+
+def test_damaged_and_missing_files_of_dropped_rows_are_named(out: Path) -> None:
+    data = bytearray((out / "_dropped/dropped-000002.parquet").read_bytes())
+    data[60] ^= 1
+    (out / "_dropped/dropped-000002.parquet").write_bytes(data)
+    assert "cannot be read" in problems(out, "_dropped/dropped-000002.parquet")
+    (out / "_dropped/dropped-000002.parquet").unlink()
+    assert "0 rows instead of 3" in problems(out, "_dropped/dropped-000002.parquet")
+
+
+def test_a_repair_brings_back_the_very_bytes(out: Path, whole: Path) -> None:
+    (out / "shard-000000.parquet").write_bytes(b"PAR1")
+    (out / "shard-000001.parquet").unlink()
+    untouched = (out / "_dropped/dropped-000002.parquet").stat().st_mtime_ns
+    found = repair(str(out))
+    assert found["repaired"] == ["shard-000000.parquet", "shard-000001.parquet"]
+    assert found["damaged"] == {}
+    assert files(out) == files(whole)
+    assert (out / "_dropped/dropped-000002.parquet").stat().st_mtime_ns == untouched
+    assert not (out / "_run/repair").exists()
+
+
+def test_a_unit_that_lost_rows_across_the_run_loses_them_again(tmp_path: Path) -> None:
+    rows = [pair(n, TEXT=f"One picture under name {n}", image=picture(0)) for n in range(12)]
+    rows += [pair(n) for n in range(20, 24)]
+    source = write_pairs(tmp_path / "rows.parquet", rows)
+    done(
+        *("run", "laion", "--input", source, "--out", tmp_path / "out", "--workers", 0),
+        *("--set", "shard.rows=14", "--set", "rules.placeholder_image.max_texts=3"),
+    )
+    before = files(tmp_path / "out")
+    (tmp_path / "out/shard-000000.parquet").unlink()
+    assert repair(str(tmp_path / "out"))["damaged"] == {}
+    assert files(tmp_path / "out") == before
+
+
+def test_dropped_rows_are_repaired_too(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "rows.parquet", [pair(0), pair(1, similarity=0.1)])
+    done("run", "laion", "--input", source, "--out", tmp_path / "out", "--workers", 0)
+    before = files(tmp_path / "out")
+    (tmp_path / "out/_dropped/dropped-000000.parquet").write_bytes(b"PAR1")
+    found = repair(str(tmp_path / "out"))
+    assert found["repaired"] == ["_dropped/dropped-000000.parquet"]
+    assert files(tmp_path / "out") == before
+
+
+def test_what_fell_across_the_run_is_not_guessed_where_its_record_is_lost(out: Path) -> None:
+    lost = "_dropped/dropped-000002.parquet"
+    (out / lost).unlink()
+    found = repair(str(out))
+    assert found["repaired"] == []
+    assert set(found["damaged"]) == {lost}
+
+
+def test_a_repair_that_comes_out_otherwise_is_not_put_in_place(out: Path) -> None:
+    manifest = json.loads((out / "_manifest.json").read_bytes())
+    manifest["shards"][0]["sha256"] = "0" * 64
+    (out / "_manifest.json").write_text(json.dumps(manifest))
+    before = files(out)
+    found = repair(str(out))
+    assert found["repaired"] == []
+    assert "shard-000000.parquet" in found["damaged"]
+    assert files(out) == before
+
+
+def test_nothing_is_made_where_nothing_is_damaged(out: Path) -> None:
+    assert repair(str(out)) == verify(str(out)) | {"repaired": []}
+
+
+def test_changed_inputs_are_refused(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "rows.parquet", [pair(0), pair(1)])
+    done("run", "laion", "--input", source, "--out", tmp_path / "out", "--workers", 0)
+    write_pairs(source, [pair(0), pair(2), pair(3)])
+    (tmp_path / "out/shard-000000.parquet").unlink()
+    with pytest.raises(InputError, match="have changed"):
+        repair(str(tmp_path / "out"))
