@@ -1,6 +1,6 @@
 """Rules and cleaners on Arrow columns. Importing the package registers them in RULES and CLEANERS."""
 
-from filters import across, html, patterns, shape, text
+from filters import across, grounding, html, patterns, shape, text
 from filters.judgement import Judgement, judge
 from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting
 
@@ -12,6 +12,7 @@ __all__ = [
     "Rule",
     "Setting",
     "across",
+    "grounding",
     "html",
     "judge",
     "patterns",
