@@ -6,6 +6,7 @@ other: a bounded number of bodies is under way between them.
 
 from __future__ import annotations
 
+import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from curate import images
 from curate.children import Children, Limits, Outcome
 from curate.fetch import Fetcher
 from curate.manifest import Manifest, image_folder
+from curate.pictures import Pictures
 
 AHEAD = 64  # bodies under way for each child process
 
@@ -38,6 +40,7 @@ class Prepared:
     format: str | None = None
     width: int | None = None
     height: int | None = None
+    turn: int | None = None  # the EXIF orientation (1 to 8) that was undone
     stage: str | None = None
     reason: str | None = None
     detail: str | None = None
@@ -52,12 +55,10 @@ class Acquirer:
 
     def __init__(self, manifest: Manifest, children: int) -> None:
         self._manifest, self._count = manifest, children
-        folder = image_folder(manifest)
-        self._folder = folder.resolve() if folder else None
 
     def close(self) -> None:
         """End connections and child processes."""
-        for held in ("_fetcher", "_children"):
+        for held in ("_fetcher", "_children", "_pictures"):
             if held in self.__dict__:
                 self.__dict__.pop(held).close()
 
@@ -70,19 +71,19 @@ class Acquirer:
             yield rows[place], Body(fetched.body, "fetch", fetched.reason, fetched.detail)
 
     def local(self, path: str) -> Body:
-        """The file at `path` below the manifest's image folder, and nowhere else."""
-        assert self._folder is not None
+        """The image that `path` names in the manifest's image folder, and nowhere else."""
+        limit = self._manifest.fetch.max_bytes
         try:
-            file = (self._folder / path).resolve()
-            if not file.is_relative_to(self._folder):
-                return Body(None, "fetch", "blocked_path", path)
-            if file.stat().st_size > self._manifest.fetch.max_bytes:
-                return Body(None, "fetch", "too_large", f"{file.stat().st_size} bytes")
-            return Body(file.read_bytes())
+            data = self._pictures.read(path, limit)
         except FileNotFoundError:
             return Body(None, "fetch", "file_missing", path)
-        except (OSError, ValueError) as error:
+        except PermissionError as error:
+            return Body(None, "fetch", "blocked_path", str(error))
+        except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
             return Body(None, "fetch", "file_unreadable", str(error))
+        if len(data) > limit:
+            return Body(None, "fetch", "too_large", f"more than {limit} bytes")
+        return Body(data)
 
     def prepare(self, bodies: Iterable[tuple[int, Body]]) -> Iterator[tuple[int, Prepared]]:
         """What becomes of each body, about in the order in which they come."""
@@ -98,6 +99,12 @@ class Acquirer:
                 )  # the first may be slow: what is done behind it waits in memory
         while flying:
             yield _landed(*flying.popleft())
+
+    @cached_property
+    def _pictures(self) -> Pictures:
+        folder = image_folder(self._manifest)
+        assert folder is not None
+        return Pictures(folder)
 
     @cached_property
     def _fetcher(self) -> Fetcher:
@@ -120,4 +127,4 @@ def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, Prepar
     answer = images.read_answer(outcome.value, body)
     if answer.reason is not None:
         return row, Prepared(stage="decode", reason=answer.reason, detail=answer.detail)
-    return row, Prepared(answer.image, answer.format, answer.width, answer.height)
+    return row, Prepared(answer.image, answer.format, answer.width, answer.height, answer.turn)

@@ -5,8 +5,9 @@ small row a pair, partitioned by the image's hash; each partition is judged by i
 image are in one partition; the verdicts are gathered by slice again, where units look them up. Every step
 writes one file, whose presence means that it is done, so a kill costs only the step under way.
 
-It happens twice: before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after
-it, an image is its bytes (`bytes`), which finds what hides behind different URLs.
+It happens up to three times: first for rows with the same key (`keys`, where the key stands for the image);
+before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an image is its
+bytes (`bytes`), which finds what hides behind different URLs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PARTITION_ROWS = 4_000_000
 
 SPILL = pa.schema(
     [
-        ("image", pa.binary(16)),  # hash of the URL, or of the bytes
+        ("image", pa.binary(16)),  # hash of the key, of the URL, or of the bytes
         ("text", pa.binary(16)),  # hash of the clean text
         ("length", pa.int32()),  # of the clean text, in code points
         ("unit", pa.int32()),
@@ -39,6 +40,7 @@ SPILL = pa.schema(
 VERDICT = pa.schema([("unit", pa.int32()), ("row", pa.int32()), ("reason", pa.string())])
 
 PHASES: Mapping[str, tuple[str, ...]] = {
+    "keys": ("id_repeated",),
     "seen": ("duplicate_pair", "shorter_text_of_same_image"),
     "bytes": ("duplicate_pair", "placeholder_image"),
 }

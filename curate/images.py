@@ -25,7 +25,7 @@ STORED = ("jpeg", "png", "webp")  # what a shard may hold
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "avif")  # what may come in, at most
 
 KEPT, ENCODED, SKIPPED = range(3)  # as it came; encoded again; not decoded, as its size is judged elsewhere
-ANSWER = struct.Struct("<BBII")  # one of these, index into FORMATS, width, height; encoded bytes follow
+ANSWER = struct.Struct("<BBBII")  # one of these, index into FORMATS, turn, width, height; then encoded bytes
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Prepared:
     width: int
     height: int
     reencoded: bool = False
+    turn: int = 1  # the EXIF orientation (1 to 8) that was undone
     reason: str | None = None
     detail: str | None = None
 
@@ -83,17 +84,17 @@ def recipe(settings: bytes) -> Recipe:
 def write_answer(prepared: Prepared) -> bytes:
     """A child's answer; an image that is kept as it came does not travel back."""
     how = SKIPPED if prepared.image is None else ENCODED if prepared.reencoded else KEPT
-    header = ANSWER.pack(how, FORMATS.index(prepared.format), prepared.width, prepared.height)
+    header = ANSWER.pack(how, FORMATS.index(prepared.format), prepared.turn, prepared.width, prepared.height)
     return header + prepared.image if prepared.image is not None and prepared.reencoded else header
 
 
 def read_answer(answer: bytes, body: bytes) -> Prepared:
     """What a child made of `body`; an answer that makes no sense is a crash."""
     try:
-        how, place, width, height = ANSWER.unpack_from(answer)
+        how, place, turn, width, height = ANSWER.unpack_from(answer)
         format, image = FORMATS[place], {KEPT: body, ENCODED: answer[ANSWER.size :], SKIPPED: None}[how]
         if image is not None and (format not in STORED or sniff(image) != format):
             raise ValueError(f"{format} image is none")
     except (struct.error, LookupError, ValueError) as error:
         return Prepared(None, "", 0, 0, reason="crashed", detail=f"answered with rubbish: {error}")
-    return Prepared(image, format, width, height, reencoded=how == ENCODED)
+    return Prepared(image, format, width, height, reencoded=how == ENCODED, turn=turn)

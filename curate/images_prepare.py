@@ -234,7 +234,7 @@ def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, qualit
     pixels.info = {}
     out = io.BytesIO()
     pixels.save(out, "JPEG", quality=quality) if lossy else pixels.save(out, "PNG", compress_level=LEVEL)
-    return Prepared(out.getvalue(), "jpeg" if lossy else "png", *pixels.size, reencoded=True)
+    return Prepared(out.getvalue(), "jpeg" if lossy else "png", *pixels.size, True, turn)
 
 
 def opaque(image: Image.Image) -> Image.Image:

@@ -27,7 +27,7 @@ from curate.store import TMP, Store
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
 OURS = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-\d+)?\.parquet")
-SOFTWARE = ("pyarrow", "pillow", "numpy", "regex", "selectolax", "aiohttp")
+SOFTWARE = ("pyarrow", "pillow", "numpy", "regex", "aiohttp")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ class Journal:
         self.store.delete(MANIFEST)
         for name in self._ours():
             self.store.delete(name)
-        for name in ("seen", "bytes", "staged", "done", "tmp"):
+        for name in ("keys", "seen", "bytes", "staged", "done", "tmp"):
             self.store.delete_folder(f"_run/{name}")
         self.store.delete(RUN)
 
@@ -165,7 +165,7 @@ class Journal:
             "finished": now(),
         }
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        for name in ("seen", "bytes", "staged", "tmp", "inputs"):
+        for name in ("keys", "seen", "bytes", "staged", "tmp", "inputs"):
             self.store.delete_folder(f"_run/{name}")
         return manifest
 

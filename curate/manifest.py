@@ -33,6 +33,20 @@ class Paper(Settings, frozen=True):
     rows_after: int
 
 
+class JoinSettings(Settings, frozen=True):
+    """Another list of the same JSON files, whose objects are found by id; see `curate.sources.joins`.
+
+    Its fields stand beside the row's own as `NAME.field`.
+    """
+
+    has: tuple[str, ...]  # the list is known by a field of its objects: one of these
+    of: tuple[str, ...]  # the row's field that names one, perhaps itself `OTHER.field`
+    id: tuple[str, ...] = ("id",)  # the field that identifies an object, first found wins
+    keep: tuple[str, ...] = ()  # the fields taken along
+    optional: bool = False  # whether the files may lack the list
+    unused: str = ""  # the reason under which objects that no row names are dropped; empty: they are no loss
+
+
 class InputSettings(Settings, frozen=True):
     """Where rows come from when the command line does not say."""
 
@@ -41,11 +55,14 @@ class InputSettings(Settings, frozen=True):
     sample_images: str = (
         ""  # the folder of the sample's images, relative to manifests/samples, where not inside it
     )
-    format: Literal["auto", "parquet", "csv", "tsv", "json", "jsonl", "webdataset"] = "auto"
+    format: Literal["auto", "parquet", "csv", "tsv", "json", "jsonl", "webdataset", "lines"] = "auto"
     columns: tuple[str, ...] = ()  # names of the columns of a CSV or TSV without a header
     swapped_sides_with: str = (
         ""  # width and height stand under each other's name where a file has this column
     )
+    main: tuple[str, ...] = ()  # the rows are the list whose objects have one of these fields, if joined
+    join: dict[str, JoinSettings] = {}  # by the name that its fields get
+    explode: tuple[str, ...] = ()  # the items of these lists are a record each
 
 
 class FetchSettings(Settings, frozen=True):
@@ -108,12 +125,15 @@ class DropSettings(Settings, frozen=True):
 class ScorerSettings(Settings, frozen=True):
     """A CLIP scorer to run within the run; see `curate score`."""
 
-    model: str
-    pretrained: str
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    device: str = "auto"
+    model: str  # an open_clip name, hf-hub:OWNER/NAME, or a folder with an open_clip_config.json
+    pretrained: str = (
+        ""  # a tag, or the path of a weights file; empty: the one of the hub's or folder's model
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 on a GPU, fp32 on a CPU
+    device: str = "auto"  # cpu, cuda, cuda:1; auto: a GPU if there is one
     batch_size: int | Literal["auto"] = "auto"
-    features: bool = True
+    features: bool = True  # keep the images' features, and not the scores alone
+    exact: bool = False  # decode every pixel and resize as open_clip does, rather than shrink while decoding
 
 
 class Manifest(Settings, frozen=True):
@@ -310,6 +330,10 @@ _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     ("fetch.outage_patience_s must be at least 0", lambda m: m.fetch.outage_patience_s >= 0),
     ("fetch.user_agent must be printable ASCII", lambda m: _is_header_value(m.fetch.user_agent)),
     ("fetch.name_servers must be IP addresses", lambda m: all(map(_is_server, m.fetch.name_servers))),
+    (
+        "scorer.batch_size must be at least 1",
+        lambda m: m.scorer is None or m.scorer.batch_size == "auto" or m.scorer.batch_size >= 1,
+    ),
     ("image.quality must be from 1 to 100", lambda m: 1 <= m.image.quality <= 100),
     ("image.max_pixels must be at least 1", lambda m: m.image.max_pixels >= 1),
     ("image.max_side must be at least 1", lambda m: m.image.max_side is None or m.image.max_side >= 1),
@@ -351,6 +375,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "": Manifest,
     "paper": Paper,
     "input": InputSettings,
+    "input.join.NAME": JoinSettings,
     "fetch": FetchSettings,
     "image": ImageSettings,
     "documents": DocumentSettings,
@@ -358,6 +383,18 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "drops": DropSettings,
     "scorer": ScorerSettings,
 }
+
+
+def scorer_settings(given: Mapping[str, Any]) -> ScorerSettings:
+    """The `[scorer]` table that these values make.
+
+    Raises:
+        ManifestError: a value of the wrong type, or not among those it may be.
+    """
+    try:
+        return msgspec.convert(given, ScorerSettings)
+    except msgspec.ValidationError as error:
+        raise ManifestError(f"[scorer]: {error}") from None
 
 
 def to_toml(manifest: Manifest) -> str:

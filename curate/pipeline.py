@@ -19,6 +19,7 @@ import filters
 from curate import tasks
 from curate.acquire import Acquirer, Body, Prepared
 from curate.across import SPILL, spill_rows
+from curate.located import fit
 from curate.origins import Origin, open_origin
 from curate.plan import Run, Unit, row_rules
 from curate.record import Meter, Stage, UnitRecord, count_reasons
@@ -41,8 +42,17 @@ class Work:
     spool: Spool
     watch: Stopwatch = field(default_factory=Stopwatch)
     tables: list[pa.Table] = field(default_factory=list)  # read and judged so far, without images
+    first: dict[str, int] = field(default_factory=dict)  # path or URL to the first row that wants it
+    others: dict[int, int] = field(default_factory=dict)  # rows that want an image again, to that first row
     rows: int = 0
     bytes: int = 0
+
+    def is_first(self, row: int, image: str) -> bool:
+        """Whether no earlier row wants the same image; else this one is to have what that one gets."""
+        first = self.first.setdefault(image, row)
+        if first != row:
+            self.others[row] = first
+        return first == row
 
 
 class Pipeline:
@@ -63,14 +73,21 @@ class Pipeline:
         if self._origin is not None:
             self._origin[1].close()
 
-    def scan(self, unit: Unit) -> pa.Table:
-        """What the rules across the run need of a unit before anything is fetched (rows of SPILL)."""
+    def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
+        """What the rules across the run need of a unit before anything is fetched (rows of SPILL).
+
+        A row is known by its URL or path, or by its key.
+        """
         first, parts = 0, [SPILL.empty_table()]
         for table in self._read(unit, Stopwatch()):
             rows = pc.indices_nonzero(alive(table))
             living = table.take(rows)
-            image = pc.coalesce(living["url"], living["image_path"]).combine_chunks()
-            parts.append(spill_rows(image, living["text"].combine_chunks(), unit.number, pc.add(rows, first)))
+            image = living["key"] if by_key else pc.coalesce(living["url"], living["image_path"])
+            parts.append(
+                spill_rows(
+                    image.combine_chunks(), living["text"].combine_chunks(), unit.number, pc.add(rows, first)
+                )
+            )
             first += table.num_rows
         self.meter.add(scanned=first)
         return pa.concat_tables(parts)
@@ -115,13 +132,18 @@ class Pipeline:
 
     def _prepared(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Prepared]]:
         """Each image that could be had, or why not, in any order; good ones go to the spool on the way."""
+        done: dict[int, Prepared] = {}
         with work.watch.stage("decode"):
             for row, prepared in self.acquirer.prepare(self._bodies(work, seen)):
                 if prepared.image is not None:
                     work.spool.put(row, prepared.image)
                     prepared = prepared.without_image()
                 self.meter.add(images=1)
+                done[row] = prepared
                 yield row, prepared
+            for row, first in work.others.items():
+                work.spool.put_again(row, first)
+                yield row, done[first]
 
     def _bodies(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Body]]:
         """The raw image of every row that is still alive: from the table, a local file, or the network."""
@@ -138,7 +160,10 @@ class Pipeline:
         yield from self.acquirer.fetch(wanted)
 
     def _at_hand(self, table: pa.Table, work: Work, wanted: dict[int, str]) -> Iterator[tuple[int, Body]]:
-        """The images that need no network; what does is noted in `wanted` (row of the unit to URL)."""
+        """The images that need no network; what does is noted in `wanted` (row of the unit to URL).
+
+        An image that several rows want is got once.
+        """
         if self.manifest.task == "text":
             return
         places = pc.indices_nonzero(alive(table))
@@ -150,9 +175,11 @@ class Pipeline:
             elif image.is_valid:
                 yield row, Body(image.as_py())
             elif path.is_valid and self.manifest.image.folder:
-                yield row, self.acquirer.local(path.as_py())
+                if work.is_first(row, f"path {path}"):
+                    yield row, self.acquirer.local(path.as_py())
             elif url.is_valid:
-                wanted[row] = url.as_py()
+                if work.is_first(row, f"url {url}"):
+                    wanted[row] = url.as_py()
             else:
                 yield row, Body(None, "read", "image_missing")
 
@@ -164,9 +191,12 @@ class Pipeline:
         def column(name: str, kind: pa.DataType) -> pa.Array:
             return scatter(pa.array([getattr(one, name) for _, one in prepared], kind), rows, table.num_rows)
 
+        published = table.select(["width", "height"])
         for name in ("format", "width", "height"):
             found = column(name, SAMPLE.field(name).type)
             table = set_column(table, name, pc.coalesce(found, table[name]))
+        turn = column("turn", pa.int32())
+        table = fit(table, published, turn, pc.is_valid(turn))
         reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)

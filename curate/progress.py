@@ -21,6 +21,9 @@ LINE_EVERY_S = 10.0
 TOP_REASONS = 10
 
 PHASES = {
+    "scan_keys": "reading ids",
+    "resolve_keys": "comparing ids",
+    "gather_keys": "comparing ids",
     "scan": "reading texts",
     "resolve_seen": "comparing texts",
     "gather_seen": "comparing texts",

@@ -10,8 +10,8 @@ import msgspec
 
 from curate.errors import InputError, ManifestError, nearest
 from curate.journal import MANIFEST, Request
+from curate.origins import find
 from curate.plan import Retry
-from curate.sources import expand
 from curate.store import Store
 
 
@@ -42,7 +42,8 @@ def again(folder: str, reasons: Sequence[str]) -> Request:
                 f"{folder} dropped nothing for {reason!r}{nearest(reason, manifest['dropped'])}"
             )
     before = msgspec.convert(manifest["request"], Request)
-    if tuple(expand([one.uri for one in before.inputs])) != before.inputs:
+    uris = [part.uri for one in before.inputs for part in one.parts or (one,)]
+    if tuple(find(before.manifest, uris)) != before.inputs:
         raise InputError(f"the inputs of {folder} have changed since: run them anew")
     where = folder if "://" in folder else str(Path(folder).absolute())
     return msgspec.structs.replace(before, retry=Retry(where, tuple(reasons)))

@@ -140,6 +140,7 @@ def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> Non
         return
     steps = Steps(run, journal, progress, _runner(run, len(units), options, progress))
     try:
+        steps.judge_across("keys", "scan_keys")
         steps.judge_across("seen", "scan")
         steps.all("stage", _jobs("stage", run, [n for n in units if n not in staged], steps.runner.workers))
         if run.across("bytes") is not None:

@@ -38,6 +38,11 @@ class Spool:
         """The sizes of these rows' images in bytes; 0 where there is none (N)."""
         return [self._places.get(row, (0, 0))[1] for row in rows.tolist()]
 
+    def put_again(self, row: int, first: int) -> None:
+        """Let a row have the image of another one, if that has any."""
+        if first in self._places:
+            self._places[row] = self._places[first]
+
     def take(self, rows: np.ndarray) -> pa.BinaryArray:
         """The images of these rows in one buffer; null where there is none (N rows, below 2 GiB)."""
         lengths = self.lengths(rows)

@@ -72,7 +72,8 @@ class Worker:
         last = self.run.across("bytes") is None
         records = []
         for number in numbers:
-            record = self.pipeline.stage(self._units[number], self._fallen("seen", number))
+            fallen = {**self._fallen("seen", number), **self._fallen("keys", number)}
+            record = self.pipeline.stage(self._units[number], fallen)
             records.append(self.pipeline.staging.publish(record, {}) if last else record)
         return records
 
@@ -87,10 +88,21 @@ class Worker:
         self._phase("seen").spill(self.store, number, list(rows))
         return []
 
+    def scan_keys(self, number: int) -> list[UnitRecord]:
+        """Spill a slice's keys."""
+        rows = (self.pipeline.scan(unit, by_key=True) for unit in self._slices[number])
+        self._phase("keys").spill(self.store, number, list(rows))
+        return []
+
     def collect(self, number: int) -> list[UnitRecord]:
         """Spill a slice's pairs by their images' bytes."""
         rows = (self.pipeline.staging.spilled(unit.number) for unit in self._slices[number])
         self._phase("bytes").spill(self.store, number, list(rows))
+        return []
+
+    def resolve_keys(self, number: int) -> list[UnitRecord]:
+        """Judge a partition of keys."""
+        self._phase("keys").resolve(self.store, number)
         return []
 
     def resolve_seen(self, number: int) -> list[UnitRecord]:
@@ -101,6 +113,11 @@ class Worker:
     def resolve_bytes(self, number: int) -> list[UnitRecord]:
         """Judge a partition of images."""
         self._phase("bytes").resolve(self.store, number)
+        return []
+
+    def gather_keys(self, number: int) -> list[UnitRecord]:
+        """Bring a slice's verdicts on keys together."""
+        self._phase("keys").gather(self.store, number)
         return []
 
     def gather_seen(self, number: int) -> list[UnitRecord]:

@@ -28,6 +28,14 @@ def first_of_each_pair(
     return _first_of_each(_pair_codes(image, text), _place(unit, row))
 
 
+@rule("id_repeated")
+def first_of_each_id(
+    image: pa.FixedSizeBinaryArray, unit: pa.Int32Array, row: pa.Int32Array
+) -> pa.BooleanArray:
+    """Keep the first row, in source order, of those with the same key, which here stands for the image."""
+    return _first_of_each(_codes(image), _place(unit, row))
+
+
 @rule("shorter_text_of_same_image")
 def longest_of_each_image(
     image: pa.FixedSizeBinaryArray, length: pa.Int32Array, unit: pa.Int32Array, row: pa.Int32Array

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
+from curate.adapters.grit import grit
 from curate.adapters.mapping import available
 from curate.adapters.pairs import pairs
+from curate.adapters.questions import questions
+from curate.adapters.regions import regions
+from curate.adapters.text import text
 from curate.errors import ManifestError, nearest
 from curate.manifest import Manifest
 
 Adapter = Callable[[pa.Table, Manifest, str, int], pa.Table]
 
-ADAPTERS: dict[str, Adapter] = {"pairs": pairs}
+ADAPTERS: dict[str, Adapter] = {
+    "pairs": pairs,
+    "questions": questions,
+    "regions": regions,
+    "grit": grit,
+    "text": text,
+}
+TASKS: Mapping[str, tuple[str, ...]] = {
+    "pairs": ("caption",),
+    "questions": ("vqa", "ocr_vqa"),
+    "regions": ("referring", "region_caption"),
+    "grit": ("grounded_caption", "referring", "region_caption"),
+    "text": ("text",),
+}
 
 
 def adapter(name: str) -> Adapter:
@@ -27,4 +44,17 @@ def adapter(name: str) -> Adapter:
     return ADAPTERS[name]
 
 
-__all__ = ["ADAPTERS", "Adapter", "adapter", "available", "pairs"]
+def check_task(manifest: Manifest) -> None:
+    """See that the manifest's adapter makes what its task needs.
+
+    Raises:
+        ManifestError: it makes something else.
+    """
+    known = TASKS[manifest.adapter]
+    if manifest.task not in known:
+        raise ManifestError(
+            f"adapter {manifest.adapter!r} has no task {manifest.task!r} (it has: {', '.join(known)})"
+        )
+
+
+__all__ = ["ADAPTERS", "TASKS", "Adapter", "adapter", "available", "check_task"]

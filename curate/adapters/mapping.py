@@ -10,35 +10,51 @@ from curate.errors import InputError
 from curate.manifest import Manifest
 from curate.sources import DETAIL, PROBLEM
 
-OURS = ("url", "image", "image_path", "width", "height", "text", "clip_score")
 IMAGES = ("url", "image", "image_path")
+OURS = (*IMAGES, "width", "height", "text", "clip_score")
+
+Needs = tuple[tuple[str, tuple[str, ...]], ...]  # what it is, and the columns of which one is enough
+
+AN_IMAGE = ("an image or its address", IMAGES)
+NEEDS: dict[str, Needs] = {
+    "pairs": (("text", ("text",)), AN_IMAGE),
+    "questions": (("question", ("question",)), ("answer", ("answer", "answers")), AN_IMAGE),
+    "regions": (("text", ("text",)), ("box", ("box", "box_width")), AN_IMAGE),
+    "grit": (("text", ("text",)), ("labels", ("noun_chunks", "ref_exps")), AN_IMAGE),
+    "text": (("text", ("text",)),),
+}
+GIVES = {"questions": {"text", "question", "answer"}, "regions": {"regions"}, "grit": {"regions"}}
 
 
 def found(names: Collection[str], manifest: Manifest) -> dict[str, str]:
     """Our columns that are there, each with its published name.
 
     Raises:
-        InputError: nothing to read the text from, or no image and no address of one.
+        InputError: a column is missing that the adapter needs, or there is no image and no address of one.
     """
     there = {}
     for ours in (*OURS, *(name for name in manifest.columns if name not in OURS)):
         name = first(names, manifest.columns.get(ours, (ours,)))
         if name is not None:
             there[ours] = name
-    if "text" not in there:
-        raise InputError(_missing("text", ("text",), names, manifest))
-    if not any(name in there for name in IMAGES):
-        raise InputError(_missing("an image or its address", IMAGES, names, manifest))
+    for what, columns in NEEDS[manifest.adapter]:
+        if not any(name in there for name in columns):
+            raise InputError(_missing(what, columns, names, manifest))
     return there
 
 
 def available(schema: pa.Schema, manifest: Manifest) -> set[str]:
     """Which of our columns these raw columns give.
 
+    Of lists that are yet to be unfolded the fields are not known: they are taken to be there.
+
     Raises:
         InputError: see `found`.
     """
-    return set(found(schema.names, manifest))
+    lists = set(manifest.input.explode) & set(schema.names)
+    every = (name for names in manifest.columns.values() for name in names)
+    inside = [name for name in every if name.partition(".")[0] in lists]
+    return set(found([*schema.names, *inside], manifest)) | GIVES.get(manifest.adapter, set())
 
 
 def first(names: Collection[str], wanted: Collection[str]) -> str | None:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from curate.sources.index import JSON
+
+Floats = npt.NDArray[np.float64]
 
 LARGEST_INT32 = 2**31 - 1
 LARGEST_COSINE = 1.001  # rounding may pass 1 by a little; what is beyond is no cosine
@@ -85,17 +92,62 @@ def size(column: pa.Array) -> pa.Array:
 
 def cosine(column: pa.Array) -> pa.Array:
     """Similarities as float32 (N rows), of several the best; null where there is no number from -1 to 1."""
-    array = _best(plain(column))
-    if pa.types.is_large_string(array.type):
-        array = trimmed(text(array)[0])
-        numeric = pc.match_substring_regex(array, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$")
-        array = pc.if_else(numeric, array, pa.scalar(None, pa.large_string())).cast(pa.float64())
-    elif not _is_number(array.type):
-        return pa.nulls(len(array), pa.float32())
-    array = array.cast(pa.float32(), safe=False)
+    array = _floats(_best(plain(column))).cast(pa.float32(), safe=False)
     return pc.if_else(
         pc.less_equal(pc.abs(array), LARGEST_COSINE), array, pa.scalar(None, pa.float32())
     )  # NaN is less than nothing
+
+
+def number(column: pa.Array | None, rows: int) -> Floats:
+    """Numbers as float64 (N rows); NaN where there is none."""
+    if column is None:
+        return np.full(rows, np.nan)
+    numbers: Floats = _floats(plain(column)).to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def numbers(column: pa.ChunkedArray, field: pa.Field, count: int) -> Floats:
+    """Lists of so many numbers (N x count); NaN all along where a list has others or more or fewer."""
+    lists = _lists(column, field, list[float], pa.list_(pa.float64()))
+    fits = pc.equal(pc.list_value_length(lists), count).fill_null(False)
+    out = np.full((len(lists), count), np.nan)
+    found = pc.list_flatten(lists.filter(fits)).to_numpy(zero_copy_only=False)
+    out[fits.to_numpy(zero_copy_only=False)] = found.reshape(-1, count)
+    return out
+
+
+def lists_of_numbers(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
+    """Lists of lists of numbers (N lists); what is something else is an empty list."""
+    return _lists(column, field, list[list[float]], pa.list_(pa.list_(pa.float64()))).fill_null([])
+
+
+def _lists(column: pa.ChunkedArray, field: pa.Field, kind: Any, arrow: pa.DataType) -> pa.Array:
+    """Lists as they are or in JSON (N rows); null where a value is no such list."""
+    array = plain(column)
+    if field.metadata != JSON and not pa.types.is_large_string(array.type):
+        try:
+            return array.cast(arrow)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return pa.nulls(len(array), arrow)
+    return pa.array([_decoded(value, kind) for value in array.to_pylist()], arrow)
+
+
+def _decoded(value: str | None, kind: Any) -> Any:
+    try:
+        return None if value is None else msgspec.json.decode(value, type=kind)
+    except msgspec.DecodeError:  # which ValidationError is as well
+        return None
+
+
+def _floats(array: pa.Array) -> pa.Array:
+    """Numbers, or texts of numbers, as float64 (N rows); null where there is none."""
+    if pa.types.is_large_string(array.type):
+        array = trimmed(text(array)[0])
+        numeric = pc.match_substring_regex(array, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$")
+        return pc.if_else(numeric, array, pa.scalar(None, pa.large_string())).cast(pa.float64())
+    return (
+        array.cast(pa.float64(), safe=False) if _is_number(array.type) else pa.nulls(len(array), pa.float64())
+    )
 
 
 def image(column: pa.Array) -> tuple[pa.Array | None, pa.Array | None]:
@@ -112,6 +164,12 @@ def image(column: pa.Array) -> tuple[pa.Array | None, pa.Array | None]:
     if pa.types.is_large_string(array.type):
         return None, text(array)[0]
     return None, None
+
+
+def path(column: pa.Array) -> pa.Array:
+    """The local path, name or number of an image (N rows)."""
+    found = image(column)[1]
+    return text(column)[0] if found is None else found
 
 
 def number_text(array: pa.Array) -> pa.Array:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from curate.errors import InputError
 from curate.manifest import Manifest, samples
-from curate.sources import Input, expand
+from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, together
 
 
 class Origin(Protocol):
@@ -53,7 +53,34 @@ def find(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
         from curate.origins.collection import collect
 
         return collect(given, DOCUMENTS[manifest.adapter])
+    if manifest.adapter == "text" and manifest.input.format == "auto":
+        return _texts(given)
+    if manifest.input.join:
+        return _joined(expand(given, (*FORMATS, *PICKLES)))
     return expand(given)
+
+
+def _texts(uris: Sequence[str]) -> list[Input]:
+    """Tables of texts, and text files by their folder or archive."""
+    from curate.origins.collection import collect
+    from curate.origins.texts import SUFFIXES
+
+    known = (*FORMATS, *SUFFIXES, *TEXT_ARCHIVES)
+    found = {uri: expand([uri], known) for uri in uris}
+    tables = {one.uri: one for files in found.values() for one in files if not is_texts(one)}
+    loose = [uri for uri, files in found.items() if any(map(is_texts, files))]
+    return [*tables.values(), *(one for one in collect(loose, SUFFIXES) if is_texts(one))]
+
+
+def is_texts(found: Input) -> bool:
+    """Whether an input holds text files, and not a table."""
+    return not found.name or found.name.lower().endswith((".txt", *TEXT_ARCHIVES))
+
+
+def _joined(files: Sequence[Input]) -> list[Input]:
+    """The files whose lists are joined as one input, after those whose rows stand by themselves."""
+    parts = [one for one in files if one.name.lower().removesuffix(".gz").endswith(JOINED)]
+    return [one for one in files if one not in parts] + ([together(parts)] if parts else [])
 
 
 def sample(manifest: Manifest) -> Path:
@@ -86,10 +113,16 @@ def open_origin(found: Input, manifest: Manifest, work: Path, children: int = 1)
         from curate.origins.seeds import Seeds
 
         return Seeds(manifest, children)
+    if manifest.adapter == "text" and manifest.input.format == "auto" and is_texts(found):
+        from curate.origins.texts import Texts
+
+        return Texts(found, manifest, work)
     from curate.origins.rows import Rows
 
     return Rows(found, manifest, work)
 
+
+TEXT_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")  # of text files
 
 DOCUMENTS: Mapping[str, tuple[str, ...]] = {
     "pdf": (".pdf",),

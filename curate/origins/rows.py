@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import filters
-from curate.adapters import adapter, available
+from curate.adapters import adapter, available, check_task
 from curate.errors import InputError, UnitError
 from curate.manifest import Manifest
 from curate.schema import conform
@@ -27,11 +27,13 @@ class Rows:
         """Open the input.
 
         Raises:
+            ManifestError: the adapter has no such task.
             InputError: it cannot be read, or lacks a column that every row needs.
         """
         self._input, self._manifest = found, manifest
-        self._source = open_source(found, manifest.input, work)
         self._adapt = adapter(manifest.adapter)
+        check_task(manifest)
+        self._source = open_source(found, manifest.input, work)
         try:
             self._columns = available(self._source.schema, manifest) | SIZE
         except InputError as error:

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from curate.sources.inputs import FORMATS, Input, expand
+from curate.sources.inputs import FORMATS, Input, expand, together
 from curate.sources.opening import open_source
+from curate.sources.parts import JOINED, PICKLES
 from curate.sources.reading import DETAIL, PROBLEM, Source
 
-__all__ = ["DETAIL", "FORMATS", "PROBLEM", "Input", "Source", "expand", "open_source"]
+__all__ = [
+    "DETAIL",
+    "FORMATS",
+    "JOINED",
+    "PICKLES",
+    "PROBLEM",
+    "Input",
+    "Source",
+    "expand",
+    "open_source",
+    "together",
+]

@@ -55,38 +55,39 @@ def _write(source: Input, file: BinaryIO) -> None:
 
 
 def _rows(source: Input) -> Iterator[Any]:
-    shape = _shape(source)
-    if shape is None:
-        yield from _items(source, "item")
+    found = shape(source)
+    if found is None:
+        yield from items(source, "item")
         return
-    objects = [name for name, kind in shape.items() if kind == "objects"]
-    parallel = [name for name, kind in shape.items() if kind == "values"]
+    objects = [name for name, kind in found.items() if kind == "objects"]
+    parallel = [name for name, kind in found.items() if kind == "values"]
     if {"images", "annotations"} <= set(objects):
         yield from _coco(source)
     elif len(objects) == 1:
-        yield from _items(source, f"{objects[0]}.item")
+        yield from items(source, f"{objects[0]}.item")
     elif not objects and parallel:
         yield from _parallel(source, parallel)
-    elif shape and set(shape.values()) == {"object"}:
+    elif found and set(found.values()) == {"object"}:
         with _open(source) as file:
             yield from ({KEY: key, **row} for key, row in ijson.kvitems(file, "", use_float=True))
     else:
-        has = ", ".join(f"{name!r} ({kind})" for name, kind in list(shape.items())[:10]) or "nothing"
+        has = ", ".join(f"{name!r} ({kind})" for name, kind in list(found.items())[:10]) or "nothing"
         raise InputError(f"{source.uri}: cannot tell which part of this JSON holds the rows; it has {has}")
 
 
-def _items(source: Input, prefix: str) -> Iterator[Any]:
+def items(source: Input, prefix: str) -> Iterator[Any]:
+    """The values at an ijson prefix, one by one."""
     with _open(source) as file:
         yield from ijson.items(file, prefix, use_float=True)
 
 
-def _shape(source: Input) -> dict[str, str] | None:
+def shape(source: Input) -> dict[str, str] | None:
     """What each key of the document's object holds; None for an array.
 
     Raises:
         InputError: neither an object nor an array.
     """
-    shape: dict[str, str] = {}
+    found: dict[str, str] = {}
     key, depth, before = "", 0, ""
     with _open(source) as file:
         for event, value in ijson.basic_parse(file, use_float=True):
@@ -95,14 +96,14 @@ def _shape(source: Input) -> dict[str, str] | None:
                     return None
                 raise InputError(f"{source.uri} holds one JSON value, not rows")
             if depth == 1 and event == "map_key":
-                key, shape[value] = value, "value"
+                key, found[value] = value, "value"
             elif depth == 1 and event in ("start_array", "start_map"):
-                shape[key] = "values" if event == "start_array" else "object"
-            elif depth == 2 and before == "start_array" and event == "start_map" and shape[key] == "values":
-                shape[key] = "objects"
+                found[key] = "values" if event == "start_array" else "object"
+            elif depth == 2 and before == "start_array" and event == "start_map" and found[key] == "values":
+                found[key] = "objects"
             depth += event.startswith("start_") - event.startswith("end_")
             before = event
-    return shape
+    return found
 
 
 def _parallel(source: Input, names: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -123,9 +124,9 @@ def _coco(source: Input) -> Iterator[dict[str, Any]]:
     The images' fields are held in memory, some 300 bytes an image.
     """
     images = {
-        row.get("id"): encode_json(row) for row in _items(source, "images.item") if isinstance(row, dict)
+        row.get("id"): encode_json(row) for row in items(source, "images.item") if isinstance(row, dict)
     }
-    for row in _items(source, "annotations.item"):
+    for row in items(source, "annotations.item"):
         if isinstance(row, dict) and isinstance(row.get("image_id"), (int, str)):
             image = images.get(row["image_id"])
             yield (msgspec.json.decode(image) if image else {}) | row

@@ -43,9 +43,9 @@ TYPES: dict[str, pa.Field] = {
 }
 
 
-def schema(index: Index) -> pa.Schema:
-    """The Arrow schema of the index's columns."""
-    return pa.schema([TYPES[kind].with_name(name) for name, kind in index.columns.items()])
+def schema(columns: Mapping[str, str]) -> pa.Schema:
+    """The Arrow schema of columns given as name → a key of TYPES."""
+    return pa.schema([TYPES[kind].with_name(name) for name, kind in columns.items()])
 
 
 def place(work: Path, source: Input, what: str, settings: Any) -> Path:

@@ -40,6 +40,7 @@ class Input:
     name: str  # relative to the folder or glob that found it: what `source` says of a row
     bytes: int
     fingerprint: str  # hex; another one means that the content is not the same
+    parts: tuple[Input, ...] = ()  # the files that are read together as this one
 
 
 def suffixes(name: str) -> tuple[str, str]:
@@ -72,6 +73,18 @@ def expand(uris: Sequence[str], known: Collection[str] = tuple(FORMATS)) -> list
         found |= matches
     with ThreadPoolExecutor(LISTERS) as pool:
         return list(pool.map(lambda item: _input(item[0], *item[1]), sorted(found.items())))
+
+
+def together(parts: Sequence[Input]) -> Input:
+    """Several files as one input, whose rows are spread over them."""
+    identity = "".join(part.name + part.fingerprint for part in parts)
+    return Input(
+        ", ".join(part.uri for part in parts),
+        "+".join(part.name for part in parts),
+        sum(part.bytes for part in parts),
+        hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
+        tuple(parts),
+    )
 
 
 def _input(uri: str, name: str, info: fs.FileInfo) -> Input:

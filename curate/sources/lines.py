@@ -34,6 +34,7 @@ NAME = re.compile(r"\s*[A-Za-z_][\w .:-]{0,63}\s*")
 csv.field_size_limit(2**31 - 1)  # the length of a line is limited where it is read
 
 Row = dict[str, Any]
+OURS = (PROBLEM, DETAIL)
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,15 @@ Parser = Callable[[Lines], Grammar]
 
 
 def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: str) -> Source:
-    """The rows of a `csv`, `tsv` or `jsonl` file.
+    """The rows of a `csv`, `tsv` or `jsonl` file, of plain `lines`, or of a `joined` file of our own.
 
     Raises:
         InputError: empty, truncated, or not text.
     """
 
     def parser(lines: Lines) -> Grammar:
-        if kind == "jsonl":
-            return Grammar((), _json_record)
+        if kind in RECORDS:
+            return Grammar((), RECORDS[kind])
         split = _csv_fields if kind == "csv" else _tsv_fields
         names = _names(lines, split, settings.columns, source.uri)
         return Grammar(names, functools.partial(_delimited, names, split), split)
@@ -65,7 +66,8 @@ def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: 
     found = index.remembered(
         index.place(work, source, "rows", (kind, settings.columns)), lambda: _scan(source, parser)
     )
-    schema = index.schema(found).append(pa.field(PROBLEM, pa.string())).append(pa.field(DETAIL, pa.string()))
+    schema = index.schema(found.columns)
+    schema = schema.append(pa.field(PROBLEM, pa.string())).append(pa.field(DETAIL, pa.string()))
 
     def begin(row: int) -> tuple[int, Iterator[pa.RecordBatch]]:
         nearest = max((mark for mark in found.marks if mark[0] <= row), default=(0, -1))
@@ -96,7 +98,7 @@ def _pass(lines: Lines, grammar: Grammar, kinds: index.Kinds) -> int:
     """Go past the next rows, up to where a mark belongs, and count them."""
     if grammar.fields is None:
         chunk = _chunk(lines, grammar.row, MARK_ROWS)
-        kinds.see(row for row in chunk if PROBLEM not in row)
+        kinds.see(_published(row) for row in chunk)
         return len(chunk)
     count, begun = 0, lines.at
     while count < MARK_ROWS and lines.at - begun < BATCH_BYTES and grammar.fields(lines) is not None:
@@ -131,20 +133,50 @@ def _json_record(lines: Lines) -> Row | None:
     return None
 
 
+def _joined_record(lines: Lines) -> Row | None:
+    """A row that we wrote ourselves, problems and all."""
+    line = lines.next()
+    if line is None:
+        return None
+    row = _object(line)
+    assert not isinstance(row, str), "a file that we wrote is whole"
+    return row
+
+
+def _plain_record(lines: Lines) -> Row | None:
+    """A line of text is a row."""
+    line = _text_line(lines)
+    return None if line is None else {"text": line}
+
+
+RECORDS = {"jsonl": _json_record, "joined": _joined_record, "lines": _plain_record}
+
+
+def _published(row: Row) -> Row:
+    """The row without what we say of it."""
+    return {name: value for name, value in row.items() if name not in OURS} if PROBLEM in row else row
+
+
 def json_row(line: bytes) -> Row:
     """The object that a line holds, or its problem."""
+    row = _object(line)
+    if isinstance(row, str):
+        return {PROBLEM: "row_malformed", DETAIL: row}
+    for name in OURS:  # which only we may give
+        row.pop(name, None)
+    return row
+
+
+def _object(line: bytes) -> Row | str:
+    """The object, or what is wrong with it."""
     try:
         row = decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:  # NaN, broken UTF-8 and lone surrogates, which the quick parser refuses
             row = json.loads(line.decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError) as error:
-            return {PROBLEM: "row_malformed", DETAIL: f"not JSON: {error}"[:200]}
-    if not isinstance(row, dict):
-        return {PROBLEM: "row_malformed", DETAIL: f"not an object but {type(row).__name__}"}
-    row.pop(PROBLEM, None)  # names that only we may give
-    row.pop(DETAIL, None)
-    return row
+            return f"not JSON: {error}"[:200]
+    return row if isinstance(row, dict) else f"not an object but {type(row).__name__}"
 
 
 decode = msgspec.json.Decoder().decode

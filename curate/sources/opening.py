@@ -6,12 +6,14 @@ import errno
 import functools
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 
 from curate.errors import InputError, OutputError
 from curate.manifest import InputSettings
 from curate.sources.documents import as_lines
 from curate.sources.inputs import FORMATS, Input, suffixes
+from curate.sources.joins import joined
 from curate.sources.lines import open_lines_source
 from curate.sources.parquet import open_parquet
 from curate.sources.reading import Source
@@ -21,7 +23,6 @@ from curate.storage import one_line
 OPEN_AT_ONCE = 4
 
 
-@functools.lru_cache(maxsize=OPEN_AT_ONCE)
 def open_source(source: Input, settings: InputSettings, work: Path) -> Source:
     """The input as counted rows. What one pass over it taught is kept in `work`, and used the next time.
 
@@ -31,12 +32,20 @@ def open_source(source: Input, settings: InputSettings, work: Path) -> Source:
         InputError: empty, unreadable, truncated, of an unknown format, or without rows.
         OutputError: `work` cannot be written.
     """
+    return _opened(source, msgspec.json.encode(settings), work)
+
+
+@functools.lru_cache(maxsize=OPEN_AT_ONCE)
+def _opened(source: Input, plain: bytes, work: Path) -> Source:
+    settings = msgspec.json.decode(plain, type=InputSettings)
     kind = _kind(source, settings)
     try:
         if kind == "parquet":
             opened = open_parquet(source)
         elif kind == "webdataset":
             opened = open_tar(source, work)
+        elif kind == "joined":
+            opened = open_lines_source(joined(source, settings, work), settings, work, kind)
         elif kind == "json":
             opened = open_lines_source(as_lines(source, work), settings, work, "jsonl")
         else:
@@ -51,8 +60,10 @@ def open_source(source: Input, settings: InputSettings, work: Path) -> Source:
 
 
 def _kind(source: Input, settings: InputSettings) -> str:
-    if not source.bytes:
-        raise InputError(f"{source.uri} is empty")
+    if empty := [one.uri for one in source.parts or (source,) if not one.bytes]:
+        raise InputError(f"{empty[0]} is empty")
+    if source.parts:
+        return "joined"
     if settings.format != "auto":
         return settings.format
     suffix = suffixes(source.name)[0]

@@ -38,7 +38,8 @@ def open_tar(source: Input, work: Path) -> Source:
     """
     source = _unpacked(source, work)
     found = index.remembered(index.place(work, source, "samples", None), lambda: _scan(source))
-    schema = index.schema(found).append(pa.field(PROBLEM, pa.string())).append(pa.field(DETAIL, pa.string()))
+    schema = index.schema(found.columns)
+    schema = schema.append(pa.field(PROBLEM, pa.string())).append(pa.field(DETAIL, pa.string()))
 
     def begin(row: int) -> tuple[int, Iterator[pa.RecordBatch]]:
         return row, _batches(source, found.samples[row:], schema)

@@ -12,7 +12,7 @@ import pytest
 
 from curate.errors import InputError, OutputError
 from curate.manifest import InputSettings
-from curate.sources import DETAIL, PROBLEM, Source, expand, lines, open_source, streams
+from curate.sources import DETAIL, PROBLEM, Source, expand, lines, open_source, opening, streams
 
 CC3M = InputSettings(columns=("caption", "url"))
 
@@ -188,7 +188,7 @@ def test_what_one_pass_taught_is_not_learnt_again(tmp_path: Path) -> None:
     kept = list((tmp_path / "work").iterdir())
     assert len(kept) == 1
     stamp = kept[0].stat().st_mtime_ns
-    open_source.cache_clear()
+    opening._opened.cache_clear()
     again = open_source(expand([str(tmp_path / "a.tsv")])[0], CC3M, tmp_path / "work")
     assert (again.rows, kept[0].stat().st_mtime_ns) == (100, stamp)
 

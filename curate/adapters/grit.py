@@ -1,0 +1,98 @@
+"""GRIT: captions whose phrases are located, in three formats.
+
+As `grounded_caption` a caption is one record. As `referring` or `region_caption` each of its phrases is one,
+with all boxes of the phrase together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.adapters import values
+from curate.adapters.identity import keys
+from curate.adapters.published import Published, published, sample
+from curate.manifest import Manifest
+from curate.schema import REGION, set_column
+from curate.tasks.regions import flatten
+from filters.grounding import ground
+from filters.spans import distinct
+
+Ints = npt.NDArray[np.int64]
+
+SIDE = 1000  # pixels of an image whose size was not published: boxes are shares of it anyway
+
+
+def grit(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa.Table:
+    """Raw rows as SAMPLE's columns, a row a caption, or a row a phrase (N rows in, M out).
+
+    See `pairs`. The caption is not trimmed, as its phrases are known by their offsets. Recursive labels and
+    broken boxes are left out; a caption of which none is left has no region: `no_boxes_left`.
+    """
+    rows = published(batch, manifest, source, first_row)
+    text, broken = values.text(values.plain(rows.table[rows.there["text"]]))
+    blank = pc.is_null(values.trimmed(text))
+    width, height = (side.fill_null(SIDE) for side in rows.sides)
+    chunks, expressions = (_labels(rows, name) for name in ("noun_chunks", "ref_exps"))
+    found = ground(text, width, height, chunks, expressions)
+    made = {"text": text, "regions": found, "width": width, "height": height}
+    reasons = {
+        "text_not_utf8": broken,
+        "text_missing": blank,
+        "no_boxes_left": pc.equal(pc.list_value_length(found), 0),
+    }
+    table = sample(rows, made, reasons)
+    return table if manifest.task == "grounded_caption" else _phrases(table)
+
+
+def _labels(rows: Published, name: str) -> pa.Array:
+    """Lists of labels, each seven numbers (N lists); no list is an empty one."""
+    if name not in rows.there:
+        return pa.array([[]] * len(rows), pa.list_(pa.list_(pa.float64())))
+    return values.lists_of_numbers(rows.table[rows.there[name]], rows.field(name))
+
+
+def _phrases(table: pa.Table) -> pa.Table:
+    """Each phrase of a caption as a row of its own, with its boxes (N rows in, M out); dropped rows stay."""
+    alive = pc.is_null(table["dropped"]).to_numpy()
+    living, dead = np.flatnonzero(alive), np.flatnonzero(~alive)
+    captions = table.take(pa.array(living))
+    regions = captions["regions"].combine_chunks()
+    flat = flatten(regions)
+    spans = distinct(flat.row, flat.start, flat.end)
+    sizes = np.bincount(spans.group, minlength=len(spans.row))
+    first = np.cumsum(sizes) - sizes
+    boxes = pc.list_flatten(regions).take(pa.array(spans.order))
+    phrases = captions.take(pa.array(spans.row))
+    rank = np.arange(len(spans.row)) - np.searchsorted(spans.row, spans.row)
+    made = {
+        "key": keys(
+            "phrase",
+            [phrases["key"].combine_chunks().cast(pa.large_string()), _texts(spans.start), _texts(spans.end)],
+        ),
+        "source": pc.binary_join_element_wise(phrases["source"], _texts(rank).cast(pa.string()), "/"),
+        "text": pc.struct_field(boxes, "text").take(pa.array(first)),
+        "regions": pa.ListArray.from_arrays(pa.array(np.r_[0, np.cumsum(sizes)], pa.int32()), _whole(boxes)),
+        "clip_score": pa.nulls(len(first), pa.float32()),  # it was the caption's
+    }
+    for name, column in made.items():
+        phrases = set_column(phrases, name, column)
+    order = np.argsort(np.concatenate([living[spans.row], dead]), kind="stable")
+    return pa.concat_tables([phrases, table.take(pa.array(dead))]).take(pa.array(order))
+
+
+def _whole(boxes: pa.Array) -> pa.Array:
+    """Regions whose phrase is now the whole text (R)."""
+    fields = [
+        pa.nulls(len(boxes), field.type)
+        if field.name in ("start", "end")
+        else pc.struct_field(boxes, field.name)
+        for field in REGION
+    ]
+    return pa.StructArray.from_arrays(fields, fields=list(REGION))
+
+
+def _texts(numbers: Ints) -> pa.Array:
+    return pa.array(numbers).cast(pa.large_string())

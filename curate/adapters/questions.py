@@ -1,0 +1,90 @@
+"""Questions and their answers about an image.
+
+Where several people answered, the answer of the highest confidence is taken (Qwen-VL, A.2): each `yes` counts
+2, each `maybe` 1, each `no` 0, added up over equal answers; an answer without a confidence counts as `yes`.
+Ties go to the answer that more people gave, then to the one that comes first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.adapters import values
+from curate.adapters.published import Published, published, sample
+from curate.adapters.unfold import items
+from curate.manifest import Manifest
+
+CONFIDENCE = pa.array(["no", "maybe", "yes"], pa.large_string())  # each one's place is what it counts
+SURE = 2
+
+Ints = npt.NDArray[np.int64]
+
+
+def questions(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa.Table:
+    """Raw rows as SAMPLE's columns, a row a question; `text` is the question and its answer.
+
+    See `pairs`; rows that hold several questions are unfolded (N rows in, M out).
+    """
+    rows = published(batch, manifest, source, first_row)
+    question, broken = rows.text("question")
+    answer, answer_broken = _answers(rows)
+    text = pc.binary_join_element_wise(question, answer, pa.scalar(" ", pa.large_string()))
+    reasons = {
+        "text_not_utf8": broken if answer_broken is None else answer_broken,
+        "question_missing": pc.is_null(question),
+        "answer_missing": pc.is_null(answer),
+    }
+    if broken is not None and answer_broken is not None:
+        reasons["text_not_utf8"] = pc.or_(broken, answer_broken)
+    made = {"text": text, "question": question, "answer": answer}
+    return sample(rows, made, reasons, identity=[question.fill_null("")])
+
+
+def _answers(rows: Published) -> tuple[pa.Array, pa.Array | None]:
+    """Each row's answer: the best of its list, else the one that it has."""
+    single, broken = rows.text("answer")
+    if "answers" not in rows.there:
+        return single, broken
+    return pc.coalesce(best(rows.table[rows.there["answers"]], rows.field("answers")), single), broken
+
+
+def best(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
+    """The best answer of each list of answers, texts or objects as VQAv2 has them (N rows, null of none)."""
+    counts, given = items(column, field)
+    text = _texts(given, (f"{field.name}.answer", field.name))
+    row = np.repeat(np.arange(len(counts)), counts)
+    known = pc.is_valid(text).to_numpy(zero_copy_only=False)
+    place = np.flatnonzero(known)
+    if not len(place):
+        return pa.nulls(len(counts), pa.large_string())
+    code = text.take(pa.array(place)).dictionary_encode().indices.to_numpy().astype(np.int64)
+    pair = row[place] * (code.max() + 1) + code
+    _, first, group = np.unique(pair, return_index=True, return_inverse=True)
+    weight = np.bincount(group, weights=_weights(given, field.name)[place])
+    people = np.bincount(group)
+    order = np.lexsort((first, -people, -weight, row[place][first]))
+    winners = order[np.r_[True, np.diff(row[place][first][order]) != 0]]
+    taken = np.full(len(counts), -1)
+    taken[row[place][first][winners]] = place[first[winners]]
+    return text.take(pa.array(taken, mask=taken < 0))
+
+
+def _texts(given: pa.Table, names: tuple[str, ...]) -> pa.Array:
+    """The items' answers as text, trimmed (M rows)."""
+    for name in names:
+        if name in given.column_names:
+            return values.trimmed(values.text(values.plain(given[name]))[0])
+    return pa.nulls(given.num_rows, pa.large_string())
+
+
+def _weights(given: pa.Table, name: str) -> Ints:
+    """What each item counts (M)."""
+    column = f"{name}.answer_confidence"
+    if column not in given.column_names:
+        return np.full(given.num_rows, SURE)
+    said = pc.utf8_lower(values.text(values.plain(given[column]))[0])
+    places: Ints = pc.index_in(said, CONFIDENCE).fill_null(SURE).to_numpy().astype(np.int64)
+    return places

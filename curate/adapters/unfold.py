@@ -1,0 +1,99 @@
+"""Nested lists become rows: an image's regions, a book's questions, a reference's sentences.
+
+A list of objects in the column `regions` gives a column `regions.FIELD` for each of their fields, a list of
+texts one column of its own name. Several lists are unfolded side by side: the i-th items are one record. The
+other columns are repeated. A row without any item is one record still, and says what it lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.adapters.values import plain
+from curate.sources import DETAIL, PROBLEM
+from curate.sources.columns import record_batch
+from curate.sources.index import JSON, Kinds, schema
+
+Ints = npt.NDArray[np.int64]
+
+decode = msgspec.json.Decoder().decode
+
+
+def unfold(batch: pa.Table, names: Sequence[str]) -> tuple[pa.Table, Ints, Ints]:
+    """Each item of the lists as a row (N rows to M), the row that it comes from, and its number there (M)."""
+    lists = [items(batch[name], batch.schema.field(name)) for name in names if name in batch.column_names]
+    if not lists:
+        return batch, np.arange(batch.num_rows), np.zeros(batch.num_rows, np.int64)
+    most = np.max([counts for counts, _ in lists], axis=0)
+    rows = np.maximum(most, 1)
+    parent = np.repeat(np.arange(batch.num_rows), rows)
+    rank = np.arange(len(parent)) - np.repeat(np.cumsum(rows) - rows, rows)
+    table = batch.drop_columns([name for name in names if name in batch.column_names]).take(pa.array(parent))
+    for counts, columns in lists:
+        place = (np.cumsum(counts) - counts)[parent] + rank
+        taken = columns.take(pa.array(place, mask=rank >= counts[parent]))
+        for name in columns.column_names:
+            table = _with(table, taken.schema.field(name), taken[name])
+    return _empty_marked(table, most[parent] == 0, f"{names[0]}_missing"), parent, rank
+
+
+def items(column: pa.ChunkedArray, field: pa.Field) -> tuple[Ints, pa.Table]:
+    """How many items each list holds (N), and the items' columns (M rows), named after the list's."""
+    array = plain(column)
+    if field.metadata == JSON or pa.types.is_large_string(array.type):
+        return _decoded(array, field.name)
+    if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
+        return np.zeros(len(array), np.int64), pa.table({field.name: pa.nulls(0)})
+    counts = pc.list_value_length(array).fill_null(0).to_numpy().astype(np.int64)
+    flat = plain(pc.list_flatten(array))
+    if not pa.types.is_struct(flat.type):
+        return counts, pa.table({field.name: flat})
+    names = [flat.type.field(i).name for i in range(flat.type.num_fields)]
+    return counts, pa.table({f"{field.name}.{name}": pc.struct_field(flat, name) for name in names})
+
+
+def _decoded(texts: pa.Array, name: str) -> tuple[Ints, pa.Table]:
+    """The items of lists in JSON; what is no list is empty."""
+    lists = [_list(text) for text in texts.to_pylist()]
+    rows = [
+        {f"{name}.{key}": value for key, value in item.items()} if isinstance(item, dict) else {name: item}
+        for found in lists
+        for item in found
+    ]
+    kinds = Kinds()
+    kinds.see(rows)
+    made = schema(kinds.columns())
+    return np.array([len(found) for found in lists], np.int64), pa.table(record_batch(rows, made))
+
+
+def _list(text: str | None) -> list[Any]:
+    try:
+        found = None if text is None else decode(text)
+    except msgspec.DecodeError:
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _with(table: pa.Table, field: pa.Field, column: pa.ChunkedArray) -> pa.Table:
+    """The table with this column, instead of one of its name."""
+    if field.name in table.column_names:
+        table = table.drop_columns([field.name])
+    return table.append_column(field, column)
+
+
+def _empty_marked(table: pa.Table, empty: npt.NDArray[np.bool_], reason: str) -> pa.Table:
+    """The table with that problem where a row had no item and no problem yet."""
+    problem = pc.if_else(pa.array(empty), reason, pa.scalar(None, pa.string()))
+    if PROBLEM in table.column_names:
+        problem = pc.coalesce(plain(table[PROBLEM]).cast(pa.string()), problem)
+    table = _with(table, pa.field(PROBLEM, pa.string()), pa.chunked_array([problem]))
+    if DETAIL not in table.column_names:
+        table = table.append_column(DETAIL, pa.nulls(table.num_rows, pa.string()))
+    return table

@@ -1,0 +1,76 @@
+"""Plain text files, each one document: loose ones of a folder together, and those of a tar or zip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from curate.adapters import adapter, check_task
+from curate.manifest import Manifest
+from curate.origins.collection import Collection, Entry
+from curate.sources import DETAIL, PROBLEM, Input
+
+SUFFIXES = (".txt",)
+BATCH_BYTES = 32 * 2**20
+
+RAW = pa.schema([("text", pa.binary()), ("name", pa.string()), (PROBLEM, pa.string()), (DETAIL, pa.string())])
+
+
+class Texts:
+    """The documents of a folder or archive."""
+
+    def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
+        """List the documents.
+
+        Raises:
+            InputError: it cannot be read, or holds none.
+            ManifestError: the adapter has no such task.
+        """
+        check_task(manifest)
+        self._documents = Collection(found, SUFFIXES, ("text/plain",), work)
+        self._manifest, self._adapt = manifest, adapter(manifest.adapter)
+
+    @property
+    def size(self) -> int:
+        """See `Origin.size`."""
+        return len(self._documents.documents)
+
+    def read(self, start: int, stop: int) -> Iterator[pa.Table]:
+        """See `Origin.read`. A document that cannot be read is dropped as `unreadable` or `too_large`."""
+        rows, size, at = [], 0, start
+        for entry in self._documents.documents[start:stop]:
+            rows.append(self._row(entry))
+            size += len(rows[-1]["text"] or b"")
+            if size >= BATCH_BYTES:
+                yield self._samples(rows, at)
+                rows, size, at = [], 0, at + len(rows)
+        if rows:
+            yield self._samples(rows, at)
+
+    def judges(self, rule: str) -> bool:
+        """See `Origin.judges`: by nothing that an image has."""
+        import filters
+
+        return set(filters.RULES[rule].columns) <= {"text"}
+
+    def close(self) -> None:
+        """See `Origin.close`."""
+        self._documents.close()
+
+    def _row(self, entry: Entry) -> dict[str, bytes | str | None]:
+        row: dict[str, bytes | str | None] = {"text": None, "name": entry.name, PROBLEM: entry.dropped}
+        limit = self._manifest.documents.max_bytes
+        try:
+            content = self._documents.content(entry, limit)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            return row | {PROBLEM: "unreadable", DETAIL: str(error)[:200]}
+        if len(content) > limit:
+            return row | {PROBLEM: "too_large", DETAIL: f"more than {limit} bytes"}
+        return row | {"text": content.removeprefix(b"\xef\xbb\xbf")}
+
+    def _samples(self, rows: list[dict[str, bytes | str | None]], at: int) -> pa.Table:
+        names = pa.array([row["name"] for row in rows], pa.string())
+        table = self._adapt(pa.Table.from_pylist(rows, RAW), self._manifest, self._documents.input.name, at)
+        return table.set_column(table.schema.get_field_index("source"), table.schema.field("source"), names)

@@ -1,0 +1,59 @@
+"""Pickles of plain data as JSON Lines, in a child process: nothing that a pickle names is ever looked up.
+
+RefCOCO's references come as a Python 2 pickle. A reader whose `find_class` always refuses can build lists,
+dicts, strings and numbers, and nothing else; how much of them, the child's limits decide.
+
+    outcome = children.submit(Path("refs(unc).p").read_bytes()).result()  # a reason, or lines of JSON
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+TARGET = "curate.pickles:reader"
+
+
+class PickleError(Exception):
+    """A pickle that is not a list of plain objects: `reason` is a slug, `detail` says what was found."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+class Plain(pickle.Unpickler):
+    """An unpickler that builds plain data only."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            PickleError: always.
+        """
+        raise PickleError("pickle_not_plain", f"it names {module}.{name}, which is not looked up"[:200])
+
+
+def reader(settings: bytes) -> Callable[[bytes], bytes]:
+    """The handler that `curate.children` runs; there are no settings."""
+    return lambda data: "".join(json.dumps(item) + "\n" for item in items(data)).encode()
+
+
+def items(data: bytes) -> list[Any]:
+    """What the pickled list holds; strings of Python 2 are read as UTF-8.
+
+    Raises:
+        PickleError: pickle_damaged, pickle_not_plain.
+    """
+    try:
+        found = Plain(io.BytesIO(data), encoding="utf-8", errors="surrogateescape").load()
+    except (PickleError, MemoryError):
+        raise
+    except Exception as error:  # the unpickler raises what it likes on hostile bytes
+        raise PickleError("pickle_damaged", f"{type(error).__name__}: {error}"[:200]) from None
+    if not isinstance(found, list):
+        raise PickleError("pickle_not_plain", f"it holds no list but a {type(found).__name__}")
+    return found

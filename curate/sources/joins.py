@@ -1,0 +1,178 @@
+"""Sets whose rows are spread over several files: questions and their answers, references and their boxes.
+
+The files of one input are read once, as streams, into one file of lines in the work folder. The main list's
+objects are the rows; for each other list the manifest says by which id a row names its objects. Those lie in
+a database on disk meanwhile, so memory holds neither.
+
+Nothing is lost: a row whose object is missing is dropped as `NAME_missing`; so is an object that no row
+names, where the manifest gives a reason for it; and a second object with the id of another one as
+`id_repeated`, unless it only says the same.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from curate.errors import InputError
+from curate.manifest import InputSettings, JoinSettings
+from curate.sources import index
+from curate.sources.columns import json_text
+from curate.sources.inputs import Input
+from curate.sources.parts import Listing, listings
+from curate.sources.reading import DETAIL, PROBLEM
+
+CACHE_KIB = 65536
+
+Row = dict[str, Any]
+
+
+def joined(source: Input, settings: InputSettings, work: Path) -> Input:
+    """The input's rows, each with the objects that it names, as a file of lines in the work folder.
+
+    Raises:
+        InputError: a file is damaged, or a list is missing that the manifest needs.
+    """
+    path = index.place(work, source, "joined", (settings.main, settings.join))
+    index.made_once(path, lambda file: _write(source, settings, work, file))
+    return Input(str(path), path.name, path.stat().st_size, source.fingerprint)
+
+
+def _write(source: Input, settings: InputSettings, work: Path, file: BinaryIO) -> None:
+    found = listings(source.parts, work)
+    main = [one for one in found if one.fields & set(settings.main)]
+    others = [one for one in found if one not in main]
+    if not main:
+        raise InputError(f"{source.uri}: no list of objects with {_either(settings.main)}{_has(found)}")
+    wanted = {n: j for n, j in settings.join.items() if _is_there(n, j, main, others, source.uri)}
+    with database(work) as on_disk:
+        tables = [Table(on_disk, number, *named) for number, named in enumerate(wanted.items())]
+        for row in _joined(main, others, tables):
+            file.write(json_text(row).encode() + b"\n")
+
+
+@contextmanager
+def database(work: Path) -> Iterator[sqlite3.Connection]:
+    """An empty database on disk, which is gone afterwards."""
+    with (
+        tempfile.NamedTemporaryFile(dir=work, prefix=".joining-") as place,
+        closing(sqlite3.connect(place.name, isolation_level=None)) as connection,
+    ):
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KIB}"):
+            connection.execute(f"PRAGMA {pragma}")
+        yield connection
+
+
+def _joined(main: Sequence[Listing], others: Sequence[Listing], tables: Sequence[Table]) -> Iterator[Row]:
+    repeated: list[Row] = []
+    for table in tables:
+        lists = [one for one in others if one.fields & set(table.join.has)]
+        repeated.extend(table.fill(row for one in lists for row in one.rows()))
+    for one in main:
+        for row in one.rows():
+            row.pop(PROBLEM, None)  # names that only we may give
+            row.pop(DETAIL, None)
+            for table in tables:
+                row |= table.found(row)
+            yield row
+    yield from repeated
+    for table in tables:
+        yield from table.unused()
+
+
+class Table:
+    """The objects of one joined list, by id, on disk."""
+
+    def __init__(self, database: sqlite3.Connection, number: int, name: str, join: JoinSettings) -> None:
+        self._database, self._name, self.join = database, name, join
+        self._table = f"list{number}"
+        database.execute(
+            f"CREATE TABLE {self._table} (id TEXT PRIMARY KEY, row TEXT, used INT) WITHOUT ROWID"
+        )
+
+    def fill(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Take the objects in; those whose id another one has come back as dropped rows."""
+        self._database.execute("BEGIN")
+        for row in rows:
+            identity = _first(row, self.join.id)
+            kept = json_text({f"{self._name}.{name}": row.get(name) for name in self.join.keep})
+            insert = f"INSERT OR IGNORE INTO {self._table} VALUES (?, ?, 0)"
+            if identity is None:
+                yield self._lost("id_missing", identity, kept)
+                continue
+            is_new = self._database.execute(insert, (identity, kept)).rowcount
+            if not is_new and (self.join.unused or self._get(identity) != kept):
+                yield self._lost("id_repeated", identity, kept)
+        self._database.execute("COMMIT")
+
+    def found(self, row: Row) -> Row:
+        """What the object that a row names adds to it: its fields, or why there are none."""
+        identity = _first(row, self.join.of)
+        kept = None if identity is None else self._get(identity)
+        if kept is None:
+            lost = {PROBLEM: f"{self._name}_missing", DETAIL: f"{_either(self.join.of)}: {identity}"}
+            return dict.fromkeys(f"{self._name}.{name}" for name in self.join.keep) | (
+                {} if PROBLEM in row else lost
+            )
+        if self.join.unused:
+            self._database.execute(f"UPDATE {self._table} SET used = 1 WHERE id = ?", (identity,))
+        fields: Row = json.loads(kept)
+        return fields
+
+    def unused(self) -> Iterator[Row]:
+        """The objects that no row named, as dropped rows, where the manifest counts them."""
+        if self.join.unused:
+            query = f"SELECT id, row FROM {self._table} WHERE used = 0"
+            for identity, kept in self._database.execute(query):
+                yield self._lost(self.join.unused, identity, kept)
+
+    def _get(self, identity: str) -> str | None:
+        query = f"SELECT row FROM {self._table} WHERE id = ?"
+        found = self._database.execute(query, (identity,)).fetchone()
+        return None if found is None else found[0]
+
+    def _lost(self, reason: str, identity: str | None, kept: str) -> Row:
+        fields: Row = json.loads(kept)
+        return fields | {PROBLEM: reason, DETAIL: f"{self._name} {identity}"}
+
+
+def _is_there(
+    name: str, join: JoinSettings, main: Sequence[Listing], others: Sequence[Listing], uri: str
+) -> bool:
+    """Whether the files hold the list; not asked of rows that have its fields themselves.
+
+    Raises:
+        InputError: they do not, and the rows need it.
+    """
+    if any(one.fields & set(join.has) for one in others):
+        return True
+    if join.optional or all(one.fields & set(join.has) for one in main):
+        return False
+    raise InputError(
+        f"{uri}: no {name}s: give the file with a list of objects that have {_either(join.has)} as well"
+    )
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """The first of these fields that identifies something, as text: 17, 17.0 and "17" are one id."""
+    for name in names:
+        value = row.get(name)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int | str) and not isinstance(value, bool):
+            return str(value).strip().encode("utf-8", "replace").decode() or None
+    return None
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(repr(name) for name in names)
+
+
+def _has(found: Sequence[Listing]) -> str:
+    lists = [f"{one.file.name}: {', '.join(sorted(one.fields)[:8])}" for one in found]
+    return f"; there are {'; '.join(lists[:6])}" if lists else ""

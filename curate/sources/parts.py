@@ -1,0 +1,112 @@
+"""The lists of objects that JSON files and pickles hold, each known by the fields of its first object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ijson
+
+from curate.children import Children, Limits
+from curate.errors import InputError
+from curate.pickles import TARGET
+from curate.sources import index
+from curate.sources.documents import items, shape
+from curate.sources.inputs import Input
+from curate.sources.lines import json_row
+from curate.sources.reading import PROBLEM
+from curate.sources.streams import open_bytes, open_lines
+from curate.storage import one_line
+
+PICKLES = (".p", ".pkl", ".pickle")
+JOINED = (".json", *PICKLES)  # what is joined; rows of other formats stand by themselves
+MAX_PICKLE = 128 * 2**20  # bytes; RefCOCO's largest has 30 MB
+LIMITS = Limits(timeout_s=300.0, max_answer_bytes=2**30)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One list of objects within a file."""
+
+    file: Input
+    prefix: str  # where it stands in the file, as ijson says it; empty for a file of lines
+    fields: frozenset[str]  # of its first object
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The objects, in order; what else the list holds is `{}`.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        with named(self.file.uri):
+            found = items(self.file, self.prefix) if self.prefix else _lines(self.file)
+            yield from (row if isinstance(row, dict) else {} for row in found)
+
+
+def listings(parts: Sequence[Input], work: Path) -> list[Listing]:
+    """Every list of objects in the files, those of a pickle by way of a file in `work`.
+
+    Raises:
+        InputError: a file is damaged, or not plain.
+    """
+    found: list[Listing] = []
+    for part in parts:
+        if part.name.lower().endswith(PICKLES):
+            lines = _unpickled(part, work)
+            found.append(Listing(lines, "", frozenset(next(iter(_lines(lines)), {}))))
+        else:
+            for prefix, fields in _shape(part).items():
+                found.append(Listing(part, prefix, fields))
+    return found
+
+
+def _shape(part: Input) -> dict[str, frozenset[str]]:
+    """The lists of objects of a JSON file: where each stands, and the fields of its first object."""
+    with named(part.uri):
+        found = shape(part)
+        lists = ["item"] if found is None else [f"{n}.item" for n, kind in found.items() if kind == "objects"]
+        firsts = {prefix: next(items(part, prefix), None) for prefix in lists}
+    return {prefix: frozenset(first) for prefix, first in firsts.items() if isinstance(first, dict)}
+
+
+@contextmanager
+def named(uri: str) -> Iterator[None]:
+    """Say what is wrong with JSON with the file's name.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        yield
+    except ijson.JSONError as error:
+        raise InputError(f"cannot read {uri}: {one_line(error)}") from None
+
+
+def _lines(file: Input) -> Iterator[dict[str, Any]]:
+    with open_lines(file) as lines:
+        while (line := lines.next()) is not None:
+            row = json_row(line)
+            yield {} if PROBLEM in row else row
+
+
+def _unpickled(part: Input, work: Path) -> Input:
+    """The pickle's objects as JSON Lines.
+
+    Raises:
+        InputError: too large, damaged, or more than plain data.
+    """
+    if part.bytes > MAX_PICKLE:
+        raise InputError(f"{part.uri} has {part.bytes} bytes; at most {MAX_PICKLE} of a pickle are read")
+
+    def make(file: Any) -> None:
+        with open_bytes(part) as packed, Children(TARGET, 1, LIMITS) as children:
+            outcome = children.submit(packed.read()).result()
+        if outcome.value is None:
+            raise InputError(f"cannot read {part.uri}: {outcome.reason}: {outcome.detail}")
+        file.write(outcome.value)
+
+    path = index.made_once(index.place(work, part, "unpickled", None), make)
+    return Input(str(path), path.name, path.stat().st_size, part.fingerprint)
