@@ -34,7 +34,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--units", type=int, default=24)
-    parser.add_argument("--rows", type=int, default=500, help="of a unit")
+    parser.add_argument("--rows", type=int, default=1000, help="of a unit")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
