@@ -14,8 +14,24 @@ from curate.adapters import adapter
 from curate.manifest import Manifest, folder, image_folder, load, on_sample, samples
 from curate.sources import expand, open_source
 from curate.stages import clean, judge
+from curate.verify import verify
+from tests.curate.tasks_runs import curated
 
 IMAGE_TEXT = ("laion", "laion-zh", "laion-coco", "coyo", "datacomp", "cc3m", "cc12m", "sbu", "coco")
+TASKS = {
+    "vqav2": "vqa",
+    "gqa": "vqa",
+    "vgqa": "vqa",
+    "dvqa": "ocr_vqa",
+    "ocr-vqa": "ocr_vqa",
+    "docvqa": "ocr_vqa",
+    "grit": "grounded_caption",
+    "visual-genome": "region_caption",
+    "refcoco": "referring",
+    "refcoco+": "referring",
+    "refcocog": "referring",
+    "text": "text",
+}
 ACROSS = ("duplicate_pair", "placeholder_image", "shorter_text_of_same_image")
 SIZES = frozenset({"width", "height"})
 
@@ -122,6 +138,34 @@ def test_samples_cover_both_languages(tmp_path: Path) -> None:
     assert set(sample("laion-zh", tmp_path)[1]["language"].to_pylist()) == {"zh"}
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_every_set_of_a_task_runs_on_its_sample(name: str, tmp_path: Path) -> None:
+    manifest, kept = curated(name, tmp_path / "out")
+    assert set(kept["task"].to_pylist()) == {TASKS[name]}
+    assert kept.num_rows >= 3
+    assert verify(str(tmp_path / "out"))["damaged"] == {}
+    assert set(manifest["dropped"]) <= {
+        "annotation_missing",
+        "image_missing",
+        "no_boxes_left",
+        "question_missing",
+        "row_not_selected",
+        "text_missing",
+    }
+
+
+@pytest.mark.parametrize("name", ["grit", "visual-genome", "refcoco", "refcoco+", "refcocog"])
+def test_what_is_located_can_be_asked_in_both_directions(name: str, tmp_path: Path) -> None:
+    asked, told = (
+        curated(name, tmp_path / task, sets=[f"task={task}"])[1] for task in ("referring", "region_caption")
+    )
+    assert asked["key"].to_pylist() == told["key"].to_pylist()
+    for one, other in zip(asked.to_pylist(), told.to_pylist(), strict=True):
+        assert f"<ref>{one['text']}</ref>" in one["prompt"]
+        assert one["target"] in other["prompt"]
+        assert other["target"] == f" {one['text']}"
+
+
 def test_every_picture_of_the_samples_is_credited() -> None:
     credits = (samples() / "CREDITS.md").read_text(encoding="utf-8")
     named = {
@@ -131,6 +175,7 @@ def test_every_picture_of_the_samples_is_credited() -> None:
         for name in line.split("|")[1].split(",")
     }
     assert {path.stem for path in (samples() / "images").iterdir()} <= named
+    assert {path.stem for path in (samples() / "tasks").rglob("*.*")} <= named
 
 
 def test_rules_of_the_image_text_sets_are_known() -> None:
