@@ -60,12 +60,8 @@ def build(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Tab
         OSError, pa.ArrowException: a file of the run cannot be read.
     """
     panels = [
-        (title, shares(kept.table[column], HOSTS), note)
-        for title, column, note in (
-            ("Languages", "language", ""),
-            ("Hosts", "host", f"{len(kept.table['host'].unique().drop_null()):,} hosts"),
-            ("Tasks", "task", ""),
-        )
+        (title, shares(kept.table[column], HOSTS), _more(kept.table[column]))
+        for title, column in (("Languages", "language"), ("Hosts", "host"), ("Tasks", "task"))
     ]
     return page.render(
         manifest,
@@ -75,6 +71,12 @@ def build(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Tab
         cards(store, manifest, kept, dropped),
         _looked_at(manifest, kept),
     )
+
+
+def _more(values: pa.ChunkedArray) -> str:
+    """How many values there are, where not all of them are shown."""
+    count = len(values.unique().drop_null())
+    return f"of {count:,}" if count > HOSTS else ""
 
 
 def _looked_at(manifest: Mapping[str, Any], kept: Kept) -> str:

@@ -149,7 +149,7 @@ def _dropped_card(row: Mapping[str, Any], rules: Mapping[str, Any], image: Mappi
         task="",
         pieces=pieces(row["text"] or "", row["reason"], rules.get(row["reason"]) or {}),
         facts=[("stage", row["stage"]), *_origin(row)],
-        detail=plain(row["detail"] or "", 160),
+        detail=plain(row["detail"] or "", 20 if _sha256(row) else 160),
         width=image["width"] if image else 0,
         height=image["height"] if image else 0,
         has_image=bool(image),

@@ -117,7 +117,7 @@ def test_boxes_lie_where_the_regions_say(eyes: Eyes, paged: Path) -> None:
         for region, (_, box) in zip(row["regions"], drawn, strict=True):
             x, y = region["quad"][0::2], region["quad"][1::2]
             there = [left + min(x) * across, top + min(y) * down, left + max(x) * across, top + max(y) * down]
-            assert box == pytest.approx(there, abs=1.6)  # half a line's width on either side
+            assert box == pytest.approx(there, abs=0.2)  # of a pixel of the screen
 
 
 def test_a_box_says_its_text_and_an_image_opens_in_full(eyes: Eyes, paged: Path) -> None:
