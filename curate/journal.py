@@ -7,13 +7,14 @@ import importlib.metadata
 import platform
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq
 
 from curate import __version__
 from curate.errors import OutputError
@@ -159,7 +160,7 @@ class Journal:
                 for one, rows in zip(run.plan.inputs, run.plan.rows, strict=True)
             ],
             **summary(records),
-            "scorer": None,
+            "scorer": self._scorer(records),
             "software": software(),
             "started": begun.started,
             "finished": now(),
@@ -168,6 +169,16 @@ class Journal:
         for name in ("keys", "seen", "bytes", "staged", "tmp", "inputs"):
             self.store.delete_folder(f"_run/{name}")
         return manifest
+
+    def _scorer(self, records: Sequence[UnitRecord]) -> dict[str, Any] | None:
+        """Who scored the shards, as the first of them says."""
+        first = next((shard.path for record in records for shard in record.shards), None)
+        if first is None:
+            return None
+        with self.store.fs.open_input_file(self.store.path(first)) as file:
+            said: dict[str, Any] = msgspec.json.decode(pq.read_schema(file).metadata[b"curate"])
+        scorer: dict[str, Any] | None = said["scorer"]
+        return scorer
 
     def _begin(self, asked: Request, plan: Plan) -> Begun:
         begun = Begun(asked.plain(), plan.rows, now())

@@ -24,14 +24,15 @@ from curate.origins import Origin, open_origin
 from curate.plan import Run, Unit, row_rules
 from curate.record import Meter, Stage, UnitRecord, count_reasons
 from curate.schema import SAMPLE, set_column
+from curate.scoring import Scoring
 from curate.shards import dropped_name
 from curate.spool import Spool
-from curate.stages import SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
+from curate.stages import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.staging import STAGED, Fallen, Staging
 from curate.stopwatch import Stopwatch
 from curate.store import Store
 
-STAGES = ("read", "render", "rules", "seen", "fetch", "decode", "size", "tasks", "write", "across")
+STAGES = ("read", "render", "rules", "seen", "fetch", "decode", "size", "score", "tasks", "write", "across")
 
 
 @dataclass
@@ -63,13 +64,17 @@ class Pipeline:
         self._children = children
         self.staging = Staging(run.manifest, store)
         self.acquirer = Acquirer(run.manifest, children)
+        self.scoring = Scoring(run.manifest.scorer, children) if run.manifest.scorer else None
         self._rules = row_rules(run.manifest)
+        self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.RULES[n].columns}
         self._size_rules = {n: s for n, s in self._rules.items() if SIZE & set(filters.RULES[n].columns)}
         self._origin: tuple[int, Origin] | None = None
 
     def close(self) -> None:
         """End child processes and connections."""
         self.acquirer.close()
+        if self.scoring is not None:
+            self.scoring.close()
         if self._origin is not None:
             self._origin[1].close()
 
@@ -99,6 +104,8 @@ class Pipeline:
             table = self._settle(work, list(self._prepared(work, seen)))
             with work.watch.stage("size"):
                 table = self._judge_sizes(table, spool)
+            with work.watch.stage("score"):
+                table = self._score(table, spool)
             with work.watch.stage("tasks"):
                 table = drop(table, pc.if_else(alive(table), tasks.faults(table), None), "tasks")
             with work.watch.stage("write"):
@@ -121,6 +128,8 @@ class Pipeline:
         """The unit's rows, clean and judged by all that needs no image; images still in their column."""
         origin = self._open(unit.input)
         rules = {name: settings for name, settings in self._rules.items() if origin.judges(name)}
+        if self.scoring is not None:  # the scores that count are its own
+            rules = {name: settings for name, settings in rules.items() if name not in self._score_rules}
         tables = origin.read(unit.start, unit.stop)
         while True:
             with watch.stage("read"):
@@ -206,6 +215,15 @@ class Pipeline:
         """How many inputs the unit's rows came from: of documents and seeds, those that were asked for."""
         picked = self.run.sample < 1 or self.run.retry is not None
         return work.rows if picked else work.unit.stop - work.unit.start
+
+    def _score(self, table: pa.Table, spool: Spool) -> pa.Table:
+        """Score what is alive, where the manifest has a scorer, and judge the scores."""
+        if self.scoring is None or not pc.any(alive(table), min_count=0).as_py():
+            return table
+        nothing = pa.nulls(table.num_rows, pa.float32())
+        table = self.scoring.score(set_column(table, SCORE, nothing), spool)
+        self.staging.scorer = self.scoring.identity()
+        return judge(table, self._score_rules, "score")
 
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
         """Drop what the child processes did not decode, as its true size is one that the rules do not keep.

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from curate.errors import CurateError, Halted, MachineError, UnitError
+from curate.errors import CurateError, Halted, MachineError, ManifestError, UnitError
 from curate.plan import Run
 from curate.record import Meter, UnitRecord
 from curate.worker import Job, Worker
@@ -28,7 +28,7 @@ AHEAD = 2  # jobs in flight for each worker
 POLL_S = 0.25
 REPORT_S = 0.5
 
-HOPELESS = (Halted, MachineError)  # what would befall every other job too
+HOPELESS = (Halted, MachineError, ManifestError)  # what would befall every other job too
 
 Result = list[UnitRecord] | CurateError
 

@@ -45,6 +45,7 @@ SAMPLE = pa.schema(
         ("answer", pa.large_string()),
         ("regions", pa.list_(REGION)),
         ("clip_score", pa.float32()),
+        ("clip_features", pa.list_(pa.float16())),  # of the image, unit length; null until scored
         ("extra", pa.large_string()),  # JSON of the source's other columns
         ("dropped", pa.string()),  # null while the row is alive, else the reason
         ("stage", pa.string()),  # where it was dropped

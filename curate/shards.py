@@ -126,7 +126,6 @@ def to_shard(sample: pa.Table, image: pa.BinaryArray, prompt: pa.Array, target: 
         "prompt": prompt,
         "target": target,
         "sha256": pa.array([_sha256(body) for body in image], pa.string()),
-        "clip_features": pa.nulls(sample.num_rows, SHARD.field("clip_features").type),
     }
     columns = [
         _as(

@@ -20,8 +20,15 @@ from curate.schema import set_column
 
 Rules = Mapping[str, Mapping[str, Any]]
 
-RULE_STAGES = ("rules", "seen", "size", "across")  # the others drop what failed, not what a rule judged
+RULE_STAGES = (
+    "rules",
+    "seen",
+    "size",
+    "score",
+    "across",
+)  # the others drop what failed, not what a rule judged
 SIZE = frozenset({"width", "height"})
+SCORE = "clip_score"
 
 
 def alive(table: pa.Table) -> pa.ChunkedArray:

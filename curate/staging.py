@@ -8,6 +8,7 @@ the unit as done; repeated after a kill it does the same again. A staged unit is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -45,7 +46,7 @@ class Staging:
 
     def __init__(self, manifest: Manifest, store: Store) -> None:
         self.manifest, self.store = manifest, store
-        self.schema = SHARD.with_metadata(shard_metadata(manifest.digest()))
+        self.scorer: dict[str, Any] | None = None  # who scored what is staged from now on
 
     def write(self, unit: int, table: pa.Table, spool: Spool) -> list[Shard]:
         """Stage the table's alive rows as shards and its dropped rows beside them (N rows of SAMPLE)."""
@@ -56,9 +57,10 @@ class Staging:
                 dropped_name(unit), [as_dropped(dropped.append_column("reason", dropped["dropped"]))], DROPPED
             )
         kept, places, first, shards = table.take(rows), rows.to_numpy(), 0, []
+        schema = SHARD.with_metadata(shard_metadata(self.manifest.digest(), self.scorer))
         for part, groups in enumerate(row_groups(spool.lengths(places), self.manifest.shard)):
             pieces = self._groups(kept.slice(first), places[first:], groups, spool)
-            shards.append(self._stage(shard_name(unit, part), pieces, self.schema))
+            shards.append(self._stage(shard_name(unit, part), pieces, schema))
             first += sum(groups)
         return shards
 
@@ -120,7 +122,9 @@ class Staging:
             if all(row in fallen for row in range(first, first + shard.rows)):
                 list(pieces)
             else:
-                shards.append(write_tables(self.store, shard.path, pieces, self.schema, self.manifest.shard))
+                shards.append(
+                    write_tables(self.store, shard.path, pieces, self._schema(shard), self.manifest.shard)
+                )
             first += shard.rows
         write_tables(self.store, dropped_name(record.unit), lost, DROPPED, self.manifest.shard)
         rows_out = sum(shard.rows for shard in shards)
@@ -131,6 +135,11 @@ class Staging:
             dropped=add_counts([record.dropped, count_reasons(pa.array(list(fallen.values())))]),
             stages=(*record.stages[:-1], msgspec.structs.replace(record.stages[-1], rows_out=rows_out)),
         )
+
+    def _schema(self, shard: Shard) -> pa.Schema:
+        """A staged shard's schema, with what it says of itself."""
+        with self.store.fs.open_input_file(self.store.path(f"{STAGED}/{shard.path}")) as file:
+            return pq.read_schema(file)
 
     def _without(self, shard: Shard, first: int, fallen: Fallen, lost: list[pa.Table]) -> Iterator[pa.Table]:
         """A staged shard's row groups less the fallen rows, which are added to `lost` (rows of DROPPED)."""
