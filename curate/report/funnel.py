@@ -19,6 +19,7 @@ STAGES_SAID = {
     "fetch": "could not be fetched",
     "decode": "could not be decoded",
     "size": "judged by its true size",
+    "score": "judged by its CLIP score",
     "tasks": "could not be written in the task's format",
     "across": "judged across the run, by image",
 }
