@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 
 from curate.croissant import describe
+from curate.journal import OUR_CARD
 from curate.retry import finished_manifest
 from curate.schema import LANGUAGES
 from curate.store import Store
 
 README, CROISSANT = "README.md", "croissant.json"
-OURS = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
 SPDX = re.compile(r"(?:CC-[A-Z0-9.-]+|CC0-1\.0|Apache-2\.0|MIT|BSD-3-Clause|ODC-By-1\.0)\b")
 CATEGORIES = {
     "caption": "image-to-text",
@@ -47,7 +47,7 @@ def write(folder: str, languages: Sequence[str] = ()) -> dict[str, Any]:
     croissant = msgspec.json.format(msgspec.json.encode(describe(manifest)), indent=1)
     store.write_bytes(CROISSANT, croissant)
     before = store.read_bytes(README)
-    if before is not None and OURS.encode() not in before:
+    if before is not None and OUR_CARD.encode() not in before:
         return {"wrote": [CROISSANT], "left": [README]}
     store.write_bytes(README, readme(manifest, languages).encode())
     return {"wrote": [README, CROISSANT], "left": []}
@@ -57,7 +57,7 @@ def readme(manifest: Mapping[str, Any], languages: Sequence[str] = ()) -> str:
     """The data card of a complete run."""
     of = manifest["manifest"]
     parts = [
-        f"---\n{front_matter(manifest, languages)}\n---\n{OURS}",
+        f"---\n{front_matter(manifest, languages)}\n---\n{OUR_CARD}",
         f"# {_line(of['title'])}",
         f"{manifest['rows_out']:,} training samples, made by curate "
         f"{manifest['curate_version']} from {manifest['rows_in']:,} rows.",

@@ -238,11 +238,16 @@ def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: 
 
 
 @app.command()
-def verify(folder: Dir, as_json: Json = False) -> None:
+def verify(
+    folder: Dir,
+    repair: Annotated[bool, typer.Option("--repair", help="Make damaged shards anew.")] = False,
+    as_json: Json = False,
+) -> None:
     """Recompute every checksum and invariant; exit 1 and name each damaged file."""
+    from curate.repair import repair as mend
     from curate.verify import verify as check
 
-    found = check(folder)
+    found = mend(folder) if repair else check(folder)
     _show(found, as_json)
     if found["damaged"]:
         raise typer.Exit(1)

@@ -66,6 +66,9 @@ class Stopped(CurateError):  # noqa: N818 - what the user asked for
     exit_code = 130
 
 
+HOPELESS = (Halted, MachineError, ManifestError)  # what would befall every other job too
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown `name`: ` (did you mean X?)`, or ` (there are: …)` when none is near."""
     names = sorted(known)

@@ -27,7 +27,8 @@ from curate.store import TMP, Store
 
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
-OURS = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-\d+)?\.parquet")
+OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
+OUR_FILES = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-\d+)?\.parquet")
 SOFTWARE = ("pyarrow", "pillow", "numpy", "regex", "aiohttp")
 
 
@@ -98,7 +99,10 @@ class Journal:
 
     def clear(self) -> None:
         """Remove everything that a run wrote here, and nothing else."""
-        self.store.delete(MANIFEST)
+        for name in (MANIFEST, "report.html", "croissant.json"):
+            self.store.delete(name)
+        if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
+            self.store.delete("README.md")
         for name in self._ours():
             self.store.delete(name)
         for name in ("keys", "seen", "bytes", "staged", "done", "tmp"):
@@ -243,7 +247,7 @@ def now() -> str:
 
 def _unit_of(name: str) -> int | None:
     """The unit that a shard or file of dropped rows is of; None for any other file."""
-    found = OURS.fullmatch(name.rsplit("/", 1)[-1])
+    found = OUR_FILES.fullmatch(name.rsplit("/", 1)[-1])
     return int(found[1]) if found else None
 
 

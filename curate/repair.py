@@ -19,7 +19,7 @@ from rich.console import Console
 
 from curate.across import PHASES
 from curate.errors import InputError
-from curate.journal import OURS, Journal, Request
+from curate.journal import OUR_FILES, Journal, Request
 from curate.plan import Plan, Run
 from curate.progress import Progress
 from curate.record import UnitRecord
@@ -47,7 +47,7 @@ def repair(folder: str) -> dict[str, Any]:
     damaged = verify(folder)["damaged"]
     listed = {shard["path"] for shard in manifest["shards"]}
     wanted = {name for name in damaged if name in listed or name.startswith("_dropped/")}
-    units = sorted({int(found[1]) for name in wanted if (found := OURS.fullmatch(name.rsplit("/", 1)[-1]))})
+    units = sorted({int(found[1]) for name in wanted if (found := OUR_FILES.fullmatch(name.rsplit("/", 1)[-1]))})
     repaired: list[str] = []
     if units:
         if manifest["scorer"] is not None:
@@ -134,7 +134,7 @@ def _in_place(
 
 
 def _is_of(name: str, unit: int) -> bool:
-    found = OURS.fullmatch(name)
+    found = OUR_FILES.fullmatch(name)
     return found is not None and int(found[1]) == unit
 
 

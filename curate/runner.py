@@ -1,5 +1,4 @@
-"""Running jobs: in this process, or as Ray core tasks on this machine or a cluster. The only module that
-imports ray.
+"""Running jobs: in this process, or as Ray core tasks on this machine or a cluster.
 
 Either way the same jobs do the same work; what differs is who does them. A job that fails is tried again, and
 then reported while the others finish; the first sign that nothing can go on (disk full, network down) ends
@@ -10,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from curate.errors import CurateError, Halted, MachineError, ManifestError, UnitError
+from curate.cluster import start
+from curate.errors import HOPELESS, CurateError, UnitError
 from curate.plan import Run
 from curate.record import Meter, UnitRecord
 from curate.worker import Job, Worker
@@ -27,8 +26,6 @@ WORKER_DEATHS = 3
 AHEAD = 2  # jobs in flight for each worker
 POLL_S = 0.25
 REPORT_S = 0.5
-
-HOPELESS = (Halted, MachineError, ManifestError)  # what would befall every other job too
 
 Result = list[UnitRecord] | CurateError
 
@@ -71,7 +68,7 @@ class OnRay:
     """Jobs as Ray tasks, a bounded number in flight."""
 
     def __init__(self, run: Run, meter: Meter, workers: int, address: str | None) -> None:
-        ray = _start(workers, address)
+        ray = start(workers, address)
         self._ray, self._meter, self.workers = ray, meter, workers
         self._run = ray.put(run)
         self._counts = ray.remote(num_cpus=0)(_Counts).remote()
@@ -174,25 +171,3 @@ def _do(run: Run, actor: Any, job: Job) -> Result:
         return error
     finally:
         meter.flush()
-
-
-def _start(workers: int, address: str | None) -> Any:
-    """Ray, connected to the cluster at `address`, or started here with `workers` workers.
-
-    Raises:
-        MachineError: no cluster answers there, or Ray cannot start.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address is None and "RAY_AUTH_MODE" not in os.environ:  # its ports are open to every neighbour else
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    import ray
-
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        options |= {"num_cpus": workers, "include_dashboard": False}
-    try:
-        ray.init(address=address or "local", **options)
-    except Exception as error:
-        where = f"no Ray cluster answers at {address}" if address else "Ray cannot start here"
-        raise MachineError(f"{where}: {str(error).splitlines()[0]} (--workers 0 does without Ray)") from None
-    return ray

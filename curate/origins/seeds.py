@@ -91,7 +91,7 @@ def seeds(manifest: Manifest, uris: Sequence[str]) -> Input:
     """
     if uris:
         raise InputError(
-            f"{manifest.name} reads no --input: its corpus, fonts and pictures are set in [render]"
+            f"{manifest.name} reads no --input: corpus, fonts and pictures are set in [render]"
         )
     if manifest.language == "auto":
         raise ManifestError(f"manifest {manifest.name!r} must say its language: en or zh")

@@ -11,9 +11,9 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from curate.errors import CurateError, Halted, MachineError, ManifestError, UnitError
+from curate.cluster import start
+from curate.errors import HOPELESS, CurateError, Halted, MachineError, ManifestError, UnitError
 from curate.manifest import ScorerSettings
-from curate.runner import HOPELESS, _start
 from curate.scorer.crew import Here, Result
 from curate.scorer.shard import Terms
 
@@ -28,7 +28,7 @@ class Actors:
     """A crew on Ray."""
 
     def __init__(self, folder: str, settings: ScorerSettings, count: int | None, address: str | None) -> None:
-        self._ray = _start(max(count or 1, 1), address)
+        self._ray = start(max(count or 1, 1), address)
         self._folder, self._settings = folder, settings
         resources = self._ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if settings.device != "cpu" else 0

@@ -1,0 +1,36 @@
+"""Ray, started here or found elsewhere: the only module that imports it, and never ray.data.
+
+A process that has imported ray.data runs code that hostile Parquet files carry: its extension types
+unpickle.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from typing import Any
+
+from curate.errors import MachineError
+
+
+def start(workers: int, address: str | None) -> Any:
+    """Ray, connected to the cluster at `address`, or started here with `workers` workers.
+
+    Raises:
+        MachineError: no cluster answers there, or Ray cannot start.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None and "RAY_AUTH_MODE" not in os.environ:  # its ports are open to every neighbour else
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"num_cpus": workers, "include_dashboard": False}
+    try:
+        ray.init(address=address or "local", **options)
+    except Exception as error:
+        where = f"no Ray cluster answers at {address}" if address else "Ray cannot start here"
+        raise MachineError(f"{where}: {str(error).splitlines()[0]} (--workers 0 does without Ray)") from None
+    return ray
