@@ -39,7 +39,19 @@ class Plain(pickle.Unpickler):
 
 def reader(settings: bytes) -> Callable[[bytes], bytes]:
     """The handler that `curate.children` runs; there are no settings."""
-    return lambda data: "".join(json.dumps(item) + "\n" for item in items(data)).encode()
+    return lambda data: lines(items(data))
+
+
+def lines(found: list[Any]) -> bytes:
+    """A line of JSON for each item.
+
+    Raises:
+        PickleError: pickle_not_plain, as of a list that holds itself.
+    """
+    try:
+        return "".join(json.dumps(item) + "\n" for item in found).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise PickleError("pickle_not_plain", str(error)[:200]) from None
 
 
 def items(data: bytes) -> list[Any]:

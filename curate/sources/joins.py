@@ -69,10 +69,10 @@ def database(work: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _joined(main: Sequence[Listing], others: Sequence[Listing], tables: Sequence[Table]) -> Iterator[Row]:
-    repeated: list[Row] = []
+    """The lists' dropped objects, the rows, and the objects that none of them named."""
     for table in tables:
         lists = [one for one in others if one.fields & set(table.join.has)]
-        repeated.extend(table.fill(row for one in lists for row in one.rows()))
+        yield from table.fill(row for one in lists for row in one.rows())
     for one in main:
         for row in one.rows():
             row.pop(PROBLEM, None)  # names that only we may give
@@ -80,7 +80,6 @@ def _joined(main: Sequence[Listing], others: Sequence[Listing], tables: Sequence
             for table in tables:
                 row |= table.found(row)
             yield row
-    yield from repeated
     for table in tables:
         yield from table.unused()
 

@@ -184,6 +184,11 @@ def test_a_pickle_that_names_anything_is_refused(tmp_path: Path) -> None:
     files = [tmp_path / "refs(unc).p", tmp_path / "instances.json"]
     with pytest.raises(InputError, match=r"pickle_not_plain: it names .*print, which is not looked up"):
         curated("refcoco", tmp_path / "out", files)
+    endless: list[Any] = []
+    endless.append(endless)
+    (tmp_path / "refs(unc).p").write_bytes(pickle.dumps([{"sentences": endless}], protocol=2))
+    with pytest.raises(InputError, match="pickle_not_plain: Circular"):
+        curated("refcoco", tmp_path / "out", files)
     (tmp_path / "refs(unc).p").write_bytes(b"\x80\x02]q\x00(K")
     with pytest.raises(InputError, match="pickle_damaged"):
         curated("refcoco", tmp_path / "out", files)
