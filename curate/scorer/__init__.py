@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from curate.manifest import ScorerSettings
-    from curate.scorer.command import Meter, ScoreSettings
+    from curate.scorer.command import ScoreSettings
+    from curate.scorer.meter import Meter
     from curate.scorer.scorer import Scorer
 
 

@@ -30,6 +30,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     features: bool
     threshold: float | None
     name: str
+    max_similarity: float | None = None
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -89,7 +90,7 @@ class Books:
         seconds: float,
     ) -> dict[str, Any]:
         """Write the manifest of the scored folder, and forget the rest."""
-        asked = msgspec.json.decode(self.store.read_bytes(ASKED) or b"", type=Begun).asked
+        asked = self._asked()
         said = {
             "settings": msgspec.to_builtins(settings),
             "threshold": asked.threshold,
@@ -105,9 +106,20 @@ class Books:
             manifest = self._settled(manifest, done, seconds) | {"scorer": who.plain(), "scored": said}
             software = {name: importlib.metadata.version(name) for name in ("torch", "open_clip_torch")}
             manifest["software"] = manifest["software"] | software
+        return self._finish(manifest)
+
+    def close_alike(self, manifest: dict[str, Any], done: dict[str, Done]) -> dict[str, Any]:
+        """The same, once near duplicates are gone from the shards."""
+        said = manifest["scored"] | {"max_similarity": self._asked().max_similarity, "finished": now()}
+        return self._finish(self._settled(manifest, done) | {"scored": said})
+
+    def _finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
         self._write(manifest)
         self.store.delete_folder(FOLDER)
         return manifest
+
+    def _asked(self) -> Asked:
+        return msgspec.json.decode(self.store.read_bytes(ASKED) or b"", type=Begun).asked
 
     def _settled(
         self, manifest: dict[str, Any], done: dict[str, Done], seconds: float = 0.0

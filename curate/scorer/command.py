@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -22,6 +22,8 @@ from curate.retry import finished_manifest
 from curate.scorer.books import Asked, Books
 from curate.scorer.crew import Crew, crew
 from curate.scorer.identity import Identity, from_plain
+from curate.scorer.meter import Meter, Silent
+from curate.scorer.near import drop_alike
 from curate.scorer.shard import Done, Terms
 from curate.storage import one_line
 from curate.store import Store
@@ -31,26 +33,6 @@ log = logging.getLogger("curate")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-class Meter(Protocol):
-    """Whoever watches."""
-
-    def say(self, line: str) -> None:
-        """One line for a person."""
-
-    def add(self, **counts: int) -> None:
-        """Count more `rows`, `images` that gave a feature, `kept` rows, `bytes` written."""
-
-
-class Silent:
-    """Nobody watches."""
-
-    def say(self, line: str) -> None:
-        """See `Meter.say`."""
-
-    def add(self, **counts: int) -> None:
-        """See `Meter.add`."""
-
-
 class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `curate score` is asked for."""
 
@@ -58,6 +40,7 @@ class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None = None  # rows with a lower score are dropped
     name: str = ""  # keep this scorer's findings beside the shards, under its name
     rescore: bool = False  # replace what another scorer found
+    max_similarity: float | None = None  # of two images more alike than this (cosine), the first stays
 
 
 def score(
@@ -98,6 +81,16 @@ def score(
 def _score(
     store: Store, manifest: dict[str, Any], settings: ScoreSettings, hands: Crew, watch: Meter
 ) -> dict[str, Any]:
+    if settings.rescore or not _is_scored(manifest, settings):
+        manifest = _score_shards(store, manifest, settings, hands, watch)
+    if settings.max_similarity is not None:
+        manifest = drop_alike(store, manifest, settings.max_similarity, watch)
+    return manifest
+
+
+def _score_shards(
+    store: Store, manifest: dict[str, Any], settings: ScoreSettings, hands: Crew, watch: Meter
+) -> dict[str, Any]:
     begun, books = time.monotonic(), Books(store, settings.name)
     _refuse_another(store.uri, manifest, settings, hands.identity)
     manifest, done = books.open(manifest, _asked(settings, hands.identity), settings.rescore)
@@ -123,6 +116,13 @@ def _check(settings: ScoreSettings) -> None:
         raise ManifestError("--threshold drops rows from the shards: give it without --name")
     if settings.threshold is not None and not -1 <= settings.threshold <= 1:
         raise ManifestError(f"--threshold is a cosine, from -1 to 1, not {settings.threshold}")
+    if settings.max_similarity is not None:
+        if settings.name or not settings.scorer.features:
+            raise ManifestError(
+                "--max-similarity needs the shards' own features: no --name, no --no-features"
+            )
+        if not 0 < settings.max_similarity <= 1:
+            raise ManifestError(f"--max-similarity is a cosine, above 0, not {settings.max_similarity}")
     batch = settings.scorer.batch_size
     if batch != "auto" and batch < 1:
         raise ManifestError(f"--batch-size must be at least 1, not {batch}")
@@ -148,7 +148,12 @@ def _terms(manifest: dict[str, Any], settings: ScoreSettings) -> Terms:
 
 
 def _is_done(manifest: dict[str, Any], settings: ScoreSettings) -> bool:
-    """Whether the last scoring was asked for in the same words, and is complete."""
+    """Whether all that is asked for was asked for in the same words before, and is complete."""
+    alike = settings.max_similarity in (None, _said(manifest, settings.name).get("max_similarity"))
+    return alike and _is_scored(manifest, settings)
+
+
+def _is_scored(manifest: dict[str, Any], settings: ScoreSettings) -> bool:
     said = _said(manifest, settings.name)
     asked = {"settings": msgspec.to_builtins(settings.scorer), "threshold": settings.threshold}
     return all(said.get(key) == value for key, value in asked.items())

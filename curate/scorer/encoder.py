@@ -82,6 +82,8 @@ class LocalEncoder:
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """See `Encoder.texts`; the longest come last, so that short ones are not filled up to them."""
         found = np.zeros((len(texts), self.identity.dimension), np.float32)
+        if not texts:
+            return found
         waiting: list[tuple[np.ndarray, Waiter]] = []
         tokens = self.model.tokens(texts)
         lengths = self.model.lengths(tokens)

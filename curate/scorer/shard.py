@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import repeat
 
 import msgspec
@@ -25,6 +25,7 @@ from curate.store import Store
 
 STAGED = "_run/score/staged"
 STAGE, RULE, MISSING = "score", "clip_score_too_low", "clip_score_missing"
+ALIKE = "near_duplicate"
 NAME = re.compile(r"shard-(\d{6,})(?:-(\d+))?\.parquet")
 SCORES = pa.schema([SHARD.field(name) for name in ("key", "clip_score", "clip_features")])
 
@@ -37,6 +38,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None
     drops_sample: float  # share of the dropped rows that is written down
     shard: ShardSettings
+    alike: Mapping[str, Mapping[int, str]] = {}  # near duplicates: shard to row to what it is like
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +110,7 @@ def write(store: Store, path: str, scored: Scored, identity: Identity, terms: Te
         reader = pq.ParquetFile(file, page_checksum_verification=True)
         rows_in = reader.metadata.num_rows
         schema = record(reader.schema_arrow, identity)
-        groups = _groups(reader, scored, terms, lost)
+        groups = _groups(path, reader, scored, terms, lost)
         written = write_tables(store, f"{STAGED}/{path}", groups, schema, terms.shard)
     dropped = add_counts(count_reasons(table["reason"]) for table in lost)
     if lost:
@@ -134,7 +136,9 @@ def dropped_file(path: str) -> str:
     return f"_dropped/dropped-{found[1]}-{int(found[2] or 0) + 1}.parquet"
 
 
-def _groups(reader: pq.ParquetFile, scored: Scored, terms: Terms, lost: list[pa.Table]) -> Iterator[pa.Table]:
+def _groups(
+    path: str, reader: pq.ParquetFile, scored: Scored, terms: Terms, lost: list[pa.Table]
+) -> Iterator[pa.Table]:
     """The shard's row groups with their scores, less the rows that fall, which are added to `lost`."""
     first = 0
     for group in range(reader.num_row_groups):
@@ -147,9 +151,11 @@ def _groups(reader: pq.ParquetFile, scored: Scored, terms: Terms, lost: list[pa.
         for name, values in (("clip_score", scores), ("clip_features", features)):
             field = SHARD.field(name)
             table = table.set_column(SHARD.get_field_index(name), field, values.cast(field.type))
-        reason = judged(table, terms.threshold)
+        alike = terms.alike.get(path, {})
+        like = pa.array([alike.get(row) for row in range(first - table.num_rows, first)], pa.string())
+        reason = pc.coalesce(judged(table, terms.threshold), pc.if_else(pc.is_valid(like), ALIKE, None))
         if reason.null_count < len(reason):
-            lost.append(_fallen(table, reason))
+            lost.append(_fallen(table, reason, like))
             table = table.filter(pc.is_null(reason))
         if table.num_rows:
             yield table
@@ -167,10 +173,12 @@ def judged(table: pa.Table, threshold: float | None) -> pa.Array:
     return pc.if_else(pair, pc.coalesce(low, absent), pa.scalar(None, pa.string()))
 
 
-def _fallen(table: pa.Table, reason: pa.Array) -> pa.Table:
-    rows = table.append_column("reason", reason).filter(pc.is_valid(reason))
-    detail = filters.RULES[RULE].detail(rows.select(["clip_score"]))
-    return rows.append_column("stage", pa.repeat(STAGE, rows.num_rows)).append_column("detail", detail)
+def _fallen(table: pa.Table, reason: pa.Array, like: pa.Array) -> pa.Table:
+    detail = pc.coalesce(like, filters.RULES[RULE].detail(table.select(["clip_score"])))
+    stage = pa.repeat(STAGE, table.num_rows)
+    for name, values in (("reason", reason), ("stage", stage), ("detail", detail)):
+        table = table.append_column(name, values)
+    return table.filter(pc.is_valid(reason))
 
 
 def _write_dropped(store: Store, path: str, lost: list[pa.Table], terms: Terms) -> None:

@@ -110,10 +110,10 @@ def _by_name(settings: ScorerSettings) -> Source:
     config, tags = open_clip.get_model_config(name), open_clip.list_pretrained_tags_by_model(name)
     if given and _is_file(given):
         return Source(settings.model, given, config, {}, Path(given), name)
-    if open_clip.get_pretrained_cfg(name, given) is None:
+    tag = open_clip.get_pretrained_cfg(name, given)
+    if not tag:
         hint = nearest(given, tags) if given else f": give a tag (such as {', '.join(tags[:3])}) or a path"
         raise ManifestError(f"no weights {given!r} for {name}{hint}")
-    tag = open_clip.get_pretrained_cfg(name, given)
     config["quick_gelu"] = bool(tag.get("quick_gelu", False))  # what the weights were trained with
     weights = _downloaded(lambda: open_clip.download_pretrained(tag), f"{name} {given}")
     preprocessing = {key: tag[key] for key in PREPROCESSING if tag.get(key) is not None}

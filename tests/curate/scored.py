@@ -20,7 +20,7 @@ from tests.curate.runs import ROOT, done, write_pairs
 from tests.models.train_shapes import FOLDER, caption, draw, picture
 
 MODEL = str(FOLDER.relative_to(ROOT))
-SHAPES = ScorerSettings(model=str(FOLDER), device="cpu")
+SCORER = ScorerSettings(model=str(FOLDER), device="cpu")
 HELD_OUT = 10_000  # seeds from here on were not trained on
 
 
@@ -56,7 +56,7 @@ def run_shapes(folder: Path, rows: int = 24, unit: int = 12) -> Path:
 def asked(**changes: Any) -> ScoreSettings:
     """What a test asks for: the shapes' model."""
     of_scorer = {key: changes.pop(key) for key in list(changes) if key in ScorerSettings.__struct_fields__}
-    settings = ScorerSettings(**({"model": SHAPES.model, "device": "cpu"} | of_scorer))
+    settings = ScorerSettings(**({"model": SCORER.model, "device": "cpu"} | of_scorer))
     return ScoreSettings(scorer=settings, **changes)
 
 

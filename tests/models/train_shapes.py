@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 FOLDER = Path(__file__).parents[1] / "data" / "scorer" / "shapes"
 SIDE = 32
 CONTEXT = 16
-STEPS, BATCH = 900, 64
+STEPS, PAIRS = 900, 10  # pairs of colours a batch, each with every shape
 SEED = 0
 
 COLOURS = {
@@ -53,11 +53,11 @@ MODEL = {
 
 
 def picture(rng: np.random.Generator, shape: str, colour: str, ground: str, side: int = SIDE) -> Image.Image:
-    """One shape of one colour on a ground of another, anywhere, in any size."""
+    """One shape of one colour on a ground of another, about in the middle."""
     scale = 2  # drawn large and shrunk, for smooth edges
     canvas = Image.new("RGB", (side * scale, side * scale), _near(rng, COLOURS[ground][1]))
-    radius = rng.uniform(0.22, 0.4) * side * scale
-    x, y = rng.uniform(radius, side * scale - radius, 2)
+    radius = rng.uniform(0.34, 0.44) * side * scale
+    x, y = side * scale * (0.5 + rng.uniform(-0.06, 0.06, 2))
     ImageDraw.Draw(canvas).polygon(outline(shape, x, y, radius, rng), fill=_near(rng, COLOURS[colour][1]))
     return canvas.resize((side, side), Image.Resampling.BOX)
 
@@ -155,7 +155,7 @@ def train(folder: Path) -> None:
     network = open_clip.model.CLIP(**told)
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=STEPS, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=STEPS, pct_start=0.15)
     rng, begun = np.random.default_rng(SEED), time.monotonic()
     for step in range(STEPS):
         images, texts = batch(rng)
@@ -179,12 +179,15 @@ def train(folder: Path) -> None:
 
 
 def batch(rng: np.random.Generator) -> tuple[torch.Tensor, list[str]]:
-    """Normalised pictures and their captions, half of them in each language, no two showing the same."""
-    seen: dict[tuple[str, str, str], None] = {}
-    while len(seen) < BATCH:
-        seen[draw(rng)] = None
-    texts = [caption(rng, *shown, language="zh" if n % 2 else "en") for n, shown in enumerate(seen)]
-    pixels = np.stack([np.asarray(picture(rng, *shown)) for shown in seen])
+    """Normalised pictures and their captions, half of them in each language, no two showing the same.
+
+    Every pair of colours comes with every shape: colours alone do not tell a batch's captions apart.
+    """
+    pairs = [(colour, ground) for colour in COLOURS for ground in COLOURS if colour != ground]
+    chosen = rng.permutation(len(pairs))[:PAIRS]
+    shown = [(shape, *pairs[n]) for n in chosen for shape in SHAPES]
+    texts = [caption(rng, *one, language="zh" if rng.random() < 0.5 else "en") for one in shown]
+    pixels = np.stack([np.asarray(picture(rng, *one)) for one in shown])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
     return images, texts
 

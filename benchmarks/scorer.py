@@ -1,0 +1,265 @@
+"""How fast pairs are scored from shards, against a plain open_clip + DataLoader loop and the model alone.
+
+    python -m benchmarks.scorer [MODEL] [--pairs N] [--rounds N] [--device D] [--precision P] [--images DIR]
+
+MODEL is an open_clip name (random weights: speed does not depend on them) or a folder. Every round runs each
+of them once, one after the other, so that a noisy machine is noisy to all; what is printed are medians, and
+medians of the ratios within a round.
+
+    plain   open_clip as its README shows it: a DataLoader (a worker a core) decodes with open_clip's own
+            preprocessing and tokenizes; images and texts are encoded at the same precision
+    ours    `Scorer.score_all` over the same shards, as `curate score` runs it, and the same with --exact
+    model   the features of images in memory and of texts: the limit
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+
+from curate.manifest import ScorerSettings, ShardSettings
+from curate.schema import SAMPLE, SHARD, shard_metadata
+from curate.scorer import open_scorer
+from curate.scorer.scorer import Pairs, Scorer
+from curate.scorer.shard import Reading
+from curate.scorer.source import open_clip_module
+from curate.shards import image_path, shard_name, to_shard, write_tables
+from curate.store import Store
+from curate.tasks import render
+
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "coco" / "images"
+PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L4": 121.0}  # dense bf16, as sold
+WORDS = tuple("a photo of the old red harbour with two small boats under tall trees in winter".split())  # noqa: SIM905
+
+
+def bodies(count: int, folder: Path) -> Iterator[bytes]:
+    """JPEGs: those of the folder, over and over, each made different; else made ones of 640 x 480."""
+    found = sorted(folder.rglob("*.jpg"))
+    for number in range(count):
+        if found:
+            yield found[number % len(found)].read_bytes() + number.to_bytes(
+                4, "little"
+            )  # trailing bytes are ignored
+        else:
+            rng = np.random.default_rng(number)
+            coarse = Image.fromarray(rng.integers(0, 255, (24, 32, 3), np.uint8))
+            out = io.BytesIO()
+            coarse.resize((640, 480), Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
+            yield out.getvalue()
+
+
+def text(rng: random.Random) -> str:
+    """A caption of 5 to 25 words."""
+    return " ".join(rng.choices(WORDS, k=rng.randint(5, 25)))
+
+
+def write_shards(folder: str, pairs: int, images: Path) -> list[tuple[str, int]]:
+    """Two shards of such images with captions of 5 to 25 words; their paths and rows."""
+    rng, store, made = random.Random(0), Store(folder), []
+    rows = [
+        {"key": f"{n:032x}", "dataset": "made", "task": "caption", "language": "en", "source": f"made#{n}",
+         "image": body, "format": "jpeg", "width": 640, "height": 480, "text": text(rng)}
+        for n, body in enumerate(bodies(pairs, images))
+    ]  # fmt: skip
+    schema = SHARD.with_metadata(shard_metadata("made"))
+    for unit, part in enumerate((rows[: pairs // 2], rows[pairs // 2 :])):
+        table = pa.Table.from_pylist(part, SAMPLE)
+        image = table["image"].combine_chunks().cast(pa.binary())
+        shard = to_shard(table, image, *render(table, image_path(table)))
+        groups = [shard.slice(first, 100) for first in range(0, len(part), 100)]
+        written = write_tables(store, shard_name(unit, 0), groups, schema, ShardSettings())
+        made.append((written.path, written.rows))
+    return made
+
+
+def random_weights(name: str, where: Path) -> ScorerSettings:
+    """Settings for a model of that architecture with random weights."""
+    from safetensors.torch import save_file
+
+    if Path(name).is_dir():
+        return ScorerSettings(model=name)
+    open_clip = open_clip_module()
+    torch.manual_seed(0)
+    network = open_clip.create_model(name, force_custom_text=True)
+    save_file(
+        {key: value.contiguous() for key, value in network.state_dict().items()}, where / "random.safetensors"
+    )
+    return ScorerSettings(model=name, pretrained=str(where / "random.safetensors"))
+
+
+class Rows(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """The shards' rows as a plain loop reads them."""
+
+    def __init__(self, folder: str, shards: list[tuple[str, int]], preprocess: Any, tokenizer: Any) -> None:
+        tables = [pq.read_table(f"{folder}/{path}", columns=["image", "text"]) for path, _ in shards]
+        self._rows = pa.concat_tables(tables)
+        self._preprocess, self._tokenizer = preprocess, tokenizer
+
+    def __len__(self) -> int:
+        return self._rows.num_rows
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        body = self._rows["image"][number].as_py()["bytes"]
+        image = Image.open(io.BytesIO(body)).convert("RGB")
+        return self._preprocess(image), self._tokenizer([self._rows["text"][number].as_py()])[0]
+
+
+def plain_loop(scorer: Scorer, folder: str, shards: list[tuple[str, int]]) -> Callable[[], None]:
+    """open_clip and a DataLoader; all cores, on whatever device the scorer has."""
+    open_clip, model = open_clip_module(), scorer.encoder.model  # type: ignore[attr-defined]
+    pre, tokenizer = model.network.visual.preprocess_cfg, model.tokenizer
+    preprocess = open_clip.transform.image_transform_v2(
+        open_clip.transform.PreprocessCfg(**pre), is_train=False
+    )
+    rows = Rows(folder, shards, preprocess, tokenizer)
+    cores, gpu = len(os.sched_getaffinity(0)), model.device.type == "cuda"
+
+    def loop() -> None:
+        loader = torch.utils.data.DataLoader(rows, scorer.encoder.batch, num_workers=cores, pin_memory=gpu)
+        scores = []
+        with torch.inference_mode():
+            for images, texts in loader:
+                there = images.to(model.device, model.dtype, non_blocking=True)
+                seen = model.network.encode_image(there, normalize=True)
+                said = model.network.encode_text(texts.to(model.device, non_blocking=True), normalize=True)
+                scores.append((seen * said).sum(-1).float().cpu())
+        assert sum(map(len, scores)) == len(rows)
+
+    return loop
+
+
+def ours(scorer: Scorer, folder: str, shards: list[tuple[str, int]]) -> Callable[[], None]:
+    """From shards to scores, as `curate score` does it."""
+
+    def run() -> None:
+        readings = (Reading(Store(folder), path, rows) for path, rows in shards)
+        found = list(scorer.score_all(Pairs(one.images(), one.texts) for one in readings))
+        assert sum(len(one.scores) - one.scores.null_count for one in found) == sum(
+            rows for _, rows in shards
+        )
+
+    return run
+
+
+def model_alone(scorer: Scorer, pairs: int) -> Callable[[], None]:
+    """As many images and texts, in memory and decoded already."""
+    frame, encoder = scorer.framing, scorer.encoder
+    pixels = np.zeros((encoder.batch, frame.height, frame.width, 3), np.uint8)
+    rng = random.Random(0)
+    texts = [text(rng) for _ in range(pairs)]
+
+    def run() -> None:
+        left, waiting = pairs, []
+        while left > 0:
+            waiting.append(encoder.images(pixels[: min(left, encoder.batch)]))
+            left -= encoder.batch
+            if len(waiting) > encoder.in_flight:
+                waiting.pop(0)()
+        for one in waiting:
+            one()
+        encoder.texts(texts)
+
+    return run
+
+
+def flops(scorer: Scorer) -> float:
+    """Of one pair, its text at full length."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, frame = scorer.encoder.model, scorer.framing  # type: ignore[attr-defined]
+    grey = torch.zeros(1, 3, frame.height, frame.width, device=model.device, dtype=model.dtype)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model.network.encode_image(grey)
+        model.network.encode_text(model.tokenizer(["a photo"]).to(model.device))
+    return float(counter.get_total_flops())
+
+
+def machine(scorer: Scorer) -> str:
+    device = scorer.encoder.model.device  # type: ignore[attr-defined]
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{torch.cuda.get_device_name(device)}, {cores} cores"
+        if device.type == "cuda"
+        else f"CPU, {cores} cores"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", nargs="?", default="ViT-B-32")
+    parser.add_argument("--pairs", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--images", type=Path, default=SHARED)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        shards = write_shards(folder, asked.pairs, asked.images)
+        settings = msgspec.structs.replace(
+            random_weights(asked.model, Path(folder)), device=asked.device, precision=asked.precision
+        )
+        scorer, exact = (open_scorer(msgspec.structs.replace(settings, exact=e)) for e in (False, True))
+        with scorer, exact:
+            measure(scorer, exact, folder, shards, asked)
+
+
+def measure(
+    scorer: Scorer, exact: Scorer, folder: str, shards: list[tuple[str, int]], asked: argparse.Namespace
+) -> None:
+    works = {
+        "plain": plain_loop(scorer, folder, shards),
+        "ours": ours(scorer, folder, shards),
+        "ours, exact": ours(exact, folder, shards),
+        "model alone": model_alone(scorer, asked.pairs),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(asked.rounds + 1):
+        for name, work in works.items():
+            begun = time.perf_counter()
+            work()
+            if number:  # the first round warms up
+                seconds[name].append(time.perf_counter() - begun)
+    rates = {name: asked.pairs / statistics.median(taken) for name, taken in seconds.items()}
+    how = f"{scorer.identity.precision} on {machine(scorer)}"
+    print(f"{asked.model} {how}, {asked.pairs} pairs, {asked.rounds} rounds")
+    for name, rate in rates.items():
+        spread = " ".join(f"{asked.pairs / one:.1f}" for one in seconds[name])
+        ratio = statistics.median(p / t for p, t in zip(seconds["plain"], seconds[name], strict=True))
+        print(f"  {name:12} {rate:10.1f} pairs/s   {ratio:.2f} x plain in the same round   ({spread})")
+    print(f"  ours is {rates['ours'] / rates['model alone']:.0%} of the model alone")
+    print(f"  {flops(scorer) / 1e9:.1f} GFLOP a pair; {share_of_peak(scorer, rates['ours'])}")
+    print(json.dumps({"rates": rates, "seconds": seconds}))
+
+
+def share_of_peak(scorer: Scorer, rate: float) -> str:
+    """Of the GPU's peak, counting texts at full length; what the GPU itself says it did is beside it."""
+    device = scorer.encoder.model.device  # type: ignore[attr-defined]
+    if device.type != "cuda":
+        return "no GPU"
+    name = torch.cuda.get_device_name(device)
+    peak = next((value for key, value in PEAK_TFLOPS.items() if key in name), None)
+    share = f"{rate * flops(scorer) / 1e12 / peak:.0%} of {peak:.0f} TFLOPS" if peak else "peak unknown"
+    return f"{share}; peak memory {torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""A column for a concept that words can name: how much more a picture is like one text than like another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from filters.near import feature_matrix
+
+if TYPE_CHECKING:
+    from curate.scorer.scorer import Scorer
+
+SCALE = 100.0  # CLIP's own, once trained: a difference of 0.01 in cosine is odds of e
+
+
+def zero_shot(features: pa.ListArray, scorer: Scorer, concept: str, other: str) -> pa.FloatArray:
+    """The probability of `concept` rather than `other` for each row of `clip_features` (N; null for null).
+
+        zero_shot(table["clip_features"].combine_chunks(), scorer, "a photo with a watermark", "a photo")
+
+    `scorer` must be the one that made the features. What it is worth depends on the model and on both texts:
+    try them on rows that you know.
+    """
+    there = features.is_valid().to_numpy(zero_copy_only=False)
+    images, texts = feature_matrix(features.drop_null()), scorer.embed_texts([concept, other])
+    odds = SCALE * (images @ (texts[0] - texts[1])) if there.any() else np.zeros(0)
+    found = np.zeros(len(features), np.float32)
+    found[there] = 1 / (1 + np.exp(-odds))
+    return pa.array(found, mask=~there)

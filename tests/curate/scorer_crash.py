@@ -1,0 +1,53 @@
+"""A process that imports the scorer once and scores each folder named on its input in a fork, which is killed.
+
+A line is JSON: `folder`, `number` (which `os.replace` of the fork to die at, from 1; 0: none), `before`
+(whether just before it or just after), `model`, `threshold`. The answer is the fork's exit code, negative for
+a signal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from curate.manifest import ScorerSettings
+from curate.scorer import score
+from curate.scorer.command import ScoreSettings
+from curate.scorer.source import open_clip_module
+
+
+def die_at(number: int, before: bool) -> None:
+    """Be killed at the `number`th `os.replace`, through which everything is published."""
+    real, seen = os.replace, 0
+
+    def replace(*arguments: Any, **options: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*arguments, **options)
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = replace
+
+
+def attempt(job: dict[str, Any]) -> int:
+    """One fork; its exit code."""
+    child = os.fork()
+    if child == 0:
+        die_at(job["number"], job["before"])
+        scorer = ScorerSettings(model=job["model"], device="cpu")
+        score(job["folder"], ScoreSettings(scorer=scorer, threshold=job["threshold"]))
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+if __name__ == "__main__":
+    open_clip_module()
+    for line in sys.stdin:
+        sys.stdout.write(f"{attempt(json.loads(line))}\n")
+        sys.stdout.flush()
