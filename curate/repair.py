@@ -47,7 +47,8 @@ def repair(folder: str) -> dict[str, Any]:
     damaged = verify(folder)["damaged"]
     listed = {shard["path"] for shard in manifest["shards"]}
     wanted = {name for name in damaged if name in listed or name.startswith("_dropped/")}
-    units = sorted({int(found[1]) for name in wanted if (found := OUR_FILES.fullmatch(name.rsplit("/", 1)[-1]))})
+    names = (OUR_FILES.fullmatch(name.rsplit("/", 1)[-1]) for name in wanted)
+    units = sorted({int(found[1]) for found in names if found})
     repaired: list[str] = []
     if units:
         if manifest["scorer"] is not None:

@@ -82,7 +82,7 @@ class Seeds:
 
 
 def seeds(manifest: Manifest, uris: Sequence[str]) -> Input:
-    """The one input of a synthetic data set: its settings, fonts, corpus and pictures, which decide every byte.
+    """The one input of a synthetic data set: settings, fonts, corpus and pictures, which decide every byte.
 
     Raises:
         InputError: an --input was given, and there is nothing to read.

@@ -23,7 +23,9 @@ def picture(seed: int, width: int = 240, height: int = 220, kind: str = "JPEG") 
     """An encoded image of noise on a gradient, another one for every seed."""
     rng = np.random.default_rng(seed)
     gradient = np.linspace(0, 200, width)[None, :, None] * np.ones((height, 1, 3))
-    noise = rng.integers(0, 55, (height // 8 + 1, width // 8 + 1, 3)).repeat(8, 0).repeat(8, 1)[:height, :width]
+    noise = (
+        rng.integers(0, 55, (height // 8 + 1, width // 8 + 1, 3)).repeat(8, 0).repeat(8, 1)[:height, :width]
+    )
     out = io.BytesIO()
     Image.fromarray((gradient + noise).astype(np.uint8)).save(out, kind)
     return out.getvalue()

@@ -87,7 +87,18 @@ def test_a_killed_run_to_an_object_store_resumes_to_the_same_bytes(
 ) -> None:
     store, environment = bucket
     done("run", "laion", "--input", pairs, "--out", tmp_path / "here", *FEW)
-    command = [sys.executable, "-m", "curate", "run", "laion", "--input", str(pairs), "--out", "s3://shards/killed", *FEW]
+    command = [
+        sys.executable,
+        "-m",
+        "curate",
+        "run",
+        "laion",
+        "--input",
+        str(pairs),
+        "--out",
+        "s3://shards/killed",
+        *FEW,
+    ]
     for seconds in (1.2, 1.8):
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
         time.sleep(seconds)
@@ -117,7 +128,9 @@ def test_a_bucket_that_is_not_there_is_one_line(
 
 def test_a_node_that_dies_in_mid_run_costs_nothing_but_time(pairs: Path, tmp_path: Path) -> None:
     cluster_utils = pytest.importorskip("ray.cluster_utils")
-    done("run", "laion", "--input", pairs, "--out", tmp_path / "here", "--set", "shard.rows=1", "--workers", 0)
+    done(
+        "run", "laion", "--input", pairs, "--out", tmp_path / "here", "--set", "shard.rows=1", "--workers", 0
+    )
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         doomed = cluster.add_node(num_cpus=1)

@@ -26,7 +26,12 @@ class Crasher:
         command = [sys.executable, str(ROOT / "tests" / "curate" / "crash.py")]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
 
     def run(self, call: str, number: int, accident: str, *arguments: object) -> tuple[int, int]:
@@ -100,7 +105,10 @@ def test_killed_at_random_moments_a_run_resumes_to_the_same_bytes(
     lottery = random.Random(workers)
     for _ in range(KILLS):
         process = subprocess.Popen(
-            [sys.executable, "-m", "curate", *map(str, arguments)], cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
+            [sys.executable, "-m", "curate", *map(str, arguments)],
+            cwd=ROOT,
+            start_new_session=True,
+            stderr=subprocess.DEVNULL,
         )
         time.sleep(lottery.uniform(0.3, 2.0 if workers == 0 else 8.0))
         os.killpg(process.pid, signal.SIGKILL)
@@ -110,9 +118,14 @@ def test_killed_at_random_moments_a_run_resumes_to_the_same_bytes(
     assert files(tmp_path) == undisturbed
 
 
-def test_ctrl_c_stops_and_the_same_command_goes_on(pairs: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
+def test_ctrl_c_stops_and_the_same_command_goes_on(
+    pairs: Path, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "curate", *map(str, command(pairs, tmp_path))], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "curate", *map(str, command(pairs, tmp_path))],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while not list(tmp_path.glob("_run/run.json")):
         time.sleep(0.01)

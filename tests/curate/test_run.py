@@ -38,7 +38,9 @@ def curated(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_each_row_ends_as_a_record_or_as_a_drop_with_the_reason_of_the_first_rule_it_falls_to(curated: Path) -> None:
+def test_each_row_ends_as_a_record_or_as_a_drop_with_the_reason_of_the_first_rule_it_falls_to(
+    curated: Path,
+) -> None:
     reasons = {int(source.split("#")[1]): reason for source, reason in dropped(curated).items()}
     assert reasons == {
         1: "image_too_elongated",
@@ -109,7 +111,9 @@ def test_a_finished_run_is_not_done_again(mixed: Path, curated: Path) -> None:
 
 
 def test_another_manifest_is_refused_by_its_first_difference(mixed: Path, curated: Path) -> None:
-    other = curate("run", "laion", "--input", mixed, "--out", curated, *FEW, "--set", "rules.text_too_short.min_chars=9")
+    other = curate(
+        "run", "laion", "--input", mixed, "--out", curated, *FEW, "--set", "rules.text_too_short.min_chars=9"
+    )
     assert other.returncode == 2
     assert "manifest.rules.text_too_short.min_chars is 5 there and 9 here" in other.stderr
 
@@ -136,7 +140,8 @@ def test_limit_takes_the_first_rows(mixed: Path, tmp_path: Path) -> None:
 
 def test_a_sample_is_the_same_rows_every_time(mixed: Path, curated: Path, tmp_path: Path) -> None:
     ones = [
-        done("run", "laion", "--input", mixed, "--out", tmp_path / name, "--sample", 0.5, *FEW) and files(tmp_path / name)
+        done("run", "laion", "--input", mixed, "--out", tmp_path / name, "--sample", 0.5, *FEW)
+        and files(tmp_path / name)
         for name in "ab"
     ]
     assert ones[0] == ones[1]
@@ -154,14 +159,27 @@ def test_a_dry_run_tells_the_first_rows_fate_and_writes_nothing(mixed: Path, tmp
 def test_a_unit_that_outgrows_max_bytes_goes_on_in_another_shard(tmp_path: Path) -> None:
     found = write_pairs(tmp_path / "in.parquet", [pair(n) for n in range(9)])
     size = len(picture(0))
-    done("run", "laion", "--input", found, "--out", tmp_path / "out", "--set", f"shard.max_bytes={4 * size}", "--workers", 0)
+    done(
+        "run",
+        "laion",
+        "--input",
+        found,
+        "--out",
+        tmp_path / "out",
+        "--set",
+        f"shard.max_bytes={4 * size}",
+        "--workers",
+        0,
+    )
     names = sorted(path.name for path in (tmp_path / "out").glob("shard-*"))
     assert len(names) > 2
     assert names[:2] == ["shard-000000-1.parquet", "shard-000000-2.parquet"]
     assert done("verify", tmp_path / "out")["damaged"] == {}
 
 
-def test_a_picture_under_more_texts_than_allowed_is_a_placeholder_wherever_it_came_from(tmp_path: Path) -> None:
+def test_a_picture_under_more_texts_than_allowed_is_a_placeholder_wherever_it_came_from(
+    tmp_path: Path,
+) -> None:
     rows = [pair(n) for n in range(12)]
     for row in rows[3:9]:
         row["image"] = picture(99)
@@ -174,20 +192,34 @@ def test_a_picture_under_more_texts_than_allowed_is_a_placeholder_wherever_it_ca
 
 def test_a_rule_can_be_switched_off(mixed: Path, tmp_path: Path) -> None:
     result = done(
-        "run", "laion", "--input", mixed, "--out", tmp_path / "o", "--set", "rules.image_too_small=false", *FEW
+        "run",
+        "laion",
+        "--input",
+        mixed,
+        "--out",
+        tmp_path / "o",
+        "--set",
+        "rules.image_too_small=false",
+        *FEW,
     )
     assert "image_too_small" not in result["dropped"]
 
 
 def test_a_share_of_what_rules_dropped_is_written_and_every_failure(mixed: Path, tmp_path: Path) -> None:
-    result = done("run", "laion", "--input", mixed, "--out", tmp_path / "o", "--set", "drops.sample=0.0", *FEW)
+    result = done(
+        "run", "laion", "--input", mixed, "--out", tmp_path / "o", "--set", "drops.sample=0.0", *FEW
+    )
     assert set(dropped(tmp_path / "o").values()) == {"damaged"}
     assert result["dropped"]["text_has_emoji"] == 1
 
 
 def test_rows_that_cannot_be_read_cost_themselves_alone(tmp_path: Path) -> None:
     found = write_pairs(
-        tmp_path / "in.parquet", [pair(n) for n in range(12)], row_group_size=4, compression="none", write_page_checksum=True
+        tmp_path / "in.parquet",
+        [pair(n) for n in range(12)],
+        row_group_size=4,
+        compression="none",
+        write_page_checksum=True,
     )
     data = bytearray(found.read_bytes())
     data[data.index(b"harbour, number 5")] ^= 1
@@ -217,7 +249,9 @@ def bad_inputs(folder: Path) -> dict[str, Path]:
     pq.write_table(pq.read_table(nothing).slice(0, 0), nothing)
     columns = folder / "columns.parquet"
     pq.write_table(pa.table({"address": ["http://a.example/1.jpg"]}), columns)
-    return {path.stem: path for path in (truncated, empty, nothing, columns)} | {"absent": folder / "absent.parquet"}
+    return {path.stem: path for path in (truncated, empty, nothing, columns)} | {
+        "absent": folder / "absent.parquet"
+    }
 
 
 @pytest.mark.parametrize("name", ["truncated", "empty", "nothing", "columns", "absent"])
@@ -243,7 +277,9 @@ def test_an_input_that_cannot_be_read_is_one_line_and_nothing_written(tmp_path: 
         (("laion", "--sample", "1.5"), "--sample"),
     ],
 )
-def test_a_wrong_command_says_the_way_out_and_writes_nothing(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+def test_a_wrong_command_says_the_way_out_and_writes_nothing(
+    tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
     finished = curate("run", *arguments, "--out", tmp_path / "out")
     assert finished.returncode == 2
     assert says in finished.stderr
