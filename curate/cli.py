@@ -274,9 +274,10 @@ def show(
 ) -> None:
     """One manifest with every default filled in, as TOML."""
     from curate import manifest as manifests
+    from curate.toml import to_toml
 
     loaded = manifests.load(manifest, settings or [])
-    print(json.dumps(loaded.resolved()) if as_json else manifests.to_toml(loaded))
+    print(json.dumps(loaded.resolved()) if as_json else to_toml(loaded))
 
 
 @app.command()

@@ -15,6 +15,7 @@ import filters
 from curate import manifest as manifests
 from curate.across import ACROSS, SPILL
 from curate.schema import SAMPLE
+from curate.toml import to_toml
 
 ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
@@ -46,7 +47,7 @@ def test_a_rule_never_keeps_a_row_whose_values_are_null(name: str) -> None:
 @pytest.mark.parametrize("name", manifests.builtin())
 def test_a_manifest_as_shown_is_the_manifest(name: str, tmp_path: Path) -> None:
     loaded = manifests.load(name)
-    (tmp_path / "shown.toml").write_text(manifests.to_toml(loaded))
+    (tmp_path / "shown.toml").write_text(to_toml(loaded))
     assert manifests.load(str(tmp_path / "shown.toml")) == loaded
 
 

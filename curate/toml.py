@@ -1,0 +1,32 @@
+"""Resolved manifests as TOML, as `curate show` prints them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from curate.manifest import Manifest
+
+
+def to_toml(manifest: Manifest) -> str:
+    """The resolved manifest as TOML that `load` reads back to an equal one."""
+    lines: list[str] = []
+    _write_table(manifest.resolved(), "", lines)
+    return "\n".join(lines)
+
+
+def _write_table(table: Mapping[str, Any], path: str, lines: list[str]) -> None:
+    tables = {name: value for name, value in table.items() if isinstance(value, dict)}
+    for name, value in table.items():
+        if value is not None and name not in tables:
+            lines.append(f"{_toml_key(name)} = {json.dumps(value, ensure_ascii=False)}")
+    for name, value in tables.items():
+        below = f"{path}.{_toml_key(name)}".removeprefix(".")
+        lines += ["", f"[{below}]"]
+        _write_table(value, below, lines)
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
