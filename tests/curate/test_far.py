@@ -41,8 +41,8 @@ def bucket() -> Iterator[tuple[fs.FileSystem, dict[str, str]]]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     store = fs.S3FileSystem(
-        access_key="test", secret_key="test", endpoint_override=f"127.0.0.1:{port}", scheme="http", region="us-east-1",
-        allow_bucket_creation=True,
+        access_key="test", secret_key="test", endpoint_override=f"127.0.0.1:{port}", scheme="http",
+        region="us-east-1", allow_bucket_creation=True,
     )  # fmt: skip
     for attempt in range(100):
         try:
