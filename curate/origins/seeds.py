@@ -90,9 +90,7 @@ def seeds(manifest: Manifest, uris: Sequence[str]) -> Input:
         MachineError: a font, corpus or picture is missing, or synthtiger is not installed.
     """
     if uris:
-        raise InputError(
-            f"{manifest.name} reads no --input: corpus, fonts and pictures are set in [render]"
-        )
+        raise InputError(f"{manifest.name} reads no --input: corpus, fonts and pictures are set in [render]")
     if manifest.language == "auto":
         raise ManifestError(f"manifest {manifest.name!r} must say its language: en or zh")
     module("synthdog.template", "synthdog")  # which brings synthtiger

@@ -1,8 +1,8 @@
-"""A process that imports curate once and then, for each line of its input, runs it in a fork that meets with an accident.
+"""A process that imports curate once and runs it in forks that meet with accidents, one for each line of input.
 
-A line is JSON: `call` (a function of `os` that commits pass through), `number` (which call of it, from 1), `accident`
-(`kill before`, `kill after`, `ENOSPC`, `EIO`, or `none`) and `arguments` of the command line. The answer is the fork's exit code,
-negative for a signal, and how many calls there were.
+A line is JSON: `call` (a function of `os` that commits pass through), `number` (which call of it, from 1),
+`accident` (`kill before`, `kill after`, `ENOSPC`, `EIO`, or `none`) and `arguments` of the command line. The
+answer is the fork's exit code, negative for a signal, and how many calls there were.
 """
 
 from __future__ import annotations
