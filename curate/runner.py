@@ -26,6 +26,7 @@ WORKER_DEATHS = 3
 AHEAD = 2  # jobs in flight for each worker
 POLL_S = 0.25
 REPORT_S = 0.5
+WATCH_S = 5.0
 
 Result = list[UnitRecord] | CurateError
 
@@ -71,7 +72,7 @@ class OnRay:
         ray = start(workers, address)
         self._ray, self._meter, self.workers = ray, meter, workers
         self._run = ray.put(run)
-        self._counts = ray.remote(num_cpus=0)(_Counts).remote()
+        self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote()
         self._task = ray.remote(num_cpus=1, max_retries=WORKER_DEATHS)(_do)
 
     def map(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
@@ -82,13 +83,21 @@ class OnRay:
                 job = waiting.pop()
                 flying[self._task.remote(self._run, self._counts, job)] = job
             done, _ = ray.wait(list(flying), timeout=POLL_S)
-            self._meter.add(**ray.get(self._counts.take.remote()))
+            self._watch()
             for reference in done:
                 yield flying.pop(reference), self._result(reference)
 
     def close(self) -> None:
         """See `Runner.close`."""
         self._ray.shutdown()
+
+    def _watch(self) -> None:
+        """Pass on what the workers counted; what an actor had whose node died is not seen."""
+        try:
+            counts = self._ray.get(self._counts.take.remote(), timeout=WATCH_S)
+        except self._ray.exceptions.RayError:  # a time-out is one too
+            return
+        self._meter.add(**counts)
 
     def _result(self, reference: Any) -> Result:
         try:

@@ -8,6 +8,7 @@ import pytest
 
 from curate import card
 from curate.card import licence, size_category
+from curate.journal import OUR_CARD
 from tests.curate.runs import curate, done, pair, write_pairs
 
 
@@ -52,7 +53,7 @@ def test_a_card_that_a_person_wrote_is_left_alone(out: Path, tmp_path: Path) -> 
     (mine / "README.md").write_text("# Mine")
     assert card.write(str(mine)) == {"wrote": ["croissant.json"], "left": ["README.md"]}
     assert (mine / "README.md").read_text() == "# Mine"
-    (mine / "README.md").write_text(card.OURS)
+    (mine / "README.md").write_text(OUR_CARD)
     assert card.write(str(mine))["left"] == []
 
 
