@@ -1,4 +1,4 @@
-"""A process that imports curate once and runs it in forks that meet with accidents, one for each line of input.
+"""A process that imports curate once and runs it in forks that meet with accidents, one a line of input.
 
 A line is JSON: `call` (a function of `os` that commits pass through), `number` (which call of it, from 1),
 `accident` (`kill before`, `kill after`, `ENOSPC`, `EIO`, or `none`) and `arguments` of the command line. The

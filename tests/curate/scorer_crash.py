@@ -1,4 +1,4 @@
-"""A process that imports the scorer once and scores each folder named on its input in a fork, which is killed.
+"""A process that imports the scorer once and scores each folder named on its input in a fork that is killed.
 
 A line is JSON: `folder`, `number` (which `os.replace` of the fork to die at, from 1; 0: none), `before`
 (whether just before it or just after), `model`, `threshold`. The answer is the fork's exit code, negative for

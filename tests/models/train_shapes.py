@@ -172,10 +172,10 @@ def train(folder: Path) -> None:
         optimizer.step()
         schedule.step()
         if step % 100 == 0:
-            print(f"step {step} loss {loss.item():.3f} {time.monotonic() - begun:.0f} s", flush=True)  # noqa: T201
+            print(f"step {step} loss {loss.item():.3f} {time.monotonic() - begun:.0f} s", flush=True)
     weights = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
-    print(f"{time.monotonic() - begun:.0f} s")  # noqa: T201
+    print(f"{time.monotonic() - begun:.0f} s")
 
 
 def batch(rng: np.random.Generator) -> tuple[torch.Tensor, list[str]]:
