@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEBIAN := chromium bubblewrap fontconfig tesseract-ocr tesseract-ocr-chi-sim \
 	$(shell grep -o 'package = "[^"]*' synthdog/fonts.toml | cut -d'"' -f2 | sort -u)
 
-.PHONY: test check lint types layers unit debian
+.PHONY: test check lint types layers bench-gpu debian
 test: debian $(VENV)/ready
 	$(BIN)/pytest
 
@@ -32,3 +32,8 @@ debian:
 	if ! command -v apt-get >/dev/null; then echo "not Debian: tests that need $$missing are skipped"; exit 0; fi; \
 	as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	$$as_root apt-get update -qq && $$as_root apt-get install -qq --no-install-recommends $$missing >/dev/null
+
+# The scorer against plain open_clip, on one CUDA GPU
+bench-gpu: $(VENV)/ready
+	$(BIN)/python -m benchmarks.scorer ViT-L-14 --pairs 20000 --device cuda
+	$(BIN)/python -m benchmarks.scorer ViT-B-32 --pairs 40000 --device cuda

@@ -146,9 +146,15 @@ def score(
         bool, typer.Option("--exact", help="Decode and resize exactly as open_clip does.")
     ] = False,
     threshold: Annotated[float | None, typer.Option(help="Drop rows with a lower score.")] = None,
+    max_similarity: Annotated[
+        float | None, typer.Option(help="Drop images whose feature is closer than this to an earlier one's.")
+    ] = None,
     name: Annotated[str, typer.Option(help="Keep this scorer's findings beside the shards, by name.")] = "",
     rescore: Annotated[bool, typer.Option("--rescore", help="Replace what another scorer found.")] = False,
-    workers: Workers = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes with a model each. Default: one a GPU, else this one."),
+    ] = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
@@ -162,7 +168,9 @@ def score(
     given: dict[str, Any] = {"model": model, "pretrained": pretrained, "device": device, "batch_size": size}
     given |= {"precision": precision, "features": features, "exact": exact}
     scorer = manifests.scorer_settings(given)
-    asked = ScoreSettings(scorer=scorer, threshold=threshold, name=name, rescore=rescore)
+    asked = ScoreSettings(
+        scorer=scorer, threshold=threshold, name=name, rescore=rescore, max_similarity=max_similarity
+    )
     _finish(score(folder, asked, workers, address, Progress(_console(), quiet=as_json)), folder, as_json)
 
 
