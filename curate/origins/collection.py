@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from curate.errors import InputError
+from curate.errors import InputError, MachineError
 from curate.sources import Input, expand
 from curate.storage import filesystem, one_line
 
@@ -160,8 +160,9 @@ class Collection:
         return name.lower().endswith(self._suffixes) and not name.rsplit("/", 1)[-1].startswith(".")
 
     def _list_warc(self) -> Iterator[Entry]:
-        from renderers import RenderError, warc
+        from renderers import RenderError
 
+        warc = _warc()
         with self.open() as stream:
             entries = warc.scan(stream)
             try:
@@ -175,10 +176,25 @@ class Collection:
                 yield Entry(f"{self.input.name} after its damage", dropped=error.reason)
 
     def _warc_content(self, entry: Entry, max_bytes: int) -> bytes:
-        from renderers import warc
-
+        warc = _warc()
         found = warc.Entry(entry.place, entry.url or "", entry.content_type, 200, entry.dropped)
-        return warc.load(self.stream, found, max_bytes=max_bytes)
+        content: bytes = warc.load(self.stream, found, max_bytes=max_bytes)
+        return content
+
+
+def _warc() -> Any:
+    """The reader of WARC files.
+
+    Raises:
+        MachineError: the package that it needs is not installed.
+    """
+    try:
+        from renderers import warc
+    except ImportError as error:
+        raise MachineError(
+            f"{error}: WARC files need pip install 'curate[html]' -c constraints.txt"
+        ) from None
+    return warc
 
 
 def write_whole(path: Path, data: bytes) -> None:
