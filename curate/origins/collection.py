@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import tarfile
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -70,6 +71,7 @@ class Collection:
         """
         self.input, self._suffixes, self._types = found, tuple(suffixes), tuple(media_types)
         self._work = work
+        self._reading = threading.Lock()  # the archive's one stream
         listing = work / f"{found.fingerprint}.documents"
         if not listing.exists():
             try:
@@ -84,7 +86,7 @@ class Collection:
             raise InputError(f"{found.uri} holds no document ({', '.join(suffixes)})")
 
     def content(self, entry: Entry, max_bytes: int) -> bytes:
-        """A document's bytes, at most `max_bytes + 1` of them.
+        """A document's bytes, at most `max_bytes + 1` of them; an archive serves one thread at a time.
 
         Raises:
             OSError, ValueError, KeyError: it cannot be read.
@@ -94,13 +96,14 @@ class Collection:
             fs, path = filesystem(self._files[entry.name])
             with fs.open_input_stream(path) as stream:
                 return bytes(stream.read(max_bytes + 1))
-        if kind == "zip":
-            with self._zip.open(entry.name) as member:
-                return member.read(max_bytes + 1)
-        if kind == "warc":
-            return self._warc_content(entry, max_bytes)
-        self.stream.seek(entry.place)
-        return self.stream.read(min(entry.bytes, max_bytes + 1))
+        with self._reading:
+            if kind == "zip":
+                with self._zip.open(entry.name) as member:
+                    return member.read(max_bytes + 1)
+            if kind == "warc":
+                return self._warc_content(entry, max_bytes)
+            self.stream.seek(entry.place)
+            return self.stream.read(min(entry.bytes, max_bytes + 1))
 
     def open(self) -> BinaryIO:
         """The archive from its beginning, seekable."""

@@ -12,12 +12,14 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from curate.origins.collection import Collection, collect
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards
 
 SAMPLES = ROOT / "manifests" / "samples"
@@ -192,3 +194,18 @@ def test_another_seed_gives_other_documents(tmp_path: Path) -> None:
     for seed in (1, 2):
         done("run", "synthdog-en", "--out", tmp_path / str(seed), "--limit", "1", "--seed", seed, *HERE)
     assert shards(tmp_path / "1")["text"] != shards(tmp_path / "2")["text"]
+
+
+def test_threads_that_read_one_archive_get_their_own_documents(tmp_path: Path) -> None:
+    contents = {f"{number}.pdf": bytes([number]) * 50_000 for number in range(200)}
+    with tarfile.open(tmp_path / "documents.tar", "w") as archive:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    (found,) = collect([str(tmp_path)], (".pdf",))
+    collection = Collection(found, (".pdf",), (), tmp_path / "work")
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            read = pool.map(lambda entry: collection.content(entry, 10**6), collection.documents)
+            assert list(read) == list(contents.values())
