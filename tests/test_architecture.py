@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import filters
+import filters.near  # registers the one rule that only `curate score` judges
 from curate import manifest as manifests
 from curate.across import ACROSS, SPILL
 from curate.schema import SAMPLE
