@@ -2,7 +2,9 @@
 
 Local paths, `s3://` and `gs://` are pyarrow's own; `hf://` and `http(s)://` go through fsspec. Every wait has
 a limit. S3 reads the usual variables: AWS_ENDPOINT_URL (also AWS_ENDPOINT_URL_S3), AWS_REGION or
-AWS_DEFAULT_REGION, the credentials, and AWS_NO_SIGN_REQUEST for public buckets.
+AWS_DEFAULT_REGION, the credentials, and AWS_NO_SIGN_REQUEST for public buckets. Google's buckets are opened
+with the application's default credentials, or without any where GS_NO_SIGN_REQUEST says so or
+CLOUD_STORAGE_EMULATOR_ENDPOINT names an emulator.
 """
 
 from __future__ import annotations
@@ -61,8 +63,11 @@ def _s3(uri: str) -> tuple[fs.FileSystem, str]:
     path = SCHEME.sub("", uri, count=1)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    unsigned = os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() in ("1", "true", "yes")
-    return _s3_filesystem(path.partition("/")[0], endpoint, region, unsigned), path
+    return _s3_filesystem(path.partition("/")[0], endpoint, region, _is_set("AWS_NO_SIGN_REQUEST")), path
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in ("1", "true", "yes")
 
 
 @functools.lru_cache(maxsize=16)
@@ -82,12 +87,14 @@ def _s3_filesystem(bucket: str, endpoint: str | None, region: str | None, unsign
 
 
 def _gs(uri: str) -> tuple[fs.FileSystem, str]:
-    return _gs_filesystem(), SCHEME.sub("", uri, count=1)
+    unsigned = _is_set("GS_NO_SIGN_REQUEST") or "CLOUD_STORAGE_EMULATOR_ENDPOINT" in os.environ
+    return _gs_filesystem(unsigned), SCHEME.sub("", uri, count=1)
 
 
-@functools.lru_cache(maxsize=1)
-def _gs_filesystem() -> fs.FileSystem:
-    return fs.GcsFileSystem(retry_time_limit=datetime.timedelta(seconds=REQUEST_TIMEOUT_S))
+@functools.lru_cache(maxsize=2)
+def _gs_filesystem(unsigned: bool) -> fs.FileSystem:
+    limit = datetime.timedelta(seconds=REQUEST_TIMEOUT_S)
+    return fs.GcsFileSystem(anonymous=unsigned, retry_time_limit=limit)
 
 
 def _hf(uri: str) -> tuple[fs.FileSystem, str]:

@@ -129,8 +129,11 @@ class Store:
 
     def delete_folder(self, name: str) -> None:
         """Remove the folder and all below it, if it is there."""
+        path = self.path(name)
+        if self.fs.get_file_info(path).type == pafs.FileType.NotFound:
+            return  # what a file system raises here is not the same everywhere
         with suppress(FileNotFoundError):
-            self.fs.delete_dir(self.path(name))
+            self.fs.delete_dir(path)
 
     def delete_if_empty(self) -> None:
         """Remove the folder itself if nothing is in it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -63,6 +64,14 @@ def done(*arguments: object, **options: Any) -> dict[str, Any]:
     assert finished.returncode == 0, finished.stderr
     result: dict[str, Any] = json.loads(finished.stdout)
     return result
+
+
+def free_port() -> int:
+    """A TCP port that nothing on this machine listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def files(folder: Path) -> dict[str, str]:

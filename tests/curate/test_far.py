@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,16 +13,9 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from tests.curate.runs import ROOT, curate, done, files, pair, write_pairs
+from tests.curate.runs import ROOT, curate, done, files, free_port, pair, write_pairs
 
 FEW = ("--set", "shard.rows=5", "--workers", "0")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
