@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curate.manifest import ScorerSettings
     from curate.scorer.command import ScoreSettings
+    from curate.scorer.encoder import LocalEncoder
     from curate.scorer.meter import Meter
     from curate.scorer.scorer import Scorer
 
@@ -22,17 +23,26 @@ if TYPE_CHECKING:
 def open_scorer(settings: ScorerSettings, cores: int | None = None) -> Scorer:
     """Build a scorer that uses so many cores (all there are): as many child processes decode for it.
 
+    Raises: see `open_encoder`.
+    """
+    from curate.scorer.scorer import Scorer
+
+    cores = cores or len(os.sched_getaffinity(0))
+    return Scorer(open_encoder(settings, cores), children=cores)
+
+
+def open_encoder(settings: ScorerSettings, cores: int | None = None) -> LocalEncoder:
+    """Build the part of a scorer that holds the model.
+
     Raises:
         ManifestError: no such model, tag or file.
         MachineError: damaged weights; a device, library or the hub is missing.
     """
     from curate.scorer.encoder import LocalEncoder
     from curate.scorer.model import build
-    from curate.scorer.scorer import Scorer
 
-    cores = cores or len(os.sched_getaffinity(0))
     batch = None if settings.batch_size == "auto" else settings.batch_size
-    return Scorer(LocalEncoder(build(settings), cores, batch), children=cores)
+    return LocalEncoder(build(settings), cores or len(os.sched_getaffinity(0)), batch)
 
 
 def load(
