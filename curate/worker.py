@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -32,12 +33,15 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Worker:
-    """A process at work on one run, with so many child processes for what may crash."""
+    """A process at work on one run, with so many child processes for what may crash.
 
-    def __init__(self, run: Run, meter: Meter, children: int) -> None:
+    `scorers` are the actors that hold the run's scorer; without any this process holds it.
+    """
+
+    def __init__(self, run: Run, meter: Meter, children: int, scorers: Sequence[Any] = ()) -> None:
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = Pipeline(run, self.store, meter, children)
+        self.pipeline = Pipeline(run, self.store, meter, children, scorers)
         self._units = run.plan.units()
         self._slices = run.plan.slices()
 

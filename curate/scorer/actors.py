@@ -1,9 +1,9 @@
 """Encoders as Ray actors, one a GPU or a share of the cores each, and the encoder that speaks to them.
 
-Whoever decodes sends batches of pixels to an actor with little to do, and waits for the features of an earlier
-one before too many are under way: so nobody's memory fills up, and a GPU always has the next batch at hand. An
-actor that dies (its process, its GPU, its node) is started again by Ray where there is room; meanwhile, what
-it had under way is given to another. A batch that ends `DEATHS` actors is given up.
+Whoever decodes sends batches of pixels to an actor with little to do, and waits for the features of an
+earlier one before too many are under way: so nobody's memory fills up, and a GPU always has the next batch at
+hand. An actor that dies (its process, its GPU, its node) is started again by Ray where there is room;
+meanwhile, what it had under way is given to another. A batch that ends `DEATHS` actors is given up.
 """
 
 from __future__ import annotations
