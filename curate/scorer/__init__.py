@@ -20,6 +20,26 @@ if TYPE_CHECKING:
     from curate.scorer.scorer import Scorer
 
 
+def check(settings: ScorerSettings) -> None:
+    """Find the model and its weights, without loading them; a tag's are downloaded.
+
+    Raises: see `open_encoder`.
+    """
+    from curate.scorer.source import locate
+
+    locate(settings)
+
+
+def check_device(settings: ScorerSettings) -> None:
+    """Find the device.
+
+    Raises: see `open_encoder`.
+    """
+    from curate.scorer.model import placed
+
+    placed(settings)
+
+
 def open_scorer(settings: ScorerSettings, cores: int | None = None) -> Scorer:
     """Build a scorer that uses so many cores (all there are): as many child processes decode for it.
 
