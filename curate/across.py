@@ -7,7 +7,8 @@ writes one file, whose presence means that it is done, so a kill costs only the 
 
 It happens up to three times: first for rows with the same key (`keys`, where the key stands for the image);
 before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an image is its
-bytes (`bytes`), which finds what hides behind different URLs.
+bytes (`bytes`), which finds what hides behind different URLs. What no hash finds comes last (`near`): images
+that look alike, by their features, in one piece (`curate.alike`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     "keys": ("id_repeated",),
     "seen": ("duplicate_pair", "shorter_text_of_same_image"),
     "bytes": ("duplicate_pair", "placeholder_image"),
+    "near": ("near_duplicate",),
 }
 
 
@@ -89,11 +91,11 @@ class Across:
         bounds = np.searchsorted(partition[order], np.arange(self.partitions + 1))
         ordered = table.take(pa.array(order))
         batches = [ordered.slice(start, stop - start) for start, stop in pairwise(bounds)]
-        _write(store, self.spill_name(number), SPILL, batches)
+        write_batches(store, self.spill_name(number), SPILL, batches)
 
     def resolve(self, store: Store, partition: int) -> None:
         """Judge one partition; write its verdicts, one record batch a slice."""
-        parts = [_read(store, self.spill_name(number), partition) for number in range(self.slices)]
+        parts = [read_batch(store, self.spill_name(number), partition) for number in range(self.slices)]
         sizes = [part.num_rows for part in parts]
         table = pa.concat_tables(parts).combine_chunks()
         reason = filters.judge(table, self.rules).reason
@@ -103,17 +105,17 @@ class Across:
             mine = verdicts.slice(start, size)
             batches.append(mine.filter(pc.is_valid(mine["reason"])))
             start += size
-        _write(store, self.partition_name(partition), VERDICT, batches)
+        write_batches(store, self.partition_name(partition), VERDICT, batches)
 
     def gather(self, store: Store, number: int) -> None:
         """Bring a slice's verdicts together, in source order."""
-        parts = [_read(store, self.partition_name(p), number) for p in range(self.partitions)]
+        parts = [read_batch(store, self.partition_name(p), number) for p in range(self.partitions)]
         table = pa.concat_tables(parts).sort_by([("unit", "ascending"), ("row", "ascending")])
-        _write(store, self.verdict_name(number), VERDICT, [table])
+        write_batches(store, self.verdict_name(number), VERDICT, [table])
 
     def fallen(self, store: Store, number: int, unit: int) -> dict[int, str]:
         """The rows of a unit (in slice `number`) that fall in this phase, each with its reason."""
-        table = _read(store, self.verdict_name(number), 0)
+        table = read_batch(store, self.verdict_name(number), 0)
         mine = table.filter(pc.equal(table["unit"], unit))
         return dict(zip(mine["row"].to_pylist(), mine["reason"].to_pylist(), strict=True))
 
@@ -143,7 +145,9 @@ def _partition(image: pa.ChunkedArray, partitions: int) -> Any:
     return (hashes % np.uint64(partitions)).astype(np.int64)
 
 
-def _write(store: Store, name: str, schema: pa.Schema, tables: Sequence[pa.Table]) -> None:
+def write_batches(store: Store, name: str, schema: pa.Schema, tables: Sequence[pa.Table]) -> None:
+    """Write a file of one record batch a table."""
+
     def fill(sink: HashingSink) -> None:
         options = ipc.IpcWriteOptions(compression="zstd")
         with ipc.new_file(pa.PythonFile(sink, mode="w"), schema, options=options) as writer:
@@ -154,6 +158,7 @@ def _write(store: Store, name: str, schema: pa.Schema, tables: Sequence[pa.Table
     store.write(name, fill)
 
 
-def _read(store: Store, name: str, batch: int) -> pa.Table:
+def read_batch(store: Store, name: str, batch: int) -> pa.Table:
+    """One record batch of such a file."""
     with store.fs.open_input_file(store.path(name)) as file:
         return pa.Table.from_batches([ipc.open_file(file).get_batch(batch)])

@@ -14,8 +14,8 @@ from typing import Any
 from curate.errors import MachineError
 
 
-def start(workers: int, address: str | None) -> Any:
-    """Ray, connected to the cluster at `address`, or started here with `workers` workers.
+def start(workers: int | None, address: str | None) -> Any:
+    """Ray, connected to the cluster at `address`, or started here with `workers` workers (one a core).
 
     Raises:
         MachineError: no cluster answers there, or Ray cannot start.
@@ -30,7 +30,15 @@ def start(workers: int, address: str | None) -> Any:
         options |= {"num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(address=address or "local", **options)
+        return connected()
     except Exception as error:
         where = f"no Ray cluster answers at {address}" if address else "Ray cannot start here"
         raise MachineError(f"{where}: {str(error).splitlines()[0]} (--workers 0 does without Ray)") from None
+
+
+def connected() -> Any:
+    """Ray, where `start` was called or in a process that it started."""
+    import ray
+    import ray.util.scheduling_strategies
+
     return ray

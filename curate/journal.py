@@ -105,7 +105,7 @@ class Journal:
             self.store.delete("README.md")
         for name in self._ours():
             self.store.delete(name)
-        for name in ("keys", "seen", "bytes", "staged", "done", "tmp"):
+        for name in ("keys", "seen", "bytes", "near", "staged", "done", "tmp"):
             self.store.delete_folder(f"_run/{name}")
         self.store.delete(RUN)
 
@@ -170,7 +170,7 @@ class Journal:
             "finished": now(),
         }
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        for name in ("keys", "seen", "bytes", "staged", "tmp", "inputs"):
+        for name in ("keys", "seen", "bytes", "near", "staged", "tmp", "inputs"):
             self.store.delete_folder(f"_run/{name}")
         return manifest
 

@@ -282,7 +282,30 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
         name: _fill(f"cleaner {name!r}", known.settings, settings, origin)
         for name, settings, known in _known("cleaner", given, filters.CLEANERS, origin)
     }
+    _check_near(rules.get("near_duplicate"), manifest.scorer, origin)
     return msgspec.structs.replace(manifest, rules=rules, cleaners=cleaners)
+
+
+def _check_near(
+    rule: dict[str, Any] | Literal[False] | None, scorer: ScorerSettings | None, origin: str
+) -> None:
+    """Near duplicates are found by the features of the run's own scorer.
+
+    Raises:
+        ManifestError: it has none, or does not keep them; or no cosine is meant.
+    """
+    if not rule:
+        return
+    if scorer is None or not scorer.features:
+        raise ManifestError(
+            f"{origin}: rule 'near_duplicate' compares CLIP features: give it a [scorer] (scorer.model=…) "
+            "with features = true"
+        )
+    if not 0 < rule["max_similarity"] <= 1:
+        raise ManifestError(
+            f"{origin}: rule 'near_duplicate', setting 'max_similarity': a cosine, above 0 and at most 1, "
+            f"not {rule['max_similarity']}"
+        )
 
 
 def _known(

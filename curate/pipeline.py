@@ -6,9 +6,10 @@ disk, so memory holds a unit's texts and the images in flight, never a unit's im
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from curate.origins import Origin, open_origin
 from curate.plan import Run, Unit, row_rules
 from curate.record import Meter, Stage, UnitRecord, count_reasons
 from curate.schema import SAMPLE, set_column
-from curate.scoring import Scoring
+from curate.scoring import Scoring, Windows
 from curate.shards import dropped_name
 from curate.spool import Spool
 from curate.stages import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
@@ -41,10 +42,11 @@ class Work:
 
     unit: Unit
     spool: Spool
+    windows: Windows
     watch: Stopwatch = field(default_factory=Stopwatch)
     tables: list[pa.Table] = field(default_factory=list)  # read and judged so far, without images
     first: dict[str, int] = field(default_factory=dict)  # path or URL to the first row that wants it
-    others: dict[int, int] = field(default_factory=dict)  # rows that want an image again, to that first row
+    others: dict[int, list[int]] = field(default_factory=dict)  # that first row to those that want it again
     rows: int = 0
     bytes: int = 0
 
@@ -52,19 +54,21 @@ class Work:
         """Whether no earlier row wants the same image; else this one is to have what that one gets."""
         first = self.first.setdefault(image, row)
         if first != row:
-            self.others[row] = first
+            self.others.setdefault(first, []).append(row)
         return first == row
 
 
 class Pipeline:
     """The stages of one run, with what they hold open."""
 
-    def __init__(self, run: Run, store: Store, meter: Meter, children: int) -> None:
+    def __init__(
+        self, run: Run, store: Store, meter: Meter, children: int, scorers: Sequence[Any] = ()
+    ) -> None:
         self.run, self.manifest, self.meter = run, run.manifest, meter
         self._children = children
         self.staging = Staging(run.manifest, store)
         self.acquirer = Acquirer(run.manifest, children)
-        self.scoring = Scoring(run.manifest.scorer, children) if run.manifest.scorer else None
+        self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
         self._rules = row_rules(run.manifest)
         self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.RULES[n].columns}
         self._size_rules = {n: s for n, s in self._rules.items() if SIZE & set(filters.RULES[n].columns)}
@@ -99,13 +103,13 @@ class Pipeline:
 
     def stage(self, unit: Unit, seen: Fallen) -> UnitRecord:
         """Take a unit to its staged files; its record says that they are complete."""
-        with Spool() as spool:
-            work = Work(unit, spool)
+        with Spool() as spool, Windows(self.scoring, spool) as windows:
+            work = Work(unit, spool, windows)
             table = self._settle(work, list(self._prepared(work, seen)))
             with work.watch.stage("size"):
                 table = self._judge_sizes(table, spool)
             with work.watch.stage("score"):
-                table = self._score(table, spool)
+                table = self._score(table, windows)
             with work.watch.stage("tasks"):
                 table = drop(table, pc.if_else(alive(table), tasks.faults(table), None), "tasks")
             with work.watch.stage("write"):
@@ -149,10 +153,18 @@ class Pipeline:
                     prepared = prepared.without_image()
                 self.meter.add(images=1)
                 done[row] = prepared
+                work.windows.settle(row)
                 yield row, prepared
-            for row, first in work.others.items():
-                work.spool.put_again(row, first)
-                yield row, done[first]
+                yield from self._shared(work, row, prepared)
+            for first in list(work.others):  # those that were read after their image had come
+                yield from self._shared(work, first, done[first])
+
+    def _shared(self, work: Work, first: int, prepared: Prepared) -> Iterator[tuple[int, Prepared]]:
+        """The rows that are to have what `first` got."""
+        for row in work.others.pop(first, ()):
+            work.spool.put_again(row, first)
+            work.windows.settle(row)
+            yield row, prepared
 
     def _bodies(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Body]]:
         """The raw image of every row that is still alive: from the table, a local file, or the network."""
@@ -165,6 +177,7 @@ class Pipeline:
             yield from self._at_hand(table, work, wanted)
             work.tables.append(set_column(table, "image", pa.nulls(table.num_rows, pa.large_binary())))
             work.rows += table.num_rows
+            work.windows.read(table["text"])
             self.meter.add(rows=table.num_rows)
         yield from self.acquirer.fetch(wanted)
 
@@ -181,7 +194,9 @@ class Pipeline:
             row = work.rows + place
             if kind.is_valid:
                 work.spool.put(row, image.as_py())
-            elif image.is_valid:
+                continue
+            work.windows.expect(row)
+            if image.is_valid:
                 yield row, Body(image.as_py())
             elif path.is_valid and self.manifest.image.folder:
                 if work.is_first(row, f"path {path}"):
@@ -216,12 +231,11 @@ class Pipeline:
         picked = self.run.sample < 1 or self.run.retry is not None
         return work.rows if picked else work.unit.stop - work.unit.start
 
-    def _score(self, table: pa.Table, spool: Spool) -> pa.Table:
-        """Score what is alive, where the manifest has a scorer, and judge the scores."""
+    def _score(self, table: pa.Table, windows: Windows) -> pa.Table:
+        """Fill in the scores, where the manifest has a scorer, and judge them."""
         if self.scoring is None or not pc.any(alive(table), min_count=0).as_py():
             return table
-        nothing = pa.nulls(table.num_rows, pa.float32())
-        table = self.scoring.score(set_column(table, SCORE, nothing), spool)
+        table = windows.fill(table)
         self.staging.scorer = self.scoring.identity()
         return judge(table, self._score_rules, "score")
 

@@ -97,6 +97,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return Across(phase, rules, partitions_for(self.plan.total()), slices)
 
+    def judges_staged(self) -> bool:
+        """Whether rules across the run are to be judged once all units are staged."""
+        return self.across("bytes") is not None or self.across("near") is not None
+
 
 def row_rules(manifest: Manifest) -> dict[str, dict[str, Any]]:
     """The switched-on rules that judge a row by itself, in order."""

@@ -31,6 +31,7 @@ PHASES = {
     "collect": "reading hashes",
     "resolve_bytes": "comparing images",
     "gather_bytes": "comparing images",
+    "judge_near": "comparing features",
     "publish": "publishing",
 }
 

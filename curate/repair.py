@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from curate.across import PHASES
 from curate.errors import InputError
 from curate.journal import OUR_FILES, Journal, Request
 from curate.plan import Plan, Run
@@ -51,7 +50,7 @@ def repair(folder: str) -> dict[str, Any]:
     units = sorted({int(found[1]) for found in names if found})
     repaired: list[str] = []
     if units:
-        if manifest["scorer"] is not None:
+        if "scored" in manifest:
             raise InputError(f"{folder} was scored since: run it anew with --overwrite, then score it again")
         with Journal(store).locked():
             repaired = _remade(manifest, store, units, wanted)
@@ -66,16 +65,15 @@ def _remade(manifest: Mapping[str, Any], store: Store, units: list[int], wanted:
         run = _scratch_run(manifest, store, scratch)
         steps = Steps(run, Journal(scratch), progress := _quiet(), InProcess(run, progress))
         try:
-            for phase in PHASES:
-                if phase != "bytes":
-                    steps.judge_across(phase, "scan" if phase == "seen" else f"scan_{phase}")
+            steps.judge_across("keys", "scan_keys")
+            steps.judge_across("seen", "scan")
             steps.all("stage", [Job("stage", (unit,)) for unit in units])
         finally:
             steps.runner.close()
         staging = Staging(run.manifest, scratch)
-        if run.across("bytes") is not None:
+        if run.judges_staged():
             for unit in units:
-                staging.publish(staging.record(unit, STAGED), _fallen(store, scratch, staging, unit))
+                staging.publish(staging.record(unit, STAGED), *_fallen(store, scratch, staging, unit))
         return sorted(_in_place(manifest, store, scratch, units, wanted))
     finally:
         store.delete_folder(SCRATCH)
@@ -95,26 +93,31 @@ def _scratch_run(manifest: Mapping[str, Any], store: Store, scratch: Store) -> R
     )
 
 
-def _fallen(store: Store, scratch: Store, staging: Staging, unit: int) -> Fallen:
-    """The remade rows that fell to the rules across the run's images, by the file of dropped rows."""
-    reasons = _dropped_across(store, unit)
+def _fallen(store: Store, scratch: Store, staging: Staging, unit: int) -> tuple[Fallen, Mapping[int, str]]:
+    """The remade rows that fell to the rules across the run's images, by the file of dropped rows.
+
+    Each row's reason, and what decided.
+    """
+    fell = _dropped_across(store, unit)
     record: UnitRecord = staging.record(unit, STAGED)
     sources: list[str] = []
     for shard in record.shards:
         with scratch.fs.open_input_file(scratch.path(f"{STAGED}/{shard.path}")) as file:
             sources += pq.read_table(file, columns=["source"])["source"].to_pylist()
-    return {row: reasons[source] for row, source in enumerate(sources) if source in reasons}
+    rows = {row: fell[source] for row, source in enumerate(sources) if source in fell}
+    return {row: reason for row, (reason, _) in rows.items()}, {row: said for row, (_, said) in rows.items()}
 
 
-def _dropped_across(store: Store, unit: int) -> dict[str, str]:
+def _dropped_across(store: Store, unit: int) -> dict[str, tuple[str, str]]:
     """By source, why rows of a unit fell across the run; none where that file is damaged itself."""
     try:
         with store.fs.open_input_file(store.path(dropped_name(unit))) as file:
-            table = pq.read_table(file, columns=["source", "stage", "reason"])
+            table = pq.read_table(file, columns=["source", "stage", "reason", "detail"])
     except (OSError, pa.ArrowException):
         return {}
     rows = table.filter(pc.equal(table["stage"].cast(pa.string()), "across"))
-    return dict(zip(rows["source"].to_pylist(), rows["reason"].cast(pa.string()).to_pylist(), strict=True))
+    why = zip(rows["reason"].cast(pa.string()).to_pylist(), rows["detail"].to_pylist(), strict=True)
+    return dict(zip(rows["source"].to_pylist(), why, strict=True))
 
 
 def _in_place(

@@ -19,6 +19,7 @@ from curate.origins.seeds import SAMPLE_SEEDS
 from curate.plan import Plan, Retry, Run, limit_rows, row_rules
 from curate.progress import Progress
 from curate.runner import InProcess, OnRay, Runner
+from curate.scorer import check, check_device
 from curate.sources import Input
 from curate.staging import DONE, STAGED
 from curate.storage import one_line
@@ -69,7 +70,10 @@ def plan(asked: Request, work: Path) -> Plan:
 
     Raises:
         InputError: an input cannot be read, lacks a column, or all of them are empty.
+        ManifestError, MachineError: the manifest's scorer is not to be had.
     """
+    if asked.manifest.scorer is not None:
+        check(asked.manifest.scorer)
     with ThreadPoolExecutor(16) as pool:
         surveys = list(pool.map(lambda one: survey(one, asked, work), asked.inputs))
     for name in row_rules(asked.manifest):
@@ -118,7 +122,7 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         with journal.locked():
             if options.overwrite:
                 journal.clear()
-            run = journal.resume(asked, lambda: plan(asked, Path(journal.work())))
+            run = journal.resume(asked, lambda: _planned(asked, options, journal))
             with progress.live():
                 _do(run, journal, options, progress)
             return journal.finish(run)
@@ -126,6 +130,13 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
     except OSError as error:
         raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
+
+
+def _planned(asked: Request, options: Options, journal: Journal) -> Plan:
+    """The plan of a run that begins; a device that is missing here is not missed on a cluster."""
+    if asked.manifest.scorer is not None and options.address is None:
+        check_device(asked.manifest.scorer)
+    return plan(asked, Path(journal.work()))
 
 
 def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> None:
@@ -143,8 +154,9 @@ def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> Non
         steps.judge_across("keys", "scan_keys")
         steps.judge_across("seen", "scan")
         steps.all("stage", _jobs("stage", run, [n for n in units if n not in staged], steps.runner.workers))
-        if run.across("bytes") is not None:
+        if run.judges_staged():
             steps.judge_across("bytes", "collect")
+            steps.judge_near()
             steps.all("publish", _jobs("publish", run, units, steps.runner.workers))
     finally:
         steps.runner.close()
@@ -172,6 +184,12 @@ class Steps:
             (f"gather_{phase}", slices, across.verdict_name),
         ):
             self.all(kind, [Job(kind, (n,)) for n in numbers if name(n).rsplit("/", 1)[-1] not in have])
+
+    def judge_near(self) -> None:
+        """Find near duplicates, in one piece; the last file of verdicts says that it is done."""
+        across = self.run.across("near")
+        if across is not None and not self.journal.store.exists(across.verdict_name(across.slices - 1)):
+            self.all("judge_near", [Job("judge_near", (0,))])
 
     def all(self, kind: str, jobs: list[Job]) -> None:
         """Do all these jobs.

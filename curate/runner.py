@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from curate.cluster import start
 from curate.errors import HOPELESS, CurateError, UnitError
+from curate.manifest import ScorerSettings
 from curate.plan import Run
 from curate.record import Meter, UnitRecord
 from curate.worker import Job, Worker
@@ -74,6 +75,11 @@ class OnRay:
         self._run = ray.put(run)
         self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote()
         self._task = ray.remote(num_cpus=1, max_retries=WORKER_DEATHS)(_do)
+        try:
+            self._scorers = [] if run.manifest.scorer is None else _scorers(run.manifest.scorer)
+        except BaseException:
+            self.close()
+            raise
 
     def map(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
         """See `Runner.map`."""
@@ -81,7 +87,7 @@ class OnRay:
         while waiting or flying:
             while waiting and len(flying) < AHEAD * max(1, self.workers):
                 job = waiting.pop()
-                flying[self._task.remote(self._run, self._counts, job)] = job
+                flying[self._task.remote(self._run, self._counts, self._scorers, job)] = job
             done, _ = ray.wait(list(flying), timeout=POLL_S)
             self._watch()
             for reference in done:
@@ -107,6 +113,19 @@ class OnRay:
         if isinstance(result, HOPELESS):
             raise result
         return result
+
+
+def _scorers(settings: ScorerSettings) -> list[Any]:
+    """The actors that hold a manifest's scorer, of which one is ready.
+
+    Raises:
+        ManifestError, MachineError, Halted: see `curate.scorer.actors`.
+    """
+    from curate.scorer.actors import Remote, hire
+
+    actors = hire(settings)
+    Remote(actors).close()
+    return actors
 
 
 def attempt(worker: Worker, job: Job) -> Result:
@@ -163,7 +182,7 @@ class _Reporter:
 _HELD: dict[str, Worker] = {}  # a Ray worker process keeps its worker from job to job
 
 
-def _do(run: Run, actor: Any, job: Job) -> Result:
+def _do(run: Run, actor: Any, scorers: list[Any], job: Job) -> Result:
     """A Ray task: one job, by the worker that this process keeps."""
     meter = _Reporter(actor)
     identity = run.identity()
@@ -171,7 +190,7 @@ def _do(run: Run, actor: Any, job: Job) -> Result:
         for old in _HELD.values():
             old.close()
         _HELD.clear()
-        _HELD[identity] = Worker(run, meter, children=1)
+        _HELD[identity] = Worker(run, meter, 1, scorers)
     worker = _HELD[identity]
     worker.watch(meter)
     try:

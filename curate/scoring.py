@@ -1,31 +1,45 @@
-"""The score stage of a run: CLIP features and scores, by the manifest's scorer, of what is still alive."""
+"""The score stage of a run: CLIP features and scores, by the manifest's scorer, while images still come in.
+
+A unit is scored by windows of its rows, each as soon as all its images have come or are known not to; a
+window is scored by itself, so that its scores do not depend on the order in which images come. A thread feeds
+the scorer from the spool on disk: no more than a batch or two of images is in memory for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from queue import SimpleQueue
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from curate.errors import Halted
 from curate.manifest import ScorerSettings
 from curate.schema import SAMPLE, set_column
 from curate.spool import Spool
-from curate.stages import alive, scatter
+from curate.stages import SCORE, scatter
 
 if TYPE_CHECKING:
     from curate.scorer.scorer import Pairs, Scorer
+    from curate.scorer.work import Scored
 
-WINDOW = 512  # rows whose images are in memory at once
+WINDOW = 2048  # rows of a unit
+TAKEN = 64  # images read from the spool at once
 
 
 class Scoring:
-    """A scorer that is opened when the first row needs it, and held."""
+    """A scorer that is opened when the first row needs it, and held.
 
-    def __init__(self, settings: ScorerSettings, cores: int) -> None:
-        self._settings, self._cores = settings, cores
+    With `actors` (see `curate.scorer.actors`) these hold the model, and this process decodes for them.
+    """
+
+    def __init__(self, settings: ScorerSettings, cores: int, actors: Sequence[Any] = ()) -> None:
+        self.settings, self._cores, self._actors = settings, cores, actors
 
     def close(self) -> None:
         """End the scorer, if it was opened."""
@@ -40,30 +54,109 @@ class Scoring:
             ManifestError, MachineError: see `curate.scorer.open_scorer`.
         """
         from curate.scorer import open_scorer
+        from curate.scorer.actors import Remote
+        from curate.scorer.scorer import Scorer
 
-        return open_scorer(self._settings, self._cores)
+        if self._actors:
+            return Scorer(Remote(self._actors), self._cores)
+        return open_scorer(self.settings, self._cores)
 
     def identity(self) -> dict[str, Any]:
         """Who the scorer is, as shards name it."""
         return self.scorer.identity.plain()
 
-    def score(self, table: pa.Table, spool: Spool) -> pa.Table:
-        """The table with the alive rows' scores and features (N rows)."""
-        places = pc.indices_nonzero(alive(table))
-        if not len(places):
+
+class Windows:
+    """One unit's rows on their way to the scorer; without one (None) they go nowhere."""
+
+    def __init__(self, scoring: Scoring | None, spool: Spool) -> None:
+        self._scoring, self._spool = scoring, spool
+        self._texts: list[str | None] = []  # of the rows that were read so far
+        self._awaited: Counter[int] = Counter()  # images still to come, by window
+        self._begun: dict[int, np.ndarray] = {}  # windows on their way: their rows that have an image
+        self._queue: SimpleQueue[int | None] = SimpleQueue()
+        self._thread = ThreadPoolExecutor(1, "scoring")
+        self._found: Future[list[Scored]] | None = None
+        self._stopped = False
+
+    def __enter__(self) -> Windows:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped = True
+        self._queue.put(None)
+        self._thread.shutdown()
+
+    def expect(self, row: int) -> None:
+        """The row's image is yet to come."""
+        self._awaited[row // WINDOW] += 1
+
+    def settle(self, row: int) -> None:
+        """The row's image has come, or never will."""
+        window = row // WINDOW
+        self._awaited[window] -= 1
+        if (window + 1) * WINDOW <= len(self._texts):
+            self._begin_if_settled(window)
+
+    def read(self, texts: pa.ChunkedArray) -> None:
+        """So many more rows were read, and their images are all expected or there."""
+        before = len(self._texts) // WINDOW
+        self._texts += texts.to_pylist()
+        for window in range(before, len(self._texts) // WINDOW):
+            self._begin_if_settled(window)
+
+    def fill(self, table: pa.Table) -> pa.Table:
+        """The unit's whole table with its scores and features, once all images have settled (N rows).
+
+        Raises: see `Scoring.scorer` and `Scorer.score_all`.
+        """
+        if self._scoring is None:
             return table
-        scored = list(self.scorer.score_all(self._windows(table, places.to_numpy(), spool)))
-        found = {"clip_score": [one.scores for one in scored]}
-        if self._settings.features:
-            found["clip_features"] = [one.features for one in scored]
+        for window in range(-(-len(self._texts) // WINDOW)):
+            self._begin_if_settled(window)
+        table = set_column(table, SCORE, pa.nulls(table.num_rows, SAMPLE.field(SCORE).type))
+        if self._found is None:
+            return table
+        self._queue.put(None)
+        scored = dict(zip(self._begun, self._found.result(), strict=True))
+        places = pa.array(np.concatenate([self._begun[window] for window in sorted(scored)]))
+        found = {SCORE: [scored[window].scores for window in sorted(scored)]}
+        if self._scoring.settings.features:
+            found["clip_features"] = [scored[window].features for window in sorted(scored)]
         for name, parts in found.items():
-            column = pa.chunked_array([part.cast(SAMPLE.field(name).type) for part in parts]).combine_chunks()
+            column = pa.chunked_array([part.cast(SAMPLE.field(name).type) for part in parts])
             table = set_column(table, name, scatter(column, places, table.num_rows))
         return table
 
-    def _windows(self, table: pa.Table, places: np.ndarray, spool: Spool) -> Iterator[Pairs]:
+    def _begin_if_settled(self, window: int) -> None:
+        """Give a window to the scorer, unless that happened before or it has no image."""
+        if self._scoring is None or self._awaited[window] or window in self._begun:
+            return
+        rows = np.arange(window * WINDOW, min((window + 1) * WINDOW, len(self._texts)))
+        rows = rows[np.array(self._spool.lengths(rows)) > 0]
+        if not len(rows):
+            return
+        self._begun[window] = rows
+        if self._found is None:
+            self._found = self._thread.submit(self._score, self._scoring)
+        elif self._found.done():
+            self._found.result()  # it failed: no use in going on
+        self._queue.put(window)
+
+    def _score(self, scoring: Scoring) -> list[Scored]:
+        return list(scoring.scorer.score_all(self._pairs()))
+
+    def _pairs(self) -> Iterator[Pairs]:
         from curate.scorer.scorer import Pairs
 
-        for start in range(0, len(places), WINDOW):
-            rows = places[start : start + WINDOW]
-            yield Pairs(spool.take(rows).to_pylist(), table["text"].take(pa.array(rows)).to_pylist())
+        while (window := self._queue.get()) is not None:
+            rows = self._begun[window]
+            yield Pairs(self._images(rows), [self._texts[row] for row in rows])
+
+    def _images(self, rows: np.ndarray) -> Iterator[bytes]:
+        for first in range(0, len(rows), TAKEN):
+            if self._stopped:
+                raise Halted("the unit was given up")
+            yield from self._spool.take(rows[first : first + TAKEN]).to_pylist()

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 
 
 class Spool:
-    """Images by row, each put once in any order and read back in row order."""
+    """Images by row, each put once in any order and read back in row order, by another thread if need be."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="curate-")  # noqa: SIM115 - lives as long as the spool
+        self._file = tempfile.TemporaryFile(prefix="curate-", buffering=0)  # noqa: SIM115 - lives as long as the spool
         self._places: dict[int, tuple[int, int]] = {}  # row to offset and length
         self._end = 0
 
@@ -29,10 +29,11 @@ class Spool:
 
     def put(self, row: int, image: bytes) -> None:
         """Keep the image of a row."""
-        self._file.seek(self._end)
-        self._file.write(image)
-        self._places[row] = (self._end, len(image))
-        self._end += len(image)
+        start, left = self._end, memoryview(image)
+        while left:
+            self._end += os.pwrite(self._file.fileno(), left, self._end)
+            left = memoryview(image)[self._end - start :]
+        self._places[row] = (start, len(image))
 
     def lengths(self, rows: np.ndarray) -> list[int]:
         """The sizes of these rows' images in bytes; 0 where there is none (N)."""
@@ -49,7 +50,6 @@ class Spool:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         data = bytearray(int(offsets[-1]))
         view = memoryview(data)
-        self._file.flush()
         for row, start, length in zip(rows.tolist(), offsets.tolist(), lengths, strict=False):
             if length:
                 os.preadv(self._file.fileno(), [view[start : start + length]], self._places[row][0])

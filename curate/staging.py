@@ -75,10 +75,13 @@ class Staging:
             first += table.num_rows
         return pa.concat_tables(parts)
 
-    def publish(self, record: UnitRecord, fallen: Fallen) -> UnitRecord:
-        """Give a staged unit's files their final names, less the rows that fell (places among the kept)."""
+    def publish(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
+        """Give a staged unit's files their final names, less the rows that fell (places among the kept).
+
+        `details` says of some of these what decided; of the others their image's hash does.
+        """
         if fallen:
-            record = self._publish_less(record, fallen)
+            record = self._publish_less(record, fallen, details)
         else:
             for name in (*(shard.path for shard in record.shards), dropped_name(record.unit)):
                 if self.store.exists(f"{STAGED}/{name}"):
@@ -114,11 +117,11 @@ class Staging:
         share = sampled(dropped["key"], self.manifest.drops.sample)
         return dropped.filter(pc.or_(pc.invert(by_rule), share))
 
-    def _publish_less(self, record: UnitRecord, fallen: Fallen) -> UnitRecord:
+    def _publish_less(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
         """Publish a staged unit's files without the fallen rows, which join the dropped ones."""
         first, shards, lost = 0, [], self._staged_dropped(record.unit)
         for shard in record.shards:
-            pieces = self._without(shard, first, fallen, lost)
+            pieces = self._without(shard, first, fallen, details, lost)
             if all(row in fallen for row in range(first, first + shard.rows)):
                 list(pieces)
             else:
@@ -141,29 +144,31 @@ class Staging:
         with self.store.fs.open_input_file(self.store.path(f"{STAGED}/{shard.path}")) as file:
             return pq.read_schema(file)
 
-    def _without(self, shard: Shard, first: int, fallen: Fallen, lost: list[pa.Table]) -> Iterator[pa.Table]:
+    def _without(
+        self, shard: Shard, first: int, fallen: Fallen, details: Mapping[int, str], lost: list[pa.Table]
+    ) -> Iterator[pa.Table]:
         """A staged shard's row groups less the fallen rows, which are added to `lost` (rows of DROPPED)."""
         with self.store.fs.open_input_file(self.store.path(f"{STAGED}/{shard.path}")) as file:
             reader = pq.ParquetFile(file, page_checksum_verification=True)
             for group in range(reader.num_row_groups):
                 table = reader.read_row_group(group)
-                reason = pa.array(
-                    [fallen.get(row) for row in range(first, first + table.num_rows)], pa.string()
+                rows = range(first, first + table.num_rows)
+                reason, detail = (
+                    pa.array(map(of.get, rows), pa.string(), size=len(rows)) for of in (fallen, details)
                 )
                 first += table.num_rows
-                lost.append(self._lost(table, reason))
+                lost.append(self._lost(table, reason, detail))
                 kept = table.filter(pc.is_null(reason))
                 if kept.num_rows:
                     yield kept
 
-    def _lost(self, table: pa.Table, reason: pa.Array) -> pa.Table:
+    def _lost(self, table: pa.Table, reason: pa.Array, detail: pa.Array) -> pa.Table:
         """Rows of SHARD that fell across the run, as rows of DROPPED, as far as they are written down."""
-        rows = table.append_column("reason", reason).filter(pc.is_valid(reason))
+        detail = pc.coalesce(detail, pc.binary_join_element_wise("sha256", table["sha256"], "="))
+        rows = table.append_column("reason", reason).append_column("detail", detail)
+        rows = rows.filter(pc.is_valid(reason))
         rows = rows.filter(sampled(rows["key"], self.manifest.drops.sample))
-        rows = rows.append_column("stage", pa.repeat("across", rows.num_rows))
-        return as_dropped(
-            rows.append_column("detail", pc.binary_join_element_wise("sha256", rows["sha256"], "="))
-        )
+        return as_dropped(rows.append_column("stage", pa.repeat("across", rows.num_rows)))
 
     def _staged_dropped(self, unit: int) -> list[pa.Table]:
         name = f"{STAGED}/{dropped_name(unit)}"

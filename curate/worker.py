@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -32,12 +33,15 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Worker:
-    """A process at work on one run, with so many child processes for what may crash."""
+    """A process at work on one run, with so many child processes for what may crash.
 
-    def __init__(self, run: Run, meter: Meter, children: int) -> None:
+    `scorers` are the actors that hold the run's scorer; without any this process holds it.
+    """
+
+    def __init__(self, run: Run, meter: Meter, children: int, scorers: Sequence[Any] = ()) -> None:
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = Pipeline(run, self.store, meter, children)
+        self.pipeline = Pipeline(run, self.store, meter, children, scorers)
         self._units = run.plan.units()
         self._slices = run.plan.slices()
 
@@ -69,18 +73,21 @@ class Worker:
 
     def stage(self, *numbers: int) -> list[UnitRecord]:
         """Take these units from source to staged shards; publish them where nothing is left to judge."""
-        last = self.run.across("bytes") is None
+        last = not self.run.judges_staged()
         records = []
         for number in numbers:
             fallen = {**self._fallen("seen", number), **self._fallen("keys", number)}
             record = self.pipeline.stage(self._units[number], fallen)
-            records.append(self.pipeline.staging.publish(record, {}) if last else record)
+            records.append(self.pipeline.staging.publish(record, {}, {}) if last else record)
         return records
 
     def publish(self, *numbers: int) -> list[UnitRecord]:
         """Publish staged units, less what fell to the rules across the run."""
-        staging = self.pipeline.staging
-        return [staging.publish(staging.record(n, STAGED), self._fallen("bytes", n)) for n in numbers]
+        staging, records = self.pipeline.staging, []
+        for number in numbers:
+            fallen = {**self._fallen("bytes", number), **self._fallen("near", number)}
+            records.append(staging.publish(staging.record(number, STAGED), fallen, self._likenesses(number)))
+        return records
 
     def scan(self, number: int) -> list[UnitRecord]:
         """Spill a slice's pairs by their URLs."""
@@ -130,6 +137,18 @@ class Worker:
         self._phase("bytes").gather(self.store, number)
         return []
 
+    def judge_near(self, _: int) -> list[UnitRecord]:
+        """Find near duplicates among all that is staged."""
+        from curate.alike import judge_alike
+
+        staging = self.pipeline.staging
+        units = {
+            unit.number: (staging.record(unit.number, STAGED), self._fallen("bytes", unit.number))
+            for unit in self._units
+        }
+        judge_alike(self.store, self._phase("near"), units, self.run.plan.slice_units())
+        return []
+
     def _phase(self, phase: str) -> Across:
         across = self.run.across(phase)
         assert across is not None, phase
@@ -141,6 +160,15 @@ class Worker:
         if across is None:
             return {}
         return across.fallen(self.store, number // self.run.plan.slice_units(), number)
+
+    def _likenesses(self, number: int) -> dict[int, str]:
+        """What each near duplicate of a unit is like."""
+        across = self.run.across("near")
+        if across is None:
+            return {}
+        from curate.alike import likenesses
+
+        return likenesses(self.store, across, number // self.run.plan.slice_units(), number)
 
 
 def _span(job: Job) -> str:

@@ -1,6 +1,6 @@
 """Rules and cleaners on Arrow columns. Importing the package registers them in RULES and CLEANERS."""
 
-from filters import across, grounding, html, patterns, shape, text
+from filters import across, grounding, html, near, patterns, shape, text
 from filters.judgement import Judgement, judge
 from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting
 
@@ -15,6 +15,7 @@ __all__ = [
     "grounding",
     "html",
     "judge",
+    "near",
     "patterns",
     "shape",
     "text",

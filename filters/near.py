@@ -1,13 +1,14 @@
 """Near duplicates by feature: of images that look alike, the first stays.
 
 Rows are taken in their order. A row falls if a row that stayed before it is more similar than is allowed
-(cosine of the features), so that what stays is pairwise dissimilar and what falls has a witness. Up to
-EXACT_ROWS all pairs are compared; beyond that an inverted-file index (faiss) compares each row with the
-clusters nearest to it, which may miss a few pairs close to the threshold.
+(cosine of the features, to six decimals), so that what stays is pairwise dissimilar and what falls has a
+witness. Up to EXACT_ROWS all pairs are compared; beyond that an inverted-file index (faiss) compares each row
+with the clusters nearest to it, which may miss a few pairs close to the threshold.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ BLOCK_ROWS = 1024
 CLUSTER_ROWS = 2048  # rows a cluster, about
 PROBES = 16  # clusters that a row is compared with
 TRAINING_ROWS = 64  # a cluster
+DECIMALS = 6  # of a similarity: beyond them it depends on the order of additions
 NOBODY = -1
 
 
@@ -73,8 +75,9 @@ def feature_matrix(features: pa.ListArray) -> Matrix:
 def _judge(part: Matrix, first: int, kept: Any, max_similarity: float) -> tuple[Rows, Matrix]:
     """Compare a part with the rows kept before it and with its own; keep what falls to nobody."""
     witness, similarity = kept.nearest(part)
+    similarity = similarity.round(DECIMALS)
     witness[similarity <= max_similarity] = NOBODY
-    among = np.tril(part @ part.T, -1)
+    among = np.tril(part @ part.T, -1).round(DECIMALS)
     for row in np.flatnonzero((among > max_similarity).any(axis=1)):
         if witness[row] != NOBODY:
             continue
@@ -151,6 +154,8 @@ class _Clustered:
         self._index = self._faiss.IndexIVFScalarQuantizer(quantizer, seen.shape[1], clusters, kind, inner)
         self._index.cp.seed = 1234
         self._index.nprobe = PROBES
+        self._faiss.omp_set_num_threads(1)  # more would add up in another order each time
         self._index.train(seen)
+        self._faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
         self._index.add_with_ids(seen, np.concatenate([rows for _, rows in self._seen]))
         self._seen, self._first = [], _Exact(1)

@@ -15,12 +15,44 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curate.manifest import ScorerSettings
     from curate.scorer.command import ScoreSettings
+    from curate.scorer.encoder import LocalEncoder
     from curate.scorer.meter import Meter
     from curate.scorer.scorer import Scorer
 
 
+def check(settings: ScorerSettings) -> None:
+    """Find the model and its weights, without loading them; a tag's are downloaded.
+
+    Raises: see `open_encoder`.
+    """
+    from curate.scorer.source import locate
+
+    locate(settings)
+
+
+def check_device(settings: ScorerSettings) -> None:
+    """Find the device.
+
+    Raises: see `open_encoder`.
+    """
+    from curate.scorer.model import placed
+
+    placed(settings)
+
+
 def open_scorer(settings: ScorerSettings, cores: int | None = None) -> Scorer:
     """Build a scorer that uses so many cores (all there are): as many child processes decode for it.
+
+    Raises: see `open_encoder`.
+    """
+    from curate.scorer.scorer import Scorer
+
+    cores = cores or len(os.sched_getaffinity(0))
+    return Scorer(open_encoder(settings, cores), children=cores)
+
+
+def open_encoder(settings: ScorerSettings, cores: int | None = None) -> LocalEncoder:
+    """Build the part of a scorer that holds the model.
 
     Raises:
         ManifestError: no such model, tag or file.
@@ -28,11 +60,9 @@ def open_scorer(settings: ScorerSettings, cores: int | None = None) -> Scorer:
     """
     from curate.scorer.encoder import LocalEncoder
     from curate.scorer.model import build
-    from curate.scorer.scorer import Scorer
 
-    cores = cores or len(os.sched_getaffinity(0))
     batch = None if settings.batch_size == "auto" else settings.batch_size
-    return Scorer(LocalEncoder(build(settings), cores, batch), children=cores)
+    return LocalEncoder(build(settings), cores or len(os.sched_getaffinity(0)), batch)
 
 
 def load(

@@ -1,160 +1,222 @@
-"""Scorers as Ray actors, one a GPU or a share of the cores each.
+"""Encoders as Ray actors, one a GPU or a share of the cores each, and the encoder that speaks to them.
 
-An actor that dies (its process, its GPU, its node) is replaced while there is room for another; what it had
-under way is given out again. A shard that kills `DEATHS` actors is given up, and the others go on.
+Whoever decodes sends batches of pixels to an actor with little to do, and waits for the features of an
+earlier one before too many are under way: so nobody's memory fills up, and a GPU always has the next batch at
+hand. An actor that dies (its process, its GPU, its node) is started again by Ray where there is room;
+meanwhile, what it had under way is given to another. A batch that ends `DEATHS` actors is given up.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import time
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from curate.cluster import start
-from curate.errors import HOPELESS, CurateError, Halted, MachineError, ManifestError, UnitError
+import numpy as np
+
+from curate.cluster import connected
+from curate.errors import CurateError, Halted, MachineError, ManifestError, UnitError
 from curate.manifest import ScorerSettings
-from curate.scorer.crew import Here, Result
-from curate.scorer.shard import Terms
+from curate.scorer.framing import Framing
+from curate.scorer.identity import Identity
 
-CHUNK = 4  # shards a call, so that one is decoded while the one before it is scored
-AHEAD = 2  # calls under way for each actor
+Waiter = Callable[[], np.ndarray]
+
+AHEAD = 2  # batches that each sender may have under way
 DEATHS = 3
 START_S = 600.0  # for an actor to find a place and load its model
 POLL_S = 1.0
 
 
-class Actors:
-    """A crew on Ray."""
+def hire(settings: ScorerSettings, count: int | None = None) -> list[Any]:
+    """Start actors on the cluster: as many, else one a GPU, else one a node with cores.
 
-    def __init__(self, folder: str, settings: ScorerSettings, count: int | None, address: str | None) -> None:
-        self._ray = start(max(count or 1, 1), address)
-        self._folder, self._settings = folder, settings
-        resources = self._ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0)) if settings.device != "cpu" else 0
-        count = count or gpus or 1
-        self._cores = max(1, int(resources.get("CPU", 1)) // count)
-        self._options = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": self._cores}
-        self._starting: dict[Any, Any] = {}  # the promise of an actor's identity to the actor
-        self._flying: dict[Any, tuple[Any, dict[str, int]]] = {}  # a call to its actor and shards
-        self._deaths: Counter[str] = Counter()
-        for _ in range(count):
-            self._hire()
-        try:
-            self.identity = self._first()
-        except BaseException:
-            self.close()
-            raise
+    They take none of the cluster's cores for themselves: who sends to them waits for them.
 
-    def map(self, shards: Mapping[str, int], terms: Terms) -> Iterator[tuple[str, Result]]:
-        """See `Crew.map`."""
-        waiting, items = deque[dict[str, int]](), list(shards.items())
-        for first in range(0, len(items), CHUNK):
-            waiting.append(dict(items[first : first + CHUNK]))
-        while waiting or self._flying:
-            self._welcome()
-            for actor in self._idle():
-                if waiting:
-                    call = actor.do.remote(waiting[0], terms)
-                    self._flying[call] = actor, waiting.popleft()
-            done, _ = self._ray.wait([*self._flying, *self._starting], timeout=POLL_S)
-            for call in done:
-                if call in self._flying:
-                    yield from self._settle(call, waiting)
+    Raises:
+        ManifestError: the settings name one GPU of many.
+        MachineError: there are too few GPUs.
+    """
+    if ":" in settings.device:
+        raise ManifestError(
+            f"{settings.device!r} is one GPU of one machine, and on Ray there are many: say cuda, and start "
+            "Ray with CUDA_VISIBLE_DEVICES set"
+        )
+    ray = connected()
+    gpus = int(ray.cluster_resources().get("GPU", 0)) if settings.device != "cpu" else 0
+    if gpus:
+        if (count or 0) > gpus:
+            raise MachineError(f"{count} scorers want a GPU each, and the cluster has {gpus}")
+        made = ray.remote(num_cpus=0, num_gpus=1, max_restarts=-1, max_concurrency=2 * AHEAD)(_Actor)
+        return [made.remote(settings, None) for _ in range(count or gpus)]
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    places = [nodes[number % len(nodes)] for number in range(count or len(nodes))]
+    share = Counter(node["NodeID"] for node in places)
+    actors = []
+    for node in places:
+        cores = max(1, int(node["Resources"]["CPU"]) // share[node["NodeID"]])
+        near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
+        made = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=AHEAD * cores)(_Actor)
+        actors.append(made.options(scheduling_strategy=near).remote(settings, cores))
+    return actors
+
+
+class Remote:
+    """An encoder that lets actors do the work; see `curate.scorer.encoder.Encoder`."""
+
+    in_flight = AHEAD
+
+    def __init__(self, actors: Sequence[Any]) -> None:
+        self._ray = connected()
+        self._coming = {actor.describe.remote(): actor for actor in actors}  # told once it is ready
+        self._ready: list[Any] = []
+        self._busy: Counter[Any] = Counter()
+        self._lock = threading.Lock()  # guards all of these
+        self._first: Identity | None = None
+        with self._lock:
+            self._await_one()
+        self.identity, self.framing, self.batch = self._told
+
+    def room(self, rows: int) -> np.ndarray:
+        """See `Encoder.room`."""
+        return np.empty((rows, self.framing.height, self.framing.width, 3), np.uint8)
+
+    def images(self, pixels: np.ndarray) -> Waiter:
+        """See `Encoder.images`."""
+        return self._ask("images", pixels)
+
+    def texts(self, texts: Sequence[str]) -> Waiter:
+        """See `Encoder.texts`."""
+        if not texts:
+            return lambda: np.zeros((0, self.identity.dimension), np.float32)
+        return self._ask("texts", list(texts))
 
     def close(self) -> None:
-        """Stop all actors."""
-        self._ray.shutdown()
+        """See `Encoder.close`; the actors live on."""
 
-    def _hire(self) -> None:
-        """Start another actor; it joins once its model is loaded."""
-        kind = self._ray.remote(max_restarts=0, **self._options)(_Actor)
-        actor = kind.remote(self._folder, self._settings, self._cores)
-        self._starting[actor.identity.remote()] = actor
+    def _ask(self, method: str, values: Any) -> Waiter:
+        """Have an actor begin; the answer waits for it, or for another one if need be."""
+        there = self._ray.put(values)  # once, whoever is asked for it
+        actor, call = self._send(method, there)
 
-    def _first(self) -> Any:
-        """The scorer's identity, as the first actor that is ready tells it."""
-        self._crew: list[Any] = []
-        while not self._crew:
-            self._welcome(START_S)
-        return self._told
+        def wait() -> np.ndarray:
+            nonlocal actor, call
+            for _ in range(DEATHS):
+                answer = self._answer(call)
+                with self._lock:
+                    self._busy[actor] -= 1
+                if isinstance(answer, CurateError):
+                    raise answer
+                if not isinstance(answer, _Silence):
+                    return np.asarray(answer)
+                self._mistrust(actor)
+                actor, call = self._send(method, there)
+            raise UnitError(f"{DEATHS} scorers ended with the same {method}, the last: {answer.why}")
 
-    def _welcome(self, patience_s: float = 0.0) -> None:
-        """Let actors join that are ready.
+        return wait
+
+    def _send(self, method: str, there: Any) -> tuple[Any, Any]:
+        """Give a batch to the actor that has the least to do for us."""
+        with self._lock:
+            self._await_one()
+            actor = min(self._ready, key=lambda one: self._busy[one])
+            self._busy[actor] += 1
+        return actor, getattr(actor, method).remote(there)
+
+    def _answer(self, call: Any) -> Any:
+        """What a call came to."""
+        try:
+            return self._ray.get(call)
+        except self._ray.exceptions.RayError as error:
+            return _Silence(str(error).strip().splitlines()[-1])
+
+    def _await_one(self) -> None:
+        """Let actors join that are ready, and wait for one if there is none.
 
         Raises:
             ManifestError, MachineError: it cannot be built.
-            Halted: there is no actor, and none comes.
+            Halted: none comes.
         """
-        until = time.monotonic() + (patience_s or (0.0 if self._crew else START_S))
-        while self._starting:
-            ready, _ = self._ray.wait(list(self._starting), timeout=max(0.0, until - time.monotonic()))
-            if not ready:
-                break
-            actor = self._starting.pop(ready[0])
-            told = self._answer(ready[0])
-            if isinstance(told, (ManifestError, MachineError)):
-                raise told
-            if not isinstance(told, CurateError):
-                self._crew.append(actor)
-                self._told = told
-                until = time.monotonic()
-        if not self._crew:
-            raise Halted(
-                "no scorer could be started on the cluster: free a GPU or a node, then the same command"
-            )
+        until = time.monotonic() + START_S
+        self._welcome(0.0)
+        while not self._ready:
+            if time.monotonic() > until:
+                raise Halted("no scorer runs on the cluster: free a GPU or a node, then the same command")
+            self._welcome(POLL_S)
 
-    def _idle(self) -> Iterator[Any]:
-        """Actors that take another call, the least busy ones first."""
-        busy = Counter(actor for actor, _ in self._flying.values())
-        for actor in sorted(self._crew, key=lambda one: busy[one]):
-            if busy[actor] < AHEAD:
-                yield actor
-
-    def _settle(self, call: Any, waiting: deque[dict[str, int]]) -> Iterator[tuple[str, Result]]:
-        """What a call came to; the shards of one that was lost wait again, one by one."""
-        actor, shards = self._flying.pop(call)
-        answer = self._answer(call)
-        if isinstance(answer, HOPELESS) and not isinstance(answer, Halted):
-            raise answer
-        if not isinstance(answer, CurateError):
-            yield from answer
+    def _welcome(self, patience_s: float) -> None:
+        if not self._coming:
             return
-        if actor in self._crew:
-            self._crew.remove(actor)
-            self._hire()
-        self._deaths.update(shards if len(shards) == 1 else ())
-        for path, rows in shards.items():
-            if self._deaths[path] < DEATHS:
-                waiting.appendleft({path: rows})
+        told, _ = self._ray.wait(list(self._coming), timeout=patience_s)
+        for call in told:
+            actor, answer = self._coming.pop(call), self._answer(call)
+            if isinstance(answer, CurateError):
+                raise answer
+            if isinstance(answer, _Silence):
+                self._coming[actor.describe.remote()] = actor
+                time.sleep(patience_s)
             else:
-                yield path, UnitError(f"ended {DEATHS} scorers: {answer}")
+                self._join(actor, answer)
 
-    def _answer(self, reference: Any) -> Any:
-        """The result of a call; a dead actor is an error like any other."""
-        try:
-            return self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
-            return UnitError(f"its scorer died: {str(error).splitlines()[0]}")
+    def _join(self, actor: Any, told: tuple[Identity, Framing, int]) -> None:
+        """Scorers that differ would give one shard features of two kinds."""
+        if self._first is not None and not self._first.same(told[0]):
+            raise MachineError(f"the cluster's scorers differ: {self._first.difference(told[0])}")
+        self._told, self._first = told, told[0]
+        self._ready.append(actor)
+
+    def _mistrust(self, actor: Any) -> None:
+        """Ask an actor that did not answer whether it is there again."""
+        with self._lock:
+            if actor in self._ready:
+                self._ready.remove(actor)
+                self._coming[actor.describe.remote()] = actor
+
+
+class _Silence(NamedTuple):
+    """An actor's answer that never came."""
+
+    why: str
 
 
 class _Actor:
-    """A scorer in a process of its own."""
+    """An encoder in a process of its own, asked by several at once."""
 
-    def __init__(self, folder: str, settings: ScorerSettings, cores: int) -> None:
+    def __init__(self, settings: ScorerSettings, cores: int | None) -> None:
+        from curate.scorer import open_encoder
+
+        self._lock = threading.Lock()  # one batch is begun after the other
         self._error: CurateError | None = None
         try:
-            self._here = Here(folder, settings, cores)
+            self._encoder = open_encoder(settings, cores)
         except CurateError as error:
             self._error = error
 
-    def identity(self) -> Any:
-        return self._error or self._here.identity
+    def describe(self) -> Any:
+        """Who this is, what it wants, and the size of its batches; or why it is none."""
+        return self._error or (self._encoder.identity, self._encoder.framing, self._encoder.batch)
 
-    def do(self, shards: dict[str, int], terms: Terms) -> list[tuple[str, Result]] | CurateError:
+    def images(self, pixels: np.ndarray) -> Any:
+        """The features of a batch, or what went wrong."""
+        room = self._encoder.room(len(pixels))
+        room[:] = pixels
+        return self._done(lambda: self._encoder.images(room))
+
+    def texts(self, texts: list[str]) -> Any:
+        """The same of texts."""
+        return self._done(lambda: self._encoder.texts(texts))
+
+    def _done(self, begin: Callable[[], Waiter]) -> Any:
+        from curate.scorer.encoder import DeviceLost
+
         try:
-            return list(self._here.map(shards, terms))
+            with self._lock:
+                waiter = begin()
+            return waiter()
+        except DeviceLost:
+            os._exit(1)  # what follows is as if the process had died with it
         except CurateError as error:
             return error
-        except OSError as error:
-            return Halted(f"cannot write: {error}")

@@ -1,4 +1,4 @@
-"""Who scores shards: this process, or Ray actors, each of which holds a model.
+"""Who scores shards: this process, or Ray tasks, with actors that each hold a model.
 
 One model a GPU; on a machine with one GPU or none that is this process, whose child processes decode on
 all cores. A shard that cannot be read is reported while the others go on.
@@ -17,14 +17,14 @@ from curate.errors import CurateError, UnitError
 from curate.manifest import ScorerSettings
 from curate.scorer import open_scorer
 from curate.scorer.identity import Identity
-from curate.scorer.scorer import Pairs
+from curate.scorer.scorer import Pairs, Scorer
 from curate.scorer.shard import Done, Reading, Terms, stored, write
 from curate.scorer.work import Scored
 from curate.storage import one_line
 from curate.store import Store
 
 if TYPE_CHECKING:
-    from curate.scorer.actors import Actors
+    from curate.scorer.tasks import OnRay
 
 Result = Done | CurateError
 
@@ -45,9 +45,8 @@ class Crew(Protocol):
 class Here:
     """This process."""
 
-    def __init__(self, folder: str, settings: ScorerSettings, cores: int | None = None) -> None:
-        self.store, self._scorer = Store(folder), open_scorer(settings, cores)
-        self.identity = self._scorer.identity
+    def __init__(self, folder: str, scorer: Scorer) -> None:
+        self.store, self._scorer, self.identity = Store(folder), scorer, scorer.identity
 
     def map(self, shards: Mapping[str, int], terms: Terms) -> Iterator[tuple[str, Result]]:
         """See `Crew.map`; one shard is written while the next one is scored."""
@@ -116,13 +115,13 @@ def crew(folder: str, settings: ScorerSettings, workers: int | None, address: st
         ManifestError, MachineError: see `curate.scorer.open_scorer`.
     """
     count = _gpus(settings) if workers is None else workers
-    hands: Here | Actors
+    hands: Here | OnRay
     if address is None and count < 2:
-        hands = Here(folder, settings)
+        hands = Here(folder, open_scorer(settings))
     else:
-        from curate.scorer.actors import Actors
+        from curate.scorer.tasks import OnRay
 
-        hands = Actors(folder, settings, workers, address)
+        hands = OnRay(folder, settings, workers, address)
     try:
         yield hands
     finally:

@@ -3,12 +3,14 @@
 Images come as bytes (uint8) and are normalised on the device. On a GPU a batch is copied from pinned memory
 while the one before it is computed, and its features are copied back while the next one is. On a CPU each
 core takes a batch for itself: one thread a batch loses less on a busy machine than all threads on one batch.
-A batch that does not fit into memory is halved, and so are all that follow.
+Texts are tokenized in a thread of their own. A batch that does not fit into memory is halved, and so are all
+that follow.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -25,10 +27,15 @@ from curate.storage import one_line
 log = logging.getLogger("curate")
 
 CPU_BATCH, GPU_BATCH = 32, 512  # tried first
-SMALLEST_SHARE = 8  # a batch that is not full is filled up to a half, a quarter or an eighth of a full one
+LEAST = 2  # images a batch on a GPU: the compiled tower takes any number but one
+LOST = re.compile("CUDA|cuBLAS|CUBLAS|cuDNN|CUDNN")  # in errors that leave the device of no more use
 TEXT_STEP = 8  # tokens; a GPU likes few different lengths
 
 Waiter = Callable[[], np.ndarray]
+
+
+class DeviceLost(Halted):
+    """The GPU does not answer any more, or not this process."""
 
 
 class Encoder(Protocol):
@@ -39,6 +46,9 @@ class Encoder(Protocol):
     batch: int  # images at a time
     in_flight: int  # batches that may be under way at once
 
+    def room(self, rows: int) -> np.ndarray:
+        """Where to put a batch (rows x height x width x 3, uint8), for `images` to take from."""
+
     def images(self, pixels: np.ndarray) -> Waiter:
         """Begin with a batch (N x height x width x 3, uint8); the answer waits for its features.
 
@@ -46,11 +56,11 @@ class Encoder(Protocol):
 
         Raises:
             MachineError: not even one image fits into memory.
-            Halted: the device is lost.
+            DeviceLost: a process that holds it is of no more use.
         """
 
-    def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """The features of texts (N x dimension, float32, of length 1). Raises: see `images`."""
+    def texts(self, texts: Sequence[str]) -> Waiter:
+        """Begin with texts; the answer waits for their features. All else: see `images`."""
 
     def close(self) -> None:
         """Let go of the device."""
@@ -69,22 +79,52 @@ class LocalEncoder:
         )
         self.batch = batch or (GPU_BATCH if self._gpu else CPU_BATCH)
         self.in_flight = 2 if self._gpu else cores
+        self._reader = ThreadPoolExecutor(1, "tokenizer")
         if self._gpu:
             self._prepare_gpu(batch)
         else:
             self._pool = ThreadPoolExecutor(self.in_flight, "scorer", torch.set_num_threads, (1,))
 
+    def room(self, rows: int) -> np.ndarray:
+        """See `Encoder.room`."""
+        size = (rows, self.framing.height, self.framing.width, 3)
+        return np.asarray(torch.empty(size, dtype=torch.uint8, pin_memory=self._gpu).numpy())
+
     def images(self, pixels: np.ndarray) -> Waiter:
         """See `Encoder.images`."""
         there = self._upload(pixels) if self._gpu else torch.from_numpy(pixels)
-        return self._later(self._image_features, there, len(pixels))
+        waiter, held = self._later(self._image_features, there, len(pixels)), [pixels]
 
-    def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """See `Encoder.texts`; the longest come last, so that short ones are not filled up to them."""
-        found = np.zeros((len(texts), self.identity.dimension), np.float32)
-        if not texts:
+        def wait() -> np.ndarray:
+            found = waiter()
+            held.clear()  # not before: their copy to the device may have been under way
             return found
+
+        return wait
+
+    def texts(self, texts: Sequence[str]) -> Waiter:
+        """See `Encoder.texts`; the longest come last, so that short ones are not filled up to them."""
+        begun = self._reader.submit(self._begin_texts, texts)
+
+        def wait() -> np.ndarray:
+            found = np.zeros((len(texts), self.identity.dimension), np.float32)
+            for rows, waiter in begun.result():
+                found[rows] = waiter()
+            return found
+
+        return wait
+
+    def close(self) -> None:
+        """See `Encoder.close`."""
+        self._reader.shutdown(cancel_futures=True)
+        if not self._gpu:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _begin_texts(self, texts: Sequence[str]) -> list[tuple[np.ndarray, Waiter]]:
+        """Tokenize texts and begin with them, a batch after the other; which rows each batch holds."""
         waiting: list[tuple[np.ndarray, Waiter]] = []
+        if not texts:
+            return waiting
         tokens = self.model.tokens(texts)
         lengths = self.model.lengths(tokens)
         order = np.argsort(lengths, kind="stable")
@@ -93,28 +133,21 @@ class LocalEncoder:
             seen = torch.from_numpy(tokens[rows, : self._seen(int(lengths[rows[-1]]), tokens.shape[1])])
             there = seen.pin_memory().to(self.model.device, non_blocking=True) if self._gpu else seen
             waiting.append((rows, self._later(self._text_features, there, len(rows))))
-        for rows, waiter in waiting:
-            found[rows] = waiter()
-        return found
-
-    def close(self) -> None:
-        """See `Encoder.close`."""
-        if not self._gpu:
-            self._pool.shutdown(cancel_futures=True)
+        return waiting
 
     def _prepare_gpu(self, batch: int | None) -> None:
         """Compile the image tower, and find a batch that fits."""
         self._copying = torch.cuda.Stream(self.model.device)
-        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
         if self.identity.precision != "fp32":
-            self._compile()
+            self.compile()
         if batch is None:
-            grey = np.zeros((self.batch, self.framing.height, self.framing.width, 3), np.uint8)
-            self.images(grey)()  # halves `self.batch` where it is too much
+            self.images(self.room(self.batch))()  # halves `self.batch` where it is too much
 
-    def _compile(self) -> None:
-        compiled = torch.compile(self._visual, dynamic=False)
-        grey = torch.zeros(1, self.framing.height, self.framing.width, 3, dtype=torch.uint8)
+    def compile(self) -> None:
+        """Compile the image tower, once for all batch sizes; without a compiler it stays as it is."""
+        compiled = torch.compile(self._visual, dynamic=True)
+        grey = torch.zeros(LEAST, self.framing.height, self.framing.width, 3, dtype=torch.uint8)
         eager, self._visual = self._visual, compiled
         try:
             self._image_features(grey.to(self.model.device))
@@ -125,13 +158,10 @@ class LocalEncoder:
             self._visual = eager
 
     def _upload(self, pixels: np.ndarray) -> torch.Tensor:
-        """Pixels on their way to the device, filled up to one of few batch sizes."""
-        rows = self._filled(len(pixels))
-        pinned = torch.empty((rows, *pixels.shape[1:]), dtype=torch.uint8, pin_memory=True)
-        pinned[: len(pixels)] = torch.from_numpy(pixels)
-        pinned[len(pixels) :] = 0
+        """Pixels on their way to the device; a single image twice."""
+        given = torch.from_numpy(pixels if len(pixels) >= LEAST else np.repeat(pixels, LEAST, axis=0))
         with torch.cuda.stream(self._copying):
-            there = pinned.to(self.model.device, non_blocking=True)
+            there = given.to(self.model.device, non_blocking=True)
         current = torch.cuda.current_stream(self.model.device)
         current.wait_stream(self._copying)
         there.record_stream(current)
@@ -157,13 +187,6 @@ class LocalEncoder:
 
         return wait
 
-    def _filled(self, rows: int) -> int:
-        """The least of a batch's shares that holds so many rows."""
-        size = self.batch
-        while size // 2 >= max(rows, self.batch // SMALLEST_SHARE, 1):
-            size //= 2
-        return max(size, rows)
-
     def _seen(self, length: int, context: int) -> int:
         """How many tokens to look at."""
         return min(context, -(-length // TEXT_STEP) * TEXT_STEP) if self._gpu else length
@@ -173,7 +196,7 @@ class LocalEncoder:
 
         Raises:
             MachineError: it is one row, and too large.
-            Halted: the GPU is lost.
+            DeviceLost: as it says.
         """
         try:
             return work(*values)
@@ -182,9 +205,9 @@ class LocalEncoder:
             if rows == 1:
                 raise MachineError(f"out of memory with a batch of one: {one_line(error)}") from None
         except RuntimeError as error:
-            if "CUDA" not in str(error):
+            if not (self._gpu and LOST.search(str(error))):
                 raise
-            raise Halted(f"the GPU is lost: {one_line(error)}; the same command goes on") from None
+            raise DeviceLost(f"the GPU is lost: {one_line(error)}; the same command goes on") from None
         if self._gpu:
             torch.cuda.empty_cache()
         half = -(-rows // 2)

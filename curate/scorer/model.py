@@ -114,7 +114,7 @@ def placed(settings: ScorerSettings) -> tuple[Any, str]:
         return device, settings.precision
     if device.type != "cuda":
         return device, "fp32"
-    return device, "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return device, "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
 def _load(source: Source, device: Any, precision: str) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import MachineError, ManifestError
@@ -43,7 +44,7 @@ def drop_alike(store: Store, manifest: dict[str, Any], max_similarity: float, wa
         threshold=None,
         drops_sample=manifest["manifest"]["drops"]["sample"],
         shard=msgspec.convert(manifest["manifest"]["shard"], ShardSettings),
-        alike=find_alike(store, [one["path"] for one in manifest["shards"]], max_similarity),
+        alike=find_alike(store, {one["path"]: () for one in manifest["shards"]}, max_similarity),
     )
     watch.say(f"{sum(map(len, terms.alike.values()))} rows are like an earlier one: dropping them")
     for path in terms.alike:
@@ -54,13 +55,15 @@ def drop_alike(store: Store, manifest: dict[str, Any], max_similarity: float, wa
     return books.close_alike(manifest, done)
 
 
-def find_alike(store: Store, paths: list[str], max_similarity: float) -> Alike:
+def find_alike(store: Store, shards: Mapping[str, Collection[int]], max_similarity: float) -> Alike:
     """The rows of these shards, in their order, that are too much like an earlier one that stays.
+
+    `shards` gives for each path the rows that are left out.
 
     Raises:
         MachineError: faiss is needed and missing.
     """
-    columns = _Columns(store, [path for path in paths if store.exists(path)])
+    columns = _Columns(store, {path: gone for path, gone in shards.items() if store.exists(path)})
     try:
         judged = list(witnesses(columns.blocks(), columns.total(), max_similarity))
     except ImportError:
@@ -71,9 +74,8 @@ def find_alike(store: Store, paths: list[str], max_similarity: float) -> Alike:
     similarity = np.concatenate([np.zeros(0, np.float32), *(found for _, found in judged)])
     alike: Alike = {}
     for row in np.flatnonzero(witness != NOBODY).tolist():
-        path, place = columns.place(row)
-        other, there = columns.place(int(witness[row]))
-        like = f"similarity={similarity[row]:.4f} to {other} row {there}"
+        path, place, _ = columns.place(row)
+        like = f"similarity={similarity[row]:.4f} to {columns.place(int(witness[row]))[2]}"
         alike.setdefault(path, {})[place] = like
     return alike
 
@@ -81,9 +83,10 @@ def find_alike(store: Store, paths: list[str], max_similarity: float) -> Alike:
 class _Columns:
     """The features of many shards, one after the other, and where each of them stands."""
 
-    def __init__(self, store: Store, paths: list[str]) -> None:
-        self._store, self._paths = store, paths
+    def __init__(self, store: Store, shards: Mapping[str, Collection[int]]) -> None:
+        self._store, self._shards, self._paths = store, shards, list(shards)
         self._rows: list[np.ndarray] = []  # of each shard's features
+        self._keys: list[pa.Array] = []  # of each shard's rows
         self._starts = [0]
 
     def total(self) -> int:
@@ -93,17 +96,21 @@ class _Columns:
     def blocks(self) -> Iterator[Matrix]:
         """Each shard's features; rows without any are left out."""
         for path in self._paths:
-            table = self._open(path, lambda reader: reader.read(columns=["clip_features"]))
+            table = self._open(path, lambda reader: reader.read(columns=["key", "clip_features"]))
             features = table["clip_features"].combine_chunks()
-            self._rows.append(np.flatnonzero(features.is_valid().to_numpy(zero_copy_only=False)))
+            there = features.is_valid().to_numpy(zero_copy_only=False).copy()
+            there[list(self._shards[path])] = False
+            self._rows.append(np.flatnonzero(there))
+            self._keys.append(table["key"].combine_chunks())
             self._starts.append(self._starts[-1] + len(self._rows[-1]))
             if len(self._rows[-1]):
-                yield feature_matrix(features.drop_null())
+                yield feature_matrix(features.filter(pa.array(there)))
 
-    def place(self, row: int) -> tuple[str, int]:
-        """The shard and the row in it of the feature number `row`."""
+    def place(self, row: int) -> tuple[str, int, str]:
+        """The shard, the row in it and the key of the feature number `row`."""
         shard = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._paths[shard], int(self._rows[shard][row - self._starts[shard]])
+        place = int(self._rows[shard][row - self._starts[shard]])
+        return self._paths[shard], place, self._keys[shard][place].as_py()
 
     def _open(self, path: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
         with self._store.fs.open_input_file(self._store.path(path)) as file:

@@ -78,7 +78,7 @@ class Scorer:
 
     def embed_texts(self, texts: Iterable[str]) -> np.ndarray:
         """The features of texts (N x dimension, float32, of length 1)."""
-        return self.encoder.texts(list(texts))
+        return self.encoder.texts(list(texts))()
 
     def close(self) -> None:
         """End the child processes and let go of the device."""

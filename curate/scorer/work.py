@@ -34,6 +34,9 @@ class Work:
 
     def __init__(self, encoder: Encoder, texts: Sequence[str | None]) -> None:
         self._encoder, self._texts = encoder, texts
+        known = {text: None for text in texts if text and not text.isspace()}
+        self._places = {text: number for number, text in enumerate(known)}
+        self._embedded = encoder.texts(list(known))
         self._known: dict[bytes, int] = {}  # fingerprint of an image to its number
         self._numbers: list[int] = []  # of each row's image
         self._rows: list[int] = []  # of each image's feature
@@ -55,9 +58,8 @@ class Work:
 
     def add(self, pixels: bytes) -> None:
         """The next new image, framed."""
-        frame = self._encoder.framing
         if not self._filled:
-            self._batch = np.empty((self._encoder.batch, frame.height, frame.width, 3), np.uint8)
+            self._batch = self._encoder.room(self._encoder.batch)
         self._batch[self._filled] = np.frombuffer(pixels, np.uint8).reshape(self._batch.shape[1:])
         self._filled += 1
         self._rows.append(self._added)
@@ -100,10 +102,8 @@ class Work:
         self._filled = 0
 
     def _scores(self, features: np.ndarray, rows: np.ndarray) -> pa.FloatArray:
-        texts = {text: None for text in self._texts if text and not text.isspace()}
-        place = {text: number for number, text in enumerate(texts)}
-        embedded = self._encoder.texts(list(texts))
-        text_rows = np.array([place.get(text or "", NOWHERE) for text in self._texts], np.int64)
+        embedded = self._embedded()
+        text_rows = np.array([self._places.get(text or "", NOWHERE) for text in self._texts], np.int64)
         scores = np.zeros(len(rows), np.float32)
         known = np.flatnonzero((rows != NOWHERE) & (text_rows != NOWHERE))
         for first in range(0, len(known), BLOCK_ROWS):
