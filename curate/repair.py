@@ -68,8 +68,8 @@ def _remade(manifest: Mapping[str, Any], store: Store, units: list[int], wanted:
         try:
             for phase in PHASES:
                 if phase != "bytes":
-                    steps.judge_across(phase, "scan" if phase == "seen" else f"scan_{phase}")
-            steps.all("stage", [Job("stage", (unit,)) for unit in units])
+                    steps.judge_across(phase)
+            steps.all([Job("stage", (unit,)) for unit in units])
         finally:
             steps.runner.close()
         staging = Staging(run.manifest, scratch)
