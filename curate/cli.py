@@ -241,8 +241,10 @@ def report(folder: Dir, as_json: Json = False) -> None:
 def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
     """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value."""
     from curate.explain import explain as look
+    from curate.explain import lines
 
-    _show(look(folder, key_or_url), as_json)
+    told = look(folder, key_or_url)
+    print(json.dumps(told) if as_json else "\n".join(lines(told)))
 
 
 @app.command()
