@@ -235,6 +235,8 @@ def report(folder: Dir, as_json: Json = False) -> None:
     from curate.report import write
 
     _show(write(folder), as_json)
+    if not as_json:
+        print(f"readers that take a folder: give them {folder.rstrip('/')}/shard-*.parquet", file=sys.stderr)
 
 
 @app.command()
