@@ -24,6 +24,7 @@ import numpy.typing as npt
 from PIL import Image
 from rapidocr import RapidOCR
 
+from benchmarks.levenshtein import distance
 from renderers import RenderError
 from renderers.pdf import PdfSettings, render
 
@@ -69,15 +70,6 @@ def cut(pixels: Pixels, quad: list[float], pad: float = 3.0) -> Pixels:
 
 def plain(text: str) -> str:
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def distance(a: str, b: str) -> int:
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        last, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
-    return row[-1]
 
 
 def ink_outside(pixels: Pixels, quads: list[list[float]]) -> int:

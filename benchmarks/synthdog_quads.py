@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.levenshtein import distance
 from synthdog import geometry, labels, painting
 from synthdog.errors import ItemError
 from synthdog.plan import Plan
@@ -156,16 +157,6 @@ def rapidocr() -> Any:
         return "".join(found.txts or ())
 
     return engine
-
-
-def distance(a: str, b: str) -> int:
-    """Levenshtein's."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        above, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
-    return row[-1]
 
 
 if __name__ == "__main__":

@@ -116,8 +116,9 @@ import datasets
 samples = datasets.load_dataset("PATH_OF_THIS_FOLDER", split="train")  # images are decoded as you read them
 ```
 
-The data are the files `shard-*.parquet`: give other readers that pattern. Spark takes the folder with the
-option `pathGlobFilter`, pyarrow with `pyarrow.dataset.dataset(FOLDER, exclude_invalid_files=True)`.
+The data are the files `shard-*.parquet`: give other readers that pattern (polars and DuckDB take it as it is). pyarrow
+takes the folder with `pyarrow.dataset.dataset(FOLDER, exclude_invalid_files=True)`, Spark with the option
+`pathGlobFilter`, pandas the list of files.
 
 Each row is one training sample: `prompt` + `target` is the training string, `image` the encoded image,
 `regions` what lies where in it (corners clockwise from the text's or object's own top left, in pixels, origin

@@ -235,14 +235,18 @@ def report(folder: Dir, as_json: Json = False) -> None:
     from curate.report import write
 
     _show(write(folder), as_json)
+    if not as_json:
+        print(f"readers that take a folder: give them {folder.rstrip('/')}/shard-*.parquet", file=sys.stderr)
 
 
 @app.command()
 def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
     """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value."""
     from curate.explain import explain as look
+    from curate.explain import lines
 
-    _show(look(folder, key_or_url), as_json)
+    told = look(folder, key_or_url)
+    print(json.dumps(told) if as_json else "\n".join(lines(told)))
 
 
 @app.command()

@@ -48,6 +48,14 @@ CONTEXT: dict[str, Any] = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
+FILES = {
+    "@type": "cr:FileSet",
+    "@id": "shards",
+    "name": "shards",
+    "description": "All shards: one row a training sample.",
+    "encodingFormat": "application/x-parquet",
+    "includes": "shard-*.parquet",
+}
 FIELDS = {
     "key": ("sc:Text", "32 hex digits, from data set and source id; stable between runs"),
     "dataset": ("sc:Text", "The data set's name"),
@@ -69,18 +77,6 @@ FIELDS = {
 def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of a complete run as JSON-LD."""
     of = manifest["manifest"]
-    files = [
-        {
-            "@type": "cr:FileObject",
-            "@id": shard["path"],
-            "name": shard["path"],
-            "contentUrl": shard["path"],
-            "contentSize": f"{shard['bytes']} B",
-            "encodingFormat": "application/x-parquet",
-            "sha256": shard["sha256"],
-        }
-        for shard in manifest["shards"]
-    ]
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -96,17 +92,7 @@ def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "rai:dataCollection": f"Rows of {of['title']}; images from the addresses or files that they name.",
         "rai:dataPreprocessingProtocol": _protocol(manifest),
         "rai:dataLimitations": "Rules look at the form of texts and images, not at truth, taste or rights.",
-        "distribution": [
-            *files,
-            {
-                "@type": "cr:FileSet",
-                "@id": "shards",
-                "name": "shards",
-                "description": "All shards: one row a training sample.",
-                "encodingFormat": "application/x-parquet",
-                "includes": "shard-*.parquet",
-            },
-        ],
+        "distribution": [*map(_file, manifest["shards"]), FILES],
         "recordSet": [
             {
                 "@type": "cr:RecordSet",
@@ -116,6 +102,18 @@ def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
                 "field": [*(_field(name, *said) for name, said in FIELDS.items()), _image()],
             }
         ],
+    }
+
+
+def _file(shard: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": shard["path"],
+        "name": shard["path"],
+        "contentUrl": shard["path"],
+        "contentSize": f"{shard['bytes']} B",
+        "encodingFormat": "application/x-parquet",
+        "sha256": shard["sha256"],
     }
 
 

@@ -1,71 +1,185 @@
-"""`curate explain`: what became of one input."""
+"""`curate explain`: what became of one input, stage by stage, with the values that decided."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+import filters
+from curate.across import ACROSS, PHASES
+from curate.errors import InputError
 from curate.retry import finished_manifest
+from curate.schema import SAMPLE
+from curate.stages import SCORE, SIZE
+from curate.storage import one_line
 from curate.store import Store
 
-KEPT = [
-    "key",
-    "dataset",
-    "task",
-    "language",
-    "width",
-    "height",
-    "text",
-    "prompt",
-    "target",
-    "clip_score",
-    "url",
-    "source",
-]
+KEPT = (
+    *("key", "dataset", "task", "language", "width", "height", "text", "prompt", "target"),
+    *("clip_score", "url", "source"),
+)
+OTHERS = 20  # more rows of the same URL that are listed
+LONGEST = 120  # characters of a value that is worth showing on the way
+CUT = 400  # characters of a text that a person is shown
+PHASE_OF_STAGE = {"seen": ("keys", "seen"), "across": ("bytes", "near")}
 
 
 def explain(folder: str, key_or_url: str) -> dict[str, Any]:
     """Where the input with that key or URL ended: `kept`, `dropped`, or `unknown`, with what decided.
 
+    `way` is its path: a step a stage or rule, with the value that it was judged by where that is known.
+    `also` lists more rows with the same URL, of which the first kept one is told in full.
+
     Raises:
-        InputError: the folder holds no complete run.
+        InputError: the folder holds no complete run, or a file of it cannot be read.
     """
     manifest, store = finished_manifest(folder), Store(folder)
+    if "manifest" not in manifest:
+        raise InputError(f"{folder} holds packs: ask the folders that they were packed from")
+    try:
+        found = list(_found(manifest, store, key_or_url))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"cannot read {folder}: {one_line(error)}; `curate verify` names what is damaged"
+        ) from None
+    if not found:
+        return {"fate": "unknown", "why": _why_unknown(manifest)}
+    first, *others = found
+    told = first | {"way": list(_way(manifest, first))}
+    if others:
+        names = ("fate", "key", "source", "shard", "row", "reason", "detail")
+        told["also"] = [{name: one[name] for name in names if name in one} for one in others[:OTHERS]]
+    return told
+
+
+def lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """What `explain` found, for a person."""
+    if told["fate"] == "unknown":
+        yield f"unknown: {told['why']}"
+        return
+    yield _where(told)
+    for name in ("key", "url", "source", "task", "text", "prompt", "target"):
+        if name in told:
+            yield f"  {name:8} {_printable(told[name])}"
+    yield "its way:"
+    for step in told["way"]:
+        settings = " ".join(f"{name}={value}" for name, value in step.get("settings", {}).items() if value)
+        value = _printable(step.get("value", ""))
+        said = "  ".join(filter(None, (value, f"({settings})" if settings else "")))
+        yield f"  {step['stage']:8} {step.get('rule', ''):30} {step['outcome']:8} {said}".rstrip()
+    if "also" in told:
+        yield "also with this URL:"
+        for one in told["also"]:
+            yield f"  {_where(one)}, key {one['key']}"
+
+
+def _where(one: Mapping[str, Any]) -> str:
+    if one["fate"] == "kept":
+        return f"kept: {one['shard']}, row {one['row']}"
+    return f"dropped: {one['reason']}" + (f" ({_printable(one['detail'])})" if one.get("detail") else "")
+
+
+def _printable(text: str) -> str:
+    """A text that nobody vouches for on one line, safe for a terminal."""
+    shown = "".join(
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode()
+        for c in text[:CUT]
+    )
+    return f"{shown} … {len(text) - CUT:,} characters more" if len(text) > CUT else shown
+
+
+def _found(manifest: Mapping[str, Any], store: Store, key_or_url: str) -> Iterator[dict[str, Any]]:
+    """Every row with that key or URL, kept ones first; duplicates that fell share the kept one's key."""
     for shard in manifest["shards"]:
-        for found in _find(store, shard["path"], key_or_url, KEPT):
-            return {"fate": "kept", "shard": shard["path"], **found}
+        rows = list(_rows(store, shard["path"], key_or_url, KEPT))
+        yield from ({"fate": "kept", "shard": shard["path"], **row} for row in rows)
+        if any(row["key"] == key_or_url for row in rows):
+            break  # the key of a kept row is unique
     for name in store.names("_dropped"):
-        for found in _find(store, f"_dropped/{name}", key_or_url, None):
-            settings = manifest["manifest"]["rules"].get(found["reason"])
-            return {"fate": "dropped", **found, **({"settings": settings} if settings else {})}
-    return {"fate": "unknown", "why": _why_unknown(manifest)}
+        for row in _rows(store, f"_dropped/{name}", key_or_url, None):
+            settings = manifest["manifest"]["rules"].get(row["reason"])
+            yield {"fate": "dropped", **row, **({"settings": settings} if settings else {})}
 
 
-def _find(store: Store, name: str, key_or_url: str, columns: Sequence[str] | None) -> list[dict[str, Any]]:
-    """The rows of a file with that key or URL, each with its place in the file."""
+def _rows(
+    store: Store, name: str, key_or_url: str, columns: Sequence[str] | None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a file with that key or URL, each with its place in the file, without what is null."""
     with store.fs.open_input_file(store.path(name)) as file:
         reader = pq.ParquetFile(file)
         first = 0
         for group in range(reader.num_row_groups):
             names = reader.read_row_group(group, columns=["key", "url"])
             hit = pc.or_kleene(pc.equal(names["key"], key_or_url), pc.equal(names["url"], key_or_url))
-            rows = pc.indices_nonzero(hit.fill_null(False))
-            if len(rows):
-                table = reader.read_row_group(group, columns=columns).take(rows[:1])
-                return [{"row": first + rows[0].as_py()} | row for row in _plain(table)]
+            places = pc.indices_nonzero(hit.fill_null(False))[: OTHERS + 1]
+            if len(places):
+                wanted = None if columns is None else list(columns)
+                table = reader.read_row_group(group, columns=wanted).take(places)
+                for place, row in zip(places.to_pylist(), table.to_pylist(), strict=True):
+                    yield {"row": first + place} | {n: value for n, value in row.items() if value is not None}
             first += names.num_rows
-    return []
 
 
-def _plain(table: pa.Table) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
+def _way(manifest: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The stages that the row passed, and the one where it fell."""
+    for stage in manifest["stages"]:
+        name = stage["name"]
+        fell = row["fate"] == "dropped" and row["stage"] == name
+        rules = _rules_of(manifest["manifest"], name)
+        idle = not stage["seconds"] and stage["rows_in"] == stage["rows_out"]
+        for rule, settings in rules.items():
+            if fell and rule == row["reason"]:
+                break
+            yield _passed(name, rule, settings, row)
+        if fell:
+            told = {"stage": name, "rule": row["reason"], "outcome": "dropped", "value": row.get("detail")}
+            told["settings"] = row.get("settings")
+            yield {key: value for key, value in told.items() if value}
+            return
+        if not rules and not idle:
+            yield {"stage": name, "outcome": "passed"}
 
 
-def _why_unknown(manifest: dict[str, Any]) -> str:
+def _rules_of(manifest: Mapping[str, Any], stage: str) -> dict[str, dict[str, Any]]:
+    """The switched-on rules that are judged at a stage, in the order in which they are."""
+    active = {name: settings for name, settings in manifest["rules"].items() if settings is not False}
+    if stage in PHASE_OF_STAGE:
+        here = {name for phase in PHASE_OF_STAGE[stage] for name in PHASES[phase]}
+        return {name: settings for name, settings in active.items() if name in here}
+    row_rules = {name: of for name, of in active.items() if name not in ACROSS}
+    columns = {name: set(filters.RULES[name].columns) for name in row_rules if name in filters.RULES}
+    if stage == "size":
+        return {name: row_rules[name] for name in columns if columns[name] & SIZE}
+    if stage == "score":
+        return {name: row_rules[name] for name in columns if SCORE in columns[name] and manifest["scorer"]}
+    if stage == "rules":
+        judged = [name for name in columns if not (SCORE in columns[name] and manifest["scorer"])]
+        return {name: row_rules[name] for name in sorted(judged, key=lambda name: "text" in columns[name])}
+    return {}
+
+
+def _passed(stage: str, name: str, settings: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule that the row passed, with the value that it judged where the row still holds it."""
+    step: dict[str, Any] = {"stage": stage, "rule": name, "outcome": "passed"}
+    rule = filters.RULES[name]
+    if stage == "rules" and SIZE & set(rule.columns):  # the row holds the true size, which comes later
+        step["value"] = "as published, if it was"
+    elif set(rule.columns) <= set(row) & set(SAMPLE.names):
+        table = pa.table([pa.array([row[c]], SAMPLE.field(c).type) for c in rule.columns], list(rule.columns))
+        value = rule.detail(table, **settings)[0].as_py()
+        if value and len(value) <= LONGEST and not value.startswith("text="):
+            step["value"] = value
+    elif SCORE in rule.columns and row["fate"] == "kept":
+        step |= {"outcome": "unjudged", "value": f"no {SCORE}"}
+    return step | ({"settings": dict(settings)} if settings else {})
+
+
+def _why_unknown(manifest: Mapping[str, Any]) -> str:
     share, sample = manifest["manifest"]["drops"]["sample"], manifest["request"]["sample"]
     why = ["no row of this run's input has that key or URL"]
     if share < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,18 +21,15 @@ LINE_EVERY_S = 10.0
 TOP_REASONS = 10
 
 PHASES = {
-    "scan_keys": "reading ids",
-    "resolve_keys": "comparing ids",
-    "gather_keys": "comparing ids",
-    "scan": "reading texts",
-    "resolve_seen": "comparing texts",
-    "gather_seen": "comparing texts",
     "stage": "curating",
-    "collect": "reading hashes",
-    "resolve_bytes": "comparing images",
-    "gather_bytes": "comparing images",
     "judge_near": "comparing features",
     "publish": "publishing",
+    "scan keys": "reading ids",
+    "scan seen": "reading texts",
+    "scan bytes": "reading hashes",
+    "keys": "comparing ids",
+    "seen": "comparing texts",
+    "bytes": "comparing images",
 }
 
 
@@ -63,12 +60,13 @@ class Progress:
             yield
 
     @contextmanager
-    def phase(self, kind: str, units: int) -> Iterator[None]:
-        """A step of the run begins and ends."""
-        if not units:
+    def jobs(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """A step of the run begins and ends: these jobs, which are of one kind."""
+        if not jobs:
             yield
             return
-        self._task = self._bars.add_task(PHASES[kind], total=units)
+        said = PHASES.get(f"{jobs[0].kind} {jobs[0].phase}".strip()) or PHASES[jobs[0].phase]
+        self._task = self._bars.add_task(said, total=sum(len(job.numbers) for job in jobs))
         try:
             yield
         finally:

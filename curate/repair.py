@@ -65,9 +65,9 @@ def _remade(manifest: Mapping[str, Any], store: Store, units: list[int], wanted:
         run = _scratch_run(manifest, store, scratch)
         steps = Steps(run, Journal(scratch), progress := _quiet(), InProcess(run, progress))
         try:
-            steps.judge_across("keys", "scan_keys")
-            steps.judge_across("seen", "scan")
-            steps.all("stage", [Job("stage", (unit,)) for unit in units])
+            for phase in ("keys", "seen"):
+                steps.judge_across(phase)
+            steps.all([Job("stage", (unit,)) for unit in units])
         finally:
             steps.runner.close()
         staging = Staging(run.manifest, scratch)

@@ -151,13 +151,13 @@ def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> Non
         return
     steps = Steps(run, journal, progress, _runner(run, len(units), options, progress))
     try:
-        steps.judge_across("keys", "scan_keys")
-        steps.judge_across("seen", "scan")
-        steps.all("stage", _jobs("stage", run, [n for n in units if n not in staged], steps.runner.workers))
+        steps.judge_across("keys")
+        steps.judge_across("seen")
+        steps.all(_jobs("stage", run, [n for n in units if n not in staged], steps.runner.workers))
         if run.judges_staged():
-            steps.judge_across("bytes", "collect")
+            steps.judge_across("bytes")
             steps.judge_near()
-            steps.all("publish", _jobs("publish", run, units, steps.runner.workers))
+            steps.all(_jobs("publish", run, units, steps.runner.workers))
     finally:
         steps.runner.close()
 
@@ -171,34 +171,35 @@ class Steps:
     progress: Progress
     runner: Runner
 
-    def judge_across(self, phase: str, first: str) -> None:
-        """Judge the rules across the run: spill each slice (by the job `first`), resolve, gather."""
+    def judge_across(self, phase: str) -> None:
+        """Judge the rules across the run: spill each slice, resolve each partition, gather by slice."""
         across = self.run.across(phase)
         if across is None:
             return
         have = set(self.journal.store.names(f"_run/{phase}"))
         slices, partitions = range(across.slices), range(across.partitions)
         for kind, numbers, name in (
-            (first, slices, across.spill_name),
-            (f"resolve_{phase}", partitions, across.partition_name),
-            (f"gather_{phase}", slices, across.verdict_name),
+            ("scan", slices, across.spill_name),
+            ("resolve", partitions, across.partition_name),
+            ("gather", slices, across.verdict_name),
         ):
-            self.all(kind, [Job(kind, (n,)) for n in numbers if name(n).rsplit("/", 1)[-1] not in have])
+            left = [n for n in numbers if name(n).rsplit("/", 1)[-1] not in have]
+            self.all([Job(kind, (n,), phase) for n in left])
 
     def judge_near(self) -> None:
         """Find near duplicates, in one piece; the last file of verdicts says that it is done."""
         across = self.run.across("near")
         if across is not None and not self.journal.store.exists(across.verdict_name(across.slices - 1)):
-            self.all("judge_near", [Job("judge_near", (0,))])
+            self.all([Job("judge_near", (0,))])
 
-    def all(self, kind: str, jobs: list[Job]) -> None:
-        """Do all these jobs.
+    def all(self, jobs: list[Job]) -> None:
+        """Do all these jobs, which are of one kind.
 
         Raises:
             UnitError: some failed; the others are done.
         """
         failed: list[CurateError] = []
-        with self.progress.phase(kind, sum(len(job.numbers) for job in jobs)):
+        with self.progress.jobs(jobs):
             for job, result in self.runner.map(jobs):
                 if isinstance(result, CurateError):
                     failed.append(result)

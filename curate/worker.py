@@ -26,10 +26,11 @@ HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One thing to do: a method of Worker, and the numbers of what to do it to."""
+    """One thing to do: a method of Worker, the numbers of what to do it to, and a phase where it has one."""
 
     kind: str
     numbers: tuple[int, ...]
+    phase: str = ""
 
 
 class Worker:
@@ -57,7 +58,7 @@ class Worker:
         """Do the job; its units' records, or why it could not be done (never raises but on interruption)."""
         work: Callable[..., list[UnitRecord]] = getattr(self, job.kind)
         try:
-            return work(*job.numbers)
+            return work(*job.numbers, **({"phase": job.phase} if job.phase else {}))
         except CurateError as error:
             return error
         except OSError as error:
@@ -66,10 +67,10 @@ class Worker:
                     f"cannot write to {self.run.out}: {error.strerror}; mend that and run the same command"
                 )
             log.debug("%s failed", job, exc_info=True)
-            return UnitError(f"{job.kind} {_span(job)}: {error}")
+            return UnitError(f"{_said(job)}: {error}")
         except Exception as error:  # the one place: a bug or a broken input costs its unit alone
             log.debug("%s failed", job, exc_info=True)
-            return UnitError(f"{job.kind} {_span(job)}: {type(error).__name__}: {error}")
+            return UnitError(f"{_said(job)}: {type(error).__name__}: {error}")
 
     def stage(self, *numbers: int) -> list[UnitRecord]:
         """Take these units from source to staged shards; publish them where nothing is left to judge."""
@@ -89,52 +90,24 @@ class Worker:
             records.append(staging.publish(staging.record(number, STAGED), fallen, self._likenesses(number)))
         return records
 
-    def scan(self, number: int) -> list[UnitRecord]:
-        """Spill a slice's pairs by their URLs."""
-        rows = (self.pipeline.scan(unit) for unit in self._slices[number])
-        self._phase("seen").spill(self.store, number, list(rows))
+    def scan(self, number: int, phase: str) -> list[UnitRecord]:
+        """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
+        units = self._slices[number]
+        if phase == "bytes":
+            rows = [self.pipeline.staging.spilled(unit.number) for unit in units]
+        else:
+            rows = [self.pipeline.scan(unit, by_key=phase == "keys") for unit in units]
+        self._across(phase).spill(self.store, number, rows)
         return []
 
-    def scan_keys(self, number: int) -> list[UnitRecord]:
-        """Spill a slice's keys."""
-        rows = (self.pipeline.scan(unit, by_key=True) for unit in self._slices[number])
-        self._phase("keys").spill(self.store, number, list(rows))
+    def resolve(self, number: int, phase: str) -> list[UnitRecord]:
+        """Judge a partition of what was spilled."""
+        self._across(phase).resolve(self.store, number)
         return []
 
-    def collect(self, number: int) -> list[UnitRecord]:
-        """Spill a slice's pairs by their images' bytes."""
-        rows = (self.pipeline.staging.spilled(unit.number) for unit in self._slices[number])
-        self._phase("bytes").spill(self.store, number, list(rows))
-        return []
-
-    def resolve_keys(self, number: int) -> list[UnitRecord]:
-        """Judge a partition of keys."""
-        self._phase("keys").resolve(self.store, number)
-        return []
-
-    def resolve_seen(self, number: int) -> list[UnitRecord]:
-        """Judge a partition of URLs."""
-        self._phase("seen").resolve(self.store, number)
-        return []
-
-    def resolve_bytes(self, number: int) -> list[UnitRecord]:
-        """Judge a partition of images."""
-        self._phase("bytes").resolve(self.store, number)
-        return []
-
-    def gather_keys(self, number: int) -> list[UnitRecord]:
-        """Bring a slice's verdicts on keys together."""
-        self._phase("keys").gather(self.store, number)
-        return []
-
-    def gather_seen(self, number: int) -> list[UnitRecord]:
-        """Bring a slice's verdicts on URLs together."""
-        self._phase("seen").gather(self.store, number)
-        return []
-
-    def gather_bytes(self, number: int) -> list[UnitRecord]:
-        """Bring a slice's verdicts on images together."""
-        self._phase("bytes").gather(self.store, number)
+    def gather(self, number: int, phase: str) -> list[UnitRecord]:
+        """Bring a slice's verdicts together."""
+        self._across(phase).gather(self.store, number)
         return []
 
     def judge_near(self, _: int) -> list[UnitRecord]:
@@ -146,10 +119,10 @@ class Worker:
             unit.number: (staging.record(unit.number, STAGED), self._fallen("bytes", unit.number))
             for unit in self._units
         }
-        judge_alike(self.store, self._phase("near"), units, self.run.plan.slice_units())
+        judge_alike(self.store, self._across("near"), units, self.run.plan.slice_units())
         return []
 
-    def _phase(self, phase: str) -> Across:
+    def _across(self, phase: str) -> Across:
         across = self.run.across(phase)
         assert across is not None, phase
         return across
@@ -171,6 +144,7 @@ class Worker:
         return likenesses(self.store, across, number // self.run.plan.slice_units(), number)
 
 
-def _span(job: Job) -> str:
+def _said(job: Job) -> str:
     first, last = job.numbers[0], job.numbers[-1]
-    return str(first) if first == last else f"{first} to {last}"
+    numbers = str(first) if first == last else f"{first} to {last}"
+    return " ".join(filter(None, (job.kind, job.phase, numbers)))

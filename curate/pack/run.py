@@ -85,28 +85,38 @@ def _pack(
         tally: dict[str, Counter[str]] = {}
         packs = write_packs(store, _sequences(buckets, settings, tally), settings, tokenizer.describe())
     write_dropped(store, reader.dropped)
-    dropped = dict(sorted(reader.reasons.items()))
-    if data.rows != reader.packed + sum(dropped.values()):
-        raise OutputError(f"{data.rows} rows in, but {reader.packed} packed and {dropped} dropped: a bug")
-    manifest = {
+    said = {
         "curate_version": __version__,
         "kind": "packs",
         "plan": _digest(plan),
         **plan,
         "tokenizer": tokenizer.describe(),
+    }
+    ends = {"shards": [msgspec.to_builtins(file) for file in packs], "started": started, "finished": _now()}
+    written = json.dumps(said | _counts(data, reader, tally, settings) | ends, indent=1)
+    store.write_bytes("_manifest.json", written.encode())
+    store.delete_folder("_run")
+    return dict(json.loads(written))
+
+
+def _counts(
+    data: DataSet, reader: Reader, tally: dict[str, Counter[str]], settings: PackSettings
+) -> dict[str, Any]:
+    """What became of the rows.
+
+    Raises:
+        OutputError: they do not add up.
+    """
+    dropped = dict(sorted(reader.reasons.items()))
+    if data.rows != reader.packed + sum(dropped.values()):
+        raise OutputError(f"{data.rows} rows in, but {reader.packed} packed and {dropped} dropped: a bug")
+    return {
         "rows_in": data.rows,
         "rows_out": reader.packed,
         "dropped": dropped,
         "copies": sum(counts["samples"] for counts in tally.values()),
         "tasks": {task: _padding(counts, settings.seq_len) for task, counts in sorted(tally.items())},
-        "shards": [msgspec.to_builtins(file) for file in packs],
-        "started": started,
-        "finished": _now(),
     }
-    written = json.dumps(manifest, indent=1)
-    store.write_bytes("_manifest.json", written.encode())
-    store.delete_folder("_run")
-    return dict(json.loads(written))
 
 
 def _sequences(

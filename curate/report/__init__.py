@@ -11,6 +11,7 @@ import pyarrow as pa
 from curate import card
 from curate.errors import InputError
 from curate.report import page
+from curate.report.failures import failures
 from curate.report.funnel import shares, steps
 from curate.report.gallery import cards
 from curate.report.measures import measures
@@ -59,16 +60,18 @@ def build(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Tab
     Raises:
         OSError, pa.ArrowException: a file of the run cannot be read.
     """
+    path = steps(manifest, dropped)
     panels = [
         (title, shares(kept.table[column], HOSTS), _more(kept.table[column]))
         for title, column in (("Languages", "language"), ("Hosts", "host"), ("Tasks", "task"))
     ]
     return page.render(
         manifest,
-        steps(manifest, dropped),
+        path,
         measures(manifest, kept.table, dropped, count_tokens(store, kept)),
         [panel for panel in panels if panel[1] and (panel[0] != "Tasks" or len(panel[1]) > 1)],
         cards(store, manifest, kept, dropped),
+        failures(path, dropped),
         _looked_at(manifest, kept),
     )
 

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from curate.stages import RULE_STAGES
 
 STAGES_SAID = {
-    "read": "could not be read",
+    "read": "not asked for, or not to be read",
     "render": "could not be rendered",
-    "rules": "judged by its columns",
+    "rules": "judged by text and published values",
     "seen": "judged across the run, by URL",
     "fetch": "could not be fetched",
     "decode": "could not be decoded",
@@ -23,6 +23,8 @@ STAGES_SAID = {
     "tasks": "could not be written in the task's format",
     "across": "judged across the run, by image",
 }
+
+CHOSEN = frozenset({"row_not_selected", "opted_out"})  # as wanted by who asked, or who owns: no failures
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def steps(manifest: Mapping[str, Any], dropped: pa.Table) -> list[Step]:
     for _, _, count, reason, stage in sorted(found):
         left += count
         settings = said(manifest["manifest"]["rules"].get(reason) or {})
-        made.append(Step(reason, stage, settings, -count, left, stage in RULE_STAGES))
+        made.append(Step(reason, stage, settings, -count, left, reason in CHOSEN or stage in RULE_STAGES))
     return made
 
 

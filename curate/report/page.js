@@ -1,7 +1,9 @@
 "use strict";
 {
+  const FEW = { kept: 8, dropped: 4 };
   const gallery = document.querySelector(".gallery");
-  const cards = [...gallery.children];
+  const groups = [...gallery.children];
+  const cards = [...gallery.querySelectorAll(".card")];
   const texts = cards.map((card) => card.textContent.toLowerCase());
   const reason = document.querySelector("#by-reason");
   const task = document.querySelector("#by-task");
@@ -10,17 +12,33 @@
 
   const filter = () => {
     const wanted = words.value.trim().toLowerCase();
-    let shown = 0;
-    cards.forEach((card, index) => {
-      const fits =
+    const narrow = matchMedia("(max-width: 640px)").matches;
+    let found = 0;
+    const fits = cards.map(
+      (card, index) =>
         (!reason.value || card.dataset.reason === reason.value) &&
         (!task || !task.value || card.dataset.task === task.value) &&
-        (!wanted || texts[index].includes(wanted));
-      card.hidden = !fits;
-      shown += fits;
-    });
-    count.textContent = `${shown} of ${cards.length} samples`;
+        (!wanted || texts[index].includes(wanted))
+    );
+    for (const group of groups) {
+      const mine = cards.filter((card, index) => group.contains(card) && fits[index]);
+      const few = FEW[mine[0]?.dataset.reason === "kept" ? "kept" : "dropped"] / (narrow ? 2 : 1);
+      const most = reason.value || wanted || group.dataset.open ? mine.length : few;
+      group.hidden = !mine.length;
+      for (const card of group.querySelectorAll(".card")) card.hidden = mine.indexOf(card) >>> 0 >= most;
+      const more = group.querySelector("button");
+      more.hidden = mine.length <= most;
+      more.textContent = `Show all ${mine.length}`;
+      found += mine.length;
+    }
+    count.textContent = `${found} of ${cards.length} samples`;
   };
+  gallery.addEventListener("click", (event) => {
+    const more = event.target.closest(".group > button");
+    if (!more) return;
+    more.parentElement.dataset.open = "yes";
+    filter();
+  });
   for (const tool of [reason, task, words]) tool?.addEventListener("input", filter);
   filter();
 

@@ -19,6 +19,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from curate.report.failures import Failure, worth_retrying
 from curate.report.funnel import STAGES_SAID, Step
 from curate.report.gallery import Card
 from curate.report.marks import visible
@@ -35,6 +36,7 @@ def render(
     measures: Sequence[Measure],
     panels: Sequence[Panel],
     cards: Sequence[Card],
+    failures: Sequence[Failure],
     looked_at: str,
 ) -> str:
     """The report as HTML (`panels`: title, rows of name, count and share, and a note)."""
@@ -42,6 +44,7 @@ def render(
     rows_in, rows_out = manifest["rows_in"], manifest["rows_out"]
     paper = manifest["manifest"]["paper"]
     size = sum(shard["bytes"] for shard in manifest["shards"])
+    counts = {"kept": rows_out, **manifest["dropped"]}
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -49,18 +52,22 @@ def render(
             manifest=manifest,
             name=manifest["manifest"]["name"],
             title=manifest["manifest"]["title"],
-            when=_when(manifest["started"], manifest["finished"]),
+            when=_when(manifest),
             share=rows_out / rows_in if rows_in else 0.0,
             paper=paper["rows_after"] / paper["rows_before"] if paper else None,
             size=bytes_said(size),
             notes=_notes(manifest),
             funnel=[(_stage(name), list(group)) for name, group in groupby(steps, lambda step: step.stage)],
-            errors=[step for step in steps if not step.is_rule],
+            failures=failures,
+            retry=worth_retrying(manifest["dropped"]),
+            stages=[stage for stage in manifest["stages"] if _worked(stage)],
+            speed=_speed(manifest),
             plots=[(measure, Markup(histogram(measure))) for measure in measures],
             panels=panels,
             looked_at=looked_at,
-            cards=cards,
-            reasons=[("kept", rows_out), *manifest["dropped"].items()],
+            groups=[(name, counts[name], list(group)) for name, group in groupby(cards, lambda c: c.reason)],
+            samples=len(cards),
+            reasons=list(counts.items()),
             tasks=sorted({card.task for card in cards} - {""}),
             settings=msgspec.json.format(msgspec.json.encode(manifest["request"]), indent=2).decode(),
             css=Markup(css),
@@ -117,9 +124,24 @@ def bytes_said(count: int) -> str:
     return f"{size:,.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:,.1f} {unit}"
 
 
-def _when(started: str, finished: str) -> str:
-    begun, ended = datetime.fromisoformat(started), datetime.fromisoformat(finished)
-    seconds = int((ended - begun).total_seconds())
+def _seconds(manifest: Mapping[str, Any]) -> float:
+    """From the run's beginning to its end, with any pause between a kill and going on."""
+    begun, ended = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
+    return (ended - begun).total_seconds()
+
+
+def _speed(manifest: Mapping[str, Any]) -> str:
+    seconds = _seconds(manifest)
+    return f"{manifest['rows_in'] / seconds:,.0f} rows a second from end to end. " if seconds >= 1 else ""
+
+
+def _worked(stage: Mapping[str, Any]) -> bool:
+    """Whether a stage of the path did anything in this run."""
+    return bool(stage["seconds"] or stage["rows_in"] != stage["rows_out"])
+
+
+def _when(manifest: Mapping[str, Any]) -> str:
+    begun, seconds = datetime.fromisoformat(manifest["started"]), int(_seconds(manifest))
     parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
     took = " ".join(f"{value} {unit}" for value, unit in parts if value) or "under a second"
     return f"{begun:%-d %B %Y, %H:%M} UTC · took {took}"

@@ -73,11 +73,14 @@ def bins(measure: Measure) -> tuple[Floats, bool]:
     low, high = (float(v) for v in np.quantile(values, (0.001, 0.999)))
     for limit in measure.thresholds:
         near = low / 1.5 <= limit.value <= high * 1.5
-        if near or len(measure.cut):
-            low, high = min(low, limit.value), max(high, limit.value)
-    log = measure.whole and low >= 0 and high / max(low, 1) > 20
+        if near or len(measure.cut):  # with some room beyond it, so that its line is seen
+            room = 0.04 * (max(high, limit.value) - min(low, limit.value))
+            low = limit.value - min(room, limit.value / 4) if limit.value <= low else low
+            high = limit.value + room if limit.value >= high else high
+    log = low >= (0 if measure.whole else 1) and high / max(low, 1) > 20
     if measure.whole and high - low < count:
-        return np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.5), False
+        room = 2 if high - low < 2 else 0  # lest a single value fill the plot
+        return np.arange(max(np.floor(low) - room, 0) - 0.5, np.ceil(high) + room + 1.5), False
     if log:
         return np.unique(np.round(np.geomspace(max(low, 1), high + 1, count + 1), 3)), True
     if high <= low:

@@ -5,7 +5,6 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -163,18 +162,9 @@ URLS = [
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
+def site(site: Site) -> Site:
     CONNECTED.clear()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def name_server() -> Iterator[NameServer]:
-    server = NameServer()
-    yield server
-    server.close()
+    return site
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 from curate import card
 from curate.card import licence, size_category
 from curate.journal import OUR_CARD
-from tests.curate.runs import curate, done, pair, write_pairs
+from tests.curate.runs import ROOT, curate, done, pair, write_pairs
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,21 @@ def test_datasets_loads_the_folder_by_its_name(out: Path, tmp_path: Path) -> Non
     loaded = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path))
     assert loaded.num_rows == 9
     assert loaded[0]["image"].size == (240, 220)
+
+
+def test_readers_take_the_folder_as_the_documents_say(out: Path) -> None:
+    (out / "report.html").write_text("<p>beside the data</p>")
+    paths = sorted(map(str, out.glob("shard-*.parquet")))
+    page = (ROOT / "docs/report.md").read_text()
+    assert 'dataset("DIR", exclude_invalid_files=True)' in page
+    assert pyarrow.dataset.dataset(out, exclude_invalid_files=True).count_rows() == 9
+    assert pyarrow.parquet.read_table(paths).num_rows == 9
+    for name, count in (
+        ("pandas", lambda module: len(module.read_parquet(paths, columns=["key"]))),
+        ("polars", lambda module: module.scan_parquet(out / "shard-*.parquet").collect().height),
+        ("duckdb", lambda module: len(module.sql(f"SELECT key FROM '{out}/shard-*.parquet'"))),
+    ):
+        assert count(pytest.importorskip(name)) == 9
 
 
 def test_the_hub_reads_the_card(out: Path) -> None:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,7 @@ from aiohttp import web
 
 from curate.errors import UnitError
 from curate.fetch import Fetcher
-from tests.curate.web import JPEG, RawServer, Site, fetch, jpeg, says, settings
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def raw() -> Iterator[Callable[[Callable[[socket.socket], None]], RawServer]]:
-    servers: list[RawServer] = []
-
-    def start(talk: Callable[[socket.socket], None]) -> RawServer:
-        servers.append(RawServer(talk))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-
+from tests.curate.web import JPEG, Site, fetch, jpeg, says, settings
 
 # --- what is fetched
 

@@ -5,34 +5,12 @@ import gzip
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from tests.curate.web import JPEG, RawServer, Site, fetch, reason, says
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def raw() -> Iterator[Callable[[Callable[[socket.socket], None]], RawServer]]:
-    servers: list[RawServer] = []
-
-    def start(talk: Callable[[socket.socket], None]) -> RawServer:
-        servers.append(RawServer(talk))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-
+from tests.curate.web import JPEG, Site, fetch, reason, says
 
 # --- statuses, redirects, retries
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from tests.curate.web import JPEG, Site, fetch, reason, settings
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 OPT_OUTS = ("noai", "noimageai", "noindex", "noimageindex")
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
-    yield server
-    server.close()
 
 
 def test_we_say_who_we_are_and_carry_nothing_along(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

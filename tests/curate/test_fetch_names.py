@@ -4,7 +4,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,6 @@ import pytest
 from curate.fetch import Fetched, Fetcher, NetworkDown, outage
 from curate.manifest import FetchSettings
 from tests.curate.web import JPEG, NameServer, Site
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def name_server() -> Iterator[NameServer]:
-    server = NameServer()
-    yield server
-    server.close()
 
 
 def settings(name_server: NameServer | None = None, **changes: Any) -> FetchSettings:

@@ -11,6 +11,7 @@ import pytest
 
 from curate import report
 from curate.errors import InputError
+from curate.report.failures import failures, worth_retrying
 from curate.report.funnel import steps
 from curate.report.marks import LONGEST, pieces, plain
 from curate.report.measures import Measure, Threshold, measures
@@ -41,6 +42,27 @@ def test_the_funnel_ends_at_what_was_kept_and_names_every_reason(out: Path) -> N
     stages = [stage["name"] for stage in manifest["stages"]]  # type: ignore[attr-defined]
     assert [stages.index(step.stage) for step in found] == sorted(stages.index(step.stage) for step in found)
     assert {step.reason for step in found if not step.is_rule} == {"damaged", "not_an_image"}
+
+
+def test_a_row_that_nobody_asked_for_is_no_failure() -> None:
+    manifest = {
+        "rows_in": 9,
+        "stages": [{"name": "read"}, {"name": "fetch"}],
+        "manifest": {"rules": {}},
+        "dropped": {"row_not_selected": 3, "http_404": 2, "timed_out": 1},
+    }
+    url, other = "https://a.example/1", "https://b.example/2"
+    rows = [
+        *({"stage": "read", "reason": "row_not_selected", "url": url, "detail": None} for _ in range(3)),
+        {"stage": "fetch", "reason": "http_404", "url": url, "detail": "404 Not Found"},
+        {"stage": "fetch", "reason": "http_404", "url": other, "detail": "404 Not Found"},
+        {"stage": "fetch", "reason": "timed_out", "url": url, "detail": "connect 10 s"},
+    ]
+    dropped = pa.Table.from_pylist(rows)
+    found = failures(steps(manifest, dropped), dropped)
+    assert [(one.reason, one.rows) for one in found] == [("http_404", 2), ("timed_out", 1)]
+    assert found[0].said == ["404 Not Found (100 %)", "a.example (50 %)", "b.example (50 %)"]
+    assert worth_retrying(manifest["dropped"]) == ["timed_out"]  # type: ignore[arg-type]
 
 
 def test_a_count_is_exact_where_few_of_its_rows_were_written_down(out: Path) -> None:
@@ -157,6 +179,14 @@ def test_bins_hold_every_value_and_near_thresholds() -> None:
     assert edges[-1] >= 500 or not log
     one, _ = bins(Measure("One", "", np.array([7.0]), np.zeros(0), (1, 1)))
     assert one[0] < 7 < one[-1]
+    assert len(one) > 4
+
+
+def test_a_threshold_at_the_end_of_the_values_has_room_for_its_line() -> None:
+    limits = (Threshold("image_too_small", 200, "min"), Threshold("other", 1280, "max"))
+    edges, _ = bins(Measure("Width", "px", np.linspace(200, 1280, 300), np.array([200.0]), (1, 1), limits))
+    assert edges[0] < 200
+    assert edges[-1] > 1280
 
 
 def test_a_plot_takes_its_colours_from_the_page() -> None:

@@ -58,9 +58,10 @@ def test_it_shows_without_a_complaint_a_request_or_a_sideways_scroll(
 
 def test_hostile_texts_do_no_harm(eyes: Eyes, hostile: str) -> None:
     eyes.look(hostile)
+    eyes.ask("() => document.querySelectorAll('.group button').forEach((button) => button.click())")
     assert eyes.ask("() => window.harmed") is None
     assert eyes.ask("() => document.scripts.length") == 1
-    assert eyes.ask("() => document.querySelectorAll('a[href]:not(.reason), base').length") == 0
+    assert eyes.ask("() => document.querySelectorAll('a[href]:not([href^=\"#\"]), base').length") == 0
     assert eyes.ask("() => document.querySelectorAll('.card style, .card script').length") == 0
     assert "<script>window.harmed=1</script>" in eyes.ask(
         "() => document.querySelector('.gallery').innerText"
@@ -100,8 +101,23 @@ def test_a_duplicate_is_shown_with_the_image_it_shares(eyes: Eyes, hostile: str)
     assert eyes.ask("() => document.querySelectorAll('.card[data-reason=duplicate_pair] img').length") == 1
 
 
+def test_a_group_shows_a_few_until_all_are_asked_for(eyes: Eyes, paged: Path, hostile: str) -> None:
+    eyes.look(hostile)
+    kept = eyes.ask("() => document.querySelectorAll('.card[data-reason=kept]').length")
+    assert kept > 8
+    assert eyes.ask(SHOWN % "reason").count("kept") == 8
+    eyes.ask("() => document.querySelector('.group button:not([hidden])').click()")
+    assert eyes.ask(SHOWN % "reason").count("kept") == kept
+    assert eyes.ask("() => document.querySelectorAll('.group button:not([hidden])').length") == 0
+    eyes.look(hostile, 400)
+    assert eyes.ask(SHOWN % "reason").count("kept") == 4
+    eyes.ask(SET, "#by-reason", "kept")
+    assert eyes.ask(SHOWN % "reason") == ["kept"] * kept
+
+
 def test_boxes_lie_where_the_regions_say(eyes: Eyes, paged: Path) -> None:
     eyes.look((paged / "report.html").read_text())
+    eyes.ask(SET, "#by-reason", "kept")
     rows = [row for row in shards(paged).to_pylist() if row["regions"]]
     assert rows
     script = """(key) => {

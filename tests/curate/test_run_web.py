@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import pytest
 
 from tests.curate.runs import curate, done, dropped, files, pair, picture, shards, write_pairs
 from tests.curate.web import Site
@@ -24,13 +22,6 @@ FEW = (
     "rules.placeholder_image=false",
 )
 LOCAL = (*FEW, "--set", "fetch.allow_private=true")
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site()
-    yield site
-    site.close()
 
 
 def addressed(path: Path, urls: list[str]) -> Path:

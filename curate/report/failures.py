@@ -1,0 +1,53 @@
+"""What failed, as it helps to decide what to do about it: how often, why, on which hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.report.funnel import Step, shares
+from curate.report.marks import plain
+from curate.report.reading import hosts
+
+NAMED = 3  # hosts, and messages, of a reason
+LEAST = 0.05  # of a reason's rows, for a host or a message to be worth naming
+PASSING = (408, 425, 429, 500, 502, 503, 504)
+MAY_PASS = frozenset(  # a later try may find these otherwise; a 404, an opt-out or a broken file it will not
+    {"timed_out", "dns_failed", "connection_failed", "tls_failed", "bad_response", "crashed", "out_of_memory"}
+    | {f"http_{status}" for status in PASSING}
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One reason at one stage, with the messages and hosts that it came with most often."""
+
+    reason: str
+    stage: str
+    rows: int
+    said: list[str]
+
+
+def failures(steps: Sequence[Step], dropped: pa.Table) -> list[Failure]:
+    """What failed, most frequent first (`dropped`: the rows of DROPPED that were read)."""
+    reason = dropped["reason"].cast(pa.string())
+    found = []
+    for step in sorted((step for step in steps if not step.is_rule), key=lambda step: -step.dropped):
+        rows = dropped.filter(pc.equal(reason, step.reason))
+        columns = (rows["detail"], hosts(rows["url"])) if step.stage == "fetch" else (rows["detail"],)
+        said = [
+            f"{plain(value, 80)} ({100 * share:.0f} %)"
+            for values in columns
+            for value, _, share in shares(values, NAMED)
+            if share >= LEAST and value
+        ]
+        found.append(Failure(step.reason, step.stage, step.dropped, said))
+    return found
+
+
+def worth_retrying(dropped: Mapping[str, int]) -> list[str]:
+    """The reasons that may not befall the same rows again."""
+    return [reason for reason in dropped if reason in MAY_PASS]
