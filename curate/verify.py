@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -24,6 +24,7 @@ from curate.schema import DROPPED, SHARD, conform
 from curate.shards import dropped_name
 from curate.staging import DONE
 from curate.store import Store
+from curate.terminal import plural, printable
 
 BLOCK = 2**20
 NAMED = 5  # damaged images that are named, of one row group
@@ -51,6 +52,22 @@ def verify(folder: str) -> dict[str, Any]:
     if problems := list(_count_problems(store, manifest, keys)):
         damaged["_manifest.json"] = problems
     return {"shards": len(listed), "rows": manifest["rows_out"], "damaged": damaged}
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What `verify` or `repair` found, for a person."""
+    for name in found.get("repaired", ()):
+        yield f"{name}: made anew"
+    for name, problems in found["damaged"].items():
+        yield from (f"{name}: {printable(problem)}" for problem in problems)
+    whole = f"{plural(found['rows'], 'row')} in {plural(found['shards'], 'shard')}"
+    damaged = len(found["damaged"])
+    if not damaged:
+        yield f"{whole}: all is as it should be"
+    elif "repaired" in found:
+        yield f"{whole}: {plural(damaged, 'file')} could not be mended; run anew with --overwrite"
+    else:
+        yield f"{whole}: {plural(damaged, 'file')} damaged; `curate verify DIR --repair` makes them anew"
 
 
 def _shard_problems(
