@@ -38,8 +38,6 @@ def explain(folder: str, key_or_url: str) -> dict[str, Any]:
         InputError: the folder holds no complete run, or a file of it cannot be read.
     """
     manifest, store = finished_manifest(folder), Store(folder)
-    if "manifest" not in manifest:
-        raise InputError(f"{folder} holds packs: ask the folders that they were packed from")
     try:
         found = list(_found(manifest, store, key_or_url))
     except (OSError, pa.ArrowException) as error:
