@@ -70,6 +70,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     damaged = len(found["damaged"])
     if not damaged:
         yield f"{whole}: all is as it should be"
+    elif set(found["damaged"]) == {MANIFEST}:
+        yield f"{whole}: delete {MANIFEST} and run the same command again, which writes it anew from _run"
     elif "repaired" in found:
         yield f"{whole}: {plural(damaged, 'file')} could not be mended; run anew with --overwrite"
     else:
@@ -105,7 +107,7 @@ def _shard_problems(
             for group in range(reader.num_row_groups):
                 table = reader.read_row_group(group)
                 keys.append(_key_hashes(table["key"]))
-                yield from _row_problems(table)
+                yield from _row_problems(table, bool(manifest["manifest"]["clean"]))
                 yield from islice(image_problems(table, first, children), NAMED)
                 first += table.num_rows
     except (OSError, pa.ArrowException) as error:
@@ -123,8 +125,8 @@ def _says_so(metadata: Mapping[bytes, bytes], manifest: dict[str, Any]) -> bool:
     return same and metadata.get(b"huggingface") == expected[b"huggingface"]
 
 
-def _row_problems(table: pa.Table) -> Iterator[str]:
-    """What is wrong with rows of SHARD, once a kind of problem."""
+def _row_problems(table: pa.Table, cleaned: bool) -> Iterator[str]:
+    """What is wrong with rows of SHARD, whose texts were cleaned or not, once a kind of problem."""
     image = table["image"].combine_chunks()
     bodies, paths = pc.struct_field(image, "bytes"), pc.struct_field(image, "path")
     hashes = [None if not b.is_valid else hashlib.sha256(b.as_buffer()).hexdigest() for b in bodies]
@@ -132,19 +134,34 @@ def _row_problems(table: pa.Table) -> Iterator[str]:
         yield "an image is not the one that sha256 names"
     if pc.any(pc.invert(pc.match_substring_regex(table["key"], "^[0-9a-f]{32}$"))).as_py():
         yield "a key is not 32 hex digits"
-    if not _rendered_the_same(table, paths):
+    if not _rendered_the_same(table, paths, cleaned):
         yield "a prompt or target is not what its row's columns say"
     if _outside(table):
         yield "a region lies outside its image"
 
 
-def _rendered_the_same(table: pa.Table, paths: pa.Array) -> bool:
-    """Whether prompts and targets follow from the other columns, where a shard holds all of these."""
-    told = pc.invert(pc.is_in(_one(table["task"]).cast(pa.string()), pa.array(["vqa", "ocr_vqa"])))
-    rows = table.filter(told)
-    rendered = tasks.render(conform(rows.select(RENDERED)), paths.filter(told))
+def _rendered_the_same(table: pa.Table, paths: pa.Array, cleaned: bool) -> bool:
+    """Whether prompts and targets follow from the other columns.
+
+    A shard holds a question and its answer together, as `text`, unless that was cleaned since: the answer is
+    what the target says.
+    """
+    if cleaned:
+        told = pc.invert(pc.is_in(_one(table["task"]).cast(pa.string()), pa.array(["vqa", "ocr_vqa"])))
+        table, paths = table.filter(told), paths.filter(told)
+    answers = [(target or " ")[1:] for target in table["target"].to_pylist()]
+    texts = zip(table["text"].to_pylist(), answers, strict=True)
+    questions = [(text or "").removesuffix(f" {answer}") for text, answer in texts]
+    columns = {
+        "question": pa.array(questions, pa.large_string()),
+        "answer": pa.array(answers, pa.large_string()),
+    }
+    rows = table.select(RENDERED)
+    for name, values in columns.items():
+        rows = rows.append_column(name, values)
+    rendered = tasks.render(conform(rows), paths)
     return all(
-        made.cast(pa.string()).equals(_one(rows[name]))
+        made.cast(pa.string()).equals(_one(table[name]))
         for made, name in zip(rendered, ("prompt", "target"), strict=True)
     )
 

@@ -83,6 +83,17 @@ def test_a_region_outside_its_image_is_found(out: Path) -> None:
     assert "outside its image" in problems(out)
 
 
+def test_a_question_that_its_row_does_not_hold_is_found(tmp_path: Path) -> None:
+    done("run", "vqav2", "--out", tmp_path / "out", "--workers", 0)
+    assert verify(str(tmp_path / "out"))["damaged"] == {}
+    shard = tmp_path / "out/shard-000000.parquet"
+    asked = pq.read_table(shard)["prompt"][0].as_py()
+    change(shard, "prompt", [asked.replace("?", "??", 1)])
+    assert "prompt or target" in problems(tmp_path / "out")
+    done("run", "vqav2", "--out", tmp_path / "clean", "--workers", 0, "--set", 'clean=["patterns"]')
+    assert verify(str(tmp_path / "clean"))["damaged"] == {}
+
+
 def test_damaged_and_missing_files_of_dropped_rows_are_named(out: Path) -> None:
     data = bytearray((out / "_dropped/dropped-000002.parquet").read_bytes())
     data[60] ^= 1
