@@ -116,7 +116,7 @@ import datasets
 samples = datasets.load_dataset("PATH_OF_THIS_FOLDER", split="train")  # images are decoded as you read them
 ```
 
-The data are the files `shard-*.parquet`: give other readers that pattern (polars and DuckDB take it as it is). pyarrow
+The data are the files `shard-*.parquet`: give other readers that pattern (polars, DuckDB). pyarrow
 takes the folder with `pyarrow.dataset.dataset(FOLDER, exclude_invalid_files=True)`, Spark with the option
 `pathGlobFilter`, pandas the list of files.
 

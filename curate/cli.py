@@ -16,6 +16,8 @@ import typer
 from curate.errors import CurateError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from rich.console import Console
 
     from curate.journal import Request
@@ -108,9 +110,9 @@ def run(
     if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris and not as_json:
         _console().print(f"no --input: {manifest} runs on the small sample that ships with curate")
     if dry_run:
-        from curate.preview import preview
+        from curate.preview import lines, preview
 
-        _show(preview(asked), as_json)
+        _show(preview(asked), lines, as_json)
         return
     _execute(asked, out, Options(workers, address, overwrite), as_json)
 
@@ -232,11 +234,9 @@ def export(
 @app.command()
 def report(folder: Dir, as_json: Json = False) -> None:
     """Write DIR/report.html: what was kept, what was dropped and why, and where the boxes are."""
-    from curate.report import write
+    from curate.report import lines, write
 
-    _show(write(folder), as_json)
-    if not as_json:
-        print(f"readers that take a folder: give them {folder.rstrip('/')}/shard-*.parquet", file=sys.stderr)
+    _show(write(folder), lines, as_json)
 
 
 @app.command()
@@ -245,8 +245,7 @@ def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: 
     from curate.explain import explain as look
     from curate.explain import lines
 
-    told = look(folder, key_or_url)
-    print(json.dumps(told) if as_json else "\n".join(lines(told)))
+    _show(look(folder, key_or_url), lines, as_json)
 
 
 @app.command()
@@ -257,10 +256,11 @@ def verify(
 ) -> None:
     """Recompute every checksum and invariant; exit 1 and name each damaged file."""
     from curate.repair import repair as mend
+    from curate.verify import lines
     from curate.verify import verify as check
 
     found = mend(folder) if repair else check(folder)
-    _show(found, as_json)
+    _show(found, lines, as_json)
     if found["damaged"]:
         raise typer.Exit(1)
 
@@ -332,13 +332,8 @@ def _finish(result: dict[str, Any], out: str, as_json: bool) -> None:
     console.print(f"{shards} shard{'s' * (shards != 1)} in {out}", highlight=False)
 
 
-def _show(found: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        plain = isinstance(value, str | int | float)
-        print(f"{name}: {value if plain else json.dumps(value, ensure_ascii=False)}")
+def _show(found: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str]], as_json: bool) -> None:
+    print(json.dumps(found) if as_json else "\n".join(lines(found)))
 
 
 def _console() -> Console:

@@ -82,6 +82,8 @@ def _extras() -> Iterator[Check]:
         ("html", ("pyppeteer", "warcio")),
         ("synthdog", ("synthtiger", "fontTools")),
         ("score", ("torch", "open_clip")),
+        ("dedup", ("faiss",)),
+        ("tokenizers", ("tokenizers", "sentencepiece")),
     ):
         missing = [name for name in modules if importlib.util.find_spec(name) is None]
         found = f"{', '.join(missing)} not installed" if missing else "installed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from curate.schema import SAMPLE
 from curate.stages import SCORE, SIZE
 from curate.storage import one_line
 from curate.store import Store
+from curate.terminal import printable, settings_said
 
 KEPT = (
     *("key", "dataset", "task", "language", "width", "height", "text", "prompt", "target"),
@@ -25,7 +25,6 @@ KEPT = (
 )
 OTHERS = 20  # more rows of the same URL that are listed
 LONGEST = 120  # characters of a value that is worth showing on the way
-CUT = 400  # characters of a text that a person is shown
 PHASE_OF_STAGE = {"seen": ("keys", "seen"), "across": ("bytes", "near")}
 
 
@@ -39,8 +38,6 @@ def explain(folder: str, key_or_url: str) -> dict[str, Any]:
         InputError: the folder holds no complete run, or a file of it cannot be read.
     """
     manifest, store = finished_manifest(folder), Store(folder)
-    if "manifest" not in manifest:
-        raise InputError(f"{folder} holds packs: ask the folders that they were packed from")
     try:
         found = list(_found(manifest, store, key_or_url))
     except (OSError, pa.ArrowException) as error:
@@ -65,11 +62,11 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield _where(told)
     for name in ("key", "url", "source", "task", "text", "prompt", "target"):
         if name in told:
-            yield f"  {name:8} {_printable(told[name])}"
+            yield f"  {name:8} {printable(told[name])}"
     yield "its way:"
     for step in told["way"]:
-        settings = " ".join(f"{name}={value}" for name, value in step.get("settings", {}).items() if value)
-        value = _printable(step.get("value", ""))
+        settings = settings_said(step.get("settings", {}))
+        value = printable(step.get("value", ""))
         said = "  ".join(filter(None, (value, f"({settings})" if settings else "")))
         yield f"  {step['stage']:8} {step.get('rule', ''):30} {step['outcome']:8} {said}".rstrip()
     if "also" in told:
@@ -81,16 +78,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
 def _where(one: Mapping[str, Any]) -> str:
     if one["fate"] == "kept":
         return f"kept: {one['shard']}, row {one['row']}"
-    return f"dropped: {one['reason']}" + (f" ({_printable(one['detail'])})" if one.get("detail") else "")
-
-
-def _printable(text: str) -> str:
-    """A text that nobody vouches for on one line, safe for a terminal."""
-    shown = "".join(
-        c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode()
-        for c in text[:CUT]
-    )
-    return f"{shown} … {len(text) - CUT:,} characters more" if len(text) > CUT else shown
+    return f"dropped: {one['reason']}" + (f" ({printable(one['detail'])})" if one.get("detail") else "")
 
 
 def _found(manifest: Mapping[str, Any], store: Store, key_or_url: str) -> Iterator[dict[str, Any]]:

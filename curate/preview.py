@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,9 +16,11 @@ from curate.plan import row_rules
 from curate.record import count_reasons
 from curate.run import plan
 from curate.stages import SIZE, clean_and_judge
+from curate.terminal import plural, printable, settings_said
 
 JUDGED = 1000
 SHOWN = 10
+TEXT_CHARS = 60
 
 
 def preview(asked: Request) -> dict[str, Any]:
@@ -47,3 +50,20 @@ def preview(asked: Request) -> dict[str, Any]:
         "dropped": count_reasons(table["dropped"]),
         "first_rows": shown.to_pylist(),
     }
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What `preview` found, for a person."""
+    nouns = {"rows": "row", "inputs": "input", "units": "unit"}
+    plan = [plural(found[name], noun) for name, noun in nouns.items()]
+    yield f"{found['manifest']}: {plan[0]} of {plan[1]} in {plan[2]}; nothing is written"
+    yield f"cleaners: {', '.join(found['clean']) or 'none'}"
+    yield "rules:"
+    for name, settings in found["rules"].items():
+        yield f"  {name:30} {settings_said(settings)}".rstrip()
+    yield f"the first {plural(found['judged'], 'row')}, by what needs no image: {found['alive']:,} are left"
+    for reason, count in found["dropped"].items():
+        yield f"  {reason:30} -{count:,}"
+    yield "the first of them:"
+    for row in found["first_rows"]:
+        yield f"  {row['dropped'] or 'left':24} {printable((row['text'] or '')[:TEXT_CHARS])}"

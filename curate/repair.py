@@ -12,23 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 
+import filters
+from curate.across import Across, spill_rows
 from curate.errors import InputError
 from curate.journal import OUR_FILES, Journal, Request
 from curate.plan import Plan, Run
 from curate.progress import Progress
-from curate.record import UnitRecord
 from curate.retry import again, finished_manifest
 from curate.run import Steps
 from curate.runner import InProcess
 from curate.shards import dropped_name
-from curate.staging import STAGED, Fallen, Staging
+from curate.staging import DONE, STAGED, Fallen, Staging
 from curate.store import Store
-from curate.verify import verify
+from curate.verify import records, verify
 from curate.worker import Job
 
 SCRATCH = "_run/repair"
@@ -42,12 +44,15 @@ def repair(folder: str) -> dict[str, Any]:
         UnitError: a unit could not be made.
         OutputError: another run holds the folder.
     """
-    manifest, store = finished_manifest(folder), Store(folder)
-    damaged = verify(folder)["damaged"]
+    store, before = Store(folder), verify(folder)
+    if not before["shards"] and before["damaged"]:  # of its manifest at least nothing can be said
+        return before | {"repaired": []}
+    manifest, damaged = finished_manifest(folder), before["damaged"]
     listed = {shard["path"] for shard in manifest["shards"]}
+    known = {record.unit for record in records(store)}
     wanted = {name for name in damaged if name in listed or name.startswith("_dropped/")}
-    names = (OUR_FILES.fullmatch(name.rsplit("/", 1)[-1]) for name in wanted)
-    units = sorted({int(found[1]) for found in names if found})
+    found = {unit for name in wanted if (unit := _unit(name)) is not None}
+    units = sorted(found & known if known else found)
     repaired: list[str] = []
     if units:
         if "scored" in manifest:
@@ -72,8 +77,8 @@ def _remade(manifest: Mapping[str, Any], store: Store, units: list[int], wanted:
             steps.runner.close()
         staging = Staging(run.manifest, scratch)
         if run.judges_staged():
-            for unit in units:
-                staging.publish(staging.record(unit, STAGED), *_fallen(store, scratch, staging, unit))
+            for unit, fallen in _fallen(manifest, store, staging, run, units, wanted).items():
+                staging.publish(staging.record(unit, STAGED), *fallen)
         return sorted(_in_place(manifest, store, scratch, units, wanted))
     finally:
         store.delete_folder(SCRATCH)
@@ -93,41 +98,102 @@ def _scratch_run(manifest: Mapping[str, Any], store: Store, scratch: Store) -> R
     )
 
 
-def _fallen(store: Store, scratch: Store, staging: Staging, unit: int) -> tuple[Fallen, Mapping[int, str]]:
-    """The remade rows that fell to the rules across the run's images, by the file of dropped rows.
+def _fallen(
+    manifest: Mapping[str, Any], store: Store, staging: Staging, run: Run, units: list[int], wanted: set[str]
+) -> dict[int, tuple[Fallen, Mapping[int, str]]]:
+    """By remade unit, the rows that fall to the rules across the run's images, and what decided.
 
-    Each row's reason, and what decided.
+    The unit's file of dropped rows knows. Where that is damaged they are judged again by their images' bytes,
+    against the rows of every other unit that have one of the same images; which needs those rows to have been
+    written down.
     """
-    fell = _dropped_across(store, unit)
-    record: UnitRecord = staging.record(unit, STAGED)
+    lost, across = {unit for unit in units if dropped_name(unit) in wanted}, run.across("bytes")
+    judged: dict[int, Fallen] = {}
+    if lost and across is not None and manifest["manifest"]["drops"]["sample"] == 1:
+        judged = _judged_again(manifest, store, staging, across, units, wanted)
+    return {
+        unit: (judged.get(unit, {}), {})
+        if unit in lost
+        else _by_row(staging, unit, _dropped_across(store, unit))
+        for unit in units
+    }
+
+
+def _by_row(
+    staging: Staging, unit: int, fell: Mapping[str, tuple[str, str]]
+) -> tuple[Fallen, Mapping[int, str]]:
+    """The places of a remade unit's rows that fell, and what decided; `fell` is by their source."""
     sources: list[str] = []
-    for shard in record.shards:
-        with scratch.fs.open_input_file(scratch.path(f"{STAGED}/{shard.path}")) as file:
+    for shard in staging.record(unit, STAGED).shards:
+        with staging.store.fs.open_input_file(staging.store.path(f"{STAGED}/{shard.path}")) as file:
             sources += pq.read_table(file, columns=["source"])["source"].to_pylist()
     rows = {row: fell[source] for row, source in enumerate(sources) if source in fell}
     return {row: reason for row, (reason, _) in rows.items()}, {row: said for row, (_, said) in rows.items()}
 
 
 def _dropped_across(store: Store, unit: int) -> dict[str, tuple[str, str]]:
-    """By source, why rows of a unit fell across the run; none where that file is damaged itself."""
-    try:
-        with store.fs.open_input_file(store.path(dropped_name(unit))) as file:
-            table = pq.read_table(file, columns=["source", "stage", "reason", "detail"])
-    except (OSError, pa.ArrowException):
+    """By source, why rows of a unit fell across the run, and what decided."""
+    if not store.exists(dropped_name(unit)):
         return {}
-    rows = table.filter(pc.equal(table["stage"].cast(pa.string()), "across"))
+    rows = _read(store, dropped_name(unit), ["source", "stage", "reason", "detail"])
+    rows = rows.filter(pc.equal(rows["stage"].cast(pa.string()), "across"))
     why = zip(rows["reason"].cast(pa.string()).to_pylist(), rows["detail"].to_pylist(), strict=True)
     return dict(zip(rows["source"].to_pylist(), why, strict=True))
+
+
+def _judged_again(
+    manifest: Mapping[str, Any],
+    store: Store,
+    staging: Staging,
+    across: Across,
+    units: list[int],
+    wanted: set[str],
+) -> dict[int, Fallen]:
+    """The verdicts on the remade units' rows, the other units' rows being where the run left them."""
+    mine = pa.concat_tables([staging.spilled(unit) for unit in units])
+    names = [*(shard["path"] for shard in manifest["shards"])]
+    names += [f"_dropped/{name}" for name in store.names("_dropped")]
+    sound = [name for name in names if name not in wanted and _unit(name) not in (None, *units)]
+    others = [_spilled(store, name) for name in sound]
+    alike = [rows.filter(pc.is_in(rows["image"], mine["image"].combine_chunks())) for rows in others]
+    table = pa.concat_tables([mine, *alike]).combine_chunks()
+    reason = filters.judge(table, across.rules).reason
+    fallen: dict[int, dict[int, str]] = {unit: {} for unit in units}
+    for unit, row, why in zip(
+        table["unit"].to_pylist(), table["row"].to_pylist(), reason.to_pylist(), strict=True
+    ):
+        if why is not None and unit in fallen:
+            fallen[unit][row] = why
+    return dict(fallen)
+
+
+def _spilled(store: Store, name: str) -> pa.Table:
+    """The pairs (SPILL) that a shard holds, or that fell across the run by a file of dropped rows."""
+    if name.startswith("_dropped/"):
+        rows = _read(store, name, ["stage", "detail", "text"])
+        rows = rows.filter(pc.equal(rows["stage"].cast(pa.string()), "across"))
+        image = pc.replace_substring(rows["detail"], "sha256=", "")
+    else:
+        rows = _read(store, name, ["sha256", "text"])
+        image = rows["sha256"]
+    place = pa.array(np.arange(rows.num_rows))  # any place will do: no two of these rows share one with mine
+    return spill_rows(image.combine_chunks(), rows["text"].combine_chunks(), _unit(name) or 0, place)
+
+
+def _read(store: Store, name: str, columns: list[str]) -> pa.Table:
+    with store.fs.open_input_file(store.path(name)) as file:
+        return pq.read_table(file, columns=columns)
 
 
 def _in_place(
     manifest: Mapping[str, Any], store: Store, scratch: Store, units: list[int], wanted: set[str]
 ) -> Iterable[str]:
     """Move each wanted file whose unit has come out with the bytes that the manifest lists."""
-    made = {record.unit: record for record in Journal(scratch).records("_run/done").values()}
+    made, known = Journal(scratch).records(DONE), {one.unit: one.dropped for one in records(store)}
     for unit in units:
-        mine = {s["path"]: s["sha256"] for s in manifest["shards"] if _is_of(s["path"], unit)}
-        if {shard.path: shard.sha256 for shard in made[unit].shards} != mine:
+        mine = {s["path"]: s["sha256"] for s in manifest["shards"] if _unit(s["path"]) == unit}
+        shards, counts = {shard.path: shard.sha256 for shard in made[unit].shards}, made[unit].dropped
+        if shards != mine or counts != known.get(unit, counts):
             continue
         for name in (*mine, dropped_name(unit)):
             if name in wanted and scratch.exists(name):
@@ -137,9 +203,10 @@ def _in_place(
                 yield name
 
 
-def _is_of(name: str, unit: int) -> bool:
-    found = OUR_FILES.fullmatch(name)
-    return found is not None and int(found[1]) == unit
+def _unit(name: str) -> int | None:
+    """The unit that a file is of; None for a file that no run wrote."""
+    found = OUR_FILES.fullmatch(name.rsplit("/", 1)[-1])
+    return int(found[1]) if found else None
 
 
 def _quiet() -> Progress:

@@ -14,17 +14,42 @@ from curate.origins import find
 from curate.plan import Retry
 from curate.store import Store
 
+NEEDED = (
+    *("manifest", "manifest_digest", "request", "inputs", "rows_in", "rows_out", "dropped", "stages"),
+    *("shards", "scorer"),
+)
+
+
+KINDS = {"packs": "packs", "export": "an export"}
+
+
+class DamagedManifestError(InputError):
+    """The file that says that a run is complete cannot be read."""
+
 
 def finished_manifest(folder: str) -> dict[str, Any]:
     """The `_manifest.json` of a complete run.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or the folder holds something else than a run's shards.
+        DamagedManifestError: it cannot be read.
     """
     data = Store(folder).read_bytes(MANIFEST)
     if data is None:
         raise InputError(f"{folder} holds no complete run: there is no {MANIFEST}")
-    manifest: dict[str, Any] = msgspec.json.decode(data)
+    way_out = "delete it and run the same command again, which writes it anew from _run"
+    try:
+        manifest = msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise DamagedManifestError(f"{folder}/{MANIFEST} is damaged ({error}): {way_out}") from None
+    if "kind" in manifest:
+        raise InputError(
+            f"{folder} holds {KINDS.get(manifest['kind'], 'something else')}: give the folder of `curate run`"
+        )
+    if lacking := [name for name in NEEDED if name not in manifest]:
+        raise DamagedManifestError(
+            f"{folder}/{MANIFEST} is damaged (it lacks {', '.join(lacking)}): {way_out}"
+        )
     return manifest
 
 

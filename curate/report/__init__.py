@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -28,8 +28,8 @@ HOSTS = 12
 def write(folder: str) -> dict[str, Any]:
     """Write `report.html`, `README.md` and `croissant.json` of a complete run into its folder.
 
-    The result names the files written (`wrote`), those left as they were because a person wrote them
-    (`left`), and the `seconds` it took.
+    The result names the `folder`, the files written (`wrote`), those left as they were because a person
+    wrote them (`left`), and the `seconds` it took.
 
     Raises:
         InputError: the folder holds no complete run, or a file of it cannot be read.
@@ -48,10 +48,19 @@ def write(folder: str) -> dict[str, Any]:
     written = card.write(folder, kept.table["language"].unique().drop_null().to_pylist())
     store.delete_folder(TMP)
     return {
+        "folder": folder.rstrip("/"),
         "wrote": [NAME, *written["wrote"]],
         "left": written["left"],
         "seconds": round(time.monotonic() - begun, 1),
     }
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What `write` did, for a person."""
+    folder = found["folder"]
+    yield from (f"wrote {folder}/{name}" for name in found["wrote"])
+    yield from (f"left {folder}/{name} as it was: it is yours" for name in found["left"])
+    yield f"the data is {folder}/shard-*.parquet: give that to readers that would take every file of a folder"
 
 
 def build(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Table) -> str:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curate.stages import RULE_STAGES
 
 STAGES_SAID = {
-    "read": "not asked for, or not to be read",
+    "read": "lacks what is needed, or was not asked for",
     "render": "could not be rendered",
     "rules": "judged by text and published values",
     "seen": "judged across the run, by URL",

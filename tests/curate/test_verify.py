@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from PIL import Image
 from curate.errors import InputError
 from curate.repair import repair
 from curate.verify import verify
-from tests.curate.runs import done, files, pair, picture, write_pairs
+from tests.curate.made_shards import make_shards
+from tests.curate.runs import curate, done, files, pair, picture, write_pairs
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,17 @@ def test_a_region_outside_its_image_is_found(out: Path) -> None:
     assert "outside its image" in problems(out)
 
 
+def test_a_question_that_its_row_does_not_hold_is_found(tmp_path: Path) -> None:
+    done("run", "vqav2", "--out", tmp_path / "out", "--workers", 0)
+    assert verify(str(tmp_path / "out"))["damaged"] == {}
+    shard = tmp_path / "out/shard-000000.parquet"
+    asked = pq.read_table(shard)["prompt"][0].as_py()
+    change(shard, "prompt", [asked.replace("?", "??", 1)])
+    assert "prompt or target" in problems(tmp_path / "out")
+    done("run", "vqav2", "--out", tmp_path / "clean", "--workers", 0, "--set", 'clean=["patterns"]')
+    assert verify(str(tmp_path / "clean"))["damaged"] == {}
+
+
 def test_damaged_and_missing_files_of_dropped_rows_are_named(out: Path) -> None:
     data = bytearray((out / "_dropped/dropped-000002.parquet").read_bytes())
     data[60] ^= 1
@@ -126,12 +139,112 @@ def test_dropped_rows_are_repaired_too(tmp_path: Path) -> None:
     assert files(tmp_path / "out") == before
 
 
-def test_what_fell_across_the_run_is_not_guessed_where_its_record_is_lost(out: Path) -> None:
+def test_what_fell_across_the_run_is_judged_again_where_its_record_is_lost(out: Path, whole: Path) -> None:
     lost = "_dropped/dropped-000002.parquet"
+    assert "across" in pq.read_table(out / lost)["stage"].cast(pa.string()).to_pylist()
     (out / lost).unlink()
+    (out / "shard-000001.parquet").unlink()
     found = repair(str(out))
-    assert found["repaired"] == []
-    assert set(found["damaged"]) == {lost}
+    assert found["repaired"] == [lost, "shard-000001.parquet"]
+    assert found["damaged"] == {}
+    assert files(out) == files(whole)
+
+
+def test_what_fell_across_the_run_is_not_guessed_where_only_a_share_of_it_was_written(tmp_path: Path) -> None:
+    rows = [pair(n, TEXT=f"One picture under name {n}", image=picture(0)) for n in range(12)]
+    source = write_pairs(tmp_path / "rows.parquet", [*rows, pair(20)])
+    done(
+        *("run", "laion", "--input", source, "--out", tmp_path / "out", "--workers", 0),
+        *("--set", "drops.sample=0.5"),
+    )
+    (tmp_path / "out/shard-000000.parquet").unlink()
+    (tmp_path / "out/_dropped/dropped-000000.parquet").write_bytes(b"PAR1")
+    found = repair(str(tmp_path / "out"))
+    assert (found["repaired"], len(found["damaged"])) == ([], 2)
+
+
+@pytest.mark.parametrize("needed", ["manifest", b"huggingface", b"curate"])
+def test_what_a_shard_says_of_itself_is_checked(out: Path, needed: str | bytes) -> None:
+    path = out / "shard-000000.parquet"
+    table = pq.read_table(path)
+    metadata = dict(table.schema.metadata)
+    if needed == "manifest":
+        metadata[b"curate"] = metadata[b"curate"].replace(b'"manifest": "', b'"manifest": "0')
+    else:
+        del metadata[needed]
+    pq.write_table(table.replace_schema_metadata(metadata), path, write_page_checksum=True)
+    assert "metadata are not of this run" in problems(out)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m.update(rows_in=99), "99 rows in, but 10 out and 3 dropped"),
+        (lambda m: m.update(rows_out=99), "shards hold 10 rows instead of 99"),
+        (lambda m: m["dropped"].update(duplicate_pair=1, clip_score_too_low=2), "dropped is not the sum"),
+        (lambda m: m.update(inputs_in=99), "inputs_in is not the sum"),
+        (lambda m: m["inputs"][0].update(rows=99), "not those that were planned"),
+        (lambda m: m["stages"][0].update(rows_out=7), "7 and 13 rows between read and render"),
+        (lambda m: m["manifest"]["rules"]["image_too_small"].update(min_side=1), "not those of its digest"),
+        (lambda m: m["shards"].pop(), "shards hold"),
+        (lambda m: m.pop("shards"), "is damaged (it lacks shards)"),
+    ],
+)
+def test_a_manifest_that_was_changed_is_found(out: Path, change: Callable[[Any], None], said: str) -> None:
+    manifest = json.loads((out / "_manifest.json").read_bytes())
+    change(manifest)
+    (out / "_manifest.json").write_text(json.dumps(manifest))
+    assert said in problems(out, "_manifest.json")
+    finished = curate("verify", out)
+    assert finished.returncode == 1
+    assert "_manifest.json: " in finished.stdout
+
+
+def test_a_manifest_that_cannot_be_read_is_named_and_the_same_command_writes_it_anew(out: Path) -> None:
+    before = json.loads((out / "_manifest.json").read_bytes())
+    (out / "_manifest.json").write_text('{"rows_in":')
+    finished = curate("verify", out, "--repair")
+    assert finished.returncode == 1
+    assert "delete it and run the same command again" in finished.stdout
+    assert curate("report", out).returncode == 2
+    (out / "_manifest.json").unlink()
+    source = before["inputs"][0]["uri"]
+    after = done("run", "laion", "--input", source, "--out", out, "--workers", 0, "--set", "shard.rows=5")
+    assert after | {"finished": ""} == before | {"finished": ""}
+
+
+def test_dropped_rows_with_another_reason_or_of_no_unit_are_found(out: Path) -> None:
+    name = "_dropped/dropped-000002.parquet"
+    shutil.copy(out / name, out / "_dropped/dropped-000077.parquet")
+    table = pq.read_table(out / name)
+    reason = pa.array(["http_404"] * table.num_rows).dictionary_encode()
+    at = table.schema.get_field_index("reason")
+    table = table.set_column(at, table.schema.field(at), reason.cast(table.schema.field(at).type))
+    pq.write_table(table, out / name, write_page_checksum=True)
+    assert "instead of" in problems(out, name)
+    assert "instead of 0" in problems(out, "_dropped/dropped-000077.parquet")
+    assert repair(str(out))["repaired"] == [name]
+
+
+def test_shards_that_changed_places_and_strange_ones_are_named(out: Path, whole: Path) -> None:
+    one, two = (out / f"shard-00000{n}.parquet" for n in range(2))
+    shutil.copy(one, out / "shard-000099.parquet")
+    one.rename(out / "aside")
+    two.rename(one)
+    (out / "aside").rename(two)
+    assert set(verify(str(out))["damaged"]) == {one.name, two.name, "shard-000099.parquet"}
+    found = repair(str(out))
+    assert found["repaired"] == [one.name, two.name]
+    assert set(found["damaged"]) == {"shard-000099.parquet"}
+
+
+def test_packs_and_exports_are_no_run(tmp_path: Path) -> None:
+    make_shards(tmp_path / "shards", rows=4, shards=1)
+    assert curate("pack", tmp_path / "shards", "--out", tmp_path / "packs").returncode == 0
+    for command in ("verify", "report", "explain", "score"):
+        finished = curate(command, tmp_path / "packs", *(["x"] if command == "explain" else []))
+        assert (finished.returncode, finished.stderr.count("\n")) == (2, 1)
+        assert "holds packs: give the folder of `curate run`" in finished.stderr
 
 
 def test_a_repair_that_comes_out_otherwise_is_not_put_in_place(out: Path) -> None:
