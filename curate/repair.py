@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from curate.errors import InputError
-from curate.journal import OUR_FILES, Journal, Request
+from curate.journal import Journal, Request
 from curate.plan import Plan, Run
 from curate.progress import Progress
 from curate.record import UnitRecord
 from curate.retry import again, finished_manifest
 from curate.run import Steps
 from curate.runner import InProcess
-from curate.shards import dropped_name
+from curate.shards import dropped_name, unit_of
 from curate.staging import STAGED, Fallen, Staging
 from curate.store import Store
 from curate.verify import verify
@@ -46,8 +46,7 @@ def repair(folder: str) -> dict[str, Any]:
     damaged = verify(folder)["damaged"]
     listed = {shard["path"] for shard in manifest["shards"]}
     wanted = {name for name in damaged if name in listed or name.startswith("_dropped/")}
-    names = (OUR_FILES.fullmatch(name.rsplit("/", 1)[-1]) for name in wanted)
-    units = sorted({int(found[1]) for found in names if found})
+    units = sorted({unit for name in wanted if (unit := unit_of(name)) is not None})
     repaired: list[str] = []
     if units:
         if "scored" in manifest:
@@ -126,7 +125,7 @@ def _in_place(
     """Move each wanted file whose unit has come out with the bytes that the manifest lists."""
     made = {record.unit: record for record in Journal(scratch).records("_run/done").values()}
     for unit in units:
-        mine = {s["path"]: s["sha256"] for s in manifest["shards"] if _is_of(s["path"], unit)}
+        mine = {s["path"]: s["sha256"] for s in manifest["shards"] if unit_of(s["path"]) == unit}
         if {shard.path: shard.sha256 for shard in made[unit].shards} != mine:
             continue
         for name in (*mine, dropped_name(unit)):
@@ -135,11 +134,6 @@ def _in_place(
                     Path(store.path(name)).parent.mkdir(exist_ok=True)
                 store.fs.move(scratch.path(name), store.path(name))
                 yield name
-
-
-def _is_of(name: str, unit: int) -> bool:
-    found = OUR_FILES.fullmatch(name)
-    return found is not None and int(found[1]) == unit
 
 
 def _quiet() -> Progress:

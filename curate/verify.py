@@ -17,11 +17,10 @@ import pyarrow.parquet as pq
 from curate import tasks
 from curate.children import Children
 from curate.image_checks import decoders, image_problems
-from curate.journal import OUR_FILES
 from curate.record import UnitRecord
 from curate.retry import finished_manifest
 from curate.schema import DROPPED, SHARD, conform
-from curate.shards import dropped_name
+from curate.shards import dropped_name, unit_of
 from curate.staging import DONE
 from curate.store import Store
 
@@ -45,7 +44,7 @@ def verify(folder: str) -> dict[str, Any]:
                 damaged[shard["path"]] = problems
     listed = {shard["path"] for shard in manifest["shards"]}
     for name in store.names():
-        if OUR_FILES.fullmatch(name) and name not in listed:
+        if unit_of(name) is not None and name not in listed:
             damaged[name] = ["it is not in the manifest"]
     damaged |= _dropped_problems(store, manifest)
     if problems := list(_count_problems(store, manifest, keys)):
