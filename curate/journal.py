@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from curate.errors import OutputError
 from curate.manifest import Manifest
 from curate.plan import Plan, Retry, Run
 from curate.record import UnitRecord, summary
+from curate.shards import unit_of
 from curate.sources import Input
 from curate.staging import DONE
 from curate.store import TMP, Store
@@ -28,7 +28,6 @@ from curate.store import TMP, Store
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
-OUR_FILES = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-\d+)?\.parquet")
 SOFTWARE = ("pyarrow", "pillow", "numpy", "regex", "aiohttp")
 
 
@@ -130,7 +129,7 @@ class Journal:
         self.store.delete_folder(TMP)
         known = self.records(DONE)
         for name in self._ours():
-            if _unit_of(name) not in known:
+            if unit_of(name) not in known:
                 self.store.delete(name)
         return self._run(asked, begun)
 
@@ -207,7 +206,7 @@ class Journal:
     def _ours(self) -> list[str]:
         """The shards and files of dropped rows that lie here."""
         dropped = [f"_dropped/{name}" for name in self.store.names("_dropped")]
-        return [name for name in (*self.store.names(), *dropped) if _unit_of(name) is not None]
+        return [name for name in (*self.store.names(), *dropped) if unit_of(name) is not None]
 
     def _check_same(self, before: dict[str, Any], asked: Request) -> None:
         difference = first_difference(before, asked.plain())
@@ -243,12 +242,6 @@ def software() -> dict[str, str]:
 def now() -> str:
     """The time in UTC, to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _unit_of(name: str) -> int | None:
-    """The unit that a shard or file of dropped rows is of; None for any other file."""
-    found = OUR_FILES.fullmatch(name.rsplit("/", 1)[-1])
-    return int(found[1]) if found else None
 
 
 def _short(value: Any) -> str:

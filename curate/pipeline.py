@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from curate.plan import Run, Unit, row_rules
 from curate.record import Meter, Stage, UnitRecord, count_reasons
 from curate.schema import SAMPLE, set_column
 from curate.scoring import Scoring, Windows
-from curate.shards import dropped_name
+from curate.shards import unit_of
 from curate.spool import Spool
 from curate.stages import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.staging import STAGED, Fallen, Staging
@@ -266,13 +267,23 @@ class Pipeline:
     def _failed(self, unit: Unit) -> pa.Array:
         """The keys of this unit's rows that are to be tried again."""
         assert self.run.retry is not None
-        earlier = Store(self.run.retry.run)
-        if not earlier.exists(dropped_name(unit.number)):
-            return pa.array([], pa.string())
-        with earlier.fs.open_input_file(earlier.path(dropped_name(unit.number))) as file:
-            table = pq.read_table(file, columns=["key", "reason"])
-        wanted = pc.is_in(table["reason"].cast(pa.string()), pa.array(self.run.retry.reasons))
-        return table["key"].filter(wanted).combine_chunks()
+        earlier, keys = Store(self.run.retry.run), [pa.array([], pa.string())]
+        for name in self._files_of_dropped.get(unit.number, ()):
+            with earlier.fs.open_input_file(earlier.path(name)) as file:
+                table = pq.read_table(file, columns=["key", "reason"])
+            wanted = pc.is_in(table["reason"].cast(pa.string()), pa.array(self.run.retry.reasons))
+            keys += table["key"].filter(wanted).chunks
+        return pa.concat_arrays(keys)
+
+    @cached_property
+    def _files_of_dropped(self) -> dict[int, list[str]]:
+        """The earlier run's files of dropped rows, by unit: its own, and what `curate score` dropped."""
+        assert self.run.retry is not None
+        found: dict[int, list[str]] = {}
+        for name in Store(self.run.retry.run).names("_dropped"):
+            if (unit := unit_of(name)) is not None:
+                found.setdefault(unit, []).append(f"_dropped/{name}")
+        return found
 
     def _open(self, number: int) -> Origin:
         """The input's origin; one is held open, as units come in source order."""

@@ -21,13 +21,13 @@ from rich.console import Console
 import filters
 from curate.across import Across, spill_rows
 from curate.errors import InputError
-from curate.journal import OUR_FILES, Journal, Request
+from curate.journal import Journal, Request
 from curate.plan import Plan, Run
 from curate.progress import Progress
 from curate.retry import again, finished_manifest
 from curate.run import Steps
 from curate.runner import InProcess
-from curate.shards import dropped_name
+from curate.shards import dropped_name, unit_of
 from curate.staging import DONE, STAGED, Fallen, Staging
 from curate.store import Store
 from curate.verify import records, verify
@@ -51,7 +51,7 @@ def repair(folder: str) -> dict[str, Any]:
     listed = {shard["path"] for shard in manifest["shards"]}
     known = {record.unit for record in records(store)}
     wanted = {name for name in damaged if name in listed or name.startswith("_dropped/")}
-    found = {unit for name in wanted if (unit := _unit(name)) is not None}
+    found = {unit for name in wanted if (unit := unit_of(name)) is not None}
     units = sorted(found & known if known else found)
     repaired: list[str] = []
     if units:
@@ -153,7 +153,7 @@ def _judged_again(
     mine = pa.concat_tables([staging.spilled(unit) for unit in units])
     names = [*(shard["path"] for shard in manifest["shards"])]
     names += [f"_dropped/{name}" for name in store.names("_dropped")]
-    sound = [name for name in names if name not in wanted and _unit(name) not in (None, *units)]
+    sound = [name for name in names if name not in wanted and unit_of(name) not in (None, *units)]
     others = [_spilled(store, name) for name in sound]
     alike = [rows.filter(pc.is_in(rows["image"], mine["image"].combine_chunks())) for rows in others]
     table = pa.concat_tables([mine, *alike]).combine_chunks()
@@ -177,7 +177,7 @@ def _spilled(store: Store, name: str) -> pa.Table:
         rows = _read(store, name, ["sha256", "text"])
         image = rows["sha256"]
     place = pa.array(np.arange(rows.num_rows))  # any place will do: no two of these rows share one with mine
-    return spill_rows(image.combine_chunks(), rows["text"].combine_chunks(), _unit(name) or 0, place)
+    return spill_rows(image.combine_chunks(), rows["text"].combine_chunks(), unit_of(name) or 0, place)
 
 
 def _read(store: Store, name: str, columns: list[str]) -> pa.Table:
@@ -191,7 +191,7 @@ def _in_place(
     """Move each wanted file whose unit has come out with the bytes that the manifest lists."""
     made, known = Journal(scratch).records(DONE), {one.unit: one.dropped for one in records(store)}
     for unit in units:
-        mine = {s["path"]: s["sha256"] for s in manifest["shards"] if _unit(s["path"]) == unit}
+        mine = {s["path"]: s["sha256"] for s in manifest["shards"] if unit_of(s["path"]) == unit}
         shards, counts = {shard.path: shard.sha256 for shard in made[unit].shards}, made[unit].dropped
         if shards != mine or counts != known.get(unit, counts):
             continue
@@ -201,12 +201,6 @@ def _in_place(
                     Path(store.path(name)).parent.mkdir(exist_ok=True)
                 store.fs.move(scratch.path(name), store.path(name))
                 yield name
-
-
-def _unit(name: str) -> int | None:
-    """The unit that a file is of; None for a file that no run wrote."""
-    found = OUR_FILES.fullmatch(name.rsplit("/", 1)[-1])
-    return int(found[1]) if found else None
 
 
 def _quiet() -> Progress:

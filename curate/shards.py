@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from curate.schema import DROPPED, SHARD
 from curate.store import HashingSink, Store
 
 MIN_GROUP_ROWS = 100
+OUR_FILES = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-\d+)?\.parquet")
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -115,6 +117,12 @@ def shard_name(unit: int, part: int) -> str:
 def dropped_name(unit: int) -> str:
     """`_dropped/dropped-000012.parquet`."""
     return f"_dropped/dropped-{unit:06d}.parquet"
+
+
+def unit_of(name: str) -> int | None:
+    """The unit that a shard or file of dropped rows is of; None for any other file."""
+    found = OUR_FILES.fullmatch(name.rsplit("/", 1)[-1])
+    return int(found[1]) if found else None
 
 
 def to_shard(sample: pa.Table, image: pa.BinaryArray, prompt: pa.Array, target: pa.Array) -> pa.Table:

@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 from curate import tasks
 from curate.children import Children
 from curate.image_checks import decoders, image_problems
-from curate.journal import MANIFEST, OUR_FILES, RUN, Begun
+from curate.journal import MANIFEST, RUN, Begun
 from curate.record import UnitRecord, add_counts, count_reasons, summary
 from curate.retry import DamagedManifestError, finished_manifest
 from curate.schema import DROPPED, SHARD, conform, shard_metadata
-from curate.shards import dropped_name
+from curate.shards import dropped_name, unit_of
 from curate.staging import DONE
 from curate.store import Store
 from curate.terminal import plural, printable
@@ -52,7 +52,7 @@ def verify(folder: str) -> dict[str, Any]:
                 damaged[shard["path"]] = problems
     listed = {shard["path"] for shard in manifest["shards"]}
     for name in store.names():
-        if OUR_FILES.fullmatch(name) and name not in listed:
+        if unit_of(name) is not None and name not in listed:
             damaged[name] = ["it is not in the manifest: delete it, or move it away"]
     damaged |= _dropped_problems(store, manifest)
     if problems := list(_count_problems(store, manifest, keys)):

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
 
-from curate.scorer import score
-from tests.curate.runs import files
-from tests.curate.scored import asked, run_shapes
+from curate.errors import ManifestError
+from curate.manifest import ScorerSettings, load
+from curate.progress import Progress
+from curate.run import Options, execute, request
+from curate.scorer import open_scorer, score
+from curate.scorer.actors import Remote, hire
+from tests.curate.runs import done, files
+from tests.curate.scored import MODEL, SCORER, asked, run_shapes, shape
 
 pytest.importorskip("torch")
 ray = pytest.importorskip("ray")
@@ -28,18 +36,17 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made.shutdown()
 
 
-class Killer:
-    """A meter that has a node killed once the first shard is scored."""
+class Killer(Progress):
+    """A meter that has a node killed once something is done."""
 
     def __init__(self, cluster: Any) -> None:
+        super().__init__(Console(file=io.StringIO()), quiet=True)
         self._cluster, self.killed = cluster, False
-
-    def say(self, line: str) -> None:
-        """Nothing."""
 
     def add(self, **counts: int) -> None:
         """Kill, once."""
-        if not self.killed:
+        super().add(**counts)
+        if not self.killed and (counts.get("kept") or counts.get("images")):
             self.killed = True
             self._cluster.remove_node(self._cluster.doomed, allow_graceful=False)
 
@@ -53,3 +60,36 @@ def test_a_node_that_dies_in_mid_scoring_costs_nothing_but_time(cluster: Any, tm
     assert killer.killed
     assert len(result["shards"]) == 12
     assert files(lost) == files(calm)
+
+
+def test_a_node_that_dies_in_a_run_that_scores_costs_nothing_but_time(cluster: Any, tmp_path: Path) -> None:
+    run_shapes(tmp_path / "other", rows=36, unit=3)  # leaves its input
+    source, settings = str(tmp_path / "other.parquet"), (f"scorer.model={MODEL}", "scorer.device=cpu")
+    settings += ("shard.rows=3", "rules.clip_score_too_low.min_score=0.5")
+    done("run", "laion", "--input", source, "--out", tmp_path / "calm", "--workers", "0",
+         *(word for one in settings for word in ("--set", one)))  # fmt: skip
+    wanted = request(load("laion", settings), [source])
+    killer = Killer(cluster)
+    execute(wanted, str(tmp_path / "lost"), Options(workers=2, address=cluster.address), killer)
+    assert killer.killed
+    assert files(tmp_path / "lost") == files(tmp_path / "calm")
+
+
+def test_scorers_that_die_are_started_again_and_asked_again(cluster: Any) -> None:
+    ray.init(address=cluster.address)
+    text, pixels = shape(1)[1], np.zeros((1, 32, 32, 3), np.uint8)
+    with open_scorer(SCORER, cores=1) as here:
+        wanted = here.encoder.texts([text])()
+    actors = hire(SCORER, 2)
+    encoder = Remote(actors)
+    assert np.allclose(encoder.texts([text])(), wanted, atol=1e-6)
+    for actor in actors:
+        ray.kill(actor, no_restart=False)
+    assert np.allclose(encoder.texts([text])(), wanted, atol=1e-6)
+    assert encoder.images(pixels)().shape == (1, 64)
+
+
+def test_a_scorer_of_one_gpu_of_many_is_refused_on_a_cluster(cluster: Any) -> None:
+    ray.init(address=cluster.address)
+    with pytest.raises(ManifestError, match="say cuda"):
+        hire(ScorerSettings(model=SCORER.model, device="cuda:1"))
