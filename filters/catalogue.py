@@ -31,7 +31,7 @@ ODD_SPACE = r"[\t-\r\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F
 CONTROL = r"[\x00-\x08\x0E-\x1F\x7F-\x{84}\x{86}-\x{9F}\x{FFF9}-\x{FFFC}]"
 INVISIBLE = (
     r"[\x{AD}\x{34F}\x{61C}\x{180E}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FE00}-\x{FE0E}"
-    r"\x{FEFF}\x{E0100}-\x{E01EF}]"  # among them the variation selectors, but U+FE0F: it makes a sign an emoji
+    r"\x{FEFF}\x{E0100}-\x{E01EF}]"  # variation selectors too, but not U+FE0F: it makes a sign an emoji
 )
 DASH = r"(?:-{1,2}|[–—―])"
 EXTENSION = r"\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|psd|svg|heic|avif|nef|cr2|arw|dng)"
@@ -47,6 +47,7 @@ ENDING = r"\.(?:com|net|org|co\.uk|us|info|eu|biz)"
 DOMAIN = rf"(?:[\w-]{{1,40}}\.)?[\w-]{{2,40}}{ENDING}"
 SHORTENED = r"(?:bit\.ly|t\.co|goo\.gl|ow\.ly|youtu\.be|fb\.me|buff\.ly|instagr\.am|amzn\.to|tmblr\.co)"
 BARE_URL = rf"(?://)?(?:{DOMAIN}|\b{SHORTENED})/{PATH}*"  # without a scheme, but with a path
+MAILBOX = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 # What the agencies call their goods, in the languages in which English captions carry it.
 KIND = (
     r"(?:photos?|photograph(?:s|y)?|images?|pictures?|pics?|vectors?|illustrations?|footage|videos?|clips?"
@@ -65,15 +66,16 @@ AGENCY = (
     r"|videohive|colourbox)"
 )
 CREDIT = "(?:ap |afp |reuters )?(?:photo(?:graph)?|image|picture)"
-WIRE = r"(?:REUTERS|Reuters|AFP|AP|EPA|Getty Images|Associated Press|Bloomberg|WireImage|PA)"
+WIRE = r"(?:REUTERS|Reuters|AFP|Getty Images|Associated Press)"
+NAMES = r"(?:[^ .!?]+[ .]*){1,7}"  # who is to be credited
 CLICK = (
     "to (?:see|view|enlarge|zoom)|on (?:the )?(?:image|photo)|for (?:larger|full)"
     "|(?:the )?(?:image|photo|picture|thumbnail) (?:to|for)"
 )
 SITE = (
-    r"(?:flickr(?: - photo sharing!?)?|wikipedia(?:, the free encyclopedia)?|wikimedia commons|youtube|pinterest"
-    r"|ebay|etsy(?: [a-z]{2})?|amazon|tumblr|instagram|facebook|twitter|deviantart|behance|vimeo|imdb|redbubble"
-    r"|zazzle)"
+    r"(?:flickr(?: - photo sharing!?)?|wikipedia(?:, the free encyclopedia)?|wikimedia commons|youtube"
+    r"|pinterest|ebay|etsy(?: [a-z]{2})?|amazon|tumblr|instagram|facebook|twitter|deviantart|behance|vimeo"
+    r"|imdb|redbubble|zazzle)"
 )
 PICTURE = r"(?:photo|picture|image|foto|img|pic|thumbnail|screenshot|gallery image|gallery photo)"
 
@@ -105,7 +107,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (" {2,}", " "),
             ("^ | $", ""),
         ),
-        within=r"[\t-\r]|[\x00-\x08\x0E-\x1F\x7F]|  |[^\x00-\x7F]",
+        within=rf"  |{ODD_SPACE}|{CONTROL}",
         start=" ",
         end=" ",
     ),
@@ -114,7 +116,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         "\u202aCastle in\u200b Zabkowice\u202c",
         "Castle in Zabkowice",
         ((f"{INVISIBLE}+", ""),),
-        within=r"[^\x00-\x7F]",
+        within=INVISIBLE,
     ),
     Pattern(
         "doubled_quotes",
@@ -145,15 +147,25 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
             (rf"(?i) *(?: {DASH}|[|•·]) *{SITE}$", ""),
             (rf"(?i)[ *|–([-]*\bclick (?:here|{CLICK})\b.*$", ""),
-            (r"(?i)(?:^| *[.…|–»([-] *)(?:view (?:larger|full[ -]?size)|read more)(?: image)?[ .…»)\]]*$", ""),
+            (
+                r"(?i)(?:^| *[.…|–»([-] *)(?:view (?:larger|full[ -]?size)|read more)(?: image)?[ .…»)\]]*$",
+                "",
+            ),
             (rf"(?i)^{NAMELESS}[ #_-]*\d*(?: of \d+)?$", ""),
             (rf"(?i)(?: +{DASH} +| *[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?$", ""),
-            (r"(?i) (?:small )?(?:image|photo|picture|screenshot) ?#?\d{1,2}$", ""),
+            (r"(?i) (?:small )?(?:image|photo|screenshot) ?#?\d{1,2}$", ""),
             (r"(?i) thumbnail$", ""),
         ),
-        within=r"(?i)tags:|view on|\bclick ",
-        start=rf"(?i:load|google|thumbnail|file|name|main photo|rt @|buy |\(\d+k|{NAMELESS})",
-        end=rf"(?i:{PICTURE})(?: ?#?\d+)?(?: of \d+)?|(?i:{SITE}|larger|size|more|larger image|size image)[ .…»)\]]*",
+        within=r"(?i) tags: |view on|\bclick (?:to|on|for|here|the|image|photo|picture|thumbnail)",
+        start=(
+            r"(?i:load image into|google image result|image result|thumbnail|rt @|(?:file|name|main photo) ?:"
+            rf"|(?:picture|image|photo) ?:|buy .* online at|\(\d+k, |{NAMELESS}[ #_-]*\d*(?: of \d+)?$)"
+        ),
+        end=(
+            rf"(?i:(?:{DASH} +|[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?| thumbnail"
+            rf"| (?:image|photo|screenshot) ?#?\d{{1,2}}|(?:{DASH}|[|•·]) *{SITE}"
+            r"|(?:view larger|full[ -]?size|read more)(?: image)?[ .…»)\]]*)"
+        ),
     ),
     Pattern(
         "urls",
@@ -172,10 +184,8 @@ CATALOGUE: tuple[Pattern, ...] = (
         "Call us or ann@example.com for a visit",
         "Call us or for a visit",
         (
-            (
-                r"(?i)(?:\be-?mail:? *|mailto:)?(?:<[\w.+-]+@[\w-]+(?:\.[\w-]+)+>|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)",
-                "",
-            ),
+            (rf"(?i)<{MAILBOX}>", ""),
+            (rf"(?i)(?:\be-?mail:? *|mailto:)?{MAILBOX}", ""),
         ),
         within="@",
     ),
@@ -217,8 +227,16 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i) *\| *price: \d+ credits? \(usd \$\d+\)$", ""),
             (r"(?i)( vector(?: image)?)(?: vector(?: image)?)+$", r"\1"),
         ),
-        within=rf"(?i)\bstock|\bstok|стоков|图库|圖庫|ストック|seryjne|royalty|vector|{AGENCY}",
-        end=rf"(?i:{FREE}{KIND})",
+        within=(
+            rf"(?i), artist:|\| *price:|{AGENCY}"
+            r"|stock-?foto|stok foto|vettoriali stock|seryjne|stock illustratie|стоков|图库|圖庫|ストック"
+        ),
+        end=(
+            rf"(?i: stock {KIND} ?© ?\w+| stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}"
+            rf"|{FREE}(?:{KIND}|clip ?art){NUMBER}|{FREE}stock (?:{KIND}|clip ?art){NUMBER}"
+            rf"|{KIND} (?:de )?stock{NUMBER}"
+            r"| vector(?: gratuit)?[ #]+\d+| vector(?: image)? vector(?: image)?)"
+        ),
     ),
     Pattern(
         "stock_heads",
@@ -238,17 +256,20 @@ CATALOGUE: tuple[Pattern, ...] = (
         (
             (rf"(?i) *\({CREDIT}s?(?: credit| courtesy)?(?: by| of|:|/)[^()]*\)", ""),
             (r"(?i) *\((?:mandatory )?(?:credit|courtesy)s?(?: of|:)[^()]*\)", ""),
-            (rf" *\((?:[^()/]{{1,40}}/ ?)?{WIRE}(?: ?/[^()]{{1,40}})?\)$", ""),
+            (rf" *\((?:{WIRE}(?: ?/[^()]+)?|[^()/]+/ ?(?:{WIRE}|AP|EPA|PA))\)$", ""),
+            (rf"(?i)[ ,;:|/–—-]*(?:mandatory |{CREDIT} )credits?:? {NAMES}$", ""),
             (
-                rf"(?i)[ ,;:|/–—-]*(?:mandatory |{CREDIT} )credits?:? [^.!?]{{1,60}}\.?$",
-                "",
+                rf"(?i)(?:([.!?])[ |/–—-]*|[,;|–—-] *){CREDIT}s?(?: by:?| courtesy(?: of)?:?|:) {NAMES}$",
+                r"\1",
             ),
-            (rf"(?i)([.!?])[ |/–—-]*{CREDIT}s?(?: courtesy)?(?: by:?| of|:) [^.!?]{{1,60}}\.?$", r"\1"),
-            (rf"(?i)[,;|–—-] *{CREDIT}s?(?: courtesy)?(?: by:?|:) [^.!?]{{1,60}}\.?$", ""),
             (r"(?i)[ ,.;|/–—-]*(?:copyright ?)?© ?(?:copyright )?(?:19|20)\d\d\b[^©]{0,50}$", ""),
             (r"(?i)[ ,;|/–—-]*\ball rights reserved\.?$", ""),
         ),
-        within=rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)|all rights|{WIRE}.{{0,40}}\)$",
+        within=(
+            rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)"
+            rf"|all rights|\({WIRE} ?/"
+        ),
+        end=rf"\({WIRE}\)|/ ?(?:{WIRE}|AP|EPA|PA)\)",
     ),
     Pattern(
         "copy_numbers",
@@ -287,7 +308,10 @@ CATALOGUE: tuple[Pattern, ...] = (
             ("…{2,}", "…"),
             ("[•·]{2,}", "•"),
         ),
-        within=r"[!?]{2}|,,|;;|\.\.|--|__|\*\*|==|~~|##|\|\||\+\+|//|:::|<<<|>>>|\. \.|[！？。，、]{2}|……|[•·]{2}",
+        within=(
+            r"[!?]{2}|,,|;;|\.\.|--|__|\*\*|==|~~|##|\|\||\+\+|//|:::|<<<|>>>|\. \."
+            r"|[！？。，、]{2}|……|[•·]{2}"
+        ),
     ),
     Pattern(
         "tokenised_spaces",
@@ -311,14 +335,17 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"([^:;=8'\- ]|[^:;=8'-] )[(（\[{【][^)）\]}】]{0,16}$", r"\1"),
             (r"^[(（\[{【]([^()（）\[\]{}【】]*)$", r"\1"),
             (rf"^([^()（）\[\]{{}}【】]*[{LETTER}\d.!?]{{2}}) ?[)）\]}}】]$", r"\1"),
-            (rf"^((?:[^\[\]{{}}]|\[[^\[\]{{}}]*\])*[)]) ?[\]}}]$", r"\1"),
+            (r"^((?:[^\[\]{}]|\[[^\[\]{}]*\])*[)]) ?[\]}]$", r"\1"),
             (r'^"([^"“”]*)$', r"\1"),
             (r'^“([^"“”]*)$', r"\1"),
             (rf'^([^"“”]*[{LETTER}.,!?])["”]$', r"\1"),
         ),
         within=r"[(（] *[)）]|\[ *\]|\{ *\}|【 *】|< *>",
-        start=r"[)\]}）】(（\[{【\"“]",
-        end=r"[(（\[{【][^)）\]}】]{0,16}|[)）\]}】\"”]",
+        start=r"[)\]}）】]|[(（\[{【][^()（）\[\]{}【】]*$|[\"“][^\"“”]*$",
+        end=(
+            r"[(（\[{【][^)）\]}】]{0,16}|^[^()（）\[\]{}【】]*[)）\]}】]"
+            r"|^(?:[^\[\]{}]|\[[^\[\]{}]*\])*[)] ?[\]}]|^[^\"“”]*[\"”]"
+        ),
     ),
     Pattern(
         "list_marks",
