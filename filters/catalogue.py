@@ -30,17 +30,24 @@ LETTER = r"A-Za-z\x{A1}-\x{10FFFF}"  # near enough: RE2 takes 0.5 ms to compile 
 ODD_SPACE = r"[\t-\r\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]"
 CONTROL = r"[\x00-\x08\x0E-\x1F\x7F-\x{84}\x{86}-\x{9F}\x{FFF9}-\x{FFFC}]"
 INVISIBLE = (
-    r"[\x{AD}\x{34F}\x{61C}\x{180E}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FE0E}\x{FEFF}]"
+    r"[\x{AD}\x{34F}\x{61C}\x{180E}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FE00}-\x{FE0E}"
+    r"\x{FEFF}\x{E0100}-\x{E01EF}]"  # variation selectors too, but not U+FE0F: it makes a sign an emoji
 )
 DASH = r"(?:-{1,2}|[–—―])"
-EXTENSION = r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|psd)"
+EXTENSION = r"\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|psd|svg|heic|avif|nef|cr2|arw|dng)"
 CAMERA = (
-    r"(?:IMG|IMGP|IMAG|DSC|DSCN|DSCF|_MG|PICT|DCIM|MVI|GOPR|SAM|CIMG|HPIM|PANO|PXL)[_-]?\d{3,8}(?:[_-]\d+)*"
+    r"(?:(?:FB_)?(?:IMG|IMGP|IMAG|DSC|DSCN|DSCF|_MG|PICT|DCIM|MVI|GOPR|SAM|CIMG|HPIM|PANO|PXL)[_-]?\d{3,8}|P10\d{5})"
+    r"(?:[_-](?:\d+|WA\d+|edit(?:ed)?|copy|small|web|crop(?:ped)?|resized?)\b)*"
 )
+NAMELESS = r"(?:image|photo|picture|pic|img|untitled|unnamed|download|screen ?shot|thumbnail|wp|fb[ _]img)"
 LEAD = "full review at|more at|seen on|found on|at|from|on|via|by|see|visit"
-URL = r"(?:(?:https?|ftp)://|www\.)[^\s<>\"|]+"
+PATH = r"(?:[^\s<>\"|()\[\]{}]|\([^\s()]*\))"  # not the bracket that an address stands in
+URL = rf"(?:(?:https?|ftp)://|www\.){PATH}+"
 ENDING = r"\.(?:com|net|org|co\.uk|us|info|eu|biz)"
 DOMAIN = rf"(?:[\w-]{{1,40}}\.)?[\w-]{{2,40}}{ENDING}"
+SHORTENED = r"(?:bit\.ly|t\.co|goo\.gl|ow\.ly|youtu\.be|fb\.me|buff\.ly|instagr\.am|amzn\.to|tmblr\.co)"
+BARE_URL = rf"(?://)?(?:{DOMAIN}|\b{SHORTENED})/{PATH}*"  # without a scheme, but with a path
+MAILBOX = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 # What the agencies call their goods, in the languages in which English captions carry it.
 KIND = (
     r"(?:photos?|photograph(?:s|y)?|images?|pictures?|pics?|vectors?|illustrations?|footage|videos?|clips?"
@@ -55,14 +62,42 @@ BEFORE = "(?: *[|:–—-]+)? +"  # what parts a caption from the agency's words
 NUMBER = r"[ :#№–—-]*\d*\.?"
 AGENCY = (
     r"(?:shutterstock|i?stock ?photo|depositphotos|dreamstime|123rf|alamy|fotolia|bigstock(?:photo)?"
-    r"|adobe ?stock|getty ?images|vectorstock|can ?stock ?photo|fotosearch|freepik|pond5|graphicriver"
+    r"|istock|adobe ?stock|getty ?images|vectorstock|can ?stock ?photo|fotosearch|freepik|pond5|graphicriver"
     r"|videohive|colourbox)"
 )
-CREDIT = "(?:ap |afp |reuters )?(?:photo|image|picture)"
-CLICK = "to (?:see|view|enlarge|zoom)|on (?:the )?(?:image|photo)|for (?:larger|full)"
+CREDIT = "(?:ap |afp |reuters )?(?:photo(?:graph)?|image|picture)"
+WIRE = r"(?:REUTERS|Reuters|AFP|Getty Images|Associated Press)"
+NAMES = r"(?:[^ .!?]+[ .]*){1,7}"  # who is to be credited
+CLICK = (
+    "to (?:see|view|enlarge|zoom)|on (?:the )?(?:image|photo)|for (?:larger|full)"
+    "|(?:the )?(?:image|photo|picture|thumbnail) (?:to|for)"
+)
+SITE = (
+    r"(?:flickr(?: - photo sharing!?)?|wikipedia(?:, the free encyclopedia)?|wikimedia commons|youtube"
+    r"|pinterest|ebay|etsy(?: [a-z]{2})?|amazon|tumblr|instagram|facebook|twitter|deviantart|behance|vimeo"
+    r"|imdb|redbubble|zazzle)"
+)
 PICTURE = r"(?:photo|picture|image|foto|img|pic|thumbnail|screenshot|gallery image|gallery photo)"
 
 CATALOGUE: tuple[Pattern, ...] = (
+    Pattern(
+        "mojibake",
+        "The Oklahoman\ufffds Player â€“ 5Â°",
+        "The Oklahoman's Player – 5°",
+        (
+            ("ï¿½", "\ufffd"),
+            (rf"([{LETTER}])(?:\x{{FFFD}}|â€™)(s|t|re|ve|ll|d|m)\b", r"\1'\2"),
+            ("â€™|â€˜", "'"),
+            ("â€œ|â€\x9d|â€\ufffd", '"'),
+            (r"â€( |$)", r'"\1'),
+            ("â€“|â€”", "–"),
+            ("â€¦", "…"),
+            ("â€¢", "•"),
+            ("Â([ ©®°£«»·])", r"\1"),
+            (r"(^| )\x{FFFD}+( |$)", r"\1\2"),
+        ),
+        within=r"\x{FFFD}|â€|Â|ï¿½",
+    ),
     Pattern(
         "spaces",
         " A  cat\u00a0on\na mat ",
@@ -72,7 +107,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (" {2,}", " "),
             ("^ | $", ""),
         ),
-        within=r"[\t-\r]|[\x00-\x08\x0E-\x1F\x7F]|  |[^\x00-\x7F]",
+        within=rf"  |{ODD_SPACE}|{CONTROL}",
         start=" ",
         end=" ",
     ),
@@ -81,23 +116,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         "\u202aCastle in\u200b Zabkowice\u202c",
         "Castle in Zabkowice",
         ((f"{INVISIBLE}+", ""),),
-        within=r"[^\x00-\x7F]",
-    ),
-    Pattern(
-        "mojibake",
-        "The Oklahoman\ufffds Player â€“ 5Â°",
-        "The Oklahoman's Player – 5°",
-        (
-            (rf"([{LETTER}])(?:\x{{FFFD}}|â€™)(s|t|re|ve|ll|d|m)\b", r"\1'\2"),
-            ("â€™|â€˜", "'"),
-            ("â€œ|â€\x9d|â€\ufffd", '"'),
-            ("â€“|â€”", "–"),
-            ("â€¦", "…"),
-            ("â€¢", "•"),
-            ("Â([ ©®°£«»·])", r"\1"),
-            (r"(^| )\x{FFFD}+( |$)", r"\1\2"),
-        ),
-        within=r"\x{FFFD}|â€|Â",
+        within=INVISIBLE,
     ),
     Pattern(
         "doubled_quotes",
@@ -126,13 +145,27 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i)^buy (.+?),? online at\b.*$", r"\1"),
             (r"(?i)(?: \([^()]{1,40}\))? tags: .*$", ""),
             (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
-            (rf"(?i)[ *|–(-]*\bclick (?:here|{CLICK})\b.*$", ""),
+            (rf"(?i) *(?: {DASH}|[|•·]) *{SITE}$", ""),
+            (rf"(?i)[ *|–([-]*\bclick (?:here|{CLICK})\b.*$", ""),
+            (
+                r"(?i)(?:^| *[.…|–»([-] *)(?:view (?:larger|full[ -]?size)|read more)(?: image)?[ .…»)\]]*$",
+                "",
+            ),
+            (rf"(?i)^{NAMELESS}[ #_-]*\d*(?: of \d+)?$", ""),
             (rf"(?i)(?: +{DASH} +| *[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?$", ""),
+            (r"(?i) (?:small )?(?:image|photo|screenshot) ?#?\d{1,2}$", ""),
             (r"(?i) thumbnail$", ""),
         ),
-        within=r"(?i)tags:|view on|\bclick ",
-        start=r"(?i:load|google|image|thumbnail|file|name|picture|photo|main photo|rt @|buy |\(\d+k)",
-        end=rf"(?i:{PICTURE})(?: #?\d+)?(?: of \d+)?",
+        within=r"(?i) tags: |view on|\bclick (?:to|on|for|here|the|image|photo|picture|thumbnail)",
+        start=(
+            r"(?i:load image into|google image result|image result|thumbnail|rt @|(?:file|name|main photo) ?:"
+            rf"|(?:picture|image|photo) ?:|buy .* online at|\(\d+k, |{NAMELESS}[ #_-]*\d*(?: of \d+)?$)"
+        ),
+        end=(
+            rf"(?i:(?:{DASH} +|[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?| thumbnail"
+            rf"| (?:image|photo|screenshot) ?#?\d{{1,2}}|(?:{DASH}|[|•·]) *{SITE}"
+            r"|(?:view larger|full[ -]?size|read more)(?: image)?[ .…»)\]]*)"
+        ),
     ),
     Pattern(
         "urls",
@@ -140,16 +173,20 @@ CATALOGUE: tuple[Pattern, ...] = (
         "Pink shoes",
         (
             (rf"(?i)(?:[,;]? (?:{LEAD}))?[ :,]*\b{URL}$", ""),
-            (rf"(?i)\b{URL}", ""),
-            (rf"(?i) *(?:(?: {DASH}|[|]| at| via|^at|^via) +|\[){DOMAIN}\]?[!.]?$", ""),
+            (rf"(?i)[(\[](?:(?:{LEAD})[: ]+)?(?:{URL}|{BARE_URL}|{DOMAIN}/?)[)\]]", ""),
+            (rf"(?i)\b{URL}|{BARE_URL}", ""),
+            (rf"(?i)(?:^| *(?: {DASH}|[|]| at| via|^at|^via) +){DOMAIN}[!.]?$", ""),
         ),
-        within=rf"(?i)://|www\.|{ENDING}\b",
+        within=rf"(?i)://|www\.|{ENDING}\b|\b{SHORTENED}/",
     ),
     Pattern(
         "emails",
         "Call us or ann@example.com for a visit",
         "Call us or for a visit",
-        ((r"(?i)(?:\be-?mail:? *)?[\w.+-]+@[\w-]+(?:\.[\w-]+)+", ""),),
+        (
+            (rf"(?i)<{MAILBOX}>", ""),
+            (rf"(?i)(?:\be-?mail:? *|mailto:)?{MAILBOX}", ""),
+        ),
         within="@",
     ),
     Pattern(
@@ -159,10 +196,12 @@ CATALOGUE: tuple[Pattern, ...] = (
         (
             (r"^\d{2,4}px-", ""),
             (rf"([{LETTER},.)])%20", r"\1 "),
-            (rf"(?i)\b{CAMERA}(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
+            (rf"(?i)(?:\b|_){CAMERA}(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
+            (rf"(?i)^(?:{NAMELESS}[\d_. ()-]*|[\d_. -]+|[\da-f-]{{12,}}){EXTENSION}$", ""),
+            (rf"(?i)([{LETTER}\d])[_-]\d{{2,4}}x\d{{2,4}}{EXTENSION}\b", r"\1"),
             (rf"(?i)([{LETTER}\d)_-]){EXTENSION}\b", r"\1"),
         ),
-        within=rf"(?i){EXTENSION}\b|\b{CAMERA}|%20",
+        within=rf"(?i){EXTENSION}\b|(?:\b|_){CAMERA}|%20",
         start=r"\d{2,4}px-",
     ),
     Pattern(
@@ -184,11 +223,20 @@ CATALOGUE: tuple[Pattern, ...] = (
             (rf"(?i){BEFORE}{FOREIGN_STOCK}{NUMBER}$", ""),
             (r"(?i) +[|–—-](?: free| kostenloses)? vector(?: gratuit)?[ #]+\d+$", ""),
             (rf"(?i) *(?: {DASH} |[|] *|\bby |©){AGENCY}\b[^-|]{{0,30}}$", ""),
+            (rf"(?i) +(?:(?:via|from|by|on|at) +|[(\[/] *)?{AGENCY}(?:[)\]]|\.com)?\.?$", ""),
             (r"(?i) *\| *price: \d+ credits? \(usd \$\d+\)$", ""),
             (r"(?i)( vector(?: image)?)(?: vector(?: image)?)+$", r"\1"),
         ),
-        within=rf"(?i)\bstock|\bstok|стоков|图库|圖庫|ストック|seryjne|royalty|vector|{AGENCY}",
-        end=rf"(?i:{FREE}{KIND})",
+        within=(
+            rf"(?i), artist:|\| *price:|{AGENCY}"
+            r"|stock-?foto|stok foto|vettoriali stock|seryjne|stock illustratie|стоков|图库|圖庫|ストック"
+        ),
+        end=(
+            rf"(?i: stock {KIND} ?© ?\w+| stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}"
+            rf"|{FREE}(?:{KIND}|clip ?art){NUMBER}|{FREE}stock (?:{KIND}|clip ?art){NUMBER}"
+            rf"|{KIND} (?:de )?stock{NUMBER}"
+            r"| vector(?: gratuit)?[ #]+\d+| vector(?: image)? vector(?: image)?)"
+        ),
     ),
     Pattern(
         "stock_heads",
@@ -205,8 +253,23 @@ CATALOGUE: tuple[Pattern, ...] = (
         "photo_credits",
         "Fans at ANZ Stadium (Photo by Mark Kolbe/Getty Images)",
         "Fans at ANZ Stadium",
-        ((rf"(?i) *\({CREDIT}s?(?: credit| courtesy)?(?: by| of|:|/)[^()]*\)", ""),),
-        within=rf"(?i)\({CREDIT}",
+        (
+            (rf"(?i) *\({CREDIT}s?(?: credit| courtesy)?(?: by| of|:|/)[^()]*\)", ""),
+            (r"(?i) *\((?:mandatory )?(?:credit|courtesy)s?(?: of|:)[^()]*\)", ""),
+            (rf" *\((?:{WIRE}(?: ?/[^()]+)?|[^()/]+/ ?(?:{WIRE}|AP|EPA|PA))\)$", ""),
+            (rf"(?i)[ ,;:|/–—-]*(?:mandatory |{CREDIT} )credits?:? {NAMES}$", ""),
+            (
+                rf"(?i)(?:([.!?])[ |/–—-]*|[,;|–—-] *){CREDIT}s?(?: by:?| courtesy(?: of)?:?|:) {NAMES}$",
+                r"\1",
+            ),
+            (r"(?i)[ ,.;|/–—-]*(?:copyright ?)?© ?(?:copyright )?(?:19|20)\d\d\b[^©]{0,50}$", ""),
+            (r"(?i)[ ,;|/–—-]*\ball rights reserved\.?$", ""),
+        ),
+        within=(
+            rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)"
+            rf"|all rights|\({WIRE} ?/"
+        ),
+        end=rf"\({WIRE}\)|/ ?(?:{WIRE}|AP|EPA|PA)\)",
     ),
     Pattern(
         "copy_numbers",
@@ -232,6 +295,9 @@ CATALOGUE: tuple[Pattern, ...] = (
             ("-{3,}|_{3,}|={3,}|~{2,}|/{3,}", " "),
             (r"\*{2,}", "*"),
             ("#{2,}", "#"),
+            (":{3,}", ":"),
+            ("<{3,}", "<"),
+            (">{3,}", ">"),
             (r"\|{2,}", "|"),
             (r"\+{3,}", "+"),
             ("！{2,}", "！"),
@@ -242,7 +308,10 @@ CATALOGUE: tuple[Pattern, ...] = (
             ("…{2,}", "…"),
             ("[•·]{2,}", "•"),
         ),
-        within=r"[!?]{2}|,,|;;|\.\.|--|__|\*\*|==|~~|##|\|\||\+\+|//|\. \.|[！？。，、]{2}|……|[•·]{2}",
+        within=(
+            r"[!?]{2}|,,|;;|\.\.|--|__|\*\*|==|~~|##|\|\||\+\+|//|:::|<<<|>>>|\. \."
+            r"|[！？。，、]{2}|……|[•·]{2}"
+        ),
     ),
     Pattern(
         "tokenised_spaces",
@@ -261,13 +330,22 @@ CATALOGUE: tuple[Pattern, ...] = (
         "Travel System ( ), Rectangle Magnet (100 p",
         "Travel System, Rectangle Magnet",
         (
-            (r"[(（] *[)）]|\[ *\]|\{ *\}|【 *】", ""),
+            (r"[(（] *[)）]|\[ *\]|\{ *\}|【 *】|< *>", ""),
             (r"^[)\]}）】]+ *", ""),
             (r"([^:;=8'\- ]|[^:;=8'-] )[(（\[{【][^)）\]}】]{0,16}$", r"\1"),
+            (r"^[(（\[{【]([^()（）\[\]{}【】]*)$", r"\1"),
+            (rf"^([^()（）\[\]{{}}【】]*[{LETTER}\d.!?]{{2}}) ?[)）\]}}】]$", r"\1"),
+            (r"^((?:[^\[\]{}]|\[[^\[\]{}]*\])*[)]) ?[\]}]$", r"\1"),
+            (r'^"([^"“”]*)$', r"\1"),
+            (r'^“([^"“”]*)$', r"\1"),
+            (rf'^([^"“”]*[{LETTER}.,!?])["”]$', r"\1"),
         ),
-        within=r"[(（] *[)）]|\[ *\]|\{ *\}|【 *】",
-        start=r"[)\]}）】]",
-        end=r"[(（\[{【][^)）\]}】]{0,16}",
+        within=r"[(（] *[)）]|\[ *\]|\{ *\}|【 *】|< *>",
+        start=r"[)\]}）】]|[(（\[{【][^()（）\[\]{}【】]*$|[\"“][^\"“”]*$",
+        end=(
+            r"[(（\[{【][^)）\]}】]{0,16}|^[^()（）\[\]{}【】]*[)）\]}】]"
+            r"|^(?:[^\[\]{}]|\[[^\[\]{}]*\])*[)] ?[\]}]|^[^\"“”]*[\"”]"
+        ),
     ),
     Pattern(
         "list_marks",

@@ -28,14 +28,14 @@ MAX_ROUNDS = 5  # of decoding what was encoded again and again; real captions ne
 BLOCKS = (
     "address|article|aside|blockquote|body|br|button|caption|center|col|colgroup|dd|details|dialog|dir|div|dl|dt"
     "|embed|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hgroup|hr|html|iframe|img"
-    "|input|legend|li|link|main|map|menu|meta|nav|noframes|noscript|object|ol|optgroup|option|p|param|pre|script"
-    "|section|select|source|style|summary|svg|table|tbody|td|template|textarea|tfoot|th|thead|title|tr|track|ul"
-    "|video"
+    "|input|legend|li|link|listing|main|map|menu|menuitem|meta|nav|noframes|noindex|noscript|object|ol|optgroup"
+    "|option|p|param|plaintext|pre|script|search|section|select|source|style|summary|svg|table|tbody|td|template"
+    "|textarea|tfoot|th|thead|title|tr|track|ul|video|xmp"
 )
 INLINE = (
-    "a|abbr|acronym|applet|area|audio|b|base|basefont|bdi|bdo|big|blink|canvas|cite|code|data|datalist|del|dfn"
-    "|em|font|i|ins|kbd|label|mark|marquee|math|meter|nobr|noembed|output|picture|progress|q|rp|rt|ruby|s|samp"
-    "|slot|small|span|strike|strong|sub|sup|time|tt|u|var|wbr|xml"
+    "a|abbr|acronym|applet|area|audio|b|base|basefont|bdi|bdo|bgsound|big|blink|canvas|cite|code|data|datalist|del"
+    "|dfn|em|font|i|ins|kbd|keygen|label|mark|marquee|math|meter|nobr|noembed|output|path|picture|progress|q|rb|rp"
+    "|rt|rtc|ruby|s|samp|slot|small|spacer|span|strike|strong|sub|sup|time|tspan|tt|u|var|wbr|xml"
 )
 BARE_ATTRIBUTES = (
     "allowfullscreen|async|autoplay|checked|clear|controls|defer|disabled|hidden|itemscope|loop|muted|noshade|nowrap"
@@ -119,9 +119,9 @@ def _markup() -> re.Pattern[str]:
     """A `<` that opens a tag of a known element, a comment, or a declaration."""
     name = rf"(?:{BLOCKS}|{INLINE}|[a-z]{{1,9}}:[a-z]\w{{0,30}})"
     attribute = r"[\s/]+[^\s/=<>][^\s=<>]*\s*="
-    tag = rf"{name}(?:[\s/]+(?:{BARE_ATTRIBUTES}))*(?:[\s/]*>|{attribute}|[\s/]*[\"'])"
+    tag = rf"{name}(?:[\s/]+(?:{BARE_ATTRIBUTES}))*(?:[\s/\\]*>|{attribute}|[\s/]*[\"'])"
     return re.compile(
-        rf"<(?=/?{tag}|!--|!doctype\s|!\[(?:if\b|endif\b|cdata\[)|\?(?:xml|php)\b)", re.IGNORECASE
+        rf"<(?=/?{tag}|/{name}\s*$|!--|!doctype\s|!\[(?:if\b|endif\b|cdata\[)|\?(?:xml|php)\b)", re.IGNORECASE
     )
 
 
@@ -140,7 +140,7 @@ def _ampersands() -> re.Pattern[str]:
 def _references() -> re.Pattern[str]:
     """An entity with its semicolon, or without where no `=`, letter or digit follows: as in attributes."""
     return re.compile(
-        r"&(?:#(?:\d{1,9}|[xX][0-9a-fA-F]{1,8})|[A-Za-z][A-Za-z0-9]{1,31})(?:;|(?![A-Za-z0-9=]))"
+        r"&(?:#(?:\d{1,20}|[xX][0-9a-fA-F]{1,20})|[A-Za-z][A-Za-z0-9]{1,31})(?:;|(?![A-Za-z0-9=]))"
     )
 
 

@@ -1,6 +1,6 @@
 """Web pages a second: one reused browser and its tabs, against a plain pyppeteer loop and against Playwright.
 
-    python benchmarks/html.py PAGES_FOLDER [--limit 24] [--rounds 3] [--playwright PYTHON]
+    python benchmarks/web_pages.py PAGES_FOLDER [--limit 24] [--rounds 3] [--playwright PYTHON]
 
 All sides get the same documents, the same Chromium and viewport, no network, and give text with boxes and
 JPEGs of quality 90. The peers take the text nodes' client rectangles and one picture of the whole page; ours
