@@ -43,7 +43,9 @@ class Labels(NamedTuple):
     row: Ints
     start: Ints
     end: Ints
-    box: Floats  # R x 4, as shares of the image's sides, then px
+    box: (
+        Floats  # R x 4, as shares of the image's sides, then px; each side in one piece, as it is computed on
+    )
     score: Floats
 
 
@@ -65,9 +67,8 @@ def ground(
     text = one_array(caption).cast(pa.large_string()).fill_null("")
     sizes = np.stack([_floats(width), _floats(height)] * 2, axis=1)
     labels = _once(_sound(_read(noun_chunks, ref_exps), lengths(text), sizes))
-    labels = _take(labels, most_boxes(labels.row, labels.start, labels.end, labels.score))
-    order = np.lexsort((labels.start, labels.row))
-    return _regions(_take(labels, order), text, sizes)
+    kept = most_boxes(labels.row, labels.start, labels.end, labels.score)
+    return _regions(_take(labels, kept), text)
 
 
 def clip_boxes(box: Floats, sizes: Floats) -> tuple[Floats, Bools]:
@@ -92,8 +93,8 @@ def most_boxes(row: Ints, start: Ints, end: Ints, score: Floats) -> Bools:
     """
     spans = distinct(row, start, end)
     units = np.rint(np.clip(np.nan_to_num(score, nan=0.0), 0, 1) / SCORE_STEP).astype(np.int64)
-    weight = np.zeros(len(spans.row), np.int64)
-    np.add.at(weight, spans.group, BOX + units)
+    ends = np.cumsum(np.bincount(spans.group, minlength=len(spans.row)))
+    weight = np.diff(np.append(0, np.cumsum((BOX + units)[spans.order]))[np.append(0, ends)])
     by_end = np.lexsort((spans.start, spans.end, spans.row))
     chosen = np.zeros(len(spans.row), bool)
     chosen[by_end] = schedule(spans.row[by_end], spans.start[by_end], spans.end[by_end], weight[by_end])
@@ -151,40 +152,57 @@ def _read(*columns: pa.Array) -> Labels:
     rows, numbers = [], []
     for column in map(one_array, columns):
         labels = pc.list_flatten(column).cast(pa.large_list(pa.float64()))
+        row = pc.list_parent_indices(column)
         seven = pc.equal(pc.list_value_length(labels), FIELDS).fill_null(False)
-        rows.append(pc.list_parent_indices(column).filter(seven).to_numpy().astype(np.int64))
-        values = pc.list_flatten(labels.filter(seven)).to_numpy(zero_copy_only=False)
-        numbers.append(values.reshape(-1, FIELDS))
-    row, label = np.concatenate(rows), np.concatenate(numbers)
-    whole = np.isfinite(label).all(axis=1) & (np.rint(label[:, :2]) == label[:, :2]).all(axis=1)
-    row, label = row[whole], label[whole]
-    start, end = (np.clip(label[:, :2], -1, 2**31 - 1)).astype(np.int64).T
-    return Labels(row, start, end, label[:, 2:6], label[:, 6])
-
-
-def _once(labels: Labels) -> Labels:
-    """The labels without those that have the row, span and box of an earlier one."""
-    group = distinct(labels.row, labels.start, labels.end).group
-    shared = np.flatnonzero(np.bincount(group)[group] > 1)  # few, and np.unique of rows is slow
-    keys = np.column_stack([group[shared], labels.box[shared]])
-    first = np.unique(keys, axis=0, return_index=True)[1]
-    again = np.ones(len(shared), bool)
-    again[first] = False
-    return _take(labels, np.delete(np.arange(len(group)), shared[again]))
+        if seven.false_count:
+            labels, row = labels.filter(seven), row.filter(seven)
+        rows.append(row.to_numpy().astype(np.int64))
+        numbers.append(pc.list_flatten(labels).to_numpy(zero_copy_only=False).reshape(-1, FIELDS))
+    row, label = np.concatenate(rows), np.asfortranarray(np.concatenate(numbers))
+    span = label[:, :2]
+    whole = np.isfinite(label).all(axis=1) & (np.rint(span) == span).all(axis=1)
+    start, end = np.clip(np.where(whole[:, None], span, -1), -1, 2**31 - 1).astype(np.int64).T
+    return _take(Labels(row, start, end, label[:, 2:6], label[:, 6]), whole)
 
 
 def _sound(labels: Labels, points: Ints, sizes: Floats) -> Labels:
     """The labels whose span lies in the caption and whose box, clipped to the image, has an area."""
-    box, area = clip_boxes(np.clip(labels.box, -1, 2) * sizes[labels.row], sizes[labels.row])
+    own = _rows(sizes, labels.row)
+    box, area = clip_boxes(np.clip(labels.box, -1, 2) * own, own)
     inside = (labels.start >= 0) & (labels.start < labels.end) & (labels.end <= points[labels.row])
     return _take(labels._replace(box=box), area & inside)
 
 
+def _once(labels: Labels) -> Labels:
+    """The labels by row, start and end, without those that have the span and box of an earlier one."""
+    spans = distinct(labels.row, labels.start, labels.end)
+    labels, group = _take(labels, spans.order), spans.group[spans.order]
+    sizes = np.bincount(group)[group]
+    new = np.ones(len(group), bool)
+    new[1:] = (group[1:] != group[:-1]) | (labels.box[1:] != labels.box[:-1]).any(axis=1)
+    many = np.flatnonzero(sizes > 2)  # few; of a pair the second stands beside the first
+    if len(many):
+        keys = np.column_stack([group[many], labels.box[many]])
+        new[many] = False
+        new[many[np.unique(keys, axis=0, return_index=True)[1]]] = True
+    return _take(labels, new)
+
+
 def _take(labels: Labels, which: npt.NDArray[np.generic]) -> Labels:
-    return Labels(*(values[which] for values in labels))
+    if which.dtype == np.bool_:
+        if which.all():
+            return labels
+        which = np.flatnonzero(which)
+    row, start, end, box, score = labels
+    return Labels(row[which], start[which], end[which], _rows(box, which), score[which])
 
 
-def _regions(labels: Labels, text: pa.Array, sizes: Floats) -> pa.Array:
+def _rows(columns: Floats, which: npt.NDArray[np.generic]) -> Floats:
+    """Those rows, each column in one piece."""
+    return columns.T.take(which, axis=1).T
+
+
+def _regions(labels: Labels, text: pa.Array) -> pa.Array:
     """The labels, which come by row, as lists of REGION (N lists)."""
     fields = [
         slices(text, *byte_spans(text, labels.row, labels.start, labels.end)).cast(pa.string()),

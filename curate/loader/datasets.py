@@ -7,8 +7,8 @@ What has been seen is therefore one number, from which any other number of ranks
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from curate.errors import InputError
+from curate.loader.ahead import Batch, filled
 from curate.loader.order import BLOCK, Order, share
 from curate.loader.source import Source
 
@@ -23,7 +24,7 @@ Sample = dict[str, Any]
 
 SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height")
 PACK_COLUMNS = ("task", "tokens", "loss_mask", "segments", "keys")
-GATHERED = 256  # samples that a worker reads at once, one such lot ahead
+LIGHT = 1024  # samples that a worker looks up at once, without their images
 
 
 class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is not followed
@@ -79,8 +80,8 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
     def __len__(self) -> int:
         """Samples of this rank in a whole epoch."""
         full, rest = divmod(self.samples, self.global_batch)
-        start, stop = share(rest, self.batch_size, self.rank, self.world_size, 0)
-        return full * self.batch_size + stop - start
+        start, stop = share(rest, self.batch_size, self.rank, self.world_size, np.zeros(1, np.int64))
+        return full * self.batch_size + int(stop[0] - start[0])
 
     def set_epoch(self, epoch: int) -> None:
         """Begin that epoch with the next iteration; a position in it that was loaded is kept."""
@@ -128,30 +129,35 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         first = first if self._number is None else self._number
         for number, batch in self._batches(order, first, step):
-            for place, sample in enumerate(batch, 1):
-                if place == len(batch):
-                    self._number = number + step
-                    self._seen = min(self._origin + (number + 1) * self.global_batch, self.samples)
-                yield self.transform(sample) if self.transform else sample
+            if self.transform:
+                batch = [self.transform(sample) for sample in batch]
+            yield from batch[:-1]
+            self._number = number + step
+            self._seen = min(self._origin + (number + 1) * self.global_batch, self.samples)
+            yield from batch[-1:]
         self._origin, self._number = 0, None
 
-    def _batches(self, order: Order, first: int, step: int) -> Iterator[tuple[int, list[Sample]]]:
-        """This worker's parts of its batches; several are read at once while those before them are used."""
+    def _batches(self, order: Order, first: int, step: int) -> Iterator[Batch]:
+        """This worker's parts of its batches."""
         left = max(self.samples - self._origin, 0)
         numbers = range(first, -(-left // self.global_batch), step)
-        lot = max(1, GATHERED // self.batch_size)
-        with ThreadPoolExecutor(1, "curate-ahead") as ahead:
-            waiting: Future[list[tuple[int, list[Sample]]]] | None = None
-            for start in range(0, len(numbers) + lot, lot):
-                ready = waiting
-                waiting = ahead.submit(self._read, order, numbers[start : start + lot], left)
-                yield from ready.result() if ready else ()
+        return filled(self.source, self._light(order, numbers, left), self.batch_size)
 
-    def _read(self, order: Order, numbers: Sequence[int], left: int) -> list[tuple[int, list[Sample]]]:
-        parts = [share(left, self.batch_size, self.rank, self.world_size, number) for number in numbers]
-        rows = [order.take(self._origin + start, self._origin + stop) for start, stop in parts]
-        samples = iter(self.source.read(np.concatenate(rows)) if rows else [])
-        return [(number, [next(samples) for _ in some]) for number, some in zip(numbers, rows, strict=True)]
+    def _light(self, order: Order, numbers: Sequence[int], left: int) -> Iterator[Batch]:
+        """The batches with places for their images: they take little room, so many are looked up at once."""
+        lot = max(1, LIGHT // self.batch_size)
+        for at in range(0, len(numbers), lot):
+            some = np.array(numbers[at : at + lot])
+            start, stop = share(left, self.batch_size, self.rank, self.world_size, some)
+            ends = np.cumsum(stop - start)
+            places = np.repeat(self._origin + stop - ends, stop - start) + np.arange(ends[-1])
+            rows = deque(self.source.light(order.take(places)))
+            sizes = (stop - start).tolist()
+            # taken out, so that nobody but their user holds the samples once they have their images
+            yield from (
+                (number, [rows.popleft() for _ in range(size)])
+                for number, size in zip(some.tolist(), sizes, strict=True)
+            )
 
 
 class ShardDataset(OrderedDataset):

@@ -43,15 +43,14 @@ class Order:
         self._ends = np.cumsum(sizes)
         self._rows_of = functools.lru_cache(maxsize=2)(self._rows_of_block)
 
-    def take(self, start: int, stop: int) -> Ints:
-        """The rows at places `start` to `stop` of the epoch."""
-        found = []
-        for block in range(int(np.searchsorted(self._ends, start, side="right")), len(self._ends)):
-            first = int(self._ends[block - 1]) if block else 0
-            if first >= stop:
-                break
-            found.append(self._rows_of(block)[max(start - first, 0) : stop - first])
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+    def take(self, places: Ints) -> Ints:
+        """The rows at those places of the epoch, which ascend."""
+        block = np.searchsorted(self._ends, places, side="right")
+        found = [np.zeros(0, np.int64)]
+        for number in np.unique(block).tolist():
+            first = self._ends[number - 1] if number else 0
+            found.append(self._rows_of(number)[places[block == number] - first])
+        return np.concatenate(found)
 
     def _rows_of_block(self, block: int) -> Ints:
         groups = self._groups[block * self._block : (block + 1) * self._block]
@@ -68,11 +67,11 @@ def permute(values: Ints, name: str) -> Ints:
     return permuted
 
 
-def share(size: int, batch: int, rank: int, world: int, number: int) -> tuple[int, int]:
-    """The places of a rank's part of global batch `number`, of `world` times `batch` samples in `size`.
+def share(size: int, batch: int, rank: int, world: int, number: Ints) -> tuple[Ints, Ints]:
+    """Where a rank's part of each global batch `number` begins and ends, in `size` samples.
 
-    The last batch of an epoch is parted evenly, so that parts differ by one sample at most.
+    A global batch has `world` times `batch`; the last of an epoch is parted evenly, to a sample.
     """
     start = number * batch * world
-    left = min(size - start, batch * world)
+    left = np.minimum(size - start, batch * world)
     return start + left * rank // world, start + left * (rank + 1) // world

@@ -36,8 +36,8 @@ def pixels_of(steps: npt.NDArray[np.integer], side: int) -> Floats:
 
 def bounding_boxes(quads: Floats) -> Floats:
     """x1, y1, x2, y2 of the smallest upright box around each quad (R x 8 to R x 4)."""
-    x, y = quads[:, 0::2], quads[:, 1::2]
-    return np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1)
+    corners = quads.T.reshape(4, 2, -1)
+    return np.concatenate([corners.min(axis=0), corners.max(axis=0)]).T
 
 
 def write_boxes(quads: Floats, width: Ints, height: Ints) -> pa.Array:
