@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.errors import CurateError
+from curate.errors import CurateError, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="curate",
     help="Turn raw public data into training shards for vision-language models.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+UsageError: Any = typer.BadParameter.__base__  # click's, or the copy of it that newer Typers bring
 MODEL, TAG = "ViT-L-14", "openai"  # CLIP as published
 
 Dir = Annotated[str, typer.Argument(help="A run's folder, here or on an object store.")]
@@ -53,16 +53,24 @@ def main() -> None:
     """Run the command; every expected error is one line on standard error and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped like by Ctrl-C: resumable, exit 130
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except CurateError as error:
         print(f"curate: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx else "curate"
+        print(f"curate: {error.format_message().rstrip('.')} (see `{command} -h`)", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        print("curate: interrupted", file=sys.stderr)
+        sys.exit(Stopped.exit_code)
     except BrokenPipeError:
         sys.exit(1)
 
 
 @app.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log a line for every unit.")] = False,
 ) -> None:
@@ -72,6 +80,9 @@ def options(
 
         print(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(2)
     logging.basicConfig(level=logging.WARNING, format="curate: %(message)s")
     if verbose:
         logging.getLogger("curate").setLevel(logging.DEBUG)

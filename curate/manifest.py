@@ -9,14 +9,14 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
 import filters
 from curate import __version__
 from curate.errors import ManifestError, nearest
-from filters.rule import REQUIRED, Setting
+from filters.rule import REQUIRED, Cleaner, Rule
 
 SAMPLES = "samples:"  # stands for their folder: a manifest resolves to the same wherever curate is installed
 NAME = re.compile(r"[a-z0-9][a-z0-9+_.-]{0,63}")
@@ -266,6 +266,10 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
     Raises:
         ManifestError: see `load`.
     """
+    for name, settings in tree["rules"].items() if isinstance(tree.get("rules"), Mapping) else ():
+        if settings is not False and not isinstance(settings, Mapping):
+            off = f"rules.{name} is {settings!r}: a rule is a table of its settings, or false"
+            raise ManifestError(f"{origin}: {off}")
     try:
         manifest = msgspec.convert(tree, Manifest)
     except msgspec.ValidationError as error:
@@ -274,12 +278,12 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
         raise ManifestError(f"{origin}: name {manifest.name!r} must be like 'laion-coco' (a-z, 0-9, + _ . -)")
     _check_values(manifest, origin)
     rules = {
-        name: settings if settings is False else _fill(f"rule {name!r}", known.settings, settings, origin)
+        name: settings if settings is False else _fill(f"rule {name!r}", known, settings, origin)
         for name, settings, known in _known("rule", manifest.rules, filters.RULES, origin)
     }
     given = {name: manifest.cleaners.get(name, {}) for name in (*manifest.clean, *manifest.cleaners)}
     cleaners = {
-        name: _fill(f"cleaner {name!r}", known.settings, settings, origin)
+        name: _fill(f"cleaner {name!r}", known, settings, origin)
         for name, settings, known in _known("cleaner", given, filters.CLEANERS, origin)
     }
     _check_near(rules.get("near_duplicate"), manifest.scorer, origin)
@@ -317,14 +321,14 @@ def _known(
         yield name, settings, registry[name]
 
 
-def _fill(who: str, known: Mapping[str, Setting], given: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """The settings in their declared order, given or default, each of its declared type."""
+def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """The settings in their declared order, given or default, each of its declared type, and tried out."""
     for name in given:
-        if name not in known:
-            has = f" (it has: {', '.join(known) or 'none'})"
+        if name not in known.settings:
+            has = f" (it has: {', '.join(known.settings) or 'none'})"
             raise ManifestError(f"{origin}: {who} has no setting {name!r}{has}")
     filled = {}
-    for name, setting in known.items():
+    for name, setting in known.settings.items():
         value = given.get(name, setting.default)
         if value is REQUIRED:
             raise ManifestError(f"{origin}: {who} needs the setting {name!r}")
@@ -332,6 +336,12 @@ def _fill(who: str, known: Mapping[str, Setting], given: Mapping[str, Any], orig
             filled[name] = msgspec.convert(value, setting.type)
         except msgspec.ValidationError as error:
             raise ManifestError(f"{origin}: {who}, setting {name!r}: {error}, not {value!r}") from None
+        if filled[name] != filled[name]:
+            raise ManifestError(f"{origin}: {who}, setting {name!r} must be a number, not {value!r}")
+    try:
+        known.check(**filled)
+    except ValueError as error:
+        raise ManifestError(f"{origin}: {who}: {error}") from None
     return filled
 
 
@@ -385,6 +395,8 @@ def _check_values(manifest: Manifest, origin: str) -> None:
 
 def _explain(message: str) -> str:
     """msgspec's message, with the nearest known key where one is unknown."""
+    if found := re.fullmatch(r"Invalid enum value (.+) - at `\$\.(.+)`", message):
+        return f"{found[2]} cannot be {found[1]}{_choices(found[2])}"
     found = re.fullmatch(r"Object contains unknown field `(.+?)`(?: - at `\$\.?(.*)`)?", message)
     if not found:
         return message.replace("`$.", "`")
@@ -392,6 +404,13 @@ def _explain(message: str) -> str:
     struct = TABLES.get(table or "", Manifest)
     where = f"[{table}]" if table else "the manifest"
     return f"{where} has no key {key!r}{nearest(key, struct.__struct_fields__)}"
+
+
+def _choices(path: str) -> str:
+    """The values that a setting may have: ` (it can be: auto, en, zh)`."""
+    table, _, key = path.rpartition(".")
+    hint = get_type_hints(TABLES.get(table, Manifest)).get(key)
+    return f" (it can be: {', '.join(map(str, get_args(hint)))})" if get_args(hint) else ""
 
 
 TABLES: dict[str, type[msgspec.Struct]] = {

@@ -13,7 +13,7 @@ from typing import Any
 import filters
 from curate.errors import CurateError, Halted, InputError, OutputError, Stopped, UnitError
 from curate.journal import Journal, Request
-from curate.manifest import Manifest, on_sample
+from curate.manifest import Manifest, image_folder, on_sample
 from curate.origins import find, open_origin
 from curate.origins.seeds import SAMPLE_SEEDS
 from curate.plan import Plan, Retry, Run, limit_rows, row_rules
@@ -62,6 +62,9 @@ def request(
         log.warning("no --limit: %d images; they never run out", limit)
     if not inputs and not manifest.input.uris:
         manifest = on_sample(manifest)
+    folder = image_folder(manifest)
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"image.folder {manifest.image.folder!r} is not a folder here")
     return Request(manifest, tuple(find(manifest, inputs)), limit, sample, retry)
 
 

@@ -86,7 +86,8 @@ CATALOGUE: tuple[Pattern, ...] = (
         "The Oklahoman's Player – 5°",
         (
             ("ï¿½", "\ufffd"),
-            (rf"([{LETTER}])(?:\x{{FFFD}}|â€™)(s|t|re|ve|ll|d|m)\b", r"\1'\2"),
+            (rf"([{LETTER}]{{3}})\x{{FFFD}}(s)\b|(n)\x{{FFFD}}(t)\b", r"\1\3'\2\4"),
+            (r"(?i)\b(I|you|we|they|s?he|it|that|who|there)\x{FFFD}(s|d|m|re|ve|ll)\b", r"\1'\2"),
             ("â€™|â€˜", "'"),
             ("â€œ|â€\x9d|â€\ufffd", '"'),
             (r"â€( |$)", r'"\1'),

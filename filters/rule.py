@@ -39,6 +39,14 @@ class Rule:
     settings: Mapping[str, Setting]
     describe: Callable[..., pa.StringArray] | None = None
 
+    def check(self, **settings: Any) -> None:
+        """Judge no text at all, to see that the settings make sense; rules on other columns take any.
+
+        Raises: ValueError for a setting of the right type that makes none.
+        """
+        if self.columns == ("text",):
+            self.function(pa.array([], pa.string()), **settings)
+
     def keep(self, table: pa.Table, **settings: Any) -> pa.BooleanArray:
         """True where a row passes, false where it does not, null where a needed value is null (N rows)."""
         return one_array(self.function(*(one_array(table[c]) for c in self.columns), **settings))
@@ -62,6 +70,13 @@ class Cleaner:
     name: str
     function: Callable[..., pa.Array]
     settings: Mapping[str, Setting]
+
+    def check(self, **settings: Any) -> None:
+        """Clean no text at all, to see that the settings make sense.
+
+        Raises: ValueError for a setting of the right type that makes none.
+        """
+        self.clean(pa.array([], pa.string()), **settings)
 
     def clean(self, text: pa.Array | pa.ChunkedArray, **settings: Any) -> pa.Array:
         """The cleaned text (N rows, the type that came in)."""

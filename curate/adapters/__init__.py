@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 
 from curate.adapters.grit import grit
-from curate.adapters.mapping import available
+from curate.adapters.mapping import OURS, available
 from curate.adapters.pairs import pairs
 from curate.adapters.questions import questions
 from curate.adapters.regions import regions
@@ -31,6 +31,11 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "grit": ("grounded_caption", "referring", "region_caption"),
     "text": ("text",),
 }
+COLUMNS: Mapping[str, tuple[str, ...]] = {  # what an adapter reads beside what all read
+    "questions": ("question", "answer", "answers"),
+    "regions": ("box", "x", "y", "box_width", "box_height"),
+    "grit": ("noun_chunks", "ref_exps"),
+}
 
 
 def adapter(name: str) -> Adapter:
@@ -44,17 +49,24 @@ def adapter(name: str) -> Adapter:
     return ADAPTERS[name]
 
 
-def check_task(manifest: Manifest) -> None:
-    """See that the manifest's adapter makes what its task needs.
+def check(manifest: Manifest) -> None:
+    """See that the manifest's adapter makes what its task needs, and reads every column that is named.
 
     Raises:
-        ManifestError: it makes something else.
+        ManifestError: it makes something else, or knows no such column.
     """
     known = TASKS[manifest.adapter]
     if manifest.task not in known:
         raise ManifestError(
             f"adapter {manifest.adapter!r} has no task {manifest.task!r} (it has: {', '.join(known)})"
         )
+    columns = {*OURS, *COLUMNS.get(manifest.adapter, ()), *manifest.key}
+    for name in manifest.columns:
+        if name not in columns:
+            raise ManifestError(
+                f"[columns] has no key {name!r}: adapter {manifest.adapter!r} reads no such column"
+                f"{nearest(name, columns)}"
+            )
 
 
-__all__ = ["ADAPTERS", "TASKS", "Adapter", "adapter", "available", "check_task"]
+__all__ = ["ADAPTERS", "TASKS", "Adapter", "adapter", "available", "check"]

@@ -168,7 +168,10 @@ def _of_images(rows: Published) -> Reasons:
 
 
 def _keys(rows: Published, made: Mapping[str, pa.Array], identity: Sequence[pa.Array]) -> pa.Array:
-    """Each row's key. Where an image has no address its path stands for it, else its bytes do."""
+    """Each row's key. Where an image has no address its path stands for it, else its bytes do.
+
+    A row without any of what the key is made of, such as a broken line, is known by its place.
+    """
     manifest, pictures = rows.manifest, rows.pictures
     address = [way for way in (pictures.url, pictures.path) if way is not None]
     if pictures.image is not None and (not address or pc.coalesce(*address).null_count):
@@ -181,7 +184,12 @@ def _keys(rows: Published, made: Mapping[str, pa.Array], identity: Sequence[pa.A
         if name not in ours and there is None:
             raise InputError(f"no column {name!r}, which the manifest's key needs")
     parts = [ours[n] if n in ours else values.text(rows.table[names[n]])[0] for n in manifest.key]
-    return keys(manifest.name, parts)
+    known = keys(manifest.name, parts)
+    nothing = pc.is_null(pc.coalesce(*parts))
+    if not pc.any(nothing, min_count=0).as_py():
+        return known
+    places = rows.source.cast(pa.large_string()).filter(nothing)
+    return pc.replace_with_mask(known, nothing, keys(manifest.name, [places]))
 
 
 def _others(rows: Published) -> list[str]:

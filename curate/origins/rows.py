@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 
 import filters
-from curate.adapters import adapter, available, check_task
+from curate.adapters import adapter, available, check
+from curate.adapters.identity import keys
 from curate.errors import InputError, UnitError
 from curate.manifest import Manifest
 from curate.schema import conform
@@ -32,7 +33,7 @@ class Rows:
         """
         self._input, self._manifest = found, manifest
         self._adapt = adapter(manifest.adapter)
-        check_task(manifest)
+        check(manifest)
         self._source = open_source(found, manifest.input, work)
         try:
             self._columns = available(self._source.schema, manifest) | SIZE
@@ -71,11 +72,13 @@ class Rows:
     def _unreadable(self, start: int, stop: int, detail: str) -> pa.Table:
         """Rows of which nothing is known but that they were there."""
         rows = stop - start
+        names = [f"{self._input.name}#{row}" for row in range(start, stop)]
+        source = pa.array(names, pa.large_string())
         return conform(
             pa.table(
                 {
-                    "key": pa.nulls(rows, pa.string()),
-                    "source": [f"{self._input.name}#{row}" for row in range(start, stop)],
+                    "key": keys(self._manifest.name, [source]),
+                    "source": source,
                     "dropped": pa.repeat("unreadable", rows),
                     "stage": pa.repeat("read", rows),
                     "detail": pa.repeat(detail, rows),

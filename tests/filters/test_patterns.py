@@ -172,6 +172,8 @@ def test_good_captions_stay_as_they_are(text: str) -> None:
         ("coffee foam art, cute art,", "coffee foam art, cute art"),
         ("a cat\r\n\t on\u3000a  mat\n", "a cat on a mat"),
         ("It\ufffds a H\ufffdrbuch", "It's a H\ufffdrbuch"),
+        ("don\ufffdt, I\ufffdm, they\ufffdve, Tom\ufffds", "don't, I'm, they've, Tom's"),
+        ("the c\ufffdt\ufffd of Cr\ufffdme", "the c\ufffdt\ufffd of Cr\ufffdme"),
         ("e\u0301 stays, \u202dbidi\u202c and \ufeffmarks go", "e\u0301 stays, bidi and marks go"),
         ("contact <ann@example.com>, or mailto:bob@example.org", "contact, or"),
         ("a cat (see http://example.com/cats) on a mat", "a cat on a mat"),
