@@ -33,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+UsageError: Any = typer.BadParameter.__base__  # typer brings its own click, or takes the one that there is
 MODEL, TAG = "ViT-L-14", "openai"  # CLIP as published
 
 Dir = Annotated[str, typer.Argument(help="A run's folder, here or on an object store.")]
@@ -53,10 +54,20 @@ def main() -> None:
     """Run the command; every expected error is one line on standard error and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped like by Ctrl-C: resumable, exit 130
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except CurateError as error:
         print(f"curate: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # no command at all: its message is the help
+            print(error.message, file=sys.stderr)
+        else:
+            command = error.ctx.command_path if error.ctx else "curate"
+            print(f"curate: {error.format_message().rstrip('.')} (see `{command} --help`)", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        print("curate: interrupted", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
 
@@ -275,7 +286,7 @@ def list_manifests(as_json: Json = False) -> None:
         print(json.dumps([{"name": m.name, "task": m.task, "title": m.title} for m in loaded]))
         return
     for one in loaded:
-        print(f"{one.name:16} {one.task:18} {one.title}")
+        print(f"{one.name:13} {one.task:16} {one.title}")
 
 
 @app.command()
