@@ -58,10 +58,13 @@ def main() -> None:
         print(f"curate: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except UsageError as error:
-        command = error.ctx.command_path if error.ctx else "curate"
-        print(f"curate: {error.format_message().rstrip('.')} (see `{command} -h`)", file=sys.stderr)
+        if type(error).__name__ == "NoArgsIsHelpError":  # no command at all: its message is the help
+            print(error.message, file=sys.stderr)
+        else:
+            command = error.ctx.command_path if error.ctx else "curate"
+            print(f"curate: {error.format_message().rstrip('.')} (see `{command} --help`)", file=sys.stderr)
         sys.exit(error.exit_code)
-    except typer.Abort:
+    except (KeyboardInterrupt, typer.Abort):
         print("curate: interrupted", file=sys.stderr)
         sys.exit(Stopped.exit_code)
     except BrokenPipeError:
@@ -286,7 +289,7 @@ def list_manifests(as_json: Json = False) -> None:
         print(json.dumps([{"name": m.name, "task": m.task, "title": m.title} for m in loaded]))
         return
     for one in loaded:
-        print(f"{one.name:16} {one.task:18} {one.title}")
+        print(f"{one.name:13} {one.task:16} {one.title}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from curate.errors import InputError, ManifestError, nearest
-from curate.journal import MANIFEST, Request
+from curate.journal import MANIFEST, RUN, Request
 from curate.origins import find
 from curate.plan import Retry
 from curate.store import Store
@@ -34,9 +34,14 @@ def finished_manifest(folder: str) -> dict[str, Any]:
         InputError: there is none, or the folder holds something else than a run's shards.
         DamagedManifestError: it cannot be read.
     """
-    data = Store(folder).read_bytes(MANIFEST)
+    store = Store(folder)
+    data = store.read_bytes(MANIFEST)
+    if data is None and store.exists(RUN):
+        raise InputError(f"{folder} holds no complete run yet: the same command goes on where it stands")
     if data is None:
-        raise InputError(f"{folder} holds no complete run: there is no {MANIFEST}")
+        raise InputError(
+            f"{folder} holds no complete run: there is no {MANIFEST}; give the folder of `curate run --out`"
+        )
     way_out = "delete it and run the same command again, which writes it anew from _run"
     try:
         manifest = msgspec.json.decode(data, type=dict[str, Any])

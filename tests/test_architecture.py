@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 import pytest
 
@@ -16,6 +15,7 @@ from curate import manifest as manifests
 from curate.across import ACROSS, SPILL
 from curate.schema import SAMPLE
 from curate.toml import to_toml
+from tests.some_settings import some_settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
@@ -40,8 +40,7 @@ def test_a_rule_reads_columns_that_there_are(name: str) -> None:
 def test_a_rule_never_keeps_a_row_whose_values_are_null(name: str) -> None:
     rule = filters.RULES[name]
     nothing = pa.table({column: pa.nulls(2, SAMPLE.field(column).type) for column in rule.columns})
-    settings = {key: _some(setting.type) for key, setting in rule.settings.items()}
-    assert pa.compute.sum(rule.keep(nothing, **settings).fill_null(False)).as_py() == 0
+    assert pa.compute.sum(rule.keep(nothing, **some_settings(name)).fill_null(False)).as_py() == 0
 
 
 @pytest.mark.parametrize("name", manifests.builtin())
@@ -82,18 +81,3 @@ def test_help_imports_nothing_costly() -> None:
     costly = ("pyarrow", "ray", "numpy", "PIL", "rich")
     code = f"import sys, curate.cli; print([name for name in {costly} if name in sys.modules])"
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"
-
-
-def _some(kind: object) -> object:
-    return next(
-        value
-        for value in (1, "", ["<x>"])
-        if not isinstance(_converted(value, kind), msgspec.ValidationError)
-    )
-
-
-def _converted(value: object, kind: object) -> object:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        return error

@@ -1,7 +1,8 @@
-"""Makes the image-text samples: python make_image_text.py IMAGES SKIMAGE_DATA (two folders; see CREDITS.md).
+"""Makes the image-text samples: python make_image_text.py [IMAGES SKIMAGE_DATA] (two folders; CREDITS.md).
 
-Shrinks the pictures of captions.toml into images/, and writes a sample of each image-text set in its own
-published form. Scores, ids, hashes and addresses are made up. Running it again gives the same files.
+Writes a sample of each image-text set in its own published form, from captions.toml; before that, where the
+two folders are given, shrinks its pictures into images/. Scores, ids, hashes and addresses are made up.
+Running it again gives the same files.
 """
 
 from __future__ import annotations
@@ -23,10 +24,22 @@ SITE = "https://example.org/curate-sample/"  # a name that is reserved for examp
 LONG, SHORT = 336, 216  # pixels: large enough to pass every set's size rule, small enough to ship
 
 
-def main(images: Path, skimage: Path) -> None:
+def main(images: Path | None = None, skimage: Path | None = None) -> None:
     """Make all samples anew."""
     captions = tomllib.loads((HERE / "captions.toml").read_text(encoding="utf-8"))
     entries, rows = captions["pictures"], captions["rows"]
+    if images and skimage:
+        pictures(entries, images, skimage)
+    laion(entries, rows)
+    laion_zh(entries)
+    laion_coco(entries)
+    coyo(entries)
+    datacomp(entries)
+    academic(entries, rows["unavailable"])
+
+
+def pictures(entries: dict[str, Any], images: Path, skimage: Path) -> None:
+    """Make all pictures anew."""
     (HERE / "images").mkdir(exist_ok=True)
     for name, entry in entries.items():
         make_image(name, find(entry["from"], images, skimage))
@@ -34,12 +47,6 @@ def main(images: Path, skimage: Path) -> None:
     (HERE / "images" / "kitten.jpg").write_bytes((images / "img2dataset/456_123.jpg").read_bytes())
     for name, file in (("bus", "Nikon_COOLPIX_P1"), ("rose", "Pentax_K10D")):
         (HERE / "images" / f"{name}.jpg").write_bytes((images / f"exif_samples/{file}.jpg").read_bytes())
-    laion(entries, rows)
-    laion_zh(entries)
-    laion_coco(entries)
-    coyo(entries)
-    datacomp(entries)
-    academic(entries, rows["unavailable"])
 
 
 def find(path: str, images: Path, skimage: Path) -> Path:
@@ -329,4 +336,4 @@ def text(name: str, lines: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*map(Path, sys.argv[1:]))

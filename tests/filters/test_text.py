@@ -11,6 +11,7 @@ import regex
 
 from filters import RULES, codepoints
 from filters.text import ACADEMIC_TAGS
+from tests.some_settings import some_settings
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is not on this machine")
@@ -236,10 +237,6 @@ def test_chinese_captions_are_kept() -> None:
 @pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.columns == ("text",)])
 @pytest.mark.parametrize("type", [pa.string(), pa.large_string()])
 def test_a_null_text_gives_null_and_no_rows_give_none(rule: str, type: pa.DataType) -> None:
-    settings = {
-        "text_too_short": {"min_chars": 1},
-        "text_too_long": {"max_chars": 9},
-        "text_has_special_tag": {"tags": ["x"]},
-    }
-    assert keep(rule, None, "é", None, type=type, **settings.get(rule, {}))[::2] == [None, None]
-    assert keep(rule, type=type, **settings.get(rule, {})) == []
+    settings = some_settings(rule)
+    assert keep(rule, None, "é", None, type=type, **settings)[::2] == [None, None]
+    assert keep(rule, type=type, **settings) == []
