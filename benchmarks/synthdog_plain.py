@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from synthdog import compat
+from synthdog.draws import Draw, Strengths
 from synthdog.settings import TemplateSettings, Texture
 
 with compat.legacy():
@@ -71,23 +72,24 @@ class PlainSynthDoG:
             ]
         )
 
-    def generate(self) -> tuple[np.ndarray, list[str], int]:
-        """The picture (RGB, 8 bit), its lines' texts, and the JPEG quality."""
+    def generate(self) -> tuple[np.ndarray, list[str], int, Strengths]:
+        """The picture (RGB, 8 bit), its lines' texts, the JPEG quality, and what was drawn."""
         s = self.settings
         size = _size(s.landscape, s.short_size, s.aspect_ratio)
         backdrop = layers.RectLayer(size, (255, 255, 255, 255))
         self.background.apply([backdrop])
-        self.background_effect.apply([backdrop])
-        paper, text_layers, texts = self._document(size)
+        drawn = [self.background_effect.apply([backdrop])]
+        paper, text_layers, texts, of_document = self._document(size)
         document = layers.Group([*text_layers, paper])
         space = np.clip(size - document.size, 0, None)
         document.left, document.top = (np.random.randint(room + 1) for room in space)
         picture = layers.Group([*document.layers, backdrop]).merge()
-        self.effect.apply([picture])
+        drawn += [*of_document, {"meta": None}, *self.effect.apply([picture])["metas"]]  # null: no rotation
         image = picture.output(bbox=[0, 0, *size])[..., :3].astype(np.uint8)
-        return image, texts, np.random.randint(s.quality[0], s.quality[1] + 1)
+        quality = np.random.randint(s.quality[0], s.quality[1] + 1)
+        return image, texts, quality, Strengths(*(draw["meta"] for draw in drawn))
 
-    def _document(self, size: tuple[int, int]) -> tuple[Any, list[Any], list[str]]:
+    def _document(self, size: tuple[int, int]) -> tuple[Any, list[Any], list[str], list[Draw]]:
         d = self.settings.document
         if np.random.rand() >= d.fullscreen:
             wide = np.random.rand() < d.landscape
@@ -100,8 +102,8 @@ class PlainSynthDoG:
         text_layers, texts = self._content(size)
         paper = layers.RectLayer(size, (255, 255, 255, 255))
         self.paper.apply([paper])
-        self.document_effect.apply([*text_layers, paper])
-        return paper, text_layers, texts
+        drawn = self.document_effect.apply([*text_layers, paper])["metas"]
+        return paper, text_layers, texts, drawn
 
     def _content(self, size: tuple[int, int]) -> tuple[list[Any], list[str]]:
         content = self.settings.document.content

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,10 +121,11 @@ def _typefaces() -> Iterator[Check]:
             if missing
             else ""
         )
+        licences = Counter(found.typeface.licence for found in faces if found.path is not None)
+        under = "; ".join(f"{licence}: {count}" for licence, count in licences.most_common())
         mend = fonts.install_command(missing) if missing else ""
-        yield Check(
-            f"{name} typefaces", not missing, f"{len(faces) - len(missing)} of {len(faces)}{lacks}", mend
-        )
+        have = f"{licences.total()} of {len(faces)}" + (f" ({under})" if under else "")
+        yield Check(f"{name} typefaces", not missing, have + lacks, mend)
 
 
 def _gpu() -> Iterator[Check]:

@@ -15,7 +15,7 @@ from curate.errors import CurateError, Halted, InputError, OutputError, Stopped,
 from curate.journal import Journal, Request
 from curate.manifest import Manifest, image_folder, on_sample
 from curate.origins import find, open_origin
-from curate.origins.seeds import SAMPLE_SEEDS
+from curate.origins.seeds import SAMPLE_SEEDS, placed
 from curate.plan import Plan, Retry, Run, limit_rows, row_rules
 from curate.progress import Progress
 from curate.runner import InProcess, OnRay, Runner
@@ -57,9 +57,11 @@ def request(
         raise InputError(f"--limit must be at least 1, not {limit}")
     if not 0 < sample <= 1:
         raise InputError(f"--sample must be above 0 and at most 1, not {sample}")
-    if limit is None and manifest.adapter == "synthdog":
-        limit = SAMPLE_SEEDS
-        log.warning("no --limit: %d images; they never run out", limit)
+    if manifest.adapter == "synthdog":
+        manifest = placed(manifest)
+        if limit is None:
+            limit = SAMPLE_SEEDS
+            log.warning("no --limit: %d images; they never run out", limit)
     if not inputs and not manifest.input.uris:
         manifest = on_sample(manifest)
     folder = image_folder(manifest)

@@ -1,11 +1,18 @@
-"""What synthtiger 1.2.1 and imgaug 0.4 expect of numpy 1 and Pillow 9, restored while they need it."""
+"""What synthtiger 1.2.1 and imgaug 0.4 expect of numpy 1 and Pillow 9, restored while they need it.
+
+imgaug, which brings scipy's statistics, takes 70 MB and most of the time that importing synthtiger takes.
+Drawing strengths needs none of it, only applying effects does, and here they are painted otherwise. So it is
+imported at its first use.
+"""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from PIL import ImageFont
@@ -38,10 +45,37 @@ def legacy() -> Iterator[None]:
             delattr(owner, name)
 
 
+class Later(ModuleType):
+    """Stands for a module until something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what the import system asks of every module
+            raise AttributeError(name)
+        with legacy():
+            return getattr(importlib.import_module(self.__name__), name)
+
+
 def synthtiger() -> ModuleType:
     """The synthtiger package, imported under today's numpy and Pillow."""
-    with legacy():
+    with legacy(), _later("imgaug", "augmenters"):
         return importlib.import_module("synthtiger")
+
+
+@contextmanager
+def _later(package: str, part: str) -> Iterator[None]:
+    """Within the block, importing the package or that part of it imports nothing yet."""
+    names = (package, f"{package}.{part}")
+    standing = {name: Later(name) for name in names if name not in sys.modules}
+    if len(standing) < len(names):  # it is there anyway
+        yield
+        return
+    standing[package].__dict__[part] = standing[names[1]]
+    sys.modules |= standing
+    try:
+        yield
+    finally:
+        for name in standing:
+            del sys.modules[name]
 
 
 def _getsize(font: ImageFont.FreeTypeFont, text: str, direction: str | None = None) -> tuple[int, int]:

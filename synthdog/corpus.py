@@ -6,14 +6,19 @@ clings to it (as UAX #14 has it, in short).
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import json
+import lzma
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +28,9 @@ from synthdog.errors import ItemError, ResourceError
 from synthdog.settings import Corpus
 
 SUFFIXES = (".txt", ".jsonl", ".parquet")
+OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+EXTRACTED = regex.compile(r"wiki_\d+")  # WikiExtractor's files: text between <doc> marks, or JSON lines
+MARK = regex.compile(r"</?doc\b[^>]*>\s*")
 MAX_LINE_BYTES = 1 << 24
 IDEOGRAPH = r"\p{Han}\p{Hiragana}\p{Katakana}〇"
 OPENING = r"（《〈「『【〔〖“‘［｛"
@@ -60,6 +68,10 @@ class Text:
     def sample(self) -> set[str]:
         """The characters of some 10,000 places spread over the text, spaces left out."""
         return set(self._text[:: max(len(self._text) // 10_000, 1)]) - {" "}
+
+    def bytes(self) -> int:
+        """The size of the text as UTF-8."""
+        return len(self._text.encode())
 
     def sha256(self) -> str:
         """Of the text as UTF-8."""
@@ -126,6 +138,8 @@ def load(settings: Corpus, language: str) -> Text:
         raise ResourceError(
             f"the corpus ({where}) holds {len(text)} usable characters: {LEAST_CHARS} are needed"
         )
+    if not any(char.isalnum() for char in text):
+        raise ResourceError(f"the corpus ({', '.join(settings.paths)}) holds no letter or digit")
     return Text(text)
 
 
@@ -144,10 +158,21 @@ def _files(path: str) -> list[Path]:
     at = Path(path)
     if not at.exists():
         raise ResourceError(f"corpus {path!r} does not exist")
-    files = [at] if at.is_file() else sorted(f for f in at.rglob("*") if f.suffix in SUFFIXES)
+    files = [at] if at.is_file() else sorted(file for file in at.rglob("*") if _is_corpus(file))
     if not files:
-        raise ResourceError(f"corpus folder {path!r} holds no {', '.join(SUFFIXES)} file")
+        raise ResourceError(f"corpus folder {path!r} holds no {', '.join(SUFFIXES)} or wiki_00 file")
     return files
+
+
+def _is_corpus(file: Path) -> bool:
+    name = _plain_name(file)
+    return file.is_file() and bool(Path(name).suffix in SUFFIXES or EXTRACTED.fullmatch(name))
+
+
+def _plain_name(file: Path) -> str:
+    """The file's name in lower case, without the suffix of a compression."""
+    name = file.name.lower()
+    return Path(name).stem if Path(name).suffix in OPENERS else name
 
 
 def _head(file: Path, column: str, max_chars: int) -> list[str]:
@@ -164,27 +189,37 @@ def _head(file: Path, column: str, max_chars: int) -> list[str]:
 
 def _paragraphs(file: Path, column: str) -> Iterator[str]:
     try:
-        if file.suffix == ".parquet":
+        if file.suffix.lower() == ".parquet":
             yield from _of_parquet(file, column)
-        else:
-            yield from _of_lines(file, column if file.suffix == ".jsonl" else None)
-    except (OSError, pa.ArrowInvalid) as problem:
+            return
+        with OPENERS.get(file.suffix.lower(), _open)(file) as stream:
+            yield from _of_lines(stream, file, column if _holds_json(stream, file) else None)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowInvalid) as problem:
         raise ResourceError(f"corpus {str(file)!r} cannot be read: {problem}") from None
 
 
-def _of_lines(file: Path, column: str | None) -> Iterator[str]:
+def _open(file: Path) -> Any:
+    return file.open("rb")
+
+
+def _holds_json(stream: Any, file: Path) -> bool:
+    """Whether the file's lines are JSON: by its name, or else by how it begins."""
+    suffix = Path(_plain_name(file)).suffix
+    return suffix == ".jsonl" or (suffix != ".txt" and stream.peek(1)[:1] == b"{")
+
+
+def _of_lines(stream: IO[bytes], file: Path, column: str | None) -> Iterator[str]:
     """The texts of a file's lines; broken lines are left out as long as they are not the most."""
     good, broken = 0, []
-    with file.open("rb") as stream:
-        while line := stream.readline(MAX_LINE_BYTES):
-            if b"\0" in line:
-                raise ResourceError(f"corpus {str(file)!r} is binary, not text")
-            text = _text(line, column) if line.strip() else ""
-            if text is None:
-                broken.append(line[:60])
-            else:
-                good += 1
-                yield text
+    while line := stream.readline(MAX_LINE_BYTES):
+        if b"\0" in line:
+            raise ResourceError(f"corpus {str(file)!r} is binary, not UTF-8 text")
+        text = _text(line, column) if line.strip() else ""
+        if text is None:
+            broken.append(line[:60])
+        else:
+            good += 1
+            yield text
     if len(broken) > good:
         wanted = "UTF-8 text" if column is None else f"JSON with text in {column!r}"
         count = f"{len(broken)} of {len(broken) + good} lines"
@@ -195,7 +230,7 @@ def _text(line: bytes, column: str | None) -> str | None:
     """The line's text; null where it is not UTF-8 or not JSON with text in the column."""
     try:
         text = line.decode("utf-8-sig")
-        row = {None: text} if column is None else json.loads(text)
+        row = {None: MARK.sub("", text)} if column is None else json.loads(text)
     except (ValueError, RecursionError):
         return None
     found = row.get(column) if isinstance(row, dict) else None
@@ -204,11 +239,10 @@ def _text(line: bytes, column: str | None) -> str | None:
 
 def _of_parquet(file: Path, column: str) -> Iterator[str]:
     table = pq.ParquetFile(file)
-    names = table.schema_arrow.names
-    if column not in names or not _is_text(table.schema_arrow.field(column).type):
-        raise ResourceError(
-            f"corpus {str(file)!r} has no text column {column!r} (it has: {', '.join(names)})"
-        )
+    schema = table.schema_arrow
+    if column not in schema.names or not _is_text(schema.field(column).type):
+        has = ", ".join(f"{field.name}: {field.type}" for field in schema)
+        raise ResourceError(f"corpus {str(file)!r} has no text column {column!r} (it has: {has})")
     for batch in table.iter_batches(1024, columns=[column]):
         for value in batch.column(0):
             with suppress(UnicodeDecodeError):  # Parquet's strings are not always UTF-8
@@ -216,4 +250,5 @@ def _of_parquet(file: Path, column: str) -> Iterator[str]:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

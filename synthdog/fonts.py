@@ -73,6 +73,10 @@ class Face:
         """Of the font file."""
         return hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
 
+    def bytes(self) -> int:
+        """The size of the font file."""
+        return Path(self.path).stat().st_size
+
     def at(self, line_height: float, bold: bool) -> SizedFace:
         """The face at the size whose ascent and descent together are `line_height` px."""
         return SizedFace(self, self._font(line_height * self._size_per_height), bold)

@@ -119,7 +119,11 @@ def gallery(settings: Texture, kind: str, cache_bytes: int) -> Gallery:
     if not settings.paths:
         made_up = Source("procedural", procedural.names(kind), procedural.picture)
         return Gallery([made_up], [1.0], cache_bytes)
-    return Gallery([_source(path) for path in settings.paths], settings.weights, cache_bytes)
+    return Gallery(
+        [_source(path) for path in settings.paths],
+        settings.weights or [1.0] * len(settings.paths),
+        cache_bytes,
+    )
 
 
 def decode(data: bytes) -> np.ndarray:

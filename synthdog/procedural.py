@@ -50,7 +50,7 @@ def _cloth(rng: np.random.Generator) -> np.ndarray:
     pitch = rng.uniform(3, 9)
     weave = np.sin(2 * np.pi * x / pitch) * np.sin(2 * np.pi * y / pitch)
     tone = 0.5 + 0.12 * weave + 0.5 * (_clouds(rng, (4, 4)) - 0.5) + 0.12 * (_clouds(rng, (200, 200)) - 0.5)
-    return _ramp(tone, rng.integers(10, 110, 3), rng.integers(90, 250, 3), rng)
+    return _ramp(tone, _muted(rng, 10, 110), _muted(rng, 90, 250), rng)
 
 
 def _stone(rng: np.random.Generator) -> np.ndarray:
@@ -65,13 +65,13 @@ def _stone(rng: np.random.Generator) -> np.ndarray:
 
 def _lights(rng: np.random.Generator) -> np.ndarray:
     """A room out of focus: broad colours and discs of light."""
-    scene = _ramp(_clouds(rng, (3, 3)), rng.integers(0, 90, 3), rng.integers(60, 200, 3), rng)
+    scene = _ramp(_clouds(rng, (3, 3)), _muted(rng, 0, 90), _muted(rng, 60, 200), rng)
     for _ in range(int(rng.integers(8, 60))):
         radius, (left, top) = int(rng.integers(5, 36)), rng.integers(0, SIZE[0], 2)
         disc = np.zeros((2 * radius, 2 * radius), np.uint8)
         cv2.circle(disc, (radius, radius), radius - 1, int(rng.integers(25, 180)), -1, cv2.LINE_AA)
         part = scene[top : top + 2 * radius, left : left + 2 * radius]
-        part += disc[: part.shape[0], : part.shape[1], None] / 255 * rng.integers(60, 256, 3)
+        part += disc[: part.shape[0], : part.shape[1], None] / 255 * _muted(rng, 60, 256)
     return scene
 
 
@@ -88,7 +88,7 @@ def _desk(rng: np.random.Generator) -> np.ndarray:
         shade = np.zeros(SIZE, np.float32)
         cv2.fillPoly(shade, [np.int32(corners + rng.uniform(2, 12, 2))], 1.0)
         scene *= 1 - 0.5 * cv2.GaussianBlur(shade, (0, 0), 6)[..., None]
-        cv2.fillPoly(scene, [np.int32(corners)], rng.uniform(20, 245, 3).tolist(), cv2.LINE_AA)
+        cv2.fillPoly(scene, [np.int32(corners)], _muted(rng, 20, 245).tolist(), cv2.LINE_AA)
     return scene + 14 * (_clouds(rng, (300, 300)) - 0.5)[..., None]
 
 
@@ -99,7 +99,7 @@ def _slope(rng: np.random.Generator) -> np.ndarray:
     tone = (
         0.5 + 0.5 * (np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5)) + 0.06 * _clouds(rng, (250, 250))
     )
-    return _ramp(tone, rng.integers(20, 160, 3), rng.integers(80, 256, 3), rng)
+    return _ramp(tone, _muted(rng, 20, 160), _muted(rng, 80, 256), rng)
 
 
 def _fibre(rng: np.random.Generator) -> np.ndarray:
@@ -143,6 +143,12 @@ def _clouds(rng: np.random.Generator, cells: tuple[int, int]) -> np.ndarray:
 def _octaves(rng: np.random.Generator, cells: int, fade: float) -> np.ndarray:
     """Clouds of ever more cells, each octave `fade` times fainter (SIZE)."""
     return np.asarray(sum(_clouds(rng, (cells << k, cells << k)) / fade**k for k in range(6)))
+
+
+def _muted(rng: np.random.Generator, low: int, high: int) -> np.ndarray:
+    """A colour (BGR) of channels between two levels, nearer to gray than by chance, as most things are."""
+    colour = rng.uniform(low, high, 3)
+    return np.asarray(colour.mean() + 0.5 * (colour - colour.mean()))
 
 
 def _ramp(tone: np.ndarray, dark: object, light: object, rng: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,7 @@ from synthdog.settings import TemplateSettings, load
 
 BACKGROUND_CACHE = 40 << 20
 PAPER_CACHE = 20 << 20
-LEAST_COVERED = 0.5  # of a corpus's characters, by at least one face
+LEAST_COVERED = 0.5  # of a corpus's characters, by a face that is used
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,26 @@ class Resources:
         Raises:
             ResourceError: the first of what `check` would list.
         """
-        resources = cls(
-            fonts.faces(settings.document.content.font.paths, language),
-            corpus.load(settings.document.content.text, language),
+        text = corpus.load(settings.document.content.text, language)
+        return cls(
+            _suited(fonts.faces(settings.document.content.font.paths, language), text),
+            text,
             pictures.gallery(settings.background.image, "background", BACKGROUND_CACHE),
             pictures.gallery(settings.document.paper, "paper", PAPER_CACHE),
         )
-        _covered(resources)
-        return resources
 
     def record(self) -> dict[str, Any]:
         """What is used, for a run's manifest: fonts, the corpus's digest, sources of pictures."""
         return {
             "fonts": [
-                {"name": face.name, "index": face.index, "sha256": face.sha256()} for face in self.faces
+                {"name": face.name, "index": face.index, "bytes": face.bytes(), "sha256": face.sha256()}
+                for face in self.faces
             ],
-            "corpus": {"chars": len(self.text), "sha256": self.text.sha256()},
+            "corpus": {
+                "chars": len(self.text),
+                "bytes": self.text.bytes(),
+                "sha256": self.text.sha256(),
+            },
             "backgrounds": _sources(self.backgrounds),
             "papers": _sources(self.papers),
         }
@@ -77,15 +81,20 @@ def _problem(part: Callable[[], object]) -> list[str]:
     return []
 
 
-def _covered(resources: Resources) -> None:
-    """Refuse a corpus that the faces cannot write."""
-    sample = resources.text.sample()
-    best = min((len(face.lacks("".join(sample))), face.name) for face in resources.faces)
-    if best[0] > len(sample) * (1 - LEAST_COVERED):
+def _suited(faces: Sequence[fonts.Face], text: corpus.Text) -> Sequence[fonts.Face]:
+    """The faces that have half of the corpus's characters; the others could write next to nothing."""
+    sample = "".join(text.sample())
+    lacking = [len(face.lacks(sample)) for face in faces]
+    suited = [
+        face for face, lacks in zip(faces, lacking, strict=True) if lacks <= len(sample) * (1 - LEAST_COVERED)
+    ]
+    if not suited:
         raise ResourceError(
-            f"no font covers half of the corpus's characters: the best of {len(resources.faces)}, "
-            f"{best[1]!r}, lacks {best[0]} of {len(sample)}; set document.content.font.paths or .text.paths"
+            f"no font covers half of the corpus's characters: the best of {len(faces)}, "
+            f"{faces[lacking.index(min(lacking))].name!r}, lacks {min(lacking)} of {len(sample)}; "
+            "set document.content.font.paths or .text.paths"
         )
+    return suited
 
 
 def _sources(gallery: pictures.Gallery) -> list[dict[str, Any]]:

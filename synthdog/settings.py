@@ -52,16 +52,16 @@ class Texture(Section, frozen=True):
     """Pictures laid over a surface; no `paths` means the procedural ones of this package."""
 
     paths: Paths
-    weights: tuple[Positive, ...]  # one a path
+    weights: tuple[Positive, ...]  # one a path; none: all alike
     alpha: Shares
     grayscale: Prob
     crop: Prob
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.weights) != len(self.paths) or (self.paths and not any(self.weights)):
+        if self.weights and (len(self.weights) != len(self.paths) or not any(self.weights)):
             raise ValueError(
-                f"{len(self.paths)} 'paths' need as many 'weights', not all zero: {self.weights}"
+                f"{len(self.paths)} 'paths' need as many 'weights' or none, not all zero: {self.weights}"
             )
 
 

@@ -21,7 +21,7 @@ from synthdog.resources import Resources
 from synthdog.rows import ROWS, Row
 from synthdog.settings import TemplateSettings, load
 
-TEMPLATE = "synthdog-1"  # changes whenever the same seed gives other bytes
+TEMPLATE = "synthdog-2"  # changes whenever the same seed gives other bytes
 
 
 class Template:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
 from curate.adapters.identity import keys
-from curate.children import Children, Limits
+from curate.children import Children, Limits, Outcome
 from curate.errors import InputError, MachineError, ManifestError
 from curate.manifest import Manifest
-from curate.origins.pages import COPIED, STAGE, in_order, module
+from curate.origins.pages import COPIED, STAGE, module
 from curate.schema import conform
 from curate.sources import Input
 
 SAMPLE_SEEDS = 20  # images, where no --limit says how many
 ENDLESS = 2**40
+TOGETHER = 50  # images a table: what a table costs is shared
+AHEAD = 8  # images under way for each child: none waits for this process
+RECYCLE_AFTER = 20_000  # images; their makers are not fed by strangers, and take a while to start
 
 
 class Seeds:
@@ -27,6 +36,8 @@ class Seeds:
 
     def __init__(self, manifest: Manifest, children: int) -> None:
         self._manifest, self._count = manifest, children
+        self._flying: deque[Future[Outcome]] = deque()  # the images from number `given` to before `asked`
+        self._given = self._asked = -1
 
     @property
     def size(self) -> int:
@@ -35,7 +46,10 @@ class Seeds:
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
         """See `Origin.read`."""
-        yield from in_order(self._one, range(start, stop), self._count)
+        outcomes = self._outcomes(range(start, stop))
+        for first in range(start, stop, TOGETHER):
+            indices = range(first, min(first + TOGETHER, stop))
+            yield self._samples(indices, [_row(outcome) for outcome in islice(outcomes, len(indices))])
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`."""
@@ -49,36 +63,57 @@ class Seeds:
     @cached_property
     def _children(self) -> Children:
         manifest = self._manifest
-        limits = Limits(manifest.documents.page_timeout_s, memory_bytes=manifest.documents.memory_bytes)
+        limits = Limits(
+            manifest.documents.page_timeout_s,
+            memory_bytes=manifest.documents.memory_bytes,
+            recycle_after=RECYCLE_AFTER,
+        )
         settings = {"render": manifest.render, "language": manifest.language, "seed": manifest.seed}
         return Children("curate.origins.seeds:drawer", self._count, limits, msgspec.json.encode(settings))
 
-    def _one(self, index: int) -> pa.Table:
-        outcome = self._children.submit(str(index).encode()).result()
-        rows_type = module("synthdog", "synthdog").ROWS
-        if outcome.value is None:
-            failure = {"dropped": [outcome.reason], "detail": [outcome.detail]}
-            empty = {name: pa.nulls(1, rows_type.field(name).type) for name in rows_type.names}
-            row = pa.table(empty | failure, schema=rows_type)
-        else:
-            row = pa.Table.from_batches([ipc.read_record_batch(pa.py_buffer(outcome.value), rows_type)])
-        return self._sample(index, row)
+    def _outcomes(self, indices: range) -> Iterator[Outcome]:
+        """What became of each image, in order.
 
-    def _sample(self, index: int, row: pa.Table) -> pa.Table:
-        manifest, identity = self._manifest, [str(self._manifest.seed), str(index)]
+        The children are always some images ahead. Where they are several, all units are done here, one after
+        the other, so they begin the next unit while this one is written.
+        """
+        if self._given != indices.start:
+            self._flying.clear()
+            self._asked = indices.start
+        stop = indices.stop + (AHEAD * self._count if self._count > 1 else 0)
+        for index in indices:
+            while self._asked < stop and len(self._flying) < AHEAD * self._count:
+                self._flying.append(self._children.submit(str(self._asked).encode()))
+                self._asked += 1
+            self._given = index + 1
+            yield self._flying.popleft().result()
+
+    def _samples(self, indices: range, rows: Sequence[pa.Table]) -> pa.Table:
+        manifest, table = self._manifest, pa.concat_tables(rows).combine_chunks()
+        identity = ([str(manifest.seed)] * len(indices), [str(index) for index in indices])
         return conform(
             pa.table(
                 {
-                    "key": keys(manifest.name, [pa.array([part], pa.large_string()) for part in identity]),
-                    "dataset": [manifest.name],
-                    "task": [manifest.task],
-                    "language": [manifest.language],
-                    "source": [f"seed-{manifest.seed}#{index}"],
-                    **{column: row[column] for column in COPIED},
-                    "stage": pa.array([None if row["dropped"][0].as_py() is None else STAGE], pa.string()),
+                    "key": keys(manifest.name, [pa.array(part, pa.large_string()) for part in identity]),
+                    "dataset": pa.repeat(manifest.name, len(indices)),
+                    "task": pa.repeat(manifest.task, len(indices)),
+                    "language": pa.repeat(manifest.language, len(indices)),
+                    "source": [f"seed-{manifest.seed}#{index}" for index in indices],
+                    **{column: table[column] for column in COPIED},
+                    "stage": pc.if_else(pc.is_null(table["dropped"]), pa.scalar(None, pa.string()), STAGE),
                 }
             )
         )
+
+
+def _row(outcome: Outcome) -> pa.Table:
+    """An image's row, or the row that says why there is none."""
+    rows_type = module("synthdog", "synthdog").ROWS
+    if outcome.value is not None:
+        return pa.Table.from_batches([ipc.read_record_batch(pa.py_buffer(outcome.value), rows_type)])
+    failure = {"dropped": [outcome.reason], "detail": [outcome.detail]}
+    empty = {name: pa.nulls(1, rows_type.field(name).type) for name in rows_type.names}
+    return pa.table(empty | failure, schema=rows_type)
 
 
 def seeds(manifest: Manifest, uris: Sequence[str]) -> Input:
@@ -103,7 +138,34 @@ def seeds(manifest: Manifest, uris: Sequence[str]) -> Input:
     except errors.ResourceError as error:
         raise MachineError(str(error)) from None
     identity = msgspec.json.encode([manifest.render, manifest.language, manifest.seed, used], order="sorted")
-    return Input(f"seed:{manifest.seed}", "", 0, hashlib.sha256(identity).hexdigest()[:32])
+    return Input(
+        f"seed:{manifest.seed}", "", 0, hashlib.sha256(identity).hexdigest()[:32], tuple(_materials(used))
+    )
+
+
+def placed(manifest: Manifest) -> Manifest:
+    """The manifest with the paths of its [render] made absolute: children and workers are elsewhere."""
+    return msgspec.structs.replace(manifest, render=_placed(manifest.render))
+
+
+def _placed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name == "paths" and isinstance(value, list | tuple):
+            made[name] = [str(Path(path).expanduser().absolute()) for path in map(str, value)]
+        else:
+            made[name] = _placed(value) if isinstance(value, Mapping) else value
+    return made
+
+
+def _materials(used: Mapping[str, Any]) -> Iterator[Input]:
+    """What the images are made of, for the run's manifest: faces, corpus, sources of pictures."""
+    for face in used["fonts"]:
+        yield Input(f"font:{face['name']}#{face['index']}", face["name"], face["bytes"], face["sha256"])
+    yield Input("corpus:", "", used["corpus"]["bytes"], used["corpus"]["sha256"])
+    for kind in ("backgrounds", "papers"):
+        for source in used[kind]:
+            yield Input(f"{kind}:{source['name']}", source["name"], 0, source["sha256_of_names"])
 
 
 def drawer(settings: bytes) -> Callable[[bytes], bytes]:

@@ -17,9 +17,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from curate.manifest import load
 from curate.origins.collection import Collection, collect
+from curate.origins.seeds import Seeds
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards
 
 SAMPLES = ROOT / "manifests" / "samples"
@@ -187,6 +190,37 @@ def test_synthetic_documents_resume_to_the_same_bytes(tmp_path: Path, language: 
     row = shards(tmp_path / "whole").to_pylist()[0]
     assert (row["language"], row["task"]) == (language, "ocr")
     assert json.loads(row["extra"])["seed"] == 7
+
+
+@NEEDS_SYNTHTIGER
+def test_synthetic_documents_are_the_same_whatever_the_units_and_children(tmp_path: Path) -> None:
+    manifest = load("synthdog-en")
+    once = Seeds(manifest, children=1)
+    whole = pa.concat_tables(once.read(3, 11))
+    once.close()
+    parted = Seeds(manifest, children=2)
+    units = [pa.concat_tables(parted.read(*unit)) for unit in ((3, 6), (6, 9), (2, 4), (9, 11))]
+    parted.close()
+    assert pa.concat_tables([*units[:2], units[3]]).equals(whole)
+    assert units[2].slice(1).equals(whole.slice(0, 1))
+    assert whole["source"].to_pylist() == [f"seed-0#{index}" for index in range(3, 11)]
+
+
+@NEEDS_SYNTHTIGER
+def test_a_synthetic_run_takes_paths_from_where_it_was_started_and_records_what_it_used(
+    tmp_path: Path,
+) -> None:
+    saying = "Now is the time for all good men to come to the aid. "
+    (tmp_path / "corpus.txt").write_text(saying * 20)
+    setting = 'render.document.content.text.paths=["corpus.txt"]'
+    done(
+        "run", "synthdog-en", "--out", tmp_path / "out", "--limit", "2", "--set", setting, *HERE, cwd=tmp_path
+    )
+    words = set(" ".join(shards(tmp_path / "out")["text"].to_pylist()).split())
+    assert words <= set(saying.split())
+    (used,) = json.loads((tmp_path / "out" / "_manifest.json").read_text())["inputs"]
+    kinds = {part["uri"].partition(":")[0] for part in used["parts"]}
+    assert kinds == {"font", "corpus", "backgrounds", "papers"}
 
 
 @NEEDS_SYNTHTIGER

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,6 +42,48 @@ def test_text_jsonl_and_parquet_give_the_same_text(tmp_path):
     pq.write_table(pa.table({"body": lines}), tmp_path / "c.parquet")
     texts = {load(tmp_path / name, column="body").sha256() for name in ("a.txt", "b.jsonl", "c.parquet")}
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip), ("bz2", bz2), ("xz", lzma)])
+def test_compressed_files_give_the_same_text(tmp_path, suffix, pack):
+    (tmp_path / "a.txt").write_text(SENTENCE * 9)
+    (tmp_path / f"b.txt.{suffix}").write_bytes(pack.compress((SENTENCE * 9).encode()))
+    line = json.dumps({"text": SENTENCE * 9}).encode()
+    (tmp_path / f"c.jsonl.{suffix}").write_bytes(pack.compress(line))
+    names = ("a.txt", f"b.txt.{suffix}", f"c.jsonl.{suffix}")
+    assert len({load(tmp_path / name).sha256() for name in names}) == 1
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b no gzip", gzip.compress(SENTENCE.encode() * 9)[:-12]])
+def test_a_broken_compressed_file_is_refused(tmp_path, content):
+    (tmp_path / "a.txt.gz").write_bytes(content)
+    with pytest.raises(ResourceError, match=r"corpus '.*a\.txt\.gz' cannot be read"):
+        load(tmp_path / "a.txt.gz")
+
+
+def test_the_files_of_wikiextractor_are_read_without_their_marks(tmp_path):
+    (tmp_path / "AA").mkdir()
+    page = f'<doc id="12" url="https://example.org/" title="Foxes">\nFoxes\n\n{SENTENCE * 5}\n\n</doc>\n'
+    (tmp_path / "AA" / "wiki_00").write_text(page)
+    (tmp_path / "AA" / "wiki_01").write_text(json.dumps({"id": "13", "title": "Dogs", "text": SENTENCE * 5}))
+    text = load(tmp_path)
+    assert text.window(0, 10_000) == " ".join(["Foxes", *[SENTENCE.strip()] * 10])
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_every_kind_of_text_column_is_read(tmp_path, kind):
+    pq.write_table(
+        pa.table({"text": pa.array([SENTENCE * 5, None], pa.string()).cast(kind)}), tmp_path / "a.parquet"
+    )
+    assert load(tmp_path / "a.parquet").window(0, 9) == "The quick"
+
+
+def test_a_corpus_without_a_letter_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("☺ … — ★ " * 50)
+    with pytest.raises(ResourceError, match="holds no letter or digit"):
+        load(tmp_path / "a.txt")
 
 
 def test_english_words_part_at_spaces():
@@ -120,7 +165,7 @@ def test_a_broken_line_costs_itself_alone(tmp_path):
 
 def test_a_parquet_without_the_column_names_those_it_has(tmp_path):
     pq.write_table(pa.table({"body": ["a"]}), tmp_path / "a.parquet")
-    with pytest.raises(ResourceError, match=r"no text column 'text' \(it has: body\)"):
+    with pytest.raises(ResourceError, match=r"no text column 'text' \(it has: body: string\)"):
         load(tmp_path / "a.parquet")
 
 

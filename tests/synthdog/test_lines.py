@@ -31,6 +31,26 @@ def test_lines_break_at_the_word_nearest_to_the_width(sized):
     assert max(widths) > 0 > min(widths)
 
 
+def cut_by_synthdog(sized, text, at, width):
+    """How many characters SynthDoG writes: as many as fit, less the spaces at either end."""
+    count = length = 0
+    while length + sized.advance(text[at + count]) <= width:
+        length += sized.advance(text[at + count])
+        count += 1
+    return len(text[at : at + count].strip())
+
+
+@pytest.mark.parametrize("text", [PROSE * 20, "子曰：“學而時習之，不亦說乎？有朋自遠方來，不亦樂乎？” " * 40])
+def test_lines_hold_as_many_characters_as_synthdogs_on_average(sized, text):
+    whole = Text(text.strip() + " " + text.strip())
+    ours = theirs = 0
+    for at in range(0, len(text) // 2, 3):
+        width = 150 + at * 7 % 450
+        ours += len(lines.compose(box(700), width, sized, Reader(whole, at, lambda word: ())).text)
+        theirs += cut_by_synthdog(sized, whole.window(0, len(whole)), at, width)
+    assert abs(ours / theirs - 1) < 0.03
+
+
 def lines_width(line):
     boxes = line.boxes()
     return boxes[:, 2].max() - boxes[:, 0].min()

@@ -18,7 +18,7 @@ def encoded(size=(60, 40), kind="JPEG", **how):
 
 
 def texture(path, **changes):
-    image = {"paths": [str(path)], "weights": [1], **changes}
+    image = {"paths": [str(path)], **changes}
     return settings.load({"background": {"image": image}}, "en").background.image
 
 

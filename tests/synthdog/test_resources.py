@@ -40,6 +40,15 @@ def test_a_corpus_whose_characters_no_font_has_stops_the_run(tmp_path, template)
     assert len(check(settings, "en")) == 1
 
 
+def test_faces_that_cannot_write_the_corpus_are_not_used(tmp_path, template):
+    template("zh")
+    (tmp_path / "a.txt").write_text("学而时习之，不亦说乎？有朋自远方来，不亦乐乎？" * 9)
+    found = {found.language: found.path for found in fonts.report() if found.path}
+    settings = content(text={"paths": [str(tmp_path / "a.txt")]}, font={"paths": [found["en"], found["zh"]]})
+    used = {face.path for face in Template(settings, language="zh").resources.faces}
+    assert used == {found["zh"]}
+
+
 def test_a_run_can_record_what_it_used(template):
     record = template("en").resources.record()
     assert {"fonts", "corpus", "backgrounds", "papers"} == set(record)

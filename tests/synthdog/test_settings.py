@@ -26,7 +26,7 @@ def test_any_value_can_be_laid_over_the_defaults():
         ({"document": 3}, "'settings.document' is a table"),
         ({"effect": {"blur": {"prob": 2}}}, "<= 1.0"),
         ({"effect": {"shadow": {"amount": [float("nan"), 1]}}}, "shadow"),
-        ({"background": {"image": {"paths": ["a"]}}}, "1 'paths' need as many 'weights'"),
+        ({"background": {"image": {"paths": ["a"], "weights": [1, 2]}}}, "1 'paths' need as many 'weights'"),
         ({"document": {"effect": {"perspective": {"weights": [1]}}}}, "8 'percents' need as many 'weights'"),
         ({"document": {"content": {"layout": {"align": ["middle"]}}}}, "Invalid enum value 'middle'"),
     ],

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import random
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthdog import ROWS, Template
+from synthdog import ROWS, Template, compat
 from synthdog.errors import SettingsError
 
 DIGESTS = """
@@ -43,6 +44,32 @@ def test_an_image_is_the_same_in_another_process(template):
 def test_other_seeds_give_other_images(template):
     rows = [template("en").generate(seed, [0]).to_pylist()[0] for seed in (0, 1, 2**63)]
     assert len(set(digests(rows))) == 3
+
+
+def test_the_state_of_global_generators_makes_no_difference(template):
+    made = []
+    for seed in (1, 2):
+        random.seed(seed)
+        np.random.seed(seed)
+        cv2.setRNGSeed(seed)
+        made.append(digests(template("en").generate(5, [4]).to_pylist()))
+    assert made[0] == made[1]
+
+
+def test_what_nothing_here_needs_is_not_imported():
+    command = "import sys, synthdog; synthdog.Template({}, language='en'); print('imgaug' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, timeout=120)
+    if "typefaces for 'en' is installed" in done.stderr:
+        pytest.skip("none of the English typefaces is installed")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_synthtigers_own_effects_still_work():
+    layers = compat.synthtiger().layers
+    layer = layers.RectLayer((8, 8), (255, 255, 255, 255))
+    with compat.legacy():
+        compat.synthtiger().components.GaussianBlur((1, 1)).apply([layer])
+    assert layer.image.shape == (8, 8, 4)
 
 
 def test_no_global_state_is_left_changed(template):
