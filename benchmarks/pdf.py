@@ -1,59 +1,80 @@
-"""How fast are pages of PDFs rendered, against a bare loop of PyMuPDF calls with the same encoder?
+"""How fast are pages of PDFs rendered, isolation included, against a bare loop of PyMuPDF calls?
 
-    python benchmarks/pdf.py [FOLDER] [--repeat 3]
+    python -m benchmarks.pdf [FOLDER] [--processes 2] [--rounds 5]
 
-Both take the same documents in turn, in one process, timed by its CPU seconds: those of FOLDER whose every
-page gives a record. The bare loop opens, reads the text with its boxes (`get_text("dict")`), renders
-(`get_pixmap`) and encodes: no reading order, no test of what can be seen, no record. The second bare loop
-differs in its encoder alone, MuPDF's own.
+The documents are those of FOLDER whose every page gives a record. Ours is the origin that `curate run pdf`
+reads: killable child processes, text, order, what can be seen, image, records as samples in this process.
+The bare loops run in as many processes, which open, read the text with its boxes (`get_text("dict")`), render
+(`get_pixmap`) and encode, and return nothing: no reading order, no test of what can be seen, no record. One
+encodes as PyMuPDF's documentation hands pixels to Pillow, one renders four bytes a pixel as we do, which Pillow
+encodes without a copy, and one takes MuPDF's own JPEG encoder; all at the same quality and subsampling.
+
+All processes are warm. Rounds take turns; CPU seconds are user and system time of all processes of a side.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
+import shutil
+import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import psutil
 import pymupdf
+from PIL import Image
 
+from curate.manifest import load
+from curate.origins import find, open_origin
 from renderers import RenderError
-from renderers.pdf import PdfSettings, encoded, render
+from renderers.pdf import PdfSettings, render
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "pdf"
+SETTINGS = PdfSettings()
 
 
-def ours(document: bytes, settings: PdfSettings) -> int:
-    return sum(1 for _ in render(document, settings))
-
-
-def bare(document: bytes, settings: PdfSettings, encode: Callable[[pymupdf.Pixmap], bytes]) -> int:
-    pdf = pymupdf.open(stream=document, filetype="pdf")
+def bare(encode: str, path: str) -> int:
+    pdf = pymupdf.open(stream=Path(path).read_bytes(), filetype="pdf")
     for page in pdf:
         page.get_text("dict", flags=pymupdf.TEXTFLAGS_WORDS)
-        scale = min(settings.long_side / max(page.rect.width, page.rect.height), settings.max_dpi / 72)
-        encode(page.get_pixmap(matrix=pymupdf.Matrix(scale, scale), alpha=False))
-    return int(pdf.page_count)
+        scale = min(SETTINGS.long_side / max(page.rect.width, page.rect.height), SETTINGS.max_dpi / 72)
+        pixmap = page.get_pixmap(matrix=pymupdf.Matrix(scale, scale), alpha=encode == "RGBX")
+        if encode == "mupdf":
+            pixmap.tobytes("jpeg", jpg_quality=SETTINGS.quality)
+            continue
+        size = pixmap.width, pixmap.height
+        mode = encode if encode == "RGBX" else "RGB"
+        image = Image.frombuffer(mode, size, pixmap.samples_mv, "raw", mode, 0, 1)
+        image.save(BytesIO(), "JPEG", quality=SETTINGS.quality)
+        del image  # before the pixels that it may be a view of
+    count = int(pdf.page_count)
+    pdf.close()
+    return count
 
 
-def by_pillow(settings: PdfSettings) -> Callable[[pymupdf.Pixmap], bytes]:
-    def encode(pixmap: pymupdf.Pixmap) -> bytes:
-        pixels = np.frombuffer(pixmap.samples, np.uint8).reshape(pixmap.height, pixmap.width, 3)
-        return encoded(pixels, settings)[0]
-
-    return encode
-
-
-def by_mupdf(settings: PdfSettings) -> Callable[[pymupdf.Pixmap], bytes]:
-    return lambda pixmap: bytes(pixmap.tobytes("jpeg", jpg_quality=settings.quality))
-
-
-def whole(path: Path, settings: PdfSettings) -> bool:
+def whole(path: Path) -> bool:
     try:
-        return all(batch["dropped"][0].as_py() is None for batch in render(path.read_bytes(), settings))
+        return all(batch["dropped"][0].as_py() is None for batch in render(path.read_bytes(), SETTINGS))
     except RenderError:
         return False
+
+
+def cpu(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def measure(run: Callable[[], int], processes: Callable[[], list[psutil.Process]]) -> tuple[float, float]:
+    """CPU and wall seconds a page."""
+    before, start = cpu(processes()), time.perf_counter()
+    pages = run()
+    return (cpu(processes()) - before) / pages, (time.perf_counter() - start) / pages
 
 
 def main() -> None:
@@ -61,28 +82,58 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", nargs="?", type=Path, default=SHARED)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    settings = PdfSettings()
-    documents = [path.read_bytes() for path in sorted(options.folder.glob("*.pdf")) if whole(path, settings)]
-    runs: dict[str, Callable[[bytes], int]] = {
-        "curate": lambda document: ours(document, settings),
-        "bare loop": lambda document: bare(document, settings, by_pillow(settings)),
-        "bare loop, MuPDF's encoder": lambda document: bare(document, settings, by_mupdf(settings)),
-    }
-    seconds = dict.fromkeys(runs, 0.0)
-    pages = dict.fromkeys(runs, 0)
-    for _ in range(options.repeat):
-        for document in documents:
-            for name, run in runs.items():
-                start = time.process_time()
-                pages[name] += run(document)
-                seconds[name] += time.process_time() - start
-    print(f"{len(documents)} documents, {pages['curate'] // options.repeat} pages, {options.repeat} times")
-    for name in runs:
-        rate = pages[name] / seconds[name]
-        ratio = pages["curate"] / seconds["curate"] / rate
-        print(f"{name:28} {rate:7.1f} pages/s   curate is {ratio:.2f} times as fast")
+    kinds = {"bare loop": "RGB", "bare loop, RGBX": "RGBX", "bare loop, MuPDF's encoder": "mupdf"}
+    sides: dict[str, tuple[Callable[[], int], Callable[[], list[psutil.Process]]]] = {}
+    me = psutil.Process()
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work, "pdf")
+        folder.mkdir()
+        for path in sorted(options.folder.glob("*.pdf")):
+            if whole(path):
+                shutil.copy(path, folder)
+        paths = [str(path) for path in sorted(folder.iterdir())]
+        pools = {name: multiprocessing.get_context("spawn").Pool(options.processes) for name in kinds}
+        for name, kind in kinds.items():
+            workers = [psutil.Process(worker.pid) for worker in pools[name]._pool]  # type: ignore[attr-defined]
+            sides[name] = (
+                lambda pool=pools[name], kind=kind: sum(pool.imap_unordered(partial(bare, kind), paths)),
+                lambda workers=workers: workers,
+            )
+        known = {child.pid for child in me.children(recursive=True)}
+        manifest = load("pdf")
+        (found,) = find(manifest, [str(folder)])
+        origin = open_origin(found, manifest, Path(work), options.processes)
+        sides = {
+            "curate": (
+                lambda: sum(table.num_rows for table in origin.read(0, origin.size)),
+                lambda: [me, *(child for child in me.children(recursive=True) if child.pid not in known)],
+            )
+        } | sides
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+        pages = {name: run() for name, (run, _) in sides.items()}  # warms up
+        for _ in range(options.rounds):
+            for name, side in sides.items():
+                taken[name].append(measure(*side))
+        origin.close()
+        for pool in pools.values():
+            pool.terminate()
+    print_rates(len(paths), pages["curate"], taken)
+
+
+def print_rates(documents: int, pages: int, taken: dict[str, list[tuple[Any, ...]]]) -> None:
+    load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(f"{documents} documents, {pages} pages, {len(taken['curate'])} rounds, {load}")
+    for name, figures in taken.items():
+        ms = [1000 * statistics.median(each) for each in zip(*figures, strict=True)]
+        ratios = [
+            statistics.median(theirs[i] / ours[i] for ours, theirs in zip(taken["curate"], figures, strict=True))
+            for i in (0, 1)
+        ]
+        print(f"{name:28} {ms[0]:6.1f} ms CPU, {ms[1]:6.1f} ms wall a page; "
+              f"curate is {ratios[0]:.2f} (CPU), {ratios[1]:.2f} (wall) times as fast")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -25,11 +25,13 @@ from PIL import Image
 from pymupdf import mupdf
 
 from renderers import RenderError
+from renderers.pdf_cover import shapes_of
 from renderers.pdf_frames import Turn, View
 from renderers.pdf_lines import Line, distinct, page_lines, structured
 from renderers.pdf_order import reading_order
+from renderers.pdf_pixels import Picture, Pixels
 from renderers.pdf_plain import plain_lines
-from renderers.pdf_sight import Picture, Pixels, seen
+from renderers.pdf_sight import seen
 from renderers.schema import Page, Region, record
 
 pymupdf.TOOLS.mupdf_display_errors(False)
@@ -146,7 +148,8 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     loaded = pdf[number]
     display = loaded.get_displaylist()  # with annotations and form fields as they look
     text = structured(display, 0.0)
-    lines = plain_lines(text, tuple(display.rect)) if settings.granularity == "lines" else None
+    blocks = text.extractDICT()["blocks"]
+    lines = plain_lines(text, blocks, tuple(display.rect)) if settings.granularity == "lines" else None
     if lines is None:
         lines = page_lines(display, text)
     if not lines:
@@ -156,7 +159,7 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     if height < settings.min_text_px:
         return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
     picture = Picture(display, px_a_point)
-    regions = page_regions(seen(lines, display, picture), picture.view, settings)
+    regions = page_regions(seen(lines, display, picture, shapes_of(blocks)), picture.view, settings)
     if not regions:
         return dropped(number, facts, "no_text_layer", "none of its text can be seen")
     image, form = encoded(picture.pixels, settings)
@@ -215,17 +218,18 @@ def in_order(lines: Sequence[Line]) -> Iterator[Line]:
 
 def encoded(pixels: Pixels, settings: PdfSettings) -> tuple[bytes, str]:
     """The image's bytes and their format."""
-    image = Image.fromarray(pixels)
+    height, width, _ = pixels.shape
+    image = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)  # a view, not a copy
     form = settings.format
     if form == "auto":
         form = "jpeg"
         if (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all():
-            image = image.convert("L")
+            image = Image.fromarray(pixels[..., 0])
             shades = sorted(image.histogram())
             form = "png" if sum(shades[-2:]) >= FLAT_SHARE * sum(shades) else "jpeg"
     buffer = io.BytesIO()
     if form == "png":
-        image.save(buffer, "PNG", compress_level=1)
+        (image if image.mode == "L" else image.convert("RGB")).save(buffer, "PNG", compress_level=1)
     else:
         image.save(buffer, "JPEG", quality=settings.quality)
     return buffer.getvalue(), form

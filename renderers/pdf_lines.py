@@ -19,8 +19,16 @@ Glyph = dict[
     str, Any
 ]  # of MuPDF's raw dictionary: a character `c`, its `bbox` in points of the pass it came from
 
-# Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page.
-FLAGS = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_CLIP | pymupdf.TEXT_ACCURATE_BBOXES
+# Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page. Filled
+# shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY).
+FLAGS = (
+    pymupdf.TEXT_PRESERVE_WHITESPACE
+    | pymupdf.TEXT_CLIP
+    | pymupdf.TEXT_ACCURATE_BBOXES
+    | pymupdf.TEXT_COLLECT_VECTORS
+    | pymupdf.TEXT_LAZY_VECTORS
+)
+TEXT_BLOCK = 0  # of MuPDF's dictionaries
 PAINTED = (
     mupdf.FZ_STEXT_FILLED | mupdf.FZ_STEXT_STROKED | mupdf.FZ_STEXT_CLIPPED
 )  # render mode 3 does none of them
@@ -46,6 +54,8 @@ class Line:
     axis: Turn  # takes the glyphs' boxes to the frame: the turn itself, or LEVEL after a pass that was turned
     size: float  # the em, in points
     font: str
+    colour: int  # of its first character, 0xRRGGBB
+    painted: int  # the number of its first block, in the order of painting; -1 where that is not known
     stacked: bool = False  # upright characters that are read downwards
     doubtful: bool = False  # near-white characters among others
     glyphs: list[Glyph] = field(default_factory=list)  # empty where the line was read by its words
@@ -90,6 +100,7 @@ def slanted_lines(display: pymupdf.DisplayList, slant: float, page: Box) -> Iter
     turn = math.cos(math.radians(slant)), math.sin(math.radians(slant))
     for raw in raw_lines(structured(display, slant)):
         if abs(angle(raw["dir"])) <= 0.05 and upright_axis(raw["dir"]) in (LEVEL, None):
+            raw["painted"] = -1  # a number of another pass
             yield from pieces(raw, LEVEL, turn, page)
 
 
@@ -108,9 +119,12 @@ def structured(display: pymupdf.DisplayList, slant: float) -> pymupdf.TextPage:
 
 
 def raw_lines(text: pymupdf.TextPage) -> Iterator[dict[str, Any]]:
-    """Every line of MuPDF's raw dictionary, vertical writing put right."""
+    """Every line of MuPDF's raw dictionary, with its block's number, vertical writing put right."""
     for block in text.extractRAWDICT()["blocks"]:
+        if block["type"] != TEXT_BLOCK:
+            continue
         for raw in block["lines"]:
+            raw["painted"] = block["number"]
             if raw["wmode"]:
                 lift(raw)
             yield raw
@@ -179,6 +193,8 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
         axis,
         spans[0]["size"],
         spans[0]["font"],
+        spans[0]["color"],
+        raw["painted"],
         stacked=bool(raw["wmode"]),
         doubtful=pale_among(colours),
         glyphs=glyphs,
@@ -207,6 +223,7 @@ def joined(lines: Sequence[Line]) -> list[Line]:
             last.text += " " * (gap > SPACE_EM) + line.text
             last.glyphs = last.glyphs + [SPACE] * (gap > SPACE_EM) + line.glyphs
             last.box = union(last.box, line.box)
+            last.painted = min(last.painted, line.painted)
             last.doubtful |= line.doubtful
         else:
             out.append(line)
@@ -283,8 +300,17 @@ def below(last: Line, line: Line) -> bool:
 def stack(run: Sequence[Line]) -> Line:
     """One column of upright characters."""
     glyphs = [line.glyphs[0] for line in run]
-    box = turned(around(glyphs), DOWN)
-    return Line(spelt(glyphs), box, DOWN, DOWN, run[0].size, run[0].font, stacked=True, glyphs=glyphs)
+    box, painted = turned(around(glyphs), DOWN), min(line.painted for line in run)
+    return replace(
+        run[0],
+        text=spelt(glyphs),
+        box=box,
+        turn=DOWN,
+        axis=DOWN,
+        painted=painted,
+        stacked=True,
+        glyphs=glyphs,
+    )
 
 
 def around(glyphs: Sequence[Glyph]) -> Box:

@@ -48,6 +48,8 @@ def ordered(ids: list[int], boxes: Sequence[Box], em: float, depth: int) -> list
 
 def by_row(ids: Sequence[int], boxes: Sequence[Box]) -> list[int]:
     """Boxes that no white space parts: from the top, those on one base line from the left."""
+    if len(ids) == 1:
+        return list(ids)
     rows: list[list[int]] = []
     for i in sorted(ids, key=lambda i: boxes[i][1] + boxes[i][3]):
         if rows and boxes[i][1] + boxes[i][3] < 2 * boxes[rows[-1][0]][3]:
@@ -77,26 +79,24 @@ def sections(strips: Sequence[list[int]], boxes: Sequence[Box], em: float) -> li
     held: list[Interval] = []  # what the boxes of the last section cover of the page's width
     bottom = 0.0
     for strip in strips:
-        covered = cover([boxes[i] for i in strip], [])
-        shared = cover([boxes[i] for i in strip], held)
-        near = min(boxes[i][1] for i in strip) - bottom < 3 * em
-        if (
-            out
-            and len(parted(held, em)) > 1
-            and len(parted(shared, em)) > 1
-            and (near or len(parted(covered, em)) > 1)
-        ):
+        here = [boxes[i] for i in strip]
+        shared = cover(here, held) if len(held) > 1 else held
+        near = min(box[1] for box in here) - bottom < 3 * em
+        if len(parted(shared, em)) > 1 and (near or len(parted(cover(here, []), em)) > 1):
             out[-1].append(strip)
             held = shared
         else:
             out.append([strip])
-            held = covered
-        bottom = max(boxes[i][3] for i in strip)
+            held = cover(here, [])
+            held = held if len(parted(held, em)) > 1 else []  # without a gutter there is none to share
+        bottom = max(box[3] for box in here)
     return out
 
 
 def cover(boxes: Sequence[Box], held: Sequence[Interval]) -> list[Interval]:
     """The union of the boxes' widths and of `held`, as disjoint intervals from the left."""
+    if len(boxes) == 1 and not held:
+        return [(boxes[0][0], boxes[0][2])]
     out: list[Interval] = []
     for start, end in sorted([*held, *((box[0], box[2]) for box in boxes)]):
         if out and start <= out[-1][1]:
@@ -120,6 +120,8 @@ def parted(covered: Sequence[Interval], em: float) -> list[Interval]:
 def columns(ids: Sequence[int], boxes: Sequence[Box], em: float) -> list[list[int]]:
     """The boxes in groups between which gutters run down, from the left."""
     spans = parted(cover([boxes[i] for i in ids], []), em)
+    if len(spans) == 1:
+        return [list(ids)]
     return [[i for i in ids if start <= boxes[i][0] <= end] for start, end in spans]
 
 

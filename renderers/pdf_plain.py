@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pymupdf
 
 from renderers.pdf_accents import COMBINING
-from renderers.pdf_frames import Box, turned, union, within
-from renderers.pdf_lines import PAINTED, Line, is_single, joined, pale_among, upright_axis
+from renderers.pdf_frames import LEVEL, Box, turned, union, within
+from renderers.pdf_lines import PAINTED, TEXT_BLOCK, Line, is_single, joined, pale_among, upright_axis
 from renderers.text import normalise
 
 
-def plain_lines(text: pymupdf.TextPage, page: Box) -> list[Line] | None:
+def plain_lines(text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: Box) -> list[Line] | None:
     """What `page_lines` gives, but for the glyphs; None where only characters can tell.
 
     That is so where text is hidden, slanted, vertical, partly off the page, pale, or has loose accents.
+    `blocks` are those of the text's dictionary.
     """
     lines: list[Line] = []
     boxes: dict[int, list[Box]] | None = None
-    for block in text.extractDICT()["blocks"]:
+    texts = (block for block in blocks if block["type"] == TEXT_BLOCK)
+    for count, block in enumerate(texts):
         inked = [raw for raw in block["lines"] if not all(span["text"].isspace() for span in raw["spans"])]
         for number, raw in enumerate(inked):
             if not is_plain(raw, page):
@@ -28,12 +31,12 @@ def plain_lines(text: pymupdf.TextPage, page: Box) -> list[Line] | None:
             drawn = "".join([span["text"] for span in raw["spans"]])
             if drawn[0].isspace() or drawn[-1].isspace():
                 boxes = word_boxes(text) if boxes is None else boxes
-                trimmed = boxes.get(block["number"], [])
+                trimmed = boxes.get(count, [])
                 if len(trimmed) != len(inked) or not within(trimmed[number], box):
                     return None
                 box = trimmed[number]
             if read := normalise(drawn):
-                lines.append(line_of(raw, read, box))
+                lines.append(line_of(raw, read, box, block["number"]))
     if sum(map(is_single, lines)) > 2 or any(line.doubtful for line in lines):
         return None
     return joined(lines)
@@ -52,18 +55,25 @@ def is_plain(raw: dict[str, Any], page: Box) -> bool:
     )
 
 
-def line_of(raw: dict[str, Any], text: str, box: Box) -> Line:
+def line_of(raw: dict[str, Any], text: str, box: Box, painted: int) -> Line:
     """The line, with its box taken to its frame."""
-    axis = upright_axis(raw["dir"]) or (1.0, 0.0)
+    axis = upright_axis(raw["dir"]) or LEVEL
     first = raw["spans"][0]
-    doubtful = pale_among({span["color"] for span in raw["spans"]})
     return Line(
-        text, turned(box, axis), axis, axis, first["size"], first["font"], bool(raw["wmode"]), doubtful
+        text,
+        turned(box, axis),
+        axis,
+        axis,
+        first["size"],
+        first["font"],
+        first["color"],
+        painted,
+        doubtful=pale_among({span["color"] for span in raw["spans"]}),
     )
 
 
 def word_boxes(text: pymupdf.TextPage) -> dict[int, list[Box]]:
-    """The boxes around the words of each line that has any, by the number of its block."""
+    """The boxes around the words of each line that has any, by its block's number among those of text."""
     boxes: dict[int, list[Box]] = {}
     last = None
     for x0, y0, x1, y1, _, block, line, _ in text.extractWORDS():

@@ -76,8 +76,16 @@ def record(page: Page) -> pa.RecordBatch:
     ]
     regions = pa.StructArray.from_arrays(fields, fields=list(REGION))
     values = page._asdict() | {"text": "".join([*parts[:-1], *texts[-1:]])}
-    columns = {
-        name: pa.array([values[name]], PAGES.field(name).type) for name in PAGES.names if name != "regions"
-    }
+    single = (name for name in PAGES.names if name not in ("image", "regions"))
+    columns = {name: pa.array([values[name]], PAGES.field(name).type) for name in single}
+    columns["image"] = uncopied(page.image)
     columns["regions"] = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), regions)
     return pa.RecordBatch.from_pydict(columns, schema=PAGES)
+
+
+def uncopied(data: bytes | None) -> pa.Array:
+    """A column of one value, which keeps the bytes that it was given."""
+    if data is None:
+        return pa.nulls(1, pa.large_binary())
+    offsets = pa.array([0, len(data)], pa.int64()).buffers()[1]
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(data)])

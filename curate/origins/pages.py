@@ -209,12 +209,12 @@ class WebPages(Documents):
             yield Rendered(entry, "", [], failure)  # type: ignore[arg-type]  # seen in the condition
 
 
-def pdf_renderer(settings: bytes) -> Callable[[bytes], Iterator[bytes]]:
+def pdf_renderer(settings: bytes) -> Callable[[bytes], Iterator[pa.Buffer]]:
     """What a child process does with each PDF: its pages as Arrow messages, one by one."""
     from renderers import pdf
 
     known = pdf.PdfSettings(**msgspec.json.decode(settings))
-    return lambda document: (page.serialize().to_pybytes() for page in pdf.render(document, known))
+    return lambda document: (page.serialize() for page in pdf.render(document, known))
 
 
 def in_order(work: Callable[[Item], T], items: Iterable[Item], workers: int) -> Iterator[T]:

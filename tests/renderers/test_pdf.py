@@ -254,12 +254,12 @@ def test_pages_of_a_long_document_are_drawn_by_its_bytes_and_the_seed() -> None:
 
 def test_auto_stores_flat_grey_pages_as_png_and_others_as_jpeg() -> None:
     settings = PdfSettings(format="auto")
-    page = np.full((200, 100, 3), 255, np.uint8)
-    page[90:100] = 0
+    page = np.full((200, 100, 4), 255, np.uint8)
+    page[90:100, :, :3] = 0
     assert encoded(page, settings)[1] == "png"
-    page[0, 0] = (255, 0, 0)
+    page[0, 0] = (255, 0, 0, 255)
     assert encoded(page, settings)[1] == "jpeg"
-    ramp = np.repeat(np.arange(250, dtype=np.uint8)[:, None, None], 100, axis=1).repeat(3, axis=2)
+    ramp = np.repeat(np.arange(250, dtype=np.uint8)[:, None, None], 100, axis=1).repeat(4, axis=2)
     assert encoded(ramp, settings)[1] == "jpeg"
 
 

@@ -1,0 +1,65 @@
+"""A page's pixels, and what a few of them tell about quads on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pymupdf
+from pymupdf import mupdf
+
+from renderers.pdf_frames import Quads, View
+
+CONTRAST = 16  # of 255, in any channel: less is not told from JPEG's noise, nor by an eye
+
+Pixels = npt.NDArray[np.uint8]  # height × width × 4: red, green, blue, 255
+Points = npt.NDArray[np.uint8]  # P points × N quads × 4
+Mask = npt.NDArray[np.bool_]  # N
+EVERYWHERE = mupdf.FzRect(mupdf.FzRect.Fixed_INFINITE)
+
+
+class Picture:
+    """A page as pixels on white, with its text or without; `pixels` lives as long as the picture.
+
+    Four bytes a pixel, as Pillow holds RGB: it encodes them without a copy.
+    """
+
+    def __init__(self, display: pymupdf.DisplayList, scale: float, *, text: bool = True) -> None:
+        matrix = mupdf.fz_scale(scale, scale)
+        bounds = mupdf.fz_round_rect(
+            mupdf.fz_transform_rect(mupdf.fz_bound_display_list(display.this), matrix)
+        )
+        self._pixmap = mupdf.fz_new_pixmap_with_bbox(mupdf.fz_device_rgb(), bounds, mupdf.FzSeparations(), 1)
+        mupdf.fz_clear_pixmap_with_value(self._pixmap, 255)
+        device = mupdf.fz_new_draw_device(matrix, self._pixmap)
+        if not text:  # MuPDF skips what a device has no function for
+            device.m_internal.fill_text = device.m_internal.stroke_text = None
+        mupdf.fz_run_display_list(display.this, device, mupdf.FzMatrix(), EVERYWHERE, mupdf.FzCookie())
+        mupdf.fz_close_device(device)
+        size = self._pixmap.w(), self._pixmap.h()
+        buffer = mupdf.fz_pixmap_samples_memoryview(self._pixmap)
+        self.pixels: Pixels = np.frombuffer(buffer, np.uint8).reshape(size[1], size[0], 4)
+        self.view = View(scale, (bounds.x0, bounds.y0), size)
+
+
+def sample(pixels: Pixels, quads: Quads, along: int, across: int) -> Points:
+    """The pixels at a grid of points spread over each quad (along·across × N × 4)."""
+    s = np.tile((np.arange(along) + 0.5) / along, across)
+    t = np.repeat((np.arange(across) + 0.5) / across, along)
+    weights = np.stack([(1 - s) * (1 - t), s * (1 - t), s * t, (1 - s) * t], axis=1)
+    height, width, _ = pixels.shape
+    x, y = ((weights @ quads[..., k].T).astype(np.intp) for k in (0, 1))
+    at = y.clip(0, height - 1, out=y) * width + x.clip(0, width - 1, out=x)
+    found: Points = pixels.reshape(-1, 4).view(np.uint32).take(at).view(np.uint8).reshape(*at.shape, 4)
+    return found
+
+
+def contrast(points: Points) -> npt.NDArray[np.uint8]:
+    """The largest difference in any channel among each quad's points (P × N × 4 → N)."""
+    return np.asarray((points.max(axis=0) - points.min(axis=0)).max(axis=1))
+
+
+def share_of(colours: npt.NDArray[np.int64], points: Points) -> npt.NDArray[np.float64]:
+    """The share of each quad's points that have the colour given for it, 0xRRGGBB (N)."""
+    colour = colours.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:].astype(np.int16)
+    same = (abs(points[..., :3] - colour) < CONTRAST).all(axis=2)
+    return np.asarray(same.mean(axis=0))
