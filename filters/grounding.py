@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.rule import one_array, rule
-from filters.spans import byte_spans, distinct, lengths, slices
+from filters.spans import byte_spans, distinct, in_order, lengths, slices
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -92,10 +92,10 @@ def most_boxes(row: Ints, start: Ints, end: Ints, score: Floats) -> Bools:
     Labels are boxes; those with one row, start and end are one phrase. Spans are not empty.
     """
     spans = distinct(row, start, end)
-    units = np.rint(np.clip(np.nan_to_num(score, nan=0.0), 0, 1) / SCORE_STEP).astype(np.int64)
+    units = np.rint(np.fmin(np.fmax(score, 0), 1) / SCORE_STEP).astype(np.int64)
     ends = np.cumsum(np.bincount(spans.group, minlength=len(spans.row)))
     weight = np.diff(np.append(0, np.cumsum((BOX + units)[spans.order]))[np.append(0, ends)])
-    by_end = np.lexsort((spans.start, spans.end, spans.row))
+    by_end = in_order(spans.row, spans.end, spans.start)
     chosen = np.zeros(len(spans.row), bool)
     chosen[by_end] = schedule(spans.row[by_end], spans.start[by_end], spans.end[by_end], weight[by_end])
     kept: Bools = chosen[spans.group]
@@ -188,7 +188,7 @@ def _once(labels: Labels) -> Labels:
     return _take(labels, new)
 
 
-def _take(labels: Labels, which: npt.NDArray[np.generic]) -> Labels:
+def _take(labels: Labels, which: Ints | Bools) -> Labels:
     if which.dtype == np.bool_:
         if which.all():
             return labels
@@ -197,7 +197,7 @@ def _take(labels: Labels, which: npt.NDArray[np.generic]) -> Labels:
     return Labels(row[which], start[which], end[which], _rows(box, which), score[which])
 
 
-def _rows(columns: Floats, which: npt.NDArray[np.generic]) -> Floats:
+def _rows(columns: Floats, which: Ints | Bools) -> Floats:
     """Those rows, each column in one piece."""
     return columns.T.take(which, axis=1).T
 

@@ -21,27 +21,29 @@ class Spans(NamedTuple):
     end: Ints
     group: Ints
     order: Ints  # the regions in order of their spans, else as they came
+    first: Ints  # the first region of each span
 
 
 def distinct(row: Ints, start: Ints, end: Ints) -> Spans:
     """The spans of R regions: those of one row with one start and end share a span."""
-    order = _sorted(row, start, end)
+    order = in_order(row, start, end)
     keys = np.stack([row[order], start[order], end[order]])
     first = np.ones(len(order), bool)
     first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
     group = np.empty(len(order), np.int64)
     group[order] = np.cumsum(first) - 1
-    return Spans(row[order][first], start[order][first], end[order][first], group, order)
+    region = order[first]
+    return Spans(row[region], start[region], end[region], group, order, region)
 
 
-def _sorted(row: Ints, start: Ints, end: Ints) -> Ints:
-    """The regions by row, start and end; equal ones as they came."""
+def in_order(row: Ints, first: Ints, then: Ints) -> Ints:
+    """Where R offsets (at least -1) stand by row, the first and the other one; equal ones as they came."""
     if not len(row):
         return np.zeros(0, np.int64)
-    wide = int(max(start.max(), end.max())) + 2  # null offsets are -1
+    wide = int(max(first.max(), then.max())) + 2  # null offsets are -1
     if (int(row.max()) + 1) * wide**2 < 2**62:
-        return np.argsort((row * wide + start + 1) * wide + end + 1, kind="stable")  # seven times as fast
-    return np.lexsort((end, start, row))
+        return np.argsort((row * wide + first + 1) * wide + then + 1, kind="stable")  # seven times as fast
+    return np.lexsort((then, first, row))
 
 
 def overlapping(spans: Spans) -> Bools:
@@ -81,10 +83,10 @@ def buffers(text: pa.Array) -> tuple[Ints, npt.NDArray[np.uint8]]:
 
 
 def cut(text: pa.Array, row: Ints, start: Ints, end: Ints) -> tuple[pa.Array, pa.Array]:
-    """The text around the spans and in them: N + S gaps and S phrases.
+    """The text around spans of the column's bytes, and in them: N + S gaps and S phrases.
 
-    The spans are inside the text, in order, and do not overlap. A row with k spans has k + 1 gaps, one after
-    another.
+    The spans are inside their row, in order, and do not overlap. A row with k spans has k + 1 gaps, one
+    after another.
     """
     starts, _ = buffers(text)
     rank = np.arange(len(row))
@@ -93,7 +95,7 @@ def cut(text: pa.Array, row: Ints, start: Ints, end: Ints) -> tuple[pa.Array, pa
     edges[np.arange(len(text)) + 2 * spans_before] = starts[:-1]
     edges[-1] = starts[-1]
     opening = row + 2 * rank + 1
-    edges[opening], edges[opening + 1] = byte_spans(text, row, start, end)
+    edges[opening], edges[opening + 1] = start, end
     pieces = pa.Array.from_buffers(
         pa.large_string(), len(edges) - 1, [None, pa.py_buffer(edges), text.buffers()[2]]
     )

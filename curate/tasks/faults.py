@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from curate.tasks.formats import CONTROL_TOKEN, LANGUAGE_NAMES
 from curate.tasks.part import Part, parts
 from curate.tasks.regions import counts
-from filters.spans import byte_spans, distinct, lengths, overlapping, slices
+from filters.spans import overlapping, slices
 
+Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -30,10 +31,17 @@ def faults(table: pa.Table) -> pa.Array:
     names = ["task_missing", *CHECKS, None]
     reasons = np.zeros(table.num_rows, np.int64)
     for part in parts(table):
-        reasons[part.rows] = len(names) - 1
-        for number, check in reversed(list(enumerate(CHECKS.values(), 1))):
-            reasons[part.rows[check(part)]] = number
+        found = first_fault(part)
+        reasons[part.rows] = np.where(found < 0, len(names) - 1, found + 1)
     return pa.array(names, pa.string()).take(pa.array(reasons))
+
+
+def first_fault(part: Part) -> Ints:
+    """The number in CHECKS of each row's first fault; -1 where it has none (N)."""
+    numbers = np.full(len(part), -1)
+    for number, check in reversed(list(enumerate(CHECKS.values()))):
+        numbers[check(part)] = number
+    return numbers
 
 
 def _text_missing(part: Part) -> Bools:
@@ -76,21 +84,17 @@ def _span_not_in_text(part: Part) -> Bools:
     outside = np.zeros(len(part), bool)
     if "grounded" not in part.wanted:
         return outside
-    text, flat = part.column("text").fill_null(""), part.flat
-    fits = (flat.start >= 0) & (flat.start < flat.end) & (flat.end <= lengths(text)[flat.row])
+    flat, fits = part.flat, part.fits
     outside[flat.row[~fits]] = True
-    row = flat.row[fits]
-    read = slices(text, *byte_spans(text, row, flat.start[fits], flat.end[fits]))
-    misread = pc.not_equal(read, flat.text.filter(pa.array(fits))).fill_null(False)
-    outside[row[_bools(misread)]] = True
+    misread = pc.not_equal(slices(part.column("text").fill_null(""), *part.span_bytes), flat.text)
+    outside[flat.row[_bools(misread.fill_null(False)) & fits]] = True
     return outside
 
 
 def _spans_overlap(part: Part) -> Bools:
     clash = np.zeros(len(part), bool)
     if "grounded" in part.wanted:
-        spans = distinct(part.flat.row, part.flat.start, part.flat.end)
-        clash[spans.row[overlapping(spans)]] = True
+        clash[part.spans.row[overlapping(part.spans)]] = True
     return clash
 
 

@@ -13,6 +13,10 @@ import pyarrow.compute as pc
 
 from curate.tasks.formats import FORMATS, Format, fields
 from curate.tasks.regions import Flat, flatten
+from filters.spans import Spans, byte_spans, distinct, lengths
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 COLUMNS = ("language", "text", "question", "answer", "regions", "width", "height")
 LOCATED = {"boxes", "grounded", "lines"}  # fields that write regions down
@@ -43,6 +47,31 @@ class Part:
     def flat(self) -> Flat:
         """The rows' regions."""
         return flatten(self.column("regions"))
+
+    @cached_property
+    def spans(self) -> Spans:
+        """The regions' spans, each once."""
+        return distinct(self.flat.row, self.flat.start, self.flat.end)
+
+    @cached_property
+    def fits(self) -> Bools:
+        """Whether each region's span lies in its row's text and is not empty."""
+        start, end = self.flat.start, self.flat.end
+        return (start >= 0) & (start < end) & (end <= lengths(self._text)[self.flat.row])
+
+    @cached_property
+    def span_bytes(self) -> tuple[Ints, Ints]:
+        """Where each region's span begins and ends in the bytes of the texts; nowhere if it does not fit."""
+        start, end = (np.where(self.fits, side, 0) for side in (self.flat.start, self.flat.end))
+        return byte_spans(self._text, self.flat.row, start, end)
+
+    @cached_property
+    def _text(self) -> pa.Array:
+        return self.column("text").fill_null("")
+
+    def only(self, rows: Bools) -> Part:
+        """Those of the rows."""
+        return self if rows.all() else Part(self.format, self.rows[rows], self.table.filter(pa.array(rows)))
 
     def column(self, name: str) -> pa.Array:
         """One column; texts are large_string."""

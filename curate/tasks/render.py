@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.coordinates import write_boxes, write_quads
-from curate.tasks.faults import faults
+from curate.tasks.faults import first_fault
 from curate.tasks.formats import IMG, LANGUAGE_NAMES, REF
 from curate.tasks.part import Part, parts
 from curate.tasks.regions import counts, join
-from filters.spans import cut, distinct
+from filters.spans import cut
 
 TEXT = pa.large_string()
 
@@ -27,14 +27,13 @@ def render(table: pa.Table, path: pa.Array | pa.ChunkedArray) -> tuple[pa.Array,
     Raises:
         ValueError: a task without a format.
     """
-    sound = pc.is_null(faults(table))
-    alive = table.append_column("path", path).filter(sound)
     prompts, targets, rows = [], [], []
-    for part in parts(alive, "path"):
+    for every in parts(table.append_column("path", path), "path"):
+        part = every.only(first_fault(every) < 0)
         prompt, target = _fill(part.format.prompt, part), _fill(part.format.target, part)
         prompts.append(prompt)
         targets.append(pc.if_else(pc.is_valid(prompt), target, None))
-        rows.append(np.flatnonzero(sound)[part.rows])
+        rows.append(part.rows)
     return _scatter(prompts, rows, table.num_rows), _scatter(targets, rows, table.num_rows)
 
 
@@ -85,9 +84,9 @@ def _lines(part: Part) -> pa.Array:
 
 def _grounded(part: Part) -> pa.Array:
     """The text, each phrase as `<ref>phrase</ref>` and its boxes in the order of the regions."""
-    flat, text = part.flat, part.column("text")
-    spans = distinct(flat.row, flat.start, flat.end)
-    gaps, phrases = cut(text, spans.row, spans.start, spans.end)
+    flat, spans = part.flat, part.spans
+    start, end = (side[spans.first] for side in part.span_bytes)
+    gaps, phrases = cut(part.column("text"), spans.row, start, end)
     boxes = write_boxes(flat.quad, *_size(part)).take(pa.array(spans.order))
     located = join(boxes, np.bincount(spans.group, minlength=len(spans.row)), "")
     marked = pc.binary_join_element_wise(_between(REF, phrases), located, pa.scalar("", TEXT))
