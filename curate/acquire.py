@@ -20,6 +20,7 @@ from curate.manifest import Manifest, image_folder
 from curate.pictures import Pictures
 
 AHEAD = 64  # bodies under way for each child process
+RECYCLE_AFTER = 5_000  # images that a child decodes in its life: a new one costs as much as fifty images
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,9 @@ class Acquirer:
     @cached_property
     def _children(self) -> Children:
         settings = self._manifest.image
-        limits = Limits(timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes)
+        limits = Limits(
+            timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes, recycle_after=RECYCLE_AFTER
+        )
         return Children(
             images.TARGET, self._count, limits, images.child_settings(settings, self._manifest.active_rules())
         )

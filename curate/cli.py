@@ -42,7 +42,9 @@ Set = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=0, help="Worker processes; 0: in this process, without Ray. Default: the cores."),
+    typer.Option(
+        min=0, help="Worker processes; 0: in this process, without Ray. Default: the cores; 0 for two."
+    ),
 ]
 Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove what an earlier run wrote there first.")]

@@ -32,6 +32,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from curate import images
 from curate.images import Prepared, Recipe
 from curate.images_formats import sniff
+from curate.images_resize import resized
 
 READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "jpeg": JpegImageFile,  # not Image.open, which makes an MPO of some
@@ -227,8 +228,7 @@ def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, qualit
         image.draft(None, (round(size[0] * GAP), round(size[1] * GAP)))  # a JPEG's decoder shrinks it at once
     image.load()
     pixels = opaque(image)
-    if size != pixels.size:
-        pixels = pixels.resize(size, Image.Resampling.HAMMING, reducing_gap=GAP)
+    pixels = resized(pixels, size) if size != pixels.size else pixels.convert(pixels.mode)
     if turn in UPRIGHT:
         pixels = pixels.transpose(UPRIGHT[turn])
     pixels.info = {}
@@ -246,6 +246,5 @@ def opaque(image: Image.Image) -> Image.Image:
         paper = Image.new("RGB", image.size, WHITE)
         paper.paste(over, mask=over)
         return paper
-    if image.mode in ("1", "L"):
-        return image.convert("L")
-    return image.convert("RGB")
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    return image if image.mode == mode else image.convert(mode)

@@ -28,7 +28,7 @@ from curate.store import TMP, Store
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
-SOFTWARE = ("pyarrow", "pillow", "numpy", "regex", "aiohttp")
+SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "numpy", "regex", "aiohttp")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -234,9 +234,14 @@ def first_difference(before: Any, now: Any, path: str = "") -> str | None:
 
 def software() -> dict[str, str]:
     """The versions that decide what bytes come out."""
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in SOFTWARE
-    }
+    return {"python": platform.python_version()} | {name: _version(name) for name in SOFTWARE}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # there is no wheel of it for this machine
+        return "none"
 
 
 def now() -> str:

@@ -7,6 +7,7 @@ disk, so memory holds a unit's texts and the images in flight, never a unit's im
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +51,7 @@ class Work:
     others: dict[int, list[int]] = field(default_factory=dict)  # that first row to those that want it again
     rows: int = 0
     bytes: int = 0
+    held: ExitStack = field(default_factory=ExitStack)  # what is to be let go of once it is finished
 
     def is_first(self, row: int, image: str) -> bool:
         """Whether no earlier row wants the same image; else this one is to have what that one gets."""
@@ -102,21 +104,29 @@ class Pipeline:
         self.meter.add(scanned=first)
         return pa.concat_tables(parts)
 
-    def stage(self, unit: Unit, seen: Fallen) -> UnitRecord:
-        """Take a unit to its staged files; its record says that they are complete."""
-        with Spool() as spool, Windows(self.scoring, spool) as windows:
-            work = Work(unit, spool, windows)
-            table = self._settle(work, list(self._prepared(work, seen)))
+    def begin(self, unit: Unit, seen: Fallen) -> Work:
+        """Read a unit, and get and decode its images; units begin one after the other."""
+        with ExitStack() as held:
+            spool = held.enter_context(Spool())
+            work = Work(unit, spool, held.enter_context(Windows(self.scoring, spool)))
+            work.tables = [self._settle(work, list(self._prepared(work, seen)))]
+            work.held = held.pop_all()
+        return work
+
+    def finish(self, work: Work) -> UnitRecord:
+        """Take a unit that has begun to its staged files; its record says that they are complete."""
+        with work.held:
+            (table,) = work.tables
             with work.watch.stage("size"):
-                table = self._judge_sizes(table, spool)
+                table = self._judge_sizes(table, work.spool)
             with work.watch.stage("score"):
-                table = self._score(table, windows)
+                table = self._score(table, work.windows)
             with work.watch.stage("tasks"):
                 table = drop(table, pc.if_else(alive(table), tasks.faults(table), None), "tasks")
             with work.watch.stage("write"):
-                shards = self.staging.write(unit.number, table, spool)
+                shards = self.staging.write(work.unit.number, table, work.spool)
         record = UnitRecord(
-            unit=unit.number,
+            unit=work.unit.number,
             inputs_in=self._inputs(work),
             rows_in=table.num_rows,
             rows_out=sum(shard.rows for shard in shards),

@@ -29,6 +29,7 @@ from curate.worker import Job
 log = logging.getLogger("curate")
 
 LITTLE = 3  # units for which starting Ray does not pay
+FEW_CORES = 2  # cores that one process with its children fills by itself
 CHUNK = 8  # units a job holds at most: a source is then opened once for several
 
 
@@ -36,7 +37,7 @@ CHUNK = 8  # units a job holds at most: a source is then opened once for several
 class Options:
     """How to run, none of which changes what is written."""
 
-    workers: int | None = None  # None: as many as cores, or none for a single unit
+    workers: int | None = None  # None: as many as cores, or none for little work or few cores
     address: str | None = None  # of a Ray cluster
     overwrite: bool = False
 
@@ -219,9 +220,12 @@ class Steps:
 
 
 def _jobs(kind: str, run: Run, numbers: Sequence[int], workers: int) -> list[Job]:
-    """Units as jobs: neighbours of one input together, while there is enough work for every worker."""
+    """Units as jobs: neighbours of one input together, while there is enough work for every worker.
+
+    In this process the input stays open anyway.
+    """
     inputs = [unit.input for unit in run.plan.units()]
-    size = max(1, min(CHUNK, len(numbers) // (4 * max(1, workers))))
+    size = max(1, min(CHUNK, len(numbers) // (4 * workers))) if workers else 1
     jobs: list[list[int]] = []
     for number in numbers:
         last = jobs[-1] if jobs else []
@@ -233,13 +237,13 @@ def _jobs(kind: str, run: Run, numbers: Sequence[int], workers: int) -> list[Job
 
 
 def _runner(run: Run, units: int, options: Options, progress: Progress) -> Runner:
-    """In this process for little work, else Ray with a worker a core."""
-    workers = options.workers
+    """In this process for little work or on few cores, else Ray with a worker a core."""
+    workers, cores = options.workers, len(os.sched_getaffinity(0))
     if workers is None and options.address is None:
-        workers = 0 if units < LITTLE else os.cpu_count() or 1
+        workers = 0 if units < LITTLE or cores <= FEW_CORES else cores
     if workers == 0:
         return InProcess(run, progress)
-    return OnRay(run, progress, workers or os.cpu_count() or 1, options.address)
+    return OnRay(run, progress, workers or cores, options.address)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from curate.cluster import start
@@ -49,7 +51,7 @@ class Runner(Protocol):
 
 
 class InProcess:
-    """Jobs one after the other, in this process."""
+    """Jobs one after the other, in this process; while one begins, the one before it may still be written."""
 
     workers = 0
 
@@ -58,8 +60,17 @@ class InProcess:
 
     def map(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
         """See `Runner.map`."""
-        for job in jobs:
-            yield job, attempt(self._worker, job)
+        with ThreadPoolExecutor(1, "curate-write") as writer:
+            flying: deque[tuple[Job, Future[Result]]] = deque()
+            for job in jobs:
+                flying.append((job, writer.submit(self._worker.start(job))))
+                if len(flying) > 1:
+                    yield self._landed(*flying.popleft())
+            while flying:
+                yield self._landed(*flying.popleft())
+
+    def _landed(self, job: Job, first: Future[Result]) -> tuple[Job, Result]:
+        return job, attempt(self._worker, job, first.result())
 
     def close(self) -> None:
         """See `Runner.close`."""
@@ -128,14 +139,14 @@ def _scorers(settings: ScorerSettings) -> list[Any]:
     return actors
 
 
-def attempt(worker: Worker, job: Job) -> Result:
-    """Do the job, again if it fails.
+def attempt(worker: Worker, job: Job, first: Result | None = None) -> Result:
+    """Do the job, again if it fails; `first` is what came of a first try.
 
     Raises:
         Halted, MachineError: nothing can go on.
     """
-    for _ in range(TRIES):
-        result = worker.do(job)
+    for attempted in range(TRIES):
+        result = worker.do(job) if attempted or first is None else first
         if isinstance(result, HOPELESS):
             raise result
         if not isinstance(result, CurateError):

@@ -6,21 +6,24 @@ A worker reads nothing that another worker writes but complete files, so any pro
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from curate.across import Across
 from curate.errors import CurateError, Halted, UnitError
-from curate.pipeline import Pipeline
+from curate.pipeline import Pipeline, Work
 from curate.plan import Run
 from curate.record import Meter, UnitRecord
 from curate.staging import STAGED, Fallen
 from curate.store import Store
 
 log = logging.getLogger("curate")
+
+Done = TypeVar("Done")
 
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -45,6 +48,8 @@ class Worker:
         self.pipeline = Pipeline(run, self.store, meter, children, scorers)
         self._units = run.plan.units()
         self._slices = run.plan.slices()
+        gc.freeze()  # what was imported stays: looking through it for garbage costs a tenth of fetching,
+        gc.set_threshold(20_000)  # and looking too often almost as much
 
     def watch(self, meter: Meter) -> None:
         """Report to another meter from now on."""
@@ -57,8 +62,26 @@ class Worker:
     def do(self, job: Job) -> list[UnitRecord] | CurateError:
         """Do the job; its units' records, or why it could not be done (never raises but on interruption)."""
         work: Callable[..., list[UnitRecord]] = getattr(self, job.kind)
+        return self._guarded(job, lambda: work(*job.numbers, **({"phase": job.phase} if job.phase else {})))
+
+    def start(self, job: Job) -> Callable[[], list[UnitRecord] | CurateError]:
+        """Do as much of the job as must be done before the next one begins; what is returned does the rest.
+
+        The rest of a unit, once its images are there, is to write it: any thread may do that while the next
+        unit's are fetched. Scoring is for one unit at a time.
+        """
+        if job.kind != "stage" or len(job.numbers) > 1 or self.run.manifest.scorer is not None:
+            result = self.do(job)
+            return lambda: result
+        begun = self._guarded(job, lambda: self._begin(*job.numbers))
+        if isinstance(begun, CurateError):
+            return lambda: begun
+        return lambda: self._guarded(job, lambda: [self._finish(begun)])
+
+    def _guarded(self, job: Job, work: Callable[[], Done]) -> Done | CurateError:
+        """What the work gives, or why it could not be done."""
         try:
-            return work(*job.numbers, **({"phase": job.phase} if job.phase else {}))
+            return work()
         except CurateError as error:
             return error
         except OSError as error:
@@ -74,13 +97,7 @@ class Worker:
 
     def stage(self, *numbers: int) -> list[UnitRecord]:
         """Take these units from source to staged shards; publish them where nothing is left to judge."""
-        last = not self.run.judges_staged()
-        records = []
-        for number in numbers:
-            fallen = {**self._fallen("seen", number), **self._fallen("keys", number)}
-            record = self.pipeline.stage(self._units[number], fallen)
-            records.append(self.pipeline.staging.publish(record, {}, {}) if last else record)
-        return records
+        return [self._finish(self._begin(number)) for number in numbers]
 
     def publish(self, *numbers: int) -> list[UnitRecord]:
         """Publish staged units, less what fell to the rules across the run."""
@@ -121,6 +138,14 @@ class Worker:
         }
         judge_alike(self.store, self._across("near"), units, self.run.plan.slice_units())
         return []
+
+    def _begin(self, number: int) -> Work:
+        fallen = {**self._fallen("seen", number), **self._fallen("keys", number)}
+        return self.pipeline.begin(self._units[number], fallen)
+
+    def _finish(self, work: Work) -> UnitRecord:
+        record = self.pipeline.finish(work)
+        return record if self.run.judges_staged() else self.pipeline.staging.publish(record, {}, {})
 
     def _across(self, phase: str) -> Across:
         across = self.run.across(phase)
