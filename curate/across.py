@@ -43,7 +43,7 @@ VERDICT = pa.schema([("unit", pa.int32()), ("row", pa.int32()), ("reason", pa.st
 PHASES: Mapping[str, tuple[str, ...]] = {
     "keys": ("id_repeated",),
     "seen": ("duplicate_pair", "shorter_text_of_same_image"),
-    "bytes": ("duplicate_pair", "placeholder_image"),
+    "bytes": ("duplicate_pair", "placeholder_image", "shorter_text_of_same_image"),
     "near": ("near_duplicate",),
 }
 

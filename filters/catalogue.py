@@ -72,6 +72,11 @@ CLICK = (
     "to (?:see|view|enlarge|zoom)|on (?:the )?(?:image|photo)|for (?:larger|full)"
     "|(?:the )?(?:image|photo|picture|thumbnail) (?:to|for)"
 )
+CLICK_FIRST = (  # and then what the picture shows
+    r"click (?:(?:here|on (?:the )?(?:image|photo)|(?:the )?(?:image|photo|picture)) )?(?:to|for)"
+    r"(?: (?:enlarge|zoom|(?:see|view)(?: (?:an? |the )?(?:larger|bigger|full)\b[^:,.!–—-]*)?)(?:[:,.!]|\b)"
+    r"| [^:]{1,30}:)"
+)
 SITE = (
     r"(?:flickr(?: - photo sharing!?)?|wikipedia(?:, the free encyclopedia)?|wikimedia commons|youtube"
     r"|pinterest|ebay|etsy(?: [a-z]{2})?|amazon|tumblr|instagram|facebook|twitter|deviantart|behance|vimeo"
@@ -147,6 +152,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i)(?: \([^()]{1,40}\))? tags: .*$", ""),
             (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
             (rf"(?i) *(?: {DASH}|[|•·]) *{SITE}$", ""),
+            (rf"(?i)^{CLICK_FIRST}[ :.!,–—-]*", ""),
             (rf"(?i)[ *|–([-]*\bclick (?:here|{CLICK})\b.*$", ""),
             (
                 r"(?i)(?:^| *[.…|–»([-] *)(?:view (?:larger|full[ -]?size)|read more)(?: image)?[ .…»)\]]*$",
@@ -224,7 +230,8 @@ CATALOGUE: tuple[Pattern, ...] = (
             (rf"(?i){BEFORE}{FOREIGN_STOCK}{NUMBER}$", ""),
             (r"(?i) +[|–—-](?: free| kostenloses)? vector(?: gratuit)?[ #]+\d+$", ""),
             (rf"(?i) *(?: {DASH} |[|] *|\bby |©){AGENCY}\b[^-|]{{0,30}}$", ""),
-            (rf"(?i) +(?:(?:via|from|by|on|at) +|[(\[/] *)?{AGENCY}(?:[)\]]|\.com)?\.?$", ""),
+            (rf"(?i) +(?:(?:{CREDIT}s?:|via|from|by|on|at) +|/ *)?{AGENCY}(?:\.com)?\.?$", ""),
+            (rf"(?i) *[(\[]{AGENCY}[)\]]\.?$", ""),
             (r"(?i) *\| *price: \d+ credits? \(usd \$\d+\)$", ""),
             (r"(?i)( vector(?: image)?)(?: vector(?: image)?)+$", r"\1"),
         ),

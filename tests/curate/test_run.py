@@ -190,6 +190,33 @@ def test_a_picture_under_more_texts_than_allowed_is_a_placeholder_wherever_it_ca
     assert (tmp_path / "out" / "shard-000001.parquet").exists() is False, "all four of its rows fell"
 
 
+def test_the_longest_text_of_an_image_stays_whatever_addresses_and_files_it_came_from(tmp_path: Path) -> None:
+    texts = [
+        "a cat",
+        "a cat on a mat",
+        "a cat on the old mat",
+        "a cat on a mat",
+        "<PERSON> and a cat on the old mat",
+    ]
+    for number, text in enumerate(texts):
+        row = {"caption": text, "image": picture(1)} | (
+            {"url": f"http://a.example/{number}"} if number else {}
+        )
+        write_pairs(
+            tmp_path / f"{number}.parquet",
+            [row, {"caption": f"other {number}", "image": picture(9 + number)}],
+        )
+    done("run", "cc12m", "--input", tmp_path / "*.parquet", "--out", tmp_path / "out", *FEW)
+    kept = shards(tmp_path / "out")["text"].to_pylist()
+    assert kept == ["other 0", "other 1", "a cat on the old mat", "other 2", "other 3", "other 4"]
+    assert dropped(tmp_path / "out") == {
+        "0.parquet#0": "shorter_text_of_same_image",
+        "1.parquet#0": "shorter_text_of_same_image",
+        "3.parquet#0": "duplicate_pair",
+        "4.parquet#0": "text_has_special_tag",
+    }
+
+
 def test_a_rule_can_be_switched_off(mixed: Path, tmp_path: Path) -> None:
     result = done(
         "run",
