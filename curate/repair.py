@@ -55,7 +55,7 @@ def repair(folder: str) -> dict[str, Any]:
     units = sorted(found & known if known else found)
     repaired: list[str] = []
     if units:
-        if manifest["scorer"] is not None:
+        if "scored" in manifest:
             raise InputError(f"{folder} was scored since: run it anew with --overwrite, then score it again")
         with Journal(store).locked():
             repaired = _remade(manifest, store, units, wanted)
