@@ -46,7 +46,6 @@ class Work:
     first: dict[str, int] = field(default_factory=dict)  # path or URL to the first row that wants it
     others: dict[int, int] = field(default_factory=dict)  # rows that want an image again, to that first row
     rows: int = 0
-    bytes: int = 0
 
     def is_first(self, row: int, image: str) -> bool:
         """Whether no earlier row wants the same image; else this one is to have what that one gets."""
@@ -115,7 +114,6 @@ class Pipeline:
             inputs_in=self._inputs(work),
             rows_in=table.num_rows,
             rows_out=sum(shard.rows for shard in shards),
-            bytes_in=work.bytes,
             dropped=count_reasons(table["dropped"]),
             stages=tuple(_stages(table, work.watch)),
             shards=tuple(shards),
