@@ -50,7 +50,6 @@ class Work:
     first: dict[str, int] = field(default_factory=dict)  # path or URL to the first row that wants it
     others: dict[int, list[int]] = field(default_factory=dict)  # that first row to those that want it again
     rows: int = 0
-    bytes: int = 0
     held: ExitStack = field(default_factory=ExitStack)  # what is to be let go of once it is finished
 
     def is_first(self, row: int, image: str) -> bool:
@@ -130,7 +129,6 @@ class Pipeline:
             inputs_in=self._inputs(work),
             rows_in=table.num_rows,
             rows_out=sum(shard.rows for shard in shards),
-            bytes_in=work.bytes,
             dropped=count_reasons(table["dropped"]),
             stages=tuple(_stages(table, work.watch)),
             shards=tuple(shards),

@@ -39,13 +39,15 @@ class Progress:
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
         self._counts: dict[str, int] = {}
+        self._read = self._kept = 0  # rows of the units that are staged
         self._dropped: dict[str, int] = {}
-        self._begun = self._lined = time.monotonic()
+        self._begun = self._lined = time.monotonic()  # of the reading step; of the latest line
+        self._ended = 0.0  # of the reading step; 0 while it goes on
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("units"),
+            TextColumn("{task.fields[noun]}"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=console,
         )
@@ -66,10 +68,15 @@ class Progress:
             yield
             return
         said = PHASES.get(f"{jobs[0].kind} {jobs[0].phase}".strip()) or PHASES[jobs[0].phase]
-        self._task = self._bars.add_task(said, total=sum(len(job.numbers) for job in jobs))
+        noun = "parts" if jobs[0].phase else "units"
+        self._task = self._bars.add_task(said, total=sum(len(job.numbers) for job in jobs), noun=noun)
+        reads = jobs[0].kind == "stage" or (jobs[0].kind == "scan" and jobs[0].phase != "bytes")
+        if reads:
+            self._begun, self._ended = time.monotonic(), 0.0
         try:
             yield
         finally:
+            self._ended = self._ended or time.monotonic()
             self._bars.remove_task(self._task)
 
     def say(self, line: str) -> None:
@@ -89,22 +96,28 @@ class Progress:
         """A job is finished."""
         self._bars.advance(self._task, len(job.numbers))
         if job.kind == "stage":
+            self._read += sum(record.rows_in for record in records)
+            self._kept += sum(record.rows_out for record in records)
             self._dropped = add_counts([self._dropped, *(record.dropped for record in records)])
 
     def _view(self) -> RenderableType:
-        reasons = Table.grid(padding=(0, 2))
-        for reason, count in list(self._dropped.items())[:TOP_REASONS]:
-            reasons.add_row(reason, f"{count:,}")
-        return Group(self._bars, Padding(self._line(), (0, 2)), Padding(reasons, (0, 4)))
+        shown: list[RenderableType] = [self._bars, Padding(self._line(), (0, 2))]
+        if self._read:
+            top = dict(list(self._dropped.items())[:TOP_REASONS])
+            so_far = {"rows_in": self._read, "rows_out": self._kept, "dropped": top}
+            shown.append(Padding(funnel(so_far), (0, 2)))
+        return Group(*shown)
 
     def _line(self) -> str:
-        seconds = max(time.monotonic() - self._begun, 0.001)
-        rows, images, kept = (self._counts.get(name, 0) for name in ("rows", "images", "kept"))
+        seconds = max((self._ended or time.monotonic()) - self._begun, 0.001)
+        rows, images, size = (self._counts.get(name, 0) for name in ("rows", "images", "bytes"))
         if not rows:
-            return f"{self._counts.get('scanned', 0):,} rows read"
+            scanned = self._counts.get("scanned", 0)
+            return f"{scanned:,} rows read ({scanned / seconds:,.0f}/s)"
         parts = [f"{rows:,} rows ({rows / seconds:,.0f}/s)", f"{images:,} images ({images / seconds:,.0f}/s)"]
-        if kept:
-            parts += [f"{kept:,} kept", f"{self._counts.get('bytes', 0) / 1e6:,.1f} MB written"]
+        if self._read:
+            share = f"{self._kept / self._read:.1%} of {self._read:,}"
+            parts += [f"{self._kept:,} kept ({share})", f"{size / 1e6:,.1f} MB written"]
         return " · ".join(parts)
 
 

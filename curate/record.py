@@ -36,7 +36,6 @@ class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
     inputs_in: int
     rows_in: int
     rows_out: int
-    bytes_in: int = 0  # of image bodies read or fetched
     dropped: dict[str, int] = {}
     stages: tuple[Stage, ...] = ()
     shards: tuple[Shard, ...] = ()

@@ -8,6 +8,7 @@ web has changed meanwhile, the file is left as it is, and said to be.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def _remade(manifest: Mapping[str, Any], store: Store, units: list[int], wanted:
             steps.runner.close()
         staging = Staging(run.manifest, scratch)
         if run.judges_staged():
-            for unit, fallen in _fallen(manifest, store, staging, run, units, wanted).items():
+            remade = Remade(manifest, store, staging, run.across("bytes"), units, wanted)
+            for unit, fallen in remade.fallen().items():
                 staging.publish(staging.record(unit, STAGED), *fallen)
         return sorted(_in_place(manifest, store, scratch, units, wanted))
     finally:
@@ -98,37 +100,58 @@ def _scratch_run(manifest: Mapping[str, Any], store: Store, scratch: Store) -> R
     )
 
 
-def _fallen(
-    manifest: Mapping[str, Any], store: Store, staging: Staging, run: Run, units: list[int], wanted: set[str]
-) -> dict[int, tuple[Fallen, Mapping[int, str]]]:
-    """By remade unit, the rows that fall to the rules across the run's images, and what decided.
+@dataclass(frozen=True)
+class Remade:
+    """Units that are made anew, as far as their staging, of a run with rules across its images."""
 
-    The unit's file of dropped rows knows. Where that is damaged they are judged again by their images' bytes,
-    against the rows of every other unit that have one of the same images; which needs those rows to have been
-    written down.
-    """
-    lost, across = {unit for unit in units if dropped_name(unit) in wanted}, run.across("bytes")
-    judged: dict[int, Fallen] = {}
-    if lost and across is not None and manifest["manifest"]["drops"]["sample"] == 1:
-        judged = _judged_again(manifest, store, staging, across, units, wanted)
-    return {
-        unit: (judged.get(unit, {}), {})
-        if unit in lost
-        else _by_row(staging, unit, _dropped_across(store, unit))
-        for unit in units
-    }
+    manifest: Mapping[str, Any]
+    store: Store  # of the run; `staging` is in the scratch folder
+    staging: Staging
+    across: Across | None  # the rules that see the images' bytes
+    units: list[int]
+    wanted: set[str]  # the damaged files
 
+    def fallen(self) -> dict[int, tuple[Fallen, Mapping[int, str]]]:
+        """By unit, the rows that fall to the rules across the run's images, and what decided.
 
-def _by_row(
-    staging: Staging, unit: int, fell: Mapping[str, tuple[str, str]]
-) -> tuple[Fallen, Mapping[int, str]]:
-    """The places of a remade unit's rows that fell, and what decided; `fell` is by their source."""
-    sources: list[str] = []
-    for shard in staging.record(unit, STAGED).shards:
-        with staging.store.fs.open_input_file(staging.store.path(f"{STAGED}/{shard.path}")) as file:
-            sources += pq.read_table(file, columns=["source"])["source"].to_pylist()
-    rows = {row: fell[source] for row, source in enumerate(sources) if source in fell}
-    return {row: reason for row, (reason, _) in rows.items()}, {row: said for row, (_, said) in rows.items()}
+        The unit's file of dropped rows knows. Where that is damaged they are judged again by their images'
+        bytes, against the rows of every other unit that have one of the same images; these must have been
+        written down.
+        """
+        lost = {unit for unit in self.units if dropped_name(unit) in self.wanted}
+        judged: dict[int, Fallen] = {}
+        if lost and self.across is not None and self.manifest["manifest"]["drops"]["sample"] == 1:
+            judged = self._judged_again(self.across)
+        return {
+            unit: (judged.get(unit, {}), {}) if unit in lost else self._known(unit) for unit in self.units
+        }
+
+    def _known(self, unit: int) -> tuple[Fallen, Mapping[int, str]]:
+        """The places of a unit's rows that fell, and what decided, by its file of dropped rows."""
+        fell = _dropped_across(self.store, unit)
+        sources: list[str] = []
+        for shard in self.staging.record(unit, STAGED).shards:
+            rows = _read(self.staging.store, f"{STAGED}/{shard.path}", ["source"])
+            sources += rows["source"].to_pylist()
+        why = {row: fell[source] for row, source in enumerate(sources) if source in fell}
+        return {row: reason for row, (reason, _) in why.items()}, {row: of for row, (_, of) in why.items()}
+
+    def _judged_again(self, across: Across) -> dict[int, Fallen]:
+        """The verdicts on the units' rows, the other units' rows being where the run left them."""
+        mine = pa.concat_tables([self.staging.spilled(unit) for unit in self.units])
+        names = [shard["path"] for shard in self.manifest["shards"]]
+        names += [f"_dropped/{name}" for name in self.store.names("_dropped")]
+        sound = [n for n in names if n not in self.wanted and unit_of(n) not in (None, *self.units)]
+        others = [_spilled(self.store, name) for name in sound]
+        alike = [rows.filter(pc.is_in(rows["image"], mine["image"].combine_chunks())) for rows in others]
+        table = pa.concat_tables([mine, *alike]).combine_chunks()
+        reason = filters.judge(table, across.rules).reason
+        fell = pa.table({"unit": table["unit"], "row": table["row"], "why": reason})
+        fell = fell.filter(pc.is_valid(reason))
+        fallen: dict[int, dict[int, str]] = {unit: {} for unit in self.units}
+        for one in fell.filter(pc.is_in(fell["unit"], pa.array(self.units, pa.int32()))).to_pylist():
+            fallen[one["unit"]][one["row"]] = one["why"]
+        return dict(fallen)
 
 
 def _dropped_across(store: Store, unit: int) -> dict[str, tuple[str, str]]:
@@ -139,32 +162,6 @@ def _dropped_across(store: Store, unit: int) -> dict[str, tuple[str, str]]:
     rows = rows.filter(pc.equal(rows["stage"].cast(pa.string()), "across"))
     why = zip(rows["reason"].cast(pa.string()).to_pylist(), rows["detail"].to_pylist(), strict=True)
     return dict(zip(rows["source"].to_pylist(), why, strict=True))
-
-
-def _judged_again(
-    manifest: Mapping[str, Any],
-    store: Store,
-    staging: Staging,
-    across: Across,
-    units: list[int],
-    wanted: set[str],
-) -> dict[int, Fallen]:
-    """The verdicts on the remade units' rows, the other units' rows being where the run left them."""
-    mine = pa.concat_tables([staging.spilled(unit) for unit in units])
-    names = [*(shard["path"] for shard in manifest["shards"])]
-    names += [f"_dropped/{name}" for name in store.names("_dropped")]
-    sound = [name for name in names if name not in wanted and unit_of(name) not in (None, *units)]
-    others = [_spilled(store, name) for name in sound]
-    alike = [rows.filter(pc.is_in(rows["image"], mine["image"].combine_chunks())) for rows in others]
-    table = pa.concat_tables([mine, *alike]).combine_chunks()
-    reason = filters.judge(table, across.rules).reason
-    fallen: dict[int, dict[int, str]] = {unit: {} for unit in units}
-    for unit, row, why in zip(
-        table["unit"].to_pylist(), table["row"].to_pylist(), reason.to_pylist(), strict=True
-    ):
-        if why is not None and unit in fallen:
-            fallen[unit][row] = why
-    return dict(fallen)
 
 
 def _spilled(store: Store, name: str) -> pa.Table:

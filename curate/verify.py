@@ -231,7 +231,8 @@ def _dropped_problems(store: Store, manifest: dict[str, Any]) -> dict[str, list[
     if manifest["manifest"]["drops"]["sample"] < 1:
         return damaged
     expected = {dropped_name(record.unit): record.dropped for record in records(store)}
-    for name in sorted({*expected, *written} - set(damaged)) if expected else ():
+    strange = set(written) if expected and "scored" not in manifest else set()  # `curate score` adds files
+    for name in sorted((strange | set(expected)) - set(damaged)):
         if difference := _counts_differ(written.get(name, {}), expected.get(name, {})):
             damaged[name] = [difference]
     if not damaged and (difference := _counts_differ(add_counts(written.values()), manifest["dropped"])):

@@ -61,6 +61,10 @@ def test_every_rule_is_in_the_documents() -> None:
     assert [name for name in filters.RULES if f"`{name}`" not in DOCS] == []
 
 
+def test_every_built_in_manifest_is_in_the_documents() -> None:
+    assert [name for name in manifests.builtin() if f"`{name}`" not in DOCS] == []
+
+
 @pytest.mark.parametrize("table", sorted(manifests.TABLES))
 def test_every_key_of_a_manifest_is_in_the_documents(table: str) -> None:
     page = (ROOT / "docs" / "manifests.md").read_text()

@@ -11,7 +11,7 @@ from PIL import Image
 
 import filters
 from curate.adapters import adapter
-from curate.manifest import Manifest, folder, image_folder, load, on_sample, samples
+from curate.manifest import Manifest, builtin, folder, image_folder, load, on_sample, samples
 from curate.sources import expand, open_source
 from curate.stages import clean, judge
 from curate.verify import verify
@@ -32,6 +32,7 @@ TASKS = {
     "refcocog": "referring",
     "text": "text",
 }
+RENDERED = ("pdf", "html", "synthdog-en", "synthdog-zh")  # see tests/curate/test_origins.py
 ACROSS = ("duplicate_pair", "placeholder_image", "shorter_text_of_same_image")
 SIZES = frozenset({"width", "height"})
 
@@ -152,6 +153,15 @@ def test_every_set_of_a_task_runs_on_its_sample(name: str, tmp_path: Path) -> No
         "row_not_selected",
         "text_missing",
     }
+
+
+@pytest.mark.parametrize("name", sorted({*builtin()} - {*IMAGE_TEXT, *TASKS, *RENDERED}))
+def test_any_other_set_runs_on_its_sample_without_a_network(name: str, tmp_path: Path) -> None:
+    manifest, kept = curated(name, tmp_path / "out")
+    assert kept.num_rows >= 1
+    fetch = next(stage for stage in manifest["stages"] if stage["name"] == "fetch")
+    assert fetch["rows_in"] == fetch["rows_out"]
+    assert verify(str(tmp_path / "out"))["damaged"] == {}
 
 
 @pytest.mark.parametrize("name", ["grit", "visual-genome", "refcoco", "refcoco+", "refcocog"])

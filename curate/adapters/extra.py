@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from curate.adapters.values import plain, text
 from curate.sources.index import JSON
 
-NULL = pa.scalar("null", pa.large_string())
 ESCAPED = '["\\\\\\x00-\\x1f]'
 encode = msgspec.json.Encoder(enc_hook=str).encode
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 Ints = npt.NDArray[np.int64]
 
-PAGE_V1, DICTIONARY_PAGE, PAGE_V2 = 0, 2, 3
+PAGE_V1, PAGE_V2 = 0, 3
 PLAIN = 0
 LENGTH = struct.Struct("<I")
 

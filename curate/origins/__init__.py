@@ -101,14 +101,14 @@ def open_origin(found: Input, manifest: Manifest, work: Path, children: int = 1)
         InputError: it cannot be read, or lacks a column.
         MachineError: what its adapter needs is not installed.
     """
-    if manifest.adapter == "pdf":
-        from curate.origins.pages import Pdfs
-
-        return Pdfs(found, manifest, work, children)
     if manifest.adapter == "html":
         from curate.origins.pages import WebPages
 
         return WebPages(found, manifest, work)
+    if manifest.adapter in DOCUMENTS:
+        from curate.origins.pages import InChildren
+
+        return InChildren(found, manifest, work, children)
     if manifest.adapter == "synthdog":
         from curate.origins.seeds import Seeds
 

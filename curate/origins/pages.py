@@ -30,7 +30,6 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 STAGE = "render"
-PDF_TYPES = ("application/pdf", "application/x-pdf")
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 COPIED = ("image", "format", "width", "height", "text", "regions", "extra", "dropped", "detail")
 AHEAD = 2  # documents under way for each child process
@@ -97,14 +96,27 @@ class Documents:
         return content if content else Failure("empty")
 
 
-class Pdfs(Documents):
-    """PDFs, rendered by child processes, each of which works on one document at a time."""
+class Renderer(NamedTuple):
+    """A module whose `render(document, settings)` yields batches of PAGES, and what it is told by."""
 
-    media_types = PDF_TYPES
+    module: str
+    settings: str  # its settings' class
+    extra: str  # of the packages that it needs
+    media_types: tuple[str, ...]
+
+
+RENDERERS = {"pdf": Renderer("renderers.pdf", "PdfSettings", "pdf", ("application/pdf", "application/x-pdf"))}
+
+
+class InChildren(Documents):
+    """Documents rendered by child processes, each of which works on one document at a time."""
 
     def __init__(self, found: Input, manifest: Manifest, work: Path, children: int) -> None:
+        self._renderer = RENDERERS[manifest.adapter]
+        self.media_types = self._renderer.media_types
         super().__init__(found, manifest, work)
-        self._settings = settings_of(manifest, module("renderers.pdf", "pdf").PdfSettings)
+        kind = getattr(module(self._renderer.module, self._renderer.extra), self._renderer.settings)
+        self._settings = settings_of(manifest, kind)
         self._count = children
 
     def close(self) -> None:
@@ -121,8 +133,8 @@ class Pdfs(Documents):
             stream_timeout_s=documents.timeout_s,
             memory_bytes=documents.memory_bytes,
         )
-        settings = msgspec.json.encode(asdict(self._settings))
-        return Children("curate.origins.pages:pdf_renderer", self._count, limits, settings)
+        settings = msgspec.json.encode([self._manifest.adapter, asdict(self._settings)])
+        return Children("curate.origins.pages:renderer", self._count, limits, settings)
 
     def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
         return in_order(self._one, entries, self._count)
@@ -209,12 +221,12 @@ class WebPages(Documents):
             yield Rendered(entry, "", [], failure)  # type: ignore[arg-type]  # seen in the condition
 
 
-def pdf_renderer(settings: bytes) -> Callable[[bytes], Iterator[pa.Buffer]]:
-    """What a child process does with each PDF: its pages as Arrow messages, one by one."""
-    from renderers import pdf
-
-    known = pdf.PdfSettings(**msgspec.json.decode(settings))
-    return lambda document: (page.serialize() for page in pdf.render(document, known))
+def renderer(settings: bytes) -> Callable[[bytes], Iterator[pa.Buffer]]:
+    """What a child process does with each document: its pages as Arrow messages, one by one."""
+    name, given = msgspec.json.decode(settings)
+    loaded = importlib.import_module(RENDERERS[name].module)
+    known = getattr(loaded, RENDERERS[name].settings)(**given)
+    return lambda document: (page.serialize() for page in loaded.render(document, known))
 
 
 def in_order(work: Callable[[Item], T], items: Iterable[Item], workers: int) -> Iterator[T]:

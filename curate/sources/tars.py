@@ -25,7 +25,6 @@ from curate.sources.streams import open_bytes
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "avif")
 KEY = "__key__"
 FILE_BYTES = 2**28  # a larger file is not read
-CHUNK_ROWS = 1024
 
 Sample = tuple[str, dict[str, tuple[int, int]]]
 

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from curate.progress import Progress, funnel
+from curate.record import UnitRecord
+from curate.worker import Job
+
+
+def shown(progress: Progress) -> str:
+    """What the live view shows now, on 80 columns."""
+    out = io.StringIO()
+    Console(file=out, width=80, force_terminal=False).print(progress._view())
+    return out.getvalue()
+
+
+def test_a_view_tells_units_rates_the_kept_share_bytes_and_the_funnel_so_far() -> None:
+    progress = Progress(Console(file=io.StringIO(), force_terminal=True))
+    jobs = [Job("stage", (0, 1)), Job("stage", (2,))]
+    record = UnitRecord(unit=0, inputs_in=10, rows_in=10, rows_out=4, dropped={"timed_out": 1, "http_404": 5})
+    with progress.jobs(jobs):
+        progress.add(rows=20, images=12, kept=8, bytes=3_000_000)
+        assert "kept" not in shown(progress)  # no unit is done yet
+        progress.done(jobs[0], [record, record])
+        view = shown(progress)
+    for said in ("2/3 units", "20 rows (", "12 images (", "8 kept (40.0% of 20)", "3.0 MB written"):
+        assert said in view
+    assert "http_404   -10  50.0%" in view
+    assert max(map(len, view.splitlines())) <= 80
+
+
+def test_rates_stand_still_once_nothing_is_read_any_more() -> None:
+    progress = Progress(Console(file=io.StringIO(), force_terminal=True))
+    with progress.jobs([Job("stage", (0,))]):
+        progress.add(rows=1000)
+    before = progress._line()
+    with progress.jobs([Job("publish", (0,))]):
+        assert progress._line() == before
+
+
+def test_a_step_of_no_jobs_is_not_shown() -> None:
+    progress = Progress(Console(file=io.StringIO(), force_terminal=True))
+    with progress.jobs([]):
+        assert "units" not in shown(progress)
+
+
+def test_the_end_adds_up() -> None:
+    out = io.StringIO()
+    manifest = {"rows_in": 10, "rows_out": 4, "dropped": {"http_404": 5, "timed_out": 1}}
+    Console(file=out, width=80).print(funnel(manifest))
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    assert lines == [
+        ["read", "10"],
+        ["http_404", "-5", "50.0%"],
+        ["timed_out", "-1", "10.0%"],
+        ["kept", "4", "40.0%"],
+    ]
