@@ -9,7 +9,8 @@ medians of the ratios within a round.
     plain   open_clip as its README shows it: a DataLoader (a worker a core) decodes with open_clip's own
             preprocessing and tokenizes; images and texts are encoded at the same precision. On a CPU also
             with one torch thread, which is faster where other work is on the machine
-    ours    `Scorer.score_all` over the same shards, as `curate score` runs it, and the same with --exact
+    ours    the same shards as `curate score` takes them, written anew with their scores; on a GPU by Ray
+            tasks on all cores. The same with --exact, in this process
     model   the features of images in memory and of texts: the limit
 """
 
@@ -20,10 +21,13 @@ import io
 import json
 import os
 import random
+import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +38,13 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from curate.errors import CurateError
 from curate.manifest import ScorerSettings, ShardSettings
 from curate.schema import SAMPLE, SHARD, shard_metadata
 from curate.scorer import open_scorer
-from curate.scorer.scorer import Pairs, Scorer
-from curate.scorer.shard import Reading
+from curate.scorer.crew import Crew, crew
+from curate.scorer.scorer import Scorer
+from curate.scorer.shard import Terms
 from curate.scorer.source import open_clip_module
 from curate.shards import image_path, shard_name, to_shard, write_tables
 from curate.store import Store
@@ -71,7 +77,7 @@ def text(rng: random.Random) -> str:
 
 
 def write_shards(folder: str, pairs: int, images: Path) -> list[tuple[str, int]]:
-    """Two shards of such images with captions of 5 to 25 words; their paths and rows."""
+    """Shards of at most 1,000 such images with captions of 5 to 25 words; their paths and rows."""
     rng, store, made = random.Random(0), Store(folder), []
     rows = [
         {"key": f"{n:032x}", "dataset": "made", "task": "caption", "language": "en", "source": f"made#{n}",
@@ -79,7 +85,8 @@ def write_shards(folder: str, pairs: int, images: Path) -> list[tuple[str, int]]
         for n, body in enumerate(bodies(pairs, images))
     ]  # fmt: skip
     schema = SHARD.with_metadata(shard_metadata("made"))
-    for unit, part in enumerate((rows[: pairs // 2], rows[pairs // 2 :])):
+    size = min(1000, -(-pairs // 2))
+    for unit, part in enumerate(rows[first : first + size] for first in range(0, pairs, size)):
         table = pa.Table.from_pylist(part, SAMPLE)
         image = table["image"].combine_chunks().cast(pa.binary())
         shard = to_shard(table, image, *render(table, image_path(table)))
@@ -148,23 +155,22 @@ def plain_loop(
     return loop
 
 
-def ours(scorer: Scorer, folder: str, shards: list[tuple[str, int]]) -> Callable[[], None]:
-    """From shards to scores, as `curate score` does it."""
+def ours(hands: Crew, shards: list[tuple[str, int]]) -> Callable[[], None]:
+    """From shards to shards with scores, as `curate score` does it."""
+    terms = Terms(name="", features=True, threshold=None, drops_sample=1.0, shard=ShardSettings())
 
     def run() -> None:
-        readings = (Reading(Store(folder), path, rows) for path, rows in shards)
-        found = list(scorer.score_all(Pairs(one.images(), one.texts) for one in readings))
-        assert sum(len(one.scores) - one.scores.null_count for one in found) == sum(
-            rows for _, rows in shards
-        )
+        for _, done in hands.map(dict(shards), terms):
+            assert not isinstance(done, CurateError), done
+            assert not done.failed
 
     return run
 
 
 def model_alone(scorer: Scorer, pairs: int) -> Callable[[], None]:
     """As many images and texts, in memory and decoded already."""
-    frame, encoder = scorer.framing, scorer.encoder
-    pixels = np.zeros((encoder.batch, frame.height, frame.width, 3), np.uint8)
+    encoder = scorer.encoder
+    pixels = encoder.room(encoder.batch)
     rng = random.Random(0)
     texts = [text(rng) for _ in range(pairs)]
 
@@ -177,7 +183,7 @@ def model_alone(scorer: Scorer, pairs: int) -> Callable[[], None]:
                 waiting.pop(0)()
         for one in waiting:
             one()
-        encoder.texts(texts)
+        encoder.texts(texts)()
 
     return run
 
@@ -221,28 +227,40 @@ def main() -> None:
         settings = msgspec.structs.replace(
             random_weights(asked.model, Path(folder)), device=asked.device, precision=asked.precision
         )
-        scorer, exact = (open_scorer(msgspec.structs.replace(settings, exact=e)) for e in (False, True))
-        with scorer, exact:
-            measure(scorer, exact, folder, shards, asked)
+        to_the_pixel = msgspec.structs.replace(settings, exact=True)
+        with (
+            open_scorer(settings) as scorer,
+            crew(folder, settings, None, None) as hands,
+            crew(folder, to_the_pixel, 0, None) as exact,
+        ):
+            measure(scorer, hands, exact, folder, shards, asked)
 
 
 def measure(
-    scorer: Scorer, exact: Scorer, folder: str, shards: list[tuple[str, int]], asked: argparse.Namespace
+    scorer: Scorer,
+    hands: Crew,
+    exact: Crew,
+    folder: str,
+    shards: list[tuple[str, int]],
+    asked: argparse.Namespace,
 ) -> None:
     works = {
         "plain": plain_loop(scorer, folder, shards),
         "plain, 1 thread": plain_loop(scorer, folder, shards, threads=1),
-        "ours": ours(scorer, folder, shards),
-        "ours, exact": ours(exact, folder, shards),
+        "ours": ours(hands, shards),
+        "ours, exact": ours(exact, shards),
         "model alone": model_alone(scorer, asked.pairs),
     }
     seconds: dict[str, list[float]] = {name: [] for name in works}
+    busy: list[float] = []
     for number in range(asked.rounds + 1):
         for name, work in works.items():
-            begun = time.perf_counter()
-            work()
+            with utilization(busy if number and name == "ours" else []):
+                begun = time.perf_counter()
+                work()
+                taken = time.perf_counter() - begun
             if number:  # the first round warms up
-                seconds[name].append(time.perf_counter() - begun)
+                seconds[name].append(taken)
     rates = {name: asked.pairs / statistics.median(taken) for name, taken in seconds.items()}
     how = f"{scorer.identity.precision} on {machine(scorer)}"
     print(f"{asked.model} {how}, {asked.pairs} pairs, {asked.rounds} rounds")
@@ -251,12 +269,28 @@ def measure(
         ratio = statistics.median(p / t for p, t in zip(seconds["plain"], seconds[name], strict=True))
         print(f"  {name:16} {rate:10.1f} pairs/s   {ratio:.2f} x plain in the same round   ({spread})")
     print(f"  ours is {rates['ours'] / rates['model alone']:.0%} of the model alone")
+    if busy:
+        print(f"  the GPU was busy {statistics.mean(busy):.0f} % of the time of ours, says nvidia-smi")
     print(f"  {flops(scorer) / 1e9:.1f} GFLOP a pair; {share_of_peak(scorer, rates['ours'])}")
     print(json.dumps({"rates": rates, "seconds": seconds}))
 
 
+@contextmanager
+def utilization(samples: list[float]) -> Iterator[None]:
+    """Add what nvidia-smi says meanwhile, five times a second, to `samples` (per cent), if it is there."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        yield
+        return
+    query = [program, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "200"]
+    with subprocess.Popen(query, stdout=subprocess.PIPE, text=True) as process:
+        yield
+        process.terminate()
+        samples += [float(line) for line in process.communicate()[0].split() if line.isdigit()]
+
+
 def share_of_peak(scorer: Scorer, rate: float) -> str:
-    """Of the GPU's peak, counting texts at full length; what the GPU itself says it did is beside it."""
+    """Of the GPU's peak, counting texts at full length."""
     device = scorer.encoder.model.device  # type: ignore[attr-defined]
     if device.type != "cuda":
         return "no GPU"

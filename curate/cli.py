@@ -171,7 +171,7 @@ def score(
     rescore: Annotated[bool, typer.Option("--rescore", help="Replace what another scorer found.")] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="Processes with a model each. Default: one a GPU, else this one."),
+        typer.Option(min=0, help="Models, on Ray. Default: one a GPU; without any, this process alone."),
     ] = None,
     address: Address = None,
     as_json: Json = False,

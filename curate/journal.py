@@ -20,6 +20,7 @@ from curate.errors import OutputError
 from curate.manifest import Manifest
 from curate.plan import Plan, Retry, Run
 from curate.record import UnitRecord, summary
+from curate.scorer.reload import places
 from curate.shards import unit_of
 from curate.sources import Input
 from curate.staging import DONE
@@ -164,6 +165,7 @@ class Journal:
             ],
             **summary(records),
             "scorer": self._scorer(records),
+            **({"scorer_places": places(run.manifest.scorer)} if run.manifest.scorer else {}),
             "software": software(),
             "started": begun.started,
             "finished": now(),

@@ -52,8 +52,8 @@ def score(
 ) -> dict[str, Any]:
     """Score every shard of a finished run; its new `_manifest.json`.
 
-    `workers` is the number of processes that each hold a model: 0 is this process alone. Without it there is
-    one a GPU, and for less than two this process does it.
+    `workers` is the number of processes that each hold a model: 0 or 1 is this process alone. Without it
+    there is one a GPU, and where there is no GPU this process does it.
 
     Raises:
         ManifestError: settings that make no sense, or an unknown model.

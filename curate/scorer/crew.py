@@ -1,7 +1,8 @@
 """Who scores shards: this process, or Ray tasks, with actors that each hold a model.
 
-One model a GPU; on a machine with one GPU or none that is this process, whose child processes decode on
-all cores. A shard that cannot be read is reported while the others go on.
+Without a GPU that is this process, whose child processes decode on all cores. With one, a process alone could
+not hand it images fast enough: tasks on all cores decode for it. A shard that cannot be read is reported
+while the others go on.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Here:
         def tables() -> Iterator[Pairs]:
             for path in new:
                 readings.append(Reading(self.store, path, shards[path]))
-                yield Pairs(readings[-1].images(), readings[-1].texts)
+                yield Pairs(readings[-1].images(), readings[-1].texts, readings[-1].names)
 
         for scored in self._scorer.score_all(tables()):
             reading = readings.popleft()
@@ -109,14 +110,14 @@ class Here:
 
 @contextmanager
 def crew(folder: str, settings: ScorerSettings, workers: int | None, address: str | None) -> Iterator[Crew]:
-    """As many scorers as were asked for, or one a GPU.
+    """As many scorers as were asked for, or one a GPU; without a GPU, this process.
 
     Raises:
         ManifestError, MachineError: see `curate.scorer.open_scorer`.
     """
-    count = _gpus(settings) if workers is None else workers
+    alone = not _has_gpu(settings) if workers is None else workers < 2
     hands: Here | OnRay
-    if address is None and count < 2:
+    if address is None and alone:
         hands = Here(folder, open_scorer(settings))
     else:
         from curate.scorer.tasks import OnRay
@@ -128,10 +129,10 @@ def crew(folder: str, settings: ScorerSettings, workers: int | None, address: st
         hands.close()
 
 
-def _gpus(settings: ScorerSettings) -> int:
-    """How many GPUs of this machine are to be used."""
+def _has_gpu(settings: ScorerSettings) -> bool:
+    """Whether this machine's GPUs are to be used, and not a certain one."""
     if settings.device not in ("auto", "cuda") or importlib.util.find_spec("torch") is None:
-        return 0
+        return False
     import torch
 
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return bool(torch.cuda.is_available())

@@ -53,7 +53,7 @@ def _places(store: Store, name: str) -> dict[str, str]:
     """What `places` noted; nothing where the manifest is not there."""
     manifest = msgspec.json.decode(store.read_bytes(MANIFEST) or b"{}")
     said = manifest.get("scorers", {}).get(name) if name else manifest.get("scored")
-    found: dict[str, str] = (said or {}).get("places", {})
+    found: dict[str, str] = (said or {}).get("places") or manifest.get("scorer_places", {})
     return found
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from itertools import repeat
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -34,6 +35,7 @@ class Pairs(NamedTuple):
 
     images: Iterable[bytes | None]
     texts: Sequence[str | None]
+    names: Sequence[str | None] | None = None  # images with the same one are the same, such as their hashes
 
 
 class Scorer:
@@ -95,10 +97,10 @@ class Scorer:
 
     def _submitted(self, tables: Iterable[Pairs]) -> Iterator[tuple[Work, Future[Outcome] | None]]:
         """Each different image on its way to a child, then None at the end of its table."""
-        for images, texts in tables:
+        for images, texts, names in tables:
             work = Work(self.encoder, texts)
-            for image in images:
-                if work.is_new(image):
+            for image, name in zip(images, names or repeat(None)):  # noqa: B905 - of any number
+                if work.is_new(image, name):
                     assert image is not None
                     yield work, self._children.submit(image)
             yield work, None

@@ -57,12 +57,16 @@ class Reading:
     def __init__(self, store: Store, path: str, rows: int) -> None:
         self.path, self.rows, self._store = path, rows, store
         self.error: str | None = None
-        self.texts: list[str | None] = [None] * rows
+        self.texts: list[str | None] = [None] * rows  # of the rows that have an image
+        self.names: list[str | None] = [None] * rows  # of the images: their hashes
         try:
             with store.fs.open_input_file(store.path(path)) as file:
                 reader = pq.ParquetFile(file, page_checksum_verification=True)
                 self._check(reader)
-                self.texts = reader.read(columns=["text"])["text"].to_pylist()
+                table = reader.read(columns=["text", "sha256", "image.path"])
+                there = pc.is_valid(table["image"])
+                self.texts = pc.if_else(there, table["text"], None).to_pylist()
+                self.names = table["sha256"].to_pylist()
         except (OSError, ValueError) as error:  # Arrow's own errors are of these kinds
             self.error = one_line(error)
 

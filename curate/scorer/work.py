@@ -37,7 +37,7 @@ class Work:
         known = {text: None for text in texts if text and not text.isspace()}
         self._places = {text: number for number, text in enumerate(known)}
         self._embedded = encoder.texts(list(known))
-        self._known: dict[bytes, int] = {}  # fingerprint of an image to its number
+        self._known: dict[str | bytes, int] = {}  # name or fingerprint of an image to its number
         self._numbers: list[int] = []  # of each row's image
         self._rows: list[int] = []  # of each image's feature
         self._reasons: dict[int, str] = {}  # why an image has none
@@ -46,13 +46,16 @@ class Work:
         self._waiting: deque[Waiter] = deque()
         self._features = [np.empty((0, encoder.identity.dimension), np.float32)]
 
-    def is_new(self, image: bytes | None) -> bool:
-        """Count a row in; whether its image is there, and the first of its kind."""
+    def is_new(self, image: bytes | None, name: str | None = None) -> bool:
+        """Count a row in; whether its image is there, and the first of its kind.
+
+        Images with the same `name` are the same; without one its bytes decide.
+        """
         if image is None:
             self._numbers.append(NOWHERE)
             return False
         new = len(self._known)
-        number = self._known.setdefault(blake2b(image, digest_size=16).digest(), new)
+        number = self._known.setdefault(name or blake2b(image, digest_size=16).digest(), new)
         self._numbers.append(number)
         return number == new
 

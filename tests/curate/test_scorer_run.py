@@ -68,7 +68,7 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_run_judges_the_scores_of_its_own_scorer(whole: Path) -> None:
+def test_a_run_judges_the_scores_of_its_own_scorer(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = json.loads((whole / "_manifest.json").read_text())
     assert result["dropped"]["clip_score_too_low"] > 10
     assert result["dropped"]["damaged"] == 1
@@ -77,6 +77,7 @@ def test_a_run_judges_the_scores_of_its_own_scorer(whole: Path) -> None:
     assert result["scorer"]["dimension"] == 64
     said = json.loads(pq.read_schema(next(whole.glob("shard-*"))).metadata[b"curate"])
     assert said["scorer"] == result["scorer"]
+    monkeypatch.chdir(whole)  # where the model does not lie under its relative name
     with load(str(whole), cores=1) as scorer:
         row = kept.slice(3, 1).to_pylist()[0]
         (image,), (text,) = scorer.embed_images([row["image"]["bytes"]]), scorer.embed_texts([row["text"]])

@@ -16,7 +16,9 @@ import pytest
 from curate.errors import InputError, ManifestError, OutputError, UnitError
 from curate.scorer import load, score
 from curate.scorer.command import ScoreSettings
-from tests.curate.runs import ROOT, curate, dropped, files, shards
+from curate.scorer.shard import Reading
+from curate.store import Store
+from tests.curate.runs import ROOT, curate, done, dropped, files, shards
 from tests.curate.scored import MODEL, asked, change_rows, run_shapes, shape
 
 pytest.importorskip("torch")
@@ -144,6 +146,23 @@ def test_a_threshold_drops_rows_and_the_books_balance(plain: Path, tmp_path: Pat
     assert (told["fate"], told["reason"]) == ("dropped", "clip_score_too_low")
 
 
+def test_what_fell_here_can_be_tried_again_like_any_other_row(plain: Path, tmp_path: Path) -> None:
+    folder = copied(plain, tmp_path)
+    fell = score(str(folder), asked(threshold=0.5))["dropped"]["clip_score_too_low"]
+    again = done(
+        "retry", folder, "--reasons", "clip_score_too_low", "--out", tmp_path / "again", "--workers", "0"
+    )
+    assert (again["rows_in"], again["rows_out"]) == (fell, fell)
+    assert {*shards(tmp_path / "again")["source"].to_pylist()} == {*dropped(folder)}
+
+
+def test_texts_without_an_image_are_not_embedded(plain: Path, tmp_path: Path) -> None:
+    folder = copied(plain, tmp_path)
+    change_rows(folder, lambda rows: rows[3].update(image=None, sha256=None))
+    reading = Reading(Store(str(folder)), "shard-000000.parquet", 12)
+    assert [number for number, text in enumerate(reading.texts) if text is None] == [3]
+
+
 def test_thresholds_one_after_the_other_give_what_the_higher_gives_at_once(
     plain: Path, tmp_path: Path
 ) -> None:
@@ -227,15 +246,13 @@ def test_near_duplicates_fall_to_the_first_of_them(plain: Path, tmp_path: Path) 
 
     folder = copied(plain, tmp_path)
     change_rows(folder, repeat)
-    key = pq.read_table(folder / "shard-000000.parquet")["key"][5].as_py()
+    first, key = (pq.read_table(folder / "shard-000000.parquet")["key"][row].as_py() for row in (1, 5))
     result = score(str(folder), asked(max_similarity=0.99999))
     fallen = [row for path in (folder / "_dropped").glob("*") for row in pq.read_table(path).to_pylist()]
     assert key in {row["key"] for row in fallen}
     assert {row["reason"] for row in fallen} == {"near_duplicate"}
     assert result["dropped"]["near_duplicate"] == len(fallen)
-    assert next(row["detail"] for row in fallen if row["key"] == key).endswith(
-        "to shard-000000.parquet row 1"
-    )
+    assert next(row["detail"] for row in fallen if row["key"] == key).endswith(f" to {first}")
     assert verified(folder) == {}
     assert score(str(folder), asked(max_similarity=0.99999)) == result
 
