@@ -36,7 +36,7 @@ from curate.shards import write_tables
 from curate.store import Store
 
 SIDE = 224
-ROUNDS = 7
+ROUNDS = 5
 LIGHT = {"key": "str", "task": "str", "prompt": "str", "target": "str", "width": "int", "height": "int"}
 
 Readers = dict[str, Callable[[], Iterable[bytes]]]

@@ -36,7 +36,7 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Collate:
-    """Samples of shards to a batch."""
+    """Samples of shards to a batch; also rows as others read them, where `image` is a dictionary."""
 
     side: int = 448
 
@@ -46,7 +46,8 @@ class Collate:
         """
         names = [name for name in samples[0] if name != "image"]
         batch: dict[str, Any] = {name: [sample[name] for sample in samples] for name in names}
-        bodies = [sample["image"] for sample in samples]
+        images = [sample["image"] for sample in samples]
+        bodies = [image["bytes"] if isinstance(image, dict) else image for image in images]
         batch["has_image"] = torch.tensor([body is not None for body in bodies])
         return batch | {"pixels": _stack([body for body in bodies if body is not None], self.side)}
 
