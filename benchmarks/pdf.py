@@ -129,7 +129,9 @@ def print_rates(documents: int, pages: int, taken: dict[str, list[tuple[Any, ...
     for name, figures in taken.items():
         ms = [1000 * statistics.median(each) for each in zip(*figures, strict=True)]
         ratios = [
-            statistics.median(theirs[i] / ours[i] for ours, theirs in zip(taken["curate"], figures, strict=True))
+            statistics.median(
+                theirs[i] / ours[i] for ours, theirs in zip(taken["curate"], figures, strict=True)
+            )
             for i in (0, 1)
         ]
         print(f"{name:28} {ms[0]:6.1f} ms CPU, {ms[1]:6.1f} ms wall a page; "
