@@ -6,7 +6,7 @@ The documents are those of FOLDER whose every page gives a record. Ours is the o
 reads: killable child processes, text, order, what can be seen, image, records as samples in this process.
 The bare loops run in as many processes, which open, read the text with its boxes (`get_text("dict")`), render
 (`get_pixmap`) and encode, and return nothing: no reading order, no test of what can be seen, no record. One
-encodes as PyMuPDF's documentation hands pixels to Pillow, one renders four bytes a pixel as we do, which Pillow
+hands pixels to Pillow as PyMuPDF's documentation does, one renders four bytes a pixel as we do, which Pillow
 encodes without a copy, and one takes MuPDF's own JPEG encoder; all at the same quality and subsampling.
 
 All processes are warm. Rounds take turns; CPU seconds are user and system time of all processes of a side.
@@ -129,7 +129,9 @@ def print_rates(documents: int, pages: int, taken: dict[str, list[tuple[Any, ...
     for name, figures in taken.items():
         ms = [1000 * statistics.median(each) for each in zip(*figures, strict=True)]
         ratios = [
-            statistics.median(theirs[i] / ours[i] for ours, theirs in zip(taken["curate"], figures, strict=True))
+            statistics.median(
+                theirs[i] / ours[i] for ours, theirs in zip(taken["curate"], figures, strict=True)
+            )
             for i in (0, 1)
         ]
         print(f"{name:28} {ms[0]:6.1f} ms CPU, {ms[1]:6.1f} ms wall a page; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ COMBINING = dict(
         strict=True,
     )
 )
+BESIDE_LETTER = re.compile(rf"[{''.join(COMBINING)}](?=[^\W\d_])|(?<=[^\W\d_])[{''.join(COMBINING)}]")
 DOTLESS = {"ı": "i", "ȷ": "j"}
 
 

@@ -20,9 +20,7 @@ from renderers.pdf_pixels import EVERYWHERE, Mask, Picture, sample, share_of
 VECTOR_BLOCK = 3  # of MuPDF's dictionaries
 THIN_PT = 2.0  # rules and underlines, which cover nothing
 BAR_PT = 60.0  # strokes in a wider box are frames and curves
-BAR_SHARE = (
-    0.6  # of what a stroke and a line have in common: where it has the stroke's colour, a bar is painted
-)
+BAR_SHARE = 0.5  # of what a stroke and a line have in common: with so much in its colour it is a bar
 INSIDE_PX = 2.0  # a quad's outermost pixels, which may touch what covers nothing of its text
 BATCH = 500  # shapes looked at at a time
 MAX_PAIRS = 1_000_000  # of images and texts compared; beyond that every line under an image is in doubt
@@ -77,8 +75,12 @@ def under_shapes(quads: Quads, painted: npt.NDArray[np.int64], shapes: Shapes, p
 
 
 def is_bar(quads: Quads, boxes: Boxes, colours: npt.NDArray[np.int64], picture: Picture) -> Mask:
-    """True for each pair of a quad and a stroke where what both share has the stroke's colour (K)."""
-    px = boxes * picture.view.scale - np.tile(picture.view.origin, 2)
+    """True for each pair of a quad and a stroke where what both share has the stroke's colour (K).
+
+    MuPDF's box of a stroke is wider than the stroke by half of it on all sides.
+    """
+    inset = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)[:, None] / 4 * np.array([1, 1, -1, -1])
+    px = (boxes + inset) * picture.view.scale - np.tile(picture.view.origin, 2)
     (x0, y0) = np.maximum(quads.min(axis=1), px[:, :2]).T
     (x1, y1) = np.minimum(quads.max(axis=1), px[:, 2:]).T
     shared = np.stack([x0, y0, x1, y0, x1, y1, x0, y1], axis=1).reshape(-1, 4, 2)

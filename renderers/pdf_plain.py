@@ -7,7 +7,7 @@ from typing import Any
 
 import pymupdf
 
-from renderers.pdf_accents import COMBINING
+from renderers.pdf_accents import BESIDE_LETTER
 from renderers.pdf_frames import LEVEL, Box, turned, union, within
 from renderers.pdf_lines import PAINTED, TEXT_BLOCK, Line, is_single, joined, pale_among, upright_axis
 from renderers.text import normalise
@@ -29,6 +29,8 @@ def plain_lines(text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: 
                 return None
             box: Box = raw["bbox"]
             drawn = "".join([span["text"] for span in raw["spans"]])
+            if BESIDE_LETTER.search(drawn):
+                return None
             if drawn[0].isspace() or drawn[-1].isspace():
                 boxes = word_boxes(text) if boxes is None else boxes
                 trimmed = boxes.get(count, [])
@@ -43,15 +45,12 @@ def plain_lines(text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: 
 
 
 def is_plain(raw: dict[str, Any], page: Box) -> bool:
-    """True for a line that is painted, written across, on the page and without loose accents."""
+    """True for a line that is painted, written across and on the page."""
     return (
         not raw["wmode"]
         and upright_axis(raw["dir"]) is not None
         and within(raw["bbox"], page)
-        and all(
-            span["alpha"] and span["char_flags"] & PAINTED and COMBINING.keys().isdisjoint(span["text"])
-            for span in raw["spans"]
-        )
+        and all(span["alpha"] and span["char_flags"] & PAINTED for span in raw["spans"])
     )
 
 

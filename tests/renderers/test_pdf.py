@@ -180,6 +180,38 @@ def test_a_word_under_a_black_bar_is_left_out_of_its_line() -> None:
     assert texts(pages(made(paint))[0]) == ["the", "word is hidden"]
 
 
+def test_text_under_or_in_its_own_colour_is_left_out_beside_lines_that_show() -> None:
+    def paint(page: Any) -> None:
+        page.insert_text((40, 40), "a secret word here", fontname="cour", fontsize=16)
+        page.draw_line((40 + 2 * 9.6, 35), (40 + 8 * 9.6, 35), width=20)
+        page.insert_text((40, 80), "struck through only", fontsize=16)
+        page.draw_line((40, 75), (180, 75))
+        page.draw_line((30, 105), (380, 105))
+        page.insert_text((40, 120), "white on white under a rule", fontsize=16, color=(1, 1, 1))
+        page.draw_rect((30, 150, 200, 170), fill=(0, 0, 0))
+        page.insert_text((28, 165), "black on black", fontsize=16)
+        page.insert_text((40, 200), "highlighted", fontsize=16)
+        page.draw_rect((30, 185, 200, 205), fill=(1, 1, 0), color=None, fill_opacity=0.4)
+
+    assert texts(pages(made(paint))[0]) == ["a", "word here", "struck through only", "highlighted"]
+
+
+def test_a_shape_painted_after_thousands_of_others_still_covers() -> None:
+    def paint(page: Any) -> None:
+        page.insert_text((40, 40), "plain to see", fontsize=16)
+        page.insert_text((40, 80), "covered in the end", fontsize=16)
+        shape = page.new_shape()
+        for i in range(2500):
+            x, y = 300 + i % 50, 200 + i // 50
+            shape.draw_rect((x, y, x + 3, y + 3))
+            shape.finish(fill=(0.5, 0.5, 0.5), color=None)
+        shape.draw_rect((20, 60, 200, 90))
+        shape.finish(fill=(0.2, 1, 1), color=None)
+        shape.commit()
+
+    assert texts(pages(made(paint))[0]) == ["plain to see"]
+
+
 def test_text_cropped_away_is_left_out() -> None:
     def paint(page: Any) -> None:
         page.insert_text((40, 40), "above the crop", fontsize=16)
