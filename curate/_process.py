@@ -21,6 +21,7 @@ import psutil
 from curate._child import HEADER
 
 CHUNK = 1 << 18  # bytes asked of the kernel at once
+BUFFER = 1 << 20  # bytes on their way in each direction, of which the kernel grants what it may
 TAIL = 2000  # bytes kept of what a child prints
 REAP_S = 5.0  # a killed process that is not gone by then is left to init
 PASSED_ON = (
@@ -35,6 +36,8 @@ class Process:
 
     def __init__(self, target: str, settings: bytes, address_space: int) -> None:
         self.socket, theirs = socket.socketpair()
+        for end in (self.socket, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         lifeline, self._lifeline = os.pipe()
         try:
             arguments = (target, str(theirs.fileno()), str(lifeline), str(address_space))

@@ -18,6 +18,7 @@ from curate.store import HashingSink, Store
 
 MIN_GROUP_ROWS = 100
 OUR_FILES = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-\d+)?\.parquet")
+VALUES_AT_ONCE = 16  # before a page is found to be full: with 1,024 images it would be far too large
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -43,6 +44,7 @@ def writer_options(schema: pa.Schema, level: int) -> dict[str, Any]:
         "write_statistics": [path for path in leaves if path not in plain],
         "write_page_index": True,
         "write_page_checksum": True,
+        "write_batch_size": VALUES_AT_ONCE,
         "store_schema": True,
     }
 
