@@ -1,11 +1,13 @@
 """Do the quads hold the ink, and do readers read there what the labels say?
 
-    python -m benchmarks.synthdog_quads ink [--images 250] [--lines 4]
+    python -m benchmarks.synthdog_quads ink [--images 500] [--lines 4]
     python -m benchmarks.synthdog_quads read [--images 40]
+    python -m benchmarks.synthdog_quads show --images 100 --side 130 --out FOLDER
 
 `ink` paints single lines onto the same picture again: what differs is that line's ink, all effects included.
 It prints the shares of ink inside the quads and the widest empty margins, as shares of the quad's side.
 `read` cuts lines out by their quads and has an OCR engine (English: tesseract, Chinese: rapidocr) read them.
+`show` draws images of the default strength with their quads, to be looked at: a sheet for each language.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -59,10 +62,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("ink", "read"))
+    parser.add_argument("what", choices=("ink", "read", "show"))
     parser.add_argument("--images", type=int, default=40, help="of each language and strength")
     parser.add_argument("--lines", type=int, default=4, help="measured an image")
+    parser.add_argument("--side", type=int, default=300, help="of an image that is shown (px)")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for what is shown")
     options = parser.parse_args()
+    if options.what == "show":
+        for language in ("en", "zh"):
+            file = options.out / f"synthdog-{language}-{options.images}.jpg"
+            cv2.imwrite(str(file), sheet(Template({}, language=language), options.images, options.side))
+        return
     for strength, settings in STRENGTHS.items():
         for language in ("en", "zh"):
             template = Template(settings, language=language)
@@ -126,6 +136,27 @@ def read(template: Template, images: int, lines: int) -> str:
             errors += min(distance(wanted, got), len(wanted))
             characters += len(wanted)
     return f"character error rate {errors / characters:.3f} over {characters} characters"
+
+
+def sheet(template: Template, images: int, side: int) -> np.ndarray:
+    """Images with their quads in rows of `side` px squares, a dot at the text's own top left."""
+    across = 10 if images >= 50 else 5
+    rows = -(-images // across)
+    shown = np.full((rows * side, across * side, 3), 255, np.uint8)
+    for index, row in enumerate(template.generate(7, range(images)).to_pylist()):
+        if row["image"] is None:
+            continue
+        picture = cv2.imdecode(np.frombuffer(row["image"], np.uint8), cv2.IMREAD_COLOR)
+        scale = (side - 4) / max(picture.shape)
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        for region in row["regions"]:
+            corners = np.array(region["quad"]).reshape(4, 2) * scale
+            cv2.polylines(picture, [np.int32(corners * 16)], True, (0, 160, 0), 1, cv2.LINE_AA, 4)
+            cv2.circle(picture, tuple(np.int32(corners[0])), max(side // 150, 1), (0, 0, 230), -1)
+        top = index // across * side + (side - picture.shape[0]) // 2
+        left = index % across * side + (side - picture.shape[1]) // 2
+        shown[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return shown
 
 
 def cut(picture: np.ndarray, quad: np.ndarray) -> np.ndarray:
