@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from filters._ranges import PICTOGRAPHIC, SKIN_TONE
+
 
 @dataclass(frozen=True)
 class Pattern:
@@ -30,8 +32,12 @@ LETTER = r"A-Za-z\x{A1}-\x{10FFFF}"  # near enough: RE2 takes 0.5 ms to compile 
 ODD_SPACE = r"[\t-\r\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]"
 CONTROL = r"[\x00-\x08\x0E-\x1F\x7F-\x{84}\x{86}-\x{9F}\x{FFF9}-\x{FFFC}]"
 INVISIBLE = (
-    r"[\x{AD}\x{34F}\x{61C}\x{180E}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FE00}-\x{FE0E}"
+    r"[\x{AD}\x{34F}\x{61C}\x{180E}\x{200B}\x{200C}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FE00}-\x{FE0E}"
     r"\x{FEFF}\x{E0100}-\x{E01EF}]"  # variation selectors too, but not U+FE0F: it makes a sign an emoji
+)
+JOINER = r"\x{200D}"
+JOINED = (
+    rf"{PICTOGRAPHIC}{SKIN_TONE}\x{{FE0F}}"  # what it joins into one emoji, which text_has_emoji is to see
 )
 DASH = r"(?:-{1,2}|[–—―])"
 EXTENSION = r"\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|psd|svg|heic|avif|nef|cr2|arw|dng)"
@@ -121,8 +127,12 @@ CATALOGUE: tuple[Pattern, ...] = (
         "invisible",
         "\u202aCastle in\u200b Zabkowice\u202c",
         "Castle in Zabkowice",
-        ((f"{INVISIBLE}+", ""),),
-        within=INVISIBLE,
+        (
+            (f"{INVISIBLE}+", ""),
+            (rf"(^|[^{JOINED}]){JOINER}+", r"\1"),
+            (rf"{JOINER}+([^{JOINED}]|$)", r"\1"),
+        ),
+        within=f"{INVISIBLE}|{JOINER}",
     ),
     Pattern(
         "doubled_quotes",

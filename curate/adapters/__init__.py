@@ -49,7 +49,7 @@ def adapter(name: str) -> Adapter:
     return ADAPTERS[name]
 
 
-def check(manifest: Manifest) -> None:
+def check_task(manifest: Manifest) -> None:
     """See that the manifest's adapter makes what its task needs, and reads every column that is named.
 
     Raises:
@@ -69,4 +69,4 @@ def check(manifest: Manifest) -> None:
             )
 
 
-__all__ = ["ADAPTERS", "TASKS", "Adapter", "adapter", "available", "check"]
+__all__ = ["ADAPTERS", "TASKS", "Adapter", "adapter", "available", "check_task"]

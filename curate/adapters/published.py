@@ -56,12 +56,29 @@ class Published:
         return values.plain(self.table[self.there[ours]]) if ours in self.there else None
 
     def text(self, ours: str) -> tuple[pa.Array, pa.Array | None]:
-        """A column as text, trimmed (N rows, null without it), and true where it was not UTF-8."""
+        """A column as text, trimmed (N rows, null without it), and true where it was not UTF-8.
+
+        Rows without it have the next of its published names that they have: tars and JSON Lines may mix them.
+        """
         raw = self.raw(ours)
         if raw is None:
             return pa.nulls(len(self), pa.large_string()), None
         text, broken = values.text(raw)
-        return values.trimmed(text), broken
+        text = values.trimmed(text)
+        for name in self._other_names(ours) if text.null_count else ():
+            other, also = values.text(values.plain(self.table[name]))
+            taken = pc.and_(pc.is_null(text), pc.is_valid(other := values.trimmed(other)))
+            text = pc.coalesce(text, other)
+            if also is not None:
+                none = pa.repeat(False, len(self)) if broken is None else broken
+                broken = pc.or_(none, pc.and_(taken, also))
+        return text, broken
+
+    def _other_names(self, ours: str) -> list[str]:
+        """The columns that go by other names of ours than the one that was found, in the manifest's order."""
+        wanted = self.manifest.columns.get(ours, (ours,))
+        names = dict.fromkeys(first(self.table.column_names, (name,)) for name in wanted)
+        return [name for name in names if name is not None and name not in self.there.values()]
 
     def field(self, ours: str) -> pa.Field:
         """What the source says of a column that is there."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import filters
-from curate.adapters import adapter, available, check
+from curate.adapters import adapter, available, check_task
 from curate.adapters.identity import keys
 from curate.errors import InputError, UnitError
 from curate.manifest import Manifest
@@ -33,7 +33,7 @@ class Rows:
         """
         self._input, self._manifest = found, manifest
         self._adapt = adapter(manifest.adapter)
-        check(manifest)
+        check_task(manifest)
         self._source = open_source(found, manifest.input, work)
         try:
             self._columns = available(self._source.schema, manifest) | SIZE

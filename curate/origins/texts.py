@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curate.adapters import adapter, check
+from curate.adapters import adapter, check_task
 from curate.manifest import Manifest
 from curate.origins.collection import Collection, Entry
 from curate.sources import DETAIL, PROBLEM, Input
@@ -28,7 +28,7 @@ class Texts:
             InputError: it cannot be read, or holds none.
             ManifestError: the adapter has no such task.
         """
-        check(manifest)
+        check_task(manifest)
         self._documents = Collection(found, SUFFIXES, ("text/plain",), work)
         self._manifest, self._adapt = manifest, adapter(manifest.adapter)
 

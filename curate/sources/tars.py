@@ -23,6 +23,7 @@ from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, For
 from curate.sources.streams import open_bytes
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "avif")
+BINARY = (*IMAGES, "npy", "npz", "pt", "pth", "pkl", "pickle", "mp3", "mp4", "wav", "flac", "bin")
 KEY = "__key__"
 FILE_BYTES = 2**28  # a larger file is not read
 
@@ -111,10 +112,15 @@ def _chunks(file: Any, samples: list[Sample], with_images: bool) -> Iterator[lis
 
 
 def _row(file: Any, key: str, files: dict[str, tuple[int, int]], with_images: bool) -> dict[str, Any]:
-    """One row; the fields of its .json stand beside its other files, each under its suffix."""
+    """One row; the fields of its .json stand beside its other files, each under its suffix.
+
+    Of files that are no text the image alone is taken: not a mask `seg.png`, nor arrays or sound.
+    """
     row: dict[str, Any] = {}
     for suffix, (offset, length) in files.items():
         if suffix in IMAGES and (not with_images or "image" in row):
+            continue
+        if suffix not in IMAGES and suffix.rpartition(".")[2] in BINARY:
             continue
         if length > FILE_BYTES:
             row |= {PROBLEM: "too_large", DETAIL: f"{suffix}: {length} bytes, more than {FILE_BYTES}"}

@@ -66,6 +66,17 @@ def test_the_first_name_found_wins_as_written_before_any_case() -> None:
     assert row({"Url": ["u"], "text": ["folded"], "TEXT": ["exact"]}, of)["text"] == "exact"
 
 
+def test_a_row_without_the_first_name_has_the_next_one_it_has() -> None:
+    columns = {"caption": ["a", None, " ", None], "txt": ["b", "c", "d", None], "url": ["u", "u", None, None]}
+    table = pairs(pa.table(columns | {"image_url": [None, None, "v", "w"]}), load("cc12m"), "in", 0)
+    assert table["text"].to_pylist() == ["a", "c", "d", None]
+    assert table["url"].to_pylist() == ["u", "u", "v", "w"]
+    broken = pa.table(
+        {"caption": pa.array([None, "ok"]), "txt": strings(b"\xff", b"\xff"), "url": ["u", "u"]}
+    )
+    assert pairs(broken, load("cc12m"), "in", 0)["dropped"].to_pylist() == ["text_not_utf8", None]
+
+
 def test_a_missing_column_is_named_with_what_is_there() -> None:
     schema = pa.schema([("url", pa.string()), ("label", pa.string())])
     with pytest.raises(InputError, match=r"no column for text: looked for TEXT, text, caption.*label, url"):

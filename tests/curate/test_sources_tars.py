@@ -55,6 +55,19 @@ def test_files_of_one_name_are_one_row(tmp_path: Path) -> None:
     }
 
 
+def test_masks_and_arrays_beside_an_image_are_not_taken_for_text(tmp_path: Path) -> None:
+    files = [
+        *triple(1),
+        ("d/00001.seg.png", b"\x89PNG\xff"),
+        ("d/00001.l14.npy", b"\x93NUMPY"),
+        ("d/00001.cls", b"7"),
+    ]
+    (read,) = rows(opened(pack(tmp_path / "a.tar", files)))
+    assert read["image"] == b"\x01\x01"
+    assert read["cls"] == "7"
+    assert not {"seg.png", "l14.npy"} & set(read)
+
+
 @pytest.mark.parametrize(
     ("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tgz", "w:gz"), ("a.tar.bz2", "w:bz2")]
 )

@@ -217,6 +217,11 @@ def test_good_captions_stay_as_they_are(text: str) -> None:
         ("It\u00e2\u20ac\u2122s \u00e2\u20ac\u0153nice\u00e2\u20ac\x9d here", 'It\'s "nice" here'),
         ("don\u00ef\u00bf\u00bdt", "don't"),
         ("\u845b\U000e0100\u57ce", "\u845b\u57ce"),  # an ideograph with its variation selector
+        ("a\u200db and \u200d", "ab and"),
+        (
+            "\U0001f636\u200d\U0001f32b stays one face, ⛹\u200d cat",
+            "\U0001f636\u200d\U0001f32b stays one face, ⛹ cat",
+        ),
         ("❤\ufe0f keeps its selector, ❤\ufe0e not", "❤\ufe0f keeps its selector, ❤ not"),
     ],
 )
