@@ -52,9 +52,16 @@
       if (style.position === 'fixed') changes.push([element, 'position', 'absolute']);
       if (style.position === 'sticky') changes.push([element, 'position', 'relative'], [element, 'inset', 'auto']);
       if (style.contentVisibility === 'auto') changes.push([element, 'content-visibility', 'visible']);
+      if (style.backgroundClip.includes('text')) changes.push(...unclipped(element, style));
     }
     for (const change of changes) force(...change);
     for (const element of ask('querySelectorAll', '[inert]')) Element.prototype.removeAttribute.call(element, 'inert');
+  }
+
+  // A background that shows through letters alone is painted whatever the letters' colour: give them its first one.
+  function unclipped(element, style) {
+    const [ink] = /rgba?\([^)]*\)/.exec(style.backgroundImage) ?? [style.backgroundColor];
+    return [[element, 'background', 'none'], [element, '-webkit-text-fill-color', ink]];
   }
 
   const INLINE = /^(inline|contents|ruby|math$)/;
@@ -68,7 +75,14 @@
     if (style.transform === 'none') return 1;
     const parts = UPRIGHT.exec(style.transform);
     const turned = !parts || Math.abs(parts[2]) > 0.001 || Math.abs(parts[3]) > 0.001;
-    return turned || parts[1] < 0 || parts[4] < 0 ? null : Number(parts[4]);
+    return turned || parts[1] < 0 || parts[4] < 0 ? null : Math.min(parts[1], parts[4]);
+  }
+
+  // How much of an element its effects leave to be seen, as far as that can be told without looking at pixels.
+  function strength(style) {
+    if (style.maskImage !== 'none' || style.mixBlendMode !== 'normal' || style.filter.includes('blur(')) return 0;
+    const [, faded] = /opacity\(([\d.]+)\)/.exec(style.filter) ?? [];
+    return style.opacity * (faded ?? 1);
   }
 
   // What of an element's style its text's paint and place depend on, inherited through the ancestors.
@@ -80,7 +94,7 @@
     const style = getComputedStyle(element);
     const factor = upright(style);
     const entry = {
-      opacity: above.opacity * style.opacity,
+      opacity: above.opacity * strength(style),
       scale: above.scale * (factor ?? 1),
       upright: above.upright && factor !== null,
       block: above.block && INLINE.test(style.display) ? above.block : element,
@@ -111,11 +125,21 @@
   }
 
   const range = ask('createRange');
+  const SOFT_HYPHEN = 0xad;
   const span = (node, start, end) => {
     range.setStart(node, start);
     range.setEnd(node, end);
-    return range.getBoundingClientRect();
+    // the hyphen drawn at a line's end counts as the place before the next line's first letter, too
+    if (node.data.charCodeAt(start - 1) !== SOFT_HYPHEN) return range.getBoundingClientRect();
+    const rects = [...range.getClientRects()];
+    return around(rects.length > 1 ? rects.slice(1) : rects);
   };
+
+  function around(rects) {
+    const [left, top] = ['left', 'top'].map((side) => Math.min(...rects.map((rect) => rect[side])));
+    const [right, bottom] = ['right', 'bottom'].map((side) => Math.max(...rects.map((rect) => rect[side])));
+    return new DOMRect(left, top, right - left, bottom - top);
+  }
 
   // Cuts a text node where its lines break: [start, end, rect] each, rect in px of the viewport at scroll 0.
   function* pieces(node, vertical) {
@@ -146,6 +170,14 @@
     }
   }
 
+  // The rect without the white space at a piece's ends; undefined where there is none, or nothing else.
+  function inked(node, start, end) {
+    const text = node.data.slice(start, end);
+    const from = start + text.length - text.trimStart().length;
+    const to = end - text.length + text.trimEnd().length;
+    return from < to && to - from < end - start ? span(node, from, to) : undefined;
+  }
+
   // Every piece of text that has a place, in the document's order.
   function collect() {
     const found = [];
@@ -158,18 +190,47 @@
       if (!style.visible || style.opacity < 0.1 || (style.ink && style.ink[3] < 0.1)) continue;
       for (const [start, end, rect] of pieces(node, style.vertical)) {
         if (rect.top > maxHeight || !/\S/.test(node.data.slice(start, end)) && rect.width * rect.height === 0) continue;
-        const { left: x, top: y, width: w, height: h } = rect;
+        const { left: x, top: y, width: w, height: h } = inked(node, start, end) ?? rect;
         found.push({ node, start, end, x, y, w, h, style });
       }
     }
     return found;
   }
 
+  // What could cover text: elements that paint an opaque box, in px of the viewport at scroll 0, from the top.
+  function findCovers() {
+    const found = [];
+    for (const element of ask('querySelectorAll', 'body *')) {
+      const { picture, background, opacity } = styleOf(element);
+      if (opacity * (picture || !background ? 1 : background[3]) <= 0.5) continue;
+      const { left: x, top: y, right, bottom } = Element.prototype.getBoundingClientRect.call(element);
+      if (right - x > 2 && bottom - y > 2) found.push({ element, x, y, right, bottom });
+    }
+    return found.sort((one, other) => one.y - other.y);
+  }
+
+  // Points of the piece's middle, an em apart, where an element that does not hold it stands: it may lie on top.
+  function doubtful({ node, x, y, w, h, style }, covers) {
+    const points = [];
+    for (const cover of covers) {
+      if (cover.y > y + h - 2) break;
+      const left = Math.max(x, cover.x), right = Math.min(x + w, cover.right);
+      if (cover.bottom < y + 2 || right - left < 2) continue;
+      if (Node.prototype.contains.call(cover.element, node)) continue;
+      const middle = (Math.max(y, cover.y) + Math.min(y + h, cover.bottom)) / 2;
+      const steps = Math.min(MOST_STEPS, Math.ceil((right - left) / Math.max(style.size, 1)));
+      for (let i = 0; i < steps; i++) points.push([left + ((i + 0.5) * (right - left)) / steps, middle]);
+      if (points.length > MOST_STEPS) break;
+    }
+    return points;
+  }
+
+  const MOST_STEPS = 100; // points tried in one piece
   const view = { width: innerWidth, height: innerHeight };
   let scrolled = 0;
 
   // Is this piece readable where it stands: on the page, uncovered, unclipped, unlike its ground?
-  function readable(piece) {
+  function readable(piece, covers) {
     const { x, y, w, h, style } = piece;
     if (w < 0.5 || h < 0.5) return false;
     if (x < -1 || y < -1 || x + w > view.width + 1 || !style.upright) return false;
@@ -181,6 +242,7 @@
     const top = y - scrolled;
     const inset = Math.min(1.5, w / 3);
     const points = [[x + inset, top + h / 4], [x + w / 2, top + h / 2], [x + w - inset, top + (3 * h) / 4]];
+    points.push(...doubtful(piece, covers).map(([left, height]) => [left, height - scrolled]));
     return points.every(([left, height]) => shows(style, ask('elementsFromPoint', left, height)));
   }
 
@@ -214,14 +276,16 @@
       const line = last.get(piece.style.block);
       const text = piece.node.data.slice(piece.start, piece.end);
       const gap = line && follows(line, piece);
+      const blank = !/\S/.test(text);
       if (gap === undefined || gap === false) {
+        if (blank) continue; // no line begins with white space
         const fresh = { ...piece, text, size: piece.style.size * piece.style.scale, pieces: [piece] };
         lines.push(fresh);
         last.set(piece.style.block, fresh);
         continue;
       }
       line.text += gap > 0.2 * line.size ? ' ' + text : text;
-      grow(line, piece);
+      if (!blank) grow(line, piece);
     }
     return lines;
   }
@@ -256,7 +320,8 @@
   const found = collect();
   const seen = [];
   const unread = [];
-  for (const piece of found) (readable(piece) ? seen : unread).push(piece);
+  const covers = findCovers();
+  for (const piece of found) (readable(piece, covers) ? seen : unread).push(piece);
   const lines = join(seen);
 
   // Scrolls to y and leaves unpainted what has no label there; gives the scroll position reached.

@@ -91,6 +91,13 @@ UNSEEN = {
     "background:red;pointer-events:none'></i></div>",
     "details": "<details><summary>more</summary>HIDDEN</details>",
     "turned": "<p style='transform:rotate(20deg)'>HIDDEN</p>",
+    "covered in the middle": "<div style='position:relative;width:600px'>HIDDEN and some more words to read"
+    "<i style='position:absolute;top:0;bottom:0;left:50px;width:30px;background:red'></i></div>",
+    "squeezed": "<p style='transform:scaleX(.01)'>HIDDEN</p>",
+    "filtered away": "<div style='filter:opacity(0)'><p>HIDDEN</p></div>",
+    "blurred": "<p style='filter:blur(9px)'>HIDDEN</p>",
+    "masked": "<p style='mask-image:linear-gradient(transparent,transparent)'>HIDDEN</p>",
+    "blended": "<p style='mix-blend-mode:screen'>HIDDEN</p>",
     "mirrored": "<p style='transform:scaleX(-1)'>HIDDEN</p>",
     "template": "<template>HIDDEN</template>",
     "script": "<script>HIDDEN</script>",
@@ -132,6 +139,8 @@ SEEN = {
     "without events": "<p style='pointer-events:none'>SEEN</p>",
     "open details": "<details open><summary>more</summary>SEEN</details>",
     "white on black": "<p style='background:#000;color:#fff'>SEEN</p>",
+    "filled by a gradient": "<p style='background:linear-gradient(red,blue);background-clip:text;"
+    "color:transparent'>SEEN</p>",
     "inert": "<p inert>SEEN</p>",
     "contents": "<div style='display:contents'>SEEN</div>",
     "stuck": "<div style='position:fixed;bottom:0'>SEEN</div>",
@@ -150,6 +159,23 @@ SEEN = {
 def test_text_that_everybody_sees_is_labelled(browser: Browser, html: str) -> None:
     seen = show(browser, f"<p>SHOWN</p>{html}")
     assert "SEEN" in "\n".join(str(row["text"]) for row in seen)
+
+
+def test_a_quad_begins_and_ends_with_ink(browser: Browser) -> None:
+    (row,) = show(browser, "<p>\u3000\u3000indented<b> </b></p><p><a>&nbsp; link </a><img width=9 height=9>")
+    for region, left in zip(row["regions"], ("indented", "link"), strict=True):  # type: ignore[call-overload]
+        assert region["text"] == left
+        x1, y1, x2, _, _, y2, *_ = (round(value) for value in region["quad"])
+        ink = np.flatnonzero((pixels(row)[y1:y2, x1 - 5 : x2 + 5].min(axis=2) < 128).any(axis=0))
+        assert (ink[0], ink[-1]) == (pytest.approx(5, abs=4), pytest.approx(x2 - x1 + 5, abs=4))
+
+
+def test_a_soft_hyphen_that_is_drawn_ends_its_line(browser: Browser) -> None:
+    (row,) = show(browser, "<p style='width:60px'>hyphen&shy;ation soft&shy;ly")
+    regions = row["regions"]
+    assert [region["text"] for region in regions] == ["hyphen-", "ation", "softly"]  # type: ignore[attr-defined]
+    tops = [region["quad"][1] for region in regions]  # type: ignore[attr-defined]
+    assert np.diff(tops) == pytest.approx([18, 18], abs=3)
 
 
 def test_lines_of_upright_chinese_columns_are_regions(browser: Browser) -> None:
