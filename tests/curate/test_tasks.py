@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from curate.schema import SAMPLE, TASKS
 from curate.tasks import FORMATS, faults, parse, render
 from curate.tasks.coordinates import normalise, pixels_of
 from filters.grounding import ground
+from tests.curate.runs import done
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
@@ -417,3 +420,40 @@ def test_any_caption_survives_the_round_trip(parts: list[tuple[str, str, int]]) 
         regions += [box(3.25 * n, 7, 100 + n, 77.7, phrase, len(text)) for n in range(boxes)]
         text += phrase
     round_trip([{"task": "grounded_caption", "text": text, "regions": regions}])
+
+
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"(?m)^(\w+), from ([\w-]+)\ncurate  (.+)(?:\npaper   (.+))?$", DOCUMENTED)
+
+
+def test_the_documentation_has_an_example_of_each_task() -> None:
+    assert [task for task, *_ in EXAMPLES] == list(FORMATS)
+
+
+@pytest.mark.parametrize(("task", "manifest", "ours"), [example[:3] for example in EXAMPLES])
+def test_the_documented_example_is_what_the_sample_gives(
+    task: str, manifest: str, ours: str, tmp_path: Path
+) -> None:
+    done("run", manifest, "--out", tmp_path / "out", "--workers", 0)
+    shards = sorted((tmp_path / "out").glob("shard-*.parquet"))
+    rows = pa.concat_tables([pq.read_table(path, columns=["task", "prompt", "target"]) for path in shards])
+    written = [row["prompt"] + row["target"] for row in rows.to_pylist() if row["task"] == task]
+    shown = ours.removesuffix("…").rstrip() if ours.endswith("…") else ours
+    assert any(text == ours or (ours != shown and text.startswith(shown)) for text in written)
+
+
+@pytest.mark.parametrize(
+    ("task", "paper"), [(task, paper) for task, _, _, paper in EXAMPLES if "<img>" in paper]
+)
+def test_the_papers_own_examples_are_read_back(task: str, paper: str) -> None:
+    whole = paper.removesuffix(" …")
+    cuts = [cut for cut in range(len(whole)) if reads(task, whole[:cut], whole[cut:])]
+    assert len(cuts) == 1  # there is one way to part the prompt from the target
+
+
+def reads(task: str, prompt: str, target: str) -> bool:
+    try:
+        parse(task, target, 1000, 1000, prompt or "none")
+    except ValueError:
+        return False
+    return True

@@ -219,7 +219,7 @@ def test_ray_train_reads_shards_by_itself_and_through_the_loader(shards: Path, t
         runtime_env={"env_vars": {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}},
     )  # fmt: skip
     try:
-        rows = ray.data.read_parquet(str(shards), columns=["key", "prompt", "image"])
+        rows = ray.data.read_parquet(str(shards)).select_columns(["key", "prompt", "image"])
         TorchTrainer(
             in_ray,
             train_loop_config={"shards": str(shards), "out": str(tmp_path)},
