@@ -9,6 +9,7 @@ meanwhile, what it had under way is given to another. A batch that ends `DEATHS`
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 from collections import Counter
@@ -38,7 +39,7 @@ def hire(settings: ScorerSettings, count: int | None = None) -> list[Any]:
 
     Raises:
         ManifestError: the settings name one GPU of many.
-        MachineError: there are too few GPUs.
+        MachineError: there are too few GPUs, or no cores.
     """
     if ":" in settings.device:
         raise ManifestError(
@@ -53,6 +54,8 @@ def hire(settings: ScorerSettings, count: int | None = None) -> list[Any]:
         made = ray.remote(num_cpus=0, num_gpus=1, max_restarts=-1, max_concurrency=2 * AHEAD)(_Actor)
         return [made.remote(settings, None) for _ in range(count or gpus)]
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if not nodes:
+        raise MachineError("no node of the cluster has cores")
     places = [nodes[number % len(nodes)] for number in range(count or len(nodes))]
     share = Counter(node["NodeID"] for node in places)
     actors = []
@@ -104,7 +107,9 @@ class Remote:
 
         def wait() -> np.ndarray:
             nonlocal actor, call
-            for _ in range(DEATHS):
+            for death in range(DEATHS):
+                if death:
+                    actor, call = self._send(method, there)
                 answer = self._answer(call)
                 with self._lock:
                     self._busy[actor] -= 1
@@ -113,7 +118,6 @@ class Remote:
                 if not isinstance(answer, _Silence):
                     return np.asarray(answer)
                 self._mistrust(actor)
-                actor, call = self._send(method, there)
             raise UnitError(f"{DEATHS} scorers ended with the same {method}, the last: {answer.why}")
 
         return wait
@@ -122,7 +126,7 @@ class Remote:
         """Give a batch to the actor that has the least to do for us."""
         with self._lock:
             self._await_one()
-            actor = min(self._ready, key=lambda one: self._busy[one])
+            actor = min(self._ready, key=lambda one: (self._busy[one], random.random()))  # nobody knows all
             self._busy[actor] += 1
         return actor, getattr(actor, method).remote(there)
 
