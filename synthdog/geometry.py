@@ -71,20 +71,27 @@ def pixel_matrix(matrix: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.inv(PIXEL_MIDDLE) @ matrix @ PIXEL_MIDDLE)
 
 
-def grow(quad: np.ndarray, blur: np.ndarray, edge: float) -> np.ndarray:
-    """Quads (N, 4, 2) with each side moved outward by `edge` px and a deviation of the blur across that side.
-
-    `blur` is the blur's covariance (2, 2) in px².
-    """
+def outward(quad: np.ndarray) -> np.ndarray:
+    """The unit normal (x, y) of each side of N quads, (N, 4, 2), from the top side on."""
     along = np.roll(quad, -1, axis=1) - quad
     along = along / np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-6)
-    outward = np.stack([along[..., 1], -along[..., 0]], axis=2)
-    by = edge + np.sqrt(np.einsum("nki,ij,nkj->nk", outward, blur, outward))
-    before, before_by = np.roll(outward, 1, axis=1), np.roll(by, 1, axis=1)
+    return np.stack([along[..., 1], -along[..., 0]], axis=2)
+
+
+def depths(quad: np.ndarray) -> np.ndarray:
+    """How far N quads reach behind each side, measured across it (N, 4): the mean (px) of its two ends."""
+    ends = np.roll(quad, 1, axis=1) + np.roll(quad, -2, axis=1) - quad - np.roll(quad, -1, axis=1)
+    return np.asarray(-np.einsum("nki,nki->nk", ends, outward(quad)) / 2)
+
+
+def grow(quad: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Quads (N, 4, 2) with their sides moved outward by so many px (N, 4)."""
+    normals = outward(quad)
+    before, before_by = np.roll(normals, 1, axis=1), np.roll(by, 1, axis=1)
     # a corner moves to where its two sides, moved, meet
-    sine = before[..., 0] * outward[..., 1] - before[..., 1] * outward[..., 0]
-    x = before_by * outward[..., 1] - by * before[..., 1]
-    y = by * before[..., 0] - before_by * outward[..., 0]
+    sine = before[..., 0] * normals[..., 1] - before[..., 1] * normals[..., 0]
+    x = before_by * normals[..., 1] - by * before[..., 1]
+    y = by * before[..., 0] - before_by * normals[..., 0]
     return np.asarray(quad + np.stack([x, y], axis=2) / np.maximum(sine, 0.05)[..., None])
 
 

@@ -94,3 +94,30 @@ def test_what_leaves_the_picture_is_neither_painted_nor_labelled(template):
             assert line.text in full_text
             corners = geometry.through(cut.matrix, geometry.quads(line.boxes()))
             assert geometry.inside(corners, *cut.size).all()
+
+
+def test_a_small_line_blurred_beyond_reading_has_its_ink_in_its_quad(template):
+    smeared = {
+        "document": {
+            "content": {"layout": {"text_scale": [0.0334, 0.0334]}},
+            "effect": {"perspective": {"prob": 0}},
+        },
+        "effect": {"motion_blur": {"prob": 1, "k": [15, 15]}, "blur": {"sigma": [4, 4]}},
+    }
+    made = Template(smeared, language="en", resources=template("en").resources)
+    plan = made.planner.plan(26, 0)
+    inks = painting.strips(plan)
+    blank = painting.paint(plan, []).astype(int)
+    for line in range(0, len(plan.lines), 1 + len(plan.lines) // 3):
+        painted = painting.paint(plan, [(plan.lines[line], inks[line])])
+        difference = np.abs(painted - blank).max(axis=2)
+        share, margin = share_and_margins(difference, labels.lines(plan, inks)[line])
+        assert share >= 0.99
+        assert margin <= 0.25
+
+
+def test_sides_are_as_deep_as_the_quad_is_across_them():
+    leaning = np.array([[[0.0, 0.0], [10, 0], [30, 4], [20, 4]]])
+    across = 4 * 10 / np.hypot(20, 4)
+    assert np.allclose(geometry.depths(leaning), [[4, across, 4, across]])
+    assert np.allclose(geometry.grow(leaning, np.array([[1.0, 0, 1, 0]]))[0, :, 1], [-1, -1, 5, 5])

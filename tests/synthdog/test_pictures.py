@@ -93,6 +93,19 @@ def test_a_folder_without_readable_pictures_stops_the_run(tmp_path):
         pictures.gallery(texture(tmp_path), "background", 0)
 
 
+def test_an_archive_gives_the_pictures_that_it_holds_whatever_their_order_and_packing(tmp_path):
+    kept = {f"b/{side:03d}.jpg": encoded((side, 9)) for side in (7, 3, 12, 5)}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number, (name, data) in enumerate(kept.items()):
+            archive.writestr(name, data, zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED)
+        archive.writestr("b/notes.txt", "none")
+    found = pictures.Archive(tmp_path / "a.zip")
+    assert list(found.names) == sorted(kept)
+    assert found.names[1:3] == sorted(kept)[1:3]
+    for name, data in kept.items():
+        assert np.array_equal(found.picture(name), pictures.decode(data))
+
+
 def test_a_broken_archive_stops_the_run(tmp_path):
     (tmp_path / "train2017.zip").write_bytes(b"PK\3\4 torn")
     with pytest.raises(ResourceError, match="cannot be read"):
