@@ -14,6 +14,8 @@ import pickle
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from curate.storage import one_line
+
 TARGET = "curate.pickles:reader"
 
 
@@ -65,7 +67,7 @@ def items(data: bytes) -> list[Any]:
     except (PickleError, MemoryError):
         raise
     except Exception as error:  # the unpickler raises what it likes on hostile bytes
-        raise PickleError("pickle_damaged", f"{type(error).__name__}: {error}"[:200]) from None
+        raise PickleError("pickle_damaged", f"{type(error).__name__}: {one_line(error)}"[:200]) from None
     if not isinstance(found, list):
         raise PickleError("pickle_not_plain", f"it holds no list but a {type(found).__name__}")
     return found

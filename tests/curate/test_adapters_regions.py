@@ -192,6 +192,9 @@ def test_a_pickle_that_names_anything_is_refused(tmp_path: Path) -> None:
     (tmp_path / "refs(unc).p").write_bytes(b"\x80\x02]q\x00(K")
     with pytest.raises(InputError, match="pickle_damaged"):
         curated("refcoco", tmp_path / "out", files)
+    (tmp_path / "refs(unc).p").write_bytes(b"Pname\n.")  # the unpickler says why in two lines
+    with pytest.raises(InputError, match=r"^[^\n]*pickle_damaged: [^\n]*$"):
+        curated("refcoco", tmp_path / "out", files)
     assert not (tmp_path / "out").exists()
 
 
