@@ -83,7 +83,7 @@ def _seen(plan: Plan, boxes: np.ndarray) -> np.ndarray:
 
 
 def widened(quads: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Quads of ink (N, 4, 2), with room for what a blur of covariance `spread` (2, 2; px²) carries further."""
+    """Quads of ink (N, 4, 2), with room for what a blur of covariance `spread` (2, 2; px²) carries on."""
     normals = geometry.outward(quads)
     deviation = np.sqrt(np.einsum("nki,ij,nkj->nk", normals, spread, normals))
     further = LOST * geometry.depths(quads) / np.maximum(deviation, 1e-6)
