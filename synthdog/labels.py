@@ -79,8 +79,12 @@ def _seen(plan: Plan, boxes: np.ndarray) -> np.ndarray:
     """Boxes of the document (N, 4) as quads of the picture (N, 4, 2)."""
     shift, spread = effects.carried(plan.strengths, plan.fade)
     quads = geometry.through(plan.matrix, geometry.quads(boxes)) + shift
+    return geometry.clip(widened(quads, spread), *plan.size)
+
+
+def widened(quads: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Quads of ink (N, 4, 2), with room for what a blur of covariance `spread` (2, 2; px²) carries on."""
     normals = geometry.outward(quads)
     deviation = np.sqrt(np.einsum("nki,ij,nkj->nk", normals, spread, normals))
     further = LOST * geometry.depths(quads) / np.maximum(deviation, 1e-6)
-    by = EDGE + deviation * np.interp(further, FURTHER[::-1], SPREADS[::-1])
-    return geometry.clip(geometry.grow(quads, by), *plan.size)
+    return geometry.grow(quads, EDGE + deviation * np.interp(further, FURTHER[::-1], SPREADS[::-1]))
