@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -171,7 +170,6 @@ def _materials(used: Mapping[str, Any]) -> Iterator[Input]:
 
 def drawer(settings: bytes) -> Callable[[bytes], bytes]:
     """What a child process does with each number: its image's row as an Arrow message."""
-    sys.modules["pandas"] = None  # type: ignore[assignment]  # pyarrow imports it, if it is there: 50 MB
     import synthdog
 
     known = msgspec.json.decode(settings)
