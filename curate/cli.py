@@ -338,14 +338,19 @@ def _execute(asked: Request, out: str, how: Options, as_json: bool) -> None:
 
 def _finish(result: dict[str, Any], out: str, as_json: bool) -> None:
     """The result of a finished run: its manifest for a program, the funnel for a person."""
+    from curate.journal import took_s
     from curate.progress import funnel
+    from curate.terminal import bytes_said, duration_said, plural
 
     if as_json:
         print(json.dumps(result))
         return
-    shards, console = len(result["shards"]), _console()
+    console = _console()
     console.print(funnel(result))
-    console.print(f"{shards} shard{'s' * (shards != 1)} in {out}", highlight=False)
+    shards = result["shards"]
+    size = bytes_said(sum(shard["bytes"] for shard in shards))
+    took = "" if "scored" in result else f", took {duration_said(took_s(result))}"
+    console.print(f"{plural(len(shards), 'shard')} in {out}, {size}{took}", highlight=False)
 
 
 def _show(found: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str]], as_json: bool) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -244,6 +244,12 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:  # there is no wheel of it for this machine
         return "none"
+
+
+def took_s(manifest: Mapping[str, Any]) -> float:
+    """Seconds from a finished run's beginning to its end, with any pause between a kill and going on."""
+    begun, ended = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
+    return (ended - begun).total_seconds()
 
 
 def now() -> str:

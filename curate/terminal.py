@@ -1,4 +1,4 @@
-"""Texts that nobody vouches for, as a terminal may be given them."""
+"""Texts that nobody vouches for, as a terminal may be given them; numbers as people read them."""
 
 from __future__ import annotations
 
@@ -24,3 +24,20 @@ def settings_said(settings: Mapping[str, Any]) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 row`, `1,200 rows`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def bytes_said(count: int) -> str:
+    """A size as people read it: `34.5 MB`."""
+    size = float(count)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:,.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:,.1f} {unit}"
+
+
+def duration_said(seconds: float) -> str:
+    """A time as people read it: `2 h 5 min 12 s`."""
+    whole = int(seconds)
+    parts = ((whole // 3600, "h"), (whole // 60 % 60, "min"), (whole % 60, "s"))
+    return " ".join(f"{value} {unit}" for value, unit in parts if value) or "under a second"

@@ -19,12 +19,14 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from curate.journal import took_s
 from curate.report.failures import Failure, worth_retrying
 from curate.report.funnel import STAGES_SAID, Step
 from curate.report.gallery import Card
 from curate.report.marks import visible
 from curate.report.measures import Measure
 from curate.report.plots import compact, histogram
+from curate.terminal import bytes_said, duration_said
 
 HERE = Path(__file__).parent
 Panel = tuple[str, list[tuple[str, int, float]], str]
@@ -114,24 +116,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def bytes_said(count: int) -> str:
-    """A size as people read it: `34.5 MB`."""
-    size = float(count)
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:,.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:,.1f} {unit}"
-
-
-def _seconds(manifest: Mapping[str, Any]) -> float:
-    """From the run's beginning to its end, with any pause between a kill and going on."""
-    begun, ended = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
-    return (ended - begun).total_seconds()
-
-
 def _speed(manifest: Mapping[str, Any]) -> str:
-    seconds = _seconds(manifest)
+    seconds = took_s(manifest)
     return f"{manifest['rows_in'] / seconds:,.0f} rows a second from end to end. " if seconds >= 1 else ""
 
 
@@ -141,9 +127,7 @@ def _worked(stage: Mapping[str, Any]) -> bool:
 
 
 def _when(manifest: Mapping[str, Any]) -> str:
-    begun, seconds = datetime.fromisoformat(manifest["started"]), int(_seconds(manifest))
-    parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
-    took = " ".join(f"{value} {unit}" for value, unit in parts if value) or "under a second"
+    begun, took = datetime.fromisoformat(manifest["started"]), duration_said(took_s(manifest))
     return f"{begun:%-d %B %Y, %H:%M} UTC · took {took}"
 
 
