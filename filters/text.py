@@ -128,7 +128,7 @@ def text_has_replacement_character(text: pa.StringArray) -> pa.BooleanArray:
 
 
 def longer(text: pa.StringArray, chars: int) -> pa.BooleanArray:
-    """True for texts of more than `chars` code points, counted only where the number of bytes leaves it open."""
+    """True for texts of more than `chars` code points, counted only where their bytes leave it open."""
     size = pc.binary_length(text)
     surely = pc.greater(size, 4 * chars)  # of UTF-8, a code point takes 4 bytes at most
     unsure = pc.and_(pc.greater(size, chars), pc.invert(surely))
