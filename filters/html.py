@@ -19,7 +19,7 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rows import rewrite
+from filters.rows import containing, rewrite
 from filters.rule import cleaner
 
 GATE = r"<[A-Za-z/!?]|&(?:#[0-9xX]|[A-Za-z][A-Za-z0-9])"
@@ -49,8 +49,12 @@ def html(text: pa.StringArray) -> pa.StringArray:
 
     Block elements separate words, inline ones do not. White space is collapsed in the texts that changed.
     """
-    gate = pc.match_substring_regex(text, GATE)
-    return rewrite(text, gate, lambda rows: pa.array(map(plain, rows.to_pylist()), text.type))
+
+    def change(rows: pa.StringArray) -> pa.StringArray:
+        gate = pc.match_substring_regex(rows, GATE)
+        return rewrite(rows, gate, lambda some: pa.array(map(plain, some.to_pylist()), some.type))
+
+    return rewrite(text, containing(text, b"<&"), change)
 
 
 def plain(text: str) -> str:

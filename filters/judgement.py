@@ -33,13 +33,15 @@ def judge(table: pa.Table, rules: Mapping[str, Mapping[str, Any]]) -> Judgement:
     rows = np.arange(table.num_rows)
     nulls: dict[str, npt.NDArray[np.bool_]] = {}
     living = _needed(table, rules)
+    alive = np.ones(table.num_rows, dtype=bool)  # of the rows
     for code, (name, settings) in enumerate(rules.items()):
-        alive = codes[rows] < 0
-        if alive.mean() < COMPACT_BELOW if len(rows) else False:
+        if np.count_nonzero(alive) < COMPACT_BELOW * len(rows):
             rows, living = rows[alive], living.filter(pa.array(alive))
+            alive = np.ones(len(rows), dtype=bool)
         keep = RULES[name].keep(living, **settings)
         fails = pc.fill_null(pc.invert(keep), False).to_numpy(zero_copy_only=False)
-        codes[rows[fails & (codes[rows] < 0)]] = code
+        codes[rows[fails & alive]] = code
+        alive &= ~fails
         if keep.null_count:
             nulls[name] = np.zeros(table.num_rows, dtype=bool)
             nulls[name][rows] = pc.is_null(keep).to_numpy(zero_copy_only=False)

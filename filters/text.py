@@ -89,13 +89,13 @@ def describe_length(text: pa.StringArray, **_: int) -> pa.StringArray:
 @rule("text_too_short", describe=describe_length)
 def text_too_short(text: pa.StringArray, *, min_chars: int) -> pa.BooleanArray:
     """Keep texts of at least `min_chars` code points; white space around them does not count (A.1, A.4)."""
-    return pc.greater_equal(pc.utf8_length(pc.utf8_trim_whitespace(text)), min_chars)
+    return longer(pc.utf8_trim_whitespace(text), min_chars - 1)
 
 
 @rule("text_too_long", describe=describe_length)
 def text_too_long(text: pa.StringArray, *, max_chars: int) -> pa.BooleanArray:
     """Keep texts of at most `max_chars` code points (A.1 step 6, A.4)."""
-    return pc.less_equal(pc.utf8_length(text), max_chars)
+    return pc.invert(longer(text, max_chars))
 
 
 def describe_tag(text: pa.StringArray, *, tags: list[str]) -> pa.StringArray:
@@ -125,6 +125,14 @@ def text_has_private_use(text: pa.StringArray) -> pa.BooleanArray:
 def text_has_replacement_character(text: pa.StringArray) -> pa.BooleanArray:
     """Keep texts without U+FFFD, the mark of a character that was lost in decoding."""
     return keep_unless(text, lambda rest: pc.match_substring(rest, REPLACEMENT))
+
+
+def longer(text: pa.StringArray, chars: int) -> pa.BooleanArray:
+    """True for texts of more than `chars` code points, counted only where their bytes leave it open."""
+    size = pc.binary_length(text)
+    surely = pc.greater(size, 4 * chars)  # of UTF-8, a code point takes 4 bytes at most
+    unsure = pc.and_(pc.greater(size, chars), pc.invert(surely))
+    return pc.replace_with_mask(surely, unsure, pc.greater(pc.utf8_length(text.filter(unsure)), chars))
 
 
 def without_emoji(text: pa.StringArray) -> pa.StringArray:

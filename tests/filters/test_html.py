@@ -103,6 +103,21 @@ def test_a_column_keeps_its_type_its_nulls_and_its_order(type: pa.DataType) -> N
     assert CLEANERS["html"].clean(column.slice(0, 0)).to_pylist() == []
 
 
+def test_a_part_of_a_column_is_cleaned_as_the_whole_is() -> None:
+    whole = pa.array(["a<br>b", None, "", "c &amp; d", "", "plain", "<b>e</b>" * 40_000, "f<hr>g", None])
+    clean = CLEANERS["html"].clean(whole)
+    assert clean.to_pylist() == ["a b", None, "", "c & d", "", "plain", "e" * 40_000, "f g", None]
+    for first in range(len(whole)):
+        assert CLEANERS["html"].clean(whole[first:-1]).equals(clean[first:-1])
+
+
+def test_what_lies_under_a_null_is_not_read() -> None:
+    text = pa.array(["a<br>b", "c<br>d"])
+    _, offsets, data = text.buffers()
+    masked = pa.StringArray.from_buffers(2, offsets, data, pa.py_buffer(b"\x02"), 1)
+    assert CLEANERS["html"].clean(masked).to_pylist() == [None, "c d"]
+
+
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=14).map("".join))
 def test_any_text_is_cleaned_and_stays_as_it_is_when_cleaned_again(text: str) -> None:
     clean = plain(text)

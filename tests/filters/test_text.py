@@ -186,6 +186,8 @@ def test_length_counts_code_points() -> None:
         None,
     ]
     assert keep("text_too_long", "abc", "abcd", "𠀀𠀀𠀀", None, max_chars=3) == [True, False, True, None]
+    assert keep("text_too_long", "𠀀𠀀𠀀𠀀", "éééé", "ééé", max_chars=3) == [False, False, True]
+    assert keep("text_too_short", "", None, min_chars=0) == [True, None]
 
 
 def test_white_space_around_a_text_does_not_make_it_long_enough() -> None:
