@@ -87,6 +87,17 @@ def test_visual_genomes_boxes_follow_the_image_that_is_stored(key: str, tmp_path
     assert kept["target"].to_pylist() == [" a cat", " its tail"]
 
 
+def test_numbers_that_are_none_cost_their_box_and_not_their_file(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "1.jpg", 100, 80)
+    files = visual_genome(tmp_path / "in")
+    for whole, name in (('"width": 90', '"width": -Infinity'), ('"x": 300', '"x": NaN')):
+        files[0].write_text(files[0].read_text().replace(whole, name))
+    sets = [f"image.folder={tmp_path / 'images'}"]
+    manifest, kept = curated("visual-genome", tmp_path / "out", files, sets)
+    assert kept["text"].to_pylist() == ["a cat"]
+    assert manifest["dropped"] == {"no_boxes_left": 2}  # the tail and the ghost
+
+
 def test_boxes_are_shrunk_with_their_image(tmp_path: Path) -> None:
     write_picture(tmp_path / "images" / "1.jpg", 100, 80)
     files = visual_genome(tmp_path / "in")
