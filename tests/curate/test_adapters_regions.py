@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate import tasks
@@ -233,7 +234,8 @@ def grounded(task: str = "grounded_caption") -> list[dict[str, Any]]:
             "ref_exps": [labels(CAPTION, ("a hive of 蜜蜂", [0.2, 0.2, 0.4, 0.6])), []],
         }
     )
-    rows: list[dict[str, Any]] = grit(table, load("grit", [f"task={task}"]), "grit", 0).to_pylist()
+    sets = [f"task={task}", "rules.text_has_emoji=false", "rules.text_has_other_script=false"]
+    rows: list[dict[str, Any]] = grit(table, load("grit", sets), "grit", 0).to_pylist()
     return rows
 
 
@@ -258,6 +260,22 @@ def test_each_phrase_of_grit_is_a_record_with_all_its_boxes(task: str) -> None:
     assert [len(one["regions"]) for one in (bees, hive)] == [2, 1]
     assert [one["source"] for one in (bees, hive, lost)] == ["grit#0/0", "grit#0/1", "grit#1"]
     assert len({one["key"] for one in (bees, hive, lost)}) == 3
+
+
+def test_rules_on_text_judge_grits_captions_and_not_its_phrases(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "1.jpg", 300, 300)
+    captions = ["a bee on a rose", "a bee", "a bee on 🌹"]
+    rows = {
+        "url": ["https://example.org/1.jpg"] * 3,
+        "caption": captions,
+        "noun_chunks": [labels(caption, ("bee", [0.1, 0.1, 0.2, 0.2])) for caption in captions],
+        "ref_exps": [[], [], []],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "grit.parquet")
+    sets = ["task=referring", f"image.folder={tmp_path / 'images'}"]
+    manifest, kept = curated("grit", tmp_path / "out", [tmp_path / "grit.parquet"], sets)
+    assert kept["text"].to_pylist() == ["bee"]
+    assert manifest["dropped"] == {"text_has_emoji": 1, "text_too_short": 1}
 
 
 @real
