@@ -50,14 +50,19 @@ def grit(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa
         "no_boxes_left": pc.equal(pc.list_value_length(found), 0),
     }
     table = sample(rows, made, reasons)
-    if manifest.task == "grounded_caption":
+    if not has_phrases(manifest.adapter, manifest.task):
         return table
     return _phrases(judge(table, caption_rules(manifest), "rules"))
 
 
+def has_phrases(adapter: str, task: str) -> bool:
+    """Whether rows are phrases, taken out of a caption."""
+    return adapter == "grit" and task != "grounded_caption"
+
+
 def caption_rules(manifest: Manifest) -> Mapping[str, Mapping[str, Any]]:
     """The switched-on rules that judge the captions of phrases; none where rows are captions."""
-    if manifest.adapter != "grit" or manifest.task == "grounded_caption":
+    if not has_phrases(manifest.adapter, manifest.task):
         return {}
     active = {name: of for name, of in manifest.active_rules().items() if name not in ACROSS}
     return {name: of for name, of in active.items() if set(filters.RULES[name].columns) == {"text"}}

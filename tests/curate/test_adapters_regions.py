@@ -14,6 +14,7 @@ from curate import tasks
 from curate.adapters.grit import grit
 from curate.adapters.regions import regions
 from curate.errors import InputError
+from curate.explain import explain
 from curate.manifest import load
 from tests.curate.tasks_runs import corners, curated, write_json, write_picture
 
@@ -276,6 +277,9 @@ def test_rules_on_text_judge_grits_captions_and_not_its_phrases(tmp_path: Path) 
     manifest, kept = curated("grit", tmp_path / "out", [tmp_path / "grit.parquet"], sets)
     assert kept["text"].to_pylist() == ["bee"]
     assert manifest["dropped"] == {"text_has_emoji": 1, "text_too_short": 1}
+    told = explain(str(tmp_path / "out"), kept["key"][0].as_py())
+    judged = {step["rule"]: step.get("value") for step in told["way"] if "rule" in step}
+    assert judged["text_too_short"] == "of its caption"
 
 
 @real
