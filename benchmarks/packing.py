@@ -22,7 +22,7 @@ from curate.pack.fit import best_fit_decreasing, fit
 Ints = npt.NDArray[np.int64]
 
 LENGTH = 2048
-BINPACKING_SAMPLES = 5_000  # it is too slow for more
+FEW = 5_000  # binpacking is too slow for more
 
 
 def model(samples: int, seed: int = 0) -> dict[str, Ints]:
@@ -111,7 +111,8 @@ def main(samples: int) -> None:
         "curate": (samples, lambda lengths: int(fit(lengths, LENGTH).max()) + 1),
         "next-fit": (samples, next_fit),
         "best-fit-decr": (samples, lambda lengths: int(best_fit_decreasing(lengths, LENGTH).max()) + 1),
-        "binpacking": (BINPACKING_SAMPLES, binpacking),
+        "binpacking": (FEW, binpacking),
+        "curate of as few": (FEW, lambda lengths: int(fit(lengths, LENGTH).max()) + 1),
     }
     print(f"{'task':17}{'7 images':>9}{'optimum':>9}" + "".join(f"{name:>22}" for name in peers))
     for task, lengths in model(samples).items():

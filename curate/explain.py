@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 import filters
 from curate.across import ACROSS, PHASES
+from curate.adapters.grit import has_phrases
 from curate.errors import InputError
 from curate.retry import finished_manifest
 from curate.schema import SAMPLE
@@ -120,10 +121,11 @@ def _way(manifest: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[dict[s
         fell = row["fate"] == "dropped" and row["stage"] == name
         rules = _rules_of(manifest["manifest"], name)
         idle = not stage["seconds"] and stage["rows_in"] == stage["rows_out"]
+        phrase = has_phrases(manifest["manifest"]["adapter"], manifest["manifest"]["task"])
         for rule, settings in rules.items():
             if fell and rule == row["reason"]:
                 break
-            yield _passed(name, rule, settings, row)
+            yield _passed(name, rule, settings, row, phrase)
         if fell:
             told = {"stage": name, "rule": row["reason"], "outcome": "dropped", "value": row.get("detail")}
             told["settings"] = row.get("settings")
@@ -151,12 +153,18 @@ def _rules_of(manifest: Mapping[str, Any], stage: str) -> dict[str, dict[str, An
     return {}
 
 
-def _passed(stage: str, name: str, settings: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+def _passed(
+    stage: str, name: str, settings: Mapping[str, Any], row: Mapping[str, Any], phrase: bool
+) -> dict[str, Any]:
     """A rule that the row passed, with the value that it judged where the row still holds it."""
     step: dict[str, Any] = {"stage": stage, "rule": name, "outcome": "passed"}
     rule = filters.RULES[name]
     if stage == "rules" and SIZE & set(rule.columns):  # the row holds the true size, which comes later
         step["value"] = "as published, if it was"
+    elif (
+        stage == "rules" and phrase and set(rule.columns) == {"text"}
+    ):  # the row holds a phrase of what was judged
+        step["value"] = "of its caption"
     elif set(rule.columns) <= set(row) & set(SAMPLE.names):
         table = pa.table([pa.array([row[c]], SAMPLE.field(c).type) for c in rule.columns], list(rule.columns))
         value = rule.detail(table, **settings)[0].as_py()

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from curate.across import ACROSS, Across, partitions_for, rules_of
+from curate.adapters.grit import caption_rules
 from curate.manifest import Manifest
 from curate.sources import Input
 
@@ -104,4 +105,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 def row_rules(manifest: Manifest) -> dict[str, dict[str, Any]]:
     """The switched-on rules that judge a row by itself, in order."""
-    return {name: settings for name, settings in manifest.active_rules().items() if name not in ACROSS}
+    others = {*ACROSS, *caption_rules(manifest)}
+    return {name: settings for name, settings in manifest.active_rules().items() if name not in others}

@@ -1,21 +1,27 @@
 """GRIT: captions whose phrases are located, in three formats.
 
 As `grounded_caption` a caption is one record. As `referring` or `region_caption` each of its phrases is one,
-with all boxes of the phrase together.
+with all boxes of the phrase together; rules on text judge the caption all the same, before it is taken apart.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import filters
+from curate.across import ACROSS
 from curate.adapters import values
 from curate.adapters.identity import keys
 from curate.adapters.published import Published, published, sample
 from curate.manifest import Manifest
 from curate.schema import REGION, set_column
+from curate.stages import judge
 from curate.tasks.regions import flatten
 from filters.grounding import ground
 from filters.spans import distinct
@@ -44,7 +50,22 @@ def grit(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa
         "no_boxes_left": pc.equal(pc.list_value_length(found), 0),
     }
     table = sample(rows, made, reasons)
-    return table if manifest.task == "grounded_caption" else _phrases(table)
+    if not has_phrases(manifest.adapter, manifest.task):
+        return table
+    return _phrases(judge(table, caption_rules(manifest), "rules"))
+
+
+def has_phrases(adapter: str, task: str) -> bool:
+    """Whether rows are phrases, taken out of a caption."""
+    return adapter == "grit" and task != "grounded_caption"
+
+
+def caption_rules(manifest: Manifest) -> Mapping[str, Mapping[str, Any]]:
+    """The switched-on rules that judge the captions of phrases; none where rows are captions."""
+    if not has_phrases(manifest.adapter, manifest.task):
+        return {}
+    active = {name: of for name, of in manifest.active_rules().items() if name not in ACROSS}
+    return {name: of for name, of in active.items() if set(filters.RULES[name].columns) == {"text"}}
 
 
 def _labels(rows: Published, name: str) -> pa.Array:

@@ -63,7 +63,10 @@ def single(text: pa.Array, box: Floats, sound: Bools) -> pa.Array:
 
 
 def _boxes(rows: Published) -> tuple[Floats, Bools]:
-    """Each row's box as x0, y0, x1, y1 in pixels of the published image (N x 4), and which are sound (N)."""
+    """Each row's box as x0, y0, x1, y1 in pixels of the published image (N x 4), and which are sound (N).
+
+    NaN all along where it is not four finite numbers.
+    """
     if "box" in rows.there:
         box = values.numbers(rows.table[rows.there["box"]], rows.field("box"), 4)
     else:
@@ -74,4 +77,4 @@ def _boxes(rows: Published) -> tuple[Floats, Bools]:
     box[:, 2:] += box[:, :2]
     sizes = np.stack([values.number(side, len(rows)) for side in rows.sides] * 2, axis=1)
     box, area = clip_boxes(box, np.where(np.isfinite(sizes), sizes, UNKNOWN_SIDE))
-    return box, sound & area
+    return np.where(sound[:, None], box, np.nan), sound & area

@@ -6,12 +6,11 @@
     {"info": …, "data": [{…}]}                    the one array of objects holds the rows
     {"a": {…}, "b": {…}}                          each object is a row, its name in the column `__key__`
 
-Broken UTF-8 reads as U+FFFD, which the cleaners treat as the damage that it is.
+Broken UTF-8 reads as U+FFFD, which the cleaners treat as the damage that it is; NaN and Infinity as null.
 """
 
 from __future__ import annotations
 
-import codecs
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,7 @@ from curate.sources import index
 from curate.sources.columns import encode_json
 from curate.sources.inputs import Input
 from curate.sources.streams import open_bytes
+from curate.sources.strict import Strict
 from curate.storage import one_line
 
 KEY = "__key__"
@@ -134,24 +134,7 @@ def _coco(source: Input) -> Iterator[dict[str, Any]]:
             yield row
 
 
-class _Repaired:
-    """A byte stream whose broken UTF-8 reads as U+FFFD."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-
-    def read(self, size: int) -> bytes:
-        """About `size` bytes; none at the end."""
-        while size:
-            raw = self._file.read(size)
-            text = self._decoder.decode(raw, final=not raw)
-            if text or not raw:
-                return text.encode()
-        return b""
-
-
 @contextmanager
-def _open(source: Input) -> Iterator[_Repaired]:
+def _open(source: Input) -> Iterator[Strict]:
     with open_bytes(source) as file:
-        yield _Repaired(file)
+        yield Strict(file)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate import tasks
 from curate.adapters.grit import grit
 from curate.adapters.regions import regions
 from curate.errors import InputError
+from curate.explain import explain
 from curate.manifest import load
 from tests.curate.tasks_runs import corners, curated, write_json, write_picture
 
@@ -85,6 +87,17 @@ def test_visual_genomes_boxes_follow_the_image_that_is_stored(key: str, tmp_path
     assert (manifest["inputs_in"], manifest["rows_in"]) == (1, 3)
     assert kept["prompt"][0].as_py().endswith("<ref>This</ref><box>(100,250),(400,750)</box> is")
     assert kept["target"].to_pylist() == [" a cat", " its tail"]
+
+
+def test_numbers_that_are_none_cost_their_box_and_not_their_file(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "1.jpg", 100, 80)
+    files = visual_genome(tmp_path / "in")
+    for whole, name in (('"width": 90', '"width": -Infinity'), ('"x": 300', '"x": NaN')):
+        files[0].write_text(files[0].read_text().replace(whole, name))
+    sets = [f"image.folder={tmp_path / 'images'}"]
+    manifest, kept = curated("visual-genome", tmp_path / "out", files, sets)
+    assert kept["text"].to_pylist() == ["a cat"]
+    assert manifest["dropped"] == {"no_boxes_left": 2}  # the tail and the ghost
 
 
 def test_boxes_are_shrunk_with_their_image(tmp_path: Path) -> None:
@@ -222,7 +235,8 @@ def grounded(task: str = "grounded_caption") -> list[dict[str, Any]]:
             "ref_exps": [labels(CAPTION, ("a hive of 蜜蜂", [0.2, 0.2, 0.4, 0.6])), []],
         }
     )
-    rows: list[dict[str, Any]] = grit(table, load("grit", [f"task={task}"]), "grit", 0).to_pylist()
+    sets = [f"task={task}", "rules.text_has_emoji=false", "rules.text_has_other_script=false"]
+    rows: list[dict[str, Any]] = grit(table, load("grit", sets), "grit", 0).to_pylist()
     return rows
 
 
@@ -247,6 +261,25 @@ def test_each_phrase_of_grit_is_a_record_with_all_its_boxes(task: str) -> None:
     assert [len(one["regions"]) for one in (bees, hive)] == [2, 1]
     assert [one["source"] for one in (bees, hive, lost)] == ["grit#0/0", "grit#0/1", "grit#1"]
     assert len({one["key"] for one in (bees, hive, lost)}) == 3
+
+
+def test_rules_on_text_judge_grits_captions_and_not_its_phrases(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "1.jpg", 300, 300)
+    captions = ["a bee on a rose", "a bee", "a bee on 🌹"]
+    rows = {
+        "url": ["https://example.org/1.jpg"] * 3,
+        "caption": captions,
+        "noun_chunks": [labels(caption, ("bee", [0.1, 0.1, 0.2, 0.2])) for caption in captions],
+        "ref_exps": [[], [], []],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "grit.parquet")
+    sets = ["task=referring", f"image.folder={tmp_path / 'images'}"]
+    manifest, kept = curated("grit", tmp_path / "out", [tmp_path / "grit.parquet"], sets)
+    assert kept["text"].to_pylist() == ["bee"]
+    assert manifest["dropped"] == {"text_has_emoji": 1, "text_too_short": 1}
+    told = explain(str(tmp_path / "out"), kept["key"][0].as_py())
+    judged = {step["rule"]: step.get("value") for step in told["way"] if "rule" in step}
+    assert judged["text_too_short"] == "of its caption"
 
 
 @real

@@ -1,0 +1,63 @@
+"""JSON as a strict parser wants it: broken UTF-8 reads as U+FFFD, Python's NaN and Infinity as null.
+
+`json.dump` writes numbers that are none by name, which JSON has not. Null in their place costs the value, and
+what cannot do without it, instead of the file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Any
+
+NAMES = (b"NaN", b"Infinity")
+LONGEST = len(b"-Infinity")
+STRING_OR_NAME = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*"?)|NaN|-?Infinity', re.DOTALL)
+
+
+class Strict:
+    """A byte stream of JSON, put right as it is read."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+        self._held = b""  # the end of what was read, where a name or an escape may go on
+        self._in_string = False
+
+    def read(self, size: int) -> bytes:
+        """About `size` bytes; none at the end."""
+        while size:
+            raw = self._file.read(size)
+            content = self._held + self._decoder.decode(raw, final=not raw).encode()
+            held = _unfinished(content) if raw else 0
+            self._held = content[len(content) - held :]
+            if content := content[: len(content) - held]:
+                return self._named_null(content)
+            if not raw:
+                return b""
+        return b""
+
+    def _named_null(self, content: bytes) -> bytes:
+        """The content with null for each name outside of strings."""
+        begun = b'"' if self._in_string else b""
+        if _quotes(content) % 2:
+            self._in_string = not self._in_string
+        if not any(name in content for name in NAMES):
+            return content
+        return STRING_OR_NAME.sub(lambda found: found[1] or b"null", begun + content)[len(begun) :]
+
+
+def _quotes(content: bytes) -> int:
+    """How many quotes begin or end a string."""
+    if b"\\\\" in content:
+        content = content.replace(b"\\\\", b"")
+    return content.count(b'"') - content.count(b'\\"')
+
+
+def _unfinished(content: bytes) -> int:
+    """How many of the last bytes say what they mean only with those that follow."""
+    escapes = len(content) - len(content.rstrip(b"\\"))
+    if escapes:
+        return escapes % 2
+    end = content[-LONGEST:]
+    return len(end) - len(end.rstrip(b"-INafinty"))

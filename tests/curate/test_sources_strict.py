@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from curate.sources.strict import Strict
+
+DOCUMENT: Any = {
+    "NaN": [float("nan"), float("inf"), float("-inf"), 1.5, None, {"x": float("nan")}],
+    "texts": [
+        "NaN",
+        "[-Infinity, NaN]",
+        'a "NaN" \\',
+        "\\\\",
+        '\\"',
+        'Infinity"NaN',
+        "café NaN 春天",
+        "N",
+        "",
+    ],
+    'key "NaN" \\': float("nan"),
+}
+
+
+def read(content: bytes, size: int) -> bytes:
+    stream = Strict(io.BytesIO(content))
+    return b"".join(iter(lambda: stream.read(size), b""))
+
+
+@pytest.mark.parametrize("size", [*range(1, 24), 65536])
+def test_names_of_numbers_read_as_null_and_texts_stay(size: int) -> None:
+    content = json.dumps(DOCUMENT, ensure_ascii=False).encode()
+    assert json.loads(read(content, size)) == json.loads(content, parse_constant=lambda name: None)
+
+
+@pytest.mark.parametrize("size", [1, 3, 65536])
+def test_what_has_no_such_name_comes_as_it_is_but_for_broken_text(size: int) -> None:
+    content = b'{"a": ["\\\\", "\\"", "I", -1, "In\\u0066"]}'
+    assert read(content, size) == content
+    assert read(b'\xef\xbb\xbf["caf\xe9", NaN', size) == '["caf\ufffd", null'.encode()
