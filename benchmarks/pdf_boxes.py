@@ -1,11 +1,12 @@
 """Are the boxes true? Every region of clean pages is cut out, read by OCR and compared with its label.
 
-    python benchmarks/pdf_boxes.py [FOLDER] [--pages 2] [--worst 0]
+    python benchmarks/pdf_boxes.py [FOLDER] [--pages 2] [--worst 0] [--shrink 0.15]
 
 For each language: the character error rate (edit distance over label length, white space and letter case
 apart, compatibility forms as one), and the share of lines with ink that goes on over 2 px outside their quad.
 Ink is what the page's image has and the page drawn without its text has not, so that a table's rules, an
-underline or a picture that touch glyphs are none. Needs rapidocr, with the models that its package ships.
+underline or a picture that touch glyphs are none. `--shrink` proves that the measure finds ink: it draws
+every quad in by that share of its sides, and reads nothing. Needs rapidocr, with the models that its package ships.
 """
 
 from __future__ import annotations
@@ -101,6 +102,13 @@ def ink_outside(ink: Pixels, quads: list[list[float]]) -> int:
     return out
 
 
+def shrunk(quad: list[float], share: float) -> list[float]:
+    """The quad drawn in to its middle by a share of its sides."""
+    corners = np.array(quad).reshape(4, 2)
+    middle = corners.mean(axis=0)
+    return list((middle + (corners - middle) * (1 - share)).ravel())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -108,6 +116,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=SHARED)
     parser.add_argument("--pages", type=int, default=2)
     parser.add_argument("--worst", type=int, default=0)
+    parser.add_argument("--shrink", type=float, default=0.0)
     options = parser.parse_args()
     logging.getLogger("RapidOCR").setLevel(logging.ERROR)
     engine = RapidOCR()
@@ -119,15 +128,16 @@ def main() -> None:
             for row in records(path, options.pages):
                 pixels = np.array(Image.open(io.BytesIO(row["image"])).convert("RGB"))
                 ink = glyph_ink(path, row["page"], row["width"], row["height"])
-                found = ink_outside(ink, [region["quad"] for region in row["regions"]])
+                found = ink_outside(ink, [shrunk(r["quad"], options.shrink) for r in row["regions"]])
                 outside += found
                 by_file[path.name][2] += found
-                for region in row["regions"]:
+                lines += len(row["regions"])
+                for region in [] if options.shrink else row["regions"]:
                     label = plain(region["text"])
                     read = engine(cut(pixels, region["quad"]), use_det=False, use_cls=False, use_rec=True)
                     got = plain("".join(read.txts or ()))
                     wrong = distance(label, got)
-                    errors, length, lines = errors + wrong, length + len(label), lines + 1
+                    errors, length = errors + wrong, length + len(label)
                     by_file[path.name][0] += wrong
                     by_file[path.name][1] += len(label)
                     worst.append((wrong, label, got, path.name, row["page"]))

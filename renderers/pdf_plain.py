@@ -17,9 +17,8 @@ from renderers.text import normalise
 def plain_lines(text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: Box) -> list[Line] | None:
     """What `page_lines` gives, but for the glyphs; None where only characters can tell.
 
-    That is so where text is hidden, slanted, vertical, partly off the page, pale, has loose accents, or a rule
-    runs through it.
-    `blocks` are those of the text's dictionary.
+    That is so where text is hidden, slanted, vertical, partly off the page, pale, crossed by a rule, or has
+    loose accents. `blocks` are those of the text's dictionary.
     """
     lines: list[Line] = []
     rules = Rules(blocks)
