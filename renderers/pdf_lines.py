@@ -21,13 +21,15 @@ Glyph = dict[
 ]  # of MuPDF's raw dictionary: a character `c`, its `bbox` in points of the pass it came from
 
 # Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page. Filled
-# shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY).
+# shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY). Not
+# what a document says that its glyphs stand for (ActualText): that may be nothing, or more than is shown.
 FLAGS = (
     pymupdf.TEXT_PRESERVE_WHITESPACE
     | pymupdf.TEXT_CLIP
     | pymupdf.TEXT_ACCURATE_BBOXES
     | pymupdf.TEXT_COLLECT_VECTORS
     | pymupdf.TEXT_LAZY_VECTORS
+    | pymupdf.TEXT_IGNORE_ACTUALTEXT
 )
 TEXT_BLOCK = 0  # of MuPDF's dictionaries
 PAINTED = (

@@ -36,7 +36,7 @@ class Rules:
         return self.crosses(turn, (last[2], min(last[1], line[1]), line[0], max(last[3], line[3])))
 
     def crosses(self, turn: Turn, box: Box) -> bool:
-        """True where a rule runs right through the box, in the frame of the upright `turn`, from top to bottom."""
+        """True where a rule runs through the box (in the frame of `turn`) from its top to its bottom."""
         if not self.boxes:
             return False
         if (rules := self.across.get(turn)) is None:

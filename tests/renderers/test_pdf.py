@@ -254,6 +254,18 @@ def test_cells_close_to_a_rule_are_lines_of_their_own(turn: int) -> None:
     assert lines[5:] == ["no rule but a short one parts these words", "a grid goes through words"]
 
 
+def test_the_text_is_that_of_the_glyphs_whatever_a_document_says_they_stand_for() -> None:
+    def paint(page: Any) -> None:
+        page.insert_text((40, 60), "left empty", fontsize=16)
+        page.insert_text((40, 100), "renamed", fontsize=16)
+        document = page.parent
+        for xref, said in zip(page.get_contents(), (b"()", b"(something else)"), strict=True):
+            content = document.xref_stream(xref)
+            document.update_stream(xref, b"/Span <</ActualText " + said + b">> BDC\n" + content + b"\nEMC\n")
+
+    assert texts(pages(made(paint))[0]) == ["left empty", "renamed"]
+
+
 def test_words_are_regions_on_demand() -> None:
     lines, words = sample("two-columns"), sample("two-columns", granularity="words")
     assert words["text"] == lines["text"]
