@@ -66,7 +66,7 @@
 
   const INLINE = /^(inline|contents|ruby|math$)/;
   const UPRIGHT = /^matrix\(([\d.e-]+), ([\d.e-]+), ([\d.e-]+), ([\d.e-]+), /;
-  const ROOT = { opacity: 1, scale: 1, upright: true, block: null, box: null };
+  const ROOT = { opacity: 1, scale: 1, upright: true, clips: false, block: null, box: null };
   const styles = new Map();
 
   // The factor by which a transform scales text upright, or null where it turns, slants or mirrors it.
@@ -85,6 +85,11 @@
     return style.opacity * (faded ?? 1);
   }
 
+  // Whether an element cuts off what goes beyond it; the root and the body leave that to the viewport.
+  const clips = (element, style) =>
+    !/^(html|body)$/.test(nameOf(element)) &&
+    (style.overflowX !== 'visible' || style.clipPath !== 'none' || style.contain !== 'none');
+
   // What of an element's style its text's paint and place depend on, inherited through the ancestors.
   function styleOf(element) {
     if (!isElement(element)) return ROOT;
@@ -97,6 +102,7 @@
       opacity: above.opacity * strength(style),
       scale: above.scale * (factor ?? 1),
       upright: above.upright && factor !== null,
+      clips: above.clips || clips(element, style),
       block: above.block && INLINE.test(style.display) ? above.block : element,
       box: above.box && style.display === 'contents' ? above.box : element,
       size: parseFloat(style.fontSize),
@@ -191,7 +197,10 @@
       for (const [start, end, rect] of pieces(node, style.vertical)) {
         if (rect.top > maxHeight || !/\S/.test(node.data.slice(start, end)) && rect.width * rect.height === 0) continue;
         const { left: x, top: y, width: w, height: h } = inked(node, start, end) ?? rect;
-        found.push({ node, start, end, x, y, w, h, style });
+        // a drawn hyphen cannot be pointed at, but on its own block: where nothing clips, it shows if its word does
+        const hyphened = end - start > 1 && node.data.charCodeAt(end - 1) === SOFT_HYPHEN;
+        const letters = hyphened && !style.clips ? span(node, start, end - 1) : { x, y, width: w, height: h };
+        found.push({ node, start, end, x, y, w, h, style, letters, hyphened });
       }
     }
     return found;
@@ -231,7 +240,7 @@
 
   // Is this piece readable where it stands: on the page, uncovered, unclipped, unlike its ground?
   function readable(piece, covers) {
-    const { x, y, w, h, style } = piece;
+    const { x, y, w, h, style, letters } = piece;
     if (w < 0.5 || h < 0.5) return false;
     if (x < -1 || y < -1 || x + w > view.width + 1 || !style.upright) return false;
     if (style.size * style.scale < minFont) return false;
@@ -240,8 +249,9 @@
       scrolled = scrollY;
     }
     const top = y - scrolled;
-    const inset = Math.min(1.5, w / 3);
-    const points = [[x + inset, top + h / 4], [x + w / 2, top + h / 2], [x + w - inset, top + (3 * h) / 4]];
+    const { x: left, width } = letters;
+    const inset = Math.min(1.5, width / 3);
+    const points = [[left + inset, top + h / 4], [left + width / 2, top + h / 2], [left + width - inset, top + (3 * h) / 4]];
     points.push(...doubtful(piece, covers).map(([left, height]) => [left, height - scrolled]));
     return points.every(([left, height]) => shows(style, ask('elementsFromPoint', left, height)));
   }
@@ -324,9 +334,19 @@
   for (const piece of found) (readable(piece, covers) ? seen : unread).push(piece);
   const lines = join(seen);
 
+  // A highlight leaves a drawn hyphen painted: pieces without a label end in a break that draws none.
+  const replaceEnd = ({ node, end }, mark) => CharacterData.prototype.replaceData.call(node, end - 1, 1, mark);
+  let undrawn = [];
+  function undrawHyphensOf(without) {
+    for (const piece of undrawn) replaceEnd(piece, '\u00ad');
+    undrawn = without.filter((piece) => piece.hyphened);
+    for (const piece of undrawn) replaceEnd(piece, '\u200b');
+  }
+
   // Scrolls to y and leaves unpainted what has no label there; gives the scroll position reached.
   globalThis.show = (y, hidden) => {
     const without = [...unread, ...hidden.flatMap((i) => lines[i].pieces)];
+    undrawHyphensOf(without);
     CSS.highlights.set('unlabelled', new Highlight(...without.map(still)));
     scrollTo(0, y);
     return scrollY;

@@ -13,6 +13,7 @@ from pymupdf import mupdf
 
 from renderers.pdf_accents import characters
 from renderers.pdf_frames import DOWN, LEVEL, Box, Turn, turned, union, within
+from renderers.pdf_rules import Rules
 from renderers.text import normalise
 
 Glyph = dict[
@@ -20,13 +21,15 @@ Glyph = dict[
 ]  # of MuPDF's raw dictionary: a character `c`, its `bbox` in points of the pass it came from
 
 # Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page. Filled
-# shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY).
+# shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY). Not
+# what a document says that its glyphs stand for (ActualText): that may be nothing, or more than is shown.
 FLAGS = (
     pymupdf.TEXT_PRESERVE_WHITESPACE
     | pymupdf.TEXT_CLIP
     | pymupdf.TEXT_ACCURATE_BBOXES
     | pymupdf.TEXT_COLLECT_VECTORS
     | pymupdf.TEXT_LAZY_VECTORS
+    | pymupdf.TEXT_IGNORE_ACTUALTEXT
 )
 TEXT_BLOCK = 0  # of MuPDF's dictionaries
 PAINTED = (
@@ -37,6 +40,7 @@ MAX_SLANTS = 24  # angles beside the four upright ones that a page's text may ha
 SAME_LINE_EM = 0.8  # pieces of one line lie at most so far apart
 WIDE_EM = 2.5  # and so far where running text around them has no gutter there
 SPACE_EM = 0.15  # from here on a gap between pieces is a space
+CELL_EM = 0.35  # from here on a gap with a rule in it parts cells; a chart's grid runs through narrower ones
 STACK_EM = 1.6  # upright characters that far below each other still make a column
 BASE_LINE_EM = 0.88  # of vertical writing: how far it lies below the top of a character's cell (PDF's DW2)
 SHADOW_EM = 0.25  # so far at most is a line painted again to look bold or shaded
@@ -84,24 +88,26 @@ def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage | None = Non
     page: Box = tuple(display.rect)
     slants: Counter[float] = Counter()
     lines: list[Line] = []
-    for raw in raw_lines(text or structured(display, 0.0)):
+    blocks = (text or structured(display, 0.0)).extractRAWDICT()["blocks"]
+    rules = Rules(blocks)
+    for raw in raw_lines(blocks):
         axis = upright_axis(raw["dir"])
         if axis is None:
             slants[angle(raw["dir"])] += len(raw["spans"])
         else:
-            lines += pieces(raw, axis, axis, page)
+            lines += pieces(raw, axis, axis, page, rules)
     for slant, _ in slants.most_common(MAX_SLANTS):
         lines += slanted_lines(display, slant, page)
-    return stacks(joined(lines))
+    return stacks(joined(lines, rules))
 
 
 def slanted_lines(display: pymupdf.DisplayList, slant: float, page: Box) -> Iterator[Line]:
     """The lines that run `slant` degrees clockwise, found on the page turned back by that angle."""
     turn = math.cos(math.radians(slant)), math.sin(math.radians(slant))
-    for raw in raw_lines(structured(display, slant)):
+    for raw in raw_lines(structured(display, slant).extractRAWDICT()["blocks"]):
         if abs(angle(raw["dir"])) <= 0.05 and upright_axis(raw["dir"]) in (LEVEL, None):
             raw["painted"] = -1  # a number of another pass
-            yield from pieces(raw, LEVEL, turn, page)
+            yield from pieces(raw, LEVEL, turn, page, Rules(()))
 
 
 def structured(display: pymupdf.DisplayList, slant: float) -> pymupdf.TextPage:
@@ -118,9 +124,9 @@ def structured(display: pymupdf.DisplayList, slant: float) -> pymupdf.TextPage:
     return pymupdf.TextPage(text)
 
 
-def raw_lines(text: pymupdf.TextPage) -> Iterator[dict[str, Any]]:
+def raw_lines(blocks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Every line of MuPDF's raw dictionary, with its block's number, vertical writing put right."""
-    for block in text.extractRAWDICT()["blocks"]:
+    for block in blocks:
         if block["type"] != TEXT_BLOCK:
             continue
         for raw in block["lines"]:
@@ -154,8 +160,11 @@ def upright_axis(direction: Turn) -> Turn | None:
     return (float(x), float(y)) if abs(direction[0] - x) + abs(direction[1] - y) < 5e-4 else None
 
 
-def pieces(raw: dict[str, Any], axis: Turn, turn: Turn, page: Box) -> Iterator[Line]:
-    """The painted runs of one raw line: hidden spans part them, characters off the page are left out."""
+def pieces(raw: dict[str, Any], axis: Turn, turn: Turn, page: Box, rules: Rules) -> Iterator[Line]:
+    """The painted runs of one raw line: hidden spans and a table's rules part them.
+
+    Characters off the page are left out.
+    """
     inside = turn == axis and within(raw["bbox"], page)
     run: list[Glyph] = []
     for span in raw["spans"]:
@@ -166,9 +175,25 @@ def pieces(raw: dict[str, Any], axis: Turn, turn: Turn, page: Box) -> Iterator[L
                 else [g for g in span["chars"] if on_page(g["bbox"], axis, turn, page)]
             )
         elif run:
-            yield from piece(run, raw, axis, turn)
+            yield from cells(run, raw, axis, turn, rules)
             run = []
-    yield from piece(run, raw, axis, turn)
+    yield from cells(run, raw, axis, turn, rules)
+
+
+def cells(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn, rules: Rules) -> Iterator[Line]:
+    """A run of glyphs as one line, or parted where a rule of a table runs down through a gap."""
+    start, last = 0, None
+    if rules.boxes and not raw["wmode"]:
+        wide = CELL_EM * raw["spans"][0]["size"]
+        for i, glyph in enumerate(run):
+            if glyph["c"].isspace():
+                continue
+            box = turned(glyph["bbox"], axis)
+            if last and box[0] - last[2] > wide and rules.between(axis, last, box):
+                yield from piece(run[start:i], raw, axis, turn)
+                start = i
+            last = box
+    yield from piece(run[start:], raw, axis, turn)
 
 
 def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> Iterator[Line]:
@@ -211,14 +236,15 @@ def spelt(glyphs: Sequence[Glyph]) -> str:
     return normalise("".join(characters(glyphs)))
 
 
-def joined(lines: Sequence[Line]) -> list[Line]:
-    """The lines, with those that follow each other on one base line without a wide gap made one."""
+def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
+    """The lines, with those that follow each other on one base line without a wide gap or a rule made one."""
     out: list[Line] = []
     for i, line in enumerate(lines):
         gap = gap_em(out[-1], line) if out else math.inf
-        if gap < SAME_LINE_EM or (
+        near = gap < SAME_LINE_EM or (
             gap < WIDE_EM and bridged(out[-1], line, [*out[-4:-1], *lines[i + 1 : i + 4]])
-        ):
+        )
+        if near and not (gap > CELL_EM and rules.between(line.turn, out[-1].box, line.box)):
             last = out[-1]
             last.text += " " * (gap > SPACE_EM) + line.text
             last.glyphs = last.glyphs + [SPACE] * (gap > SPACE_EM) + line.glyphs

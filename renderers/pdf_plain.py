@@ -10,16 +10,18 @@ import pymupdf
 from renderers.pdf_accents import BESIDE_LETTER
 from renderers.pdf_frames import LEVEL, Box, turned, union, within
 from renderers.pdf_lines import PAINTED, TEXT_BLOCK, Line, is_single, joined, pale_among, upright_axis
+from renderers.pdf_rules import Rules
 from renderers.text import normalise
 
 
 def plain_lines(text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: Box) -> list[Line] | None:
     """What `page_lines` gives, but for the glyphs; None where only characters can tell.
 
-    That is so where text is hidden, slanted, vertical, partly off the page, pale, or has loose accents.
-    `blocks` are those of the text's dictionary.
+    That is so where text is hidden, slanted, vertical, partly off the page, pale, crossed by a rule, or has
+    loose accents. `blocks` are those of the text's dictionary.
     """
     lines: list[Line] = []
+    rules = Rules(blocks)
     boxes: dict[int, list[Box]] | None = None
     texts = (block for block in blocks if block["type"] == TEXT_BLOCK)
     for count, block in enumerate(texts):
@@ -38,10 +40,13 @@ def plain_lines(text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: 
                     return None
                 box = trimmed[number]
             if read := normalise(drawn):
-                lines.append(line_of(raw, read, box, block["number"]))
+                line = line_of(raw, read, box, block["number"])
+                if " " in read and rules.crosses(line.turn, line.box):
+                    return None
+                lines.append(line)
     if sum(map(is_single, lines)) > 2 or any(line.doubtful for line in lines):
         return None
-    return joined(lines)
+    return joined(lines, rules)
 
 
 def is_plain(raw: dict[str, Any], page: Box) -> bool:

@@ -178,6 +178,23 @@ def test_a_soft_hyphen_that_is_drawn_ends_its_line(browser: Browser) -> None:
     assert np.diff(tops) == pytest.approx([30, 30], abs=3)
 
 
+@pytest.mark.parametrize(
+    ("clip", "read"), [("visible", ["top", "hyphen-", "ation"]), ("hidden", ["top", "ation"])]
+)
+def test_a_hyphen_beyond_its_block_is_in_the_label_where_it_is_drawn(
+    browser: Browser, clip: str, read: list[str]
+) -> None:
+    (row,) = show(browser, f"<p>top</p><div style='width:74px;overflow:{clip}'>hyphen&shy;ation</div>")
+    assert [region["text"] for region in row["regions"]] == read  # type: ignore[attr-defined]
+
+
+def test_the_hyphen_of_a_word_that_is_not_read_is_not_painted(browser: Browser) -> None:
+    (row,) = show(browser, "<p>top</p><div style='width:100px;opacity:.99;overflow:hidden'>"
+                  "<p style='margin-left:-8px'>hyphen&shy;ation</p></div>")  # fmt: skip
+    assert [region["text"] for region in row["regions"]] == ["top"]  # type: ignore[attr-defined]
+    assert (pixels(row)[60:] > 200).all()
+
+
 def test_lines_of_upright_chinese_columns_are_regions(browser: Browser) -> None:
     (row,) = show(
         browser,

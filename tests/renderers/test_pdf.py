@@ -231,6 +231,41 @@ def test_text_painted_twice_to_look_bold_counts_once() -> None:
     assert texts(pages(made(paint))[0]) == ["heavy heading"]
 
 
+@pytest.mark.parametrize("turn", [0, 90])
+def test_cells_close_to_a_rule_are_lines_of_their_own(turn: int) -> None:
+    def paint(page: Any) -> None:
+        page.insert_text((40, 50), "10", fontsize=12)
+        page.insert_text((61, 50), "Hundred and", fontsize=12)
+        page.insert_text((140, 50), "ten", fontsize=12)
+        for x in (36, 57, 130, 160):
+            page.draw_line((x, 35), (x, 55), width=0.5)
+        page.draw_rect((36, 95, 57, 115))
+        page.draw_rect((57, 95, 130, 115))
+        page.insert_text((40, 110), "11", fontsize=12)
+        page.insert_text((61, 110), "Elevens", fontsize=12)
+        page.insert_text((40, 160), "no rule but a short one parts these words", fontsize=12)
+        page.draw_line((59, 155), (59, 170), width=0.5)
+        page.insert_text((40, 200), "a grid goes through words", fontsize=12)
+        page.draw_line((72.4, 180), (72.4, 210), width=0.5)
+        page.set_rotation(turn)
+
+    lines = texts(pages(made(paint))[0])
+    assert sorted(lines[:5]) == ["10", "11", "Elevens", "Hundred and", "ten"]
+    assert lines[5:] == ["no rule but a short one parts these words", "a grid goes through words"]
+
+
+def test_the_text_is_that_of_the_glyphs_whatever_a_document_says_they_stand_for() -> None:
+    def paint(page: Any) -> None:
+        page.insert_text((40, 60), "left empty", fontsize=16)
+        page.insert_text((40, 100), "renamed", fontsize=16)
+        document = page.parent
+        for xref, said in zip(page.get_contents(), (b"()", b"(something else)"), strict=True):
+            content = document.xref_stream(xref)
+            document.update_stream(xref, b"/Span <</ActualText " + said + b">> BDC\n" + content + b"\nEMC\n")
+
+    assert texts(pages(made(paint))[0]) == ["left empty", "renamed"]
+
+
 def test_words_are_regions_on_demand() -> None:
     lines, words = sample("two-columns"), sample("two-columns", granularity="words")
     assert words["text"] == lines["text"]
