@@ -16,7 +16,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from curate import __version__
-from curate.errors import OutputError
+from curate.errors import OutputError, UnitError
 from curate.manifest import Manifest
 from curate.plan import Plan, Retry, Run
 from curate.record import UnitRecord, summary
@@ -150,9 +150,15 @@ class Journal:
         return found
 
     def finish(self, run: Run) -> dict[str, Any]:
-        """Write `_manifest.json`, last of all, and remove what only an unfinished run needs."""
-        begun = self._begun()
-        done = self.records(DONE)
+        """Write `_manifest.json`, last of all, and remove what only an unfinished run needs.
+
+        Raises:
+            UnitError: a unit is not done.
+        """
+        begun, done = self._begun(), self.records(DONE)
+        lacking = [unit.number for unit in run.plan.units() if unit.number not in done]
+        if lacking:
+            raise UnitError(f"unit {lacking[0]} of {self.store.uri} is not done: run the same command again")
         records = [done[number] for number in sorted(done)]
         manifest = {
             "curate_version": __version__,

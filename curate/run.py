@@ -160,10 +160,11 @@ def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> Non
         steps.judge_across("keys")
         steps.judge_across("seen")
         steps.all(_jobs("stage", run, [n for n in units if n not in staged], steps.runner.workers))
-        if run.judges_staged():
-            steps.judge_across("bytes")
-            steps.judge_near()
-            steps.all(_jobs("publish", run, units, steps.runner.workers))
+        steps.judge_across("bytes")
+        steps.judge_near()
+        # without such rules a unit is published as it is staged, but for one that a kill came between
+        left = units if run.judges_staged() else [n for n in units if n in staged]
+        steps.all(_jobs("publish", run, left, steps.runner.workers))
     finally:
         steps.runner.close()
 

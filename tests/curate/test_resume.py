@@ -97,6 +97,20 @@ def test_whatever_happens_at_a_step_of_the_commit_the_same_command_ends_with_the
         assert files(out) == undisturbed
 
 
+@pytest.mark.parametrize("call", ["replace", "link"])
+def test_a_run_without_rules_across_its_units_loses_none_that_it_was_killed_over(
+    crasher: Crasher, pairs: Path, tmp_path: Path, call: str
+) -> None:
+    across = ("duplicate_pair", "placeholder_image")
+    alone = [option for name in across for option in ("--set", f"rules.{name}=false")]
+    _, calls = crasher.run(call, 0, "none", *command(pairs, tmp_path / "whole"), *alone)
+    for number in range(1, calls + 1):
+        out = tmp_path / str(number)
+        assert crasher.run(call, number, "kill after", *command(pairs, out), *alone)[0] == -signal.SIGKILL
+        assert crasher.run(call, 0, "none", *command(pairs, out), *alone)[0] == 0
+        assert files(out) == files(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_killed_at_random_moments_a_run_resumes_to_the_same_bytes(
     pairs: Path, undisturbed: dict[str, str], tmp_path: Path, workers: int
