@@ -90,8 +90,9 @@ def words_of_pdfium(page: Any, px: float) -> Iterator[Word]:
 def words_of_pdfminer(page: Any, px: float) -> Iterator[Word]:
     for word in page.extract_words(use_text_flow=True, keep_blank_chars=False):
         if word["upright"] and word["direction"] == "ltr":
-            box = tuple(word[side] * px for side in ("x0", "top", "x1", "bottom"))
-            yield Word(normalise(word["text"]), box)
+            left, top, _, _ = page.cropbox
+            box = np.array([word[side] for side in ("x0", "top", "x1", "bottom")]) - (left, top, left, top)
+            yield Word(normalise(word["text"]), tuple((box * px).tolist()))
 
 
 def around(boxes: list[Box]) -> Box:
@@ -144,7 +145,8 @@ def document_tally(path: Path, pages: int, reader: str) -> Tally:
         if reader == "pdfium":
             theirs = words_of_pdfium(page, row["width"] / page.get_width())
         else:
-            theirs = words_of_pdfminer(page, row["width"] / float(page.width))
+            left, _, right, _ = page.cropbox
+            theirs = words_of_pdfminer(page, row["width"] / (right - left))
         found = [word for word in theirs if on_page(word, row)]
         sides = slice(None) if reader == "pdfium" else slice(0, None, 2)
         tallies.append(compared(found, upright(row["regions"]), upright(lines[number]["regions"]), sides))
