@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -16,6 +15,7 @@ import msgspec
 import filters
 from curate import __version__
 from curate.errors import ManifestError, nearest
+from curate.manifest_checks import check_near, check_values
 from filters.rule import REQUIRED, Cleaner, Rule
 
 SAMPLES = "samples:"  # stands for their folder: a manifest resolves to the same wherever curate is installed
@@ -276,7 +276,7 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
         raise ManifestError(f"{origin}: {_explain(str(error))}") from None
     if not NAME.fullmatch(manifest.name):
         raise ManifestError(f"{origin}: name {manifest.name!r} must be like 'laion-coco' (a-z, 0-9, + _ . -)")
-    _check_values(manifest, origin)
+    check_values(manifest, origin)
     rules = {
         name: settings if settings is False else _fill(f"rule {name!r}", known, settings, origin)
         for name, settings, known in _known("rule", manifest.rules, filters.RULES, origin)
@@ -286,30 +286,8 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
         name: _fill(f"cleaner {name!r}", known, settings, origin)
         for name, settings, known in _known("cleaner", given, filters.CLEANERS, origin)
     }
-    _check_near(rules.get("near_duplicate"), manifest.scorer, origin)
+    check_near(rules.get("near_duplicate"), manifest.scorer, origin)
     return msgspec.structs.replace(manifest, rules=rules, cleaners=cleaners)
-
-
-def _check_near(
-    rule: dict[str, Any] | Literal[False] | None, scorer: ScorerSettings | None, origin: str
-) -> None:
-    """Near duplicates are found by the features of the run's own scorer.
-
-    Raises:
-        ManifestError: it has none, or does not keep them; or no cosine is meant.
-    """
-    if not rule:
-        return
-    if scorer is None or not scorer.features:
-        raise ManifestError(
-            f"{origin}: rule 'near_duplicate' compares CLIP features: give it a [scorer] (scorer.model=…) "
-            "with features = true"
-        )
-    if not 0 < rule["max_similarity"] <= 1:
-        raise ManifestError(
-            f"{origin}: rule 'near_duplicate', setting 'max_similarity': a cosine, above 0 and at most 1, "
-            f"not {rule['max_similarity']}"
-        )
 
 
 def _known(
@@ -343,54 +321,6 @@ def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str
     except ValueError as error:
         raise ManifestError(f"{origin}: {who}: {error}") from None
     return filled
-
-
-_CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
-    ("shard.rows must be at least 1", lambda m: m.shard.rows >= 1),
-    ("shard.max_bytes must be at least 1", lambda m: m.shard.max_bytes >= 1),
-    ("shard.row_group_bytes must be at least 1", lambda m: m.shard.row_group_bytes >= 1),
-    ("shard.compression_level must be from 1 to 22", lambda m: 1 <= m.shard.compression_level <= 22),
-    ("drops.sample must be from 0 to 1", lambda m: 0 <= m.drops.sample <= 1),
-    ("fetch.concurrency must be at least 1", lambda m: m.fetch.concurrency >= 1),
-    ("fetch.per_host must be at least 1", lambda m: m.fetch.per_host >= 1),
-    ("fetch.retries must be at least 0", lambda m: m.fetch.retries >= 0),
-    ("fetch.max_redirects must be at least 0", lambda m: m.fetch.max_redirects >= 0),
-    ("fetch.max_bytes must be at least 1", lambda m: m.fetch.max_bytes >= 1),
-    ("fetch.connect_timeout_s must be above 0", lambda m: m.fetch.connect_timeout_s > 0),
-    ("fetch.read_timeout_s must be above 0", lambda m: m.fetch.read_timeout_s > 0),
-    ("fetch.total_timeout_s must be above 0", lambda m: m.fetch.total_timeout_s > 0),
-    ("fetch.retry_wait_s must be at least 0", lambda m: m.fetch.retry_wait_s >= 0),
-    ("fetch.outage_patience_s must be at least 0", lambda m: m.fetch.outage_patience_s >= 0),
-    ("fetch.user_agent must be printable ASCII", lambda m: _is_header_value(m.fetch.user_agent)),
-    ("fetch.name_servers must be IP addresses", lambda m: all(map(_is_server, m.fetch.name_servers))),
-    (
-        "scorer.batch_size must be at least 1",
-        lambda m: m.scorer is None or m.scorer.batch_size == "auto" or m.scorer.batch_size >= 1,
-    ),
-    ("image.quality must be from 1 to 100", lambda m: 1 <= m.image.quality <= 100),
-    ("image.max_pixels must be at least 1", lambda m: m.image.max_pixels >= 1),
-    ("image.max_side must be at least 1", lambda m: m.image.max_side is None or m.image.max_side >= 1),
-    ("image.min_side must be at least 1", lambda m: m.image.min_side is None or m.image.min_side >= 1),
-)
-
-
-def _is_header_value(text: str) -> bool:
-    return bool(re.fullmatch(r"[!-~]([ -~]*[!-~])?", text))
-
-
-def _is_server(text: str) -> bool:
-    """Whether this is an IP address, with or without a port: `1.2.3.4:53`, `[2001:db8::1]:53`."""
-    found = re.fullmatch(r"(?:\[(.+)\]|([^:]+|[^.]+))(?::\d{1,5})?", text)
-    try:
-        return bool(found and ipaddress.ip_address(found[1] or found[2]))
-    except ValueError:
-        return False
-
-
-def _check_values(manifest: Manifest, origin: str) -> None:
-    for message, holds in _CHECKS:
-        if not holds(manifest):
-            raise ManifestError(f"{origin}: {message}")
 
 
 def _explain(message: str) -> str:

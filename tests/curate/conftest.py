@@ -1,12 +1,15 @@
-"""Servers on this machine for the tests of what fetches."""
+"""Servers on this machine for the tests of what fetches; made shards and packs for those of what loads."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from curate.pack import PackSettings, pack
+from tests.curate.made_shards import make_shards
 from tests.curate.web import NameServer, RawServer, Site
 
 
@@ -35,3 +38,14 @@ def raw() -> Iterator[Callable[[Callable[[socket.socket], None]], RawServer]]:
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_shards(tmp_path_factory.mktemp("made") / "shards", rows=210)
+
+
+@pytest.fixture(scope="module")
+def packs(shards: Path) -> Path:
+    pack([str(shards)], str(shards.parent / "packs"), PackSettings(row_group_bytes=2**17, file_bytes=2**19))
+    return shards.parent / "packs"

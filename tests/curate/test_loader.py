@@ -28,7 +28,6 @@ from curate.loader import (  # noqa: E402
 )
 from curate.loader.order import Order, share  # noqa: E402
 from curate.pack import PackSettings, pack  # noqa: E402
-from tests.curate.made_shards import make_shards  # noqa: E402
 
 ROWS = 630
 
@@ -36,17 +35,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),
     pytest.mark.filterwarnings("ignore:'set_vital' is deprecated"),
 ]
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_shards(tmp_path_factory.mktemp("made") / "shards", rows=210)
-
-
-@pytest.fixture(scope="module")
-def packs(shards: Path) -> Path:
-    pack([str(shards)], str(shards.parent / "packs"), PackSettings(row_group_bytes=2**17, file_bytes=2**19))
-    return shards.parent / "packs"
 
 
 def source(shards: Path) -> dict[str, dict[str, Any]]:

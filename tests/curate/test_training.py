@@ -24,9 +24,7 @@ from curate.loader import (  # noqa: E402
     ShardDataset,
     normalise,
 )
-from curate.pack import PackSettings, pack  # noqa: E402
 from curate.scorer.source import open_clip_module  # noqa: E402
-from tests.curate.made_shards import make_shards  # noqa: E402
 
 STEPS = 50
 
@@ -35,17 +33,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:'set_vital' is deprecated"),
     pytest.mark.filterwarnings("ignore:'pin_memory' argument is set"),
 ]
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_shards(tmp_path_factory.mktemp("made") / "shards", rows=210)
-
-
-@pytest.fixture(scope="module")
-def packs(shards: Path) -> Path:
-    pack([str(shards)], str(shards.parent / "packs"), PackSettings(row_group_bytes=2**17, file_bytes=2**19))
-    return shards.parent / "packs"
 
 
 def keys_of(folder: Path, column: str) -> list[Any]:
