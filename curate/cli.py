@@ -60,11 +60,8 @@ def main() -> None:
         print(f"curate: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except UsageError as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # no command at all: its message is the help
-            print(error.message, file=sys.stderr)
-        else:
-            command = error.ctx.command_path if error.ctx else "curate"
-            print(f"curate: {error.format_message().rstrip('.')} (see `{command} --help`)", file=sys.stderr)
+        command = error.ctx.command_path if error.ctx else "curate"
+        print(f"curate: {error.format_message().rstrip('.')} (see `{command} --help`)", file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         print("curate: interrupted", file=sys.stderr)
