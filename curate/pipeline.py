@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 import filters
 from curate import tasks
@@ -28,7 +27,7 @@ from curate.plan import Run, Unit, row_rules
 from curate.record import Meter, Stage, UnitRecord, count_reasons
 from curate.schema import SAMPLE, set_column
 from curate.scoring import Scoring, Windows
-from curate.shards import unit_of
+from curate.shards import read_columns, unit_of
 from curate.spool import Spool
 from curate.stages import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.staging import STAGED, Fallen, Staging
@@ -277,8 +276,7 @@ class Pipeline:
         assert self.run.retry is not None
         earlier, keys = Store(self.run.retry.run), [pa.array([], pa.string())]
         for name in self._files_of_dropped.get(unit.number, ()):
-            with earlier.fs.open_input_file(earlier.path(name)) as file:
-                table = pq.read_table(file, columns=["key", "reason"])
+            table = read_columns(earlier, name, ["key", "reason"])
             wanted = pc.is_in(table["reason"].cast(pa.string()), pa.array(self.run.retry.reasons))
             keys += table["key"].filter(wanted).chunks
         return pa.concat_arrays(keys)

@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 
 import filters
@@ -28,7 +27,7 @@ from curate.progress import Progress
 from curate.retry import again, finished_manifest
 from curate.run import Steps
 from curate.runner import InProcess
-from curate.shards import dropped_name, unit_of
+from curate.shards import dropped_name, read_columns, unit_of
 from curate.staging import DONE, STAGED, Fallen, Staging
 from curate.store import Store
 from curate.verify import records, verify
@@ -131,7 +130,7 @@ class Remade:
         fell = _dropped_across(self.store, unit)
         sources: list[str] = []
         for shard in self.staging.record(unit, STAGED).shards:
-            rows = _read(self.staging.store, f"{STAGED}/{shard.path}", ["source"])
+            rows = read_columns(self.staging.store, f"{STAGED}/{shard.path}", ["source"])
             sources += rows["source"].to_pylist()
         why = {row: fell[source] for row, source in enumerate(sources) if source in fell}
         return {row: reason for row, (reason, _) in why.items()}, {row: of for row, (_, of) in why.items()}
@@ -158,7 +157,7 @@ def _dropped_across(store: Store, unit: int) -> dict[str, tuple[str, str]]:
     """By source, why rows of a unit fell across the run, and what decided."""
     if not store.exists(dropped_name(unit)):
         return {}
-    rows = _read(store, dropped_name(unit), ["source", "stage", "reason", "detail"])
+    rows = read_columns(store, dropped_name(unit), ["source", "stage", "reason", "detail"])
     rows = rows.filter(pc.equal(rows["stage"].cast(pa.string()), "across"))
     why = zip(rows["reason"].cast(pa.string()).to_pylist(), rows["detail"].to_pylist(), strict=True)
     return dict(zip(rows["source"].to_pylist(), why, strict=True))
@@ -167,19 +166,14 @@ def _dropped_across(store: Store, unit: int) -> dict[str, tuple[str, str]]:
 def _spilled(store: Store, name: str) -> pa.Table:
     """The pairs (SPILL) that a shard holds, or that fell across the run by a file of dropped rows."""
     if name.startswith("_dropped/"):
-        rows = _read(store, name, ["stage", "detail", "text"])
+        rows = read_columns(store, name, ["stage", "detail", "text"])
         rows = rows.filter(pc.equal(rows["stage"].cast(pa.string()), "across"))
         image = pc.replace_substring(rows["detail"], "sha256=", "")
     else:
-        rows = _read(store, name, ["sha256", "text"])
+        rows = read_columns(store, name, ["sha256", "text"])
         image = rows["sha256"]
     place = pa.array(np.arange(rows.num_rows))  # any place will do: no two of these rows share one with mine
     return spill_rows(image.combine_chunks(), rows["text"].combine_chunks(), unit_of(name) or 0, place)
-
-
-def _read(store: Store, name: str, columns: list[str]) -> pa.Table:
-    with store.fs.open_input_file(store.path(name)) as file:
-        return pq.read_table(file, columns=columns)
 
 
 def _in_place(

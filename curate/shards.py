@@ -127,6 +127,12 @@ def unit_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def read_columns(store: Store, name: str, columns: Sequence[str]) -> pa.Table:
+    """These columns of the shard or file of dropped rows `name`, all its rows."""
+    with store.fs.open_input_file(store.path(name)) as file:
+        return pq.read_table(file, columns=list(columns))
+
+
 def to_shard(sample: pa.Table, image: pa.BinaryArray, prompt: pa.Array, target: pa.Array) -> pa.Table:
     """Alive rows of SAMPLE with their images, prompts and targets as rows of SHARD (N rows)."""
     made = {

@@ -26,6 +26,7 @@ from curate.shards import (
     as_dropped,
     dropped_name,
     image_path,
+    read_columns,
     row_groups,
     shard_name,
     to_shard,
@@ -68,7 +69,7 @@ class Staging:
         """What rules across the run need of a staged unit's images (SPILL; `row` counts its kept rows)."""
         first, parts = 0, [SPILL.empty_table()]
         for shard in self.record(number, STAGED).shards:
-            table = self._read(shard.path, ["sha256", "text"])
+            table = read_columns(self.store, f"{STAGED}/{shard.path}", ["sha256", "text"])
             rows = pa.array(np.arange(first, first + table.num_rows))
             image, text = table["sha256"].combine_chunks(), table["text"].combine_chunks()
             parts.append(spill_rows(image, text, number, rows))
@@ -181,7 +182,3 @@ class Staging:
         """Stage one file; its record bears its final name."""
         shard = write_tables(self.store, f"{STAGED}/{name}", tables, schema, self.manifest.shard)
         return msgspec.structs.replace(shard, path=name)
-
-    def _read(self, name: str, columns: list[str]) -> pa.Table:
-        with self.store.fs.open_input_file(self.store.path(f"{STAGED}/{name}")) as file:
-            return pq.read_table(file, columns=columns)
