@@ -29,7 +29,7 @@ from renderers.pdf_cover import shapes_of
 from renderers.pdf_frames import Turn, View
 from renderers.pdf_lines import Line, distinct, page_lines, structured
 from renderers.pdf_order import reading_order
-from renderers.pdf_pixels import Picture, Pixels
+from renderers.pdf_pixels import Picture, coloured
 from renderers.pdf_plain import plain_lines
 from renderers.pdf_sight import seen
 from renderers.schema import Page, Region, record
@@ -43,6 +43,9 @@ HEADER_WITHIN = 1024  # bytes, as readers agree
 UNREADABLE = (mupdf.FzErrorBase, RuntimeError, ValueError, AssertionError, IndexError, MemoryError)
 POINTS_AN_INCH = 72
 FLAT_SHARE = 0.8  # of the pixels, in two shades
+STORE_FREED = (
+    95  # per cent of MuPDF's store, after each document; what it used last, colours, is dear to make
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def render(document: bytes, settings: PdfSettings | None = None) -> Iterator[pa.
             yield guarded_record(pdf, number, facts, settings)
     finally:
         pdf.close()
-        pymupdf.TOOLS.store_shrink(100)
+        pymupdf.TOOLS.store_shrink(STORE_FREED)
 
 
 def opened(document: bytes) -> pymupdf.Document:
@@ -158,11 +161,11 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     height = text_height(lines) * px_a_point
     if height < settings.min_text_px:
         return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
-    picture = Picture(display, px_a_point)
+    picture = Picture(display, px_a_point, colour=coloured(loaded, display))
     regions = page_regions(seen(lines, display, picture, shapes_of(blocks)), picture.view, settings)
     if not regions:
         return dropped(number, facts, "no_text_layer", "none of its text can be seen")
-    image, form = encoded(picture.pixels, settings)
+    image, form = encoded(picture, settings)
     fonts = sorted({line.font.partition(" (")[0] for line in lines})  # Type3 fonts have an object's number
     extra = json.dumps({**facts, "fonts": fonts, "rotation": loaded.rotation}, ensure_ascii=False)
     return Page(number, image, form, *picture.view.size, regions, extra)
@@ -216,20 +219,17 @@ def in_order(lines: Sequence[Line]) -> Iterator[Line]:
         yield from (group[i] for i in reading_order([line.box for line in group]))
 
 
-def encoded(pixels: Pixels, settings: PdfSettings) -> tuple[bytes, str]:
+def encoded(picture: Picture, settings: PdfSettings) -> tuple[bytes, str]:
     """The image's bytes and their format."""
-    height, width, _ = pixels.shape
-    image = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)  # a view, not a copy
+    mode = "RGBX" if picture.colour else "L"
+    image = Image.frombuffer(mode, picture.view.size, picture.pixels, "raw", mode, 0, 1)  # a view, not a copy
     form = settings.format
     if form == "auto":
-        form = "jpeg"
-        if (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all():
-            image = Image.fromarray(pixels[..., 0])
-            shades = sorted(image.histogram())
-            form = "png" if sum(shades[-2:]) >= FLAT_SHARE * sum(shades) else "jpeg"
+        shades = [0] if picture.colour else sorted(image.histogram())
+        form = "png" if sum(shades[-2:]) > FLAT_SHARE * sum(shades) else "jpeg"
     buffer = io.BytesIO()
     if form == "png":
-        (image if image.mode == "L" else image.convert("RGB")).save(buffer, "PNG", compress_level=1)
+        (image.convert("RGB") if picture.colour else image).save(buffer, "PNG", compress_level=1)
     else:
         image.save(buffer, "JPEG", quality=settings.quality)
     return buffer.getvalue(), form

@@ -61,6 +61,8 @@ def under_shapes(quads: Quads, painted: npt.NDArray[np.int64], shapes: Shapes, p
     `quads` are the lines', `painted` the numbers of their blocks.
     """
     doubt = np.zeros(len(quads), np.bool_)
+    late = shapes.numbers > painted.min()
+    shapes = Shapes(shapes.boxes[late], shapes.numbers[late], shapes.colours[late])
     for start in range(0, len(shapes.boxes), BATCH):
         some = slice(start, start + BATCH)
         part = Shapes(shapes.boxes[some], shapes.numbers[some], shapes.colours[some])
@@ -169,7 +171,10 @@ def painted_over(layers: Layers, images: npt.NDArray[np.intp]) -> Boxes:
 
 def crossing(quads: Quads, boxes: Boxes, view: View) -> Mask:
     """Which of the quads share more than a pixel, INSIDE_PX from their edges, with which boxes (N × M)."""
-    shapes = boxes * view.scale
-    low, high = quads.min(axis=1)[:, None] + INSIDE_PX, quads.max(axis=1)[:, None] - INSIDE_PX
-    starts, ends = shapes[:, :2] - view.origin, shapes[:, 2:] - view.origin
-    return np.asarray((np.minimum(high, ends) - np.maximum(low, starts) > 1.0).all(axis=2))
+    low, high = quads.min(axis=1) + INSIDE_PX, quads.max(axis=1) - INSIDE_PX
+    starts, ends = (boxes[:, side] * view.scale - view.origin for side in (slice(0, 2), slice(2, 4)))
+    beside, above = (
+        np.minimum.outer(high[:, k], ends[:, k]) - np.maximum.outer(low[:, k], starts[:, k]) > 1.0
+        for k in (0, 1)
+    )
+    return np.asarray(beside & above)

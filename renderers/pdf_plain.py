@@ -2,89 +2,156 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property, reduce
+from itertools import islice, pairwise, tee
 from typing import Any
 
 import pymupdf
 
 from renderers.pdf_accents import BESIDE_LETTER
-from renderers.pdf_frames import LEVEL, Box, turned, union, within
-from renderers.pdf_lines import PAINTED, TEXT_BLOCK, Line, is_single, joined, pale_among, upright_axis
+from renderers.pdf_frames import Box, Turn, turned, union, within
+from renderers.pdf_lines import (
+    CELL_EM,
+    PAINTED,
+    TEXT_BLOCK,
+    Line,
+    is_single,
+    joined,
+    pale_among,
+    pieces,
+    raw_lines,
+    upright_axis,
+)
 from renderers.pdf_rules import Rules
 from renderers.text import normalise
 
+Word = tuple[Box, str]
+Words = dict[int, list[list[Word]]]  # by the number of the block among those of text: the words of its lines
+
 
 def plain_lines(text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: Box) -> list[Line] | None:
-    """What `page_lines` gives, but for the glyphs; None where only characters can tell.
+    """What `page_lines` gives, but for most glyphs; None where all characters of the page are needed.
 
-    That is so where text is hidden, slanted, vertical, partly off the page, pale, crossed by a rule, or has
-    loose accents. `blocks` are those of the text's dictionary.
+    That is so where text is slanted, vertical, stacked or pale. `blocks` are those of the text's dictionary.
     """
     lines: list[Line] = []
-    rules = Rules(blocks)
-    boxes: dict[int, list[Box]] | None = None
+    reader = Reader(text, page, Rules(blocks))
     texts = (block for block in blocks if block["type"] == TEXT_BLOCK)
     for count, block in enumerate(texts):
         inked = [raw for raw in block["lines"] if not all(span["text"].isspace() for span in raw["spans"])]
         for number, raw in enumerate(inked):
-            if not is_plain(raw, page):
+            raw["painted"] = block["number"]
+            read = reader.read(raw, count, number, len(inked))
+            if read is None:
                 return None
-            box: Box = raw["bbox"]
-            drawn = "".join([span["text"] for span in raw["spans"]])
-            if BESIDE_LETTER.search(drawn):
-                return None
-            if drawn[0].isspace() or drawn[-1].isspace():
-                boxes = word_boxes(text) if boxes is None else boxes
-                trimmed = boxes.get(count, [])
-                if len(trimmed) != len(inked) or not within(trimmed[number], box):
-                    return None
-                box = trimmed[number]
-            if read := normalise(drawn):
-                line = line_of(raw, read, box, block["number"])
-                if " " in read and rules.crosses(line.turn, line.box):
-                    return None
-                lines.append(line)
-    if sum(map(is_single, lines)) > 2 or any(line.doubtful for line in lines):
+            lines += read
+    if any(map(all, triples(map(is_single, lines)))) or any(line.doubtful for line in lines):
         return None
-    return joined(lines, rules)
+    return joined(lines, reader.rules)
+
+
+class Reader:
+    """Reads lines by their spans where these tell all, else by words, else by characters."""
+
+    def __init__(self, text: pymupdf.TextPage, page: Box, rules: Rules) -> None:
+        self.text, self.page, self.rules = text, page, rules
+
+    def read(self, raw: dict[str, Any], block: int, number: int, lines: int) -> Iterable[Line] | None:
+        """A line, the `number`th of `lines` in a block of text; None where it is slanted or vertical."""
+        axis = upright_axis(raw["dir"])
+        if axis is None or raw["wmode"]:
+            return None
+        drawn = "".join([span["text"] for span in raw["spans"]])
+        if not is_plain(raw, self.page) or BESIDE_LETTER.search(drawn):
+            return self.by_characters(raw, axis)
+        line = line_of(raw, axis, normalise(drawn))
+        if not line.text:
+            return []
+        padded = drawn[0].isspace() or drawn[-1].isspace()
+        if not padded and not (" " in line.text and self.rules.crosses(axis, line.box)):
+            return [line]
+        words = self.words.get(block, [])
+        if len(words) != lines:
+            return self.by_characters(raw, axis)
+        boxes = [turned(box, axis) for box, _ in words[number]]
+        if any(not within(box, line.box) or self.rules.crosses(axis, box) for box in boxes):
+            return self.by_characters(raw, axis)
+        return word_cells(line, boxes, [word for _, word in words[number]], self.rules)
+
+    def by_characters(self, raw: dict[str, Any], axis: Turn) -> Iterable[Line] | None:
+        """The lines that `pieces` makes of it; None where it is not found again.
+
+        MuPDF's binding reads only what touches the page's box: for a moment that is the line's.
+        """
+        box = self.text.this.m_internal.mediabox
+        whole = box.x0, box.y0, box.x1, box.y1
+        x0, y0, x1, y1 = raw["bbox"]
+        box.x0, box.y0, box.x1, box.y1 = x0 - 1, y0 - 1, x1 + 1, y1 + 1
+        near = self.text.extractRAWDICT()["blocks"]
+        box.x0, box.y0, box.x1, box.y1 = whole
+        for found in raw_lines(near):
+            if found["bbox"] == raw["bbox"] and colours(found) == colours(raw):
+                found["painted"] = raw["painted"]
+                lines = pieces(found, axis, axis, self.page, self.rules)
+                return [replace(line, glyphs=[]) for line in lines]  # all lines have them, or none
+        return None
+
+    @cached_property
+    def words(self) -> Words:
+        """The words of each line that has any."""
+        words: Words = {}
+        last = None
+        for *box, word, block, line, _ in self.text.extractWORDS():
+            of_block = words.setdefault(block, [])
+            if (block, line) != last:
+                of_block.append([])
+            of_block[-1].append((tuple(box), word))
+            last = block, line
+        return words
 
 
 def is_plain(raw: dict[str, Any], page: Box) -> bool:
-    """True for a line that is painted, written across and on the page."""
-    return (
-        not raw["wmode"]
-        and upright_axis(raw["dir"]) is not None
-        and within(raw["bbox"], page)
-        and all(span["alpha"] and span["char_flags"] & PAINTED for span in raw["spans"])
+    """True for a line that is painted and on the page."""
+    return within(raw["bbox"], page) and all(
+        span["alpha"] and span["char_flags"] & PAINTED for span in raw["spans"]
     )
 
 
-def line_of(raw: dict[str, Any], text: str, box: Box, painted: int) -> Line:
+def colours(raw: dict[str, Any]) -> list[int]:
+    """The colours of the line's spans."""
+    return [span["color"] for span in raw["spans"]]
+
+
+def line_of(raw: dict[str, Any], axis: Turn, text: str) -> Line:
     """The line, with its box taken to its frame."""
-    axis = upright_axis(raw["dir"]) or LEVEL
     first = raw["spans"][0]
     return Line(
         text,
-        turned(box, axis),
+        turned(raw["bbox"], axis),
         axis,
         axis,
         first["size"],
         first["font"],
         first["color"],
-        painted,
-        doubtful=pale_among({span["color"] for span in raw["spans"]}),
+        raw["painted"],
+        doubtful=pale_among(set(colours(raw))),
     )
 
 
-def word_boxes(text: pymupdf.TextPage) -> dict[int, list[Box]]:
-    """The boxes around the words of each line that has any, by its block's number among those of text."""
-    boxes: dict[int, list[Box]] = {}
-    last = None
-    for x0, y0, x1, y1, _, block, line, _ in text.extractWORDS():
-        of_block = boxes.setdefault(block, [])
-        if (block, line) == last:
-            of_block[-1] = union(of_block[-1], (x0, y0, x1, y1))
-        else:
-            of_block.append((x0, y0, x1, y1))
-        last = block, line
-    return boxes
+def word_cells(line: Line, boxes: Sequence[Box], words: Sequence[str], rules: Rules) -> Iterator[Line]:
+    """The line by its words, whose boxes are in its frame, parted where a table's rule runs through a gap."""
+    starts = [0]
+    for i, (last, box) in enumerate(pairwise(boxes), 1):
+        if box[0] - last[2] > CELL_EM * line.size and rules.between(line.turn, last, box):
+            starts.append(i)
+    for start, end in pairwise([*starts, len(boxes)]):
+        text = normalise(" ".join(words[start:end])) if len(starts) > 1 else line.text
+        yield replace(line, text=text, box=reduce(union, boxes[start:end]))
+
+
+def triples(values: Iterable[bool]) -> Iterator[tuple[bool, bool, bool]]:
+    """Each three that follow each other."""
+    first, second, third = tee(values, 3)
+    return zip(first, islice(second, 1, None), islice(third, 2, None), strict=False)

@@ -45,7 +45,7 @@ def seen(lines: Sequence[Line], display: pymupdf.DisplayList, picture: Picture, 
     if doubt.any():
         if not all(line.glyphs for line in lines):  # read by words: now the characters are needed
             return seen(page_lines(display), display, picture, shapes)
-        bare = Picture(display, picture.view.scale, text=False)
+        bare = Picture(display, picture.view.scale, colour=picture.colour, text=False)
         at = np.flatnonzero(doubt).tolist()
         for i, runs in zip(at, looked_at([lines[i] for i in at], picture, bare), strict=True):
             kept[i] = runs
