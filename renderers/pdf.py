@@ -162,7 +162,7 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     if height < settings.min_text_px:
         return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
     picture = Picture(display, px_a_point, colour=coloured(loaded, display))
-    regions = page_regions(seen(lines, display, picture, shapes_of(blocks)), picture.view, settings)
+    regions = page_regions(seen(lines, display, text, picture, shapes_of(blocks)), picture.view, settings)
     if not regions:
         return dropped(number, facts, "no_text_layer", "none of its text can be seen")
     image, form = encoded(picture, settings)

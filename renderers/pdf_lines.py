@@ -247,7 +247,8 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
         if near and not (gap > CELL_EM and rules.between(line.turn, out[-1].box, line.box)):
             last = out[-1]
             last.text += " " * (gap > SPACE_EM) + line.text
-            last.glyphs = last.glyphs + [SPACE] * (gap > SPACE_EM) + line.glyphs
+            if last.glyphs:
+                last.glyphs = last.glyphs + [SPACE] * (gap > SPACE_EM) + line.glyphs
             last.box = union(last.box, line.box)
             last.painted = min(last.painted, line.painted)
             last.doubtful |= line.doubtful

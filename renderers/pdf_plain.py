@@ -27,6 +27,8 @@ from renderers.pdf_lines import (
 from renderers.pdf_rules import Rules
 from renderers.text import normalise
 
+SAME_PT = 0.01  # of the same glyphs, read twice
+
 Word = tuple[Box, str]
 Words = dict[int, list[list[Word]]]  # by the number of the block among those of text: the words of its lines
 
@@ -81,17 +83,8 @@ class Reader:
         return word_cells(line, boxes, [word for _, word in words[number]], self.rules)
 
     def by_characters(self, raw: dict[str, Any], axis: Turn) -> Iterable[Line] | None:
-        """The lines that `pieces` makes of it; None where it is not found again.
-
-        MuPDF's binding reads only what touches the page's box: for a moment that is the line's.
-        """
-        box = self.text.this.m_internal.mediabox
-        whole = box.x0, box.y0, box.x1, box.y1
-        x0, y0, x1, y1 = raw["bbox"]
-        box.x0, box.y0, box.x1, box.y1 = x0 - 1, y0 - 1, x1 + 1, y1 + 1
-        near = self.text.extractRAWDICT()["blocks"]
-        box.x0, box.y0, box.x1, box.y1 = whole
-        for found in raw_lines(near):
+        """The lines that `pieces` makes of it; None where it is not found again."""
+        for found in raw_near(self.text, raw["bbox"]):
             if found["bbox"] == raw["bbox"] and colours(found) == colours(raw):
                 found["painted"] = raw["painted"]
                 lines = pieces(found, axis, axis, self.page, self.rules)
@@ -110,6 +103,32 @@ class Reader:
             of_block[-1].append((tuple(box), word))
             last = block, line
         return words
+
+
+def raw_near(text: pymupdf.TextPage, place: Box) -> Iterator[dict[str, Any]]:
+    """The lines, with characters, that touch a box of the page; of those that reach beyond it, only a part.
+
+    MuPDF's binding reads what touches the page's own box, so `place` is that for a moment.
+    """
+    box = text.this.m_internal.mediabox
+    whole = box.x0, box.y0, box.x1, box.y1
+    box.x0, box.y0, box.x1, box.y1 = place[0] - 1, place[1] - 1, place[2] + 1, place[3] + 1
+    blocks = text.extractRAWDICT()["blocks"]
+    box.x0, box.y0, box.x1, box.y1 = whole
+    return raw_lines(blocks)
+
+
+def with_glyphs(line: Line, text: pymupdf.TextPage, page: Box) -> Line | None:
+    """The line with its glyphs; None where what stands there reads otherwise."""
+    axis, rules = line.axis, Rules(())
+    near = raw_near(text, turned(line.box, (axis[0], -axis[1])))
+    level = (raw for raw in near if upright_axis(raw["dir"]) == axis)
+    parts = [part for raw in level for part in pieces(raw, axis, axis, page, rules)]
+    for found in joined(parts, rules):
+        apart = max(abs(a - b) for a, b in zip(found.box, line.box, strict=True))
+        if found.text == line.text and apart < SAME_PT:
+            return replace(line, glyphs=found.glyphs)
+    return None
 
 
 def is_plain(raw: dict[str, Any], page: Box) -> bool:

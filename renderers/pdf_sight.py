@@ -14,9 +14,10 @@ import numpy as np
 import pymupdf
 
 from renderers.pdf_cover import Shapes, under_images, under_shapes
-from renderers.pdf_frames import Quads, turned
+from renderers.pdf_frames import Box, Quads, turned
 from renderers.pdf_lines import Line, page_lines
 from renderers.pdf_pixels import CONTRAST, Mask, Picture, Pixels, Points, contrast, sample, share_of
+from renderers.pdf_plain import with_glyphs
 
 AROUND_PX = 2.0  # how far beyond a box its background is looked for
 ALONG, ACROSS = 20, 3  # points first tried in each line
@@ -28,7 +29,13 @@ BATCH = 2000  # characters tried at a time
 MAX_POINTS = 1000  # looked at each way in a quad where the first points show nothing
 
 
-def seen(lines: Sequence[Line], display: pymupdf.DisplayList, picture: Picture, shapes: Shapes) -> list[Line]:
+def seen(
+    lines: Sequence[Line],
+    display: pymupdf.DisplayList,
+    text: pymupdf.TextPage,
+    picture: Picture,
+    shapes: Shapes,
+) -> list[Line]:
     """The lines, or what of them can be seen, in the order given."""
     if not lines:
         return []
@@ -43,11 +50,14 @@ def seen(lines: Sequence[Line], display: pymupdf.DisplayList, picture: Picture, 
     )
     kept: list[list[Line]] = [[line] if shows else [] for line, shows in zip(lines, plain, strict=True)]
     if doubt.any():
-        if not all(line.glyphs for line in lines):  # read by words: now the characters are needed
-            return seen(page_lines(display), display, picture, shapes)
-        bare = Picture(display, picture.view.scale, colour=picture.colour, text=False)
         at = np.flatnonzero(doubt).tolist()
-        for i, runs in zip(at, looked_at([lines[i] for i in at], picture, bare), strict=True):
+        page: Box = tuple(display.rect)
+        spelt_out = (lines[i] if lines[i].glyphs else with_glyphs(lines[i], text, page) for i in at)
+        doubtful = [line for line in spelt_out if line is not None]
+        if len(doubtful) < len(at):
+            return seen(page_lines(display, text), display, text, picture, shapes)
+        bare = Picture(display, picture.view.scale, colour=picture.colour, text=False)
+        for i, runs in zip(at, looked_at(doubtful, picture, bare), strict=True):
             kept[i] = runs
     return [line for runs in kept for line in runs]
 
