@@ -27,12 +27,12 @@ from curate.sources import Input
 from renderers.schema import PAGES
 
 T = TypeVar("T")
-Item = TypeVar("Item")
 
 STAGE = "render"
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 COPIED = ("image", "format", "width", "height", "text", "regions", "extra", "dropped", "detail")
-AHEAD = 2  # documents under way for each child process
+AHEAD = 16  # documents under way, or done before their turn, for each child process
+HELD_BYTES = 64 * 2**20
 
 
 class Failure(NamedTuple):
@@ -229,16 +229,26 @@ def renderer(settings: bytes) -> Callable[[bytes], Iterator[pa.Buffer]]:
     return lambda document: (page.serialize() for page in loaded.render(document, known))
 
 
-def in_order(work: Callable[[Item], T], items: Iterable[Item], workers: int) -> Iterator[T]:
-    """What `work` makes of each item, in their order, a few of them under way at once."""
-    flying: deque[Future[T]] = deque()
+def in_order(work: Callable[[Entry], Rendered], entries: Iterable[Entry], workers: int) -> Iterator[Rendered]:
+    """What `work` makes of each document, in their order.
+
+    A long one keeps nobody waiting: others are done meanwhile, as many as HELD_BYTES of their pages allow.
+    """
+    flying: deque[Future[Rendered]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            flying.append(pool.submit(work, item))
-            if len(flying) >= AHEAD * workers:
+        for entry in entries:
+            flying.append(pool.submit(work, entry))
+            while flying and (
+                flying[0].done() or len(flying) >= AHEAD * workers or held(flying) > HELD_BYTES
+            ):
                 yield flying.popleft().result()
         while flying:
             yield flying.popleft().result()
+
+
+def held(flying: Iterable[Future[Rendered]]) -> int:
+    """Bytes of the pages that are done."""
+    return sum(page.nbytes for one in flying if one.done() for page in one.result().pages)
 
 
 def to_samples(rendered: Rendered, manifest: Manifest) -> pa.Table:

@@ -46,7 +46,7 @@ def test_a_page_is_an_image_its_text_and_the_place_of_each_line() -> None:
     assert batch.schema == PAGES
     page = batch.to_pylist()[0]
     image = Image.open(io.BytesIO(page["image"]))
-    assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (page["width"], page["height"]))
+    assert (image.format, image.mode, image.size) == ("JPEG", "L", (page["width"], page["height"]))
     assert max(image.size) == 1600
     assert page["text"] == "\n".join(texts(page))
     for region in page["regions"]:
