@@ -21,6 +21,7 @@ import numpy as np
 from curate.cluster import connected
 from curate.errors import CurateError, Halted, MachineError, ManifestError, UnitError
 from curate.manifest import ScorerSettings
+from curate.scorer.batch import Room, room_bytes
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity
 
@@ -79,17 +80,21 @@ class Remote:
         self._busy: Counter[Any] = Counter()
         self._lock = threading.Lock()  # guards all of these
         self._first: Identity | None = None
+        self._free: list[np.ndarray] = []  # memory of batches that were sent
         with self._lock:
             self._await_one()
         self.identity, self.framing, self.batch = self._told
 
-    def room(self, rows: int) -> np.ndarray:
+    def room(self, rows: int) -> Room:
         """See `Encoder.room`."""
-        return np.empty((rows, self.framing.height, self.framing.width, 3), np.uint8)
+        memory = self._free.pop() if self._free else np.empty(room_bytes(self.framing, self.batch), np.uint8)
+        return Room(rows, memory, self.framing)
 
-    def images(self, pixels: np.ndarray) -> Waiter:
+    def images(self, room: Room) -> Waiter:
         """See `Encoder.images`."""
-        return self._ask("images", pixels)
+        waiter = self._ask("images", (room.parts, room.pixels))
+        self._free.append(room.memory)  # what is on its way is a copy
+        return waiter
 
     def texts(self, texts: Sequence[str]) -> Waiter:
         """See `Encoder.texts`."""
@@ -203,10 +208,10 @@ class _Actor:
         """Who this is, what it wants, and the size of its batches; or why it is none."""
         return self._error or (self._encoder.identity, self._encoder.framing, self._encoder.batch)
 
-    def images(self, pixels: np.ndarray) -> Any:
-        """The features of a batch, or what went wrong."""
-        room = self._encoder.room(len(pixels))
-        room[:] = pixels
+    def images(self, batch: tuple[np.ndarray, np.ndarray]) -> Any:
+        """The features of a batch (its parts and their pixels), or what went wrong."""
+        room = self._encoder.room(len(batch[0]))
+        room.fill(*batch)
         return self._done(lambda: self._encoder.images(room))
 
     def texts(self, texts: list[str]) -> Any:

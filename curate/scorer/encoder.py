@@ -1,27 +1,32 @@
 """Features from pixels and texts, in batches: what the device does, and how it is kept busy.
 
-Images come as bytes (uint8) and are normalised on the device. On a GPU a batch is copied from pinned memory
-while the one before it is computed, and its features are copied back while the next one is. On a CPU each
-core takes a batch for itself: one thread a batch loses less on a busy machine than all threads on one batch.
-Texts are tokenized in a thread of their own. A batch that does not fit into memory is halved, and so are all
-that follow.
+On a GPU images come as they were decoded, in pinned memory, and are resized, put into their frames and
+normalised there, a batch at once; a batch is copied to it while the one before is computed, and its features
+are copied back while the next one is. On a CPU they come framed, as Pillow resizes faster than torch there,
+and each core takes a batch for itself: one thread a batch loses less on a busy machine than all threads on
+one batch. Texts are tokenized in a thread of their own. A batch that does not fit into memory is halved, and
+so are all that follow.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from curate.errors import Halted, MachineError
+from curate.scorer.batch import Room, room_bytes
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity
 from curate.scorer.model import Model
+from curate.scorer.resample import layout, pinned, resample
 from curate.storage import one_line
 
 log = logging.getLogger("curate")
@@ -46,11 +51,11 @@ class Encoder(Protocol):
     batch: int  # images at a time
     in_flight: int  # batches that may be under way at once
 
-    def room(self, rows: int) -> np.ndarray:
-        """Where to put a batch (rows x height x width x 3, uint8), for `images` to take from."""
+    def room(self, rows: int) -> Room:
+        """Where to put a batch of so many images, or as many of them as it takes, for `images`."""
 
-    def images(self, pixels: np.ndarray) -> Waiter:
-        """Begin with a batch (N x height x width x 3, uint8); the answer waits for its features.
+    def images(self, room: Room) -> Waiter:
+        """Begin with a batch of N images; the answer waits for its features. What is in the room stays until then.
 
         Features are N x dimension, float32, of length 1.
 
@@ -67,11 +72,19 @@ class Encoder(Protocol):
 
 
 class LocalEncoder:
-    """The encoder of this process."""
+    """The encoder of this process.
 
-    def __init__(self, model: Model, cores: int, batch: int | None = None) -> None:
-        self.model, self.identity, self.framing = model, model.identity, model.framing
+    Where `resizes`, the device resizes images, else Pillow does before they come; by default, a GPU does. The
+    pixels are the same.
+    """
+
+    def __init__(
+        self, model: Model, cores: int, batch: int | None = None, resizes: bool | None = None
+    ) -> None:
+        self.model, self.identity = model, model.identity
         self._gpu = model.device.type == "cuda"
+        wanted = self._gpu if resizes is None else resizes
+        self.framing = replace(model.framing, raw=wanted and not model.framing.exact)
         self._visual = model.network.visual
         statistics = [model.identity.preprocessing[name] for name in ("mean", "std")]
         self._mean, self._std = (
@@ -85,15 +98,15 @@ class LocalEncoder:
         else:
             self._pool = ThreadPoolExecutor(self.in_flight, "scorer", torch.set_num_threads, (1,))
 
-    def room(self, rows: int) -> np.ndarray:
+    def room(self, rows: int) -> Room:
         """See `Encoder.room`."""
-        size = (rows, self.framing.height, self.framing.width, 3)
-        return np.asarray(torch.empty(size, dtype=torch.uint8, pin_memory=self._gpu).numpy())
+        size = room_bytes(self.framing, rows)
+        return Room(rows, torch.empty(size, dtype=torch.uint8, pin_memory=self._gpu).numpy(), self.framing)
 
-    def images(self, pixels: np.ndarray) -> Waiter:
+    def images(self, room: Room) -> Waiter:
         """See `Encoder.images`."""
-        there = self._upload(pixels) if self._gpu else torch.from_numpy(pixels)
-        waiter, held = self._later(self._image_features, there, len(pixels)), [pixels]
+        table, pixels = torch.from_numpy(layout(room.parts)), torch.from_numpy(room.memory)
+        waiter, held = self._later(self._image_features, table, pixels), [room]
 
         def wait() -> np.ndarray:
             found = waiter()
@@ -131,15 +144,15 @@ class LocalEncoder:
         for first in range(0, len(order), self.batch):
             rows = order[first : first + self.batch]
             seen = torch.from_numpy(tokens[rows, : self._seen(int(lengths[rows[-1]]), tokens.shape[1])])
-            there = seen.pin_memory().to(self.model.device, non_blocking=True) if self._gpu else seen
-            waiting.append((rows, self._later(self._text_features, there, len(rows))))
+            waiting.append((rows, self._later(self._text_features, seen)))
         return waiting
 
     def _prepare_gpu(self, batch: int | None) -> None:
         """Compile the image tower, and find a batch that fits."""
         self._copying = torch.cuda.Stream(self.model.device)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
-        if self.identity.precision != "fp32":
+        half = self.identity.precision != "fp32"
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = half  # fp32 means fp32
+        if half:
             self.compile()
         if batch is None:
             self.images(self.room(self.batch))()  # halves `self.batch` where it is too much
@@ -147,31 +160,32 @@ class LocalEncoder:
     def compile(self) -> None:
         """Compile the image tower, once for all batch sizes; without a compiler it stays as it is."""
         compiled = torch.compile(self._visual, dynamic=True)
-        grey = torch.zeros(LEAST, self.framing.height, self.framing.width, 3, dtype=torch.uint8)
         eager, self._visual = self._visual, compiled
         try:
-            self._image_features(grey.to(self.model.device))
+            sides = (LEAST, self.framing.height, self.framing.width, 3)
+            self._frame_features(torch.zeros(sides, device=self.model.device))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # no compiler on this machine, a layer it cannot do: as before, then
             log.warning("torch.compile does not work here (%s): going on without", one_line(error))
             self._visual = eager
 
-    def _upload(self, pixels: np.ndarray) -> torch.Tensor:
-        """Pixels on their way to the device; a single image twice."""
-        given = torch.from_numpy(pixels if len(pixels) >= LEAST else np.repeat(pixels, LEAST, axis=0))
-        with torch.cuda.stream(self._copying):
-            there = given.to(self.model.device, non_blocking=True)
+    def _there(self, values: torch.Tensor) -> torch.Tensor:
+        """Values on the device; on a GPU they are copied while the batch before is computed."""
+        if not self._gpu:
+            return values
         current = torch.cuda.current_stream(self.model.device)
+        with torch.cuda.stream(self._copying):
+            there = pinned(values).to(self.model.device, non_blocking=True)
         current.wait_stream(self._copying)
         there.record_stream(current)
         return there
 
-    def _later(self, work: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor, rows: int) -> Waiter:
-        """Begin; the answer waits for the first `rows` features."""
+    def _later(self, work: Callable[..., torch.Tensor], rows: torch.Tensor, *shared: torch.Tensor) -> Waiter:
+        """Begin with rows; the answer waits for their features."""
         if self._gpu:
-            return self._download(self._guarded(work, values)[:rows])
-        future = self._pool.submit(self._guarded, work, values)
+            return self._download(self._guarded(work, rows, *shared))
+        future = self._pool.submit(self._guarded, work, rows, *shared)
         return lambda: np.asarray(future.result().numpy())
 
     def _download(self, features: torch.Tensor) -> Waiter:
@@ -192,7 +206,7 @@ class LocalEncoder:
         return min(context, -(-length // TEXT_STEP) * TEXT_STEP) if self._gpu else length
 
     def _guarded(self, work: Callable[..., Any], *values: torch.Tensor) -> Any:
-        """Do the work; a batch too large is done in halves.
+        """Do the work; where its first values are too many rows, in halves.
 
         Raises:
             MachineError: it is one row, and too large.
@@ -214,18 +228,33 @@ class LocalEncoder:
         if half < self.batch:
             self.batch = half
             log.warning("out of memory: going on with batches of %d", half)
-        return torch.cat([self._guarded(work, part) for part in values[0].split(half)])
+        return torch.cat([self._guarded(work, part, *values[1:]) for part in values[0].split(half)])
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def _image_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8, N x height x width x 3, to features: divided by 255, less the mean, over the deviation."""
-        samples = pixels.permute(0, 3, 1, 2).float().div_(255)
+    def _image_features(self, table: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """Of the images that the table names (see `layout`) among the pixels."""
+        first, *size = table[-1, :3].int().tolist()
+        end = first + 3 * size[0] * size[1] + 3 * self.framing.longest[0]
+        there = self._there(pixels[int(table[0, 0]) : end])
+        if self.framing.raw:
+            frames = resample(there, table, self.framing)
+        else:
+            sides = (len(table), self.framing.height, self.framing.width, 3)
+            frames = there[: math.prod(sides)].view(sides)
+        return self._frame_features(frames)[: len(table)]
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _frame_features(self, frames: torch.Tensor) -> torch.Tensor:
+        """N x height x width x 3 to features: divided by 255, less the mean, over the deviation."""
+        if self._gpu and len(frames) < LEAST:
+            frames = frames.repeat(LEAST, 1, 1, 1)
+        samples = frames.permute(0, 3, 1, 2).float().div_(255)
         samples = samples.sub_(self._mean).div_(self._std).to(self.model.dtype)
         return _unit(_features(self._visual(samples.contiguous())))
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _text_features(self, tokens: torch.Tensor) -> torch.Tensor:
-        return _unit(_features(self.model.network.text(tokens)))
+        return _unit(_features(self.model.network.text(self._there(tokens))))
 
 
 def _features(found: Any) -> torch.Tensor:

@@ -2,15 +2,19 @@
 
 The arithmetic is open_clip's own (torchvision's Resize and CenterCrop on Pillow images): same sides, same
 rounding, same filter. Where `exact` is off, a JPEG is decoded at the smallest of its 1, 1/2, 1/4 or 1/8 sizes
-that is still GAP times what the model sees, and only what the crop keeps is resized. Nothing but Pillow is
-imported: children start often.
+that is still GAP times what the model sees, and only what the crop keeps is resized: here, or, of a `raw`
+framing, by the device (`curate.scorer.resample`). Then the child hands over what the crop keeps as it was
+decoded, as far as the filter reaches. Nothing but Pillow is imported: children start often.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
+import struct
 import warnings
+from array import array
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -22,8 +26,13 @@ from curate.images_prepare import READERS, ImageError, damage
 TARGET = "curate.scorer.framing:framer"
 MAX_PIXELS = 100_000_000
 GAP = 2.0  # below it the difference to a full decode shows in the features; see docs/scoring.md
+SPAN = 2 * GAP  # beyond it (a large PNG, a long strip) a child resizes after all: nothing handed over is huge
+REACH = {"bicubic": 2, "bilinear": 1}  # of the filters, in pixels of the smaller image
+HEAD = struct.Struct("<2H4f4H")  # width, height; left, top, right, bottom of what is kept; of its place
 
+Size = tuple[int, int]
 Box = tuple[int, int, int, int]
+Corners = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -36,11 +45,20 @@ class Framing:
     filter: str = "bicubic"
     fill: int = 0  # grey level of what is padded
     exact: bool = False  # decode every pixel and resize before the crop, as open_clip does
+    raw: bool = False  # leave resizing to the device
 
     @property
     def bytes(self) -> int:
         """Of one framed image: RGB, a byte a sample, rows from the top."""
         return self.width * self.height * 3
+
+    @property
+    def longest(self) -> Size:
+        """Width and height of the largest part that is handed over."""
+        if not self.raw:
+            return self.width, self.height
+        around = 2 * (int(REACH[self.filter] * SPAN) + 2)
+        return int(SPAN * self.width) + around, int(SPAN * self.height) + around
 
 
 def child_settings(framing: Framing) -> bytes:
@@ -49,16 +67,16 @@ def child_settings(framing: Framing) -> bytes:
 
 
 def framer(settings: bytes) -> Callable[[bytes], bytes]:
-    """The handler that `curate.children` runs: an encoded image in, `Framing.bytes` out."""
+    """The handler that `curate.children` runs: an encoded image in, see `framed` out."""
     warnings.simplefilter("ignore")
     framing = Framing(**json.loads(settings))
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses beyond twice this
-    return lambda body: frame(body, framing).tobytes()
+    return lambda body: frame(body, framing)
 
 
-def frame(body: bytes, framing: Framing) -> Image.Image:
-    """The part of an image that a model sees, RGB.
+def frame(body: bytes, framing: Framing) -> bytes:
+    """The part of an image that a model sees; see `framed`.
 
     Raises:
         ImageError: not_an_image, format_not_allowed, too_many_pixels, damaged.
@@ -75,21 +93,30 @@ def frame(body: bytes, framing: Framing) -> Image.Image:
         return framed(image, framing)
 
 
-def framed(image: Image.Image, framing: Framing) -> Image.Image:
-    """The same of an image that is open already."""
+def framed(image: Image.Image, framing: Framing) -> bytes:
+    """The same of an image that is open already: HEAD, then the part's pixels, RGB, rows from the top.
+
+    What HEAD says is kept, resized to the place in the model's square that it names, is what the model sees;
+    around it `fill`. Unless the framing is raw, that is the part as it is.
+    """
     size = resized(*image.size, framing)
-    box = crop(*size, framing)
-    whole = (0, 0, *size)
-    kept = (max(box[0], 0), max(box[1], 0), min(box[2], size[0]), min(box[3], size[1]))
+    window = crop(*size, framing)
+    kept = (max(window[0], 0), max(window[1], 0), min(window[2], size[0]), min(window[3], size[1]))
+    place = (kept[0] - window[0], kept[1] - window[1], kept[2] - window[0], kept[3] - window[1])
     if framing.exact:
         part = image.resize(size, _filter(framing)).crop(kept).convert("RGB")
     else:
-        part = _shrunk(image, size, kept, framing)
-    if kept == box or box == whole:
-        return part
-    canvas = Image.new("RGB", (framing.width, framing.height), (framing.fill,) * 3)
-    canvas.paste(part, (kept[0] - box[0], kept[1] - box[1]))
-    return canvas
+        pixels, source = _decoded(image, size, kept)
+        x, y = (source[2] - source[0]) / (kept[2] - kept[0]), (source[3] - source[1]) / (kept[3] - kept[1])
+        part, within = _cut(pixels, source, (x, y), framing)
+        if framing.raw and max(x, y) <= SPAN:
+            return HEAD.pack(*part.size, *within, *place) + part.convert("RGB").tobytes()
+        part = _resize(part, (kept[2] - kept[0], kept[3] - kept[1]), within, framing).convert("RGB")
+    if kept != window:
+        canvas = Image.new("RGB", (framing.width, framing.height), (framing.fill,) * 3)
+        canvas.paste(part, place[:2])
+        part = canvas
+    return HEAD.pack(*part.size, 0, 0, *part.size, 0, 0, *part.size) + part.tobytes()
 
 
 def resized(width: int, height: int, framing: Framing) -> tuple[int, int]:
@@ -115,8 +142,8 @@ def crop(width: int, height: int, framing: Framing) -> Box:
     return left, top, left + framing.width, top + framing.height
 
 
-def _shrunk(image: Image.Image, size: tuple[int, int], kept: Box, framing: Framing) -> Image.Image:
-    """What `kept` is of the image resized to `size`, without computing the rest."""
+def _decoded(image: Image.Image, size: Size, kept: Box) -> tuple[Image.Image, Corners]:
+    """The image, shrunk while it is decoded, and what of it `kept` is of the image resized to `size`."""
     scale: tuple[float, float] = image.size
     if isinstance(image, ImageFile.ImageFile):
         drafted = image.draft(None, (round(size[0] * GAP), round(size[1] * GAP)))
@@ -124,8 +151,25 @@ def _shrunk(image: Image.Image, size: tuple[int, int], kept: Box, framing: Frami
     pixels = image if image.mode in ("RGB", "L") else image.convert("RGB")
     x, y = scale[0] / size[0], scale[1] / size[1]
     box = (kept[0] * x, kept[1] * y, min(kept[2] * x, pixels.width), min(kept[3] * y, pixels.height))
-    part = pixels.resize((kept[2] - kept[0], kept[3] - kept[1]), _filter(framing), box=box)
-    return part.convert("RGB")
+    left, top, right, bottom = array("f", box)  # rounded as Pillow does
+    return pixels, (left, top, right, bottom)
+
+
+def _cut(
+    pixels: Image.Image, source: Corners, ratio: tuple[float, float], framing: Framing
+) -> tuple[Image.Image, Corners]:
+    """What the filter sees of `source`, and where in it that lies."""
+    x, y = (REACH[framing.filter] * max(1.0, each) + 1 for each in ratio)
+    left, top = max(0, math.floor(source[0] - x)), max(0, math.floor(source[1] - y))
+    right, bottom = min(pixels.width, math.ceil(source[2] + x)), min(pixels.height, math.ceil(source[3] + y))
+    within = (source[0] - left, source[1] - top, source[2] - left, source[3] - top)
+    return pixels.crop((left, top, right, bottom)), within
+
+
+def _resize(part: Image.Image, size: Size, box: Corners, framing: Framing) -> Image.Image:
+    """Along x, then along y, as the device does: in one call the order would depend on Pillow's version."""
+    across = part.resize((size[0], part.height), _filter(framing), box=(box[0], 0, box[2], part.height))
+    return across.resize(size, _filter(framing), box=(0, box[1], size[0], box[3]))
 
 
 def _filter(framing: Framing) -> Image.Resampling:

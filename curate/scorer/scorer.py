@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from curate.children import Children, Limits, Outcome
+from curate.scorer.batch import is_part, most_bytes
 from curate.scorer.framing import TARGET, child_settings, framed
 from curate.scorer.identity import Identity
 from curate.scorer.work import Scored, Work
@@ -43,7 +44,7 @@ class Scorer:
 
     def __init__(self, encoder: Encoder, children: int) -> None:
         self.encoder, self.framing = encoder, encoder.framing
-        limits = Limits(max_answer_bytes=self.framing.bytes)
+        limits = Limits(max_answer_bytes=most_bytes(self.framing))
         self._children = Children(TARGET, children, limits, child_settings(self.framing))
         self._ahead = 2 * encoder.batch + IN_CHILD * children
 
@@ -108,14 +109,14 @@ class Scorer:
     def _take(self, work: Work, outcome: Outcome) -> None:
         if outcome.value is None:
             work.fail(outcome.reason or "crashed")
-        elif len(outcome.value) != self.framing.bytes:  # a child that hostile input took over
+        elif not is_part(outcome.value, self.framing):
             work.fail("crashed")
         else:
             work.add(outcome.value)
 
     def _framed(self, image: bytes | Image.Image) -> Outcome:
         if isinstance(image, Image.Image):
-            return Outcome(framed(image, self.framing).tobytes())
+            return Outcome(framed(image, self.framing))
         return self._children.submit(image).result()
 
 

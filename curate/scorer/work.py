@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from curate.scorer.batch import Room
     from curate.scorer.encoder import Encoder, Waiter
 
 NOWHERE = -1  # the place of an image or text that is not there
@@ -28,8 +29,8 @@ class Scored(NamedTuple):
 class Work:
     """The state of one table.
 
-    `is_new` is asked for each row's image in turn; each new one is then, in the same order, given as pixels
-    (`add`) or given up (`fail`).
+    `is_new` is asked for each row's image in turn; each new one is then, in the same order, given as it was
+    framed (`add`) or given up (`fail`).
     """
 
     def __init__(self, encoder: Encoder, texts: Sequence[str | None]) -> None:
@@ -41,8 +42,8 @@ class Work:
         self._numbers: list[int] = []  # of each row's image
         self._rows: list[int] = []  # of each image's feature
         self._reasons: dict[int, str] = {}  # why an image has none
-        self._added = self._filled = 0
-        self._batch = np.empty((0,), np.uint8)
+        self._added = 0
+        self._room: Room | None = None
         self._waiting: deque[Waiter] = deque()
         self._features = [np.empty((0, encoder.identity.dimension), np.float32)]
 
@@ -59,16 +60,15 @@ class Work:
         self._numbers.append(number)
         return number == new
 
-    def add(self, pixels: bytes) -> None:
-        """The next new image, framed."""
-        if not self._filled:
-            self._batch = self._encoder.room(self._encoder.batch)
-        self._batch[self._filled] = np.frombuffer(pixels, np.uint8).reshape(self._batch.shape[1:])
-        self._filled += 1
+    def add(self, framed: bytes) -> None:
+        """The next new image; see `curate.scorer.framing.framed`."""
+        if self._room is not None and not self._room.takes(framed):
+            self._launch(self._room)
+        if self._room is None:
+            self._room = self._encoder.room(self._encoder.batch)
+        self._room.add(framed)
         self._rows.append(self._added)
         self._added += 1
-        if self._filled == len(self._batch):
-            self._launch()
 
     def fail(self, reason: str) -> None:
         """The next new image gives no feature."""
@@ -77,8 +77,8 @@ class Work:
 
     def features(self) -> np.ndarray:
         """The features of all images that were added (float32)."""
-        if self._filled:
-            self._launch()
+        if self._room is not None:
+            self._launch(self._room)
         while self._waiting:
             self._features.append(self._waiting.popleft()())
         return np.concatenate(self._features)
@@ -97,12 +97,12 @@ class Work:
             rows = np.where(useless, NOWHERE, rows)
         return Scored(self._scores(features, rows), feature_column(features, rows), dict(failed))
 
-    def _launch(self) -> None:
+    def _launch(self, room: Room) -> None:
         """Send the batch off; wait for an earlier one if too many are under way."""
         if len(self._waiting) == self._encoder.in_flight:
             self._features.append(self._waiting.popleft()())
-        self._waiting.append(self._encoder.images(self._batch[: self._filled]))
-        self._filled = 0
+        self._waiting.append(self._encoder.images(room))
+        self._room = None
 
     def _scores(self, features: np.ndarray, rows: np.ndarray) -> pa.FloatArray:
         embedded = self._embedded()

@@ -16,6 +16,7 @@ from curate.progress import Progress
 from curate.run import Options, execute, request
 from curate.scorer import open_scorer, score
 from curate.scorer.actors import Remote, hire
+from curate.scorer.scorer import Scorer
 from tests.curate.runs import done, files
 from tests.curate.scored import MODEL, SCORER, asked, run_shapes, shape
 
@@ -77,16 +78,17 @@ def test_a_node_that_dies_in_a_run_that_scores_costs_nothing_but_time(cluster: A
 
 def test_scorers_that_die_are_started_again_and_asked_again(cluster: Any) -> None:
     ray.init(address=cluster.address)
-    text, pixels = shape(1)[1], np.zeros((1, 32, 32, 3), np.uint8)
+    image, text = shape(1)
     with open_scorer(SCORER, cores=1) as here:
-        wanted = here.encoder.texts([text])()
+        wanted, seen = here.encoder.texts([text])(), here.embed_images([image])
     actors = hire(SCORER, 2)
     encoder = Remote(actors)
     assert np.allclose(encoder.texts([text])(), wanted, atol=1e-6)
     for actor in actors:
         ray.kill(actor, no_restart=False)
     assert np.allclose(encoder.texts([text])(), wanted, atol=1e-6)
-    assert encoder.images(pixels)().shape == (1, 64)
+    with Scorer(encoder, 1) as there:
+        assert np.allclose(there.embed_images([image]), seen, atol=1e-6)
 
 
 def test_a_scorer_of_one_gpu_of_many_is_refused_on_a_cluster(cluster: Any) -> None:
