@@ -15,7 +15,7 @@ pymupdf = pytest.importorskip("pymupdf")
 
 from renderers import RenderError  # noqa: E402 (PyMuPDF is an extra: skip before importing what needs it)
 from renderers.boxes import draw  # noqa: E402
-from renderers.pdf import PdfSettings, chosen, encoded, render  # noqa: E402
+from renderers.pdf import PdfSettings, chosen, render  # noqa: E402
 from renderers.schema import PAGES  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -319,15 +319,42 @@ def test_pages_of_a_long_document_are_drawn_by_its_bytes_and_the_seed() -> None:
     assert list(chosen(10, b"one", settings)) == list(range(10))
 
 
-def test_auto_stores_flat_grey_pages_as_png_and_others_as_jpeg() -> None:
-    settings = PdfSettings(format="auto")
-    page = np.full((200, 100, 4), 255, np.uint8)
-    page[90:100, :, :3] = 0
-    assert encoded(page, settings)[1] == "png"
-    page[0, 0] = (255, 0, 0, 255)
-    assert encoded(page, settings)[1] == "jpeg"
-    ramp = np.repeat(np.arange(250, dtype=np.uint8)[:, None, None], 100, axis=1).repeat(4, axis=2)
-    assert encoded(ramp, settings)[1] == "jpeg"
+def painted(content: bytes, glyph: bytes) -> bytes:
+    """A page of words and this content; with a `glyph`, font F draws it for the letter a (Type 3)."""
+    pdf = pymupdf.open()
+    page = pdf.new_page(width=100, height=200)
+    page.insert_text((10, 100), "words")
+    if glyph:
+        font, drawn = pdf.get_new_xref(), pdf.get_new_xref()
+        pdf.update_object(drawn, "<<>>")
+        pdf.update_stream(drawn, glyph)
+        pdf.update_object(
+            font,
+            "<</Type/Font/Subtype/Type3/FontBBox[0 0 1000 1000]/FontMatrix[.001 0 0 .001 0 0]/FirstChar 97"
+            f"/LastChar 97/Widths[500]/CharProcs<</a {drawn} 0 R>>/Encoding<</Differences[97/a]>>>>",
+        )
+        words, *_, name, _ = page.get_fonts()[0]
+        pdf.xref_set_key(page.xref, "Resources", f"<</Font<</F {font} 0 R/{name} {words} 0 R>>>>")
+    contents = page.get_contents()[0]
+    pdf.update_stream(contents, pdf.xref_stream(contents) + b"\n" + content)
+    return bytes(pdf.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("content", "glyph", "form", "mode"),
+    [
+        (b"", b"", "PNG", "L"),
+        (b"1 0 0 rg 0 0 5 5 re f", b"", "JPEG", "RGB"),
+        (b"BT /F 20 Tf 10 50 Td (a) Tj ET", b"500 0 d0 0 1 0 rg 0 0 400 400 re f", "JPEG", "RGB"),
+    ],
+    ids=["flat", "coloured", "coloured Type 3 glyph"],
+)
+def test_auto_stores_flat_grey_pages_as_png_and_others_as_jpeg(
+    content: bytes, glyph: bytes, form: str, mode: str
+) -> None:
+    page = next(render(painted(content, glyph), PdfSettings(format="auto"))).to_pylist()[0]
+    image = Image.open(io.BytesIO(page["image"]))
+    assert (image.format, image.mode) == (form, mode)
 
 
 def test_the_same_document_gives_the_same_bytes() -> None:
