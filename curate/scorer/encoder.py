@@ -55,7 +55,7 @@ class Encoder(Protocol):
         """Where to put a batch of so many images, or as many of them as it takes, for `images`."""
 
     def images(self, room: Room) -> Waiter:
-        """Begin with a batch of N images; the answer waits for its features. What is in the room stays until then.
+        """Begin with a batch of N images; the answer waits for its features, and the room is left alone.
 
         Features are N x dimension, float32, of length 1.
 
