@@ -8,6 +8,7 @@ meanwhile, what it had under way is given to another. A batch that ends `DEATHS`
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import threading
@@ -24,6 +25,8 @@ from curate.manifest import ScorerSettings
 from curate.scorer.batch import Room, room_bytes
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity
+
+log = logging.getLogger("curate")
 
 Waiter = Callable[[], np.ndarray]
 
@@ -84,6 +87,7 @@ class Remote:
         with self._lock:
             self._await_one()
         self.identity, self.framing, self.batch = self._told
+        log.info("a scorer is ready, for %d images at a time", self.batch)
 
     def room(self, rows: int) -> Room:
         """See `Encoder.room`."""

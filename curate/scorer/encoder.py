@@ -20,18 +20,20 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 
 from curate.errors import Halted, MachineError
 from curate.scorer.batch import Room, room_bytes
-from curate.scorer.framing import Framing
+from curate.scorer.framing import Framing, framed
 from curate.scorer.identity import Identity
 from curate.scorer.model import Model
 from curate.scorer.resample import layout, pinned, resample
+from curate.scorer.trial import best_batch, is_full, timed
 from curate.storage import one_line
 
 log = logging.getLogger("curate")
 
-CPU_BATCH, GPU_BATCH = 32, 512  # tried first
+CPU_BATCH = 32  # on a GPU it is found by trial
 LEAST = 2  # images a batch on a GPU: the compiled tower takes any number but one
 LOST = re.compile("CUDA|cuBLAS|CUBLAS|cuDNN|CUDNN")  # in errors that leave the device of no more use
 TEXT_STEP = 8  # tokens; a GPU likes few different lengths
@@ -90,7 +92,7 @@ class LocalEncoder:
         self._mean, self._std = (
             torch.tensor(values, device=model.device).view(1, 3, 1, 1) for values in statistics
         )
-        self.batch = batch or (GPU_BATCH if self._gpu else CPU_BATCH)
+        self.batch = batch or CPU_BATCH
         self.in_flight = 2 if self._gpu else cores
         self._reader = ThreadPoolExecutor(1, "tokenizer")
         if self._gpu:
@@ -153,9 +155,22 @@ class LocalEncoder:
         half = self.identity.precision != "fp32"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = half  # fp32 means fp32
         if half:
-            self.compile()
+            self._guarded(self.compile)
         if batch is None:
-            self.images(self.room(self.batch))()  # halves `self.batch` where it is too much
+            self._guarded(self.find_batch)
+
+    def find_batch(self) -> None:
+        """Set `batch` to the size that brings the most."""
+        self.batch = best_batch(self._seconds)
+
+    def _seconds(self, size: int) -> float:
+        """How long a batch of so many images takes among others like it. Raises as torch does."""
+        image = framed(Image.new("RGB", (self.framing.width, self.framing.height)), self.framing)
+        room = self.room(size)
+        for _ in range(size):
+            room.add(image)
+        table, pixels = torch.from_numpy(layout(room.parts)), torch.from_numpy(room.memory)
+        return timed(lambda: self._image_features(table, pixels), self.model.device)
 
     def compile(self) -> None:
         """Compile the image tower, once for all batch sizes; without a compiler it stays as it is."""
@@ -214,14 +229,15 @@ class LocalEncoder:
         """
         try:
             return work(*values)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
             rows = len(values[0]) if values else 1
+            if not is_full(error):
+                if self._gpu and LOST.search(str(error)):
+                    what = f"the GPU is lost: {one_line(error)}; the same command goes on"
+                    raise DeviceLost(what) from None
+                raise
             if rows == 1:
                 raise MachineError(f"out of memory with a batch of one: {one_line(error)}") from None
-        except RuntimeError as error:
-            if not (self._gpu and LOST.search(str(error))):
-                raise
-            raise DeviceLost(f"the GPU is lost: {one_line(error)}; the same command goes on") from None
         if self._gpu:
             torch.cuda.empty_cache()
         half = -(-rows // 2)
