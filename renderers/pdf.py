@@ -43,9 +43,7 @@ HEADER_WITHIN = 1024  # bytes, as readers agree
 UNREADABLE = (mupdf.FzErrorBase, RuntimeError, ValueError, AssertionError, IndexError, MemoryError)
 POINTS_AN_INCH = 72
 FLAT_SHARE = 0.8  # of the pixels, in two shades
-STORE_FREED = (
-    95  # per cent of MuPDF's store, after each document; what it used last, colours, is dear to make
-)
+STORE_FREED = 95  # per cent of MuPDF's store, after each document: its latest, colours, are dear to make
 
 
 @dataclass(frozen=True)
@@ -225,11 +223,16 @@ def encoded(picture: Picture, settings: PdfSettings) -> tuple[bytes, str]:
     image = Image.frombuffer(mode, picture.view.size, picture.pixels, "raw", mode, 0, 1)  # a view, not a copy
     form = settings.format
     if form == "auto":
-        shades = [0] if picture.colour else sorted(image.histogram())
-        form = "png" if sum(shades[-2:]) > FLAT_SHARE * sum(shades) else "jpeg"
+        form = "png" if not picture.colour and is_flat(image) else "jpeg"
     buffer = io.BytesIO()
     if form == "png":
         (image.convert("RGB") if picture.colour else image).save(buffer, "PNG", compress_level=1)
     else:
         image.save(buffer, "JPEG", quality=settings.quality)
     return buffer.getvalue(), form
+
+
+def is_flat(image: Image.Image) -> bool:
+    """True where two shades make up most of a grey image."""
+    shades = sorted(image.histogram())
+    return sum(shades[-2:]) >= FLAT_SHARE * sum(shades)

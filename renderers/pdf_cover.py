@@ -39,6 +39,10 @@ class Shapes(NamedTuple):
     numbers: npt.NDArray[np.int64]
     colours: npt.NDArray[np.int64]
 
+    def of(self, some: slice | Mask) -> Shapes:
+        """Some of them."""
+        return Shapes(self.boxes[some], self.numbers[some], self.colours[some])
+
 
 def shapes_of(blocks: Iterable[dict[str, Any]]) -> Shapes:
     """The shapes among the blocks of a structured text's dictionary."""
@@ -61,11 +65,9 @@ def under_shapes(quads: Quads, painted: npt.NDArray[np.int64], shapes: Shapes, p
     `quads` are the lines', `painted` the numbers of their blocks.
     """
     doubt = np.zeros(len(quads), np.bool_)
-    late = shapes.numbers > painted.min()
-    shapes = Shapes(shapes.boxes[late], shapes.numbers[late], shapes.colours[late])
+    shapes = shapes.of(shapes.numbers > painted.min())
     for start in range(0, len(shapes.boxes), BATCH):
-        some = slice(start, start + BATCH)
-        part = Shapes(shapes.boxes[some], shapes.numbers[some], shapes.colours[some])
+        part = shapes.of(slice(start, start + BATCH))
         rest = np.flatnonzero(~doubt)
         over = crossing(quads[rest], part.boxes, picture.view)
         over &= part.numbers > painted[rest, None]

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import pymupdf
@@ -80,15 +81,15 @@ class Line:
                 word = []
 
 
-def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage | None = None) -> list[Line]:
+def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage) -> list[Line]:
     """All painted lines of a page in the order of its content; without hidden text and text off the page.
 
-    `text` is the page's structured text, where it is there already.
+    `text` is the page's structured text.
     """
     page: Box = tuple(display.rect)
     slants: Counter[float] = Counter()
     lines: list[Line] = []
-    blocks = (text or structured(display, 0.0)).extractRAWDICT()["blocks"]
+    blocks = text.extractRAWDICT()["blocks"]
     rules = Rules(blocks)
     for raw in raw_lines(blocks):
         axis = upright_axis(raw["dir"])
@@ -182,18 +183,22 @@ def pieces(raw: dict[str, Any], axis: Turn, turn: Turn, page: Box, rules: Rules)
 
 def cells(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn, rules: Rules) -> Iterator[Line]:
     """A run of glyphs as one line, or parted where a rule of a table runs down through a gap."""
-    start, last = 0, None
+    starts: list[int] = []
     if rules.boxes and not raw["wmode"]:
-        wide = CELL_EM * raw["spans"][0]["size"]
-        for i, glyph in enumerate(run):
-            if glyph["c"].isspace():
-                continue
-            box = turned(glyph["bbox"], axis)
-            if last and box[0] - last[2] > wide and rules.between(axis, last, box):
-                yield from piece(run[start:i], raw, axis, turn)
-                start = i
-            last = box
-    yield from piece(run[start:], raw, axis, turn)
+        inked = [i for i, glyph in enumerate(run) if not glyph["c"].isspace()]
+        boxes = [turned(run[i]["bbox"], axis) for i in inked]
+        starts = [inked[k] for k in parted(boxes, raw["spans"][0]["size"], axis, rules)]
+    for start, end in pairwise([0, *starts, len(run)]):
+        yield from piece(run[start:end], raw, axis, turn)
+
+
+def parted(boxes: Sequence[Box], em: float, turn: Turn, rules: Rules) -> list[int]:
+    """Which of the boxes along a line, in the frame of its turn, begin a cell beyond a table's rule."""
+    return [
+        i
+        for i, (last, box) in enumerate(pairwise(boxes), 1)
+        if box[0] - last[2] > CELL_EM * em and rules.between(turn, last, box)
+    ]
 
 
 def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> Iterator[Line]:

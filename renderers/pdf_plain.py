@@ -1,11 +1,11 @@
-"""The lines of ordinary pages, read by spans and words: MuPDF makes those in half the time of characters."""
+"""The lines of ordinary pages, read by spans and words; by characters, which take longer, where need be."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, reduce
-from itertools import islice, pairwise, tee
+from itertools import pairwise
 from typing import Any
 
 import pymupdf
@@ -13,13 +13,13 @@ import pymupdf
 from renderers.pdf_accents import BESIDE_LETTER
 from renderers.pdf_frames import Box, Turn, turned, union, within
 from renderers.pdf_lines import (
-    CELL_EM,
     PAINTED,
     TEXT_BLOCK,
     Line,
     is_single,
     joined,
     pale_among,
+    parted,
     pieces,
     raw_lines,
     upright_axis,
@@ -49,7 +49,9 @@ def plain_lines(text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: 
             if read is None:
                 return None
             lines += read
-    if any(map(all, triples(map(is_single, lines)))) or any(line.doubtful for line in lines):
+    single = [is_single(line) for line in lines]
+    column = any(map(all, zip(single, single[1:], single[2:], strict=False)))
+    if column or any(line.doubtful for line in lines):
         return None
     return joined(lines, reader.rules)
 
@@ -113,8 +115,10 @@ def raw_near(text: pymupdf.TextPage, place: Box) -> Iterator[dict[str, Any]]:
     box = text.this.m_internal.mediabox
     whole = box.x0, box.y0, box.x1, box.y1
     box.x0, box.y0, box.x1, box.y1 = place[0] - 1, place[1] - 1, place[2] + 1, place[3] + 1
-    blocks = text.extractRAWDICT()["blocks"]
-    box.x0, box.y0, box.x1, box.y1 = whole
+    try:
+        blocks = text.extractRAWDICT()["blocks"]
+    finally:
+        box.x0, box.y0, box.x1, box.y1 = whole
     return raw_lines(blocks)
 
 
@@ -161,16 +165,7 @@ def line_of(raw: dict[str, Any], axis: Turn, text: str) -> Line:
 
 def word_cells(line: Line, boxes: Sequence[Box], words: Sequence[str], rules: Rules) -> Iterator[Line]:
     """The line by its words, whose boxes are in its frame, parted where a table's rule runs through a gap."""
-    starts = [0]
-    for i, (last, box) in enumerate(pairwise(boxes), 1):
-        if box[0] - last[2] > CELL_EM * line.size and rules.between(line.turn, last, box):
-            starts.append(i)
-    for start, end in pairwise([*starts, len(boxes)]):
-        text = normalise(" ".join(words[start:end])) if len(starts) > 1 else line.text
+    starts = parted(boxes, line.size, line.turn, rules)
+    for start, end in pairwise([0, *starts, len(boxes)]):
+        text = normalise(" ".join(words[start:end])) if starts else line.text
         yield replace(line, text=text, box=reduce(union, boxes[start:end]))
-
-
-def triples(values: Iterable[bool]) -> Iterator[tuple[bool, bool, bool]]:
-    """Each three that follow each other."""
-    first, second, third = tee(values, 3)
-    return zip(first, islice(second, 1, None), islice(third, 2, None), strict=False)
