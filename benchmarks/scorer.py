@@ -42,10 +42,8 @@ from curate.errors import CurateError
 from curate.manifest import ScorerSettings, ShardSettings
 from curate.schema import SAMPLE, SHARD, shard_metadata
 from curate.scorer import open_scorer
-from curate.scorer.batch import Room
 from curate.scorer.crew import Crew, crew
-from curate.scorer.encoder import Waiter
-from curate.scorer.framing import framed
+from curate.scorer.encoder import Waiter, blank
 from curate.scorer.scorer import Scorer
 from curate.scorer.shard import Terms
 from curate.scorer.source import open_clip_module
@@ -173,16 +171,8 @@ def ours(hands: Crew, shards: list[tuple[str, int]]) -> Callable[[], None]:
 def model_alone(scorer: Scorer, pairs: int) -> Callable[[], None]:
     """As many images and texts, in memory and decoded already."""
     encoder, rng = scorer.encoder, random.Random(0)
-    image = framed(Image.new("RGB", (scorer.framing.width, scorer.framing.height)), scorer.framing)
-
-    def room(rows: int) -> Room:
-        made = encoder.room(rows)
-        for _ in range(rows):
-            made.add(image)
-        return made
-
     batches = [min(encoder.batch, pairs - first) for first in range(0, pairs, encoder.batch)]
-    rooms = {rows: room(rows) for rows in {*batches}}
+    rooms = {rows: blank(encoder, rows) for rows in {*batches}}
     texts = [text(rng) for _ in range(pairs)]
 
     def run() -> None:

@@ -91,7 +91,10 @@ class Remote:
 
     def room(self, rows: int) -> Room:
         """See `Encoder.room`."""
-        memory = self._free.pop() if self._free else np.empty(room_bytes(self.framing, self.batch), np.uint8)
+        with self._lock:
+            memory = self._free.pop() if self._free else None
+        if memory is None:
+            memory = np.empty(room_bytes(self.framing, self.batch), np.uint8)
         return Room(rows, memory, self.framing)
 
     def images(self, room: Room) -> Waiter:

@@ -28,7 +28,7 @@ from curate.scorer.framing import Framing, framed
 from curate.scorer.identity import Identity
 from curate.scorer.model import Model
 from curate.scorer.resample import layout, pinned, resample
-from curate.scorer.trial import best_batch, is_full, timed
+from curate.scorer.trial import MOST, best_batch, is_full, timed
 from curate.storage import one_line
 
 log = logging.getLogger("curate")
@@ -107,8 +107,7 @@ class LocalEncoder:
 
     def images(self, room: Room) -> Waiter:
         """See `Encoder.images`."""
-        table, pixels = torch.from_numpy(layout(room.parts)), torch.from_numpy(room.memory)
-        waiter, held = self._later(self._image_features, table, pixels), [room]
+        waiter, held = self._later(self._image_features, *tensors(room)), [room]
 
         def wait() -> np.ndarray:
             found = waiter()
@@ -161,15 +160,12 @@ class LocalEncoder:
 
     def find_batch(self) -> None:
         """Set `batch` to the size that brings the most."""
-        self.batch = best_batch(self._seconds)
+        most = len(blank(self, MOST).parts)
+        self.batch = best_batch(self._seconds, most)
 
     def _seconds(self, size: int) -> float:
         """How long a batch of so many images takes among others like it. Raises as torch does."""
-        image = framed(Image.new("RGB", (self.framing.width, self.framing.height)), self.framing)
-        room = self.room(size)
-        for _ in range(size):
-            room.add(image)
-        table, pixels = torch.from_numpy(layout(room.parts)), torch.from_numpy(room.memory)
+        table, pixels = tensors(blank(self, size))
         return timed(lambda: self._image_features(table, pixels), self.model.device)
 
     def compile(self) -> None:
@@ -271,6 +267,20 @@ class LocalEncoder:
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _text_features(self, tokens: torch.Tensor) -> torch.Tensor:
         return _unit(_features(self.model.network.text(self._there(tokens))))
+
+
+def blank(encoder: Encoder, rows: int) -> Room:
+    """A batch of so many black images, or of as many of them as there is room for."""
+    framing, room = encoder.framing, encoder.room(rows)
+    image = framed(Image.new("RGB", (framing.width, framing.height)), framing)
+    while room.takes(image):
+        room.add(image)
+    return room
+
+
+def tensors(room: Room) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch's `layout`, and the memory that holds its pixels."""
+    return torch.from_numpy(layout(room.parts)), torch.from_numpy(room.memory)
 
 
 def _features(found: Any) -> torch.Tensor:

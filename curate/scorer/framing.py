@@ -48,11 +48,6 @@ class Framing:
     raw: bool = False  # leave resizing to the device
 
     @property
-    def bytes(self) -> int:
-        """Of one framed image: RGB, a byte a sample, rows from the top."""
-        return self.width * self.height * 3
-
-    @property
     def longest(self) -> Size:
         """Width and height of the largest part that is handed over."""
         if not self.raw:

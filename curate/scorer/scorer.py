@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from curate.scorer.encoder import Encoder
 
 IN_CHILD = 8  # images on their way to each child process, at least; see `curate.children`
+AHEAD_BYTES = 2**29  # of images that are decoded and wait for a batch
 
 T = TypeVar("T")
 
@@ -46,7 +47,8 @@ class Scorer:
         self.encoder, self.framing = encoder, encoder.framing
         limits = Limits(max_answer_bytes=most_bytes(self.framing))
         self._children = Children(TARGET, children, limits, child_settings(self.framing))
-        self._ahead = 2 * encoder.batch + IN_CHILD * children
+        decoded = min(2 * encoder.batch, AHEAD_BYTES // most_bytes(self.framing))
+        self._ahead = decoded + IN_CHILD * children
 
     @property
     def identity(self) -> Identity:
@@ -63,7 +65,7 @@ class Scorer:
             if future is None:
                 yield work.finish()
             else:
-                self._take(work, future.result())
+                self._take(work, self._checked(future.result()))
 
     def embed_images(self, images: Iterable[bytes | Image.Image]) -> np.ndarray:
         """The features of images (N x dimension, float32, of length 1), encoded or as Pillow has them.
@@ -109,15 +111,19 @@ class Scorer:
     def _take(self, work: Work, outcome: Outcome) -> None:
         if outcome.value is None:
             work.fail(outcome.reason or "crashed")
-        elif not is_part(outcome.value, self.framing):
-            work.fail("crashed")
         else:
             work.add(outcome.value)
+
+    def _checked(self, outcome: Outcome) -> Outcome:
+        """A child's outcome; nonsense is a crash: hostile input may have taken the child over."""
+        if outcome.value is None or is_part(outcome.value, self.framing):
+            return outcome
+        return Outcome(reason="crashed", detail="handed over what is no part of an image")
 
     def _framed(self, image: bytes | Image.Image) -> Outcome:
         if isinstance(image, Image.Image):
             return Outcome(framed(image, self.framing))
-        return self._children.submit(image).result()
+        return self._checked(self._children.submit(image).result())
 
 
 def ahead(items: Iterable[T], count: int) -> Iterator[T]:

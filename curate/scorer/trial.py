@@ -40,8 +40,8 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     return (now() - begun) / RUNS
 
 
-def best_batch(seconds: Callable[[int], float]) -> int:
-    """The last size that brought GAIN over half of it.
+def best_batch(seconds: Callable[[int], float], most: int = MOST) -> int:
+    """The last size, of at most `most`, that brought GAIN over half of it.
 
     `seconds` tries a size and says how long one batch of it takes; it raises like torch where memory is too
     short. Then half of it is tried, and nothing larger.
@@ -50,7 +50,7 @@ def best_batch(seconds: Callable[[int], float]) -> int:
         RuntimeError: what `seconds` raises for a single image, or for another reason.
     """
     tried: dict[int, float] = {}  # size to images a second
-    best, size, most = 1, START, MOST
+    best, size = 1, min(START, most)
     while size <= most:
         try:
             taken = seconds(size)

@@ -167,6 +167,21 @@ def scorers() -> tuple[Scorer, Scorer]:
     return tuple(Scorer(LocalEncoder(model, 1, 8, resizes=how), 1) for how in (False, True))  # type: ignore[return-value]
 
 
+def test_nonsense_from_a_child_costs_its_image_alone() -> None:
+    from concurrent.futures import Future
+
+    from curate.children import Outcome
+
+    said: Future[Outcome] = Future()
+    said.set_result(Outcome(b"nonsense"))
+    for scorer in scorers():
+        with scorer, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scorer._children, "submit", lambda _: said)
+            assert scorer.score([b"an image", None], ["a", "b"]).failed == {"crashed": 1}
+            with pytest.raises(ValueError, match="image 0 is crashed: handed over what is no part"):
+                scorer.embed_images([b"an image"])
+
+
 def bodies() -> list[bytes]:
     kinds = [encoded(noise(120, 80, seed=n), kind) for n, kind in enumerate(("JPEG", "PNG", "WEBP"))]
     kinds += [encoded(noise(90, 90).convert(mode)) for mode in ("L", "CMYK")]

@@ -43,6 +43,17 @@ def test_a_batch_doubles_while_that_brings_something_and_memory_suffices(
     assert len(tried) < 9
 
 
+def test_no_batch_is_tried_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert best_batch(device(10**6, 10**6, tried := []), most=300) == 256
+    assert best_batch(device(10**6, 10**6, few := []), most=20) == 20
+    assert max(tried + few) <= 300
+    encoder = LocalEncoder(build(SCORER), 1)
+    monkeypatch.setattr("curate.scorer.batch.BATCH_BYTES", 40 * 3 * encoder.framing.width**2)
+    encoder.find_batch()
+    assert encoder.batch == 39  # and a row that the device may look past the last one
+    encoder.close()
+
+
 def test_a_slow_device_is_not_kept_busy_with_trying() -> None:
     tried: list[int] = []
     assert best_batch(lambda size: tried.append(size) or 1.0) == START  # type: ignore[func-returns-value]
