@@ -15,6 +15,7 @@ All processes are warm. Rounds take turns; CPU seconds are user and system time 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -38,6 +39,8 @@ from renderers.pdf import PdfSettings, render
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "pdf"
 SETTINGS = PdfSettings()
+
+Side = tuple[Callable[[], int], Callable[[], list[psutil.Process]]]  # what it runs, and in which processes
 
 
 def bare(encode: str, path: str) -> int:
@@ -77,6 +80,20 @@ def measure(run: Callable[[], int], processes: Callable[[], list[psutil.Process]
     return (cpu(processes()) - before) / pages, (time.perf_counter() - start) / pages
 
 
+def bare_loops(paths: list[str], processes: int, stack: contextlib.ExitStack) -> dict[str, Side]:
+    """The bare loops, each in a pool of its own."""
+    sides = {}
+    kinds = {"bare loop": "RGB", "bare loop, RGBX": "RGBX", "bare loop, MuPDF's encoder": "mupdf"}
+    for name, kind in kinds.items():
+        pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(processes))
+        workers = [psutil.Process(worker.pid) for worker in pool._pool]  # type: ignore[attr-defined]
+        sides[name] = (
+            lambda pool=pool, kind=kind: sum(pool.imap_unordered(partial(bare, kind), paths)),
+            lambda workers=workers: workers,
+        )
+    return sides
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -85,23 +102,16 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    kinds = {"bare loop": "RGB", "bare loop, RGBX": "RGBX", "bare loop, MuPDF's encoder": "mupdf"}
-    sides: dict[str, tuple[Callable[[], int], Callable[[], list[psutil.Process]]]] = {}
     me = psutil.Process()
-    with tempfile.TemporaryDirectory() as work:
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(tempfile.TemporaryDirectory())
         folder = Path(work, "pdf")
         folder.mkdir()
         for path in sorted(options.folder.glob("*.pdf")):
             if whole(path):
                 shutil.copy(path, folder)
         paths = [str(path) for path in sorted(folder.iterdir())]
-        pools = {name: multiprocessing.get_context("spawn").Pool(options.processes) for name in kinds}
-        for name, kind in kinds.items():
-            workers = [psutil.Process(worker.pid) for worker in pools[name]._pool]  # type: ignore[attr-defined]
-            sides[name] = (
-                lambda pool=pools[name], kind=kind: sum(pool.imap_unordered(partial(bare, kind), paths)),
-                lambda workers=workers: workers,
-            )
+        bare_sides = bare_loops(paths, options.processes, stack)
         known = {child.pid for child in me.children(recursive=True)}
         manifest = load("pdf")
         (found,) = find(manifest, [str(folder)])
@@ -111,15 +121,13 @@ def main() -> None:
                 lambda: sum(table.num_rows for table in origin.read(0, origin.size)),
                 lambda: [me, *(child for child in me.children(recursive=True) if child.pid not in known)],
             )
-        } | sides
+        } | bare_sides
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
         pages = {name: run() for name, (run, _) in sides.items()}  # warms up
         for _ in range(options.rounds):
             for name, side in sides.items():
                 taken[name].append(measure(*side))
         origin.close()
-        for pool in pools.values():
-            pool.terminate()
     print_rates(len(paths), pages["curate"], taken)
 
 

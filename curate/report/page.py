@@ -43,40 +43,43 @@ def render(
 ) -> str:
     """The report as HTML (`panels`: title, rows of name, count and share, and a note)."""
     css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    counts = {"kept": manifest["rows_out"], **manifest["dropped"]}
+    template = _environment().get_template("page.html.jinja")
+    return template.render(
+        **_run_said(manifest),
+        funnel=[(_stage(name), list(group)) for name, group in groupby(steps, lambda step: step.stage)],
+        failures=failures,
+        plots=[(measure, Markup(histogram(measure))) for measure in measures],
+        panels=panels,
+        looked_at=looked_at,
+        groups=[(name, counts[name], list(group)) for name, group in groupby(cards, lambda c: c.reason)],
+        samples=len(cards),
+        reasons=list(counts.items()),
+        tasks=sorted({card.task for card in cards} - {""}),
+        css=Markup(css),
+        js=Markup(js),
+        policy=_policy(js),
+    )
+
+
+def _run_said(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of the run as a whole."""
     rows_in, rows_out = manifest["rows_in"], manifest["rows_out"]
     paper = manifest["manifest"]["paper"]
-    size = sum(shard["bytes"] for shard in manifest["shards"])
-    counts = {"kept": rows_out, **manifest["dropped"]}
-    return (
-        _environment()
-        .get_template("page.html.jinja")
-        .render(
-            manifest=manifest,
-            name=manifest["manifest"]["name"],
-            title=manifest["manifest"]["title"],
-            when=_when(manifest),
-            share=rows_out / rows_in if rows_in else 0.0,
-            paper=paper["rows_after"] / paper["rows_before"] if paper else None,
-            size=bytes_said(size),
-            notes=_notes(manifest),
-            funnel=[(_stage(name), list(group)) for name, group in groupby(steps, lambda step: step.stage)],
-            failures=failures,
-            retry=worth_retrying(manifest["dropped"]),
-            stages=[stage for stage in manifest["stages"] if _worked(stage)],
-            speed=_speed(manifest),
-            plots=[(measure, Markup(histogram(measure))) for measure in measures],
-            panels=panels,
-            looked_at=looked_at,
-            groups=[(name, counts[name], list(group)) for name, group in groupby(cards, lambda c: c.reason)],
-            samples=len(cards),
-            reasons=list(counts.items()),
-            tasks=sorted({card.task for card in cards} - {""}),
-            settings=msgspec.json.format(msgspec.json.encode(manifest["request"]), indent=2).decode(),
-            css=Markup(css),
-            js=Markup(js),
-            policy=_policy(js),
-        )
-    )
+    return {
+        "manifest": manifest,
+        "name": manifest["manifest"]["name"],
+        "title": manifest["manifest"]["title"],
+        "when": _when(manifest),
+        "share": rows_out / rows_in if rows_in else 0.0,
+        "paper": paper["rows_after"] / paper["rows_before"] if paper else None,
+        "size": bytes_said(sum(shard["bytes"] for shard in manifest["shards"])),
+        "notes": _notes(manifest),
+        "retry": worth_retrying(manifest["dropped"]),
+        "stages": [stage for stage in manifest["stages"] if _worked(stage)],
+        "speed": _speed(manifest),
+        "settings": msgspec.json.format(msgspec.json.encode(manifest["request"]), indent=2).decode(),
+    }
 
 
 def _environment() -> Environment:
