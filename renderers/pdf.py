@@ -2,7 +2,7 @@
 
 One pass over a page's content makes a display list; text and pixels both come from it, so that they agree.
 Documents are hostile: run `render` in a process that can be killed, with a limit to its memory and a deadline
-for each page. PyMuPDF is AGPL-3.0.
+for each page.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pymupdf
 from PIL import Image
-from pymupdf import mupdf
 
 from renderers import RenderError
+from renderers.mupdf import mupdf, pymupdf
 from renderers.pdf_cover import shapes_of
 from renderers.pdf_frames import Turn, View
 from renderers.pdf_lines import Line, distinct, page_lines, structured
@@ -33,9 +32,6 @@ from renderers.pdf_pixels import Picture, coloured
 from renderers.pdf_plain import plain_lines
 from renderers.pdf_sight import seen
 from renderers.schema import Page, Region, record
-
-pymupdf.TOOLS.mupdf_display_errors(False)
-pymupdf.TOOLS.mupdf_display_warnings(False)
 
 HEADER = b"%PDF-"  # without it MuPDF would try its readers of HTML, SVG, …
 HEADER_WITHIN = 1024  # bytes, as readers agree

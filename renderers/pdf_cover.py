@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pymupdf
-from pymupdf import mupdf
 
+from renderers.mupdf import mupdf, pymupdf
 from renderers.pdf_frames import Box, Quads, View
 from renderers.pdf_pixels import EVERYWHERE, Mask, Picture, sample, share_of
 

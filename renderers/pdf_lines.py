@@ -9,9 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-import pymupdf
-from pymupdf import mupdf
-
+from renderers.mupdf import mupdf, pymupdf
 from renderers.pdf_accents import characters
 from renderers.pdf_frames import DOWN, LEVEL, Box, Turn, turned, union, within
 from renderers.pdf_rules import Rules

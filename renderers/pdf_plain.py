@@ -8,8 +8,7 @@ from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Any
 
-import pymupdf
-
+from renderers.mupdf import pymupdf
 from renderers.pdf_accents import BESIDE_LETTER
 from renderers.pdf_frames import Box, Turn, turned, union, within
 from renderers.pdf_lines import (

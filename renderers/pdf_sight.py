@@ -11,8 +11,8 @@ from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pymupdf
 
+from renderers.mupdf import pymupdf
 from renderers.pdf_cover import Shapes, under_images, under_shapes
 from renderers.pdf_frames import Box, Quads, turned
 from renderers.pdf_lines import Line, page_lines

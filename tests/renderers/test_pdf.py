@@ -3,6 +3,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,15 @@ def test_a_page_is_an_image_its_text_and_the_place_of_each_line() -> None:
     assert facts["title"] == "two columns"
     assert facts["pages"] == 1
     assert "Times-Roman" in facts["fonts"]
+
+
+def test_no_layout_model_is_loaded_with_the_renderer() -> None:
+    listed = "import sys, renderers.pdf; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", listed], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "pymupdf" in loaded.stdout.split()
+    assert not {"onnxruntime", "pymupdf.layout", "pymupdf4llm"} & set(loaded.stdout.split())
 
 
 def test_columns_are_read_one_after_the_other() -> None:
