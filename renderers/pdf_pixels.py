@@ -13,25 +13,36 @@ from renderers.pdf_frames import Quads, View
 CONTRAST = 16  # of 255, in any channel: less is not told from JPEG's noise, nor by an eye
 
 Pixels = npt.NDArray[np.uint8]  # height × width × 4: red, green, blue, 255; or × 1: grey
+Area = tuple[int, int, int, int]  # x0, y0, x1, y1: pixels before a view's origin is taken off
 Points = npt.NDArray[np.uint8]  # P points × N quads × 4 or 1
 Mask = npt.NDArray[np.bool_]  # N
 EVERYWHERE = mupdf.FzRect(mupdf.FzRect.Fixed_INFINITE)
 
 
 class Picture:
-    """A page as pixels on white, with its text or without; `pixels` lives as long as the picture.
+    """A page, or an area of it, as pixels on white, with its text or without.
+
+    `pixels` lives as long as the picture.
 
     With `colour` four bytes a pixel, as Pillow holds RGB: it encodes them without a copy. Else one: on a page
     without colour that is the same picture, encoded in two thirds of the time.
     """
 
     def __init__(
-        self, display: pymupdf.DisplayList, scale: float, *, colour: bool = True, text: bool = True
+        self,
+        display: pymupdf.DisplayList,
+        scale: float,
+        *,
+        colour: bool = True,
+        text: bool = True,
+        area: Area | None = None,
     ) -> None:
         matrix = mupdf.fz_scale(scale, scale)
         bounds = mupdf.fz_round_rect(
             mupdf.fz_transform_rect(mupdf.fz_bound_display_list(display.this), matrix)
         )
+        if area is not None:
+            bounds = mupdf.fz_intersect_irect(bounds, mupdf.fz_make_irect(*area))
         self.colour = colour
         space = mupdf.fz_device_rgb() if colour else mupdf.fz_device_gray()
         self._pixmap = mupdf.fz_new_pixmap_with_bbox(space, bounds, mupdf.FzSeparations(), int(colour))
@@ -88,6 +99,7 @@ def contrast(points: Points) -> npt.NDArray[np.uint8]:
 
 def share_of(colours: npt.NDArray[np.int64], points: Points) -> npt.NDArray[np.float64]:
     """The share of each quad's points that have the colour given for it, 0xRRGGBB (N)."""
-    colour = colours.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:].astype(np.int16)
-    same = (abs(points[..., :3] - colour) < CONTRAST).all(axis=2)
+    colour = colours.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:]
+    shown = points[..., :3]
+    same = (np.maximum(shown, colour) - np.minimum(shown, colour) < CONTRAST).all(axis=2)
     return np.asarray(same.mean(axis=0))

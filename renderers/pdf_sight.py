@@ -14,9 +14,9 @@ import numpy as np
 
 from renderers.mupdf import pymupdf
 from renderers.pdf_cover import Shapes, under_images, under_shapes
-from renderers.pdf_frames import Box, Quads, turned
+from renderers.pdf_frames import Box, Quads, View, turned
 from renderers.pdf_lines import Line, page_lines
-from renderers.pdf_pixels import CONTRAST, Mask, Picture, Pixels, Points, contrast, sample, share_of
+from renderers.pdf_pixels import CONTRAST, Area, Mask, Picture, Pixels, Points, contrast, sample, share_of
 from renderers.pdf_plain import with_glyphs
 
 AROUND_PX = 2.0  # how far beyond a box its background is looked for
@@ -56,10 +56,18 @@ def seen(
         doubtful = [line for line in spelt_out if line is not None]
         if len(doubtful) < len(at):
             return seen(page_lines(display, text), display, text, picture, shapes)
-        bare = Picture(display, picture.view.scale, colour=picture.colour, text=False)
+        area = around(quads[at], picture.view)
+        bare = Picture(display, picture.view.scale, colour=picture.colour, text=False, area=area)
         for i, runs in zip(at, looked_at(doubtful, picture, bare), strict=True):
             kept[i] = runs
     return [line for runs in kept for line in runs]
+
+
+def around(quads: Quads, view: View) -> Area:
+    """The area of the page that the quads lie in."""
+    corners = quads.reshape(-1, 2) + view.origin
+    (x0, y0), (x1, y1) = np.floor(corners.min(axis=0)).tolist(), np.ceil(corners.max(axis=0)).tolist()
+    return int(x0), int(y0), int(x1), int(y1)
 
 
 def stands_out(pixels: Pixels, quads: Quads, points: Points) -> Mask:
@@ -94,7 +102,10 @@ def inked(line: Line) -> list[Any]:
 
 def differs(picture: Picture, bare: Picture, quads: Quads) -> Mask:
     """True for each quad in which the two pictures are not the same (N)."""
-    ours, theirs = (sample(p.pixels, quads, CLOSELY, CLOSELY).astype(np.int16) for p in (picture, bare))
+    there = quads + picture.view.origin
+    ours, theirs = (
+        sample(p.pixels, there - p.view.origin, CLOSELY, CLOSELY).astype(np.int16) for p in (picture, bare)
+    )
     return np.asarray(abs(ours - theirs).max(axis=(0, 2)) >= CONTRAST)
 
 
