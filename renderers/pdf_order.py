@@ -35,14 +35,15 @@ def ordered(ids: list[int], boxes: Sequence[Box], em: float, depth: int) -> list
         return by_row(ids, boxes)
     out: list[int] = []
     for section in sections(strips(ids, boxes), boxes, em):
-        if len(section) == 1 and len(columns(section[0], boxes, em)) == 1:
-            out += by_row(section[0], boxes)
-            continue
         whole = [i for strip in section for i in strip]
-        parts = [whole] if runs_in_columns(columns(whole, boxes, em), boxes, em) else section
-        for part in parts:
-            for column in columns(part, boxes, em):
-                out += ordered(column, boxes, em, depth - 1)
+        across = columns(whole, boxes, em)
+        if len(section) == len(across) == 1:
+            out += by_row(whole, boxes)
+            continue
+        if len(section) > 1 and not runs_in_columns(across, boxes, em):
+            across = [column for strip in section for column in columns(strip, boxes, em)]
+        for column in across:
+            out += ordered(column, boxes, em, depth - 1)
     return out
 
 
@@ -80,6 +81,10 @@ def sections(strips: Sequence[list[int]], boxes: Sequence[Box], em: float) -> li
     bottom = 0.0
     for strip in strips:
         here = [boxes[i] for i in strip]
+        if len(here) == 1 and not held:
+            out.append([strip])
+            bottom = here[0][3]
+            continue
         shared = cover(here, held) if len(held) > 1 else held
         near = min(box[1] for box in here) - bottom < 3 * em
         if len(parted(shared, em)) > 1 and (near or len(parted(cover(here, []), em)) > 1):
@@ -119,8 +124,8 @@ def parted(covered: Sequence[Interval], em: float) -> list[Interval]:
 
 def columns(ids: Sequence[int], boxes: Sequence[Box], em: float) -> list[list[int]]:
     """The boxes in groups between which gutters run down, from the left."""
-    spans = parted(cover([boxes[i] for i in ids], []), em)
-    if len(spans) == 1:
+    spans = parted(cover([boxes[i] for i in ids], []), em) if len(ids) > 1 else []
+    if len(spans) < 2:
         return [list(ids)]
     return [[i for i in ids if start <= boxes[i][0] <= end] for start, end in spans]
 
