@@ -13,7 +13,7 @@ COMBINING = dict(
         strict=True,
     )
 )
-BESIDE_LETTER = re.compile(rf"[{''.join(COMBINING)}](?=[^\W\d_])|(?<=[^\W\d_])[{''.join(COMBINING)}]")
+BESIDE_LETTER = re.compile(rf"[{''.join(COMBINING)}](?:(?=[^\W\d_])|(?<=[^\W\d_].))")
 DOTLESS = {"ı": "i", "ȷ": "j"}
 
 

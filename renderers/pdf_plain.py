@@ -28,7 +28,7 @@ from renderers.text import normalise
 
 SAME_PT = 0.01  # of the same glyphs, read twice
 
-Word = tuple[Box, str]
+Word = tuple[Any, ...]  # of MuPDF's: its box, its text, the numbers of its block, line and itself
 Words = dict[int, list[list[Word]]]  # by the number of the block among those of text: the words of its lines
 
 
@@ -78,10 +78,10 @@ class Reader:
         words = self.words.get(block, [])
         if len(words) != lines:
             return self.by_characters(raw, axis)
-        boxes = [turned(box, axis) for box, _ in words[number]]
+        boxes = [turned(word[:4], axis) for word in words[number]]
         if any(not within(box, line.box) or self.rules.crosses(axis, box) for box in boxes):
             return self.by_characters(raw, axis)
-        return word_cells(line, boxes, [word for _, word in words[number]], self.rules)
+        return word_cells(line, boxes, [word[4] for word in words[number]], self.rules)
 
     def by_characters(self, raw: dict[str, Any], axis: Turn) -> Iterable[Line] | None:
         """The lines that `pieces` makes of it; None where it is not found again."""
@@ -97,12 +97,12 @@ class Reader:
         """The words of each line that has any."""
         words: Words = {}
         last = None
-        for *box, word, block, line, _ in self.text.extractWORDS():
-            of_block = words.setdefault(block, [])
-            if (block, line) != last:
-                of_block.append([])
-            of_block[-1].append((tuple(box), word))
-            last = block, line
+        for word in self.text.extractWORDS():
+            if last is None or word[5:7] != last:
+                last = word[5:7]
+                of_line: list[Word] = []
+                words.setdefault(word[5], []).append(of_line)
+            of_line.append(word)
         return words
 
 
