@@ -20,7 +20,8 @@ import psutil
 
 from curate._child import HEADER
 
-CHUNK = 1 << 18  # bytes asked of the kernel at once
+ROOM = 1 << 20  # bytes for what arrives, and more only while a larger frame does
+PIPE = 1 << 16  # bytes that a pipe holds
 BUFFER = 1 << 20  # bytes on their way in each direction, of which the kernel grants what it may
 TAIL = 2000  # bytes kept of what a child prints
 REAP_S = 5.0  # a killed process that is not gone by then is left to init
@@ -63,7 +64,8 @@ class Process:
         self.socket.setblocking(False)
         os.set_blocking(self.output.fileno(), False)
         self._outgoing: deque[memoryview] = deque()
-        self._incoming = bytearray()
+        self._incoming = bytearray(ROOM)
+        self._arrived = 0  # bytes in it
         self._tail = b""
         self.put(settings)
 
@@ -90,35 +92,46 @@ class Process:
         Raises:
             EOFError: the child closed its end, or announced a frame of more than `max_bytes`.
         """
-        ended = self._read()
-        while len(self._incoming) >= HEADER.size:
-            kind, length = HEADER.unpack_from(self._incoming)
+        ended, start, size = self._read(), 0, ROOM
+        while self._arrived - start >= HEADER.size:
+            kind, length = HEADER.unpack_from(self._incoming, start)
             if length > max_bytes:
                 raise EOFError(f"announced an answer of {length} bytes, of {max_bytes} allowed")
-            end = HEADER.size + length
-            if len(self._incoming) < end:
+            end = start + HEADER.size + length
+            if self._arrived < end:
+                size = max(ROOM, end - start)
                 break
-            body = bytes(memoryview(self._incoming)[HEADER.size : end])
-            del self._incoming[:end]
-            yield kind, body
+            yield kind, bytes(memoryview(self._incoming)[start + HEADER.size : end])
+            start = end
+        self._keep(start, size)
         if ended:
             raise EOFError
+
+    def _keep(self, start: int, size: int) -> None:
+        """Move what arrived from `start` on to the front of room for `size` bytes."""
+        if not start and size == len(self._incoming):
+            return
+        rest = self._incoming[start : self._arrived]
+        if size != len(self._incoming):
+            self._incoming = bytearray(size)
+        self._incoming[: len(rest)] = rest
+        self._arrived = len(rest)
 
     def _read(self) -> bool:
         """Take in what has arrived; True at the end of the stream."""
         try:
-            chunk = self.socket.recv(CHUNK)
+            count = self.socket.recv_into(memoryview(self._incoming)[self._arrived :])
         except BlockingIOError:
             return False
         except ConnectionResetError:
             return True
-        self._incoming += chunk
-        return not chunk
+        self._arrived += count
+        return not count
 
     def drain(self) -> bool:
         """Take what the child printed and keep its end; False once there is no more to come."""
         try:
-            printed = os.read(self.output.fileno(), CHUNK)
+            printed = os.read(self.output.fileno(), PIPE)
         except BlockingIOError:
             return True
         self._tail = (self._tail + printed)[-TAIL:]
