@@ -24,6 +24,7 @@ from PIL import Image
 
 from renderers import RenderError
 from renderers.mupdf import mupdf, pymupdf
+from renderers.pdf_bidi import is_rtl
 from renderers.pdf_cover import shapes_of
 from renderers.pdf_frames import Turn, View
 from renderers.pdf_lines import Line, distinct, page_lines, structured
@@ -210,7 +211,10 @@ def in_order(lines: Sequence[Line]) -> Iterator[Line]:
         share[line.turn] += len(line.text)
     for turn, _ in share.most_common():
         group = [line for line in lines if line.turn == turn]
-        yield from (group[i] for i in reading_order([line.box for line in group]))
+        boxes = [line.box for line in group]
+        if is_rtl("".join(line.text for line in group)):  # columns and cells go from the right as well
+            boxes = [(-u1, v0, -u0, v1) for u0, v0, u1, v1 in boxes]
+        yield from (group[i] for i in reading_order(boxes))
 
 
 def encoded(picture: Picture, settings: PdfSettings) -> tuple[bytes, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from renderers.mupdf import mupdf, pymupdf
 from renderers.pdf_accents import characters
+from renderers.pdf_bidi import RTL, in_reading_order
 from renderers.pdf_frames import DOWN, LEVEL, Box, Turn, turned, union, within
 from renderers.pdf_rules import Rules
 from renderers.text import normalise
@@ -97,7 +98,7 @@ def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage) -> list[Lin
             lines += pieces(raw, axis, axis, page, rules)
     for slant, _ in slants.most_common(MAX_SLANTS):
         lines += slanted_lines(display, slant, page)
-    return stacks(joined(lines, rules))
+    return stacks([part for line in joined(lines, rules) for part in read_from_right(line)])
 
 
 def slanted_lines(display: pymupdf.DisplayList, slant: float, page: Box) -> Iterator[Line]:
@@ -243,11 +244,12 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
     """The lines, with those that follow each other on one base line without a wide gap or a rule made one."""
     out: list[Line] = []
     for i, line in enumerate(lines):
-        gap = gap_em(out[-1], line) if out else math.inf
+        left, right = beside(out[-1], line) if out else (line, line)
+        gap = gap_em(left, right) if out else math.inf
         near = gap < SAME_LINE_EM or (
-            gap < WIDE_EM and bridged(out[-1], line, [*out[-4:-1], *lines[i + 1 : i + 4]])
+            gap < WIDE_EM and bridged(left, right, [*out[-4:-1], *lines[i + 1 : i + 4]])
         )
-        if near and not (gap > CELL_EM and rules.between(line.turn, out[-1].box, line.box)):
+        if near and not (gap > CELL_EM and rules.between(line.turn, left.box, right.box)):
             last = out[-1]
             last.text += " " * (gap > SPACE_EM) + line.text
             if last.glyphs:
@@ -258,6 +260,12 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
         else:
             out.append(line)
     return out
+
+
+def beside(last: Line, line: Line) -> tuple[Line, Line]:
+    """Two lines that follow each other, first the left one: right-to-left writing goes on at the left."""
+    leftwards = line.box[0] < last.box[0] and RTL.search(last.text + line.text)
+    return (line, last) if leftwards else (last, line)
 
 
 def gap_em(last: Line, line: Line) -> float:
@@ -280,6 +288,17 @@ def bridged(last: Line, line: Line, around: Sequence[Line]) -> bool:
         and abs(near.box[1] - line.box[1]) < 2 * line.size
         for near in around
     )
+
+
+def read_from_right(line: Line) -> Iterator[Line]:
+    """The line with its glyphs in the order of reading, parted at gutters, if some of it is right-to-left."""
+    if not RTL.search(line.text):
+        yield line
+        return
+    boxes = [turned(glyph["bbox"], line.axis) if "bbox" in glyph else line.box for glyph in line.glyphs]
+    for run in in_reading_order(line.glyphs, boxes, SPACE_EM * line.size, WIDE_EM * line.size):
+        if run:  # not so where there were but controls
+            yield line.of(run)
 
 
 def stacks(lines: Sequence[Line]) -> list[Line]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from renderers.mupdf import pymupdf
 from renderers.pdf_accents import BESIDE_LETTER
+from renderers.pdf_bidi import RTL
 from renderers.pdf_frames import Box, Turn, turned, union, within
 from renderers.pdf_lines import (
     PAINTED,
@@ -35,7 +36,8 @@ Words = dict[int, list[list[Word]]]  # by the number of the block among those of
 def plain_lines(text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: Box) -> list[Line] | None:
     """What `page_lines` gives, but for most glyphs; None where all characters of the page are needed.
 
-    That is so where text is slanted, vertical, stacked or pale. `blocks` are those of the text's dictionary.
+    That is so where text is slanted, vertical, stacked, right-to-left or pale. `blocks` are those of the
+    text's dictionary.
     """
     lines: list[Line] = []
     reader = Reader(text, page, Rules(blocks))
@@ -62,11 +64,13 @@ class Reader:
         self.text, self.page, self.rules = text, page, rules
 
     def read(self, raw: dict[str, Any], block: int, number: int, lines: int) -> Iterable[Line] | None:
-        """A line, the `number`th of `lines` in a block of text; None where it is slanted or vertical."""
+        """A line, the `number`th of `lines` in a block; None where it is slanted, vertical, right-to-left."""
         axis = upright_axis(raw["dir"])
         if axis is None or raw["wmode"]:
             return None
         drawn = "".join([span["text"] for span in raw["spans"]])
+        if not drawn.isascii() and RTL.search(drawn):
+            return None
         if not is_plain(raw, self.page) or BESIDE_LETTER.search(drawn):
             return self.by_characters(raw, axis)
         line = line_of(raw, axis, normalise(drawn))
