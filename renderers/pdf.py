@@ -27,7 +27,9 @@ from renderers.mupdf import mupdf, pymupdf
 from renderers.pdf_bidi import is_rtl
 from renderers.pdf_cover import shapes_of
 from renderers.pdf_frames import Turn, View
-from renderers.pdf_lines import Line, distinct, page_lines, structured
+from renderers.pdf_join import distinct
+from renderers.pdf_line import Line
+from renderers.pdf_lines import page_lines, structured
 from renderers.pdf_order import reading_order
 from renderers.pdf_pixels import Picture, coloured
 from renderers.pdf_plain import plain_lines

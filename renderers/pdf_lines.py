@@ -5,20 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 from renderers.mupdf import mupdf, pymupdf
-from renderers.pdf_accents import characters
-from renderers.pdf_bidi import RTL, in_reading_order
-from renderers.pdf_frames import DOWN, LEVEL, Box, Turn, turned, union, within
-from renderers.pdf_rules import Rules
-from renderers.text import normalise
-
-Glyph = dict[
-    str, Any
-]  # of MuPDF's raw dictionary: a character `c`, its `bbox` in points of the pass it came from
+from renderers.pdf_frames import LEVEL, Box, Turn, turned, within
+from renderers.pdf_join import joined, read_from_right, stacks
+from renderers.pdf_line import Glyph, Line, around, spelt
+from renderers.pdf_rules import CELL_EM, Rules
 
 # Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page. Filled
 # shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY). Not
@@ -37,47 +31,8 @@ PAINTED = (
 )  # render mode 3 does none of them
 
 MAX_SLANTS = 24  # angles beside the four upright ones that a page's text may have: each costs one more pass
-SAME_LINE_EM = 0.8  # pieces of one line lie at most so far apart
-WIDE_EM = 2.5  # and so far where running text around them has no gutter there
-SPACE_EM = 0.15  # from here on a gap between pieces is a space
-CELL_EM = 0.35  # from here on a gap with a rule in it parts cells; a chart's grid runs through narrower ones
-STACK_EM = 1.6  # upright characters that far below each other still make a column
 BASE_LINE_EM = 0.88  # of vertical writing: how far it lies below the top of a character's cell (PDF's DW2)
-SHADOW_EM = 0.25  # so far at most is a line painted again to look bold or shaded
 NEAR_WHITE = 0xE0E0E0
-SPACE: Glyph = {"c": " "}
-
-
-@dataclass(slots=True)
-class Line:
-    """A line, or a word of one. Its `box` is in the frame of its `turn`; `text` is normalised."""
-
-    text: str
-    box: Box
-    turn: Turn
-    axis: Turn  # takes the glyphs' boxes to the frame: the turn itself, or LEVEL after a pass that was turned
-    size: float  # the em, in points
-    font: str
-    colour: int  # of its first character, 0xRRGGBB
-    painted: int  # the number of its first block, in the order of painting; -1 where that is not known
-    stacked: bool = False  # upright characters that are read downwards
-    doubtful: bool = False  # near-white characters among others
-    glyphs: list[Glyph] = field(default_factory=list)  # empty where the line was read by its words
-
-    def of(self, glyphs: list[Glyph]) -> Line:
-        """The part of this line that these glyphs, not all of them white space, make up."""
-        box = turned(around(glyphs), self.axis)
-        return replace(self, text=spelt(glyphs), box=box, glyphs=glyphs)
-
-    def words(self) -> Iterator[Line]:
-        """The line's words, parted at white space."""
-        word: list[Glyph] = []
-        for glyph in [*self.glyphs, SPACE]:
-            if not glyph["c"].isspace():
-                word.append(glyph)
-            elif word:
-                yield self.of(word)
-                word = []
 
 
 def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage) -> list[Line]:
@@ -233,139 +188,6 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
 def pale_among(colours: Set[int]) -> bool:
     """True where some of a line is nearly white and some is not."""
     return len(colours) > 1 and any(colour & NEAR_WHITE == NEAR_WHITE for colour in colours)
-
-
-def spelt(glyphs: Sequence[Glyph]) -> str:
-    """What the glyphs read, normalised."""
-    return normalise("".join(characters(glyphs)))
-
-
-def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
-    """The lines, with those that follow each other on one base line without a wide gap or a rule made one."""
-    out: list[Line] = []
-    for i, line in enumerate(lines):
-        left, right = beside(out[-1], line) if out else (line, line)
-        gap = gap_em(left, right) if out else math.inf
-        near = gap < SAME_LINE_EM or (
-            gap < WIDE_EM and bridged(left, right, [*out[-4:-1], *lines[i + 1 : i + 4]])
-        )
-        if near and not (gap > CELL_EM and rules.between(line.turn, left.box, right.box)):
-            last = out[-1]
-            last.text += " " * (gap > SPACE_EM) + line.text
-            if last.glyphs:
-                last.glyphs = last.glyphs + [SPACE] * (gap > SPACE_EM) + line.glyphs
-            last.box = union(last.box, line.box)
-            last.painted = min(last.painted, line.painted)
-            last.doubtful |= line.doubtful
-        else:
-            out.append(line)
-    return out
-
-
-def beside(last: Line, line: Line) -> tuple[Line, Line]:
-    """Two lines that follow each other, first the left one: right-to-left writing goes on at the left."""
-    leftwards = line.box[0] < last.box[0] and RTL.search(last.text + line.text)
-    return (line, last) if leftwards else (last, line)
-
-
-def gap_em(last: Line, line: Line) -> float:
-    """How far `line` starts from where `last` ends, in ems; infinite where it is on another base line."""
-    if last.turn != line.turn or last.stacked != line.stacked:
-        return math.inf
-    (_, top, end, bottom), (start, top2, _, bottom2) = last.box, line.box
-    em = min(last.size, line.size) or 1.0
-    shared = min(bottom, bottom2) - max(top, top2)
-    same = start - end > -0.3 * em and shared >= 0.5 * min(bottom - top, bottom2 - top2)
-    return (start - end) / em if same else math.inf
-
-
-def bridged(last: Line, line: Line, around: Sequence[Line]) -> bool:
-    """True where a line right above or below spans the gap: it is white space in a line, not a gutter."""
-    return any(
-        near.turn == line.turn
-        and near.box[0] < last.box[2]
-        and near.box[2] > line.box[0]
-        and abs(near.box[1] - line.box[1]) < 2 * line.size
-        for near in around
-    )
-
-
-def read_from_right(line: Line) -> Iterator[Line]:
-    """The line with its glyphs in the order of reading, parted at gutters, if some of it is right-to-left."""
-    if not RTL.search(line.text):
-        yield line
-        return
-    boxes = [turned(glyph["bbox"], line.axis) if "bbox" in glyph else line.box for glyph in line.glyphs]
-    for run in in_reading_order(line.glyphs, boxes, SPACE_EM * line.size, WIDE_EM * line.size):
-        if run:  # not so where there were but controls
-            yield line.of(run)
-
-
-def stacks(lines: Sequence[Line]) -> list[Line]:
-    """The lines, with runs of single Chinese characters below each other made columns read downwards."""
-    out: list[Line] = []
-    run: list[Line] = []
-    for line in lines:
-        if run and not (is_single(line) and below(run[-1], line)):
-            out += [stack(run)] if len(run) > 2 else run
-            run = []
-        if is_single(line):
-            run.append(line)
-        else:
-            out.append(line)
-    return out + ([stack(run)] if len(run) > 2 else run)
-
-
-def distinct(lines: Sequence[Line]) -> list[Line]:
-    """The lines without those that only thicken or shade the same text at the same place."""
-    out: list[Line] = []
-    places: dict[tuple[str, Turn], list[Box]] = {}
-    for line in lines:
-        same = places.setdefault((line.text, line.turn), [])
-        near = SHADOW_EM * line.size
-        (u, v, *_) = line.box
-        if not any(abs(box[0] - u) < near and abs(box[1] - v) < near for box in same):
-            same.append(line.box)
-            out.append(line)
-    return out
-
-
-def is_single(line: Line) -> bool:
-    """True for one upright character of Chinese writing, punctuation included."""
-    text = line.text
-    return (
-        line.turn == LEVEL
-        and len(text) == 1
-        and ("\u2e80" <= text <= "\u9fff" or "\uf900" <= text <= "\uffef")
-    )
-
-
-def below(last: Line, line: Line) -> bool:
-    """True where `line` stands right under `last`, by where the glyphs start: a comma's box is off it."""
-    (x0, y0), (x1, y1) = last.glyphs[0]["origin"], line.glyphs[0]["origin"]
-    return bool(abs(x1 - x0) < 0.3 * line.size and 0 < y1 - y0 < STACK_EM * line.size)
-
-
-def stack(run: Sequence[Line]) -> Line:
-    """One column of upright characters."""
-    glyphs = [line.glyphs[0] for line in run]
-    box, painted = turned(around(glyphs), DOWN), min(line.painted for line in run)
-    return replace(
-        run[0],
-        text=spelt(glyphs),
-        box=box,
-        turn=DOWN,
-        axis=DOWN,
-        painted=painted,
-        stacked=True,
-        glyphs=glyphs,
-    )
-
-
-def around(glyphs: Sequence[Glyph]) -> Box:
-    """The box around all but white space, in points of the glyphs' pass."""
-    x0, y0, x1, y1 = zip(*[glyph["bbox"] for glyph in glyphs if not glyph["c"].isspace()], strict=True)
-    return min(x0), min(y0), max(x1), max(y1)
 
 
 def on_page(bbox: Box, axis: Turn, turn: Turn, page: Box) -> bool:

@@ -12,18 +12,9 @@ from renderers.mupdf import pymupdf
 from renderers.pdf_accents import BESIDE_LETTER
 from renderers.pdf_bidi import RTL
 from renderers.pdf_frames import Box, Turn, turned, union, within
-from renderers.pdf_lines import (
-    PAINTED,
-    TEXT_BLOCK,
-    Line,
-    is_single,
-    joined,
-    pale_among,
-    parted,
-    pieces,
-    raw_lines,
-    upright_axis,
-)
+from renderers.pdf_join import is_single, joined
+from renderers.pdf_line import Line
+from renderers.pdf_lines import PAINTED, TEXT_BLOCK, pale_among, parted, pieces, raw_lines, upright_axis
 from renderers.pdf_rules import Rules
 from renderers.text import normalise
 

@@ -15,7 +15,8 @@ import numpy as np
 from renderers.mupdf import pymupdf
 from renderers.pdf_cover import Shapes, under_images, under_shapes
 from renderers.pdf_frames import Box, Quads, View, turned
-from renderers.pdf_lines import Line, page_lines
+from renderers.pdf_line import Line
+from renderers.pdf_lines import page_lines
 from renderers.pdf_pixels import CONTRAST, Area, Mask, Picture, Pixels, Points, contrast, sample, share_of
 from renderers.pdf_plain import with_glyphs
 
