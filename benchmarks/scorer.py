@@ -1,6 +1,7 @@
 """How fast pairs are scored from shards, against a plain open_clip + DataLoader loop and the model alone.
 
     python -m benchmarks.scorer [MODEL] [--pairs N] [--rounds N] [--device D] [--precision P] [--images DIR]
+        [--clip-retrieval PYTHON]
 
 MODEL is an open_clip name (random weights: speed does not depend on them) or a folder. Every round runs each
 of them once, one after the other, so that a noisy machine is noisy to all; what is printed are medians, and
@@ -12,6 +13,9 @@ medians of the ratios within a round.
     ours    the same shards as `curate score` takes them, written anew with their scores; on a GPU by Ray
             tasks on all cores. The same with --exact, in this process
     model   the features of images in memory and of texts: the limit
+    clip-retrieval
+            its inference worker on the same rows as WebDataset files, where PYTHON is the interpreter of an
+            environment that has it. Its model is loaded and warm before the first round
 """
 
 from __future__ import annotations
@@ -27,17 +31,16 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from benchmarks.scorer_peers import clip_retrieval, plain_loop
 from curate.errors import CurateError
 from curate.manifest import ScorerSettings, ShardSettings
 from curate.schema import SAMPLE, SHARD, shard_metadata
@@ -46,7 +49,7 @@ from curate.scorer.crew import Crew, crew
 from curate.scorer.encoder import Waiter, blank
 from curate.scorer.scorer import Scorer
 from curate.scorer.shard import Terms
-from curate.scorer.source import open_clip_module
+from curate.scorer.source import locate, open_clip_module
 from curate.shards import image_path, shard_name, to_shard, write_tables
 from curate.store import Store
 from curate.tasks import render
@@ -105,55 +108,11 @@ def random_weights(name: str, where: Path) -> ScorerSettings:
         return ScorerSettings(model=name)
     open_clip = open_clip_module()
     torch.manual_seed(0)
-    network = open_clip.create_model(name, force_custom_text=True)
+    network = open_clip.create_model(name)
     save_file(
         {key: value.contiguous() for key, value in network.state_dict().items()}, where / "random.safetensors"
     )
     return ScorerSettings(model=name, pretrained=str(where / "random.safetensors"))
-
-
-class Rows(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """The shards' rows as a plain loop reads them."""
-
-    def __init__(self, folder: str, shards: list[tuple[str, int]], preprocess: Any, tokenizer: Any) -> None:
-        tables = [pq.read_table(f"{folder}/{path}", columns=["image", "text"]) for path, _ in shards]
-        self._rows = pa.concat_tables(tables)
-        self._preprocess, self._tokenizer = preprocess, tokenizer
-
-    def __len__(self) -> int:
-        return self._rows.num_rows
-
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        body = self._rows["image"][number].as_py()["bytes"]
-        image = Image.open(io.BytesIO(body)).convert("RGB")
-        return self._preprocess(image), self._tokenizer([self._rows["text"][number].as_py()])[0]
-
-
-def plain_loop(
-    scorer: Scorer, folder: str, shards: list[tuple[str, int]], threads: int | None = None
-) -> Callable[[], None]:
-    """open_clip and a DataLoader on the scorer's device; a torch thread a core, or so many."""
-    open_clip, model = open_clip_module(), scorer.encoder.model  # type: ignore[attr-defined]
-    pre, tokenizer = model.network.visual.preprocess_cfg, model.tokenizer
-    preprocess = open_clip.transform.image_transform_v2(
-        open_clip.transform.PreprocessCfg(**pre), is_train=False
-    )
-    rows = Rows(folder, shards, preprocess, tokenizer)
-    cores, gpu = len(os.sched_getaffinity(0)), model.device.type == "cuda"
-
-    def loop() -> None:
-        torch.set_num_threads(threads or cores)
-        loader = torch.utils.data.DataLoader(rows, scorer.encoder.batch, num_workers=cores, pin_memory=gpu)
-        scores = []
-        with torch.inference_mode():
-            for images, texts in loader:
-                there = images.to(model.device, model.dtype, non_blocking=True)
-                seen = model.network.encode_image(there, normalize=True)
-                said = model.network.encode_text(texts.to(model.device, non_blocking=True), normalize=True)
-                scores.append((seen * said).sum(-1).float().cpu())
-        assert sum(map(len, scores)) == len(rows)
-
-    return loop
 
 
 def ours(hands: Crew, shards: list[tuple[str, int]]) -> Callable[[], None]:
@@ -221,6 +180,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--images", type=Path, default=SHARED)
+    parser.add_argument("--clip-retrieval", type=Path, metavar="PYTHON")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shards = write_shards(folder, asked.pairs, asked.images)
@@ -228,29 +188,26 @@ def main() -> None:
             random_weights(asked.model, Path(folder)), device=asked.device, precision=asked.precision
         )
         to_the_pixel = msgspec.structs.replace(settings, exact=True)
-        with (
-            open_scorer(settings) as scorer,
-            crew(folder, settings, None, None) as hands,
-            crew(folder, to_the_pixel, 0, None) as exact,
-        ):
-            measure(scorer, hands, exact, folder, shards, asked)
+        with ExitStack() as held:
+            scorer = held.enter_context(open_scorer(settings))
+            hands = held.enter_context(crew(folder, settings, None, None))
+            exact = held.enter_context(crew(folder, to_the_pixel, 0, None))
+            works = {
+                "plain": plain_loop(scorer, folder, shards),
+                "plain, 1 thread": plain_loop(scorer, folder, shards, threads=1),
+                "ours": ours(hands, shards),
+                "ours, exact": ours(exact, shards),
+                "model alone": model_alone(scorer, asked.pairs),
+            }
+            if asked.clip_retrieval:
+                weights = locate(settings).weights
+                peer = clip_retrieval(asked.clip_retrieval, scorer, folder, shards, weights)
+                works["clip-retrieval"] = held.enter_context(peer)
+            measure(scorer, works, asked)
 
 
-def measure(
-    scorer: Scorer,
-    hands: Crew,
-    exact: Crew,
-    folder: str,
-    shards: list[tuple[str, int]],
-    asked: argparse.Namespace,
-) -> None:
-    works = {
-        "plain": plain_loop(scorer, folder, shards),
-        "plain, 1 thread": plain_loop(scorer, folder, shards, threads=1),
-        "ours": ours(hands, shards),
-        "ours, exact": ours(exact, shards),
-        "model alone": model_alone(scorer, asked.pairs),
-    }
+def measure(scorer: Scorer, works: dict[str, Callable[[], None]], asked: argparse.Namespace) -> None:
+    """Run each work once a round, and print rates."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     busy: list[float] = []
     for number in range(asked.rounds + 1):

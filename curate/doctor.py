@@ -82,7 +82,7 @@ def _extras() -> Iterator[Check]:
         ("pdf", ("pymupdf",)),
         ("html", ("pyppeteer", "warcio")),
         ("synthdog", ("synthtiger", "fontTools")),
-        ("score", ("torch", "open_clip")),
+        ("score", ("torch", "open_clip", "transformers")),
         ("dedup", ("faiss",)),
         ("tokenizers", ("tokenizers", "sentencepiece")),
     ):

@@ -24,6 +24,7 @@ from PIL import Image
 
 from curate.errors import Halted, MachineError
 from curate.scorer.batch import Room, room_bytes
+from curate.scorer.compiled import Compiled
 from curate.scorer.framing import Framing, framed
 from curate.scorer.identity import Identity
 from curate.scorer.model import Model
@@ -87,7 +88,7 @@ class LocalEncoder:
         self._gpu = model.device.type == "cuda"
         wanted = self._gpu if resizes is None else resizes
         self.framing = replace(model.framing, raw=wanted and not model.framing.exact)
-        self._visual = model.network.visual
+        self._visual: Callable[[torch.Tensor], Any] = model.network.visual
         statistics = [model.identity.preprocessing[name] for name in ("mean", "std")]
         self._mean, self._std = (
             torch.tensor(values, device=model.device).view(1, 3, 1, 1) for values in statistics
@@ -169,17 +170,10 @@ class LocalEncoder:
         return timed(lambda: self._image_features(table, pixels), self.model.device)
 
     def compile(self) -> None:
-        """Compile the image tower, once for all batch sizes; without a compiler it stays as it is."""
-        compiled = torch.compile(self._visual, dynamic=True)
-        eager, self._visual = self._visual, compiled
-        try:
-            sides = (LEAST, self.framing.height, self.framing.width, 3)
-            self._frame_features(torch.zeros(sides, device=self.model.device))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # no compiler on this machine, a layer it cannot do: as before, then
-            log.warning("torch.compile does not work here (%s): going on without", one_line(error))
-            self._visual = eager
+        """Have the image tower compiled, and see that memory suffices for it. Raises as torch does."""
+        self._visual = Compiled(self.model.network.visual)
+        sides = (LEAST, self.framing.height, self.framing.width, 3)
+        self._frame_features(torch.zeros(sides, device=self.model.device))
 
     def _there(self, values: torch.Tensor) -> torch.Tensor:
         """Values on the device; on a GPU they are copied while the batch before is computed."""

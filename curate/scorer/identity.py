@@ -43,9 +43,13 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     def difference(self, other: Identity) -> str:
         """The first thing in which two scorers that are not the same differ, in words."""
-        mine, theirs = self.space(), other.space()
-        name = next(name for name in mine if mine[name] != theirs[name])
-        return f"{name} {_short(theirs[name])} instead of {_short(mine[name])}"
+        name = ""
+        mine: Any = self.space()
+        theirs: Any = other.space()
+        while isinstance(mine, dict) and isinstance(theirs, dict):
+            key = next(key for key in mine | theirs if mine.get(key) != theirs.get(key))
+            name, mine, theirs = f"{name}.{key}".lstrip("."), mine.get(key), theirs.get(key)
+        return f"{name} {_short(theirs)} instead of {_short(mine)}"
 
     def __str__(self) -> str:
         return f"{self.model} {self.pretrained or self.weights_sha256[:12]} {self.precision}"

@@ -16,7 +16,7 @@ from curate.errors import MachineError, ManifestError
 from curate.manifest import ScorerSettings
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity
-from curate.scorer.source import CONFIG, FOLDER, Source, locate, open_clip_module, sha256_of
+from curate.scorer.source import CONFIG, FOLDER, TOWER, Source, locate, missing, open_clip_module, sha256_of
 from curate.storage import one_line
 
 PROBES = ("a photo of a red circle, 12.5 %", "  A\tB\n c ", "一只红色的圆。", "naïve café 😀")
@@ -63,7 +63,7 @@ def build(settings: ScorerSettings) -> Model:
     network = _load(source, device, precision)
     tokenizer = _tokenizer(source)
     preprocessing = _preprocessing(network, settings.exact)
-    context = int(tokenizer(["a"]).shape[1])
+    context, pad = int(tokenizer(["a"]).shape[1]), _pad(tokenizer)
     identity = Identity(
         model=source.name,
         pretrained=source.pretrained,
@@ -79,8 +79,8 @@ def build(settings: ScorerSettings) -> Model:
     return Model(
         network=network,
         tokenizer=tokenizer,
-        pad=_pad(tokenizer),
-        trims=_trims(network),
+        pad=pad,
+        trims=_trims(network, pad),
         framing=_framing(preprocessing),
         device=device,
         dtype=_dtype(precision),
@@ -97,8 +97,8 @@ def placed(settings: ScorerSettings) -> tuple[Any, str]:
     """
     try:
         import torch
-    except ImportError:
-        raise MachineError("scoring needs torch: pip install 'curate[score]' -c constraints.txt") from None
+    except ImportError as error:
+        raise missing("scoring", error) from None
     there = torch.cuda.is_available()
     name = ("cuda" if there else "cpu") if settings.device == "auto" else settings.device
     try:
@@ -143,6 +143,10 @@ def _load(source: Source, device: Any, precision: str) -> Any:
                 "the model that it belongs to"
             ) from None
     network.eval().requires_grad_(False)
+    if _is_transformers(network.text):
+        network.text.to(
+            _dtype(precision)
+        )  # open_clip leaves its embeddings as they are, which then fit no layer
     mask = getattr(network.text, "attn_mask", None)
     if mask is not None and hasattr(network.text, "transformer"):
         network.text.transformer.register_forward_pre_hook(_fit_mask, with_kwargs=True)
@@ -157,11 +161,15 @@ def _fit_mask(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     return args, kwargs
 
 
-def _trims(network: Any) -> bool:
+def _is_transformers(text: Any) -> bool:
+    return type(text).__name__ == "HFTextEncoder"
+
+
+def _trims(network: Any, pad: int) -> bool:
     """Whether padding comes after all that counts: a causal mask, or one that hides what is padded."""
     text = network.text
-    if type(text).__name__ == "HFTextEncoder":
-        return True
+    if _is_transformers(text):
+        return bool(text.config.pad_token_id == pad)
     causal = getattr(text, "attn_mask", None) is not None and text.cls_emb is None
     return bool(causal and text.pool_type in ("argmax", "eos"))
 
@@ -169,6 +177,8 @@ def _trims(network: Any) -> bool:
 def _tokenizer(source: Source) -> Any:
     try:
         return open_clip_module().get_tokenizer(source.tokenizer)
+    except ImportError as error:
+        raise missing(f"the tokenizer of {source.name}", error) from None
     except Exception as error:  # transformers, the hub, a missing package
         raise MachineError(f"cannot get the tokenizer of {source.name}: {one_line(error)}") from None
 
@@ -221,9 +231,14 @@ def _dtype(precision: str) -> Any:
 
 
 def _portable(config: dict[str, Any]) -> dict[str, Any]:
-    """The architecture without what names a place on this machine."""
+    """The architecture without places: a text tower of transformers' is named by what describes it."""
     plain: dict[str, Any] = json.loads(json.dumps(config))
-    text = plain.get("text_cfg", {})
-    if Path(text.get("hf_model_name") or "").is_absolute():
-        text["hf_model_name"] = Path(text["hf_model_name"]).name
+    text = plain["text_cfg"]
+    if text.get("hf_model_name"):
+        from transformers.utils.hub import cached_file
+
+        described = str(cached_file(text["hf_model_name"], TOWER))
+        text["hf_model_name"] = f"sha256:{sha256_of(Path(described))}"
+    if Path(text.get("hf_tokenizer_name") or "").is_absolute():  # its work has a digest of its own
+        text["hf_tokenizer_name"] = Path(text["hf_tokenizer_name"]).name
     return plain

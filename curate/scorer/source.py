@@ -16,6 +16,7 @@ from curate.manifest import ScorerSettings
 from curate.storage import one_line
 
 CONFIG = "open_clip_config.json"
+TOWER = "config.json"  # of a text tower of transformers'
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB, FOLDER = "hf-hub:", "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
@@ -45,9 +46,7 @@ def open_clip_module() -> Any:
     try:
         return _imported()
     except ImportError as error:
-        raise MachineError(
-            f"scoring needs {error.name}: pip install 'curate[score]' -c constraints.txt"
-        ) from None
+        raise missing("scoring", error) from None
     except RuntimeError as error:
         raise MachineError(f"torch and torchvision do not fit together: {one_line(error)}") from None
 
@@ -77,20 +76,30 @@ def _imported() -> Any:
     return importlib.import_module("open_clip")
 
 
+def missing(what: str, error: ImportError) -> MachineError:
+    """That a library is not installed which `what` needs."""
+    return MachineError(
+        f"{what} needs {error.name or one_line(error)}: pip install 'curate[score]' -c constraints.txt"
+    )
+
+
 def locate(settings: ScorerSettings) -> Source:
     """Find the model that the settings name; weights of a tag are downloaded if need be.
 
     Raises:
         ManifestError: no such model, tag or file.
-        MachineError: a library is missing, or the hub cannot be reached.
+        MachineError: a library or the text tower's description is missing, or the hub cannot be reached.
     """
     name = settings.model
-    if name.startswith(HUB):
-        return _from_hub(settings)
     folder = Path(name.removeprefix(FOLDER))
-    if name.startswith(FOLDER) or (folder / CONFIG).is_file():
-        return _from_folder(settings, folder)
-    return _by_name(settings)
+    if name.startswith(HUB):
+        source = _from_hub(settings)
+    elif name.startswith(FOLDER) or (folder / CONFIG).is_file():
+        source = _from_folder(settings, folder)
+    else:
+        source = _by_name(settings)
+    _check_text_tower(source)
+    return source
 
 
 def sha256_of(path: Path) -> str:
@@ -105,6 +114,8 @@ def sha256_of(path: Path) -> str:
 def _by_name(settings: ScorerSettings) -> Source:
     open_clip = open_clip_module()
     name, given = settings.model.replace("/", "-"), settings.pretrained
+    if Path(settings.model).is_absolute():
+        raise ManifestError(f"no model {settings.model!r}: there is no such folder, or no {CONFIG} in it")
     if name not in open_clip.list_models():
         raise ManifestError(f"no model {settings.model!r}{_nearest(name, open_clip.list_models())}")
     config, tags = open_clip.get_model_config(name), open_clip.list_pretrained_tags_by_model(name)
@@ -137,14 +148,42 @@ def _from_folder(settings: ScorerSettings, folder: Path) -> Source:
     if not (folder / CONFIG).is_file():
         raise ManifestError(f"{folder} is no model: it holds no {CONFIG}")
     config, preprocessing = _read_config(folder / CONFIG)
-    text = config.get("text_cfg", {})
-    if "hf_model_name" in text and (folder / text["hf_model_name"]).is_dir():
-        text["hf_model_name"] = str(folder / text["hf_model_name"])
+    text = config["text_cfg"]
+    if text.get("hf_model_name"):
+        text["hf_model_name"] = _tower_in(folder, str(text["hf_model_name"]))
     given = settings.pretrained
     if given and not _is_file(given):
         raise ManifestError(f"no weights {given!r}: a model from a folder takes a path")
     weights = Path(given) if given else _weights_in(folder)
     return Source(settings.model, given, config, preprocessing, weights, f"{FOLDER}{folder}")
+
+
+def _tower_in(folder: Path, name: str) -> str:
+    """The text tower's own folder: where it is said to be, seen from the model's, or in that one."""
+    places = (folder / name, folder / Path(name).name)
+    return next((str(place) for place in places if (place / TOWER).is_file()), name)
+
+
+def _check_text_tower(source: Source) -> None:
+    """See that a text tower of transformers' can be built: what it looks like is not in the weights.
+
+    Raises:
+        MachineError: its description is not there, or the hub, or transformers.
+    """
+    name = str(source.config["text_cfg"].get("hf_model_name") or "")
+    if not name:
+        return
+    try:
+        from transformers import AutoConfig
+
+        AutoConfig.from_pretrained(name)
+    except ImportError as error:
+        raise missing(f"the text tower of {source.name}", error) from None
+    except Exception as error:  # the hub's client, json, transformers
+        raise MachineError(
+            f"cannot get the text tower {name!r} of {source.name}: {one_line(error)}; without the hub put "
+            f"its {TOWER} into a folder {Path(name).name!r} in a model's folder, beside its {CONFIG}"
+        ) from None
 
 
 def _weights_in(folder: Path) -> Path:

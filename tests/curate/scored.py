@@ -38,6 +38,30 @@ def shape(number: int, side: int = 256, language: str = "en") -> tuple[bytes, st
     return encoded(picture(rng, *shown, side=side)), caption(rng, *shown, language=language)
 
 
+def plain_features(
+    bodies: list[bytes], texts: list[str], model: str = SCORER.model
+) -> tuple[np.ndarray, np.ndarray]:
+    """What open_clip itself makes of images and texts, one by one."""
+    import torch
+
+    from curate.scorer.source import open_clip_module
+
+    open_clip, name = open_clip_module(), f"local-dir:{model}"
+    network, _, preprocess = open_clip.create_model_and_transforms(name)
+    network.eval()
+    tokens = open_clip.get_tokenizer(name)
+    with torch.inference_mode():
+        pictures = [preprocess(Image.open(io.BytesIO(body))) for body in bodies]
+        images = [network.encode_image(one[None], normalize=True)[0].numpy() for one in pictures]
+        said = [network.encode_text(tokens([text]), normalize=True)[0].numpy() for text in texts]
+    return np.stack(images), np.stack(said)
+
+
+def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of each row with its counterpart (N)."""
+    return np.asarray((one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1))
+
+
 def run_shapes(folder: Path, rows: int = 24, unit: int = 12) -> Path:
     """A finished run over so many pictures; every third caption is another picture's."""
     pairs = []

@@ -18,7 +18,7 @@ from curate.scorer import open_scorer
 from curate.scorer.scorer import Pairs, Scorer
 from curate.scorer.zero_shot import zero_shot
 from tests.curate.runs import ROOT
-from tests.curate.scored import HELD_OUT, SCORER, encoded, shape
+from tests.curate.scored import HELD_OUT, SCORER, cosines, encoded, plain_features, shape
 from tests.models.train_shapes import COLOURS, SHAPES, caption, draw, picture
 
 torch = pytest.importorskip("torch")
@@ -37,28 +37,6 @@ def exact() -> Iterator[Scorer]:
     settings = ScorerSettings(model=SCORER.model, device="cpu", exact=True)
     with open_scorer(settings, cores=1) as opened:
         yield opened
-
-
-def plain_features(
-    bodies: list[bytes], texts: list[str], model: str = SCORER.model
-) -> tuple[np.ndarray, np.ndarray]:
-    """What open_clip itself makes of images and texts, one by one."""
-    from curate.scorer.source import open_clip_module
-
-    open_clip, name = open_clip_module(), f"local-dir:{model}"
-    network, _, preprocess = open_clip.create_model_and_transforms(name)
-    network.eval()
-    tokens = open_clip.get_tokenizer(name)
-    with torch.inference_mode():
-        pictures = [preprocess(Image.open(io.BytesIO(body))) for body in bodies]
-        images = [network.encode_image(one[None], normalize=True)[0].numpy() for one in pictures]
-        said = [network.encode_text(tokens([text]), normalize=True)[0].numpy() for text in texts]
-    return np.stack(images), np.stack(said)
-
-
-def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Of each row with its counterpart (N)."""
-    return np.asarray((one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1))
 
 
 def photo(number: int, width: int, height: int, kind: str = "JPEG") -> bytes:
@@ -100,43 +78,6 @@ def test_exact_features_and_scores_are_those_of_a_plain_open_clip_loop(exact: Sc
     assert cosines(exact.embed_texts(texts), said).min() >= 0.9999
     scores = exact.score(bodies, texts).scores.to_numpy()
     assert np.abs(scores - cosines(images, said)).max() < 1e-5
-
-
-def multilingual(folder: Path) -> str:
-    """A model with a text tower of the XLM-RoBERTa kind and random weights."""
-    from safetensors.torch import save_file
-    from transformers import XLMRobertaConfig
-
-    from curate.scorer.source import open_clip_module
-
-    model = damaged(folder, "empty")
-    vocabulary = len(json.loads((model / "tokenizer.json").read_text())["model"]["vocab"])
-    XLMRobertaConfig(
-        vocab_size=vocabulary, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=32, pad_token_id=0,
-    ).save_pretrained(folder / "text")  # fmt: skip
-    told = json.loads((model / "open_clip_config.json").read_text())
-    told["model_cfg"]["text_cfg"] = {
-        "hf_model_name": str(folder / "text"), "hf_tokenizer_name": "shapes", "hf_pooler_type": "mean_pooler",
-        "hf_proj_type": "mlp", "hf_model_pretrained": False, "context_length": 16,
-    }  # fmt: skip
-    (model / "open_clip_config.json").write_text(json.dumps(told))
-    torch.manual_seed(1)
-    network = open_clip_module().model.CustomTextCLIP(**told["model_cfg"])
-    save_file(
-        {k: v.contiguous() for k, v in network.state_dict().items()}, model / "open_clip_model.safetensors"
-    )
-    return str(model)
-
-
-def test_a_multilingual_text_tower_gives_what_open_clip_gives(tmp_path: Path) -> None:
-    model = multilingual(tmp_path / "m")
-    bodies, texts = [shape(1)[0]], ["图中有一个红色的圆", "a red star", "", "绿色背景上的黑色十字 " * 9]
-    images, said = plain_features(bodies, texts, model)
-    with open_scorer(ScorerSettings(model=model, device="cpu", exact=True), cores=1) as scorer:
-        assert cosines(scorer.embed_images(bodies), images).min() >= 0.9999
-        assert cosines(scorer.embed_texts(texts), said).min() >= 0.9999
-        assert str(tmp_path) not in json.dumps(scorer.identity.config)
 
 
 def test_shrinking_while_decoding_stays_within_its_bound(scorer: Scorer, exact: Scorer) -> None:
