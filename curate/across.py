@@ -13,7 +13,7 @@ that look alike, by their features, in one piece (`curate.alike`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -145,7 +145,7 @@ def _partition(image: pa.ChunkedArray, partitions: int) -> Any:
     return (hashes % np.uint64(partitions)).astype(np.int64)
 
 
-def write_batches(store: Store, name: str, schema: pa.Schema, tables: Sequence[pa.Table]) -> None:
+def write_batches(store: Store, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
     """Write a file of one record batch a table."""
 
     def fill(sink: HashingSink) -> None:

@@ -1,12 +1,13 @@
 """Near duplicates across a run: images that look alike by the features of its own scorer; the first stays.
 
-Done in one piece once all units are staged, as which row falls depends on which ones stay before it. Features
-take 2 bytes a number in memory. The verdicts are written by slice, as those of `curate.across` are.
+Done in one piece once all units are staged, as which row falls depends on which ones stay before it. The
+verdicts are written by slice, as those of `curate.across` are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,30 +28,41 @@ def judge_alike(
     """Judge all staged units (number to record, and the kept rows that have fallen since), in source order.
 
     Raises:
-        MachineError: faiss is needed and missing.
+        MachineError: faiss is needed and missing, or the disk for temporary files is full.
     """
-    places: dict[
-        str, tuple[int, int]
-    ] = {}  # file to its unit, and which of the unit's kept rows is its first
-    gone: dict[str, set[int]] = {}
+    places: dict[str, tuple[int, int]] = {}  # file to its unit, and which of its kept rows is the first
+    rows: dict[str, int] = {}
+    gone: dict[str, Collection[int]] = {}
     for number, (record, fallen) in units.items():
         first = 0
         for shard in record.shards:
             name = f"{STAGED}/{shard.path}"
-            places[name] = number, first
-            gone[name] = {row - first for row in fallen if first <= row < first + shard.rows}
+            places[name], rows[name] = (number, first), shard.rows
+            gone[name] = [row - first for row in fallen if first <= row < first + shard.rows]
             first += shard.rows
-    slices: list[list[tuple[int, int, str, str]]] = [[] for _ in range(phase.slices)]
-    for name, rows in find_alike(store, gone, phase.rules[RULE]["max_similarity"]).items():
-        unit, first = places[name]
-        slices[unit // slice_units] += [(unit, first + row, RULE, like) for row, like in rows.items()]
-    for number, fell in enumerate(slices):
-        verdicts = [dict(zip(ALIKE.names, row, strict=True)) for row in fell]
-        write_batches(store, phase.verdict_name(number), ALIKE, [pa.Table.from_pylist(verdicts, ALIKE)])
+    fell = find_alike(store, rows, gone, phase.rules[RULE]["max_similarity"])
+    verdicts = (_verdicts(table, *places[table["path"][0].as_py()]) for table in fell)
+    slices = groupby(verdicts, key=lambda table: table["unit"][0].as_py() // slice_units)
+    empty = set(range(phase.slices))
+    for number, tables in slices:
+        _write(store, phase, number, pa.concat_tables(tables))
+        empty.remove(number)
+    for number in empty:
+        _write(store, phase, number, ALIKE.empty_table())
 
 
 def likenesses(store: Store, phase: Across, number: int, unit: int) -> dict[int, str]:
-    """What each row of a unit (in slice `number`) is like that falls here."""
+    """Which rows of a unit (in slice `number`) fall here, and what each is like."""
     table = read_batch(store, phase.verdict_name(number), 0)
     mine = table.filter(pc.equal(table["unit"], unit))
     return dict(zip(mine["row"].to_pylist(), mine["detail"].to_pylist(), strict=True))
+
+
+def _verdicts(fell: pa.Table, unit: int, first: int) -> pa.Table:
+    """The same rows by their unit, and by their places among its kept rows."""
+    units, reasons = (pa.repeat(pa.scalar(value), len(fell)) for value in (unit, RULE))
+    return pa.table([units, pc.add(fell["row"], first), reasons, fell["detail"]], ALIKE.names).cast(ALIKE)
+
+
+def _write(store: Store, phase: Across, number: int, verdicts: pa.Table) -> None:
+    write_batches(store, phase.verdict_name(number), ALIKE, [verdicts])

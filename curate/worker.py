@@ -103,8 +103,9 @@ class Worker:
         """Publish staged units, less what fell to the rules across the run."""
         staging, records = self.pipeline.staging, []
         for number in numbers:
-            fallen = {**self._fallen("bytes", number), **self._fallen("near", number)}
-            records.append(staging.publish(staging.record(number, STAGED), fallen, self._likenesses(number)))
+            alike = self._likenesses(number)
+            fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
+            records.append(staging.publish(staging.record(number, STAGED), fallen, alike))
         return records
 
     def scan(self, number: int, phase: str) -> list[UnitRecord]:
@@ -160,7 +161,7 @@ class Worker:
         return across.fallen(self.store, number // self.run.plan.slice_units(), number)
 
     def _likenesses(self, number: int) -> dict[int, str]:
-        """What each near duplicate of a unit is like."""
+        """The near duplicates of a unit, and what each is like."""
         across = self.run.across("near")
         if across is None:
             return {}

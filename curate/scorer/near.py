@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
-from curate.errors import MachineError, ManifestError
+from curate.across import write_batches
+from curate.errors import MachineError, ManifestError, UnitError
 from curate.manifest import ShardSettings
-from curate.scorer.books import Asked, Books
+from curate.scorer.books import FOLDER, Asked, Books
 from curate.scorer.identity import from_plain
 from curate.scorer.meter import Meter
 from curate.scorer.shard import Terms, stored, write
 from curate.store import Store
-from filters.near import NOBODY, Matrix, feature_matrix, witnesses
+from filters.near import NOBODY, stored_matrix, witnesses
+from filters.near_index import Matrix, NoRoomError, Rows
 
-Alike = dict[str, dict[int, str]]  # shard to row to what it is like
+VERDICT = f"{FOLDER}/alike.arrow"
+ALIKE = pa.schema([("path", pa.string()), ("row", pa.int64()), ("detail", pa.string())])  # a batch a shard
 
 
 def drop_alike(store: Store, manifest: dict[str, Any], max_similarity: float, watch: Meter) -> dict[str, Any]:
     """Drop the rows of a scored run that are too much like an earlier one; its new `_manifest.json`.
 
-    What was dropped before a kill changes nothing in who falls: those are compared with rows that stay.
+    Who falls is written down before any of them is dropped, so that a kill changes nothing in it.
 
     Raises:
         ManifestError: the run was not scored, or its features were not kept.
-        MachineError: faiss is needed and missing.
+        MachineError: faiss is needed and missing, or the disk for temporary files is full.
     """
     if manifest["scorer"] is None:
         raise ManifestError(f"near duplicates are found by their features: score {store.uri} first")
@@ -44,74 +49,108 @@ def drop_alike(store: Store, manifest: dict[str, Any], max_similarity: float, wa
         threshold=None,
         drops_sample=manifest["manifest"]["drops"]["sample"],
         shard=msgspec.convert(manifest["manifest"]["shard"], ShardSettings),
-        alike=find_alike(store, {one["path"]: () for one in manifest["shards"]}, max_similarity),
     )
-    watch.say(f"{sum(map(len, terms.alike.values()))} rows are like an earlier one: dropping them")
-    for path in terms.alike:
+    if not store.exists(VERDICT):
+        rows = {one["path"]: one["rows"] for one in manifest["shards"]}
+        write_batches(store, VERDICT, ALIKE, find_alike(store, rows, {}, max_similarity))
+    watch.say("dropping the rows that are like an earlier one")
+    for path, alike in _verdicts(store):
+        if path in done:
+            continue
         scored = stored(store, path, identity, features=True)
         if scored is None:
             raise ManifestError(f"{path} holds no features of {identity}: score it again, with --features")
-        done[path] = books.keep(write(store, path, scored, identity, terms))
+        mine = msgspec.structs.replace(terms, alike={path: alike})
+        done[path] = books.keep(write(store, path, scored, identity, mine))
     return books.close_alike(manifest, done)
 
 
-def find_alike(store: Store, shards: Mapping[str, Collection[int]], max_similarity: float) -> Alike:
-    """The rows of these shards, in their order, that are too much like an earlier one that stays.
+def _verdicts(store: Store) -> Iterator[tuple[str, dict[int, str]]]:
+    """Of each shard that loses rows, which fall and what they are like, as written down."""
+    with store.fs.open_input_file(store.path(VERDICT)) as file:
+        reader = ipc.open_file(file)
+        for number in range(reader.num_record_batches):
+            fell = reader.get_batch(number).to_pydict()
+            yield fell["path"][0], dict(zip(fell["row"], fell["detail"], strict=True))
 
-    `shards` gives for each path the rows that are left out.
+
+def find_alike(
+    store: Store, rows: Mapping[str, int], gone: Mapping[str, Collection[int]], max_similarity: float
+) -> Iterator[pa.Table]:
+    """The rows of these shards, in order, that are too much like an earlier one: a table of ALIKE a shard.
+
+    `rows` says how many each shard holds, `gone` which of these (by place) are not judged.
 
     Raises:
-        MachineError: faiss is needed and missing.
+        UnitError: a shard does not hold so many rows.
+        MachineError: faiss is needed and missing, or the disk for temporary files is full.
     """
-    columns = _Columns(store, {path: gone for path, gone in shards.items() if store.exists(path)})
+    features = _Features(store, rows, gone)
     try:
-        judged = list(witnesses(columns.blocks(), columns.total(), max_similarity))
+        fell, witness, similarity = _fallen(features, sum(rows.values()), max_similarity)
     except ImportError:
         raise MachineError(
-            f"comparing {columns.total()} rows needs faiss: pip install 'curate[dedup]' -c constraints.txt"
+            f"comparing {sum(rows.values())} rows needs faiss: pip install 'curate[dedup]' -c constraints.txt"
         ) from None
-    witness = np.concatenate([np.zeros(0, np.int64), *(found for found, _ in judged)])
-    similarity = np.concatenate([np.zeros(0, np.float32), *(found for _, found in judged)])
-    alike: Alike = {}
-    for row in np.flatnonzero(witness != NOBODY).tolist():
-        path, place, _ = columns.place(row)
-        like = f"similarity={similarity[row]:.4f} to {columns.place(int(witness[row]))[2]}"
-        alike.setdefault(path, {})[place] = like
-    return alike
+    except NoRoomError as error:
+        raise MachineError(f"{error}: set TMPDIR to a folder of a disk that has it") from None
+    stays = np.unique(witness)
+    keys = features.keys(stays)
+    for path, places, first, stop in features.shards(fell):
+        near = keys.take(pa.array(np.searchsorted(stays, witness[first:stop]))).to_pylist()
+        told = zip(similarity[first:stop].tolist(), near, strict=True)
+        detail = [f"similarity={cosine:.4f} to {key}" for cosine, key in told]
+        yield pa.table([[path] * len(places), places, detail], schema=ALIKE)
 
 
-class _Columns:
+def _fallen(features: _Features, rows: int, max_similarity: float) -> tuple[Rows, Rows, Matrix]:
+    """Which of the features fall, which earlier one each is like, and how similar it is."""
+    first, found = 0, [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
+    for witness, similarity in witnesses(features.blocks(), rows, max_similarity):
+        fell = np.flatnonzero(witness != NOBODY)
+        found.append((fell + first, witness[fell], similarity[fell]))
+        first += len(witness)
+    rows_, witness, similarity = map(np.concatenate, zip(*found, strict=True))
+    return rows_, witness, similarity
+
+
+class _Features:
     """The features of many shards, one after the other, and where each of them stands."""
 
-    def __init__(self, store: Store, shards: Mapping[str, Collection[int]]) -> None:
-        self._store, self._shards, self._paths = store, shards, list(shards)
-        self._rows: list[np.ndarray] = []  # of each shard's features
-        self._keys: list[pa.Array] = []  # of each shard's rows
-        self._starts = [0]
+    def __init__(self, store: Store, rows: Mapping[str, int], gone: Mapping[str, Collection[int]]) -> None:
+        self._store, self._rows, self._gone = store, rows, gone
+        self._there: list[np.ndarray] = []  # of each shard: a bit a row, whether its feature is judged
+        self._starts = [0]  # of each shard's features
 
-    def total(self) -> int:
-        """Rows, with and without features."""
-        return sum(self._open(path, lambda reader: int(reader.metadata.num_rows)) for path in self._paths)
-
-    def blocks(self) -> Iterator[Matrix]:
+    def blocks(self) -> Iterator[np.ndarray]:
         """Each shard's features; rows without any are left out."""
-        for path in self._paths:
-            table = self._open(path, lambda reader: reader.read(columns=["key", "clip_features"]))
-            features = table["clip_features"].combine_chunks()
+        for path, rows in self._rows.items():
+            features = self._read(path, "clip_features")
+            if len(features) != rows:
+                raise UnitError(f"{path} holds {len(features)} rows instead of {rows}: see curate verify")
             there = features.is_valid().to_numpy(zero_copy_only=False).copy()
-            there[list(self._shards[path])] = False
-            self._rows.append(np.flatnonzero(there))
-            self._keys.append(table["key"].combine_chunks())
-            self._starts.append(self._starts[-1] + len(self._rows[-1]))
-            if len(self._rows[-1]):
-                yield feature_matrix(features.filter(pa.array(there)))
+            there[list(self._gone.get(path, ()))] = False
+            self._there.append(np.packbits(there))
+            self._starts.append(self._starts[-1] + int(there.sum()))
+            if there.any():
+                yield stored_matrix(features.filter(pa.array(there)))
 
-    def place(self, row: int) -> tuple[str, int, str]:
-        """The shard, the row in it and the key of the feature number `row`."""
-        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
-        place = int(self._rows[shard][row - self._starts[shard]])
-        return self._paths[shard], place, self._keys[shard][place].as_py()
+    def shards(self, numbers: Rows) -> Iterator[tuple[str, Rows, int, int]]:
+        """Of these features (ascending) each shard's: path, places in it, bounds among `numbers`."""
+        bounds = np.searchsorted(numbers, self._starts).tolist()
+        for shard, (path, (first, stop)) in enumerate(zip(self._rows, pairwise(bounds), strict=True)):
+            if first < stop:
+                there = np.flatnonzero(np.unpackbits(self._there[shard]))
+                yield path, there[numbers[first:stop] - self._starts[shard]], first, stop
 
-    def _open(self, path: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
+    def keys(self, numbers: Rows) -> pa.LargeStringArray:
+        """The keys of these rows."""
+        kept = [pa.array([], pa.large_string())]
+        for path, places, *_ in self.shards(numbers):
+            kept.append(self._read(path, "key").take(pa.array(places)).cast(pa.large_string()))
+        return pa.concat_arrays(kept)
+
+    def _read(self, path: str, column: str) -> pa.Array:
         with self._store.fs.open_input_file(self._store.path(path)) as file:
-            return read(pq.ParquetFile(file, page_checksum_verification=True))
+            table = pq.read_table(file, columns=[column], page_checksum_verification=True)
+        return table[column].combine_chunks()

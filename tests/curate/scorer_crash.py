@@ -1,8 +1,8 @@
 """A process that imports the scorer once and scores each folder named on its input in a fork that is killed.
 
 A line is JSON: `folder`, `number` (which `os.replace` of the fork to die at, from 1; 0: none), `before`
-(whether just before it or just after), `model`, `threshold`. The answer is the fork's exit code, negative for
-a signal.
+(whether just before it or just after), `model`, `threshold`, and for near duplicates, which are found by the
+index then, `max_similarity`. The answer is the fork's exit code, negative for a signal.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import sys
 from typing import Any
 
+import filters.near
 from curate.manifest import ScorerSettings
 from curate.scorer import score
 from curate.scorer.command import ScoreSettings
@@ -41,13 +42,15 @@ def attempt(job: dict[str, Any]) -> int:
     if child == 0:
         die_at(job["number"], job["before"])
         scorer = ScorerSettings(model=job["model"], device="cpu")
-        score(job["folder"], ScoreSettings(scorer=scorer, threshold=job["threshold"]))
+        asked = {name: job.get(name) for name in ("threshold", "max_similarity")}
+        score(job["folder"], ScoreSettings(scorer=scorer, **asked))
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":
     open_clip_module()
+    filters.near.EXACT_ROWS = 0
     for line in sys.stdin:
         sys.stdout.write(f"{attempt(json.loads(line))}\n")
         sys.stdout.flush()

@@ -1,10 +1,22 @@
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from filters.near import EXACT_ROWS, NOBODY, unlike_all_before, witnesses
+import filters.near
+from filters.near import NOBODY, unlike_all_before, witnesses
+from filters.near_index import NoRoomError
+
+ROOT = Path(__file__).parents[2]
 
 
 def features(rows: int, dimension: int = 32, repeated: float = 0.3, seed: int = 0) -> np.ndarray:
@@ -30,6 +42,49 @@ def naive(rows: np.ndarray, most: float) -> list[bool]:
     return answers
 
 
+def clustered(rows: int, dimension: int = 64, seed: int = 0) -> np.ndarray:
+    """Stored features of topics, a third of them an earlier row's at a cosine of 0.8 to 1."""
+    rng = np.random.default_rng(seed)
+    topics = rng.normal(size=(rows // 100, dimension)) + 1
+    made = topics[rng.integers(len(topics), size=rows)] + rng.normal(size=(rows, dimension))
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    for row in np.flatnonzero(rng.random(rows) < 0.3)[1:]:
+        other, noise, cosine = made[rng.integers(row)], rng.normal(size=dimension), rng.uniform(0.8, 1)
+        noise -= (noise @ other) * other
+        made[row] = cosine * other + (1 - cosine**2) ** 0.5 * noise / np.linalg.norm(noise)
+    return made.astype(np.float16)
+
+
+def judged(rows: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray]:
+    """Who each row is like, and how much, from blocks of uneven sizes."""
+    blocks = np.array_split(rows, 7)
+    witness, similarity = map(np.concatenate, zip(*witnesses(blocks, len(rows), most), strict=True))
+    return witness, similarity
+
+
+def digest(rows: np.ndarray) -> str:
+    """Of who falls at 0.9, to whom, and how similar they are."""
+    return hashlib.sha256(b"".join(part.tobytes() for part in judged(rows, 0.9))).hexdigest()
+
+
+def held(folder: Path) -> list[str]:
+    """Files of a folder, by name or still open without one."""
+    opened = []
+    for file in Path("/proc/self/fd").iterdir():
+        try:
+            opened.append(str(file.readlink()))
+        except FileNotFoundError:
+            continue
+    return [*map(str, folder.iterdir()), *(name for name in opened if name.startswith(f"{folder}/"))]
+
+
+@pytest.fixture
+def indexed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few rows that they would all be compared go through the index."""
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(filters.near, "EXACT_ROWS", 0)
+
+
 def column(rows: np.ndarray) -> pa.ListArray:
     return pa.array([row.astype(np.float16) for row in rows], pa.list_(pa.float16()))
 
@@ -41,25 +96,94 @@ def test_a_row_falls_exactly_if_it_is_too_much_like_one_that_stays(most: float) 
     assert (np.concatenate(found) == NOBODY).tolist() == naive(rows, most)
 
 
-def test_what_falls_names_an_earlier_row_that_stays_and_is_alike() -> None:
-    rows = features(2000)
-    witness, similarity = map(np.concatenate, zip(*witnesses([rows], len(rows), 0.95), strict=True))
+@pytest.mark.parametrize("way", ["exact", "indexed"])
+def test_what_falls_names_an_earlier_row_that_stays_and_is_alike(
+    way: str, request: pytest.FixtureRequest
+) -> None:
+    if way == "indexed":
+        request.getfixturevalue("indexed")
+    rows = clustered(4000)
+    witness, similarity = judged(rows, 0.9)
     fallen = np.flatnonzero(witness != NOBODY)
-    assert len(fallen) > 100
+    assert len(fallen) > 400
     assert (witness[fallen] < fallen).all()
     assert (witness[witness[fallen]] == NOBODY).all()
-    assert similarity[fallen] == pytest.approx((rows[fallen] * rows[witness[fallen]]).sum(1), abs=1e-5)
-    assert similarity[fallen].min() > 0.95
+    true = rows.astype(np.float64)
+    true /= np.linalg.norm(true, axis=1, keepdims=True)
+    assert similarity[fallen] == pytest.approx((true[fallen] * true[witness[fallen]]).sum(1), abs=1e-6)
+    assert similarity[fallen].min() > 0.9
 
 
-def test_an_index_finds_nearly_all_that_comparing_every_pair_finds() -> None:
+@pytest.mark.parametrize("most", [0.9, 0.95])
+@pytest.mark.parametrize("dimension", [64, 512])
+def test_an_index_finds_nearly_all_that_comparing_every_pair_finds(
+    most: float, dimension: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("faiss")
-    rows = features(12_000)
-    blocks = np.array_split(rows, 13)
-    exact = np.concatenate([part for part, _ in witnesses(blocks, len(rows), 0.95)]) != NOBODY
-    index = np.concatenate([part for part, _ in witnesses(blocks, EXACT_ROWS + 1, 0.95)]) != NOBODY
+    rows = clustered(12_000, dimension)
+    exact = judged(rows, most)[0] != NOBODY
+    monkeypatch.setattr(filters.near, "EXACT_ROWS", 0)
+    index = judged(rows, most)[0] != NOBODY
+    assert exact.sum() > 500
     assert (index & exact).sum() >= 0.99 * exact.sum()
     assert (index & ~exact).sum() <= 0.01 * exact.sum()
+
+
+def test_an_index_gives_the_same_on_one_thread_as_on_several(indexed: None) -> None:
+    code = (
+        "import filters.near, tests.filters.test_near as made\n"
+        "filters.near.EXACT_ROWS = 0\n"
+        "print(made.digest(made.clustered(4000)))"
+    )
+    here = digest(clustered(4000))
+    for threads in ("1", "2", "3"):
+        alone = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=os.environ | alone, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == here, done.stderr
+
+
+def test_the_temporary_file_is_gone_whatever_happens(
+    indexed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rows = clustered(3000)
+    under_way = witnesses([rows], len(rows), 0.9)
+    next(under_way)
+    assert held(tmp_path)
+    assert not [*tmp_path.iterdir()]  # it has no name, so not even a kill leaves it behind
+    assert len([*under_way]) == 2
+    del under_way
+    assert held(tmp_path) == []
+    with pytest.raises(ValueError, match="broken"):
+        [*witnesses((broken() if n else rows for n in range(2)), 2 * len(rows), 0.9)]
+    assert held(tmp_path) == []
+
+
+def broken() -> np.ndarray:
+    raise ValueError("broken")
+
+
+def test_a_full_disk_is_noticed_before_anything_is_compared(
+    indexed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(NoRoomError, match=r"no 1\.0 GB for features in /.* \(No space left on device\)"):
+        next(witnesses([clustered(500, 500)], 1_000_000, 0.9))
+
+
+def test_what_is_not_finite_is_like_nobody_and_harms_no_other(indexed: None) -> None:
+    rows = clustered(3000)
+    before = judged(rows, 0.9)[0]
+    rows[[0, 1, 1500, 1501]] = np.nan
+    rows[1501, 0] = np.inf
+    after = judged(rows, 0.9)[0]
+    assert (after[[0, 1, 1500, 1501]] == NOBODY).all()
+    assert ((before == NOBODY) != (after == NOBODY)).sum() < 10
 
 
 def test_identical_features_fall_whatever_float16_made_of_them_and_none_is_not_judged() -> None:

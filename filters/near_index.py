@@ -1,0 +1,137 @@
+"""An index of features that says which rows are worth comparing; it takes little more than a bit a number.
+
+Rows lie in clusters, as a bit a number and two factors (RaBitQ). The features themselves lie in a temporary
+file, where only those are looked up that seem to be near duplicates. Rows and clusters are made whole numbers
+whose products add up to less than 2^24, which float32 adds without error: neither the number of threads nor
+the order of additions changes where a row is looked for.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float32]
+Stored = npt.NDArray[np.float16]
+Rows = npt.NDArray[np.int64]
+
+WHOLE = 4000.0  # the length of a row of whole numbers; its square is below 2^24
+PROBES = 16  # clusters that a row is looked for in
+PROPOSED = 32  # rows that it is compared with, at most
+ERROR = 1.2  # of an estimated similarity, times the root of the dimension: more than was ever seen
+TRAINING_ROWS = 40  # a cluster
+TRAINING_ROUNDS = 10
+
+
+def unit(features: npt.NDArray[Any]) -> Matrix:
+    """Features as unit rows (N x D): float16 moved them a little. One that is not finite is like nobody."""
+    values = features.astype(np.float32)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+    return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+class NoRoomError(OSError):
+    """The disk for temporary files cannot take the features."""
+
+
+class Scratch:
+    """Features as they are stored, in a nameless temporary file of 2 bytes a number: gone whatever happens.
+
+    Raises:
+        NoRoomError: the disk has no room for so many `rows`.
+    """
+
+    def __init__(self, rows: int, dimension: int) -> None:
+        self._file = tempfile.TemporaryFile(prefix="curate-", buffering=0)  # noqa: SIM115 - lives as long as this
+        size = rows * dimension * 2
+        try:
+            os.posix_fallocate(self._file.fileno(), 0, size)
+        except OSError as error:
+            folder, why = tempfile.gettempdir(), error.strerror
+            raise NoRoomError(f"no {size / 1e9:.1f} GB for features in {folder} ({why})") from None
+        self._map = mmap.mmap(self._file.fileno(), 0, prot=mmap.PROT_READ)
+        self._map.madvise(mmap.MADV_RANDOM)
+        self._all = np.frombuffer(self._map, np.float16).reshape(rows, dimension)
+        self.rows = 0
+
+    def append(self, features: npt.NDArray[Any]) -> None:
+        """Keep these as well."""
+        left = memoryview(features.astype(np.float16).tobytes())
+        while left:
+            left = left[self._file.write(left) :]
+        self.rows += len(features)
+
+    def part(self, first: int, rows: int) -> Matrix:
+        """At most so many rows, from the `first` on."""
+        width = self._all.shape[1]
+        size = min(rows, self.rows - first) * width * 2
+        data = os.pread(self._file.fileno(), size, first * width * 2)
+        return unit(np.frombuffer(data, np.float16).reshape(-1, width))
+
+    def take(self, rows: Rows) -> Matrix:
+        """These rows, wherever they lie."""
+        return unit(self._all[rows])
+
+
+class Index:
+    """Rows that stay, by clusters that were found among all rows of `scratch`."""
+
+    def __init__(self, scratch: Scratch, dimension: int, max_similarity: float) -> None:
+        import faiss
+
+        self._scratch = scratch
+        self._floor = (max_similarity - ERROR / dimension**0.5) * WHOLE**2
+        rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(dimension, dimension)))[0]
+        self._rotation = _whole(rotation.astype(np.float32))
+        clusters = max(1, int(scratch.rows**0.5))
+        every = max(1, scratch.rows // (clusters * TRAINING_ROWS))
+        sample = self._turned(scratch.take(np.arange(0, scratch.rows, every)))
+        self._quantizer = faiss.IndexFlatIP(dimension)
+        _train(self._quantizer, sample, clusters)
+        inner = faiss.METRIC_INNER_PRODUCT
+        self._index = faiss.IndexIVFRaBitQFastScan(self._quantizer, dimension, clusters, inner)
+        self._index.train(sample)
+        self._index.nprobe = PROBES
+
+    def nearest(self, part: Matrix) -> tuple[Rows, Matrix]:
+        """The most similar of the rows proposed for each (-1 if there is none), and how similar it is."""
+        estimate, proposed = self._index.search(self._turned(part), PROPOSED)
+        witness, similarity = np.full(len(part), -1), np.full(len(part), -2, np.float32)
+        for place in range(PROPOSED):  # the most similar first
+            asked = np.flatnonzero(estimate[:, place] > self._floor)
+            rows = proposed[asked, place]
+            true = (self._scratch.take(rows) * part[asked]).sum(axis=1)
+            better = true > similarity[asked]
+            witness[asked[better]], similarity[asked[better]] = rows[better], true[better]
+        return witness, similarity
+
+    def add(self, features: Matrix, rows: Rows) -> None:
+        """Keep these rows."""
+        self._index.add_with_ids(self._turned(features), rows)
+
+    def _turned(self, features: Matrix) -> Matrix:
+        """Whole numbers, rotated at random: RaBitQ wants no dimension to be larger than the others."""
+        return _whole(_whole(features) @ self._rotation / WHOLE**2)
+
+
+def _whole(features: Matrix) -> Matrix:
+    whole: Matrix = np.rint(features * WHOLE)
+    return whole
+
+
+def _train(quantizer: Any, sample: Matrix, clusters: int) -> None:
+    """Fill a flat index with the directions of so many clusters (spherical k-means)."""
+    centers = np.ascontiguousarray(sample[np.linspace(0, len(sample) - 1, clusters).astype(int)])
+    quantizer.add(centers)
+    for _ in range(TRAINING_ROUNDS):
+        sums = np.zeros(centers.shape)
+        np.add.at(sums, quantizer.search(sample, 1)[1][:, 0], sample)
+        some = sums.any(axis=1)
+        centers[some] = _whole(unit(sums[some]))
+        quantizer.reset()
+        quantizer.add(centers)
