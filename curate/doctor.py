@@ -79,7 +79,7 @@ def _machine() -> Iterator[Check]:
 
 def _extras() -> Iterator[Check]:
     for extra, modules in (
-        ("pdf", ("pymupdf",)),
+        ("pdf", ("pymupdf", "bidi")),
         ("html", ("pyppeteer", "warcio")),
         ("synthdog", ("synthtiger", "fontTools")),
         ("score", ("torch", "open_clip", "transformers")),
