@@ -30,7 +30,7 @@ from curate.runner import InProcess
 from curate.shards import dropped_name, read_columns, unit_of
 from curate.staging import DONE, STAGED, Fallen, Staging
 from curate.store import Store
-from curate.verify import records, verify
+from curate.verify import records, verify_run
 from curate.worker import Job
 
 SCRATCH = "_run/repair"
@@ -44,7 +44,7 @@ def repair(folder: str) -> dict[str, Any]:
         UnitError: a unit could not be made.
         OutputError: another run holds the folder.
     """
-    store, before = Store(folder), verify(folder)
+    store, before = Store(folder), verify_run(folder)
     if not before["shards"] and before["damaged"]:  # of its manifest at least nothing can be said
         return before | {"repaired": []}
     manifest, damaged = finished_manifest(folder), before["damaged"]
@@ -59,7 +59,7 @@ def repair(folder: str) -> dict[str, Any]:
             raise InputError(f"{folder} was scored since: run it anew with --overwrite, then score it again")
         with Journal(store).locked():
             repaired = _remade(manifest, store, units, wanted)
-    return verify(folder) | {"repaired": repaired}
+    return verify_run(folder) | {"repaired": repaired}
 
 
 def _remade(manifest: Mapping[str, Any], store: Store, units: list[int], wanted: set[str]) -> list[str]:

@@ -24,6 +24,7 @@ from curate.errors import OutputError
 from curate.storage import filesystem, one_line
 
 TMP = "_run/tmp"
+BLOCK = 2**20
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -111,6 +112,17 @@ class Store:
                 return data
         except FileNotFoundError:
             return None
+
+    def differs(self, name: str, size: int, sha256: str) -> str | None:
+        """How a file is not the one of so many bytes with that SHA-256; None where it is."""
+        there, digest = 0, hashlib.sha256()
+        with self.fs.open_input_stream(self.path(name)) as stream:
+            while block := stream.read(BLOCK):
+                there += len(block)
+                digest.update(block)
+        if (there, digest.hexdigest()) == (size, sha256):
+            return None
+        return f"{there} bytes, sha256 {digest.hexdigest()[:12]}…, instead of {size}, {sha256[:12]}…"
 
     def names(self, folder: str = "") -> list[str]:
         """The names of the files directly in `folder`, sorted; none when it is absent."""

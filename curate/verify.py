@@ -1,4 +1,4 @@
-"""`curate verify`: every checksum and invariant of a finished run, computed again."""
+"""`curate verify`: every checksum and invariant of a finished run, or of packs, computed again."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from curate import tasks
 from curate.children import Children
 from curate.image_checks import decoders, image_problems
 from curate.journal import MANIFEST, RUN, Begun
+from curate.pack.verify import finished_packs, verify_packs
 from curate.record import UnitRecord, add_counts, count_reasons, summary
 from curate.retry import DamagedManifestError, finished_manifest
 from curate.schema import DROPPED, SHARD, conform, shard_metadata
@@ -28,7 +29,6 @@ from curate.staging import DONE
 from curate.store import Store
 from curate.terminal import plural, printable
 
-BLOCK = 2**20
 NAMED = 5  # damaged images that are named, of one row group
 RENDERED = ["dataset", "task", "language", "text", "regions", "width", "height"]
 
@@ -37,7 +37,18 @@ def verify(folder: str) -> dict[str, Any]:
     """What is damaged, file by file; nothing where all is well.
 
     Raises:
-        InputError: the folder holds no complete run.
+        InputError: the folder holds no complete run, nor packs.
+    """
+    store = Store(folder)
+    packs = finished_packs(store)
+    return verify_run(folder) if packs is None else verify_packs(store, packs)
+
+
+def verify_run(folder: str) -> dict[str, Any]:
+    """What is damaged of a run's folder.
+
+    Raises:
+        InputError: it holds no complete run.
     """
     store = Store(folder)
     try:
@@ -66,10 +77,14 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: made anew"
     for name, problems in found["damaged"].items():
         yield from (f"{name}: {printable(problem)}" for problem in problems)
-    whole = f"{plural(found['rows'], 'row')} in {plural(found['shards'], 'shard')}"
+    packs = "packs" in found
+    rows, files = ("sequence", "pack") if packs else ("row", "shard")
+    whole = f"{plural(found[f'{rows}s'], rows)} in {plural(found[f'{files}s'], files)}"
     damaged = len(found["damaged"])
     if not damaged:
         yield f"{whole}: all is as it should be"
+    elif packs:
+        yield f"{whole}: {plural(damaged, 'file')} damaged; pack again with --overwrite"
     elif set(found["damaged"]) == {MANIFEST}:
         yield f"{whole}: delete {MANIFEST} and run the same command again, which writes it anew from _run"
     elif "repaired" in found:
@@ -89,10 +104,8 @@ def _shard_problems(
     if not store.exists(path):
         yield "it is missing"
         return
-    size, sha256 = _digest(store, path)
-    if (size, sha256) != (shard["bytes"], shard["sha256"]):
-        there, listed = f"{size} bytes, sha256 {sha256[:12]}…", f"{shard['bytes']}, {shard['sha256'][:12]}…"
-        yield f"{there}, instead of {listed}"
+    if difference := store.differs(path, shard["bytes"], shard["sha256"]):
+        yield difference
     try:
         with store.fs.open_input_file(store.path(path)) as file:
             reader = pq.ParquetFile(file, page_checksum_verification=True)
@@ -269,15 +282,6 @@ def records(store: Store) -> Iterator[UnitRecord]:
         if data and name.endswith(".json"):
             with suppress(msgspec.MsgspecError):
                 yield msgspec.json.decode(data, type=UnitRecord)
-
-
-def _digest(store: Store, name: str) -> tuple[int, str]:
-    size, sha256 = 0, hashlib.sha256()
-    with store.fs.open_input_stream(store.path(name)) as stream:
-        while block := stream.read(BLOCK):
-            size += len(block)
-            sha256.update(block)
-    return size, sha256.hexdigest()
 
 
 def _key_hashes(key: pa.ChunkedArray) -> np.ndarray:

@@ -241,8 +241,9 @@ def test_shards_that_changed_places_and_strange_ones_are_named(out: Path, whole:
 def test_packs_and_exports_are_no_run(tmp_path: Path) -> None:
     make_shards(tmp_path / "shards", rows=4, shards=1)
     assert curate("pack", tmp_path / "shards", "--out", tmp_path / "packs").returncode == 0
-    for command in ("verify", "report", "explain", "score"):
-        finished = curate(command, tmp_path / "packs", *(["x"] if command == "explain" else []))
+    for command in ("verify --repair", "report", "explain", "score"):
+        more = ["x"] if command == "explain" else []
+        finished = curate(*command.split(), tmp_path / "packs", *more)
         assert (finished.returncode, finished.stderr.count("\n")) == (2, 1)
         assert "holds packs: give the folder of `curate run`" in finished.stderr
 

@@ -1,0 +1,162 @@
+"""What `curate verify` says of packs: their checksums, and what must be true of every sequence."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.journal import MANIFEST
+from curate.pack.sequences import PACK
+from curate.storage import one_line
+from curate.store import Store
+
+NEEDED = ("settings", "tokenizer", "dropped", "tasks", "shards")
+
+Tally = dict[str, Counter[str]]  # by task: sequences, tokens, samples
+
+
+def finished_packs(store: Store) -> dict[str, Any] | None:
+    """The `_manifest.json` of a folder of packs; None where the folder holds something else."""
+    try:
+        manifest = msgspec.json.decode(store.read_bytes(MANIFEST) or b"null")
+    except msgspec.MsgspecError:
+        return None
+    return manifest if isinstance(manifest, dict) and manifest.get("kind") == "packs" else None
+
+
+def verify_packs(store: Store, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What is damaged in a folder of packs, file by file."""
+    if lacking := [name for name in NEEDED if name not in manifest]:
+        return {"packs": 0, "sequences": 0, "damaged": {MANIFEST: [f"it lacks {', '.join(lacking)}"]}}
+    damaged: dict[str, list[str]] = {}
+    tally: Tally = {}
+    for pack in manifest["shards"]:
+        if problems := list(_pack_problems(store, manifest, pack, tally)):
+            damaged[pack["path"]] = problems
+    listed = {pack["path"] for pack in manifest["shards"]}
+    for name in store.names():
+        if name.startswith("pack-") and name not in listed:
+            damaged[name] = ["it is not in the manifest: delete it, or move it away"]
+    if problems := list(_dropped_problems(store, manifest)):
+        damaged["_dropped"] = problems
+    told = {task: Counter(counts) for task, counts in manifest["tasks"].items()}
+    for counts in told.values():
+        del counts["padding"]
+    if not damaged and told != tally:
+        damaged[MANIFEST] = [f"its counts by task are {told}, and the packs hold {tally}"]
+    return {
+        "packs": len(listed),
+        "sequences": sum(pack["rows"] for pack in manifest["shards"]),
+        "damaged": damaged,
+    }
+
+
+def _pack_problems(
+    store: Store, manifest: dict[str, Any], pack: dict[str, Any], tally: Tally
+) -> Iterator[str]:
+    path = pack["path"]
+    if not store.exists(path):
+        yield "it is missing"
+        return
+    if difference := store.differs(path, pack["bytes"], pack["sha256"]):
+        yield difference
+    try:
+        with store.fs.open_input_file(store.path(path)) as file:
+            reader = pq.ParquetFile(file, page_checksum_verification=True)
+            if not reader.schema_arrow.equals(PACK):
+                yield "its columns are not those of packs"
+                return
+            told = json.loads((reader.schema_arrow.metadata or {}).get(b"curate", b"{}"))
+            seq_len = manifest["settings"]["seq_len"]
+            if (told.get("tokenizer"), told.get("seq_len")) != (manifest["tokenizer"], seq_len):
+                yield "its schema's metadata are not of these packs"
+            if reader.metadata.num_rows != pack["rows"]:
+                yield f"{reader.metadata.num_rows} sequences instead of {pack['rows']}"
+            problems: dict[str, None] = {}
+            for group in range(reader.num_row_groups):
+                table = reader.read_row_group(group)
+                problems |= dict.fromkeys(
+                    _sequence_problems(table, seq_len, manifest["tokenizer"]["vocabulary"])
+                )
+                _count(table, tally)
+            yield from problems
+    except (OSError, ValueError, pa.ArrowException) as error:
+        yield f"cannot be read: {one_line(error)[:200]}"
+
+
+def _sequence_problems(table: pa.Table, seq_len: int, vocabulary: int) -> Iterator[str]:
+    """What is wrong with sequences, once a kind of problem."""
+    tokens, segments, images = (table[name].combine_chunks() for name in ("tokens", "segments", "images"))
+    lengths = _lengths(tokens)
+    if (lengths > seq_len).any():
+        yield f"a sequence has more than {seq_len} tokens"
+    if (lengths != _lengths(table["loss_mask"].combine_chunks())).any():
+        yield "a loss mask is not as long as its tokens"
+    flat = tokens.flatten().to_numpy(zero_copy_only=False)
+    if len(flat) and not 0 <= flat.min() <= flat.max() < vocabulary:
+        yield "a token is not of the tokenizer"
+    counts, bounds = _lengths(segments), segments.flatten().to_numpy(zero_copy_only=False)
+    if (counts != _lengths(table["keys"].combine_chunks()) + 1).any() or (counts < 2).any():
+        yield "segments and keys do not go together"
+    else:
+        last = np.cumsum(counts) - 1
+        inner = np.delete(np.arange(len(bounds)), last)
+        if (
+            bounds[last - counts + 1].any()
+            or (bounds[last] != lengths).any()
+            or (bounds[inner] >= bounds[inner + 1]).any()
+        ):
+            yield "segments do not cut a sequence into samples"
+    starts = images.flatten().field("start").to_numpy(zero_copy_only=False)
+    if ((starts < 0) | (starts >= np.repeat(lengths, _lengths(images)))).any():
+        yield "an image stands outside its sequence"
+
+
+def _lengths(lists: pa.ListArray) -> npt.NDArray[np.int64]:
+    return np.asarray(pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _count(table: pa.Table, tally: Tally) -> None:
+    """Count sequences, tokens and samples by task."""
+    counted = (
+        pa.table(
+            {
+                "task": table["task"].cast(pa.string()),
+                "tokens": pc.list_value_length(table["tokens"]),
+                "samples": pc.list_value_length(table["keys"]),
+            }
+        )
+        .group_by("task")
+        .aggregate([("tokens", "count"), ("tokens", "sum"), ("samples", "sum")])
+    )
+    for row in counted.to_pylist():
+        tally.setdefault(row["task"], Counter()).update(
+            sequences=row["tokens_count"], tokens=row["tokens_sum"], samples=row["samples_sum"]
+        )
+
+
+def _dropped_problems(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the rows that were dropped."""
+    there: Counter[str] = Counter()
+    try:
+        for name in store.names("_dropped"):
+            with store.fs.open_input_file(store.path(f"_dropped/{name}")) as file:
+                there.update(
+                    pq.ParquetFile(file, page_checksum_verification=True)
+                    .read(["reason"])["reason"]
+                    .to_pylist()
+                )
+    except (OSError, pa.ArrowException) as error:
+        yield f"cannot be read: {one_line(error)[:200]}"
+        return
+    if there != manifest["dropped"]:
+        yield f"holds {dict(there)} instead of {manifest['dropped']}"
