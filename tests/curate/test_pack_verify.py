@@ -23,7 +23,7 @@ NAME = "pack-000000.parquet"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packs of 512 tokens, for which some samples are too long."""
+    """Packs of 300 tokens, for which some samples are too long."""
     folder = tmp_path_factory.mktemp("packed")
     pack([str(make_shards(folder / "shards"))], str(folder / "packs"), PackSettings(seq_len=300))
     return folder / "packs"
