@@ -3,12 +3,12 @@
     python -m benchmarks.near [rows] [max_similarity]
 
 First all rows are judged by `filters.near`. Then SAMPLE more are looked for among those that stayed: by the
-index behind it, by a flat one, which is exact, and by one of clusters of about 2,048 rows at two bytes a number.
-`found` is the share of the rows with a near duplicate for which one was found.
+index behind it, by a flat one, which is exact, and by one of clusters of about 2,048 rows at two bytes a
+number. `found` is the share of the rows with a near duplicate for which one was found.
 
-Features are topics of sizes by Zipf's law and of different tightness, in a narrow cone, most of their variance in
-few dimensions; a quarter of the rows is an earlier row (a fifth of these, one of a thousand popular ones) at a
-cosine of 0.8 to 1.
+Features are topics of sizes by Zipf's law and of different tightness, in a narrow cone, most of their variance
+in few dimensions; a quarter of the rows is an earlier row (a fifth of these, one of a thousand popular ones) at
+a cosine of 0.8 to 1.
 """
 
 from __future__ import annotations
