@@ -112,7 +112,8 @@ class Index:
 
     def add(self, features: Matrix, rows: Rows) -> None:
         """Keep these rows."""
-        self._index.add_with_ids(self._turned(features), rows)
+        if len(rows):  # faiss refuses none
+            self._index.add_with_ids(self._turned(features), rows)
 
     def _turned(self, features: Matrix) -> Matrix:
         """Whole numbers, rotated at random: RaBitQ wants no dimension to be larger than the others."""
