@@ -78,6 +78,12 @@ def memory() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
+def settled() -> int:
+    """The same, once what is free has been given back."""
+    ctypes.CDLL(None).malloc_trim(0)
+    return memory()
+
+
 class Peak(threading.Thread):
     """The most memory that was taken while it runs, beyond that of its start."""
 
@@ -136,10 +142,9 @@ def main(rows: int = 1_000_000, most: float = 0.9) -> None:
     alike = np.ones(SAMPLE, bool)
     rates: dict[str, float] = {}
     for way in (flat, half, ours):
-        ctypes.CDLL(None).malloc_trim(0)  # or what the last index gave back would be taken again, uncounted
-        before = memory()
+        before = settled()
         search = way(features, stays, most)
-        taken, begun = memory() - before, time.monotonic()
+        taken, begun = settled() - before, time.monotonic()
         found = np.concatenate([search(part) for part in parts(sample)]).round(6) > most
         rates[way.__name__] = SAMPLE / (time.monotonic() - begun)
         alike = found if way is flat else alike
