@@ -3,12 +3,12 @@
     python -m benchmarks.near [rows] [max_similarity]
 
 First all rows are judged by `filters.near`. Then SAMPLE more are looked for among those that stayed: by the
-index behind it, by a flat one, which is exact, and by one of clusters of about 2,048 rows at two bytes a number.
-`found` is the share of the rows with a near duplicate for which one was found.
+index behind it, by a flat one, which is exact, and by one of clusters of about 2,048 rows at two bytes a
+number. `found` is the share of the rows with a near duplicate for which one was found.
 
-Features are topics of sizes by Zipf's law and of different tightness, in a narrow cone, most of their variance in
-few dimensions; a quarter of the rows is an earlier row (a fifth of these, one of a thousand popular ones) at a
-cosine of 0.8 to 1.
+Features are topics of sizes by Zipf's law and of different tightness, in a narrow cone, with most of their
+variance in few dimensions; a quarter of the rows is an earlier row (a fifth of these, a popular one of a
+thousand) at a cosine of 0.8 to 1.
 """
 
 from __future__ import annotations
@@ -78,6 +78,12 @@ def memory() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
+def settled() -> int:
+    """The same, once what is free has been given back."""
+    ctypes.CDLL(None).malloc_trim(0)
+    return memory()
+
+
 class Peak(threading.Thread):
     """The most memory that was taken while it runs, beyond that of its start."""
 
@@ -131,16 +137,14 @@ def main(rows: int = 1_000_000, most: float = 0.9) -> None:
     seconds, cpu = time.monotonic() - begun, time.process_time() - cpu
     peak.on, stays = False, np.flatnonzero(witness == NOBODY)
     print(f"{rows} rows, {most}: {rows / seconds:.0f} a second, {rows / cpu:.0f} a CPU second")
-    print(
-        f"{1 - len(stays) / rows:.1%} fall, {peak.bytes / 2**20:.0f} MiB, {features.nbytes / 1e9:.2f} GB of disk"
-    )
+    mebibytes, disk = peak.bytes / 2**20, features.nbytes / 1e9
+    print(f"{1 - len(stays) / rows:.1%} fall, {mebibytes:.0f} MiB, {disk:.2f} GB of disk")
     alike = np.ones(SAMPLE, bool)
     rates: dict[str, float] = {}
     for way in (flat, half, ours):
-        ctypes.CDLL(None).malloc_trim(0)  # or what the last index gave back would be taken again, uncounted
-        before = memory()
+        before = settled()
         search = way(features, stays, most)
-        taken, begun = memory() - before, time.monotonic()
+        taken, begun = settled() - before, time.monotonic()
         found = np.concatenate([search(part) for part in parts(sample)]).round(6) > most
         rates[way.__name__] = SAMPLE / (time.monotonic() - begun)
         alike = found if way is flat else alike

@@ -2,8 +2,8 @@
 
 Rows are taken in their order. A row falls if a row that stayed before it is more similar than is allowed
 (cosine of the features, to six decimals), so that what stays is pairwise dissimilar and what falls has a
-witness. Up to EXACT_ROWS all pairs are compared; beyond that an inverted-file index (faiss) compares each row
-with the clusters nearest to it, which may miss a few pairs close to the threshold.
+witness. Up to EXACT_ROWS all pairs are compared. Beyond, an index (`filters.near_index`) proposes some rows
+for each, and these are compared: what falls still has a true witness, but a few near duplicates are missed.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def witnesses(
         cut = (block[at : at + PART_ROWS] for block in blocks for at in range(0, len(block), PART_ROWS))
         parts = (unit(part) for part in cut)
     else:
+        import faiss  # noqa: F401 - lest it be missed once everything is written
+
         scratch = Scratch(rows, dimension)
         for block in blocks:
             scratch.append(block)

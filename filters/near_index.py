@@ -89,13 +89,13 @@ class Index:
         rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(dimension, dimension)))[0]
         self._rotation = _whole(rotation.astype(np.float32))
         clusters = max(1, int(scratch.rows**0.5))
-        every = max(1, scratch.rows // (clusters * TRAINING_ROWS))
-        sample = self._turned(scratch.take(np.arange(0, scratch.rows, every)))
+        rows = np.arange(0, scratch.rows, max(1, scratch.rows // (clusters * TRAINING_ROWS)))
+        sample = np.concatenate([self._turned(scratch.take(part)) for part in np.array_split(rows, clusters)])
         self._quantizer = faiss.IndexFlatIP(dimension)
         _train(self._quantizer, sample, clusters)
         inner = faiss.METRIC_INNER_PRODUCT
         self._index = faiss.IndexIVFRaBitQFastScan(self._quantizer, dimension, clusters, inner)
-        self._index.train(sample)
+        self._index.train(sample[:1])  # there is nothing left to be learnt
         self._index.nprobe = PROBES
 
     def nearest(self, part: Matrix) -> tuple[Rows, Matrix]:
@@ -112,7 +112,8 @@ class Index:
 
     def add(self, features: Matrix, rows: Rows) -> None:
         """Keep these rows."""
-        self._index.add_with_ids(self._turned(features), rows)
+        if len(rows):  # faiss refuses none
+            self._index.add_with_ids(self._turned(features), rows)
 
     def _turned(self, features: Matrix) -> Matrix:
         """Whole numbers, rotated at random: RaBitQ wants no dimension to be larger than the others."""

@@ -197,3 +197,10 @@ def test_no_rows_and_no_features_are_judged_too() -> None:
     kind = pa.list_(pa.float16())
     assert unlike_all_before(pa.array([], kind), max_similarity=0.9).to_pylist() == []
     assert unlike_all_before(pa.nulls(2, kind), max_similarity=0.9).to_pylist() == [None, None]
+
+
+def test_rows_repeated_many_times_fall_to_the_first_of_each(indexed: None) -> None:
+    rows = np.tile(np.eye(3, 64, dtype=np.float16), (900, 1))  # each is a cluster's very centre
+    witness, similarity = judged(rows, 0.9)
+    assert witness.tolist() == [NOBODY] * 3 + [0, 1, 2] * 899
+    assert (similarity[3:] == 1).all()
