@@ -25,8 +25,9 @@ from renderers import RenderError
 from renderers.browser import NotReadyError, build_wall, find_chromium
 from renderers.charset import decode
 from renderers.html_fonts import CHINESE, can_draw
-from renderers.html_pages import Cut, cut_pages, overlapping, region, spell, tighten
+from renderers.html_pages import Cut, cut_pages, region, spell, tighten
 from renderers.html_pool import Pool
+from renderers.html_quads import overlapping, upright
 from renderers.html_settings import NO_RESOURCES, Document, HtmlSettings
 from renderers.html_tab import Layout, Line, Tab
 from renderers.schema import Page, record
@@ -161,9 +162,10 @@ async def render(
         lines = [tighten(spell(line)) for line in layout.lines]
         labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
         labelled -= overlapping(lines)
-        lowest = max((lines[i].y + lines[i].height for i in labelled), default=0.0)
+        boxes = [upright(line) for line in lines]
+        lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
         height = min(layout.height, lowest + MARGIN)
-        cuts = list(cut_pages(lines, labelled, height, settings.page_height, settings.max_pages))
+        cuts = list(cut_pages(boxes, labelled, height, settings.page_height, settings.max_pages))
         about = describe(document, layout, charset, width, len(cuts))
         for cut in cuts:
             pages.append(await picture(tab, len(pages), cut, lines, width, about, settings))

@@ -1,15 +1,15 @@
 """From the lines of a whole web page to page images: where to cut, and what stands on each.
 
-Lines are in px of the whole page at scroll 0, y down.
+Lines are in px of the whole page at scroll 0, y down. Where to cut is told by the upright rects around them.
 """
 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from renderers.html_quads import quad
 from renderers.html_tab import Line
 from renderers.schema import Region
 from renderers.text import normalise
@@ -33,37 +33,11 @@ class Cut:
 
 def tighten(line: Line) -> Line:
     """The line with the box of its ink: a font's own box can reach far into the lines next to it."""
-    if line.vertical or line.size <= 0:
+    if line.flow != "level" or line.size <= 0:
         return line
     middle, reach = line.y + line.height / 2, INK * line.size
     top, bottom = max(line.y, middle - reach), min(line.y + line.height, middle + reach)
     return replace(line, y=top, height=bottom - top)
-
-
-def overlapping(lines: Sequence[Line]) -> set[int]:
-    """The lines that another is written over (by more than a quarter of the smaller): neither can be read."""
-    order = sorted(range(len(lines)), key=lambda i: lines[i].y)
-    found: set[int] = set()
-    near: list[int] = []
-    for i in order:
-        near = [j for j in near if lines[j].y + lines[j].height > lines[i].y]
-        for j in near:
-            if shared_area(lines[i], lines[j]) > 0.25 * min(area(lines[i]), area(lines[j])):
-                found |= {i, j}
-        near.append(i)
-    return found
-
-
-def area(line: Line) -> float:
-    """Square px."""
-    return line.width * line.height
-
-
-def shared_area(one: Line, other: Line) -> float:
-    """Square px that both boxes cover."""
-    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
-    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
-    return max(0.0, width) * max(0.0, height)
 
 
 def cut_pages(
@@ -110,18 +84,13 @@ def page_end(left: Sequence[Line], y: int, height: int, page_height: int) -> tup
 
 def region(line: Line, cut: Cut, width: int, scale: float) -> Region:
     """A line as a region of its page image: px of the image, clipped to it."""
-    left, right = max(0.0, line.x), min(float(width), line.x + line.width)
-    top, bottom = max(0.0, line.y - cut.y), min(float(cut.height), line.y + line.height - cut.y)
-    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    if line.vertical and runs_sideways(line.text):
-        corners = corners[1:] + corners[:1]
-    return Region(line.text, tuple(round(value * scale, 2) for corner in corners for value in corner))
+    found = ((clip(x, width), clip(y - cut.y, cut.height)) for x, y in quad(line))
+    return Region(line.text, tuple(round(value * scale, 2) for corner in found for value in corner))
 
 
-def runs_sideways(text: str) -> bool:
-    """In a vertical line: do its letters lie on their side, reading from the top down?"""
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return 2 * wide < len(text)
+def clip(value: float, limit: float) -> float:
+    """The value from 0 to the limit that is nearest."""
+    return min(max(value, 0.0), float(limit))
 
 
 def spell(line: Line) -> Line:
