@@ -60,7 +60,8 @@ def cut_pages(
         if first.y + first.height > y + page_height:  # nothing but blanks and pictures before it
             y = max(y, int(first.y) - LEAD)
         end, following = page_end([lines[i] for i in left], y, bottom, page_height)
-        shown = sorted(i for i in left if y <= lines[i].y and lines[i].y + lines[i].height <= end)
+        whole = (i for i in left if y <= lines[i].y and lines[i].y + lines[i].height <= end)
+        shown = sorted(i for i in whole if lines[i].y < following)  # the others would be seen twice
         seen = (i for i, line in enumerate(lines) if line.y < end + 1 and line.y + line.height > y - 1)
         if shown:
             yield Cut(y, end - y, tuple(shown), tuple(sorted({*seen} - {*shown})))

@@ -42,6 +42,12 @@ def test_a_page_ends_above_a_line_that_it_would_halve() -> None:
     assert (second.y, second.height) == (390, 210)
 
 
+def test_a_line_between_one_that_is_cut_and_the_cut_is_shown_once() -> None:
+    found = [line(150.0 * i, height=190, x=300.0 * (i % 2)) for i in range(8)] + [line(380, height=10, x=600)]
+    shown = [number for cut in cut_pages(found, set(range(9)), 1300, TALL, 9) for number in cut.lines]
+    assert sorted(shown) == list(range(9))
+
+
 def test_blank_stretches_make_no_pages() -> None:
     first, second = cut_pages([line(10), line(5000)], {0, 1}, 5040, TALL, 9)
     assert first.lines == (0,)
