@@ -25,7 +25,7 @@ from renderers import RenderError
 from renderers.browser import NotReadyError, build_wall, find_chromium
 from renderers.charset import decode
 from renderers.html_fonts import CHINESE, can_draw
-from renderers.html_pages import Cut, cut_pages, region, spell, tighten
+from renderers.html_pages import BODY, Cut, cut_pages, region, spell, tighten
 from renderers.html_pool import Pool
 from renderers.html_quads import overlapping, upright
 from renderers.html_settings import NO_RESOURCES, Document, HtmlSettings
@@ -161,7 +161,7 @@ async def render(
         layout = await tab.load(markup, document.url, width, document.resources)
         lines = [tighten(spell(line)) for line in layout.lines]
         labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
-        labelled -= overlapping(lines)
+        labelled -= overlapping([tighten(line, BODY) for line in lines])
         boxes = [upright(line) for line in lines]
         lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
         height = min(layout.height, lowest + MARGIN)

@@ -24,15 +24,18 @@ const HOUSE = `
     text-transform: none !important; font-variant-caps: normal !important; hyphens: manual !important;
     text-overflow: clip !important; -webkit-line-clamp: none !important; -webkit-text-security: none !important;
     pointer-events: auto !important; transition: none !important; scroll-behavior: auto !important;
-    scroll-snap-type: none !important; scroll-timeline: none !important;
+    scroll-snap-type: none !important; scroll-timeline: none !important; text-emphasis: none !important;
+    text-shadow: none !important;
   }
   *::before, *::after, *::marker, input, select, textarea, ::placeholder, ::file-selector-button {
-    caret-color: transparent !important; color: transparent !important; -webkit-text-fill-color: transparent !important; text-shadow: none !important;
+    caret-color: transparent !important; color: transparent !important; -webkit-text-fill-color: transparent !important;
   }
+  *::first-letter, *::first-line { all: unset !important; }
+  math:has(msqrt, mroot, menclose) { visibility: hidden !important; }
   iframe, frame, object, embed, video, audio, canvas, marquee { visibility: hidden !important; }
   ::highlight(unlabelled) {
     color: transparent; -webkit-text-fill-color: transparent; -webkit-text-stroke-color: transparent;
-    text-shadow: none; text-decoration-color: transparent;
+    text-decoration-color: transparent;
   }`;
 
 // Brings the page to rest: nothing moves, nothing sticks to the viewport, no broken picture shows its alt text.
@@ -53,9 +56,24 @@ function settle() {
     if (style.position === 'sticky') changes.push([element, 'position', 'relative'], [element, 'inset', 'auto']);
     if (style.contentVisibility === 'auto') changes.push([element, 'content-visibility', 'visible']);
     if (style.backgroundClip.includes('text')) changes.push(...unclipped(element, style));
+    hideShadow(element);
   }
   for (const change of changes) force(...change);
   for (const element of ask('querySelectorAll', '[inert]')) Element.prototype.removeAttribute.call(element, 'inert');
+  for (const element of ask('querySelectorAll', 'mo')) { // a stretched one is a drawing, elsewhere than its text
+    for (const name of ['stretchy', 'largeop']) Element.prototype.setAttribute.call(element, name, 'false');
+  }
+}
+
+// No label reaches into a shadow tree, nor tells where it puts the children of its host.
+const shadowOf = getter(Element.prototype, 'shadowRoot');
+function hideShadow(element) {
+  const root = shadowOf(element);
+  if (!root) return;
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(':host, * { visibility: hidden !important; }');
+  root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet];
+  for (const inner of DocumentFragment.prototype.querySelectorAll.call(root, '*')) hideShadow(inner);
 }
 
 // A background that shows through letters alone is painted whatever the letters' colour: give them its first one.

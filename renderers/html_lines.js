@@ -102,16 +102,14 @@ function collect() {
     range.selectNodeContents(node);
     if (range.getClientRects().length === 0) continue;
     const style = styleOf(parent);
-    if (!style.visible || style.opacity < 0.1 || (style.ink && style.ink[3] < 0.1)) continue;
+    if (!style.visible) continue;
     const text = measurable(node, style);
     const drawing = parent instanceof SVGElement ? parent : null; // its text is painted by no highlight: wholly or not
     for (const [start, end, rect] of pieces(text)) {
       if (boundsOf(rect, style).top > maxHeight || !/\S/.test(node.data.slice(start, end)) && rect.width * rect.height === 0) continue;
       const { left: x, top: y, width: w, height: h } = inked(text, start, end) ?? rect;
-      // a drawn hyphen cannot be pointed at, but on its own block: where nothing clips, it shows if its word does
       const hyphened = end - start > 1 && node.data.charCodeAt(end - 1) === SOFT_HYPHEN;
-      const letters = hyphened && !style.clips ? span(text, start, end - 1) : { x, y, width: w, height: h };
-      found.push({ node, start, end, x, y, w, h, style, letters, hyphened, drawing, astray: text.astray });
+      found.push({ node, start, end, x, y, w, h, style, hyphened, drawing, astray: text.astray });
     }
   }
   return found;

@@ -15,6 +15,7 @@ from renderers.schema import Region
 from renderers.text import normalise
 
 INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a text font reaches beyond
+BODY = 0.5  # likewise: what lies beyond is left to accents, and neighbours may share it
 LEAD = 24  # px shown above a line that blank pages were skipped for
 LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fall between lines
 
@@ -31,13 +32,24 @@ class Cut:
     hidden: tuple[int, ...]
 
 
-def tighten(line: Line) -> Line:
-    """The line with the box of its ink: a font's own box can reach far into the lines next to it."""
-    if line.flow != "level" or line.size <= 0:
+def tighten(line: Line, reach: float = INK) -> Line:
+    """The line with the box of its ink: a font's own box can reach far into the lines next to it.
+
+    `reach` is the share of its font's size that is left on either side of its middle.
+    """
+    if line.size <= 0:
         return line
-    middle, reach = line.y + line.height / 2, INK * line.size
-    top, bottom = max(line.y, middle - reach), min(line.y + line.height, middle + reach)
-    return replace(line, y=top, height=bottom - top)
+    if line.flow == "level":
+        y, height = drawn_in(line.y, line.height, reach * line.size)
+        return replace(line, y=y, height=height)
+    x, width = drawn_in(line.x, line.width, reach * line.size)
+    return replace(line, x=x, width=width)
+
+
+def drawn_in(start: float, extent: float, reach: float) -> tuple[float, float]:
+    """A stretch of px, as far as it is within `reach` of its middle: its start and extent."""
+    kept = min(extent, 2 * reach)
+    return start + (extent - kept) / 2, kept
 
 
 def cut_pages(

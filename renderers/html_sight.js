@@ -34,7 +34,8 @@ let scrolled = 0;
 
 // Is this piece readable where it stands: on the page, uncovered, unclipped, unlike its ground?
 function readable(piece, covers) {
-  const { x, y, w, h, style, letters } = piece;
+  const { x, y, w, h, style } = piece;
+  if (style.opacity < 0.1 || (style.ink && style.ink[3] < 0.1)) return false;
   if (w < 0.5 || h < 0.5 || !style.flat || piece.astray || crowded(piece)) return false;
   const box = boundsOf(new DOMRect(x, y, w, h), style);
   if (box.left < -1 || box.top < -1 || box.right > view.width + 1) return false;
@@ -43,14 +44,14 @@ function readable(piece, covers) {
     scrollTo(0, box.top - 1);
     scrolled = scrollY;
   }
-  const { x: left, width } = letters;
-  const inset = Math.min(1.5, width / 3);
-  const points = [[left + inset, y + h / 4], [left + width / 2, y + h / 2], [left + width - inset, y + (3 * h) / 4]];
+  const inset = Math.min(1.5, w / 3);
+  const points = [[x + inset, y + h / 4], [x + w / 2, y + h / 2], [x + w - inset, y + (3 * h) / 4]];
   points.push(...(style.turn ? along(piece) : doubtful(piece, covers)));
-  return points.every(([across, down]) => {
+  const stacks = points.map(([across, down]) => {
     const point = placed(across, down, style);
-    return shows(style, ask('elementsFromPoint', point.x, point.y - scrolled));
+    return ask('elementsFromPoint', point.x, point.y - scrolled);
   });
+  return stacks.some((stack) => stack.includes(style.box)) && stacks.every((stack) => shows(style, stack));
 }
 
 const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/gu;
@@ -80,13 +81,16 @@ function along({ x, y, w, h, style }) {
 }
 
 function shows(style, stack) {
-  const at = stack.indexOf(style.box);
+  let at = stack.indexOf(style.box);
+  if (at < 0 && (!style.clipper || stack.includes(style.clipper))) { // beyond its block
+    at = stack.findIndex((element) => Node.prototype.contains.call(element, style.box));
+  }
   if (at < 0) return false; // clipped, or not painted at all
   for (let i = 0; i < at; i++) {
     const { picture, background, opacity } = styleOf(stack[i]);
     if (opacity * (picture || !background ? 1 : background[3]) > 0.5) return false; // covered
   }
-  return style.shadow || differs(style, stack.slice(at));
+  return differs(style, stack.slice(at));
 }
 
 // Does the ink differ from the nearest opaque ground? Ink on a picture is taken to.

@@ -1,8 +1,8 @@
 // What of an element's style its text's paint and place depend on.
 
-const INLINE = /^(inline|contents|ruby|math$)/;
+const INLINE = /^(inline|contents|ruby$|math$)/;
 const LEVEL = { matrix: new DOMMatrix(), flat: true, scale: 1, turn: null };
-const ROOT = { opacity: 1, stance: LEVEL, clips: false, block: null, box: null };
+const ROOT = { opacity: 1, stance: LEVEL, clipper: null, block: null, box: null };
 const styles = new Map();
 
 // The linear part of the transforms of an element and all above; null where they reach into space or follow a path.
@@ -62,7 +62,7 @@ function strength(style) {
 // Whether an element cuts off what goes beyond it; the root and the body leave that to the viewport.
 const clips = (element, style) =>
   !/^(html|body)$/.test(nameOf(element)) &&
-  (style.overflowX !== 'visible' || style.clipPath !== 'none' || style.contain !== 'none');
+  (style.overflowX !== 'visible' || style.clipPath !== 'none' || style.clip !== 'auto' || style.contain !== 'none');
 
 // What of an element's style its text's paint and place depend on, inherited through the ancestors.
 function styleOf(element) {
@@ -78,13 +78,12 @@ function styleOf(element) {
     flat: stance.flat,
     scale: stance.scale,
     turn: stance.turn,
-    clips: above.clips || clips(element, style),
+    clipper: clips(element, style) ? element : above.clipper,
     block: above.block && INLINE.test(style.display) ? above.block : element,
     box: above.box && style.display === 'contents' ? above.box : element,
     size: parseFloat(style.fontSize),
     visible: style.visibility === 'visible',
     ink: colour(style.webkitTextFillColor),
-    shadow: style.textShadow !== 'none',
     flow: flowOf(style),
     background: colour(style.backgroundColor),
     picture: paintsPicture(element, style),

@@ -28,6 +28,12 @@ SCRIPTS = ("house", "styles", "sight", "lines")
 WEB = re.compile(r"https?://", re.IGNORECASE)
 
 
+OPEN_SHADOWS = """{  // that scripts make no shadow tree which the reader cannot look into
+    const attach = Element.prototype.attachShadow;
+    Element.prototype.attachShadow = function (init) { return attach.call(this, {...init, mode: 'open'}); };
+}"""
+
+
 @dataclass(frozen=True)
 class Line:
     """A line as the page shows it: px of the whole page at scroll 0; `size` is its font's.
@@ -111,6 +117,8 @@ class Tab:
             session.on("Fetch.requestPaused", tab.on_request)
             session.on("Page.javascriptDialogOpening", tab.on_dialog)
             await tab.ask_page(tab.page.setJavaScriptEnabled(settings.javascript))
+            if settings.javascript:
+                await tab.ask("Page.addScriptToEvaluateOnNewDocument", {"source": OPEN_SHADOWS})
             for silent in ("Network", "Log", "Performance", "Security"):
                 await tab.ask(f"{silent}.disable", {})
             await tab.ask("Fetch.enable", {"patterns": [{"urlPattern": "*"}]})

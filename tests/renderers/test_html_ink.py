@@ -1,4 +1,4 @@
-"""Text that a transform turns or slants: its quads, and what of it nobody sees."""
+"""What is painted and what is labelled are the same: a page's ink lies in its quads, turned ones, too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from renderers.html import Browser
+from renderers.html import Browser, HtmlSettings
 
 STYLE = "<!DOCTYPE html><meta charset=utf-8><style>body{margin:0;height:900px;font:20px/1.5 'DejaVu Sans'}"
 STYLE += "b{font-weight:normal}div{position:absolute;left:500px;top:400px}"
@@ -136,6 +136,80 @@ def test_turned_text_that_nobody_can_read_is_neither_labelled_nor_painted(
     browser: Browser, html: str
 ) -> None:
     row = show(browser, f"<p>SHOWN</p>{html}<p style='position:absolute;top:800px'>END</p>")
+    assert texts(row) == ["SHOWN", "END"]
+    assert_ink_fits(row)
+
+
+PAINTED = {  # html → the lines that are read; no ink may stand beside them
+    "list markers": ("<ol start=7><li>one</ol><ul><li>two</ul>", ["one", "two"]),
+    "a marker's text": ("<style>li::marker{content:'MARKED '}</style><ul><li>one</ul>", ["one"]),
+    "before and after": ("<style>p::before,p::after{content:'MORE'}</style><p>one", ["one"]),
+    "quotes": ("<p><q>one</q>", ["one"]),
+    "ellipsis": ("<p style='width:50px;overflow:hidden;text-overflow:ellipsis'>overflowing", []),
+    "line clamp": ("<p style='width:90px;display:-webkit-box;-webkit-box-orient:vertical;overflow:hidden;"
+                   "-webkit-line-clamp:1'>first second", ["first", "second"]),
+    "drop cap": ("<style>p::first-letter{font-size:60px}</style><p style='width:120px'>One and two",
+                 ["One and", "two"]),
+    "first line": ("<style>p::first-line{font-size:40px}</style><p style='width:120px'>One and two",
+                   ["One and", "two"]),
+    "emphasis marks": ("<p style='text-emphasis:\"x\"'>one", ["one"]),
+    "a far shadow": ("<p style='text-shadow:200px 0 red'>one", ["one"]),
+    "a shadow alone": ("<p style='text-shadow:0 0 red;color:transparent'>one", []),
+    "an outline alone": ("<p style='-webkit-text-stroke:1px #000;color:transparent'>one", []),
+    "faint": ("<p style='-webkit-text-stroke:1px #000;-webkit-text-fill-color:transparent'>one", []),
+    "ruby": ("<p>one <ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp>字<rt>ji</rt></ruby> two",
+             ["one 漢字 two", "kan", "ji"]),
+    "ruby in a column": ("<p class=zh style='writing-mode:vertical-rl'>竖排"
+                         "<ruby>漢字<rt>かんじ</rt></ruby>文字",
+                         ["竖排漢字文字", "かんじ"]),
+    "a wide bracket": ("<math><mo>(</mo><mfrac><mn>1</mn><mn>2</mn></mfrac><mo>)</mo></math>",
+                       ["(", "1", "2", ")"]),
+    "a root": ("<math><msqrt><mn>3</mn></msqrt></math>", []),
+    "beyond its block": ("<p style='width:50px'>overflowing<p style='width:50px'>over&shy;flowing",
+                         ["overflowing", "over-", "flowing"]),
+    "beyond its block, cut": ("<div style='width:90px;contain:paint'><p style='width:50px'>overflowing", []),
+    "beyond its block, hidden": ("<p style='width:50px;position:relative'>overflowing<b style='position:"
+                                  "absolute;left:80px;top:0;padding:30px;background:gold'></b>", []),
+    "right to left": ("<p dir=rtl style='width:300px'>שלום 12 <b>עולם</b>", ["שלום 12 עולם"]),
+    "a drawing's lines": ("<svg><text y=20>one<tspan x=-9 y=40>HIDDEN</tspan><tspan x=0 y=60>two</svg>",
+                          ["one", "two"]),
+    "a drawing used": ("<svg><symbol id=s><text y=20>HIDDEN</text></symbol><use href=#s /></svg>",
+                       []),
+    "raised and lowered": ("<p style='font-size:60px'>x<sup>2</sup> H<sub>2</sub>O", ["x2 H2O"]),
+    "details": ("<details><summary>one</summary>HIDDEN</details><details open><summary>two</summary>three",
+                ["one", "two", "three"]),
+    "table": ("<table><caption>one</caption><tr><th>two<td>three</table>", ["one", "two", "three"]),
+    "a column of zero advance": ("<p style='writing-mode:vertical-rl;letter-spacing:-1em'>一二三四", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PAINTED)
+def test_what_is_painted_is_labelled(browser: Browser, kind: str) -> None:
+    html, expected = PAINTED[kind]
+    row = show(
+        browser, f"<p>SHOWN</p><section>{html}</section><p style='position:absolute;top:800px'>END</p>"
+    )
+    assert texts(row) == ["SHOWN", *expected, "END"]
+    assert_ink_fits(row)
+
+
+def test_things_fixed_to_the_viewport_are_painted_once_on_a_page_in_pieces(browser: Browser) -> None:
+    html = "<p style='position:fixed;top:0;left:400px'>FIXED</p><p style='position:sticky;top:0'>STICKY</p>"
+    html += "".join(f"<p>line {i}</p>" for i in range(60))
+    pages = [batch.to_pylist()[0] for batch in browser.render((STYLE + html).encode())]
+    assert len(pages) > 1
+    found = [text for row in pages for text in texts(row)]
+    assert sorted(found) == sorted(["FIXED", "STICKY", *(f"line {i}" for i in range(60))])
+    for row in pages:
+        assert_ink_fits(row)
+
+
+def test_shadow_trees_of_scripts_are_not_painted(ready: None) -> None:
+    html = "<p>SHOWN</p><section></section><p>END</p><script>const inner = document.querySelector('section')"
+    html += ".attachShadow({mode:'closed'}); inner.innerHTML = 'HIDDEN <b style=visibility:visible>IN IT</b>'"
+    html += "</script>"
+    with Browser(HtmlSettings(tabs=1, javascript=True)) as browser:
+        row = show(browser, html)
     assert texts(row) == ["SHOWN", "END"]
     assert_ink_fits(row)
 
