@@ -30,7 +30,7 @@ const HOUSE = `
   *::before, *::after, *::marker, input, select, textarea, ::placeholder, ::file-selector-button {
     caret-color: transparent !important; color: transparent !important; -webkit-text-fill-color: transparent !important;
   }
-  *::first-letter, *::first-line { all: unset !important; }
+  *::first-line { font: inherit !important; }
   math:has(msqrt, mroot, menclose) { visibility: hidden !important; }
   iframe, frame, object, embed, video, audio, canvas, marquee { visibility: hidden !important; }
   ::highlight(unlabelled) {

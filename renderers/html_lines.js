@@ -54,6 +54,8 @@ function around(rects) {
   return new DOMRect(left, top, right - left, bottom - top);
 }
 
+const deepOf = (rect, { flow }) => (flow === 'level' ? rect.height : rect.width);
+
 // Cuts a text node where its lines break: [start, end, rect] each, rect in px of its frame at scroll 0.
 function* pieces(text) {
   const { node, style } = text;
@@ -61,10 +63,10 @@ function* pieces(text) {
   const whole = rectsOf(text);
   if (whole.length === 0) return;
   const { length } = node;
+  text.least = Math.min(...whole.map((rect) => deepOf(rect, style))); // a first letter may be of another size
   if (whole.length === 1) return void (yield [0, length, whole[0]]);
-  const deep = (rect) => (style.flow === 'level' ? rect.height : rect.width);
-  const limit = 1.4 * deep(whole[0]);
-  const fits = (start, end) => deep(span(text, start, end)) <= limit;
+  const limit = 1.4 * text.least;
+  const fits = (start, end) => deepOf(span(text, start, end), style) <= limit;
   for (let start = 0; start < length; ) {
     let low = start + 1;
     let high = Math.min(length, start + 32);
@@ -109,7 +111,8 @@ function collect() {
       if (boundsOf(rect, style).top > maxHeight || !/\S/.test(node.data.slice(start, end)) && rect.width * rect.height === 0) continue;
       const { left: x, top: y, width: w, height: h } = inked(text, start, end) ?? rect;
       const hyphened = end - start > 1 && node.data.charCodeAt(end - 1) === SOFT_HYPHEN;
-      found.push({ node, start, end, x, y, w, h, style, hyphened, drawing, astray: text.astray });
+      const size = (style.size * style.scale * deepOf(rect, style)) / text.least;
+      found.push({ node, start, end, x, y, w, h, style, size, hyphened, drawing, astray: text.astray });
     }
   }
   return found;
@@ -126,7 +129,7 @@ function join(found) {
     const blank = !/\S/.test(text);
     if (gap === undefined || gap === false) {
       if (blank) continue; // no line begins with white space
-      const fresh = { ...piece, text, size: piece.style.size * piece.style.scale, pieces: [piece] };
+      const fresh = { ...piece, text, pieces: [piece] };
       lines.push(fresh);
       last.set(piece.style.block, fresh);
       continue;
@@ -144,6 +147,7 @@ function follows(line, piece) {
   const [across, deep, along, long] = flow === 'level' ? ['y', 'h', 'x', 'w'] : ['x', 'w', 'y', 'h'];
   const shared = Math.min(line[across] + line[deep], piece[across] + piece[deep]) - Math.max(line[across], piece[across]);
   if (shared < 0.5 * Math.min(line[deep], piece[deep])) return false;
+  if (line[deep] > 2 * piece[deep] || piece[deep] > 2 * line[deep]) return false; // a letter beside several lines
   const gap = Math.max(piece[along] - line[along] - line[long], line[along] - piece[along] - piece[long]);
   return gap < line[deep] && gap;
 }
@@ -155,7 +159,7 @@ function grow(line, piece) {
   line.y = Math.min(line.y, piece.y);
   line.w = right - line.x;
   line.h = bottom - line.y;
-  line.size = Math.max(line.size, piece.style.size * piece.style.scale);
+  line.size = Math.max(line.size, piece.size);
   line.pieces.push(piece);
 }
 

@@ -34,12 +34,12 @@ let scrolled = 0;
 
 // Is this piece readable where it stands: on the page, uncovered, unclipped, unlike its ground?
 function readable(piece, covers) {
-  const { x, y, w, h, style } = piece;
+  const { x, y, w, h, style, size } = piece;
   if (style.opacity < 0.1 || (style.ink && style.ink[3] < 0.1)) return false;
   if (w < 0.5 || h < 0.5 || !style.flat || piece.astray || crowded(piece)) return false;
   const box = boundsOf(new DOMRect(x, y, w, h), style);
   if (box.left < -1 || box.top < -1 || box.right > view.width + 1) return false;
-  if (style.size * style.scale < minFont) return false;
+  if (size < minFont) return false;
   if (box.top < scrolled || box.bottom > scrolled + view.height) {
     scrollTo(0, box.top - 1);
     scrolled = scrollY;
@@ -58,10 +58,10 @@ const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han
 const NARROW = /[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]/gu;
 
 // Do letters stand in each other's place? A style may draw them together, or a font lack the measures for columns.
-function crowded({ node, start, end, w, h, style }) {
+function crowded({ node, start, end, w, h, style, size }) {
   const text = node.data.slice(start, end);
   const [wide, narrow] = [WIDE, NARROW].map((script) => text.match(script)?.length ?? 0);
-  return (style.flow === 'level' ? w : h) < (0.5 * wide + 0.15 * narrow) * style.size * style.scale;
+  return (style.flow === 'level' ? w : h) < (0.5 * wide + 0.15 * narrow) * size;
 }
 
 // A point of a frame on the page, and the box around a rect of it there.
@@ -74,8 +74,8 @@ function boundsOf(rect, style) {
 }
 
 // Points an em apart along a turned piece's middle.
-function along({ x, y, w, h, style }) {
-  const steps = Math.min(MOST_STEPS, Math.ceil(Math.max(w, h) / (style.size * style.scale)));
+function along({ x, y, w, h, style, size }) {
+  const steps = Math.min(MOST_STEPS, Math.ceil(Math.max(w, h) / size));
   const shares = Array.from({ length: steps }, (_, i) => (i + 0.5) / steps);
   return shares.map((share) => (style.flow === 'level' ? [x + share * w, y + h / 2] : [x + w / 2, y + share * h]));
 }

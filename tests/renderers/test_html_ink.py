@@ -148,8 +148,8 @@ PAINTED = {  # html → the lines that are read; no ink may stand beside them
     "ellipsis": ("<p style='width:50px;overflow:hidden;text-overflow:ellipsis'>overflowing", []),
     "line clamp": ("<p style='width:90px;display:-webkit-box;-webkit-box-orient:vertical;overflow:hidden;"
                    "-webkit-line-clamp:1'>first second", ["first", "second"]),
-    "drop cap": ("<style>p::first-letter{font-size:60px}</style><p style='width:120px'>One and two",
-                 ["One and", "two"]),
+    "drop cap": ("<style>i::first-letter{font-size:60px;float:left}i{display:block;font-style:normal}</style>"
+                 "<i style='width:120px'>One and two</i>", ["O", "ne and", "two"]),
     "first line": ("<style>p::first-line{font-size:40px}</style><p style='width:120px'>One and two",
                    ["One and", "two"]),
     "emphasis marks": ("<p style='text-emphasis:\"x\"'>one", ["one"]),
