@@ -52,7 +52,7 @@ def upright(line: Line) -> Line:
 
 
 def overlapping(lines: Sequence[Line]) -> set[int]:
-    """The lines that another is written over (by more than a quarter of the smaller): neither can be read."""
+    """The lines that another is written over (by more than a fifth of the smaller): neither can be read."""
     boxes = [upright(line) for line in lines]
     order = sorted(range(len(lines)), key=lambda i: boxes[i].y)
     found: set[int] = set()
@@ -62,7 +62,7 @@ def overlapping(lines: Sequence[Line]) -> set[int]:
         for j in near:
             if not shared_area(boxes[i], boxes[j]):
                 continue
-            if shared_area(lines[i], lines[j]) > 0.25 * min(area(corners(lines[i])), area(corners(lines[j]))):
+            if shared_area(lines[i], lines[j]) > 0.2 * min(area(corners(lines[i])), area(corners(lines[j]))):
                 found |= {i, j}
         near.append(i)
     return found

@@ -110,5 +110,5 @@ function paintsPicture(element, style) {
   const tag = nameOf(element);
   if (tag === 'img') return style.visibility === 'visible';
   if (element instanceof SVGElement) return !/^(svg|g|a|text|tspan|textPath|foreignObject)$/i.test(tag);
-  return /gradient\(|url\("(?!https?:)/.test(style.backgroundImage) || (served && style.backgroundImage !== 'none');
+  return /gradient\(|url\("data:/.test(style.backgroundImage) || (served && style.backgroundImage !== 'none');
 }

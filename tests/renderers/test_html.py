@@ -74,6 +74,7 @@ UNSEEN = {
     "transparent": "<p style='color:transparent'>HIDDEN</p>",
     "ink like its ground": "<p style='background:#333;color:#303030'>HIDDEN</p>",
     "white on a missing picture": "<p style='background:url(http://x/y.png);color:#fff'>HIDDEN</p>",
+    "black on a picture of nowhere": "<p style='background:#000 url(y.png);color:#000'>HIDDEN</p>",
     "left of the page": "<p style='text-indent:-9999px'>HIDDEN</p>",
     "right of the page": "<p style='position:absolute;left:1250px'>HIDDEN</p>",
     "above the page": "<p style='position:absolute;top:-300px'>HIDDEN</p>",
