@@ -25,11 +25,12 @@ const HOUSE = `
     text-overflow: clip !important; -webkit-line-clamp: none !important; -webkit-text-security: none !important;
     pointer-events: auto !important; transition: none !important; scroll-behavior: auto !important;
     scroll-snap-type: none !important; scroll-timeline: none !important; text-emphasis: none !important;
-    text-shadow: none !important;
+    text-shadow: none !important; -webkit-box-reflect: initial !important; scroll-marker-group: none !important;
   }
   *::before, *::after, *::marker, input, select, textarea, ::placeholder, ::file-selector-button {
     caret-color: transparent !important; color: transparent !important; -webkit-text-fill-color: transparent !important;
   }
+  *::scroll-button(*) { content: none !important; }
   *::first-line { font: inherit !important; }
   math:has(msqrt, mroot, menclose) { visibility: hidden !important; }
   iframe, frame, object, embed, video, audio, canvas, marquee { visibility: hidden !important; }
@@ -37,6 +38,8 @@ const HOUSE = `
     color: transparent; -webkit-text-fill-color: transparent; -webkit-text-stroke-color: transparent;
     text-decoration-color: transparent;
   }`;
+
+const DROP_SHADOW = /drop-shadow\((?:[^()]|\([^()]*\))*\)/g;
 
 // Brings the page to rest: nothing moves, nothing sticks to the viewport, no broken picture shows its alt text.
 function settle() {
@@ -56,6 +59,7 @@ function settle() {
     if (style.position === 'sticky') changes.push([element, 'position', 'relative'], [element, 'inset', 'auto']);
     if (style.contentVisibility === 'auto') changes.push([element, 'content-visibility', 'visible']);
     if (style.backgroundClip.includes('text')) changes.push(...unclipped(element, style));
+    if (style.filter.includes('drop-shadow')) changes.push([element, 'filter', style.filter.replace(DROP_SHADOW, '') || 'none']);
     hideShadow(element);
   }
   for (const change of changes) force(...change);

@@ -5,9 +5,12 @@ Lines are in px of the whole page at scroll 0, y down. Where to cut is told by t
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+
+from PIL import Image
 
 from renderers.html_quads import quad
 from renderers.html_tab import Line
@@ -17,6 +20,7 @@ from renderers.text import normalise
 INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a text font reaches beyond
 BODY = 0.5  # likewise: what lies beyond is left to accents, and neighbours may share it
 LEAD = 24  # px shown above a line that blank pages were skipped for
+CONTRAST = 16  # of 255 in some channel: less is nothing to a reader
 LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fall between lines
 
 
@@ -104,6 +108,19 @@ def region(line: Line, cut: Cut, width: int, scale: float) -> Region:
 def clip(value: float, limit: float) -> float:
     """The value from 0 to the limit that is nearest."""
     return min(max(value, 0.0), float(limit))
+
+
+def inked(regions: Sequence[Region], image: bytes) -> list[Region]:
+    """The regions that something can be seen in: a filter, say, may have taken the ink's colour away."""
+    pixels = Image.open(io.BytesIO(image)).convert("RGB")
+    found = []
+    for one in regions:
+        xs, ys = one.quad[::2], one.quad[1::2]
+        box = math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys))
+        extremes: list[tuple[int, int]] = pixels.crop(box).getextrema()  # type: ignore[assignment]
+        if max(most - least for least, most in extremes) >= CONTRAST:
+            found.append(one)
+    return found
 
 
 def spell(line: Line) -> Line:

@@ -4,6 +4,7 @@ const INLINE = /^(inline|contents|ruby$|math$)/;
 const LEVEL = { matrix: new DOMMatrix(), flat: true, scale: 1, turn: null };
 const ROOT = { opacity: 1, stance: LEVEL, clipper: null, block: null, box: null };
 const styles = new Map();
+const zoomOf = getter(Element.prototype, 'currentCSSZoom');
 
 // The linear part of the transforms of an element and all above; null where they reach into space or follow a path.
 function matrixOf(element, style, above) {
@@ -81,12 +82,12 @@ function styleOf(element) {
     clipper: clips(element, style) ? element : above.clipper,
     block: above.block && INLINE.test(style.display) ? above.block : element,
     box: above.box && style.display === 'contents' ? above.box : element,
-    size: parseFloat(style.fontSize),
+    size: parseFloat(style.fontSize) * zoomOf(element),
     visible: style.visibility === 'visible',
     ink: colour(style.webkitTextFillColor),
     flow: flowOf(style),
     background: colour(style.backgroundColor),
-    picture: paintsPicture(element, style),
+    picture: paintsPicture(element, style) || style.backdropFilter !== 'none',
   };
   styles.set(element, entry);
   return entry;

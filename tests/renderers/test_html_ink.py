@@ -157,6 +157,12 @@ PAINTED = {  # html → the lines that are read; no ink may stand beside them
     "a shadow alone": ("<p style='text-shadow:0 0 red;color:transparent'>one", []),
     "an outline alone": ("<p style='-webkit-text-stroke:1px #000;color:transparent'>one", []),
     "faint": ("<p style='-webkit-text-stroke:1px #000;-webkit-text-fill-color:transparent'>one", []),
+    "a reflection": ("<p style='-webkit-box-reflect:below'>one", ["one"]),
+    "a shadow by a filter": ("<p style='filter:drop-shadow(0 60px red)'>one", ["one"]),
+    "zoomed": ("<p style='zoom:2'>one <span style='display:inline-block;rotate:9deg'>two", ["one", "two"]),
+    "scroll buttons": ("<style>p{overflow:auto;width:99px;white-space:nowrap;scroll-marker-group:after}"
+                       "p::scroll-button(*){content:'MORE'}i::scroll-marker{content:'HERE'}</style>"
+                       "<p>one <i style='margin-left:200px'>HIDDEN</i></p>", ["one"]),
     "ruby": ("<p>one <ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp>字<rt>ji</rt></ruby> two",
              ["one 漢字 two", "kan", "ji"]),
     "ruby in a column": ("<p class=zh style='writing-mode:vertical-rl'>竖排"
