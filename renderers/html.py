@@ -25,8 +25,9 @@ from renderers import RenderError
 from renderers.browser import NotReadyError, build_wall, find_chromium
 from renderers.charset import decode
 from renderers.html_fonts import CHINESE, can_draw
-from renderers.html_pages import Cut, cut_pages, overlapping, region, spell, tighten
+from renderers.html_pages import BODY, Cut, cut_pages, inked, region, spell, tighten
 from renderers.html_pool import Pool
+from renderers.html_quads import overlapping, upright
 from renderers.html_settings import NO_RESOURCES, Document, HtmlSettings
 from renderers.html_tab import Layout, Line, Tab
 from renderers.schema import Page, record
@@ -160,13 +161,15 @@ async def render(
         layout = await tab.load(markup, document.url, width, document.resources)
         lines = [tighten(spell(line)) for line in layout.lines]
         labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
-        labelled -= overlapping(lines)
-        lowest = max((lines[i].y + lines[i].height for i in labelled), default=0.0)
+        labelled -= overlapping([tighten(line, BODY) for line in lines])
+        boxes = [upright(line) for line in lines]
+        lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
         height = min(layout.height, lowest + MARGIN)
-        cuts = list(cut_pages(lines, labelled, height, settings.page_height, settings.max_pages))
+        cuts = list(cut_pages(boxes, labelled, height, settings.page_height, settings.max_pages))
         about = describe(document, layout, charset, width, len(cuts))
         for cut in cuts:
-            pages.append(await picture(tab, len(pages), cut, lines, width, about, settings))
+            page = await picture(tab, len(pages), cut, lines, width, about, settings)
+            pages += [page] if page.regions else []
     if not pages:
         raise RenderError("no_text", f"{layout.unread} pieces of text that nobody could read")
     return pages
@@ -179,7 +182,7 @@ async def picture(
     size = round(width * settings.scale), round(cut.height * settings.scale)
     image = await tab.picture(cut.y, cut.height, width, list(cut.hidden))
     regions = [region(lines[i], cut, width, settings.scale) for i in cut.lines]
-    return Page(number, image, settings.format, *size, regions, about)
+    return Page(number, image, settings.format, *size, inked(regions, image), about)
 
 
 def describe(document: Document, layout: Layout, charset: str, width: int, pages: int) -> str:

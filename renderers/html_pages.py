@@ -1,21 +1,26 @@
 """From the lines of a whole web page to page images: where to cut, and what stands on each.
 
-Lines are in px of the whole page at scroll 0, y down.
+Lines are in px of the whole page at scroll 0, y down. Where to cut is told by the upright rects around them.
 """
 
 from __future__ import annotations
 
+import io
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from PIL import Image
+
+from renderers.html_quads import quad
 from renderers.html_tab import Line
 from renderers.schema import Region
 from renderers.text import normalise
 
 INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a text font reaches beyond
+BODY = 0.5  # likewise: what lies beyond is left to accents, and neighbours may share it
 LEAD = 24  # px shown above a line that blank pages were skipped for
+CONTRAST = 16  # of 255 in some channel: less is nothing to a reader
 LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fall between lines
 
 
@@ -31,39 +36,24 @@ class Cut:
     hidden: tuple[int, ...]
 
 
-def tighten(line: Line) -> Line:
-    """The line with the box of its ink: a font's own box can reach far into the lines next to it."""
-    if line.vertical or line.size <= 0:
+def tighten(line: Line, reach: float = INK) -> Line:
+    """The line with the box of its ink: a font's own box can reach far into the lines next to it.
+
+    `reach` is the share of its font's size that is left on either side of its middle.
+    """
+    if line.size <= 0:
         return line
-    middle, reach = line.y + line.height / 2, INK * line.size
-    top, bottom = max(line.y, middle - reach), min(line.y + line.height, middle + reach)
-    return replace(line, y=top, height=bottom - top)
+    if line.flow == "level":
+        y, height = drawn_in(line.y, line.height, reach * line.size)
+        return replace(line, y=y, height=height)
+    x, width = drawn_in(line.x, line.width, reach * line.size)
+    return replace(line, x=x, width=width)
 
 
-def overlapping(lines: Sequence[Line]) -> set[int]:
-    """The lines that another is written over (by more than a quarter of the smaller): neither can be read."""
-    order = sorted(range(len(lines)), key=lambda i: lines[i].y)
-    found: set[int] = set()
-    near: list[int] = []
-    for i in order:
-        near = [j for j in near if lines[j].y + lines[j].height > lines[i].y]
-        for j in near:
-            if shared_area(lines[i], lines[j]) > 0.25 * min(area(lines[i]), area(lines[j])):
-                found |= {i, j}
-        near.append(i)
-    return found
-
-
-def area(line: Line) -> float:
-    """Square px."""
-    return line.width * line.height
-
-
-def shared_area(one: Line, other: Line) -> float:
-    """Square px that both boxes cover."""
-    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
-    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
-    return max(0.0, width) * max(0.0, height)
+def drawn_in(start: float, extent: float, reach: float) -> tuple[float, float]:
+    """A stretch of px, as far as it is within `reach` of its middle: its start and extent."""
+    kept = min(extent, 2 * reach)
+    return start + (extent - kept) / 2, kept
 
 
 def cut_pages(
@@ -86,7 +76,8 @@ def cut_pages(
         if first.y + first.height > y + page_height:  # nothing but blanks and pictures before it
             y = max(y, int(first.y) - LEAD)
         end, following = page_end([lines[i] for i in left], y, bottom, page_height)
-        shown = sorted(i for i in left if y <= lines[i].y and lines[i].y + lines[i].height <= end)
+        whole = (i for i in left if y <= lines[i].y and lines[i].y + lines[i].height <= end)
+        shown = sorted(i for i in whole if lines[i].y < following)  # the others would be seen twice
         seen = (i for i, line in enumerate(lines) if line.y < end + 1 and line.y + line.height > y - 1)
         if shown:
             yield Cut(y, end - y, tuple(shown), tuple(sorted({*seen} - {*shown})))
@@ -110,18 +101,26 @@ def page_end(left: Sequence[Line], y: int, height: int, page_height: int) -> tup
 
 def region(line: Line, cut: Cut, width: int, scale: float) -> Region:
     """A line as a region of its page image: px of the image, clipped to it."""
-    left, right = max(0.0, line.x), min(float(width), line.x + line.width)
-    top, bottom = max(0.0, line.y - cut.y), min(float(cut.height), line.y + line.height - cut.y)
-    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    if line.vertical and runs_sideways(line.text):
-        corners = corners[1:] + corners[:1]
-    return Region(line.text, tuple(round(value * scale, 2) for corner in corners for value in corner))
+    found = ((clip(x, width), clip(y - cut.y, cut.height)) for x, y in quad(line))
+    return Region(line.text, tuple(round(value * scale, 2) for corner in found for value in corner))
 
 
-def runs_sideways(text: str) -> bool:
-    """In a vertical line: do its letters lie on their side, reading from the top down?"""
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return 2 * wide < len(text)
+def clip(value: float, limit: float) -> float:
+    """The value from 0 to the limit that is nearest."""
+    return min(max(value, 0.0), float(limit))
+
+
+def inked(regions: Sequence[Region], image: bytes) -> list[Region]:
+    """The regions that something can be seen in: a filter, say, may have taken the ink's colour away."""
+    pixels = Image.open(io.BytesIO(image)).convert("RGB")
+    found = []
+    for one in regions:
+        xs, ys = one.quad[::2], one.quad[1::2]
+        box = math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys))
+        extremes: list[tuple[int, int]] = pixels.crop(box).getextrema()  # type: ignore[assignment]
+        if max(most - least for least, most in extremes) >= CONTRAST:
+            found.append(one)
+    return found
 
 
 def spell(line: Line) -> Line:

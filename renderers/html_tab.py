@@ -24,12 +24,24 @@ from renderers.html_settings import HtmlSettings
 DOCTYPE = re.compile(r"\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*<!doctype[^>]*>", re.IGNORECASE | re.DOTALL)
 SHADOW = re.compile(r"\bshadowrootmode\b", re.IGNORECASE)
 BASE = re.compile(r"<base\b[^>]*\bhref\b", re.IGNORECASE)
+SCRIPTS = ("house", "styles", "sight", "lines")
 WEB = re.compile(r"https?://", re.IGNORECASE)
+
+
+OPEN_SHADOWS = """{  // that scripts make no shadow tree which the reader cannot look into
+    const attach = Element.prototype.attachShadow;
+    Element.prototype.attachShadow = function (init) { return attach.call(this, {...init, mode: 'open'}); };
+}"""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line as the page shows it: px of the whole page at scroll 0; `size` is its font's."""
+    """A line as the page shows it: px of the whole page at scroll 0; `size` is its font's.
+
+    `flow` is where its letters stand: `level`, or in a column `upright`, on their side (`down`, `up`: the way
+    that they are read), or either by their script (`mixed`). Turned or slanted text is level in a frame of
+    its own, which `turn` takes to the page: (a, b, c, d), where x' = ax + cy and y' = bx + dy.
+    """
 
     text: str
     x: float
@@ -37,7 +49,8 @@ class Line:
     width: float
     height: float
     size: float
-    vertical: bool
+    flow: str
+    turn: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,8 +65,9 @@ class Layout:
 
 @cache
 def reader() -> str:
-    """The script that reads a page's lines."""
-    return Path(__file__).with_name("html_lines.js").read_text(encoding="utf-8")
+    """The function that reads a page's lines."""
+    parts = (Path(__file__).with_name(f"html_{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
+    return "(minFont, maxHeight, served) => {'use strict';\n" + "\n".join(parts) + "\nreturn readPage(); }"
 
 
 def policy(settings: HtmlSettings, served: bool) -> str:
@@ -103,6 +117,8 @@ class Tab:
             session.on("Fetch.requestPaused", tab.on_request)
             session.on("Page.javascriptDialogOpening", tab.on_dialog)
             await tab.ask_page(tab.page.setJavaScriptEnabled(settings.javascript))
+            if settings.javascript:
+                await tab.ask("Page.addScriptToEvaluateOnNewDocument", {"source": OPEN_SHADOWS})
             for silent in ("Network", "Log", "Performance", "Security"):
                 await tab.ask(f"{silent}.disable", {})
             await tab.ask("Fetch.enable", {"patterns": [{"urlPattern": "*"}]})

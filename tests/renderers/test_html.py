@@ -74,6 +74,12 @@ UNSEEN = {
     "transparent": "<p style='color:transparent'>HIDDEN</p>",
     "ink like its ground": "<p style='background:#333;color:#303030'>HIDDEN</p>",
     "white on a missing picture": "<p style='background:url(http://x/y.png);color:#fff'>HIDDEN</p>",
+    "black on a picture of nowhere": "<p style='background:#000 url(y.png);color:#000'>HIDDEN</p>",
+    "white in another space": "<p style='color:oklch(100% 0 0)'>HIDDEN</p>",
+    "inverted away": "<p style='filter:invert(1)'>HIDDEN</p>",
+    "black on a gradient of black": "<p style='background:linear-gradient(#000,#080808);color:#000'>HIDDEN</p>",
+    "behind a blur": "<div style='position:relative'>HIDDEN"
+    "<i style='position:absolute;inset:0;backdrop-filter:blur(5px)'></i></div>",
     "left of the page": "<p style='text-indent:-9999px'>HIDDEN</p>",
     "right of the page": "<p style='position:absolute;left:1250px'>HIDDEN</p>",
     "above the page": "<p style='position:absolute;top:-300px'>HIDDEN</p>",
@@ -90,7 +96,6 @@ UNSEEN = {
     "covered without events": "<div style='position:relative'>HIDDEN<i style='position:absolute;inset:0;"
     "background:red;pointer-events:none'></i></div>",
     "details": "<details><summary>more</summary>HIDDEN</details>",
-    "turned": "<p style='transform:rotate(20deg)'>HIDDEN</p>",
     "covered in the middle": "<div style='position:relative;width:600px'>HIDDEN and some more words to read"
     "<i style='position:absolute;top:0;bottom:0;left:50px;width:30px;background:red'></i></div>",
     "squeezed": "<p style='transform:scaleX(.01)'>HIDDEN</p>",
@@ -121,7 +126,7 @@ def test_text_that_nobody_sees_is_not_labelled(browser: Browser, html: str) -> N
 
 
 @pytest.mark.parametrize(
-    "kind", ["cut at the side", "half a line", "turned", "alt text", "form value", "generated"]
+    "kind", ["cut at the side", "half a line", "mirrored", "alt text", "form value", "generated"]
 )
 def test_what_is_not_labelled_is_not_painted(browser: Browser, kind: str) -> None:
     (row,) = show(browser, f"<p>SHOWN</p><style>* {{border:0!important}}</style>{UNSEEN[kind]}<p>END</p>")
@@ -146,6 +151,7 @@ SEEN = {
     "stuck": "<div style='position:fixed;bottom:0'>SEEN</div>",
     "far down": "<p style='margin-top:3000px'>SEEN</p>",
     "in a moment": "<style>@keyframes f{from{opacity:0}}</style><p style='animation:f 9s forwards'>SEEN</p>",
+    "turned": "<p style='width:200px;transform:rotate(20deg)'>SEEN</p>",
     "table": "<table><tr><td>SEEN</table>",
     "drawing": "<svg width=100 height=30><text x=5 y=20>SEEN</text></svg>",
     "capitals": "<p style='text-transform:lowercase'>SEEN</p>",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import shutil
 import subprocess
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -32,6 +34,14 @@ def read(crops: list[Image.Image], language: str, folder: Path) -> list[str]:
     return done.stdout.decode().split("\f")[: len(crops)]
 
 
+def crop(image: Image.Image, quad: list[float]) -> Image.Image:
+    """What stands in a quad, turned so that its text reads from the left."""
+    top_left, top_right, bottom_right, bottom_left = zip(quad[::2], quad[1::2], strict=True)
+    size = round(math.dist(top_left, top_right)), round(math.dist(top_left, bottom_left))
+    ends = (*top_left, *bottom_left, *bottom_right, *top_right)
+    return image.transform(size, Image.Transform.QUAD, ends, Image.Resampling.BICUBIC)
+
+
 def plain(text: str) -> str:
     """Text without what fonts leave to taste: spaces, the width of characters, the shape of quotes."""
     return re.sub(r"\s", "", unicodedata.normalize("NFKC", text)).translate(str.maketrans("“”‘’—", "\"\"''-"))
@@ -47,6 +57,15 @@ def edits(one: str, other: str) -> int:
     return row[-1]
 
 
+def error_rate(row: dict[str, Any], language: str, folder: Path) -> float:
+    """How many of the characters that the regions name are read otherwise in their quads."""
+    image = Image.open(io.BytesIO(row["image"])).convert("RGB")
+    texts = read([crop(image, region["quad"]) for region in row["regions"]], language, folder)
+    labels = [plain(region["text"]) for region in row["regions"]]
+    wrong = sum(edits(label, plain(text)) for label, text in zip(labels, texts, strict=True))
+    return wrong / sum(map(len, labels))
+
+
 @pytest.mark.parametrize(
     ("page", "language", "limit"), [("english", "eng", 0.03), ("chinese", "chi_sim", 0.06)]
 )
@@ -58,9 +77,34 @@ def test_the_text_in_each_box_is_its_region_s(
     with Browser(HtmlSettings(tabs=1, scale=2.0, format="png")) as browser:
         (batch,) = browser.render((SAMPLES / f"{page}.html").read_bytes())
     (row,) = batch.to_pylist()
-    image = Image.open(io.BytesIO(row["image"])).convert("RGB")
-    crops = [image.crop((*region["quad"][0:2], *region["quad"][4:6])) for region in row["regions"]]
-    texts = read(crops, language, tmp_path)
-    labels = [plain(region["text"]) for region in row["regions"]]
-    wrong = sum(edits(label, plain(text)) for label, text in zip(labels, texts, strict=True))
-    assert wrong / sum(map(len, labels)) < limit
+    assert error_rate(row, language, tmp_path) < limit
+
+
+TURNED = """<!DOCTYPE html><meta charset=utf-8><style>
+div { position: absolute; width: 340px; font: 20px/1.6 'DejaVu Sans'; rotate: var(--turn) }
+.zh { font-family: 'Noto Sans CJK SC' } .down { writing-mode: vertical-rl; width: auto; height: 340px }
+</style><div style='left:90px;top:200px'>{english}</div>
+<div class=zh style='left:560px;top:200px'>{chinese}</div>
+<div class=down style='left:160px;top:500px'>{english}</div><p style='height:1000px'>"""
+ENGLISH = (
+    "Salt has been made on this coast since the Romans came. The sea fills its ponds, and wind dries them."
+)
+CHINESE = "城里的图书馆建在河边，每天早上八点开门。孩子们放学以后来这里看书，老人在窗前读报纸。"
+
+
+@pytest.mark.parametrize("degrees", [-90, 90, 180, 12, -30])
+@pytest.mark.parametrize(("language", "limit"), [("eng", 0.03), ("chi_sim", 0.06)])
+def test_turned_text_in_each_quad_is_its_region_s(
+    ready: None, tmp_path: Path, degrees: int, language: str, limit: float
+) -> None:
+    if shutil.which("tesseract") is None:
+        pytest.skip("tesseract is not installed")
+    english, chinese = (ENGLISH, "") if language == "eng" else ("", CHINESE)
+    page = TURNED.replace("var(--turn)", f"{degrees}deg")
+    page = page.replace("{english}", english).replace("{chinese}", chinese)
+    with Browser(HtmlSettings(tabs=1, scale=2.0, format="png")) as browser:
+        (batch,) = browser.render(page.encode())
+    (row,) = batch.to_pylist()
+    text = "".join(row["text"].split())
+    assert text == "".join((2 * english + chinese).split())
+    assert error_rate(row, language, tmp_path) < limit

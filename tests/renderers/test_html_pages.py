@@ -3,13 +3,14 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renderers.html_pages import Line, cut_pages, overlapping, region, tighten
+from renderers.html_pages import Line, cut_pages, region, tighten
+from renderers.html_quads import overlapping
 
 TALL = 400  # px, the tallest page
 
 
-def line(y: float, height: float = 20, x: float = 0, width: float = 100, vertical: bool = False) -> Line:
-    return Line("text", x, y, width, height, height / 1.2, vertical)
+def line(y: float, height: float = 20, x: float = 0, width: float = 100, flow: str = "level") -> Line:
+    return Line("text", x, y, width, height, height / 1.2, flow)
 
 
 lines = st.builds(line, st.floats(0, 5000), st.floats(1, 60), st.sampled_from([0.0, 300.0]))
@@ -41,6 +42,12 @@ def test_a_page_ends_above_a_line_that_it_would_halve() -> None:
     assert (second.y, second.height) == (390, 210)
 
 
+def test_a_line_between_one_that_is_cut_and_the_cut_is_shown_once() -> None:
+    found = [line(150.0 * i, height=190, x=300.0 * (i % 2)) for i in range(8)] + [line(380, height=10, x=600)]
+    shown = [number for cut in cut_pages(found, set(range(9)), 1300, TALL, 9) for number in cut.lines]
+    assert sorted(shown) == list(range(9))
+
+
 def test_blank_stretches_make_no_pages() -> None:
     first, second = cut_pages([line(10), line(5000)], {0, 1}, 5040, TALL, 9)
     assert first.lines == (0,)
@@ -59,12 +66,16 @@ def test_lines_written_over_each_other_are_found() -> None:
 
 
 def test_a_chinese_font_s_box_is_drawn_in_to_its_ink() -> None:
-    tight = tighten(Line("字", 0, 100, 16, 23.2, 16, False))
+    tight = tighten(Line("字", 0, 100, 16, 23.2, 16, "level"))
     assert abs(tight.height - 1.24 * 16) < 0.01
     assert abs(tight.y + tight.height / 2 - 111.6) < 0.01
 
 
-def test_letters_on_their_side_begin_at_the_top_right() -> None:
+def test_a_column_begins_where_its_letters_are_read_from() -> None:
     (cut,) = cut_pages([line(0, 100, 50, 20)], {0}, 120, TALL, 1)
-    column = line(0, 100, 50, 20, vertical=True)
-    assert region(column, cut, 200, 1).quad == (70, 0, 70, 100, 50, 100, 50, 0)
+    for flow, first in (("mixed", 1), ("down", 1), ("upright", 0), ("up", 3)):
+        quad = [50, 0, 70, 0, 70, 100, 50, 100]
+        assert region(line(0, 100, 50, 20, flow), cut, 200, 1).quad == (
+            *quad[2 * first :],
+            *quad[: 2 * first],
+        )

@@ -1,0 +1,106 @@
+// Which text a person sees where it stands.
+
+// What could cover text: elements that paint an opaque box, in px of the viewport at scroll 0, from the top.
+function findCovers() {
+  const found = [];
+  for (const element of ask('querySelectorAll', 'body *')) {
+    const { picture, background, opacity } = styleOf(element);
+    if (opacity * (picture || !background ? 1 : background[3]) <= 0.5) continue;
+    const { left: x, top: y, right, bottom } = Element.prototype.getBoundingClientRect.call(element);
+    if (right - x > 2 && bottom - y > 2) found.push({ element, x, y, right, bottom });
+  }
+  return found.sort((one, other) => one.y - other.y);
+}
+
+// Points of the piece's middle, an em apart, where an element that does not hold it stands: it may lie on top.
+function doubtful({ node, x, y, w, h, style }, covers) {
+  const points = [];
+  for (const cover of covers) {
+    if (cover.y > y + h - 2) break;
+    const left = Math.max(x, cover.x), right = Math.min(x + w, cover.right);
+    if (cover.bottom < y + 2 || right - left < 2) continue;
+    if (Node.prototype.contains.call(cover.element, node)) continue;
+    const middle = (Math.max(y, cover.y) + Math.min(y + h, cover.bottom)) / 2;
+    const steps = Math.min(MOST_STEPS, Math.ceil((right - left) / Math.max(style.size, 1)));
+    for (let i = 0; i < steps; i++) points.push([left + ((i + 0.5) * (right - left)) / steps, middle]);
+    if (points.length > MOST_STEPS) break;
+  }
+  return points;
+}
+
+const MOST_STEPS = 100; // points tried in one piece
+const view = { width: innerWidth, height: innerHeight };
+let scrolled = 0;
+
+// Is this piece readable where it stands: on the page, uncovered, unclipped, unlike its ground?
+function readable(piece, covers) {
+  const { x, y, w, h, style, size } = piece;
+  if (style.opacity < 0.1 || (style.ink && style.ink[3] < 0.1)) return false;
+  if (w < 0.5 || h < 0.5 || !style.flat || piece.astray || crowded(piece)) return false;
+  const box = boundsOf(new DOMRect(x, y, w, h), style);
+  if (box.left < -1 || box.top < -1 || box.right > view.width + 1) return false;
+  if (size < minFont) return false;
+  if (box.top < scrolled || box.bottom > scrolled + view.height) {
+    scrollTo(0, box.top - 1);
+    scrolled = scrollY;
+  }
+  const inset = Math.min(1.5, w / 3);
+  const points = [[x + inset, y + h / 4], [x + w / 2, y + h / 2], [x + w - inset, y + (3 * h) / 4]];
+  points.push(...(style.turn ? along(piece) : doubtful(piece, covers)));
+  const stacks = points.map(([across, down]) => {
+    const point = placed(across, down, style);
+    return ask('elementsFromPoint', point.x, point.y - scrolled);
+  });
+  return stacks.some((stack) => stack.includes(style.box)) && stacks.every((stack) => shows(style, stack));
+}
+
+const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/gu;
+const NARROW = /[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]/gu;
+
+// Do letters stand in each other's place? A style may draw them together, or a font lack the measures for columns.
+function crowded({ node, start, end, w, h, style, size }) {
+  const text = node.data.slice(start, end);
+  const [wide, narrow] = [WIDE, NARROW].map((script) => text.match(script)?.length ?? 0);
+  return (style.flow === 'level' ? w : h) < (0.5 * wide + 0.15 * narrow) * size;
+}
+
+// A point of a frame on the page, and the box around a rect of it there.
+const placed = (x, y, { turn }) => (turn ? turn.to.transformPoint({ x, y }) : { x, y });
+function boundsOf(rect, style) {
+  if (!style.turn) return rect;
+  const { left, top, right, bottom } = rect;
+  const corners = [[left, top], [right, top], [right, bottom], [left, bottom]];
+  return around(corners.map(([x, y]) => DOMRect.fromRect(placed(x, y, style))));
+}
+
+// Points an em apart along a turned piece's middle.
+function along({ x, y, w, h, style, size }) {
+  const steps = Math.min(MOST_STEPS, Math.ceil(Math.max(w, h) / size));
+  const shares = Array.from({ length: steps }, (_, i) => (i + 0.5) / steps);
+  return shares.map((share) => (style.flow === 'level' ? [x + share * w, y + h / 2] : [x + w / 2, y + share * h]));
+}
+
+function shows(style, stack) {
+  let at = stack.indexOf(style.box);
+  if (at < 0 && (!style.clipper || stack.includes(style.clipper))) { // beyond its block
+    at = stack.findIndex((element) => Node.prototype.contains.call(element, style.box));
+  }
+  if (at < 0) return false; // clipped, or not painted at all
+  for (let i = 0; i < at; i++) {
+    const { picture, background, opacity } = styleOf(stack[i]);
+    if (opacity * (picture || !background ? 1 : background[3]) > 0.5) return false; // covered
+  }
+  return differs(style, stack.slice(at));
+}
+
+// Does the ink differ from the nearest opaque ground? Ink on a picture is taken to.
+function differs(style, below) {
+  for (const element of below) {
+    const { background, picture, opacity } = styleOf(element);
+    if (picture || !background || !style.ink) return true;
+    if (background[3] * opacity >= 0.5) return contrast(style.ink, background);
+  }
+  return contrast(style.ink ?? [0, 0, 0], [255, 255, 255]);
+}
+
+const contrast = (ink, ground) => Math.max(...[0, 1, 2].map((i) => Math.abs(ink[i] - ground[i]))) >= 24;

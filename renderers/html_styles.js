@@ -1,0 +1,115 @@
+// What of an element's style its text's paint and place depend on.
+
+const INLINE = /^(inline|contents|ruby$|math$)/;
+const LEVEL = { matrix: new DOMMatrix(), flat: true, scale: 1, turn: null };
+const ROOT = { opacity: 1, stance: LEVEL, clipper: null, block: null, box: null };
+const styles = new Map();
+const zoomOf = getter(Element.prototype, 'currentCSSZoom');
+
+// The linear part of the transforms of an element and all above; null where they reach into space or follow a path.
+function matrixOf(element, style, above) {
+  if (style.offsetPath !== 'none') return null;
+  if (element instanceof SVGGraphicsElement) return linear(SVGGraphicsElement.prototype.getScreenCTM.call(element) ?? {});
+  const parts = [];
+  if (style.rotate !== 'none') parts.push(`rotate(${style.rotate})`);
+  if (style.scale !== 'none') parts.push(`scale(${style.scale.replaceAll(' ', ', ')})`);
+  if (style.transform !== 'none') parts.push(style.transform);
+  try {
+    return linear(above.multiply(new DOMMatrix(parts.join(' '))));
+  } catch { // a rotation about an axis, say
+    return null;
+  }
+}
+
+const linear = ({ a, b, c, d, is2D = true }) => (is2D ? new DOMMatrix([a, b, c, d, 0, 0]) : null); // an SVGMatrix, too
+
+// Whether text in an element may stand otherwise than that around it does.
+function moves(element, { display, rotate, scale, transform, offsetPath }) {
+  if (element instanceof SVGElement) return element instanceof SVGGraphicsElement && !isRun(element);
+  return !/^(inline|contents)$/.test(display) && [rotate, scale, transform, offsetPath].some((value) => value !== 'none');
+}
+
+// In a drawing: a part of a text, and whether letters are turned one by one.
+const isRun = (element) => element instanceof SVGTextContentElement && parentOf(element) instanceof SVGTextContentElement;
+const scatters = (element) =>
+  element instanceof SVGElement && (nameOf(element) === 'textPath' || Element.prototype.hasAttribute.call(element, 'rotate'));
+
+// How text stands under an element's transforms and all above. `flat`: neither in space nor mirrored; `scale`: its
+// least factor. Turned or slanted text is measured in a frame of its own, in which it is level: px as drawn, which
+// `turn.to` takes to the page, but for an offset, and `turn.back` from there.
+function stanceOf(element, style, above) {
+  if (!above.flat) return above;
+  if (scatters(element)) return { flat: false };
+  if (!moves(element, style)) return above;
+  const matrix = matrixOf(element, style, above.matrix);
+  if (!matrix) return { flat: false };
+  const { a, b, c, d } = matrix;
+  const area = a * d - b * c;
+  if (!(area > 0)) return { flat: false };
+  if (Math.max(Math.abs(b), Math.abs(c)) <= 0.001 && a > 0) return { matrix, flat: true, scale: Math.min(a, d), turn: null };
+  const half = (a * a + b * b + c * c + d * d) / 2;
+  const scale = Math.sqrt(half - Math.sqrt(Math.max(0, half * half - area * area))); // the smaller singular value
+  const to = new DOMMatrix([a, b, c, d, 0, 0].map((value) => value / scale));
+  return { matrix, flat: true, scale, turn: { to, back: to.inverse() } };
+}
+
+// How much of an element its effects leave to be seen, as far as that can be told without looking at pixels.
+function strength(style) {
+  if (style.maskImage !== 'none' || style.mixBlendMode !== 'normal' || style.filter.includes('blur(')) return 0;
+  const [, faded] = /opacity\(([\d.]+)\)/.exec(style.filter) ?? [];
+  return style.opacity * (faded ?? 1);
+}
+
+// Whether an element cuts off what goes beyond it; the root and the body leave that to the viewport.
+const clips = (element, style) =>
+  !/^(html|body)$/.test(nameOf(element)) &&
+  (style.overflowX !== 'visible' || style.clipPath !== 'none' || style.clip !== 'auto' || style.contain !== 'none');
+
+// What of an element's style its text's paint and place depend on, inherited through the ancestors.
+function styleOf(element) {
+  if (!isElement(element)) return ROOT;
+  const known = styles.get(element);
+  if (known) return known;
+  const above = styleOf(parentOf(element));
+  const style = getComputedStyle(element);
+  const stance = stanceOf(element, style, above.stance);
+  const entry = {
+    opacity: above.opacity * strength(style),
+    stance,
+    flat: stance.flat,
+    scale: stance.scale,
+    turn: stance.turn,
+    clipper: clips(element, style) ? element : above.clipper,
+    block: above.block && INLINE.test(style.display) ? above.block : element,
+    box: above.box && style.display === 'contents' ? above.box : element,
+    size: parseFloat(style.fontSize) * zoomOf(element),
+    visible: style.visibility === 'visible',
+    ink: colour(style.webkitTextFillColor),
+    flow: flowOf(style),
+    background: colour(style.backgroundColor),
+    picture: paintsPicture(element, style) || style.backdropFilter !== 'none',
+  };
+  styles.set(element, entry);
+  return entry;
+}
+
+// Where a line's letters stand: `level`; or in a column, `upright`, on their side (`down`, `up`: the way that they
+// are read), or either, by their script (`mixed`).
+function flowOf({ writingMode, textOrientation }) {
+  if (writingMode === 'horizontal-tb') return 'level';
+  if (writingMode.startsWith('sideways')) return writingMode === 'sideways-lr' ? 'up' : 'down';
+  return textOrientation === 'sideways' ? 'down' : textOrientation;
+}
+
+// [red, green, blue, alpha]; null for colour spaces that are not read: taken as opaque and different.
+function colour(text) {
+  const parts = /^rgba?\(([\d.]+), ([\d.]+), ([\d.]+)(?:, ([\d.]+))?\)$/.exec(text);
+  return parts && [+parts[1], +parts[2], +parts[3], parts[4] === undefined ? 1 : +parts[4]];
+}
+
+function paintsPicture(element, style) {
+  const tag = nameOf(element);
+  if (tag === 'img') return style.visibility === 'visible';
+  if (element instanceof SVGElement) return !/^(svg|g|a|text|tspan|textPath|foreignObject)$/i.test(tag);
+  return /gradient\(|url\("data:/.test(style.backgroundImage) || (served && style.backgroundImage !== 'none');
+}
