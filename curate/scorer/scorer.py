@@ -21,7 +21,7 @@ from curate.children import Children, Limits, Outcome
 from curate.scorer.batch import is_part, most_bytes
 from curate.scorer.framing import TARGET, child_settings, framed
 from curate.scorer.identity import Identity
-from curate.scorer.work import Scored, Work
+from curate.scorer.work import Flights, Scored, Work
 
 if TYPE_CHECKING:
     from curate.scorer.encoder import Encoder
@@ -60,12 +60,18 @@ class Scorer:
         return next(self.score_all([Pairs(images, list(texts))]))
 
     def score_all(self, tables: Iterable[Pairs]) -> Iterator[Scored]:
-        """Score tables, one after the other; the next one's images are decoded meanwhile."""
+        """Score tables, one after the other; the next one is decoded and begun meanwhile."""
+        ended: Work | None = None
         for work, future in ahead(self._submitted(tables), self._ahead):
-            if future is None:
-                yield work.finish()
-            else:
+            if future is not None:
                 self._take(work, self._checked(future.result()))
+                continue
+            work.end()
+            if ended is not None:
+                yield ended.finish()
+            ended = work
+        if ended is not None:
+            yield ended.finish()
 
     def embed_images(self, images: Iterable[bytes | Image.Image]) -> np.ndarray:
         """The features of images (N x dimension, float32, of length 1), encoded or as Pillow has them.
@@ -73,7 +79,7 @@ class Scorer:
         Raises:
             ValueError: one cannot be decoded.
         """
-        work = Work(self.encoder, ())
+        work = Work(self.encoder, (), deque())
         for number, image in enumerate(images):
             outcome = self._framed(image)
             if outcome.value is None:
@@ -100,8 +106,9 @@ class Scorer:
 
     def _submitted(self, tables: Iterable[Pairs]) -> Iterator[tuple[Work, Future[Outcome] | None]]:
         """Each different image on its way to a child, then None at the end of its table."""
+        flights: Flights = deque()
         for images, texts, names in tables:
-            work = Work(self.encoder, texts)
+            work = Work(self.encoder, texts, flights)
             for image, name in zip(images, names or repeat(None)):  # noqa: B905 - of any number
                 if work.is_new(image, name):
                     assert image is not None

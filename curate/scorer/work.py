@@ -30,11 +30,11 @@ class Work:
     """The state of one table.
 
     `is_new` is asked for each row's image in turn; each new one is then, in the same order, given as it was
-    framed (`add`) or given up (`fail`).
+    framed (`add`) or given up (`fail`). `flights` are the batches under way, also those of tables before.
     """
 
-    def __init__(self, encoder: Encoder, texts: Sequence[str | None]) -> None:
-        self._encoder, self._texts = encoder, texts
+    def __init__(self, encoder: Encoder, texts: Sequence[str | None], flights: Flights) -> None:
+        self._encoder, self._texts, self._flights = encoder, texts, flights
         known = {text: None for text in texts if text and not text.isspace()}
         self._places = {text: number for number, text in enumerate(known)}
         self._embedded = encoder.texts(list(known))
@@ -44,7 +44,6 @@ class Work:
         self._reasons: dict[int, str] = {}  # why an image has none
         self._added = 0
         self._room: Room | None = None
-        self._waiting: deque[Waiter] = deque()
         self._features = [np.empty((0, encoder.identity.dimension), np.float32)]
 
     def is_new(self, image: bytes | None, name: str | None = None) -> bool:
@@ -75,16 +74,20 @@ class Work:
         self._reasons[len(self._rows)] = reason
         self._rows.append(NOWHERE)
 
-    def features(self) -> np.ndarray:
-        """The features of all images that were added (float32)."""
+    def end(self) -> None:
+        """Every image is added or failed: send the last batch off."""
         if self._room is not None:
             self._launch(self._room)
-        while self._waiting:
-            self._features.append(self._waiting.popleft()())
+
+    def features(self) -> np.ndarray:
+        """The features of all images that were added (float32), once there are no more."""
+        self.end()
+        while any(work is self for work, _ in self._flights):
+            self._land()
         return np.concatenate(self._features)
 
     def finish(self) -> Scored:
-        """All rows' scores and features, once every image is added or failed."""
+        """All rows' scores and features, once there are no more."""
         features = self.features()
         row_of = np.array([*self._rows, NOWHERE])  # the last one is NOWHERE's own
         numbers = np.array(self._numbers, np.int64)
@@ -99,10 +102,15 @@ class Work:
 
     def _launch(self, room: Room) -> None:
         """Send the batch off; wait for an earlier one if too many are under way."""
-        if len(self._waiting) == self._encoder.in_flight:
-            self._features.append(self._waiting.popleft()())
-        self._waiting.append(self._encoder.images(room))
+        if len(self._flights) == self._encoder.in_flight:
+            self._land()
+        self._flights.append((self, self._encoder.images(room)))
         self._room = None
+
+    def _land(self) -> None:
+        """Wait for the first batch under way, whosever it is."""
+        work, waiter = self._flights.popleft()
+        work._features.append(waiter())
 
     def _scores(self, features: np.ndarray, rows: np.ndarray) -> pa.FloatArray:
         embedded = self._embedded()
@@ -115,6 +123,9 @@ class Work:
         missing = np.ones(len(rows), bool)
         missing[known] = ~np.isfinite(scores[known])
         return pa.array(scores, mask=missing)
+
+
+Flights = deque[tuple[Work, "Waiter"]]
 
 
 def feature_column(features: np.ndarray, rows: np.ndarray) -> pa.ListArray:

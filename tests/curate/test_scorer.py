@@ -4,7 +4,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 from curate.errors import MachineError, ManifestError
 from curate.manifest import ScorerSettings
 from curate.scorer import open_scorer
+from curate.scorer.batch import Room
 from curate.scorer.scorer import Pairs, Scorer
 from curate.scorer.zero_shot import zero_shot
 from tests.curate.runs import ROOT
@@ -22,6 +23,9 @@ from tests.curate.scored import HELD_OUT, SCORER, cosines, encoded, plain_featur
 from tests.models.train_shapes import COLOURS, SHAPES, caption, draw, picture
 
 torch = pytest.importorskip("torch")
+
+from curate.scorer.encoder import LocalEncoder  # noqa: E402 - both import torch
+from curate.scorer.model import build  # noqa: E402
 
 PICTURES = 60
 
@@ -135,6 +139,25 @@ def test_tables_scored_together_get_what_each_gets_alone(scorer: Scorer) -> None
     together = list(scorer.score_all(Pairs([i for i, _ in one], [t for _, t in one]) for one in tables))
     for one, found in zip(tables, together, strict=True):
         assert scorer.score([i for i, _ in one], [t for _, t in one]).scores.equals(found.scores)
+
+
+def test_the_next_tables_batches_begin_before_the_last_of_this_one_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Scorer(LocalEncoder(build(SCORER), 2, 8), 2) as two:
+        begin, said = two.encoder.images, []
+
+        def images(room: Room) -> Callable[[], np.ndarray]:
+            waiter = begin(room)
+            said.append(1)
+            return lambda: said.append(-1) or waiter()  # type: ignore[func-returns-value]
+
+        monkeypatch.setattr(two.encoder, "images", images)
+        list(
+            two.score_all(Pairs([shape(n)[0] for n in range(3 * t, 3 * t + 3)], ["a"] * 3) for t in range(4))
+        )
+    assert said[:3] == [1, 1, -1]
+    assert max(np.cumsum(said)) == two.encoder.in_flight == 2
 
 
 def test_a_text_longer_than_the_context_is_cut_off_and_scored(scorer: Scorer) -> None:
