@@ -111,7 +111,7 @@ def clip(value: float, limit: float) -> float:
 
 
 def inked(page: Page) -> Page:
-    """The page with the regions that something can be seen in: a filter, say, may have taken ink's colour away."""
+    """The page with the regions that something can be seen in, which a filter may prevent."""
     assert page.image is not None
     pixels = Image.open(io.BytesIO(page.image)).convert("RGB")
     found = []
