@@ -169,6 +169,8 @@ async def render(
         about = describe(document, layout, charset, width, len(cuts))
         for cut in cuts:
             page = await picture(tab, len(pages), cut, lines, width, about, settings)
+            if layout.assumed:
+                page = inked(page)
             pages += [page] if page.regions else []
     if not pages:
         raise RenderError("no_text", f"{layout.unread} pieces of text that nobody could read")
@@ -182,7 +184,7 @@ async def picture(
     size = round(width * settings.scale), round(cut.height * settings.scale)
     image = await tab.picture(cut.y, cut.height, width, list(cut.hidden))
     regions = [region(lines[i], cut, width, settings.scale) for i in cut.lines]
-    return Page(number, image, settings.format, *size, inked(regions, image), about)
+    return Page(number, image, settings.format, *size, regions, about)
 
 
 def describe(document: Document, layout: Layout, charset: str, width: int, pages: int) -> str:

@@ -31,8 +31,6 @@ const HOUSE = `
     caret-color: transparent !important; color: transparent !important; -webkit-text-fill-color: transparent !important;
   }
   *::scroll-button(*) { content: none !important; }
-  *::first-line { font: inherit !important; }
-  math:has(msqrt, mroot, menclose) { visibility: hidden !important; }
   iframe, frame, object, embed, video, audio, canvas, marquee { visibility: hidden !important; }
   ::highlight(unlabelled) {
     color: transparent; -webkit-text-fill-color: transparent; -webkit-text-stroke-color: transparent;
@@ -41,10 +39,15 @@ const HOUSE = `
 
 const DROP_SHADOW = /drop-shadow\((?:[^()]|\([^()]*\))*\)/g;
 
+// Costly for every block of a page, and so only where its styles speak of first lines, or cannot be looked into.
+const FIRST_LINES = '*::first-line { font: inherit !important; }';
+const speaksOfFirstLines = () =>
+  served || [...ask('getElementsByTagName', 'style')].some((sheet) => sheet.textContent.includes('first-line'));
+
 // Brings the page to rest: nothing moves, nothing sticks to the viewport, no broken picture shows its alt text.
 function settle() {
   const sheet = new CSSStyleSheet();
-  sheet.replaceSync(HOUSE);
+  sheet.replaceSync(speaksOfFirstLines() ? HOUSE + FIRST_LINES : HOUSE);
   document.adoptedStyleSheets = [sheet]; // not `<style>`: a page's own policy may forbid that
   for (const animation of ask('getAnimations')) {
     try { animation.finish(); } catch { animation.cancel(); } // an endless one cannot be finished
@@ -64,7 +67,15 @@ function settle() {
   }
   for (const change of changes) force(...change);
   for (const element of ask('querySelectorAll', '[inert]')) Element.prototype.removeAttribute.call(element, 'inert');
-  for (const element of ask('querySelectorAll', 'mo')) { // a stretched one is a drawing, elsewhere than its text
+  plainFormulas();
+}
+
+// A root's sign is a drawing, and so is a stretched operator: elsewhere than its text.
+function plainFormulas() {
+  for (const element of ask('querySelectorAll', 'msqrt, mroot, menclose')) {
+    force(Element.prototype.closest.call(element, 'math') ?? element, 'visibility', 'hidden');
+  }
+  for (const element of ask('querySelectorAll', 'mo')) {
     for (const name of ['stretchy', 'largeop']) Element.prototype.setAttribute.call(element, name, 'false');
   }
 }

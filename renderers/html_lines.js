@@ -188,6 +188,7 @@ function readPage() {
     title: own('title'),
     height: Math.min(maxHeight, own('documentElement').scrollHeight),
     unread: unread.size,
+    assumed,
     lines: lines.map(({ text, x, y, w, h, size, style: { flow, turn } }) => [text, x, y, w, h, size, flow, turn && numbers(turn.to)]),
   };
 }

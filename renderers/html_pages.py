@@ -14,7 +14,7 @@ from PIL import Image
 
 from renderers.html_quads import quad
 from renderers.html_tab import Line
-from renderers.schema import Region
+from renderers.schema import Page, Region
 from renderers.text import normalise
 
 INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a text font reaches beyond
@@ -110,17 +110,18 @@ def clip(value: float, limit: float) -> float:
     return min(max(value, 0.0), float(limit))
 
 
-def inked(regions: Sequence[Region], image: bytes) -> list[Region]:
-    """The regions that something can be seen in: a filter, say, may have taken the ink's colour away."""
-    pixels = Image.open(io.BytesIO(image)).convert("RGB")
+def inked(page: Page) -> Page:
+    """The page with the regions that something can be seen in, which a filter may prevent."""
+    assert page.image is not None
+    pixels = Image.open(io.BytesIO(page.image)).convert("RGB")
     found = []
-    for one in regions:
+    for one in page.regions:
         xs, ys = one.quad[::2], one.quad[1::2]
         box = math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys))
         extremes: list[tuple[int, int]] = pixels.crop(box).getextrema()  # type: ignore[assignment]
         if max(most - least for least, most in extremes) >= CONTRAST:
             found.append(one)
-    return found
+    return page._replace(regions=found)
 
 
 def spell(line: Line) -> Line:

@@ -47,11 +47,14 @@ function readable(piece, covers) {
   const inset = Math.min(1.5, w / 3);
   const points = [[x + inset, y + h / 4], [x + w / 2, y + h / 2], [x + w - inset, y + (3 * h) / 4]];
   points.push(...(style.turn ? along(piece) : doubtful(piece, covers)));
-  const stacks = points.map(([across, down]) => {
+  let met = false; // a box that no point meets is not painted at all
+  for (const [across, down] of points) {
     const point = placed(across, down, style);
-    return ask('elementsFromPoint', point.x, point.y - scrolled);
-  });
-  return stacks.some((stack) => stack.includes(style.box)) && stacks.every((stack) => shows(style, stack));
+    const stack = ask('elementsFromPoint', point.x, point.y - scrolled);
+    if (!shows(style, stack)) return false;
+    met ||= stack.includes(style.box);
+  }
+  return met;
 }
 
 const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/gu;
@@ -59,9 +62,11 @@ const NARROW = /[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]/gu;
 
 // Do letters stand in each other's place? A style may draw them together, or a font lack the measures for columns.
 function crowded({ node, start, end, w, h, style, size }) {
+  const room = (style.flow === 'level' ? w : h) / size; // em
   const text = node.data.slice(start, end);
-  const [wide, narrow] = [WIDE, NARROW].map((script) => text.match(script)?.length ?? 0);
-  return (style.flow === 'level' ? w : h) < (0.5 * wide + 0.15 * narrow) * size;
+  const count = (script) => text.match(script)?.length ?? 0;
+  if (room < 0.15 * text.length && room < 0.15 * count(NARROW)) return true;
+  return room < 0.5 * text.length && room < 0.5 * count(WIDE);
 }
 
 // A point of a frame on the page, and the box around a rect of it there.
@@ -93,11 +98,13 @@ function shows(style, stack) {
   return differs(style, stack.slice(at));
 }
 
+let assumed = false; // that something can be seen which only its pixels tell
+
 // Does the ink differ from the nearest opaque ground? Ink on a picture is taken to.
 function differs(style, below) {
   for (const element of below) {
     const { background, picture, opacity } = styleOf(element);
-    if (picture || !background || !style.ink) return true;
+    if (picture || !background || !style.ink || style.filtered) return (assumed = true);
     if (background[3] * opacity >= 0.5) return contrast(style.ink, background);
   }
   return contrast(style.ink ?? [0, 0, 0], [255, 255, 255]);

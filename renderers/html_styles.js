@@ -84,6 +84,7 @@ function styleOf(element) {
     box: above.box && style.display === 'contents' ? above.box : element,
     size: parseFloat(style.fontSize) * zoomOf(element),
     visible: style.visibility === 'visible',
+    filtered: above.filtered || style.filter !== 'none',
     ink: colour(style.webkitTextFillColor),
     flow: flowOf(style),
     background: colour(style.backgroundColor),

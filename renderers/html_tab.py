@@ -60,6 +60,7 @@ class Layout:
     title: str
     height: float
     unread: int  # pieces of text that nobody could read
+    assumed: bool  # some lines are taken to be seen, which only the pixels tell
     lines: tuple[Line, ...]
 
 
@@ -154,7 +155,7 @@ class Tab:
         limit = settings.page_height * settings.max_pages
         seen = await self.run(f"({reader()})({settings.min_font}, {limit}, {json.dumps(bool(resources))})")
         lines = tuple(Line(*line) for line in seen["lines"])
-        return Layout(seen["title"], seen["height"], seen["unread"], lines)
+        return Layout(seen["title"], seen["height"], seen["unread"], seen["assumed"], lines)
 
     def next_load(self) -> asyncio.Future[None]:
         """Done at the next load event."""
