@@ -30,7 +30,6 @@ const HOUSE = `
   *::before, *::after, *::marker, input, select, textarea, ::placeholder, ::file-selector-button {
     caret-color: transparent !important; color: transparent !important; -webkit-text-fill-color: transparent !important;
   }
-  *::scroll-button(*) { content: none !important; }
   iframe, frame, object, embed, video, audio, canvas, marquee { visibility: hidden !important; }
   ::highlight(unlabelled) {
     color: transparent; -webkit-text-fill-color: transparent; -webkit-text-stroke-color: transparent;
@@ -39,15 +38,21 @@ const HOUSE = `
 
 const DROP_SHADOW = /drop-shadow\((?:[^()]|\([^()]*\))*\)/g;
 
-// Costly for every block of a page, and so only where its styles speak of first lines, or cannot be looked into.
-const FIRST_LINES = '*::first-line { font: inherit !important; }';
-const speaksOfFirstLines = () =>
-  served || [...ask('getElementsByTagName', 'style')].some((sheet) => sheet.textContent.includes('first-line'));
+// Costly on every page, and so only where its styles speak of such things, or cannot be looked into.
+const COSTLY = {
+  'first-line': '*::first-line { font: inherit !important; }',
+  'scroll-button': '*::scroll-button(*) { content: none !important; }',
+};
+function rules() {
+  const sheets = [...ask('getElementsByTagName', 'style')].map((sheet) => sheet.textContent);
+  const spokenOf = (name) => served || sheets.some((text) => text.includes(name));
+  return HOUSE + Object.keys(COSTLY).filter(spokenOf).map((name) => COSTLY[name]).join('\n');
+}
 
 // Brings the page to rest: nothing moves, nothing sticks to the viewport, no broken picture shows its alt text.
 function settle() {
   const sheet = new CSSStyleSheet();
-  sheet.replaceSync(speaksOfFirstLines() ? HOUSE + FIRST_LINES : HOUSE);
+  sheet.replaceSync(rules());
   document.adoptedStyleSheets = [sheet]; // not `<style>`: a page's own policy may forbid that
   for (const animation of ask('getAnimations')) {
     try { animation.finish(); } catch { animation.cancel(); } // an endless one cannot be finished
