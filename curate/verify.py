@@ -21,6 +21,7 @@ from curate.children import Children
 from curate.image_checks import decoders, image_problems
 from curate.journal import MANIFEST, RUN, Begun
 from curate.pack.verify import finished_packs, verify_packs
+from curate.parquet_checks import file_problems
 from curate.record import UnitRecord, add_counts, count_reasons, summary
 from curate.retry import DamagedManifestError, finished_manifest
 from curate.schema import DROPPED, SHARD, conform, shard_metadata
@@ -58,8 +59,12 @@ def verify_run(folder: str) -> dict[str, Any]:
     damaged: dict[str, list[str]] = {}
     keys: list[np.ndarray] = []
     with decoders(manifest, len(os.sched_getaffinity(0))) as children:
+
+        def look(reader: pq.ParquetFile) -> Iterator[str]:
+            return _shard_problems(reader, manifest, keys, children)
+
         for shard in manifest["shards"]:
-            if problems := list(_shard_problems(store, manifest, shard, keys, children)):
+            if problems := list(file_problems(store, shard, SHARD, look)):
                 damaged[shard["path"]] = problems
     listed = {shard["path"] for shard in manifest["shards"]}
     for name in store.names():
@@ -94,37 +99,17 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _shard_problems(
-    store: Store,
-    manifest: dict[str, Any],
-    shard: dict[str, Any],
-    keys: list[np.ndarray],
-    children: Children,
+    reader: pq.ParquetFile, manifest: dict[str, Any], keys: list[np.ndarray], children: Children
 ) -> Iterator[str]:
-    path = shard["path"]
-    if not store.exists(path):
-        yield "it is missing"
-        return
-    if difference := store.differs(path, shard["bytes"], shard["sha256"]):
-        yield difference
-    try:
-        with store.fs.open_input_file(store.path(path)) as file:
-            reader = pq.ParquetFile(file, page_checksum_verification=True)
-            if not reader.schema_arrow.equals(SHARD):
-                yield "its columns are not a shard's"
-                return
-            if not _says_so(reader.schema_arrow.metadata or {}, manifest):
-                yield "its schema's metadata are not of this run"
-            if reader.metadata.num_rows != shard["rows"]:
-                yield f"{reader.metadata.num_rows} rows instead of {shard['rows']}"
-            first = 0
-            for group in range(reader.num_row_groups):
-                table = reader.read_row_group(group)
-                keys.append(_key_hashes(table["key"]))
-                yield from _row_problems(table, bool(manifest["manifest"]["clean"]))
-                yield from islice(image_problems(table, first, children), NAMED)
-                first += table.num_rows
-    except (OSError, pa.ArrowException) as error:
-        yield f"cannot be read: {' '.join(str(error).split())[:200]}"
+    if not _says_so(reader.schema_arrow.metadata or {}, manifest):
+        yield "its schema's metadata are not of this run"
+    first = 0
+    for group in range(reader.num_row_groups):
+        table = reader.read_row_group(group)
+        keys.append(_key_hashes(table["key"]))
+        yield from _row_problems(table, bool(manifest["manifest"]["clean"]))
+        yield from islice(image_problems(table, first, children), NAMED)
+        first += table.num_rows
 
 
 def _says_so(metadata: Mapping[bytes, bytes], manifest: dict[str, Any]) -> bool:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from curate.journal import MANIFEST
 from curate.pack.sequences import PACK
+from curate.parquet_checks import file_problems
 from curate.storage import one_line
 from curate.store import Store
 
@@ -39,8 +40,12 @@ def verify_packs(store: Store, manifest: dict[str, Any]) -> dict[str, Any]:
         return {"packs": 0, "sequences": 0, "damaged": {MANIFEST: [f"it lacks {', '.join(lacking)}"]}}
     damaged: dict[str, list[str]] = {}
     tally: Tally = {}
+
+    def look(reader: pq.ParquetFile) -> Iterator[str]:
+        return _pack_problems(reader, manifest, tally)
+
     for pack in manifest["shards"]:
-        if problems := list(_pack_problems(store, manifest, pack, tally)):
+        if problems := list(file_problems(store, pack, PACK, look)):
             damaged[pack["path"]] = problems
     listed = {pack["path"] for pack in manifest["shards"]}
     for name in store.names():
@@ -60,37 +65,17 @@ def verify_packs(store: Store, manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pack_problems(
-    store: Store, manifest: dict[str, Any], pack: dict[str, Any], tally: Tally
-) -> Iterator[str]:
-    path = pack["path"]
-    if not store.exists(path):
-        yield "it is missing"
-        return
-    if difference := store.differs(path, pack["bytes"], pack["sha256"]):
-        yield difference
-    try:
-        with store.fs.open_input_file(store.path(path)) as file:
-            reader = pq.ParquetFile(file, page_checksum_verification=True)
-            if not reader.schema_arrow.equals(PACK):
-                yield "its columns are not those of packs"
-                return
-            told = json.loads((reader.schema_arrow.metadata or {}).get(b"curate", b"{}"))
-            seq_len = manifest["settings"]["seq_len"]
-            if (told.get("tokenizer"), told.get("seq_len")) != (manifest["tokenizer"], seq_len):
-                yield "its schema's metadata are not of these packs"
-            if reader.metadata.num_rows != pack["rows"]:
-                yield f"{reader.metadata.num_rows} sequences instead of {pack['rows']}"
-            problems: dict[str, None] = {}
-            for group in range(reader.num_row_groups):
-                table = reader.read_row_group(group)
-                problems |= dict.fromkeys(
-                    _sequence_problems(table, seq_len, manifest["tokenizer"]["vocabulary"])
-                )
-                _count(table, tally)
-            yield from problems
-    except (OSError, ValueError, pa.ArrowException) as error:
-        yield f"cannot be read: {one_line(error)[:200]}"
+def _pack_problems(reader: pq.ParquetFile, manifest: dict[str, Any], tally: Tally) -> Iterator[str]:
+    told = json.loads((reader.schema_arrow.metadata or {}).get(b"curate", b"{}"))
+    seq_len, vocabulary = manifest["settings"]["seq_len"], manifest["tokenizer"]["vocabulary"]
+    if (told.get("tokenizer"), told.get("seq_len")) != (manifest["tokenizer"], seq_len):
+        yield "its schema's metadata are not of these packs"
+    problems: dict[str, None] = {}
+    for group in range(reader.num_row_groups):
+        table = reader.read_row_group(group)
+        problems |= dict.fromkeys(_sequence_problems(table, seq_len, vocabulary))
+        _count(table, tally)
+    yield from problems
 
 
 def _sequence_problems(table: pa.Table, seq_len: int, vocabulary: int) -> Iterator[str]:

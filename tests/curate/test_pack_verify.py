@@ -83,8 +83,8 @@ def test_whole_packs_are_said_to_be(whole: Path) -> None:
             lists("images", lambda images: [{"bytes": b"", "path": "x", "start": 300}]),
             "an image stands outside its sequence",
         ),
-        (lambda table: table.slice(1), "sequences instead of"),
-        (lambda table: table.drop_columns("keys"), "its columns are not those of packs"),
+        (lambda table: table.slice(1), "rows instead of"),
+        (lambda table: table.drop_columns("keys"), "its columns are not those it should have"),
         (lambda table: table.take(pa.array([0, *range(table.num_rows - 1)])), "its counts by task are"),
     ],
 )

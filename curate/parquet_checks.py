@@ -1,0 +1,38 @@
+"""What `curate verify` asks of every Parquet file that a `_manifest.json` lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.storage import one_line
+from curate.store import Store
+
+Look = Callable[[pq.ParquetFile], Iterator[str]]
+
+
+def file_problems(store: Store, listed: Mapping[str, Any], schema: pa.Schema, look: Look) -> Iterator[str]:
+    """What is wrong with a file: it is missing, has other bytes, columns or rows, or what `look` finds in it.
+
+    `listed` says its `path`, `bytes`, `sha256` and `rows`.
+    """
+    path = listed["path"]
+    if not store.exists(path):
+        yield "it is missing"
+        return
+    if difference := store.differs(path, listed["bytes"], listed["sha256"]):
+        yield difference
+    try:
+        with store.fs.open_input_file(store.path(path)) as file:
+            reader = pq.ParquetFile(file, page_checksum_verification=True)
+            if not reader.schema_arrow.equals(schema):
+                yield "its columns are not those it should have"
+                return
+            if reader.metadata.num_rows != listed["rows"]:
+                yield f"{reader.metadata.num_rows} rows instead of {listed['rows']}"
+            yield from look(reader)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        yield f"cannot be read: {one_line(error)[:200]}"
