@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from renderers.pdf_frames import Box
-from renderers.pdf_line import Glyph
+from renderers.pdf_line import SPACE, Glyph
 
 RTL = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 THIN_EM = 0.02  # narrower glyphs are the rest of a ligature, or marks
@@ -127,5 +127,5 @@ def spaced(row: Sequence[Cluster], spaces: Sequence[float], space: float) -> Ite
     for last, cluster in pairwise(row):
         k = bisect_left(spaces, last.end)
         if cluster.start - last.end >= space or (k < len(spaces) and spaces[k] <= cluster.start):
-            yield Cluster(last.end, cluster.start, [{"c": " "}])
+            yield Cluster(last.end, cluster.start, [SPACE])
         yield cluster

@@ -22,10 +22,9 @@ EVERYWHERE = mupdf.FzRect(mupdf.FzRect.Fixed_INFINITE)
 class Picture:
     """A page, or an area of it, as pixels on white, with its text or without.
 
-    `pixels` lives as long as the picture.
-
-    With `colour` four bytes a pixel, as Pillow holds RGB: it encodes them without a copy. Else one: on a page
-    without colour that is the same picture, encoded in two thirds of the time.
+    `pixels` lives as long as the picture. With `colour` four bytes a pixel, as Pillow holds RGB: it encodes
+    them without a copy. Else one: on a page without colour that is the same picture, encoded in two thirds of
+    the time.
     """
 
     def __init__(
@@ -38,11 +37,11 @@ class Picture:
         area: Area | None = None,
     ) -> None:
         matrix = mupdf.fz_scale(scale, scale)
-        bounds = mupdf.fz_round_rect(
-            mupdf.fz_transform_rect(mupdf.fz_bound_display_list(display.this), matrix)
-        )
-        if area is not None:
-            bounds = mupdf.fz_intersect_irect(bounds, mupdf.fz_make_irect(*area))
+        if area is None:
+            page = mupdf.fz_bound_display_list(display.this)
+            bounds = mupdf.fz_round_rect(mupdf.fz_transform_rect(page, matrix))
+        else:
+            bounds = mupdf.fz_make_irect(*area)
         self.colour = colour
         space = mupdf.fz_device_rgb() if colour else mupdf.fz_device_gray()
         self._pixmap = mupdf.fz_new_pixmap_with_bbox(space, bounds, mupdf.FzSeparations(), int(colour))

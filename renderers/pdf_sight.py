@@ -57,18 +57,19 @@ def seen(
         doubtful = [line for line in spelt_out if line is not None]
         if len(doubtful) < len(at):
             return seen(page_lines(display, text), display, text, picture, shapes)
-        area = around(quads[at], picture.view)
+        area = area_of(quads[at], picture.view)
         bare = Picture(display, picture.view.scale, colour=picture.colour, text=False, area=area)
         for i, runs in zip(at, looked_at(doubtful, picture, bare), strict=True):
             kept[i] = runs
     return [line for runs in kept for line in runs]
 
 
-def around(quads: Quads, view: View) -> Area:
-    """The area of the page that the quads lie in."""
-    corners = quads.reshape(-1, 2) + view.origin
-    (x0, y0), (x1, y1) = np.floor(corners.min(axis=0)).tolist(), np.ceil(corners.max(axis=0)).tolist()
-    return int(x0), int(y0), int(x1), int(y1)
+def area_of(quads: Quads, view: View) -> Area:
+    """The area of the page that the quads lie in, as far as the view shows it; at least a pixel."""
+    corners = quads.reshape(-1, 2).clip(0, view.size) + view.origin
+    low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    x0, y0, x1, y1 = (int(side) for side in (*low, *np.maximum(high, low + 1)))
+    return x0, y0, x1, y1
 
 
 def stands_out(pixels: Pixels, quads: Quads, points: Points) -> Mask:
