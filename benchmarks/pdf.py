@@ -35,7 +35,7 @@ from PIL import Image
 from curate.manifest import load
 from curate.origins import find, open_origin
 from renderers import RenderError
-from renderers.pdf import PdfSettings, render
+from renderers.pdf.render import PdfSettings, render
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "pdf"
 SETTINGS = PdfSettings()

@@ -22,7 +22,7 @@ import numpy as np
 import pypdfium2 as pdfium
 
 from renderers import RenderError
-from renderers.pdf import PdfSettings, render
+from renderers.pdf.render import PdfSettings, render
 from renderers.text import normalise
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "pdf"

@@ -42,7 +42,7 @@ BOXES = """() => {
 def ours(documents: list[bytes], tabs: int) -> float:
     """Seconds, the browser's start not counted."""
     from renderers import RenderError
-    from renderers.html import Browser, Document, HtmlSettings
+    from renderers.html.render import Browser, Document, HtmlSettings
 
     with Browser(HtmlSettings(tabs=tabs, recycle_after=10**6)) as browser:
         list(browser.render_many([Document("warm", b"<p>warm up</p>")] * tabs))
@@ -57,8 +57,8 @@ async def plain(documents: list[bytes]) -> float:
     """Seconds of a loop over pyppeteer as its documentation writes it."""
     from pyppeteer import launch
 
-    from renderers.browser import find_chromium
-    from renderers.charset import decode
+    from renderers.html.browser import find_chromium
+    from renderers.html.charset import decode
 
     browser = await launch(
         executablePath=find_chromium(),
@@ -103,8 +103,8 @@ def playwright(texts: list[str], executable: str) -> float:
 
 def ask_peer(python: str, folder: Path, limit: int) -> float:
     """Playwright's seconds, from an interpreter that has it."""
-    from renderers.browser import find_chromium
-    from renderers.charset import decode
+    from renderers.html.browser import find_chromium
+    from renderers.html.charset import decode
 
     texts = [decode(content)[0] for content in read(folder, limit)]
     task = json.dumps({"texts": texts, "executable": find_chromium()})

@@ -1,6 +1,6 @@
 """Turn documents into page images with the place of every text: Arrow in, Arrow out.
 
-Nothing heavy is imported here: `renderers.pdf` needs PyMuPDF, `renderers.html` Chromium.
+Nothing heavy is imported here: `renderers.pdf.render` needs PyMuPDF, `renderers.html.render` Chromium.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from warcio.archiveiterator import ArchiveIterator
 from warcio.exceptions import ArchiveLoadFailed
 
 from renderers import RenderError
-from renderers.html_settings import Document
+from renderers.html.settings import Document
 
 PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 MHTML_TYPES = frozenset({"multipart/related", "message/rfc822", "application/x-mimearchive"})

@@ -105,7 +105,7 @@ class Renderer(NamedTuple):
     media_types: tuple[str, ...]
 
 
-RENDERERS = {"pdf": Renderer("renderers.pdf", "PdfSettings", "pdf", ("application/pdf", "application/x-pdf"))}
+RENDERERS = {"pdf": Renderer("renderers.pdf.render", "PdfSettings", "pdf", ("application/pdf", "application/x-pdf"))}
 
 
 class InChildren(Documents):
@@ -161,8 +161,8 @@ class WebPages(Documents):
 
     def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
         super().__init__(found, manifest, work)
-        self._html = module("renderers.html", "html")
-        self._settings = settings_of(manifest, module("renderers.html_settings", "html").HtmlSettings)
+        self._html = module("renderers.html.render", "html")
+        self._settings = settings_of(manifest, module("renderers.html.settings", "html").HtmlSettings)
         try:
             self._html.check_machine(self._settings)
         except self._html.NotReadyError as error:
@@ -207,7 +207,7 @@ class WebPages(Documents):
     def _readable(
         self, entries: Iterable[Entry], waiting: deque[tuple[Entry, bytes | Failure]]
     ) -> Iterator[Any]:
-        document = module("renderers.html_settings", "html").Document
+        document = module("renderers.html.settings", "html").Document
         for entry in entries:
             content = self._content(entry)
             waiting.append((entry, content))

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from renderers.browser import Chromium, NotReadyError, build_wall, find_chromium
-from renderers.html_settings import HtmlSettings
+from renderers.html.browser import Chromium, NotReadyError, build_wall, find_chromium
+from renderers.html.settings import HtmlSettings
 
 T = TypeVar("T")
 SETTINGS = HtmlSettings(start_s=90)

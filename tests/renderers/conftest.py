@@ -11,7 +11,7 @@ from types import TracebackType
 
 import pytest
 
-from renderers.html import Browser, HtmlSettings, NotReadyError, check_machine
+from renderers.html.render import Browser, HtmlSettings, NotReadyError, check_machine
 
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nAccess-Control-Allow-Origin: *\r\n"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from renderers.charset import decode
+from renderers.html.charset import decode
 
 ZH = "清晨，采茶的人背着竹篓上山。他们只摘枝头最嫩的一芽两叶，因为老叶会使茶汤变得粗涩。"
 TW = "清晨，採茶的人背著竹簍上山。他們只摘枝頭最嫩的一芽兩葉，因為老葉會使茶湯變得粗澀。"

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from renderers import RenderError
-from renderers.html import Browser, Document, HtmlSettings
-from renderers.html_fonts import drawable_codes
+from renderers.html.render import Browser, Document, HtmlSettings
+from renderers.html.fonts import drawable_codes
 from renderers.schema import PAGES
 
 ROOT = Path(__file__).parents[2]
@@ -382,7 +382,7 @@ def test_nothing_runs_on_after_close(ready: None) -> None:
 
 
 def test_nothing_runs_on_after_its_owner_was_killed(ready: None) -> None:
-    program = "from renderers.html import *; b = Browser(HtmlSettings(tabs=1)); b.render(b'<p>x');"
+    program = "from renderers.html.render import *; b = Browser(HtmlSettings(tabs=1)); b.render(b'<p>x');"
     program += "print(flush=True); input()"
     owner = subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, cwd=ROOT)
     assert owner.stdout is not None

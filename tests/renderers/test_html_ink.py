@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from renderers.html import Browser, HtmlSettings
+from renderers.html.render import Browser, HtmlSettings
 
 STYLE = "<!DOCTYPE html><meta charset=utf-8><style>body{margin:0;height:900px;font:20px/1.5 'DejaVu Sans'}"
 STYLE += "b{font-weight:normal}div{position:absolute;left:500px;top:400px}"

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from renderers import RenderError
-from renderers.browser import build_wall, find_chromium
-from renderers.html import Browser, Document, HtmlSettings, NotReadyError
+from renderers.html.browser import build_wall, find_chromium
+from renderers.html.render import Browser, Document, HtmlSettings, NotReadyError
 
 HOSTILE = """<!DOCTYPE html><title>x</title><p>hostile page</p>
 <link rel=icon href=BASE/favicon><link rel=stylesheet href=BASE/style><link rel=prefetch href=BASE/prefetch>

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from renderers.html import Browser, HtmlSettings
+from renderers.html.render import Browser, HtmlSettings
 
 SAMPLES = Path(__file__).parents[2] / "manifests" / "samples" / "html"
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renderers.html_pages import Line, cut_pages, region, tighten
-from renderers.html_quads import overlapping
+from renderers.html.pages import Line, cut_pages, region, tighten
+from renderers.html.quads import overlapping
 
 TALL = 400  # px, the tallest page
 

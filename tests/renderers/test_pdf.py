@@ -17,7 +17,7 @@ pymupdf = pytest.importorskip("pymupdf")
 
 from renderers import RenderError  # noqa: E402 (PyMuPDF is an extra: skip before importing what needs it)
 from renderers.boxes import draw  # noqa: E402
-from renderers.pdf import PdfSettings, chosen, render  # noqa: E402
+from renderers.pdf.render import PdfSettings, chosen, render  # noqa: E402
 from renderers.schema import PAGES  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_a_page_is_an_image_its_text_and_the_place_of_each_line() -> None:
 
 
 def test_no_layout_model_is_loaded_with_the_renderer() -> None:
-    listed = "import sys, renderers.pdf; print(*sys.modules)"
+    listed = "import sys, renderers.pdf.render; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", listed], capture_output=True, text=True, check=True, cwd=ROOT
     )

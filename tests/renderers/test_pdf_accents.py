@@ -3,7 +3,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from renderers.pdf_accents import characters
+from renderers.pdf.accents import characters
 
 
 def glyph(c: str, x: float, width: float = 6.0, y: float = 0.0) -> dict[str, Any]:

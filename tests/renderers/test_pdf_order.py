@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from renderers.pdf_order import reading_order
+from renderers.pdf.order import reading_order
 
 
 def lines(

@@ -11,7 +11,7 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from renderers import RenderError
-from renderers.html import Browser, Document
+from renderers.html.render import Browser, Document
 from renderers.warc import Assets, Entry, is_mhtml, load, scan, unpack_mhtml
 
 ROOT = Path(__file__).parents[2]

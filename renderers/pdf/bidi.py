@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from renderers.pdf_frames import Box
-from renderers.pdf_line import SPACE, Glyph
+from renderers.pdf.frames import Box
+from renderers.pdf.line import SPACE, Glyph
 
 RTL = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 THIN_EM = 0.02  # narrower glyphs are the rest of a ligature, or marks

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence, Set
 from itertools import pairwise
 from typing import Any
 
-from renderers.mupdf import mupdf, pymupdf
-from renderers.pdf_frames import LEVEL, Box, Turn, turned, within
-from renderers.pdf_join import joined, read_from_right, stacks
-from renderers.pdf_line import Glyph, Line, around, spelt
-from renderers.pdf_rules import CELL_EM, Rules
+from renderers.pdf.mupdf import mupdf, pymupdf
+from renderers.pdf.frames import LEVEL, Box, Turn, turned, within
+from renderers.pdf.join import joined, read_from_right, stacks
+from renderers.pdf.line import Glyph, Line, around, spelt
+from renderers.pdf.rules import CELL_EM, Rules
 
 # Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page. Filled
 # shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY). Not

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from renderers.html_tab import Line
+from renderers.html.tab import Line
 
 Point = tuple[float, float]
 BEGINS = {"level": 0, "upright": 0, "down": 1, "up": 3}  # flow → the corner of its rect where a line begins

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from renderers.mupdf import pymupdf
-from renderers.pdf_cover import Shapes, under_images, under_shapes
-from renderers.pdf_frames import Box, Quads, View, turned
-from renderers.pdf_line import Line
-from renderers.pdf_lines import page_lines
-from renderers.pdf_pixels import CONTRAST, Area, Mask, Picture, Pixels, Points, contrast, sample, share_of
-from renderers.pdf_plain import with_glyphs
+from renderers.pdf.mupdf import pymupdf
+from renderers.pdf.cover import Shapes, under_images, under_shapes
+from renderers.pdf.frames import Box, Quads, View, turned
+from renderers.pdf.line import Line
+from renderers.pdf.lines import page_lines
+from renderers.pdf.pixels import CONTRAST, Area, Mask, Picture, Pixels, Points, contrast, sample, share_of
+from renderers.pdf.plain import with_glyphs
 
 AROUND_PX = 2.0  # how far beyond a box its background is looked for
 ALONG, ACROSS = 20, 3  # points first tried in each line

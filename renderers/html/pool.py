@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from renderers import RenderError
-from renderers.browser import BrowserGoneError, Chromium, NotReadyError, Wall
-from renderers.html_settings import HtmlSettings
-from renderers.html_tab import Tab
+from renderers.html.browser import BrowserGoneError, Chromium, NotReadyError, Wall
+from renderers.html.settings import HtmlSettings
+from renderers.html.tab import Tab
 
 POLL_S = 1.0  # between two looks at the browser's memory
 STARTS = 3  # attempts to start the browser

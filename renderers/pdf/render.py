@@ -23,17 +23,17 @@ import pyarrow as pa
 from PIL import Image
 
 from renderers import RenderError
-from renderers.mupdf import mupdf, pymupdf
-from renderers.pdf_bidi import is_rtl
-from renderers.pdf_cover import shapes_of
-from renderers.pdf_frames import Turn, View
-from renderers.pdf_join import distinct
-from renderers.pdf_line import Line
-from renderers.pdf_lines import page_lines, structured
-from renderers.pdf_order import reading_order
-from renderers.pdf_pixels import Picture, coloured
-from renderers.pdf_plain import plain_lines
-from renderers.pdf_sight import seen
+from renderers.pdf.mupdf import mupdf, pymupdf
+from renderers.pdf.bidi import is_rtl
+from renderers.pdf.cover import shapes_of
+from renderers.pdf.frames import Turn, View
+from renderers.pdf.join import distinct
+from renderers.pdf.line import Line
+from renderers.pdf.lines import page_lines, structured
+from renderers.pdf.order import reading_order
+from renderers.pdf.pixels import Picture, coloured
+from renderers.pdf.plain import plain_lines
+from renderers.pdf.sight import seen
 from renderers.schema import Page, Region, record
 
 HEADER = b"%PDF-"  # without it MuPDF would try its readers of HTML, SVG, …

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from renderers.pdf_bidi import RTL, in_reading_order
-from renderers.pdf_frames import DOWN, LEVEL, Box, Turn, turned, union
-from renderers.pdf_line import SPACE, Line, around, spelt
-from renderers.pdf_rules import CELL_EM, Rules
+from renderers.pdf.bidi import RTL, in_reading_order
+from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, turned, union
+from renderers.pdf.line import SPACE, Line, around, spelt
+from renderers.pdf.rules import CELL_EM, Rules
 
 SAME_LINE_EM = 0.8  # pieces of one line lie at most so far apart
 WIDE_EM = 2.5  # and so far where running text around them has no gutter there

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from renderers.html_quads import quad
-from renderers.html_tab import Line
+from renderers.html.quads import quad
+from renderers.html.tab import Line
 from renderers.schema import Page, Region
 from renderers.text import normalise
 

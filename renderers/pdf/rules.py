@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any
 
-from renderers.pdf_cover import VECTOR_BLOCK
-from renderers.pdf_frames import Box, Turn, turned
+from renderers.pdf.cover import VECTOR_BLOCK
+from renderers.pdf.frames import Box, Turn, turned
 
 CELL_EM = 0.35  # from here on a gap with a rule in it parts cells; a chart's grid runs through narrower ones
 THICK_PT = 4.0  # wider boxes are bars and areas; MuPDF's box of a stroke is twice as wide as the stroke

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from renderers.mupdf import mupdf, pymupdf
-from renderers.pdf_frames import Box, Quads, View
-from renderers.pdf_pixels import EVERYWHERE, Mask, Picture, sample, share_of
+from renderers.pdf.mupdf import mupdf, pymupdf
+from renderers.pdf.frames import Box, Quads, View
+from renderers.pdf.pixels import EVERYWHERE, Mask, Picture, sample, share_of
 
 VECTOR_BLOCK = 3  # of MuPDF's dictionaries
 THIN_PT = 2.0  # rules and underlines, which cover nothing

@@ -22,14 +22,14 @@ from typing import Any
 import pyarrow as pa
 
 from renderers import RenderError
-from renderers.browser import NotReadyError, build_wall, find_chromium
-from renderers.charset import decode
-from renderers.html_fonts import CHINESE, can_draw
-from renderers.html_pages import BODY, Cut, cut_pages, inked, region, spell, tighten
-from renderers.html_pool import Pool
-from renderers.html_quads import overlapping, upright
-from renderers.html_settings import NO_RESOURCES, Document, HtmlSettings
-from renderers.html_tab import Layout, Line, Tab
+from renderers.html.browser import NotReadyError, build_wall, find_chromium
+from renderers.html.charset import decode
+from renderers.html.fonts import CHINESE, can_draw
+from renderers.html.pages import BODY, Cut, cut_pages, inked, region, spell, tighten
+from renderers.html.pool import Pool
+from renderers.html.quads import overlapping, upright
+from renderers.html.settings import NO_RESOURCES, Document, HtmlSettings
+from renderers.html.tab import Layout, Line, Tab
 from renderers.schema import Page, record
 from renderers.warc import is_mhtml, unpack_mhtml
 

@@ -18,8 +18,8 @@ from typing import Any
 from pyppeteer.errors import NetworkError
 from pyppeteer.page import Page as PyppeteerPage
 
-from renderers.browser import BrowserGoneError, Chromium
-from renderers.html_settings import HtmlSettings
+from renderers.html.browser import BrowserGoneError, Chromium
+from renderers.html.settings import HtmlSettings
 
 DOCTYPE = re.compile(r"\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*<!doctype[^>]*>", re.IGNORECASE | re.DOTALL)
 SHADOW = re.compile(r"\bshadowrootmode\b", re.IGNORECASE)
@@ -67,7 +67,7 @@ class Layout:
 @cache
 def reader() -> str:
     """The function that reads a page's lines."""
-    parts = (Path(__file__).with_name(f"html_{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
+    parts = ((Path(__file__).parent / f"reader/{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
     return "(minFont, maxHeight, served) => {'use strict';\n" + "\n".join(parts) + "\nreturn readPage(); }"
 
 

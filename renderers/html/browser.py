@@ -27,8 +27,8 @@ from pyppeteer.browser import Browser as PyppeteerBrowser
 from pyppeteer.errors import NetworkError
 from pyppeteer.page import Page as PyppeteerPage
 
-from renderers.browser_pipe import PipeConnection
-from renderers.html_settings import HtmlSettings
+from renderers.html.pipe import PipeConnection
+from renderers.html.settings import HtmlSettings
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SYSTEM = ("/usr", "/opt", "/etc/fonts", "/etc/alternatives", "/etc/chromium.d", "/var/cache/fontconfig")

@@ -8,14 +8,14 @@ from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Any
 
-from renderers.mupdf import pymupdf
-from renderers.pdf_accents import BESIDE_LETTER
-from renderers.pdf_bidi import RTL
-from renderers.pdf_frames import Box, Turn, turned, union, within
-from renderers.pdf_join import is_single, joined
-from renderers.pdf_line import Line
-from renderers.pdf_lines import PAINTED, TEXT_BLOCK, pale_among, parted, pieces, raw_lines, upright_axis
-from renderers.pdf_rules import Rules
+from renderers.pdf.mupdf import pymupdf
+from renderers.pdf.accents import BESIDE_LETTER
+from renderers.pdf.bidi import RTL
+from renderers.pdf.frames import Box, Turn, turned, union, within
+from renderers.pdf.join import is_single, joined
+from renderers.pdf.line import Line
+from renderers.pdf.lines import PAINTED, TEXT_BLOCK, pale_among, parted, pieces, raw_lines, upright_axis
+from renderers.pdf.rules import Rules
 from renderers.text import normalise
 
 SAME_PT = 0.01  # of the same glyphs, read twice

@@ -1,0 +1,1 @@
+"""Pages of PDF files by PyMuPDF: page images with the place of every text that a person sees."""
