@@ -17,9 +17,9 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from curate import images
+from curate.images.protocol import protocol
 from curate.children import Children, Limits
-from curate.images_prepare import prepare
+from curate.images.prepare import prepare
 from curate.manifest import ImageSettings
 
 ROUNDS = 5
@@ -57,10 +57,10 @@ def in_child(children: Children, bodies: list[bytes]) -> float:
 
 def measure(bodies: list[bytes], plain: Callable[[bytes], None], settings: ImageSettings) -> None:
     """Print one comparison."""
-    told = images.child_settings(settings, {})
-    recipe = images.recipe(told)
+    told = protocol.child_settings(settings, {})
+    recipe = protocol.recipe(told)
     best = [float("inf")] * 3
-    with Children(images.TARGET, 1, Limits(recycle_after=1_000_000), told) as children:
+    with Children(protocol.TARGET, 1, Limits(recycle_after=1_000_000), told) as children:
         children.submit(bodies[0]).result()
         for _ in range(ROUNDS):
             found = (

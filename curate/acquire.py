@@ -13,11 +13,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from curate import images
+from curate.images.protocol import protocol
 from curate.children import Children, Limits, Outcome
 from curate.fetch import Fetcher
 from curate.manifest import Manifest, image_folder
-from curate.pictures import Pictures
+from curate.images.folder import Pictures
 
 AHEAD = 64  # bodies under way for each child process
 RECYCLE_AFTER = 5_000  # images that a child decodes in its life: a new one costs as much as fifty images
@@ -118,7 +118,7 @@ class Acquirer:
             timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes, recycle_after=RECYCLE_AFTER
         )
         return Children(
-            images.TARGET, self._count, limits, images.child_settings(settings, self._manifest.active_rules())
+            protocol.TARGET, self._count, limits, protocol.child_settings(settings, self._manifest.active_rules())
         )
 
 
@@ -127,7 +127,7 @@ def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, Prepar
     outcome = future.result()
     if outcome.value is None:
         return row, Prepared(stage="decode", reason=outcome.reason, detail=outcome.detail)
-    answer = images.read_answer(outcome.value, body)
+    answer = protocol.read_answer(outcome.value, body)
     if answer.reason is not None:
         return row, Prepared(stage="decode", reason=answer.reason, detail=answer.detail)
     return row, Prepared(answer.image, answer.format, answer.width, answer.height, answer.turn)

@@ -6,7 +6,7 @@ other before: the verdict depends on the payload alone. Answers come from a proc
 have taken over: their size is bounded, nothing is unpickled. What a child started dies with it, unless it
 hid in a session of its own and the child was gone first.
 
-    with Children("curate.images:preparer", count=2, limits=Limits(), settings=settings) as children:
+    with Children("curate.images.protocol:preparer", count=2, limits=Limits(), settings=settings) as children:
         outcomes = [children.submit(body) for body in bodies]
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from curate import images
+from curate.images.protocol import protocol
 from curate.children import Children, Limits, Outcome
 from curate.manifest import ImageSettings
 
@@ -24,9 +24,9 @@ def decoders(manifest: Mapping[str, Any], count: int) -> Children:
     known = {
         name: manifest["manifest"]["image"][name] for name in ("max_pixels", "timeout_s", "memory_bytes")
     }
-    settings = msgspec.convert(known | {"formats": images.STORED}, ImageSettings)
+    settings = msgspec.convert(known | {"formats": protocol.STORED}, ImageSettings)
     limits = Limits(timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes)
-    return Children(images.TARGET, count, limits, images.child_settings(settings, {}))
+    return Children(protocol.TARGET, count, limits, protocol.child_settings(settings, {}))
 
 
 def image_problems(table: pa.Table, first: int, children: Children) -> Iterator[str]:
@@ -54,7 +54,7 @@ def _landed(number: int, row: Mapping[str, Any], future: Future[Outcome]) -> Ite
     if outcome.value is None:
         yield f"row {number}: the image cannot be decoded ({outcome.reason})"
         return
-    answer = images.read_answer(outcome.value, row["image"]["bytes"])
+    answer = protocol.read_answer(outcome.value, row["image"]["bytes"])
     if answer.reason is not None or answer.reencoded:
         yield f"row {number}: the image is not one that any reader decodes to upright RGB"
     elif (answer.width, answer.height) != (row["width"], row["height"]):

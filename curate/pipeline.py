@@ -21,7 +21,7 @@ import filters
 from curate import tasks
 from curate.acquire import Acquirer, Body, Prepared
 from curate.across import SPILL, spill_rows
-from curate.located import fit
+from curate.images.regions import fit
 from curate.origins import Origin, open_origin
 from curate.plan import Run, Unit, row_rules
 from curate.record import Meter, Stage, UnitRecord, count_reasons

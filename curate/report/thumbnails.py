@@ -6,9 +6,9 @@ import base64
 import os
 from collections.abc import Sequence
 
-from curate import images
+from curate.images.protocol import protocol
 from curate.children import Children, Limits
-from curate.images_formats import sniff
+from curate.images.formats import sniff
 from curate.manifest import ImageSettings
 
 SETTINGS = ImageSettings(max_side=640, quality=72)
@@ -24,12 +24,12 @@ def data_urls(bodies: Sequence[bytes | None]) -> list[str | None]:
         return [None] * len(bodies)
     limits = Limits(timeout_s=TIMEOUT_S, memory_bytes=SETTINGS.memory_bytes)
     count = min(4, os.cpu_count() or 1, len(wanted))
-    with Children(images.TARGET, count, limits, images.child_settings(SETTINGS, {})) as children:
+    with Children(protocol.TARGET, count, limits, protocol.child_settings(SETTINGS, {})) as children:
         flying = [children.submit(body) if body else None for body in bodies]
         answers = [future.result().value if future else None for future in flying]
     urls, left = [], MAX_BYTES
     for body, answer in zip(bodies, answers, strict=True):
-        made = images.read_answer(answer, body).image if body and answer else None
+        made = protocol.read_answer(answer, body).image if body and answer else None
         made = made if made and len(made) <= min(left, LARGEST) else None
         left -= len(made or b"")
         urls.append(f"data:image/{sniff(made)};base64,{base64.b64encode(made).decode()}" if made else None)

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image, ImageOps
 
 import filters
-from curate import images
+from curate.images.protocol import protocol
 from curate.children import Children, Limits, Outcome
-from curate.images import ENCODED, KEPT, SKIPPED, Prepared, Recipe, child_settings, read_answer, recipe
-from curate.images_formats import sniff
-from curate.images_prepare import ImageError, prepare
+from curate.images.protocol import ENCODED, KEPT, SKIPPED, Prepared, Recipe, child_settings, read_answer, recipe
+from curate.images.formats import sniff
+from curate.images.prepare import ImageError, prepare
 from curate.manifest import ImageSettings
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -61,7 +61,7 @@ def reason(body: bytes, rules: Recipe = Recipe()) -> str:  # noqa: B008 - frozen
 def children() -> Iterator[Children]:
     settings = ImageSettings()
     limits = Limits(timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes)
-    with Children(images.TARGET, 2, limits, child_settings(settings, {})) as children:
+    with Children(protocol.TARGET, 2, limits, child_settings(settings, {})) as children:
         yield children
 
 
@@ -388,7 +388,7 @@ def test_an_answer_that_makes_no_sense_is_a_crash(answer: bytes) -> None:
 
 
 def test_an_image_that_was_not_decoded_has_a_size_and_no_bytes() -> None:
-    answer = images.write_answer(Prepared(None, "gif", 5, 6))
+    answer = protocol.write_answer(Prepared(None, "gif", 5, 6))
     assert answer[0] == SKIPPED
     assert read_answer(answer, b"body") == Prepared(None, "gif", 5, 6)
 
@@ -460,7 +460,7 @@ def test_every_tricky_file_ends_as_an_upright_image_or_a_named_reason(children: 
 def test_mutations_of_real_files_end_as_images_or_named_reasons(children: Children) -> None:
     generator = random.Random(3)
     small = [path for path in real("images_tricky", "images") if path.stat().st_size < 60_000]
-    seeds = [path.read_bytes() for path in small if sniff(path.read_bytes()) in images.FORMATS][::8][:30]
+    seeds = [path.read_bytes() for path in small if sniff(path.read_bytes()) in protocol.FORMATS][::8][:30]
     assert len(seeds) == 30
     bodies = [mutant for seed in seeds for mutant in mutations(seed, generator, 50)]
     futures = [children.submit(body) for body in bodies]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate import images_resize
-from curate.images_resize import resized
+from curate.images.protocol import resize as images_resize
+from curate.images.resize import resized
 
 
 def stripes(width: int, height: int) -> Image.Image:

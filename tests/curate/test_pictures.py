@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.pictures import Pictures
+from curate.images.folder import Pictures
 
 FILES = (
     "train2014/COCO_train2014_000000000009.jpg",

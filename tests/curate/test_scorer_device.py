@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.images_prepare import ImageError
+from curate.images.prepare import ImageError
 from curate.scorer import batch
 from curate.scorer.batch import Room, is_part, room_bytes
 from curate.scorer.framing import HEAD, SPAN, Framing, frame, framed

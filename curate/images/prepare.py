@@ -29,10 +29,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from curate import images
-from curate.images import Prepared, Recipe
-from curate.images_formats import sniff
-from curate.images_resize import resized
+from curate.images.protocol import protocol
+from curate.images.protocol import Prepared, Recipe
+from curate.images.formats import sniff
+from curate.images.resize import resized
 
 READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "jpeg": JpegImageFile,  # not Image.open, which makes an MPO of some
@@ -71,11 +71,11 @@ class ImageError(Exception):
 def preparer(settings: bytes) -> Callable[[bytes], bytes]:
     """The handler that `curate.children` runs."""
     warnings.simplefilter("ignore")
-    recipe = images.recipe(settings)
+    recipe = protocol.recipe(settings)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     Image.MAX_IMAGE_PIXELS = recipe.max_pixels // 2  # Pillow warns beyond this, and refuses beyond twice this
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    return lambda body: images.write_answer(prepare(body, recipe))
+    return lambda body: protocol.write_answer(prepare(body, recipe))
 
 
 def prepare(body: bytes, recipe: Recipe) -> Prepared:

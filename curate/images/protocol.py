@@ -1,6 +1,6 @@
 """Images from bytes as they came to bytes that any reader decodes to upright RGB: the side that asks.
 
-The work itself is `curate.images_prepare`'s, in disposable child processes; nothing here decodes anything.
+The work itself is `curate.images.prepare`'s, in disposable child processes; nothing here decodes anything.
 
     children = Children(images.TARGET, count, limits, images.child_settings(manifest.image, rules))
     outcome = children.submit(body).result()  # a reason, or a value for:
@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate.images_formats import sniff
+from curate.images.formats import sniff
 
 if TYPE_CHECKING:
     from curate.manifest import ImageSettings
 
-TARGET = "curate.images_prepare:preparer"
+TARGET = "curate.images.prepare:preparer"
 STORED = ("jpeg", "png", "webp")  # what a shard may hold
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "avif")  # what may come in, at most
 

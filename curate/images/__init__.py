@@ -1,0 +1,1 @@
+"""Images as the world sends them: read, judged, turned upright, shrunk and encoded, in child processes."""
