@@ -18,7 +18,7 @@ import psutil
 from PIL import Image
 
 from curate.images.protocol import protocol
-from curate.children import Children, Limits
+from curate.children.pool import Children, Limits
 from curate.images.prepare import prepare
 from curate.manifest import ImageSettings
 

@@ -114,7 +114,7 @@ def tree(pid: int) -> Iterator[psutil.Process]:
 def role(process: psutil.Process) -> str:
     """What a process of the run does."""
     line = " ".join(process.cmdline())
-    if "curate._child" in line:
+    if "curate.children.child" in line:
         return "child"
     if "-m curate" in line:
         return "parent"

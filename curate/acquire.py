@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from curate.images.protocol import protocol
-from curate.children import Children, Limits, Outcome
+from curate.children.pool import Children, Limits, Outcome
 from curate.fetch import Fetcher
 from curate.manifest import Manifest, image_folder
 from curate.images.folder import Pictures

@@ -12,7 +12,7 @@ import msgspec
 import pyarrow as pa
 
 from curate.images.protocol import protocol
-from curate.children import Children, Limits, Outcome
+from curate.children.pool import Children, Limits, Outcome
 from curate.manifest import ImageSettings
 
 AHEAD = 32  # images on their way

@@ -40,7 +40,7 @@ class Plain(pickle.Unpickler):
 
 
 def reader(settings: bytes) -> Callable[[bytes], bytes]:
-    """The handler that `curate.children` runs; there are no settings."""
+    """The handler that `curate.children.pool` runs; there are no settings."""
     return lambda data: lines(items(data))
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import tasks
-from curate.children import Children
+from curate.children.pool import Children
 from curate.image_checks import decoders, image_problems
 from curate.journal import MANIFEST, RUN, Begun
 from curate.pack.verify import finished_packs, verify_packs

@@ -69,7 +69,7 @@ class ImageError(Exception):
 
 
 def preparer(settings: bytes) -> Callable[[bytes], bytes]:
-    """The handler that `curate.children` runs."""
+    """The handler that `curate.children.pool` runs."""
     warnings.simplefilter("ignore")
     recipe = protocol.recipe(settings)
     ImageFile.LOAD_TRUNCATED_IMAGES = False

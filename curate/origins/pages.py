@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from curate.adapters.identity import keys, languages
-from curate.children import Children, Limits
+from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
 from curate.manifest import Manifest
 from curate.origins import DOCUMENTS

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
 from curate.adapters.identity import keys
-from curate.children import Children, Limits, Outcome
+from curate.children.pool import Children, Limits, Outcome
 from curate.errors import InputError, MachineError, ManifestError
 from curate.manifest import Manifest
 from curate.origins.pages import COPIED, STAGE, module

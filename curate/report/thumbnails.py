@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from curate.images.protocol import protocol
-from curate.children import Children, Limits
+from curate.children.pool import Children, Limits
 from curate.images.formats import sniff
 from curate.manifest import ImageSettings
 

@@ -62,7 +62,7 @@ def child_settings(framing: Framing) -> bytes:
 
 
 def framer(settings: bytes) -> Callable[[bytes], bytes]:
-    """The handler that `curate.children` runs: an encoded image in, see `framed` out."""
+    """The handler that `curate.children.pool` runs: an encoded image in, see `framed` out."""
     warnings.simplefilter("ignore")
     framing = Framing(**json.loads(settings))
     ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from curate.children import Children, Limits, Outcome
+from curate.children.pool import Children, Limits, Outcome
 from curate.scorer.batch import is_part, most_bytes
 from curate.scorer.framing import TARGET, child_settings, framed
 from curate.scorer.identity import Identity
@@ -26,7 +26,7 @@ from curate.scorer.work import Flights, Scored, Work
 if TYPE_CHECKING:
     from curate.scorer.encoder import Encoder
 
-IN_CHILD = 8  # images on their way to each child process, at least; see `curate.children`
+IN_CHILD = 8  # images on their way to each child process, at least; see `curate.children.pool`
 AHEAD_BYTES = 2**29  # of images that are decoded and wait for a batch
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import Any
 
 import ijson
 
-from curate.children import Children, Limits
+from curate.children.pool import Children, Limits
 from curate.errors import InputError
 from curate.pickles import TARGET
 from curate.sources import index

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from curate.children import Children, Limits, Outcome
+from curate.children.pool import Children, Limits, Outcome
 from curate.errors import MachineError
 
 HERE = Path(__file__).parent
@@ -155,7 +155,7 @@ def test_a_killed_parent_leaves_nothing_running(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     script = f"""
 import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent.parent)!r}]
-from curate.children import Children, Limits
+from curate.children.pool import Children, Limits
 children = Children("child_targets:acts", 2, Limits())
 print(children.submit(b"pid").result().value.decode(), flush=True)
 children.submit(b"spawn:{path}:near:spin")  # the second child, busy with something it started

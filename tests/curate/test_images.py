@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 import filters
 from curate.images.protocol import protocol
-from curate.children import Children, Limits, Outcome
+from curate.children.pool import Children, Limits, Outcome
 from curate.images.protocol import ENCODED, KEPT, SKIPPED, Prepared, Recipe, child_settings, read_answer, recipe
 from curate.images.formats import sniff
 from curate.images.prepare import ImageError, prepare

@@ -170,7 +170,7 @@ def scorers() -> tuple[Scorer, Scorer]:
 def test_nonsense_from_a_child_costs_its_image_alone() -> None:
     from concurrent.futures import Future
 
-    from curate.children import Outcome
+    from curate.children.pool import Outcome
 
     said: Future[Outcome] = Future()
     said.set_result(Outcome(b"nonsense"))

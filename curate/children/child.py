@@ -1,6 +1,6 @@
-"""The inside of a disposable child process: frames in, frames out. See `curate.children` for the outside.
+"""The inside of a disposable child process: frames in, frames out. See `curate.children.pool` for the outside.
 
-Run as `python -m curate._child MODULE:FACTORY SOCKET LIFELINE MEMORY`. FACTORY gets the settings' bytes
+Run as `python -m curate.children.child MODULE:FACTORY SOCKET LIFELINE MEMORY`. FACTORY gets the settings' bytes
 once and returns the handler of payloads: bytes in; bytes, or an iterable of bytes, out. Only the standard
 library is imported here, and little of it, because children are started often.
 

@@ -10,9 +10,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from curate._child import END, FAILED, PART, READY, WHOLE
-from curate._jobs import Job, Outcome
-from curate._process import Process
+from curate.children.child import END, FAILED, PART, READY, WHOLE
+from curate.children.jobs import Job, Outcome
+from curate.children.process import Process
 from curate.errors import MachineError
 
 IN_FLIGHT = 8  # jobs on their way to one child: it never waits for its parent to wake up

@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from types import TracebackType
 
-from curate._jobs import Answer, Job, Outcome, Stream
-from curate._lane import IN_FLIGHT, Lane, Limits
+from curate.children.jobs import Answer, Job, Outcome, Stream
+from curate.children.lane import IN_FLIGHT, Lane, Limits
 
 __all__ = ["Children", "Limits", "Outcome"]
 

@@ -1,6 +1,6 @@
 """One disposable child process as its parent holds it: started, written to, read from, measured, killed.
 
-Nothing here waits: the socket never blocks, and `curate.children` says when to give up.
+Nothing here waits: the socket never blocks, and `curate.children.pool` says when to give up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from curate._child import HEADER
+from curate.children.child import HEADER
 
 ROOM = 1 << 20  # bytes for what arrives, and more only while a larger frame does
 PIPE = 1 << 16  # bytes that a pipe holds
@@ -33,7 +33,7 @@ PASSED_ON = (
 
 
 class Process:
-    """A started `curate._child` in a session of its own, its settings already on the way."""
+    """A started `curate.children.child` in a session of its own, its settings already on the way."""
 
     def __init__(self, target: str, settings: bytes, address_space: int) -> None:
         self.socket, theirs = socket.socketpair()
@@ -43,7 +43,7 @@ class Process:
         try:
             arguments = (target, str(theirs.fileno()), str(lifeline), str(address_space))
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "curate._child", *arguments],
+                [sys.executable, "-m", "curate.children.child", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,1 @@
+"""Disposable child processes for what may crash, hang or swell."""
