@@ -83,5 +83,5 @@ def test_the_readme_is_short_and_ci_runs_its_second_command() -> None:
 
 def test_help_imports_nothing_costly() -> None:
     costly = ("pyarrow", "ray", "numpy", "PIL", "rich")
-    code = f"import sys, curate.cli; print([name for name in {costly} if name in sys.modules])"
+    code = f"import sys, curate.cli.app; print([name for name in {costly} if name in sys.modules])"
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import curate.cli
+import curate.cli.app
 import curate.pipeline
 import curate.run
 import curate.runner
@@ -54,7 +54,7 @@ def run(job: dict[str, Any]) -> tuple[int, int]:
         arrange(job["call"], job["number"], job["accident"], writing)
         sys.argv = ["curate", *job["arguments"]]
         try:
-            curate.cli.main()
+            curate.cli.app.main()
         except SystemExit as stop:
             os._exit(stop.code if isinstance(stop.code, int) else 0)
         os._exit(0)

@@ -308,7 +308,7 @@ def show(
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what of this machine is ready, and how to mend what is not."""
-    from curate.doctor import checks, report
+    from curate.cli.doctor import checks, report
 
     found = checks()
     if as_json:
