@@ -233,7 +233,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Hand shards or packs to another framework."""
-    from curate.export import export as run
+    from curate.exporting import export as run
 
     made = run(folder, to, out)
     if as_json:

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from curate.errors import InputError, ManifestError, OutputError
-from curate.export import FORMATS, export
+from curate.exporting import FORMATS, export
 from curate.manifest import ShardSettings
 from curate.pack import PackSettings, pack
 from curate.shards import write_tables

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from curate.errors import InputError
-from curate.export.records import Record, Records, to_json
+from curate.exporting.records import Record, Records, to_json
 from curate.store import HashingSink, Store
 
 SYSTEM = "You are a helpful assistant."

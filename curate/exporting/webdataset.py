@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from curate.export.records import Record, Records, parts
+from curate.exporting.records import Record, Records, parts
 from curate.store import HashingSink, Store
 
 

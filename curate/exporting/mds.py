@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.export.records import Record, Records, to_json
+from curate.exporting.records import Record, Records, to_json
 from curate.store import Store
 
 SHARD_BYTES = 2**26

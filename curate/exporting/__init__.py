@@ -9,11 +9,11 @@ from typing import Any
 from curate import __version__
 from curate.dataset_files import DataSet, find
 from curate.errors import InputError, ManifestError, OutputError, nearest
-from curate.export.conversations import write_conversations
-from curate.export.energon import write_energon
-from curate.export.mds import write_mds
-from curate.export.records import Records
-from curate.export.webdataset import write_webdataset
+from curate.exporting.conversations import write_conversations
+from curate.exporting.energon import write_energon
+from curate.exporting.mds import write_mds
+from curate.exporting.records import Records
+from curate.exporting.webdataset import write_webdataset
 from curate.store import Store
 
 FORMATS: dict[str, Callable[[Store, Records], list[str]]] = {

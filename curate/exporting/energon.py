@@ -13,8 +13,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from curate.export.records import Records
-from curate.export.webdataset import Tar, write_tars
+from curate.exporting.records import Records
+from curate.exporting.webdataset import Tar, write_tars
 from curate.store import Store
 
 META = ".nv-meta"
