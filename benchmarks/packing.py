@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from curate.pack.fit import best_fit_decreasing, fit
+from curate.packing.fit import best_fit_decreasing, fit
 
 Ints = npt.NDArray[np.int64]
 

@@ -20,7 +20,7 @@ from curate import tasks
 from curate.children.pool import Children
 from curate.image_checks import decoders, image_problems
 from curate.journal import MANIFEST, RUN, Begun
-from curate.pack.verify import finished_packs, verify_packs
+from curate.packing.verify import finished_packs, verify_packs
 from curate.parquet_checks import file_problems
 from curate.record import UnitRecord, add_counts, count_reasons, summary
 from curate.retry import DamagedManifestError, finished_manifest

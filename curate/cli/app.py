@@ -203,8 +203,8 @@ def pack(
     as_json: Json = False,
 ) -> None:
     """Mix shards of several tasks and pack them into training sequences."""
-    from curate.pack import PackSettings
-    from curate.pack import pack as run
+    from curate.packing import PackSettings
+    from curate.packing import pack as run
 
     settings = PackSettings(
         seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,

@@ -16,7 +16,7 @@ LONGEST = 20_000  # characters; longer strings are left out, as they would cost 
 
 def count_tokens(store: Store, kept: Kept) -> list[int]:
     """The tokens of some samples without their image's; none where no tokenizer is installed."""
-    from curate.pack import encode, tokenizer
+    from curate.packing import encode, tokenizer
 
     places = evenly(pc.unique(kept.table["place"]).to_pylist(), IMAGE_GROUPS)
     near = kept.table.filter(pc.is_in(kept.table["place"], pa.array(places, pa.int32())))

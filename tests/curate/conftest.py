@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.pack import PackSettings, pack
+from curate.packing import PackSettings, pack
 from tests.curate.made_shards import make_shards
 from tests.curate.web import NameServer, RawServer, Site
 

@@ -20,7 +20,7 @@ from PIL import Image
 from curate.errors import InputError, ManifestError, OutputError
 from curate.exporting import FORMATS, export
 from curate.manifest import ShardSettings
-from curate.pack import PackSettings, pack
+from curate.packing import PackSettings, pack
 from curate.shards import write_tables
 from curate.store import Store
 from tests.curate.made_shards import make_shards

@@ -27,7 +27,7 @@ from curate.loader import (  # noqa: E402
     resume_state,
 )
 from curate.loader.order import Order, share  # noqa: E402
-from curate.pack import PackSettings, pack  # noqa: E402
+from curate.packing import PackSettings, pack  # noqa: E402
 
 ROWS = 630
 

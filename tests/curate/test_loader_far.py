@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 from curate.errors import InputError  # noqa: E402
 from curate.loader import CollatePacks, PackDataset, ShardDataset, ShardMap  # noqa: E402
-from curate.pack import pack  # noqa: E402
+from curate.packing import pack  # noqa: E402
 from tests.curate.made_shards import make_shards  # noqa: E402
 
 ROWS = 600

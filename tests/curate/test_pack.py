@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import InputError, ManifestError, OutputError
-from curate.pack import PackSettings, pack
-from curate.pack.buckets import draw, shares
-from curate.pack.tokenizer import load
+from curate.packing import PackSettings, pack
+from curate.packing.buckets import draw, shares
+from curate.packing.tokenizer import load
 from tests.curate.made_shards import make_shards
 
 SMALL = {"bucket_bytes": 2**18, "row_group_bytes": 2**16, "file_bytes": 2**19}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.pack.fit import best_fit_decreasing, fit, proportional
+from curate.packing.fit import best_fit_decreasing, fit, proportional
 
 METHODS = [fit, proportional, best_fit_decreasing]
 Ints = npt.NDArray[np.int64]

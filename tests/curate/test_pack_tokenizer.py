@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import InputError
-from curate.pack.encode import encode, truncate
-from curate.pack.tokenizer import MARKERS, QWEN_SHA256, Tokenizer, load
+from curate.packing.encode import encode, truncate
+from curate.packing.tokenizer import MARKERS, QWEN_SHA256, Tokenizer, load
 
 tokenizers = pytest.importorskip("tokenizers")
 sentencepiece = pytest.importorskip("sentencepiece")
@@ -74,7 +74,7 @@ def test_the_built_in_tokenizer_is_qwens(qwen: Tokenizer) -> None:
 def test_a_ranks_file_reads_like_the_built_in_one(qwen: Tokenizer, tmp_path: Path) -> None:
     import lzma
 
-    from curate.pack.tokenizer import QWEN
+    from curate.packing.tokenizer import QWEN
 
     path = tmp_path / "qwen.tiktoken"
     path.write_bytes(lzma.decompress(QWEN.read_bytes()))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import InputError
-from curate.pack import PackSettings, pack
+from curate.packing import PackSettings, pack
 from curate.repair import repair
 from curate.verify import lines, verify
 from tests.curate.made_shards import make_shards

@@ -20,13 +20,13 @@ import pyarrow.compute as pc
 from curate import __version__
 from curate.dataset_files import DataSet, find
 from curate.errors import InputError, ManifestError, OutputError
-from curate.pack import mix as mixes
-from curate.pack.buckets import Buckets, draw
-from curate.pack.read import Reader
-from curate.pack.sequences import SAMPLES, pack_samples
-from curate.pack.settings import PackSettings
-from curate.pack.tokenizer import Tokenizer, load
-from curate.pack.write import write_dropped, write_packs
+from curate.packing import mix as mixes
+from curate.packing.buckets import Buckets, draw
+from curate.packing.read import Reader
+from curate.packing.sequences import SAMPLES, pack_samples
+from curate.packing.settings import PackSettings
+from curate.packing.tokenizer import Tokenizer, load
+from curate.packing.write import write_dropped, write_packs
 from curate.store import Store
 
 COLUMNS = {"key", "dataset", "task", "image", "prompt", "target", "source", "url", "text"}

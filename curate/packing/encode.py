@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.pack.tokenizer import MARKERS, Tokenizer
+from curate.packing.tokenizer import MARKERS, Tokenizer
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

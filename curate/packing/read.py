@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 
 from curate.dataset_files import DataSet
 from curate.errors import InputError
-from curate.pack.buckets import draw, shares
-from curate.pack.encode import Encoded, encode, truncate
-from curate.pack.mix import Amount, Group
-from curate.pack.sequences import SAMPLES
-from curate.pack.settings import PackSettings
-from curate.pack.tokenizer import Tokenizer
+from curate.packing.buckets import draw, shares
+from curate.packing.encode import Encoded, encode, truncate
+from curate.packing.mix import Amount, Group
+from curate.packing.sequences import SAMPLES
+from curate.packing.settings import PackSettings
+from curate.packing.tokenizer import Tokenizer
 from curate.schema import DROPPED
 
 Ints = npt.NDArray[np.int64]

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import __version__
-from curate.pack.sequences import PACK
-from curate.pack.settings import PackSettings
+from curate.packing.sequences import PACK
+from curate.packing.settings import PackSettings
 from curate.schema import DROPPED
 from curate.shards import MIN_GROUP_ROWS, Shard, writer_options
 from curate.store import HashingSink, Store

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.pack.fit import fit
+from curate.packing.fit import fit
 from curate.schema import LABEL
 
 Ints = npt.NDArray[np.int64]

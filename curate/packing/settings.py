@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from curate.errors import ManifestError
-from curate.pack.tokenizer import IMAGE_PAD
+from curate.packing.tokenizer import IMAGE_PAD
 
 
 @dataclass(frozen=True)

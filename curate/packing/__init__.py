@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curate.pack.run import pack
-from curate.pack.settings import PackSettings
+from curate.packing.run import pack
+from curate.packing.settings import PackSettings
 
 __all__ = ["PackSettings", "pack"]

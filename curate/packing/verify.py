@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.journal import MANIFEST
-from curate.pack.sequences import PACK
+from curate.packing.sequences import PACK
 from curate.parquet_checks import file_problems
 from curate.storage import one_line
 from curate.store import Store
