@@ -247,7 +247,7 @@ def export(
 @app.command()
 def report(folder: Dir, as_json: Json = False) -> None:
     """Write DIR/report.html: what was kept, what was dropped and why, and where the boxes are."""
-    from curate.report import lines, write
+    from curate.reporting import lines, write
 
     _show(write(folder), lines, as_json)
 
@@ -255,8 +255,8 @@ def report(folder: Dir, as_json: Json = False) -> None:
 @app.command()
 def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
     """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value."""
-    from curate.explain import explain as look
-    from curate.explain import lines
+    from curate.reporting.explain import explain as look
+    from curate.reporting.explain import lines
 
     _show(look(folder, key_or_url), lines, as_json)
 

@@ -14,7 +14,7 @@ from curate import tasks
 from curate.adapters.grit import grit
 from curate.adapters.regions import regions
 from curate.errors import InputError
-from curate.explain import explain
+from curate.reporting.explain import explain
 from curate.manifest import load
 from tests.curate.tasks_runs import corners, curated, write_json, write_picture
 

@@ -8,8 +8,8 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
-from curate import card
-from curate.card import licence, size_category
+from curate.reporting import card
+from curate.reporting.card import licence, size_category
 from curate.journal import OUR_CARD
 from tests.curate.runs import ROOT, curate, done, pair, write_pairs
 

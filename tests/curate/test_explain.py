@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from curate.errors import InputError
-from curate.explain import explain, lines
+from curate.reporting.explain import explain, lines
 from tests.curate.made_shards import make_shards
 from tests.curate.runs import curate, done, pair, picture, shards, write_pairs
 

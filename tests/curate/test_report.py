@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate import report
+from curate import reporting
 from curate.errors import InputError
-from curate.report.failures import failures, worth_retrying
-from curate.report.funnel import steps
-from curate.report.marks import LONGEST, pieces, plain
-from curate.report.measures import Measure, Threshold, measures
-from curate.report.plots import bins, compact, histogram
-from curate.report.reading import evenly, hosts, read_dropped, read_kept
+from curate.reporting.failures import failures, worth_retrying
+from curate.reporting.funnel import steps
+from curate.reporting.marks import LONGEST, pieces, plain
+from curate.reporting.measures import Measure, Threshold, measures
+from curate.reporting.plots import bins, compact, histogram
+from curate.reporting.reading import evenly, hosts, read_dropped, read_kept
 from curate.store import Store
 from tests.curate.reported import CYRILLIC, captions
 from tests.curate.runs import curate
@@ -25,7 +25,7 @@ from tests.curate.runs import curate
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = captions(tmp_path_factory.mktemp("captions"))
-    report.write(str(folder))
+    reporting.write(str(folder))
     return folder
 
 
@@ -84,7 +84,7 @@ def test_a_report_is_one_file_that_may_load_nothing(out: Path) -> None:
 
 def test_the_same_run_gives_the_same_report(out: Path, tmp_path: Path) -> None:
     before = (out / "report.html").read_bytes()
-    report.write(str(out))
+    reporting.write(str(out))
     assert (out / "report.html").read_bytes() == before
 
 
@@ -99,7 +99,7 @@ def test_a_report_leaves_the_run_as_it_was(out: Path) -> None:
 
 def test_a_folder_without_a_complete_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no complete run"):
-        report.write(str(tmp_path))
+        reporting.write(str(tmp_path))
 
 
 def test_a_damaged_shard_is_named_as_such(out: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_damaged_shard_is_named_as_such(out: Path, tmp_path: Path) -> None:
         copy.mkdir(exist_ok=True)
         (copy / path.name).write_bytes(path.read_bytes()[: -100 if path.suffix == ".parquet" else None])
     with pytest.raises(InputError, match="curate verify"):
-        report.write(str(copy))
+        reporting.write(str(copy))
 
 
 def test_a_run_that_kept_nothing_has_a_report(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_run_that_kept_nothing_has_a_report(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([row]), source)
     finished = curate("run", "laion", "--input", source, "--out", tmp_path / "out", "--workers", 0)
     assert finished.returncode == 0, finished.stderr
-    report.write(str(tmp_path / "out"))
+    reporting.write(str(tmp_path / "out"))
     assert "Nothing was kept." in (tmp_path / "out/report.html").read_text()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate import report
+from curate import reporting
 from tests.curate.looking import Eyes, open_eyes
 from tests.curate.reported import captions, pages
 from tests.curate.runs import shards
@@ -32,7 +32,7 @@ def eyes() -> Iterator[Eyes]:
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     out = captions(tmp_path_factory.mktemp("captions"))
-    report.write(str(out))
+    reporting.write(str(out))
     return (out / "report.html").read_text()
 
 
@@ -40,7 +40,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
 def paged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("pymupdf")
     out = pages(tmp_path_factory.mktemp("pages"))
-    report.write(str(out))
+    reporting.write(str(out))
     return out
 
 

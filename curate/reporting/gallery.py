@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.report.marks import Piece, pieces, plain
-from curate.report.reading import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
-from curate.report.thumbnails import data_urls
+from curate.reporting.marks import Piece, pieces, plain
+from curate.reporting.reading import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
+from curate.reporting.thumbnails import data_urls
 from curate.store import Store
 
 KEPT_CARDS = 48

@@ -20,12 +20,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from curate.journal import took_s
-from curate.report.failures import Failure, worth_retrying
-from curate.report.funnel import STAGES_SAID, Step
-from curate.report.gallery import Card
-from curate.report.marks import visible
-from curate.report.measures import Measure
-from curate.report.plots import compact, histogram
+from curate.reporting.failures import Failure, worth_retrying
+from curate.reporting.funnel import STAGES_SAID, Step
+from curate.reporting.gallery import Card
+from curate.reporting.marks import visible
+from curate.reporting.measures import Measure
+from curate.reporting.plots import compact, histogram
 from curate.terminal import bytes_said, duration_said
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.report.measures import Measure
+from curate.reporting.measures import Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from curate.croissant import describe
+from curate.reporting.croissant import describe
 from curate.journal import OUR_CARD
 from curate.retry import finished_manifest
 from curate.schema import LANGUAGES

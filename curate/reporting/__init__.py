@@ -8,15 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate import card
+from curate.reporting import card
 from curate.errors import InputError
-from curate.report import page
-from curate.report.failures import failures
-from curate.report.funnel import shares, steps
-from curate.report.gallery import cards
-from curate.report.measures import measures
-from curate.report.reading import Kept, read_dropped, read_kept
-from curate.report.tokens import count_tokens
+from curate.reporting import page
+from curate.reporting.failures import failures
+from curate.reporting.funnel import shares, steps
+from curate.reporting.gallery import cards
+from curate.reporting.measures import measures
+from curate.reporting.reading import Kept, read_dropped, read_kept
+from curate.reporting.tokens import count_tokens
 from curate.retry import finished_manifest
 from curate.storage import one_line
 from curate.store import TMP, Store

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.report.funnel import Step, shares
-from curate.report.marks import plain
-from curate.report.reading import hosts
+from curate.reporting.funnel import Step, shares
+from curate.reporting.marks import plain
+from curate.reporting.reading import hosts
 
 NAMED = 3  # hosts, and messages, of a reason
 LEAST = 0.05  # of a reason's rows, for a host or a message to be worth naming
