@@ -19,19 +19,19 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 import filters
-from curate.across import Across, spill_rows
+from curate.engine.across import Across, spill_rows
 from curate.errors import InputError
-from curate.journal import Journal, Request
-from curate.plan import Plan, Run
-from curate.progress import Progress
-from curate.retry import again, finished_manifest
-from curate.run import Steps
-from curate.runner import InProcess
+from curate.engine.journal import Journal, Request
+from curate.engine.plan import Plan, Run
+from curate.engine.progress import Progress
+from curate.engine.retry import again, finished_manifest
+from curate.engine.command import Steps
+from curate.engine.runners import InProcess
 from curate.shards import dropped_name, read_columns, unit_of
-from curate.staging import DONE, STAGED, Fallen, Staging
+from curate.engine.output import DONE, STAGED, Fallen, Staging
 from curate.store import Store
 from curate.verify import records, verify_run
-from curate.worker import Job
+from curate.engine.worker import Job
 
 SCRATCH = "_run/repair"
 

@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 from curate import tasks
 from curate.children.pool import Children
 from curate.image_checks import decoders, image_problems
-from curate.journal import MANIFEST, RUN, Begun
+from curate.engine.journal import MANIFEST, RUN, Begun
 from curate.packing.verify import finished_packs, verify_packs
 from curate.parquet_checks import file_problems
-from curate.record import UnitRecord, add_counts, count_reasons, summary
-from curate.retry import DamagedManifestError, finished_manifest
+from curate.engine.record import UnitRecord, add_counts, count_reasons, summary
+from curate.engine.retry import DamagedManifestError, finished_manifest
 from curate.schema import DROPPED, SHARD, conform, shard_metadata
 from curate.shards import dropped_name, unit_of
-from curate.staging import DONE
+from curate.engine.output import DONE
 from curate.store import Store
 from curate.terminal import plural, printable
 

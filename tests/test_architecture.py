@@ -12,7 +12,7 @@ import pytest
 
 import filters
 from curate import manifest as manifests
-from curate.across import ACROSS, SPILL
+from curate.engine.across import ACROSS, SPILL
 from curate.schema import SAMPLE
 from curate.toml import to_toml
 from tests.some_settings import some_settings

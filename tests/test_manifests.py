@@ -13,7 +13,7 @@ import filters
 from curate.adapters import adapter
 from curate.manifest import Manifest, builtin, folder, image_folder, load, on_sample, samples
 from curate.sources import expand, open_source
-from curate.stages import clean, judge
+from curate.engine.marking import clean, judge
 from curate.verify import verify
 from tests.curate.tasks_runs import curated
 

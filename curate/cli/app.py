@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from curate.journal import Request
-    from curate.run import Options
+    from curate.engine.journal import Request
+    from curate.engine.command import Options
 
 app = typer.Typer(
     name="curate",
@@ -116,14 +116,14 @@ def run(
 ) -> None:
     """Curate one data set into shards. The same command goes on where a stopped one left off."""
     from curate import manifest as manifests
-    from curate.run import Options, request
+    from curate.engine.command import Options, request
 
     assignments = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
     asked = request(manifests.load(manifest, assignments), inputs or (), limit, sample)
     if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris and not as_json:
         _console().print(f"no --input: {manifest} runs on the small sample that ships with curate")
     if dry_run:
-        from curate.preview import lines, preview
+        from curate.engine.preview import lines, preview
 
         _show(preview(asked), lines, as_json)
         return
@@ -141,8 +141,8 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Run again only the inputs that failed for those reasons, into a folder of their own."""
-    from curate.retry import again
-    from curate.run import Options
+    from curate.engine.retry import again
+    from curate.engine.command import Options
 
     asked = again(folder, [reason.strip() for reason in reasons.split(",") if reason.strip()])
     _execute(asked, out, Options(workers, address, overwrite), as_json)
@@ -175,7 +175,7 @@ def score(
 ) -> None:
     """Give existing shards CLIP features and scores, on the GPU where there is one."""
     from curate import manifest as manifests
-    from curate.progress import Progress
+    from curate.engine.progress import Progress
     from curate.scorer.command import ScoreSettings, score
 
     pretrained = pretrained or (TAG if model == MODEL else "")
@@ -319,8 +319,8 @@ def doctor(as_json: Json = False) -> None:
 
 def _execute(asked: Request, out: str, how: Options, as_json: bool) -> None:
     """Run with a view for a person; then the result for a person or a program."""
-    from curate.progress import Progress
-    from curate.run import execute
+    from curate.engine.progress import Progress
+    from curate.engine.command import execute
 
     progress = Progress(_console(), quiet=as_json)
     result = execute(asked, out, how, progress)
@@ -335,8 +335,8 @@ def _execute(asked: Request, out: str, how: Options, as_json: bool) -> None:
 
 def _finish(result: dict[str, Any], out: str, as_json: bool) -> None:
     """The result of a finished run: its manifest for a program, the funnel for a person."""
-    from curate.journal import took_s
-    from curate.progress import funnel
+    from curate.engine.journal import took_s
+    from curate.engine.progress import funnel
     from curate.terminal import bytes_said, duration_said, plural
 
     if as_json:

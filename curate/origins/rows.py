@@ -15,7 +15,7 @@ from curate.errors import InputError, UnitError
 from curate.manifest import Manifest
 from curate.schema import conform
 from curate.sources import Input, open_source
-from curate.stages import SIZE
+from curate.engine.marking import SIZE
 from curate.storage import scheme
 
 log = logging.getLogger("curate")

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.journal import MANIFEST
+from curate.engine.journal import MANIFEST
 from curate.packing.sequences import PACK
 from curate.parquet_checks import file_problems
 from curate.storage import one_line

@@ -17,7 +17,7 @@ from curate.reporting.gallery import cards
 from curate.reporting.measures import measures
 from curate.reporting.reading import Kept, read_dropped, read_kept
 from curate.reporting.tokens import count_tokens
-from curate.retry import finished_manifest
+from curate.engine.retry import finished_manifest
 from curate.storage import one_line
 from curate.store import TMP, Store
 

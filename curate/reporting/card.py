@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from curate.reporting.croissant import describe
-from curate.journal import OUR_CARD
-from curate.retry import finished_manifest
+from curate.engine.journal import OUR_CARD
+from curate.engine.retry import finished_manifest
 from curate.schema import LANGUAGES
 from curate.store import Store
 

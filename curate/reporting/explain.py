@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import filters
-from curate.across import ACROSS, PHASES
+from curate.engine.across import ACROSS, PHASES
 from curate.adapters.grit import has_phrases
 from curate.errors import InputError
-from curate.retry import finished_manifest
+from curate.engine.retry import finished_manifest
 from curate.schema import SAMPLE
-from curate.stages import SCORE, SIZE
+from curate.engine.marking import SCORE, SIZE
 from curate.storage import one_line
 from curate.store import Store
 from curate.terminal import printable, settings_said

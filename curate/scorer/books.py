@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from curate.errors import OutputError
-from curate.journal import MANIFEST, now
+from curate.engine.journal import MANIFEST, now
 from curate.manifest import ScorerSettings
-from curate.record import add_counts
+from curate.engine.record import add_counts
 from curate.scorer.identity import Identity
 from curate.scorer.reload import places
 from curate.scorer.shard import STAGE, Done, publish

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
-from curate.across import write_batches
+from curate.engine.across import write_batches
 from curate.errors import MachineError, ManifestError, UnitError
 from curate.manifest import ShardSettings
 from curate.scorer.books import FOLDER, Asked, Books

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 
 import filters
 from curate.manifest import ShardSettings
-from curate.record import add_counts, count_reasons
+from curate.engine.record import add_counts, count_reasons
 from curate.schema import DROPPED, SHARD
 from curate.scorer.identity import Identity, record, recorded
 from curate.scorer.reload import BESIDE
 from curate.scorer.work import Scored
 from curate.shards import Shard, as_dropped, write_tables
-from curate.stages import sampled
+from curate.engine.marking import sampled
 from curate.storage import one_line
 from curate.store import Store
 

@@ -13,8 +13,8 @@ from PIL import Image
 from rich.console import Console
 
 from curate.manifest import load
-from curate.progress import Progress
-from curate.run import Options, execute, request
+from curate.engine.progress import Progress
+from curate.engine.command import Options, execute, request
 from tests.curate.runs import shards
 
 

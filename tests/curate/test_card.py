@@ -10,7 +10,7 @@ import pytest
 
 from curate.reporting import card
 from curate.reporting.card import licence, size_category
-from curate.journal import OUR_CARD
+from curate.engine.journal import OUR_CARD
 from tests.curate.runs import ROOT, curate, done, pair, write_pairs
 
 

@@ -4,9 +4,9 @@ import io
 
 from rich.console import Console
 
-from curate.progress import Progress, funnel
-from curate.record import UnitRecord
-from curate.worker import Job
+from curate.engine.progress import Progress, funnel
+from curate.engine.record import UnitRecord
+from curate.engine.worker import Job
 
 
 def shown(progress: Progress) -> str:

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from curate.errors import ManifestError
 from curate.manifest import ScorerSettings, load
-from curate.progress import Progress
-from curate.run import Options, execute, request
+from curate.engine.progress import Progress
+from curate.engine.command import Options, execute, request
 from curate.scorer import open_scorer, score
 from curate.scorer.actors import Remote, hire
 from curate.scorer.scorer import Scorer

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate import scoring
+from curate.engine import score
 from curate.schema import SAMPLE
 from curate.scorer import load
-from curate.scoring import Scoring, Windows
-from curate.spool import Spool
+from curate.engine.score import Scoring, Windows
+from curate.engine.spool import Spool
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards, write_pairs
 from tests.curate.scored import MODEL, SCORER, shape
 
@@ -158,7 +158,7 @@ def scorer_here() -> Iterator[Scoring]:
 def test_scores_do_not_depend_on_the_order_in_which_images_come(
     scorer_here: Scoring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "WINDOW", 8)
+    monkeypatch.setattr(score, "WINDOW", 8)
     bodies = [shape(number) for number in range(30)]
     texts = pa.chunked_array([[text for _, text in bodies]])
     table = pa.table([pa.nulls(30, field.type) for field in SAMPLE], schema=SAMPLE)

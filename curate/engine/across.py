@@ -8,7 +8,7 @@ writes one file, whose presence means that it is done, so a kill costs only the 
 It happens up to three times: first for rows with the same key (`keys`, where the key stands for the image);
 before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an image is its
 bytes (`bytes`), which finds what hides behind different URLs. What no hash finds comes last (`near`): images
-that look alike, by their features, in one piece (`curate.alike`).
+that look alike, by their features, in one piece (`curate.engine.near`).
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from curate.cluster import start
 from curate.errors import HOPELESS, CurateError, UnitError
 from curate.manifest import ScorerSettings
-from curate.plan import Run
-from curate.record import Meter, UnitRecord
-from curate.worker import Job, Worker
+from curate.engine.plan import Run
+from curate.engine.record import Meter, UnitRecord
+from curate.engine.worker import Job, Worker
 
 log = logging.getLogger("curate")
 

@@ -12,19 +12,19 @@ from typing import Any
 
 import filters
 from curate.errors import CurateError, Halted, InputError, OutputError, Stopped, UnitError
-from curate.journal import Journal, Request
+from curate.engine.journal import Journal, Request
 from curate.manifest import Manifest, image_folder, on_sample
 from curate.origins import find, open_origin
 from curate.origins.seeds import SAMPLE_SEEDS, placed
-from curate.plan import Plan, Retry, Run, limit_rows, row_rules
-from curate.progress import Progress
-from curate.runner import InProcess, OnRay, Runner
+from curate.engine.plan import Plan, Retry, Run, limit_rows, row_rules
+from curate.engine.progress import Progress
+from curate.engine.runners import InProcess, OnRay, Runner
 from curate.scorer import check, check_device
 from curate.sources import Input
-from curate.staging import DONE, STAGED
+from curate.engine.output import DONE, STAGED
 from curate.storage import one_line
 from curate.store import Store
-from curate.worker import Job
+from curate.engine.worker import Job
 
 log = logging.getLogger("curate")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from curate.across import ACROSS, Across, partitions_for, rules_of
+from curate.engine.across import ACROSS, Across, partitions_for, rules_of
 from curate.adapters.grit import caption_rules
 from curate.manifest import Manifest
 from curate.sources import Input

@@ -21,8 +21,8 @@ import pyarrow as pa
 from curate.errors import Halted
 from curate.manifest import ScorerSettings
 from curate.schema import SAMPLE, set_column
-from curate.spool import Spool
-from curate.stages import SCORE, scatter
+from curate.engine.spool import Spool
+from curate.engine.marking import SCORE, scatter
 
 if TYPE_CHECKING:
     from curate.scorer.scorer import Pairs, Scorer

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.journal import Request
+from curate.engine.journal import Request
 from curate.origins import open_origin
-from curate.plan import row_rules
-from curate.record import count_reasons
-from curate.run import plan
-from curate.stages import SIZE, clean_and_judge
+from curate.engine.plan import row_rules
+from curate.engine.record import count_reasons
+from curate.engine.command import plan
+from curate.engine.marking import SIZE, clean_and_judge
 from curate.terminal import plural, printable, settings_said
 
 JUDGED = 1000
@@ -27,7 +27,7 @@ def preview(asked: Request) -> dict[str, Any]:
     """What a run would do: inputs, rows, units, rules, and the fate of its first rows.
 
     Raises:
-        InputError: see `curate.run.plan`.
+        InputError: see `curate.engine.command.plan`.
     """
     with TemporaryDirectory() as work:
         planned = plan(asked, Path(work))

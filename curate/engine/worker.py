@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from curate.across import Across
+from curate.engine.across import Across
 from curate.errors import CurateError, Halted, UnitError
-from curate.pipeline import Pipeline, Work
-from curate.plan import Run
-from curate.record import Meter, UnitRecord
-from curate.staging import STAGED, Fallen
+from curate.engine.unit import Pipeline, Work
+from curate.engine.plan import Run
+from curate.engine.record import Meter, UnitRecord
+from curate.engine.output import STAGED, Fallen
 from curate.store import Store
 
 log = logging.getLogger("curate")
@@ -130,7 +130,7 @@ class Worker:
 
     def judge_near(self, _: int) -> list[UnitRecord]:
         """Find near duplicates among all that is staged."""
-        from curate.alike import judge_alike
+        from curate.engine.near import judge_alike
 
         staging = self.pipeline.staging
         units = {
@@ -165,7 +165,7 @@ class Worker:
         across = self.run.across("near")
         if across is None:
             return {}
-        from curate.alike import likenesses
+        from curate.engine.near import likenesses
 
         return likenesses(self.store, across, number // self.run.plan.slice_units(), number)
 

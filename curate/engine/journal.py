@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from curate import __version__
 from curate.errors import OutputError, UnitError
 from curate.manifest import Manifest
-from curate.plan import Plan, Retry, Run
-from curate.record import UnitRecord, summary
+from curate.engine.plan import Plan, Retry, Run
+from curate.engine.record import UnitRecord, summary
 from curate.scorer.reload import places
 from curate.shards import unit_of
 from curate.sources import Input
-from curate.staging import DONE
+from curate.engine.output import DONE
 from curate.store import TMP, Store
 
 MANIFEST = "_manifest.json"

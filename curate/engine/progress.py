@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from curate.record import UnitRecord, add_counts
-from curate.worker import Job
+from curate.engine.record import UnitRecord, add_counts
+from curate.engine.worker import Job
 
 LINE_EVERY_S = 10.0
 TOP_REASONS = 10
@@ -85,7 +85,7 @@ class Progress:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def add(self, **counts: int) -> None:
-        """See `curate.record.Meter`."""
+        """See `curate.engine.record.Meter`."""
         for name, count in counts.items():
             self._counts[name] = self._counts.get(name, 0) + count
         if not self._console.is_terminal and time.monotonic() - self._lined > LINE_EVERY_S:

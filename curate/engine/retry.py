@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from curate.errors import InputError, ManifestError, nearest
-from curate.journal import MANIFEST, RUN, Request
+from curate.engine.journal import MANIFEST, RUN, Request
 from curate.origins import find
-from curate.plan import Retry
+from curate.engine.plan import Retry
 from curate.store import Store
 
 NEEDED = (

@@ -1,7 +1,7 @@
 """Near duplicates across a run: images that look alike by the features of its own scorer; the first stays.
 
 Done in one piece once all units are staged, as which row falls depends on which ones stay before it. The
-verdicts are written by slice, as those of `curate.across` are.
+verdicts are written by slice, as those of `curate.engine.across` are.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.across import VERDICT, Across, read_batch, write_batches
-from curate.record import UnitRecord
+from curate.engine.across import VERDICT, Across, read_batch, write_batches
+from curate.engine.record import UnitRecord
 from curate.scorer.near import find_alike
-from curate.staging import STAGED, Fallen
+from curate.engine.output import STAGED, Fallen
 from curate.store import Store
 
 RULE = "near_duplicate"

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import tasks
-from curate.across import SPILL, spill_rows
+from curate.engine.across import SPILL, spill_rows
 from curate.manifest import Manifest
-from curate.record import UnitRecord, add_counts, count_reasons
+from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.schema import DROPPED, SHARD, shard_metadata
 from curate.shards import (
     Shard,
@@ -32,8 +32,8 @@ from curate.shards import (
     to_shard,
     write_tables,
 )
-from curate.spool import Spool
-from curate.stages import RULE_STAGES, alive, sampled
+from curate.engine.spool import Spool
+from curate.engine.marking import RULE_STAGES, alive, sampled
 from curate.store import Store
 
 STAGED = "_run/staged"
