@@ -32,8 +32,8 @@ from PIL import Image
 from curate.loader import ShardDataset, ShardMap, decode
 from curate.manifest import ShardSettings
 from curate.schema import SHARD, shard_metadata
-from curate.shards import write_tables
-from curate.store import Store
+from curate.storage.shards import write_tables
+from curate.storage.store import Store
 
 SIDE = 224
 ROUNDS = 5

@@ -50,8 +50,8 @@ from curate.scorer.encoder import Waiter, blank
 from curate.scorer.scorer import Scorer
 from curate.scorer.shard import Terms
 from curate.scorer.source import locate, open_clip_module
-from curate.shards import image_path, shard_name, to_shard, write_tables
-from curate.store import Store
+from curate.storage.shards import image_path, shard_name, to_shard, write_tables
+from curate.storage.store import Store
 from curate.tasks import render
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "coco" / "images"

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.storage import one_line
-from curate.store import Store
+from curate.storage.filesystems import one_line
+from curate.storage.store import Store
 
 Look = Callable[[pq.ParquetFile], Iterator[str]]
 

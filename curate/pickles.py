@@ -14,7 +14,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from curate.storage import one_line
+from curate.storage.filesystems import one_line
 
 TARGET = "curate.pickles:reader"
 

@@ -27,9 +27,9 @@ from curate.engine.progress import Progress
 from curate.engine.retry import again, finished_manifest
 from curate.engine.command import Steps
 from curate.engine.runners import InProcess
-from curate.shards import dropped_name, read_columns, unit_of
+from curate.storage.shards import dropped_name, read_columns, unit_of
 from curate.engine.output import DONE, STAGED, Fallen, Staging
-from curate.store import Store
+from curate.storage.store import Store
 from curate.verify import records, verify_run
 from curate.engine.worker import Job
 

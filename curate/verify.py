@@ -25,9 +25,9 @@ from curate.parquet_checks import file_problems
 from curate.engine.record import UnitRecord, add_counts, count_reasons, summary
 from curate.engine.retry import DamagedManifestError, finished_manifest
 from curate.schema import DROPPED, SHARD, conform, shard_metadata
-from curate.shards import dropped_name, unit_of
+from curate.storage.shards import dropped_name, unit_of
 from curate.engine.output import DONE
-from curate.store import Store
+from curate.storage.store import Store
 from curate.terminal import plural, printable
 
 NAMED = 5  # damaged images that are named, of one row group

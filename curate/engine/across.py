@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
 import filters
-from curate.store import HashingSink, Store
+from curate.storage.store import HashingSink, Store
 from filters.across import fingerprint
 
 PARTITION_ROWS = 4_000_000

@@ -22,8 +22,8 @@ from curate.engine.runners import InProcess, OnRay, Runner
 from curate.scorer import check, check_device
 from curate.sources import Input
 from curate.engine.output import DONE, STAGED
-from curate.storage import one_line
-from curate.store import Store
+from curate.storage.filesystems import one_line
+from curate.storage.store import Store
 from curate.engine.worker import Job
 
 log = logging.getLogger("curate")

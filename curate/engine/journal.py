@@ -21,10 +21,10 @@ from curate.manifest import Manifest
 from curate.engine.plan import Plan, Retry, Run
 from curate.engine.record import UnitRecord, summary
 from curate.scorer.reload import places
-from curate.shards import unit_of
+from curate.storage.shards import unit_of
 from curate.sources import Input
 from curate.engine.output import DONE
-from curate.store import TMP, Store
+from curate.storage.store import TMP, Store
 
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"

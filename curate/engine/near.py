@@ -16,7 +16,7 @@ from curate.engine.across import VERDICT, Across, read_batch, write_batches
 from curate.engine.record import UnitRecord
 from curate.scorer.near import find_alike
 from curate.engine.output import STAGED, Fallen
-from curate.store import Store
+from curate.storage.store import Store
 
 RULE = "near_duplicate"
 ALIKE = VERDICT.append(pa.field("detail", pa.string()))

@@ -21,7 +21,7 @@ from curate.engine.across import SPILL, spill_rows
 from curate.manifest import Manifest
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.schema import DROPPED, SHARD, shard_metadata
-from curate.shards import (
+from curate.storage.shards import (
     Shard,
     as_dropped,
     dropped_name,
@@ -34,7 +34,7 @@ from curate.shards import (
 )
 from curate.engine.spool import Spool
 from curate.engine.marking import RULE_STAGES, alive, sampled
-from curate.store import Store
+from curate.storage.store import Store
 
 STAGED = "_run/staged"
 DONE = "_run/done"

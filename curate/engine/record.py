@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import UnitError
-from curate.shards import Shard
+from curate.storage.shards import Shard
 
 
 class Meter(Protocol):

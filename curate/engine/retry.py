@@ -12,7 +12,7 @@ from curate.errors import InputError, ManifestError, nearest
 from curate.engine.journal import MANIFEST, RUN, Request
 from curate.origins import find
 from curate.engine.plan import Retry
-from curate.store import Store
+from curate.storage.store import Store
 
 NEEDED = (
     *("manifest", "manifest_digest", "request", "inputs", "rows_in", "rows_out", "dropped", "stages"),

@@ -19,7 +19,7 @@ from curate.engine.unit import Pipeline, Work
 from curate.engine.plan import Run
 from curate.engine.record import Meter, UnitRecord
 from curate.engine.output import STAGED, Fallen
-from curate.store import Store
+from curate.storage.store import Store
 
 log = logging.getLogger("curate")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from curate.errors import InputError
 from curate.exporting.records import Record, Records, to_json
-from curate.store import HashingSink, Store
+from curate.storage.store import HashingSink, Store
 
 SYSTEM = "You are a helpful assistant."
 IMAGE = re.compile(r"<img>.*?</img>", re.DOTALL)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from curate.exporting.records import Records
 from curate.exporting.webdataset import Tar, write_tars
-from curate.store import Store
+from curate.storage.store import Store
 
 META = ".nv-meta"
 VERSION = "7.4.1"  # of energon, whose layout this is

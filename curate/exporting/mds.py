@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from curate.exporting.records import Record, Records, to_json
-from curate.store import Store
+from curate.storage.store import Store
 
 SHARD_BYTES = 2**26
 STRINGS = ("key", "dataset", "task", "language", "text", "prompt", "target")

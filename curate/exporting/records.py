@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from curate.dataset_files import DataFile, DataSet
+from curate.storage.dataset import DataFile, DataSet
 from curate.errors import InputError
 
 SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from curate.exporting.records import Record, Records, parts
-from curate.store import HashingSink, Store
+from curate.storage.store import HashingSink, Store
 
 
 class Member(NamedTuple):

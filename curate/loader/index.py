@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from curate.dataset_files import DataFile
+from curate.storage.dataset import DataFile
 from curate.errors import InputError
 from curate.loader.pages import Places, chunk_range, value_places
-from curate.storage import filesystem
+from curate.storage.filesystems import filesystem
 
 FORMAT = 1  # of the index itself
 PLACE = pa.struct([("offset", pa.int64()), ("size", pa.int64())])  # bytes in the file; null without an image

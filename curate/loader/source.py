@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
-from curate.dataset_files import DataFile, find
+from curate.storage.dataset import DataFile, find
 from curate.errors import InputError
 from curate.loader.index import open_index
-from curate.storage import filesystem
+from curate.storage.filesystems import filesystem
 
 Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]

@@ -21,7 +21,7 @@ import msgspec
 
 from curate.errors import InputError, MachineError
 from curate.sources import Input, expand
-from curate.storage import filesystem, one_line
+from curate.storage.filesystems import filesystem, one_line
 
 TARS = (".tar", ".tar.gz", ".tgz")
 ARCHIVES = (*TARS, ".zip", ".warc", ".warc.gz")

@@ -16,7 +16,7 @@ from curate.manifest import Manifest
 from curate.schema import conform
 from curate.sources import Input, open_source
 from curate.engine.marking import SIZE
-from curate.storage import scheme
+from curate.storage.filesystems import scheme
 
 log = logging.getLogger("curate")
 

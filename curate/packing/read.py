@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset_files import DataSet
+from curate.storage.dataset import DataSet
 from curate.errors import InputError
 from curate.packing.buckets import draw, shares
 from curate.packing.encode import Encoded, encode, truncate

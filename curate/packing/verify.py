@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from curate.engine.journal import MANIFEST
 from curate.packing.sequences import PACK
 from curate.parquet_checks import file_problems
-from curate.storage import one_line
-from curate.store import Store
+from curate.storage.filesystems import one_line
+from curate.storage.store import Store
 
 NEEDED = ("settings", "tokenizer", "dropped", "tasks", "shards")
 

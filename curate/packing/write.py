@@ -14,8 +14,8 @@ from curate import __version__
 from curate.packing.sequences import PACK
 from curate.packing.settings import PackSettings
 from curate.schema import DROPPED
-from curate.shards import MIN_GROUP_ROWS, Shard, writer_options
-from curate.store import HashingSink, Store
+from curate.storage.shards import MIN_GROUP_ROWS, Shard, writer_options
+from curate.storage.store import HashingSink, Store
 
 IMAGES = "images.list.element.bytes"
 LEVEL = 3  # of zstd, as in shards

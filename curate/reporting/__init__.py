@@ -18,8 +18,8 @@ from curate.reporting.measures import measures
 from curate.reporting.reading import Kept, read_dropped, read_kept
 from curate.reporting.tokens import count_tokens
 from curate.engine.retry import finished_manifest
-from curate.storage import one_line
-from curate.store import TMP, Store
+from curate.storage.filesystems import one_line
+from curate.storage.store import TMP, Store
 
 NAME = "report.html"
 HOSTS = 12

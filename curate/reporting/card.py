@@ -15,7 +15,7 @@ from curate.reporting.croissant import describe
 from curate.engine.journal import OUR_CARD
 from curate.engine.retry import finished_manifest
 from curate.schema import LANGUAGES
-from curate.store import Store
+from curate.storage.store import Store
 
 README, CROISSANT = "README.md", "croissant.json"
 SPDX = re.compile(r"(?:CC-[A-Z0-9.-]+|CC0-1\.0|Apache-2\.0|MIT|BSD-3-Clause|ODC-By-1\.0)\b")

@@ -16,8 +16,8 @@ from curate.errors import InputError
 from curate.engine.retry import finished_manifest
 from curate.schema import SAMPLE
 from curate.engine.marking import SCORE, SIZE
-from curate.storage import one_line
-from curate.store import Store
+from curate.storage.filesystems import one_line
+from curate.storage.store import Store
 from curate.terminal import printable, settings_said
 
 KEPT = (

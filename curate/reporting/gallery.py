@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from curate.reporting.marks import Piece, pieces, plain
 from curate.reporting.reading import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
 from curate.reporting.thumbnails import data_urls
-from curate.store import Store
+from curate.storage.store import Store
 
 KEPT_CARDS = 48
 DROPPED_CARDS = 12  # a reason

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.schema import DROPPED
-from curate.store import Store
+from curate.storage.store import Store
 
 MAX_FILES = 64
 MAX_ROWS = 100_000

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from curate.errors import MachineError
 from curate.reporting.reading import IMAGE_GROUPS, Kept, evenly, read_rows
-from curate.store import Store
+from curate.storage.store import Store
 
 SAMPLES = 800
 LONGEST = 20_000  # characters; longer strings are left out, as they would cost more than they tell

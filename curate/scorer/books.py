@@ -16,7 +16,7 @@ from curate.engine.record import add_counts
 from curate.scorer.identity import Identity
 from curate.scorer.reload import places
 from curate.scorer.shard import STAGE, Done, publish
-from curate.store import TMP, Store
+from curate.storage.store import TMP, Store
 
 FOLDER = "_run/score"
 ASKED = f"{FOLDER}/asked.json"

@@ -25,8 +25,8 @@ from curate.scorer.identity import Identity, from_plain
 from curate.scorer.meter import Meter, Silent
 from curate.scorer.near import drop_alike
 from curate.scorer.shard import Done, Terms
-from curate.storage import one_line
-from curate.store import Store
+from curate.storage.filesystems import one_line
+from curate.storage.store import Store
 
 log = logging.getLogger("curate")
 

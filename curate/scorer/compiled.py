@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from curate.scorer.trial import is_full
-from curate.storage import one_line
+from curate.storage.filesystems import one_line
 
 log = logging.getLogger("curate")
 

@@ -21,8 +21,8 @@ from curate.scorer.identity import Identity
 from curate.scorer.scorer import Pairs, Scorer
 from curate.scorer.shard import Done, Reading, Terms, stored, write
 from curate.scorer.work import Scored
-from curate.storage import one_line
-from curate.store import Store
+from curate.storage.filesystems import one_line
+from curate.storage.store import Store
 
 if TYPE_CHECKING:
     from curate.scorer.tasks import OnRay

@@ -30,7 +30,7 @@ from curate.scorer.identity import Identity
 from curate.scorer.model import Model
 from curate.scorer.resample import layout, pinned, resample
 from curate.scorer.trial import MOST, best_batch, is_full, timed
-from curate.storage import one_line
+from curate.storage.filesystems import one_line
 
 log = logging.getLogger("curate")
 

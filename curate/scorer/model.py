@@ -17,7 +17,7 @@ from curate.manifest import ScorerSettings
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity
 from curate.scorer.source import CONFIG, FOLDER, TOWER, Source, locate, missing, open_clip_module, sha256_of
-from curate.storage import one_line
+from curate.storage.filesystems import one_line
 
 PROBES = ("a photo of a red circle, 12.5 %", "  A\tB\n c ", "一只红色的圆。", "naïve café 😀")
 CHARS_A_TOKEN = 32  # of a text at most so many characters for each token that the model sees are looked at

@@ -19,7 +19,7 @@ from curate.scorer.books import FOLDER, Asked, Books
 from curate.scorer.identity import from_plain
 from curate.scorer.meter import Meter
 from curate.scorer.shard import Terms, stored, write
-from curate.store import Store
+from curate.storage.store import Store
 from filters.near import NOBODY, stored_matrix, witnesses
 from filters.near_index import Matrix, NoRoomError, Rows
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from curate.errors import InputError
 from curate.manifest import ScorerSettings
 from curate.scorer.identity import Identity, recorded
-from curate.store import Store
+from curate.storage.store import Store
 
 MANIFEST = "_manifest.json"
 BESIDE = "_scores"  # where scorers with a name keep what they found

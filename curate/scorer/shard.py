@@ -18,10 +18,10 @@ from curate.schema import DROPPED, SHARD
 from curate.scorer.identity import Identity, record, recorded
 from curate.scorer.reload import BESIDE
 from curate.scorer.work import Scored
-from curate.shards import Shard, as_dropped, write_tables
+from curate.storage.shards import Shard, as_dropped, write_tables
 from curate.engine.marking import sampled
-from curate.storage import one_line
-from curate.store import Store
+from curate.storage.filesystems import one_line
+from curate.storage.store import Store
 
 STAGED = "_run/score/staged"
 STAGE, RULE, MISSING = "score", "clip_score_too_low", "clip_score_missing"

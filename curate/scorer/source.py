@@ -13,7 +13,7 @@ from typing import Any
 
 from curate.errors import MachineError, ManifestError, nearest
 from curate.manifest import ScorerSettings
-from curate.storage import one_line
+from curate.storage.filesystems import one_line
 
 CONFIG = "open_clip_config.json"
 TOWER = "config.json"  # of a text tower of transformers'

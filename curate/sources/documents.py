@@ -26,7 +26,7 @@ from curate.sources.columns import encode_json
 from curate.sources.inputs import Input
 from curate.sources.streams import open_bytes
 from curate.sources.strict import Strict
-from curate.storage import one_line
+from curate.storage.filesystems import one_line
 
 KEY = "__key__"
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from curate.errors import InputError
-from curate.storage import filesystem, one_line, scheme
+from curate.storage.filesystems import filesystem, one_line, scheme
 
 FORMATS = {
     ".parquet": "parquet",

@@ -18,7 +18,7 @@ from curate.sources.lines import open_lines_source
 from curate.sources.parquet import open_parquet
 from curate.sources.reading import Source
 from curate.sources.tars import open_tar
-from curate.storage import one_line
+from curate.storage.filesystems import one_line
 
 OPEN_AT_ONCE = 4
 

@@ -13,7 +13,7 @@ from curate.errors import InputError
 from curate.sources.columns import unique
 from curate.sources.inputs import Input
 from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, Forward, Source
-from curate.storage import filesystem, one_line
+from curate.storage.filesystems import filesystem, one_line
 
 READ_AHEAD = 2**20  # bytes a column; pages are read one by one, so a row group may have any size
 EXTENSION = b"ARROW:extension:name"

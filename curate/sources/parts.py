@@ -19,7 +19,7 @@ from curate.sources.inputs import Input
 from curate.sources.lines import json_row
 from curate.sources.reading import PROBLEM
 from curate.sources.streams import open_bytes, open_lines
-from curate.storage import one_line
+from curate.storage.filesystems import one_line
 
 PICKLES = (".p", ".pkl", ".pickle")
 JOINED = (".json", *PICKLES)  # what is joined; rows of other formats stand by themselves

@@ -14,7 +14,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from curate.errors import UnitError
-from curate.storage import one_line
+from curate.storage.filesystems import one_line
 
 PROBLEM = "curate.problem"  # a column that a source may add: why this row is of no use, else null
 DETAIL = "curate.detail"  # and what was found there

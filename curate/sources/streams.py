@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from curate.errors import InputError
 from curate.sources.inputs import COMPRESSIONS, Input, suffixes
-from curate.storage import filesystem
+from curate.storage.filesystems import filesystem
 
 READ_BYTES = 4 * 2**20
 LINE_BYTES = 64 * 2**20  # a longer line is cut there, and its row is malformed

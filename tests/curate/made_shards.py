@@ -16,8 +16,8 @@ from PIL import Image
 
 from curate.manifest import ShardSettings
 from curate.schema import SAMPLE, SHARD, shard_metadata
-from curate.shards import image_path, shard_name, to_shard, write_tables
-from curate.store import Store
+from curate.storage.shards import image_path, shard_name, to_shard, write_tables
+from curate.storage.store import Store
 from curate.tasks import FORMATS, render
 
 WORDS = re.findall(r"\S+", "a dog in the field of red flowers under some old trees by the sea 一只 猫 été")

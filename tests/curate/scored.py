@@ -14,8 +14,8 @@ from PIL import Image
 
 from curate.manifest import ScorerSettings, ShardSettings
 from curate.scorer.command import ScoreSettings
-from curate.shards import write_tables
-from curate.store import Store
+from curate.storage.shards import write_tables
+from curate.storage.store import Store
 from tests.curate.runs import ROOT, done, write_pairs
 from tests.models.train_shapes import FOLDER, caption, draw, picture
 

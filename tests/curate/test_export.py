@@ -21,8 +21,8 @@ from curate.errors import InputError, ManifestError, OutputError
 from curate.exporting import FORMATS, export
 from curate.manifest import ShardSettings
 from curate.packing import PackSettings, pack
-from curate.shards import write_tables
-from curate.store import Store
+from curate.storage.shards import write_tables
+from curate.storage.store import Store
 from tests.curate.made_shards import make_shards
 
 ROWS = 240

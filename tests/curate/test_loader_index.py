@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 
-from curate.dataset_files import find
+from curate.storage.dataset import find
 from curate.errors import InputError
 from curate.loader.index import open_index
 from curate.loader.pages import chunk_range, value_places

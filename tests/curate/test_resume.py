@@ -154,7 +154,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(
 
 
 def test_a_second_run_on_a_folder_is_refused(pairs: Path, tmp_path: Path) -> None:
-    from curate.store import Store
+    from curate.storage.store import Store
 
     holder = Store(str(tmp_path))
     holder.lock()

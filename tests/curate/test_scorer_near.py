@@ -17,7 +17,7 @@ import filters.near
 from curate.errors import MachineError, UnitError
 from curate.scorer import score
 from curate.scorer.near import find_alike
-from curate.store import Store
+from curate.storage.store import Store
 from tests.curate.runs import ROOT, files
 from tests.curate.scored import SCORER, asked, run_shapes
 

@@ -17,7 +17,7 @@ from curate.errors import InputError, ManifestError, OutputError, UnitError
 from curate.scorer import load, score
 from curate.scorer.command import ScoreSettings
 from curate.scorer.shard import Reading
-from curate.store import Store
+from curate.storage.store import Store
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards
 from tests.curate.scored import MODEL, asked, change_rows, run_shapes, shape
 

@@ -13,7 +13,7 @@ import pytest
 from curate.errors import InputError
 from curate.manifest import InputSettings
 from curate.sources import expand, open_source
-from curate.storage import filesystem
+from curate.storage.filesystems import filesystem
 
 
 @pytest.fixture(scope="module")

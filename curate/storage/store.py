@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from curate.errors import OutputError
-from curate.storage import filesystem, one_line
+from curate.storage.filesystems import filesystem, one_line
 
 TMP = "_run/tmp"
 BLOCK = 2**20

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from curate.manifest import ShardSettings
 from curate.schema import DROPPED, SHARD
-from curate.store import HashingSink, Store
+from curate.storage.store import HashingSink, Store
 
 MIN_GROUP_ROWS = 100
 OUR_FILES = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-\d+)?\.parquet")

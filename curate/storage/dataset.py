@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from curate.errors import InputError
-from curate.storage import filesystem
+from curate.storage.filesystems import filesystem
 
 
 class DataFile(msgspec.Struct, frozen=True):
