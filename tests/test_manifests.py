@@ -14,7 +14,7 @@ from curate.adapters import adapter
 from curate.manifest import Manifest, builtin, folder, image_folder, load, on_sample, samples
 from curate.sources import expand, open_source
 from curate.engine.marking import clean, judge
-from curate.verify import verify
+from curate.verifying.command import verify
 from tests.curate.tasks_runs import curated
 
 IMAGE_TEXT = ("laion", "laion-zh", "laion-coco", "coyo", "datacomp", "cc3m", "cc12m", "sbu", "coco")

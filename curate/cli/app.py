@@ -268,9 +268,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Recompute every checksum and invariant; exit 1 and name each damaged file."""
-    from curate.repair import repair as mend
-    from curate.verify import lines
-    from curate.verify import verify as check
+    from curate.verifying.repair import repair as mend
+    from curate.verifying.command import lines
+    from curate.verifying.command import verify as check
 
     found = mend(folder) if repair else check(folder)
     _show(found, lines, as_json)

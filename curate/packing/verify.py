@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from curate.engine.journal import MANIFEST
 from curate.packing.sequences import PACK
-from curate.parquet_checks import file_problems
+from curate.verifying.parquet import file_problems
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
 

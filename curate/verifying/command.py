@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from curate import tasks
 from curate.children.pool import Children
-from curate.image_checks import decoders, image_problems
+from curate.verifying.images import decoders, image_problems
 from curate.engine.journal import MANIFEST, RUN, Begun
 from curate.packing.verify import finished_packs, verify_packs
-from curate.parquet_checks import file_problems
+from curate.verifying.parquet import file_problems
 from curate.engine.record import UnitRecord, add_counts, count_reasons, summary
 from curate.engine.retry import DamagedManifestError, finished_manifest
 from curate.schema import DROPPED, SHARD, conform, shard_metadata

@@ -30,7 +30,7 @@ from curate.engine.runners import InProcess
 from curate.storage.shards import dropped_name, read_columns, unit_of
 from curate.engine.output import DONE, STAGED, Fallen, Staging
 from curate.storage.store import Store
-from curate.verify import records, verify_run
+from curate.verifying.command import records, verify_run
 from curate.engine.worker import Job
 
 SCRATCH = "_run/repair"

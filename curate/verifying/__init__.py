@@ -1,0 +1,1 @@
+"""Check a finished folder, and mend what is damaged."""
