@@ -12,7 +12,7 @@ import ijson
 
 from curate.children.pool import Children, Limits
 from curate.errors import InputError
-from curate.pickles import TARGET
+from curate.sources.pickles import TARGET
 from curate.sources import index
 from curate.sources.documents import items, shape
 from curate.sources.inputs import Input

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from curate.storage.filesystems import one_line
 
-TARGET = "curate.pickles:reader"
+TARGET = "curate.sources.pickles:reader"
 
 
 class PickleError(Exception):
