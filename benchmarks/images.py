@@ -17,10 +17,10 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from curate.images.protocol import protocol
 from curate.children.pool import Children, Limits
 from curate.images.prepare import prepare
-from curate.manifest import ImageSettings
+from curate.images.protocol import protocol
+from curate.manifest.settings import ImageSettings
 
 ROUNDS = 5
 FOLDER = Path(__file__).parents[2] / "shared" / "data" / "coco" / "images"

@@ -30,7 +30,7 @@ import torch
 from PIL import Image
 
 from curate.loader import ShardDataset, ShardMap, decode
-from curate.manifest import ShardSettings
+from curate.manifest.settings import ShardSettings
 from curate.schema import SHARD, shard_metadata
 from curate.storage.shards import write_tables
 from curate.storage.store import Store

@@ -32,7 +32,7 @@ import psutil
 import pymupdf
 from PIL import Image
 
-from curate.manifest import load
+from curate.manifest.load import load
 from curate.origins import find, open_origin
 from renderers import RenderError
 from renderers.pdf.render import PdfSettings, render

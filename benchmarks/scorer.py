@@ -42,7 +42,7 @@ from PIL import Image
 
 from benchmarks.scorer_peers import clip_retrieval, plain_loop
 from curate.errors import CurateError
-from curate.manifest import ScorerSettings, ShardSettings
+from curate.manifest.settings import ScorerSettings, ShardSettings
 from curate.schema import SAMPLE, SHARD, shard_metadata
 from curate.scorer import open_scorer
 from curate.scorer.crew import Crew, crew

@@ -1,10 +1,10 @@
-"""The SHA-256 of everything that a set of commands writes, to tell whether a change to the code changes the output.
+"""The SHA-256 of everything that a set of commands writes: tells whether a change to the code changes output.
 
     python -m tests.same_bytes DIGESTS.json            # run every case, write down what came out
     python -m tests.same_bytes DIGESTS.json --check    # run every case again, exit 1 and name what differs
 
-The cases are the samples of all built-in manifests, the PDF, HTML, RefCOCO and LAION inputs of `../shared/data`
-where that folder is there, and packs and exports of some of them. It takes about five minutes on two cores.
+The cases are the samples of all built-in manifests, the PDF, HTML, RefCOCO, COCO and LAION inputs of
+`../shared/data` where that folder is there, and packs and exports of some of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
 IMAGES = ROOT / "manifests" / "samples" / "images"
-OFFLINE = ("--set", "fetch.total_timeout_s=0.5", "--set", "fetch.outage_patience_s=0", "--set", "fetch.retries=0")
+OFFLINE = (
+    "--set",
+    "fetch.total_timeout_s=0.5",
+    "--set",
+    "fetch.outage_patience_s=0",
+    "--set",
+    "fetch.retries=0",
+)
 SEEDED = ("synthdog-en", "synthdog-zh")
 FORMATS = ("webdataset", "energon", "mds", "qwen-vl")
 
@@ -49,7 +56,11 @@ def runs(out: Path) -> None:
         ("pdf", "pdf", ()),
         ("html", "html", ()),
         ("refcoco", "refcoco", ("--set", f"image.folder={DATA / 'coco' / 'images'}", "--set", "only={}")),
-        ("laion", "laion/laion400m_10k", ("--limit", 3000, "--set", "fetch.name_servers=['127.0.0.1:9']", *OFFLINE)),
+        (
+            "laion",
+            "laion/laion400m_10k",
+            ("--limit", 3000, "--set", "fetch.name_servers=['127.0.0.1:9']", *OFFLINE),
+        ),
         ("coco", "coco", ("--set", f"image.folder={DATA / 'coco' / 'images'}")),
     ):
         if name == "coco":
@@ -73,14 +84,20 @@ def digests(out: Path) -> dict[str, str]:
     found = {}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        if path.is_file() and "/_run/" not in f"/{name}" and path.name not in ("_manifest.json", "_pack.json"):
+        if (
+            path.is_file()
+            and "/_run/" not in f"/{name}"
+            and path.name not in ("_manifest.json", "_pack.json")
+        ):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
 def main() -> None:
     """Write the digests, or compare with those of an earlier run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path)
     parser.add_argument("--check", action="store_true")
     asked = parser.parse_args()

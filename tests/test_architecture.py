@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 import filters
-from curate import manifest as manifests
 from curate.engine.across import ACROSS, SPILL
+from curate.manifest import load as manifests
+from curate.manifest.toml import to_toml
 from curate.schema import SAMPLE
-from curate.toml import to_toml
 from tests.some_settings import some_settings
 
 ROOT = Path(__file__).parent.parent

@@ -11,9 +11,10 @@ from PIL import Image
 
 import filters
 from curate.adapters import adapter
-from curate.manifest import Manifest, builtin, folder, image_folder, load, on_sample, samples
-from curate.sources import expand, open_source
 from curate.engine.marking import clean, judge
+from curate.manifest.load import builtin, folder, image_folder, load, on_sample, samples
+from curate.manifest.settings import Manifest
+from curate.sources import expand, open_source
 from curate.verifying.command import verify
 from tests.curate.tasks_runs import curated
 

@@ -13,7 +13,7 @@ from curate.adapters.questions import questions
 from curate.adapters.regions import regions
 from curate.adapters.text import text
 from curate.errors import ManifestError, nearest
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 
 Adapter = Callable[[pa.Table, Manifest, str, int], pa.Table]
 

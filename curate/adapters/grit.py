@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import filters
-from curate.engine.across import ACROSS
 from curate.adapters import values
 from curate.adapters.identity import keys
 from curate.adapters.published import Published, published, sample
-from curate.manifest import Manifest
-from curate.schema import REGION, set_column
+from curate.engine.across import ACROSS
 from curate.engine.marking import judge
+from curate.manifest.settings import Manifest
+from curate.schema import REGION, set_column
 from curate.tasks.regions import flatten
 from filters.grounding import ground
 from filters.spans import distinct

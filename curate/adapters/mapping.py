@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pyarrow as pa
 
 from curate.errors import InputError
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 from curate.sources import DETAIL, PROBLEM
 
 IMAGES = ("url", "image", "image_path")

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from curate.adapters import values
 from curate.adapters.published import published, sample
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 
 
 def pairs(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa.Table:

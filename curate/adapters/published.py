@@ -15,7 +15,7 @@ from curate.adapters.identity import digests, keys, languages
 from curate.adapters.mapping import first, found
 from curate.adapters.unfold import unfold
 from curate.errors import InputError
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 from curate.schema import conform
 from curate.sources import DETAIL, PROBLEM
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from curate.adapters import values
 from curate.adapters.published import Published, published, sample
 from curate.adapters.unfold import items
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 
 CONFIDENCE = pa.array(["no", "maybe", "yes"], pa.large_string())  # each one's place is what it counts
 SURE = 2

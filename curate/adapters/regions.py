@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from curate.adapters import values
 from curate.adapters.published import Published, published, sample
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 from curate.schema import REGION
 from filters.grounding import clip_boxes, quads
 

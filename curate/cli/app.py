@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from curate.engine.journal import Request
     from curate.engine.command import Options
+    from curate.engine.journal import Request
 
 app = typer.Typer(
     name="curate",
@@ -115,8 +115,8 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Curate one data set into shards. The same command goes on where a stopped one left off."""
-    from curate import manifest as manifests
     from curate.engine.command import Options, request
+    from curate.manifest import load as manifests
 
     assignments = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
     asked = request(manifests.load(manifest, assignments), inputs or (), limit, sample)
@@ -141,8 +141,8 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Run again only the inputs that failed for those reasons, into a folder of their own."""
-    from curate.engine.retry import again
     from curate.engine.command import Options
+    from curate.engine.retry import again
 
     asked = again(folder, [reason.strip() for reason in reasons.split(",") if reason.strip()])
     _execute(asked, out, Options(workers, address, overwrite), as_json)
@@ -174,8 +174,8 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Give existing shards CLIP features and scores, on the GPU where there is one."""
-    from curate import manifest as manifests
     from curate.engine.progress import Progress
+    from curate.manifest import load as manifests
     from curate.scorer.command import ScoreSettings, score
 
     pretrained = pretrained or (TAG if model == MODEL else "")
@@ -268,9 +268,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Recompute every checksum and invariant; exit 1 and name each damaged file."""
-    from curate.verifying.repair import repair as mend
     from curate.verifying.command import lines
     from curate.verifying.command import verify as check
+    from curate.verifying.repair import repair as mend
 
     found = mend(folder) if repair else check(folder)
     _show(found, lines, as_json)
@@ -281,7 +281,7 @@ def verify(
 @app.command("list")
 def list_manifests(as_json: Json = False) -> None:
     """The built-in manifests."""
-    from curate import manifest as manifests
+    from curate.manifest import load as manifests
 
     loaded = [manifests.load(name) for name in manifests.builtin()]
     if as_json:
@@ -298,8 +298,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One manifest with every default filled in, as TOML."""
-    from curate import manifest as manifests
-    from curate.toml import to_toml
+    from curate.manifest import load as manifests
+    from curate.manifest.toml import to_toml
 
     loaded = manifests.load(manifest, settings or [])
     print(json.dumps(loaded.resolved()) if as_json else to_toml(loaded))
@@ -319,8 +319,8 @@ def doctor(as_json: Json = False) -> None:
 
 def _execute(asked: Request, out: str, how: Options, as_json: bool) -> None:
     """Run with a view for a person; then the result for a person or a program."""
-    from curate.engine.progress import Progress
     from curate.engine.command import execute
+    from curate.engine.progress import Progress
 
     progress = Progress(_console(), quiet=as_json)
     result = execute(asked, out, how, progress)

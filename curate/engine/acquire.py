@@ -13,11 +13,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from curate.images.protocol import protocol
 from curate.children.pool import Children, Limits, Outcome
 from curate.fetch import Fetcher
-from curate.manifest import Manifest, image_folder
 from curate.images.folder import Pictures
+from curate.images.protocol import protocol
+from curate.manifest.load import image_folder
+from curate.manifest.settings import Manifest
 
 AHEAD = 64  # bodies under way for each child process
 RECYCLE_AFTER = 5_000  # images that a child decodes in its life: a new one costs as much as fifty images
@@ -118,7 +119,10 @@ class Acquirer:
             timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes, recycle_after=RECYCLE_AFTER
         )
         return Children(
-            protocol.TARGET, self._count, limits, protocol.child_settings(settings, self._manifest.active_rules())
+            protocol.TARGET,
+            self._count,
+            limits,
+            protocol.child_settings(settings, self._manifest.active_rules()),
         )
 
 

@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import filters
-from curate.errors import CurateError, Halted, InputError, OutputError, Stopped, UnitError
 from curate.engine.journal import Journal, Request
-from curate.manifest import Manifest, image_folder, on_sample
-from curate.origins import find, open_origin
-from curate.origins.seeds import SAMPLE_SEEDS, placed
+from curate.engine.output import DONE, STAGED
 from curate.engine.plan import Plan, Retry, Run, limit_rows, row_rules
 from curate.engine.progress import Progress
 from curate.engine.runners import InProcess, OnRay, Runner
+from curate.engine.worker import Job
+from curate.errors import CurateError, Halted, InputError, OutputError, Stopped, UnitError
+from curate.manifest.load import image_folder, on_sample
+from curate.manifest.settings import Manifest
+from curate.origins import find, open_origin
+from curate.origins.seeds import SAMPLE_SEEDS, placed
 from curate.scorer import check, check_device
 from curate.sources import Input
-from curate.engine.output import DONE, STAGED
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
-from curate.engine.worker import Job
 
 log = logging.getLogger("curate")
 

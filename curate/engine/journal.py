@@ -16,14 +16,14 @@ import msgspec
 import pyarrow.parquet as pq
 
 from curate import __version__
-from curate.errors import OutputError, UnitError
-from curate.manifest import Manifest
+from curate.engine.output import DONE
 from curate.engine.plan import Plan, Retry, Run
 from curate.engine.record import UnitRecord, summary
+from curate.errors import OutputError, UnitError
+from curate.manifest.settings import Manifest
 from curate.scorer.reload import places
-from curate.storage.shards import unit_of
 from curate.sources import Input
-from curate.engine.output import DONE
+from curate.storage.shards import unit_of
 from curate.storage.store import TMP, Store
 
 MANIFEST = "_manifest.json"

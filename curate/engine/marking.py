@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import filters
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 from curate.schema import set_column
 
 Rules = Mapping[str, Mapping[str, Any]]

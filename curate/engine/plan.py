@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.across import ACROSS, Across, partitions_for, rules_of
 from curate.adapters.grit import caption_rules
-from curate.manifest import Manifest
+from curate.engine.across import ACROSS, Across, partitions_for, rules_of
+from curate.manifest.settings import Manifest
 from curate.sources import Input
 
 SLICE_ROWS = 2**20

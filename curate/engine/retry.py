@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from curate.errors import InputError, ManifestError, nearest
 from curate.engine.journal import MANIFEST, RUN, Request
-from curate.origins import find
 from curate.engine.plan import Retry
+from curate.errors import InputError, ManifestError, nearest
+from curate.origins import find
 from curate.storage.store import Store
 
 NEEDED = (

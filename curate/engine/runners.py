@@ -16,11 +16,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from curate.cluster import start
-from curate.errors import HOPELESS, CurateError, UnitError
-from curate.manifest import ScorerSettings
 from curate.engine.plan import Run
 from curate.engine.record import Meter, UnitRecord
 from curate.engine.worker import Job, Worker
+from curate.errors import HOPELESS, CurateError, UnitError
+from curate.manifest.settings import ScorerSettings
 
 log = logging.getLogger("curate")
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from curate.errors import Halted
-from curate.manifest import ScorerSettings
-from curate.schema import SAMPLE, set_column
-from curate.engine.spool import Spool
 from curate.engine.marking import SCORE, scatter
+from curate.engine.spool import Spool
+from curate.errors import Halted
+from curate.manifest.settings import ScorerSettings
+from curate.schema import SAMPLE, set_column
 
 if TYPE_CHECKING:
     from curate.scorer.scorer import Pairs, Scorer

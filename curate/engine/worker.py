@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from curate.engine.across import Across
-from curate.errors import CurateError, Halted, UnitError
-from curate.engine.unit import Pipeline, Work
+from curate.engine.output import STAGED, Fallen
 from curate.engine.plan import Run
 from curate.engine.record import Meter, UnitRecord
-from curate.engine.output import STAGED, Fallen
+from curate.engine.unit import Pipeline, Work
+from curate.errors import CurateError, Halted, UnitError
 from curate.storage.store import Store
 
 log = logging.getLogger("curate")

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from curate import __version__
-from curate.storage.dataset import DataSet, find
 from curate.errors import InputError, ManifestError, OutputError, nearest
 from curate.exporting.conversations import write_conversations
 from curate.exporting.energon import write_energon
 from curate.exporting.mds import write_mds
 from curate.exporting.records import Records
 from curate.exporting.webdataset import write_webdataset
+from curate.storage.dataset import DataSet, find
 from curate.storage.store import Store
 
 FORMATS: dict[str, Callable[[Store, Records], list[str]]] = {

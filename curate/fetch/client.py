@@ -22,7 +22,7 @@ from curate.fetch.optouts import opted_out
 from curate.fetch.outcome import Fetched, FetchError, Outcome, Retry
 from curate.fetch.resolver import BlockedAddressError, ResolveError, Resolver, socket_factory
 from curate.fetch.urls import BadUrlError, redirected
-from curate.manifest import FetchSettings
+from curate.manifest.settings import FetchSettings
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)

@@ -15,7 +15,7 @@ from curate.fetch.outage import NetworkDown, Reachability
 from curate.fetch.outcome import Fetched, Outcome, printable
 from curate.fetch.resolver import Resolver
 from curate.fetch.schedule import Call, Job, Schedule
-from curate.manifest import FetchSettings
+from curate.manifest.settings import FetchSettings
 
 log = logging.getLogger(__name__)
 

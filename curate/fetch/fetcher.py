@@ -24,7 +24,7 @@ from curate.fetch.engine import CLOSE_S, Engine
 from curate.fetch.outcome import Fetched, Outcome, printable
 from curate.fetch.schedule import Call, Job
 from curate.fetch.urls import BadUrlError, requestable
-from curate.manifest import FetchSettings
+from curate.manifest.settings import FetchSettings
 
 log = logging.getLogger(__name__)
 

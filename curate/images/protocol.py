@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from curate.images.formats import sniff
 
 if TYPE_CHECKING:
-    from curate.manifest import ImageSettings
+    from curate.manifest.settings import ImageSettings
 
 TARGET = "curate.images.prepare:preparer"
 STORED = ("jpeg", "png", "webp")  # what a shard may hold

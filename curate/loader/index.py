@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from curate.storage.dataset import DataFile
 from curate.errors import InputError
 from curate.loader.pages import Places, chunk_range, value_places
+from curate.storage.dataset import DataFile
 from curate.storage.filesystems import filesystem
 
 FORMAT = 1  # of the index itself

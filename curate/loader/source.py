@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
-from curate.storage.dataset import DataFile, find
 from curate.errors import InputError
 from curate.loader.index import open_index
+from curate.storage.dataset import DataFile, find
 from curate.storage.filesystems import filesystem
 
 Ints = npt.NDArray[np.int64]

@@ -13,7 +13,8 @@ from typing import Protocol
 import pyarrow as pa
 
 from curate.errors import InputError
-from curate.manifest import Manifest, samples
+from curate.manifest.load import samples
+from curate.manifest.settings import Manifest
 from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, together
 
 

@@ -19,7 +19,7 @@ import pyarrow.ipc as ipc
 from curate.adapters.identity import keys, languages
 from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 from curate.origins import DOCUMENTS
 from curate.origins.collection import Collection, Entry
 from curate.schema import conform
@@ -105,7 +105,9 @@ class Renderer(NamedTuple):
     media_types: tuple[str, ...]
 
 
-RENDERERS = {"pdf": Renderer("renderers.pdf.render", "PdfSettings", "pdf", ("application/pdf", "application/x-pdf"))}
+RENDERERS = {
+    "pdf": Renderer("renderers.pdf.render", "PdfSettings", "pdf", ("application/pdf", "application/x-pdf"))
+}
 
 
 class InChildren(Documents):

@@ -11,11 +11,11 @@ import pyarrow as pa
 import filters
 from curate.adapters import adapter, available, check_task
 from curate.adapters.identity import keys
+from curate.engine.marking import SIZE
 from curate.errors import InputError, UnitError
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 from curate.schema import conform
 from curate.sources import Input, open_source
-from curate.engine.marking import SIZE
 from curate.storage.filesystems import scheme
 
 log = logging.getLogger("curate")

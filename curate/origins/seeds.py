@@ -19,7 +19,7 @@ import pyarrow.ipc as ipc
 from curate.adapters.identity import keys
 from curate.children.pool import Children, Limits, Outcome
 from curate.errors import InputError, MachineError, ManifestError
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 from curate.origins.pages import COPIED, STAGE, module
 from curate.schema import conform
 from curate.sources import Input

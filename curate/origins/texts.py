@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate.adapters import adapter, check_task
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 from curate.origins.collection import Collection, Entry
 from curate.sources import DETAIL, PROBLEM, Input
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.storage.dataset import DataSet
 from curate.errors import InputError
 from curate.packing.buckets import draw, shares
 from curate.packing.encode import Encoded, encode, truncate
@@ -19,6 +18,7 @@ from curate.packing.sequences import SAMPLES
 from curate.packing.settings import PackSettings
 from curate.packing.tokenizer import Tokenizer
 from curate.schema import DROPPED
+from curate.storage.dataset import DataSet
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

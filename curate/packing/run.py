@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import __version__
-from curate.storage.dataset import DataSet, find
 from curate.errors import InputError, ManifestError, OutputError
 from curate.packing import mix as mixes
 from curate.packing.buckets import Buckets, draw
@@ -27,6 +26,7 @@ from curate.packing.sequences import SAMPLES, pack_samples
 from curate.packing.settings import PackSettings
 from curate.packing.tokenizer import Tokenizer, load
 from curate.packing.write import write_dropped, write_packs
+from curate.storage.dataset import DataSet, find
 from curate.storage.store import Store
 
 COLUMNS = {"key", "dataset", "task", "image", "prompt", "target", "source", "url", "text"}

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from curate.engine.journal import MANIFEST
 from curate.packing.sequences import PACK
-from curate.verifying.parquet import file_problems
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
+from curate.verifying.parquet import file_problems
 
 NEEDED = ("settings", "tokenizer", "dropped", "tasks", "shards")
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.reporting import card
+from curate.engine.retry import finished_manifest
 from curate.errors import InputError
-from curate.reporting import page
+from curate.reporting import card, page
 from curate.reporting.failures import failures
 from curate.reporting.funnel import shares, steps
 from curate.reporting.gallery import cards
 from curate.reporting.measures import measures
 from curate.reporting.reading import Kept, read_dropped, read_kept
 from curate.reporting.tokens import count_tokens
-from curate.engine.retry import finished_manifest
 from curate.storage.filesystems import one_line
 from curate.storage.store import TMP, Store
 

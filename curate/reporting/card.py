@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from curate.reporting.croissant import describe
 from curate.engine.journal import OUR_CARD
 from curate.engine.retry import finished_manifest
+from curate.reporting.croissant import describe
 from curate.schema import LANGUAGES
 from curate.storage.store import Store
 

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import filters
-from curate.engine.across import ACROSS, PHASES
 from curate.adapters.grit import has_phrases
-from curate.errors import InputError
-from curate.engine.retry import finished_manifest
-from curate.schema import SAMPLE
+from curate.engine.across import ACROSS, PHASES
 from curate.engine.marking import SCORE, SIZE
+from curate.engine.retry import finished_manifest
+from curate.errors import InputError
+from curate.schema import SAMPLE
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
 from curate.terminal import printable, settings_said

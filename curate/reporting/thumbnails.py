@@ -6,10 +6,10 @@ import base64
 import os
 from collections.abc import Sequence
 
-from curate.images.protocol import protocol
 from curate.children.pool import Children, Limits
 from curate.images.formats import sniff
-from curate.manifest import ImageSettings
+from curate.images.protocol import protocol
+from curate.manifest.settings import ImageSettings
 
 SETTINGS = ImageSettings(max_side=640, quality=72)
 TIMEOUT_S = 5.0

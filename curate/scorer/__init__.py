@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curate.manifest import ScorerSettings
+    from curate.manifest.settings import ScorerSettings
     from curate.scorer.command import ScoreSettings
     from curate.scorer.encoder import LocalEncoder
     from curate.scorer.meter import Meter

@@ -21,7 +21,7 @@ import numpy as np
 
 from curate.cluster import connected
 from curate.errors import CurateError, Halted, MachineError, ManifestError, UnitError
-from curate.manifest import ScorerSettings
+from curate.manifest.settings import ScorerSettings
 from curate.scorer.batch import Room, room_bytes
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from curate.errors import OutputError
 from curate.engine.journal import MANIFEST, now
-from curate.manifest import ScorerSettings
 from curate.engine.record import add_counts
+from curate.errors import OutputError
+from curate.manifest.settings import ScorerSettings
 from curate.scorer.identity import Identity
 from curate.scorer.reload import places
 from curate.scorer.shard import STAGE, Done, publish

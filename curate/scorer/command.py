@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from curate.errors import CurateError, Halted, ManifestError, OutputError, Stopped, UnitError
-from curate.manifest import ScorerSettings, ShardSettings
 from curate.engine.retry import finished_manifest
+from curate.errors import CurateError, Halted, ManifestError, OutputError, Stopped, UnitError
+from curate.manifest.settings import ScorerSettings, ShardSettings
 from curate.scorer.books import Asked, Books
 from curate.scorer.crew import Crew, crew
 from curate.scorer.identity import Identity, from_plain

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from curate.errors import CurateError, UnitError
-from curate.manifest import ScorerSettings
+from curate.manifest.settings import ScorerSettings
 from curate.scorer import open_scorer
 from curate.scorer.identity import Identity
 from curate.scorer.scorer import Pairs, Scorer

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from curate.errors import MachineError, ManifestError
-from curate.manifest import ScorerSettings
+from curate.manifest.settings import ScorerSettings
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity
 from curate.scorer.source import CONFIG, FOLDER, TOWER, Source, locate, missing, open_clip_module, sha256_of

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from curate.engine.across import write_batches
 from curate.errors import MachineError, ManifestError, UnitError
-from curate.manifest import ShardSettings
+from curate.manifest.settings import ShardSettings
 from curate.scorer.books import FOLDER, Asked, Books
 from curate.scorer.identity import from_plain
 from curate.scorer.meter import Meter

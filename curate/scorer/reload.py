@@ -8,7 +8,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from curate.errors import InputError
-from curate.manifest import ScorerSettings
+from curate.manifest.settings import ScorerSettings
 from curate.scorer.identity import Identity, recorded
 from curate.storage.store import Store
 

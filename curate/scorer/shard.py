@@ -12,15 +12,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import filters
-from curate.manifest import ShardSettings
+from curate.engine.marking import sampled
 from curate.engine.record import add_counts, count_reasons
+from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED, SHARD
 from curate.scorer.identity import Identity, record, recorded
 from curate.scorer.reload import BESIDE
 from curate.scorer.work import Scored
-from curate.storage.shards import Shard, as_dropped, write_tables
-from curate.engine.marking import sampled
 from curate.storage.filesystems import one_line
+from curate.storage.shards import Shard, as_dropped, write_tables
 from curate.storage.store import Store
 
 STAGED = "_run/score/staged"

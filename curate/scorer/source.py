@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import MachineError, ManifestError, nearest
-from curate.manifest import ScorerSettings
+from curate.manifest.settings import ScorerSettings
 from curate.storage.filesystems import one_line
 
 CONFIG = "open_clip_config.json"

@@ -7,7 +7,7 @@ from typing import Any
 
 from curate.cluster import start
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
-from curate.manifest import ScorerSettings
+from curate.manifest.settings import ScorerSettings
 from curate.scorer.actors import DEATHS, Remote, hire
 from curate.scorer.crew import Here, Result
 from curate.scorer.scorer import Scorer

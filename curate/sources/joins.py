@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curate.errors import InputError
-from curate.manifest import InputSettings, JoinSettings
+from curate.manifest.settings import InputSettings, JoinSettings
 from curate.sources import index
 from curate.sources.columns import json_text
 from curate.sources.inputs import Input

@@ -19,7 +19,7 @@ import msgspec
 import pyarrow as pa
 
 from curate.errors import InputError
-from curate.manifest import InputSettings
+from curate.manifest.settings import InputSettings
 from curate.sources import index
 from curate.sources.columns import record_batch, unique
 from curate.sources.inputs import Input

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 
 from curate.errors import InputError, OutputError
-from curate.manifest import InputSettings
+from curate.manifest.settings import InputSettings
 from curate.sources.documents import as_lines
 from curate.sources.inputs import FORMATS, Input, suffixes
 from curate.sources.joins import joined

@@ -12,11 +12,11 @@ import ijson
 
 from curate.children.pool import Children, Limits
 from curate.errors import InputError
-from curate.sources.pickles import TARGET
 from curate.sources import index
 from curate.sources.documents import items, shape
 from curate.sources.inputs import Input
 from curate.sources.lines import json_row
+from curate.sources.pickles import TARGET
 from curate.sources.reading import PROBLEM
 from curate.sources.streams import open_bytes, open_lines
 from curate.storage.filesystems import one_line

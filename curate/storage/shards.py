@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.manifest import ShardSettings
+from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED, SHARD
 from curate.storage.store import HashingSink, Store
 

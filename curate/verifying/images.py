@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from curate.images.protocol import protocol
 from curate.children.pool import Children, Limits, Outcome
-from curate.manifest import ImageSettings
+from curate.images.protocol import protocol
+from curate.manifest.settings import ImageSettings
 
 AHEAD = 32  # images on their way
 COLUMNS = ("image", "width", "height", "sha256")

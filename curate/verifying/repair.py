@@ -20,18 +20,18 @@ from rich.console import Console
 
 import filters
 from curate.engine.across import Across, spill_rows
-from curate.errors import InputError
+from curate.engine.command import Steps
 from curate.engine.journal import Journal, Request
+from curate.engine.output import DONE, STAGED, Fallen, Staging
 from curate.engine.plan import Plan, Run
 from curate.engine.progress import Progress
 from curate.engine.retry import again, finished_manifest
-from curate.engine.command import Steps
 from curate.engine.runners import InProcess
+from curate.engine.worker import Job
+from curate.errors import InputError
 from curate.storage.shards import dropped_name, read_columns, unit_of
-from curate.engine.output import DONE, STAGED, Fallen, Staging
 from curate.storage.store import Store
 from curate.verifying.command import records, verify_run
-from curate.engine.worker import Job
 
 SCRATCH = "_run/repair"
 

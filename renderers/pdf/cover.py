@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.frames import Box, Quads, View
+from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.pixels import EVERYWHERE, Mask, Picture, sample, share_of
 
 VECTOR_BLOCK = 3  # of MuPDF's dictionaries

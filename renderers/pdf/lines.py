@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence, Set
 from itertools import pairwise
 from typing import Any
 
-from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.frames import LEVEL, Box, Turn, turned, within
 from renderers.pdf.join import joined, read_from_right, stacks
 from renderers.pdf.line import Glyph, Line, around, spelt
+from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.rules import CELL_EM, Rules
 
 # Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page. Filled

@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.frames import Quads, View
+from renderers.pdf.mupdf import mupdf, pymupdf
 
 CONTRAST = 16  # of 255, in any channel: less is not told from JPEG's noise, nor by an eye
 

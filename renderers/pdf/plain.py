@@ -8,13 +8,13 @@ from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Any
 
-from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.accents import BESIDE_LETTER
 from renderers.pdf.bidi import RTL
 from renderers.pdf.frames import Box, Turn, turned, union, within
 from renderers.pdf.join import is_single, joined
 from renderers.pdf.line import Line
 from renderers.pdf.lines import PAINTED, TEXT_BLOCK, pale_among, parted, pieces, raw_lines, upright_axis
+from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.rules import Rules
 from renderers.text import normalise
 

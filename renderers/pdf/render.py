@@ -23,13 +23,13 @@ import pyarrow as pa
 from PIL import Image
 
 from renderers import RenderError
-from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.bidi import is_rtl
 from renderers.pdf.cover import shapes_of
 from renderers.pdf.frames import Turn, View
 from renderers.pdf.join import distinct
 from renderers.pdf.line import Line
 from renderers.pdf.lines import page_lines, structured
+from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.order import reading_order
 from renderers.pdf.pixels import Picture, coloured
 from renderers.pdf.plain import plain_lines

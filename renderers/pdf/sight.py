@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.cover import Shapes, under_images, under_shapes
 from renderers.pdf.frames import Box, Quads, View, turned
 from renderers.pdf.line import Line
 from renderers.pdf.lines import page_lines
+from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.pixels import CONTRAST, Area, Mask, Picture, Pixels, Points, contrast, sample, share_of
 from renderers.pdf.plain import with_glyphs
 

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 import curate.cli.app
-import curate.engine.unit
 import curate.engine.command
 import curate.engine.runners
+import curate.engine.unit
 
 
 def arrange(call: str, number: int, accident: str, report: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curate.manifest import ShardSettings
+from curate.manifest.settings import ShardSettings
 from curate.schema import SAMPLE, SHARD, shard_metadata
 from curate.storage.shards import image_path, shard_name, to_shard, write_tables
 from curate.storage.store import Store

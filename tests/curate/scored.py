@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from curate.manifest import ScorerSettings, ShardSettings
+from curate.manifest.settings import ScorerSettings, ShardSettings
 from curate.scorer.command import ScoreSettings
 from curate.storage.shards import write_tables
 from curate.storage.store import Store

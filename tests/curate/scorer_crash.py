@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 import filters.near
-from curate.manifest import ScorerSettings
+from curate.manifest.settings import ScorerSettings
 from curate.scorer import score
 from curate.scorer.command import ScoreSettings
 from curate.scorer.source import open_clip_module

@@ -12,9 +12,9 @@ import pyarrow as pa
 from PIL import Image
 from rich.console import Console
 
-from curate.manifest import load
-from curate.engine.progress import Progress
 from curate.engine.command import Options, execute, request
+from curate.engine.progress import Progress
+from curate.manifest.load import load
 from tests.curate.runs import shards
 
 

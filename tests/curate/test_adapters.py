@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from curate.adapters import adapter, available, pairs
 from curate.errors import InputError, ManifestError
-from curate.manifest import ImageSettings, InputSettings, Manifest, load
+from curate.manifest.load import load
+from curate.manifest.settings import ImageSettings, InputSettings, Manifest
 from curate.schema import SAMPLE
 from curate.sources import DETAIL, PROBLEM, expand, open_source
 

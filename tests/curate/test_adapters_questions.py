@@ -10,7 +10,8 @@ import pytest
 from curate.adapters import check_task
 from curate.adapters.questions import best, questions
 from curate.errors import InputError, ManifestError
-from curate.manifest import Manifest, load
+from curate.manifest.load import load
+from curate.manifest.settings import Manifest
 from curate.sources import PROBLEM
 from tests.curate.runs import dropped
 from tests.curate.tasks_runs import curated, write_json, write_picture

@@ -14,8 +14,8 @@ from curate import tasks
 from curate.adapters.grit import grit
 from curate.adapters.regions import regions
 from curate.errors import InputError
+from curate.manifest.load import load
 from curate.reporting.explain import explain
-from curate.manifest import load
 from tests.curate.tasks_runs import corners, curated, write_json, write_picture
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -9,7 +9,7 @@ import pytest
 
 from curate.adapters.text import text
 from curate.errors import InputError
-from curate.manifest import load
+from curate.manifest.load import load
 from tests.curate.runs import dropped
 from tests.curate.tasks_runs import curated
 

@@ -11,7 +11,7 @@ import pytest
 
 from curate.fetch import Fetched, Fetcher, addresses
 from curate.fetch.addresses import blocked
-from curate.manifest import FetchSettings
+from curate.manifest.settings import FetchSettings
 from tests.curate.web import JPEG, NameServer, Site
 
 CONNECTED: list[tuple[Any, ...]] = []  # every address that any Python code of this process connects to

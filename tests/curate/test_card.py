@@ -8,9 +8,9 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
+from curate.engine.journal import OUR_CARD
 from curate.reporting import card
 from curate.reporting.card import licence, size_category
-from curate.engine.journal import OUR_CARD
 from tests.curate.runs import ROOT, curate, done, pair, write_pairs
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from curate.errors import InputError, ManifestError, OutputError
 from curate.exporting import FORMATS, export
-from curate.manifest import ShardSettings
+from curate.manifest.settings import ShardSettings
 from curate.packing import PackSettings, pack
 from curate.storage.shards import write_tables
 from curate.storage.store import Store

@@ -220,7 +220,7 @@ LIMITED = """
 import resource, sys
 from curate.errors import MachineError
 from curate.fetch import Fetcher
-from curate.manifest import FetchSettings
+from curate.manifest.settings import FetchSettings
 settings = FetchSettings(allow_private=True, concurrency=100, retries=0)
 if sys.argv[2] == "before":
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from curate.fetch import Fetched, Fetcher, NetworkDown, outage
-from curate.manifest import FetchSettings
+from curate.manifest.settings import FetchSettings
 from tests.curate.web import JPEG, NameServer, Site
 
 

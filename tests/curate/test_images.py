@@ -14,12 +14,21 @@ import pytest
 from PIL import Image, ImageOps
 
 import filters
-from curate.images.protocol import protocol
 from curate.children.pool import Children, Limits, Outcome
-from curate.images.protocol import ENCODED, KEPT, SKIPPED, Prepared, Recipe, child_settings, read_answer, recipe
 from curate.images.formats import sniff
 from curate.images.prepare import ImageError, prepare
-from curate.manifest import ImageSettings
+from curate.images.protocol import (
+    ENCODED,
+    KEPT,
+    SKIPPED,
+    Prepared,
+    Recipe,
+    child_settings,
+    protocol,
+    read_answer,
+    recipe,
+)
+from curate.manifest.settings import ImageSettings
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")

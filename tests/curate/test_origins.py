@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from curate.manifest import load
+from curate.manifest.load import load
 from curate.origins.collection import Collection, collect
 from curate.origins.seeds import Seeds
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards

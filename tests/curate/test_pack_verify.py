@@ -13,8 +13,8 @@ import pytest
 
 from curate.errors import InputError
 from curate.packing import PackSettings, pack
-from curate.verifying.repair import repair
 from curate.verifying.command import lines, verify
+from curate.verifying.repair import repair
 from tests.curate.made_shards import make_shards
 from tests.curate.runs import curate
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from curate.errors import MachineError, ManifestError
-from curate.manifest import ScorerSettings
+from curate.manifest.settings import ScorerSettings
 from curate.scorer import open_scorer
 from curate.scorer.batch import Room
 from curate.scorer.scorer import Pairs, Scorer

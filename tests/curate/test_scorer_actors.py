@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from curate.errors import ManifestError
-from curate.manifest import ScorerSettings, load
-from curate.engine.progress import Progress
 from curate.engine.command import Options, execute, request
+from curate.engine.progress import Progress
+from curate.errors import ManifestError
+from curate.manifest.load import load
+from curate.manifest.settings import ScorerSettings
 from curate.scorer import open_scorer, score
 from curate.scorer.actors import Remote, hire
 from curate.scorer.scorer import Scorer

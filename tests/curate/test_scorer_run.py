@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.engine import score
-from curate.schema import SAMPLE
-from curate.scorer import load
 from curate.engine.score import Scoring, Windows
 from curate.engine.spool import Spool
+from curate.schema import SAMPLE
+from curate.scorer import load
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards, write_pairs
 from tests.curate.scored import MODEL, SCORER, shape
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from curate.errors import MachineError, ManifestError
-from curate.manifest import ScorerSettings
+from curate.manifest.settings import ScorerSettings
 from curate.scorer import check, load, open_scorer
 from curate.scorer.scorer import Scorer
 from tests.curate.runs import ROOT, curate, done, shards, write_pairs

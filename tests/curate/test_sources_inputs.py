@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curate.errors import InputError
-from curate.manifest import InputSettings
+from curate.manifest.settings import InputSettings
 from curate.sources import expand, open_source
 from curate.sources.inputs import glob_regex, suffixes
 

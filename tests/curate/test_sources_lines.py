@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import InputError, OutputError
-from curate.manifest import InputSettings
+from curate.manifest.settings import InputSettings
 from curate.sources import DETAIL, PROBLEM, Source, expand, lines, open_source, opening, streams
 
 CC3M = InputSettings(columns=("caption", "url"))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import CurateError, InputError, UnitError
-from curate.manifest import InputSettings
+from curate.manifest.settings import InputSettings
 from curate.sources import Source, expand, open_source
 
 
@@ -161,7 +161,7 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from curate.manifest import InputSettings
+from curate.manifest.settings import InputSettings
 from curate.sources import expand, open_source
 source = open_source(expand([sys.argv[1]])[0], InputSettings(), Path(sys.argv[2]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

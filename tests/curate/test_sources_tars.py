@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from curate.errors import InputError
-from curate.manifest import InputSettings
+from curate.manifest.settings import InputSettings
 from curate.sources import DETAIL, PROBLEM, Source, expand, open_source, tars
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import InputError
-from curate.manifest import InputSettings
+from curate.manifest.settings import InputSettings
 from curate.sources import expand, open_source
 from curate.storage.filesystems import filesystem
 

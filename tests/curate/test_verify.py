@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from curate.errors import InputError
-from curate.verifying.repair import repair
 from curate.verifying.command import verify
+from curate.verifying.repair import repair
 from tests.curate.made_shards import make_shards
 from tests.curate.runs import curate, done, files, pair, picture, write_pairs
 

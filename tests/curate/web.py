@@ -19,7 +19,7 @@ from aiohttp import web
 from PIL import Image
 
 from curate.fetch import Fetched, Fetcher
-from curate.manifest import FetchSettings
+from curate.manifest.settings import FetchSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

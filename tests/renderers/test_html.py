@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from renderers import RenderError
-from renderers.html.render import Browser, Document, HtmlSettings
 from renderers.html.fonts import drawable_codes
+from renderers.html.render import Browser, Document, HtmlSettings
 from renderers.schema import PAGES
 
 ROOT = Path(__file__).parents[2]

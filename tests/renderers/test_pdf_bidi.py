@@ -7,10 +7,10 @@ import pytest
 pytest.importorskip("bidi")
 pytest.importorskip("pymupdf")
 
-from renderers.pdf.render import PdfSettings, render
 from renderers.pdf.bidi import in_reading_order
 from renderers.pdf.frames import Box
 from renderers.pdf.line import Glyph
+from renderers.pdf.render import PdfSettings, render
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "pdf"
 WIDTH = 5.0  # of every glyph, ten points high

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from curate.manifest import Manifest
+from curate.manifest.settings import Manifest
 
 
 def to_toml(manifest: Manifest) -> str:

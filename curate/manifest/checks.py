@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from curate.errors import ManifestError
 
 if TYPE_CHECKING:
-    from curate.manifest import Manifest, ScorerSettings
+    from curate.manifest.settings import Manifest, ScorerSettings
 
 _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     ("shard.rows must be at least 1", lambda m: m.shard.rows >= 1),

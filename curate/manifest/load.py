@@ -1,189 +1,40 @@
-"""Manifests: one TOML file a data set, validated into frozen settings before anything is read."""
+"""Reading a manifest: the TOML file of a data set with what the command line changes, checked and filled in."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
 import filters
-from curate import __version__
 from curate.errors import ManifestError, nearest
-from curate.manifest_checks import check_near, check_values
+from curate.manifest.checks import check_near, check_values
+from curate.manifest.settings import (
+    DocumentSettings,
+    DropSettings,
+    FetchSettings,
+    ImageSettings,
+    InputSettings,
+    JoinSettings,
+    Manifest,
+    Paper,
+    ScorerSettings,
+    ShardSettings,
+)
 from filters.rule import REQUIRED, Cleaner, Rule
 
 SAMPLES = "samples:"  # stands for their folder: a manifest resolves to the same wherever curate is installed
 NAME = re.compile(r"[a-z0-9][a-z0-9+_.-]{0,63}")
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of a manifest: unknown keys and wrong types are refused."""
-
-
-class Paper(Settings, frozen=True):
-    """What Qwen-VL's table 2 reports of this data set (rows before and after curation)."""
-
-    rows_before: int
-    rows_after: int
-
-
-class JoinSettings(Settings, frozen=True):
-    """Another list of the same JSON files, whose objects are found by id; see `curate.sources.joins`.
-
-    Its fields stand beside the row's own as `NAME.field`.
-    """
-
-    has: tuple[str, ...]  # the list is known by a field of its objects: one of these
-    of: tuple[str, ...]  # the row's field that names one, perhaps itself `OTHER.field`
-    id: tuple[str, ...] = ("id",)  # the field that identifies an object, first found wins
-    keep: tuple[str, ...] = ()  # the fields taken along
-    optional: bool = False  # whether the files may lack the list
-    unused: str = ""  # the reason under which objects that no row names are dropped; empty: they are no loss
-
-
-class InputSettings(Settings, frozen=True):
-    """Where rows come from when the command line does not say."""
-
-    uris: tuple[str, ...] = ()  # files, folders, globs, s3://, gs://, hf://; empty: the sample
-    sample: str = ""  # the sample that ships with curate, relative to manifests/samples
-    sample_images: str = (
-        ""  # the folder of the sample's images, relative to manifests/samples, where not inside it
-    )
-    format: Literal["auto", "parquet", "csv", "tsv", "json", "jsonl", "webdataset", "lines"] = "auto"
-    columns: tuple[str, ...] = ()  # names of the columns of a CSV or TSV without a header
-    swapped_sides_with: str = (
-        ""  # width and height stand under each other's name where a file has this column
-    )
-    main: tuple[str, ...] = ()  # the rows are the list whose objects have one of these fields, if joined
-    join: dict[str, JoinSettings] = {}  # by the name that its fields get
-    explode: tuple[str, ...] = ()  # the items of these lists are a record each
-
-
-class FetchSettings(Settings, frozen=True):
-    """How images are fetched. Times are seconds, sizes are bytes."""
-
-    concurrency: int = 256  # requests at once, over all hosts
-    per_host: int = 16
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 15.0
-    total_timeout_s: float = 60.0  # one row, with all retries and redirects
-    max_bytes: int = 32 * 2**20
-    max_redirects: int = 5
-    retries: int = 2
-    retry_wait_s: float = 0.5  # doubles with every retry, with jitter
-    outage_patience_s: float = 60.0  # how long a network that seems down may take to come back
-    user_agent: str = f"curate/{__version__} (image data set curation)"
-    respect_opt_out: bool = True
-    opt_out: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
-    allow_private: bool = False
-    name_servers: tuple[str, ...] = ()  # such as 127.0.0.1 or 127.0.0.1:5353; empty: the machine's own
-
-
-class ImageSettings(Settings, frozen=True):
-    """How images are checked and stored. Sides are pixels, sizes are bytes."""
-
-    folder: str = ""  # where images are looked up by path; `samples:` is manifests/samples; empty: nowhere
-    formats: tuple[str, ...] = ("jpeg", "png", "webp", "gif", "bmp", "avif")
-    max_pixels: int = 100_000_000
-    max_side: int | None = None  # larger images are shrunk to this long side
-    min_side: int | None = None  # larger images are shrunk to this short side
-    quality: int = 90  # of images that must be encoded again
-    timeout_s: float = 20.0
-    memory_bytes: int = 2 * 2**30  # of the process that decodes
-
-
-class DocumentSettings(Settings, frozen=True):
-    """What reading and rendering a PDF or web page may take. Times are seconds, sizes are bytes."""
-
-    max_bytes: int = 256 * 2**20
-    page_timeout_s: float = 60.0
-    timeout_s: float = 600.0
-    memory_bytes: int = 2 * 2**30  # of the process that renders
-
-
-class ShardSettings(Settings, frozen=True):
-    """How output is cut and written."""
-
-    rows: int = 10_000  # input rows a unit of work
-    max_bytes: int = 2**30  # a unit's output beyond this goes on in another shard
-    row_group_bytes: int = 64 * 2**20
-    compression_level: int = 3  # zstd, of everything but images
-
-
-class DropSettings(Settings, frozen=True):
-    """What is kept of dropped rows."""
-
-    sample: float = 1.0  # share of rows dropped by rules that is written down; failures always are
-
-
-class ScorerSettings(Settings, frozen=True):
-    """A CLIP scorer to run within the run; see `curate score`."""
-
-    model: str  # an open_clip name, hf-hub:OWNER/NAME, or a folder with an open_clip_config.json
-    pretrained: str = (
-        ""  # a tag, or the path of a weights file; empty: the one of the hub's or folder's model
-    )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 on a GPU, fp32 on a CPU
-    device: str = "auto"  # cpu, cuda, cuda:1; auto: a GPU if there is one
-    batch_size: int | Literal["auto"] = "auto"
-    features: bool = True  # keep the images' features, and not the scores alone
-    exact: bool = False  # decode every pixel and resize as open_clip does, rather than shrink while decoding
-
-
-class Manifest(Settings, frozen=True):
-    """One data set: where it comes from, how its columns are called, and what is kept of it."""
-
-    name: str
-    title: str
-    licence: str
-    homepage: str
-    adapter: str = "pairs"  # a function of curate.adapters
-    task: str = "caption"
-    language: Literal["auto", "en", "zh"] = "auto"  # auto: by the script of the text
-    notes: str = ""
-    key: tuple[str, ...] = ("url", "text")  # the columns that identify a row for ever
-    seed: int = 0
-    paper: Paper | None = None
-    input: InputSettings = InputSettings()
-    only: dict[str, tuple[str, ...]] = {}  # published column = the values that belong to this data set
-    columns: dict[
-        str, tuple[str, ...]
-    ] = {}  # our column = the names that publishers give it, first found wins
-    clean: tuple[str, ...] = ()
-    cleaners: dict[str, dict[str, Any]] = {}
-    rules: dict[str, dict[str, Any] | Literal[False]] = {}
-    render: dict[str, Any] = {}  # settings of the adapter's renderer
-    fetch: FetchSettings = FetchSettings()
-    image: ImageSettings = ImageSettings()
-    documents: DocumentSettings = DocumentSettings()
-    shard: ShardSettings = ShardSettings()
-    drops: DropSettings = DropSettings()
-    scorer: ScorerSettings | None = None
-
-    def digest(self) -> str:
-        """Hex SHA-256 of the resolved manifest: two runs agree on it when they would do the same."""
-        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
-
-    def resolved(self) -> dict[str, Any]:
-        """The manifest as plain data, every default filled in."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
-
-    def active_rules(self) -> dict[str, dict[str, Any]]:
-        """The rules that are switched on, in the order in which they are judged."""
-        return {name: settings for name, settings in self.rules.items() if settings is not False}
-
-
 def folder() -> Path:
     """Where the built-in manifests and their samples lie."""
-    installed = Path(__file__).parent / "_manifests"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "manifests"
+    installed = Path(__file__).parents[1] / "_manifests"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "manifests"
 
 
 def samples() -> Path:

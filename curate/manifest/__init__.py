@@ -1,0 +1,1 @@
+"""Manifests: one TOML file a data set, validated into frozen settings before anything is read."""
