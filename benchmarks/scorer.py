@@ -45,11 +45,12 @@ from curate.errors import CurateError
 from curate.manifest.settings import ScorerSettings, ShardSettings
 from curate.schema import SAMPLE, SHARD, shard_metadata
 from curate.scorer import open_scorer
-from curate.scorer.crew import Crew, crew
 from curate.scorer.encoder import Waiter, blank
 from curate.scorer.scorer import Scorer
-from curate.scorer.shard import Terms
-from curate.scorer.source import locate, open_clip_module
+from curate.scorer.weights import locate, open_clip_module
+from curate.scoring.in_process import Crew
+from curate.scoring.runners import crew
+from curate.scoring.shard import Terms
 from curate.storage.shards import image_path, shard_name, to_shard, write_tables
 from curate.storage.store import Store
 from curate.tasks import render

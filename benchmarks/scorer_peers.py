@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from curate.scorer.scorer import Scorer
-from curate.scorer.source import CONFIG, open_clip_module
+from curate.scorer.weights import CONFIG, open_clip_module
 
 CORES = len(os.sched_getaffinity(0))
 CLIP_RETRIEVAL = """

@@ -1,7 +1,7 @@
-"""The inside of a disposable child process: frames in, frames out. See `curate.children.pool` for the outside.
+"""The inside of a disposable child process: frames in, frames out. `curate.children.pool` is the outside.
 
-Run as `python -m curate.children.child MODULE:FACTORY SOCKET LIFELINE MEMORY`. FACTORY gets the settings' bytes
-once and returns the handler of payloads: bytes in; bytes, or an iterable of bytes, out. Only the standard
+Run as `python -m curate.children.child MODULE:FACTORY SOCKET LIFELINE MEMORY`. FACTORY gets the settings'
+bytes once and returns the handler of payloads: bytes in; bytes, or an iterable of bytes, out. Only the standard
 library is imported here, and little of it, because children are started often.
 
 A frame is one byte of kind, eight of length (little-endian), and as many bytes. What the handler prints

@@ -176,7 +176,7 @@ def score(
     """Give existing shards CLIP features and scores, on the GPU where there is one."""
     from curate.engine.progress import Progress
     from curate.manifest import load as manifests
-    from curate.scorer.command import ScoreSettings, score
+    from curate.scoring.command import ScoreSettings, score
 
     pretrained = pretrained or (TAG if model == MODEL else "")
     size = int(batch_size) if batch_size.isdigit() else batch_size

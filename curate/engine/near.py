@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from curate.engine.across import VERDICT, Across, read_batch, write_batches
 from curate.engine.output import STAGED, Fallen
 from curate.engine.record import UnitRecord
-from curate.scorer.near import find_alike
+from curate.scorer.near_rows import find_alike
 from curate.storage.store import Store
 
 RULE = "near_duplicate"

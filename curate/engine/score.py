@@ -26,7 +26,7 @@ from curate.schema import SAMPLE, set_column
 
 if TYPE_CHECKING:
     from curate.scorer.scorer import Pairs, Scorer
-    from curate.scorer.work import Scored
+    from curate.scorer.table import Scored
 
 WINDOW = 2048  # rows of a unit
 TAKEN = 64  # images read from the spool at once

@@ -1,4 +1,4 @@
-"""Reading a manifest: the TOML file of a data set with what the command line changes, checked and filled in."""
+"""Read a manifest: the TOML file of a data set with what the command line changes, checked and filled in."""
 
 from __future__ import annotations
 

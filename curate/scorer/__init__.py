@@ -10,13 +10,11 @@ torch and open_clip are imported when a scorer is opened, not before.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from curate.manifest.settings import ScorerSettings
-    from curate.scorer.command import ScoreSettings
     from curate.scorer.encoder import LocalEncoder
-    from curate.scorer.meter import Meter
     from curate.scorer.scorer import Scorer
 
 
@@ -25,7 +23,7 @@ def check(settings: ScorerSettings) -> None:
 
     Raises: see `open_encoder`.
     """
-    from curate.scorer.source import locate
+    from curate.scorer.weights import locate
 
     locate(settings)
 
@@ -93,13 +91,3 @@ def load(
 
         raise MachineError(f"not the scorer of {folder}: {identity.difference(scorer.identity)}")
     return scorer
-
-
-def score(
-    folder: str, settings: ScoreSettings, workers: int | None = None, address: str | None = None,
-    progress: Meter | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """`curate score`: see `curate.scorer.command`."""
-    from curate.scorer.command import score as run
-
-    return run(folder, settings, workers, address, progress)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from curate.scorer.trial import is_full
+from curate.scorer.batch_size import is_full
 from curate.storage.filesystems import one_line
 
 log = logging.getLogger("curate")

@@ -24,12 +24,12 @@ from PIL import Image
 
 from curate.errors import Halted, MachineError
 from curate.scorer.batch import Room, room_bytes
+from curate.scorer.batch_size import MOST, best_batch, is_full, timed
 from curate.scorer.compiled import Compiled
 from curate.scorer.framing import Framing, framed
 from curate.scorer.identity import Identity
 from curate.scorer.model import Model
 from curate.scorer.resample import layout, pinned, resample
-from curate.scorer.trial import MOST, best_batch, is_full, timed
 from curate.storage.filesystems import one_line
 
 log = logging.getLogger("curate")

@@ -16,7 +16,7 @@ from curate.errors import MachineError, ManifestError
 from curate.manifest.settings import ScorerSettings
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity
-from curate.scorer.source import CONFIG, FOLDER, TOWER, Source, locate, missing, open_clip_module, sha256_of
+from curate.scorer.weights import CONFIG, FOLDER, TOWER, Source, locate, missing, open_clip_module, sha256_of
 from curate.storage.filesystems import one_line
 
 PROBES = ("a photo of a red circle, 12.5 %", "  A\tB\n c ", "一只红色的圆。", "naïve café 😀")

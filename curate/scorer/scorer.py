@@ -21,7 +21,7 @@ from curate.children.pool import Children, Limits, Outcome
 from curate.scorer.batch import is_part, most_bytes
 from curate.scorer.framing import TARGET, child_settings, framed
 from curate.scorer.identity import Identity
-from curate.scorer.work import Flights, Scored, Work
+from curate.scorer.table import Flights, Scored, Work
 
 if TYPE_CHECKING:
     from curate.scorer.encoder import Encoder

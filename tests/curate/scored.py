@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from curate.manifest.settings import ScorerSettings, ShardSettings
-from curate.scorer.command import ScoreSettings
+from curate.scoring.command import ScoreSettings
 from curate.storage.shards import write_tables
 from curate.storage.store import Store
 from tests.curate.runs import ROOT, done, write_pairs
@@ -44,7 +44,7 @@ def plain_features(
     """What open_clip itself makes of images and texts, one by one."""
     import torch
 
-    from curate.scorer.source import open_clip_module
+    from curate.scorer.weights import open_clip_module
 
     open_clip, name = open_clip_module(), f"local-dir:{model}"
     network, _, preprocess = open_clip.create_model_and_transforms(name)

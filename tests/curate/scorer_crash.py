@@ -15,9 +15,9 @@ from typing import Any
 
 import filters.near
 from curate.manifest.settings import ScorerSettings
-from curate.scorer import score
-from curate.scorer.command import ScoreSettings
-from curate.scorer.source import open_clip_module
+from curate.scorer.weights import open_clip_module
+from curate.scoring import score
+from curate.scoring.command import ScoreSettings
 
 
 def die_at(number: int, before: bool) -> None:

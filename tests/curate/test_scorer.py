@@ -230,7 +230,7 @@ def test_zero_shot_tells_what_words_name(scorer: Scorer) -> None:
 
 
 def test_importing_the_package_imports_no_torch() -> None:
-    code = "import curate.scorer, curate.scorer.command, sys; sys.exit('torch' in sys.modules)"
+    code = "import curate.scorer, curate.scoring.command, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -15,9 +15,10 @@ from curate.engine.progress import Progress
 from curate.errors import ManifestError
 from curate.manifest.load import load
 from curate.manifest.settings import ScorerSettings
-from curate.scorer import open_scorer, score
+from curate.scorer import open_scorer
 from curate.scorer.actors import Remote, hire
 from curate.scorer.scorer import Scorer
+from curate.scoring import score
 from tests.curate.runs import done, files
 from tests.curate.scored import MODEL, SCORER, asked, run_shapes, shape
 

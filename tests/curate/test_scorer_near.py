@@ -15,8 +15,8 @@ import pytest
 
 import filters.near
 from curate.errors import MachineError, UnitError
-from curate.scorer import score
-from curate.scorer.near import find_alike
+from curate.scorer.near_rows import find_alike
+from curate.scoring import score
 from curate.storage.store import Store
 from tests.curate.runs import ROOT, files
 from tests.curate.scored import SCORER, asked, run_shapes

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import InputError, ManifestError, OutputError, UnitError
-from curate.scorer import load, score
-from curate.scorer.command import ScoreSettings
-from curate.scorer.shard import Reading
+from curate.scorer import load
+from curate.scoring import score
+from curate.scoring.command import ScoreSettings
+from curate.scoring.shard import Reading
 from curate.storage.store import Store
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards
 from tests.curate.scored import MODEL, asked, change_rows, run_shapes, shape

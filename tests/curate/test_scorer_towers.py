@@ -66,7 +66,7 @@ def made(model: Path, kind: str, pad: int | None = None, named: str = "") -> str
     """
     from safetensors.torch import save_file
 
-    from curate.scorer.source import open_clip_module
+    from curate.scorer.weights import open_clip_module
 
     model.mkdir(parents=True)
     shutil.copy(Path(SCORER.model, "open_clip_config.json"), model)

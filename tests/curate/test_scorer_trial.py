@@ -12,10 +12,10 @@ from tests.curate.scored import SCORER, shape
 
 torch = pytest.importorskip("torch")
 
+from curate.scorer.batch_size import MOST, START, best_batch  # noqa: E402
 from curate.scorer.encoder import LocalEncoder  # noqa: E402 - both import torch
 from curate.scorer.model import build  # noqa: E402
 from curate.scorer.scorer import Scorer  # noqa: E402
-from curate.scorer.trial import MOST, START, best_batch  # noqa: E402
 
 
 def device(saturates: int, memory: int, tried: list[int], full: str = "") -> Callable[[int], float]:

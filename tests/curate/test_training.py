@@ -24,7 +24,7 @@ from curate.loader import (  # noqa: E402
     ShardDataset,
     normalise,
 )
-from curate.scorer.source import open_clip_module  # noqa: E402
+from curate.scorer.weights import open_clip_module  # noqa: E402
 
 STEPS = 50
 

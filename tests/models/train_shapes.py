@@ -144,7 +144,7 @@ def train(folder: Path) -> None:
     """Write the whole model, and say how well it does on pictures it has not seen."""
     from safetensors.torch import save_file
 
-    from curate.scorer.source import open_clip_module
+    from curate.scorer.weights import open_clip_module
 
     open_clip = open_clip_module()
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,9 @@ from curate.cluster import start
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
 from curate.manifest.settings import ScorerSettings
 from curate.scorer.actors import DEATHS, Remote, hire
-from curate.scorer.crew import Here, Result
 from curate.scorer.scorer import Scorer
-from curate.scorer.shard import Terms
+from curate.scoring.in_process import Here, Result
+from curate.scoring.shard import Terms
 
 QUEUED = 2  # tasks given to the cluster for each one that has room there
 

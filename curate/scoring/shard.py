@@ -18,7 +18,7 @@ from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED, SHARD
 from curate.scorer.identity import Identity, record, recorded
 from curate.scorer.reload import BESIDE
-from curate.scorer.work import Scored
+from curate.scorer.table import Scored
 from curate.storage.filesystems import one_line
 from curate.storage.shards import Shard, as_dropped, write_tables
 from curate.storage.store import Store

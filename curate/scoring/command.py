@@ -19,12 +19,13 @@ import msgspec
 from curate.engine.retry import finished_manifest
 from curate.errors import CurateError, Halted, ManifestError, OutputError, Stopped, UnitError
 from curate.manifest.settings import ScorerSettings, ShardSettings
-from curate.scorer.books import Asked, Books
-from curate.scorer.crew import Crew, crew
 from curate.scorer.identity import Identity, from_plain
-from curate.scorer.meter import Meter, Silent
-from curate.scorer.near import drop_alike
-from curate.scorer.shard import Done, Terms
+from curate.scoring.in_process import Crew
+from curate.scoring.journal import Asked, Books
+from curate.scoring.meter import Meter, Silent
+from curate.scoring.near import drop_alike
+from curate.scoring.runners import crew
+from curate.scoring.shard import Done, Terms
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
 

@@ -1,31 +1,19 @@
-"""Who scores shards: this process, or Ray tasks, with actors that each hold a model.
-
-Without a GPU that is this process, whose child processes decode on all cores. With one, a process alone could
-not hand it images fast enough: tasks on all cores decode for it. A shard that cannot be read is reported
-while the others go on.
-"""
+"""Shards scored in this process. One that cannot be read is reported while the others go on."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from curate.errors import CurateError, UnitError
-from curate.manifest.settings import ScorerSettings
-from curate.scorer import open_scorer
 from curate.scorer.identity import Identity
 from curate.scorer.scorer import Pairs, Scorer
-from curate.scorer.shard import Done, Reading, Terms, stored, write
-from curate.scorer.work import Scored
+from curate.scorer.table import Scored
+from curate.scoring.shard import Done, Reading, Terms, stored, write
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
-
-if TYPE_CHECKING:
-    from curate.scorer.tasks import OnRay
 
 Result = Done | CurateError
 
@@ -106,33 +94,3 @@ class Here:
             if getattr(error, "errno", None) is not None:
                 raise
             return UnitError(f"cannot be written: {one_line(error)}")
-
-
-@contextmanager
-def crew(folder: str, settings: ScorerSettings, workers: int | None, address: str | None) -> Iterator[Crew]:
-    """As many scorers as were asked for, or one a GPU; without a GPU, this process.
-
-    Raises:
-        ManifestError, MachineError: see `curate.scorer.open_scorer`.
-    """
-    alone = not _has_gpu(settings) if workers is None else workers < 2
-    hands: Here | OnRay
-    if address is None and alone:
-        hands = Here(folder, open_scorer(settings))
-    else:
-        from curate.scorer.tasks import OnRay
-
-        hands = OnRay(folder, settings, workers, address)
-    try:
-        yield hands
-    finally:
-        hands.close()
-
-
-def _has_gpu(settings: ScorerSettings) -> bool:
-    """Whether this machine's GPUs are to be used, and not a certain one."""
-    if settings.device not in ("auto", "cuda") or importlib.util.find_spec("torch") is None:
-        return False
-    import torch
-
-    return bool(torch.cuda.is_available())

@@ -15,7 +15,7 @@ from curate.errors import OutputError
 from curate.manifest.settings import ScorerSettings
 from curate.scorer.identity import Identity
 from curate.scorer.reload import places
-from curate.scorer.shard import STAGE, Done, publish
+from curate.scoring.shard import STAGE, Done, publish
 from curate.storage.store import TMP, Store
 
 FOLDER = "_run/score"

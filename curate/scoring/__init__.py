@@ -1,0 +1,19 @@
+"""`curate score`: give finished shards CLIP features and scores, in a pass that can be stopped and goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curate.scoring.command import ScoreSettings
+    from curate.scoring.meter import Meter
+
+
+def score(
+    folder: str, settings: ScoreSettings, workers: int | None = None, address: str | None = None,
+    progress: Meter | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """`curate score`: see `curate.scoring.command`."""
+    from curate.scoring.command import score as run
+
+    return run(folder, settings, workers, address, progress)
