@@ -18,8 +18,8 @@ import psutil
 from PIL import Image
 
 from curate.children.pool import Children, Limits
+from curate.images import protocol
 from curate.images.prepare import prepare
-from curate.images.protocol import protocol
 from curate.manifest.settings import ImageSettings
 
 ROUNDS = 5

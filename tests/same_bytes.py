@@ -71,7 +71,6 @@ def derived(out: Path) -> None:
     curate("pack", *made, "--out", out / "packs", "--truncate")
     for form in FORMATS:
         curate("export", out / "sample" / "visual-genome", "--to", form, "--out", out / "export" / form)
-    curate("export", out / "packs", "--to", "qwen-vl", "--out", out / "export" / "packs")
 
 
 def digests(out: Path) -> dict[str, str]:

@@ -11,9 +11,9 @@ from PIL import Image
 
 import filters
 from curate.adapters import adapter
-from curate.engine.marking import clean, judge
 from curate.manifest.load import builtin, folder, image_folder, load, on_sample, samples
 from curate.manifest.settings import Manifest
+from curate.marking import clean, judge
 from curate.sources import expand, open_source
 from curate.verifying.command import verify
 from tests.curate.tasks_runs import curated

@@ -18,9 +18,8 @@ import filters
 from curate.adapters import values
 from curate.adapters.identity import keys
 from curate.adapters.published import Published, published, sample
-from curate.engine.across import ACROSS
-from curate.engine.marking import judge
 from curate.manifest.settings import Manifest
+from curate.marking import judge
 from curate.schema import REGION, set_column
 from curate.tasks.regions import flatten
 from filters.grounding import ground
@@ -64,7 +63,7 @@ def caption_rules(manifest: Manifest) -> Mapping[str, Mapping[str, Any]]:
     """The switched-on rules that judge the captions of phrases; none where rows are captions."""
     if not has_phrases(manifest.adapter, manifest.task):
         return {}
-    active = {name: of for name, of in manifest.active_rules().items() if name not in ACROSS}
+    active = manifest.active_rules()
     return {name: of for name, of in active.items() if set(filters.RULES[name].columns) == {"text"}}
 
 

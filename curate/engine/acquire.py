@@ -15,8 +15,8 @@ from functools import cached_property
 
 from curate.children.pool import Children, Limits, Outcome
 from curate.fetch import Fetcher
+from curate.images import protocol
 from curate.images.folder import Pictures
-from curate.images.protocol import protocol
 from curate.manifest.load import image_folder
 from curate.manifest.settings import Manifest
 

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from curate import tasks
 from curate.engine.across import SPILL, spill_rows
-from curate.engine.marking import RULE_STAGES, alive, sampled
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.engine.spool import Spool
 from curate.manifest.settings import Manifest
+from curate.marking import RULE_STAGES, alive, sampled
 from curate.schema import DROPPED, SHARD, shard_metadata
 from curate.storage.shards import (
     Shard,

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from curate.engine.command import plan
 from curate.engine.journal import Request
-from curate.engine.marking import SIZE, clean_and_judge
 from curate.engine.plan import row_rules
 from curate.engine.record import count_reasons
+from curate.marking import SIZE, clean_and_judge
 from curate.origins import open_origin
 from curate.terminal import plural, printable, settings_said
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from curate.engine.marking import SCORE, scatter
 from curate.engine.spool import Spool
 from curate.errors import Halted
 from curate.manifest.settings import ScorerSettings
+from curate.marking import SCORE, scatter
 from curate.schema import SAMPLE, set_column
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ import filters
 from curate import tasks
 from curate.engine.acquire import Acquirer, Body, Prepared
 from curate.engine.across import SPILL, spill_rows
-from curate.engine.marking import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.engine.output import STAGED, Fallen, Staging
 from curate.engine.plan import Run, Unit, row_rules
 from curate.engine.record import Meter, Stage, UnitRecord, count_reasons
@@ -29,6 +28,7 @@ from curate.engine.score import Scoring, Windows
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
 from curate.images.regions import fit
+from curate.marking import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.origins import Origin, open_origin
 from curate.schema import SAMPLE, set_column
 from curate.storage.shards import read_columns, unit_of

@@ -11,9 +11,9 @@ import pyarrow as pa
 import filters
 from curate.adapters import adapter, available, check_task
 from curate.adapters.identity import keys
-from curate.engine.marking import SIZE
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
+from curate.marking import SIZE
 from curate.schema import conform
 from curate.sources import Input, open_source
 from curate.storage.filesystems import scheme

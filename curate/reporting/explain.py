@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import filters
 from curate.adapters.grit import has_phrases
 from curate.engine.across import ACROSS, PHASES
-from curate.engine.marking import SCORE, SIZE
 from curate.engine.retry import finished_manifest
 from curate.errors import InputError
+from curate.marking import SCORE, SIZE
 from curate.schema import SAMPLE
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.engine.marking import RULE_STAGES
+from curate.marking import RULE_STAGES
 
 STAGES_SAID = {
     "read": "lacks what is needed, or was not asked for",

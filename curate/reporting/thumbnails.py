@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 
 from curate.children.pool import Children, Limits
+from curate.images import protocol
 from curate.images.formats import sniff
-from curate.images.protocol import protocol
 from curate.manifest.settings import ImageSettings
 
 SETTINGS = ImageSettings(max_side=640, quality=72)

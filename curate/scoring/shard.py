@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import filters
-from curate.engine.marking import sampled
 from curate.engine.record import add_counts, count_reasons
 from curate.manifest.settings import ShardSettings
+from curate.marking import sampled
 from curate.schema import DROPPED, SHARD
 from curate.scorer.identity import Identity, record, recorded
 from curate.scorer.reload import BESIDE

@@ -22,12 +22,12 @@ from curate.engine.journal import MANIFEST, RUN, Begun
 from curate.engine.output import DONE
 from curate.engine.record import UnitRecord, add_counts, count_reasons, summary
 from curate.engine.retry import DamagedManifestError, finished_manifest
-from curate.packing.verify import finished_packs, verify_packs
 from curate.schema import DROPPED, SHARD, conform, shard_metadata
 from curate.storage.shards import dropped_name, unit_of
 from curate.storage.store import Store
 from curate.terminal import plural, printable
 from curate.verifying.images import decoders, image_problems
+from curate.verifying.packs import finished_packs, verify_packs
 from curate.verifying.parquet import file_problems
 
 NAMED = 5  # damaged images that are named, of one row group

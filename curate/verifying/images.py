@@ -12,7 +12,7 @@ import msgspec
 import pyarrow as pa
 
 from curate.children.pool import Children, Limits, Outcome
-from curate.images.protocol import protocol
+from curate.images import protocol
 from curate.manifest.settings import ImageSettings
 
 AHEAD = 32  # images on their way

@@ -99,10 +99,11 @@ def decode(content: bytes, content_type: str | None = None) -> tuple[str, str]:
 
 def text_of(content: bytes, charset: str) -> str:
     """The text without zero characters, which no page means."""
-    if charset == "cp1252":
-        text = content.decode("latin-1").translate(LATIN)
-    else:
-        text = content.decode(charset, "replace")
+    text = (
+        content.decode("latin-1").translate(LATIN)
+        if charset == "cp1252"
+        else content.decode(charset, "replace")
+    )
     return text.replace("\0", "")
 
 
