@@ -33,7 +33,7 @@ TASKS = {
     "refcocog": "referring",
     "text": "text",
 }
-RENDERED = ("pdf", "html", "synthdog-en", "synthdog-zh")  # see tests/curate/test_origins.py
+RENDERED = ("pdf", "html", "synthdog-en", "synthdog-zh")  # see tests/curate/origins/test_origins.py
 ACROSS = ("duplicate_pair", "placeholder_image", "shorter_text_of_same_image")
 SIZES = frozenset({"width", "height"})
 

@@ -29,8 +29,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from curate.images import protocol
 from curate.images.formats import sniff
-from curate.images.protocol import Prepared, Recipe, protocol
+from curate.images.protocol import Prepared, Recipe
 from curate.images.resize import resized
 
 READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {

@@ -20,7 +20,7 @@ from tests.curate.scored import SCORER, encoded, shape
 
 torch = pytest.importorskip("torch")
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 FRAMINGS = [
     Framing(224, 224),

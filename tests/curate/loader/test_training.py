@@ -200,7 +200,7 @@ def test_ray_train_reads_shards_by_itself_and_through_the_loader(shards: Path, t
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     ray.init(
         num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False,
         runtime_env={"env_vars": {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}},

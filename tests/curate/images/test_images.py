@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 import filters
 from curate.children.pool import Children, Limits, Outcome
+from curate.images import protocol
 from curate.images.formats import sniff
 from curate.images.prepare import ImageError, prepare
 from curate.images.protocol import (
@@ -24,13 +25,12 @@ from curate.images.protocol import (
     Prepared,
     Recipe,
     child_settings,
-    protocol,
     read_answer,
     recipe,
 )
 from curate.manifest.settings import ImageSettings
 
-DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
+DATA = Path(__file__).parents[3] / ".." / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of hostile EXIF
 REASONS = {"not_an_image", "format_not_allowed", "too_many_pixels", "damaged", "timed_out", "out_of_memory"}

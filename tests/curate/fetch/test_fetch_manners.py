@@ -10,7 +10,7 @@ from curate.fetch.optouts import opted_out
 from curate.fetch.urls import BadUrlError, requestable
 from tests.curate.web import JPEG, Site, fetch, reason, settings
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 OPT_OUTS = ("noai", "noimageai", "noindex", "noimageindex")
 
 

@@ -20,7 +20,7 @@ KILLS = int(os.environ.get("CURATE_KILLS", "1"))  # random kills for each number
 
 
 class Crasher:
-    """tests/curate/crash.py, running."""
+    """tests/curate/engine/crash.py, running."""
 
     def __init__(self) -> None:
         command = [sys.executable, str(ROOT / "tests" / "curate" / "crash.py")]

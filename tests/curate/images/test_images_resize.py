@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.images.protocol import resize as images_resize
+from curate.images import resize as images_resize
 from curate.images.resize import resized
 
 

@@ -22,7 +22,7 @@ LAST = (
 
 def test_a_scoring_killed_anywhere_and_resumed_writes_what_an_unharmed_one_does(tmp_path: Path) -> None:
     plain = run_shapes(tmp_path / "plain")
-    command = [sys.executable, "-m", "tests.curate.scorer_crash"]
+    command = [sys.executable, "-m", "tests.curate.scoring.scorer_crash"]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

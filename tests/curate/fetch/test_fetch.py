@@ -242,6 +242,6 @@ def test_too_few_open_files_are_the_machines_trouble(site: Site, when: str) -> N
 
     site.handlers["/slow"] = wait
     command = [sys.executable, "-c", LIMITED, site.url("/slow"), when]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2])
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[3])
     assert "ulimit -n" in said.stdout
     assert said.returncode == 0, said.stderr

@@ -19,7 +19,7 @@ from curate.manifest.settings import ImageSettings, InputSettings, Manifest
 from curate.schema import SAMPLE
 from curate.sources import DETAIL, PROBLEM, expand, open_source
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="needs the read-only test data beside the repository")
 
 

@@ -19,7 +19,7 @@ from curate.tasks.coordinates import normalise, pixels_of
 from filters.grounding import ground
 from tests.curate.runs import done
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
 
 ROW: dict[str, Any] = {"language": "en", "width": 1000, "height": 500, "dataset": "d", "key": "k"}
@@ -422,7 +422,7 @@ def test_any_caption_survives_the_round_trip(parts: list[tuple[str, str, int]]) 
     round_trip([{"task": "grounded_caption", "text": text, "regions": regions}])
 
 
-DOCUMENTED = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+DOCUMENTED = (Path(__file__).parents[3] / "docs" / "tasks.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"(?m)^(\w+), from ([\w-]+)\ncurate  (.+)(?:\npaper   (.+))?$", DOCUMENTED)
 
 

@@ -99,7 +99,7 @@ def test_a_full_disk_and_a_missing_library_are_said_and_nothing_is_dropped(
 def test_dropping_killed_anywhere_and_resumed_leaves_what_an_unharmed_one_does(
     whole: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "tests.curate.scorer_crash"]
+    command = [sys.executable, "-m", "tests.curate.scoring.scorer_crash"]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -16,7 +16,7 @@ from curate.sources import PROBLEM
 from tests.curate.runs import dropped
 from tests.curate.tasks_runs import curated, write_json, write_picture
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="needs the read-only test data beside the repository")
 
 

@@ -18,7 +18,7 @@ from curate.manifest.load import load
 from curate.reporting.explain import explain
 from tests.curate.tasks_runs import corners, curated, write_json, write_picture
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="needs the read-only test data beside the repository")
 
 NAN, INFINITE = float("nan"), float("inf")
