@@ -16,7 +16,16 @@ from curate.errors import MachineError, ManifestError
 from curate.manifest.settings import ScorerSettings
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity
-from curate.scorer.weights import CONFIG, FOLDER, TOWER, Source, locate, missing, open_clip_module, sha256_of
+from curate.scorer.weights import (
+    CONFIG,
+    FOLDER,
+    TOWER,
+    ModelFiles,
+    locate,
+    missing,
+    open_clip_module,
+    sha256_of,
+)
 from curate.storage.filesystems import one_line
 
 PROBES = ("a photo of a red circle, 12.5 %", "  A\tB\n c ", "一只红色的圆。", "naïve café 😀")
@@ -117,7 +126,7 @@ def placed(settings: ScorerSettings) -> tuple[Any, str]:
     return device, "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
-def _load(source: Source, device: Any, precision: str) -> Any:
+def _load(source: ModelFiles, device: Any, precision: str) -> Any:
     """The network with its weights, laid out for open_clip as a folder of the model and nothing else.
 
     A text tower of its own (`force_custom_text`) takes texts shorter than the context.
@@ -174,7 +183,7 @@ def _trims(network: Any, pad: int) -> bool:
     return bool(causal and text.pool_type in ("argmax", "eos"))
 
 
-def _tokenizer(source: Source) -> Any:
+def _tokenizer(source: ModelFiles) -> Any:
     try:
         return open_clip_module().get_tokenizer(source.tokenizer)
     except ImportError as error:

@@ -21,7 +21,7 @@ from curate.children.pool import Children, Limits, Outcome
 from curate.scorer.batch import is_part, most_bytes
 from curate.scorer.framing import TARGET, child_settings, framed
 from curate.scorer.identity import Identity
-from curate.scorer.table import Flights, Scored, Work
+from curate.scorer.table import Flights, Scored, TableScoring
 
 if TYPE_CHECKING:
     from curate.scorer.encoder import Encoder
@@ -61,7 +61,7 @@ class Scorer:
 
     def score_all(self, tables: Iterable[Pairs]) -> Iterator[Scored]:
         """Score tables, one after the other; the next one is decoded and begun meanwhile."""
-        ended: Work | None = None
+        ended: TableScoring | None = None
         for work, future in ahead(self._submitted(tables), self._ahead):
             if future is not None:
                 self._take(work, self._checked(future.result()))
@@ -79,7 +79,7 @@ class Scorer:
         Raises:
             ValueError: one cannot be decoded.
         """
-        work = Work(self.encoder, (), deque())
+        work = TableScoring(self.encoder, (), deque())
         for number, image in enumerate(images):
             outcome = self._framed(image)
             if outcome.value is None:
@@ -104,18 +104,18 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def _submitted(self, tables: Iterable[Pairs]) -> Iterator[tuple[Work, Future[Outcome] | None]]:
+    def _submitted(self, tables: Iterable[Pairs]) -> Iterator[tuple[TableScoring, Future[Outcome] | None]]:
         """Each different image on its way to a child, then None at the end of its table."""
         flights: Flights = deque()
         for images, texts, names in tables:
-            work = Work(self.encoder, texts, flights)
+            work = TableScoring(self.encoder, texts, flights)
             for image, name in zip(images, names or repeat(None)):  # noqa: B905 - of any number
                 if work.is_new(image, name):
                     assert image is not None
                     yield work, self._children.submit(image)
             yield work, None
 
-    def _take(self, work: Work, outcome: Outcome) -> None:
+    def _take(self, work: TableScoring, outcome: Outcome) -> None:
         if outcome.value is None:
             work.fail(outcome.reason or "crashed")
         else:

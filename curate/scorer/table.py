@@ -26,7 +26,7 @@ class Scored(NamedTuple):
     failed: dict[str, int]  # rows whose image gave no feature, by reason
 
 
-class Work:
+class TableScoring:
     """The state of one table.
 
     `is_new` is asked for each row's image in turn; each new one is then, in the same order, given as it was
@@ -125,7 +125,7 @@ class Work:
         return pa.array(scores, mask=missing)
 
 
-Flights = deque[tuple[Work, "Waiter"]]
+Flights = deque[tuple[TableScoring, "Waiter"]]
 
 
 def feature_column(features: np.ndarray, rows: np.ndarray) -> pa.ListArray:

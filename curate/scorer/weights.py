@@ -26,7 +26,7 @@ _schemas: list[Any] = []  # operators defined in torchvision's place live as lon
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelFiles:
     """A model that is there to be built."""
 
     name: str
@@ -83,7 +83,7 @@ def missing(what: str, error: ImportError) -> MachineError:
     )
 
 
-def locate(settings: ScorerSettings) -> Source:
+def locate(settings: ScorerSettings) -> ModelFiles:
     """Find the model that the settings name; weights of a tag are downloaded if need be.
 
     Raises:
@@ -111,7 +111,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _by_name(settings: ScorerSettings) -> Source:
+def _by_name(settings: ScorerSettings) -> ModelFiles:
     open_clip = open_clip_module()
     name, given = settings.model.replace("/", "-"), settings.pretrained
     if Path(settings.model).is_absolute():
@@ -120,7 +120,7 @@ def _by_name(settings: ScorerSettings) -> Source:
         raise ManifestError(f"no model {settings.model!r}{_nearest(name, open_clip.list_models())}")
     config, tags = open_clip.get_model_config(name), open_clip.list_pretrained_tags_by_model(name)
     if given and _is_file(given):
-        return Source(settings.model, given, config, {}, Path(given), name)
+        return ModelFiles(settings.model, given, config, {}, Path(given), name)
     tag = open_clip.get_pretrained_cfg(name, given)
     if not tag:
         hint = nearest(given, tags) if given else f": give a tag (such as {', '.join(tags[:3])}) or a path"
@@ -128,10 +128,10 @@ def _by_name(settings: ScorerSettings) -> Source:
     config["quick_gelu"] = bool(tag.get("quick_gelu", False))  # what the weights were trained with
     weights = _downloaded(lambda: open_clip.download_pretrained(tag), f"{name} {given}")
     preprocessing = {key: tag[key] for key in PREPROCESSING if tag.get(key) is not None}
-    return Source(settings.model, given, config, preprocessing, weights, name)
+    return ModelFiles(settings.model, given, config, preprocessing, weights, name)
 
 
-def _from_hub(settings: ScorerSettings) -> Source:
+def _from_hub(settings: ScorerSettings) -> ModelFiles:
     open_clip = open_clip_module()
     owner = settings.model.removeprefix(HUB)
     from open_clip.pretrained import download_pretrained_from_hf as download
@@ -141,10 +141,10 @@ def _from_hub(settings: ScorerSettings) -> Source:
     given = settings.pretrained
     weights = Path(given) if given else _downloaded(lambda: download(owner), settings.model)
     assert open_clip is not None
-    return Source(settings.model, given, config, preprocessing, weights, settings.model)
+    return ModelFiles(settings.model, given, config, preprocessing, weights, settings.model)
 
 
-def _from_folder(settings: ScorerSettings, folder: Path) -> Source:
+def _from_folder(settings: ScorerSettings, folder: Path) -> ModelFiles:
     if not (folder / CONFIG).is_file():
         raise ManifestError(f"{folder} is no model: it holds no {CONFIG}")
     config, preprocessing = _read_config(folder / CONFIG)
@@ -155,7 +155,7 @@ def _from_folder(settings: ScorerSettings, folder: Path) -> Source:
     if given and not _is_file(given):
         raise ManifestError(f"no weights {given!r}: a model from a folder takes a path")
     weights = Path(given) if given else _weights_in(folder)
-    return Source(settings.model, given, config, preprocessing, weights, f"{FOLDER}{folder}")
+    return ModelFiles(settings.model, given, config, preprocessing, weights, f"{FOLDER}{folder}")
 
 
 def _tower_in(folder: Path, name: str) -> str:
@@ -164,7 +164,7 @@ def _tower_in(folder: Path, name: str) -> str:
     return next((str(place) for place in places if (place / TOWER).is_file()), name)
 
 
-def _check_text_tower(source: Source) -> None:
+def _check_text_tower(source: ModelFiles) -> None:
     """See that a text tower of transformers' can be built: what it looks like is not in the weights.
 
     Raises:
