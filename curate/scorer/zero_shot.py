@@ -20,8 +20,8 @@ def zero_shot(features: pa.ListArray, scorer: Scorer, concept: str, other: str) 
 
         zero_shot(table["clip_features"].combine_chunks(), scorer, "a photo with a watermark", "a photo")
 
-    `scorer` must be the one that made the features. How reliable it is depends on the model and on both texts: try it on
-    rows whose answer you know.
+    `scorer` must be the one that made the features. How reliable it is depends on the model and on both texts: try it
+    on rows whose answer you know.
     """
     there = features.is_valid().to_numpy(zero_copy_only=False)
     images, texts = feature_matrix(features.drop_null()), scorer.embed_texts([concept, other])
