@@ -39,8 +39,7 @@ def main() -> None:
     settings = receive(incoming)
     if settings is None:
         return
-    module, _, factory = target.partition(":")
-    handler: Handler = getattr(importlib.import_module(module), factory)(settings)
+    handler = make_handler(target, settings)
     gc.freeze()  # what was imported stays: looking through it for garbage would take a tenth of the time
     send(outgoing, READY)
     try:
@@ -51,11 +50,29 @@ def main() -> None:
         send(outgoing, FAILED, b"out_of_memory\n" + repr(error).encode())
 
 
+def make_handler(target: str, settings: bytes) -> Handler:
+    """What `MODULE:FACTORY` makes of the settings.
+
+    Raises:
+        SystemExit: what the handler works with is not to be had; it carries the line that says why.
+    """
+    module, _, factory = target.partition(":")
+    try:
+        handler: Handler = getattr(importlib.import_module(module), factory)(settings)
+    except Exception as error:
+        if getattr(error, "not_ready", False):
+            sys.exit(str(error))
+        raise
+    return handler
+
+
 def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
     """Send what the handler makes of one payload; an exception's own `reason` is kept, any other is a crash.
 
     Raises:
         MemoryError: the limit was met, and this process is not to be trusted with another payload.
+        Exception: one that is `not_ready`: what the handler works with is gone. The payload is tried once more in
+            a new process, where the factory says whether the machine is at fault.
     """
     try:
         result = handler(payload)
@@ -68,6 +85,8 @@ def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
     except (MemoryError, BrokenPipeError):
         raise
     except Exception as error:  # whatever a decoder may raise costs this payload alone
+        if getattr(error, "not_ready", False):
+            raise
         reason = str(getattr(error, "reason", "crashed"))
         detail = str(getattr(error, "detail", None) or f"{type(error).__name__}: {error}")
         send(outgoing, FAILED, f"{reason}\n{detail}"[:2000].encode(errors="replace"))

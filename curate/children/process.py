@@ -29,6 +29,7 @@ PASSED_ON = (
     "PATH",
     "LD_LIBRARY_PATH",
     "TMPDIR",
+    "CURATE_CHROMIUM",
 )  # all that a child sees of our environment: no keys, no tokens
 
 
