@@ -47,7 +47,7 @@ def steps(manifest: Mapping[str, Any], dropped: pa.Table) -> list[Step]:
     Counts are the manifest's and exact. Where a reason occurs at several stages, its count is divided among them in the
     proportion found in `dropped`.
     """
-    rules = [name for name, settings in manifest["manifest"]["rules"].items() if settings is not False]
+    rules = [name for name, settings in manifest["manifest"]["rules"].items() if settings]
     stages = [stage["name"] for stage in manifest["stages"]]
     found = [
         (
