@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from curate import __version__
 from curate.engine.output import DONE
 from curate.engine.plan import Plan, Retry, Run
 from curate.engine.record import UnitRecord, summary
@@ -25,6 +24,7 @@ from curate.scorer.reload import places
 from curate.sources import Input
 from curate.storage.shards import unit_of
 from curate.storage.store import TMP, Store
+from curate.version import __version__
 
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
