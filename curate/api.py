@@ -47,7 +47,7 @@ class RunResult:
     rows_in: int
     rows_out: int
     dropped: dict[str, int]  # reason → rows
-    shards: list[ShardEntry] = field(repr=False)
+    shards: list[ShardEntry] = field(repr=False)  # at most the first 10,000: _manifest/shards.parquet has all
     stages: list[dict[str, Any]] = field(repr=False)  # in order: name, rows_in, rows_out, seconds
     manifest: dict[str, Any] = field(repr=False)  # resolved, with every threshold
     inputs: list[dict[str, Any]] = field(repr=False)  # uri, bytes, rows, fingerprint

@@ -22,9 +22,8 @@ import sys
 from collections.abc import Callable, Iterable
 
 HEADER = struct.Struct("<BQ")
-PART, WHOLE, END, FAILED, READY = range(
-    5
-)  # one of many frames; the one answer; no more frames; reason\ndetail
+# One frame of a stream; the single answer; the end of a stream; "reason\ndetail"; the handler is ready.
+PART, WHOLE, END, FAILED, READY = range(5)
 
 Handler = Callable[[bytes], bytes | Iterable[bytes]]
 
@@ -67,10 +66,10 @@ def make_handler(target: str, settings: bytes) -> Handler:
 
 
 def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
-    """Send what the handler makes of one payload; an exception's own `reason` is kept, any other is a crash.
+    """Send the handler's answer to one payload. An exception's `reason` is kept; without one it is `crashed`.
 
     Raises:
-        MemoryError: the limit was met, and this process is not to be trusted with another payload.
+        MemoryError: the memory limit was reached; the caller must not take another payload.
         Exception: one that is `not_ready`: what the handler works with is gone. The payload is tried once more in
             a new process, where the factory says whether the machine is at fault.
     """
@@ -84,7 +83,7 @@ def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
         send(outgoing, END)
     except (MemoryError, BrokenPipeError):
         raise
-    except Exception as error:  # whatever a decoder may raise costs this payload alone
+    except Exception as error:  # a decoder may raise anything; it fails this payload alone
         if getattr(error, "not_ready", False):
             raise
         reason = str(getattr(error, "reason", "crashed"))
@@ -93,7 +92,7 @@ def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
 
 
 def receive(incoming: io.BufferedIOBase) -> bytes | None:
-    """The next payload, or None once the parent is gone."""
+    """Read the next payload; None once the parent has closed the socket."""
     header = incoming.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
@@ -114,9 +113,9 @@ def send(outgoing: int, kind: int, body: bytes = b"") -> None:
 
 
 def die_with_parent(lifeline: int) -> None:
-    """Have the kernel kill this whole process group once the pipe's other end, the parent's, is gone.
+    """Ask the kernel to kill this process group when the parent's end of the pipe closes.
 
-    PR_SET_PDEATHSIG would reach this process alone, and not what it started.
+    PR_SET_PDEATHSIG would kill this process alone, and not the processes that it started.
     """
     os.set_inheritable(lifeline, False)
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
