@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from curate import __version__
 from curate.engine.output import DONE
 from curate.engine.plan import Plan, Retry, Run
 from curate.engine.record import UnitRecord, summary
@@ -26,6 +25,7 @@ from curate.sources import Input
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, files_table, write_files
 from curate.storage.shards import unit_of
 from curate.storage.store import TMP, Store
+from curate.version import __version__
 
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
