@@ -33,7 +33,7 @@ class JpegError(Exception):
     """The image is not whole; the message says what was found."""
 
 
-class UnknownKind(Exception):
+class UnknownKindError(Exception):
     """A kind of JPEG that this decoder does not read."""
 
 
@@ -45,17 +45,19 @@ def decode(body: bytes, colours: str, size: tuple[int, int]) -> tuple[Pixels, by
 
     Raises:
         JpegError: not every pixel is there.
-        UnknownKind: another decoder is to be asked.
+        UnknownKindError: another decoder is to be asked.
     """
     ended, tried = body, body
     for _ in range(MENDS):
         try:
-            pixels = simplejpeg.decode_jpeg(tried, colours, min_width=size[0], min_height=size[1], strict=True)
+            pixels = simplejpeg.decode_jpeg(
+                tried, colours, min_width=size[0], min_height=size[1], strict=True
+            )
             break
         except ValueError as error:
             words = str(error)
             if any(word in words for word in NO_VERDICT):
-                raise UnknownKind(words) from None
+                raise UnknownKindError(words) from None
             mended = _mended(tried, words)
             if mended is None:
                 raise JpegError(words) from None

@@ -34,7 +34,7 @@ from curate.images.formats import sniff
 from curate.images.protocol import Prepared, Recipe
 from curate.images.resize import resized
 from curate.images.whole import (
-    NotWhole,
+    NotWholeError,
     check_avif,
     check_png,
     check_webp,
@@ -123,7 +123,7 @@ def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Pre
             ended = jpeg.decode(body, "CMYK" if image.mode == "CMYK" else "GRAY", (1, 1))[1]
             if keep:
                 return Prepared(ended, "jpeg", *size, reencoded=ended is not body)
-    except jpeg.UnknownKind:
+    except jpeg.UnknownKindError:
         pass
     if keep:
         image.draft("L", (1, 1))  # it is read to its end, but only an eighth of it is computed
@@ -136,7 +136,7 @@ def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> 
     """The pixels of an RGB or grey JPEG, a byte of padding behind each of RGB, at no less than GAP times `size`.
 
     Raises:
-        jpeg.JpegError, jpeg.UnknownKind.
+        jpeg.JpegError, jpeg.UnknownKindError.
     """
     width, height = image.size
     wanted = (width, height) if size == image.size else (round(size[0] * GAP), round(size[1] * GAP))
@@ -197,7 +197,7 @@ def damage() -> Iterator[None]:
         yield
     except (ImageError, MemoryError):
         raise
-    except (jpeg.JpegError, NotWhole) as error:
+    except (jpeg.JpegError, NotWholeError) as error:
         raise ImageError("damaged", str(error)) from None
     except Image.DecompressionBombError as error:
         raise ImageError("too_many_pixels", str(error)) from None
@@ -209,7 +209,7 @@ def check(body: bytes, format: str, pixels: int, recipe: Recipe) -> None:
     """Find what the decoder would let pass: a file cut short, a bad checksum, a hole in its data.
 
     Raises:
-        NotWhole: it is damaged.
+        NotWholeError: it is damaged.
     """
     if format == "png":
         check_png(body)

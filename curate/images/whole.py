@@ -17,7 +17,7 @@ HOLE = 32  # zero bytes in a row; the longest in 60 intact photographs had 16
 PIXELS_A_BYTE = 8192  # of one colour, a lossy encoder may well write so many into a zero byte
 
 
-class NotWhole(Exception):
+class NotWholeError(Exception):
     """The message says what is missing or wrong."""
 
 
@@ -39,15 +39,15 @@ def check_png(body: bytes) -> None:
     """Every critical chunk must be there with the right checksum; only the end itself may be missing.
 
     Raises:
-        NotWhole: one is wrong, or the file stops in a chunk.
+        NotWholeError: one is wrong, or the file stops in a chunk.
     """
-    name, end, data = b"", 8, False
-    for name, _, end, right in png_chunks(body):
+    name, read, data = b"", 8, False
+    for name, _, read, right in png_chunks(body):
         if name[:1].isupper() and not right:
-            raise NotWhole(f"bad checksum of {name!r}")
+            raise NotWholeError(f"bad checksum of {name!r}")
         data = data or name == b"IDAT"
-    if name != b"IEND" and (not data or len(body) - end >= len(PNG_END)):
-        raise NotWhole(f"cut short: {len(body)} bytes")
+    if name != b"IEND" and (not data or len(body) - read >= len(PNG_END)):
+        raise NotWholeError(f"cut short: {len(body)} bytes")
 
 
 def ends_early(body: bytes) -> bool:
@@ -68,24 +68,26 @@ def check_webp(body: bytes, pixels: int, *, holes: bool) -> None:
     """A WebP must be as long as it says, and if `holes` is set, its data must be without one.
 
     Raises:
-        NotWhole: it is not.
+        NotWholeError: it is not.
     """
     if len(body) < int.from_bytes(body[4:8], "little") + 8:
-        raise NotWhole(f"cut short: {len(body)} bytes")
+        raise NotWholeError(f"cut short: {len(body)} bytes")
     place = 12
     while holes and place + 8 <= len(body):
         name, length = body[place : place + 4], int.from_bytes(body[place + 4 : place + 8], "little")
         if name in (b"VP8 ", b"VP8L"):
             find_hole(body, place + 8, min(place + 8 + length, len(body)), pixels)
             return
-        place += 24 if name == b"ANMF" else 8 + length + (length & 1)  # a frame holds the chunks of its picture
+        place += (
+            24 if name == b"ANMF" else 8 + length + (length & 1)
+        )  # a frame holds the chunks of its picture
 
 
 def check_avif(body: bytes, pixels: int) -> None:
     """An AVIF's media data must be without a hole; camera data may lie in it, and have one.
 
     Raises:
-        NotWhole: there is one.
+        NotWholeError: there is one.
     """
     place = 0
     while place + 8 <= len(body) and b"Exif" not in body[:4096]:
@@ -99,9 +101,9 @@ def find_hole(body: bytes, start: int, end: int, pixels: int) -> None:
     """Look for a run of zero bytes that compressed data of so many pixels does not have.
 
     Raises:
-        NotWhole: there is one.
+        NotWholeError: there is one.
     """
     longest = max(HOLE, pixels // PIXELS_A_BYTE)
     hole = body.find(bytes(longest), start, end)
     if hole >= 0:
-        raise NotWhole(f"{longest} zero bytes in its data, from byte {hole}")
+        raise NotWholeError(f"{longest} zero bytes in its data, from byte {hole}")

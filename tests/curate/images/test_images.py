@@ -232,7 +232,9 @@ def test_nothing_of_the_camera_is_left_in_what_is_encoded_again() -> None:
 )
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("end", [b"", END], ids=["cut", "cut and ended"])
-def test_a_jpeg_cut_anywhere_among_its_pixels_is_found(mode: str, options: dict[str, Any], end: bytes) -> None:
+def test_a_jpeg_cut_anywhere_among_its_pixels_is_found(
+    mode: str, options: dict[str, Any], end: bytes
+) -> None:
     body = encode(photo().convert(mode), "JPEG", **options)
     pixels_end = len(body) - 6  # of the last bytes, the file may need none
     for length in [*range(3, pixels_end, 7 if len(body) > 1500 else 1), pixels_end]:
