@@ -1,8 +1,8 @@
 """Images from bytes as they came to bytes that any reader decodes to upright RGB: the work, in a child.
 
 Size first, from the header; then every pixel is decoded, so that what is stored is whole: of a JPEG by a decoder
-that swallows no warning (`curate.images.jpeg`), of the others with a look at their data (`curate.images.whole`). The bytes are
-kept as they came where any reader makes the same upright 8-bit RGB or grey of them: baseline or
+that swallows no warning (`curate.images.jpeg`), of the others with a look at their data (`curate.images.whole`).
+The bytes are kept as they came where any reader makes the same upright 8-bit RGB or grey of them: baseline or
 progressive JPEG, PNG and WebP without orientation, alpha, palette, 16-bit samples, CMYK or frames. All
 else is encoded again, without metadata:
 
