@@ -8,7 +8,13 @@ from itertools import pairwise
 from renderers.pdf.pieces import Piece
 
 NEAR_EM = 3.0  # the next line is at most so far below
+FAR_EM = 8.0
 STEADY = 0.2  # of the steps may lead backwards
+
+
+def leaps(pieces: Sequence[Piece]) -> int:
+    """How many steps of an order lead far up or down the page."""
+    return sum(abs(piece.middle - last.middle) > FAR_EM * last.em for last, piece in pairwise(pieces))
 
 
 def breaks(pieces: Sequence[Piece]) -> int:

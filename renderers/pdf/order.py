@@ -9,11 +9,11 @@ content decides. All parts are cut again in the same way, down to single lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
 from renderers.pdf.columns import bands_of, count_prose, is_cellwise, split_of
-from renderers.pdf.flow import breaks, is_steady
+from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, rows_of_cells
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
@@ -26,8 +26,8 @@ PROSE_SHARE = 0.5  # and so much of its characters are in long ones
 NUMBERS = 0.4  # of cells: with so many numbers among them they are a table's, read across
 DOWN = 0.4  # of the steps between columns that reading across takes: with fewer the content goes down
 DEEPEST = 16  # cuts inside cuts
+WORSE, SOME = 1.25, 2  # times as many faults, and so many more, tell that an order is worse
 MOST = 4000  # lines that are put in order; of more the content's order is kept
-WORSE, SOME = 1.25, 2  # the content's order is kept where ours breaks off so many times as often, and more
 
 
 def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[int]:
@@ -43,10 +43,17 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
         if len(held) > 1:
             taken = {piece.members for piece in held}
             blocks = [piece for piece in blocks if piece.members not in taken]
-            blocks.append(together(read_grid(rows_of_cells(grid, held))))
+            blocks.append(together(better(read_grid(rows_of_cells(grid, held)), held, leaps)))
     found = [index for piece in ordered(by_content(blocks), DEEPEST) for index in piece.members]
-    ours, theirs = breaks([pieces[i] for i in found]), breaks(pieces)
-    return list(range(len(pieces))) if ours > WORSE * theirs + SOME else found
+    return [piece.rank for piece in better([pieces[i] for i in found], pieces, breaks)]
+
+
+def better(
+    found: list[Piece], pieces: Sequence[Piece], faults: Callable[[Sequence[Piece]], int]
+) -> list[Piece]:
+    """The order found, unless the order of content has clearly fewer faults."""
+    content = by_content(pieces)
+    return content if faults(found) > WORSE * faults(content) + SOME else found
 
 
 def read_grid(rows: Iterable[Sequence[list[Piece]]]) -> list[Piece]:
