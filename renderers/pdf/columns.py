@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from statistics import median
 from typing import NamedTuple
 
-from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches
+from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of
 
 LINES = 3  # of running text that a column has at least, beside another column
 GUTTER_EM = 0.5  # narrower white space parts no columns
 CONFLICTS = 0.15  # of the lines of a column: so many may reach into the other one
+CELL_LINES = 2  # of cells, on average, that the content takes for such
+CELL_EM = 0.4  # white space between rows of them
 HEADER_EM = 1.0  # white space that parts a running header or footer from the columns
 
 
@@ -144,19 +147,21 @@ def is_table_row(row: Sequence[Piece], lefts: set[tuple[int, ...]]) -> bool:
     return follows and len({piece.members in lefts for piece in row}) == 2
 
 
-def is_cellwise(columns: Sequence[Sequence[Piece]]) -> bool:
-    """True where the content goes through the columns row by row, a cell of several lines at a time."""
+def content_rows(columns: Sequence[Sequence[Piece]]) -> list[list[Piece]]:
+    """The pieces of columns in rows of cells, where the content has gone through such rows; else all in one.
+
+    A row ends where the content comes back to an earlier column, and all that follows lies below all that
+    came before. Rows of single lines are none: so content that goes across running text is told.
+    """
     place = {piece.members: k for k, column in enumerate(columns) for piece in column}
     read = by_content([piece for column in columns for piece in column])
-    count = switches(place[piece.members] for piece in read) + 1
-    if count < 3 * len(columns) or len(read) < 1.5 * count:
-        return False
-    bottom, last, upwards, rows = float("-inf"), -1, 0, 1
-    deepest = float("-inf")
-    for piece in read:
-        here = place[piece.members]
-        if here < last:  # a new row of cells
-            bottom, rows = deepest, rows + 1
-        upwards += piece.middle < bottom
-        deepest, last = max(deepest, piece.box[3]), here
-    return rows >= 3 and upwards <= 0.05 * len(read)
+    tops = list(accumulate((piece.box[1] for piece in reversed(read)), min))[::-1]  # of all that follows
+    rows: list[list[Piece]] = [[]]
+    bottom = float("-inf")
+    for piece, top in zip(read, tops, strict=True):
+        back = rows[-1] and place[piece.members] < place[rows[-1][-1].members]
+        if back and top - bottom > CELL_EM * piece.em:
+            rows.append([])
+        rows[-1].append(piece)
+        bottom = max(bottom, piece.box[3])
+    return rows if len(read) >= CELL_LINES * len(columns) * len(rows) else [read]

@@ -9,10 +9,11 @@ content decides. All parts are cut again in the same way, down to single lines.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
-from renderers.pdf.columns import bands_of, count_prose, is_cellwise, split_of
+from renderers.pdf.columns import bands_of, content_rows, count_prose, split_of
 from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, rows_of_cells
@@ -75,14 +76,28 @@ def ordered(pieces: list[Piece], depth: int) -> list[Piece]:
     if len(pieces) < 2 or depth == 0:
         return [piece for row in rows_of(pieces) for piece in row]
     split = split_of(pieces)
-    if split is None or is_cellwise([split.left, split.right]):
+    if split is None:
         return by_sections(pieces, depth)
     out: list[Piece] = []
+    rows = content_rows([split.left, split.right])
+    if len(rows) > 1:
+        for row in with_across(rows, split.across):
+            out += ordered(row, depth - 1)
+        return out
     for left, right in bands_of(split):
         if left and right and (count_prose(left) < 2 or count_prose(right) < 2):
             out += by_sections([*left, *right], depth)
         else:
             out += [*ordered(left, depth - 1), *ordered(right, depth - 1)]
+    return out
+
+
+def with_across(rows: Sequence[list[Piece]], across: Sequence[Piece]) -> list[list[Piece]]:
+    """Rows of cells, from the top, with what stands right across the page: each with the row below it."""
+    bottoms = [max(piece.box[3] for piece in row) for row in rows]
+    out = [list(row) for row in rows]
+    for piece in across:
+        out[min(bisect_left(bottoms, piece.middle), len(rows) - 1)].append(piece)
     return out
 
 
@@ -115,7 +130,7 @@ def uncut(pieces: list[Piece]) -> list[Piece]:
 def reads_down(columns: Sequence[Sequence[Piece]]) -> bool:
     """True where a section's columns are read one after the other."""
     if all(runs(column) for column in columns):
-        return not is_cellwise(columns)
+        return len(content_rows(columns)) == 1
     cells = [piece for column in columns for piece in column]
     if sum(piece.number for piece in cells) >= NUMBERS * len(cells):
         return False
