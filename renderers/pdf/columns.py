@@ -96,7 +96,7 @@ def has_neighbour(piece: Piece, middles: Sequence[float]) -> bool:
 
 def bands_of(split: Split) -> Iterator[tuple[list[Piece], list[Piece]]]:
     """From the top, in turn: the pieces left and right between those across, and some across (with none)."""
-    across, heights = crossing(split), []
+    across = crossing(split)
     heights = [piece.middle for piece in across]
     bands: list[tuple[list[Piece], list[Piece]]] = [([], []) for _ in range(len(across) + 1)]
     chosen = {piece.members for piece in across}

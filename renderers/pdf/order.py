@@ -45,8 +45,8 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
             taken = {piece.members for piece in held}
             blocks = [piece for piece in blocks if piece.members not in taken]
             blocks.append(together(better(read_grid(rows_of_cells(grid, held)), held, leaps)))
-    found = [index for piece in ordered(by_content(blocks), DEEPEST) for index in piece.members]
-    return [piece.rank for piece in better([pieces[i] for i in found], pieces, breaks)]
+    found = better(ordered(by_content(blocks), DEEPEST), blocks, breaks)
+    return [index for piece in found for index in piece.members]
 
 
 def better(
@@ -103,10 +103,7 @@ def with_across(rows: Sequence[list[Piece]], across: Sequence[Piece]) -> list[li
 
 def by_sections(pieces: list[Piece], depth: int) -> list[Piece]:
     """The pieces in reading order, section by section."""
-    em = median(piece.box[3] - piece.box[1] for piece in pieces if piece.chars or len(pieces) == 1) if any(
-        piece.chars for piece in pieces
-    ) else median(piece.em for piece in pieces)
-    em = em or 1.0
+    em = median([p.box[3] - p.box[1] for p in pieces if p.chars] or [p.em for p in pieces]) or 1.0
     out: list[Piece] = []
     for section in sections(strips_of(pieces), em):
         whole = [piece for strip in section for piece in strip]

@@ -162,7 +162,9 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     if height < settings.min_text_px:
         return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
     picture = Picture(display, px_a_point, colour=coloured(loaded, display))
-    regions = page_regions(seen(lines, display, text, picture, shapes_of(blocks)), rules, picture.view, settings)
+    regions = page_regions(
+        seen(lines, display, text, picture, shapes_of(blocks)), rules, picture.view, settings
+    )
     if not regions:
         return dropped(number, facts, "no_text_layer", "none of its text can be seen")
     image, form = encoded(picture, settings)
@@ -195,7 +197,9 @@ def text_height(lines: Sequence[Line]) -> float:
 
 def page_regions(lines: Sequence[Line], rules: Rules, view: View, settings: PdfSettings) -> list[Region]:
     """The lines, or their words, as regions in reading order."""
-    rows = [list(r.words()) if settings.granularity == "words" else [r] for r in in_order(distinct(lines), rules)]
+    rows = [
+        list(r.words()) if settings.granularity == "words" else [r] for r in in_order(distinct(lines), rules)
+    ]
     parts = [part for row in rows for part in row]
     quads = view.quads([part.box for part in parts], [part.turn for part in parts])
     upright = [i for i, part in enumerate(parts) if part.stacked]
@@ -219,7 +223,10 @@ def in_order(lines: Sequence[Line], rules: Rules) -> Iterator[Line]:
         boxes, drawn = [line.box for line in group], rules.turned(turn)
         if is_rtl("".join(line.text for line in group)):  # columns and cells go from the right as well
             boxes, drawn = mirrored(boxes), mirrored(drawn)
-        pieces = [piece_of(i, line.text, box, line.size) for i, (line, box) in enumerate(zip(group, boxes, strict=True))]
+        pieces = [
+            piece_of(i, line.text, box, line.size)
+            for i, (line, box) in enumerate(zip(group, boxes, strict=True))
+        ]
         yield from (group[i] for i in reading_order(pieces, drawn))
 
 
