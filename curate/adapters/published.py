@@ -27,7 +27,7 @@ Reasons = Mapping[str, pa.Array | None]  # reason to true where it holds (N rows
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageColumns:
     """Where images are: their address, their bytes, their path (N rows each); None without a column."""
 
     url: pa.Array | None
@@ -86,7 +86,7 @@ class Published:
         return field
 
     @cached_property
-    def pictures(self) -> Pictures:
+    def pictures(self) -> ImageColumns:
         """In a folder of images, an image without a path is known by the last part of its address.
 
         A path that is an address is taken for one where there is no column of addresses.
@@ -97,11 +97,11 @@ class Published:
         if url is None and path is not None:
             url = pc.if_else(pc.match_substring_regex(path, ADDRESS), path, pa.scalar(None, path.type))
         if not self.manifest.image.folder:
-            return Pictures(url, image, None)
+            return ImageColumns(url, image, None)
         named = values.path(given) if (given := self.raw("image_path")) is not None else None
         last = None if url is None else values.trimmed(pc.replace_substring_regex(url, NOT_THE_NAME, ""))
         ways = [way for way in (path, named, last) if way is not None]
-        return Pictures(url, image, pc.coalesce(*ways) if ways else None)
+        return ImageColumns(url, image, pc.coalesce(*ways) if ways else None)
 
     @cached_property
     def sides(self) -> tuple[pa.Array, pa.Array]:

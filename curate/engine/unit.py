@@ -122,6 +122,7 @@ class Pipeline:
             with work.watch.stage("tasks"):
                 table = drop(table, pc.if_else(alive(table), tasks.faults(table), None), "tasks")
             with work.watch.stage("write"):
+                dropped_file = self.staging.write_dropped(work.unit.number, table)
                 shards = self.staging.write(work.unit.number, table, work.spool)
         record = UnitRecord(
             unit=work.unit.number,
@@ -131,6 +132,7 @@ class Pipeline:
             dropped=count_reasons(table["dropped"]),
             stages=tuple(_stages(table, work.watch)),
             shards=tuple(shards),
+            dropped_file=dropped_file,
         )
         self.staging.keep(record, STAGED)
         self.meter.add(kept=record.rows_out, bytes=sum(shard.bytes for shard in shards))

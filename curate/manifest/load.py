@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,8 +65,8 @@ def builtin() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.toml"))
 
 
-def load(name_or_path: str, assignments: Sequence[str] = ()) -> Manifest:
-    """The manifest of that name or file, with `a.b.c=value` assignments applied.
+def load(name_or_path: str, settings: Sequence[str] | Mapping[str, Any] = ()) -> Manifest:
+    """The manifest of that name or file, changed by settings: `a.b.c=value` each, or values by their path.
 
     Raises:
         ManifestError: unknown name, unreadable file, unknown key, wrong type or value; names the nearest
@@ -82,33 +83,53 @@ def load(name_or_path: str, assignments: Sequence[str] = ()) -> Manifest:
         raise ManifestError(f"cannot read manifest {name_or_path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{name_or_path} is not TOML: {error}") from None
-    for assignment in assignments:
-        assign(tree, assignment)
+    changes = settings if isinstance(settings, Mapping) else assignments(settings)
+    for place, value in changes.items():
+        assign(tree, place, value)
     return parse(tree, origin=name_or_path)
 
 
-def assign(tree: dict[str, Any], assignment: str) -> None:
-    """Apply one `a.b.c=value` to a manifest's tree; the value is TOML, a bare word is a string.
+def assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """Values by their path, in the order in which they were given; see `assignment`."""
+    made: dict[str, Any] = {}
+    for path, value in map(assignment, texts):
+        made.pop(path, None)  # the last one stands where it was given
+        made[path] = value
+    return made
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """The path and the value of one `a.b.c=value`; the value is TOML, a bare word is a string.
 
     Raises:
-        ManifestError: no `=`, or a path through something that is not a table.
+        ManifestError: there is no `=`.
     """
-    path, equals, literal = assignment.partition("=")
-    *parents, last = path.strip().split(".")
-    if not equals or not last:
-        raise ManifestError(f"--set {assignment!r}: write it as path.to.value=VALUE")
+    path, equals, literal = text.partition("=")
+    if not equals:
+        raise ManifestError(f"--set {text!r}: write it as path.to.value=VALUE")
     try:
-        value = tomllib.loads(f"value = {literal.strip()}")["value"]
+        return path.strip(), tomllib.loads(f"value = {literal.strip()}")["value"]
     except tomllib.TOMLDecodeError:
-        value = literal.strip()
+        return path.strip(), literal.strip()
+
+
+def assign(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at `a.b.c` of a manifest's tree.
+
+    Raises:
+        ManifestError: no path, or one through something that is not a table.
+    """
+    *parents, last = path.split(".") if isinstance(path, str) else [""]
+    if not last:
+        raise ManifestError(f"setting {path!r}: write it as path.to.value")
     for parent in parents:
         child = tree.setdefault(parent, {})
         if child is False and parents[0] == "rules":
             child = tree[parent] = {}  # a rule that was off is on again
         if not isinstance(child, dict):
-            raise ManifestError(f"--set {assignment!r}: {parent!r} is a value, not a table")
+            raise ManifestError(f"setting {path!r}: {parent!r} is a value, not a table")
         tree = child
-    tree[last] = value
+    tree[last] = copy.deepcopy(value)
 
 
 def parse(tree: Mapping[str, Any], origin: str) -> Manifest:

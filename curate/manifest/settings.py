@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from curate import __version__
+from curate.version import __version__
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

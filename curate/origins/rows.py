@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +14,9 @@ from curate.adapters.identity import keys
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import SIZE
+from curate.origins import Kind, given
 from curate.schema import conform
-from curate.sources import Input, open_source
+from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, open_source, together
 from curate.storage.filesystems import scheme
 
 log = logging.getLogger("curate")
@@ -85,3 +86,23 @@ class Rows:
                 }
             )
         )
+
+
+def find_tables(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
+    """The tables that were given, or the manifest's; where it joins lists, their files are one input."""
+    uris = given(manifest, uris)
+    return _joined(expand(uris, (*FORMATS, *PICKLES))) if manifest.input.join else expand(uris)
+
+
+def open_rows(found: Input, manifest: Manifest, work: Path, children: int) -> Rows:
+    """A table; it takes no child processes."""
+    return Rows(found, manifest, work)
+
+
+def _joined(files: Sequence[Input]) -> list[Input]:
+    """The files whose lists are joined as one input, after those whose rows stand by themselves."""
+    parts = [one for one in files if one.name.lower().removesuffix(".gz").endswith(JOINED)]
+    return [one for one in files if one not in parts] + ([together(parts)] if parts else [])
+
+
+KIND = Kind(find_tables, open_rows)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate import __version__
 from curate.packing.sequences import PACK
 from curate.packing.settings import PackSettings
 from curate.schema import DROPPED
 from curate.storage.image_index import write_groups
 from curate.storage.shards import MIN_GROUP_ROWS, Shard, writer_options
 from curate.storage.store import HashingSink, Store
+from curate.version import __version__
 
 IMAGES = "images.list.element.bytes"
 LEVEL = 3  # of zstd, as in shards

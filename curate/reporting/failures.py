@@ -22,7 +22,7 @@ MAY_PASS = frozenset(  # a later try may find these otherwise; a 404, an opt-out
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailureGroup:
     """One reason at one stage, with the messages and hosts that it came with most often."""
 
     reason: str
@@ -31,7 +31,7 @@ class Failure:
     said: list[str]
 
 
-def failures(steps: Sequence[Step], dropped: pa.Table) -> list[Failure]:
+def failures(steps: Sequence[Step], dropped: pa.Table) -> list[FailureGroup]:
     """What failed, most frequent first (`dropped`: the rows of DROPPED that were read)."""
     reason = dropped["reason"].cast(pa.string())
     found = []
@@ -44,7 +44,7 @@ def failures(steps: Sequence[Step], dropped: pa.Table) -> list[Failure]:
             for value, _, share in shares(values, NAMED)
             if share >= LEAST and value
         ]
-        found.append(Failure(step.reason, step.stage, step.dropped, said))
+        found.append(FailureGroup(step.reason, step.stage, step.dropped, said))
     return found
 
 
