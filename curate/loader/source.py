@@ -192,7 +192,7 @@ def _places(place: pa.StructArray, file: int) -> list[Place | None]:
     """Where each image lies; None where there is none."""
     known = pc.and_(place.is_valid(), place.field("size").is_valid()).to_numpy(zero_copy_only=False)
     fields = [place.field(name).fill_null(0).to_numpy().tolist() for name in ("offset", "size", "sum")]
-    places: list[Place | None] = list(zip(itertools.repeat(file), *fields))  # noqa: B905 - repeat has no end
+    places: list[Place | None] = list(zip(itertools.repeat(file), *fields))
     if not known.all():
         places = [at if there else None for at, there in zip(places, known.tolist(), strict=True)]
     return places
@@ -221,7 +221,7 @@ class Images:
         self._file = file
         self._system, self._path = filesystem(file.uri)
         self._descriptor = -1  # of a file on a disk, once it is open
-        self._stream: pa.NativeFile | None = None  # of an object store
+        self._stream: Any = None  # of an object store
         self._lock = threading.Lock()
 
     def __del__(self) -> None:

@@ -21,7 +21,7 @@ from curate.storage.listing import DROPPED_FILES, FILES, SHARDS, read_files
 from curate.storage.store import Store
 
 MANIFEST = "_manifest.json"
-WAY_OUT = "delete it and run the same command again, which writes it anew"
+WAY_OUT = "delete it and run the same command again, which writes it anew from _run"
 SCORING = "_run/score/asked.json"  # there while shards are being scored
 OLD = ("path", "rows", "bytes", "sha256")  # what `_manifest.json` says of a shard
 
