@@ -101,11 +101,20 @@ class Survey:
 
 
 def survey(found: Input, asked: Request, work: Path) -> Survey:
-    """What the input holds, once it is known to have the columns that the manifest needs."""
+    """What the input holds, once it is known to have the columns that the manifest needs.
+
+    Raises:
+        InputError: see `plan`.
+    """
     origin = open_origin(found, asked.manifest, work)
     try:
-        rules = row_rules(asked.manifest)
-        return Survey(origin.size, tuple(name for name in rules if not origin.judges(name)))
+        unjudged = tuple(name for name in row_rules(asked.manifest) if not origin.judges(name))
+        if lacking := [name for name in unjudged if name not in filters.RULES]:
+            column = asked.manifest.active_rules()[lacking[0]]["column"]
+            raise InputError(
+                f"{found.uri}: rule {lacking[0]!r} reads the column {column!r}, and there is none"
+            )
+        return Survey(origin.size, unjudged)
     finally:
         origin.close()
 

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -149,10 +149,7 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
     if not NAME.fullmatch(manifest.name):
         raise ManifestError(f"{origin}: name {manifest.name!r} must be like 'laion-coco' (a-z, 0-9, + _ . -)")
     check_values(manifest, origin)
-    rules = {
-        name: settings if settings is False else _fill(f"rule {name!r}", known, settings, origin)
-        for name, settings, known in _known("rule", manifest.rules, filters.RULES, origin)
-    }
+    rules = {name: _rule(name, settings, origin) for name, settings in manifest.rules.items()}
     given = {name: manifest.cleaners.get(name, {}) for name in (*manifest.clean, *manifest.cleaners)}
     cleaners = {
         name: _fill(f"cleaner {name!r}", known, settings, origin)
@@ -160,6 +157,28 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
     }
     check_near(rules.get("near_duplicate"), manifest.scorer, origin)
     return msgspec.structs.replace(manifest, rules=rules, cleaners=cleaners)
+
+
+def _rule(
+    name: str, given: Mapping[str, Any] | Literal[False], origin: str
+) -> dict[str, Any] | Literal[False]:
+    """A rule's settings, every default filled in; a rule on a published column names its `column`."""
+    if given is False or (given.get("on") is False and set(given) == {"on"}):
+        return False
+    settings = {key: value for key, value in given.items() if key != "on"}
+    if name not in filters.RULES and ("column" not in settings or not filters.SLUG.fullmatch(name)):
+        hint = nearest(name, filters.RULES) or ": a rule of your own names the column that it judges"
+        raise ManifestError(f"{origin}: no rule {name!r}{hint}")
+    try:
+        known = filters.find_rule(name, settings)
+    except TypeError:
+        raise ManifestError(
+            f"{origin}: rule {name!r}: 'column' is a name, not {settings['column']!r}"
+        ) from None
+    filled = _fill(f"rule {name!r}", known, settings, origin)
+    if given.get("on", True) not in (True, False):
+        raise ManifestError(f"{origin}: rule {name!r}: 'on' is true or false, not {given['on']!r}")
+    return filled if given.get("on", True) else {"on": False, **filled}
 
 
 def _known(

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 import filters
 from curate.adapters import adapter, available, check_task
+from curate.adapters.columns import check_columns, without_values
 from curate.adapters.identity import keys
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
@@ -38,6 +39,7 @@ class Rows:
         self._source = open_source(found, manifest.input, work)
         try:
             self._columns = available(self._source.schema, manifest) | SIZE
+            check_columns(self._source.schema, manifest)
         except InputError as error:
             raise InputError(f"{found.uri}: {error}") from None
 
@@ -61,11 +63,11 @@ class Rows:
             ):
                 raise
             log.warning("%s", error)
-            yield self._unreadable(at, stop, str(error))
+            yield without_values(self._unreadable(at, stop, str(error)), self._manifest)
 
     def judges(self, rule: str) -> bool:
-        """See `Origin.judges`."""
-        return set(filters.RULES[rule].columns) <= self._columns
+        """See `Origin.judges`; the columns of rules on published columns are known to be there."""
+        return rule not in filters.RULES or set(filters.RULES[rule].columns) <= self._columns
 
     def close(self) -> None:
         """See `Origin.close`: sources are few, and stay open for the next unit."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+import filters
 from curate.adapters import adapter, check_task
 from curate.manifest.settings import Manifest
 from curate.origins import Kind, Origin, given
@@ -54,9 +55,7 @@ class Texts:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: by nothing that an image has."""
-        import filters
-
-        return set(filters.RULES[rule].columns) <= {"text"}
+        return rule in filters.RULES and set(filters.RULES[rule].columns) <= {"text"}
 
     def close(self) -> None:
         """See `Origin.close`."""
