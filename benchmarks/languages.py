@@ -33,7 +33,9 @@ Identify = Callable[[str], tuple[str, float]]
 def captions(path: str) -> list[str]:
     """The labelled captions: of those that pass LAION's text rules, 400 drawn by a fixed seed."""
     manifest = load("laion")
-    rules = {name: of for name, of in manifest.active_rules().items() if filters.RULES[name].columns == ("text",)}
+    rules = {
+        name: of for name, of in manifest.active_rules().items() if filters.RULES[name].columns == ("text",)
+    }
     table = clean_and_judge(pairs(pa.json.read_json(path), manifest, "", 0), manifest, rules, SIZE)
     texts = table.filter(pa.compute.is_null(table["dropped"]))["text"].to_pylist()
     random.Random(1).shuffle(texts)
@@ -79,7 +81,9 @@ def told(fell: set[int]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("captions")
     texts = captions(parser.parse_args().captions)
     identify(pa.array(texts[:1]))
