@@ -2,7 +2,7 @@
 
 from filters import across, grounding, html, near, patterns, shape, text
 from filters.judgement import Judgement, judge
-from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting
+from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting, find_cleaner, find_rule
 
 __all__ = [
     "CLEANERS",
@@ -12,6 +12,8 @@ __all__ = [
     "Rule",
     "Setting",
     "across",
+    "find_cleaner",
+    "find_rule",
     "grounding",
     "html",
     "judge",

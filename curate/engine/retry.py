@@ -12,6 +12,7 @@ from curate.engine.journal import MANIFEST, RUN, Request
 from curate.engine.plan import Retry
 from curate.errors import InputError, ManifestError, nearest
 from curate.origins import find
+from curate.plugins import require
 from curate.storage.store import Store
 
 NEEDED = (
@@ -58,8 +59,10 @@ def finished_manifest(folder: str) -> dict[str, Any]:
     return manifest
 
 
-def again(folder: str, reasons: Sequence[str]) -> Request:
+def again(folder: str, reasons: Sequence[str], plugin_files: Sequence[str] = ()) -> Request:
     """The request of the run in `folder`, for the rows alone that it dropped for `reasons`.
+
+    `plugin_files` are the plug-ins that the run used: what a folder names is never run by itself.
 
     Raises:
         InputError: the run is not complete, or its inputs have changed.
@@ -72,6 +75,7 @@ def again(folder: str, reasons: Sequence[str]) -> Request:
                 f"{folder} dropped nothing for {reason!r}{nearest(reason, manifest['dropped'])}"
             )
     before = msgspec.convert(manifest["request"], Request)
+    require(before.manifest.plugins, plugin_files)
     uris = [part.uri for one in before.inputs for part in one.parts or (one,)]
     if tuple(find(before.manifest, uris)) != before.inputs:
         raise InputError(f"the inputs of {folder} have changed since: run them anew")

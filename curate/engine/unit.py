@@ -71,8 +71,10 @@ class Pipeline:
         self.acquirer = Acquirer(run.manifest, children)
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
         self._rules = row_rules(run.manifest)
-        self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.RULES[n].columns}
-        self._size_rules = {n: s for n, s in self._rules.items() if SIZE & set(filters.RULES[n].columns)}
+        self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.find_rule(n, s).columns}
+        self._size_rules = {
+            n: s for n, s in self._rules.items() if SIZE & set(filters.find_rule(n, s).columns)
+        }
         self._origin: tuple[int, Origin] | None = None
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 import filters
+from curate import plugins
 from curate.errors import ManifestError, nearest
 from curate.manifest.checks import check_near, check_values
 from curate.manifest.settings import (
@@ -83,9 +84,12 @@ def load(name_or_path: str, settings: Sequence[str] | Mapping[str, Any] = ()) ->
         raise ManifestError(f"cannot read manifest {name_or_path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{name_or_path} is not TOML: {error}") from None
+    if "plugins" in tree:
+        tree["plugins"] = plugins.read(tree["plugins"], path.parent)
     changes = settings if isinstance(settings, Mapping) else assignments(settings)
     for place, value in changes.items():
-        assign(tree, place, value)
+        assign(tree, place, plugins.read(value, Path()) if place == "plugins" else value)
+    _add_installed(tree)
     return parse(tree, origin=name_or_path)
 
 
@@ -149,17 +153,39 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
     if not NAME.fullmatch(manifest.name):
         raise ManifestError(f"{origin}: name {manifest.name!r} must be like 'laion-coco' (a-z, 0-9, + _ . -)")
     check_values(manifest, origin)
+    own = plugins.registered(manifest.plugins)
     rules = {
         name: settings if settings is False else _fill(f"rule {name!r}", known, settings, origin)
-        for name, settings, known in _known("rule", manifest.rules, filters.RULES, origin)
+        for name, settings, known in _known("rule", manifest.rules, {**filters.RULES, **own.rules}, origin)
     }
     given = {name: manifest.cleaners.get(name, {}) for name in (*manifest.clean, *manifest.cleaners)}
     cleaners = {
         name: _fill(f"cleaner {name!r}", known, settings, origin)
-        for name, settings, known in _known("cleaner", given, filters.CLEANERS, origin)
+        for name, settings, known in _known("cleaner", given, {**filters.CLEANERS, **own.cleaners}, origin)
     }
     check_near(rules.get("near_duplicate"), manifest.scorer, origin)
     return msgspec.structs.replace(manifest, rules=rules, cleaners=cleaners)
+
+
+def _add_installed(tree: dict[str, Any]) -> None:
+    """Add the installed plug-ins that bring a rule, cleaner or adapter which the manifest uses and nobody else has."""
+    named, given = tree.get("plugins", []), {}
+    for kind, key, known in (
+        ("rules", "rules", filters.RULES),
+        ("cleaners", "clean", filters.CLEANERS),
+        ("adapters", "adapter", plugins.TAKEN),
+    ):
+        names = tree.get(key, ())
+        names = [names] if isinstance(names, str) else names
+        given[kind] = [n for n in names if n not in known] if isinstance(names, list | dict) else []
+    try:
+        entries = msgspec.convert(named, tuple[plugins.Plugin, ...])
+    except msgspec.ValidationError:
+        return  # `parse` says what is wrong
+    own = plugins.registered(entries)
+    missing = {kind: set(names) - set(getattr(own, kind)) for kind, names in given.items()}
+    if found := plugins.offering(missing, [one.name for one in entries]):
+        tree["plugins"] = [*named, *found]
 
 
 def _known(
@@ -173,6 +199,8 @@ def _known(
 
 def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """The settings in their declared order, given or default, each of its declared type, and tried out."""
+    if own := getattr(known, "owner", None):
+        given = plugins.without_owner(given, own, f"{origin}: {who}")
     for name in given:
         if name not in known.settings:
             has = f" (it has: {', '.join(known.settings) or 'none'})"
@@ -192,7 +220,7 @@ def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str
         known.check(**filled)
     except ValueError as error:
         raise ManifestError(f"{origin}: {who}: {error}") from None
-    return filled
+    return {plugins.PLUGIN: own.sha256, **filled} if own else filled
 
 
 def _explain(message: str) -> str:

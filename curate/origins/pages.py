@@ -17,6 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
+import filters
 from curate.adapters.identity import keys, languages
 from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
@@ -83,7 +84,7 @@ class Documents:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: a page has a text and a size, and no score."""
-        return rule != "clip_score_too_low"
+        return "clip_score" not in filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
 
     def close(self) -> None:
         """See `Origin.close`."""

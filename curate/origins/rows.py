@@ -11,6 +11,7 @@ import pyarrow as pa
 import filters
 from curate.adapters import adapter, available, check_task
 from curate.adapters.identity import keys
+from curate.adapters.own import own_adapter, reshaped, reshaped_schema
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import SIZE
@@ -20,6 +21,8 @@ from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, open_source,
 from curate.storage.filesystems import scheme
 
 log = logging.getLogger("curate")
+
+ALWAYS = ("key", "dataset", "task", "language", "source", "extra")  # columns that every adapter fills
 
 
 class Rows:
@@ -33,11 +36,13 @@ class Rows:
             InputError: it cannot be read, or lacks a column that every row needs.
         """
         self._input, self._manifest = found, manifest
+        self._own, manifest = own_adapter(manifest)
+        self._as_read = manifest
         self._adapt = adapter(manifest.adapter)
         check_task(manifest)
         self._source = open_source(found, manifest.input, work)
         try:
-            self._columns = available(self._source.schema, manifest) | SIZE
+            self._columns = available(reshaped_schema(self._own, self._source.schema), manifest) | SIZE
         except InputError as error:
             raise InputError(f"{found.uri}: {error}") from None
 
@@ -51,8 +56,8 @@ class Rows:
         at = start
         try:
             for batch in self._source.batches(start, stop):
-                table = pa.Table.from_batches([batch])
-                yield self._adapt(table, self._manifest, self._input.name, at)
+                table = reshaped(self._own, pa.Table.from_batches([batch]))
+                yield self._adapt(table, self._as_read, self._input.name, at)
                 at += batch.num_rows
         except UnitError as error:
             if (
@@ -65,7 +70,10 @@ class Rows:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`."""
-        return set(filters.RULES[rule].columns) <= self._columns
+        return set(filters.find_rule(rule, self._manifest.active_rules()[rule]).columns) <= {
+            *self._columns,
+            *ALWAYS,
+        }
 
     def close(self) -> None:
         """See `Origin.close`: sources are few, and stay open for the next unit."""

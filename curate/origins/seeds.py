@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
+import filters
 from curate.adapters.identity import keys
 from curate.children.pool import Children, Limits, Outcome
 from curate.errors import InputError, MachineError, ManifestError
@@ -54,7 +55,7 @@ class Seeds:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`."""
-        return rule != "clip_score_too_low"
+        return "clip_score" not in filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
 
     def close(self) -> None:
         """See `Origin.close`."""
