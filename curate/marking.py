@@ -58,13 +58,17 @@ def clean(table: pa.Table, manifest: Manifest) -> pa.Table:
 
 
 def clean_and_judge(table: pa.Table, manifest: Manifest, rules: Rules, pending: frozenset[str]) -> pa.Table:
-    """Judge what needs no text, clean what is left, judge the rest: reasons follow the rules' order."""
+    """Judge what needs no text, clean what is left, judge the rest: reasons follow the rules' order.
+
+    The source's columns that only rules read (`published:NAME`) are dropped once they are judged.
+    """
     before, after = dict[str, Any](), dict[str, Any]()
     for name, settings in rules.items():
         texts = after or "text" in filters.find_rule(name, settings).columns
         (after if texts else before)[name] = settings
     table = judge(table, before, "rules", pending)
-    return judge(clean(table, manifest), after, "rules", pending)
+    judged = judge(clean(table, manifest), after, "rules", pending)
+    return judged.drop_columns([name for name in judged.column_names if name.startswith(filters.PREFIX)])
 
 
 def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = frozenset()) -> pa.Table:

@@ -80,7 +80,7 @@ class OwnRule(Rule):
         for rows in (0, 2):
             table = pa.table({name: pa.nulls(rows, SAMPLE.field(name).type) for name in self.columns})
             if pc.any(tried(self, partial(self._answer, table, settings))).as_py():
-                raise ManifestError(f"{said(self)} keeps rows whose {' and '.join(self.columns)} are null")
+                raise ManifestError(f"{said(self)} keeps rows where {' and '.join(self.columns)} is null")
 
     def keep(self, table: pa.Table, **settings: Any) -> pa.BooleanArray:
         """See `Rule.keep`."""

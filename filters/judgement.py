@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rule import find_rule, one_array
+from filters.column import find_rule
+from filters.rule import one_array
 
 COMPACT_BELOW = 0.5  # judging dead rows too costs less than copying the living, while most are alive
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.adapters import values
+from curate.adapters.columns import with_columns
 from curate.adapters.extra import extra
 from curate.adapters.identity import digests, keys, languages
 from curate.adapters.mapping import first, found
@@ -136,7 +137,7 @@ def published(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
 def sample(
     rows: Published, made: Mapping[str, pa.Array], reasons: Reasons, identity: Sequence[pa.Array] = ()
 ) -> pa.Table:
-    """SAMPLE of published rows (N rows).
+    """SAMPLE of published rows (N rows), and the published columns that the manifest's rules read.
 
     `made` are the columns that an adapter makes; `reasons` come before those of the image, in their order;
     `identity` stands for the key's columns where the input has none of them.
@@ -166,7 +167,8 @@ def sample(
     no_id = pc.is_null(rows.text("id")[0]) if "id" in manifest.key and "id" in rows.there else None
     marks = {"row_not_selected": _not_selected(rows), "id_missing": no_id, **reasons, **_of_images(rows)}
     columns |= _marks(rows, marks)
-    return conform(pa.table({name: column for name, column in columns.items() if column is not None}))
+    made = conform(pa.table({name: column for name, column in columns.items() if column is not None}))
+    return with_columns(made, rows.table, manifest)
 
 
 def _of_images(rows: Published) -> Reasons:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import filters
+from curate.adapters.columns import columns_of
 from curate.engine.journal import Journal, Request
 from curate.engine.output import DONE, STAGED
 from curate.engine.plan import Plan, Retry, Run, limit_rows, row_rules
@@ -104,11 +105,21 @@ class Survey:
 
 
 def survey(found: Input, asked: Request, work: Path) -> Survey:
-    """What the input holds, once it is known to have the columns that the manifest needs."""
+    """What the input holds, once it is known to have the columns that the manifest needs.
+
+    Raises:
+        InputError: see `plan`.
+    """
     origin = open_origin(found, asked.manifest, work)
     try:
-        rules = row_rules(asked.manifest)
-        return Survey(origin.size, tuple(name for name in rules if not origin.judges(name)))
+        unjudged = tuple(name for name in row_rules(asked.manifest) if not origin.judges(name))
+        on_columns = columns_of(asked.manifest)
+        if lacking := [name for name in unjudged if name in on_columns]:
+            column = on_columns[lacking[0]]
+            raise InputError(
+                f"{found.uri}: rule {lacking[0]!r} reads the column {column!r}, and there is none"
+            )
+        return Survey(origin.size, unjudged)
     finally:
         origin.close()
 

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -154,10 +154,7 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
         raise ManifestError(f"{origin}: name {manifest.name!r} must be like 'laion-coco' (a-z, 0-9, + _ . -)")
     check_values(manifest, origin)
     own = plugins.registered(manifest.plugins)
-    rules = {
-        name: settings if settings is False else _fill(f"rule {name!r}", known, settings, origin)
-        for name, settings, known in _known("rule", manifest.rules, {**filters.RULES, **own.rules}, origin)
-    }
+    rules = {name: _rule(name, settings, own.rules, origin) for name, settings in manifest.rules.items()}
     given = {name: manifest.cleaners.get(name, {}) for name in (*manifest.clean, *manifest.cleaners)}
     cleaners = {
         name: _fill(f"cleaner {name!r}", known, settings, origin)
@@ -171,7 +168,7 @@ def _add_installed(tree: dict[str, Any]) -> None:
     """Add the installed plug-ins that bring a rule, cleaner or adapter which the manifest uses and nobody else has."""
     named, given = tree.get("plugins", []), {}
     for kind, key, known in (
-        ("rules", "rules", filters.RULES),
+        ("rules", "rules", {*filters.RULES, *_on_columns(tree.get("rules"))}),
         ("cleaners", "clean", filters.CLEANERS),
         ("adapters", "adapter", plugins.TAKEN),
     ):
@@ -186,6 +183,34 @@ def _add_installed(tree: dict[str, Any]) -> None:
     missing = {kind: set(names) - set(getattr(own, kind)) for kind, names in given.items()}
     if found := plugins.offering(missing, [one.name for one in entries]):
         tree["plugins"] = [*named, *found]
+
+
+def _on_columns(rules: Any) -> list[str]:
+    """The rules that judge a published column, and need no function of their name."""
+    given = rules.items() if isinstance(rules, Mapping) else ()
+    return [name for name, settings in given if isinstance(settings, Mapping) and "column" in settings]
+
+
+def _rule(
+    name: str, given: Mapping[str, Any] | Literal[False], own: Mapping[str, Rule], origin: str
+) -> dict[str, Any] | Literal[False]:
+    """A rule's settings, every default filled in; a rule on a published column names its `column`."""
+    if given is False or (given.get("on") is False and set(given) == {"on"}):
+        return False
+    settings = {key: value for key, value in given.items() if key != "on"}
+    if name not in {*filters.RULES, *own} and ("column" not in settings or not filters.SLUG.fullmatch(name)):
+        hint = nearest(name, {*filters.RULES, *own}) or ": a rule of your own names the column that it judges"
+        raise ManifestError(f"{origin}: no rule {name!r}{hint}")
+    try:
+        known = own[name] if name in own else filters.find_rule(name, plugins.without_owner(settings))
+    except TypeError:
+        raise ManifestError(
+            f"{origin}: rule {name!r}: 'column' is a name, not {settings['column']!r}"
+        ) from None
+    filled = _fill(f"rule {name!r}", known, settings, origin)
+    if given.get("on", True) not in (True, False):
+        raise ManifestError(f"{origin}: rule {name!r}: 'on' is true or false, not {given['on']!r}")
+    return filled if given.get("on", True) else {"on": False, **filled}
 
 
 def _known(

@@ -170,4 +170,4 @@ class Manifest(Settings, frozen=True):
 
     def active_rules(self) -> dict[str, dict[str, Any]]:
         """The rules that are switched on, in the order in which they are judged."""
-        return {name: settings for name, settings in self.rules.items() if settings is not False}
+        return {name: of for name, of in self.rules.items() if of is not False and of.get("on", True)}

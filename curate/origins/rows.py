@@ -10,6 +10,7 @@ import pyarrow as pa
 
 import filters
 from curate.adapters import adapter, available, check_task
+from curate.adapters.columns import check_columns, without_values
 from curate.adapters.identity import keys
 from curate.adapters.own import own_adapter, reshaped, reshaped_schema
 from curate.errors import InputError, UnitError
@@ -42,7 +43,9 @@ class Rows:
         check_task(manifest)
         self._source = open_source(found, manifest.input, work)
         try:
-            self._columns = available(reshaped_schema(self._own, self._source.schema), manifest) | SIZE
+            schema = reshaped_schema(self._own, self._source.schema)
+            self._columns = available(schema, manifest) | SIZE
+            check_columns(schema, manifest)
         except InputError as error:
             raise InputError(f"{found.uri}: {error}") from None
 
@@ -66,14 +69,13 @@ class Rows:
             ):
                 raise
             log.warning("%s", error)
-            yield self._unreadable(at, stop, str(error))
+            yield without_values(self._unreadable(at, stop, str(error)), self._manifest)
 
     def judges(self, rule: str) -> bool:
-        """See `Origin.judges`."""
-        return set(filters.find_rule(rule, self._manifest.active_rules()[rule]).columns) <= {
-            *self._columns,
-            *ALWAYS,
-        }
+        """See `Origin.judges`; the columns of rules on published columns are known to be there."""
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        known = {*self._columns, *ALWAYS}
+        return all(name in known or name.startswith(filters.PREFIX) for name in columns)
 
     def close(self) -> None:
         """See `Origin.close`: sources are few, and stay open for the next unit."""

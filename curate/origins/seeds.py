@@ -55,7 +55,8 @@ class Seeds:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`."""
-        return "clip_score" not in filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        return not any(name == "clip_score" or name.startswith(filters.PREFIX) for name in columns)
 
     def close(self) -> None:
         """See `Origin.close`."""
