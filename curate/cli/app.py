@@ -47,6 +47,9 @@ Workers = Annotated[
 ]
 Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove what an earlier run wrote there first.")]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="A plug-in file that the run used; may be repeated.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
 
 
@@ -136,6 +139,7 @@ def retry(
     folder: Dir,
     reasons: Annotated[str, typer.Option(help="The reasons to try again, such as timed_out,dns_failed")],
     out: Out,
+    plugins: Plugins = None,
     workers: Workers = None,
     address: Address = None,
     overwrite: Overwrite = False,
@@ -146,7 +150,14 @@ def retry(
 
     wanted = [reason.strip() for reason in reasons.split(",") if reason.strip()]
     again = api.retry(
-        folder, wanted, out, workers=workers, address=address, overwrite=overwrite, progress=not as_json
+        folder,
+        wanted,
+        out,
+        plugins=plugins or (),
+        workers=workers,
+        address=address,
+        overwrite=overwrite,
+        progress=not as_json,
     )
     _finish(again, as_json)
 
@@ -263,13 +274,14 @@ def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: 
 def verify(
     folder: Dir,
     repair: Annotated[bool, typer.Option("--repair", help="Make damaged shards anew.")] = False,
+    plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every checksum and invariant; exit 1 and name each damaged file."""
     from curate import api
     from curate.verifying.command import lines
 
-    found = api.verify(folder, repair=repair)
+    found = api.verify(folder, repair=repair, plugins=plugins or ())
     _show(found.raw, lines, as_json)
     if found.damaged:
         raise typer.Exit(1)
