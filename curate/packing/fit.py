@@ -106,3 +106,24 @@ def best_fit_decreasing(lengths: Ints, capacity: int) -> Ints:
                     spaces.insert(bisect_left(spaces, space - length), space - length)
                 open_bins[space - length].append(some)
     return bins
+
+
+def within(bins: Ints, lengths: Ints, capacity: int, amounts: Ints, most: int) -> Ints:
+    """The bins with at most `most` of a second amount (N) each; a sample with more than that stands alone.
+
+    Samples leave a bin from its last on, and those that left are fitted anew among themselves.
+    """
+    bins, number = bins.copy(), int(bins.max(initial=-1)) + 1
+    moving = np.arange(len(bins))
+    while True:
+        order = moving[np.argsort(bins[moving], kind="stable")]
+        ends = np.cumsum(amounts[order])
+        first = (
+            np.concatenate([[True], bins[order][1:] != bins[order][:-1]]) if len(order) else np.zeros(0, bool)
+        )
+        at = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+        moving = order[(ends - (ends - amounts[order])[at] > most) & ~first]
+        if not len(moving):
+            return np.unique(bins, return_inverse=True)[1].astype(np.int64)
+        bins[moving] = number + fit(lengths[moving], capacity)
+        number = int(bins.max()) + 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -138,6 +138,26 @@ def load(name: str, settings: Mapping[str, Any] | None = None) -> Dialect:
     raw["tokens"] = {token: number for token, number in raw.get("tokens", {}).items() if number != -1}
     raw["name"] = f"{raw.get('name', file)}:{preset}" if preset else raw.get("name", file)
     return _checked(raw, name)
+
+
+def load_with(name: str, settings: Sequence[str]) -> Dialect:
+    """As `load`, with settings as a command line has them: `KEY=VALUE`, the value as in TOML.
+
+    Raises:
+        ManifestError: there is none, or a key or value is wrong.
+    """
+    given: dict[str, Any] = {}
+    for setting in settings:
+        key, there, value = setting.partition("=")
+        if not there or not key.strip():
+            raise ManifestError(
+                f"{setting!r} is no setting of a dialect: say KEY=VALUE, as in cost.max_pixels=451584"
+            )
+        try:
+            given[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            given[key.strip()] = value
+    return load(name, given)
 
 
 def _checked(raw: dict[str, Any], name: str) -> Dialect:
