@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
+
+from curate.loader import hf
+from curate.tasks.dialect import load_with
+
+from curate.errors import DamagedError
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, as Qwen-VL uses them
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -49,16 +54,29 @@ class Collate:
         images = [sample["image"] for sample in samples]
         bodies = [image["bytes"] if isinstance(image, dict) else image for image in images]
         batch["has_image"] = torch.tensor([body is not None for body in bodies])
-        return batch | {"pixels": _stack([body for body in bodies if body is not None], self.side)}
+        names = [sample.get("key", "unknown") for sample in samples]
+        there = [(name, body) for name, body in zip(names, bodies, strict=True) if body is not None]
+        return batch | {"pixels": _stack(there, self.side)}
 
 
 @dataclass(frozen=True)
 class CollatePacks:
-    """Sequences of packs to a batch."""
+    """Sequences of packs to a batch.
+
+    With `names="hf"` it has what transformers' models take: `input_ids`, `labels` (-100 where there is no loss, and at
+    each sample's first token), `position_ids` (4 x N x `seq_len` where the dialect's images are grids of patches: the
+    plain one and M-RoPE's three), `mm_token_type_ids`, `pixel_values` as the model's processor gives them,
+    `image_grid_thw`, and either `attention_mask` (N x 1 x `seq_len` x `seq_len`, for `attention="mask"`) or
+    `cu_seqlens` (int32, of the batch laid end to end, for `attention="cu_seqlens"`). Pass on all but `keys`.
+    """
 
     seq_len: int = 2048
     pad: int = 0
     side: int = 448
+    names: Literal["curate", "hf"] = "curate"
+    dialect: str = "qwen-vl"  # of the packs; with names="hf"
+    dialect_settings: tuple[str, ...] = ()  # as given to `curate pack --dialect-set`
+    attention: Literal["mask", "cu_seqlens"] = "mask"
 
     def __call__(self, packs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """N x `seq_len` each: `tokens`; `labels`, -100 where there is no loss; `position`, from 0 in a
@@ -66,6 +84,9 @@ class CollatePacks:
         And of the K images `pixels`, `image_row` and `image_start`: at which token an image's first marker
         stands.
         """
+        if self.names == "hf":
+            dialect = load_with(self.dialect, self.dialect_settings)
+            return hf.batch(packs, dialect, self.seq_len, self.pad, self.attention)
         tokens = np.full((len(packs), self.seq_len), self.pad, np.int64)
         labels = np.full_like(tokens, -100)
         position, segment = np.zeros_like(tokens), np.zeros_like(tokens)
@@ -81,11 +102,23 @@ class CollatePacks:
         batch: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
         batch["image_row"] = torch.tensor([row for row, _ in images], dtype=torch.int64)
         batch["image_start"] = torch.tensor([image["start"] for _, image in images], dtype=torch.int64)
-        bodies = [image["bytes"] for _, image in images if image["bytes"] is not None]
+        bodies = [(image["path"], image["bytes"]) for _, image in images if image["bytes"] is not None]
         return batch | {"pixels": _stack(bodies, self.side), "keys": [pack["keys"] for pack in packs]}
 
 
-def _stack(bodies: Sequence[bytes], side: int) -> torch.Tensor:
-    if not bodies:
+def _stack(named: Sequence[tuple[str, bytes]], side: int) -> torch.Tensor:
+    """The pixels of images, each with its row's key or its path.
+
+    Raises:
+        DamagedError: one cannot be decoded.
+    """
+    if not named:
         return torch.zeros((0, 3, side, side), dtype=torch.uint8)
-    return torch.stack([decode(body, side) for body in bodies])
+    return torch.stack([_decoded(name, body, side) for name, body in named])
+
+
+def _decoded(name: str, body: bytes, side: int) -> torch.Tensor:
+    try:
+        return decode(body, side)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DamagedError(f"the image of {name} cannot be decoded: {error}") from None

@@ -95,7 +95,7 @@ def _pack(data: DataSet, store: Store, way: Way, mix: mixes.Mix, plan: dict[str,
     _clear(store)
     reader = Reader(data, settings, way.tokenizer, way.dialect)
     epochs = mixes.epochs(mix, reader.amounts(count_tokens=mix.needs_tokens))
-    count = max(1, math.ceil(data.memory * max(epochs.values(), default=1.0) / settings.bucket_bytes))
+    count = max(1, math.ceil(reader.memory * max(epochs.values(), default=1.0) / settings.bucket_bytes))
     if count > MAX_BUCKETS:
         raise ManifestError(f"bucket_bytes {settings.bucket_bytes} makes {count} buckets: give it more")
     with tempfile.TemporaryDirectory(prefix="curate-pack-", dir=_scratch(store)) as scratch:

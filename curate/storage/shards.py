@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED, SHARD
+from curate.storage.image_index import write_groups
 from curate.storage.store import HashingSink, Store
 
 MIN_GROUP_ROWS = 100
@@ -79,11 +80,7 @@ def write_tables(
 
     def fill(sink: HashingSink) -> None:
         nonlocal rows
-        options = writer_options(schema, settings.compression_level)
-        with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, **options) as writer:
-            for table in tables:
-                writer.write_table(table.cast(schema), row_group_size=max(table.num_rows, 1))
-                rows += table.num_rows
+        rows = write_groups(sink, tables, schema, writer_options(schema, settings.compression_level))
 
     written = store.write(name, fill)
     return Shard(written.path, rows, written.bytes, written.sha256)

@@ -90,6 +90,8 @@ class Dialect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     cost: Cost = Cost()
     places: Places = Places()
     start: str = ""  # the token before each sample, where there is one
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)  # of pixels from 0 to 1; CLIP's
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
     source: str = ""  # where its facts come from
     tokenizer: Literal["", "qwen"] = ""  # qwen: the ranks that ship with curate; else a file has to be given
     chat_tasks: bool = True  # the tasks are dialogues of one question and one answer
