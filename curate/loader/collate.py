@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from curate.errors import DamagedError
 from curate.loader import hf
 from curate.tasks.dialect import load_with
-
-from curate.errors import DamagedError
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, as Qwen-VL uses them
 STD = (0.26862954, 0.26130258, 0.27577711)

@@ -52,11 +52,15 @@ def mrope(size: int, edges: Ints, pads: Ints, grids: Ints, merge: int) -> Ints:
     return found
 
 
-def batch(packs: Sequence[dict[str, Any]], dialect: Dialect, seq_len: int, pad: int, attention: str) -> dict[str, Any]:
+def batch(
+    packs: Sequence[dict[str, Any]], dialect: Dialect, seq_len: int, pad: int, attention: str
+) -> dict[str, Any]:
     """See `CollatePacks`: N sequences of packs as a batch."""
     made = _padded(packs, dialect, seq_len, pad)
     images = [image for pack in packs for image in pack["images"] if image["bytes"] is not None]
-    found: dict[str, Any] = {name: torch.from_numpy(array) for name, array in made.items() if name != "segment"}
+    found: dict[str, Any] = {
+        name: torch.from_numpy(array) for name, array in made.items() if name != "segment"
+    }
     if attention == "mask":
         found["attention_mask"] = _mask(made["segment"])
     else:
@@ -65,8 +69,10 @@ def batch(packs: Sequence[dict[str, Any]], dialect: Dialect, seq_len: int, pad: 
     return found | {"keys": [pack["keys"] for pack in packs]}
 
 
-def _padded(packs: Sequence[dict[str, Any]], dialect: Dialect, seq_len: int, pad: int) -> dict[str, npt.NDArray[Any]]:
-    """N x seq_len each: `input_ids`, `labels`, `segment`, `mm_token_type_ids`, and `position_ids` (4 of them with grids).
+def _padded(
+    packs: Sequence[dict[str, Any]], dialect: Dialect, seq_len: int, pad: int
+) -> dict[str, npt.NDArray[Any]]:
+    """N x seq_len each: `input_ids`, `labels`, `segment`, `mm_token_type_ids`, `position_ids` (4 of them with grids).
 
     The first token of a sample has no label: what stands before it is another sample's.
     """
@@ -88,7 +94,12 @@ def _padded(packs: Sequence[dict[str, Any]], dialect: Dialect, seq_len: int, pad
             pads = _first_pads(shown, edges, np.array([image["start"] for image in pack["images"]], np.int64))
             position[1:, row, :size] = mrope(size, edges, pads, grids, dialect.cost.merge)
     shown = (ids == image_pad) & (segment > 0)
-    made = {"input_ids": ids, "labels": labels, "segment": segment, "mm_token_type_ids": shown.astype(np.int64)}
+    made = {
+        "input_ids": ids,
+        "labels": labels,
+        "segment": segment,
+        "mm_token_type_ids": shown.astype(np.int64),
+    }
     return made | {"position_ids": position if grid else position[0]}
 
 
