@@ -174,7 +174,8 @@ def _values(image: Image.Image, size: tuple[int, int], dialect: Dialect) -> Floa
     """The image at that size, normalised (3 x height x width)."""
     resized = image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
     mean, std = (np.array(three, np.float32)[:, None, None] for three in (dialect.mean, dialect.std))
-    values: Floats = (np.asarray(resized, np.float32).transpose(2, 0, 1) / 255 - mean) / std
+    scaled = np.asarray(resized, np.float32).transpose(2, 0, 1) / np.float32(255)
+    values: Floats = ((scaled - mean) / std).astype(np.float32)
     return values
 
 

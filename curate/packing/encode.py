@@ -53,7 +53,7 @@ class Encoded(NamedTuple):
         ends = np.concatenate([[0], np.cumsum(counts)])
         return Encoded(self.tokens[index], self.loss[index], self.closes[index], ends[self.starts])
 
-    def count(self, token: int) -> Ints:
+    def count_of(self, token: int) -> Ints:
         """How often each sample has a token (N)."""
         sample = np.searchsorted(self.starts, np.flatnonzero(self.tokens == token), side="right") - 1
         counts: Ints = np.bincount(sample, minlength=len(self.starts) - 1)
@@ -64,11 +64,11 @@ def concatenated(several: Sequence[Encoded]) -> Encoded:
     """The samples of all, one after another."""
     offsets = np.cumsum([0, *(len(one.tokens) for one in several)])
     starts = [one.starts[1:] + offset for one, offset in zip(several, offsets, strict=False)]
-    arrays = (
-        np.concatenate(parts)
-        for parts in zip(*((one.tokens, one.loss, one.closes) for one in several), strict=True)
+    tokens = np.concatenate([one.tokens for one in several])
+    loss, closes = (
+        np.concatenate(flags) for flags in zip(*((one.loss, one.closes) for one in several), strict=True)
     )
-    return Encoded(*arrays, np.concatenate([[0], *starts]).astype(np.int64))
+    return Encoded(tokens, loss, closes, np.concatenate([[0], *starts]).astype(np.int64))
 
 
 def encode(prompt: pa.Array, target: pa.Array, tokenizer: Tokenizer, image_tokens: int) -> Encoded:
@@ -149,7 +149,8 @@ def truncate(encoded: Encoded, tokenizer: Tokenizer, limit: int) -> Encoded:
     kept = encoded.lengths().copy()
     for sample in np.flatnonzero(kept > limit):
         start = encoded.starts[sample]
-        tokens, loss, closes = (part[start : start + limit + 1] for part in encoded[:3])
+        part = slice(start, start + limit + 1)
+        tokens, loss, closes = encoded.tokens[part], encoded.loss[part], encoded.closes[part]
         if encoded.closes[start : encoded.starts[sample + 1]].any():
             places = np.flatnonzero(closes[:limit]) + 1
         else:

@@ -120,7 +120,7 @@ class Reader:
     def _encode(self, table: pa.Table) -> tuple[Encoded, Images, pa.Array]:
         """The rows' tokens with their images' pads, the images, and why a row cannot be written (null: it can)."""
         encoded, fault = write(table, self.dialect, self.tokenizer)
-        images = images_of(table, encoded.count(self.tokenizer.image_pad), self.dialect)
+        images = images_of(table, encoded.count_of(self.tokenizer.image_pad), self.dialect)
         encoded = encoded.repeat(self.tokenizer.image_pad, np.maximum(images.costs.tokens, 0))
         if self.settings.truncate:
             cut = truncate(encoded, self.tokenizer, self.settings.seq_len).lengths()

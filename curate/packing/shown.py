@@ -58,8 +58,8 @@ def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> Images:
         width, height = np.ones(len(body), np.int64), np.ones(len(body), np.int64)
     else:
         width, height = _known_sides(body, width, height)
-    sides = (np.append(side, 1)[place] for side in (width, height))
-    return Images(starts, place, body, path, image_costs(dialect.cost, *sides, shown[row]))
+    width, height = np.append(width, 1)[place], np.append(height, 1)[place]
+    return Images(starts, place, body, path, image_costs(dialect.cost, width, height, shown[row]))
 
 
 def lists(images: Images, rows: Ints, taken: Encoded, mark: int | None, pad: int, embed: bool) -> pa.Array:

@@ -120,8 +120,8 @@ def dialogue_pieces(
     where = np.ceil(np.concatenate(place)[order]) // most
     starts = np.searchsorted(where, turns.starts)
     text = pa.chunked_array(texts, TEXT).combine_chunks().take(pa.array(order))
-    flags = (np.concatenate(every)[order].astype(bool) for every in (learnt, closes))
-    return Pieces(text, *flags, starts)
+    learns, ends = (np.concatenate(every)[order].astype(bool) for every in (learnt, closes))
+    return Pieces(text, learns, ends, starts)
 
 
 def dialogue_strings(
@@ -331,8 +331,10 @@ def _chosen(one: Pieces, other: Pieces, takes_other: Bools) -> Pieces:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     index = np.repeat(first - starts[:-1], sizes) + np.arange(starts[-1])
     text = pa.chunked_array([one.text, other.text], TEXT).combine_chunks().take(pa.array(index))
-    flags = (np.concatenate(both)[index] for both in ((one.learnt, other.learnt), (one.closes, other.closes)))
-    return Pieces(text, *flags, starts)
+    learnt, closes = (
+        np.concatenate(both)[index] for both in ((one.learnt, other.learnt), (one.closes, other.closes))
+    )
+    return Pieces(text, learnt, closes, starts)
 
 
 def _any(row: Ints, flags: Bools, rows: int) -> Bools:
