@@ -148,6 +148,7 @@ class Manifest(Settings, frozen=True):
     clean: tuple[str, ...] = ()
     cleaners: dict[str, dict[str, Any]] = {}
     rules: dict[str, dict[str, Any] | Literal[False]] = {}
+    presets: dict[str, tuple[str, ...]] = {}  # name = the rules that it switches on which are off otherwise
     render: dict[str, Any] = {}  # settings of the adapter's renderer
     fetch: FetchSettings = FetchSettings()
     image: ImageSettings = ImageSettings()
