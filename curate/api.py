@@ -265,6 +265,7 @@ def retry(
     reasons: StrPaths,
     out: StrPath,
     *,
+    plugins: StrPaths = (),
     workers: int | None = None,
     address: str | None = None,
     overwrite: bool = False,
@@ -272,11 +273,12 @@ def retry(
 ) -> RunResult:
     """Run again only the inputs of a finished run that were dropped for `reasons`, into a folder of their own.
 
+    `plugins` are the plug-in files that the run used: code that a folder names is never run by itself.
     The other arguments and what is raised: see `run`.
     """
     from curate.engine.retry import again
 
-    asked = again(str(folder), _strings(reasons))
+    asked = again(str(folder), _strings(reasons), _strings(plugins))
     return _execute(asked, str(out), workers, address, overwrite, _view(progress))
 
 
@@ -426,10 +428,10 @@ def explain(folder: StrPath, key_or_url: str) -> ExplainResult:
 
 
 @_checked
-def verify(folder: StrPath, *, repair: bool = False) -> VerifyResult:
+def verify(folder: StrPath, *, repair: bool = False, plugins: StrPaths = ()) -> VerifyResult:
     """Recompute every checksum and invariant of a finished run or of packs; `repair` makes damaged shards anew.
 
-    Damage is no exception here: see the result's `damaged`.
+    `plugins`: see `retry`; only a repair needs them. Damage is no exception here: see the result's `damaged`.
 
     Raises:
         InputError: the folder holds neither; or it cannot be repaired.
@@ -437,7 +439,7 @@ def verify(folder: StrPath, *, repair: bool = False) -> VerifyResult:
     from curate.verifying.command import verify as check
     from curate.verifying.repair import repair as mend
 
-    return _made(VerifyResult, mend(str(folder)) if repair else check(str(folder)))
+    return _made(VerifyResult, mend(str(folder), _strings(plugins)) if repair else check(str(folder)))
 
 
 def _execute(

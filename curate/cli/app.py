@@ -54,6 +54,9 @@ DialectSet = Annotated[
     list[str] | None,
     typer.Option("--dialect-set", help="Change a value of the dialect: cost.max_pixels=451584"),
 ]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="A plug-in file that the run used; may be repeated.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
 
 
@@ -143,6 +146,7 @@ def retry(
     folder: Dir,
     reasons: Annotated[str, typer.Option(help="The reasons to try again, such as timed_out,dns_failed")],
     out: Out,
+    plugins: Plugins = None,
     workers: Workers = None,
     address: Address = None,
     overwrite: Overwrite = False,
@@ -153,7 +157,14 @@ def retry(
 
     wanted = [reason.strip() for reason in reasons.split(",") if reason.strip()]
     again = api.retry(
-        folder, wanted, out, workers=workers, address=address, overwrite=overwrite, progress=not as_json
+        folder,
+        wanted,
+        out,
+        plugins=plugins or (),
+        workers=workers,
+        address=address,
+        overwrite=overwrite,
+        progress=not as_json,
     )
     _finish(again, as_json)
 
@@ -278,13 +289,14 @@ def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: 
 def verify(
     folder: Dir,
     repair: Annotated[bool, typer.Option("--repair", help="Make damaged shards anew.")] = False,
+    plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every checksum and invariant; exit 1 and name each damaged file."""
     from curate import api
     from curate.verifying.command import lines
 
-    found = api.verify(folder, repair=repair)
+    found = api.verify(folder, repair=repair, plugins=plugins or ())
     _show(found.raw, lines, as_json)
     if found.damaged:
         raise typer.Exit(1)
