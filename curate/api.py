@@ -352,6 +352,11 @@ def pack(
     mix: StrPath = "",
     seed: int = 0,
     truncate: bool = False,
+    dialect: StrPath = "qwen-vl",
+    dialect_settings: Sequence[str] = (),
+    long_texts: Literal["cut", "drop"] = "cut",
+    max_images: int = 0,
+    max_patches: int = 0,
     overwrite: bool = False,
 ) -> PackResult:
     """Mix shards of several tasks and pack them into training sequences.
@@ -365,6 +370,11 @@ def pack(
         mix: a mix.toml, which weighs data sets and tasks. Default: every sample once.
         seed: the seed of the shuffle.
         truncate: cut samples that are too long, rather than drop them.
+        dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file (docs/dialects.md).
+        dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
+        long_texts: what becomes of texts longer than a sequence: they are cut into pieces, or dropped.
+        max_images: images of a sequence, at most; 0: any number.
+        max_patches: patches of a sequence's images, at most; 0: any number.
         overwrite: replace other packs in `out`.
 
     Raises:
@@ -375,7 +385,8 @@ def pack(
 
     settings = PackSettings(
         seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix), seed=seed,
-        truncate=truncate, overwrite=overwrite,
+        truncate=truncate, dialect=str(dialect), dialect_settings=tuple(dialect_settings), long_texts=long_texts,
+        max_images=max_images, max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
     return _made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
 
