@@ -2,7 +2,7 @@
 
 Messages of `role` and `content` or `from` and `value` (LLaVA, ShareGPT, Qwen-VL, OpenAI), the content a text or a list
 of parts; pairs of `user` and `assistant` or `human` and `assistant` (the Cauldron, FineVision); one question and answer
-with a history. Images are paths, URLs, data URIs or bytes: in a column, in content parts, or as `<img>path</img>` in text.
+with a history. Images are paths, URLs, data URIs or bytes: in a column, in content parts, or as `<img>path</img>`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.adapters.identity import keys
+from curate.adapters.mapping import first
 from curate.adapters.published import Published, published, sample
 from curate.adapters.values import plain
 from curate.manifest.settings import Manifest
@@ -102,17 +103,24 @@ def _keys(manifest: Manifest, read: list[Dialogue]) -> pa.Array:
 
 
 def _rows(rows: Published) -> list[dict[str, Any]]:
-    """The columns of each row as Python has them, JSON decoded."""
-    columns = {name: _column(rows, name) for name in COLUMNS if name in rows.there}
-    return [{name: values[row] for name, values in columns.items()} for row in range(len(rows))]
+    """The columns of each row as Python has them, JSON decoded: of a column's names the first that the row fills."""
+    found: list[dict[str, Any]] = [{} for _ in range(len(rows))]
+    for name in COLUMNS:
+        wanted = rows.manifest.columns.get(name, (name,))
+        for there in dict.fromkeys(first(rows.table.column_names, (one,)) for one in wanted):
+            for row, value in (
+                zip(found, _column(rows.table, there), strict=True) if there is not None else ()
+            ):
+                if value is not None:
+                    row.setdefault(name, value)
+    return found
 
 
-def _column(rows: Published, name: str) -> list[Any]:
-    values = plain(rows.table[rows.there[name]])
-    listed: list[Any] = values.to_pylist()
-    if rows.field(name).metadata == JSON:
-        return [None if text is None else msgspec.json.decode(text) for text in listed]
-    return [_text(value) if isinstance(value, bytes) and name != "images" else value for value in listed]
+def _column(table: pa.Table, name: str) -> list[Any]:
+    values: list[Any] = plain(table[name]).to_pylist()
+    if table.schema.field(name).metadata == JSON:
+        return [None if text is None else msgspec.json.decode(text) for text in values]
+    return values
 
 
 def _read(row: Mapping[str, Any]) -> Dialogue:
@@ -289,7 +297,3 @@ def _decoded(text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         raise Unusable("text_missing", "its messages are no JSON") from None
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
