@@ -446,10 +446,13 @@ def _execute(
     asked: Request, out: str, workers: int | None, address: str | None, overwrite: bool, view: Progress
 ) -> RunResult:
     from curate.engine.command import Options, execute
+    from curate.reporting.card import write_first
 
     if workers is not None and workers < 0:
         raise ManifestError(f"workers must be at least 0, not {workers}")
-    return _made(RunResult, execute(asked, out, Options(workers, address, overwrite), view), folder=out)
+    found = execute(asked, out, Options(workers, address, overwrite), view)
+    write_first(out, found)
+    return _made(RunResult, found, folder=out)
 
 
 def _view(progress: bool) -> Progress:
