@@ -38,10 +38,16 @@ def added(name: str, table: Mapping[str, Any]) -> Pattern:
     if unknown := [key for key in table if key not in KEYS]:
         raise ValueError(f"pattern {name!r} has no {unknown[0]!r} (it has: {', '.join(KEYS)})")
     steps = table.get("steps")
-    pairs = isinstance(steps, (list, tuple)) and all(isinstance(s, (list, tuple)) and len(s) == 2 for s in steps)
-    words = [table.get(key, "") for key in KEYS[1:]] + ([part for step in steps for part in step] if pairs else [])
+    pairs = isinstance(steps, (list, tuple)) and all(
+        isinstance(s, (list, tuple)) and len(s) == 2 for s in steps
+    )
+    words = [table.get(key, "") for key in KEYS[1:]] + (
+        [part for step in steps for part in step] if pairs else []
+    )
     if not steps or not pairs or not all(isinstance(word, str) for word in words):
-        raise ValueError(f"pattern {name!r}: steps must be a list of [expression, replacement], the rest strings")
+        raise ValueError(
+            f"pattern {name!r}: steps must be a list of [expression, replacement], the rest strings"
+        )
     given = {key: table[key] for key in KEYS[3:] if table.get(key)}
     searched = given or {"within": "|".join(f"(?:{expression})" for expression, _ in steps)}
     pairs_of = tuple((str(expression), str(replacement)) for expression, replacement in steps)
