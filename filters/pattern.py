@@ -37,18 +37,16 @@ def added(name: str, table: Mapping[str, Any]) -> Pattern:
     """
     if unknown := [key for key in table if key not in KEYS]:
         raise ValueError(f"pattern {name!r} has no {unknown[0]!r} (it has: {', '.join(KEYS)})")
-    steps = table.get("steps")
-    pairs = isinstance(steps, (list, tuple)) and all(
-        isinstance(s, (list, tuple)) and len(s) == 2 for s in steps
-    )
-    words = [table.get(key, "") for key in KEYS[1:]] + (
-        [part for step in steps for part in step] if pairs else []
-    )
-    if not steps or not pairs or not all(isinstance(word, str) for word in words):
-        raise ValueError(
-            f"pattern {name!r}: steps must be a list of [expression, replacement], the rest strings"
-        )
+    steps = table.get("steps") or []
+    if not steps or not isinstance(steps, (list, tuple)) or not all(map(_is_step, steps)):
+        raise ValueError(f"pattern {name!r}: steps must be a list of [expression, replacement]")
+    if wrong := [key for key in KEYS[1:] if not isinstance(table.get(key, ""), str)]:
+        raise ValueError(f"pattern {name!r}: {wrong[0]!r} must be a string")
     given = {key: table[key] for key in KEYS[3:] if table.get(key)}
     searched = given or {"within": "|".join(f"(?:{expression})" for expression, _ in steps)}
     pairs_of = tuple((str(expression), str(replacement)) for expression, replacement in steps)
     return Pattern(name, table.get("before", ""), table.get("after", ""), pairs_of, **searched)
+
+
+def _is_step(step: object) -> bool:
+    return isinstance(step, (list, tuple)) and len(step) == 2 and all(isinstance(part, str) for part in step)
