@@ -117,7 +117,9 @@ def run(
             "--input", help="A file, folder, glob, s3://, gs://, hf:// or https://; may be repeated."
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Take only the first N rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Take only the first N rows; of PDFs and web pages, N documents.")
+    ] = None,
     sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
     settings: Set = None,
     preset: Preset = "paper",
