@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from curate.errors import MachineError
 from curate.fetch.addresses import blocked, is_address
 from curate.fetch.body import Body
 from curate.fetch.budget import SMALL, Budget, Lease
+from curate.fetch.connection import BadHeadersError, HeaderHandler
 from curate.fetch.optouts import opted_out
 from curate.fetch.outcome import Fetched, FetchError, Outcome, Retry
 from curate.fetch.resolver import BlockedAddressError, ResolveError, Resolver, socket_factory
@@ -30,25 +30,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 MAX_HEADER_BYTES = 2**16  # of one header; real content security policies go far beyond aiohttp's 8 KiB
-MAX_HEADERS_BYTES = 2**18  # of all headers of one answer, and of those of its redirect
 IDLE_S = 3.0  # how long an unused connection is kept: most hosts of a data set are seen once or twice
-
-
-class BoundedHandler(ResponseHandler):
-    """A connection on which the headers of an answer may take MAX_HEADERS_BYTES together."""
-
-    _unparsed = 0  # bytes since the last whole answer's headers, or the last of a body
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes off the network; ends the connection where headers find no end."""
-        super().data_received(data)
-        if self._payload is not None or not self._parser:
-            self._unparsed = 0
-            return
-        self._unparsed += len(data)
-        if self._unparsed > MAX_HEADERS_BYTES and self.transport is not None:
-            self.transport.abort()
-            self.set_exception(aiohttp.ClientPayloadError(f"headers of more than {MAX_HEADERS_BYTES} bytes"))
 
 
 def open_session(settings: FetchSettings, resolver: Resolver) -> aiohttp.ClientSession:
@@ -63,7 +45,7 @@ def open_session(settings: FetchSettings, resolver: Resolver) -> aiohttp.ClientS
         socket_factory=socket_factory(settings.allow_private),
     )
     loop = asyncio.get_running_loop()
-    connector._factory = partial(BoundedHandler, loop=loop)  # aiohttp bounds each header, not all together
+    connector._factory = partial(HeaderHandler, loop=loop)
     times = aiohttp.ClientTimeout(
         total=None, sock_connect=settings.connect_timeout_s, sock_read=settings.read_timeout_s
     )
@@ -219,8 +201,8 @@ class Client:
                 return FetchError("bad_url", detail, reached=None)
             case aiohttp.ClientConnectorError():
                 return FetchError("connection_failed", detail, retry="often", reached=False)
-            case aiohttp.ClientPayloadError() if "headers of more" in detail:
-                return FetchError("bad_response", f"headers of more than {MAX_HEADERS_BYTES} bytes")
+            case BadHeadersError():
+                return FetchError("bad_response", detail)
             case aiohttp.ClientPayloadError() if "Not enough data" in detail:
                 return FetchError("connection_failed", "closed before the body's end", retry="often")
             case aiohttp.ClientConnectionError() | OSError():
