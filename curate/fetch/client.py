@@ -45,7 +45,7 @@ def open_session(settings: FetchSettings, resolver: Resolver) -> aiohttp.ClientS
         socket_factory=socket_factory(settings.allow_private),
     )
     loop = asyncio.get_running_loop()
-    connector._factory = partial(HeaderHandler, loop=loop)
+    connector._factory = partial(HeaderHandler, loop=loop)  # type: ignore[assignment] # of ResponseHandlers
     times = aiohttp.ClientTimeout(
         total=None, sock_connect=settings.connect_timeout_s, sock_read=settings.read_timeout_s
     )
