@@ -91,12 +91,17 @@ def page_end(left: Sequence[Line], y: int, height: int, page_height: int) -> tup
     if bottom >= height:
         return height, height
     end = bottom
-    while crossing := [line for line in left if line.y < end < line.y + line.height and line.y > y]:
-        end = int(min(line.y for line in crossing))
+    lowest = sorted((line for line in left if line.y > y), key=lambda line: line.y + line.height)
+    first = math.inf  # the upper edge of the lines that reach below `end`
+    while True:
+        while lowest and lowest[-1].y + lowest[-1].height > end:
+            first = min(first, lowest.pop().y)
+        if first >= end:
+            return end, end
+        end = int(first)
         if end < y + LOWEST * page_height:
             higher = [line.y for line in left if line.y < bottom < line.y + line.height and line.y > y]
             return bottom, int(min(higher))
-    return end, end
 
 
 def region(line: Line, cut: Cut, width: int, scale: float) -> Region:

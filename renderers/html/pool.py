@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from renderers import RenderError
-from renderers.html.browser import BrowserGoneError, Chromium, NotReadyError, Wall
+from renderers.html.browser import Chromium, Wall
+from renderers.html.errors import BrowserGoneError, NotReadyError
 from renderers.html.settings import HtmlSettings
 from renderers.html.tab import Tab
 

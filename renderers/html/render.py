@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
@@ -22,21 +23,25 @@ from typing import Any
 import pyarrow as pa
 
 from renderers import RenderError
-from renderers.html.browser import NotReadyError, build_wall, find_chromium
-from renderers.html.charset import decode
+from renderers.html.browser import build_wall, find_chromium
+from renderers.html.errors import NotReadyError
 from renderers.html.fonts import CHINESE, can_draw
 from renderers.html.pages import BODY, Cut, cut_pages, inked, region, spell, tighten
 from renderers.html.pool import Pool
 from renderers.html.quads import overlapping, upright
+from renderers.html.reader_process import ReaderProcess
+from renderers.html.reading import Reading
 from renderers.html.settings import NO_RESOURCES, Document, HtmlSettings
 from renderers.html.tab import Layout, Line, Tab
 from renderers.schema import Page, record
-from renderers.warc import is_mhtml, unpack_mhtml
 
 __all__ = ["Browser", "Document", "HtmlSettings", "NotReadyError", "check_machine"]
 
-HTML_TYPES = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
+MOST_LINES = 30_000  # of one document at one width
 MARGIN = 24  # px of the page that are shown below its last line
+
+log = logging.getLogger(__name__)
+
 Result = list[pa.RecordBatch] | RenderError
 
 
@@ -56,9 +61,10 @@ class Browser:
         program = find_chromium(settings.executable)
         self.settings = settings
         self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(note_error)
         self.thread = threading.Thread(target=self.loop.run_forever, name="chromium", daemon=True)
         self.thread.start()
-        self.pool = self.submit(make_pool(program, settings)).result()
+        self.reader, self.pool = self.submit(make_stages(program, settings)).result()
 
     def __enter__(self) -> Browser:
         return self
@@ -103,10 +109,9 @@ class Browser:
     async def judge(self, document: Document) -> Result:
         """The document's pages, or why there are none."""
         try:
-            if is_mhtml(document.content, document.content_type):
-                document = unpack_mhtml(document)
-            markup, charset = read(document, self.settings)
-            pages = await self.pool.use(lambda tab: render(tab, document, markup, charset, self.settings))
+            reading = await self.reader.read(document)
+            held = document.resources if reading.resources is None else reading.resources
+            pages = await self.pool.use(lambda tab: render(tab, reading, held, self.settings))
         except RenderError as error:
             return error
         return [record(page) for page in pages]
@@ -119,62 +124,57 @@ class Browser:
         """End the browser and all of its processes. Safe to call twice."""
         if self.loop.is_closed():
             return
+        self.submit(self.reader.kill()).result()
         self.submit(self.pool.close()).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
 
 
-async def make_pool(program: str, settings: HtmlSettings) -> Pool:
-    """A pool that belongs to the running loop."""
-    return Pool(program, build_wall(program, settings), settings)
+def note_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody waited for (pyppeteer's own tasks, once the browser is gone) instead of printing it."""
+    log.debug("%s: %r", context["message"], context.get("exception"))
 
 
-def read(document: Document, settings: HtmlSettings) -> tuple[str, str]:
-    """The document's markup, and the charset it was in.
-
-    Raises: RenderError.
-    """
-    kind = (document.content_type or "").partition(";")[0].strip().lower()
-    if kind and kind not in HTML_TYPES:
-        raise RenderError("not_html", kind)
-    if document.content.startswith(
-        (b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b")
-    ):
-        raise RenderError("not_html", f"begins with {document.content[:8]!r}")
-    if len(document.content) > settings.max_bytes:
-        raise RenderError("too_large", f"{len(document.content)} bytes")
-    if not document.content.strip():
-        raise RenderError("no_text", "empty document")
-    return decode(document.content, document.content_type)
+async def make_stages(program: str, settings: HtmlSettings) -> tuple[ReaderProcess, Pool]:
+    """What reads documents and what shows them, of the running loop."""
+    return ReaderProcess(settings), Pool(program, build_wall(program, settings), settings)
 
 
 async def render(
-    tab: Tab, document: Document, markup: str, charset: str, settings: HtmlSettings
+    tab: Tab, reading: Reading, resources: Mapping[str, tuple[str, bytes]], settings: HtmlSettings
 ) -> list[Page]:
     """All pages of a document, one viewport width after another.
 
     Raises: RenderError, where none has text; BrowserGoneError.
     """
     pages: list[Page] = []
+    unread = 0
     for width in settings.widths:
-        layout = await tab.load(markup, document.url, width, document.resources)
-        lines = [tighten(spell(line)) for line in layout.lines]
-        labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
-        labelled -= overlapping([tighten(line, BODY) for line in lines])
-        boxes = [upright(line) for line in lines]
-        lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
-        height = min(layout.height, lowest + MARGIN)
-        cuts = list(cut_pages(boxes, labelled, height, settings.page_height, settings.max_pages))
-        about = describe(document, layout, charset, width, len(cuts))
+        layout = await tab.load(reading.markup, width, resources)
+        unread += layout.unread
+        if len(layout.lines) > MOST_LINES:
+            raise RenderError("too_large", f"{len(layout.lines)} lines of text")
+        lines, cuts = await asyncio.to_thread(arrange, layout, settings)  # the other tabs go on meanwhile
+        about = describe(reading, layout, width, len(cuts))
         for cut in cuts:
             page = await picture(tab, len(pages), cut, lines, width, about, settings)
-            if layout.assumed:
-                page = inked(page)
+            page = await asyncio.to_thread(inked, page)
             pages += [page] if page.regions else []
     if not pages:
-        raise RenderError("no_text", f"{layout.unread} pieces of text that nobody could read")
+        raise RenderError("no_text", f"{unread} pieces of text that nobody could read")
     return pages
+
+
+def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[Line], list[Cut]]:
+    """The lines of a page as they are labelled, and the images that it is cut into."""
+    lines = [tighten(spell(line)) for line in layout.lines]
+    labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
+    labelled -= overlapping([tighten(line, BODY) for line in lines])
+    boxes = [upright(line) for line in lines]
+    lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
+    height = min(layout.height, lowest + MARGIN)
+    return lines, list(cut_pages(boxes, labelled, height, settings.page_height, settings.max_pages))
 
 
 async def picture(
@@ -187,13 +187,13 @@ async def picture(
     return Page(number, image, settings.format, *size, regions, about)
 
 
-def describe(document: Document, layout: Layout, charset: str, width: int, pages: int) -> str:
+def describe(reading: Reading, layout: Layout, width: int, pages: int) -> str:
     """The `extra` of a document's pages: a JSON object."""
     about = {
         "title": layout.title,
-        "url": document.url,
+        "url": reading.url,
         "pages": pages,
         "viewport": width,
-        "charset": charset,
+        "charset": reading.charset,
     }
     return json.dumps(about, ensure_ascii=False)

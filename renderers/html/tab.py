@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,14 +17,11 @@ from typing import Any
 from pyppeteer.errors import NetworkError
 from pyppeteer.page import Page as PyppeteerPage
 
-from renderers.html.browser import BrowserGoneError, Chromium
+from renderers.html.browser import Chromium
+from renderers.html.errors import BrowserGoneError
 from renderers.html.settings import HtmlSettings
 
-DOCTYPE = re.compile(r"\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*<!doctype[^>]*>", re.IGNORECASE | re.DOTALL)
-SHADOW = re.compile(r"\bshadowrootmode\b", re.IGNORECASE)
-BASE = re.compile(r"<base\b[^>]*\bhref\b", re.IGNORECASE)
 SCRIPTS = ("house", "styles", "sight", "lines")
-WEB = re.compile(r"https?://", re.IGNORECASE)
 
 
 OPEN_SHADOWS = """{  // that scripts make no shadow tree which the reader cannot look into
@@ -60,7 +56,6 @@ class Layout:
     title: str
     height: float
     unread: int  # pieces of text that nobody could read
-    assumed: bool  # some lines are taken to be seen, which only the pixels tell
     lines: tuple[Line, ...]
 
 
@@ -69,29 +64,6 @@ def reader() -> str:
     """The function that reads a page's lines."""
     parts = ((Path(__file__).parent / f"reader/{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
     return "(minFont, maxHeight, served) => {'use strict';\n" + "\n".join(parts) + "\nreturn readPage(); }"
-
-
-def policy(settings: HtmlSettings, served: bool) -> str:
-    """The page's content security policy: what it asks for beyond this is refused before it is asked."""
-    web = " http: https:" if served else ""
-    scripts = "; script-src 'unsafe-inline' 'unsafe-eval'" if settings.javascript else ""
-    return (
-        f"default-src 'none'; style-src 'unsafe-inline'{web}; img-src data:{web}; form-action 'none'{scripts}"
-    )
-
-
-def prepare(markup: str, url: str | None, settings: HtmlSettings, served: bool) -> str:
-    """The markup with its policy first, after the doctype that decides about quirks.
-
-    Declarative shadow roots are left as the templates they are written as: no label could reach into one.
-    """
-    base = ""
-    if served and url and WEB.match(url) and not BASE.search(markup):
-        base = f'<base href="{url.replace("&", "&amp;").replace(chr(34), "%22")}">'
-    head = f'<meta http-equiv="Content-Security-Policy" content="{policy(settings, served)}">{base}'
-    doctype = DOCTYPE.match(markup)
-    at = doctype.end() if doctype else 0
-    return markup[:at] + head + SHADOW.sub("data-shadowroot", markup[at:])
 
 
 class Tab:
@@ -104,6 +76,7 @@ class Tab:
         self.resources: Mapping[str, tuple[str, bytes]] = {}
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.world = 0
+        self.origin = (0.0, 0.0)  # px of the document to the left of what a reader first sees, and above it
 
     @classmethod
     async def open(cls, chromium: Chromium, settings: HtmlSettings) -> Tab:
@@ -131,8 +104,8 @@ class Tab:
         """Raises: BrowserGoneError."""
         await self.ask_page(self.page.close())
 
-    async def load(self, markup: str, url: str | None, width: int, resources: Mapping[str, Any]) -> Layout:
-        """Show a document and read its lines.
+    async def load(self, markup: str, width: int, resources: Mapping[str, Any]) -> Layout:
+        """Show a document, as `reading.read` gives it, and read its lines.
 
         Raises: BrowserGoneError.
         """
@@ -144,7 +117,7 @@ class Tab:
         await self.ask("Page.navigate", {"url": "about:blank"})  # else the last page's policies would stay
         await self.ask_page(blank)
         loaded = self.next_load()
-        await self.ask_page(self.page.setContent(prepare(markup, url, settings, bool(resources))))
+        await self.ask_page(self.page.setContent(markup))
         if settings.javascript:  # what the scripts leave in time is what is read: nothing may move any more
             await asyncio.wait((loaded,), timeout=settings.scripts_s)
             await self.ask("Emulation.setScriptExecutionDisabled", {"value": True})
@@ -155,7 +128,8 @@ class Tab:
         limit = settings.page_height * settings.max_pages
         seen = await self.run(f"({reader()})({settings.min_font}, {limit}, {json.dumps(bool(resources))})")
         lines = tuple(Line(*line) for line in seen["lines"])
-        return Layout(seen["title"], seen["height"], seen["unread"], seen["assumed"], lines)
+        self.origin = tuple(seen["origin"])
+        return Layout(seen["title"], seen["height"], seen["unread"], lines)
 
     def next_load(self) -> asyncio.Future[None]:
         """Done at the next load event."""
@@ -169,7 +143,8 @@ class Tab:
         Raises: BrowserGoneError.
         """
         await self.run(f"show({y}, {json.dumps(hidden)})")
-        clip = {"x": 0, "y": y, "width": width, "height": height, "scale": 1}
+        left, above = self.origin  # a picture counts px from the document's corner
+        clip = {"x": left, "y": above + y, "width": width, "height": height, "scale": 1}
         kind: dict[str, Any] = {"format": self.settings.format, "optimizeForSpeed": True}
         if self.settings.format == "jpeg":
             kind["quality"] = self.settings.quality
@@ -197,6 +172,7 @@ class Tab:
         Raises: BrowserGoneError.
         """
         answer = asyncio.ensure_future(answer)
+        answer.add_done_callback(take_error)
         try:
             await asyncio.wait((answer, self.crashed), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
@@ -230,6 +206,12 @@ class Tab:
         self.session.send(
             "Fetch.fulfillRequest", {**request, "responseCode": 200, "responseHeaders": headers, "body": body}
         )
+
+
+def take_error(answer: asyncio.Future[Any]) -> None:
+    """Note an answer's error: where nobody waits for it any more, asyncio would print it."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def finish(event: asyncio.Future[None]) -> None:

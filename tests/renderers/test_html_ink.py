@@ -239,3 +239,33 @@ def test_no_cut_halves_a_turned_line(browser: Browser) -> None:
     )
     for row in pages:
         assert_ink_fits(row)
+
+
+ROOTS = {  # how the root or the body of a page goes on to the left of what is first seen, or above it
+    "right to left": ("<html dir=rtl><a style='position:absolute;left:-9999px'>HIDDEN</a>", "שלום עולם"),
+    "right to left body": ("<body dir=rtl><a style='position:absolute;left:-999px'>HIDDEN</a>", "שלום 12 עולם"),
+    "left to right in it": ("<html dir=rtl><i style='position:absolute;left:-70px'>HIDDEN</i>", "12 words here"),
+    "columns": ("<html style='writing-mode:vertical-rl'><i style='position:absolute;left:-3000px'>HIDDEN</i>", "words"),
+    "columns of a body": ("<body style='writing-mode:vertical-rl'>", "竖排的文字"),
+    "columns from the left": ("<html style='writing-mode:vertical-lr'><i style='height:3000px'></i>", "竖排的文字"),
+    "columns upwards": ("<html style='writing-mode:sideways-lr'><i style='display:block;height:3000px'></i>", "up"),
+    "columns from below": ("<html style='writing-mode:vertical-lr;direction:rtl'><i style='display:block;"
+                           "height:3000px'></i>", "שלום"),
+    "zoomed": ("<html style='zoom:1.7'><body style='zoom:.8'>", "words"),
+    "moved": ("<html style='transform:translate(40px,30px)'>", "words"),
+    "turned": ("<body style='transform:rotate(4deg);width:600px'>", "words"),
+    "scaled": ("<html style='transform:scale(.7)'>", "words"),
+    "scrolled body": ("<html style='overflow:hidden'><body style='overflow:auto;height:400px'>", "words"),
+    "shifted": ("<html style='position:relative;left:60px;top:20px'><body style='margin-left:-30px'>", "words"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_quads_lie_on_their_ink_whatever_way_the_root_goes(browser: Browser, root: str) -> None:
+    html, words = ROOTS[root]
+    lines = "".join(f"<p class=zh>{words}</p>" for _ in range(5))
+    style = "<!doctype html><meta charset=utf-8><style>p{font:20px/1.5 'DejaVu Sans'}.zh{font-family:'DejaVu Sans',"
+    (batch,) = browser.render(f"{style}'Noto Sans CJK SC'}}</style>{html}{lines}".encode())
+    row = batch.to_pylist()[0]
+    assert texts(row) == [words] * 5
+    assert_ink_fits(row)

@@ -54,9 +54,7 @@ function settle() {
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(rules());
   document.adoptedStyleSheets = [sheet]; // not `<style>`: a page's own policy may forbid that
-  for (const animation of ask('getAnimations')) {
-    try { animation.finish(); } catch { animation.cancel(); } // an endless one cannot be finished
-  }
+  for (const animation of ask('getAnimations')) endAnimation(animation);
   for (const image of ask('getElementsByTagName', 'img')) {
     if (!image.complete || image.naturalWidth === 0) force(image, 'visibility', 'hidden');
   }
@@ -73,6 +71,15 @@ function settle() {
   for (const change of changes) force(...change);
   for (const element of ask('querySelectorAll', '[inert]')) Element.prototype.removeAttribute.call(element, 'inert');
   plainFormulas();
+}
+
+// What an animation leaves behind becomes the element's own style: a finished one may be painted a frame late.
+function endAnimation(animation) {
+  try {
+    animation.finish(); // an endless one cannot be finished
+    if (/forwards|both/.test(animation.effect.getComputedTiming().fill)) animation.commitStyles();
+  } catch { /* one of generated content has no style of its own to be written to */ }
+  animation.cancel();
 }
 
 // A root's sign is a drawing, and so is a stretched operator: elsewhere than its text.

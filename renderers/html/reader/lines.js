@@ -163,10 +163,19 @@ function grow(line, piece) {
   line.pieces.push(piece);
 }
 
+// How far the document reaches to the left of what a reader first sees, and above it: right-to-left and vertical pages
+// go on there.
+function before() {
+  scrollTo(-1e9, -1e9);
+  const found = [-scrollX, -scrollY];
+  scrollTo(0, 0);
+  return found;
+}
+
 // Reads the page, and leaves `show` to take its pictures by.
 function readPage() {
   settle();
-  scrollTo(0, 0);
+  const origin = before();
   const found = collect();
   const covers = findCovers();
   const unread = new Set(found.filter((piece) => !readable(piece, covers)));
@@ -188,7 +197,7 @@ function readPage() {
     title: own('title'),
     height: Math.min(maxHeight, own('documentElement').scrollHeight),
     unread: unread.size,
-    assumed,
+    origin,
     lines: lines.map(({ text, x, y, w, h, size, style: { flow, turn } }) => [text, x, y, w, h, size, flow, turn && numbers(turn.to)]),
   };
 }

@@ -98,13 +98,11 @@ function shows(style, stack) {
   return differs(style, stack.slice(at));
 }
 
-let assumed = false; // that something can be seen which only its pixels tell
-
-// Does the ink differ from the nearest opaque ground? Ink on a picture is taken to.
+// Does the ink differ from the nearest opaque ground? Ink on a picture is taken to: the pixels are looked at later.
 function differs(style, below) {
   for (const element of below) {
     const { background, picture, opacity } = styleOf(element);
-    if (picture || !background || !style.ink || style.filtered) return (assumed = true);
+    if (picture || !background || !style.ink || style.filtered) return true;
     if (background[3] * opacity >= 0.5) return contrast(style.ink, background);
   }
   return contrast(style.ink ?? [0, 0, 0], [255, 255, 255]);
