@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from curate import __version__
+from curate.version import __version__
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -166,4 +166,4 @@ class Manifest(Settings, frozen=True):
 
     def active_rules(self) -> dict[str, dict[str, Any]]:
         """The rules that are switched on, in the order in which they are judged."""
-        return {name: settings for name, settings in self.rules.items() if settings is not False}
+        return {name: of for name, of in self.rules.items() if of is not False and of.get("on", True)}

@@ -27,7 +27,7 @@ from pyppeteer.browser import Browser as PyppeteerBrowser
 from pyppeteer.errors import NetworkError
 from pyppeteer.page import Page as PyppeteerPage
 
-from renderers.html.errors import BrowserGoneError, NotReadyError
+from renderers import NotReadyError
 from renderers.html.pipe import PipeConnection
 from renderers.html.settings import HtmlSettings
 
@@ -78,6 +78,10 @@ QUIET = (
     "--disable-lcd-text",
     "--lang=en-US",
 )
+
+
+class BrowserGoneError(Exception):
+    """The browser ended, was ended, or does not answer."""
 
 
 def find_chromium(executable: str | None = None) -> str:

@@ -18,8 +18,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from renderers import RenderError
-from renderers.html.errors import NotReadyError
+from renderers import NotReadyError, RenderError
 from renderers.html.reading import Reading, read
 from renderers.html.settings import Document, HtmlSettings
 

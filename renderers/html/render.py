@@ -22,9 +22,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from renderers import RenderError
+from renderers import NotReadyError, RenderError
 from renderers.html.browser import build_wall, find_chromium
-from renderers.html.errors import NotReadyError
 from renderers.html.fonts import CHINESE, can_draw
 from renderers.html.pages import BODY, Cut, cut_pages, inked, region, spell, tighten
 from renderers.html.pool import Pool

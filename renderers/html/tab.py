@@ -17,8 +17,7 @@ from typing import Any
 from pyppeteer.errors import NetworkError
 from pyppeteer.page import Page as PyppeteerPage
 
-from renderers.html.browser import Chromium
-from renderers.html.errors import BrowserGoneError
+from renderers.html.browser import BrowserGoneError, Chromium
 from renderers.html.settings import HtmlSettings
 
 SCRIPTS = ("house", "styles", "sight", "lines")
