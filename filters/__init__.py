@@ -1,6 +1,6 @@
 """Rules and cleaners on Arrow columns. Importing the package registers them in RULES and CLEANERS."""
 
-from filters import across, grounding, html, near, patterns, shape, text
+from filters import across, grounding, html, near, pages, patterns, shape, text
 from filters.column import PREFIX, SLUG, column_rule, find_rule, is_judgeable
 from filters.judgement import Judgement, judge
 from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting
@@ -22,6 +22,7 @@ __all__ = [
     "is_judgeable",
     "judge",
     "near",
+    "pages",
     "patterns",
     "shape",
     "text",

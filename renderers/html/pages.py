@@ -6,10 +6,13 @@ Lines are in px of the whole page at scroll 0, y down. Where to cut is told by t
 from __future__ import annotations
 
 import io
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from renderers.html.quads import quad
@@ -21,6 +24,7 @@ INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a
 BODY = 0.5  # likewise: what lies beyond is left to accents, and neighbours may share it
 LEAD = 24  # px shown above a line that blank pages were skipped for
 CONTRAST = 16  # of 255 in some channel: less is nothing to a reader
+CELL = 16  # px
 LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fall between lines
 
 
@@ -115,8 +119,11 @@ def clip(value: float, limit: float) -> float:
     return min(max(value, 0.0), float(limit))
 
 
-def inked(page: Page) -> Page:
-    """The page with the regions that something can be seen in, which a filter may prevent."""
+def inked(page: Page, about: Mapping[str, Any]) -> Page:
+    """The page with the regions that something can be seen in, which a filter may prevent, and its `extra`.
+
+    That is `about` and `blank`: the share of the image's CELL px squares in which nothing stands out.
+    """
     assert page.image is not None
     pixels = Image.open(io.BytesIO(page.image)).convert("RGB")
     found = []
@@ -126,7 +133,19 @@ def inked(page: Page) -> Page:
         extremes: list[tuple[int, int]] = pixels.crop(box).getextrema()  # type: ignore[assignment]
         if max(most - least for least, most in extremes) >= CONTRAST:
             found.append(one)
-    return page._replace(regions=found)
+    extra = json.dumps({**about, "blank": blank_share(pixels)}, ensure_ascii=False)
+    return page._replace(regions=found, extra=extra)
+
+
+def blank_share(image: Image.Image) -> float:
+    """The share of an image's CELL px squares that are of one colour, rounded; 0 where it has none."""
+    grey = np.asarray(image.convert("L"))
+    rows, across = (extent // CELL for extent in grey.shape)
+    cells = grey[: rows * CELL, : across * CELL].reshape(rows, CELL, across, CELL)
+    if not cells.size:
+        return 0.0
+    contrast = cells.max((1, 3)).astype(int) - cells.min((1, 3))
+    return round(float((contrast < CONTRAST).mean()), 3)
 
 
 def spell(line: Line) -> Line:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from renderers import NotReadyError, RenderError
-from renderers.html.reading import Reading, read
+from renderers.html.reading import Reading, read, read_anew
 from renderers.html.settings import Document, HtmlSettings
 
 LENGTH = struct.Struct("<Q")  # before each message: its bytes
@@ -37,13 +37,13 @@ class ReaderProcess:
         self.turn = asyncio.Lock()
         self.process: asyncio.subprocess.Process | None = None
 
-    async def read(self, document: Document) -> Reading:
-        """The document as the browser is shown it.
+    async def read(self, document: Document, anew: str | None = None) -> Reading:
+        """The document as the browser is shown it; with a title in `anew`, laid out under a style of the house.
 
         Raises: RenderError; `timed_out` after the settings' `timeout_s`, `crashed` where the process ended.
         """
         fields = [getattr(document, name) for name in FIELDS]
-        message = msgspec.msgpack.encode([fields, bool(document.resources)])
+        message = msgspec.msgpack.encode([fields, bool(document.resources), anew])
         async with self.turn:
             try:
                 answer = await self.attempt(message)
@@ -140,10 +140,11 @@ def serve(settings: HtmlSettings, source: BinaryIO, sink: BinaryIO) -> None:
 
 def judge(message: bytes, settings: HtmlSettings) -> Answer:
     """What a document gives, or why it gives nothing."""
-    fields, served = msgspec.msgpack.decode(message)
+    fields, served, anew = msgspec.msgpack.decode(message)
     document = Document(**dict(zip(FIELDS, fields, strict=True)))
     try:
-        return "", "", tuple(read(document, settings, served))  # type: ignore[return-value]  # as typed there
+        found = read(document, settings, served) if anew is None else read_anew(document, settings, anew)
+        return "", "", tuple(found)  # type: ignore[return-value]  # as typed there
     except RenderError as error:
         return error.reason, error.detail, None
     except MemoryError:

@@ -5,6 +5,7 @@ This runs in a child process (`renderers.html.reader_process`): what is made of 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from renderers import RenderError
 from renderers.html.charset import decode
 from renderers.html.markup import doctype_end, names_base
+from renderers.html.restyle import restyle
 from renderers.html.settings import Document, HtmlSettings
 from renderers.warc import is_mhtml, unpack_mhtml
 
@@ -44,6 +46,17 @@ def read(document: Document, settings: HtmlSettings, served: bool) -> Reading:
     markup, charset = decode(document.content, document.content_type)
     markup = prepare(markup, document.url, settings, served)
     return Reading(markup, charset, document.url, resources)
+
+
+def read_anew(document: Document, settings: HtmlSettings, title: str) -> Reading:
+    """The document's main content under a stylesheet of the house.
+
+    Raises: RenderError.
+    """
+    found = read(document, settings, False)
+    lot = hashlib.sha256(document.id.encode() + b"\0" + document.content).hexdigest()
+    markup = prepare(restyle(found.markup, title, lot), None, settings, False)
+    return found._replace(markup=markup, resources={})
 
 
 def check(document: Document, settings: HtmlSettings) -> None:

@@ -11,12 +11,13 @@ nobody could read, or no label could name (alt texts, form values, generated con
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -110,10 +111,25 @@ class Browser:
         try:
             reading = await self.reader.read(document)
             held = document.resources if reading.resources is None else reading.resources
-            pages = await self.pool.use(lambda tab: render(tab, reading, held, self.settings))
+            pages = await self.pool.use(lambda tab: self.show(tab, document, reading, held))
         except RenderError as error:
             return error
         return [record(page) for page in pages]
+
+    async def show(
+        self, tab: Tab, document: Document, reading: Reading, resources: Mapping[str, tuple[str, bytes]]
+    ) -> list[Page]:
+        """The document's pages; where `restyle` asks for it and its stylesheets are lost, laid out anew.
+
+        Raises: RenderError, where none has text; BrowserGoneError.
+        """
+        if self.settings.restyle:
+            layout = await tab.load(reading.markup, self.settings.widths[0], resources)
+            if layout.facts["unstyled"]:
+                with suppress(RenderError):  # without main content it stays as it is
+                    anew = await self.reader.read(document, layout.title)
+                    return await render(tab, anew, {}, self.settings, {"restyled": True})
+        return await render(tab, reading, resources, self.settings, {})
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Run something on the browser's thread."""
@@ -141,7 +157,11 @@ async def make_stages(program: str, settings: HtmlSettings) -> tuple[ReaderProce
 
 
 async def render(
-    tab: Tab, reading: Reading, resources: Mapping[str, tuple[str, bytes]], settings: HtmlSettings
+    tab: Tab,
+    reading: Reading,
+    resources: Mapping[str, tuple[str, bytes]],
+    settings: HtmlSettings,
+    facts: Mapping[str, Any],
 ) -> list[Page]:
     """All pages of a document, one viewport width after another.
 
@@ -155,10 +175,10 @@ async def render(
         if len(layout.lines) > MOST_LINES:
             raise RenderError("too_large", f"{len(layout.lines)} lines of text")
         lines, cuts = await asyncio.to_thread(arrange, layout, settings)  # the other tabs go on meanwhile
-        about = describe(reading, layout, width, len(cuts))
+        about = {**describe(reading, layout, width, len(cuts)), **facts}
         for cut in cuts:
-            page = await picture(tab, len(pages), cut, lines, width, about, settings)
-            page = await asyncio.to_thread(inked, page)
+            page = await picture(tab, len(pages), cut, lines, width, settings)
+            page = await asyncio.to_thread(inked, page, about)
             pages += [page] if page.regions else []
     if not pages:
         raise RenderError("no_text", f"{unread} pieces of text that nobody could read")
@@ -170,29 +190,54 @@ def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[Line], list[Cu
     lines = [tighten(spell(line)) for line in layout.lines]
     labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
     labelled -= overlapping([tighten(line, BODY) for line in lines])
-    boxes = [upright(line) for line in lines]
+    labelled -= halved_formulas(lines, labelled)
+    boxes = as_wholes([upright(line) for line in lines])
     lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
     height = min(layout.height, lowest + MARGIN)
     return lines, list(cut_pages(boxes, labelled, height, settings.page_height, settings.max_pages))
 
 
+def halved_formulas(lines: Sequence[Line], labelled: set[int]) -> set[int]:
+    """The lines of formulas that are not labelled as a whole."""
+    halved = {line.formula for i, line in enumerate(lines) if line.formula >= 0 and i not in labelled}
+    return {i for i, line in enumerate(lines) if line.formula in halved}
+
+
+def as_wholes(boxes: list[Line]) -> list[Line]:
+    """The boxes, those of one formula from its top to its bottom, so that no cut parts it."""
+    spans: dict[int, tuple[float, float]] = {}
+    for box in boxes:
+        if box.formula >= 0:
+            top, bottom = spans.get(box.formula, (box.y, box.y + box.height))
+            spans[box.formula] = min(top, box.y), max(bottom, box.y + box.height)
+    return [
+        replace(box, y=spans[box.formula][0], height=spans[box.formula][1] - spans[box.formula][0])
+        if box.formula in spans
+        else box
+        for box in boxes
+    ]
+
+
 async def picture(
-    tab: Tab, number: int, cut: Cut, lines: list[Line], width: int, about: str, settings: HtmlSettings
+    tab: Tab, number: int, cut: Cut, lines: list[Line], width: int, settings: HtmlSettings
 ) -> Page:
     """One page with its image."""
     size = round(width * settings.scale), round(cut.height * settings.scale)
     image = await tab.picture(cut.y, cut.height, width, list(cut.hidden))
     regions = [region(lines[i], cut, width, settings.scale) for i in cut.lines]
-    return Page(number, image, settings.format, *size, regions, about)
+    return Page(number, image, settings.format, *size, regions, "{}")
 
 
-def describe(reading: Reading, layout: Layout, width: int, pages: int) -> str:
-    """The `extra` of a document's pages: a JSON object."""
-    about = {
+def describe(reading: Reading, layout: Layout, width: int, pages: int) -> dict[str, Any]:
+    """The `extra` of a document's pages."""
+    return {
         "title": layout.title,
         "url": reading.url,
         "pages": pages,
         "viewport": width,
         "charset": reading.charset,
+        "unstyled": layout.facts["unstyled"],
+        "stylesheets": layout.facts["stylesheets"],
+        "lost_stylesheets": layout.facts["lost_stylesheets"],
+        "hidden_shapes": layout.facts["shapes"],
     }
-    return json.dumps(about, ensure_ascii=False)

@@ -18,9 +18,10 @@ from pyppeteer.errors import NetworkError
 from pyppeteer.page import Page as PyppeteerPage
 
 from renderers.html.browser import BrowserGoneError, Chromium
+from renderers.html.generated import generated
 from renderers.html.settings import HtmlSettings
 
-SCRIPTS = ("house", "styles", "sight", "lines")
+SCRIPTS = ("house", "styles", "sight", "generated", "lines")
 
 
 OPEN_SHADOWS = """{  // that scripts make no shadow tree which the reader cannot look into
@@ -46,6 +47,7 @@ class Line:
     size: float
     flow: str
     turn: tuple[float, float, float, float] | None = None
+    formula: int = -1  # the number of the formula that it is a part of
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,14 @@ class Layout:
     height: float
     unread: int  # pieces of text that nobody could read
     lines: tuple[Line, ...]
+    facts: Mapping[str, Any]  # what reader/house.js tells of its stylesheets and drawings
 
 
 @cache
 def reader() -> str:
     """The function that reads a page's lines."""
     parts = ((Path(__file__).parent / f"reader/{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
-    return "(minFont, maxHeight, served) => {'use strict';\n" + "\n".join(parts) + "\nreturn readPage(); }"
+    return "(minFont, maxHeight, served, answered) => {'use strict';\n" + "\n".join(parts) + "\nreturn prepare(); }"
 
 
 class Tab:
@@ -74,6 +77,7 @@ class Tab:
         self.settings = settings
         self.resources: Mapping[str, tuple[str, bytes]] = {}
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answered: set[str] = set()  # the addresses whose content the page was given
         self.world = 0
         self.origin = (0.0, 0.0)  # px of the document to the left of what a reader first sees, and above it
 
@@ -108,7 +112,7 @@ class Tab:
 
         Raises: BrowserGoneError.
         """
-        self.resources = resources
+        self.resources, self.answered = resources, set()
         settings = self.settings
         view = {"width": width, "height": settings.page_height, "deviceScaleFactor": settings.scale}
         await self.ask("Emulation.setDeviceMetricsOverride", {**view, "mobile": False})
@@ -125,10 +129,15 @@ class Tab:
         frame = {"frameId": self.page.mainFrame._id, "worldName": "curate"}
         self.world = (await self.ask("Page.createIsolatedWorld", frame))["executionContextId"]
         limit = settings.page_height * settings.max_pages
-        seen = await self.run(f"({reader()})({settings.min_font}, {limit}, {json.dumps(bool(resources))})")
+        given = settings.min_font, limit, bool(resources), sorted(self.answered)
+        owners = await self.run(f"({reader()})({', '.join(map(json.dumps, given))})")
+        told = (
+            generated(await self.ask("DOMSnapshot.captureSnapshot", {"computedStyles": []})) if owners else []
+        )
+        seen = await self.run(f"readPage({json.dumps(told)})")
         lines = tuple(Line(*line) for line in seen["lines"])
         self.origin = tuple(seen["origin"])
-        return Layout(seen["title"], seen["height"], seen["unread"], lines)
+        return Layout(seen["title"], seen["height"], seen["unread"], lines, seen["facts"])
 
     def next_load(self) -> asyncio.Future[None]:
         """Done at the next load event."""
@@ -199,6 +208,7 @@ class Tab:
             reason = "Aborted" if leaving else "BlockedByClient"
             self.session.send("Fetch.failRequest", {**request, "errorReason": reason})
             return
+        self.answered.add(event["request"]["url"].partition("#")[0])
         kind, content = found
         headers = [{"name": "Content-Type", "value": kind}]
         body = base64.b64encode(content).decode()
