@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from curate.plugins import Plugin
 from curate.version import __version__
 
 
@@ -83,6 +84,7 @@ class ImageSettings(Settings, frozen=True):
     max_side: int | None = None  # larger images are shrunk to this long side
     min_side: int | None = None  # larger images are shrunk to this short side
     quality: int = 90  # of images that must be encoded again
+    strictness: Literal["whole", "readable"] = "whole"  # readable: also what decoders only warn of
     timeout_s: float = 20.0
     memory_bytes: int = 2 * 2**30  # of the process that decodes
 
@@ -132,6 +134,7 @@ class Manifest(Settings, frozen=True):
     title: str
     licence: str
     homepage: str
+    plugins: tuple[Plugin, ...] = ()  # files beside the manifest, or installed packages; see `curate.plugins`
     adapter: str = "pairs"  # a function of curate.adapters
     task: str = "caption"
     language: Literal["auto", "en", "zh"] = "auto"  # auto: by the script of the text
@@ -147,6 +150,7 @@ class Manifest(Settings, frozen=True):
     clean: tuple[str, ...] = ()
     cleaners: dict[str, dict[str, Any]] = {}
     rules: dict[str, dict[str, Any] | Literal[False]] = {}
+    presets: dict[str, tuple[str, ...]] = {}  # name = the rules that it switches on which are off otherwise
     render: dict[str, Any] = {}  # settings of the adapter's renderer
     fetch: FetchSettings = FetchSettings()
     image: ImageSettings = ImageSettings()
@@ -162,6 +166,8 @@ class Manifest(Settings, frozen=True):
     def resolved(self) -> dict[str, Any]:
         """The manifest as plain data, every default filled in."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
+        if not self.plugins:
+            del plain["plugins"]
         return plain
 
     def active_rules(self) -> dict[str, dict[str, Any]]:

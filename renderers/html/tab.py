@@ -65,7 +65,11 @@ class Layout:
 def reader() -> str:
     """The function that reads a page's lines."""
     parts = ((Path(__file__).parent / f"reader/{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
-    return "(minFont, maxHeight, served, answered) => {'use strict';\n" + "\n".join(parts) + "\nreturn prepare(); }"
+    return (
+        "(minFont, maxHeight, served, answered) => {'use strict';\n"
+        + "\n".join(parts)
+        + "\nreturn prepare(); }"
+    )
 
 
 class Tab:
