@@ -19,6 +19,10 @@ def page_mostly_blank(extra: pa.StringArray, *, max_share: float) -> pa.BooleanA
     """Keep page images of whose 16 px squares at most the share `max_share` is of one colour.
 
     Null where the renderer does not tell it.
+
+    Raises: ValueError: `max_share` is no share.
     """
+    if not 0 <= max_share <= 1:
+        raise ValueError(f"max_share = {max_share}: a share is from 0 to 1")
     share = pc.struct_field(pc.extract_regex(extra, '"blank": (?P<share>[0-9.]+)'), "share")
     return pc.less_equal(pc.cast(share, pa.float64()), max_share)

@@ -119,22 +119,26 @@ def clip(value: float, limit: float) -> float:
     return min(max(value, 0.0), float(limit))
 
 
-def inked(page: Page, about: Mapping[str, Any]) -> Page:
+def inked(page: Page, about: Mapping[str, Any], elements: Sequence[Any] | None = None) -> Page:
     """The page with the regions that something can be seen in, which a filter may prevent, and its `extra`.
 
-    That is `about` and `blank`: the share of the image's CELL px squares in which nothing stands out.
+    That is `about`, `blank` (the share of the image's CELL px squares in which nothing stands out), and `elements`,
+    one a region, where they are given.
     """
     assert page.image is not None
     pixels = Image.open(io.BytesIO(page.image)).convert("RGB")
-    found = []
-    for one in page.regions:
+    kept = []
+    for number, one in enumerate(page.regions):
         xs, ys = one.quad[::2], one.quad[1::2]
         box = math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys))
         extremes: list[tuple[int, int]] = pixels.crop(box).getextrema()  # type: ignore[assignment]
         if max(most - least for least, most in extremes) >= CONTRAST:
-            found.append(one)
-    extra = json.dumps({**about, "blank": blank_share(pixels)}, ensure_ascii=False)
-    return page._replace(regions=found, extra=extra)
+            kept.append(number)
+    told = {**about, "blank": blank_share(pixels)}
+    if elements is not None:
+        told["elements"] = [elements[number] for number in kept]
+    extra = json.dumps(told, ensure_ascii=False)
+    return page._replace(regions=[page.regions[number] for number in kept], extra=extra)
 
 
 def blank_share(image: Image.Image) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -175,10 +176,11 @@ async def render(
         if len(layout.lines) > MOST_LINES:
             raise RenderError("too_large", f"{len(layout.lines)} lines of text")
         lines, cuts = await asyncio.to_thread(arrange, layout, settings)  # the other tabs go on meanwhile
-        about = {**describe(reading, layout, width, len(cuts)), **facts}
+        about = {**describe(reading, layout, width, len(cuts), settings), **facts}
         for cut in cuts:
             page = await picture(tab, len(pages), cut, lines, width, settings)
-            page = await asyncio.to_thread(inked, page, about)
+            elements = [lines[i].element for i in cut.lines] if settings.elements else None
+            page = await asyncio.to_thread(inked, page, about, elements)
             pages += [page] if page.regions else []
     if not pages:
         raise RenderError("no_text", f"{unread} pieces of text that nobody could read")
@@ -228,12 +230,15 @@ async def picture(
     return Page(number, image, settings.format, *size, regions, "{}")
 
 
-def describe(reading: Reading, layout: Layout, width: int, pages: int) -> dict[str, Any]:
+def describe(
+    reading: Reading, layout: Layout, width: int, pages: int, settings: HtmlSettings
+) -> dict[str, Any]:
     """The `extra` of a document's pages."""
     return {
         "title": layout.title,
         "url": reading.url,
         "pages": pages,
+        "pages_beyond": math.ceil(layout.beyond / settings.page_height),
         "viewport": width,
         "charset": reading.charset,
         "unstyled": layout.facts["unstyled"],

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,9 @@ class Line:
     flow: str
     turn: tuple[float, float, float, float] | None = None
     formula: int = -1  # the number of the formula that it is a part of
+    element: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what reader/lines.js tells of the element it is in
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Layout:
     height: float
     unread: int  # pieces of text that nobody could read
     lines: tuple[Line, ...]
+    beyond: float  # px below what `max_pages` let be read
     facts: Mapping[str, Any]  # what reader/house.js tells of its stylesheets and drawings
 
 
@@ -119,7 +123,7 @@ class Tab:
         self.resources, self.answered = resources, set()
         settings = self.settings
         view = {"width": width, "height": settings.page_height, "deviceScaleFactor": settings.scale}
-        await self.ask("Emulation.setDeviceMetricsOverride", {**view, "mobile": False})
+        await self.ask("Emulation.setDeviceMetricsOverride", {**view, "mobile": settings.mobile})
         blank = self.next_load()
         await self.ask("Page.navigate", {"url": "about:blank"})  # else the last page's policies would stay
         await self.ask_page(blank)
@@ -141,7 +145,7 @@ class Tab:
         seen = await self.run(f"readPage({json.dumps(told)})")
         lines = tuple(Line(*line) for line in seen["lines"])
         self.origin = tuple(seen["origin"])
-        return Layout(seen["title"], seen["height"], seen["unread"], lines, seen["facts"])
+        return Layout(seen["title"], seen["height"], seen["unread"], lines, seen["beyond"], seen["facts"])
 
     def next_load(self) -> asyncio.Future[None]:
         """Done at the next load event."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pyarrow as pa
+import pytest
 
 from filters import RULES
 
@@ -23,3 +24,9 @@ def test_a_page_is_kept_up_to_the_largest_share_of_blank_squares() -> None:
     )
     kept = RULES["page_mostly_blank"].keep(table, max_share=0.97).to_pylist()
     assert kept == [True, False, False, True, None, None, None]
+
+
+@pytest.mark.parametrize("share", [-0.1, 97.0, float("nan")])
+def test_what_is_no_share_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        RULES["page_mostly_blank"].check(max_share=share)

@@ -83,3 +83,28 @@ def test_main_content_stays_text(ready: None) -> None:
     assert "<img" not in restyle(hostile, "</title><img>", "lot")
     with pytest.raises(RenderError, match="no main content"):
         restyle("<p>short", "", "lot")
+
+
+def test_the_element_of_each_region_is_told_where_that_is_asked_for(ready: None) -> None:
+    html = "<h2>Head</h2><ul><li><a href='http://site.test/a'>link</a></ul><table><td>cell</table><button>press</button>"
+    with Browser(HtmlSettings(tabs=1, elements=True)) as browser:
+        row = browser.render(html.encode())[0].to_pylist()[0]
+        told = json.loads(row["extra"])["elements"]
+    assert [region["text"] for region in row["regions"]] == ["Head", "• link", "cell", "press"]
+    assert told[0] == {"tag": "h2", "heading": 2}
+    assert told[1] == {"tag": "li", "item": True, "generated": "marker"}
+    assert told[2] == {"tag": "td", "cell": True}
+    assert told[3] == {"tag": "button", "control": True}
+
+
+def test_what_max_pages_cuts_off_is_counted(ready: None) -> None:
+    with Browser(HtmlSettings(tabs=1, max_pages=2, page_height=400)) as browser:
+        assert about(browser, "<p style='height:1990px'>line<p>end")["pages_beyond"] == 4
+        assert about(browser, "<p>line")["pages_beyond"] == 0
+
+
+def test_notices_to_switch_scripts_on_are_hidden(browser: Browser) -> None:
+    html = "<body><noscript>Please enable JavaScript</noscript><div class=noscript-note>This needs JavaScript.</div>"
+    html += "<noscript>a caption</noscript><p>about JavaScript"
+    row = browser.render(html.encode())[0].to_pylist()[0]
+    assert row["text"] == "a caption\nabout JavaScript"

@@ -135,8 +135,14 @@ function rules() {
   return HOUSE + Object.keys(COSTLY).filter(spokenOf).map((name) => COSTLY[name]).join('\n');
 }
 
+// Where pages ask their readers to switch scripts on, which no reader of a browser with scripts sees.
+const NOTICES = 'noscript, [id*=noscript i], [class*=noscript i], [class*=no-js i]:not(html, body), [id*=js-disabled i], [class*=js-disabled i]';
+
 // Brings the page to rest: nothing moves, nothing sticks to the viewport, no broken picture shows its alt text.
 function settle() {
+  for (const element of ask('querySelectorAll', NOTICES)) {
+    if (/java\s?script/i.test(element.textContent) && element.textContent.length < 600) force(element, 'display', 'none');
+  }
   judgeStyles();
   for (const element of ask('querySelectorAll', 'input, select, textarea')) standIn(element);
   const sheet = new CSSStyleSheet();

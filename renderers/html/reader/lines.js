@@ -212,6 +212,21 @@ function before() {
   return found;
 }
 
+// What element a line stands in, of its first piece: its tag, and what that means to a reader.
+const closest = (element, selector) => Element.prototype.closest.call(element, selector);
+function elementOf({ pieces: [{ node, generated: made }] }) {
+  const element = isElement(node) ? node : parentOf(node);
+  const found = { tag: nameOf(element) };
+  const link = closest(element, 'a[href]'), heading = closest(element, 'h1, h2, h3, h4, h5, h6');
+  if (link instanceof HTMLAnchorElement) found.link = getter(HTMLAnchorElement.prototype, 'href')(link).slice(0, 2048);
+  if (heading) found.heading = +nameOf(heading)[1];
+  if (closest(element, `button, [${CONTROL}]`)) found.control = true;
+  if (closest(element, 'td, th')) found.cell = true;
+  if (closest(element, 'li')) found.item = true;
+  if (made) found.generated = made.kind;
+  return found;
+}
+
 let origin = [0, 0];
 
 // Brings the page to rest; gives how many elements may have generated text.
@@ -256,8 +271,9 @@ globalThis.readPage = (told) => {
     facts,
     lines: lines.map((line) => [
       line.text, line.x, line.y, line.w, line.h, line.size, line.style.flow, line.style.turn && numbers(line.style.turn.to),
-      formulaOf(line),
+      formulaOf(line), elementOf(line),
     ]),
+    beyond: Math.max(0, own('documentElement').scrollHeight - maxHeight),
   };
 };
 
