@@ -154,8 +154,8 @@ section::after { content: ''; display: block; clear: both }
 h1, h2, h3, h4, h5, h6 { font-family: var(--heads); line-height: 1.2; margin: .9em 0 .5em; color: var(--heading) }
 h1, h2, h3, h4, h5, h6 { text-align: left; break-after: avoid }
 h1 { font-size: var(--large); column-span: all }
-table { border-collapse: collapse; margin: .6em 0 }
-td { border: 1px solid var(--shade); padding: .25em .6em }
+table { border-collapse: collapse; margin: .6em 0; max-width: 100% }
+td { border: 1px solid var(--shade); padding: .25em .6em; overflow-wrap: anywhere }
 pre { background: var(--shade); padding: .7em; white-space: pre-wrap; overflow-wrap: break-word; font-size: .85em }
 .frame { margin: .3em 1em .7em; background: linear-gradient(var(--turn), var(--accent), var(--shade)) }
 .frame { border: var(--edge); border-radius: var(--round) }

@@ -26,8 +26,9 @@ def about(browser: Browser, html: str) -> dict[str, object]:
 UNSTYLED = {
     "a lost stylesheet": (LOST + BODY, True),
     "no stylesheet": ("<!doctype html>" + BODY, False),
-    "rules of its own": (LOST + "<style>" + "p { color: #111 }" * 50 + "</style>" + BODY, False),
-    "styles of its own": (LOST + "<div style='color:#111'>word</div>" * 50 + BODY, False),
+    "rules of its own": (LOST + "<style>body { font-family: Georgia, serif }</style>" + BODY, False),
+    "styles of its own": (LOST + f"<div style='font-family:sans-serif'>{BODY}</div>", False),
+    "rules for little of it": (LOST + "<style>nav { font-family: Georgia, serif }</style>" + BODY, True),
     "an import": ("<!doctype html><style>@import 'http://site.test/a.css';</style>" + BODY, True),
     "a sheet for print": (
         "<!doctype html><link rel=stylesheet media=print href=http://site.test/a.css>" + BODY,

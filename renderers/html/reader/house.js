@@ -40,35 +40,46 @@ const HOUSE = `
     text-decoration-color: transparent;
   }`;
 
-// Whether the page lost the stylesheets that it links, without enough style of its own: `unstyled`. Then drawings that
-// only a stylesheet kept small would fill the page, and are taken out: `shapes` counts them.
-const facts = { stylesheets: 0, lost_stylesheets: 0, own_rules: 0, unstyled: false, shapes: 0 };
-const ENOUGH_RULES = 40, ENOUGH_STYLED = 0.2, ICON = 64; // rules; share of the elements with a style of their own; px
+// Whether the page lost the stylesheets that it links, and shows most of its text in the browser's own typeface:
+// `unstyled`. Drawings that only a lost stylesheet kept small would fill the page, and are taken out: `shapes`.
+const facts = { stylesheets: 0, lost_stylesheets: 0, unstyled: false, shapes: 0 };
+const ICON = 64; // px
 function judgeStyles() {
-  for (const link of ask('querySelectorAll', 'link[rel~=stylesheet i]:not([rel~=alternate i])')) {
-    if (!matchMedia(link.media || 'all').matches) continue;
+  for (const address of linkedStyles()) {
     facts.stylesheets += 1;
-    if (!wasServed(getter(HTMLLinkElement.prototype, 'href')(link))) facts.lost_stylesheets += 1;
+    if (!answered.includes(address.split('#')[0])) facts.lost_stylesheets += 1;
+  }
+  const lost = facts.lost_stylesheets > 0 && 2 * facts.lost_stylesheets >= facts.stylesheets;
+  facts.unstyled = lost && plainShare() > 0.5;
+  if (lost) for (const drawing of ask('querySelectorAll', 'svg')) hideGiant(drawing);
+}
+
+function* linkedStyles() {
+  for (const link of ask('querySelectorAll', 'link[rel~=stylesheet i]:not([rel~=alternate i])')) {
+    if (matchMedia(link.media || 'all').matches) yield getter(HTMLLinkElement.prototype, 'href')(link);
   }
   for (const style of ask('getElementsByTagName', 'style')) {
-    for (const rule of style.sheet?.cssRules ?? []) {
-      facts.own_rules += 1;
-      if (rule instanceof CSSImportRule) {
-        facts.stylesheets += 1;
-        if (!wasServed(absolute(rule.href))) facts.lost_stylesheets += 1;
-      }
-    }
+    for (const rule of style.sheet?.cssRules ?? []) if (rule instanceof CSSImportRule) yield absolute(rule.href);
   }
-  const styled = ask('querySelectorAll', 'body [style]').length / Math.max(1, ask('querySelectorAll', 'body *').length);
-  const lost = facts.lost_stylesheets > 0 && 2 * facts.lost_stylesheets >= facts.stylesheets;
-  facts.unstyled = lost && facts.own_rules < ENOUGH_RULES && styled < ENOUGH_STYLED;
-  if (lost) for (const drawing of ask('querySelectorAll', 'svg')) hideGiant(drawing);
+}
+
+// The share of the page's characters in the typeface of a page without styles.
+const OWN_TYPEFACE = /^"?Times New Roman"?$/;
+function plainShare() {
+  const walker = ask('createTreeWalker', own('documentElement'), NodeFilter.SHOW_TEXT);
+  let plain = 0, all = 0.1;
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const parent = parentOf(node), { length } = node.data.trim();
+    if (!length || /^(script|style|noscript|title|template)$/.test(nameOf(parent))) continue;
+    all += length;
+    if (OWN_TYPEFACE.test(getComputedStyle(parent).fontFamily)) plain += length;
+  }
+  return plain / all;
 }
 
 function absolute(address) {
   try { return new URL(address, getter(Node.prototype, 'baseURI')(document)).href; } catch { return ''; }
 }
-const wasServed = (address) => answered.includes(address.split('#')[0]);
 
 function hideGiant(drawing) {
   const { width, height } = Element.prototype.getBoundingClientRect.call(drawing);
