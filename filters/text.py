@@ -133,10 +133,30 @@ def text_has_private_use(text: pa.StringArray) -> pa.BooleanArray:
     return keep_unless(text, lambda rest: pc.match_substring_regex(rest, PRIVATE_USE))
 
 
-@rule("text_has_replacement_character", describe=lambda text: named(found(text, REPLACEMENT)))
-def text_has_replacement_character(text: pa.StringArray) -> pa.BooleanArray:
-    """Keep texts without U+FFFD, the mark of a character that was lost in decoding."""
-    return keep_unless(text, lambda rest: pc.match_substring(rest, REPLACEMENT))
+def lost(text: pa.StringArray, *, max_share: float = 0.0) -> pa.StringArray:
+    """The character, and how many of the text's there are."""
+    count = pc.cast(pc.count_substring(text, REPLACEMENT), pa.string())
+    return pc.binary_join_element_wise(
+        "U+FFFD, ", count, " of ", pc.cast(pc.utf8_length(text), pa.string()), ""
+    )
+
+
+@rule("text_has_replacement_character", describe=lost)
+def text_has_replacement_character(text: pa.StringArray, *, max_share: float = 0.0) -> pa.BooleanArray:
+    """Keep texts of whose characters at most `max_share` are U+FFFD, the mark of one that was lost in decoding.
+
+    Raises:
+        ValueError: `max_share` is no share.
+    """
+    if not 0 <= max_share <= 1:
+        raise ValueError(f"max_share is a share, from 0 to 1, not {max_share:g}")
+    return keep_unless(text, lambda rest: mostly_lost(rest, max_share))
+
+
+def mostly_lost(text: pa.StringArray, share: float) -> pa.BooleanArray:
+    """True for texts with more than `share` of U+FFFD among their characters."""
+    lost = pc.cast(pc.count_substring(text, REPLACEMENT), pa.float64())
+    return pc.greater(lost, pc.multiply(pc.cast(pc.utf8_length(text), pa.float64()), share))
 
 
 def longer(text: pa.StringArray, chars: int) -> pa.BooleanArray:

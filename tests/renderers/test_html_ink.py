@@ -151,7 +151,7 @@ PAINTED = {  # html → the lines that are read; no ink may stand beside them
     "counters": ("<style>b{counter-increment:c}b::before{content:counter(c) ') '}</style><p><b>a</b> <b>b</b>",
                  ["1) a 2) b"]),
     "generated across lines": ("<style>u::before{content:'some words that go on'}u{text-decoration:none}</style>"
-                               "<p style='width:160px'><u> and on</u>", ["some words", "that go on", "and on"]),
+                               "<p style='width:160px'><u> and on</u>", ["some words", "that go on and", "on"]),
     "quotes": ("<p><q>one <q>two</q></q>", ["“one ‘two’”"]),
     "controls": ("<style>section *{border:0!important;background:#fff}</style><p><input value=one> <input placeholder="
                  "two><p><input type=submit value=three> <button>four</button>", ["one", "two", "three", "four"]),
