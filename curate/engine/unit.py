@@ -21,9 +21,10 @@ import filters
 from curate import tasks
 from curate.engine.acquire import Acquirer, Body, Prepared
 from curate.engine.across import SPILL, spill_rows
-from curate.engine.output import STAGED, Fallen, Staging
+from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Run, Unit, row_rules
 from curate.engine.record import Meter, Stage, UnitRecord, count_reasons
+from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
@@ -67,7 +68,7 @@ class Pipeline:
     ) -> None:
         self.run, self.manifest, self.meter = run, run.manifest, meter
         self._children = children
-        self.staging = Staging(run.manifest, store)
+        self.staging = Staging(run.manifest, store, run.judges_staged)
         self.acquirer = Acquirer(run.manifest, children)
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
         self._rules = row_rules(run.manifest)
@@ -136,7 +137,7 @@ class Pipeline:
             shards=tuple(shards),
             dropped_file=dropped_file,
         )
-        self.staging.keep(record, STAGED)
+        self.staging.keep(record, STAGED if self.run.judges_staged else DONE)
         self.meter.add(kept=record.rows_out, bytes=sum(shard.bytes for shard in shards))
         return record
 
@@ -222,6 +223,8 @@ class Pipeline:
     def _settle(self, work: Work, prepared: list[tuple[int, Prepared]]) -> pa.Table:
         """The unit's table, with what became of each image."""
         table = pa.concat_tables([SAMPLE.empty_table(), *work.tables]).combine_chunks()
+        if not prepared:
+            return table
         rows = pa.array([row for row, _ in prepared], pa.int64())
 
         def column(name: str, kind: pa.DataType) -> pa.Array:

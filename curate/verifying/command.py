@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from itertools import islice, pairwise
 from typing import Any
 
@@ -19,8 +18,8 @@ import pyarrow.parquet as pq
 from curate import tasks
 from curate.children.pool import Children
 from curate.engine.journal import MANIFEST, RUN, Begun
-from curate.engine.output import DONE
 from curate.engine.record import UnitRecord, add_counts, count_reasons, summary
+from curate.engine.records import every_record
 from curate.engine.retry import finished_manifest
 from curate.schema import DROPPED, SHARD, conform, shard_metadata
 from curate.storage.finished import DamagedManifestError
@@ -263,11 +262,7 @@ def _read_dropped(store: Store, name: str) -> dict[str, int]:
 
 def records(store: Store) -> Iterator[UnitRecord]:
     """The journal's records of finished units, as far as they are still there and whole."""
-    for name in store.names(DONE):
-        data = store.read_bytes(f"{DONE}/{name}")
-        if data and name.endswith(".json"):
-            with suppress(msgspec.MsgspecError):
-                yield msgspec.json.decode(data, type=UnitRecord)
+    return every_record(store)
 
 
 def _key_hashes(key: pa.ChunkedArray) -> np.ndarray:
