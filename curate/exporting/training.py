@@ -1,8 +1,8 @@
 """Fine-tuning files in a dialect: what the trainers of today's models read, with an images folder beside them.
 
 `qwen3-vl` and `llava` are lists of conversations (`conversations.json`), `ms-swift` and `llama-factory` lines of
-messages (`messages.jsonl`, and `dataset_info.json` for the latter). Plain texts go into `text.jsonl`, a text a line. Paths
-are relative to the folder; an image is written once, however many rows show it.
+messages (`messages.jsonl`, and `dataset_info.json` for the latter). Plain texts go into `text.jsonl`, one a line.
+Paths are relative to the folder; an image is written once, however many rows show it.
 """
 
 from __future__ import annotations
