@@ -14,6 +14,7 @@ from curate.adapters.identity import keys
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import SIZE
+from curate.origins.budget import Budget
 from curate.schema import conform
 from curate.sources import Input, open_source
 from curate.storage.filesystems import scheme
@@ -47,10 +48,10 @@ class Rows:
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
         """See `Origin.read`. Rows of a damaged file that cannot be read are dropped as `unreadable`."""
-        at = start
+        at, budget = start, Budget(self._manifest.input)
         try:
             for batch in self._source.batches(start, stop):
-                table = pa.Table.from_batches([batch])
+                table = pa.Table.from_batches([budget.spend(batch)])
                 yield self._adapt(table, self._manifest, self._input.name, at)
                 at += batch.num_rows
         except UnitError as error:
