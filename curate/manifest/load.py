@@ -12,6 +12,7 @@ import msgspec
 
 import filters
 from curate.errors import ManifestError, nearest
+from curate.manifest import parsing
 from curate.manifest.checks import check_near, check_values
 from curate.manifest.settings import (
     DocumentSettings,
@@ -76,12 +77,7 @@ def load(name_or_path: str, assignments: Sequence[str] = ()) -> Manifest:
         if name_or_path not in builtin():
             raise ManifestError(f"no manifest {name_or_path!r}{nearest(name_or_path, builtin())}")
         path = folder() / f"{name_or_path}.toml"
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ManifestError(f"cannot read manifest {name_or_path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{name_or_path} is not TOML: {error}") from None
+    tree = parsing.read(path, f"manifest {name_or_path}")
     for assignment in assignments:
         assign(tree, assignment)
     return parse(tree, origin=name_or_path)
@@ -98,9 +94,11 @@ def assign(tree: dict[str, Any], assignment: str) -> None:
     if not equals or not last:
         raise ManifestError(f"--set {assignment!r}: write it as path.to.value=VALUE")
     try:
-        value = tomllib.loads(f"value = {literal.strip()}")["value"]
+        value = parsing.loads(f"value = {literal.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         value = literal.strip()
+    except ValueError as error:
+        raise ManifestError(f"--set {path.strip()[:80]}=…: {error}") from None
     for parent in parents:
         child = tree.setdefault(parent, {})
         if child is False and parents[0] == "rules":

@@ -40,7 +40,9 @@ class Budget:
             self._taken = int(taken[-1]) if fits else self._taken
             return batch
         self._taken = self._max + 1  # the rows behind do not fit either, though one of them might
-        return _without(batch, fits, f"beyond input.max_unit_bytes = {self._max} of its unit: lower shard.rows")
+        return _without(
+            batch, fits, f"beyond input.max_unit_bytes = {self._max} of its unit: lower shard.rows"
+        )
 
 
 def _row_bytes(batch: pa.RecordBatch, explode: Sequence[str]) -> Ints:
@@ -59,7 +61,9 @@ def _row_bytes(batch: pa.RecordBatch, explode: Sequence[str]) -> Ints:
 def _value_bytes(column: pa.Array) -> Ints:
     """Bytes of each value (N rows): exact for texts and bytes, the mean for the rest."""
     if pa.types.is_dictionary(column.type):
-        return _value_bytes(column.dictionary).take(column.indices.fill_null(0).to_numpy(zero_copy_only=False))
+        return _value_bytes(column.dictionary).take(
+            column.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        )
     try:
         return pc.binary_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     except pa.ArrowNotImplementedError:

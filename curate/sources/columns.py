@@ -99,7 +99,9 @@ def _is_large(kind: pa.DataType) -> bool:
 
 
 def _has_dictionary(kind: pa.DataType) -> bool:
-    return pa.types.is_dictionary(kind) or any(_has_dictionary(kind.field(i).type) for i in range(kind.num_fields))
+    return pa.types.is_dictionary(kind) or any(
+        _has_dictionary(kind.field(i).type) for i in range(kind.num_fields)
+    )
 
 
 def holds_images(kind: pa.DataType) -> bool:

@@ -242,7 +242,7 @@ def _csv_fields(lines: Lines) -> list[str] | None:
     def more() -> Iterator[str]:
         yield first + "\n"
         size = 0
-        while size < QUOTED_BYTES and (line := lines.next()) is not None:
+        while size < QUOTED_BYTES and lines.fault is None and (line := lines.next()) is not None:
             taken.append(line)
             size += len(line)
             yield line.decode("utf-8", "surrogateescape")

@@ -45,7 +45,9 @@ class Table:
     schema: pa.Schema  # with the problems' two columns
     max_value_bytes: int
     memory_bytes: int
-    lost: dict[int, tuple[int, str, str]] = field(default_factory=dict)  # group → first row lost, reason, detail
+    lost: dict[int, tuple[int, str, str]] = field(
+        default_factory=dict
+    )  # group → first row lost, reason, detail
 
     def ask(self, group: int, start: int, rows: int, size: int) -> Future[Outcome]:
         """Have the child read rows of a group, in batches of `size`."""
@@ -119,7 +121,9 @@ def _check_counts(source: Input, footer: Footer) -> None:
     if held != footer.rows or min(footer.groups, default=0) < 0:
         raise InputError(f"{source.uri} is damaged: row groups hold {held} rows, not {footer.rows}")
     if sizes and footer.rows > max(ROWS_A_BYTE * sizes, BATCH_ROWS):
-        raise InputError(f"{source.uri} is damaged: it claims {footer.rows} rows in {sizes} bytes; leave it out")
+        raise InputError(
+            f"{source.uri} is damaged: it claims {footer.rows} rows in {sizes} bytes; leave it out"
+        )
 
 
 def _batches(table: Table, row: int) -> Iterator[pa.RecordBatch]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import msgspec
 import pyarrow as pa
@@ -66,7 +65,7 @@ class Standing:
     group: int = -1
     size: int = 0
     at: int = 0  # the row that comes next, counted from the group's first
-    stream: Iterator[pa.RecordBatch] = iter(())
+    stream: Iterator[pa.RecordBatch] = field(default_factory=lambda: iter(()))
     rest: pa.RecordBatch | None = None
 
     def begin(self, ask: Ask) -> None:
@@ -156,7 +155,7 @@ def footer(file: pq.ParquetFile) -> bytes:
     schema = file.schema_arrow.remove_metadata()
     for column in schema:
         _check_nesting(column.type, MAX_NESTING)
-    fields = [field.with_name(name) for field, name in zip(schema, _names(schema.names), strict=True)]
+    fields = [one.with_name(name) for one, name in zip(schema, _names(schema.names), strict=True)]
     groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
     widths = [max(0, one.total_byte_size) // max(1, one.num_rows) for one in groups]
     found = Footer(
@@ -209,7 +208,7 @@ def _with_problems(batch: pa.RecordBatch, max_value_bytes: int) -> pa.RecordBatc
     said = [details.get(row) for row in range(batch.num_rows)] if details else [None] * batch.num_rows
     detail = pa.array(said, pa.string())
     problem = pc.if_else(pc.is_valid(detail), "too_large", pa.scalar(None, pa.string()))
-    fields = [field.with_name(name) for field, name in zip(batch.schema, names, strict=True)]
+    fields = [one.with_name(name) for one, name in zip(batch.schema, names, strict=True)]
     schema = pa.schema([*fields, (PROBLEM, pa.string()), (DETAIL, pa.string())])
     return pa.record_batch([*columns, problem, detail], schema=schema)
 

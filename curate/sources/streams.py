@@ -28,7 +28,9 @@ class Unpacked:
 
     def __init__(self, stream: Any, packed_bytes: int, max_expansion: int) -> None:
         self._stream, self._left = stream, max(SMALL, packed_bytes * max_expansion)
-        self._said = f"it unpacks to more than input.max_expansion = {max_expansion} times its {packed_bytes} bytes"
+        self._said = (
+            f"it unpacks to more than input.max_expansion = {max_expansion} times its {packed_bytes} bytes"
+        )
 
     def read(self, size: int = READ_BYTES) -> bytes:
         """The next bytes; none at the end.
@@ -80,8 +82,11 @@ class Lines:
         self.seekable = seekable
         self._max_bytes = max_bytes  # of a line
         self.fault: tuple[str, str] | None = None  # what is wrong with the last line: a reason, a detail
-        self._end_fault: tuple[str, str] | None = None  # what is wrong with the stream, if its end is not its own
-        self._back: list[bytes] = []
+        self._end_fault: tuple[str, str] | None = (
+            None  # what is wrong with the stream, if its end is not its own
+        )
+        self._ended = False
+        self._back: list[tuple[bytes, tuple[str, str] | None]] = []
         self._fill(0)
 
     def _fill(self, offset: int) -> None:
@@ -92,10 +97,13 @@ class Lines:
 
     def _more(self) -> bytes:
         """The next bytes of the stream; none at its end, or where it may not go on."""
+        if self._ended:
+            return b""
         try:
             more: bytes = self._file.read(READ_BYTES)
             return more
         except ExpansionError as error:
+            self._ended = True
             self._end_fault = ("too_large", f"what follows is left out: {error}")
             return b""
 
@@ -111,7 +119,7 @@ class Lines:
     def next(self) -> bytes | None:
         """The next line; None at the end."""
         if self._back:
-            line = self._back.pop()
+            line, self.fault = self._back.pop()
             self.at += len(line)
             return line
         self.fault = None
@@ -121,6 +129,8 @@ class Lines:
             more = self._more()
             if not more:
                 end = len(self._buffer)
+                if end > start:
+                    self.fault, self._end_fault = self._end_fault or self.fault, None
                 break
             if len(self._buffer) - start > self._max_bytes:
                 self.fault = ("row_malformed", "line too long")
@@ -138,8 +148,9 @@ class Lines:
         return None if self.fault is None else LOST
 
     def put_back(self, lines: Sequence[bytes]) -> None:
-        """Make these lines, the last ones read, the next ones again."""
-        self._back.extend(reversed(lines))
+        """Make these lines, the last ones read, the next ones again; a fault is the very last one's."""
+        faults = [None] * len(lines[:-1]) + [self.fault]
+        self._back.extend(reversed(list(zip(lines, faults, strict=False))))
         self.at -= sum(map(len, lines))
 
     def seek(self, offset: int) -> None:

@@ -68,7 +68,7 @@ def test_a_header_with_an_open_quote_and_a_carriage_return_is_only_names(tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["[", "{"])
-@pytest.mark.parametrize("levels", [101, 900, 2_000, 100_000])
+@pytest.mark.parametrize("levels", [101, 2_000, 100_000])
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.tar"])
 def test_what_is_nested_too_deep_costs_its_row_alone(
     tmp_path: Path, name: str, levels: int, kind: str
@@ -128,9 +128,9 @@ def test_depth_is_counted_outside_of_strings() -> None:
 
 def test_a_row_of_a_document_that_is_too_large_in_all_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(json.dumps([{"url": "u"}, {str(i): i for i in range(500_000)}]))
-    with pytest.raises(InputError, match=r"a\.json: a row of more than input\.max_value_bytes = 1000000"):
-        opened(path, InputSettings(max_value_bytes=1_000_000))
+    path.write_text(json.dumps([{"url": "u"}, {str(i): i for i in range(50_000)}]))
+    with pytest.raises(InputError, match=r"a\.json: a row of more than input\.max_value_bytes = 100000"):
+        opened(path, InputSettings(max_value_bytes=100_000))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.tsv.gz", "a.csv.gz", "a.tgz", "a.tar.gz"])
@@ -141,16 +141,18 @@ def test_what_a_packed_file_unpacks_to_is_limited(
     monkeypatch.setattr(streams, "READ_BYTES", 2**16)
     path = tmp_path / name
     if "t" in name.split(".")[1][:1] and "tsv" not in name:
-        pack(path, [("a.txt", b"good"), ("b.txt", bytes(60 * 2**20)), ("c.txt", b"lost")], "w:gz")
+        pack(path, [("a.txt", b"good"), ("b.txt", bytes(20 * 2**20)), ("c.txt", b"lost")], "w:gz")
     else:
-        line = {"jsonl": '{"url":"u","text":"x"}\n', "tsv": "u\tx\n", "csv": "u,x\n"}[name.split(".")[1]]
-        path.write_bytes(gzip.compress(line.encode() * (60 * 2**20 // len(line))))
+        long = "x" * 4000
+        plain = {"jsonl": f'{{"url":"u","text":"{long}"}}\n', "tsv": f"u\t{long}\n", "csv": f"u,{long}\n"}
+        line = plain[name.split(".")[1]]
+        path.write_bytes(gzip.compress(line.encode() * (20 * 2**20 // len(line))))
     source = opened(path, InputSettings(columns=("url", "text"), max_expansion=10))
     read = rows(source)
     assert read[-1][PROBLEM] == "too_large"
     assert "input.max_expansion = 10" in read[-1][DETAIL]
     assert all(row[PROBLEM] is None for row in read[:-1])
-    assert sum(len(json.dumps(row)) for row in read) < 40 * 2**20
+    assert len(read) < 1000
 
 
 def test_a_tar_whose_header_asks_for_gigabytes_is_no_tar(tmp_path: Path) -> None:
@@ -259,7 +261,9 @@ def test_what_each_item_of_a_list_repeats_counts_as_often() -> None:
     assert Budget(settings).spend(batch).column(PROBLEM).to_pylist() == ["too_large"]
 
 
-def test_the_stream_parser_never_sees_what_is_too_deep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_stream_parser_never_sees_what_is_too_deep(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     most = 0
     build = ijson.basic_parse
 

@@ -13,6 +13,8 @@ from curate.errors import InputError
 from curate.manifest.settings import InputSettings
 from curate.sources import DETAIL, PROBLEM, Source, expand, open_source
 
+PLAIN = InputSettings()
+
 
 def pack(path: Path, files: list[tuple[str, bytes]], mode: str = "w") -> Path:
     with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
@@ -23,7 +25,7 @@ def pack(path: Path, files: list[tuple[str, bytes]], mode: str = "w") -> Path:
     return path
 
 
-def opened(path: Path, settings: InputSettings = InputSettings()) -> Source:
+def opened(path: Path, settings: InputSettings = PLAIN) -> Source:
     return open_source(expand([str(path)])[0], settings, path.parent / "work")
 
 
