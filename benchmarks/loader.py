@@ -5,9 +5,9 @@
 All have the same samples and the same columns, each in its own format, and shuffle as they do it. Bytes out;
 then pixels (224 x 224, bicubic): curate's `decode` against what the peers' decoders do, Pillow on the whole
 image; then curate's `decode` for all, which leaves the difference of the loaders. In the same run, in turn,
-seven rounds, the files in the page cache; the best round counts, in CPU seconds of the process and its
+five rounds, the files in the page cache; the best round counts, in CPU seconds of the process and its
 threads, as the machine may be shared. `random access` is apart: by number, without an epoch's order or a
-state to resume from.
+state to resume from. Last, curate's loader with and without checking what it reads, in twenty rounds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import importlib
 import importlib.util
 import io
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import torch
@@ -37,6 +39,7 @@ from curate.storage.store import Store
 
 SIDE = 224
 ROUNDS = 5
+CHECKING_ROUNDS = 20
 LIGHT = {"key": "str", "task": "str", "prompt": "str", "target": "str", "width": "int", "height": "int"}
 
 Readers = dict[str, Callable[[], Iterable[bytes]]]
@@ -46,7 +49,7 @@ def make(folder: Path, rows: int) -> list[dict[str, Any]]:
     """Shards of photographs' size (some 60 KB), four of them, and their rows."""
     rng = np.random.default_rng(0)
     base = rng.integers(0, 255, (40, 30, 3), np.uint8)
-    everything = []
+    everything, files = [], []
     for shard in range(4):
         made = []
         for row in range(rows // 4):
@@ -74,9 +77,10 @@ def make(folder: Path, rows: int) -> list[dict[str, Any]]:
         schema = SHARD.with_metadata(shard_metadata("made"))
         table = pa.Table.from_pylist(made, schema)
         groups = [table.slice(start, 100) for start in range(0, table.num_rows, 100)]
-        write_tables(Store(str(folder)), f"shard-{shard:06d}.parquet", groups, schema, ShardSettings())
+        name = f"shard-{shard:06d}.parquet"
+        files.append(write_tables(Store(str(folder)), name, groups, schema, ShardSettings()))
         everything += made
-    (folder / "_manifest.json").write_text('{"shards": []}')
+    (folder / "_manifest.json").write_text(json.dumps({"shards": msgspec.to_builtins(files)}))
     return everything
 
 
@@ -179,6 +183,24 @@ def compare(title: str, readers: Readers, rows: int, mine: Callable[[bytes], Any
         print(f"  {name:12}{rate:>10,.0f} samples/CPU s   {rate / peer:5.2f} of the fastest peer")
 
 
+def checking(folder: str, rows: int) -> None:
+    """Print what the checksums cost: by batch size, bytes out and decoded."""
+    print("checked, as a share of the speed without checking")
+    for title, size, use, rounds in (
+        ("bytes out", 1, len, CHECKING_ROUNDS),
+        ("bytes out", 32, len, CHECKING_ROUNDS),
+        (f"decoded to {SIDE} px", 32, ours, 3),
+    ):
+        data = {check: ShardDataset(folder, batch_size=size, check=check) for check in (True, False)}
+        rates: dict[bool, list[float]] = {True: [], False: []}
+        for _ in range(rounds):
+            for check, of in data.items():
+                rates[check].append(speed(lambda of=of: (row["image"] for row in of), rows, use))  # type: ignore[misc]
+        best = max(rates[True]) / max(rates[False])
+        median = statistics.median(rates[True]) / statistics.median(rates[False])
+        print(f"  {title:20} batches of {size:2}   best {best:.3f}   median {median:.3f}")
+
+
 def main(rows: int) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
@@ -193,6 +215,7 @@ def main(rows: int) -> None:
         print(f"  (curate's pixels differ from theirs by {apart:.2f} of 255 on average)")
         compare(f"decoded to {SIDE} px, all by curate's decode", readers, rows, ours, ours)
         compare("random access, bytes out", by_number(folder), rows, len, len)
+        checking(str(folder / "shards"), rows)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.levenshtein import distance
 from synthdog import geometry, labels, painting
 from synthdog.errors import ItemError
-from synthdog.plan import Plan
+from synthdog.plan import PagePlan
 from synthdog.template import Template
 
 EXTREME: dict[str, Any] = {
@@ -91,7 +91,7 @@ def ink(template: Template, images: int, lines: int) -> str:
     )
 
 
-def plans(template: Template, count: int) -> Iterator[Plan]:
+def plans(template: Template, count: int) -> Iterator[PagePlan]:
     for index in range(count):
         try:
             yield template.planner.plan(7, index)
@@ -99,7 +99,7 @@ def plans(template: Template, count: int) -> Iterator[Plan]:
             print(f"image {index}: {problem}")
 
 
-def measured(plan: Plan, lines: int) -> Iterator[tuple[float, tuple[float, ...]]]:
+def measured(plan: PagePlan, lines: int) -> Iterator[tuple[float, tuple[float, ...]]]:
     """Of some lines: the share of ink inside the quad, and the empty margins left, top, right, bottom."""
     inks = painting.strips(plan)
     quads = labels.lines(plan, inks)

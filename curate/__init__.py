@@ -1,3 +1,97 @@
-"""Turn raw public data into training shards for vision-language models."""
+"""Turn raw public data into training shards for vision-language models.
 
-__version__ = "0.1.0"
+    import curate
+
+    result = curate.run("laion", out="shards/", settings={"rules.image_too_small.min_side": 224})
+    result.rows_in, result.rows_out, result.dropped
+
+The functions are the commands of the command line; docs/python.md shows each. What a name needs is imported when it is
+first used: `import curate` itself is done in milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from curate.version import __version__
+
+if TYPE_CHECKING:
+    from curate import loader, scorer
+    from curate.api import (
+        ExplainResult,
+        ExportResult,
+        PackResult,
+        PreviewResult,
+        ReportResult,
+        RunResult,
+        VerifyResult,
+        explain,
+        export,
+        pack,
+        report,
+        retry,
+        run,
+        score,
+        verify,
+    )
+    from curate.errors import (
+        CurateError,
+        Halted,
+        InputError,
+        MachineError,
+        ManifestError,
+        OutputError,
+        Stopped,
+        UnitError,
+    )
+
+__all__ = [
+    "CurateError",
+    "ExplainResult",
+    "ExportResult",
+    "Halted",
+    "InputError",
+    "MachineError",
+    "ManifestError",
+    "OutputError",
+    "PackResult",
+    "PreviewResult",
+    "ReportResult",
+    "RunResult",
+    "Stopped",
+    "UnitError",
+    "VerifyResult",
+    "__version__",
+    "explain",
+    "export",
+    "loader",
+    "pack",
+    "report",
+    "retry",
+    "run",
+    "score",
+    "scorer",
+    "verify",
+]
+
+_ERRORS = (
+    *("CurateError", "Halted", "InputError", "MachineError", "ManifestError", "OutputError", "Stopped"),
+    "UnitError",
+)
+_MODULES = ("loader", "scorer")
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a public name stands for, when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module 'curate' has no attribute {name!r}")
+    if name in _MODULES:
+        return importlib.import_module(f"curate.{name}")
+    value = getattr(importlib.import_module("curate.errors" if name in _ERRORS else "curate.api"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,6 +5,7 @@ A bad row is never an error: it is a drop with a reason. The exit codes are the 
     CurateError
      x ManifestError   the command, the manifest or a setting is wrong        exit 2
      x InputError      an input cannot be read, or lacks what is needed       exit 2
+       x DamagedError  a finished folder lacks a file, or holds damaged data  exit 1
      x OutputError     the output folder is another run's, or not writable    exit 2
      x MachineError    this machine lacks something                           exit 3
      x UnitError       a unit of work could not be finished                   exit 1
@@ -34,6 +35,12 @@ class InputError(CurateError):
     """An input cannot be read or lacks what the manifest needs: nothing was written."""
 
     exit_code = 2
+
+
+class DamagedError(InputError):
+    """A finished folder does not hold what it lists, or its data were changed since they were written."""
+
+    exit_code = 1
 
 
 class OutputError(CurateError):

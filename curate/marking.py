@@ -7,7 +7,7 @@ is written beside it (`stage`, `detail`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,13 +57,17 @@ def clean(table: pa.Table, manifest: Manifest) -> pa.Table:
 
 
 def clean_and_judge(table: pa.Table, manifest: Manifest, rules: Rules, pending: frozenset[str]) -> pa.Table:
-    """Judge what needs no text, clean what is left, judge the rest: reasons follow the rules' order."""
+    """Judge what needs no text, clean what is left, judge the rest: reasons follow the rules' order.
+
+    The source's columns that only rules read (`published:NAME`) are dropped once they are judged.
+    """
     before, after = dict[str, Any](), dict[str, Any]()
     for name, settings in rules.items():
-        texts = after or "text" in filters.RULES[name].columns
+        texts = after or "text" in filters.find_rule(name, settings).columns
         (after if texts else before)[name] = settings
     table = judge(table, before, "rules", pending)
-    return judge(clean(table, manifest), after, "rules", pending)
+    judged = judge(clean(table, manifest), after, "rules", pending)
+    return judged.drop_columns([name for name in judged.column_names if name.startswith(filters.PREFIX)])
 
 
 def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = frozenset()) -> pa.Table:
@@ -77,17 +81,18 @@ def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = f
     judgement = filters.judge(rows, rules)
     reason = judgement.reason
     for name, unjudged in judgement.unjudged.items():
-        reason = pc.coalesce(reason, missing(rows, name, unjudged, pending))
+        columns = filters.find_rule(name, rules[name]).columns
+        reason = pc.coalesce(reason, missing(rows, columns, unjudged, pending))
     detail = details(rows, reason, rules)
     if rows is not table:
         reason, detail = scatter(reason, places, table.num_rows), scatter(detail, places, table.num_rows)
     return drop(table, reason, stage, detail)
 
 
-def missing(rows: pa.Table, name: str, unjudged: pa.Array, pending: frozenset[str]) -> pa.Array:
+def missing(rows: pa.Table, columns: Sequence[str], unjudged: pa.Array, pending: frozenset[str]) -> pa.Array:
     """`COLUMN_missing` where a rule lacked a value that will not come; else null (N rows)."""
     reason = pa.nulls(rows.num_rows, pa.string())
-    for column in filters.RULES[name].columns:
+    for column in columns:
         if column not in pending:
             absent = pc.and_(unjudged, pc.is_null(rows[column]))
             reason = pc.coalesce(reason, pc.if_else(absent, f"{column}_missing", None))
@@ -98,9 +103,9 @@ def details(rows: pa.Table, reason: pa.Array, rules: Rules) -> pa.Array:
     """What decided for each dropped row; null for the others and where there is nothing to say (N rows)."""
     detail = pa.nulls(rows.num_rows, pa.large_string())
     for name in pc.unique(reason.drop_null()).to_pylist():
-        if name in rules and name in filters.RULES:
+        if name in rules:
             places = pc.indices_nonzero(pc.equal(reason, name))
-            said = filters.RULES[name].detail(rows.take(places), **rules[name])
+            said = filters.find_rule(name, rules[name]).detail(rows.take(places), **rules[name])
             detail = pc.coalesce(detail, scatter(said.cast(pa.large_string()), places, rows.num_rows))
     return detail
 

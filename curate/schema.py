@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate import __version__
 from curate.errors import InputError
+from curate.version import __version__
 
 TASKS = ("caption", "vqa", "ocr_vqa", "grounded_caption", "referring", "region_caption", "ocr", "text")
 LANGUAGES = ("en", "zh")

@@ -1,19 +1,25 @@
 """Rules and cleaners on Arrow columns. Importing the package registers them in RULES and CLEANERS."""
 
 from filters import across, grounding, html, near, patterns, shape, text
+from filters.column import PREFIX, SLUG, column_rule, find_rule, is_judgeable
 from filters.judgement import Judgement, judge
 from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting
 
 __all__ = [
     "CLEANERS",
+    "PREFIX",
     "RULES",
+    "SLUG",
     "Cleaner",
     "Judgement",
     "Rule",
     "Setting",
     "across",
+    "column_rule",
+    "find_rule",
     "grounding",
     "html",
+    "is_judgeable",
     "judge",
     "near",
     "patterns",

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rule import RULES, one_array
+from filters.column import find_rule
+from filters.rule import one_array
 
 COMPACT_BELOW = 0.5  # judging dead rows too costs less than copying the living, while most are alive
 
@@ -27,7 +28,7 @@ class Judgement:
 def judge(table: pa.Table, rules: Mapping[str, Mapping[str, Any]]) -> Judgement:
     """Judge each row by `rules` (name to settings) in their order; a rule sees a row only while it is alive.
 
-    Raises: KeyError for a rule that is not in RULES, or a column that the table lacks.
+    Raises: KeyError for a rule that there is not, or a column that the table lacks.
     """
     codes = np.full(table.num_rows, -1, dtype=np.int8)
     rows = np.arange(table.num_rows)
@@ -38,7 +39,7 @@ def judge(table: pa.Table, rules: Mapping[str, Mapping[str, Any]]) -> Judgement:
         if np.count_nonzero(alive) < COMPACT_BELOW * len(rows):
             rows, living = rows[alive], living.filter(pa.array(alive))
             alive = np.ones(len(rows), dtype=bool)
-        keep = RULES[name].keep(living, **settings)
+        keep = find_rule(name, settings).keep(living, **settings)
         fails = pc.fill_null(pc.invert(keep), False).to_numpy(zero_copy_only=False)
         codes[rows[fails & alive]] = code
         alive &= ~fails
@@ -52,5 +53,5 @@ def judge(table: pa.Table, rules: Mapping[str, Mapping[str, Any]]) -> Judgement:
 
 def _needed(table: pa.Table, rules: Mapping[str, Mapping[str, Any]]) -> pa.Table:
     """The columns that the rules read, each in one piece."""
-    names = dict.fromkeys(column for name in rules for column in RULES[name].columns)
+    names = dict.fromkeys(column for name, of in rules.items() for column in find_rule(name, of).columns)
     return pa.table({name: one_array(table[name]) for name in names})

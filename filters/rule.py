@@ -19,6 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 REQUIRED: Any = inspect.Parameter.empty
+EMPTY: Mapping[Any, pa.DataType] = {  # the type of an empty column, by the annotation of a rule's parameter
+    pa.Int32Array: pa.int32(),
+    pa.FloatArray: pa.float32(),
+    pa.StringArray: pa.string(),
+    pa.FixedSizeBinaryArray: pa.binary(16),
+    pa.Array: pa.float64(),
+}
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,15 @@ class Rule:
     describe: Callable[..., pa.StringArray] | None = None
 
     def check(self, **settings: Any) -> None:
-        """Judge no text at all, to see that the settings make sense; rules on other columns take any.
+        """Judge no row at all, to see that the settings make sense; a rule on lists takes any.
 
-        Raises: ValueError for a setting of the right type that makes none.
+        Raises: ValueError for a setting of the right type that makes no sense.
         """
-        if self.columns == ("text",):
-            self.function(pa.array([], pa.string()), **settings)
+        hints = get_type_hints(self.function)
+        parameters = list(inspect.signature(self.function).parameters)[: len(self.columns)]
+        kinds = [EMPTY.get(hints[name]) for name in parameters]
+        if None not in kinds:
+            self.function(*(pa.array([], kind) for kind in kinds), **settings)
 
     def keep(self, table: pa.Table, **settings: Any) -> pa.BooleanArray:
         """True where a row passes, false where it does not, null where a needed value is null (N rows)."""

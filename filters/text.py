@@ -88,13 +88,25 @@ def describe_length(text: pa.StringArray, **_: int) -> pa.StringArray:
 
 @rule("text_too_short", describe=describe_length)
 def text_too_short(text: pa.StringArray, *, min_chars: int) -> pa.BooleanArray:
-    """Keep texts of at least `min_chars` code points; white space around them does not count (A.1, A.4)."""
+    """Keep texts of at least `min_chars` code points; white space around them does not count (A.1, A.4).
+
+    Raises:
+        ValueError: `min_chars` is negative.
+    """
+    if min_chars < 0:
+        raise ValueError(f"min_chars must be at least 0, not {min_chars}")
     return longer(pc.utf8_trim_whitespace(text), min_chars - 1)
 
 
 @rule("text_too_long", describe=describe_length)
 def text_too_long(text: pa.StringArray, *, max_chars: int) -> pa.BooleanArray:
-    """Keep texts of at most `max_chars` code points (A.1 step 6, A.4)."""
+    """Keep texts of at most `max_chars` code points (A.1 step 6, A.4).
+
+    Raises:
+        ValueError: `max_chars` is below 1, so that nothing is kept.
+    """
+    if max_chars < 1:
+        raise ValueError(f"max_chars must be at least 1, not {max_chars}")
     return pc.invert(longer(text, max_chars))
 
 

@@ -19,3 +19,12 @@ class RenderError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+class NotReadyError(Exception):
+    """This machine lacks what a renderer needs; the message says what, and how to mend it.
+
+    It is never a document's fault: where curate meets it, the run ends instead of dropping the document.
+    """
+
+    not_ready = True  # how `curate.children.child`, which imports no renderer, knows it

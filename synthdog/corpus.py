@@ -49,7 +49,7 @@ MAX_UNPAINTED = 1000
 
 
 @dataclass(frozen=True)
-class Word:
+class CorpusWord:
     """A word, and whether a space stood before it."""
 
     text: str
@@ -81,11 +81,11 @@ class Text:
         """`length` characters from `at` on; fewer at the end."""
         return self._text[at : at + length]
 
-    def word(self, at: int) -> tuple[Word, int]:
+    def word(self, at: int) -> tuple[CorpusWord, int]:
         """The word at a boundary, and the boundary behind it; behind the last comes the first."""
         match = WORD.match(self._text, at) or WORD.match(self._text, 0)
         assert match is not None
-        return Word(match[2], bool(match[1])), match.end()
+        return CorpusWord(match[2], bool(match[1])), match.end()
 
     def boundary(self, at: int) -> int:
         """The first place from `at` on where a word begins."""
@@ -95,15 +95,15 @@ class Text:
         return match.end()
 
 
-class Reader:
+class CorpusReader:
     """Goes through a text from a place on, leaving out the words that a face cannot paint."""
 
     def __init__(self, text: Text, at: int, lacks: Callable[[str], object]):
         self._text, self._lacks = text, lacks
         self.at = text.boundary(at)
-        self._ahead: tuple[Word, int] | None = None
+        self._ahead: tuple[CorpusWord, int] | None = None
 
-    def peek(self) -> Word:
+    def peek(self) -> CorpusWord:
         """The word that comes next.
 
         Raises:

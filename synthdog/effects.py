@@ -13,7 +13,7 @@ import numpy as np
 
 from synthdog.draws import Draw, Strengths
 from synthdog.lines import kernel_size
-from synthdog.pictures import Cut
+from synthdog.pictures import Crop
 
 SHADOW_STEP = 4  # the shadow, smooth as it is, is computed on every fourth pixel
 BLUR_STEP = 4  # a blur this wide (sigma, px) shows nothing finer than half the pixels
@@ -21,7 +21,7 @@ BLUR_STEP = 4  # a blur this wide (sigma, px) shows nothing finer than half the 
 NORMAL = np.array([NormalDist().inv_cdf((byte + 0.5) / 256) for byte in range(256)])
 
 
-def backdrop(picture: Cut, size: tuple[int, int], blur: Draw | None) -> np.ndarray:
+def backdrop(picture: Crop, size: tuple[int, int], blur: Draw | None) -> np.ndarray:
     """A picture laid over white, (width, height) px, and then blurred by `sigma` px; BGR."""
     sigma = 0.0 if blur is None else float(blur["sigma"])
     if sigma < BLUR_STEP:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from synthdog import effects, geometry
-from synthdog.lines import Line, Strip
-from synthdog.plan import Plan
-from synthdog.settings import Labels
+from synthdog.lines import PlacedLine, Strip
+from synthdog.plan import PagePlan
+from synthdog.settings import LabelSection
 
 NORMAL = NormalDist()
 EDGE = 0.5  # px: what interpolation carries ink
@@ -22,17 +22,17 @@ SPREADS = np.linspace(1.7, 4, 47)
 FURTHER = np.array([NORMAL.pdf(k) - k * (1 - NORMAL.cdf(k)) for k in SPREADS])
 
 
-def lines(plan: Plan, inks: Sequence[Strip]) -> np.ndarray:
+def lines(plan: PagePlan, inks: Sequence[Strip]) -> np.ndarray:
     """The lines' quads (N, 4, 2): the ink's box through the perspective, widened by what blurs spread."""
     return _seen(plan, np.array([ink.box for ink in inks]))
 
 
-def text(plan: Plan) -> str:
+def text(plan: PagePlan) -> str:
     """The lines' texts, each on a line of its own."""
     return "\n".join(line.text for line in plan.lines)
 
 
-def regions(plan: Plan, quads: np.ndarray) -> list[dict[str, Any]]:
+def regions(plan: PagePlan, quads: np.ndarray) -> list[dict[str, Any]]:
     """The lines as the column `regions` wants them."""
     rows, at = [], 0
     for line, quad in zip(plan.lines, quads, strict=True):
@@ -42,7 +42,7 @@ def regions(plan: Plan, quads: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def parts(plan: Plan, inks: Sequence[Strip], settings: Labels) -> dict[str, list[dict[str, Any]]]:
+def parts(plan: PagePlan, inks: Sequence[Strip], settings: LabelSection) -> dict[str, list[dict[str, Any]]]:
     """Words and characters, where asked for, as `extra` holds them: start and end in the text, and a quad."""
     wanted = (("words", settings.words, _words), ("chars", settings.chars, _chars))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name, asked, _ in wanted if asked}
@@ -56,7 +56,7 @@ def parts(plan: Plan, inks: Sequence[Strip], settings: Labels) -> dict[str, list
 
 
 def _entries(
-    plan: Plan, spans: Sequence[tuple[int, int]], ink: Strip, line: Line, at: int
+    plan: PagePlan, spans: Sequence[tuple[int, int]], ink: Strip, line: PlacedLine, at: int
 ) -> list[dict[str, Any]]:
     of_char = dict(zip(line.inked(), ink.carried(line.boxes()), strict=True))
     boxes = [np.array([of_char[index] for index in range(*span)]) for span in spans]
@@ -67,15 +67,15 @@ def _entries(
     ]
 
 
-def _words(line: Line) -> list[tuple[int, int]]:
+def _words(line: PlacedLine) -> list[tuple[int, int]]:
     return line.words()
 
 
-def _chars(line: Line) -> list[tuple[int, int]]:
+def _chars(line: PlacedLine) -> list[tuple[int, int]]:
     return [(index, index + 1) for index in line.inked()]
 
 
-def _seen(plan: Plan, boxes: np.ndarray) -> np.ndarray:
+def _seen(plan: PagePlan, boxes: np.ndarray) -> np.ndarray:
     """Boxes of the document (N, 4) as quads of the picture (N, 4, 2)."""
     shift, spread = effects.carried(plan.strengths, plan.fade)
     quads = geometry.through(plan.matrix, geometry.quads(boxes)) + shift

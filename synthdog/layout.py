@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from synthdog.settings import Layout
+from synthdog.settings import LayoutSection
 
 MAX_GRIDS = 64  # a stack of the least text scale holds 30
 
@@ -35,7 +35,7 @@ class Area:
     height: float
 
 
-def stack(area: Area, settings: Layout, rng: np.random.Generator) -> list[list[Box]]:
+def stack(area: Area, settings: LayoutSection, rng: np.random.Generator) -> list[list[Box]]:
     """Grids of boxes from the top of `area` down, spread over its height; each grid is in reading order."""
     side = min(area.width, area.height)
     spacing = rng.uniform(*settings.stack_spacing) * side
@@ -55,7 +55,7 @@ def stack(area: Area, settings: Layout, rng: np.random.Generator) -> list[list[B
 
 
 def _grid(
-    room: Area, text_size: float, fill: float, settings: Layout, rng: np.random.Generator
+    room: Area, text_size: float, fill: float, settings: LayoutSection, rng: np.random.Generator
 ) -> list[Box] | None:
     """A grid of as many rows and columns as chance and the room give; null where not even one line fits."""
     fitting = [

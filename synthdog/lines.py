@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from synthdog.corpus import Reader, Word
+from synthdog.corpus import CorpusReader, CorpusWord
 from synthdog.fonts import SizedFace
 from synthdog.layout import Box
 
@@ -34,7 +34,7 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Line:
+class PlacedLine:
     """Characters in reading order, and the colour of their ink (blue, green, red)."""
 
     placed: tuple[Placed, ...]
@@ -62,7 +62,7 @@ class Line:
                 start = index + 1
         return spans
 
-    def part(self, start: int, end: int) -> Line:
+    def part(self, start: int, end: int) -> PlacedLine:
         """The characters from `start` to before `end`, where they stand."""
         return replace(self, placed=self.placed[start:end])
 
@@ -97,7 +97,7 @@ class Strip:
         return moved
 
 
-def compose(box: Box, width: float, face: SizedFace, reader: Reader) -> Line | None:
+def compose(box: Box, width: float, face: SizedFace, reader: CorpusReader) -> PlacedLine | None:
     """A line of about `width` px in `box`, broken between words; null where none fits.
 
     SynthDoG fills a line character by character, cutting words. The break taken here is the one nearest to
@@ -109,12 +109,12 @@ def compose(box: Box, width: float, face: SizedFace, reader: Reader) -> Line | N
     text = "".join(_following(word, taken[:at]) for at, word in enumerate(taken))
     slack = box.width - length
     pen = box.x + {"left": 0.0, "center": slack / 2, "right": slack}[box.align]
-    line = Line(tuple(_place(text, pen, box.y + face.ascent, face)))
+    line = PlacedLine(tuple(_place(text, pen, box.y + face.ascent, face)))
     tops, bottoms = line.boxes()[:, 1], line.boxes()[:, 3]
     return line if bottoms.max() - tops.min() >= LEAST_INK * box.height else None
 
 
-def strip(line: Line, draw: dict[str, Any] | None, rng: np.random.Generator) -> Strip:
+def strip(line: PlacedLine, draw: dict[str, Any] | None, rng: np.random.Generator) -> Strip:
     """The line's ink, distorted as drawn (synthtiger's ElasticDistortion) with a field of its own."""
     boxes = line.boxes()
     margin = 1 + (0 if draw is None else math.ceil(draw["alpha"]))
@@ -132,9 +132,11 @@ def strip(line: Line, draw: dict[str, Any] | None, rng: np.random.Generator) -> 
     return Strip(_remap(coverage, shift), left, top, shift)
 
 
-def _fill(reader: Reader, width: float, limit: float, face: SizedFace) -> tuple[list[Word], float]:
+def _fill(
+    reader: CorpusReader, width: float, limit: float, face: SizedFace
+) -> tuple[list[CorpusWord], float]:
     """Words up to the break nearest to SynthDoG's, within `limit` px, and their length (px)."""
-    taken: list[Word] = []
+    taken: list[CorpusWord] = []
     length = 0.0
     for _ in range(MAX_WORDS):
         word = reader.peek()
@@ -154,7 +156,7 @@ def _fill(reader: Reader, width: float, limit: float, face: SizedFace) -> tuple[
     return taken, length
 
 
-def _following(word: Word, taken: list[Word]) -> str:
+def _following(word: CorpusWord, taken: list[CorpusWord]) -> str:
     """The word with the space before it, if there is one on the line."""
     return SPACE + word.text if word.spaced and taken else word.text
 

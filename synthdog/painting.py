@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 
 from synthdog import effects, geometry
-from synthdog.lines import Line, Strip, strip
-from synthdog.plan import Plan
+from synthdog.lines import PlacedLine, Strip, strip
+from synthdog.plan import PagePlan
 
 WHITE = 255
 
 
-def strips(plan: Plan) -> list[Strip]:
+def strips(plan: PagePlan) -> list[Strip]:
     """The ink of the plan's lines, each distorted by a field of its own."""
     return [
         strip(line, plan.strengths.elastic, np.random.default_rng([*plan.seed, 2, index]))
@@ -22,7 +22,7 @@ def strips(plan: Plan) -> list[Strip]:
     ]
 
 
-def paint(plan: Plan, inks: Iterable[tuple[Line, Strip]]) -> np.ndarray:
+def paint(plan: PagePlan, inks: Iterable[tuple[PlacedLine, Strip]]) -> np.ndarray:
     """The picture (height, width, BGR) with the lines of `inks` on it, before JPEG."""
     rng = np.random.default_rng([*plan.seed, 1])
     canvas = np.ascontiguousarray(
@@ -32,7 +32,7 @@ def paint(plan: Plan, inks: Iterable[tuple[Line, Strip]]) -> np.ndarray:
     return effects.finished(canvas, plan.strengths, plan.fade)
 
 
-def _lay(sheet: np.ndarray, plan: Plan, canvas: np.ndarray) -> None:
+def _lay(sheet: np.ndarray, plan: PagePlan, canvas: np.ndarray) -> None:
     """Put the sheet in its perspective on the canvas, touching only the part that it covers."""
     corners = geometry.through(plan.matrix, geometry.rectangle(*plan.document))
     x0, y0 = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
@@ -44,7 +44,7 @@ def _lay(sheet: np.ndarray, plan: Plan, canvas: np.ndarray) -> None:
     canvas[y0:y1, x0:x1] = part
 
 
-def _sheet(plan: Plan, inks: Iterable[tuple[Line, Strip]], rng: np.random.Generator) -> np.ndarray:
+def _sheet(plan: PagePlan, inks: Iterable[tuple[PlacedLine, Strip]], rng: np.random.Generator) -> np.ndarray:
     """The written document before its perspective (BGR); gray as long as nothing on it has a colour."""
     blank = plan.paper.laid(plan.document, WHITE)
     grain = effects.noise(blank.shape[:2], plan.strengths.noise, rng)

@@ -38,7 +38,7 @@ ENTRY = ("header_offset", "compress_size", "file_size", "CRC", "compress_type", 
 
 
 @dataclass(frozen=True)
-class Source:
+class PictureSource:
     """Pictures of one place: their names, and how to load one."""
 
     name: str
@@ -97,7 +97,7 @@ class Archive:
 class Gallery:
     """Weighted sources of pictures, with those decoded last kept."""
 
-    def __init__(self, sources: Sequence[Source], weights: Sequence[float], cache_bytes: int):
+    def __init__(self, sources: Sequence[PictureSource], weights: Sequence[float], cache_bytes: int):
         self.sources = tuple(sources)
         self._bounds = np.cumsum(np.array(weights, np.float64) / sum(weights))
         self._kept: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
@@ -131,7 +131,7 @@ class Gallery:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Crop:
     """A picture, or a part of it, to lay over a surface with `alpha` (0 to 1)."""
 
     label: str
@@ -146,7 +146,7 @@ class Cut:
         return np.asarray(cv2.convertScaleAbs(scaled, alpha=self.alpha, beta=under * (1 - self.alpha)))
 
 
-def cut(gallery: Gallery, settings: Texture, rng: np.random.Generator) -> Cut:
+def cut(gallery: Gallery, settings: Texture, rng: np.random.Generator) -> Crop:
     """A picture of the gallery with the part, gray and alpha that `settings` draw (synthtiger's BaseTexture).
 
     Raises:
@@ -162,7 +162,7 @@ def cut(gallery: Gallery, settings: Texture, rng: np.random.Generator) -> Cut:
         pixels = pixels[top : top + height, left : left + width]
     if gray:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    return Cut(gallery.label(choice), pixels, float(alpha))
+    return Crop(gallery.label(choice), pixels, float(alpha))
 
 
 def gallery(settings: Texture, kind: str, cache_bytes: int) -> Gallery:
@@ -172,7 +172,7 @@ def gallery(settings: Texture, kind: str, cache_bytes: int) -> Gallery:
         ResourceError: a path is missing, or none of its pictures can be read.
     """
     if not settings.paths:
-        made_up = Source("procedural", procedural.names(kind), procedural.picture)
+        made_up = PictureSource("procedural", procedural.names(kind), procedural.picture)
         return Gallery([made_up], [1.0], cache_bytes)
     return Gallery(
         [_source(path) for path in settings.paths],
@@ -205,7 +205,7 @@ def decode(data: bytes) -> np.ndarray:
         raise ItemError("damaged", str(problem)) from None
 
 
-def _source(path: str) -> Source:
+def _source(path: str) -> PictureSource:
     at = Path(path)
     if not at.exists():
         raise ResourceError(f"picture path {path!r} does not exist")
@@ -215,7 +215,7 @@ def _source(path: str) -> Source:
     return source
 
 
-def _readable(source: Source, name: str) -> bool:
+def _readable(source: PictureSource, name: str) -> bool:
     try:
         source.read(name)
     except ItemError:
@@ -223,14 +223,14 @@ def _readable(source: Source, name: str) -> bool:
     return True
 
 
-def _folder(at: Path) -> Source:
+def _folder(at: Path) -> PictureSource:
     names = sorted(
         os.path.relpath(f"{place}/{name}", at)
         for place, _, found in os.walk(at)
         for name in found
         if name.lower().endswith(SUFFIXES)
     )
-    return Source(at.name, names, lambda name: decode(_bytes_of(at / name)))
+    return PictureSource(at.name, names, lambda name: decode(_bytes_of(at / name)))
 
 
 def _bytes_of(file: Path) -> bytes:
@@ -242,9 +242,9 @@ def _bytes_of(file: Path) -> bytes:
         raise ItemError("damaged", str(problem)) from None
 
 
-def _archive(at: Path) -> Source:
+def _archive(at: Path) -> PictureSource:
     try:
         archive = Archive(at)
     except (zipfile.BadZipFile, OSError, ValueError) as problem:
         raise ResourceError(f"picture archive {str(at)!r} cannot be read: {problem}") from None
-    return Source(at.name, archive.names, archive.picture)
+    return PictureSource(at.name, archive.names, archive.picture)

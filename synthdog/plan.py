@@ -10,17 +10,17 @@ import numpy as np
 from synthdog import geometry
 from synthdog.draws import Sampler, Strengths
 from synthdog.errors import ItemError
-from synthdog.lines import Line
-from synthdog.pictures import Cut, cut
+from synthdog.lines import PlacedLine
+from synthdog.pictures import Crop, cut
 from synthdog.resources import Resources
-from synthdog.settings import LANGUAGES, Document, TemplateSettings
+from synthdog.settings import LANGUAGES, DocumentSection, TemplateSettings
 from synthdog.writing import Writer
 
 Size = tuple[int, int]  # width, height (px)
 
 
 @dataclass(frozen=True)
-class Plan:
+class PagePlan:
     """One image, unpainted. `matrix` (3, 3) takes px of the document to px of the picture."""
 
     seed: tuple[int, ...]
@@ -28,10 +28,10 @@ class Plan:
     quality: int
     document: Size
     matrix: np.ndarray
-    lines: tuple[Line, ...]
+    lines: tuple[PlacedLine, ...]
     faces: tuple[str, ...]
-    background: Cut
-    paper: Cut
+    background: Crop
+    paper: Crop
     strengths: Strengths
     fade: float  # of the motion blur, 0 to 1: towards which end it is stronger
 
@@ -55,7 +55,7 @@ class Planner:
         self._sampler = Sampler(settings)
         self._writer = Writer(settings.document.content, resources, self._sampler)
 
-    def plan(self, seed: int, index: int) -> Plan:
+    def plan(self, seed: int, index: int) -> PagePlan:
         """Image `index` of `seed`, a function of these two, the language and the resources.
 
         Raises:
@@ -71,7 +71,7 @@ class Planner:
                 if failure.reason != "layout_failed" or attempt >= self._settings.max_attempts:
                     raise
 
-    def _attempt(self, seed: tuple[int, ...]) -> Plan:
+    def _attempt(self, seed: tuple[int, ...]) -> PagePlan:
         s, rng = self._settings, np.random.default_rng([*seed, 0])
         size = _size(rng, s.landscape, s.short_size, s.aspect_ratio)
         document = _document_size(rng, size, s.document)
@@ -82,7 +82,7 @@ class Planner:
         lines = tuple(part for line in written for part in _inside(line, matrix, document, size, reach))
         if not lines:
             raise ItemError("layout_failed", f"no text fits on a document of {document[0]}x{document[1]} px")
-        return Plan(
+        return PagePlan(
             seed=seed,
             size=size,
             quality=int(rng.integers(s.quality[0], s.quality[1] + 1)),
@@ -106,7 +106,7 @@ def _size(
     return (long, short) if wide else (short, long)
 
 
-def _document_size(rng: np.random.Generator, size: Size, settings: Document) -> Size:
+def _document_size(rng: np.random.Generator, size: Size, settings: DocumentSection) -> Size:
     """The document's size: the picture's, or one that fits into it."""
     if rng.random() < settings.fullscreen:
         return size
@@ -139,7 +139,9 @@ def _placed(matrix: np.ndarray, document: Size, size: Size, rng: np.random.Gener
     return np.asarray(geometry.translation(*(at - low)) @ matrix)
 
 
-def _inside(line: Line, matrix: np.ndarray, document: Size, size: Size, reach: float) -> list[Line]:
+def _inside(
+    line: PlacedLine, matrix: np.ndarray, document: Size, size: Size, reach: float
+) -> list[PlacedLine]:
     """The line's longest run of words that lie wholly in the document and the picture; nothing if none does.
 
     `reach` (px) is how far an elastic distortion may carry ink.

@@ -93,7 +93,7 @@ class Font(Section, frozen=True):
     bold: Prob
 
 
-class Layout(Section, frozen=True):
+class LayoutSection(Section, frozen=True):
     """A stack of grids of text lines."""
 
     text_scale: tuple[Annotated[float, Meta(gt=0, le=1)], Annotated[float, Meta(gt=0, le=1)]]
@@ -127,7 +127,7 @@ class Content(Section, frozen=True):
     margin: tuple[Annotated[float, Meta(ge=0, lt=0.5)], Annotated[float, Meta(ge=0, lt=0.5)]]
     text: Corpus
     font: Font
-    layout: Layout
+    layout: LayoutSection
     textbox: TextBox
     textbox_color: Colour
     content_color: Colour
@@ -180,7 +180,7 @@ class DocumentEffects(Section, frozen=True):
     rotation: Rotation
 
 
-class Document(Section, frozen=True):
+class DocumentSection(Section, frozen=True):
     """The sheet of paper and its writing."""
 
     fullscreen: Prob
@@ -247,7 +247,7 @@ class Effects(Section, frozen=True):
     blur: Blur
 
 
-class Labels(Section, frozen=True):
+class LabelSection(Section, frozen=True):
     """Which quads go to `extra` beside the lines' own."""
 
     words: bool
@@ -263,9 +263,9 @@ class TemplateSettings(Section, frozen=True):
     aspect_ratio: Ratios
     max_attempts: Annotated[int, Meta(ge=1, le=100)]
     background: Background
-    document: Document
+    document: DocumentSection
     effect: Effects
-    labels: Labels
+    labels: LabelSection
 
     def __post_init__(self) -> None:
         super().__post_init__()

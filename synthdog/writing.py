@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from synthdog.corpus import Reader
+from synthdog.corpus import CorpusReader
 from synthdog.draws import Sampler, colour
 from synthdog.fonts import Face
 from synthdog.layout import Area, Box, stack
-from synthdog.lines import SPACE, Line, compose
+from synthdog.lines import SPACE, PlacedLine, compose
 from synthdog.resources import Resources
 from synthdog.settings import Content
 
@@ -29,12 +29,12 @@ class Writer:
 
     def write(
         self, document: tuple[int, int], seed: Sequence[int], rng: np.random.Generator
-    ) -> tuple[list[Line], list[str]]:
+    ) -> tuple[list[PlacedLine], list[str]]:
         """The lines of a document (width, height in px) in reading order, inked, and their faces' names."""
         across, down = rng.uniform(*self._content.margin, 2) * document
         area = Area(across, down, document[0] - 2 * across, document[1] - 2 * down)
         at = int(rng.integers(len(self._resources.text)))
-        lines: list[Line] = []
+        lines: list[PlacedLine] = []
         names: dict[str, None] = {}
         for grid in stack(area, self._content.layout, rng):
             if grid[0].height < LEAST_HEIGHT:
@@ -47,7 +47,7 @@ class Writer:
 
     def _grid(
         self, grid: Sequence[Box], face: Face, at: int, rng: np.random.Generator
-    ) -> tuple[list[Line], int]:
+    ) -> tuple[list[PlacedLine], int]:
         """A grid's lines, and where in the text the next grid goes on."""
         text = self._resources.text
         for _ in range(MAX_MOVES):
@@ -55,7 +55,7 @@ class Writer:
                 break
             at = int(rng.integers(len(text)))
         sized = face.at(grid[0].height, bool(rng.random() < self._content.font.bold))
-        reader = Reader(text, at, sized.lacks)
+        reader = CorpusReader(text, at, sized.lacks)
         lines = []
         for box in grid:
             width = max(box.width * rng.uniform(*self._content.textbox.fill), min(box.height, box.width))
@@ -63,7 +63,9 @@ class Writer:
             lines += [line] if line is not None else []
         return lines, reader.at
 
-    def _inked(self, lines: list[Line], seed: Sequence[int], rng: np.random.Generator) -> list[Line]:
+    def _inked(
+        self, lines: list[PlacedLine], seed: Sequence[int], rng: np.random.Generator
+    ) -> list[PlacedLine]:
         """The lines in the colours drawn: one for the whole content, if there is one, else one a line."""
         whole = self._sampler.grays("content", 1, [*seed, 1])[0]
         own = self._sampler.grays("line", len(lines), [*seed, 2])

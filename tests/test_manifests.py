@@ -191,7 +191,7 @@ def test_every_picture_of_the_samples_is_credited() -> None:
 
 def test_rules_of_the_image_text_sets_are_known() -> None:
     for name in IMAGE_TEXT:
-        assert set(load(name).rules) <= set(filters.RULES)
+        assert set(load(name).active_rules()) <= set(filters.RULES)
 
 
 def test_the_folder_of_the_samples_images_resolves_the_same_everywhere() -> None:

@@ -64,7 +64,7 @@ def caption_rules(manifest: Manifest) -> Mapping[str, Mapping[str, Any]]:
     if not has_phrases(manifest.adapter, manifest.task):
         return {}
     active = manifest.active_rules()
-    return {name: of for name, of in active.items() if set(filters.RULES[name].columns) == {"text"}}
+    return {name: of for name, of in active.items() if set(filters.find_rule(name, of).columns) == {"text"}}
 
 
 def _labels(rows: Published, name: str) -> pa.Array:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.adapters import values
+from curate.adapters.columns import with_columns
 from curate.adapters.extra import extra
 from curate.adapters.identity import digests, keys, languages
 from curate.adapters.mapping import first, found
@@ -27,7 +28,7 @@ Reasons = Mapping[str, pa.Array | None]  # reason to true where it holds (N rows
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageColumns:
     """Where images are: their address, their bytes, their path (N rows each); None without a column."""
 
     url: pa.Array | None
@@ -86,7 +87,7 @@ class Published:
         return field
 
     @cached_property
-    def pictures(self) -> Pictures:
+    def pictures(self) -> ImageColumns:
         """In a folder of images, an image without a path is known by the last part of its address.
 
         A path that is an address is taken for one where there is no column of addresses.
@@ -97,11 +98,11 @@ class Published:
         if url is None and path is not None:
             url = pc.if_else(pc.match_substring_regex(path, ADDRESS), path, pa.scalar(None, path.type))
         if not self.manifest.image.folder:
-            return Pictures(url, image, None)
+            return ImageColumns(url, image, None)
         named = values.path(given) if (given := self.raw("image_path")) is not None else None
         last = None if url is None else values.trimmed(pc.replace_substring_regex(url, NOT_THE_NAME, ""))
         ways = [way for way in (path, named, last) if way is not None]
-        return Pictures(url, image, pc.coalesce(*ways) if ways else None)
+        return ImageColumns(url, image, pc.coalesce(*ways) if ways else None)
 
     @cached_property
     def sides(self) -> tuple[pa.Array, pa.Array]:
@@ -136,7 +137,7 @@ def published(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
 def sample(
     rows: Published, made: Mapping[str, pa.Array], reasons: Reasons, identity: Sequence[pa.Array] = ()
 ) -> pa.Table:
-    """SAMPLE of published rows (N rows).
+    """SAMPLE of published rows (N rows), and the published columns that the manifest's rules read.
 
     `made` are the columns that an adapter makes; `reasons` come before those of the image, in their order;
     `identity` stands for the key's columns where the input has none of them.
@@ -166,7 +167,8 @@ def sample(
     no_id = pc.is_null(rows.text("id")[0]) if "id" in manifest.key and "id" in rows.there else None
     marks = {"row_not_selected": _not_selected(rows), "id_missing": no_id, **reasons, **_of_images(rows)}
     columns |= _marks(rows, marks)
-    return conform(pa.table({name: column for name, column in columns.items() if column is not None}))
+    made = conform(pa.table({name: column for name, column in columns.items() if column is not None}))
+    return with_columns(made, rows.table, manifest)
 
 
 def _of_images(rows: Published) -> Reasons:

@@ -22,9 +22,8 @@ import sys
 from collections.abc import Callable, Iterable
 
 HEADER = struct.Struct("<BQ")
-PART, WHOLE, END, FAILED, READY = range(
-    5
-)  # one of many frames; the one answer; no more frames; reason\ndetail
+# One frame of a stream; the single answer; the end of a stream; "reason\ndetail"; the handler is ready.
+PART, WHOLE, END, FAILED, READY = range(5)
 
 Handler = Callable[[bytes], bytes | Iterable[bytes]]
 
@@ -39,8 +38,7 @@ def main() -> None:
     settings = receive(incoming)
     if settings is None:
         return
-    module, _, factory = target.partition(":")
-    handler: Handler = getattr(importlib.import_module(module), factory)(settings)
+    handler = make_handler(target, settings)
     gc.freeze()  # what was imported stays: looking through it for garbage would take a tenth of the time
     send(outgoing, READY)
     try:
@@ -51,11 +49,29 @@ def main() -> None:
         send(outgoing, FAILED, b"out_of_memory\n" + repr(error).encode())
 
 
-def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
-    """Send what the handler makes of one payload; an exception's own `reason` is kept, any other is a crash.
+def make_handler(target: str, settings: bytes) -> Handler:
+    """What `MODULE:FACTORY` makes of the settings.
 
     Raises:
-        MemoryError: the limit was met, and this process is not to be trusted with another payload.
+        SystemExit: what the handler works with is not to be had; it carries the line that says why.
+    """
+    module, _, factory = target.partition(":")
+    try:
+        handler: Handler = getattr(importlib.import_module(module), factory)(settings)
+    except Exception as error:
+        if getattr(error, "not_ready", False):
+            sys.exit(str(error))
+        raise
+    return handler
+
+
+def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
+    """Send the handler's answer to one payload. An exception's `reason` is kept; without one it is `crashed`.
+
+    Raises:
+        MemoryError: the memory limit was reached; the caller must not take another payload.
+        Exception: one that is `not_ready`: what the handler works with is gone. The payload is tried once more in
+            a new process, where the factory says whether the machine is at fault.
     """
     try:
         result = handler(payload)
@@ -67,14 +83,16 @@ def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
         send(outgoing, END)
     except (MemoryError, BrokenPipeError):
         raise
-    except Exception as error:  # whatever a decoder may raise costs this payload alone
+    except Exception as error:  # a decoder may raise anything; it fails this payload alone
+        if getattr(error, "not_ready", False):
+            raise
         reason = str(getattr(error, "reason", "crashed"))
         detail = str(getattr(error, "detail", None) or f"{type(error).__name__}: {error}")
         send(outgoing, FAILED, f"{reason}\n{detail}"[:2000].encode(errors="replace"))
 
 
 def receive(incoming: io.BufferedIOBase) -> bytes | None:
-    """The next payload, or None once the parent is gone."""
+    """Read the next payload; None once the parent has closed the socket."""
     header = incoming.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
@@ -95,9 +113,9 @@ def send(outgoing: int, kind: int, body: bytes = b"") -> None:
 
 
 def die_with_parent(lifeline: int) -> None:
-    """Have the kernel kill this whole process group once the pipe's other end, the parent's, is gone.
+    """Ask the kernel to kill this process group when the parent's end of the pipe closes.
 
-    PR_SET_PDEATHSIG would reach this process alone, and not what it started.
+    PR_SET_PDEATHSIG would kill this process alone, and not the processes that it started.
     """
     os.set_inheritable(lifeline, False)
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())

@@ -27,20 +27,20 @@ class Answer:
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
         self.future: Future[Outcome] = Future()
-        self.future.set_running_or_notify_cancel()  # it ends by itself soon enough
+        self.future.set_running_or_notify_cancel()  # cannot be cancelled: it has a deadline anyway
 
     def part(self, value: bytes) -> None:
-        """Drop what has no place here; `end` says so."""
+        """Ignore a stream frame: this job has exactly one answer, and `end` reports the mistake."""
 
     def end(self, outcome: Outcome | BaseException | None) -> None:
-        """Hand out the outcome."""
+        """Give the outcome, or what befell the children as a whole, to whoever waits for the future."""
         if isinstance(outcome, BaseException):
             self.future.set_exception(outcome)
         else:
             self.future.set_result(outcome or Outcome(reason="crashed", detail="answered in parts"))
 
     def full(self) -> bool:
-        """Never: a future takes its one answer at any time."""
+        """False: a future can take its one answer at any time."""
         return False
 
 
@@ -56,25 +56,25 @@ class Stream:
         self._outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
 
     def part(self, value: bytes) -> None:
-        """Keep one frame for the reader."""
+        """Queue one frame for the reader."""
         self.answered = True
         self._outcomes.put(Outcome(value))
 
     def end(self, outcome: Outcome | BaseException | None) -> None:
-        """Keep the last frame or the failure for the reader, and say that it was the last."""
+        """Queue the last frame or the failure for the reader, then the end of the stream."""
         if outcome is not None:
             self._outcomes.put(outcome)
         self._outcomes.put(None)
 
     def full(self) -> bool:
-        """Whether the child should wait for the reader."""
+        """Whether so many frames are queued that the child should wait for the reader."""
         return self._outcomes.qsize() >= PARTS
 
     def read(self) -> Iterator[Outcome]:
-        """Each outcome as it comes.
+        """Yield each outcome as it comes.
 
         Raises:
-            BaseException: what befell the children as a whole.
+            BaseException: the error that ended all children.
         """
         while (outcome := self._outcomes.get()) is not None:
             if isinstance(outcome, BaseException):
@@ -82,7 +82,7 @@ class Stream:
             yield outcome
 
     def abandon(self) -> None:
-        """Nobody reads on."""
+        """Tell the child's slot that nobody will read the rest."""
         self.answered = self.abandoned = True
 
 

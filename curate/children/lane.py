@@ -1,4 +1,4 @@
-"""One place at the work: a child process, replaced as often as need be, and the jobs on their way to it."""
+"""One worker slot: a child process, restarted after a failure, and its job queue."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from curate.children.jobs import Job, Outcome
 from curate.children.process import Process
 from curate.errors import MachineError
 
-IN_FLIGHT = 8  # jobs on their way to one child: it never waits for its parent to wake up
-IN_FLIGHT_BYTES = 8 * 2**20  # beyond it a child gets nothing more ahead of time
+IN_FLIGHT = 8  # jobs queued in one child's socket, so that it need not wait for its parent between two
+IN_FLIGHT_BYTES = 8 * 2**20  # limit on the bytes of these
 START_S = 60.0  # for an interpreter, the target's imports and its factory
-STARTS = 3  # failed starts in a row after which the machine is at fault
-LATE_S = 0.25  # a parent that was itself held up first reads what is already there
-GRACE_S = 0.5  # for a child that closed its socket to die of its own cause
-LOOK_S = 0.2  # between two looks at a child's memory
+STARTS = 3  # failed starts in a row after which the error is put down to the machine, not to a payload
+LATE_S = 0.25  # added once to a deadline, so that a parent that was itself delayed reads what has arrived
+GRACE_S = 0.5  # for a child that closed its socket to exit, so that its exit status can be reported
+LOOK_S = 0.2  # between two checks of a child's memory
 SLUG = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may take. Times are seconds, sizes are bytes."""
+    """The limits of one child. Times are seconds, sizes are bytes."""
 
-    timeout_s: float = 20.0  # one answer, or one frame of a stream
-    stream_timeout_s: float = 600.0  # a stream's frames together, without the waits for its reader
+    timeout_s: float = 20.0  # for one answer, or one frame of a stream
+    stream_timeout_s: float = (
+        600.0  # for all frames of a stream together, time spent on its reader not counted
+    )
     memory_bytes: int = 2 * 2**30
     memory_by: Literal["rlimit", "pss"] = (
         "rlimit"  # address space of the child, or PSS of it and all it started
@@ -40,7 +42,7 @@ class Limits:
 
 
 class ChildError(Exception):
-    """The child is of no more use, for that reason."""
+    """The child must be ended and replaced; `reason` is a slug, `detail` says what was found."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -48,7 +50,7 @@ class ChildError(Exception):
 
 
 class Lane:
-    """A child that works on the first of `jobs` while the others already wait in its socket."""
+    """A child process that works on the first of `jobs` while the others wait in its socket."""
 
     def __init__(
         self, target: str, settings: bytes, limits: Limits, selector: selectors.BaseSelector
@@ -60,15 +62,15 @@ class Lane:
         self._rest()
 
     def _rest(self) -> None:
-        """The state in which there is no process."""
-        self._up = self._paused = self._late = False
+        """Reset the state to that of a slot without a process."""
+        self._ready = self._paused = self._overdue = False
         self._watched = 0  # the selector's events
         self._served = 0  # jobs that this process has ended
-        self._since = self._spent = 0.0  # when the clock began, what ran before on the first job
-        self.deadline = self.look = math.inf  # when to lose patience, when to look at the memory
+        self._since = self._spent = 0.0  # start of the current wait; seconds already spent on the first job
+        self.deadline = self.look = math.inf  # when the first job times out; when to check the memory
 
     def takes(self, job: Job) -> bool:
-        """Whether the job may be given now."""
+        """Whether `give` may be called with the job now."""
         if not self.jobs:
             return True
         if job.alone or self.jobs[0].alone or len(self.jobs) >= IN_FLIGHT:
@@ -77,34 +79,34 @@ class Lane:
         return self._served + len(self.jobs) < self._limits.recycle_after and size <= IN_FLIGHT_BYTES
 
     def give(self, job: Job) -> None:
-        """Queue a job; `flush` sets it on its way."""
+        """Queue a job; `flush` sends it."""
         self.jobs.append(job)
         if self._process is None:
             self._start()
         else:
             self._process.put(job.payload)
             if len(self.jobs) == 1:
-                self._wind()
+                self._restart_clock()
 
     def flush(self) -> None:
-        """Send what can be sent, and watch for answers unless their reader is slow."""
+        """Send what the socket takes, and listen for answers unless a stream's reader is too slow."""
         if self._process is None:
             return
         paused = bool(self.jobs) and self.jobs[0].full()
         if paused != self._paused:
             self._paused = paused
-            self._wind(self._spent)
+            self._restart_clock(self._spent)
         wanted = 0 if paused else selectors.EVENT_READ
         wanted |= 0 if self._process.flush() else selectors.EVENT_WRITE
         if wanted != self._watched:
             self._watch(wanted)
 
     def receive(self) -> None:
-        """Take what the child says."""
+        """Read and handle the frames that have arrived from the child."""
         try:
             if self._process is not None:
                 for kind, body in self._process.frames(self._limits.max_answer_bytes):
-                    self._take(kind, body)
+                    self._receive_frame(kind, body)
         except EOFError as error:
             self._replace(ChildError("crashed", str(error)))
         except ChildError as lost:
@@ -113,24 +115,24 @@ class Lane:
             self.stop()
 
     def listen(self) -> None:
-        """Take what the child prints."""
+        """Read what the child printed; its last words go into error messages."""
         if self._process is not None and not self._process.drain():
             self._selector.unregister(self._process.output)
 
     def enforce(self, now: float) -> None:
-        """Hold the child to its limits; `now` is the monotonic clock's."""
+        """End and replace the child if it exceeded a limit. `now`: seconds of the monotonic clock."""
         try:
             if self.jobs and self.jobs[0].abandoned:
                 raise ChildError("abandoned", "nobody reads on")
             if now >= self.deadline:
                 self._expire(now)
             if now >= self.look:
-                self._weigh(now)
+                self._check_memory(now)
         except ChildError as lost:
             self._replace(lost)
 
     def stop(self, grace_s: float = 0.0) -> str:
-        """End the process, if there is one; says how it had ended by itself and its last words."""
+        """End the process, if there is one; returns how it had ended by itself and the last line it printed."""
         process, self._process = self._process, None
         if process is None:
             return ""
@@ -139,7 +141,7 @@ class Lane:
         return process.kill(grace_s)
 
     def _start(self) -> None:
-        """Start a process and send it every job there is.
+        """Start a process and send it every queued job.
 
         Raises:
             MachineError: no process could be started.
@@ -157,20 +159,20 @@ class Lane:
         for job in self.jobs:
             process.put(job.payload)
 
-    def _take(self, kind: int, body: bytes) -> None:
-        """One frame from the child.
+    def _receive_frame(self, kind: int, body: bytes) -> None:
+        """Handle one frame from the child.
 
         Raises:
             ChildError: the child is to be replaced.
         """
-        if kind == READY and not self._up:
-            self._up, self._failed_starts = True, 0
-            self._wind()
-        elif not self._up or not self.jobs:
-            raise ChildError("crashed", "spoke out of turn")
+        if kind == READY and not self._ready:
+            self._ready, self._failed_starts = True, 0
+            self._restart_clock()
+        elif not self._ready or not self.jobs:
+            raise ChildError("crashed", "answered when it was not asked")
         elif kind == PART:
             self.jobs[0].part(body)
-            self._wind(self._spent + time.monotonic() - self._since)
+            self._restart_clock(self._spent + time.monotonic() - self._since)
             if self._spent > self._limits.stream_timeout_s:
                 raise ChildError("timed_out", f"not done within {self._limits.stream_timeout_s:g} s")
         elif kind == WHOLE:
@@ -183,15 +185,15 @@ class Lane:
             raise ChildError("crashed", f"sent a frame of unknown kind {kind}")
 
     def _end(self, outcome: Outcome | None) -> None:
-        """The first job is done, the next one's clock begins."""
+        """Finish the first job and start the clock of the next one."""
         self._served += 1
         self.jobs.popleft().end(outcome)
-        self._wind()
+        self._restart_clock()
 
-    def _wind(self, spent: float = 0.0) -> None:
+    def _restart_clock(self, spent: float = 0.0) -> None:
         """Set the clock for the first job's next answer; `spent` seconds went into its answers before."""
-        self._since, self._spent, self._late = time.monotonic(), spent, False
-        if not self._up:
+        self._since, self._spent, self._overdue = time.monotonic(), spent, False
+        if not self._ready:
             return
         if not self.jobs or self._paused:
             self.deadline = math.inf
@@ -200,13 +202,13 @@ class Lane:
         self.deadline = self._since + min(self._limits.timeout_s, left)
 
     def _expire(self, now: float) -> None:
-        if self._late:
-            limit = self._limits.timeout_s if self._up else START_S
+        if self._overdue:
+            limit = self._limits.timeout_s if self._ready else START_S
             raise ChildError("timed_out", f"no answer within {limit:g} s")
-        self._late = True
+        self._overdue = True
         self.deadline = now + LATE_S
 
-    def _weigh(self, now: float) -> None:
+    def _check_memory(self, now: float) -> None:
         assert self._process is not None
         used = self._process.pss()
         if used > self._limits.memory_bytes:
@@ -214,12 +216,14 @@ class Lane:
         self.look = now + LOOK_S
 
     def _replace(self, lost: ChildError) -> None:
-        """End the process; the first job pays for it if it is the only suspect, else it is tried once more.
+        """End the process and start another one for the jobs that are left.
+
+        The first job gets the failure if it alone can have caused it; else it is sent once more.
 
         Raises:
             MachineError: processes keep ending before they are ready.
         """
-        up, alone = self._up, self._served == 0
+        up, alone = self._ready, self._served == 0
         words = self.stop(GRACE_S if lost.reason == "crashed" else 0.0)
         detail = "; ".join(part for part in (lost.detail, words) if part)
         if not up:
@@ -249,10 +253,10 @@ class Lane:
 
 
 def failure(body: bytes) -> Outcome:
-    """The outcome that a child's own words make: a reason that is a slug, or else a crash.
+    """Turn a child's failure message into an outcome: its own reason if that is a slug, else `crashed`.
 
     Raises:
-        ChildError: it ran out of memory, and is on its way out.
+        ChildError: the child ran out of memory, and is about to exit.
     """
     reason, _, detail = body[:4000].decode(errors="replace").partition("\n")
     if reason == "out_of_memory":

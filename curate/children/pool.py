@@ -1,10 +1,10 @@
-"""Disposable child processes for whatever may crash, hang or swell: images, PDFs, browsers.
+"""A pool of disposable child processes, for code that may crash, hang or use up memory: images, PDFs, browsers.
 
-A child answers payloads one after the other and in order, so the first unanswered one is always the one
-that did it. A crash or a lack of memory is put down to a payload only in a process that has answered no
-other before: the verdict depends on the payload alone. Answers come from a process that hostile input may
-have taken over: their size is bounded, nothing is unpickled. What a child started dies with it, unless it
-hid in a session of its own and the child was gone first.
+A child answers payloads one after the other and in order, so a failure belongs to the first unanswered one. A
+crash or a lack of memory counts against a payload only if the process had answered no other before; else the
+payload is tried again in a new process: the result depends on the payload alone. Hostile input may have taken
+over the process that answers: the size of answers is limited, and nothing is unpickled. Processes that a child
+started are killed with it, unless one moved to a session of its own and the child was gone first.
 
     with Children("curate.images.protocol:preparer", count=2, limits=Limits(), settings=settings) as children:
         outcomes = [children.submit(body) for body in bodies]
@@ -34,10 +34,10 @@ CLOSE_S = 30.0
 class Children:
     """`count` processes that turn payloads into answers by a function named `MODULE:FACTORY`.
 
-    FACTORY is called once in each child with `settings` and returns the handler: bytes in; bytes, or an
-    iterable of bytes, out. An exception with a `reason` that is a slug gives that reason and its
-    `detail`; any other is `crashed`. One thread of this process serves all children; the methods may be
-    called from any other.
+    FACTORY is called once in each child with `settings` (bytes) and returns the handler: bytes in; bytes, or an
+    iterable of bytes, out. An exception whose `reason` is a slug ends the payload with that reason and its
+    `detail`; any other exception ends it as `crashed`. One thread of this process serves all children; the
+    methods may be called from any other thread.
     """
 
     def __init__(self, target: str, count: int, limits: Limits, settings: bytes = b"") -> None:
@@ -48,8 +48,8 @@ class Children:
         self._queued_bytes = 0
         self._asleep = False
         self._broken: BaseException | None = None
-        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._selector.register(self._alarm, selectors.EVENT_READ, lambda: os.eventfd_read(self._alarm))
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._wakeup, selectors.EVENT_READ, lambda: os.eventfd_read(self._wakeup))
         self._thread = threading.Thread(target=self._serve, name=f"children of {target}", daemon=True)
         self._thread.start()
 
@@ -58,16 +58,16 @@ class Children:
 
         Raises:
             MachineError: no child can be started; the future may raise it too.
-            CancelledError: closed meanwhile.
+            CancelledError: the pool was closed in the meantime.
         """
         job = Answer(payload)
         self._enqueue(job)
         return job.future
 
     def stream(self, payload: bytes) -> Iterator[Outcome]:
-        """The answers to a payload that has many, as they come; only the last may be a reason.
+        """Yield the answers to a payload that has many, as they come; only the last can be a failure.
 
-        A child waits for a slow reader, and is ended when the reader goes away.
+        A child waits for a slow reader; it is ended when the reader stops reading.
 
         Raises:
             MachineError, CancelledError: see `submit`.
@@ -83,7 +83,7 @@ class Children:
             self._wake()
 
     def close(self) -> None:
-        """End every child at once; what is unanswered is cancelled."""
+        """Kill every child at once; unanswered payloads are cancelled."""
         with self._room:
             self._broken = self._broken or CancelledError("the children were closed")
             self._room.notify_all()
@@ -114,23 +114,23 @@ class Children:
         with self._room:
             if self._asleep:
                 self._asleep = False
-                os.eventfd_write(self._alarm, 1)
+                os.eventfd_write(self._wakeup, 1)
 
     def _serve(self) -> None:
-        """The thread's work: to the end, after which nothing is left unanswered."""
+        """The thread that serves the children; when it returns, every payload has its answer or error."""
         try:
-            while self._attend():
-                for key, _ in self._selector.select(self._patience()):
+            while self._prepare_to_sleep():
+                for key, _ in self._selector.select(self._seconds_until_check()):
                     key.data()
                 self._asleep = False
-        except BaseException as error:  # nobody else would hear of it
+        except BaseException as error:  # raised in this thread, it would reach no caller
             self._broken = error
         finally:
             self._end()
 
-    def _attend(self) -> bool:
-        """Do all that can be done before sleeping; False once there is nothing to wait for."""
-        self._asleep = True  # first: what changes from here on rings the alarm
+    def _prepare_to_sleep(self) -> bool:
+        """Enforce limits, hand out and send jobs; returns False once the pool is closed or broken."""
+        self._asleep = True  # set first: whoever queues a job from here on wakes this thread
         if self._broken:
             return False
         now = time.monotonic()
@@ -142,7 +142,7 @@ class Children:
         return True
 
     def _assign(self) -> None:
-        """Give queued jobs, in order, to the children with the least to do, as long as any takes them."""
+        """Give queued jobs, in order, to the slots with the fewest jobs, until no slot takes the next one."""
         with self._room:
             while self._queued:
                 takers = [lane for lane in self._lanes if lane.takes(self._queued[0])]
@@ -153,14 +153,16 @@ class Children:
                 min(takers, key=lambda lane: len(lane.jobs)).give(job)
                 self._room.notify()
 
-    def _patience(self) -> float | None:
-        """Seconds until a child must be looked at, whatever happens."""
+    def _seconds_until_check(self) -> float | None:
+        """Seconds until a child's deadline or memory must be checked; None: never."""
         first = min(min(lane.deadline, lane.look) for lane in self._lanes)
         return None if math.isinf(first) else max(0.0, first - time.monotonic())
 
     def _end(self) -> None:
         with self._room:
-            self._asleep = False  # from here on nobody writes to the alarm
+            self._asleep = (
+                False  # from here on nobody writes to the wake-up descriptor, which is closed below
+            )
             jobs = [*(job for lane in self._lanes for job in lane.jobs), *self._queued]
             self._queued.clear()
             self._room.notify_all()
@@ -169,4 +171,4 @@ class Children:
         for job in jobs:
             job.end(self._broken)
         self._selector.close()
-        os.close(self._alarm)
+        os.close(self._wakeup)

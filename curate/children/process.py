@@ -1,6 +1,6 @@
-"""One disposable child process as its parent holds it: started, written to, read from, measured, killed.
+"""The parent's side of one child process: start it, write to it, read from it, measure its memory, kill it.
 
-Nothing here waits: the socket never blocks, and `curate.children.pool` says when to give up.
+No call here waits for the child: the socket is non-blocking, and `curate.children.lane` keeps the deadlines.
 """
 
 from __future__ import annotations
@@ -20,20 +20,17 @@ import psutil
 
 from curate.children.child import HEADER
 
-ROOM = 1 << 20  # bytes for what arrives, and more only while a larger frame does
+ROOM = 1 << 20  # bytes of the receive buffer, which grows only while a larger frame arrives
 PIPE = 1 << 16  # bytes that a pipe holds
-BUFFER = 1 << 20  # bytes on their way in each direction, of which the kernel grants what it may
+BUFFER = 1 << 20  # bytes asked for as socket buffer in each direction; the kernel may grant less
 TAIL = 2000  # bytes kept of what a child prints
-REAP_S = 5.0  # a killed process that is not gone by then is left to init
-PASSED_ON = (
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "TMPDIR",
-)  # all that a child sees of our environment: no keys, no tokens
+REAP_S = 5.0  # a killed process that has not exited by then is left to init
+# All that a child sees of our environment: no keys, no tokens.
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "CURATE_CHROMIUM")
 
 
 class Process:
-    """A started `curate.children.child` in a session of its own, its settings already on the way."""
+    """A running `curate.children.child` in a session of its own; its settings are the first frame sent."""
 
     def __init__(self, target: str, settings: bytes, address_space: int) -> None:
         self.socket, theirs = socket.socketpair()
@@ -50,7 +47,7 @@ class Process:
                 env=environment(),
                 cwd="/",
                 pass_fds=(theirs.fileno(), lifeline),
-                start_new_session=True,  # a group that can be killed whole, out of Ctrl-C's reach
+                start_new_session=True,  # a process group of its own: killed as a whole, not reached by Ctrl-C
             )
         except BaseException:
             self.socket.close()
@@ -76,7 +73,7 @@ class Process:
             self._outgoing.append(memoryview(payload))
 
     def flush(self) -> bool:
-        """Send what the socket takes now; True when nothing is left. A dead child is noticed in reading."""
+        """Send what the socket takes now; True when nothing is left. `frames` notices a dead child."""
         with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             while self._outgoing:
                 sent = self.socket.sendmsg(list(self._outgoing)[:8])
@@ -87,7 +84,7 @@ class Process:
         return not self._outgoing
 
     def frames(self, max_bytes: int) -> Iterator[tuple[int, bytes]]:
-        """The kind and body of each frame that has wholly arrived.
+        """Yield the kind and body of each frame that has arrived completely.
 
         Raises:
             EOFError: the child closed its end, or announced a frame of more than `max_bytes`.
@@ -108,7 +105,7 @@ class Process:
             raise EOFError
 
     def _keep(self, start: int, size: int) -> None:
-        """Move what arrived from `start` on to the front of room for `size` bytes."""
+        """Move the bytes from `start` on to the front of a buffer of `size` bytes."""
         if not start and size == len(self._incoming):
             return
         rest = self._incoming[start : self._arrived]
@@ -118,7 +115,7 @@ class Process:
         self._arrived = len(rest)
 
     def _read(self) -> bool:
-        """Take in what has arrived; True at the end of the stream."""
+        """Read what has arrived into the buffer; True at the end of the stream."""
         try:
             count = self.socket.recv_into(memoryview(self._incoming)[self._arrived :])
         except BlockingIOError:
@@ -129,7 +126,7 @@ class Process:
         return not count
 
     def drain(self) -> bool:
-        """Take what the child printed and keep its end; False once there is no more to come."""
+        """Read what the child printed and keep the last bytes; False once it has closed its output."""
         try:
             printed = os.read(self.output.fileno(), PIPE)
         except BlockingIOError:
@@ -138,7 +135,7 @@ class Process:
         return bool(printed)
 
     def pss(self) -> int:
-        """Bytes of memory of the child and all it started, shared pages divided among their users."""
+        """Memory of the child and all processes it started, in bytes of PSS (shared pages count in part)."""
         total = 0
         for member in self._family():
             with contextlib.suppress(psutil.Error):
@@ -153,12 +150,12 @@ class Process:
             return []
 
     def kill(self, grace_s: float = 0.0) -> str:
-        """End the child and all it started; says how it had ended by itself and its last words.
+        """Kill the child and all processes it started; returns how it had ended by itself and its last line.
 
-        A child that is about to end by itself is given `grace_s`.
+        A child that is about to exit by itself is given `grace_s` seconds to do so.
         """
-        ended = self._ended(grace_s) if grace_s else ""  # not reaped yet, so its group's id is still its own
-        for member in self._family()[1:]:  # those in sessions of their own too
+        ended = self._ended(grace_s) if grace_s else ""  # not reaped yet, so its group's id cannot be reused
+        for member in self._family()[1:]:  # also those that moved to a session of their own
             with contextlib.suppress(psutil.Error):
                 member.kill()
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -173,7 +170,7 @@ class Process:
         return ": ".join(part for part in (ended, words) if part)
 
     def _ended(self, grace_s: float) -> str:
-        """`SIGSEGV`, `exit 1`, or nothing for a process that is still running."""
+        """How the process ended: `SIGSEGV`, `exit 1`, or empty while it is still running."""
         watch = os.pidfd_open(self._popen.pid)
         try:
             poller = select.poll()
@@ -189,10 +186,10 @@ class Process:
 
 
 def environment() -> dict[str, str]:
-    """A child's environment: where to import from, UTF-8, a fixed hash seed, one thread, memory held."""
+    """A child's environment: import path, UTF-8, a fixed hash seed, one thread, and malloc keeping its memory."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-    # glibc would hand an image's memory back and fault it in again with every image
+    # without these thresholds glibc returns an image's memory to the kernel and faults it in again for the next
     memory = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     fixed = {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LANG": "C.UTF-8"}

@@ -18,22 +18,18 @@ from curate.errors import CurateError, Stopped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from rich.console import Console
-
-    from curate.engine.command import Options
-    from curate.engine.journal import Request
+    from curate.api import RunResult
 
 app = typer.Typer(
     name="curate",
     help="Turn raw public data into training shards for vision-language models.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 UsageError: Any = typer.BadParameter.__base__  # click's, or the copy of it that newer Typers bring
-MODEL, TAG = "ViT-L-14", "openai"  # CLIP as published
+MODEL = "ViT-L-14"
 
 Dir = Annotated[str, typer.Argument(help="A run's folder, here or on an object store.")]
 Out = Annotated[str, typer.Option("--out", help="Where the shards go: a folder, or s3://…")]
@@ -78,7 +74,7 @@ def options(
 ) -> None:
     """Options that come before the command."""
     if version:
-        from curate import __version__
+        from curate.version import __version__
 
         print(__version__)
         raise typer.Exit
@@ -115,19 +111,19 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Curate one data set into shards. The same command goes on where a stopped one left off."""
-    from curate.engine.command import Options, request
-    from curate.manifest import load as manifests
+    from curate import api
+    from curate.manifest.load import assignments
 
-    assignments = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
-    asked = request(manifests.load(manifest, assignments), inputs or (), limit, sample)
-    if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris and not as_json:
-        _console().print(f"no --input: {manifest} runs on the small sample that ships with curate")
-    if dry_run:
-        from curate.engine.preview import lines, preview
+    found = api.run(  # type: ignore[misc, call-overload]  # an overload takes True or False, not either
+        manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
+        workers=workers, address=address, seed=seed, overwrite=overwrite, dry_run=dry_run, progress=not as_json,
+    )  # fmt: skip
+    if isinstance(found, api.PreviewResult):
+        from curate.engine.preview import lines
 
-        _show(preview(asked), lines, as_json)
+        _show(found.raw, lines, as_json)
         return
-    _execute(asked, out, Options(workers, address, overwrite), as_json)
+    _finish(found, as_json)
 
 
 @app.command()
@@ -141,11 +137,13 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Run again only the inputs that failed for those reasons, into a folder of their own."""
-    from curate.engine.command import Options
-    from curate.engine.retry import again
+    from curate import api
 
-    asked = again(folder, [reason.strip() for reason in reasons.split(",") if reason.strip()])
-    _execute(asked, out, Options(workers, address, overwrite), as_json)
+    wanted = [reason.strip() for reason in reasons.split(",") if reason.strip()]
+    again = api.retry(
+        folder, wanted, out, workers=workers, address=address, overwrite=overwrite, progress=not as_json
+    )
+    _finish(again, as_json)
 
 
 @app.command()
@@ -174,19 +172,15 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Give existing shards CLIP features and scores, on the GPU where there is one."""
-    from curate.engine.progress import Progress
-    from curate.manifest import load as manifests
-    from curate.scoring.command import ScoreSettings, score
+    from curate import api
 
-    pretrained = pretrained or (TAG if model == MODEL else "")
-    size = int(batch_size) if batch_size.isdigit() else batch_size
-    given: dict[str, Any] = {"model": model, "pretrained": pretrained, "device": device, "batch_size": size}
-    given |= {"precision": precision, "features": features, "exact": exact}
-    scorer = manifests.scorer_settings(given)
-    asked = ScoreSettings(
-        scorer=scorer, threshold=threshold, name=name, rescore=rescore, max_similarity=max_similarity
-    )
-    _finish(score(folder, asked, workers, address, Progress(_console(), quiet=as_json)), folder, as_json)
+    scored = api.score(
+        folder, model=model, pretrained=pretrained, device=device, precision=precision,
+        batch_size=int(batch_size) if batch_size.isdigit() else batch_size, features=features, exact=exact,
+        threshold=threshold, max_similarity=max_similarity, name=name, rescore=rescore, workers=workers,
+        address=address, progress=not as_json,
+    )  # fmt: skip
+    _show_run(scored, as_json)
 
 
 @app.command()
@@ -203,14 +197,12 @@ def pack(
     as_json: Json = False,
 ) -> None:
     """Mix shards of several tasks and pack them into training sequences."""
-    from curate.packing import PackSettings
-    from curate.packing import pack as run
+    from curate import api
 
-    settings = PackSettings(
-        seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
+    packed = api.pack(
+        folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
         truncate=truncate, overwrite=overwrite,
-    )  # fmt: skip
-    packed = run(folders, out, settings)
+    ).raw  # fmt: skip
     if as_json:
         print(json.dumps(packed))
         return
@@ -233,9 +225,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Hand shards or packs to another framework."""
-    from curate.exporting import export as run
+    from curate import api
 
-    made = run(folder, to, out)
+    made = api.export(folder, to, out).raw
     if as_json:
         print(json.dumps(made))
         return
@@ -247,18 +239,19 @@ def export(
 @app.command()
 def report(folder: Dir, as_json: Json = False) -> None:
     """Write DIR/report.html: what was kept, what was dropped and why, and where the boxes are."""
-    from curate.reporting import lines, write
+    from curate import api
+    from curate.reporting import lines
 
-    _show(write(folder), lines, as_json)
+    _show(api.report(folder).raw, lines, as_json)
 
 
 @app.command()
 def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
     """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value."""
-    from curate.reporting.explain import explain as look
+    from curate import api
     from curate.reporting.explain import lines
 
-    _show(look(folder, key_or_url), lines, as_json)
+    _show(api.explain(folder, key_or_url).raw, lines, as_json)
 
 
 @app.command()
@@ -268,13 +261,12 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Recompute every checksum and invariant; exit 1 and name each damaged file."""
+    from curate import api
     from curate.verifying.command import lines
-    from curate.verifying.command import verify as check
-    from curate.verifying.repair import repair as mend
 
-    found = mend(folder) if repair else check(folder)
-    _show(found, lines, as_json)
-    if found["damaged"]:
+    found = api.verify(folder, repair=repair)
+    _show(found.raw, lines, as_json)
+    if found.damaged:
         raise typer.Exit(1)
 
 
@@ -317,15 +309,14 @@ def doctor(as_json: Json = False) -> None:
         report(found)
 
 
-def _execute(asked: Request, out: str, how: Options, as_json: bool) -> None:
-    """Run with a view for a person; then the result for a person or a program."""
-    from curate.engine.command import execute
-    from curate.engine.progress import Progress
+def _finish(result: RunResult, as_json: bool) -> None:
+    """Show a finished run.
 
-    progress = Progress(_console(), quiet=as_json)
-    result = execute(asked, out, how, progress)
-    _finish(result, out, as_json)
-    unreadable = result["dropped"].get("unreadable", 0)
+    Raises:
+        CurateError: rows of it could not be read.
+    """
+    _show_run(result, as_json)
+    unreadable = result.dropped.get("unreadable", 0)
     if unreadable:
         raise CurateError(
             f"{unreadable} rows could not be read and are counted as dropped: mend the input and run again "
@@ -333,28 +324,23 @@ def _execute(asked: Request, out: str, how: Options, as_json: bool) -> None:
         )
 
 
-def _finish(result: dict[str, Any], out: str, as_json: bool) -> None:
+def _show_run(result: RunResult, as_json: bool) -> None:
     """The result of a finished run: its manifest for a program, the funnel for a person."""
+    from rich.console import Console
+
     from curate.engine.journal import took_s
     from curate.engine.progress import funnel
     from curate.terminal import bytes_said, duration_said, plural
 
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(result.raw))
         return
-    console = _console()
-    console.print(funnel(result))
-    shards = result["shards"]
-    size = bytes_said(sum(shard["bytes"] for shard in shards))
-    took = "" if "scored" in result else f", took {duration_said(took_s(result))}"
-    console.print(f"{plural(len(shards), 'shard')} in {out}, {size}{took}", highlight=False)
+    console = Console(stderr=True)
+    console.print(funnel(result.raw))
+    size = bytes_said(sum(shard["bytes"] for shard in result.shards))
+    took = "" if "scored" in result.raw else f", took {duration_said(took_s(result.raw))}"
+    console.print(f"{plural(len(result.shards), 'shard')} in {result.folder}, {size}{took}", highlight=False)
 
 
 def _show(found: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str]], as_json: bool) -> None:
     print(json.dumps(found) if as_json else "\n".join(lines(found)))
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True)

@@ -20,8 +20,7 @@ from curate.engine.worker import Job
 from curate.errors import CurateError, Halted, InputError, OutputError, Stopped, UnitError
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
-from curate.origins import find, open_origin
-from curate.origins.seeds import SAMPLE_SEEDS, placed
+from curate.origins import find, kind_of, open_origin
 from curate.scorer import check, check_device
 from curate.sources import Input
 from curate.storage.filesystems import one_line
@@ -59,11 +58,11 @@ def request(
         raise InputError(f"--limit must be at least 1, not {limit}")
     if not 0 < sample <= 1:
         raise InputError(f"--sample must be above 0 and at most 1, not {sample}")
-    if manifest.adapter == "synthdog":
-        manifest = placed(manifest)
-        if limit is None:
-            limit = SAMPLE_SEEDS
-            log.warning("no --limit: %d images; they never run out", limit)
+    kind = kind_of(manifest)
+    manifest = kind.place(manifest)
+    if limit is None and kind.endless is not None:
+        limit = kind.endless
+        log.warning("no --limit: %d images; they never run out", limit)
     if not inputs and not manifest.input.uris:
         manifest = on_sample(manifest)
     folder = image_folder(manifest)
@@ -102,11 +101,20 @@ class Survey:
 
 
 def survey(found: Input, asked: Request, work: Path) -> Survey:
-    """What the input holds, once it is known to have the columns that the manifest needs."""
+    """What the input holds, once it is known to have the columns that the manifest needs.
+
+    Raises:
+        InputError: see `plan`.
+    """
     origin = open_origin(found, asked.manifest, work)
     try:
-        rules = row_rules(asked.manifest)
-        return Survey(origin.size, tuple(name for name in rules if not origin.judges(name)))
+        unjudged = tuple(name for name in row_rules(asked.manifest) if not origin.judges(name))
+        if lacking := [name for name in unjudged if name not in filters.RULES]:
+            column = asked.manifest.active_rules()[lacking[0]]["column"]
+            raise InputError(
+                f"{found.uri}: rule {lacking[0]!r} reads the column {column!r}, and there is none"
+            )
+        return Survey(origin.size, unjudged)
     finally:
         origin.close()
 

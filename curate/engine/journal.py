@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from curate import __version__
 from curate.engine.output import DONE
 from curate.engine.plan import Plan, Retry, Run
 from curate.engine.record import UnitRecord, summary
@@ -23,13 +22,15 @@ from curate.errors import OutputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.scorer.reload import places
 from curate.sources import Input
+from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, files_table, write_files
 from curate.storage.shards import unit_of
 from curate.storage.store import TMP, Store
+from curate.version import __version__
 
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
-SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "numpy", "regex", "aiohttp")
+SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "simplejpeg", "numpy", "regex", "aiohttp")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -99,7 +100,7 @@ class Journal:
 
     def clear(self) -> None:
         """Remove everything that a run wrote here, and nothing else."""
-        for name in (MANIFEST, "report.html", "croissant.json"):
+        for name in (MANIFEST, SHARDS, DROPPED_FILES, "report.html", "croissant.json"):
             self.store.delete(name)
         if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
             self.store.delete("README.md")
@@ -176,10 +177,19 @@ class Journal:
             "started": begun.started,
             "finished": now(),
         }
+        self._write_tables(records)
+        manifest["shards"] = manifest["shards"][:LISTED]
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         for name in ("keys", "seen", "bytes", "near", "staged", "tmp", "inputs"):
             self.store.delete_folder(f"_run/{name}")
         return manifest
+
+    def _write_tables(self, records: Sequence[UnitRecord]) -> None:
+        """Write the tables of the run's shards and files of dropped rows."""
+        shards = files_table(shard for record in records for shard in record.shards)
+        dropped = files_table(record.dropped_file for record in records if record.dropped_file is not None)
+        write_files(self.store, SHARDS, shards)
+        write_files(self.store, DROPPED_FILES, dropped)
 
     def _scorer(self, records: Sequence[UnitRecord]) -> dict[str, Any] | None:
         """Who scored the shards, as the first of them says."""

@@ -49,14 +49,17 @@ class Staging:
         self.manifest, self.store = manifest, store
         self.scorer: dict[str, Any] | None = None  # who scored what is staged from now on
 
-    def write(self, unit: int, table: pa.Table, spool: Spool) -> list[Shard]:
-        """Stage the table's alive rows as shards and its dropped rows beside them (N rows of SAMPLE)."""
-        rows = pc.indices_nonzero(alive(table))
+    def write_dropped(self, unit: int, table: pa.Table) -> Shard | None:
+        """Stage the table's dropped rows (N rows of SAMPLE); None where none is to be written down."""
         dropped = self._written(table.filter(pc.invert(alive(table))))
-        if dropped.num_rows:
-            self._stage(
-                dropped_name(unit), [as_dropped(dropped.append_column("reason", dropped["dropped"]))], DROPPED
-            )
+        if not dropped.num_rows:
+            return None
+        rows = as_dropped(dropped.append_column("reason", dropped["dropped"]))
+        return self._stage(dropped_name(unit), [rows], DROPPED)
+
+    def write(self, unit: int, table: pa.Table, spool: Spool) -> list[Shard]:
+        """Stage the table's alive rows as shards (N rows of SAMPLE)."""
+        rows = pc.indices_nonzero(alive(table))
         kept, places, first, shards = table.take(rows), rows.to_numpy(), 0, []
         schema = SHARD.with_metadata(shard_metadata(self.manifest.digest(), self.scorer))
         for part, groups in enumerate(row_groups(spool.lengths(places), self.manifest.shard)):
@@ -130,12 +133,13 @@ class Staging:
                     write_tables(self.store, shard.path, pieces, self._schema(shard), self.manifest.shard)
                 )
             first += shard.rows
-        write_tables(self.store, dropped_name(record.unit), lost, DROPPED, self.manifest.shard)
+        dropped = write_tables(self.store, dropped_name(record.unit), lost, DROPPED, self.manifest.shard)
         rows_out = sum(shard.rows for shard in shards)
         return msgspec.structs.replace(
             record,
             rows_out=rows_out,
             shards=tuple(shards),
+            dropped_file=dropped,
             dropped=add_counts([record.dropped, count_reasons(pa.array(list(fallen.values())))]),
             stages=(*record.stages[:-1], msgspec.structs.replace(record.stages[-1], rows_out=rows_out)),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -38,6 +39,7 @@ class Progress:
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
+        self._lives = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
         self._counts: dict[str, int] = {}
         self._read = self._kept = 0  # rows of the units that are staged
         self._dropped: dict[str, int] = {}
@@ -54,8 +56,8 @@ class Progress:
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """While this lasts, a terminal shows the live view."""
-        if self._quiet or not self._console.is_terminal:
+        """While this lasts, a terminal or notebook shows the live view."""
+        if self._quiet or not self._lives:
             yield
             return
         with Live(get_renderable=self._view, console=self._console, refresh_per_second=4, transient=True):
@@ -88,7 +90,7 @@ class Progress:
         """See `curate.engine.record.Meter`."""
         for name, count in counts.items():
             self._counts[name] = self._counts.get(name, 0) + count
-        if not self._console.is_terminal and time.monotonic() - self._lined > LINE_EVERY_S:
+        if not self._lives and time.monotonic() - self._lined > LINE_EVERY_S:
             self._lined = time.monotonic()
             self.say(self._line())
 

@@ -39,6 +39,7 @@ class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
     dropped: dict[str, int] = {}
     stages: tuple[Stage, ...] = ()
     shards: tuple[Shard, ...] = ()
+    dropped_file: Shard | None = None  # where its dropped rows are written down, if any are
 
     def check(self) -> UnitRecord:
         """The record itself, once its rows add up.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,11 @@ import msgspec
 
 from curate.engine.journal import MANIFEST, RUN, Request
 from curate.engine.plan import Retry
-from curate.errors import InputError, ManifestError, nearest
+from curate.engine.record import Stage
+from curate.errors import CurateError, InputError, ManifestError, nearest
 from curate.origins import find
+from curate.storage.finished import damaged_manifest, read_manifest
+from curate.storage.shards import Shard
 from curate.storage.store import Store
 
 NEEDED = (
@@ -23,8 +29,25 @@ NEEDED = (
 KINDS = {"packs": "packs", "export": "an export"}
 
 
-class DamagedManifestError(InputError):
-    """The file that says that a run is complete cannot be read."""
+class Shape(msgspec.Struct, frozen=True):
+    """What commands on a finished run take for granted of its `_manifest.json`."""
+
+    manifest: dict[str, Any]
+    manifest_digest: str
+    request: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    rows_in: int
+    rows_out: int
+    dropped: dict[str, int]
+    stages: list[Stage]
+    shards: list[Shard]
+    scorer: dict[str, Any] | None
+    inputs_in: int = 0
+    software: dict[str, str] = {}
+    started: datetime | None = None
+    finished: datetime | None = None
+    scored: dict[str, Any] = {}
+    scorers: dict[str, dict[str, Any]] = {}
 
 
 def finished_manifest(folder: str) -> dict[str, Any]:
@@ -32,30 +55,38 @@ def finished_manifest(folder: str) -> dict[str, Any]:
 
     Raises:
         InputError: there is none, or the folder holds something else than a run's shards.
-        DamagedManifestError: it cannot be read.
+        DamagedManifestError: it cannot be read, or is not what was written.
     """
     store = Store(folder)
-    data = store.read_bytes(MANIFEST)
-    if data is None and store.exists(RUN):
+    manifest = read_manifest(store)
+    if manifest is None and store.exists(RUN):
         raise InputError(f"{folder} holds no complete run yet: the same command goes on where it stands")
-    if data is None:
+    if manifest is None:
         raise InputError(
             f"{folder} holds no complete run: there is no {MANIFEST}; give the folder of `curate run --out`"
         )
-    way_out = "delete it and run the same command again, which writes it anew from _run"
-    try:
-        manifest = msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise DamagedManifestError(f"{folder}/{MANIFEST} is damaged ({error}): {way_out}") from None
     if "kind" in manifest:
+        kind = str(manifest["kind"])
         raise InputError(
-            f"{folder} holds {KINDS.get(manifest['kind'], 'something else')}: give the folder of `curate run`"
+            f"{folder} holds {KINDS.get(kind, 'something else')}: give the folder of `curate run`"
         )
-    if lacking := [name for name in NEEDED if name not in manifest]:
-        raise DamagedManifestError(
-            f"{folder}/{MANIFEST} is damaged (it lacks {', '.join(lacking)}): {way_out}"
-        )
+    if fault := _fault(manifest):
+        raise damaged_manifest(store, fault)
     return manifest
+
+
+def _fault(manifest: dict[str, Any]) -> str | None:
+    """What is wrong with a manifest in itself; None where it is as it was written, as far as it tells."""
+    if lacking := [name for name in NEEDED if name not in manifest]:
+        return f"it lacks {', '.join(lacking)}"
+    try:
+        msgspec.convert(manifest, Shape)
+        settings = json.dumps(manifest["manifest"], sort_keys=True)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        return str(error)
+    if hashlib.sha256(settings.encode()).hexdigest() != manifest["manifest_digest"]:
+        return "its settings are not those of its digest"
+    return None
 
 
 def again(folder: str, reasons: Sequence[str]) -> Request:
@@ -71,7 +102,10 @@ def again(folder: str, reasons: Sequence[str]) -> Request:
             raise ManifestError(
                 f"{folder} dropped nothing for {reason!r}{nearest(reason, manifest['dropped'])}"
             )
-    before = msgspec.convert(manifest["request"], Request)
+    try:
+        before = msgspec.convert(manifest["request"], Request)
+    except (msgspec.ValidationError, CurateError) as error:
+        raise damaged_manifest(Store(folder), f"its request: {error}") from None
     uris = [part.uri for one in before.inputs for part in one.parts or (one,)]
     if tuple(find(before.manifest, uris)) != before.inputs:
         raise InputError(f"the inputs of {folder} have changed since: run them anew")

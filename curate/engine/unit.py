@@ -71,8 +71,10 @@ class Pipeline:
         self.acquirer = Acquirer(run.manifest, children)
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
         self._rules = row_rules(run.manifest)
-        self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.RULES[n].columns}
-        self._size_rules = {n: s for n, s in self._rules.items() if SIZE & set(filters.RULES[n].columns)}
+        self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.find_rule(n, s).columns}
+        self._size_rules = {
+            n: s for n, s in self._rules.items() if SIZE & set(filters.find_rule(n, s).columns)
+        }
         self._origin: tuple[int, Origin] | None = None
 
     def close(self) -> None:
@@ -122,6 +124,7 @@ class Pipeline:
             with work.watch.stage("tasks"):
                 table = drop(table, pc.if_else(alive(table), tasks.faults(table), None), "tasks")
             with work.watch.stage("write"):
+                dropped_file = self.staging.write_dropped(work.unit.number, table)
                 shards = self.staging.write(work.unit.number, table, work.spool)
         record = UnitRecord(
             unit=work.unit.number,
@@ -131,6 +134,7 @@ class Pipeline:
             dropped=count_reasons(table["dropped"]),
             stages=tuple(_stages(table, work.watch)),
             shards=tuple(shards),
+            dropped_file=dropped_file,
         )
         self.staging.keep(record, STAGED)
         self.meter.add(kept=record.rows_out, bytes=sum(shard.bytes for shard in shards))

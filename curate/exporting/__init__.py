@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from curate import __version__
 from curate.errors import InputError, ManifestError, OutputError, nearest
 from curate.exporting.conversations import write_conversations
 from curate.exporting.energon import write_energon
@@ -15,6 +14,7 @@ from curate.exporting.records import Records
 from curate.exporting.webdataset import write_webdataset
 from curate.storage.dataset import DataSet, find
 from curate.storage.store import Store
+from curate.version import __version__
 
 FORMATS: dict[str, Callable[[Store, Records], list[str]]] = {
     "webdataset": write_webdataset,

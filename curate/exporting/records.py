@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from curate.errors import InputError
+from curate.errors import DamagedError
 from curate.storage.dataset import DataFile, DataSet
+from curate.storage.filesystems import one_line
 
 SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot
 SAFE_PATH = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*/[A-Za-z0-9_-]{1,200}\.(?:jpg|png|webp)")
@@ -40,11 +40,14 @@ class Records:
         number = 0
         stem = file.uri.rsplit("/", 1)[-1].removesuffix(".parquet")
         with file.open() as parquet:
-            for group in range(len(file.group_rows)):
+            for group in range(parquet.num_row_groups):
                 try:
                     rows = parquet.read_row_group(group, columns=columns).to_pylist()
-                except (OSError, pa.ArrowInvalid) as error:
-                    raise InputError(f"{file.uri} is damaged in row group {group}: {error}") from None
+                except (OSError, ValueError) as error:
+                    raise DamagedError(
+                        f"{file.uri} is damaged in row group {group}: {one_line(error)}; `curate verify` on its "
+                        "folder names every damaged file"
+                    ) from None
                 for row in rows:
                     name = f"{stem}-{number:06d}" if self.packs else str(row["key"])
                     number += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from curate.loader.batches import dataloader
 from curate.loader.collate import Collate, CollatePacks, decode, normalise
 from curate.loader.datasets import PackDataset, PackMap, ShardDataset, ShardMap, resume_state
 
@@ -12,6 +13,7 @@ __all__ = [
     "PackMap",
     "ShardDataset",
     "ShardMap",
+    "dataloader",
     "decode",
     "normalise",
     "resume_state",

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from curate.errors import DamagedError
+
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, as Qwen-VL uses them
 STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -49,7 +51,9 @@ class Collate:
         images = [sample["image"] for sample in samples]
         bodies = [image["bytes"] if isinstance(image, dict) else image for image in images]
         batch["has_image"] = torch.tensor([body is not None for body in bodies])
-        return batch | {"pixels": _stack([body for body in bodies if body is not None], self.side)}
+        names = [sample.get("key", "unknown") for sample in samples]
+        there = [(name, body) for name, body in zip(names, bodies, strict=True) if body is not None]
+        return batch | {"pixels": _stack(there, self.side)}
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,23 @@ class CollatePacks:
         batch: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
         batch["image_row"] = torch.tensor([row for row, _ in images], dtype=torch.int64)
         batch["image_start"] = torch.tensor([image["start"] for _, image in images], dtype=torch.int64)
-        bodies = [image["bytes"] for _, image in images if image["bytes"] is not None]
+        bodies = [(image["path"], image["bytes"]) for _, image in images if image["bytes"] is not None]
         return batch | {"pixels": _stack(bodies, self.side), "keys": [pack["keys"] for pack in packs]}
 
 
-def _stack(bodies: Sequence[bytes], side: int) -> torch.Tensor:
-    if not bodies:
+def _stack(named: Sequence[tuple[str, bytes]], side: int) -> torch.Tensor:
+    """The pixels of images, each with its row's key or its path.
+
+    Raises:
+        DamagedError: one cannot be decoded.
+    """
+    if not named:
         return torch.zeros((0, 3, side, side), dtype=torch.uint8)
-    return torch.stack([decode(body, side) for body in bodies])
+    return torch.stack([_decoded(name, body, side) for name, body in named])
+
+
+def _decoded(name: str, body: bytes, side: int) -> torch.Tensor:
+    try:
+        return decode(body, side)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DamagedError(f"the image of {name} cannot be decoded: {error}") from None

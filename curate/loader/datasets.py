@@ -7,31 +7,58 @@ What has been seen is therefore one number, from which any other number of ranks
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from curate.errors import InputError
+from curate.errors import DamagedError, InputError
 from curate.loader.ahead import Batch, filled
-from curate.loader.order import BLOCK, Order, share
+from curate.loader.order import BLOCK, Order, runs, share
 from curate.loader.source import Source
 
 Sample = dict[str, Any]
 
+log = logging.getLogger("curate")
+
 SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height")
 PACK_COLUMNS = ("task", "tokens", "loss_mask", "segments", "keys")
+MAX_WORKERS = 1024  # that count apart
 LIGHT = 1024  # samples that a worker looks up at once, without their images
 
 
+class Skips:
+    """Counts the samples that are left out, over the worker processes that share it."""
+
+    def __init__(self) -> None:
+        self._counts = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()
+
+    @property
+    def total(self) -> int:
+        """Of all workers."""
+        return int(self._counts.sum())
+
+    def count(self, samples: int, why: Sequence[DamagedError]) -> None:
+        """Count samples, and say why they are left out."""
+        for error in why:
+            log.warning("left out: %s", error)
+        worker = get_worker_info()
+        self._counts[worker.id % MAX_WORKERS if worker else 0] += samples
+
+
 class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is not followed
-    """Samples in the order of an epoch. DataLoader must be given the same `batch_size`.
+    """Samples in the order of an epoch. `dataloader` makes the loader that goes with it; a DataLoader of one's
+    own must be given the same `batch_size`.
 
     `transform` is applied to each sample as it is read. Rank and world size are torch.distributed's where
-    that is initialised, unless they are given.
+    that is initialised, unless they are given. What is read is compared with the checksums that were written
+    with it, unless `check` is False. An image that is not what was written is an error that names its shard,
+    row and key; with `damaged="skip"` its sample is left out, named in a warning, and counted in `skipped`.
     """
 
     stem = ""
@@ -51,8 +78,12 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         drop_last: bool = False,
         block: int = BLOCK,
         cache: str = "",
+        check: bool = True,
+        damaged: str = "raise",
     ) -> None:
-        self.source = _source(paths, self.stem, columns or self.columns, cache)
+        _check_damaged(damaged, check)
+        self.source = _source(paths, self.stem, columns or self.columns, cache, check)
+        self.damaged, self._skips = damaged, Skips()
         self.batch_size, self.seed, self.shuffle, self.block = batch_size, seed, shuffle, block
         self.transform, self.drop_last = transform, drop_last
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -66,16 +97,21 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         self._number: int | None = None  # of the batch that this worker serves next, counted from the origin
         self._seen = 0  # samples of the epoch that all ranks have had
 
-    @property
+    @cached_property
     def global_batch(self) -> int:
         """Samples of a batch over all ranks."""
         return self.batch_size * self.world_size
 
-    @property
+    @cached_property
     def samples(self) -> int:
         """Of an epoch, over all ranks."""
         rows = self.source.rows
         return rows - rows % self.global_batch if self.drop_last else rows
+
+    @property
+    def skipped(self) -> int:
+        """Samples left out for a damaged image since the data set was made, in all of this rank's workers."""
+        return self._skips.total
 
     def __len__(self) -> int:
         """Samples of this rank in a whole epoch."""
@@ -121,27 +157,58 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         self._number = int(state["number"]) if worker else None
 
     def __iter__(self) -> Iterator[Any]:
+        if self.damaged == "skip" and self.batch_size > 1:
+            raise InputError(
+                'with damaged="skip" a batch may be short: give the data set to curate.loader.dataloader, which '
+                "passes on whole batches"
+            )
+        return self._samples()
+
+    def batches(self) -> Iterator[list[Any]]:
+        """This worker's parts of the global batches of an epoch, one list each."""
+        for number, step, batch in self._parts():
+            self._mark(number, step)
+            yield batch
+
+    def _samples(self) -> Iterator[Any]:
+        for number, step, batch in self._parts():
+            yield from batch[:-1]
+            self._mark(number, step)
+            yield from batch[-1:]
+
+    def _parts(self) -> Iterator[tuple[int, int, list[Any]]]:
+        """This worker's batches, each with its number and how far it is to the next."""
         epoch = int(self._epoch)
         if epoch != self._began:
             self._began, self._origin, self._number, self._seen = epoch, 0, None, 0
-        order = Order(self.source.group_rows, self.source.digest, self.seed, epoch, self.shuffle, self.block)
+        lengths = runs(self.source.file_rows)
+        order = Order(lengths, self.source.digest, self.seed, epoch, self.shuffle, self.block)
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         first = first if self._number is None else self._number
         for number, batch in self._batches(order, first, step):
-            if self.transform:
-                batch = [self.transform(sample) for sample in batch]
-            yield from batch[:-1]
-            self._number = number + step
-            self._seen = min(self._origin + (number + 1) * self.global_batch, self.samples)
-            yield from batch[-1:]
+            yield number, step, [self.transform(sample) for sample in batch] if self.transform else batch
         self._origin, self._number = 0, None
+
+    def _mark(self, number: int, step: int) -> None:
+        """Note that a batch is used up: all ranks have had it, and this worker's next one follows."""
+        self._number = number + step
+        self._seen = min(self._origin + (number + 1) * self.global_batch, self.samples)
 
     def _batches(self, order: Order, first: int, step: int) -> Iterator[Batch]:
         """This worker's parts of its batches."""
         left = max(self.samples - self._origin, 0)
         numbers = range(first, -(-left // self.global_batch), step)
-        return filled(self.source, self._light(order, numbers, left), self.batch_size)
+        return filled(self.source, self._light(order, numbers, left), self.batch_size, self._fill)
+
+    def _fill(self, rows: Sequence[Sample]) -> list[Sample]:
+        """The rows with their images; by setting without those whose image is damaged."""
+        if self.damaged == "raise":
+            return self.source.fill(rows)
+        lost: list[DamagedError] = []
+        sound = self.source.fill(rows, lost)
+        self._skips.count(len(rows) - len(sound), lost)
+        return sound
 
     def _light(self, order: Order, numbers: Sequence[int], left: int) -> Iterator[Batch]:
         """The batches with places for their images: they take little room, so many are looked up at once."""
@@ -175,7 +242,10 @@ class PackDataset(OrderedDataset):
 
 
 class ShardMap(Dataset[Any]):  # type: ignore[misc]
-    """Shards by number, in their own order: for samplers, and for trainers that skip by themselves."""
+    """Shards by number, in their own order: for samplers, and for trainers that skip by themselves.
+
+    `check` and `damaged` are those of `OrderedDataset`; one sample asked for by itself is never left out.
+    """
 
     stem = "shard"
     columns: tuple[str, ...] = SHARD_COLUMNS
@@ -187,22 +257,39 @@ class ShardMap(Dataset[Any]):  # type: ignore[misc]
         columns: Sequence[str] | None = None,
         transform: Callable[[Sample], Any] | None = None,
         cache: str = "",
+        check: bool = True,
+        damaged: str = "raise",
     ) -> None:
-        self.source = _source(paths, self.stem, columns or self.columns, cache)
+        _check_damaged(damaged, check)
+        self.source = _source(paths, self.stem, columns or self.columns, cache, check)
+        self.damaged, self._skips = damaged, Skips()
         self.transform = transform
+
+    @property
+    def skipped(self) -> int:
+        """Samples left out for a damaged image since the data set was made, in all workers."""
+        return self._skips.total
 
     def __len__(self) -> int:
         return self.source.rows
 
     def __getitem__(self, number: int) -> Any:
-        return self.__getitems__([number])[0]
+        found = self._read([number], None)
+        return found[0]
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
-        """Several samples at once, as DataLoader asks for a batch."""
+        """Several samples at once, as DataLoader asks for a batch; by setting without damaged ones."""
+        lost: list[DamagedError] | None = [] if self.damaged == "skip" else None
+        found = self._read(numbers, lost)
+        if lost:
+            self._skips.count(len(numbers) - len(found), lost)
+        return found
+
+    def _read(self, numbers: Sequence[int], lost: list[DamagedError] | None) -> list[Any]:
         rows = np.asarray(numbers, np.int64)
         if len(rows) and not (-len(self) <= rows.min() and rows.max() < len(self)):
             raise IndexError(f"{numbers} of {len(self)} samples")
-        samples = self.source.read(np.where(rows < 0, rows + len(self), rows))
+        samples = self.source.read(np.where(rows < 0, rows + len(self), rows), lost)
         return [self.transform(sample) for sample in samples] if self.transform else samples
 
 
@@ -236,5 +323,14 @@ def _states(value: Any) -> Iterator[dict[str, Any]]:
                 yield from _states(inner)
 
 
-def _source(paths: str | Sequence[str], stem: str, columns: Sequence[str], cache: str) -> Source:
-    return Source([paths] if isinstance(paths, str) else list(paths), stem, tuple(columns), cache)
+def _check_damaged(damaged: str, check: bool) -> None:
+    if damaged not in ("raise", "skip"):
+        raise InputError(f'damaged is "raise" or "skip", not {damaged!r}')
+    if damaged == "skip" and not check:
+        raise InputError('damaged="skip" needs check=True: what is not checked is not found')
+
+
+def _source(
+    paths: str | Sequence[str], stem: str, columns: Sequence[str], cache: str, check: bool = True
+) -> Source:
+    return Source([paths] if isinstance(paths, str) else list(paths), stem, tuple(columns), cache, check)

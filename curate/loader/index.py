@@ -1,8 +1,9 @@
-"""The index of a shard or pack: its light columns and the places of its images, mapped to memory.
+"""The index of a shard or pack: its light columns and the places and checksums of its images, mapped to memory.
 
-It is made once a file, on first use, and kept in `_index/` beside the shards; where that cannot be written
-(an object store, a read-only disk) it is kept in the user's cache folder, and where that cannot be written,
-in memory.
+It is made once a file, on first use, of the index of images that the file holds itself and of its light
+columns, and kept in `_index/` beside the shards; where that cannot be written (an object store, a read-only
+disk) it is kept in the user's cache folder, and where that cannot be written, in memory. Of a file without an
+index of images the pages are walked, and checked by their own checksums.
 """
 
 from __future__ import annotations
@@ -17,23 +18,29 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 from pyarrow import fs
 
-from curate.errors import InputError
-from curate.loader.pages import Places, chunk_range, value_places
+from curate.errors import DamagedError, InputError
 from curate.storage.dataset import DataFile
-from curate.storage.filesystems import filesystem
+from curate.storage.filesystems import filesystem, one_line
+from curate.storage.image_index import IndexedImages, checksum, read_index
+from curate.storage.pages import chunk_range, value_places
 
-FORMAT = 1  # of the index itself
-PLACE = pa.struct([("offset", pa.int64()), ("size", pa.int64())])  # bytes in the file; null without an image
+FORMAT = 2  # of the index itself
+PLACE = pa.struct(
+    [("offset", pa.int64()), ("size", pa.int64()), ("sum", pa.uint32())]
+)  # null without an image
 IMAGES = {"image": "image.bytes", "images": "images.list.element.bytes"}
+SEAL = 8  # bytes behind the table: XXH3-64 of it
 
 
 def open_index(file: DataFile, columns: tuple[str, ...], cache: str = "") -> pa.Table:
     """The index of a file: `columns`, and `place` (PLACE; in packs a list of them, one an image).
 
     Raises:
-        InputError: the file is damaged, or its images are compressed.
+        DamagedError: the file is damaged, or not the one that its folder lists.
+        InputError: its images are compressed.
     """
     name = hashlib.sha256(json.dumps([FORMAT, file.uri, file.bytes, file.mark, columns]).encode()).hexdigest()
     system, path = filesystem(file.uri)
@@ -51,9 +58,13 @@ def open_index(file: DataFile, columns: tuple[str, ...], cache: str = "") -> pa.
 
 
 def _map(path: Path) -> pa.Table | None:
-    """The table in a file, mapped; None where the file is no table."""
+    """The table in a file, mapped; None where the file is no table, or is damaged."""
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        whole = pa.memory_map(str(path)).read_buffer()
+        body = whole.slice(0, max(whole.size - SEAL, 0))
+        if xxhash.xxh3_64_digest(body) != whole.slice(body.size).to_pybytes():
+            return None
+        return pa.ipc.open_file(body).read_all()
     except (OSError, pa.ArrowInvalid):
         return None
 
@@ -72,8 +83,13 @@ def _keep(table: pa.Table, path: Path) -> bool:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
+        body = sink.getvalue()
+        with part.open("wb") as out:
+            out.write(body)
+            out.write(xxhash.xxh3_64_digest(body))
         part.replace(path)
     except OSError:
         with suppress(OSError):
@@ -86,9 +102,24 @@ def _build(file: DataFile, columns: tuple[str, ...]) -> pa.Table:
     try:
         system, path = filesystem(file.uri)
         with system.open_input_file(path) as stream:
-            return _read(pq.ParquetFile(stream, page_checksum_verification=True), stream, columns)
+            parquet = pq.ParquetFile(stream, page_checksum_verification=True)
+            if parquet.metadata.num_rows != file.rows:
+                raise DamagedError(
+                    f"{file.uri} holds {parquet.metadata.num_rows} rows instead of {file.rows}"
+                )
+            return _read(parquet, stream, columns)
+    except NotInPlaceError as error:
+        raise InputError(
+            f"cannot index {file.uri}: {error}; give shards or packs as curate writes them"
+        ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot index {file.uri}: {error}") from None
+        raise DamagedError(
+            f"cannot index {file.uri}: {one_line(error)}; `curate verify` on its folder names what is damaged"
+        ) from None
+
+
+class NotInPlaceError(Exception):
+    """A file's images are not written as curate writes them."""
 
 
 def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ...]) -> pa.Table:
@@ -96,44 +127,64 @@ def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ..
     name = "image" if "image" in parquet.schema_arrow.names else "images"
     light = [column for column in columns if column not in IMAGES]
     witness = f"{name}.path" if name == "image" else f"{name}.list.element"
+    known = read_index(parquet, IMAGES[name])
     tables = []
     for group in range(parquet.num_row_groups):
         extra = [witness] if name == "image" else [f"{witness}.path", f"{witness}.start"]
         table = parquet.read_row_group(group, columns=[*light, *extra])
-        places = _places(parquet, stream, group, IMAGES[name])
+        places = _places(parquet, stream, group, IMAGES[name]) if known is None else known[group]
         image = table[name].combine_chunks()
         column = _one_each(image, places) if name == "image" else _many_each(image, places)
         tables.append(table.select(light).append_column("place", column))
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else pa.table({})
 
 
-def _places(parquet: pq.ParquetFile, stream: pa.NativeFile, group: int, path: str) -> Places:
-    column, start, size = chunk_range(parquet.metadata.row_group(group), path)
+def _places(parquet: pq.ParquetFile, stream: pa.NativeFile, group: int, path: str) -> IndexedImages:
+    """Where the images of a row group lie by its pages, and their checksums."""
+    try:
+        column, start, size = chunk_range(parquet.metadata.row_group(group), path)
+    except ValueError as error:
+        raise NotInPlaceError(str(error)) from None
+    if column.compression != "UNCOMPRESSED":
+        raise NotInPlaceError(f"{path} is compressed ({column.compression})")
     leaf = next(leaf for leaf in map(parquet.schema.column, range(len(parquet.schema))) if leaf.path == path)
     levels = (leaf.max_definition_level > 0) + (leaf.max_repetition_level > 0)
-    return value_places(memoryview(stream.read_at(size, start)), column, levels)
+    chunk = memoryview(stream.read_at(size, start))
+    places = value_places(chunk, column, levels)
+    pairs = zip((places.offset - start).tolist(), places.size.tolist(), strict=True)
+    sums = np.array([checksum(chunk[offset : offset + size]) for offset, size in pairs], np.uint32)
+    return IndexedImages(places.offset, places.size, sums)
 
 
-def _one_each(image: pa.StructArray, places: Places) -> pa.Array:
+def _arrays(places: IndexedImages) -> tuple[np.ndarray, ...]:
+    """The places' columns, in PLACE's order."""
+    return places.offset, places.size, places.sum
+
+
+def _one_each(image: pa.StructArray, places: IndexedImages) -> pa.Array:
     """A place for each row that has an image."""
     there = image.is_valid().to_numpy(zero_copy_only=False)
     if len(places.offset) != there.sum():
         raise ValueError(f"{there.sum()} rows have an image, but {len(places.offset)} images are there")
-    values = np.zeros((2, len(image)), np.int64)
-    values[:, there] = places.offset, places.size
-    return pa.StructArray.from_arrays(
-        [pa.array(v) for v in values], fields=list(PLACE), mask=pa.array(~there)
-    )
+    row = np.cumsum(there) - 1  # of each row that has an image, its number among the images
+    columns = [
+        pa.array(np.append(values, 0)[np.where(there, row, -1)], field.type)
+        for values, field in zip(_arrays(places), PLACE, strict=True)
+    ]
+    return pa.StructArray.from_arrays(columns, fields=list(PLACE), mask=pa.array(~there))
 
 
-def _many_each(images: pa.ListArray, places: Places) -> pa.Array:
+def _many_each(images: pa.ListArray, places: IndexedImages) -> pa.Array:
     """A list of path, start and place for each row's images; places are null where packs only name them."""
     flat = images.flatten()
     if len(places.offset) not in (0, len(flat)):
         raise ValueError(f"{len(flat)} images are named, but {len(places.offset)} are there")
     bare = len(places.offset) == 0
-    place = [pa.nulls(len(flat), pa.int64()) if bare else pa.array(v) for v in (places.offset, places.size)]
-    fields = [flat.field("path"), flat.field("start"), *place]
-    values = pa.StructArray.from_arrays(fields, names=["path", "start", "offset", "size"])
+    place = [
+        pa.nulls(len(flat), field.type) if bare else pa.array(values, field.type)
+        for values, field in zip(_arrays(places), PLACE, strict=True)
+    ]
+    names = ["path", "start", *(field.name for field in PLACE)]
+    values = pa.StructArray.from_arrays([flat.field("path"), flat.field("start"), *place], names=names)
     lengths = np.append(0, np.cumsum(images.value_lengths().fill_null(0).to_numpy()))
     return pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), values)

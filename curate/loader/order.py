@@ -1,9 +1,9 @@
 """The order of an epoch: a pure function of the data's digest, the seed and the epoch.
 
-Row groups are permuted, then the rows of each 64 of them (a block) among one another, by the counter-based
-generator Philox. A data set of up to 64 row groups is thus shuffled uniformly; in a larger one every row can
-stand anywhere in the epoch, and has the rows of 64 row groups drawn from all over around it. No worker and no
-rank plays a part, so any of them can compute any part of the order.
+Each file's rows are cut into runs of at most 1,024. The runs are permuted, then the rows of each 64 of them (a
+block) among one another, by the counter-based generator Philox. A data set of up to 64 runs is thus shuffled
+uniformly; in a larger one every row can stand anywhere in the epoch, and has the rows of 64 runs drawn from
+all over around it. No worker and no rank plays a part, so any of them can compute any part of the order.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 
-BLOCK = 64  # row groups
+RUN_ROWS = 1024
+BLOCK = 64  # runs
 
 
 class Order:
-    """The order of one epoch over the rows 0 to `rows` of all row groups, one after another."""
+    """The order of one epoch over the rows 0 to `rows` of all runs, one after another."""
 
     def __init__(
         self,
-        group_rows: Sequence[int],
+        run_rows: Sequence[int] | Ints,
         digest: str,
         seed: int,
         epoch: int,
@@ -35,7 +36,7 @@ class Order:
         self._name = f"{digest}/{seed}/{epoch}"
         self._shuffle = shuffle
         self._block = block
-        self._rows = np.asarray(group_rows, np.int64)
+        self._rows = np.asarray(run_rows, np.int64)
         self._first = np.cumsum(self._rows) - self._rows
         groups = np.arange(len(self._rows))
         self._groups = permute(groups, f"{self._name}/groups") if shuffle else groups
@@ -56,6 +57,15 @@ class Order:
         groups = self._groups[block * self._block : (block + 1) * self._block]
         rows = np.concatenate([self._first[group] + np.arange(self._rows[group]) for group in groups])
         return permute(rows, f"{self._name}/block {block}") if self._shuffle else rows
+
+
+def runs(file_rows: Ints) -> Ints:
+    """The lengths of the runs that files of so many rows (N) are cut into, each file's as even as can be."""
+    count = -(-file_rows // RUN_ROWS)
+    file = np.repeat(np.arange(len(file_rows)), count)
+    number = np.arange(len(file)) - np.repeat(np.cumsum(count) - count, count)
+    ends: Ints = file_rows[file] * (number + 1) // count[file] - file_rows[file] * number // count[file]
+    return ends
 
 
 def permute(values: Ints, name: str) -> Ints:

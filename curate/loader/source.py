@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,52 +15,58 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
+from xxhash import xxh3_64_intdigest
 
-from curate.errors import InputError
+from curate.errors import DamagedError, InputError
 from curate.loader.index import open_index
 from curate.storage.dataset import DataFile, find
-from curate.storage.filesystems import filesystem
+from curate.storage.filesystems import filesystem, one_line
 
 Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
-Place = tuple[int, int, int]  # number of the file, offset and size in bytes
+Place = tuple[int, int, int, int]  # number of the file, offset and size in bytes, checksum
 
 REMOTE_READS = 32  # at once, of an object store: a read there is mostly waiting
+OPEN_FILES = 128  # at once in a process: a data set may have more than the system allows
+OPEN_INDEXES = 1024
 
 
 class Source:
     """The rows of all files, numbered through. Each process that it is sent to opens the files anew.
 
-    A row is a dictionary. At first, places (file, offset, size) stand for its images' bytes: in `image`, or
-    in a pack in the `bytes` of each of its `images`; None where there is no image. `fill` reads them.
+    A row is a dictionary. At first, places (file, offset, size, checksum) stand for its images' bytes: in
+    `image`, or in a pack in the `bytes` of each of its `images`; None where there is no image. `fill` reads
+    them, and compares their checksums unless `check` is False.
     """
 
-    def __init__(self, paths: Sequence[str], stem: str, columns: tuple[str, ...], cache: str = "") -> None:
+    def __init__(
+        self, paths: Sequence[str], stem: str, columns: tuple[str, ...], cache: str = "", check: bool = True
+    ) -> None:
         self._data = find(paths, stem)
         if unknown := set(columns) - set(self._data.schema.names):
             raise InputError(f"{self._data.files[0].uri} has no column {', '.join(sorted(unknown))}")
-        self._columns, self._cache = columns, cache
+        self._columns, self._cache, self._check = columns, cache, check
         self.digest = self._data.digest
         self.rows = self._data.rows
-        self.group_rows = [rows for file in self._data.files for rows in file.group_rows]
+        self.file_rows = self._data.file_rows
         self.local = isinstance(filesystem(self._data.files[0].uri)[0], fs.LocalFileSystem)
-        self._first = np.cumsum([0, *(file.rows for file in self._data.files)])
-        self._tables: dict[int, pa.RecordBatch] = {}
-        self._images: dict[int, Images] = {}
-        self._process = os.getpid()
+        self._first = np.cumsum(np.append(0, self.file_rows))
+        self._open()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_tables": {}, "_images": {}}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_file", "_table")}
 
-    def read(self, rows: Ints) -> list[Row]:
-        """The rows of those numbers, in that order, with their images.
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._open()
+
+    def read(self, rows: Ints, damaged: list[DamagedError] | None = None) -> list[Row]:
+        """The rows of those numbers, in that order, with their images; see `fill` for `damaged`.
 
         Raises:
-            InputError: a file has changed or cannot be read.
+            DamagedError: an image or a file is not what was written, or cannot be read.
         """
-        found = self.light(rows)
-        self.fill(found)
-        return found
+        return self.fill(self.light(rows), damaged)
 
     def light(self, rows: Ints) -> list[Row]:
         """The rows of those numbers, in that order, with places for their images' bytes."""
@@ -74,41 +81,93 @@ class Source:
 
     def expect(self, rows: Iterable[Row]) -> None:
         """Ask the system to bring these rows' images from the disk meanwhile."""
+        file_of = self._files()
         for holder, name in _holders(rows):
-            file, offset, size = holder[name]
-            self._file(file).expect(offset, size)
+            file, offset, size, _ = holder[name]
+            file_of(file).expect(offset, size)
 
-    def fill(self, rows: Iterable[Row]) -> None:
+    def fill(self, rows: Sequence[Row], damaged: list[DamagedError] | None = None) -> list[Row]:
         """Read the images' bytes: on a disk one by one, from an object store many at once.
 
+        Returns the rows. Where `damaged` is given, rows with a damaged image are left out and named there.
+
         Raises:
-            InputError: a file has changed or cannot be read.
+            DamagedError: an image is not what was written, or its file cannot be read.
         """
+        self._files()
+        lost: set[int] = set()
+        for holder, name, body in self._bodies(rows):
+            if body.__class__ is bytes:
+                holder[name] = body
+            elif damaged is None:
+                raise body
+            else:
+                damaged.append(body)
+                lost.add(id(holder))
+        return [row for row in rows if lost.isdisjoint(_identities(row))] if lost else list(rows)
+
+    def _bodies(self, rows: Iterable[Row]) -> Iterator[tuple[Row, str, Any]]:
+        """What holds each image's bytes, under which name, and the bytes or what is wrong with them."""
         if self.local:
-            for holder, name in _holders(rows):
-                holder[name] = self._body(holder[name])
-            return
+            return ((holder, name, self._body(holder[name])) for holder, name in _holders(rows))
         holders = list(_holders(rows))
         bodies = _readers().map(self._body, [holder[name] for holder, name in holders])
-        for (holder, name), body in zip(holders, bodies, strict=True):
-            holder[name] = body
+        return ((*of, body) for of, body in zip(holders, bodies, strict=True))
 
-    def _body(self, place: Place) -> bytes:
-        file, offset, size = place
-        return self._file(file).read(offset, size)
+    def _body(self, place: Place) -> bytes | DamagedError:
+        file, offset, size, known = place
+        try:
+            body = self._file(file).read(offset, size)
+        except DamagedError as error:
+            return error
+        if self._check and xxh3_64_intdigest(body) & 0xFFFFFFFF != known:  # `checksum`, without a call
+            return self._damaged(place)
+        return body
 
-    def _file(self, number: int) -> Images:
+    def _damaged(self, place: Place) -> DamagedError:
+        """The error that names the row, by the place of its image."""
+        number, offset = place[:2]
+        file = self._data.files[number]
+        row, key = row_of(file, self._table(number), offset)
+        return DamagedError(
+            f"{file.uri}, row {row}, key {key}: the image's bytes are not those that were written; "
+            "`curate verify` on its folder names every damaged file, and with --repair makes shards anew"
+        )
+
+    def _files(self) -> Callable[[int], Images]:
+        """What opens a file by its number."""
         if os.getpid() != self._process:  # a fork has the parent's connections
-            self._process, self._images = os.getpid(), {}
-        if number not in self._images:
-            self._images[number] = Images(self._data.files[number])
-        return self._images[number]
+            self._open()
+        return self._file
 
-    def _table(self, number: int) -> pa.RecordBatch:
-        if number not in self._tables:
-            table = open_index(self._data.files[number], self._columns, self._cache)
-            self._tables[number] = table.combine_chunks().to_batches()[0]
-        return self._tables[number]
+    def _open(self) -> None:
+        """Begin with no file open; in a worker process, or a fork of one, too."""
+        self._process = os.getpid()
+        self._file: Callable[[int], Images] = lru_cache(OPEN_FILES)(self._open_file)
+        self._table: Callable[[int], pa.RecordBatch] = lru_cache(OPEN_INDEXES)(self._open_table)
+
+    def _open_file(self, number: int) -> Images:
+        return Images(self._data.files[number])
+
+    def _open_table(self, number: int) -> pa.RecordBatch:
+        table = open_index(self._data.files[number], self._columns, self._cache)
+        return table.combine_chunks().to_batches()[0]
+
+
+def row_of(file: DataFile, index: pa.RecordBatch, offset: int) -> tuple[int | str, str]:
+    """The row whose image lies at `offset`, and its key; of a pack the keys of the sequence's samples."""
+    place = index["place"]
+    many = not pa.types.is_struct(place.type)
+    offsets = (place.flatten() if many else place).field("offset")
+    at = pc.index(offsets, offset).as_py()
+    row = pc.list_parent_indices(place)[at].as_py() if many else at
+    name = "keys" if many else "key"
+    try:
+        with file.open() as parquet:
+            key = parquet.read(columns=[name])[name][row].as_py()
+    except (OSError, ValueError):
+        return row, "unknown (its column is damaged, too)"
+    return row, ", ".join(key) if many else key
 
 
 def _rows(batch: pa.RecordBatch, file: int) -> Iterator[Row]:
@@ -131,9 +190,12 @@ def _rows(batch: pa.RecordBatch, file: int) -> Iterator[Row]:
 
 def _places(place: pa.StructArray, file: int) -> list[Place | None]:
     """Where each image lies; None where there is none."""
-    offsets, sizes = place.field("offset").to_pylist(), place.field("size").to_pylist()
-    known = pc.and_(place.is_valid(), place.field("size").is_valid()).to_pylist()
-    return [(file, *at) if there else None for there, *at in zip(known, offsets, sizes, strict=True)]
+    known = pc.and_(place.is_valid(), place.field("size").is_valid()).to_numpy(zero_copy_only=False)
+    fields = [place.field(name).fill_null(0).to_numpy().tolist() for name in ("offset", "size", "sum")]
+    places: list[Place | None] = list(zip(itertools.repeat(file), *fields))
+    if not known.all():
+        places = [at if there else None for at, there in zip(places, known.tolist(), strict=True)]
+    return places
 
 
 def _holders(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
@@ -146,53 +208,63 @@ def _holders(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
             yield from ((image, "bytes") for image in row["images"] if image["bytes"] is not None)
 
 
+def _identities(row: Row) -> Iterator[int]:
+    """Of what may hold an image's bytes in a row."""
+    yield id(row)
+    yield from map(id, row.get("images", ()))
+
+
 class Images:
     """Byte ranges of one file."""
 
     def __init__(self, file: DataFile) -> None:
         self._file = file
         self._system, self._path = filesystem(file.uri)
-        self._open: int | pa.NativeFile | None = None
+        self._descriptor = -1  # of a file on a disk, once it is open
+        self._stream: Any = None  # of an object store
         self._lock = threading.Lock()
 
     def __del__(self) -> None:
-        if isinstance(self._open, int):
-            os.close(self._open)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
         """So many bytes from there.
 
         Raises:
-            InputError: the file is shorter than its index says, or cannot be read.
+            DamagedError: the file is shorter than its index says, or cannot be read.
         """
         try:
-            opened = self._opened()
-            body: bytes = (
-                os.pread(opened, size, offset) if isinstance(opened, int) else opened.read_at(size, offset)
-            )
+            if self._descriptor < 0 and self._stream is None:
+                self._open()
+            if self._descriptor >= 0:
+                body = os.pread(self._descriptor, size, offset)
+            else:
+                body = self._stream.read_at(size, offset)
         except OSError as error:
-            raise InputError(f"cannot read {self._file.uri}: {error}") from None
+            raise DamagedError(f"cannot read {self._file.uri}: {one_line(error)}") from None
         if len(body) != size:
-            raise InputError(f"{self._file.uri} is shorter than it was: its index is of another file")
+            raise DamagedError(f"{self._file.uri} is shorter than it was: its index is of another file")
         return body
 
     def expect(self, offset: int, size: int) -> None:
         """Say that these bytes will be read; nothing where the system has no ear for it."""
-        opened = self._opened()
-        if isinstance(opened, int) and hasattr(os, "posix_fadvise"):  # macOS has none
-            os.posix_fadvise(opened, offset, size, os.POSIX_FADV_WILLNEED)
+        try:
+            if self._descriptor < 0 and self._stream is None:
+                self._open()
+            if self._descriptor >= 0 and hasattr(os, "posix_fadvise"):  # macOS has none
+                os.posix_fadvise(self._descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+        except OSError:  # reading will say so
+            return
 
-    def _opened(self) -> int | pa.NativeFile:
-        if self._open is None:
-            with self._lock:
-                if self._open is None:
-                    local = isinstance(self._system, fs.LocalFileSystem)
-                    self._open = (
-                        os.open(self._path, os.O_RDONLY)
-                        if local
-                        else self._system.open_input_file(self._path)
-                    )
-        return self._open
+    def _open(self) -> None:
+        with self._lock:
+            if self._descriptor >= 0 or self._stream is not None:
+                return
+            if isinstance(self._system, fs.LocalFileSystem):
+                self._descriptor = os.open(self._path, os.O_RDONLY)
+            else:
+                self._stream = self._system.open_input_file(self._path)
 
 
 _POOLS: dict[int, ThreadPoolExecutor] = {}

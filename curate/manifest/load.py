@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -65,8 +66,8 @@ def builtin() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.toml"))
 
 
-def load(name_or_path: str, assignments: Sequence[str] = ()) -> Manifest:
-    """The manifest of that name or file, with `a.b.c=value` assignments applied.
+def load(name_or_path: str, settings: Sequence[str] | Mapping[str, Any] = ()) -> Manifest:
+    """The manifest of that name or file, changed by settings: `a.b.c=value` each, or values by their path.
 
     Raises:
         ManifestError: unknown name, unreadable file, unknown key, wrong type or value; names the nearest
@@ -77,36 +78,73 @@ def load(name_or_path: str, assignments: Sequence[str] = ()) -> Manifest:
         if name_or_path not in builtin():
             raise ManifestError(f"no manifest {name_or_path!r}{nearest(name_or_path, builtin())}")
         path = folder() / f"{name_or_path}.toml"
+<<<<<<< HEAD
     tree = parsing.read(path, f"manifest {name_or_path}")
     for assignment in assignments:
         assign(tree, assignment)
+=======
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ManifestError(f"cannot read manifest {name_or_path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{name_or_path} is not TOML: {error}") from None
+    changes = settings if isinstance(settings, Mapping) else assignments(settings)
+    for place, value in changes.items():
+        assign(tree, place, value)
+>>>>>>> main
     return parse(tree, origin=name_or_path)
 
 
-def assign(tree: dict[str, Any], assignment: str) -> None:
-    """Apply one `a.b.c=value` to a manifest's tree; the value is TOML, a bare word is a string.
+def assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """Values by their path, in the order in which they were given; see `assignment`."""
+    made: dict[str, Any] = {}
+    for path, value in map(assignment, texts):
+        made.pop(path, None)  # the last one stands where it was given
+        made[path] = value
+    return made
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """The path and the value of one `a.b.c=value`; the value is TOML, a bare word is a string.
 
     Raises:
-        ManifestError: no `=`, or a path through something that is not a table.
+        ManifestError: there is no `=`.
     """
-    path, equals, literal = assignment.partition("=")
-    *parents, last = path.strip().split(".")
-    if not equals or not last:
-        raise ManifestError(f"--set {assignment!r}: write it as path.to.value=VALUE")
+    path, equals, literal = text.partition("=")
+    if not equals:
+        raise ManifestError(f"--set {text!r}: write it as path.to.value=VALUE")
     try:
+<<<<<<< HEAD
         value = parsing.loads(f"value = {literal.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         value = literal.strip()
     except ValueError as error:
         raise ManifestError(f"--set {path.strip()[:80]}=…: {error}") from None
+=======
+        return path.strip(), tomllib.loads(f"value = {literal.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path.strip(), literal.strip()
+
+
+def assign(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at `a.b.c` of a manifest's tree.
+
+    Raises:
+        ManifestError: no path, or one through something that is not a table.
+    """
+    *parents, last = path.split(".") if isinstance(path, str) else [""]
+    if not last:
+        raise ManifestError(f"setting {path!r}: write it as path.to.value")
+>>>>>>> main
     for parent in parents:
         child = tree.setdefault(parent, {})
         if child is False and parents[0] == "rules":
             child = tree[parent] = {}  # a rule that was off is on again
         if not isinstance(child, dict):
-            raise ManifestError(f"--set {assignment!r}: {parent!r} is a value, not a table")
+            raise ManifestError(f"setting {path!r}: {parent!r} is a value, not a table")
         tree = child
-    tree[last] = value
+    tree[last] = copy.deepcopy(value)
 
 
 def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
@@ -126,10 +164,7 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
     if not NAME.fullmatch(manifest.name):
         raise ManifestError(f"{origin}: name {manifest.name!r} must be like 'laion-coco' (a-z, 0-9, + _ . -)")
     check_values(manifest, origin)
-    rules = {
-        name: settings if settings is False else _fill(f"rule {name!r}", known, settings, origin)
-        for name, settings, known in _known("rule", manifest.rules, filters.RULES, origin)
-    }
+    rules = {name: _rule(name, settings, origin) for name, settings in manifest.rules.items()}
     given = {name: manifest.cleaners.get(name, {}) for name in (*manifest.clean, *manifest.cleaners)}
     cleaners = {
         name: _fill(f"cleaner {name!r}", known, settings, origin)
@@ -137,6 +172,28 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
     }
     check_near(rules.get("near_duplicate"), manifest.scorer, origin)
     return msgspec.structs.replace(manifest, rules=rules, cleaners=cleaners)
+
+
+def _rule(
+    name: str, given: Mapping[str, Any] | Literal[False], origin: str
+) -> dict[str, Any] | Literal[False]:
+    """A rule's settings, every default filled in; a rule on a published column names its `column`."""
+    if given is False or (given.get("on") is False and set(given) == {"on"}):
+        return False
+    settings = {key: value for key, value in given.items() if key != "on"}
+    if name not in filters.RULES and ("column" not in settings or not filters.SLUG.fullmatch(name)):
+        hint = nearest(name, filters.RULES) or ": a rule of your own names the column that it judges"
+        raise ManifestError(f"{origin}: no rule {name!r}{hint}")
+    try:
+        known = filters.find_rule(name, settings)
+    except TypeError:
+        raise ManifestError(
+            f"{origin}: rule {name!r}: 'column' is a name, not {settings['column']!r}"
+        ) from None
+    filled = _fill(f"rule {name!r}", known, settings, origin)
+    if given.get("on", True) not in (True, False):
+        raise ManifestError(f"{origin}: rule {name!r}: 'on' is true or false, not {given['on']!r}")
+    return filled if given.get("on", True) else {"on": False, **filled}
 
 
 def _known(

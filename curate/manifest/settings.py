@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from curate import __version__
+from curate.version import __version__
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,6 +88,7 @@ class ImageSettings(Settings, frozen=True):
     max_side: int | None = None  # larger images are shrunk to this long side
     min_side: int | None = None  # larger images are shrunk to this short side
     quality: int = 90  # of images that must be encoded again
+    strictness: Literal["whole", "readable"] = "whole"  # readable: also what decoders only warn of
     timeout_s: float = 20.0
     memory_bytes: int = 2 * 2**30  # of the process that decodes
 
@@ -171,4 +172,4 @@ class Manifest(Settings, frozen=True):
 
     def active_rules(self) -> dict[str, dict[str, Any]]:
         """The rules that are switched on, in the order in which they are judged."""
-        return {name: settings for name, settings in self.rules.items() if settings is not False}
+        return {name: of for name, of in self.rules.items() if of is not False and of.get("on", True)}

@@ -6,16 +6,18 @@ of, so that a unit of work is a range of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
 from curate.errors import InputError
 from curate.manifest.load import samples
 from curate.manifest.settings import Manifest
-from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, together
+from curate.sources import Input
 
 
 class Origin(Protocol):
@@ -39,49 +41,83 @@ class Origin(Protocol):
         """Let go of files and processes."""
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What one kind of origin does; each module named in KINDS holds one as `KIND`."""
+
+    find: Callable[
+        [Manifest, Sequence[str]], list[Input]
+    ]  # the inputs at these URIs; none given: see `given`
+    open: Callable[[Input, Manifest, Path, int], Origin]  # see `open_origin`
+    place: Callable[[Manifest], Manifest] = lambda manifest: (
+        manifest
+    )  # makes the paths of its settings absolute
+    endless: int | None = None  # inputs taken where it never runs out and no limit is given
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """A renderer of documents, and how it is run.
+
+    Its module's `render(document, settings)` yields batches of `renderers.schema.PAGES`. Where the module has
+    them, `check_machine(settings)` is called before anything is read, and `start(settings)` once in each child
+    process before its first document; both raise `renderers.NotReadyError` where the machine lacks something.
+    """
+
+    module: str
+    settings: str  # the name of its settings' class, a frozen dataclass in that module
+    extra: str  # of the packages that it needs
+    suffixes: tuple[str, ...]  # of its documents' file names, in lower case
+    media_types: tuple[str, ...]  # of its documents in a WARC file
+    # What `documents.memory_bytes` bounds: the address space of the child process (rlimit), or the memory of
+    # it and of all that it starts (pss), as a browser reserves far more addresses than it uses.
+    # browser: this process holds one Chromium for many documents at a time, bounded by `render.max_memory`.
+    memory_by: Literal["rlimit", "pss", "browser"] = "rlimit"
+
+
+RENDERERS: Mapping[str, Renderer] = {  # by the name that a manifest's `adapter` gives it
+    "pdf": Renderer(
+        "renderers.pdf.render", "PdfSettings", "pdf", (".pdf",), ("application/pdf", "application/x-pdf")
+    ),
+    "html": Renderer(
+        "renderers.html.render",
+        "HtmlSettings",
+        "html",
+        (".html", ".htm", ".xhtml", ".mhtml", ".mht"),
+        ("text/html", "application/xhtml+xml"),
+        memory_by="browser",
+    ),
+}
+
+KINDS: Mapping[str, str] = {  # an adapter that is not here takes the rows of tables
+    **dict.fromkeys(RENDERERS, "curate.origins.pages"),
+    "synthdog": "curate.origins.seeds",
+    "text": "curate.origins.texts",
+}
+
+
+def kind_of(manifest: Manifest) -> Kind:
+    """The kind of origin that the manifest's adapter takes its samples from."""
+    kind: Kind = importlib.import_module(KINDS.get(manifest.adapter, "curate.origins.rows")).KIND
+    return kind
+
+
 def find(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
     """The inputs that were given, else the manifest's, else its sample.
 
     Raises:
         InputError: nothing is there.
     """
-    if manifest.adapter == "synthdog":
-        from curate.origins.seeds import seeds
-
-        return [seeds(manifest, uris)]
-    given = uris or manifest.input.uris or [str(sample(manifest))]
-    if manifest.adapter in DOCUMENTS:
-        from curate.origins.collection import collect
-
-        return collect(given, DOCUMENTS[manifest.adapter])
-    if manifest.adapter == "text" and manifest.input.format == "auto":
-        return _texts(given)
-    if manifest.input.join:
-        return _joined(expand(given, (*FORMATS, *PICKLES)))
-    return expand(given)
+    return kind_of(manifest).find(manifest, uris)
 
 
-def _texts(uris: Sequence[str]) -> list[Input]:
-    """Tables of texts, and text files by their folder or archive."""
-    from curate.origins.collection import collect
-    from curate.origins.texts import SUFFIXES
+def given(manifest: Manifest, uris: Sequence[str]) -> Sequence[str]:
+    """The URIs that were given, else the manifest's, else its sample's.
 
-    known = (*FORMATS, *SUFFIXES, *TEXT_ARCHIVES)
-    found = {uri: expand([uri], known) for uri in uris}
-    tables = {one.uri: one for files in found.values() for one in files if not is_texts(one)}
-    loose = [uri for uri, files in found.items() if any(map(is_texts, files))]
-    return [*tables.values(), *(one for one in collect(loose, SUFFIXES) if is_texts(one))]
-
-
-def is_texts(found: Input) -> bool:
-    """Whether an input holds text files, and not a table."""
-    return not found.name or found.name.lower().endswith((".txt", *TEXT_ARCHIVES))
-
-
-def _joined(files: Sequence[Input]) -> list[Input]:
-    """The files whose lists are joined as one input, after those whose rows stand by themselves."""
-    parts = [one for one in files if one.name.lower().removesuffix(".gz").endswith(JOINED)]
-    return [one for one in files if one not in parts] + ([together(parts)] if parts else [])
+    Raises:
+        InputError: there are none, and no sample.
+    """
+    return uris or manifest.input.uris or [str(sample(manifest))]
 
 
 def sample(manifest: Manifest) -> Path:
@@ -102,30 +138,4 @@ def open_origin(found: Input, manifest: Manifest, work: Path, children: int = 1)
         InputError: it cannot be read, or lacks a column.
         MachineError: what its adapter needs is not installed.
     """
-    if manifest.adapter == "html":
-        from curate.origins.pages import WebPages
-
-        return WebPages(found, manifest, work)
-    if manifest.adapter in DOCUMENTS:
-        from curate.origins.pages import InChildren
-
-        return InChildren(found, manifest, work, children)
-    if manifest.adapter == "synthdog":
-        from curate.origins.seeds import Seeds
-
-        return Seeds(manifest, children)
-    if manifest.adapter == "text" and manifest.input.format == "auto" and is_texts(found):
-        from curate.origins.texts import Texts
-
-        return Texts(found, manifest, work)
-    from curate.origins.rows import Rows
-
-    return Rows(found, manifest, work)
-
-
-TEXT_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")  # of text files
-
-DOCUMENTS: Mapping[str, tuple[str, ...]] = {
-    "pdf": (".pdf",),
-    "html": (".html", ".htm", ".xhtml", ".mhtml", ".mht"),
-}
+    return kind_of(manifest).open(found, manifest, work, children)

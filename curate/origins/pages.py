@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
@@ -16,20 +17,21 @@ import msgspec
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
+import filters
 from curate.adapters.identity import keys, languages
 from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
 from curate.manifest.settings import Manifest
-from curate.origins import DOCUMENTS
-from curate.origins.collection import Collection, Entry
+from curate.origins import RENDERERS, Kind, given
+from curate.origins.collection import Collection, Entry, collect
 from curate.schema import conform
 from curate.sources import Input
+from renderers import NotReadyError
 from renderers.schema import PAGES
 
 T = TypeVar("T")
 
 STAGE = "render"
-HTML_TYPES = ("text/html", "application/xhtml+xml")
 COPIED = ("image", "format", "width", "height", "text", "regions", "extra", "dropped", "detail")
 AHEAD = 16  # documents under way, or done before their turn, for each child process
 HELD_BYTES = 64 * 2**20
@@ -54,12 +56,21 @@ class Rendered(NamedTuple):
 class Documents:
     """What rendering documents has in common, whatever renders them."""
 
-    media_types: tuple[str, ...] = ()
-
     def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
-        suffixes = DOCUMENTS[manifest.adapter]
-        self._manifest = manifest
-        self._documents = Collection(found, suffixes, self.media_types, work)
+        """List the documents.
+
+        Raises:
+            InputError: it cannot be read, or holds none.
+            ManifestError: a setting of the renderer is wrong.
+            MachineError: what the renderer needs is not here.
+        """
+        self._manifest, self._renderer = manifest, RENDERERS[manifest.adapter]
+        self._module = module(self._renderer.module, self._renderer.extra)
+        self._settings = settings_of(manifest, getattr(self._module, self._renderer.settings))
+        self._documents = Collection(found, self._renderer.suffixes, self._renderer.media_types, work)
+        if hasattr(self._module, "check_machine"):
+            with machine_at_fault():
+                self._module.check_machine(self._settings)
 
     @property
     def size(self) -> int:
@@ -73,7 +84,7 @@ class Documents:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: a page has a text and a size, and no score."""
-        return rule != "clip_score_too_low"
+        return rule in filters.RULES and rule != "clip_score_too_low"
 
     def close(self) -> None:
         """See `Origin.close`."""
@@ -96,29 +107,11 @@ class Documents:
         return content if content else Failure("empty")
 
 
-class Renderer(NamedTuple):
-    """A module whose `render(document, settings)` yields batches of PAGES, and what it is told by."""
-
-    module: str
-    settings: str  # its settings' class
-    extra: str  # of the packages that it needs
-    media_types: tuple[str, ...]
-
-
-RENDERERS = {
-    "pdf": Renderer("renderers.pdf.render", "PdfSettings", "pdf", ("application/pdf", "application/x-pdf"))
-}
-
-
 class InChildren(Documents):
     """Documents rendered by child processes, each of which works on one document at a time."""
 
     def __init__(self, found: Input, manifest: Manifest, work: Path, children: int) -> None:
-        self._renderer = RENDERERS[manifest.adapter]
-        self.media_types = self._renderer.media_types
         super().__init__(found, manifest, work)
-        kind = getattr(module(self._renderer.module, self._renderer.extra), self._renderer.settings)
-        self._settings = settings_of(manifest, kind)
         self._count = children
 
     def close(self) -> None:
@@ -134,8 +127,11 @@ class InChildren(Documents):
             timeout_s=documents.page_timeout_s,
             stream_timeout_s=documents.timeout_s,
             memory_bytes=documents.memory_bytes,
+            memory_by="pss" if self._renderer.memory_by == "pss" else "rlimit",
         )
-        settings = msgspec.json.encode([self._manifest.adapter, asdict(self._settings)])
+        settings = msgspec.json.encode(
+            [self._renderer.module, self._renderer.settings, asdict(self._settings)]
+        )
         return Children("curate.origins.pages:renderer", self._count, limits, settings)
 
     def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
@@ -159,17 +155,6 @@ class InChildren(Documents):
 class WebPages(Documents):
     """Web pages, rendered by a walled-in Chromium that this process holds."""
 
-    media_types = HTML_TYPES
-
-    def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
-        super().__init__(found, manifest, work)
-        self._html = module("renderers.html.render", "html")
-        self._settings = settings_of(manifest, module("renderers.html.settings", "html").HtmlSettings)
-        try:
-            self._html.check_machine(self._settings)
-        except self._html.NotReadyError as error:
-            raise MachineError(str(error)) from None
-
     def close(self) -> None:
         """See `Origin.close`."""
         super().close()
@@ -178,7 +163,7 @@ class WebPages(Documents):
 
     @cached_property
     def _browser(self) -> Any:
-        return self._html.Browser(self._settings)
+        return self._module.Browser(self._settings)
 
     @cached_property
     def _assets(self) -> Any:
@@ -193,8 +178,7 @@ class WebPages(Documents):
     def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
         """Documents in their order; those that cannot be read take their turn among those that can."""
         waiting: deque[tuple[Entry, bytes | Failure]] = deque()
-        rendered = self._browser.render_many(self._readable(entries, waiting))
-        for _, result in rendered:
+        for result in self._results(self._readable(entries, waiting)):
             yield from self._unreadable(waiting)
             entry, content = waiting.popleft()
             assert isinstance(content, bytes)
@@ -206,16 +190,25 @@ class WebPages(Documents):
                 yield Rendered(entry, digest, result, None if result else Failure("no_pages"))
         yield from self._unreadable(waiting)
 
+    def _results(self, documents: Iterator[Any]) -> Iterator[list[pa.RecordBatch] | Exception]:
+        """What the browser makes of each document, in order.
+
+        Raises:
+            MachineError: no browser starts.
+        """
+        with machine_at_fault():
+            for _, result in self._browser.render_many(documents):
+                yield result
+
     def _readable(
         self, entries: Iterable[Entry], waiting: deque[tuple[Entry, bytes | Failure]]
     ) -> Iterator[Any]:
-        document = module("renderers.html.settings", "html").Document
         for entry in entries:
             content = self._content(entry)
             waiting.append((entry, content))
             if not isinstance(content, Failure):
                 assets = self._assets if self._documents.assets else {}
-                yield document(entry.name, content, entry.content_type, entry.url, assets)
+                yield self._module.Document(entry.name, content, entry.content_type, entry.url, assets)
 
     def _unreadable(self, waiting: deque[tuple[Entry, bytes | Failure]]) -> Iterator[Rendered]:
         while waiting and isinstance(waiting[0][1], Failure):
@@ -225,10 +218,33 @@ class WebPages(Documents):
 
 def renderer(settings: bytes) -> Callable[[bytes], Iterator[pa.Buffer]]:
     """What a child process does with each document: its pages as Arrow messages, one by one."""
-    name, given = msgspec.json.decode(settings)
-    loaded = importlib.import_module(RENDERERS[name].module)
-    known = getattr(loaded, RENDERERS[name].settings)(**given)
+    name, kind, values = msgspec.json.decode(settings)
+    loaded = importlib.import_module(name)
+    known = getattr(loaded, kind)(**values)
+    if hasattr(loaded, "start"):
+        loaded.start(known)  # an error ends this process before it was ready: the machine is at fault
     return lambda document: (page.serialize() for page in loaded.render(document, known))
+
+
+def find_documents(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
+    """Documents by their folder or archive."""
+    return collect(given(manifest, uris), RENDERERS[manifest.adapter].suffixes)
+
+
+def open_documents(found: Input, manifest: Manifest, work: Path, children: int) -> Documents:
+    """The documents of an input, rendered by so many child processes, or by one browser of this process."""
+    if RENDERERS[manifest.adapter].memory_by == "browser":
+        return WebPages(found, manifest, work)
+    return InChildren(found, manifest, work, children)
+
+
+@contextmanager
+def machine_at_fault() -> Iterator[None]:
+    """Turn a renderer's NotReadyError into a MachineError: no document is to blame, and no other will fare better."""
+    try:
+        yield
+    except NotReadyError as error:
+        raise MachineError(str(error)) from None
 
 
 def in_order(work: Callable[[Entry], Rendered], entries: Iterable[Entry], workers: int) -> Iterator[Rendered]:
@@ -308,3 +324,6 @@ def module(name: str, extra: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise MachineError(f"{error}: pip install 'curate[{extra}]' -c constraints.txt") from None
+
+
+KIND = Kind(find_documents, open_documents)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 import filters
 from curate.adapters import adapter, available, check_task
+from curate.adapters.columns import check_columns, without_values
 from curate.adapters.identity import keys
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import SIZE
+from curate.origins import Kind, given
 from curate.origins.budget import Budget
 from curate.schema import conform
-from curate.sources import Input, open_source
+from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, open_source, together
 from curate.storage.filesystems import scheme
 
 log = logging.getLogger("curate")
@@ -38,6 +40,7 @@ class Rows:
         self._source = open_source(found, manifest.input, work)
         try:
             self._columns = available(self._source.schema, manifest) | SIZE
+            check_columns(self._source.schema, manifest)
         except InputError as error:
             raise InputError(f"{found.uri}: {error}") from None
 
@@ -61,11 +64,11 @@ class Rows:
             ):
                 raise
             log.warning("%s", error)
-            yield self._unreadable(at, stop, str(error))
+            yield without_values(self._unreadable(at, stop, str(error)), self._manifest)
 
     def judges(self, rule: str) -> bool:
-        """See `Origin.judges`."""
-        return set(filters.RULES[rule].columns) <= self._columns
+        """See `Origin.judges`; the columns of rules on published columns are known to be there."""
+        return rule not in filters.RULES or set(filters.RULES[rule].columns) <= self._columns
 
     def close(self) -> None:
         """See `Origin.close`: sources are few, and stay open for the next unit."""
@@ -86,3 +89,23 @@ class Rows:
                 }
             )
         )
+
+
+def find_tables(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
+    """The tables that were given, or the manifest's; where it joins lists, their files are one input."""
+    uris = given(manifest, uris)
+    return _joined(expand(uris, (*FORMATS, *PICKLES))) if manifest.input.join else expand(uris)
+
+
+def open_rows(found: Input, manifest: Manifest, work: Path, children: int) -> Rows:
+    """A table; it takes no child processes."""
+    return Rows(found, manifest, work)
+
+
+def _joined(files: Sequence[Input]) -> list[Input]:
+    """The files whose lists are joined as one input, after those whose rows stand by themselves."""
+    parts = [one for one in files if one.name.lower().removesuffix(".gz").endswith(JOINED)]
+    return [one for one in files if one not in parts] + ([together(parts)] if parts else [])
+
+
+KIND = Kind(find_tables, open_rows)

@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
+import filters
 from curate.adapters.identity import keys
 from curate.children.pool import Children, Limits, Outcome
 from curate.errors import InputError, MachineError, ManifestError
 from curate.manifest.settings import Manifest
+from curate.origins import Kind
 from curate.origins.pages import COPIED, STAGE, module
 from curate.schema import conform
 from curate.sources import Input
@@ -53,7 +55,7 @@ class Seeds:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`."""
-        return rule != "clip_score_too_low"
+        return rule in filters.RULES and rule != "clip_score_too_low"
 
     def close(self) -> None:
         """See `Origin.close`."""
@@ -116,7 +118,7 @@ def _row(outcome: Outcome) -> pa.Table:
     return pa.table(empty | failure, schema=rows_type)
 
 
-def seeds(manifest: Manifest, uris: Sequence[str]) -> Input:
+def find_seeds(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
     """The one input of a synthetic data set: settings, fonts, corpus and pictures, which decide every byte.
 
     Raises:
@@ -138,9 +140,13 @@ def seeds(manifest: Manifest, uris: Sequence[str]) -> Input:
     except errors.ResourceError as error:
         raise MachineError(str(error)) from None
     identity = msgspec.json.encode([manifest.render, manifest.language, manifest.seed, used], order="sorted")
-    return Input(
-        f"seed:{manifest.seed}", "", 0, hashlib.sha256(identity).hexdigest()[:32], tuple(_materials(used))
-    )
+    fingerprint = hashlib.sha256(identity).hexdigest()[:32]
+    return [Input(f"seed:{manifest.seed}", "", 0, fingerprint, tuple(_materials(used)))]
+
+
+def open_seeds(found: Input, manifest: Manifest, work: Path, children: int) -> Seeds:
+    """The images, drawn by so many child processes."""
+    return Seeds(manifest, children)
 
 
 def placed(manifest: Manifest) -> Manifest:
@@ -175,3 +181,6 @@ def drawer(settings: bytes) -> Callable[[bytes], bytes]:
     known = msgspec.json.decode(settings)
     template = synthdog.Template(known["render"], language=known["language"])
     return lambda index: template.generate(known["seed"], [int(index)]).serialize().to_pybytes()
+
+
+KIND = Kind(find_seeds, open_seeds, placed, endless=SAMPLE_SEEDS)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
+import filters
 from curate.adapters import adapter, check_task
 from curate.manifest.settings import Manifest
-from curate.origins.collection import Collection, Entry
-from curate.sources import DETAIL, PROBLEM, Input
+from curate.origins import Kind, Origin, given
+from curate.origins.collection import Collection, Entry, collect
+from curate.origins.rows import find_tables, open_rows
+from curate.sources import DETAIL, FORMATS, PROBLEM, Input, expand
 
 SUFFIXES = (".txt",)
+TEXT_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")  # of text files
 BATCH_BYTES = 32 * 2**20
 
 RAW = pa.schema([("text", pa.binary()), ("name", pa.string()), (PROBLEM, pa.string()), (DETAIL, pa.string())])
@@ -51,9 +55,7 @@ class Texts:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: by nothing that an image has."""
-        import filters
-
-        return set(filters.RULES[rule].columns) <= {"text"}
+        return rule in filters.RULES and set(filters.RULES[rule].columns) <= {"text"}
 
     def close(self) -> None:
         """See `Origin.close`."""
@@ -74,3 +76,29 @@ class Texts:
         names = pa.array([row["name"] for row in rows], pa.string())
         table = self._adapt(pa.Table.from_pylist(rows, RAW), self._manifest, self._documents.input.name, at)
         return table.set_column(table.schema.get_field_index("source"), table.schema.field("source"), names)
+
+
+def find_texts(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
+    """Tables of texts, and text files by their folder or archive."""
+    if manifest.input.format != "auto":
+        return find_tables(manifest, uris)
+    known = (*FORMATS, *SUFFIXES, *TEXT_ARCHIVES)
+    found = {uri: expand([uri], known) for uri in given(manifest, uris)}
+    tables = {one.uri: one for files in found.values() for one in files if not is_texts(one)}
+    loose = [uri for uri, files in found.items() if any(map(is_texts, files))]
+    return [*tables.values(), *(one for one in collect(loose, SUFFIXES) if is_texts(one))]
+
+
+def is_texts(found: Input) -> bool:
+    """Whether an input holds text files, and not a table."""
+    return not found.name or found.name.lower().endswith((".txt", *TEXT_ARCHIVES))
+
+
+def open_texts(found: Input, manifest: Manifest, work: Path, children: int) -> Origin:
+    """Text files, or a table of texts; neither takes child processes."""
+    if manifest.input.format == "auto" and is_texts(found):
+        return Texts(found, manifest, work)
+    return open_rows(found, manifest, work, children)
+
+
+KIND = Kind(find_texts, open_texts)

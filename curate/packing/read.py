@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import InputError
+from curate.errors import DamagedError
 from curate.packing.buckets import draw, shares
 from curate.packing.encode import Encoded, encode, truncate
 from curate.packing.mix import Amount, Group
@@ -19,6 +19,7 @@ from curate.packing.settings import PackSettings
 from curate.packing.tokenizer import Tokenizer
 from curate.schema import DROPPED
 from curate.storage.dataset import DataSet
+from curate.storage.filesystems import one_line
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -36,6 +37,7 @@ class Reader:
         self.reasons: Counter[str] = Counter()
         self.dropped: list[pa.Table] = []  # of DROPPED; rows that the mixture leaves out are only counted
         self.packed = 0
+        self.memory = 0  # bytes of all columns, uncompressed, of what was read last
 
     def amounts(self, count_tokens: bool) -> dict[Group, Amount]:
         """How much there is of each data set and task; tokens are zero unless they are counted."""
@@ -69,13 +71,18 @@ class Reader:
         self.reasons += Counter()  # without the zeros
 
     def _tables(self, columns: tuple[str, ...]) -> Iterator[pa.Table]:
+        self.memory = 0
         for file in self.data.files:
             with file.open() as parquet:
-                for group in range(len(file.group_rows)):
+                for group in range(parquet.num_row_groups):
+                    self.memory += parquet.metadata.row_group(group).total_byte_size
                     try:
                         yield parquet.read_row_group(group, columns=list(columns))
-                    except (OSError, pa.ArrowInvalid) as error:
-                        raise InputError(f"{file.uri} is damaged in row group {group}: {error}") from None
+                    except (OSError, ValueError) as error:
+                        raise DamagedError(
+                            f"{file.uri} is damaged in row group {group}: {one_line(error)}; `curate verify` on "
+                            "its folder names every damaged file"
+                        ) from None
 
     def _encode(self, table: pa.Table) -> Encoded:
         prompt, target = (table[name].combine_chunks().fill_null("") for name in ("prompt", "target"))

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import __version__
 from curate.errors import InputError, ManifestError, OutputError
 from curate.packing import mix as mixes
 from curate.packing.buckets import Buckets, draw
@@ -28,6 +27,7 @@ from curate.packing.tokenizer import Tokenizer, load
 from curate.packing.write import write_dropped, write_packs
 from curate.storage.dataset import DataSet, find
 from curate.storage.store import Store
+from curate.version import __version__
 
 COLUMNS = {"key", "dataset", "task", "image", "prompt", "target", "source", "url", "text"}
 MAX_BUCKETS = 10_000
@@ -74,7 +74,7 @@ def _pack(
     _clear(store)
     reader = Reader(data, settings, tokenizer)
     epochs = mixes.epochs(mix, reader.amounts(count_tokens=mix.needs_tokens))
-    count = max(1, math.ceil(data.memory * max(epochs.values(), default=1.0) / settings.bucket_bytes))
+    count = max(1, math.ceil(reader.memory * max(epochs.values(), default=1.0) / settings.bucket_bytes))
     if count > MAX_BUCKETS:
         raise ManifestError(f"bucket_bytes {settings.bucket_bytes} makes {count} buckets: give it more")
     with tempfile.TemporaryDirectory(prefix="curate-pack-", dir=_scratch(store)) as scratch:

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from curate import __version__
 from curate.packing.sequences import PACK
 from curate.packing.settings import PackSettings
 from curate.schema import DROPPED
+from curate.storage.image_index import write_groups
 from curate.storage.shards import MIN_GROUP_ROWS, Shard, writer_options
 from curate.storage.store import HashingSink, Store
+from curate.version import __version__
 
 IMAGES = "images.list.element.bytes"
 LEVEL = 3  # of zstd, as in shards
@@ -84,11 +84,7 @@ def _write(store: Store, name: str, tables: Iterator[pa.Table], schema: pa.Schem
 
     def fill(sink: HashingSink) -> None:
         nonlocal rows
-        with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, **options) as writer:
-            for table in tables:
-                group = table.unify_dictionaries().cast(schema)
-                writer.write_table(group, row_group_size=max(table.num_rows, 1))
-                rows += table.num_rows
+        rows = write_groups(sink, (table.unify_dictionaries() for table in tables), schema, options)
 
     written = store.write(name, fill)
     return Shard(written.path, rows, written.bytes, written.sha256)

@@ -55,10 +55,10 @@ def write(folder: str) -> dict[str, Any]:
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """What `write` did, for a person."""
+    """The lines that tell a person what `write` did."""
     folder = found["folder"]
     yield from (f"wrote {folder}/{name}" for name in found["wrote"])
-    yield from (f"left {folder}/{name} as it was: it is yours" for name in found["left"])
+    yield from (f"left {folder}/{name} as it was: you wrote it" for name in found["left"])
     yield f"the data is {folder}/shard-*.parquet: give that to readers that would take every file of a folder"
 
 
@@ -80,17 +80,17 @@ def build(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Tab
         [panel for panel in panels if panel[1] and (panel[0] != "Tasks" or len(panel[1]) > 1)],
         cards(store, manifest, kept, dropped),
         failures(path, dropped),
-        _looked_at(manifest, kept),
+        _basis(manifest, kept),
     )
 
 
 def _more(values: pa.ChunkedArray) -> str:
-    """How many values there are, where not all of them are shown."""
+    """How many values there are, if not all of them are shown; else empty."""
     count = len(values.unique().drop_null())
     return f"of {count:,}" if count > HOSTS else ""
 
 
-def _looked_at(manifest: Mapping[str, Any], kept: Kept) -> str:
+def _basis(manifest: Mapping[str, Any], kept: Kept) -> str:
     rows, of = kept.table.num_rows, manifest["rows_out"]
     if rows == of:
         return "Measured on every kept row, and on what the thresholds cut off."

@@ -152,7 +152,7 @@ def _rules(rules: Mapping[str, Any], clean: Sequence[str]) -> str:
     if clean:
         lines += [f"Texts were cleaned first, by {' and '.join(f'`{name}`' for name in clean)}.", ""]
     for name, settings in rules.items():
-        if settings is not False:
+        if settings is not False and settings.get("on", True):
             values = ", ".join(f"`{key} = {_line(str(value))}`" for key, value in settings.items())
             lines.append(f"- `{name}`" + (f": {values}" if values else ""))
     return "\n".join(lines) or "None."

@@ -137,12 +137,12 @@ def _way(manifest: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[dict[s
 
 def _rules_of(manifest: Mapping[str, Any], stage: str) -> dict[str, dict[str, Any]]:
     """The switched-on rules that are judged at a stage, in the order in which they are."""
-    active = {name: settings for name, settings in manifest["rules"].items() if settings is not False}
+    active = {name: of for name, of in manifest["rules"].items() if of is not False and of.get("on", True)}
     if stage in PHASE_OF_STAGE:
         here = {name for phase in PHASE_OF_STAGE[stage] for name in PHASES[phase]}
         return {name: settings for name, settings in active.items() if name in here}
     row_rules = {name: of for name, of in active.items() if name not in ACROSS}
-    columns = {name: set(filters.RULES[name].columns) for name in row_rules if name in filters.RULES}
+    columns = {name: set(filters.find_rule(name, of).columns) for name, of in row_rules.items()}
     if stage == "size":
         return {name: row_rules[name] for name in columns if columns[name] & SIZE}
     if stage == "score":

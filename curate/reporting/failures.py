@@ -1,4 +1,4 @@
-"""What failed, as it helps to decide what to do about it: how often, why, on which hosts."""
+"""Group failures by reason: how often, with which messages, on which hosts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from curate.reporting.funnel import Step, shares
 from curate.reporting.marks import plain
 from curate.reporting.reading import hosts
 
-NAMED = 3  # hosts, and messages, of a reason
-LEAST = 0.05  # of a reason's rows, for a host or a message to be worth naming
-PASSING = (408, 425, 429, 500, 502, 503, 504)
-MAY_PASS = frozenset(  # a later try may find these otherwise; a 404, an opt-out or a broken file it will not
+NAMED = 3  # hosts and messages named for a reason
+LEAST = 0.05  # share of a reason's rows from which a host or message is named
+TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+MAY_PASS = frozenset(  # reasons that a later try may not meet again; a 404, an opt-out or a broken file stays
     {"timed_out", "dns_failed", "connection_failed", "tls_failed", "bad_response", "crashed", "out_of_memory"}
-    | {f"http_{status}" for status in PASSING}
+    | {f"http_{status}" for status in TRANSIENT}
 )
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailureGroup:
     """One reason at one stage, with the messages and hosts that it came with most often."""
 
     reason: str
@@ -31,8 +31,8 @@ class Failure:
     said: list[str]
 
 
-def failures(steps: Sequence[Step], dropped: pa.Table) -> list[Failure]:
-    """What failed, most frequent first (`dropped`: the rows of DROPPED that were read)."""
+def failures(steps: Sequence[Step], dropped: pa.Table) -> list[FailureGroup]:
+    """The failures, most frequent first. `dropped`: rows of DROPPED, all or a sample."""
     reason = dropped["reason"].cast(pa.string())
     found = []
     for step in sorted((step for step in steps if not step.is_rule), key=lambda step: -step.dropped):
@@ -44,10 +44,10 @@ def failures(steps: Sequence[Step], dropped: pa.Table) -> list[Failure]:
             for value, _, share in shares(values, NAMED)
             if share >= LEAST and value
         ]
-        found.append(Failure(step.reason, step.stage, step.dropped, said))
+        found.append(FailureGroup(step.reason, step.stage, step.dropped, said))
     return found
 
 
 def worth_retrying(dropped: Mapping[str, int]) -> list[str]:
-    """The reasons that may not befall the same rows again."""
+    """Those of the reasons for which a second try may succeed."""
     return [reason for reason in dropped if reason in MAY_PASS]

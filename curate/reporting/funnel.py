@@ -1,4 +1,4 @@
-"""From read to kept, one step a reason: how many rows it took, how many are left after it."""
+"""The funnel from rows read to rows kept: a step a reason, with the rows dropped by it and left after it."""
 
 from __future__ import annotations
 
@@ -24,28 +24,30 @@ STAGES_SAID = {
     "across": "judged across the run, by image",
 }
 
-CHOSEN = frozenset({"row_not_selected", "opted_out"})  # as wanted by who asked, or who owns: no failures
+CHOSEN = frozenset(
+    {"row_not_selected", "opted_out"}
+)  # dropped on request of the user or the owner: no failures
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one reason took at one stage."""
+    """The rows that one reason dropped at one stage."""
 
     reason: str
     stage: str
-    settings: str  # of the rule; empty where it has none
+    settings: str  # the rule's settings in words; empty where it has none
     dropped: int
     left: int  # rows alive after it
     is_rule: bool  # else something failed
 
 
 def steps(manifest: Mapping[str, Any], dropped: pa.Table) -> list[Step]:
-    """The steps in the order of the path (`dropped`: the rows of DROPPED that were read).
+    """The steps in the order in which a row meets them. `dropped`: rows of DROPPED, all or a sample.
 
-    Counts are the manifest's, exact; where a reason fell at several stages, its count is shared among them as
-    the dropped rows are that were read.
+    Counts are the manifest's and exact. Where a reason occurs at several stages, its count is divided among them in the
+    proportion found in `dropped`.
     """
-    rules = [name for name, settings in manifest["manifest"]["rules"].items() if settings is not False]
+    rules = [name for name, settings in manifest["manifest"]["rules"].items() if settings]
     stages = [stage["name"] for stage in manifest["stages"]]
     found = [
         (
@@ -66,7 +68,7 @@ def steps(manifest: Mapping[str, Any], dropped: pa.Table) -> list[Step]:
 
 
 def said(settings: Mapping[str, Any]) -> str:
-    """A rule's settings as a person reads them: `min_side 200`."""
+    """A rule's settings in words: `min_side 200`."""
     parts = []
     for name, value in settings.items():
         if value in ("", None, []):
@@ -77,7 +79,7 @@ def said(settings: Mapping[str, Any]) -> str:
 
 
 def _counts(exact: Mapping[str, int], dropped: pa.Table) -> dict[tuple[str, str], int]:
-    """How many rows fell, by stage and reason; the sums over stages are exact."""
+    """The dropped rows by stage and reason; the sums over stages are exact."""
     pairs = dropped.group_by(["stage", "reason"]).aggregate([([], "count_all")])
     seen: dict[str, dict[str, int]] = {}
     columns = (pairs[name].cast(pa.string()).to_pylist() for name in ("stage", "reason"))
@@ -90,7 +92,7 @@ def _counts(exact: Mapping[str, int], dropped: pa.Table) -> dict[tuple[str, str]
         for stage in sorted(by_stage, key=by_stage.__getitem__):
             counts[stage, reason] = round(count * by_stage[stage] / total)
             rest -= counts[stage, reason]
-        counts[stage, reason] += rest  # to the stage with the most
+        counts[stage, reason] += rest  # the remainder goes to the stage with the most rows
     return {pair: count for pair, count in counts.items() if count}
 
 

@@ -1,6 +1,6 @@
-"""The samples that a report shows: some kept, and some dropped for each reason, always the same ones.
+"""The samples that a report shows: some kept ones, and some dropped for each reason.
 
-Keys are hashes, so the rows with the smallest keys are a fair sample that no run's order changes.
+Keys are hashes, so the rows with the smallest keys are a random sample, and the same one every time.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from curate.reporting.thumbnails import data_urls
 from curate.storage.store import Store
 
 KEPT_CARDS = 48
-DROPPED_CARDS = 12  # a reason
-REASONS = 40  # most frequent ones that are shown
-REGIONS = 400  # drawn on an image
+DROPPED_CARDS = 12  # for each reason
+REASONS = 40  # the most frequent ones are shown
+REGIONS = 400  # regions drawn on an image at most
 COLOURS = 4
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A region as it is drawn, in pixels of the full image."""
+    """A region to be drawn; `points` are its corners as SVG writes them, in pixels of the full image."""
 
     points: str
     text: str
@@ -36,10 +36,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Card:
-    """One sample as it is shown."""
+    """One sample to be shown."""
 
     key: str
-    reason: str  # 'kept', or why not
+    reason: str  # 'kept', or the reason why it was dropped
     task: str
     pieces: list[Piece]
     facts: list[tuple[str, str]]
@@ -53,7 +53,7 @@ class Card:
 
 
 def cards(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Table) -> list[Card]:
-    """The gallery's cards, kept samples first, then by reason as in the manifest."""
+    """The gallery's cards: kept samples first, then dropped ones by reason, in the manifest's order."""
     found = list(read_rows(store, kept, _pick_kept(kept.table), (*SHOWN, "prompt", "target")))
     made = [_kept_card(row) for row in sorted(found, key=lambda row: row["key"])]
     bodies = [(row["image"] or {}).get("bytes") for row in sorted(found, key=lambda row: row["key"])]
@@ -70,7 +70,7 @@ def cards(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Tab
 
 
 def _pick_kept(table: pa.Table) -> pa.Table:
-    """The kept rows to show, as many of each task, from few enough row groups."""
+    """The kept rows to show: equally many of each task, from at most IMAGE_GROUPS row groups."""
     places = evenly(pc.unique(table["place"]).to_pylist(), IMAGE_GROUPS)
     near = table.filter(pc.is_in(table["place"], pa.array(places, pa.int32())))
     tasks = pc.unique(near["task"]).to_pylist()
@@ -92,7 +92,7 @@ def _smallest(table: pa.Table, mask: pa.ChunkedArray, count: int) -> list[dict[s
 
 
 def _same_image(store: Store, kept: Kept, fallen: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By key, the image of a dropped row where a kept row has the same one: by its URL or by its bytes."""
+    """Images for dropped rows, by key: that of a kept row with the same URL or the same bytes."""
     urls = {row["url"] for row in fallen if row["url"] and row["stage"] in ("seen", "across")}
     hashes = {h for row in fallen if (h := _sha256(row))}
     table = kept.table

@@ -1,7 +1,7 @@
-"""Texts that nobody vouches for, made safe to look at: cut short, with the characters marked that decided.
+"""Prepare untrusted texts for display: cut them, and mark the characters for which a rule dropped them.
 
-Characters that draw nothing or turn the line round (controls, bidi marks, zero width) are shown by their code
-point; what joins emoji is left to them. Matches are found by RE2, whose time is linear whatever the text.
+Invisible characters and those that change the writing direction (controls, bidi marks, zero width) are shown by their
+code point; joiners within emoji are kept. RE2 finds the matches, in time linear in the text.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from curate.tasks.formats import CONTROL_TOKEN
 from filters import text as rules
 
 LONGEST = 480  # characters shown of a text
-BEFORE = 120  # of them in front of the first mark
-OPEN, CLOSE = "\ufdd0", "\ufdd1"  # noncharacters: they stand around a match, and nowhere else
+BEFORE = 120  # characters shown in front of the first mark
+OPEN, CLOSE = "\ufdd0", "\ufdd1"  # noncharacters that enclose a match; texts cannot hold them
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffc\ue000-\uf8ff"
@@ -27,14 +27,14 @@ UNSEEN = re.compile(
 
 
 class Piece(NamedTuple):
-    """A stretch of text of one kind: '' plain, 'mark' what decided, 'sign' a character shown by its name."""
+    """A piece of text: '' plain, 'mark' what the rule found, 'sign' an invisible character shown by code point."""
 
     kind: str
     text: str
 
 
 def pieces(text: str, reason: str = "", settings: Mapping[str, Any] | None = None) -> list[Piece]:
-    """A text as it is shown, `reason` being what it was dropped for."""
+    """The pieces of a text to show; `reason` and `settings` name the rule that dropped it, if one did."""
     text = text.replace(OPEN, "\ufffd").replace(CLOSE, "\ufffd")
     pattern = _pattern(reason, settings or {})
     if pattern:
@@ -50,21 +50,21 @@ def pieces(text: str, reason: str = "", settings: Mapping[str, Any] | None = Non
 
 
 def plain(text: str, longest: int = 200) -> str:
-    """A text for a title or a label: one line, cut short, unseen characters by their names."""
+    """A text for a title or label: on one line, cut after `longest` characters, invisible ones by code point."""
     shown = visible(" ".join(text[:longest].split()))
     return f"{shown}…" if len(text) > longest else shown
 
 
 def visible(text: str) -> str:
-    """The text with unseen characters by their names."""
+    """The text with invisible characters replaced by their code points."""
     return UNSEEN.sub(lambda found: f"[{_name(found[0])}]", text)
 
 
 def _pattern(reason: str, settings: Mapping[str, Any]) -> tuple[str, str] | None:
-    """RE2 that finds what decided, and what it is replaced by."""
+    """The RE2 pattern that finds what a rule objects to, and its replacement, which adds the marks."""
     mark = rf"{OPEN}\1{CLOSE}"
     match reason:
-        case "text_has_other_script":  # what belongs to an emoji is passed over
+        case "text_has_other_script":  # characters that belong to an emoji are not marked
             script = rules.foreign(settings.get("allow", ""))
             return rf"({rules.EMOJI_SEQUENCE})|({script}+)", rf"\1{OPEN}\2{CLOSE}"
         case "text_has_emoji":
@@ -83,7 +83,7 @@ def _pattern(reason: str, settings: Mapping[str, Any]) -> tuple[str, str] | None
 
 
 def _split(text: str, inside: bool) -> Iterator[Piece]:
-    """The pieces between the marks, each again between its unseen characters."""
+    """Split a text at the marks, and each part at its invisible characters."""
     for part in re.split(f"([{OPEN}{CLOSE}])", text):
         if part in (OPEN, CLOSE):
             inside = part == OPEN

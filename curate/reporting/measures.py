@@ -1,4 +1,4 @@
-"""What is measured of a run's rows, and the rules' thresholds on it."""
+"""The measures of a run's rows that become histograms, with the thresholds of the rules on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIDES = r"width=(?P<width>\d+) height=(?P<height>\d+)"
 SCORE = r"clip_score=(?P<score>-?[0-9.]+(?:e-?\d+)?)"
 NONE: Floats = np.zeros(0)
 FRACTIONS = ("long : short", "cosine")
-LIMITS = {  # by unit: the rules on it, each with its setting and what that bounds
+LIMITS = {  # for each unit: the rules on it, their setting, and whether it is a minimum or maximum
     "px": (("image_too_small", "min_side", "min"),),
     "long : short": (("image_too_elongated", "max_ratio", "max"),),
     "characters": (("text_too_short", "min_chars", "min"), ("text_too_long", "max_chars", "max")),
@@ -36,13 +36,13 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Measure:
-    """One histogram's data: kept values, and those that the thresholds cut off, with what each stands for."""
+    """The data of one histogram: the values of kept rows and of rows that the thresholds dropped."""
 
     title: str
     unit: str
     kept: Floats
     cut: Floats
-    weights: tuple[float, float]  # rows that one value stands for: of `kept`, of `cut`
+    weights: tuple[float, float]  # how many rows a value of `kept` and of `cut` stands for
     thresholds: tuple[Threshold, ...] = ()
     whole: bool = True  # counts, not fractions
 
@@ -50,7 +50,7 @@ class Measure:
 def measures(
     manifest: Mapping[str, Any], kept: pa.Table, dropped: pa.Table, tokens: list[int]
 ) -> list[Measure]:
-    """The measures that this run has values for (`kept`: see `reading.Kept`; `dropped`: rows of DROPPED)."""
+    """The measures for which this run has values. `kept`: see `reading.Kept`; `dropped`: rows of DROPPED."""
     width, height = (_floats(kept[name]) for name in ("width", "height"))
     sized = np.isfinite(width) & np.isfinite(height)
     width, height = width[sized], height[sized]
@@ -73,7 +73,7 @@ def measures(
 def _measure(
     manifest: Mapping[str, Any], kept: pa.Table, title: str, unit: str, values: Floats, cut: Floats
 ) -> Measure:
-    """A measure with the thresholds of the rules on it that this run had."""
+    """A measure, with the thresholds of this run's rules on it."""
     limits, rules = LIMITS.get(unit, ()), manifest["manifest"]["rules"]
     thresholds = tuple(
         Threshold(reason, float(rules[reason][setting]), side)
@@ -87,7 +87,7 @@ def _measure(
 
 
 def _sides(dropped: pa.Table, reason: str) -> tuple[Floats, Floats]:
-    """Width and height of the rows that fell for `reason`."""
+    """Width and height of the rows dropped for `reason`, read from their details."""
     found = pc.extract_regex(_details(dropped, reason), SIDES).drop_null()
     return tuple(_floats(pc.struct_field(found, name)) for name in ("width", "height"))  # type: ignore[return-value]
 
@@ -116,6 +116,6 @@ def _of(dropped: pa.Table, *reasons: str) -> pa.Table:
 
 
 def _floats(column: pa.Array | pa.ChunkedArray) -> Floats:
-    """The column as floats; null is not a number (N)."""
+    """The column as floats (N); null becomes NaN."""
     values: Floats = column.cast(pa.float64()).to_numpy()
     return values

@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from curate.engine.journal import took_s
-from curate.reporting.failures import Failure, worth_retrying
+from curate.reporting.failures import FailureGroup, worth_retrying
 from curate.reporting.funnel import STAGES_SAID, Step
 from curate.reporting.gallery import Card
 from curate.reporting.marks import visible
@@ -38,7 +38,7 @@ def render(
     measures: Sequence[Measure],
     panels: Sequence[Panel],
     cards: Sequence[Card],
-    failures: Sequence[Failure],
+    failures: Sequence[FailureGroup],
     looked_at: str,
 ) -> str:
     """The report as HTML (`panels`: title, rows of name, count and share, and a note)."""

@@ -1,4 +1,4 @@
-"""CLIP features and scores for shards, in one embedding space that travels with them.
+"""CLIP features and scores for shards; the shards name the model, so that others can embed into the same space.
 
     with curate.scorer.load("DIR") as scorer:          # the scorer that made DIR's clip_features, built again
         scorer.embed_images([jpeg_bytes, pillow_image])  # N x D, float32, of length 1

@@ -1,9 +1,8 @@
-"""Encoders as Ray actors, one a GPU or a share of the cores each, and the encoder that speaks to them.
+"""Encoders as Ray actors (one a GPU, or one a node without GPUs), and the client that sends batches to them.
 
-Whoever decodes sends batches of pixels to an actor with little to do, and waits for the features of an
-earlier one before too many are under way: so nobody's memory fills up, and a GPU always has the next batch at
-hand. An actor that dies (its process, its GPU, its node) is started again by Ray where there is room;
-meanwhile, what it had under way is given to another. A batch that ends `DEATHS` actors is given up.
+Each process that decodes images sends its batches to the least busy actor, and has at most `AHEAD` batches in
+flight: memory stays bounded, and a GPU always has its next batch ready. Ray restarts an actor that died (with its
+process, GPU or node); meanwhile its batches go to another one. A batch that ended `DEATHS` actors is an error.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ log = logging.getLogger("curate")
 
 Waiter = Callable[[], np.ndarray]
 
-AHEAD = 2  # batches that each sender may have under way
+AHEAD = 2  # batches that each sender may have in flight
 DEATHS = 3
-START_S = 600.0  # for an actor to find a place and load its model
+START_S = 600.0  # for an actor to be placed on a node and to load its model
 POLL_S = 1.0
 
 
 def hire(settings: ScorerSettings, count: int | None = None) -> list[Any]:
-    """Start actors on the cluster: as many, else one a GPU, else one a node with cores.
+    """Start `count` actors on the cluster; by default one a GPU, or one a node where there are no GPUs.
 
-    They take none of the cluster's cores for themselves: who sends to them waits for them.
+    They reserve no cores, as the tasks that send to them wait while they compute.
 
     Raises:
         ManifestError: the settings name one GPU of many.
@@ -65,27 +64,29 @@ def hire(settings: ScorerSettings, count: int | None = None) -> list[Any]:
     actors = []
     for node in places:
         cores = max(1, int(node["Resources"]["CPU"]) // share[node["NodeID"]])
-        near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
+        affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
         made = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=AHEAD * cores)(_Actor)
-        actors.append(made.options(scheduling_strategy=near).remote(settings, cores))
+        actors.append(made.options(scheduling_strategy=affinity).remote(settings, cores))
     return actors
 
 
 class Remote:
-    """An encoder that lets actors do the work; see `curate.scorer.encoder.Encoder`."""
+    """An encoder whose work is done by actors; see `curate.scorer.encoder.Encoder`."""
 
     in_flight = AHEAD
 
     def __init__(self, actors: Sequence[Any]) -> None:
         self._ray = connected()
-        self._coming = {actor.describe.remote(): actor for actor in actors}  # told once it is ready
+        self._coming = {
+            actor.describe.remote(): actor for actor in actors
+        }  # pending calls; each returns once its actor is ready
         self._ready: list[Any] = []
         self._busy: Counter[Any] = Counter()
-        self._lock = threading.Lock()  # guards all of these
+        self._lock = threading.Lock()  # guards every field of this object
         self._first: Identity | None = None
-        self._free: list[np.ndarray] = []  # memory of batches that were sent
+        self._free: list[np.ndarray] = []  # buffers of batches that were sent, for reuse
         with self._lock:
-            self._await_one()
+            self._await_ready()
         self.identity, self.framing, self.batch = self._told
         log.info("a scorer is ready, for %d images at a time", self.batch)
 
@@ -100,7 +101,7 @@ class Remote:
     def images(self, room: Room) -> Waiter:
         """See `Encoder.images`."""
         waiter = self._ask("images", (room.parts, room.pixels))
-        self._free.append(room.memory)  # what is on its way is a copy
+        self._free.append(room.memory)  # Ray sends a copy
         return waiter
 
     def texts(self, texts: Sequence[str]) -> Waiter:
@@ -110,11 +111,11 @@ class Remote:
         return self._ask("texts", list(texts))
 
     def close(self) -> None:
-        """See `Encoder.close`; the actors live on."""
+        """See `Encoder.close`; the actors go on running."""
 
     def _ask(self, method: str, values: Any) -> Waiter:
-        """Have an actor begin; the answer waits for it, or for another one if need be."""
-        there = self._ray.put(values)  # once, whoever is asked for it
+        """Start `method` on an actor; the returned function waits for the result, asking another actor if one dies."""
+        there = self._ray.put(values)  # stored once, however many actors are asked
         actor, call = self._send(method, there)
 
         def wait() -> np.ndarray:
@@ -127,84 +128,90 @@ class Remote:
                     self._busy[actor] -= 1
                 if isinstance(answer, CurateError):
                     raise answer
-                if not isinstance(answer, _Silence):
+                if not isinstance(answer, _NoAnswer):
                     return np.asarray(answer)
-                self._mistrust(actor)
+                self._wait_for_restart(actor)
             raise UnitError(f"{DEATHS} scorers ended with the same {method}, the last: {answer.why}")
 
         return wait
 
     def _send(self, method: str, there: Any) -> tuple[Any, Any]:
-        """Give a batch to the actor that has the least to do for us."""
+        """Send a batch to the actor with the fewest batches of this process in flight."""
         with self._lock:
-            self._await_one()
-            actor = min(self._ready, key=lambda one: (self._busy[one], random.random()))  # nobody knows all
+            self._await_ready()
+            actor = min(
+                self._ready, key=lambda one: (self._busy[one], random.random())
+            )  # other senders are unknown
             self._busy[actor] += 1
         return actor, getattr(actor, method).remote(there)
 
     def _answer(self, call: Any) -> Any:
-        """What a call came to."""
+        """The result of a call, or why there is none."""
         try:
             return self._ray.get(call)
         except self._ray.exceptions.RayError as error:
-            return _Silence(str(error).strip().splitlines()[-1])
+            return _NoAnswer(str(error).strip().splitlines()[-1])
 
-    def _await_one(self) -> None:
-        """Let actors join that are ready, and wait for one if there is none.
+    def _await_ready(self) -> None:
+        """Collect the actors that are ready; wait until there is one.
 
         Raises:
-            ManifestError, MachineError: it cannot be built.
-            Halted: none comes.
+            ManifestError, MachineError: the scorer cannot be built.
+            Halted: no actor is ready within `START_S`.
         """
         until = time.monotonic() + START_S
-        self._welcome(0.0)
+        self._collect_ready(0.0)
         while not self._ready:
             if time.monotonic() > until:
                 raise Halted("no scorer runs on the cluster: free a GPU or a node, then the same command")
-            self._welcome(POLL_S)
+            self._collect_ready(POLL_S)
 
-    def _welcome(self, patience_s: float) -> None:
+    def _collect_ready(self, timeout_s: float) -> None:
         if not self._coming:
             return
-        told, _ = self._ray.wait(list(self._coming), timeout=patience_s)
+        told, _ = self._ray.wait(list(self._coming), timeout=timeout_s)
         for call in told:
             actor, answer = self._coming.pop(call), self._answer(call)
             if isinstance(answer, CurateError):
                 raise answer
-            if isinstance(answer, _Silence):
+            if isinstance(answer, _NoAnswer):
                 self._coming[actor.describe.remote()] = actor
-                time.sleep(patience_s)
+                time.sleep(timeout_s)
             else:
-                self._join(actor, answer)
+                self._add(actor, answer)
 
-    def _join(self, actor: Any, told: tuple[Identity, Framing, int]) -> None:
-        """Scorers that differ would give one shard features of two kinds."""
+    def _add(self, actor: Any, told: tuple[Identity, Framing, int]) -> None:
+        """Use an actor that is ready.
+
+        Raises:
+            MachineError: its scorer differs from another actor's: a shard would hold features of two kinds.
+        """
         if self._first is not None and not self._first.same(told[0]):
             raise MachineError(f"the cluster's scorers differ: {self._first.difference(told[0])}")
         self._told, self._first = told, told[0]
         self._ready.append(actor)
 
-    def _mistrust(self, actor: Any) -> None:
-        """Ask an actor that did not answer whether it is there again."""
+    def _wait_for_restart(self, actor: Any) -> None:
+        """Use an actor that did not answer again only once it says that it is ready."""
         with self._lock:
             if actor in self._ready:
                 self._ready.remove(actor)
                 self._coming[actor.describe.remote()] = actor
 
 
-class _Silence(NamedTuple):
-    """An actor's answer that never came."""
+class _NoAnswer(NamedTuple):
+    """Why a call to an actor gave no answer: the actor died, or its node did."""
 
     why: str
 
 
 class _Actor:
-    """An encoder in a process of its own, asked by several at once."""
+    """An encoder in a process of its own, called by several senders at once."""
 
     def __init__(self, settings: ScorerSettings, cores: int | None) -> None:
         from curate.scorer import open_encoder
 
-        self._lock = threading.Lock()  # one batch is begun after the other
+        self._lock = threading.Lock()  # batches start one after the other
         self._error: CurateError | None = None
         try:
             self._encoder = open_encoder(settings, cores)
@@ -212,17 +219,17 @@ class _Actor:
             self._error = error
 
     def describe(self) -> Any:
-        """Who this is, what it wants, and the size of its batches; or why it is none."""
+        """Identity, framing and batch size of the encoder; or the error with which it could not be built."""
         return self._error or (self._encoder.identity, self._encoder.framing, self._encoder.batch)
 
     def images(self, batch: tuple[np.ndarray, np.ndarray]) -> Any:
-        """The features of a batch (its parts and their pixels), or what went wrong."""
+        """The features of a batch (parts, and their pixels), or the error."""
         room = self._encoder.room(len(batch[0]))
         room.fill(*batch)
         return self._done(lambda: self._encoder.images(room))
 
     def texts(self, texts: list[str]) -> Any:
-        """The same of texts."""
+        """The features of texts, or the error."""
         return self._done(lambda: self._encoder.texts(texts))
 
     def _done(self, begin: Callable[[], Waiter]) -> Any:
@@ -233,6 +240,6 @@ class _Actor:
                 waiter = begin()
             return waiter()
         except DeviceLost:
-            os._exit(1)  # what follows is as if the process had died with it
+            os._exit(1)  # Ray then restarts the actor, as after any death of its process
         except CurateError as error:
             return error

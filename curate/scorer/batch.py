@@ -1,6 +1,6 @@
-"""What child processes hand over, packed into batches: pixels one after the other, and where each part lies.
+"""Batches of framed images: the pixels of all parts one after the other, and a table of where each part lies.
 
-Nothing is filled up to the largest, so a batch costs the copies, the bus and the wire what its images need.
+Parts are not padded to the largest one: a batch takes only the bytes that its images need.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import numpy as np
 from curate.scorer.framing import HEAD, SPAN, Framing
 
 PART = np.dtype([("size", "<u2", 2), ("kept", "<f4", 4), ("place", "<u2", 4)])  # HEAD, as numpy reads it
-BATCH_BYTES = 2**28  # at most, however many images are wanted
+BATCH_BYTES = 2**28  # limit on a batch's pixels, however many images are asked for
 assert PART.itemsize == HEAD.size
 
 
 def most_bytes(framing: Framing) -> int:
-    """Of one answer."""
+    """The size in bytes of the largest answer of a child process."""
     return HEAD.size + 3 * math.prod(framing.longest)
 
 
 def room_bytes(framing: Framing, rows: int) -> int:
-    """Of a room's memory for so many images."""
-    past = 3 * framing.longest[0]  # the device may look past the last part, by one row
+    """The size in bytes of a buffer for `rows` images."""
+    past = 3 * framing.longest[0]  # the device may read one row beyond the last part
     return min(rows * most_bytes(framing) + past, max(BATCH_BYTES, most_bytes(framing) + past))
 
 
 def is_part(answer: bytes, framing: Framing) -> bool:
-    """Whether an answer is one that `curate.scorer.framing.framed` gives; a child may be taken over."""
+    """Whether an answer is well formed, as `framed` makes it: hostile input may have taken the child over."""
     if len(answer) < HEAD.size:
         return False
     width, height, *corners = HEAD.unpack_from(answer)
@@ -47,9 +47,9 @@ def is_part(answer: bytes, framing: Framing) -> bool:
 
 
 class Room:
-    """A batch of at most so many images, as it is being filled.
+    """A batch that is being filled, of at most `rows` images.
 
-    `memory` (uint8, `room_bytes` long) stays as it is until the batch is done.
+    `memory` (uint8, `room_bytes` long) must not be changed until the batch is done.
     """
 
     def __init__(self, rows: int, memory: np.ndarray, framing: Framing) -> None:
@@ -58,27 +58,27 @@ class Room:
 
     @property
     def parts(self) -> np.ndarray:
-        """What was added (N, PART)."""
+        """The parts added so far (N rows of PART)."""
         return self._parts[: self._rows]
 
     @property
     def pixels(self) -> np.ndarray:
-        """Their pixels, one part after the other, each RGB, rows from the top (uint8)."""
+        """Their pixels (uint8): one part after the other, each RGB, rows from the top."""
         return self.memory[: self._bytes]
 
     def takes(self, answer: bytes) -> bool:
-        """Whether there is room for one more."""
+        """Whether one more answer fits."""
         return self._rows < len(self._parts) and self._bytes + len(answer) - HEAD.size <= self._room
 
     def add(self, answer: bytes) -> None:
-        """Take an answer that `is_part`, if it `takes` it."""
+        """Add an answer for which `is_part` and `takes` are true."""
         self._parts[self._rows] = np.frombuffer(answer, PART, 1)[0]
         pixels = np.frombuffer(answer, np.uint8, offset=HEAD.size)
         self.memory[self._bytes : self._bytes + len(pixels)] = pixels
         self._rows, self._bytes = self._rows + 1, self._bytes + len(pixels)
 
     def fill(self, parts: np.ndarray, pixels: np.ndarray) -> None:
-        """Take all of another room."""
+        """Copy the whole content of another room into this one."""
         self._parts[: len(parts)] = parts
         self.memory[: len(pixels)] = pixels
         self._rows, self._bytes = len(parts), len(pixels)

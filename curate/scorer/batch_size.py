@@ -1,4 +1,4 @@
-"""How many images at a time a device takes best, found by trying; and when it says that it is full."""
+"""Find by trial the batch size with which a device is fastest, and tell errors that mean that memory is full."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import torch
 
 log = logging.getLogger("curate")
 
-START, MOST = 64, 1024  # images; 256 MiB of photographs are no more
-GAIN = 1.05  # twice the memory must bring as much
-RUNS = 3  # timed at each size
-PATIENCE_S = 2.0  # for one size
+START, MOST = 64, 1024  # images; BATCH_BYTES of photographs are about that many
+GAIN = 1.05  # a doubled batch must raise the throughput at least by this factor
+RUNS = 3  # batches timed at each size
+MAX_TRIAL_S = 2.0  # stop doubling once a size takes that long to time
 FULL = re.compile("out of memory|can't allocate memory|ALLOC_FAILED|unable to find an engine")
 
 
 def is_full(error: Exception) -> bool:
-    """Whether memory was too short, however torch, CUDA, cuBLAS or cuDNN put it."""
+    """Whether the error means that memory did not suffice; torch, CUDA, cuBLAS and cuDNN each say it their own way."""
     return isinstance(error, torch.OutOfMemoryError) or FULL.search(str(error)) is not None
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """How long some work takes on a device among more of its kind, in seconds, once it is warm."""
+    """Seconds that one call of `work` takes on a warm device when calls follow each other."""
 
     def now() -> float:
         if device.type == "cuda":
@@ -32,7 +32,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
         return time.perf_counter()
 
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # what a larger try may have left
+        torch.cuda.empty_cache()  # memory that a larger trial may have kept
     work()
     begun = now()
     for _ in range(RUNS):
@@ -41,10 +41,10 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def best_batch(seconds: Callable[[int], float], most: int = MOST) -> int:
-    """The last size, of at most `most`, that brought GAIN over half of it.
+    """Double the batch size from `START` while the throughput rises by `GAIN`; returns the last size that did.
 
-    `seconds` tries a size and says how long one batch of it takes; it raises like torch where memory is too
-    short. Then half of it is tried, and nothing larger.
+    `seconds` returns how long one batch of a size takes, and raises what torch raises where memory does not suffice;
+    then half that size is tried, and nothing larger.
 
     Raises:
         RuntimeError: what `seconds` raises for a single image, or for another reason.
@@ -63,7 +63,7 @@ def best_batch(seconds: Callable[[int], float], most: int = MOST) -> int:
         if tried[size] < GAIN * before:
             break
         best = size
-        if 2 * RUNS * taken > PATIENCE_S:
+        if 2 * RUNS * taken > MAX_TRIAL_S:
             break
         size *= 2
     said = ", ".join(f"{size}: {rate:.0f}/s" for size, rate in sorted(tried.items()))

@@ -1,4 +1,4 @@
-"""A network compiled by torch, for as long as that works."""
+"""A network compiled by torch, which falls back to the plain network where compiling fails."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ log = logging.getLogger("curate")
 
 
 class Compiled:
-    """A network compiled once for all batch sizes; where that fails, at once or later, it goes on as it is.
+    """A network compiled once for all batch sizes; after any compile failure it runs uncompiled.
 
-    There may be no compiler on this machine, a layer that it cannot do, or a size that it has to compile for
-    anew in mid-run. An error of the network itself comes again from the network as it is.
+    Compiling can fail at the start or in mid-run: no compiler on this machine, a layer it does not support, a batch
+    size that needs a new compilation. An error of the network itself is raised again by the uncompiled network.
     """
 
     def __init__(self, network: torch.nn.Module) -> None:
         self._network = self._work = network
         try:
             self._work = torch.compile(network, dynamic=True)
-        except Exception as error:  # not for this Python
+        except Exception as error:  # torch.compile refuses some Python versions
             self._give_up(error)
 
     def __call__(self, samples: torch.Tensor) -> Any:
-        """What the network makes of samples. Raises as it does."""
+        """Apply the network to samples. Raises what the network raises."""
         try:
             return self._work(samples)
         except Exception as error:  # dynamo, inductor, triton and the compilers each fail in their own way

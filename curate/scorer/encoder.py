@@ -1,11 +1,10 @@
-"""Features from pixels and texts, in batches: what the device does, and how it is kept busy.
+"""Compute features from pixels and texts in batches, and keep the device busy.
 
-On a GPU images come as they were decoded, in pinned memory, and are resized, put into their frames and
-normalised there, a batch at once; a batch is copied to it while the one before is computed, and its features
-are copied back while the next one is. On a CPU they come framed, as Pillow resizes faster than torch there,
-and each core takes a batch for itself: one thread a batch loses less on a busy machine than all threads on
-one batch. Texts are tokenized in a thread of their own. A batch that does not fit into memory is halved, and
-so are all that follow.
+On a GPU, images arrive as decoded, in pinned memory; they are resized, framed and normalised there, a whole batch at
+once. A batch is copied to the GPU while the one before is computed, and features are copied back while the next batch
+is computed. On a CPU, images arrive framed, as Pillow resizes faster than torch there, and each core computes a batch
+of its own: one thread a batch loses less on a busy machine than all threads on one batch. Texts are tokenized in a
+thread of their own. When a batch does not fit into memory, it and all later ones are halved.
 """
 
 from __future__ import annotations
@@ -34,51 +33,51 @@ from curate.storage.filesystems import one_line
 
 log = logging.getLogger("curate")
 
-CPU_BATCH = 32  # on a GPU it is found by trial
-LEAST = 2  # images a batch on a GPU: the compiled tower takes any number but one
-LOST = re.compile("CUDA|cuBLAS|CUBLAS|cuDNN|CUDNN")  # in errors that leave the device of no more use
-TEXT_STEP = 8  # tokens; a GPU likes few different lengths
+CPU_BATCH = 32  # images; a GPU's batch size is found by trial
+LEAST = 2  # images in a batch on a GPU: a tower compiled for any batch size still treats 1 as a special case
+LOST = re.compile("CUDA|cuBLAS|CUBLAS|cuDNN|CUDNN")  # found in errors after which the device cannot be used
+TEXT_STEP = 8  # tokens: on a GPU text lengths are rounded up to a multiple, as each new length costs time
 
 Waiter = Callable[[], np.ndarray]
 
 
 class DeviceLost(Halted):
-    """The GPU does not answer any more, or not this process."""
+    """The GPU can no longer be used, at least by this process."""
 
 
 class Encoder(Protocol):
-    """Whoever makes features: here, or in another process."""
+    """What computes features: in this process, or in another one."""
 
     identity: Identity
     framing: Framing
     batch: int  # images at a time
-    in_flight: int  # batches that may be under way at once
+    in_flight: int  # batches that may be computed at the same time
 
     def room(self, rows: int) -> Room:
-        """Where to put a batch of so many images, or as many of them as it takes, for `images`."""
+        """An empty batch for up to `rows` images, fewer if their pixels would take more than `BATCH_BYTES`."""
 
     def images(self, room: Room) -> Waiter:
-        """Begin with a batch of N images; the answer waits for its features, and the room is left alone.
+        """Start computing a batch of N images; the returned function waits for the features.
 
-        Features are N x dimension, float32, of length 1.
+        Features are N x dimension, float32, of length 1. Leave `room` unchanged until they are there.
 
         Raises:
             MachineError: not even one image fits into memory.
-            DeviceLost: a process that holds it is of no more use.
+            DeviceLost: the process must be restarted.
         """
 
     def texts(self, texts: Sequence[str]) -> Waiter:
-        """Begin with texts; the answer waits for their features. All else: see `images`."""
+        """Start computing the features of texts; see `images`."""
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Release the device."""
 
 
 class LocalEncoder:
-    """The encoder of this process.
+    """An encoder in this process.
 
-    Where `resizes`, the device resizes images, else Pillow does before they come; by default, a GPU does. The
-    pixels are the same.
+    With `resizes` the device resizes images, else Pillow has done so in the child processes; the pixels are the same.
+    By default a GPU resizes and a CPU does not.
     """
 
     def __init__(
@@ -112,13 +111,13 @@ class LocalEncoder:
 
         def wait() -> np.ndarray:
             found = waiter()
-            held.clear()  # not before: their copy to the device may have been under way
+            held.clear()  # only now: the copy to the device may have been reading it
             return found
 
         return wait
 
     def texts(self, texts: Sequence[str]) -> Waiter:
-        """See `Encoder.texts`; the longest come last, so that short ones are not filled up to them."""
+        """See `Encoder.texts`; texts are batched by length, so that short ones are not padded to the longest."""
         begun = self._reader.submit(self._begin_texts, texts)
 
         def wait() -> np.ndarray:
@@ -136,7 +135,7 @@ class LocalEncoder:
             self._pool.shutdown(cancel_futures=True)
 
     def _begin_texts(self, texts: Sequence[str]) -> list[tuple[np.ndarray, Waiter]]:
-        """Tokenize texts and begin with them, a batch after the other; which rows each batch holds."""
+        """Tokenize texts and start their batches; returns each batch's row numbers and its waiting function."""
         waiting: list[tuple[np.ndarray, Waiter]] = []
         if not texts:
             return waiting
@@ -150,7 +149,7 @@ class LocalEncoder:
         return waiting
 
     def _prepare_gpu(self, batch: int | None) -> None:
-        """Compile the image tower, and find a batch that fits."""
+        """Compile the image tower, and find the best batch size."""
         self._copying = torch.cuda.Stream(self.model.device)
         half = self.identity.precision != "fp32"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = half  # fp32 means fp32
@@ -160,23 +159,23 @@ class LocalEncoder:
             self._guarded(self.find_batch)
 
     def find_batch(self) -> None:
-        """Set `batch` to the size that brings the most."""
+        """Set `batch` to the size with the highest throughput."""
         most = len(blank(self, MOST).parts)
         self.batch = best_batch(self._seconds, most)
 
     def _seconds(self, size: int) -> float:
-        """How long a batch of so many images takes among others like it. Raises as torch does."""
+        """Seconds for a batch of `size` images when batches follow each other. Raises what torch raises."""
         table, pixels = tensors(blank(self, size))
         return timed(lambda: self._image_features(table, pixels), self.model.device)
 
     def compile(self) -> None:
-        """Have the image tower compiled, and see that memory suffices for it. Raises as torch does."""
+        """Compile the image tower, and try whether memory suffices. Raises what torch raises."""
         self._visual = Compiled(self.model.network.visual)
         sides = (LEAST, self.framing.height, self.framing.width, 3)
         self._frame_features(torch.zeros(sides, device=self.model.device))
 
     def _there(self, values: torch.Tensor) -> torch.Tensor:
-        """Values on the device; on a GPU they are copied while the batch before is computed."""
+        """The values on the device; a GPU copies them while it computes the batch before."""
         if not self._gpu:
             return values
         current = torch.cuda.current_stream(self.model.device)
@@ -187,14 +186,14 @@ class LocalEncoder:
         return there
 
     def _later(self, work: Callable[..., torch.Tensor], rows: torch.Tensor, *shared: torch.Tensor) -> Waiter:
-        """Begin with rows; the answer waits for their features."""
+        """Start `work` on rows; the returned function waits for their features."""
         if self._gpu:
             return self._download(self._guarded(work, rows, *shared))
         future = self._pool.submit(self._guarded, work, rows, *shared)
         return lambda: np.asarray(future.result().numpy())
 
     def _download(self, features: torch.Tensor) -> Waiter:
-        """Features on their way back."""
+        """Start copying features to the host; the returned function waits for them."""
         host = torch.empty(features.shape, dtype=torch.float32, pin_memory=True)
         host.copy_(features, non_blocking=True)
         done = torch.cuda.Event()
@@ -207,15 +206,15 @@ class LocalEncoder:
         return wait
 
     def _seen(self, length: int, context: int) -> int:
-        """How many tokens to look at."""
+        """To how many tokens texts of `length` tokens are padded."""
         return min(context, -(-length // TEXT_STEP) * TEXT_STEP) if self._gpu else length
 
     def _guarded(self, work: Callable[..., Any], *values: torch.Tensor) -> Any:
-        """Do the work; where its first values are too many rows, in halves.
+        """Call `work`; where memory does not suffice, call it for each half of the rows of `values[0]`.
 
         Raises:
-            MachineError: it is one row, and too large.
-            DeviceLost: as it says.
+            MachineError: memory does not suffice for a single row.
+            DeviceLost: the GPU can no longer be used.
         """
         try:
             return work(*values)
@@ -238,7 +237,7 @@ class LocalEncoder:
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _image_features(self, table: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-        """Of the images that the table names (see `layout`) among the pixels."""
+        """The features of the images that `table` (see `layout`) names among the pixels."""
         first, *size = table[-1, :3].int().tolist()
         end = first + 3 * size[0] * size[1] + 3 * self.framing.longest[0]
         there = self._there(pixels[int(table[0, 0]) : end])
@@ -251,7 +250,7 @@ class LocalEncoder:
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _frame_features(self, frames: torch.Tensor) -> torch.Tensor:
-        """N x height x width x 3 to features: divided by 255, less the mean, over the deviation."""
+        """The features of frames (N x height x width x 3, levels 0 to 255), normalised by mean and deviation."""
         if self._gpu and len(frames) < LEAST:
             frames = frames.repeat(LEAST, 1, 1, 1)
         samples = frames.permute(0, 3, 1, 2).float().div_(255)
@@ -264,7 +263,7 @@ class LocalEncoder:
 
 
 def blank(encoder: Encoder, rows: int) -> Room:
-    """A batch of so many black images, or of as many of them as there is room for."""
+    """A batch of `rows` black images, or of as many as fit."""
     framing, room = encoder.framing, encoder.room(rows)
     image = framed(Image.new("RGB", (framing.width, framing.height)), framing)
     while room.takes(image):
@@ -273,12 +272,12 @@ def blank(encoder: Encoder, rows: int) -> Room:
 
 
 def tensors(room: Room) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch's `layout`, and the memory that holds its pixels."""
+    """A batch's `layout` (N x 11), and the memory that holds its pixels (uint8)."""
     return torch.from_numpy(layout(room.parts)), torch.from_numpy(room.memory)
 
 
 def _features(found: Any) -> torch.Tensor:
-    """A tower's features, where it gives tokens as well."""
+    """The features that a tower returned; some return a tuple with its tokens."""
     features: torch.Tensor = found[0] if isinstance(found, tuple) else found
     return features
 

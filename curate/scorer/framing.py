@@ -1,10 +1,10 @@
-"""From encoded images to the square of pixels that a model sees: the work, in a child process, and its plan.
+"""Framing: turn an encoded image into the frame of pixels that a model sees. Runs in child processes.
 
-The arithmetic is open_clip's own (torchvision's Resize and CenterCrop on Pillow images): same sides, same
-rounding, same filter. Where `exact` is off, a JPEG is decoded at the smallest of its 1, 1/2, 1/4 or 1/8 sizes
-that is still GAP times what the model sees, and only what the crop keeps is resized: here, or, of a `raw`
-framing, by the device (`curate.scorer.resample`). Then the child hands over what the crop keeps as it was
-decoded, as far as the filter reaches. Nothing but Pillow is imported: children start often.
+The arithmetic is open_clip's (torchvision's Resize and CenterCrop on Pillow images): same sides, same rounding, same
+filter. Unless `exact`, a JPEG is decoded at the smallest of its 1, 1/2, 1/4 or 1/8 sizes that is still GAP times the
+frame, and only the part that the crop keeps is resized. With `raw` the device resizes (`curate.scorer.resample`): the
+child then returns the decoded part, with the margin that the filter needs. Only Pillow is imported, as children are
+started often.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ from curate.images.prepare import READERS, ImageError, damage
 
 TARGET = "curate.scorer.framing:framer"
 MAX_PIXELS = 100_000_000
-GAP = 2.0  # below it the difference to a full decode shows in the features; see docs/scoring.md
-SPAN = 2 * GAP  # beyond it (a large PNG, a long strip) a child resizes after all: nothing handed over is huge
-REACH = {"bicubic": 2, "bilinear": 1}  # of the filters, in pixels of the smaller image
-HEAD = struct.Struct("<2H4f4H")  # width, height; left, top, right, bottom of what is kept; of its place
+GAP = 2.0  # with less, features differ visibly from those of a full decode; see docs/scoring.md
+SPAN = (
+    2 * GAP
+)  # a part more than this many times its frame (a large PNG, a long strip) is resized in the child
+REACH = {"bicubic": 2, "bilinear": 1}  # radius of the filters, in pixels of the smaller image
+# Width and height of the part; the box of the part that is shown; the box of the frame where it is shown.
+HEAD = struct.Struct("<2H4f4H")
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
@@ -37,19 +40,21 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Framing:
-    """What of an image a model sees. Sides are pixels."""
+    """How a model's frame is cut from an image. Sides are pixels."""
 
     width: int
     height: int
-    resize: str = "shortest"  # which side becomes the model's: shortest (and crop), longest (and pad), squash
+    resize: str = (
+        "shortest"  # the side that is fitted to the frame: shortest (crop), longest (pad), or squash
+    )
     filter: str = "bicubic"
-    fill: int = 0  # grey level of what is padded
+    fill: int = 0  # grey level of the padding
     exact: bool = False  # decode every pixel and resize before the crop, as open_clip does
-    raw: bool = False  # leave resizing to the device
+    raw: bool = False  # return decoded pixels; the device resizes them
 
     @property
     def longest(self) -> Size:
-        """Width and height of the largest part that is handed over."""
+        """Width and height of the largest part that a child returns."""
         if not self.raw:
             return self.width, self.height
         around = 2 * (int(REACH[self.filter] * SPAN) + 2)
@@ -57,12 +62,12 @@ class Framing:
 
 
 def child_settings(framing: Framing) -> bytes:
-    """What a child is told."""
+    """The settings of a child process, as JSON."""
     return json.dumps(asdict(framing)).encode()
 
 
 def framer(settings: bytes) -> Callable[[bytes], bytes]:
-    """The handler that `curate.children.pool` runs: an encoded image in, see `framed` out."""
+    """Make the handler that child processes run: an encoded image in, the answer of `framed` out."""
     warnings.simplefilter("ignore")
     framing = Framing(**json.loads(settings))
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -71,7 +76,7 @@ def framer(settings: bytes) -> Callable[[bytes], bytes]:
 
 
 def frame(body: bytes, framing: Framing) -> bytes:
-    """The part of an image that a model sees; see `framed`.
+    """Decode an image and return the part that a model sees; see `framed`.
 
     Raises:
         ImageError: not_an_image, format_not_allowed, too_many_pixels, damaged.
@@ -89,10 +94,10 @@ def frame(body: bytes, framing: Framing) -> bytes:
 
 
 def framed(image: Image.Image, framing: Framing) -> bytes:
-    """The same of an image that is open already: HEAD, then the part's pixels, RGB, rows from the top.
+    """The part of an open image that a model sees: HEAD, then the part's pixels (RGB, rows from the top).
 
-    What HEAD says is kept, resized to the place in the model's square that it names, is what the model sees;
-    around it `fill`. Unless the framing is raw, that is the part as it is.
+    HEAD names a box of the part and a box of the frame: the frame shows the first resized to the second, and `fill`
+    around it. Unless the framing is raw, the part is the whole frame.
     """
     size = resized(*image.size, framing)
     window = crop(*size, framing)
@@ -115,7 +120,7 @@ def framed(image: Image.Image, framing: Framing) -> bytes:
 
 
 def resized(width: int, height: int, framing: Framing) -> tuple[int, int]:
-    """The size of the whole image, once resized for the crop."""
+    """The size (width, height) to which the whole image would be resized before the crop."""
     if framing.resize == "squash":
         return framing.width, framing.height
     if framing.resize == "shortest" and framing.width == framing.height:  # torchvision's Resize rounds down
@@ -128,7 +133,7 @@ def resized(width: int, height: int, framing: Framing) -> tuple[int, int]:
 
 
 def crop(width: int, height: int, framing: Framing) -> Box:
-    """The middle of a resized image: left, top, right, bottom; beyond its edges where it is to be padded."""
+    """The centre crop of a resized image: left, top, right, bottom; outside the image where it is padded."""
 
     def first(side: int, wanted: int) -> int:
         return -((wanted - side) // 2) if wanted > side else round((side - wanted) / 2)
@@ -138,7 +143,7 @@ def crop(width: int, height: int, framing: Framing) -> Box:
 
 
 def _decoded(image: Image.Image, size: Size, kept: Box) -> tuple[Image.Image, Corners]:
-    """The image, shrunk while it is decoded, and what of it `kept` is of the image resized to `size`."""
+    """Decode the image at a reduced size; returns it, and the box on it of `kept` (a box at size `size`)."""
     scale: tuple[float, float] = image.size
     if isinstance(image, ImageFile.ImageFile):
         drafted = image.draft(None, (round(size[0] * GAP), round(size[1] * GAP)))
@@ -153,7 +158,7 @@ def _decoded(image: Image.Image, size: Size, kept: Box) -> tuple[Image.Image, Co
 def _cut(
     pixels: Image.Image, source: Corners, ratio: tuple[float, float], framing: Framing
 ) -> tuple[Image.Image, Corners]:
-    """What the filter sees of `source`, and where in it that lies."""
+    """Cut out `source` with the margin that the filter needs; returns the cut, and `source`'s box on it."""
     x, y = (REACH[framing.filter] * max(1.0, each) + 1 for each in ratio)
     left, top = max(0, math.floor(source[0] - x)), max(0, math.floor(source[1] - y))
     right, bottom = min(pixels.width, math.ceil(source[2] + x)), min(pixels.height, math.ceil(source[3] + y))
@@ -162,7 +167,7 @@ def _cut(
 
 
 def _resize(part: Image.Image, size: Size, box: Corners, framing: Framing) -> Image.Image:
-    """Along x, then along y, as the device does: in one call the order would depend on Pillow's version."""
+    """Resize along x, then along y, as the device does; in one call the order depends on Pillow's version."""
     across = part.resize((size[0], part.height), _filter(framing), box=(box[0], 0, box[2], part.height))
     return across.resize(size, _filter(framing), box=(0, box[1], size[0], box[3]))
 

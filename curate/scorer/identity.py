@@ -1,4 +1,4 @@
-"""Who scored a shard: enough to build the same scorer again, and to tell two scorers apart."""
+"""The identity of a scorer, kept in every scored shard: enough to build it again and to tell two apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curate.errors import MachineError
 
-FIELD = b"curate"  # of a shard's schema metadata
+FIELD = b"curate"  # the key of our JSON in a shard's schema metadata
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,16 +33,16 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         return plain
 
     def space(self) -> dict[str, Any]:
-        """All that decides the features: where the weights lay and the library's version do not."""
+        """The fields that decide the features; the path of the weights and open_clip's version do not."""
         plain = self.plain()
         return {name: plain[name] for name in plain if name not in ("model", "pretrained", "open_clip")}
 
     def same(self, other: Identity) -> bool:
-        """Whether the two make the same features."""
+        """Whether both scorers give the same features."""
         return self.space() == other.space()
 
     def difference(self, other: Identity) -> str:
-        """The first thing in which two scorers that are not the same differ, in words."""
+        """Say in words the first field in which two different scorers differ."""
         name = ""
         mine: Any = self.space()
         theirs: Any = other.space()
@@ -56,10 +56,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def from_plain(plain: dict[str, Any]) -> Identity:
-    """The identity that `Identity.plain` made.
+    """The identity that `Identity.plain` wrote.
 
     Raises:
-        MachineError: a newer version of curate wrote it, or nobody of ours.
+        MachineError: it is malformed, or written by a newer version of curate.
     """
     try:
         return msgspec.convert(plain, Identity)
@@ -68,13 +68,13 @@ def from_plain(plain: dict[str, Any]) -> Identity:
 
 
 def recorded(schema: pa.Schema) -> Identity | None:
-    """The scorer that a shard's schema names; None before it was scored."""
+    """The scorer that a shard's schema names; None if the shard was not scored."""
     plain = json.loads((schema.metadata or {}).get(FIELD, b"{}")).get("scorer")
     return None if plain is None else from_plain(plain)
 
 
 def record(schema: pa.Schema, identity: Identity) -> pa.Schema:
-    """The schema, naming this scorer; whatever else it says stays."""
+    """The schema with this scorer named in its metadata; other metadata is kept."""
     metadata = dict(schema.metadata or {})
     said = json.loads(metadata.get(FIELD, b"{}")) | {"scorer": identity.plain()}
     return schema.with_metadata(metadata | {FIELD: json.dumps(said, sort_keys=True).encode()})

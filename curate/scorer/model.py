@@ -1,4 +1,4 @@
-"""A model on its device: built from its source, checked, and ready to be asked for features."""
+"""Load a CLIP model: find its files, put it on its device, check it, and describe its identity."""
 
 from __future__ import annotations
 
@@ -16,34 +16,45 @@ from curate.errors import MachineError, ManifestError
 from curate.manifest.settings import ScorerSettings
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity
-from curate.scorer.weights import CONFIG, FOLDER, TOWER, Source, locate, missing, open_clip_module, sha256_of
+from curate.scorer.weights import (
+    CONFIG,
+    FOLDER,
+    TOWER,
+    ModelFiles,
+    locate,
+    missing,
+    open_clip_module,
+    sha256_of,
+)
 from curate.storage.filesystems import one_line
 
 PROBES = ("a photo of a red circle, 12.5 %", "  A\tB\n c ", "一只红色的圆。", "naïve café 😀")
-CHARS_A_TOKEN = 32  # of a text at most so many characters for each token that the model sees are looked at
+CHARS_A_TOKEN = (
+    32  # a text is cut to this many characters for each token of the context before it is tokenized
+)
 
 
 @dataclass(frozen=True)
 class Model:
-    """Both towers and what goes before them."""
+    """A loaded model: both towers, the tokenizer, and how images are framed for it."""
 
     network: Any  # open_clip's CustomTextCLIP or CoCa
     tokenizer: Callable[[list[str]], Any]
-    pad: int  # the token that fills up short texts
-    trims: bool  # whether a text's feature stays the same without its padding
+    pad: int  # the token with which short texts are padded
+    trims: bool  # whether padding may be cut off without changing a text's feature
     framing: Framing
     device: Any
     dtype: Any
     identity: Identity
 
     def tokens(self, texts: Sequence[str]) -> np.ndarray:
-        """The tokens of texts (N x context length, int64), cut off or filled up."""
+        """The tokens of texts (N x context length, int64), cut or padded to the context length."""
         longest = CHARS_A_TOKEN * self.identity.context_length
         tokens: np.ndarray = self.tokenizer([text[:longest] for text in texts]).numpy()
         return tokens
 
     def lengths(self, tokens: np.ndarray) -> np.ndarray:
-        """How many tokens of each text must be seen (N)."""
+        """How many tokens of each text (N) the model needs: all, or all but the padding."""
         if not self.trims:
             return np.full(len(tokens), tokens.shape[1])
         filled = tokens[:, ::-1] != self.pad
@@ -89,11 +100,11 @@ def build(settings: ScorerSettings) -> Model:
 
 
 def placed(settings: ScorerSettings) -> tuple[Any, str]:
-    """The device and the precision that the settings mean on this machine.
+    """Resolve `auto` in the settings: the torch device and the precision to use on this machine.
 
     Raises:
-        ManifestError: no such device.
-        MachineError: it is not there.
+        ManifestError: no such kind of device.
+        MachineError: torch, or the device, is missing on this machine.
     """
     try:
         import torch
@@ -117,10 +128,10 @@ def placed(settings: ScorerSettings) -> tuple[Any, str]:
     return device, "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
-def _load(source: Source, device: Any, precision: str) -> Any:
-    """The network with its weights, laid out for open_clip as a folder of the model and nothing else.
+def _load(source: ModelFiles, device: Any, precision: str) -> Any:
+    """Build the network from a temporary folder that holds this model's files and nothing else.
 
-    A text tower of its own (`force_custom_text`) takes texts shorter than the context.
+    With `force_custom_text` the text tower is a module of its own, which takes texts shorter than the context.
     """
     open_clip = open_clip_module()
     safe = source.weights.suffix == ".safetensors"
@@ -144,9 +155,7 @@ def _load(source: Source, device: Any, precision: str) -> Any:
             ) from None
     network.eval().requires_grad_(False)
     if _is_transformers(network.text):
-        network.text.to(
-            _dtype(precision)
-        )  # open_clip leaves its embeddings as they are, which then fit no layer
+        network.text.to(_dtype(precision))  # open_clip leaves the embeddings in fp32, which then fit no layer
     mask = getattr(network.text, "attn_mask", None)
     if mask is not None and hasattr(network.text, "transformer"):
         network.text.transformer.register_forward_pre_hook(_fit_mask, with_kwargs=True)
@@ -154,7 +163,7 @@ def _load(source: Source, device: Any, precision: str) -> Any:
 
 
 def _fit_mask(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """Cut a causal mask to texts that are shorter than the context."""
+    """Cut a causal mask to the length of texts shorter than the context."""
     mask, length = kwargs.get("attn_mask"), args[0].shape[1]
     if mask is not None and mask.ndim == 2:
         kwargs["attn_mask"] = mask[:length, :length]
@@ -166,7 +175,7 @@ def _is_transformers(text: Any) -> bool:
 
 
 def _trims(network: Any, pad: int) -> bool:
-    """Whether padding comes after all that counts: a causal mask, or one that hides what is padded."""
+    """Whether padding never changes a feature: it is masked, or comes after all tokens under a causal mask."""
     text = network.text
     if _is_transformers(text):
         return bool(text.config.pad_token_id == pad)
@@ -174,7 +183,7 @@ def _trims(network: Any, pad: int) -> bool:
     return bool(causal and text.pool_type in ("argmax", "eos"))
 
 
-def _tokenizer(source: Source) -> Any:
+def _tokenizer(source: ModelFiles) -> Any:
     try:
         return open_clip_module().get_tokenizer(source.tokenizer)
     except ImportError as error:
@@ -189,7 +198,7 @@ def _pad(tokenizer: Any) -> int:
 
 
 def _preprocessing(network: Any, exact: bool) -> dict[str, Any]:
-    """How the network wants its images, as plain data."""
+    """How the network wants its images prepared, as JSON data."""
     found: dict[str, Any] = json.loads(json.dumps(network.visual.preprocess_cfg))
     size = found["size"]
     height, width = (size, size) if isinstance(size, int) else size
@@ -209,10 +218,10 @@ def _framing(preprocessing: dict[str, Any]) -> Framing:
 
 
 def _dimension(network: Any, preprocessing: dict[str, Any], device: Any, precision: str) -> int:
-    """The features' length, by making one.
+    """The length of a feature, found by computing one.
 
     Raises:
-        MachineError: it is not finite: the weights are of no use.
+        MachineError: the feature is not finite: the weights are damaged, or need another precision.
     """
     import torch
 
@@ -231,7 +240,7 @@ def _dtype(precision: str) -> Any:
 
 
 def _portable(config: dict[str, Any]) -> dict[str, Any]:
-    """The architecture without places: a text tower of transformers' is named by what describes it."""
+    """The architecture without local paths: a text tower of transformers is named by its config's hash."""
     plain: dict[str, Any] = json.loads(json.dumps(config))
     text = plain["text_cfg"]
     if text.get("hf_model_name"):
@@ -239,6 +248,6 @@ def _portable(config: dict[str, Any]) -> dict[str, Any]:
 
         described = str(cached_file(text["hf_model_name"], TOWER))
         text["hf_model_name"] = f"sha256:{sha256_of(Path(described))}"
-    if Path(text.get("hf_tokenizer_name") or "").is_absolute():  # its work has a digest of its own
+    if Path(text.get("hf_tokenizer_name") or "").is_absolute():  # what it does is in tokenizer_sha256
         text["hf_tokenizer_name"] = Path(text["hf_tokenizer_name"]).name
     return plain

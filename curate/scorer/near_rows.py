@@ -1,4 +1,4 @@
-"""Which rows of scored shards are too much like an earlier one, by their images' features."""
+"""Find near duplicates: rows of scored shards whose image is too similar to an earlier row's."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from curate.storage.store import Store
 from filters.near import NOBODY, stored_matrix, witnesses
 from filters.near_index import Matrix, NoRoomError, Rows
 
-ALIKE = pa.schema([("path", pa.string()), ("row", pa.int64()), ("detail", pa.string())])  # a batch a shard
+# One record batch a shard: the rows that are near duplicates, and of which row.
+ALIKE = pa.schema([("path", pa.string()), ("row", pa.int64()), ("detail", pa.string())])
 
 
 def find_alike(
     store: Store, rows: Mapping[str, int], gone: Mapping[str, Collection[int]], max_similarity: float
 ) -> Iterator[pa.Table]:
-    """The rows of these shards, in order, that are too much like an earlier one: a table of ALIKE a shard.
+    """Yield, for each shard in order, a table of ALIKE with the rows too similar to an earlier one.
 
-    `rows` says how many each shard holds, `gone` which of these (by place) are not judged.
+    `rows` gives each shard's number of rows, `gone` the row numbers in a shard that are left out.
 
     Raises:
-        UnitError: a shard does not hold so many rows.
+        UnitError: a shard holds another number of rows than `rows` says.
         MachineError: faiss is needed and missing, or the disk for temporary files is full.
     """
     features = _Features(store, rows, gone)
@@ -47,7 +48,7 @@ def find_alike(
 
 
 def _fallen(features: _Features, rows: int, max_similarity: float) -> tuple[Rows, Rows, Matrix]:
-    """Which of the features fall, which earlier one each is like, and how similar it is."""
+    """The numbers of the features that are near duplicates, of which earlier feature each, and their cosine."""
     first, found = 0, [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
     for witness, similarity in witnesses(features.blocks(), rows, max_similarity):
         fell = np.flatnonzero(witness != NOBODY)
@@ -58,15 +59,15 @@ def _fallen(features: _Features, rows: int, max_similarity: float) -> tuple[Rows
 
 
 class _Features:
-    """The features of many shards, one after the other, and where each of them stands."""
+    """The features of many shards, numbered through, and the shard and row of each."""
 
     def __init__(self, store: Store, rows: Mapping[str, int], gone: Mapping[str, Collection[int]]) -> None:
         self._store, self._rows, self._gone = store, rows, gone
-        self._there: list[np.ndarray] = []  # of each shard: a bit a row, whether its feature is judged
-        self._starts = [0]  # of each shard's features
+        self._there: list[np.ndarray] = []  # a shard: a bit a row, whether its feature is compared
+        self._starts = [0]  # a shard: the number of its first feature
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Each shard's features; rows without any are left out."""
+        """Yield each shard's features (rows x dimension); rows without a feature are left out."""
         for path, rows in self._rows.items():
             features = self._read(path, "clip_features")
             if len(features) != rows:
@@ -79,7 +80,7 @@ class _Features:
                 yield stored_matrix(features.filter(pa.array(there)))
 
     def shards(self, numbers: Rows) -> Iterator[tuple[str, Rows, int, int]]:
-        """Of these features (ascending) each shard's: path, places in it, bounds among `numbers`."""
+        """Group feature numbers (ascending) by shard: its path, the rows there, and the slice of `numbers`."""
         bounds = np.searchsorted(numbers, self._starts).tolist()
         for shard, (path, (first, stop)) in enumerate(zip(self._rows, pairwise(bounds), strict=True)):
             if first < stop:
@@ -87,7 +88,7 @@ class _Features:
                 yield path, there[numbers[first:stop] - self._starts[shard]], first, stop
 
     def keys(self, numbers: Rows) -> pa.LargeStringArray:
-        """The keys of these rows."""
+        """The keys of the rows with these feature numbers."""
         kept = [pa.array([], pa.large_string())]
         for path, places, *_ in self.shards(numbers):
             kept.append(self._read(path, "key").take(pa.array(places)).cast(pa.large_string()))

@@ -1,4 +1,4 @@
-"""From a scored folder back to its scorer: what the shards say, and where the weights may lie now."""
+"""Find the scorer of a scored folder again: its identity from the shards, and where its weights are now."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from curate.scorer.identity import Identity, recorded
 from curate.storage.store import Store
 
 MANIFEST = "_manifest.json"
-BESIDE = "_scores"  # where scorers with a name keep what they found
+BESIDE = "_scores"  # the folder for the scores of scorers that were given a name
 
 
 def settings_of(
     folder: str, name: str, model: str | None, pretrained: str | None, device: str
 ) -> tuple[Identity, ScorerSettings]:
-    """Who scored the folder, and the settings that build the same scorer here.
+    """The identity of the folder's scorer, and the settings that build the same scorer here.
 
     Raises:
-        InputError: nobody did.
+        InputError: the folder holds no shards, or was not scored.
     """
     store = Store(folder)
     where = f"{BESIDE}/{name}" if name else ""
@@ -44,13 +44,13 @@ def settings_of(
 
 
 def places(settings: ScorerSettings) -> dict[str, str]:
-    """Where on this machine the files lie that the settings name, for `_manifest.json`."""
+    """The absolute paths of the files that the settings name, to be kept in `_manifest.json`."""
     named = {"model": settings.model.removeprefix("local-dir:"), "pretrained": settings.pretrained}
     return {key: str(Path(path).absolute()) for key, path in named.items() if path and Path(path).exists()}
 
 
 def _places(store: Store, name: str) -> dict[str, str]:
-    """What `places` noted; nothing where the manifest is not there."""
+    """The paths that `places` noted in the manifest; empty without a manifest."""
     manifest = msgspec.json.decode(store.read_bytes(MANIFEST) or b"{}")
     said = manifest.get("scorers", {}).get(name) if name else manifest.get("scored")
     found: dict[str, str] = (said or {}).get("places") or manifest.get("scorer_places", {})
@@ -58,7 +58,7 @@ def _places(store: Store, name: str) -> dict[str, str]:
 
 
 def _there(given: str, noted: str | None, store: Store) -> str:
-    """The path as it was given, from here or from the folder, else as it was noted; or a tag, as it is."""
+    """The first that exists: `given` seen from here, `given` seen from the folder, `noted`; else `given`."""
     if not given or Path(given).exists() or given.startswith("hf-hub:"):
         return given
     beside = Path(store.root) / given

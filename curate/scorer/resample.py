@@ -1,9 +1,9 @@
-"""Pillow's resizing, on the device, of a batch of images of many sizes: two products with sparse matrices.
+"""Resize a batch of images of many sizes on the device, to exactly the pixels that Pillow gives.
 
-Pillow resizes an axis by a weighted sum of at most `2 · reach · ratio + 1` samples. The weights are multiples
-of 2^-22, and the sum is rounded to 8 bits. The same weights are summed here in two parts, of 11 bits each, so
-that nothing is rounded on the way, neither in fp32 nor in TF32: the same levels come out, to the last one.
-First along x, then along y, as `curate.scorer.framing` does.
+Pillow resizes an axis by a weighted sum of at most `2 · reach · ratio + 1` samples. Its weights are multiples of
+2^-22, and the sum is rounded to 8 bits. Here each axis is one matrix product with these weights, split into two parts
+of 11 bits, so that no rounding happens before the end, neither in fp32 nor in TF32. First x, then y, as in
+`curate.scorer.framing`.
 """
 
 from __future__ import annotations
@@ -17,40 +17,42 @@ import torch
 from curate.scorer.framing import REACH, Framing
 
 ONE, COARSE = 2.0**22, 2.0**10  # Pillow's weights are multiples of 1 / ONE; their first parts of 1 / COARSE
-CHUNK = 32  # images at a time: of 224 pixels some 300 MB while they are as floats
+CHUNK = 32  # images at a time: frames of 224 pixels take some 300 MB as floats
 
 
 class Taps(NamedTuple):
-    """What one axis' samples are made of (N x side x K)."""
+    """The weights of one axis: K input samples for each output sample (N x side x K)."""
 
-    places: torch.Tensor  # int64, in the part; beyond its end where the weight is 0
+    places: torch.Tensor  # int64: index of the input sample in the part; beyond its end where the weight is 0
     coarse: torch.Tensor  # float32: the weights' first 11 bits
-    fine: torch.Tensor  # and the rest
+    fine: torch.Tensor  # float32: the other 11 bits
 
 
 def layout(parts: np.ndarray) -> np.ndarray:
-    """Parts (N, PART) as numbers, for `resample` (N x 11, float64): first byte, size, kept, place."""
+    """The table that `resample` takes (N x 11, float64): each part's first byte, size, kept box, place in the frame."""
     size = parts["size"].astype(np.float64)
     lengths = 3 * size.prod(axis=1)
     return np.column_stack([np.cumsum(lengths) - lengths, size, parts["kept"], parts["place"]])
 
 
 def pinned(values: torch.Tensor) -> torch.Tensor:
-    """The same in memory that a GPU copies from by itself."""
+    """The values in pinned memory, from which a GPU copies without the CPU."""
     return values if values.is_pinned() else values.pin_memory()
 
 
 def resample(pixels: torch.Tensor, table: torch.Tensor, framing: Framing) -> torch.Tensor:
-    """The frames of parts (N x height x width x 3, float32: whole levels of 0 to 255), on the pixels' device.
+    """Resize parts to frames (N x height x width x 3, float32, whole levels 0 to 255) on the device of `pixels`.
 
-    `table` is their `layout`, or some rows of it, on the CPU. `pixels` (uint8) begin with the first one's and
-    go on, with anything, for one row after the last one's.
+    `table` is the parts' `layout` (or some rows of it), on the CPU. `pixels` (uint8) starts with the first part and
+    extends at least one row beyond the last part; the values there do not matter.
     """
 
     def there(values: torch.Tensor) -> torch.Tensor:
         return pinned(values).to(pixels.device, non_blocking=True) if pixels.is_cuda else values
 
-    order = torch.argsort(table[:, 1] * table[:, 2])  # those of a size together: they are filled up
+    order = torch.argsort(
+        table[:, 1] * table[:, 2]
+    )  # similar sizes together, as each chunk is padded to its largest part
     first, table = there((table[:, 0] - table[0, 0])[order].long()), table[order]
     numbers, rows_there = there(table), there(order)
     across, down = (_taps(numbers, table, axis, framing) for axis in (0, 1))
@@ -70,15 +72,17 @@ def resample(pixels: torch.Tensor, table: torch.Tensor, framing: Framing) -> tor
 def _canvas(
     pixels: torch.Tensor, first: torch.Tensor, size: torch.Tensor, width: int, height: int
 ) -> torch.Tensor:
-    """The parts, filled up to one size with whatever follows (N x height x width x 3)."""
+    """The parts padded to one size (N x height x width x 3); the padding holds arbitrary values."""
     y = torch.arange(height, device=pixels.device).minimum(size[:, 1:] - 1)
-    windows = pixels.as_strided((len(pixels) - 3 * width + 1, 3 * width), (1, 1))  # a row from any byte on
+    windows = pixels.as_strided(
+        (len(pixels) - 3 * width + 1, 3 * width), (1, 1)
+    )  # a window starts at any byte
     rows = (first[:, None] + 3 * size[:, :1] * y).flatten()
     return windows.index_select(0, rows).view(-1, height, width, 3)
 
 
 def _product(taps: Taps, rows: slice, samples: torch.Tensor) -> torch.Tensor:
-    """Samples (N x other x side x 3), resized along their side, rounded, and the two sides exchanged."""
+    """Resize samples (N x other x side x 3) along `side` and round; returns N x new side x other x 3."""
     count, other, side, _ = samples.shape
     places = taps.places[rows].clamp(max=side - 1)
     matrices = torch.zeros(2, count, places.shape[1], side, device=samples.device)
@@ -92,7 +96,7 @@ def _product(taps: Taps, rows: slice, samples: torch.Tensor) -> torch.Tensor:
 
 
 def _taps(numbers: torch.Tensor, table: torch.Tensor, axis: int, framing: Framing) -> Taps:
-    """Pillow's `precompute_coeffs`, for each part and each sample of the frame along an axis (0: x, 1: y)."""
+    """The weights of Pillow's `precompute_coeffs` for each part and frame sample along an axis (0: x, 1: y)."""
     reach = REACH[framing.filter]
     frame = (framing.width, framing.height)[axis]
     side, first, last, begin, end = (numbers[:, column + axis, None] for column in (1, 3, 5, 7, 9))
@@ -124,7 +128,7 @@ def _filter(x: torch.Tensor, name: str) -> torch.Tensor:
 
 
 def _inside(numbers: torch.Tensor, framing: Framing) -> torch.Tensor:
-    """Where the frames show the parts (N x height x width x 1)."""
+    """True where a frame shows its part, false where it is padding (N x height x width x 1)."""
     left, top, right, bottom = (numbers[:, column, None] for column in (7, 8, 9, 10))
     x, y = (torch.arange(side, device=numbers.device) for side in (framing.width, framing.height))
     columns, rows = (x >= left) & (x < right), (y >= top) & (y < bottom)

@@ -1,8 +1,8 @@
 """The scorer: pairs of encoded images and texts in, scores and features out.
 
-Decoding runs ahead in child processes while the device computes, from one table of pairs into the next.
-Within a table each different image and text is embedded once. Batches never span tables: what comes out for a
-table depends on nothing else, so that a run that was killed and resumed writes the same bytes.
+Child processes decode ahead while the device computes, also across the border of two tables. Within a table each
+distinct image and text is embedded once. A batch never holds images of two tables: the result for a table depends on
+that table alone, so a run that was killed and resumed writes the same bytes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from curate.children.pool import Children, Limits, Outcome
 from curate.scorer.batch import is_part, most_bytes
 from curate.scorer.framing import TARGET, child_settings, framed
 from curate.scorer.identity import Identity
-from curate.scorer.table import Flights, Scored, Work
+from curate.scorer.table import Flights, Scored, TableScoring
 
 if TYPE_CHECKING:
     from curate.scorer.encoder import Encoder
 
-IN_CHILD = 8  # images on their way to each child process, at least; see `curate.children.pool`
-AHEAD_BYTES = 2**29  # of images that are decoded and wait for a batch
+IN_CHILD = 8  # images queued for each child process, at least; see `curate.children.pool`
+AHEAD_BYTES = 2**29  # limit on decoded images that wait for a batch
 
 T = TypeVar("T")
 
@@ -37,11 +37,11 @@ class Pairs(NamedTuple):
 
     images: Iterable[bytes | None]
     texts: Sequence[str | None]
-    names: Sequence[str | None] | None = None  # images with the same one are the same, such as their hashes
+    names: Sequence[str | None] | None = None  # equal names mean equal images; a hash, for example
 
 
 class Scorer:
-    """A model, and the child processes that decode for it; opened by `curate.scorer.open_scorer`."""
+    """A model, and the child processes that decode for it. `curate.scorer.open_scorer` makes one."""
 
     def __init__(self, encoder: Encoder, children: int) -> None:
         self.encoder, self.framing = encoder, encoder.framing
@@ -52,7 +52,7 @@ class Scorer:
 
     @property
     def identity(self) -> Identity:
-        """Who this scorer is, as shards name it."""
+        """The scorer's identity, as shards name it."""
         return self.encoder.identity
 
     def score(self, images: Iterable[bytes | None], texts: Iterable[str | None]) -> Scored:
@@ -60,8 +60,8 @@ class Scorer:
         return next(self.score_all([Pairs(images, list(texts))]))
 
     def score_all(self, tables: Iterable[Pairs]) -> Iterator[Scored]:
-        """Score tables, one after the other; the next one is decoded and begun meanwhile."""
-        ended: Work | None = None
+        """Score tables, one after the other; the next one is read and decoded in the meantime."""
+        ended: TableScoring | None = None
         for work, future in ahead(self._submitted(tables), self._ahead):
             if future is not None:
                 self._take(work, self._checked(future.result()))
@@ -74,12 +74,12 @@ class Scorer:
             yield ended.finish()
 
     def embed_images(self, images: Iterable[bytes | Image.Image]) -> np.ndarray:
-        """The features of images (N x dimension, float32, of length 1), encoded or as Pillow has them.
+        """The unit-length features (N x dimension, float32) of images, given encoded or as Pillow images.
 
         Raises:
             ValueError: one cannot be decoded.
         """
-        work = Work(self.encoder, (), deque())
+        work = TableScoring(self.encoder, (), deque())
         for number, image in enumerate(images):
             outcome = self._framed(image)
             if outcome.value is None:
@@ -88,7 +88,7 @@ class Scorer:
         return work.features()
 
     def embed_texts(self, texts: Iterable[str]) -> np.ndarray:
-        """The features of texts (N x dimension, float32, of length 1)."""
+        """The unit-length features (N x dimension, float32) of texts."""
         return self.encoder.texts(list(texts))()
 
     def close(self) -> None:
@@ -104,28 +104,28 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def _submitted(self, tables: Iterable[Pairs]) -> Iterator[tuple[Work, Future[Outcome] | None]]:
-        """Each different image on its way to a child, then None at the end of its table."""
+    def _submitted(self, tables: Iterable[Pairs]) -> Iterator[tuple[TableScoring, Future[Outcome] | None]]:
+        """Submit each distinct image to a child and yield its future; None marks the end of a table."""
         flights: Flights = deque()
         for images, texts, names in tables:
-            work = Work(self.encoder, texts, flights)
-            for image, name in zip(images, names or repeat(None)):  # noqa: B905 - of any number
+            work = TableScoring(self.encoder, texts, flights)
+            for image, name in zip(images, names or repeat(None)):  # noqa: B905 - `repeat` is endless
                 if work.is_new(image, name):
                     assert image is not None
                     yield work, self._children.submit(image)
             yield work, None
 
-    def _take(self, work: Work, outcome: Outcome) -> None:
+    def _take(self, work: TableScoring, outcome: Outcome) -> None:
         if outcome.value is None:
             work.fail(outcome.reason or "crashed")
         else:
             work.add(outcome.value)
 
     def _checked(self, outcome: Outcome) -> Outcome:
-        """A child's outcome; nonsense is a crash: hostile input may have taken the child over."""
+        """A child's outcome; a malformed answer counts as a crash, as hostile input may have taken the child over."""
         if outcome.value is None or is_part(outcome.value, self.framing):
             return outcome
-        return Outcome(reason="crashed", detail="handed over what is no part of an image")
+        return Outcome(reason="crashed", detail="its answer is not a framed image")
 
     def _framed(self, image: bytes | Image.Image) -> Outcome:
         if isinstance(image, Image.Image):
@@ -134,10 +134,10 @@ class Scorer:
 
 
 def ahead(items: Iterable[T], count: int) -> Iterator[T]:
-    """The items, each handed on once `count` more have been begun."""
-    begun: deque[T] = deque()
+    """Yield the items with a delay: each once `count` more have been taken from `items`."""
+    taken: deque[T] = deque()
     for item in items:
-        begun.append(item)
-        if len(begun) > count:
-            yield begun.popleft()
-    yield from begun
+        taken.append(item)
+        if len(taken) > count:
+            yield taken.popleft()
+    yield from taken

@@ -1,4 +1,4 @@
-"""One table of pairs under way: its different images and texts, their batches, and the scores in the end."""
+"""Scoring one table of pairs: collect its distinct images and texts, send batches, compute the scores."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from curate.scorer.batch import Room
     from curate.scorer.encoder import Encoder, Waiter
 
-NOWHERE = -1  # the place of an image or text that is not there
+NOWHERE = -1  # stands for the index of a missing image or text
 BLOCK_ROWS = 4096
 
 
 class Scored(NamedTuple):
-    """What became of a table's pairs (N rows)."""
+    """The result for a table's pairs (N rows)."""
 
     scores: pa.FloatArray  # cosine of image and text; null where one is missing or the image gave no feature
     features: pa.ListArray  # the image's, float16, of length 1; null likewise
     failed: dict[str, int]  # rows whose image gave no feature, by reason
 
 
-class Work:
-    """The state of one table.
+class TableScoring:
+    """The scoring of one table.
 
-    `is_new` is asked for each row's image in turn; each new one is then, in the same order, given as it was
-    framed (`add`) or given up (`fail`). `flights` are the batches under way, also those of tables before.
+    Call `is_new` for each row's image in turn, then, in the same order, for each new image either `add` (its
+    framed pixels) or `fail`. `flights` holds the batches in flight, those of earlier tables included.
     """
 
     def __init__(self, encoder: Encoder, texts: Sequence[str | None], flights: Flights) -> None:
@@ -47,9 +47,9 @@ class Work:
         self._features = [np.empty((0, encoder.identity.dimension), np.float32)]
 
     def is_new(self, image: bytes | None, name: str | None = None) -> bool:
-        """Count a row in; whether its image is there, and the first of its kind.
+        """Register the next row; True where its image is present and none of this table's rows had it before.
 
-        Images with the same `name` are the same; without one its bytes decide.
+        Images with the same `name` are the same; without a name the bytes decide.
         """
         if image is None:
             self._numbers.append(NOWHERE)
@@ -60,7 +60,7 @@ class Work:
         return number == new
 
     def add(self, framed: bytes) -> None:
-        """The next new image; see `curate.scorer.framing.framed`."""
+        """Add the next new image, as `curate.scorer.framing.framed` returned it."""
         if self._room is not None and not self._room.takes(framed):
             self._launch(self._room)
         if self._room is None:
@@ -70,30 +70,30 @@ class Work:
         self._added += 1
 
     def fail(self, reason: str) -> None:
-        """The next new image gives no feature."""
+        """Note that the next new image gives no feature, and the reason."""
         self._reasons[len(self._rows)] = reason
         self._rows.append(NOWHERE)
 
     def end(self) -> None:
-        """Every image is added or failed: send the last batch off."""
+        """Send the last batch, once every image was added or failed."""
         if self._room is not None:
             self._launch(self._room)
 
     def features(self) -> np.ndarray:
-        """The features of all images that were added (float32), once there are no more."""
+        """The features of all images added (images x dimension, float32), once there are no more."""
         self.end()
         while any(work is self for work, _ in self._flights):
             self._land()
         return np.concatenate(self._features)
 
     def finish(self) -> Scored:
-        """All rows' scores and features, once there are no more."""
+        """The scores and features of all rows, once there are no more."""
         features = self.features()
-        row_of = np.array([*self._rows, NOWHERE])  # the last one is NOWHERE's own
+        row_of = np.array([*self._rows, NOWHERE])  # index -1, NOWHERE, finds NOWHERE
         numbers = np.array(self._numbers, np.int64)
         rows = row_of[numbers]
         useless = ~np.isfinite(features).all(axis=1)
-        useless = np.append(useless, False)[rows]  # NOWHERE takes the last one
+        useless = np.append(useless, False)[rows]  # index -1, NOWHERE, finds False
         failed = Counter(self._reasons[n] for n in numbers[(rows == NOWHERE) & (numbers != NOWHERE)].tolist())
         if useless.any():
             failed["not_a_number"] = int(useless.sum())
@@ -101,14 +101,14 @@ class Work:
         return Scored(self._scores(features, rows), feature_column(features, rows), dict(failed))
 
     def _launch(self, room: Room) -> None:
-        """Send the batch off; wait for an earlier one if too many are under way."""
+        """Send the batch; first wait for an earlier one if too many are in flight."""
         if len(self._flights) == self._encoder.in_flight:
             self._land()
         self._flights.append((self, self._encoder.images(room)))
         self._room = None
 
     def _land(self) -> None:
-        """Wait for the first batch under way, whosever it is."""
+        """Wait for the oldest batch in flight, whichever table it belongs to."""
         work, waiter = self._flights.popleft()
         work._features.append(waiter())
 
@@ -125,7 +125,7 @@ class Work:
         return pa.array(scores, mask=missing)
 
 
-Flights = deque[tuple[Work, "Waiter"]]
+Flights = deque[tuple[TableScoring, "Waiter"]]
 
 
 def feature_column(features: np.ndarray, rows: np.ndarray) -> pa.ListArray:

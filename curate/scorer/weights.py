@@ -1,4 +1,4 @@
-"""Where a model comes from: its architecture, preprocessing, tokenizer and weights, before any is loaded."""
+"""Find a model's files (architecture, preprocessing, tokenizer, weights) before anything is loaded."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from curate.manifest.settings import ScorerSettings
 from curate.storage.filesystems import one_line
 
 CONFIG = "open_clip_config.json"
-TOWER = "config.json"  # of a text tower of transformers'
+TOWER = "config.json"  # describes a text tower of transformers
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB, FOLDER = "hf-hub:", "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 BLOCK = 2**22
 
-_schemas: list[Any] = []  # operators defined in torchvision's place live as long as these
+_schemas: list[Any] = []  # keeps alive the operators that `_imported` defines in torchvision's place
 
 
 @dataclass(frozen=True)
-class Source:
-    """A model that is there to be built."""
+class ModelFiles:
+    """The files and settings from which a model can be built."""
 
     name: str
     pretrained: str
     config: dict[str, Any]
-    preprocessing: dict[str, Any]  # where it is not open_clip's default
+    preprocessing: dict[str, Any]  # only what differs from open_clip's default
     weights: Path
-    tokenizer: str  # as `open_clip.get_tokenizer` knows it
+    tokenizer: str  # the name that `open_clip.get_tokenizer` takes
 
 
 def open_clip_module() -> Any:
-    """open_clip, imported.
+    """Import open_clip.
 
     Raises:
-        MachineError: it is not installed, or does not get along with torch.
+        MachineError: it is not installed, or torch and torchvision do not fit together.
     """
     try:
         return _imported()
@@ -52,10 +52,10 @@ def open_clip_module() -> Any:
 
 
 def _imported() -> Any:
-    """open_clip, also where torchvision is built for another torch than the one that is installed.
+    """Import open_clip, even where torchvision was built for another torch than the installed one.
 
-    Such a torchvision cannot load its operators and then fails at declaring them. No model needs them:
-    schemas in their place let the import pass.
+    Such a torchvision cannot load its operators, and fails when it registers their fakes. No CLIP model needs these
+    operators, so they are declared here without an implementation, and the import is tried again.
     """
     try:
         return importlib.import_module("open_clip")
@@ -77,13 +77,13 @@ def _imported() -> Any:
 
 
 def missing(what: str, error: ImportError) -> MachineError:
-    """That a library is not installed which `what` needs."""
+    """The error that says that `what` needs a library that is not installed."""
     return MachineError(
         f"{what} needs {error.name or one_line(error)}: pip install 'curate[score]' -c constraints.txt"
     )
 
 
-def locate(settings: ScorerSettings) -> Source:
+def locate(settings: ScorerSettings) -> ModelFiles:
     """Find the model that the settings name; weights of a tag are downloaded if need be.
 
     Raises:
@@ -111,7 +111,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _by_name(settings: ScorerSettings) -> Source:
+def _by_name(settings: ScorerSettings) -> ModelFiles:
     open_clip = open_clip_module()
     name, given = settings.model.replace("/", "-"), settings.pretrained
     if Path(settings.model).is_absolute():
@@ -120,7 +120,7 @@ def _by_name(settings: ScorerSettings) -> Source:
         raise ManifestError(f"no model {settings.model!r}{_nearest(name, open_clip.list_models())}")
     config, tags = open_clip.get_model_config(name), open_clip.list_pretrained_tags_by_model(name)
     if given and _is_file(given):
-        return Source(settings.model, given, config, {}, Path(given), name)
+        return ModelFiles(settings.model, given, config, {}, Path(given), name)
     tag = open_clip.get_pretrained_cfg(name, given)
     if not tag:
         hint = nearest(given, tags) if given else f": give a tag (such as {', '.join(tags[:3])}) or a path"
@@ -128,10 +128,10 @@ def _by_name(settings: ScorerSettings) -> Source:
     config["quick_gelu"] = bool(tag.get("quick_gelu", False))  # what the weights were trained with
     weights = _downloaded(lambda: open_clip.download_pretrained(tag), f"{name} {given}")
     preprocessing = {key: tag[key] for key in PREPROCESSING if tag.get(key) is not None}
-    return Source(settings.model, given, config, preprocessing, weights, name)
+    return ModelFiles(settings.model, given, config, preprocessing, weights, name)
 
 
-def _from_hub(settings: ScorerSettings) -> Source:
+def _from_hub(settings: ScorerSettings) -> ModelFiles:
     open_clip = open_clip_module()
     owner = settings.model.removeprefix(HUB)
     from open_clip.pretrained import download_pretrained_from_hf as download
@@ -141,10 +141,10 @@ def _from_hub(settings: ScorerSettings) -> Source:
     given = settings.pretrained
     weights = Path(given) if given else _downloaded(lambda: download(owner), settings.model)
     assert open_clip is not None
-    return Source(settings.model, given, config, preprocessing, weights, settings.model)
+    return ModelFiles(settings.model, given, config, preprocessing, weights, settings.model)
 
 
-def _from_folder(settings: ScorerSettings, folder: Path) -> Source:
+def _from_folder(settings: ScorerSettings, folder: Path) -> ModelFiles:
     if not (folder / CONFIG).is_file():
         raise ManifestError(f"{folder} is no model: it holds no {CONFIG}")
     config, preprocessing = _read_config(folder / CONFIG)
@@ -155,20 +155,20 @@ def _from_folder(settings: ScorerSettings, folder: Path) -> Source:
     if given and not _is_file(given):
         raise ManifestError(f"no weights {given!r}: a model from a folder takes a path")
     weights = Path(given) if given else _weights_in(folder)
-    return Source(settings.model, given, config, preprocessing, weights, f"{FOLDER}{folder}")
+    return ModelFiles(settings.model, given, config, preprocessing, weights, f"{FOLDER}{folder}")
 
 
 def _tower_in(folder: Path, name: str) -> str:
-    """The text tower's own folder: where it is said to be, seen from the model's, or in that one."""
+    """The text tower's folder: `name` seen from the model's folder, or a folder of that name in it; else `name`."""
     places = (folder / name, folder / Path(name).name)
     return next((str(place) for place in places if (place / TOWER).is_file()), name)
 
 
-def _check_text_tower(source: Source) -> None:
-    """See that a text tower of transformers' can be built: what it looks like is not in the weights.
+def _check_text_tower(source: ModelFiles) -> None:
+    """Check that a text tower of transformers can be built; its architecture is not in the weights.
 
     Raises:
-        MachineError: its description is not there, or the hub, or transformers.
+        MachineError: its config, transformers, or the hub cannot be had.
     """
     name = str(source.config["text_cfg"].get("hf_model_name") or "")
     if not name:
@@ -195,10 +195,10 @@ def _weights_in(folder: Path) -> Path:
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An open_clip_config.json's architecture and preprocessing.
+    """The architecture and preprocessing that an open_clip_config.json describes.
 
     Raises:
-        ManifestError: it is not one.
+        ManifestError: the file does not describe a model.
     """
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
@@ -215,7 +215,7 @@ def _is_file(given: str) -> bool:
     """Whether this names a weights file rather than a tag.
 
     Raises:
-        ManifestError: it looks like a path, but there is nothing.
+        ManifestError: it looks like a path, but there is no such file.
     """
     path = Path(given)
     if path.is_file():
@@ -235,7 +235,7 @@ def _downloaded(download: Any, what: str) -> Path:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    """The nearest known model; there are too many to list."""
+    """A hint at the nearest known model name; there are too many to list."""
     lower = {one.lower(): one for one in known}
     hint = nearest(name.lower(), lower)
     found = re.search(r"did you mean '(.+)'", hint)

@@ -1,4 +1,4 @@
-"""A column for a concept that words can name: how much more a picture is like one text than like another."""
+"""Zero-shot classification: the probability that an image fits one text rather than another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from filters.near import feature_matrix
 if TYPE_CHECKING:
     from curate.scorer.scorer import Scorer
 
-SCALE = 100.0  # CLIP's own, once trained: a difference of 0.01 in cosine is odds of e
+SCALE = 100.0  # the logit scale of trained CLIP models: 0.01 more in cosine multiplies the odds by e
 
 
 def zero_shot(features: pa.ListArray, scorer: Scorer, concept: str, other: str) -> pa.FloatArray:
@@ -20,8 +20,8 @@ def zero_shot(features: pa.ListArray, scorer: Scorer, concept: str, other: str) 
 
         zero_shot(table["clip_features"].combine_chunks(), scorer, "a photo with a watermark", "a photo")
 
-    `scorer` must be the one that made the features. What it is worth depends on the model and on both texts:
-    try them on rows that you know.
+    `scorer` must be the one that made the features. How reliable it is depends on the model and on both texts: try it
+    on rows whose answer you know.
     """
     there = features.is_valid().to_numpy(zero_copy_only=False)
     images, texts = feature_matrix(features.drop_null()), scorer.embed_texts([concept, other])

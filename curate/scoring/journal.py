@@ -16,6 +16,17 @@ from curate.manifest.settings import ScorerSettings
 from curate.scorer.identity import Identity
 from curate.scorer.reload import places
 from curate.scoring.shard import STAGE, Done, publish
+from curate.storage.listing import (
+    DROPPED_FILES,
+    LISTED,
+    SHARDS,
+    as_shards,
+    files_table,
+    listed_shards,
+    read_files,
+    write_files,
+)
+from curate.storage.shards import Shard, place_of
 from curate.storage.store import TMP, Store
 
 FOLDER = "_run/score"
@@ -55,9 +66,10 @@ class Books:
             OutputError: another scoring is unfinished here, and is not to be replaced.
         """
         self.store.delete_folder(TMP)
-        data = self.store.read_bytes(ASKED)
+        data, digest = self.store.read_bytes(ASKED), _digest(manifest)
         begun = None if data is None else msgspec.json.decode(data, type=Begun)
-        if begun is not None and begun.shards == _digest(manifest):
+        manifest = manifest | {"shards": msgspec.to_builtins(listed_shards(self.store, manifest))}
+        if begun is not None and begun.shards == digest:
             if begun.asked == asked:
                 return manifest, self._recover()
             if not rescore:
@@ -68,9 +80,9 @@ class Books:
             if not begun.asked.name:  # some shards are written already: account for them first
                 manifest = self._settled(manifest, self._recover()) | {"scorer": None}
                 manifest.pop("scored", None)
-                self._write(manifest)
+                digest = _digest(self._write(manifest))
         self.store.delete_folder(FOLDER)
-        self.store.write_bytes(ASKED, msgspec.json.encode(Begun(asked, _digest(manifest))))
+        self.store.write_bytes(ASKED, msgspec.json.encode(Begun(asked, digest)))
         return manifest, {}
 
     def keep(self, done: Done) -> Done:
@@ -114,7 +126,7 @@ class Books:
         return self._finish(self._settled(manifest, done) | {"scored": said})
 
     def _finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        self._write(manifest)
+        manifest = self._write(manifest)
         self.store.delete_folder(FOLDER)
         return manifest
 
@@ -124,7 +136,8 @@ class Books:
     def _settled(
         self, manifest: dict[str, Any], done: dict[str, Done], seconds: float = 0.0
     ) -> dict[str, Any]:
-        """The manifest with these shards as they are now."""
+        """The manifest with these shards as they are now; the files of dropped rows are listed anew."""
+        self._list_dropped(done)
         shards = []
         for one in manifest["shards"]:
             record = done.get(one["path"])
@@ -160,8 +173,25 @@ class Books:
             found[done.path] = done
         return found
 
-    def _write(self, manifest: dict[str, Any]) -> None:
+    def _list_dropped(self, done: dict[str, Done]) -> None:
+        """Add to the folder's table what was written down here; no table is begun where there is none."""
+        table = read_files(self.store, DROPPED_FILES)
+        if table is None:
+            return
+        files = {file.path: file for file in as_shards(table)}
+        files |= {one.dropped_file.path: one.dropped_file for one in done.values() if one.dropped_file}
+        write_files(
+            self.store, DROPPED_FILES, files_table(files[path] for path in sorted(files, key=place_of))
+        )
+
+    def _write(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Write the manifest, and before it the table of all its shards; the manifest as it was written."""
+        if self.store.exists(SHARDS):
+            shards = msgspec.convert(manifest["shards"], list[Shard])
+            write_files(self.store, SHARDS, files_table(shards))
+        manifest = manifest | {"shards": manifest["shards"][:LISTED]}
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        return manifest
 
 
 def _digest(manifest: dict[str, Any]) -> str:

@@ -49,6 +49,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     written: Shard | None  # None: no row is left
     dropped: dict[str, int] = {}
     failed: dict[str, int] = {}  # rows whose image gave no feature, by reason
+    dropped_file: Shard | None = None  # where the rows that fell here are written down
 
 
 class Reading:
@@ -117,10 +118,16 @@ def write(store: Store, path: str, scored: Scored, identity: Identity, terms: Te
         groups = _groups(path, reader, scored, terms, lost)
         written = write_tables(store, f"{STAGED}/{path}", groups, schema, terms.shard)
     dropped = add_counts(count_reasons(table["reason"]) for table in lost)
-    if lost:
-        _write_dropped(store, path, lost, terms)
+    file = _write_dropped(store, path, lost, terms) if lost else None
     final = msgspec.structs.replace(written, path=path) if written.rows else None
-    return Done(path=path, rows_in=rows_in, written=final, dropped=dropped, failed=scored.failed)
+    return Done(
+        path=path,
+        rows_in=rows_in,
+        written=final,
+        dropped=dropped,
+        failed=scored.failed,
+        dropped_file=file,
+    )
 
 
 def publish(store: Store, done: Done) -> None:
@@ -185,7 +192,7 @@ def _fallen(table: pa.Table, reason: pa.Array, like: pa.Array) -> pa.Table:
     return table.filter(pc.is_valid(reason))
 
 
-def _write_dropped(store: Store, path: str, lost: list[pa.Table], terms: Terms) -> None:
+def _write_dropped(store: Store, path: str, lost: list[pa.Table], terms: Terms) -> Shard:
     """Add lost rows to those that the shard lost before; a killed attempt's are among them only once."""
     rows = pa.concat_tables(lost)
     name, parts = dropped_file(path), [as_dropped(rows.filter(sampled(rows["key"], terms.drops_sample)))]
@@ -195,7 +202,7 @@ def _write_dropped(store: Store, path: str, lost: list[pa.Table], terms: Terms) 
         parts.insert(
             0, as_dropped(before.filter(pc.invert(pc.is_in(before["key"], rows["key"].combine_chunks()))))
         )
-    write_tables(store, name, [part for part in parts if part.num_rows], DROPPED, terms.shard)
+    return write_tables(store, name, [part for part in parts if part.num_rows], DROPPED, terms.shard)
 
 
 def _write_beside(store: Store, path: str, scored: Scored, identity: Identity, terms: Terms) -> Done:

@@ -1,123 +1,185 @@
-"""The Parquet files of a run's folder in the order of their names: what pack, loader and export read."""
+"""The Parquet files of finished folders in the order of their names: what pack, loader and export read."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from curate.errors import InputError
-from curate.storage.filesystems import filesystem
+from curate.errors import DamagedError, InputError
+from curate.storage.filesystems import filesystem, one_line
+from curate.storage.finished import check_complete, files_there, listed_files, read_manifest
+from curate.storage.listing import SHARDS
+from curate.storage.store import Store
+
+PLACES = pa.schema(
+    [("uri", pa.string()), ("bytes", pa.int64()), ("rows", pa.int64()), ("mark", pa.string())]
+)  # the columns of a data set's files
 
 
 class DataFile(msgspec.Struct, frozen=True):
-    """A shard or a pack: its place, its size, and the rows of each of its row groups."""
+    """A shard or a pack: its place, its bytes and rows."""
 
     uri: str
     bytes: int
-    group_rows: tuple[int, ...]
-    memory: int  # bytes of all columns, uncompressed
+    rows: int
     mark: str  # its hash in the folder's manifest; empty without one
 
-    @property
-    def rows(self) -> int:
-        """Of all row groups."""
-        return sum(self.group_rows)
-
     def open(self) -> pq.ParquetFile:
-        """The file, its pages' checksums verified on reading."""
+        """The file, its pages' checksums verified on reading.
+
+        Raises:
+            DamagedError: it cannot be read, or holds another number of rows.
+        """
         system, path = filesystem(self.uri)
-        return pq.ParquetFile(system.open_input_file(path), page_checksum_verification=True)
+        try:
+            file = pq.ParquetFile(system.open_input_file(path), page_checksum_verification=True)
+        except (OSError, ValueError) as error:
+            raise DamagedError(f"cannot read {self.uri}: {one_line(error)}") from None
+        if file.metadata.num_rows != self.rows:
+            raise DamagedError(f"{self.uri} holds {file.metadata.num_rows} rows instead of {self.rows}")
+        return file
+
+
+class Files(Sequence[DataFile]):
+    """The files of a data set, of which there may be hundreds of thousands: kept as columns (PLACES)."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @overload
+    def __getitem__(self, number: int) -> DataFile: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[DataFile]: ...
+
+    def __getitem__(self, number: int | slice) -> DataFile | Sequence[DataFile]:
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(len(self)))]
+        if not -len(self) <= number < len(self):
+            raise IndexError(number)
+        return DataFile(*(column[number].as_py() for column in self.table.columns))
+
+    def __iter__(self) -> Iterator[DataFile]:
+        for batch in self.table.to_batches(max_chunksize=4096):
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield DataFile(*row)
 
 
 class DataSet(msgspec.Struct, frozen=True):
     """Files that are read as one, and a digest of what they are."""
 
-    files: tuple[DataFile, ...]
+    files: Files
     digest: str
     schema: Any  # the pyarrow schema of every file
 
     @property
-    def rows(self) -> int:
-        """Of all files."""
-        return sum(file.rows for file in self.files)
+    def file_rows(self) -> npt.NDArray[np.int64]:
+        """The rows of each file."""
+        rows: npt.NDArray[np.int64] = self.files.table["rows"].to_numpy()
+        return rows
 
     @property
-    def memory(self) -> int:
-        """Bytes of all files' columns, uncompressed."""
-        return sum(file.memory for file in self.files)
+    def rows(self) -> int:
+        """Of all files."""
+        return int(self.file_rows.sum())
 
 
 def find(uris: Iterable[str], stem: str = "shard") -> DataSet:
     """The files `STEM-*.parquet` of the folders, and files that are named themselves, in that order.
 
-    The digest is of names, sizes and row groups, and of the hashes in `_manifest.json` where a folder has
-    one.
+    Of a finished folder its manifest and tables say what is in it, and one file is opened, for its columns. A
+    folder without a manifest, and files named themselves, are opened one by one. The digest is of names,
+    sizes, rows, and of the hashes in the manifest where there is one.
 
     Raises:
         InputError: nothing there, a file that is no Parquet, an unfinished run, or files with different
         columns.
+        DamagedError: a folder lacks a file that it lists, or has one that it does not list.
     """
-    files, digest, schema = [], hashlib.sha256(), None
+    tables, digest, schema = [PLACES.empty_table()], hashlib.sha256(), None
     for uri in uris:
-        for place, mark in _places(uri.rstrip("/"), stem):
-            file, found = _describe(place, mark)
-            if schema is not None and not found.equals(schema):
-                raise InputError(f"{place} has other columns than {files[0].uri}: give data of one version")
-            files.append(file)
-            schema = found
-            name = place.rsplit("/", 1)[-1]
-            digest.update(json.dumps([name, file.bytes, file.group_rows, mark]).encode())
-    if not files:
+        table, columns = _places(uri.rstrip("/"), stem)
+        if columns is None:
+            continue
+        if schema is not None and not columns.equals(schema):
+            first = tables[1]["uri"][0]
+            raise InputError(f"{table['uri'][0]} has other columns than {first}: give data of one version")
+        tables.append(table)
+        schema = columns
+        names = pa.array([uri.rsplit("/", 1)[-1] for uri in table["uri"].to_pylist()])
+        for column in (names, table["bytes"], table["rows"], table["mark"]):
+            digest.update("\n".join(map(str, column.to_pylist())).encode() + b"\n\n")
+    if schema is None:
         raise InputError(f"no {stem}-*.parquet in {', '.join(uris) or 'nothing'}")
-    return DataSet(tuple(files), digest.hexdigest(), schema)
+    return DataSet(Files(pa.concat_tables(tables).combine_chunks()), digest.hexdigest(), schema)
 
 
-def _places(uri: str, stem: str) -> list[tuple[str, str]]:
-    """The URIs of a folder's files, each with the hash that its manifest gives, or an empty string."""
+def _places(uri: str, stem: str) -> tuple[pa.Table, pa.Schema | None]:
+    """The files at a URI as PLACES, and their columns."""
     system, path = filesystem(uri)
     info = system.get_file_info(path)
     if info.type == fs.FileType.File:
-        return [(uri, "")]
+        return _opened([uri])
     if info.type == fs.FileType.NotFound:
         raise InputError(f"there is no {uri}")
-    infos = system.get_file_info(fs.FileSelector(path))
-    names = sorted(
-        i.base_name for i in infos if i.base_name.startswith(f"{stem}-") and i.extension == "parquet"
-    )
-    hashes = _hashes(system, f"{path}/_manifest.json")
-    if hashes is None:
-        if system.get_file_info(f"{path}/_run").type == fs.FileType.Directory:
-            raise InputError(f"{uri} is unfinished (it has no _manifest.json): run its command again first")
-        hashes = {}
-    return [(f"{uri}/{name}", hashes.get(name, "")) for name in names]
+    store = Store(uri)
+    manifest = read_manifest(store)
+    if manifest is not None:
+        if manifest.get("kind") == "export":
+            raise InputError(f"{uri} holds an export: give the folder of `curate run` or `curate pack`")
+        return _listed(store, manifest, stem)
+    if system.get_file_info(f"{path}/_run").type == fs.FileType.Directory:
+        raise InputError(f"{uri} is unfinished (it has no _manifest.json): run its command again first")
+    return _opened([f"{uri}/{name}" for name in files_there(store, stem)["path"].to_pylist()])
 
 
-def _hashes(system: fs.FileSystem, path: str) -> dict[str, str] | None:
-    """The files' hashes in a manifest; None where there is no manifest."""
-    try:
-        with system.open_input_stream(path) as stream:
-            manifest = json.loads(stream.read())
-        return {entry["path"]: entry["sha256"] for entry in manifest["shards"]}
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is not a manifest that curate wrote") from None
+def _listed(store: Store, manifest: dict[str, Any], stem: str) -> tuple[pa.Table, pa.Schema | None]:
+    """The files that a finished folder lists, once they are there."""
+    files = listed_files(store, manifest).sort_by("path")
+    if not files.num_rows and not store.exists(SHARDS):  # made by hand: it says nothing of the files
+        return _opened([f"{store.uri}/{name}" for name in files_there(store, stem)["path"].to_pylist()])
+    named = [name.startswith(f"{stem}-") for name in files["path"].to_pylist()]
+    files = files.filter(pa.array(named, pa.bool_()))
+    check_complete(store, files, stem)
+    uris = pa.array([f"{store.uri}/{name}" for name in files["path"].to_pylist()], pa.string())
+    table = pa.table([uris, files["bytes"], files["rows"], files["sha256"]], schema=PLACES)
+    return table, _describe(uris[0].as_py())[1] if len(uris) else None
 
 
-def _describe(uri: str, mark: str) -> tuple[DataFile, pa.Schema]:
+def _opened(uris: Sequence[str]) -> tuple[pa.Table, pa.Schema | None]:
+    """Files that nothing lists, each opened to learn what it holds."""
+    rows, schema = [], None
+    for uri in uris:
+        file, found = _describe(uri)
+        if schema is not None and not found.equals(schema):
+            raise InputError(f"{uri} has other columns than {uris[0]}: give data of one version")
+        rows.append([file.uri, file.bytes, file.rows, file.mark])
+        schema = found
+    columns = zip(*rows, strict=True) if rows else [[] for _ in PLACES]
+    return pa.table(
+        [pa.array(c, f.type) for c, f in zip(columns, PLACES, strict=True)], schema=PLACES
+    ), schema
+
+
+def _describe(uri: str) -> tuple[DataFile, pa.Schema]:
+    """A file by itself, and its columns."""
     system, path = filesystem(uri)
     try:
         with system.open_input_file(path) as stream:
             file = pq.ParquetFile(stream)
-            groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
-            rows, memory = tuple(g.num_rows for g in groups), sum(g.total_byte_size for g in groups)
-            return DataFile(uri, stream.size(), rows, memory, mark), file.schema_arrow.remove_metadata()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"cannot read {uri}: {error}") from None
+            return DataFile(
+                uri, stream.size(), file.metadata.num_rows, ""
+            ), file.schema_arrow.remove_metadata()
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"cannot read {uri}: {one_line(error)}") from None

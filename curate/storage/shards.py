@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED, SHARD
+from curate.storage.image_index import write_groups
 from curate.storage.store import HashingSink, Store
 
 MIN_GROUP_ROWS = 100
-OUR_FILES = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-\d+)?\.parquet")
+OUR_FILES = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-(\d+))?\.parquet")
 VALUES_AT_ONCE = 16  # before a page is found to be full: with 1,024 images it would be far too large
 
 
@@ -79,11 +80,7 @@ def write_tables(
 
     def fill(sink: HashingSink) -> None:
         nonlocal rows
-        options = writer_options(schema, settings.compression_level)
-        with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, **options) as writer:
-            for table in tables:
-                writer.write_table(table.cast(schema), row_group_size=max(table.num_rows, 1))
-                rows += table.num_rows
+        rows = write_groups(sink, tables, schema, writer_options(schema, settings.compression_level))
 
     written = store.write(name, fill)
     return Shard(written.path, rows, written.bytes, written.sha256)
@@ -125,6 +122,13 @@ def unit_of(name: str) -> int | None:
     """The unit that a shard or file of dropped rows is of; None for any other file."""
     found = OUR_FILES.fullmatch(name.rsplit("/", 1)[-1])
     return int(found[1]) if found else None
+
+
+def place_of(name: str) -> tuple[int, int]:
+    """The unit of a shard or file of dropped rows and which of its parts this is: the order of such files."""
+    found = OUR_FILES.fullmatch(name.rsplit("/", 1)[-1])
+    assert found is not None, name
+    return int(found[1]), int(found[2] or 0)
 
 
 def read_columns(store: Store, name: str, columns: Sequence[str]) -> pa.Table:

@@ -1,10 +1,28 @@
-"""The seven task formats of Qwen-VL (appendix B): columns to prompt and target, and back."""
+"""Task formats: columns to prompt and target in a model's dialect (Qwen-VL's of appendix B by default), and back."""
 
 from __future__ import annotations
 
+from curate.tasks.dialect import Dialect, Format
+from curate.tasks.dialect import load as load_dialect
+from curate.tasks.dialect import names as dialect_names
 from curate.tasks.faults import faults
-from curate.tasks.formats import CONTROL_TOKEN, FORMATS, Format
+from curate.tasks.formats import CONTROL_TOKEN, FORMATS, QWEN_VL
+from curate.tasks.image_cost import image_costs
 from curate.tasks.parse import Parsed, Phrase, parse
 from curate.tasks.render import render
 
-__all__ = ["CONTROL_TOKEN", "FORMATS", "Format", "Parsed", "Phrase", "faults", "parse", "render"]
+__all__ = [
+    "CONTROL_TOKEN",
+    "FORMATS",
+    "QWEN_VL",
+    "Dialect",
+    "Format",
+    "Parsed",
+    "Phrase",
+    "dialect_names",
+    "faults",
+    "image_costs",
+    "load_dialect",
+    "parse",
+    "render",
+]

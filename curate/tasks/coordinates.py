@@ -1,31 +1,38 @@
-"""Pixels of an image (origin top left) to the formats' coordinates, 0 to 999, and back."""
+"""Pixels of an image (origin top left) to a dialect's coordinates, and back."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from curate.tasks.formats import BOX, QUAD
+from curate.tasks.dialect import Places
 
 STEPS = 1000
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
-def normalise(pixels: npt.NDArray[np.floating], side: npt.NDArray[np.integer]) -> Ints:
-    """`min(999, floor(1000·x/side))` of finite pixels clipped to the image (any shapes).
+def published(pixels: npt.NDArray[np.floating]) -> tuple[Floats, Bools]:
+    """Pixels in hundredths, and which of the float32 given stand for whole hundredths.
 
-    A float32 that stands for hundredths of a pixel, as COCO publishes them, is read as those: 43.52 of 640 is
-    step 68, although float32 can put it a millionth lower.
+    COCO publishes hundredths of a pixel, most of which float32 cannot hold: 43.52 is a millionth lower in it.
     """
-    exact = pixels.astype(np.float64) * STEPS
-    hundredths = np.rint(exact / 10)
-    published = (hundredths / 100).astype(np.float32) == pixels.astype(np.float32)
-    scaled = np.clip(np.where(published, hundredths * 10, exact), 0, side * np.float64(STEPS))
-    steps: Ints = np.minimum(np.floor(scaled / side), STEPS - 1).astype(np.int64)
+    hundredths = np.rint(pixels.astype(np.float64) * 100)
+    exact: Bools = (hundredths / 100).astype(np.float32) == pixels.astype(np.float32)
+    return hundredths, exact
+
+
+def normalise(pixels: npt.NDArray[np.floating], side: npt.NDArray[np.integer], parts: int = STEPS) -> Ints:
+    """`min(parts - 1, floor(parts·x/side))` of finite pixels clipped to the image (any shapes).
+
+    A float32 that stands for hundredths of a pixel is read as those: 43.52 of 640 is step 68.
+    """
+    hundredths, exact = published(pixels)
+    scaled = np.where(exact, hundredths * parts / 100, pixels.astype(np.float64) * parts)
+    clipped = np.clip(scaled, 0, side * np.float64(parts))
+    steps: Ints = np.minimum(np.floor(clipped / side), parts - 1).astype(np.int64)
     return steps
 
 
@@ -34,33 +41,49 @@ def pixels_of(steps: npt.NDArray[np.integer], side: int) -> Floats:
     return (steps + 0.5) * side / STEPS
 
 
+def numbers(places: Places, pixels: npt.NDArray[np.floating], side: Ints, resized: Ints, other: Ints) -> Ints:
+    """The whole numbers that are written for finite pixels (any shapes, all alike).
+
+    `side` is the image's along the pixels' axis, `other` the one across, `resized` that of the resized image. Of
+    `shares` they count units of the last decimal. Products follow the trainers' order of operations.
+    """
+    hundredths, exact = published(pixels)
+    x = np.clip(np.where(exact, hundredths / 100, pixels.astype(np.float64)), 0, side)
+    if places.unit == "parts" and places.rounding == "floor":
+        floored: Ints = np.minimum(
+            normalise(pixels, side, places.parts) + _at_edge(places, x, side), places.most
+        )
+        return floored
+    high: int | Ints
+    if places.unit == "pixels":
+        high, scaled = np.maximum(resized - 1, 0), x * (resized / side)
+    elif places.unit == "shares":
+        long = np.maximum(side, other) if places.square else side
+        high, scaled = 10**places.decimals, (x + (long - side) // 2) / long * 10**places.decimals
+    else:
+        high, scaled = places.most, x / side * places.parts
+    rounded: Ints = np.clip(np.rint(scaled), 0, high).astype(np.int64)
+    return rounded
+
+
+def _at_edge(places: Places, x: Floats, side: Ints) -> Ints:
+    """1 where a pixel at the image's far edge may be written as the number of parts itself."""
+    edge: Ints = ((x >= side) & (places.most >= places.parts)).astype(np.int64)
+    return edge
+
+
+def pixels_from(places: Places, values: Floats, side: int, resized: int, other: int) -> Floats:
+    """The pixels that written numbers stand for: where they were floored, the middle of their step."""
+    if places.unit == "pixels":
+        return values * side / max(resized, 1)
+    if places.unit == "shares":
+        long = max(side, other) if places.square else side
+        return values * long - (long - side) // 2
+    half = 0.5 if places.rounding == "floor" else 0.0
+    return np.minimum((values + half) * side / places.parts, side)
+
+
 def bounding_boxes(quads: Floats) -> Floats:
     """x1, y1, x2, y2 of the smallest upright box around each quad (R x 8 to R x 4)."""
     corners = np.ascontiguousarray(quads.T).reshape(4, 2, -1)  # each in one piece: six times as fast
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)]).T
-
-
-def write_boxes(quads: Floats, width: Ints, height: Ints) -> pa.Array:
-    """`<box>(x1,y1),(x2,y2)</box>` for each quad (R x 8 px) of an image so large (R strings)."""
-    return _write(BOX, bounding_boxes(quads), width, height)
-
-
-def write_quads(quads: Floats, width: Ints, height: Ints) -> pa.Array:
-    """`<quad>(x,y),(x,y),(x,y),(x,y)</quad>` for each quad (R x 8 px) of an image so large (R strings)."""
-    return _write(QUAD, quads, width, height)
-
-
-def _write(marks: tuple[str, str], points: Floats, width: Ints, height: Ints) -> pa.Array:
-    """The points x1, y1, x2, y2, … of each row between the marks; what is not finite is written as 0."""
-    numbers = pa.array(range(STEPS)).cast(pa.large_string())
-    sides = np.stack([width, height] * (points.shape[1] // 2), axis=1)
-    steps = normalise(np.where(np.isfinite(points), points, 0), np.maximum(sides, 1))
-    pieces: list[pa.Array | pa.Scalar] = []
-    for column in range(points.shape[1]):
-        before = f"{marks[0]}(" if column == 0 else "," if column % 2 else "),("
-        pieces += [_literal(before), numbers.take(pa.array(steps[:, column]))]
-    return pc.binary_join_element_wise(*pieces, _literal(f"){marks[1]}"), _literal(""))
-
-
-def _literal(text: str) -> pa.Scalar:
-    return pa.scalar(text, pa.large_string())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.tasks.formats import CONTROL_TOKEN, LANGUAGE_NAMES
+from curate.tasks.dialect import Dialect
+from curate.tasks.formats import CONTROL_TOKEN, CONVERSATION, LANGUAGE_NAMES, QWEN_VL
 from curate.tasks.part import Part, parts
 from curate.tasks.regions import counts
 from filters.spans import overlapping, slices
@@ -18,22 +21,38 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-def faults(table: pa.Table) -> pa.Array:
+def faults(table: pa.Table, dialect: Dialect = QWEN_VL) -> pa.Array:
     """The first fault of each row of SAMPLE (N strings); rows without one are null and can be rendered.
 
-    `task_missing`, `text_missing`, `language_unknown`, `text_has_control_token`; of what is located in the
-    image: `no_boxes_left`, `box_broken` (not finite, or an image without a size); of grounded captions:
-    `span_not_in_text` (null, beyond the text, or the text there is not the phrase) and `spans_overlap`.
+    `task_missing`, `task_not_in_dialect`, `text_missing`, `language_unknown`, `text_has_control_token`,
+    `image_too_elongated` (the model's processor refuses it); of what is located in the image: `no_boxes_left`,
+    `box_broken` (not finite, or an image without a size); of grounded captions: `span_not_in_text` (null, beyond the
+    text, or the text there is not the phrase) and `spans_overlap`. Dialogues have none here: see
+    `curate.tasks.chat.dialogue_faults`.
 
     Raises:
-        ValueError: a task without a format.
+        ValueError: a task that no dialect has.
     """
-    names = ["task_missing", *CHECKS, None]
+    names = ["task_missing", *CHECKS, None, "task_not_in_dialect"]
     reasons = np.zeros(table.num_rows, np.int64)
-    for part in parts(table):
+    given = table["task"].cast(pa.string())
+    reasons[_bools(pc.is_valid(given))] = len(names) - 1
+    reasons[_bools(pc.equal(given, CONVERSATION).fill_null(False))] = len(names) - 2
+    for part in parts(table, dialect=dialect):
         found = first_fault(part)
-        reasons[part.rows] = np.where(found < 0, len(names) - 1, found + 1)
+        reasons[part.rows] = np.where(found < 0, len(names) - 2, found + 1)
     return pa.array(names, pa.string()).take(pa.array(reasons))
+
+
+@functools.cache
+def _pattern(tokens: tuple[str, ...]) -> str:
+    escaped = [re.escape(token) for token in tokens if not re.fullmatch(CONTROL_TOKEN, token)]
+    return "|".join([CONTROL_TOKEN, *escaped])
+
+
+def control_token(dialect: Dialect) -> str:
+    """A regular expression (RE2 and Python's) of what raw text must not hold in this dialect."""
+    return _pattern((*dialect.tokens, *dialect.refuse))
 
 
 def first_fault(part: Part) -> Ints:
@@ -58,10 +77,16 @@ def _language_unknown(part: Part) -> Bools:
 
 
 def _text_has_control_token(part: Part) -> Bools:
-    found = np.zeros(len(part), bool)
+    found, pattern = np.zeros(len(part), bool), control_token(part.dialect)
     for text, row in part.raw_texts():
-        found[row[_bools(pc.match_substring_regex(text, CONTROL_TOKEN).fill_null(False))]] = True
+        found[row[_bools(pc.match_substring_regex(text, pattern).fill_null(False))]] = True
     return found
+
+
+def _image_too_elongated(part: Part) -> Bools:
+    if "img" not in part.wanted or part.dialect.cost.rule == "constant":
+        return np.zeros(len(part), bool)
+    return ~part.costs.taken
 
 
 def _no_boxes_left(part: Part) -> Bools:
@@ -102,6 +127,7 @@ CHECKS: dict[str, Callable[[Part], Bools]] = {
     "text_missing": _text_missing,
     "language_unknown": _language_unknown,
     "text_has_control_token": _text_has_control_token,
+    "image_too_elongated": _image_too_elongated,
     "no_boxes_left": _no_boxes_left,
     "box_broken": _box_broken,
     "span_not_in_text": _span_not_in_text,

@@ -11,7 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.tasks.formats import FORMATS, Format, fields
+from curate.tasks.dialect import Dialect, Format
+from curate.tasks.formats import CONVERSATION, FORMATS, QWEN_VL, fields
+from curate.tasks.image_cost import Costs, image_costs
+from curate.tasks.notation import Sides
 from curate.tasks.regions import Flat, flatten
 from filters.spans import Spans, byte_spans, distinct, lengths
 
@@ -19,13 +22,14 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 COLUMNS = ("language", "text", "question", "answer", "regions", "width", "height")
-LOCATED = {"boxes", "grounded", "lines"}  # fields that write regions down
+LOCATED = {"boxes", "grounded", "entries", "lines"}  # fields that write regions down
 
 
 @dataclass(frozen=True)
 class Part:
     """N rows of one task."""
 
+    dialect: Dialect
     format: Format
     rows: npt.NDArray[np.int64]  # where they stand in the whole table
     table: pa.Table
@@ -66,12 +70,36 @@ class Part:
         return byte_spans(self._text, self.flat.row, start, end)
 
     @cached_property
+    def costs(self) -> Costs:
+        """What each row's image costs; a side that is not known counts as one pixel."""
+        sides = (self.column(name).fill_null(1).to_numpy() for name in ("width", "height"))
+        width, height = (np.maximum(side, 1) for side in sides)
+        return image_costs(self.dialect.cost, width, height)
+
+    @cached_property
+    def sides(self) -> Sides:
+        """Of each region's image."""
+        row = self.flat.row
+        width, height = (
+            self.column(name).to_numpy(zero_copy_only=False)[row] for name in ("width", "height")
+        )
+        costs = self.costs
+        return Sides(width, height, costs.width[row], costs.height[row])
+
+    @cached_property
+    def labels(self) -> pa.Array:
+        """Each region's text, else its row's."""
+        return pc.coalesce(self.flat.text, self.column("text").take(pa.array(self.flat.row)))
+
+    @cached_property
     def _text(self) -> pa.Array:
         return self.column("text").fill_null("")
 
     def only(self, rows: Bools) -> Part:
         """Those of the rows."""
-        return self if rows.all() else Part(self.format, self.rows[rows], self.table.filter(pa.array(rows)))
+        if rows.all():
+            return self
+        return Part(self.dialect, self.format, self.rows[rows], self.table.filter(pa.array(rows)))
 
     def column(self, name: str) -> pa.Array:
         """One column; texts are large_string."""
@@ -82,25 +110,29 @@ class Part:
         """Every text that the format takes over as it is, with the row of each value."""
         for name in sorted(self.wanted & {"text", "question", "answer"} | {"text"} & _read_by(self.wanted)):
             yield self.column(name), np.arange(len(self))
-        if "lines" in self.wanted:
-            yield self.flat.text, self.flat.row
+        if self.wanted & {"lines", "entries"}:
+            yield self.flat.text if "lines" in self.wanted else self.labels, self.flat.row
 
 
 def _read_by(wanted: set[str]) -> set[str]:
     return {"text"} if "grounded" in wanted else set()
 
 
-def parts(table: pa.Table, *more: str) -> Iterator[Part]:
-    """The table's rows by task, with COLUMNS and `more`; rows without a task are left out.
+def parts(table: pa.Table, *more: str, dialect: Dialect = QWEN_VL) -> Iterator[Part]:
+    """The table's rows by task, with COLUMNS and `more`; rows without a task that the dialect has are left out.
+
+    Dialogues are left out too: they have no format but the chat template.
 
     Raises:
-        ValueError: a task without a format.
+        ValueError: a task that no dialect has.
     """
     task = table["task"].cast(pa.string())
     table = table.select([*COLUMNS, *more])
     for name in pc.unique(task.drop_null()).to_pylist():
-        if name not in FORMATS:
-            raise ValueError(f"no task {name!r} (there are: {', '.join(FORMATS)})")
+        if name not in FORMATS and name != CONVERSATION:
+            raise ValueError(f"no task {name!r} (there are: {', '.join([*FORMATS, CONVERSATION])})")
+        if name not in dialect.tasks:
+            continue
         rows = np.flatnonzero(pc.equal(task, name).fill_null(False).to_numpy())
         whole = len(rows) == table.num_rows
-        yield Part(FORMATS[name], rows, table if whole else table.take(pa.array(rows)))
+        yield Part(dialect, dialect.tasks[name], rows, table if whole else table.take(pa.array(rows)))

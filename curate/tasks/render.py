@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.tasks.coordinates import write_boxes, write_quads
+from curate.tasks.dialect import Dialect
 from curate.tasks.faults import first_fault
-from curate.tasks.formats import IMG, LANGUAGE_NAMES, REF
+from curate.tasks.formats import LANGUAGE_NAMES, QWEN_VL
+from curate.tasks.notation import TEXT, fill, json_strings, write_boxes, write_quads
 from curate.tasks.part import Part, parts
 from curate.tasks.regions import counts, join
 from filters.spans import cut
 
-TEXT = pa.large_string()
 
-
-def render(table: pa.Table, path: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+def render(
+    table: pa.Table, path: pa.Array | pa.ChunkedArray, dialect: Dialect = QWEN_VL
+) -> tuple[pa.Array, pa.Array]:
     """Prompt and target of each row of SAMPLE, given its image's `DATASET/KEY.EXT` (N strings each).
 
-    Both are null where the row has a fault (see `faults`) or its format wants an image and the path is null.
+    In a dialect whose tasks are dialogues they are what the user and the assistant say. Both are null where the row
+    has a fault (see `faults`) or its format wants an image and the path is null, and for dialogues (see
+    `curate.tasks.chat`).
 
     Raises:
-        ValueError: a task without a format.
+        ValueError: a task that no dialect has.
     """
     prompts, targets, rows = [], [], []
-    for every in parts(table.append_column("path", path), "path"):
+    for every in parts(table.append_column("path", path), "path", dialect=dialect):
         part = every.only(first_fault(every) < 0)
         prompt, target = _fill(part.format.prompt, part), _fill(part.format.target, part)
         prompts.append(prompt)
@@ -39,13 +41,11 @@ def render(table: pa.Table, path: pa.Array | pa.ChunkedArray) -> tuple[pa.Array,
 
 def _fill(template: str, part: Part) -> pa.Array:
     """The template with its fields filled in (N strings)."""
-    pieces: list[pa.Array | pa.Scalar] = []
-    for literal, field, _, _ in string.Formatter().parse(template):
-        pieces += [pa.scalar(literal, TEXT)] if literal else []
-        pieces += [FIELDS[field](part)] if field else []
-    if not pieces:
-        return pa.repeat(pa.scalar("", TEXT), len(part))
-    return pc.binary_join_element_wise(*pieces, pa.scalar("", TEXT))
+
+    def of(make: Callable[[Part], pa.Array]) -> Callable[[], pa.Array]:
+        return lambda: make(part)
+
+    return fill(template, {name: of(make) for name, make in FIELDS.items()}, len(part))
 
 
 def _scatter(arrays: list[pa.Array], rows: list[np.ndarray], count: int) -> pa.Array:
@@ -58,7 +58,12 @@ def _scatter(arrays: list[pa.Array], rows: list[np.ndarray], count: int) -> pa.A
 
 
 def _img(part: Part) -> pa.Array:
-    return _between(IMG, part.column("path"))
+    """The image's markers around its path, or around one pad where the model knows no paths."""
+    marks, path = part.dialect.image, part.column("path")
+    if marks.shows_path:
+        return _between((marks.before, marks.after), path)
+    shown = pa.scalar(f"{marks.before}{marks.pad}{marks.after}", TEXT)
+    return pc.if_else(pc.is_valid(path), shown, pa.scalar(None, TEXT))
 
 
 def _language(part: Part) -> pa.Array:
@@ -68,28 +73,48 @@ def _language(part: Part) -> pa.Array:
 
 
 def _boxes(part: Part) -> pa.Array:
-    width, height = _size(part)
-    return join(write_boxes(part.flat.quad, width, height), counts(part.flat.row, len(part)), "")
+    boxes = write_boxes(part.dialect.places, part.flat.quad, part.sides)
+    return _listed(boxes, part, part.dialect.places.boxes)
+
+
+def _entries(part: Part) -> pa.Array:
+    """Each region's box with its text, or else with its row's."""
+    places = part.dialect.places
+    boxes = write_boxes(places, part.flat.quad, part.sides)
+    return _listed(_item(places.entry, part.labels, boxes), part, places.entries)
 
 
 def _lines(part: Part) -> pa.Array:
-    """`<ref>line</ref> <quad>…</quad>` for each region, joined by one space."""
-    width, height = _size(part)
-    space = pa.scalar(" ", TEXT)
-    lines = pc.binary_join_element_wise(
-        _between(REF, part.flat.text), write_quads(part.flat.quad, width, height), space
-    )
-    return join(lines, counts(part.flat.row, len(part)), " ")
+    """Each region's text with its quad."""
+    places = part.dialect.places
+    quads = write_quads(places, part.flat.quad, part.sides)
+    return _listed(_item(places.line, part.flat.text, quads), part, places.lines)
+
+
+def _item(template: str, text: pa.Array, place: pa.Array) -> pa.Array:
+    """One text with its box or quad (R strings)."""
+    made = {"text": lambda: text, "label": lambda: json_strings(text)}
+    return fill(template, made | {"box": lambda: place, "quad": lambda: place}, len(text))
+
+
+def _listed(items: pa.Array, part: Part, marks: tuple[str, str, str]) -> pa.Array:
+    """Each row's items in a list (R strings to N)."""
+    before, between, after = marks
+    joined = join(items, counts(part.flat.row, len(part)), between)
+    return joined if not before and not after else _between((before, after), joined)
 
 
 def _grounded(part: Part) -> pa.Array:
-    """The text, each phrase as `<ref>phrase</ref>` and its boxes in the order of the regions."""
-    flat, spans = part.flat, part.spans
+    """The text, each phrase in its marks with its boxes behind it, in the order of the regions."""
+    flat, spans, places = part.flat, part.spans, part.dialect.places
     start, end = (side[spans.first] for side in part.span_bytes)
     gaps, phrases = cut(part.column("text"), spans.row, start, end)
-    boxes = write_boxes(flat.quad, *_size(part)).take(pa.array(spans.order))
-    located = join(boxes, np.bincount(spans.group, minlength=len(spans.row)), "")
-    marked = pc.binary_join_element_wise(_between(REF, phrases), located, pa.scalar("", TEXT))
+    boxes = write_boxes(places, flat.quad, part.sides).take(pa.array(spans.order))
+    before, between, after = places.boxes
+    located = join(boxes, np.bincount(spans.group, minlength=len(spans.row)), between)
+    located = _between((before, after), located) if before or after else located
+    opening, closing = places.ref
+    marked = pc.binary_join_element_wise(_between((opening, closing), phrases), located, pa.scalar("", TEXT))
     # row by row gap, phrase, gap, phrase, …, gap: row r's first gap comes after r gaps and all phrases before
     # it
     per_row = counts(spans.row, len(part))
@@ -105,11 +130,13 @@ def _grounded(part: Part) -> pa.Array:
 FIELDS: dict[str, Callable[[Part], pa.Array]] = {
     "img": _img,
     "language": _language,
+    "code": lambda part: part.column("language").cast(TEXT),
     "text": lambda part: part.column("text"),
     "question": lambda part: part.column("question"),
     "answer": lambda part: part.column("answer"),
     "boxes": _boxes,
     "grounded": _grounded,
+    "entries": _entries,
     "lines": _lines,
 }
 
@@ -118,10 +145,3 @@ def _between(marks: tuple[str, str], values: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise(
         pa.scalar(marks[0], TEXT), values, pa.scalar(marks[1], TEXT), pa.scalar("", TEXT)
     )
-
-
-def _size(part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """Width and height of each region's image (R)."""
-    row = part.flat.row
-    width, height = (part.column(name).to_numpy(zero_copy_only=False) for name in ("width", "height"))
-    return width[row], height[row]

@@ -21,8 +21,9 @@ from curate.children.pool import Children
 from curate.engine.journal import MANIFEST, RUN, Begun
 from curate.engine.output import DONE
 from curate.engine.record import UnitRecord, add_counts, count_reasons, summary
-from curate.engine.retry import DamagedManifestError, finished_manifest
+from curate.engine.retry import finished_manifest
 from curate.schema import DROPPED, SHARD, conform, shard_metadata
+from curate.storage.finished import DamagedManifestError
 from curate.storage.shards import dropped_name, unit_of
 from curate.storage.store import Store
 from curate.terminal import plural, printable

@@ -27,6 +27,7 @@ from pyppeteer.browser import Browser as PyppeteerBrowser
 from pyppeteer.errors import NetworkError
 from pyppeteer.page import Page as PyppeteerPage
 
+from renderers import NotReadyError
 from renderers.html.pipe import PipeConnection
 from renderers.html.settings import HtmlSettings
 
@@ -77,10 +78,6 @@ QUIET = (
     "--disable-lcd-text",
     "--lang=en-US",
 )
-
-
-class NotReadyError(Exception):
-    """This machine lacks what rendering web pages needs; the message says what, and how to mend it."""
 
 
 class BrowserGoneError(Exception):

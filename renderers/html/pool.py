@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
-from renderers import RenderError
-from renderers.html.browser import BrowserGoneError, Chromium, NotReadyError, Wall
+from renderers import NotReadyError, RenderError
+from renderers.html.browser import BrowserGoneError, Chromium, Wall
 from renderers.html.settings import HtmlSettings
 from renderers.html.tab import Tab
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from renderers import RenderError
-from renderers.html.browser import NotReadyError, build_wall, find_chromium
+from renderers import NotReadyError, RenderError
+from renderers.html.browser import build_wall, find_chromium
 from renderers.html.charset import decode
 from renderers.html.fonts import CHINESE, can_draw
 from renderers.html.pages import BODY, Cut, cut_pages, inked, region, spell, tighten

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from renderers.html.browser import Chromium, NotReadyError, build_wall, find_chromium
+from renderers import NotReadyError
+from renderers.html.browser import Chromium, build_wall, find_chromium
 from renderers.html.settings import HtmlSettings
 
 T = TypeVar("T")

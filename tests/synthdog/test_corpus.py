@@ -21,7 +21,7 @@ def load(path, **changes):
 
 
 def words(text, count, at=0, lacks=lambda word: ()):
-    reader = corpus.Reader(corpus.Text(text), at, lacks)
+    reader = corpus.CorpusReader(corpus.Text(text), at, lacks)
     taken = []
     for _ in range(count):
         taken.append(reader.peek())

@@ -141,3 +141,26 @@ def pages(settings: bytes) -> Callable[[bytes], Iterator[bytes]]:
 
 def unready(settings: bytes) -> Callable[[bytes], bytes]:
     raise RuntimeError("no such library")
+
+
+class BrokenToolError(Exception):
+    """What the handler works with is gone: no payload's fault."""
+
+    not_ready = True
+
+
+def toolless(settings: bytes) -> Callable[[bytes], bytes]:
+    raise BrokenToolError("the tool is missing: install it")
+
+
+def breaks_after_one(settings: bytes) -> Callable[[bytes], bytes]:
+    """A tool that is good for one payload, and for none that begins with `bad`."""
+    served: list[bytes] = []
+
+    def handle(payload: bytes) -> bytes:
+        if served or payload.startswith(b"bad"):
+            raise BrokenToolError("the tool is gone")
+        served.append(payload)
+        return payload
+
+    return handle

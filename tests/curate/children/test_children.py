@@ -234,7 +234,19 @@ def test_an_answer_in_parts_where_one_is_due_is_a_crash() -> None:
     assert outcome(b"3:end", target="pages") == Outcome(reason="crashed", detail="answered in parts")
 
 
-@pytest.mark.parametrize(("target", "cause"), [("unready", "no such library"), ("absent", "absent")])
+def test_a_payload_does_not_pay_for_a_tool_that_broke_before_it() -> None:
+    with Children("child_targets:breaks_after_one", 1, PATIENT) as children:
+        futures = [children.submit(payload) for payload in (b"1", b"2", b"bad", b"3")]
+        outcomes = [future.result() for future in futures]
+    assert [each.value for each in outcomes] == [b"1", b"2", None, b"3"]
+    assert outcomes[2].reason == "crashed"  # alone in a new process: it is what breaks the tool
+    assert "the tool is gone" in (outcomes[2].detail or "")
+
+
+@pytest.mark.parametrize(
+    ("target", "cause"),
+    [("unready", "no such library"), ("absent", "absent"), ("toolless", "exit 1: the tool is missing")],
+)
 def test_a_target_that_cannot_start_is_an_error_of_the_machine(target: str, cause: str) -> None:
     with Children(f"child_targets:{target}", 2, Limits()) as children:
         future = children.submit(b"")

@@ -17,9 +17,9 @@ pytest.importorskip("torch")
 
 from curate.errors import InputError
 from curate.loader.index import open_index
-from curate.loader.pages import chunk_range, value_places
 from curate.loader.source import Source
 from curate.storage.dataset import find
+from curate.storage.pages import chunk_range, value_places
 from tests.curate.made_shards import make_shards
 
 OPTIONS: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}

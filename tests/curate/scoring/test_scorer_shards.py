@@ -18,6 +18,7 @@ from curate.scorer import load
 from curate.scoring import score
 from curate.scoring.command import ScoreSettings
 from curate.scoring.shard import Reading
+from curate.storage.listing import DROPPED_FILES, SHARDS
 from curate.storage.store import Store
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards
 from tests.curate.scored import MODEL, asked, change_rows, run_shapes, shape
@@ -322,3 +323,17 @@ def test_features_are_read_back_by_datasets(whole: Path) -> None:
     assert len(found[0]["clip_features"]) == 64
     assert pa.types.is_float16(found.features.arrow_schema.field("clip_features").type.value_type)
     assert shape(0)[1] in found[0]["text"]
+
+
+def test_the_tables_of_files_are_those_of_the_scored_shards(plain: Path, tmp_path: Path) -> None:
+    out = copied(plain, tmp_path)
+    score(str(out), asked())
+    scores = pc.fill_null(shards(out)["clip_score"], -1).to_numpy()
+    score(str(out), asked(threshold=float(np.median(scores)), rescore=True))
+    listed = {
+        row["path"]: row["sha256"]
+        for name in (SHARDS, DROPPED_FILES)
+        for row in pq.read_table(out / name).to_pylist()
+    }
+    assert any(name.startswith("_dropped/") for name in listed)
+    assert listed == files(out)

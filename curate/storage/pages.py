@@ -8,6 +8,7 @@ Thrift's compact protocol, of which only what they hold is read here.
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 Ints = npt.NDArray[np.int64]
+Buffer = bytes | bytearray | memoryview
 
-PAGE_V1, PAGE_V2 = 0, 3
+PAGE_V1, DICTIONARY_PAGE, PAGE_V2 = 0, 2, 3
 PLAIN = 0
 LENGTH = struct.Struct("<I")
 
@@ -35,15 +37,16 @@ class Header(NamedTuple):
     size: int  # bytes of the page, without the header
     fields: dict[int, Any]  # of the data page's own header
     length: int  # bytes of the header
+    crc: int | None = None  # CRC-32 of the page, where the writer noted it
 
 
-def value_places(chunk: bytes | memoryview, column: Any, levels: int) -> Places:
+def value_places(chunk: Buffer, column: Any, levels: int) -> Places:
     """The places of the values in a column chunk, given its bytes and its metadata.
 
     `levels` is how many kinds of levels stand before the values: definition, and in a list repetition.
 
     Raises:
-        ValueError: the column is compressed, not plain, or its pages do not hold together.
+        ValueError: the column is compressed, not plain, or its pages do not hold together or are damaged.
     """
     if column.compression != "UNCOMPRESSED":
         raise ValueError(f"{column.path_in_schema} is compressed ({column.compression})")
@@ -51,11 +54,13 @@ def value_places(chunk: bytes | memoryview, column: Any, levels: int) -> Places:
     sizes: list[int] = []
     start, at = column.data_page_offset, 0
     while at < len(chunk):
-        header = _header(chunk, at)
+        header = page_header(chunk, at)
         at, end = at + header.length, at + header.length + header.size
         if end > len(chunk):
             raise ValueError(f"a page of {column.path_in_schema} is cut short")
-        _walk(chunk, _values_start(chunk, at, header, levels), end, start, offsets, sizes)
+        if header.crc is not None and zlib.crc32(chunk[at:end]) != header.crc & 0xFFFFFFFF:
+            raise ValueError(f"a page of {column.path_in_schema} is damaged")
+        walk_values(chunk, values_start(chunk, at, header, levels), end, start, offsets, sizes)
         at = end
     return Places(np.array(offsets, np.int64), np.array(sizes, np.int64))
 
@@ -75,10 +80,12 @@ def chunk_range(metadata: pq.RowGroupMetaData, path: str) -> tuple[Any, int, int
     raise ValueError(f"there is no column {path}")
 
 
-def _walk(
-    chunk: bytes | memoryview, at: int, end: int, start: int, offsets: list[int], sizes: list[int]
-) -> None:
-    """Note the values from one byte of the chunk to another."""
+def walk_values(chunk: Buffer, at: int, end: int, start: int, offsets: list[int], sizes: list[int]) -> None:
+    """Note the values from byte `at` to byte `end` of a chunk that begins at byte `start` of its file.
+
+    Raises:
+        ValueError: a value goes beyond the end.
+    """
     while at + 4 <= end:
         (size,) = LENGTH.unpack_from(chunk, at)
         offsets.append(start + at + 4)
@@ -88,8 +95,12 @@ def _walk(
         raise ValueError("a value goes beyond its page")
 
 
-def _values_start(chunk: bytes | memoryview, at: int, header: Header, levels: int) -> int:
-    """Where the values begin behind a page's levels."""
+def values_start(chunk: Buffer, at: int, header: Header, levels: int) -> int:
+    """Where the values begin behind a page's levels, the page beginning at byte `at` of the chunk.
+
+    Raises:
+        ValueError: the page holds no plain values.
+    """
     if header.kind == PAGE_V2:
         encoding, skipped = header.fields[4], header.fields[5] + header.fields[6]
     elif header.kind == PAGE_V1:
@@ -103,10 +114,15 @@ def _values_start(chunk: bytes | memoryview, at: int, header: Header, levels: in
     return at + int(skipped)
 
 
-def _header(chunk: bytes | memoryview, at: int) -> Header:
+def page_header(chunk: Buffer, at: int) -> Header:
+    """The header of the page that begins at byte `at` of the chunk.
+
+    Raises:
+        ValueError: there is none, or not all of it.
+    """
     try:
         fields, end = _struct(chunk, at)
-        header = Header(fields[1], fields[3], fields.get(5) or fields.get(8) or {}, end - at)
+        header = Header(fields[1], fields[3], fields.get(5) or fields.get(8) or {}, end - at, fields.get(4))
     except (IndexError, KeyError, RecursionError):
         raise ValueError("a page header cannot be read") from None
     if header.size < 0:
@@ -114,7 +130,7 @@ def _header(chunk: bytes | memoryview, at: int) -> Header:
     return header
 
 
-def _struct(data: bytes | memoryview, at: int) -> tuple[dict[int, Any], int]:
+def _struct(data: Buffer, at: int) -> tuple[dict[int, Any], int]:
     """A Thrift struct's fields by number, and where it ends."""
     fields: dict[int, Any] = {}
     number = 0
@@ -128,7 +144,7 @@ def _struct(data: bytes | memoryview, at: int) -> tuple[dict[int, Any], int]:
     return fields, at + 1
 
 
-def _value(data: bytes | memoryview, at: int, kind: int) -> tuple[Any, int]:
+def _value(data: Buffer, at: int, kind: int) -> tuple[Any, int]:
     if kind in (1, 2):  # true, false
         return kind == 1, at
     if kind == 3:  # a byte
@@ -145,7 +161,7 @@ def _value(data: bytes | memoryview, at: int, kind: int) -> tuple[Any, int]:
     raise KeyError(kind)  # lists, sets and maps occur in no page header
 
 
-def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+def _varint(data: Buffer, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = data[at]
@@ -153,8 +169,10 @@ def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
+        if shift > 63:
+            raise KeyError(shift)  # no number is that long
 
 
-def _zigzag(data: bytes | memoryview, at: int) -> tuple[int, int]:
+def _zigzag(data: Buffer, at: int) -> tuple[int, int]:
     value, at = _varint(data, at)
     return (value >> 1) ^ -(value & 1), at

@@ -1,0 +1,122 @@
+"""The source's columns that a manifest's rules read: checked before anything runs, then carried to the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import filters
+from curate.adapters import values
+from curate.adapters.mapping import first
+from curate.errors import InputError, nearest
+from curate.manifest.settings import Manifest
+
+
+def columns_of(manifest: Manifest) -> dict[str, str]:
+    """The switched-on rules on the source's columns: their names, and the column of each."""
+    active: Mapping[str, Mapping[str, Any]] = manifest.active_rules()
+    return {name: str(of["column"]) for name, of in active.items() if name not in filters.RULES}
+
+
+def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
+    """See that the source has every column that the manifest's rules read, and that a rule can judge it.
+
+    Fields of lists that are unfolded later (`input.explode`) are not known yet, and are looked for then.
+
+    Raises:
+        InputError: a column is missing, or holds what no rule can judge; names the nearest one.
+    """
+    for rule, column in columns_of(manifest).items():
+        if column.partition(".")[0] in manifest.input.explode:
+            continue
+        kind = _type_of(schema, column)
+        if kind is None:
+            known = _leaves(schema)
+            raise InputError(
+                f"rule {rule!r} reads the column {column!r}, and there is none"
+                f"{nearest(column, known)}; the input has: {', '.join(sorted(known)[:30]) or 'none'}"
+            )
+        if not filters.is_judgeable(kind):
+            raise InputError(
+                f"rule {rule!r} cannot judge the column {column!r}, which holds {kind}: it takes numbers, texts, "
+                "booleans, lists of these, or a field of a struct (COLUMN.FIELD)"
+            )
+
+
+def with_columns(table: pa.Table, published: pa.Table, manifest: Manifest) -> pa.Table:
+    """The samples (N rows) with the columns that rules read, as `published:NAME`.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    for rule, column in columns_of(manifest).items():
+        name = filters.PREFIX + column
+        if name in table.column_names:
+            continue
+        found = _find(published, column)
+        if found is None:
+            raise InputError(f"rule {rule!r} reads the column {column!r}, and there is none")
+        table = table.append_column(name, found)
+    return table
+
+
+def without_values(table: pa.Table, manifest: Manifest) -> pa.Table:
+    """Samples of which nothing is known, with empty columns for the rules."""
+    for column in columns_of(manifest).values():
+        if filters.PREFIX + column not in table.column_names:
+            table = table.append_column(filters.PREFIX + column, pa.nulls(table.num_rows))
+    return table
+
+
+def _find(table: pa.Table, column: str) -> pa.Array | None:
+    """The column, or the field of a nested one, as one array (N rows); None where there is none."""
+    whole = first(table.column_names, (column,))
+    if whole is not None:
+        return values.plain(table[whole])
+    outer, _, field = column.partition(".")
+    name = first(table.column_names, (outer,))
+    return _field(values.plain(table[name]), field) if name is not None and field else None
+
+
+def _field(found: pa.Array, path: str) -> pa.Array | None:
+    """A field of structs, or of lists of structs, by its path of names."""
+    if filters.column.is_list(found.type):
+        inside = _field(found.values, path)
+        return None if inside is None else _list_like(found, inside)
+    if not pa.types.is_struct(found.type):
+        return None
+    outer, _, rest = path.partition(".")
+    name = first([field.name for field in found.type], (outer,))
+    if name is None:
+        return None
+    inside = pc.struct_field(found, name)
+    return _field(inside, rest) if rest else inside
+
+
+def _list_like(lists: pa.Array, items: pa.Array) -> pa.Array:
+    """Lists of the same lengths with these items."""
+    if pa.types.is_fixed_size_list(lists.type):
+        return pa.FixedSizeListArray.from_arrays(items, lists.type.list_size, mask=lists.is_null())
+    return type(lists).from_arrays(lists.offsets, items, mask=lists.is_null() if lists.offset == 0 else None)
+
+
+def _type_of(schema: pa.Schema, column: str) -> pa.DataType | None:
+    found = _find(schema.empty_table(), column)
+    return None if found is None else found.type
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """The names of all columns, fields of structs as COLUMN.FIELD."""
+
+    def walk(prefix: str, fields: Iterable[pa.Field]) -> Iterable[str]:
+        for field in fields:
+            kind = field.type.value_type if filters.column.is_list(field.type) else field.type
+            if pa.types.is_struct(kind):
+                yield from walk(f"{prefix}{field.name}.", kind)
+            else:
+                yield f"{prefix}{field.name}"
+
+    return [name for name in walk("", schema) if not name.startswith("curate.")]

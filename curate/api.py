@@ -1,0 +1,460 @@
+"""The commands as functions: what `import curate` offers, and what the command line calls.
+
+Each takes what its command takes and raises what its command reports (`curate.errors`). A folder, file or manifest is
+a string or a path object; `s3://…`, `gs://…` and `hf://…` are strings. Wrong types and unknown settings are
+`ManifestError`s with the command line's words. People's output goes to standard error; `progress=False` silences it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, get_type_hints, overload
+
+from curate.errors import ManifestError
+
+if TYPE_CHECKING:
+    from curate.engine.journal import Request
+    from curate.engine.progress import Progress
+
+StrPath = str | os.PathLike[str]
+StrPaths = StrPath | Sequence[StrPath]  # one, or a list of them
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MODEL, TAG = "ViT-L-14", "openai"  # CLIP as published
+PLAIN: Mapping[Any, Any] = {StrPath: str, StrPaths: list[str]}  # what arguments are turned into
+
+
+class ShardEntry(TypedDict):
+    """One shard or pack file, as `_manifest.json` lists it."""
+
+    path: str  # within the folder
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run, as its `_manifest.json` tells of it; `rows_in == rows_out + sum(dropped.values())`."""
+
+    folder: str
+    rows_in: int
+    rows_out: int
+    dropped: dict[str, int]  # reason → rows
+    shards: list[ShardEntry] = field(repr=False)  # at most the first 10,000: _manifest/shards.parquet has all
+    stages: list[dict[str, Any]] = field(repr=False)  # in order: name, rows_in, rows_out, seconds
+    manifest: dict[str, Any] = field(repr=False)  # resolved, with every threshold
+    inputs: list[dict[str, Any]] = field(repr=False)  # uri, bytes, rows, fingerprint
+    scorer: dict[str, Any] | None = field(repr=False)
+    raw: dict[str, Any] = field(repr=False)  # the whole of _manifest.json
+
+    def __str__(self) -> str:
+        lost = "".join(f"\n  {reason:24} -{count:,}" for reason, count in self.dropped.items())
+        return f"read {self.rows_in:,}{lost}\nkept {self.rows_out:,} in {self.folder}"
+
+
+@dataclass(frozen=True)
+class PreviewResult:
+    """What a run would do, and the fate of the first rows by all that needs no image; nothing was written."""
+
+    inputs: int
+    rows: int
+    units: int
+    judged: int  # rows that were looked at
+    alive: int  # of them, those that no rule dropped
+    dropped: dict[str, int]
+    first_rows: list[dict[str, Any]] = field(repr=False)
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class PackResult:
+    """Finished packs, as their `_manifest.json` tells of them; rows are samples."""
+
+    folder: str
+    rows_in: int
+    rows_out: int
+    dropped: dict[str, int]
+    tasks: dict[str, dict[str, Any]]  # task → samples, sequences, padding (share of the tokens)
+    shards: list[ShardEntry] = field(repr=False)
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A finished export, as its `_manifest.json` tells of it."""
+
+    folder: str
+    to: str
+    rows_in: int
+    rows_out: int
+    dropped: dict[str, int]
+    files: list[str] = field(repr=False)
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """The files of a report."""
+
+    folder: str
+    wrote: list[str]  # names within the folder
+    left: list[str]  # those left as they were, because a person wrote them
+    seconds: float
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """What became of one input."""
+
+    fate: Literal["kept", "dropped", "unknown"]
+    shard: str | None  # where it is kept
+    row: int | None  # in that shard, from 0; of a dropped input, in the file under _dropped/
+    reason: str | None  # why it was dropped
+    detail: str | None  # the values that decided
+    way: list[dict[str, Any]] = field(repr=False)  # a step a stage or rule, with the value it was judged by
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What a check of every checksum and invariant found."""
+
+    shards: int
+    rows: int
+    damaged: dict[str, list[str]]  # file → what is wrong with it; empty: all is well
+    repaired: list[str]
+    raw: dict[str, Any] = field(repr=False)
+
+
+def _checked(function: Callable[P, R]) -> Callable[P, R]:
+    """The function with its arguments turned into the plain types that it works with.
+
+    Raises:
+        ManifestError: an argument is of another type than the function's parameter.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        given, hints = signature.bind(*args, **kwargs), get_type_hints(function)
+        for name, value in given.arguments.items():
+            given.arguments[name] = _plain(f"curate.{function.__name__}: {name}", value, hints[name])
+        return function(*given.args, **given.kwargs)
+
+    return call
+
+
+def _plain(who: str, value: Any, hint: Any) -> Any:
+    """The argument as plain data: paths as strings, one path as a list where a list is taken."""
+    import msgspec
+
+    if hint == StrPaths and isinstance(value, str | os.PathLike):
+        value = [value]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in value]
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
+    try:
+        return msgspec.convert(value, PLAIN.get(hint, hint))
+    except msgspec.ValidationError as error:
+        raise ManifestError(f"{who} is {value!r}: {error}") from None
+
+
+@overload
+def run(
+    manifest: StrPath,
+    out: StrPath,
+    inputs: StrPaths = (),
+    *,
+    limit: int | None = None,
+    sample: float = 1.0,
+    settings: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    dry_run: Literal[False] = False,
+    progress: bool = True,
+) -> RunResult: ...
+
+
+@overload
+def run(
+    manifest: StrPath,
+    out: StrPath,
+    inputs: StrPaths = (),
+    *,
+    limit: int | None = None,
+    sample: float = 1.0,
+    settings: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    dry_run: Literal[True],
+    progress: bool = True,
+) -> PreviewResult: ...
+
+
+@_checked
+def run(
+    manifest: StrPath,
+    out: StrPath,
+    inputs: StrPaths = (),
+    *,
+    limit: int | None = None,
+    sample: float = 1.0,
+    settings: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    progress: bool = True,
+) -> RunResult | PreviewResult:
+    """Curate one data set into shards; called again in the same words, it goes on where it was stopped.
+
+    Args:
+        manifest: a built-in name (`curate list` names them) or the path of a `.toml`.
+        out: the folder of the shards.
+        inputs: files, folders, globs or URIs in the place of the manifest's; without any it runs on its sample.
+        limit: take only the first rows, so many. Default: all.
+        sample: take this share of the rows, 0 to 1, always the same ones.
+        settings: manifest values by their path: `{"rules.image_too_small.min_side": 224}`.
+        workers: worker processes, through Ray; 0: in this process. Default: the cores, 0 for two.
+        address: the address of a running Ray cluster.
+        seed: the seed of all that is drawn by lot. Default: the manifest's.
+        overwrite: remove what an earlier run wrote to `out` first.
+        dry_run: plan, and judge the first rows; write nothing.
+        progress: tell on standard error how far it is; a live view on a terminal and in a notebook.
+
+    Raises:
+        ManifestError, InputError, OutputError: what was asked for is wrong; nothing was written.
+        MachineError: this machine lacks something.
+        UnitError, Halted, Stopped: it came to an end too early; the same call goes on.
+    """
+    from curate.engine.command import request
+    from curate.manifest import load as manifests
+
+    changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
+    asked = request(manifests.load(str(manifest), changes), _strings(inputs), limit, sample)
+    view = _view(progress)
+    if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris:
+        view.say(f"no --input: {manifest} runs on the small sample that ships with curate")
+    if dry_run:
+        from curate.engine.preview import preview
+
+        return _made(PreviewResult, preview(asked))
+    return _execute(asked, str(out), workers, address, overwrite, view)
+
+
+@_checked
+def retry(
+    folder: StrPath,
+    reasons: StrPaths,
+    out: StrPath,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> RunResult:
+    """Run again only the inputs of a finished run that were dropped for `reasons`, into a folder of their own.
+
+    The other arguments and what is raised: see `run`.
+    """
+    from curate.engine.retry import again
+
+    asked = again(str(folder), _strings(reasons))
+    return _execute(asked, str(out), workers, address, overwrite, _view(progress))
+
+
+@_checked
+def score(
+    folder: StrPath,
+    *,
+    model: str = MODEL,
+    pretrained: StrPath = "",
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | str = "auto",
+    features: bool = True,
+    exact: bool = False,
+    threshold: float | None = None,
+    max_similarity: float | None = None,
+    name: str = "",
+    rescore: bool = False,
+    workers: int | None = None,
+    address: str | None = None,
+    progress: bool = True,
+) -> RunResult:
+    """Give the shards of a finished run CLIP features and scores.
+
+    Args:
+        folder: the run's folder.
+        model: open_clip's name, `hf-hub:OWNER/NAME`, or a folder.
+        pretrained: the path of its weights, or open_clip's tag. Default: `openai` for ViT-L-14.
+        device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        batch_size: images at once; `auto` finds it by trial.
+        features: keep the images' features beside the scores.
+        exact: decode and resize exactly as open_clip does.
+        threshold: drop rows with a lower score (cosine).
+        max_similarity: drop images whose feature is closer than this (cosine) to an earlier one's.
+        name: keep this scorer's findings beside the shards, by this name.
+        rescore: replace what another scorer found.
+        workers: models, on Ray. Default: one a GPU; without any, this process alone.
+        address, progress: see `run`.
+
+    Raises:
+        CurateError: see `run`; shards that are done stay done.
+    """
+    from curate.manifest import load as manifests
+    from curate.scoring.command import ScoreSettings
+    from curate.scoring.command import score as score_shards
+
+    weights = str(pretrained) or (TAG if model == MODEL else "")
+    given = {"model": model, "pretrained": weights, "device": device, "batch_size": batch_size}
+    given |= {"precision": precision, "features": features, "exact": exact}
+    asked = ScoreSettings(
+        scorer=manifests.scorer_settings(given),
+        threshold=threshold,
+        name=name,
+        rescore=rescore,
+        max_similarity=max_similarity,
+    )
+    return _made(
+        RunResult, score_shards(str(folder), asked, workers, address, _view(progress)), folder=str(folder)
+    )
+
+
+@_checked
+def pack(
+    folders: StrPaths,
+    out: StrPath,
+    *,
+    seq_len: int = 2048,
+    image_tokens: int = 256,
+    tokenizer: StrPath = "",
+    mix: StrPath = "",
+    seed: int = 0,
+    truncate: bool = False,
+    overwrite: bool = False,
+) -> PackResult:
+    """Mix shards of several tasks and pack them into training sequences.
+
+    Args:
+        folders: folders of shards, of any tasks.
+        out: the folder of the packs.
+        seq_len: tokens a sequence.
+        image_tokens: tokens an image, beside its two markers.
+        tokenizer: a tiktoken, tokenizer.json or SentencePiece file. Default: Qwen's.
+        mix: a mix.toml, which weighs data sets and tasks. Default: every sample once.
+        seed: the seed of the shuffle.
+        truncate: cut samples that are too long, rather than drop them.
+        overwrite: replace other packs in `out`.
+
+    Raises:
+        ManifestError, InputError, OutputError: see `run`.
+    """
+    from curate.packing import PackSettings
+    from curate.packing import pack as pack_shards
+
+    settings = PackSettings(
+        seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix), seed=seed,
+        truncate=truncate, overwrite=overwrite,
+    )  # fmt: skip
+    return _made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
+
+
+@_checked
+def export(folder: StrPath, to: str, out: StrPath) -> ExportResult:
+    """Hand the shards or packs in `folder` to another framework: `to` is webdataset, energon, mds or qwen-vl.
+
+    Raises:
+        ManifestError, InputError, OutputError: see `run`.
+    """
+    from curate.exporting import export as export_shards
+
+    return _made(ExportResult, export_shards(str(folder), to, str(out)), folder=str(out))
+
+
+@_checked
+def report(folder: StrPath) -> ReportResult:
+    """Write `report.html`, a data card and Croissant metadata into a finished run's folder.
+
+    Raises:
+        InputError, OutputError: it is no finished run's, or cannot be written to.
+    """
+    from curate.reporting import write
+
+    return _made(ReportResult, write(str(folder)))
+
+
+@_checked
+def explain(folder: StrPath, key_or_url: str) -> ExplainResult:
+    """Say what became of the input with that key or URL, and which values decided.
+
+    Raises:
+        InputError: the folder holds no complete run, or a file of it cannot be read.
+    """
+    from curate.reporting.explain import explain as look
+
+    return _made(ExplainResult, look(str(folder), key_or_url))
+
+
+@_checked
+def verify(folder: StrPath, *, repair: bool = False) -> VerifyResult:
+    """Recompute every checksum and invariant of a finished run or of packs; `repair` makes damaged shards anew.
+
+    Damage is no exception here: see the result's `damaged`.
+
+    Raises:
+        InputError: the folder holds neither; or it cannot be repaired.
+    """
+    from curate.verifying.command import verify as check
+    from curate.verifying.repair import repair as mend
+
+    return _made(VerifyResult, mend(str(folder)) if repair else check(str(folder)))
+
+
+def _execute(
+    asked: Request, out: str, workers: int | None, address: str | None, overwrite: bool, view: Progress
+) -> RunResult:
+    from curate.engine.command import Options, execute
+
+    if workers is not None and workers < 0:
+        raise ManifestError(f"workers must be at least 0, not {workers}")
+    return _made(RunResult, execute(asked, out, Options(workers, address, overwrite), view), folder=out)
+
+
+def _view(progress: bool) -> Progress:
+    """What a person sees of a run, on standard error or below a notebook's cell."""
+    from rich.console import Console
+
+    from curate.engine.progress import Progress
+
+    return Progress(Console(stderr=True), quiet=not progress)
+
+
+def _made(kind: type[R], found: dict[str, Any], **more: Any) -> R:
+    """A result of plain data; what is not there is None, or an empty list where there may be many."""
+    import msgspec
+
+    found = msgspec.json.decode(
+        msgspec.json.encode(found)
+    )  # as a reader of the file has it: lists, no tuples
+    empty: dict[str, Any] = {"repaired": [], "way": []}
+    given = {name: found.get(name, empty.get(name)) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    return kind(**given | {"raw": found} | more)
+
+
+def _strings(paths: StrPaths) -> list[str]:
+    return [str(one) for one in ([paths] if isinstance(paths, str | os.PathLike) else paths)]

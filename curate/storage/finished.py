@@ -1,0 +1,143 @@
+"""A finished folder by its own account: its `_manifest.json`, the tables of its files, and whether they are there.
+
+What reads a finished folder plans from this and opens none of its files. A folder that lacks a file, or has
+one too many, or one of another size, is refused: to go on would be to train on less without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs
+
+from curate.errors import DamagedError, InputError
+from curate.storage.filesystems import one_line
+from curate.storage.listing import DROPPED_FILES, FILES, SHARDS, read_files
+from curate.storage.store import Store
+
+MANIFEST = "_manifest.json"
+WAY_OUT = "delete it and run the same command again, which writes it anew from _run"
+SCORING = "_run/score/asked.json"  # there while shards are being scored
+OLD = ("path", "rows", "bytes", "sha256")  # what `_manifest.json` says of a shard
+
+
+class DamagedManifestError(InputError):
+    """The file that says that a folder is complete cannot be read."""
+
+
+def read_manifest(store: Store) -> dict[str, Any] | None:
+    """What `_manifest.json` says; None where there is none.
+
+    Raises:
+        DamagedManifestError: it cannot be read.
+    """
+    data = store.read_bytes(MANIFEST)
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise damaged_manifest(store, str(error)) from None
+
+
+def damaged_manifest(store: Store, why: str) -> DamagedManifestError:
+    """The error that names the manifest and the way out."""
+    return DamagedManifestError(f"{store.uri}/{MANIFEST} is damaged ({why}): {WAY_OUT}")
+
+
+def listed_files(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
+    """Every shard or pack of a finished folder (rows of FILES, in order), `unit` null for packs.
+
+    Raises:
+        DamagedError: the table in `_manifest/` cannot be read.
+        DamagedManifestError: the manifest's own list cannot be.
+    """
+    table = _table(store, SHARDS)
+    return _from_manifest(store, manifest) if table is None else table
+
+
+def listed_dropped(store: Store) -> pa.Table | None:
+    """Every file of dropped rows (rows of FILES); None where the folder does not list them.
+
+    Raises:
+        DamagedError: the table cannot be read.
+    """
+    return _table(store, DROPPED_FILES)
+
+
+def check_complete(store: Store, files: pa.Table, stem: str) -> None:
+    """Compare the listed files with those that are there, by name and size.
+
+    Raises:
+        DamagedError: one is missing, is not listed, or has another size; the first is named.
+    """
+    there = files_there(store, stem)
+    if difference := first_difference(files, there):
+        name, how = difference
+        way_out = f"`curate verify {store.uri}` names every damaged file, and with --repair makes shards anew"
+        if store.exists(SCORING):
+            way_out = "a scoring is unfinished here: the same `curate score` command finishes it"
+        raise DamagedError(f"{store.uri}/{name} {how}: {way_out}")
+
+
+def files_there(store: Store, stem: str) -> pa.Table:
+    """Name and size of the files `STEM-*.parquet` directly in the folder, by name."""
+    infos = store.fs.get_file_info(fs.FileSelector(store.root, allow_not_found=True))
+    ours = [
+        (info.base_name, info.size)
+        for info in infos
+        if info.type == fs.FileType.File
+        and info.base_name.startswith(f"{stem}-")
+        and info.base_name.endswith(".parquet")
+    ]
+    names, sizes = zip(*sorted(ours), strict=True) if ours else ((), ())
+    return pa.table({"path": pa.array(names, pa.string()), "bytes": pa.array(sizes, pa.int64())})
+
+
+def first_difference(listed: pa.Table, there: pa.Table) -> tuple[str, str] | None:
+    """The first file, by name, that is not as it is listed, and how; None where all are."""
+    found = [
+        (name, "is missing, though the manifest lists it")
+        for name in _first(listed["path"].filter(pc.invert(pc.is_in(listed["path"], there["path"]))))
+    ]
+    found += [
+        (name, "is not in the manifest: move it away")
+        for name in _first(there["path"].filter(pc.invert(pc.is_in(there["path"], listed["path"]))))
+    ]
+    place = pc.index_in(there["path"], listed["path"])
+    expected = listed["bytes"].take(place)
+    for row in np.flatnonzero(pc.not_equal(there["bytes"], expected).fill_null(False).to_numpy())[:1]:
+        sizes = f"{there['bytes'][row]} bytes instead of {expected[row]}"
+        found.append((there["path"][row].as_py(), f"is not the file that the manifest lists: {sizes}"))
+    return min(found, default=None)
+
+
+def _first(names: pa.ChunkedArray) -> list[str]:
+    return [pc.min(names).as_py()] if len(names) else []
+
+
+def _table(store: Store, name: str) -> pa.Table | None:
+    try:
+        return read_files(store, name)
+    except (OSError, ValueError) as error:
+        raise DamagedError(
+            f"{store.uri}/{name} is damaged ({one_line(error)}): delete {MANIFEST} and run the same command "
+            "again, which writes both anew"
+        ) from None
+
+
+def _from_manifest(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
+    """The list in the manifest, of a folder without a table."""
+    if "shards" not in manifest:
+        raise damaged_manifest(store, "it lacks shards")
+    try:
+        rows = [{name: one[name] for name in OLD} for one in manifest["shards"]]
+        columns = {name: [row[name] for row in rows] for name in OLD} | {"unit": [None] * len(rows)}
+        return pa.table({field.name: pa.array(columns[field.name], field.type) for field in FILES})
+    except (KeyError, TypeError, pa.ArrowException) as error:
+        raise damaged_manifest(store, f"its list of shards: {one_line(error)}") from None

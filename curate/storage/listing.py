@@ -1,0 +1,77 @@
+"""The tables of a finished folder's files: what lies in it, so that a reader need neither list nor open anything.
+
+`_manifest/shards.parquet` names every shard, `_manifest/dropped.parquet` every file of dropped rows. Both are
+written just before `_manifest.json`, sorted by unit; a folder of an older version has neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.storage.shards import Shard, unit_of
+from curate.storage.store import Store
+
+FOLDER = "_manifest"
+SHARDS = f"{FOLDER}/shards.parquet"
+DROPPED_FILES = f"{FOLDER}/dropped.parquet"
+LISTED = 10_000  # shards that `_manifest.json` names itself
+GROUP_ROWS = 65_536
+
+FILES = pa.schema(
+    [
+        ("path", pa.string()),  # in the folder
+        ("unit", pa.int64()),  # of work that the file is of
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("sha256", pa.string()),  # hex
+    ]
+)
+
+
+def files_table(files: Iterable[Shard]) -> pa.Table:
+    """These files as rows of FILES, in the order given."""
+    listed = list(files)
+    columns = {name: [getattr(file, name) for file in listed] for name in ("path", "rows", "bytes", "sha256")}
+    columns["unit"] = [unit_of(file.path) for file in listed]
+    return pa.table(columns).select(FILES.names).cast(FILES)
+
+
+def write_files(store: Store, name: str, files: pa.Table) -> None:
+    """Write a table of FILES as SHARDS or DROPPED_FILES."""
+
+    def fill(sink: Any) -> None:
+        options = {"compression": "zstd", "write_page_checksum": True, "row_group_size": GROUP_ROWS}
+        pq.write_table(files.cast(FILES), pa.PythonFile(sink, mode="w"), **options)
+
+    store.write(name, fill)
+
+
+def read_files(store: Store, name: str) -> pa.Table | None:
+    """The rows of SHARDS or DROPPED_FILES; None where the folder has no such table.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    data = store.read_bytes(name)
+    if data is None:
+        return None
+    return pq.read_table(pa.BufferReader(data), page_checksum_verification=True).cast(FILES)
+
+
+def listed_shards(store: Store, manifest: Mapping[str, Any]) -> list[Shard]:
+    """Every shard of a finished run, in order: from its table, or from an older folder's manifest."""
+    table = read_files(store, SHARDS)
+    if table is None:
+        return msgspec.convert(list(manifest["shards"]), list[Shard])
+    return as_shards(table)
+
+
+def as_shards(table: pa.Table) -> list[Shard]:
+    """The rows of FILES one by one."""
+    columns = (table[name].to_pylist() for name in ("path", "rows", "bytes", "sha256"))
+    return [Shard(*row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,345 @@
+"""Samples as a dialect's chat template writes them, in pieces that are learnt or not.
+
+A piece is text in which only the dialect's own special tokens stand for themselves. An image is `before`, one pad and
+`after` (the pads are multiplied once tokens are made), or shows its path where a reader of the text wants that.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.tasks.dialect import Dialect
+from curate.tasks.faults import control_token
+from curate.tasks.formats import CONVERSATION, QWEN_VL
+from curate.tasks.notation import TEXT
+from curate.tasks.regions import join
+
+IMAGE = "<image>"  # in a message's content: the next image stands here
+PLACEHOLDERS = (
+    "<image>",
+    "<video>",
+    "<audio>",
+    "<bbox>",
+    "<ref-object>",
+)  # which trainers replace in any text
+PLACEHOLDER = "|".join(map(re.escape, PLACEHOLDERS))
+ROLES = ("system", "user", "assistant")
+LEARNT = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+class Pieces(NamedTuple):
+    """N samples in P pieces: sample n is the pieces from starts[n] to starts[n + 1]."""
+
+    text: pa.Array  # P large_string
+    learnt: Bools  # P
+    starts: Ints  # N + 1
+
+
+class Turns(NamedTuple):
+    """M messages of N dialogues: dialogue n is the messages from starts[n] to starts[n + 1]."""
+
+    role: Ints  # M, the number in ROLES; -1 for another
+    content: pa.Array  # M large_string
+    starts: Ints  # N + 1
+
+    @property
+    def row(self) -> Ints:
+        """The dialogue of each message (M)."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+
+def turns_of(messages: pa.Array | pa.ChunkedArray) -> Turns:
+    """The messages of a column of dialogues laid flat; a null dialogue has none."""
+    array = messages.combine_chunks() if isinstance(messages, pa.ChunkedArray) else messages
+    flat = pc.list_flatten(array)
+    counts = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+    role = pc.index_in(pc.struct_field(flat, "role").cast(pa.string()), pa.array(ROLES)).fill_null(-1)
+    return Turns(
+        role.to_numpy(zero_copy_only=False).astype(np.int64),
+        pc.struct_field(flat, "content").cast(TEXT).fill_null(""),
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+    )
+
+
+def task_pieces(prompt: pa.Array, target: pa.Array, dialect: Dialect, plain: Bools) -> Pieces:
+    """N prompts and targets of `render` in pieces; where `plain`, without the chat template."""
+    given = {"user": prompt.cast(TEXT), "assistant": target.cast(TEXT)}
+    given["system"] = pa.repeat(pa.scalar(dialect.chat.default_system, TEXT), len(prompt))
+    said = [("user", dialect.start + "{content}"), ("assistant", "[[{content}]]")]
+    if plain.all() or not dialect.chat_tasks:
+        return _laid_out(_filled(said, given, len(prompt)), len(prompt))
+    chat = [("user", dialect.chat.user), ("assistant", dialect.chat.assistant)]
+    if dialect.chat.default_system:
+        chat.insert(0, ("system", dialect.chat.system))
+    if dialect.start:
+        chat.insert(0, ("system", dialect.start))
+    spoken = _laid_out(_filled(chat, given, len(prompt)), len(prompt))
+    if not plain.any():
+        return spoken
+    bare = _laid_out(_filled(said, given, len(prompt)), len(prompt))
+    return _chosen(spoken, bare, plain)
+
+
+def dialogue_pieces(
+    messages: pa.Array | pa.ChunkedArray, dialect: Dialect, paths: pa.Array | None = None
+) -> Pieces:
+    """N dialogues in pieces. `paths` (lists of N, by image) are written where the dialect shows paths."""
+    turns = _with_system(turns_of(messages), dialect)
+    content = _with_images(turns, dialect, paths)
+    templates = [_cut_template(getattr(dialect.chat, role)) for role in ROLES]
+    most = max(map(len, templates))
+    texts, learnt, place = list[pa.Array](), list[Bools](), list[npt.NDArray[np.float64]]()
+    for role, template in enumerate(templates):
+        rows = np.flatnonzero(turns.role == role)
+        said = content.take(pa.array(rows))
+        for number, (piece, learn) in enumerate(template):
+            texts.append(_put(piece, said))
+            learnt.append(np.full(len(rows), learn))
+            place.append((rows * most + number).astype(np.float64))
+    if dialect.start:
+        first = turns.starts[:-1][np.diff(turns.starts) > 0]
+        texts.append(pa.repeat(pa.scalar(dialect.start, TEXT), len(first)))
+        learnt.append(np.zeros(len(first), bool))
+        place.append(first * np.float64(most) - 0.5)
+    order = np.argsort(np.concatenate(place), kind="stable")
+    where = np.ceil(np.concatenate(place)[order]) // most
+    starts = np.searchsorted(where, turns.starts)
+    text = pa.chunked_array(texts, TEXT).combine_chunks().take(pa.array(order))
+    return Pieces(text, np.concatenate(learnt)[order].astype(bool), starts)
+
+
+def dialogue_strings(
+    messages: pa.Array | pa.ChunkedArray, paths: pa.Array, dialect: Dialect = QWEN_VL
+) -> tuple[pa.Array, pa.Array]:
+    """The dialogue up to the last answer, and that answer (N strings each); null where there is no answer."""
+    turns = turns_of(messages)
+    last = np.full(len(turns.starts) - 1, -1)
+    answers = np.flatnonzero(turns.role == ROLES.index("assistant"))
+    last[turns.row[answers]] = answers
+    target = turns.content.take(pa.array(last, mask=last < 0))
+    pieces = dialogue_pieces(messages, dialect, paths)
+    whole = join(pieces.text, np.diff(pieces.starts), "")
+    template = _cut_template(dialect.chat.assistant)
+    behind = "".join(text for text, _ in template).partition("{content}")[2]
+    tail = pc.add(pc.binary_length(target), len(behind.encode()))
+    keep = pc.subtract(pc.binary_length(whole), tail).to_pylist()
+    cut = [
+        None if size is None else text.encode()[:size].decode()
+        for text, size in zip(whole.to_pylist(), keep, strict=True)
+    ]
+    return pa.array(cut, TEXT), target
+
+
+def dialogue_faults(
+    messages: pa.Array | pa.ChunkedArray, images: Ints, dialect: Dialect = QWEN_VL
+) -> pa.Array:
+    """The first fault of each of N dialogues, which have so many images (N strings); null where there is none.
+
+    `text_missing` (no message), `role_unknown`, `role_order` (a system turn that is not the first; not user and
+    assistant in turn; the last is no answer), `turn_empty`, `image_count` (another number of `<image>` in users' turns
+    than of images), `text_has_placeholder` (an `<image>` elsewhere, `<video>`, `<audio>`, `<bbox>`, `<ref-object>`),
+    `text_has_control_token`, `too_many_images` (more than the dialect takes).
+    """
+    turns = turns_of(messages)
+    row, role, count = turns.row, turns.role, len(turns.starts) - 1
+    first = turns.starts[:-1][row]
+    place = np.arange(len(role)) - first
+    has_system = np.zeros(count, bool)
+    has_system[row[(place == 0) & (role == 0)]] = True
+    expected = np.where((place == 0) & (role == 0), 0, 1 + (place - has_system[row]) % 2)
+    shown = pc.count_substring(turns.content, IMAGE).to_numpy(zero_copy_only=False).astype(np.int64)
+    user = role == ROLES.index("user")
+    bare = pc.if_else(pa.array(user), pc.replace_substring(turns.content, IMAGE, ""), turns.content)
+    ends = np.zeros(count, np.int64)
+    filled = np.flatnonzero(np.diff(turns.starts))
+    ends[filled] = role[turns.starts[1:][filled] - 1]
+    empty = _bools(pc.equal(pc.binary_length(pc.utf8_trim_whitespace(turns.content)), 0))
+    found = {
+        "text_missing": np.diff(turns.starts) == 0,
+        "role_unknown": _any(row, role < 0, count),
+        "role_order": _any(row, role != expected, count) | (ends != ROLES.index("assistant")),
+        "turn_empty": _any(row, empty, count),
+        "image_count": np.bincount(row, weights=np.where(user, shown, 0), minlength=count) != images,
+        "text_has_placeholder": _any(row, _bools(pc.match_substring_regex(bare, PLACEHOLDER)), count),
+        "text_has_control_token": _any(
+            row, _bools(pc.match_substring_regex(bare, control_token(dialect))), count
+        ),
+        "too_many_images": (images > dialect.image.most) if dialect.image.most else np.zeros(count, bool),
+    }
+    reasons = np.full(count, -1)
+    for number, at_fault in reversed(list(enumerate(found.values()))):
+        reasons[at_fault] = number
+    return pa.array(list(found), pa.string()).take(pa.array(reasons, mask=reasons < 0))
+
+
+def is_dialogue(table: pa.Table) -> Bools:
+    """Which rows are dialogues (N)."""
+    return _bools(pc.equal(table["task"].cast(pa.string()), CONVERSATION).fill_null(False).combine_chunks())
+
+
+def _with_system(turns: Turns, dialect: Dialect) -> Turns:
+    """The turns with the dialect's own system turn where there is none, or without any where it takes none."""
+    chat = dialect.chat
+    starts, filled = turns.starts[:-1], np.diff(turns.starts) > 0
+    first = np.full(len(starts), -1)
+    first[filled] = turns.role[starts[filled]]
+    if chat.system_in_user:
+        return _moved_into_user(turns, first == 0, dialect)
+    if not chat.default_system:
+        return turns
+    lacking = np.flatnonzero(filled & (first != 0))
+    system = pa.repeat(pa.scalar(chat.default_system, TEXT), len(lacking))
+    place = np.concatenate([np.arange(len(turns.role)) * 2 + 1, starts[lacking] * 2])
+    order = np.argsort(place, kind="stable")
+    added = np.zeros(len(starts), np.int64)
+    added[lacking] = 1
+    return Turns(
+        np.concatenate([turns.role, np.zeros(len(lacking), np.int64)])[order],
+        pa.chunked_array([turns.content, system], TEXT).combine_chunks().take(pa.array(order)),
+        turns.starts + np.concatenate([[0], np.cumsum(added)]),
+    )
+
+
+def _moved_into_user(turns: Turns, has_system: Bools, dialect: Dialect) -> Turns:
+    """The system turn's text in front of the next turn's, as the dialect writes it."""
+    rows = np.flatnonzero(has_system & (np.diff(turns.starts) > 1))
+    at = turns.starts[:-1][rows]
+    before = _put(dialect.chat.system, turns.content.take(pa.array(at)))
+    both = pc.binary_join_element_wise(before, turns.content.take(pa.array(at + 1)), pa.scalar("", TEXT))
+    place = np.arange(len(turns.role))
+    place[at + 1] = len(turns.role) + np.arange(len(rows))
+    keep = np.ones(len(turns.role), bool)
+    keep[at] = False
+    content = pa.chunked_array([turns.content, both], TEXT).combine_chunks().take(pa.array(place[keep]))
+    gone = np.concatenate([[0], np.cumsum(np.isin(np.arange(len(turns.starts) - 1), rows))])
+    return Turns(turns.role[keep], content, turns.starts - gone)
+
+
+def _with_images(turns: Turns, dialect: Dialect, paths: pa.Array | None) -> pa.Array:
+    """Each turn's content with its images in the dialect's markers (M strings)."""
+    marks = dialect.image
+    user = turns.role == ROLES.index("user")
+    parted = pc.split_pattern(turns.content, IMAGE)
+    sizes = np.where(user, pc.list_value_length(parted).to_numpy(zero_copy_only=False), 1)
+    whole = pc.if_else(pa.array(user), turns.content, None)
+    segments = pc.list_flatten(pc.split_pattern(whole.fill_null(""), IMAGE))
+    if (sizes == 1).all():
+        return _trimmed_users(turns.content, user) if marks.strip == "both" else turns.content
+    turn = np.repeat(np.arange(len(sizes)), sizes)
+    last = np.zeros(len(turn), bool)
+    last[np.cumsum(sizes) - 1] = True
+    segments = pc.if_else(pa.array(user[turn]), segments, turns.content.take(pa.array(turn)))
+    images = _images(turns.row[turn[~last]], len(turns.starts) - 1, dialect, paths)
+    if marks.strip == "both":
+        segments = pc.if_else(pa.array(user[turn]), pc.utf8_trim_whitespace(segments), segments)
+    elif marks.strip == "behind":
+        behind = np.concatenate([[False], ~last[:-1]])
+        segments = pc.if_else(pa.array(behind), pc.utf8_ltrim_whitespace(segments), segments)
+    if marks.first:
+        return _images_first(segments, images, sizes, user)
+    place = np.empty(len(segments) + len(images), np.int64)
+    at = np.arange(len(segments)) + np.concatenate([[0], np.cumsum(~last)[:-1]])
+    is_segment = np.zeros(len(place), bool)
+    is_segment[at] = True
+    place[is_segment], place[~is_segment] = np.arange(len(segments)), len(segments) + np.arange(len(images))
+    pieces = pa.chunked_array([segments, images], TEXT).combine_chunks().take(pa.array(place))
+    return join(pieces, 2 * sizes - 1, "")
+
+
+def _trimmed_users(content: pa.Array, user: Bools) -> pa.Array:
+    return pc.if_else(pa.array(user), pc.utf8_trim_whitespace(content), content)
+
+
+def _images_first(segments: pa.Array, images: pa.Array, sizes: Ints, user: Bools) -> pa.Array:
+    """The images of each turn in front of its text."""
+    text = _trimmed_users(join(segments, sizes, ""), user)
+    shown = join(images, sizes - 1, "")
+    both = pc.binary_join_element_wise(shown, text, pa.scalar("", TEXT))
+    return pc.if_else(pa.array(sizes > 1), both, text)
+
+
+def _images(row: Ints, rows: int, dialect: Dialect, paths: pa.Array | None) -> pa.Array:
+    """What stands for each image, given its dialogue (I strings)."""
+    marks = dialect.image
+    number = np.arange(len(row)) - np.searchsorted(row, row)  # of the image in its dialogue
+    inside: pa.Array | pa.Scalar = pa.scalar(marks.pad, TEXT)
+    if marks.shows_path and paths is not None:
+        counts = pc.list_value_length(paths).fill_null(0).to_numpy(zero_copy_only=False)
+        first = np.concatenate([[0], np.cumsum(counts)])[:-1]
+        there = number < counts[row]
+        flat = pc.list_flatten(paths).cast(TEXT)
+        inside = flat.take(pa.array(np.where(there, first[row] + number, 0), mask=~there)).fill_null("")
+    before, _, behind = marks.numbered.partition("{n}")
+    pieces: list[pa.Array | pa.Scalar] = [pa.scalar(before, TEXT)]
+    if marks.numbered:
+        pieces += [pa.array(number + 1).cast(TEXT), pa.scalar(behind, TEXT)]
+    pieces += [pa.scalar(marks.before, TEXT), inside, pa.scalar(marks.after + marks.behind, TEXT)]
+    pieces += [pa.repeat(pa.scalar("", TEXT), len(row))]
+    return pc.binary_join_element_wise(*pieces, pa.scalar("", TEXT))
+
+
+def _cut_template(template: str) -> list[tuple[str, bool]]:
+    """A turn's template in pieces: its text, and whether it is learnt."""
+    found = [(text, number % 2 == 1) for number, text in enumerate(LEARNT.split(template))]
+    return [(text, learnt) for text, learnt in found if text]
+
+
+def _filled(
+    turns: list[tuple[str, str]], given: dict[str, pa.Array], count: int
+) -> list[tuple[pa.Array, bool]]:
+    """The pieces of a dialogue of the same turns in all of N rows."""
+    return [
+        (_put(text, given[role]), learnt)
+        for role, template in turns
+        for text, learnt in _cut_template(template)
+    ]
+
+
+def _put(template: str, content: pa.Array) -> pa.Array:
+    """The template with each of the contents in the place of `{content}`."""
+    before, there, behind = template.partition("{content}")
+    if not there:
+        return pa.repeat(pa.scalar(template, TEXT), len(content))
+    return pc.binary_join_element_wise(
+        pa.scalar(before, TEXT), content, pa.scalar(behind, TEXT), pa.scalar("", TEXT)
+    )
+
+
+def _laid_out(columns: list[tuple[pa.Array, bool]], count: int) -> Pieces:
+    """Pieces that stand in columns, row by row."""
+    width = len(columns)
+    place = np.arange(width * count).reshape(width, count).T.reshape(-1)
+    text = pa.chunked_array([column for column, _ in columns], TEXT).combine_chunks().take(pa.array(place))
+    learnt = np.tile([learn for _, learn in columns], count)
+    return Pieces(text, learnt.astype(bool), np.arange(count + 1) * width)
+
+
+def _chosen(one: Pieces, other: Pieces, takes_other: Bools) -> Pieces:
+    """Each sample of one of two."""
+    first = np.where(takes_other, other.starts[:-1] + len(one.text), one.starts[:-1])
+    sizes = np.where(takes_other, np.diff(other.starts), np.diff(one.starts))
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    index = np.repeat(first - starts[:-1], sizes) + np.arange(starts[-1])
+    text = pa.chunked_array([one.text, other.text], TEXT).combine_chunks().take(pa.array(index))
+    return Pieces(text, np.concatenate([one.learnt, other.learnt])[index], starts)
+
+
+def _any(row: Ints, flags: Bools, rows: int) -> Bools:
+    """Which rows have a flag among their items."""
+    found = np.zeros(rows, bool)
+    found[row[flags]] = True
+    return found
+
+
+def _bools(values: pa.Array) -> Bools:
+    bools: Bools = values.to_numpy(zero_copy_only=False).astype(bool)
+    return bools

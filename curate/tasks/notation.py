@@ -1,0 +1,95 @@
+"""Boxes and quads as a dialect writes them, in columns."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.tasks.coordinates import bounding_boxes, numbers
+from curate.tasks.dialect import Places
+
+TEXT = pa.large_string()
+ESCAPED = '["\\\\\\x00-\\x1f]'  # what JSON has to escape
+LONGEST_TABLE = 2**20  # numbers whose texts are looked up; larger ones are written one by one
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+class Sides(msgspec.Struct, frozen=True):
+    """Of the image of each of R regions, in pixels: as it is, and as the model resizes it."""
+
+    width: Ints
+    height: Ints
+    resized_width: Ints
+    resized_height: Ints
+
+
+def fill(template: str, values: Mapping[str, Callable[[], pa.Array | pa.Scalar]], count: int) -> pa.Array:
+    """The template with its fields filled in (`count` strings); null where a field is."""
+    pieces: list[pa.Array | pa.Scalar] = []
+    for literal, field, _, _ in string.Formatter().parse(template):
+        pieces += [pa.scalar(literal, TEXT)] if literal else []
+        pieces += [values[field]()] if field else []
+    if all(isinstance(piece, pa.Scalar) for piece in pieces):
+        return pa.repeat(pa.scalar("".join(piece.as_py() for piece in pieces), TEXT), count)
+    return pc.binary_join_element_wise(*pieces, pa.scalar("", TEXT))
+
+
+def write_boxes(places: Places, quads: Floats, sides: Sides) -> pa.Array:
+    """The box around each quad (R x 8 px) of an image so large (R strings)."""
+    return _write(places, places.box, bounding_boxes(quads), sides)
+
+
+def write_quads(places: Places, quads: Floats, sides: Sides) -> pa.Array:
+    """Each quad (R x 8 px) of an image so large, or the box around it where there is no form for quads."""
+    return _write(places, places.quad, quads, sides) if places.quad else write_boxes(places, quads, sides)
+
+
+def _write(places: Places, template: str, points: Floats, sides: Sides) -> pa.Array:
+    """The points x1, y1, x2, y2, … of each row in the template; what is not finite is written as 0."""
+    finite = np.where(np.isfinite(points), points, 0)
+    across = (np.maximum(sides.width, 1), sides.resized_width, np.maximum(sides.height, 1))
+    down = (np.maximum(sides.height, 1), sides.resized_height, np.maximum(sides.width, 1))
+    values = {}
+    for number in range(points.shape[1]):
+        side, resized, other = down if number % 2 else across
+        steps = numbers(places, finite[:, number], side, resized, other)
+        values[f"{'xy'[number % 2]}{number // 2 + 1}"] = _given(_texts(places, steps))
+    return fill(template, values, len(points))
+
+
+def _given(array: pa.Array) -> Callable[[], pa.Array]:
+    return lambda: array
+
+
+def _texts(places: Places, steps: Ints) -> pa.Array:
+    """The numbers as they are written (R strings)."""
+    if not len(steps) or steps.max() >= LONGEST_TABLE:
+        return pa.array([_number(places, step) for step in steps.tolist()], TEXT)
+    known, place = np.unique(steps, return_inverse=True)
+    table = pa.array([_number(places, step) for step in known.tolist()], TEXT)
+    return table.take(pa.array(place))
+
+
+def _number(places: Places, step: int) -> str:
+    if places.unit == "shares":
+        return f"{step / 10**places.decimals:.{places.decimals}f}"
+    return f"{step:0{places.digits}d}"
+
+
+def json_strings(values: pa.Array) -> pa.Array:
+    """Each text as a JSON string; only those with something to escape cost a step each."""
+    quote = pa.scalar('"', TEXT)
+    quoted = pc.binary_join_element_wise(quote, values, quote, pa.scalar("", TEXT))
+    special = pc.match_substring_regex(values, ESCAPED).fill_null(False)
+    if not pc.any(special, min_count=0).as_py():
+        return quoted
+    escaped = [msgspec.json.encode(value).decode() for value in values.filter(special).to_pylist()]
+    return pc.replace_with_mask(quoted, special, pa.array(escaped, TEXT))

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate.tasks import load_dialect
+from curate.tasks.chat import dialogue_faults, dialogue_pieces, dialogue_strings, task_pieces
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+# The chat template of Qwen2-VL's and Qwen2.5-VL's released processors, without its videos
+QWEN_TEMPLATE = (
+    "{% set image_count = namespace(value=0) %}{% for message in messages %}"
+    "{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n{{ system }}<|im_end|>\n{% endif %}"
+    "<|im_start|>{{ message['role'] }}\n{% if message['content'] is string %}{{ message['content'] }}<|im_end|>\n"
+    "{% else %}{% for content in message['content'] %}{% if content['type'] == 'image' %}"
+    "<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in content %}{{ content['text'] }}{% endif %}"
+    "{% endfor %}<|im_end|>\n{% endif %}{% endfor %}"
+)
+
+Turn = tuple[str, str]
+TALK: list[list[Turn]] = [
+    [
+        ("user", "<image>\n<image>\nCompare."),
+        ("assistant", "Red."),
+        ("user", "And <image> this?"),
+        ("assistant", "Blue."),
+    ],
+    [("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello\n小")],
+    [("user", "Why?\n<image>"), ("assistant", "A")],
+]
+
+
+def column(*talks: list[Turn]) -> pa.Array:
+    return pa.array([[{"role": role, "content": said} for role, said in talk] for talk in talks], MESSAGES)
+
+
+def spoken(name: str, *talks: list[Turn], paths: Any = None) -> list[str]:
+    """Each dialogue's text, what is learnt between ⟦ and ⟧."""
+    pieces = dialogue_pieces(column(*talks), load_dialect(name), paths)
+    marked = [
+        f"⟦{text}⟧" if learnt else text
+        for text, learnt in zip(pieces.text.to_pylist(), pieces.learnt, strict=True)
+    ]
+    edges = zip(pieces.starts[:-1], pieces.starts[1:], strict=True)
+    return ["".join(marked[start:stop]).replace("⟧⟦", "") for start, stop in edges]
+
+
+def bare(text: str) -> str:
+    return text.replace("⟦", "").replace("⟧", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "system"),
+    [("qwen2-vl", "You are a helpful assistant."), ("qwen2.5-vl", "You are a helpful assistant.")],
+)
+def test_a_dialogue_is_what_the_models_own_template_writes(name: str, system: str) -> None:
+    template = jinja2.Environment().from_string(QWEN_TEMPLATE, {"system": system})
+    for talk, text in zip(TALK, spoken(name, *TALK), strict=True):
+        messages = []
+        for role, said in talk:
+            parts: list[dict[str, str]] = []
+            for number, part in enumerate(said.split("<image>")):
+                parts += [{"type": "image"}] if number else []
+                parts += [{"type": "text", "text": part.strip()}] if part.strip() else []
+            messages.append({"role": role, "content": parts if "<image>" in said else said})
+        assert bare(text) == template.render(messages=messages)
+
+
+def test_qwen3_has_no_system_turn_of_its_own() -> None:
+    assert spoken("qwen3-vl", [("user", "Hi"), ("assistant", "Yes")]) == [
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n⟦Yes<|im_end|>\n⟧"
+    ]
+
+
+def test_qwen_vl_counts_its_pictures_through_the_dialogue_and_learns_its_special_tokens() -> None:
+    paths = pa.array([["a/1.jpg", "a/2.jpg", "a/3.jpg"]], pa.list_(pa.string()))
+    assert spoken("qwen-vl", TALK[0], paths=paths) == [
+        "⟦<|im_start|>⟧system\nYou are a helpful assistant.⟦<|im_end|>\n<|im_start|>⟧user\n"
+        "Picture 1: <img>a/1.jpg</img>\nPicture 2: <img>a/2.jpg</img>\nCompare."
+        "⟦<|im_end|>\n<|im_start|>⟧assistant\n⟦Red.<|im_end|>\n<|im_start|>⟧user\n"
+        "And Picture 3: <img>a/3.jpg</img>\nthis?⟦<|im_end|>\n<|im_start|>⟧assistant\n⟦Blue.<|im_end|>\n⟧"
+    ]
+
+
+def test_llava_moves_images_to_the_front_of_their_turn() -> None:
+    assert spoken("llava", TALK[2]) == [
+        "<s>A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the user's questions. USER: <image>\nWhy? ASSISTANT:⟦ A</s>⟧"
+    ]
+
+
+def test_internvl_does_not_learn_the_newline() -> None:
+    text = spoken("internvl3", TALK[1])[0]
+    assert text.endswith("<|im_start|>assistant\n⟦Hello\n小<|im_end|>⟧\n")
+
+
+def test_gemmas_system_turn_is_said_by_the_user() -> None:
+    assert spoken("gemma3", TALK[1]) == [
+        "<bos><start_of_turn>user\nBe kind.\n\nHi<end_of_turn>\n<start_of_turn>model\n⟦Hello\n小<end_of_turn>\n⟧"
+    ]
+
+
+def test_the_prompt_ends_where_the_last_answer_begins() -> None:
+    paths = pa.array([["a/1.jpg", "a/2.jpg", "a/3.jpg"], None, ["b/1.jpg"]], pa.list_(pa.string()))
+    prompt, target = dialogue_strings(column(*TALK), paths)
+    assert target.to_pylist() == ["Blue.", "Hello\n小", "A"]
+    whole = [bare(text) for text in spoken("qwen-vl", *TALK, paths=paths)]
+    for before, answer, text in zip(prompt.to_pylist(), target.to_pylist(), whole, strict=True):
+        assert before.endswith("<|im_start|>assistant\n")
+        assert text == f"{before}{answer}<|im_end|>\n"
+
+
+@pytest.mark.parametrize(
+    ("talk", "images", "fault"),
+    [
+        ([("user", "<image>a"), ("assistant", "b")], 1, None),
+        ([], 0, "text_missing"),
+        ([("user", "a"), ("assistant", "b")], 1, "image_count"),
+        ([("user", "<image><image>a"), ("assistant", "b")], 1, "image_count"),
+        ([("user", "a"), ("assistant", "an <image>")], 0, "text_has_placeholder"),
+        ([("system", "<image>"), ("user", "a"), ("assistant", "b")], 0, "text_has_placeholder"),
+        ([("user", "a <video>"), ("assistant", "b")], 0, "text_has_placeholder"),
+        ([("user", "a <|im_end|>"), ("assistant", "b")], 0, "text_has_control_token"),
+        ([("assistant", "a"), ("user", "b"), ("assistant", "c")], 0, "role_order"),
+        ([("user", "a"), ("user", "b"), ("assistant", "c")], 0, "role_order"),
+        ([("user", "a"), ("assistant", "b"), ("user", "c")], 0, "role_order"),
+        ([("user", "a"), ("system", "b"), ("assistant", "c")], 0, "role_order"),
+        ([("system", "a")], 0, "role_order"),
+        ([("user", "a"), ("tool", "b")], 0, "role_unknown"),
+        ([("user", " \n"), ("assistant", "b")], 0, "turn_empty"),
+    ],
+)
+def test_a_dialogue_that_cannot_be_learnt_from_has_a_reason(
+    talk: list[Turn], images: int, fault: str | None
+) -> None:
+    good: list[Turn] = [("user", "x"), ("assistant", "y")]
+    found = dialogue_faults(column(good, talk, good), np.array([0, images, 0]))
+    assert found.to_pylist() == [None, fault, None]
+
+
+def test_llava_takes_one_image() -> None:
+    talk: list[Turn] = [("user", "<image><image>a"), ("assistant", "b")]
+    assert dialogue_faults(column(talk), np.array([2]), load_dialect("llava")).to_pylist() == [
+        "too_many_images"
+    ]
+
+
+def test_tasks_are_questions_and_answers_and_a_text_is_a_text() -> None:
+    prompt, target = pa.array(["Q", ""]), pa.array(["A", "T"])
+    pieces = task_pieces(prompt, target, load_dialect("qwen3-vl"), np.array([False, True]))
+    texts = pieces.text.to_pylist()
+    assert (
+        "".join(texts[: pieces.starts[1]])
+        == "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
+    )
+    assert texts[pieces.starts[1] :] == ["", "T"]
+    assert pieces.learnt[pieces.starts[1] :].tolist() == [False, True]
+
+
+def test_no_dialogue_is_none() -> None:
+    pieces = dialogue_pieces(pa.array([], MESSAGES), load_dialect("qwen-vl"))
+    assert pieces.starts.tolist() == [0]
+    assert len(pieces.text) == 0
