@@ -78,21 +78,10 @@ def load(name_or_path: str, settings: Sequence[str] | Mapping[str, Any] = ()) ->
         if name_or_path not in builtin():
             raise ManifestError(f"no manifest {name_or_path!r}{nearest(name_or_path, builtin())}")
         path = folder() / f"{name_or_path}.toml"
-<<<<<<< HEAD
     tree = parsing.read(path, f"manifest {name_or_path}")
-    for assignment in assignments:
-        assign(tree, assignment)
-=======
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ManifestError(f"cannot read manifest {name_or_path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{name_or_path} is not TOML: {error}") from None
     changes = settings if isinstance(settings, Mapping) else assignments(settings)
     for place, value in changes.items():
         assign(tree, place, value)
->>>>>>> main
     return parse(tree, origin=name_or_path)
 
 
@@ -115,16 +104,11 @@ def assignment(text: str) -> tuple[str, Any]:
     if not equals:
         raise ManifestError(f"--set {text!r}: write it as path.to.value=VALUE")
     try:
-<<<<<<< HEAD
-        value = parsing.loads(f"value = {literal.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = literal.strip()
-    except ValueError as error:
-        raise ManifestError(f"--set {path.strip()[:80]}=…: {error}") from None
-=======
-        return path.strip(), tomllib.loads(f"value = {literal.strip()}")["value"]
+        return path.strip(), parsing.loads(f"value = {literal.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         return path.strip(), literal.strip()
+    except ValueError as error:
+        raise ManifestError(f"--set {path.strip()[:80]}=…: {error}") from None
 
 
 def assign(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -136,7 +120,6 @@ def assign(tree: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".") if isinstance(path, str) else [""]
     if not last:
         raise ManifestError(f"setting {path!r}: write it as path.to.value")
->>>>>>> main
     for parent in parents:
         child = tree.setdefault(parent, {})
         if child is False and parents[0] == "rules":

@@ -29,7 +29,9 @@ def test_toml_that_is_nested_too_deep_is_one_line(tmp_path: Path, text: str) -> 
             read()
         assert "\n" not in str(caught.value)
     with pytest.raises(ManifestError, match="nested deeper") as caught:
-        load.load("laion", [f"x.y={text.removeprefix('a=')}" if text.startswith("a=") else f"x=[{text}]", text])
+        load.load(
+            "laion", [f"x.y={text.removeprefix('a=')}" if text.startswith("a=") else f"x=[{text}]", text]
+        )
     assert len(str(caught.value)) < 500
 
 
