@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from curate.manifest.settings import InputSettings
 from curate.sources import DETAIL, PROBLEM
-from curate.sources.columns import decoded_bytes, holds_images
+from curate.sources.columns import decoded_bytes, holds_images, value_bytes
 
 SHORT = 4096  # bytes of a text that is left to a row beyond the budget: its address, its id
 
@@ -51,23 +51,11 @@ def _row_bytes(batch: pa.RecordBatch, explode: Sequence[str]) -> Ints:
     times = np.ones(batch.num_rows, np.int64)
     for field, column in zip(batch.schema, batch.columns, strict=True):
         if field.name in explode:
-            own += _value_bytes(column)
+            own += value_bytes(column)
             times = np.maximum(times, _items(column))
         elif explode or not holds_images(field.type):
-            repeated += _value_bytes(column)
+            repeated += value_bytes(column)
     return own + repeated * times
-
-
-def _value_bytes(column: pa.Array) -> Ints:
-    """Bytes of each value (N rows): exact for texts and bytes, the mean for the rest."""
-    if pa.types.is_dictionary(column.type):
-        return _value_bytes(column.dictionary).take(
-            column.indices.fill_null(0).to_numpy(zero_copy_only=False)
-        )
-    try:
-        return pc.binary_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    except pa.ArrowNotImplementedError:
-        return np.full(len(column), decoded_bytes(column) // max(1, len(column)), np.int64)
 
 
 def _items(column: pa.Array) -> Ints:
@@ -88,7 +76,7 @@ def _without(batch: pa.RecordBatch, first: int, detail: str) -> pa.RecordBatch:
     lost = np.arange(batch.num_rows) >= first
     columns: dict[str, pa.Array] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        gone = lost & (_value_bytes(column) > SHORT)
+        gone = lost & (value_bytes(column) > SHORT)
         kept = pa.array(np.arange(batch.num_rows), mask=gone)
         columns[name] = column.take(kept) if gone.any() else column
     nothing = pa.nulls(batch.num_rows, pa.string())

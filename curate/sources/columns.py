@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -111,3 +113,13 @@ def holds_images(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return any(holds_images(kind.field(i).type) for i in range(kind.num_fields))
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def value_bytes(column: pa.Array) -> npt.NDArray[np.int64]:
+    """Bytes of each value (N rows): exact for texts and bytes, the mean for the rest."""
+    if pa.types.is_dictionary(column.type):
+        return value_bytes(column.dictionary).take(column.indices.fill_null(0).to_numpy(zero_copy_only=False))
+    try:
+        return pc.binary_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    except pa.ArrowNotImplementedError:
+        return np.full(len(column), decoded_bytes(column) // max(1, len(column)), np.int64)

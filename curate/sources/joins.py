@@ -63,10 +63,10 @@ def _write(source: Input, settings: InputSettings, work: Path, file: BinaryIO) -
 @contextmanager
 def database(work: Path) -> Iterator[sqlite3.Connection]:
     """An empty database on disk, which is gone afterwards."""
-    with (
-        tempfile.NamedTemporaryFile(dir=work, prefix=".joining-") as place,
-        closing(sqlite3.connect(place.name, isolation_level=None)) as connection,
-    ):
+    with tempfile.NamedTemporaryFile(dir=work, prefix=".joining-") as place:
+        opened = sqlite3.connect(place.name, isolation_level=None)
+        opened.execute("PRAGMA user_version = 1")  # opens the file, whose name may then go
+    with closing(opened) as connection:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KIB}"):
             connection.execute(f"PRAGMA {pragma}")
         yield connection

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.sources.columns import decoded_bytes, unique
+from curate.sources.columns import decoded_bytes, unique, value_bytes
 from curate.sources.reading import DETAIL, PROBLEM
 from curate.sources.sealed import Sealer
 from curate.sources.served import SOCKET, Remote
@@ -215,10 +215,18 @@ def _with_problems(batch: pa.RecordBatch, max_value_bytes: int) -> pa.RecordBatc
 
 def _without_large(column: pa.Array, name: str, max_value_bytes: int, details: dict[int, str]) -> pa.Array:
     """The column with null for each value of more bytes; `details` says so of its rows."""
+    sizes = value_bytes(column) if _is_flat(column.type) else [decoded_bytes(one) for one in _singles(column)]
     kept: list[int | None] = []
-    for row in range(len(column)):
-        size = decoded_bytes(column.slice(row, 1))
+    for row, size in enumerate(sizes):
         kept.append(row if size <= max_value_bytes else None)
         if size > max_value_bytes:
             details.setdefault(row, f"{name}: {size} bytes, more than {max_value_bytes}"[:200])
     return column.take(pa.array(kept, pa.int64()))
+
+
+def _is_flat(kind: pa.DataType) -> bool:
+    return not kind.num_fields
+
+
+def _singles(column: pa.Array) -> Iterator[pa.Array]:
+    return (column.slice(row, 1) for row in range(len(column)))
