@@ -1,9 +1,9 @@
 """Rules and cleaners on Arrow columns. Importing the package registers them in RULES and CLEANERS."""
 
-from filters import across, grounding, html, near, patterns, shape, text
+from filters import across, grounding, html, language, near, patterns, shape, text
 from filters.column import PREFIX, SLUG, column_rule, find_rule, is_judgeable
 from filters.judgement import Judgement, judge
-from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting
+from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting, find_cleaner
 
 __all__ = [
     "CLEANERS",
@@ -16,11 +16,13 @@ __all__ = [
     "Setting",
     "across",
     "column_rule",
+    "find_cleaner",
     "find_rule",
     "grounding",
     "html",
     "is_judgeable",
     "judge",
+    "language",
     "near",
     "patterns",
     "shape",

@@ -9,7 +9,7 @@ import json
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -37,6 +37,9 @@ Out = Annotated[str, typer.Option("--out", help="Where the shards go: a folder, 
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Change a manifest value: rules.text_too_long.max_chars=256")
 ]
+Preset = Annotated[
+    str, typer.Option(help="paper, or strict: switches on what the manifest keeps ready beyond the paper.")
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -45,6 +48,16 @@ Workers = Annotated[
 ]
 Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove what an earlier run wrote there first.")]
+Dialect = Annotated[
+    str, typer.Option(help="How samples are written: a dialect's name, NAME:PRESET, or a .toml file.")
+]
+DialectSet = Annotated[
+    list[str] | None,
+    typer.Option("--dialect-set", help="Change a value of the dialect: cost.max_pixels=451584"),
+]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="A plug-in file that the run used; may be repeated.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
 
 
@@ -121,6 +134,7 @@ def run(
     limit: Annotated[int | None, typer.Option(help="Take only the first N rows.")] = None,
     sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
     settings: Set = None,
+    preset: Preset = "paper",
     workers: Workers = None,
     address: Address = None,
     seed: Annotated[int | None, typer.Option(help="The seed of all that is drawn by lot.")] = None,
@@ -136,7 +150,8 @@ def run(
 
     found = api.run(  # type: ignore[misc, call-overload]  # an overload takes True or False, not either
         manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
-        workers=workers, address=address, seed=seed, overwrite=overwrite, dry_run=dry_run, progress=not as_json,
+        preset=preset, workers=workers, address=address, seed=seed, overwrite=overwrite, dry_run=dry_run,
+        progress=not as_json,
     )  # fmt: skip
     if isinstance(found, api.PreviewResult):
         from curate.engine.preview import lines
@@ -151,6 +166,7 @@ def retry(
     folder: Dir,
     reasons: Annotated[str, typer.Option(help="The reasons to try again, such as timed_out,dns_failed")],
     out: Out,
+    plugins: Plugins = None,
     workers: Workers = None,
     address: Address = None,
     overwrite: Overwrite = False,
@@ -161,7 +177,14 @@ def retry(
 
     wanted = [reason.strip() for reason in reasons.split(",") if reason.strip()]
     again = api.retry(
-        folder, wanted, out, workers=workers, address=address, overwrite=overwrite, progress=not as_json
+        folder,
+        wanted,
+        out,
+        plugins=plugins or (),
+        workers=workers,
+        address=address,
+        overwrite=overwrite,
+        progress=not as_json,
     )
     _finish(again, as_json)
 
@@ -213,6 +236,13 @@ def pack(
     mix: Annotated[str, typer.Option(help="A mix.toml: weights by data set and task.")] = "",
     seed: Annotated[int, typer.Option(help="The seed of the shuffle.")] = 0,
     truncate: Annotated[bool, typer.Option("--truncate", help="Cut samples that are too long.")] = False,
+    dialect: Dialect = "qwen-vl",
+    dialect_set: DialectSet = None,
+    long_texts: Annotated[
+        str, typer.Option(help="Texts longer than a sequence: cut into consecutive pieces, or drop.")
+    ] = "cut",
+    max_images: Annotated[int, typer.Option(help="Images a sequence, at most; 0: any number.")] = 0,
+    max_patches: Annotated[int, typer.Option(help="Patches of a sequence's images; 0: any number.")] = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -221,7 +251,8 @@ def pack(
 
     packed = api.pack(
         folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
-        truncate=truncate, overwrite=overwrite,
+        truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
+        long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, overwrite=overwrite,
     ).raw  # fmt: skip
     if as_json:
         print(json.dumps(packed))
@@ -278,13 +309,14 @@ def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: 
 def verify(
     folder: Dir,
     repair: Annotated[bool, typer.Option("--repair", help="Make damaged shards anew.")] = False,
+    plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every checksum and invariant; exit 1 and name each damaged file."""
     from curate import api
     from curate.verifying.command import lines
 
-    found = api.verify(folder, repair=repair)
+    found = api.verify(folder, repair=repair, plugins=plugins or ())
     _show(found.raw, lines, as_json)
     if found.damaged:
         raise typer.Exit(1)
@@ -307,13 +339,14 @@ def list_manifests(as_json: Json = False) -> None:
 def show(
     manifest: Annotated[str, typer.Argument(help="A built-in name or the path of a .toml")],
     settings: Set = None,
+    preset: Preset = "paper",
     as_json: Json = False,
 ) -> None:
     """One manifest with every default filled in, as TOML."""
     from curate.manifest import load as manifests
     from curate.manifest.toml import to_toml
 
-    loaded = manifests.load(manifest, settings or [])
+    loaded = manifests.load(manifest, settings or [], preset)
     print(json.dumps(loaded.resolved()) if as_json else to_toml(loaded))
 
 

@@ -21,7 +21,13 @@ MEND = {
 }
 LACKING = (errno.EMFILE, errno.ENOMEM, errno.EAGAIN)
 MEMORY = "this machine lacks memory for it: give it more (ulimit -v, the container's limit)"
-SIGNS = ("can't start new thread", "cannot allocate memory", "failed to map segment", "std::bad_alloc", "failed to launch worker thread")
+SIGNS = (
+    "can't start new thread",
+    "cannot allocate memory",
+    "failed to map segment",
+    "std::bad_alloc",
+    "failed to launch worker thread",
+)
 
 
 def early_interrupt() -> None:

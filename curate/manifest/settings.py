@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from curate.plugins import Plugin
 from curate.version import __version__
 
 
@@ -138,6 +139,7 @@ class Manifest(Settings, frozen=True):
     title: str
     licence: str
     homepage: str
+    plugins: tuple[Plugin, ...] = ()  # files beside the manifest, or installed packages; see `curate.plugins`
     adapter: str = "pairs"  # a function of curate.adapters
     task: str = "caption"
     language: Literal["auto", "en", "zh"] = "auto"  # auto: by the script of the text
@@ -153,6 +155,7 @@ class Manifest(Settings, frozen=True):
     clean: tuple[str, ...] = ()
     cleaners: dict[str, dict[str, Any]] = {}
     rules: dict[str, dict[str, Any] | Literal[False]] = {}
+    presets: dict[str, tuple[str, ...]] = {}  # name = the rules that it switches on which are off otherwise
     render: dict[str, Any] = {}  # settings of the adapter's renderer
     fetch: FetchSettings = FetchSettings()
     image: ImageSettings = ImageSettings()
@@ -168,6 +171,8 @@ class Manifest(Settings, frozen=True):
     def resolved(self) -> dict[str, Any]:
         """The manifest as plain data, every default filled in."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
+        if not self.plugins:
+            del plain["plugins"]
         return plain
 
     def active_rules(self) -> dict[str, dict[str, Any]]:
