@@ -156,8 +156,8 @@ def load_with(name: str, settings: Sequence[str]) -> Dialect:
                 f"{setting!r} is no setting of a dialect: say KEY=VALUE, as in cost.max_pixels=451584"
             )
         try:
-            given[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            given[key.strip()] = parsing.loads(f"value = {value}")["value"]
+        except ValueError:
             given[key.strip()] = value
     return load(name, given)
 

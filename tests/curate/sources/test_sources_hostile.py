@@ -20,7 +20,7 @@ from curate.origins.budget import Budget
 from curate.sources import DETAIL, PROBLEM, Source, expand, open_source, streams
 from curate.sources.shallow import MARK, Shallow, depth_of, is_deeper
 
-SMALL = InputSettings(max_value_bytes=1000, memory_bytes=2**30)
+SMALL = InputSettings(max_value_bytes=1000, memory_bytes=700 * 2**20)
 
 
 def opened(path: Path, settings: InputSettings) -> Source:
@@ -184,7 +184,7 @@ def test_a_cell_that_is_too_large_costs_its_row(tmp_path: Path) -> None:
 
 def test_a_cell_beyond_the_readers_memory_costs_its_row_and_those_behind_it(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    parts = [["a"] * 4, ["b", "x" * 400_000_000, "behind"], ["next"]]
+    parts = [["a"] * 4, ["b", "x" * 150_000_000, "behind"], ["next"]]
     schema = pa.schema([("url", pa.string()), ("text", pa.string())])
     with pq.ParquetWriter(path, schema, use_dictionary=False, write_statistics=False) as writer:
         for texts in parts:
@@ -201,13 +201,13 @@ def test_a_cell_beyond_the_readers_memory_costs_its_row_and_those_behind_it(tmp_
 @pytest.mark.parametrize("kind", ["encoded", "arrow"])
 def test_a_dictionary_named_by_every_row_is_read_a_few_rows_at_a_time(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.parquet"
-    texts: Any = pa.array(["x" * 2_000_000] * 3000).dictionary_encode() if kind == "arrow" else None
+    texts: Any = pa.array(["x" * 2_000_000] * 300).dictionary_encode() if kind == "arrow" else None
     if texts is None:
         with pq.ParquetWriter(path, pa.schema([("text", pa.string())])) as writer:
             writer.write_table(pa.table({"text": ["x" * 2_000_000] * 400}))
     else:
         pq.write_table(pa.table({"text": texts}), path)
-    source = opened(path, InputSettings(memory_bytes=2**30))
+    source = opened(path, InputSettings(memory_bytes=700 * 2**20))
     counted = 0
     for batch in source.batches(0, 100):
         counted += batch.num_rows
