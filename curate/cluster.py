@@ -16,7 +16,6 @@ from typing import Any
 
 from curate.errors import MachineError
 
-
 LOOPBACK = "127.0.0.1"
 LONGEST_PARENT = 24  # bytes
 
