@@ -117,9 +117,14 @@ def holds_images(kind: pa.DataType) -> bool:
 
 def value_bytes(column: pa.Array) -> npt.NDArray[np.int64]:
     """Bytes of each value (N rows): exact for texts and bytes, the mean for the rest."""
+    sizes: npt.NDArray[np.int64]
     if pa.types.is_dictionary(column.type):
-        return value_bytes(column.dictionary).take(column.indices.fill_null(0).to_numpy(zero_copy_only=False))
+        indices = column.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        values = value_bytes(column.dictionary)
+        sizes = values.take(indices) if len(values) else np.zeros(len(column), np.int64)
+        return sizes
     try:
-        return pc.binary_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        sizes = pc.binary_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     except pa.ArrowNotImplementedError:
-        return np.full(len(column), decoded_bytes(column) // max(1, len(column)), np.int64)
+        sizes = np.full(len(column), decoded_bytes(column) // max(1, len(column)), np.int64)
+    return sizes
