@@ -55,7 +55,8 @@ def _row_bytes(batch: pa.RecordBatch, explode: Sequence[str]) -> Ints:
             times = np.maximum(times, _items(column))
         elif explode or not holds_images(field.type):
             repeated += value_bytes(column)
-    return own + repeated * times
+    total: Ints = own + repeated * times
+    return total
 
 
 def _items(column: pa.Array) -> Ints:
@@ -68,7 +69,8 @@ def _items(column: pa.Array) -> Ints:
         found = pc.list_value_length(column)
     else:
         return np.ones(len(column), np.int64)
-    return found.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+    items: Ints = found.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+    return items
 
 
 def _without(batch: pa.RecordBatch, first: int, detail: str) -> pa.RecordBatch:

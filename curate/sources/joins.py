@@ -177,5 +177,5 @@ def _either(names: Sequence[str]) -> str:
 
 
 def _has(found: Sequence[Listing]) -> str:
-    lists = [f"{one.file.name}: {', '.join(sorted(one.fields)[:8])}" for one in found]
+    lists = [f"{one.file.file.name}: {', '.join(sorted(one.fields)[:8])}" for one in found]
     return f"; there are {'; '.join(lists[:6])}" if lists else ""
