@@ -17,7 +17,7 @@ from typing import Any
 from curate.errors import MachineError
 
 LOOPBACK = "127.0.0.1"
-LONGEST_PARENT = 24  # bytes
+LONGEST_PARENT = 16  # bytes
 
 
 def start(workers: int | None, address: str | None) -> Any:
@@ -53,7 +53,7 @@ def _private_folder() -> str:
     parent = tempfile.gettempdir() if len(tempfile.gettempdir()) <= LONGEST_PARENT else "/tmp"
     folder = tempfile.mkdtemp(prefix="curate-ray-", dir=parent)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)  # before Ray's own, so that it runs after it
-    return folder
+    return f"{folder}/r"  # Ray opens its own folder to everybody; nobody comes through the one around it
 
 
 def connected() -> Any:
