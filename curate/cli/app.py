@@ -117,7 +117,9 @@ def run(
             "--input", help="A file, folder, glob, s3://, gs://, hf:// or https://; may be repeated."
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Take only the first N rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Take only the first N rows; of PDFs and web pages, N documents.")
+    ] = None,
     sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
     settings: Set = None,
     preset: Preset = "paper",
@@ -265,13 +267,23 @@ def pack(
 def export(
     folder: Annotated[str, typer.Argument(help="A folder of shards or packs.")],
     out: Out,
-    to: Annotated[str, typer.Option("--to", help="webdataset, energon, mds or qwen-vl.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="webdataset, energon, mds, qwen-vl, qwen3-vl, llava, ms-swift or llama-factory."
+        ),
+    ],
+    dialect: Annotated[
+        str,
+        typer.Option(help="How samples are written, for the last four: NAME, NAME:PRESET or a .toml file."),
+    ] = "",
+    dialect_set: DialectSet = None,
     as_json: Json = False,
 ) -> None:
     """Hand shards or packs to another framework."""
     from curate import api
 
-    made = api.export(folder, to, out).raw
+    made = api.export(folder, to, out, dialect=dialect, dialect_settings=dialect_set or []).raw
     if as_json:
         print(json.dumps(made))
         return
