@@ -481,7 +481,7 @@ def _view(progress: bool) -> Progress:
 
     from curate.engine.progress import Progress
 
-    return Progress(Console(stderr=True), quiet=not progress)
+    return Progress(Console(stderr=True, markup=False, emoji=False), quiet=not progress)
 
 
 def _made(kind: type[R], found: dict[str, Any], **more: Any) -> R:
