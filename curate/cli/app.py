@@ -18,7 +18,7 @@ from curate.errors import CurateError, Stopped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from curate.api import RunResult
+    from curate.results import RunResult
 
 app = typer.Typer(
     name="curate",
@@ -127,13 +127,14 @@ def run(
     """Curate one data set into shards. The same command goes on where a stopped one left off."""
     from curate import api
     from curate.manifest.load import assignments
+    from curate.results import PreviewResult
 
     found = api.run(  # type: ignore[misc, call-overload]  # an overload takes True or False, not either
         manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
         preset=preset, workers=workers, address=address, seed=seed, overwrite=overwrite, dry_run=dry_run,
         progress=not as_json,
     )  # fmt: skip
-    if isinstance(found, api.PreviewResult):
+    if isinstance(found, PreviewResult):
         from curate.engine.preview import lines
 
         _show(found.raw, lines, as_json)
