@@ -6,6 +6,8 @@ _ranges.py say which code points are English, Chinese or emoji; codepoints.py sa
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -186,3 +188,28 @@ def any_of(tags: list[str]) -> str:
     if not tags or "" in tags:
         raise ValueError(f"tags must be non-empty strings: {tags!r}")
     return "|".join("".join(rf"\x{{{ord(character):X}}}" for character in tag) for tag in tags)
+
+
+@rule("text_repeats_itself", describe=lambda text, *, max_share: repeated_share(text, describe=True))
+def text_repeats_itself(text: pa.StringArray, *, max_share: float) -> pa.BooleanArray:
+    """Keep texts in which at most `max_share` (0 to 1) of the pairs of neighbouring words were there before.
+
+    Words are told by white space and compared without case; of a text without any white space its characters
+    are taken. A text of fewer than four words has no pair that could come again.
+    """
+    return pc.less_equal(repeated_share(text), max_share)
+
+
+def repeated_share(text: pa.StringArray, *, describe: bool = False) -> pa.Array:
+    """The share of pairs of neighbouring words that came before in the same text (N), or `repeated=0.40`."""
+    shares = [None if one is None else _repeated(one) for one in text.to_pylist()]
+    if describe:
+        return pa.array([None if share is None else f"repeated={share:.2f}" for share in shares], pa.string())
+    return pa.array(shares, pa.float64())
+
+
+def _repeated(text: str) -> float:
+    words = text.casefold().split()
+    words = words if len(words) > 1 else list(text)
+    pairs = list(pairwise(words))
+    return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0

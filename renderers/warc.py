@@ -27,6 +27,10 @@ from renderers.html.settings import Document
 
 PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 MHTML_TYPES = frozenset({"multipart/related", "message/rfc822", "application/x-mimearchive"})
+UNNAMED = frozenset(
+    {"application/octet-stream", "binary/octet-stream", "application/force-download", "application/download"}
+)
+PDF_TYPE = "application/pdf"
 CODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate", "br"})
 MAX_ASSET = 16 << 20  # bytes of one image or style
 SNIFFED = 512  # bytes
@@ -108,13 +112,22 @@ def describe(record: Any) -> Entry | None:
     coding = (http.get_header("Content-Encoding") or "").strip().lower() if http else ""
     if coding not in CODINGS:
         dropped = dropped or "damaged"
-    elif content_type is None and dropped is None:
-        content_type = sniff(record.content_stream().read(SNIFFED))
+    elif dropped is None and (content_type is None or mime_of(content_type) in UNNAMED):
+        content_type = sniff(record.content_stream().read(SNIFFED)) or content_type
+    if record.rec_headers.get_header("WARC-Truncated") and mime_of(content_type or "") == PDF_TYPE:
+        dropped = dropped or "truncated"  # a page without its end is still a page; a PDF is not
     return Entry(0, url, content_type, status, dropped)
 
 
+def mime_of(content_type: str) -> str:
+    """The type without its parameters, lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 def sniff(start: bytes) -> str | None:
-    """The type of a response that came without: a page, or unknown."""
+    """The type of a response that came without, or with one that says nothing: a page, a PDF, or unknown."""
+    if start.startswith(b"%PDF-"):
+        return PDF_TYPE
     return "text/html" if MARKUP.match(start) else None
 
 

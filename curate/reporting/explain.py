@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,10 +31,13 @@ PHASE_OF_STAGE = {"seen": ("keys", "seen"), "across": ("bytes", "near")}
 
 
 def explain(folder: str, key_or_url: str) -> dict[str, Any]:
-    """Where the input with that key or URL ended: `kept`, `dropped`, or `unknown`, with what decided.
+    """Where the input with that key, URL or source ended: `kept`, `dropped`, or `unknown`, with what decided.
+
+    A source is `FILE#ROW`, or of a document `FILE#PAGE`; the file alone names all its pages, and so does a member
+    without its archive.
 
     `way` is its path: a step a stage or rule, with the value that it was judged by where that is known.
-    `also` lists more rows with the same URL, of which the first kept one is told in full.
+    `also` lists more rows of that name, of which the first kept one is told in full.
 
     Raises:
         InputError: the folder holds no complete run, or a file of it cannot be read.
@@ -71,7 +75,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
         said = "  ".join(filter(None, (value, f"({settings})" if settings else "")))
         yield f"  {step['stage']:8} {step.get('rule', ''):30} {step['outcome']:8} {said}".rstrip()
     if "also" in told:
-        yield "also with this URL:"
+        yield "also of this name:"
         for one in told["also"]:
             yield f"  {_where(one)}, key {one['key']}"
 
@@ -103,8 +107,9 @@ def _rows(
         reader = pq.ParquetFile(file)
         first = 0
         for group in range(reader.num_row_groups):
-            names = reader.read_row_group(group, columns=["key", "url"])
+            names = reader.read_row_group(group, columns=["key", "url", "source"])
             hit = pc.or_kleene(pc.equal(names["key"], key_or_url), pc.equal(names["url"], key_or_url))
+            hit = pc.or_kleene(hit, pc.match_substring_regex(names["source"], source_of(key_or_url)))
             places = pc.indices_nonzero(hit.fill_null(False))[: OTHERS + 1]
             if len(places):
                 wanted = None if columns is None else list(columns)
@@ -112,6 +117,11 @@ def _rows(
                 for place, row in zip(places.to_pylist(), table.to_pylist(), strict=True):
                     yield {"row": first + place} | {n: value for n, value in row.items() if value is not None}
             first += names.num_rows
+
+
+def source_of(name: str) -> str:
+    """A regular expression for the sources that a name stands for: of one page or row, or of a file's all."""
+    return rf"^([^!]*!)?{re.escape(name)}(#\d+)?$"
 
 
 def _way(manifest: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -184,7 +194,7 @@ def _passed(
 
 def _why_unknown(manifest: Mapping[str, Any]) -> str:
     share, sample = manifest["manifest"]["drops"]["sample"], manifest["request"]["sample"]
-    why = ["no row of this run's input has that key or URL"]
+    why = ["no row of this run's input has that key, URL or source"]
     if share < 1:
         why.append(f"or a rule dropped it and it is not among the {share:g} of drops that are written down")
     if sample < 1 or manifest["request"]["limit"]:
