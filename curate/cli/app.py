@@ -268,13 +268,23 @@ def pack(
 def export(
     folder: Annotated[str, typer.Argument(help="A folder of shards or packs.")],
     out: Out,
-    to: Annotated[str, typer.Option("--to", help="webdataset, energon, mds or qwen-vl.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="webdataset, energon, mds, qwen-vl, qwen3-vl, llava, ms-swift or llama-factory."
+        ),
+    ],
+    dialect: Annotated[
+        str,
+        typer.Option(help="How samples are written, for the last four: NAME, NAME:PRESET or a .toml file."),
+    ] = "",
+    dialect_set: DialectSet = None,
     as_json: Json = False,
 ) -> None:
     """Hand shards or packs to another framework."""
     from curate import api
 
-    made = api.export(folder, to, out).raw
+    made = api.export(folder, to, out, dialect=dialect, dialect_settings=dialect_set or []).raw
     if as_json:
         print(json.dumps(made))
         return
