@@ -21,7 +21,7 @@ READ = (
     *("question", "answer", "regions", "clip_score", "extra"),
 )  # the columns that a rule may read: those that have their values when rules are judged
 BASES = ("pairs", "questions", "regions", "text")  # the adapters that another may stand on
-TAKEN = (*BASES, "grit", "pdf", "html", "synthdog")  # the names of built-in adapters
+TAKEN = (*BASES, "dialogues", "grit", "pdf", "html", "synthdog")  # the names of built-in adapters
 
 F = TypeVar("F", bound=Callable[..., Any])
 
