@@ -411,18 +411,23 @@ def explain(folder: StrPath, key_or_url: str) -> ExplainResult:
 
 
 @_checked
-def verify(folder: StrPath, *, repair: bool = False) -> VerifyResult:
+def verify(
+    folder: StrPath, *, repair: bool = False, workers: int | None = None, address: str | None = None
+) -> VerifyResult:
     """Recompute every checksum and invariant of a finished run or of packs; `repair` makes damaged shards anew.
 
-    Damage is no exception here: see the result's `damaged`.
+    Damage is no exception here: see the result's `damaged`. `workers` (processes; 0: this one) and `address` (of a Ray
+    cluster) say who checks the shards of a run; without them, every core where there are many shards.
 
     Raises:
         InputError: the folder holds neither; or it cannot be repaired.
+        MachineError, UnitError: the shards cannot be checked there.
     """
     from curate.verifying.command import verify as check
     from curate.verifying.repair import repair as mend
 
-    return _made(VerifyResult, mend(str(folder)) if repair else check(str(folder)))
+    made = mend if repair else check
+    return _made(VerifyResult, made(str(folder), workers, address))
 
 
 def _execute(

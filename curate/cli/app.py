@@ -247,24 +247,32 @@ def report(folder: Dir, as_json: Json = False) -> None:
 
 @app.command()
 def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
-    """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value."""
+    """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value.
+
+    Exit 1 where nothing is known of it.
+    """
     from curate import api
     from curate.reporting.explain import lines
 
-    _show(api.explain(folder, key_or_url).raw, lines, as_json)
+    told = api.explain(folder, key_or_url)
+    _show(told.raw, lines, as_json)
+    if told.fate == "unknown":
+        raise typer.Exit(1)
 
 
 @app.command()
 def verify(
     folder: Dir,
     repair: Annotated[bool, typer.Option("--repair", help="Make damaged shards anew.")] = False,
+    workers: Workers = None,
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every checksum and invariant; exit 1 and name each damaged file."""
     from curate import api
     from curate.verifying.command import lines
 
-    found = api.verify(folder, repair=repair)
+    found = api.verify(folder, repair=repair, workers=workers, address=address)
     _show(found.raw, lines, as_json)
     if found.damaged:
         raise typer.Exit(1)

@@ -58,7 +58,7 @@ def listed_files(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
         DamagedManifestError: the manifest's own list cannot be.
     """
     table = _table(store, SHARDS)
-    return _from_manifest(store, manifest) if table is None else table
+    return manifest_files(store, manifest) if table is None else table
 
 
 def listed_dropped(store: Store) -> pa.Table | None:
@@ -105,16 +105,19 @@ def first_difference(listed: pa.Table, there: pa.Table) -> tuple[str, str] | Non
         (name, "is missing, though the manifest lists it")
         for name in _first(listed["path"].filter(pc.invert(pc.is_in(listed["path"], there["path"]))))
     ]
-    found += [
-        (name, "is not in the manifest: move it away")
-        for name in _first(there["path"].filter(pc.invert(pc.is_in(there["path"], listed["path"]))))
-    ]
+    found += [(name, "is not in the manifest: move it away") for name in strange_files(listed, there)[:1]]
     place = pc.index_in(there["path"], listed["path"])
     expected = listed["bytes"].take(place)
     for row in np.flatnonzero(pc.not_equal(there["bytes"], expected).fill_null(False).to_numpy())[:1]:
         sizes = f"{there['bytes'][row]} bytes instead of {expected[row]}"
         found.append((there["path"][row].as_py(), f"is not the file that the manifest lists: {sizes}"))
     return min(found, default=None)
+
+
+def strange_files(listed: pa.Table, there: pa.Table) -> list[str]:
+    """The names of files that are there and not listed."""
+    strange: list[str] = there["path"].filter(pc.invert(pc.is_in(there["path"], listed["path"]))).to_pylist()
+    return strange
 
 
 def _first(names: pa.ChunkedArray) -> list[str]:
@@ -131,8 +134,12 @@ def _table(store: Store, name: str) -> pa.Table | None:
         ) from None
 
 
-def _from_manifest(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
-    """The list in the manifest, of a folder without a table."""
+def manifest_files(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
+    """The shards or packs (rows of FILES) that the manifest itself names.
+
+    Raises:
+        DamagedManifestError: it lists none as it should.
+    """
     if "shards" not in manifest:
         raise damaged_manifest(store, "it lacks shards")
     try:
