@@ -176,6 +176,7 @@ def run(
     limit: int | None = None,
     sample: float = 1.0,
     settings: Mapping[str, Any] | None = None,
+    preset: str = "paper",
     workers: int | None = None,
     address: str | None = None,
     seed: int | None = None,
@@ -194,6 +195,7 @@ def run(
     limit: int | None = None,
     sample: float = 1.0,
     settings: Mapping[str, Any] | None = None,
+    preset: str = "paper",
     workers: int | None = None,
     address: str | None = None,
     seed: int | None = None,
@@ -212,6 +214,7 @@ def run(
     limit: int | None = None,
     sample: float = 1.0,
     settings: Mapping[str, Any] | None = None,
+    preset: str = "paper",
     workers: int | None = None,
     address: str | None = None,
     seed: int | None = None,
@@ -228,6 +231,7 @@ def run(
         limit: take only the first rows, so many. Default: all.
         sample: take this share of the rows, 0 to 1, always the same ones.
         settings: manifest values by their path: `{"rules.image_too_small.min_side": 224}`.
+        preset: `paper`, or another of the manifest's presets, whose rules are switched on: `strict`.
         workers: worker processes, through Ray; 0: in this process. Default: the cores, 0 for two.
         address: the address of a running Ray cluster.
         seed: the seed of all that is drawn by lot. Default: the manifest's.
@@ -244,7 +248,7 @@ def run(
     from curate.manifest import load as manifests
 
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
-    asked = request(manifests.load(str(manifest), changes), _strings(inputs), limit, sample)
+    asked = request(manifests.load(str(manifest), changes, preset), _strings(inputs), limit, sample)
     view = _view(progress)
     if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris:
         view.say(f"no --input: {manifest} runs on the small sample that ships with curate")

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 import filters
 from curate.manifest.settings import Manifest
-from curate.schema import set_column
+from curate.schema import LANGUAGES, set_column
 
 Rules = Mapping[str, Mapping[str, Any]]
 
@@ -29,6 +29,7 @@ RULE_STAGES = (
 )  # the others drop what failed, not what a rule judged
 SIZE = frozenset({"width", "height"})
 SCORE = "clip_score"
+LANGUAGE_RULE = "text_in_other_language"
 
 
 def alive(table: pa.Table) -> pa.ChunkedArray:
@@ -66,8 +67,21 @@ def clean_and_judge(table: pa.Table, manifest: Manifest, rules: Rules, pending: 
         texts = after or "text" in filters.find_rule(name, settings).columns
         (after if texts else before)[name] = settings
     table = judge(table, before, "rules", pending)
-    judged = judge(clean(table, manifest), after, "rules", pending)
+    judged = name_languages(judge(clean(table, manifest), after, "rules", pending), rules)
     return judged.drop_columns([name for name in judged.column_names if name.startswith(filters.PREFIX)])
+
+
+def name_languages(table: pa.Table, rules: Rules) -> pa.Table:
+    """Name the language of alive rows where the rules keep others than English and Chinese, if it is certain."""
+    settings = rules.get(LANGUAGE_RULE, {})
+    if set(settings.get("keep", ())) <= set(LANGUAGES):
+        return table
+    places = pc.indices_nonzero(alive(table))
+    code, share, _ = filters.language.identify(table["text"].take(places).combine_chunks())
+    certain = pc.greater_equal(share, pa.scalar(filters.language.LEADING, pa.float32()))
+    wanted = pc.and_(certain, pc.is_in(code, pa.array(settings["keep"], pa.string())))
+    named = scatter(pc.if_else(wanted, code, pa.scalar(None, pa.string())), places, table.num_rows)
+    return set_column(table, "language", pc.coalesce(named, table["language"]))
 
 
 def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = frozenset()) -> pa.Table:

@@ -9,11 +9,13 @@ import msgspec
 from filters import RULES
 
 VALUES = (1, "", ["<x>"])
+TRUE = {"keep": ["en"], "min_score": 0.5}  # settings that only certain values make sense for
 
 
 def some_settings(rule: str) -> dict[str, Any]:
     """A value for each of the rule's settings."""
-    return {name: _some(setting.type) for name, setting in RULES[rule].settings.items()}
+    settings = RULES[rule].settings
+    return {name: TRUE.get(name, _some(setting.type)) for name, setting in settings.items()}
 
 
 def _some(kind: object) -> object:

@@ -36,6 +36,9 @@ Out = Annotated[str, typer.Option("--out", help="Where the shards go: a folder, 
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Change a manifest value: rules.text_too_long.max_chars=256")
 ]
+Preset = Annotated[
+    str, typer.Option(help="paper, or strict: switches on what the manifest keeps ready beyond the paper.")
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -101,6 +104,7 @@ def run(
     limit: Annotated[int | None, typer.Option(help="Take only the first N rows.")] = None,
     sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
     settings: Set = None,
+    preset: Preset = "paper",
     workers: Workers = None,
     address: Address = None,
     seed: Annotated[int | None, typer.Option(help="The seed of all that is drawn by lot.")] = None,
@@ -116,7 +120,8 @@ def run(
 
     found = api.run(  # type: ignore[misc, call-overload]  # an overload takes True or False, not either
         manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
-        workers=workers, address=address, seed=seed, overwrite=overwrite, dry_run=dry_run, progress=not as_json,
+        preset=preset, workers=workers, address=address, seed=seed, overwrite=overwrite, dry_run=dry_run,
+        progress=not as_json,
     )  # fmt: skip
     if isinstance(found, api.PreviewResult):
         from curate.engine.preview import lines
@@ -295,13 +300,14 @@ def list_manifests(as_json: Json = False) -> None:
 def show(
     manifest: Annotated[str, typer.Argument(help="A built-in name or the path of a .toml")],
     settings: Set = None,
+    preset: Preset = "paper",
     as_json: Json = False,
 ) -> None:
     """One manifest with every default filled in, as TOML."""
     from curate.manifest import load as manifests
     from curate.manifest.toml import to_toml
 
-    loaded = manifests.load(manifest, settings or [])
+    loaded = manifests.load(manifest, settings or [], preset)
     print(json.dumps(loaded.resolved()) if as_json else to_toml(loaded))
 
 

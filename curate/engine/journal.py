@@ -30,7 +30,7 @@ from curate.version import __version__
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
-SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "numpy", "regex", "aiohttp")
+SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "simplejpeg", "numpy", "regex", "aiohttp")
 
 
 class Request(msgspec.Struct, frozen=True):

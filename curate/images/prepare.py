@@ -1,7 +1,8 @@
 """Images from bytes as they came to bytes that any reader decodes to upright RGB: the work, in a child.
 
-Size first, from the header; then every pixel is decoded, so that what is stored is whole. The bytes are
-kept as they came where any reader makes the same upright 8-bit RGB or grey of them: baseline or
+Size first, from the header; then every pixel is decoded, so that what is stored is whole: of a JPEG by a decoder
+that swallows no warning (`curate.images.jpeg`), of the others with a look at their data (`curate.images.whole`).
+The bytes are kept as they came where any reader makes the same upright 8-bit RGB or grey of them: baseline or
 progressive JPEG, PNG and WebP without orientation, alpha, palette, 16-bit samples, CMYK or frames. All
 else is encoded again, without metadata:
 
@@ -15,12 +16,11 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from PIL import AvifImagePlugin, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -29,10 +29,18 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from curate.images import protocol
+from curate.images import jpeg, protocol
 from curate.images.formats import sniff
 from curate.images.protocol import Prepared, Recipe
 from curate.images.resize import resized
+from curate.images.whole import (
+    NotWholeError,
+    check_avif,
+    check_png,
+    check_webp,
+    ends_early,
+    without_ancillary,
+)
 
 READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "jpeg": JpegImageFile,  # not Image.open, which makes an MPO of some
@@ -42,6 +50,7 @@ READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "bmp": BmpImageFile,
     "avif": AvifImageFile,
 }
+LAYOUTS = {"RGB": ("RGBA", "RGBX"), "L": ("L", "GRAY")}  # a JPEG's pixels: Pillow's word, simplejpeg's word
 ORIENTATION = 0x0112
 TURN = re.compile(
     rb"\x12\x01.{6}[\2-\x08]\0|\x01\x12.{6}\0[\2-\x08]", re.DOTALL
@@ -86,21 +95,78 @@ def prepare(body: bytes, recipe: Recipe) -> Prepared:
     """
     format = allowed(body, recipe)
     with damage():
-        image = READERS[format](io.BytesIO(body))
+        image, sound = opened(body, format)
         width, height = image.size
         if width * height > recipe.max_pixels:
             raise ImageError("too_many_pixels", f"{width}x{height}")
         if not recipe.passes(width, height):
             return Prepared(None, format, *upright_size(image))
-        check_end(body, format)
-        if format != "jpeg":
-            image.load()  # a PNG may tell its orientation after its pixels
+        if format == "jpeg":
+            return prepare_jpeg(image, body, recipe)
+        check(body, format, width * height, recipe)
+        image, sound = loaded(image, body, sound)  # a PNG may tell its orientation after its pixels
         size, turn = shrunk(width, height, recipe), orientation(image)
-        if size == (width, height) and turn == 1 and plain(image, body, format):
-            image.draft("L", (1, 1))  # a JPEG is read to its end, but only an eighth of it is computed
-            image.load()
+        if sound and size == (width, height) and turn == 1 and plain(image, body, format):
             return Prepared(body, format, width, height)
         return encoded(image, size, turn, recipe.quality)
+
+
+def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Prepared:
+    """A JPEG, decoded once: by the strict decoder, which Pillow stands in for where that reads no such file."""
+    size, turn = shrunk(*image.size, recipe), orientation(image)
+    keep = size == image.size and turn == 1 and plain(image, body, "jpeg")
+    strict = recipe.strictness == "whole"
+    try:
+        if strict and not keep and image.mode in LAYOUTS:
+            return encode_jpeg(strictly(image, body, size), size, turn, recipe.quality)
+        if strict:
+            ended = jpeg.decode(body, "CMYK" if image.mode == "CMYK" else "GRAY", (1, 1))[1]
+            if keep:
+                return Prepared(ended, "jpeg", *size, reencoded=ended is not body)
+    except jpeg.UnknownKindError:
+        pass
+    if keep:
+        image.draft("L", (1, 1))  # it is read to its end, but only an eighth of it is computed
+        image.load()
+        return Prepared(body, "jpeg", *size)
+    return encoded(image, size, turn, recipe.quality)
+
+
+def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> Image.Image:
+    """The pixels of an RGB or grey JPEG, a byte of padding behind each of RGB, at no less than GAP times `size`.
+
+    Raises:
+        jpeg.JpegError, jpeg.UnknownKindError.
+    """
+    width, height = image.size
+    wanted = (width, height) if size == image.size else (round(size[0] * GAP), round(size[1] * GAP))
+    scale = next((s for s in (8, 4, 2) if width // s >= wanted[0] and height // s >= wanted[1]), 1)
+    mode, colours = LAYOUTS[image.mode]
+    pixels, _ = jpeg.decode(body, colours, (-(-width // scale), -(-height // scale)))
+    height, width = pixels.shape[:2]
+    return Image.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1)
+
+
+def opened(body: bytes, format: str) -> tuple[ImageFile.ImageFile, bool]:
+    """The image with its header read, and whether its bytes are such as any reader opens."""
+    try:
+        return READERS[format](io.BytesIO(body)), True
+    except Exception:
+        if format != "png":
+            raise
+        return PngImageFile(io.BytesIO(without_ancillary(body))), False
+
+
+def loaded(image: ImageFile.ImageFile, body: bytes, sound: bool) -> tuple[ImageFile.ImageFile, bool]:
+    """The image with its pixels read, and whether its bytes are such as any reader reads to the end."""
+    try:
+        image.load()
+    except Exception:
+        if not sound or not isinstance(image, PngImageFile):
+            raise
+        image, sound = PngImageFile(io.BytesIO(without_ancillary(body))), False
+        image.load()
+    return image, sound and not (isinstance(image, PngImageFile) and ends_early(body))
 
 
 def allowed(body: bytes, recipe: Recipe) -> str:
@@ -131,40 +197,26 @@ def damage() -> Iterator[None]:
         yield
     except (ImageError, MemoryError):
         raise
+    except (jpeg.JpegError, NotWholeError) as error:
+        raise ImageError("damaged", str(error)) from None
     except Image.DecompressionBombError as error:
         raise ImageError("too_many_pixels", str(error)) from None
     except Exception as error:  # decoders raise what they like on hostile bytes
         raise ImageError("damaged", f"{type(error).__name__}: {error}") from None
 
 
-def check_end(body: bytes, format: str) -> None:
-    """Find a file cut short, or a PNG with a bad checksum, that the decoder would let pass.
+def check(body: bytes, format: str, pixels: int, recipe: Recipe) -> None:
+    """Find what the decoder would let pass: a file cut short, a bad checksum, a hole in its data.
 
     Raises:
-        ImageError: damaged.
+        NotWholeError: it is damaged.
     """
-    if format == "webp" and len(body) < int.from_bytes(body[4:8], "little") + 8:
-        raise ImageError("damaged", f"cut short: {len(body)} bytes")
     if format == "png":
-        check_chunks(body)
-
-
-def check_chunks(body: bytes) -> None:
-    """Follow a PNG's chunks to IEND; those that matter to its pixels must have the right checksum."""
-    place, view = 8, memoryview(body)
-    while place + 12 <= len(body):
-        (length,) = struct.unpack_from(">I", body, place)
-        end = place + 8 + length
-        name = body[place + 4 : place + 8]
-        if end + 4 > len(body):
-            break
-        critical = name[:1].isupper()
-        if critical and zlib.crc32(view[place + 4 : end]) != struct.unpack_from(">I", body, end)[0]:
-            raise ImageError("damaged", f"bad checksum of {name!r}")
-        if name == b"IEND":
-            return
-        place = end + 4
-    raise ImageError("damaged", f"cut short: {len(body)} bytes")
+        check_png(body)
+    elif format == "webp":
+        check_webp(body, pixels, holes=recipe.strictness == "whole")
+    elif format == "avif" and recipe.strictness == "whole":
+        check_avif(body, pixels)
 
 
 def orientation(image: Image.Image) -> int:
@@ -194,24 +246,10 @@ def plain(image: ImageFile.ImageFile, body: bytes, format: str) -> bool:
     if not undisputed(image.info.get("exif", b"")):
         return False
     if format == "jpeg":
-        return frame_type(body) in (0xC0, 0xC1, 0xC2)  # neither lossless nor arithmetic coding
+        return jpeg.frame_type(body) in (0xC0, 0xC1, 0xC2)  # neither lossless nor arithmetic coding
     if format == "png":
         return body[24] == 8 and "transparency" not in image.info  # bits a sample
     return format == "webp"
-
-
-def frame_type(body: bytes) -> int | None:
-    """The marker of a JPEG's frame: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, …"""
-    place = 2
-    while place + 4 <= len(body):
-        marker = body[place + 1]
-        if body[place] != 0xFF or marker == 0xFF:
-            place += 1  # padding
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return marker
-        else:
-            place += 2 + int.from_bytes(body[place + 2 : place + 4], "big")
-    return None
 
 
 def shrunk(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
@@ -228,13 +266,25 @@ def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, qualit
         image.draft(None, (round(size[0] * GAP), round(size[1] * GAP)))  # a JPEG's decoder shrinks it at once
     image.load()
     pixels = opaque(image)
-    pixels = resized(pixels, size) if size != pixels.size else pixels.convert(pixels.mode)
-    if turn in UPRIGHT:
-        pixels = pixels.transpose(UPRIGHT[turn])
+    if lossy:
+        return encode_jpeg(pixels, size, turn, quality)
+    pixels = turned(resized(pixels, size) if size != pixels.size else pixels.convert(pixels.mode), turn)
     pixels.info = {}
     out = io.BytesIO()
-    pixels.save(out, "JPEG", quality=quality) if lossy else pixels.save(out, "PNG", compress_level=LEVEL)
-    return Prepared(out.getvalue(), "jpeg" if lossy else "png", *pixels.size, True, turn)
+    pixels.save(out, "PNG", compress_level=LEVEL)
+    return Prepared(out.getvalue(), "png", *pixels.size, True, turn)
+
+
+def encode_jpeg(pixels: Image.Image, size: tuple[int, int], turn: int, quality: int) -> Prepared:
+    """A JPEG of grey or RGB pixels, or of RGB with a byte of padding behind each; `size` is that before the turn."""
+    pixels = turned(resized(pixels, size) if size != pixels.size else pixels, turn)
+    image = jpeg.encode(np.asarray(pixels), quality)
+    return Prepared(image, "jpeg", *pixels.size, True, turn)
+
+
+def turned(pixels: Image.Image, turn: int) -> Image.Image:
+    """The image upright, as its EXIF orientation asks."""
+    return pixels.transpose(UPRIGHT[turn]) if turn in UPRIGHT else pixels
 
 
 def opaque(image: Image.Image) -> Image.Image:

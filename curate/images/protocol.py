@@ -37,6 +37,7 @@ class Recipe:
     max_side: int | None = None  # a longer long side is shrunk to it
     min_side: int | None = None  # a longer short side is shrunk to it
     quality: int = 90  # of JPEG
+    strictness: str = "whole"  # or "readable": what Pillow shows, whatever of it is missing
     smallest_side: int = 0  # an image with a shorter side is not decoded
     largest_ratio: float | None = None  # nor is one with long side / short side beyond this
 
@@ -70,6 +71,7 @@ def child_settings(image: ImageSettings, rules: Mapping[str, Mapping[str, Any]])
         max_side=image.max_side,
         min_side=image.min_side,
         quality=image.quality,
+        strictness=image.strictness,
         smallest_side=rules.get("image_too_small", {}).get("min_side", 0),
         largest_ratio=rules.get("image_too_elongated", {}).get("max_ratio"),
     )

@@ -20,8 +20,9 @@ KNOWN = range(11, 14)  # Pillow's major versions
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The RGB or grey image at another size (width, height)."""
+    """The grey or RGB image (or RGBA, its alpha without meaning) at another size (width, height)."""
     if _RESIZER is None:
+        image = image if image.mode != "RGBA" else image.convert("RGB")
         return image.resize(size, Image.Resampling.BICUBIC)
     smaller = Image.new(image.mode, size, None)
     _RESIZER.resize_pil(image, smaller, _BICUBIC)

@@ -29,6 +29,7 @@ from curate.manifest.settings import (
 from filters.rule import REQUIRED, Cleaner, Rule
 
 SAMPLES = "samples:"  # stands for their folder: a manifest resolves to the same wherever curate is installed
+PAPER = "paper"  # the preset that switches nothing on: the manifest as it is
 NAME = re.compile(r"[a-z0-9][a-z0-9+_.-]{0,63}")
 
 
@@ -65,11 +66,15 @@ def builtin() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.toml"))
 
 
-def load(name_or_path: str, settings: Sequence[str] | Mapping[str, Any] = ()) -> Manifest:
+def load(
+    name_or_path: str, settings: Sequence[str] | Mapping[str, Any] = (), preset: str = PAPER
+) -> Manifest:
     """The manifest of that name or file, changed by settings: `a.b.c=value` each, or values by their path.
 
+    `preset` is one of the manifest's, whose rules are switched on before the settings are applied; `paper` has none.
+
     Raises:
-        ManifestError: unknown name, unreadable file, unknown key, wrong type or value; names the nearest
+        ManifestError: unknown name or preset, unreadable file, unknown key, wrong type or value; names the nearest
         known.
     """
     path = Path(name_or_path)
@@ -83,10 +88,30 @@ def load(name_or_path: str, settings: Sequence[str] | Mapping[str, Any] = ()) ->
         raise ManifestError(f"cannot read manifest {name_or_path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{name_or_path} is not TOML: {error}") from None
+    if preset != PAPER:
+        _switch_on(tree, preset, name_or_path)
     changes = settings if isinstance(settings, Mapping) else assignments(settings)
     for place, value in changes.items():
         assign(tree, place, value)
     return parse(tree, origin=name_or_path)
+
+
+def _switch_on(tree: dict[str, Any], preset: str, origin: str) -> None:
+    """Switch on the rules of a preset.
+
+    Raises:
+        ManifestError: the manifest has no such preset, or the preset names a rule that the manifest lacks.
+    """
+    presets, rules = tree.get("presets", {}), tree.get("rules", {})
+    if not isinstance(presets, Mapping) or not isinstance(presets.get(preset), list):
+        has = ", ".join([PAPER, *presets] if isinstance(presets, Mapping) else [PAPER])
+        raise ManifestError(f"{origin} has no preset {preset!r} (it has: {has})")
+    for name in presets[preset]:
+        if not isinstance(rules, Mapping) or not isinstance(rules.get(name), dict):
+            raise ManifestError(
+                f"{origin}: preset {preset!r} names the rule {name!r}, and there is no such table"
+            )
+        rules[name]["on"] = True
 
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:

@@ -83,6 +83,7 @@ class ImageSettings(Settings, frozen=True):
     max_side: int | None = None  # larger images are shrunk to this long side
     min_side: int | None = None  # larger images are shrunk to this short side
     quality: int = 90  # of images that must be encoded again
+    strictness: Literal["whole", "readable"] = "whole"  # readable: also what decoders only warn of
     timeout_s: float = 20.0
     memory_bytes: int = 2 * 2**30  # of the process that decodes
 
@@ -147,6 +148,7 @@ class Manifest(Settings, frozen=True):
     clean: tuple[str, ...] = ()
     cleaners: dict[str, dict[str, Any]] = {}
     rules: dict[str, dict[str, Any] | Literal[False]] = {}
+    presets: dict[str, tuple[str, ...]] = {}  # name = the rules that it switches on which are off otherwise
     render: dict[str, Any] = {}  # settings of the adapter's renderer
     fetch: FetchSettings = FetchSettings()
     image: ImageSettings = ImageSettings()

@@ -1,86 +1,188 @@
-"""The order in which a person reads boxes on a page: columns found from the white space between them.
+"""The order in which a person reads a page's lines, from where they stand, what is drawn, and the content.
 
-The page is cut at white bands right across it into strips; strips one below the other through which the same
-vertical gutter runs make a section. A section of running text is read column by column, one of a table or a
-form row by row. Columns and cells are cut again in the same way, down to single lines.
+Rules that are drawn part tables into cells, which are read row by row, each whole. Of the rest, columns of
+running text are told by their lines: these are read one after the other, down to what goes right across.
+What remains is cut at white bands right across it into strips; strips one below the other through which the
+same gutter runs make a section, which is read down or across. Where the boxes leave that open, the order of
+content decides. All parts are cut again in the same way, down to single lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
-Box = tuple[float, float, float, float]  # u0, v0, u1, v1 with u along the lines and v down the page
+from renderers.pdf.columns import bands_of, content_rows, count_prose, split_of
+from renderers.pdf.flow import breaks, is_steady, leaps
+from renderers.pdf.frames import Box
+from renderers.pdf.grids import grids_of, rows_of_cells
+from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
+
 Interval = tuple[float, float]
 
 GUTTER_EM = 0.9  # narrower white space parts words, not columns; an em is the median height of the boxes
-OVERLAP = 0.05  # this much of a box's height may overlap the row above: tall glyphs, tight leading
-COLUMN_EM = 9.0  # lines of running text are longer
-COLUMN_FILL = 0.6  # and fill their column
-COLUMN_LINES = 3  # and there are more than a few
+COLUMN_LINES = 3  # a column of running text has at least so many lines
+PROSE_SHARE = 0.5  # and so much of its characters are in long ones
+NUMBERS = 0.4  # of cells: with so many numbers among them they are a table's, read across
+DOWN = 0.4  # of the steps between columns that reading across takes: with fewer the content goes down
 DEEPEST = 16  # cuts inside cuts
+WORSE, SOME = 1.25, 2  # times as many faults, and so many more, tell that an order is worse
+MOST = 4000  # lines that are put in order; of more the content's order is kept
 
 
-def reading_order(boxes: Sequence[Box]) -> list[int]:
-    """The boxes' indices in reading order."""
-    if not boxes:
-        return []
-    em = median(v1 - v0 for _, v0, _, v1 in boxes) or 1.0
-    return ordered(list(range(len(boxes))), boxes, em, DEEPEST)
+def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[int]:
+    """The pieces' indices in reading order; `pieces` are in the order of content.
+
+    `rules` are the boxes of drawn rules, in the same frame as those of the pieces.
+    """
+    if len(pieces) > MOST:
+        return list(range(len(pieces)))
+    blocks = list(pieces)
+    for grid in grids_of(rules):
+        held = [piece for piece in blocks if grid.holds(piece)]
+        if len(held) > 1:
+            taken = {piece.members for piece in held}
+            blocks = [piece for piece in blocks if piece.members not in taken]
+            blocks.append(together(better(read_grid(rows_of_cells(grid, held)), held, leaps)))
+    found = better(ordered(by_content(blocks), DEEPEST), blocks, breaks)
+    return [index for piece in found for index in piece.members]
 
 
-def ordered(ids: list[int], boxes: Sequence[Box], em: float, depth: int) -> list[int]:
-    """The indices `ids` in reading order."""
-    if len(ids) < 2 or depth == 0:
-        return by_row(ids, boxes)
-    out: list[int] = []
-    for section in sections(strips(ids, boxes), boxes, em):
-        whole = [i for strip in section for i in strip]
-        across = columns(whole, boxes, em)
-        if len(section) == len(across) == 1:
-            out += by_row(whole, boxes)
-            continue
-        if len(section) > 1 and not runs_in_columns(across, boxes, em):
-            across = [column for strip in section for column in columns(strip, boxes, em)]
-        for column in across:
-            out += ordered(column, boxes, em, depth - 1)
-    return out
+def better(
+    found: list[Piece], pieces: Sequence[Piece], faults: Callable[[Sequence[Piece]], int]
+) -> list[Piece]:
+    """The order found, unless the order of content has clearly fewer faults."""
+    content = by_content(pieces)
+    return content if faults(found) > WORSE * faults(content) + SOME else found
 
 
-def by_row(ids: Sequence[int], boxes: Sequence[Box]) -> list[int]:
-    """Boxes that no white space parts: from the top, those on one base line from the left."""
-    if len(ids) == 1:
-        return list(ids)
-    rows: list[list[int]] = []
-    for i in sorted(ids, key=lambda i: boxes[i][1] + boxes[i][3]):
-        if rows and boxes[i][1] + boxes[i][3] < 2 * boxes[rows[-1][0]][3]:
-            rows[-1].append(i)
+def read_grid(rows: Iterable[Sequence[list[Piece]]]) -> list[Piece]:
+    """A drawn table's pieces: cell by cell; where one row holds several, not parted by rules, row by row."""
+    out: list[Piece] = []
+    for cells in rows:
+        lines = rows_of([piece for cell in cells for piece in cell])
+        full = sum(len(line) >= len(cells) for line in lines) >= 0.7 * len(lines)
+        if len(cells) > 1 and len(lines) > 1 and full and not goes_down(cells):
+            out += [piece for line in lines for piece in line]
         else:
-            rows.append([i])
-    return [i for row in rows for i in sorted(row, key=lambda i: boxes[i][0])]
-
-
-def strips(ids: Sequence[int], boxes: Sequence[Box]) -> list[list[int]]:
-    """The boxes in groups between which white bands cross the page, from the top."""
-    out: list[list[int]] = []
-    bottom = float("-inf")
-    for i in sorted(ids, key=lambda i: boxes[i][1]):
-        _, v0, _, v1 = boxes[i]
-        slack = OVERLAP * (v1 - v0)
-        if v0 + slack >= bottom:
-            out.append([])
-        out[-1].append(i)
-        bottom = max(bottom, v1 - slack)
+            for cell in cells:
+                out += ordered(cell, DEEPEST)
     return out
 
 
-def sections(strips: Sequence[list[int]], boxes: Sequence[Box], em: float) -> list[list[list[int]]]:
+def ordered(pieces: list[Piece], depth: int) -> list[Piece]:
+    """The pieces in reading order."""
+    if len(pieces) < 2 or depth == 0:
+        return [piece for row in rows_of(pieces) for piece in row]
+    split = split_of(pieces)
+    if split is None:
+        return by_sections(pieces, depth)
+    out: list[Piece] = []
+    rows = content_rows([split.left, split.right])
+    if len(rows) > 1:
+        for row in with_across(rows, split.across):
+            out += ordered(row, depth - 1)
+        return out
+    for left, right in bands_of(split):
+        if left and right and (count_prose(left) < 2 or count_prose(right) < 2):
+            out += by_sections([*left, *right], depth)
+        else:
+            out += [*ordered(left, depth - 1), *ordered(right, depth - 1)]
+    return out
+
+
+def with_across(rows: Sequence[list[Piece]], across: Sequence[Piece]) -> list[list[Piece]]:
+    """Rows of cells, from the top, with what stands right across the page: each with the row below it."""
+    bottoms = [max(piece.box[3] for piece in row) for row in rows]
+    out = [list(row) for row in rows]
+    for piece in across:
+        out[min(bisect_left(bottoms, piece.middle), len(rows) - 1)].append(piece)
+    return out
+
+
+def by_sections(pieces: list[Piece], depth: int) -> list[Piece]:
+    """The pieces in reading order, section by section."""
+    em = median([p.box[3] - p.box[1] for p in pieces if p.chars] or [p.em for p in pieces]) or 1.0
+    out: list[Piece] = []
+    for section in sections(strips_of(pieces), em):
+        whole = [piece for strip in section for piece in strip]
+        across = columns(whole, em)
+        if len(section) == len(across) == 1:
+            out += uncut(whole)
+            continue
+        if len(section) > 1 and not reads_down(across):
+            across = [column for row in cell_rows(section, across, em) for column in columns(row, em)]
+        for column in across:
+            out += ordered(column, depth - 1)
+    return out
+
+
+def uncut(pieces: list[Piece]) -> list[Piece]:
+    """Pieces that no white space parts: as the content has them where that leads steadily down."""
+    read = by_content(pieces)
+    return read if is_steady(read) else [piece for row in rows_of(pieces) for piece in row]
+
+
+def reads_down(columns: Sequence[Sequence[Piece]]) -> bool:
+    """True where a section's columns are read one after the other."""
+    if all(runs(column) for column in columns):
+        return len(content_rows(columns)) == 1
+    cells = [piece for column in columns for piece in column]
+    if sum(piece.number for piece in cells) >= NUMBERS * len(cells):
+        return False
+    return goes_down(columns)
+
+
+def runs(column: Sequence[Piece]) -> bool:
+    """True for a column of running text."""
+    chars = sum(piece.chars for piece in column)
+    prose = [piece.chars for piece in column if piece.is_prose]
+    return len(prose) >= COLUMN_LINES and sum(prose) >= PROSE_SHARE * chars
+
+
+def goes_down(columns: Sequence[Sequence[Piece]]) -> bool:
+    """True where the content goes through the columns one after the other, rather than row by row."""
+    place = {piece.members: k for k, column in enumerate(columns) for piece in column}
+    pieces = [piece for column in columns for piece in column]
+    least = len(columns) - 1
+    most = switches(place[piece.members] for row in rows_of(pieces) for piece in row)
+    taken = switches(place[piece.members] for piece in by_content(pieces))
+    return most > least and taken <= least + DOWN * (most - least)
+
+
+def cell_rows(
+    section: Sequence[list[Piece]], columns: Sequence[Sequence[Piece]], em: float
+) -> list[list[Piece]]:
+    """The strips of a section that is read across; those that hold parts of one cell, together.
+
+    Such a cell's lines follow each other in the content and stand close.
+    """
+    place = {piece.members: k for k, column in enumerate(columns) for piece in column}
+    rank = {piece.members: k for k, piece in enumerate(by_content(p for strip in section for p in strip))}
+    out: list[list[Piece]] = []
+    for strip in section:
+        goes_on = out and any(
+            rank[piece.members] == rank[last.members] + 1
+            and place[piece.members] == place[last.members]
+            and piece.box[1] - last.box[3] < 0.6 * em
+            for piece in strip
+            for last in out[-1]
+        )
+        if goes_on:
+            out[-1] += strip
+        else:
+            out.append(list(strip))
+    return out
+
+
+def sections(strips: Sequence[list[Piece]], em: float) -> list[list[list[Piece]]]:
     """Neighbouring strips that share a gutter, together; each other strip alone."""
-    out: list[list[list[int]]] = []
+    out: list[list[list[Piece]]] = []
     held: list[Interval] = []  # what the boxes of the last section cover of the page's width
     bottom = 0.0
     for strip in strips:
-        here = [boxes[i] for i in strip]
+        here = [piece.box for piece in strip]
         if len(here) == 1 and not held:
             out.append([strip])
             bottom = here[0][3]
@@ -122,19 +224,9 @@ def parted(covered: Sequence[Interval], em: float) -> list[Interval]:
     return out
 
 
-def columns(ids: Sequence[int], boxes: Sequence[Box], em: float) -> list[list[int]]:
-    """The boxes in groups between which gutters run down, from the left."""
-    spans = parted(cover([boxes[i] for i in ids], []), em) if len(ids) > 1 else []
+def columns(pieces: Sequence[Piece], em: float) -> list[list[Piece]]:
+    """The pieces in groups between which gutters run down, from the left."""
+    spans = parted(cover([piece.box for piece in pieces], []), em) if len(pieces) > 1 else []
     if len(spans) < 2:
-        return [list(ids)]
-    return [[i for i in ids if start <= boxes[i][0] <= end] for start, end in spans]
-
-
-def runs_in_columns(columns: Sequence[Sequence[int]], boxes: Sequence[Box], em: float) -> bool:
-    """True where the columns hold running text: some long lines in each, that fill it."""
-    for column in columns:
-        widths = [boxes[i][2] - boxes[i][0] for i in column]
-        room = max(boxes[i][2] for i in column) - min(boxes[i][0] for i in column)
-        if len(column) < COLUMN_LINES or median(widths) < max(COLUMN_EM * em, COLUMN_FILL * room):
-            return False
-    return True
+        return [list(pieces)]
+    return [[piece for piece in pieces if start <= piece.box[0] <= end] for start, end in spans]

@@ -24,14 +24,16 @@ Word = tuple[Any, ...]  # of MuPDF's: its box, its text, the numbers of its bloc
 Words = dict[int, list[list[Word]]]  # by the number of the block among those of text: the words of its lines
 
 
-def plain_lines(text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: Box) -> list[Line] | None:
+def plain_lines(
+    text: pymupdf.TextPage, blocks: Sequence[dict[str, Any]], page: Box, rules: Rules
+) -> list[Line] | None:
     """What `page_lines` gives, but for most glyphs; None where all characters of the page are needed.
 
     That is so where text is slanted, vertical, stacked, right-to-left or pale. `blocks` are those of the
-    text's dictionary.
+    text's dictionary, `rules` what they draw.
     """
     lines: list[Line] = []
-    reader = Reader(text, page, Rules(blocks))
+    reader = Reader(text, page, rules)
     texts = (block for block in blocks if block["type"] == TEXT_BLOCK)
     for count, block in enumerate(texts):
         inked = [raw for raw in block["lines"] if not all(span["text"].isspace() for span in raw["spans"])]

@@ -25,14 +25,16 @@ from PIL import Image
 from renderers import RenderError
 from renderers.pdf.bidi import is_rtl
 from renderers.pdf.cover import shapes_of
-from renderers.pdf.frames import Turn, View
+from renderers.pdf.frames import Box, Turn, View
 from renderers.pdf.join import distinct
 from renderers.pdf.line import Line
 from renderers.pdf.lines import page_lines, structured
 from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.order import reading_order
+from renderers.pdf.pieces import piece_of
 from renderers.pdf.pixels import Picture, coloured
 from renderers.pdf.plain import plain_lines
+from renderers.pdf.rules import Rules
 from renderers.pdf.sight import seen
 from renderers.schema import Page, Region, record
 
@@ -149,7 +151,8 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     display = loaded.get_displaylist()  # with annotations and form fields as they look
     text = structured(display, 0.0)
     blocks = text.extractDICT()["blocks"]
-    lines = plain_lines(text, blocks, tuple(display.rect)) if settings.granularity == "lines" else None
+    rules = Rules(blocks)
+    lines = plain_lines(text, blocks, tuple(display.rect), rules) if settings.granularity == "lines" else None
     if lines is None:
         lines = page_lines(display, text)
     if not lines:
@@ -159,7 +162,9 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     if height < settings.min_text_px:
         return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
     picture = Picture(display, px_a_point, colour=coloured(loaded, display))
-    regions = page_regions(seen(lines, display, text, picture, shapes_of(blocks)), picture.view, settings)
+    regions = page_regions(
+        seen(lines, display, text, picture, shapes_of(blocks)), rules, picture.view, settings
+    )
     if not regions:
         return dropped(number, facts, "no_text_layer", "none of its text can be seen")
     image, form = encoded(picture, settings)
@@ -190,9 +195,11 @@ def text_height(lines: Sequence[Line]) -> float:
     return next(height for (height, _), so_far in zip(sizes, passed, strict=True) if 2 * so_far >= passed[-1])
 
 
-def page_regions(lines: Sequence[Line], view: View, settings: PdfSettings) -> list[Region]:
+def page_regions(lines: Sequence[Line], rules: Rules, view: View, settings: PdfSettings) -> list[Region]:
     """The lines, or their words, as regions in reading order."""
-    rows = [list(r.words()) if settings.granularity == "words" else [r] for r in in_order(distinct(lines))]
+    rows = [
+        list(r.words()) if settings.granularity == "words" else [r] for r in in_order(distinct(lines), rules)
+    ]
     parts = [part for row in rows for part in row]
     quads = view.quads([part.box for part in parts], [part.turn for part in parts])
     upright = [i for i, part in enumerate(parts) if part.stacked]
@@ -206,17 +213,26 @@ def page_regions(lines: Sequence[Line], view: View, settings: PdfSettings) -> li
     ]
 
 
-def in_order(lines: Sequence[Line]) -> Iterator[Line]:
+def in_order(lines: Sequence[Line], rules: Rules) -> Iterator[Line]:
     """The lines in reading order: first the direction in which most of the page is read, then the others."""
     share: Counter[Turn] = Counter()
     for line in lines:
         share[line.turn] += len(line.text)
     for turn, _ in share.most_common():
         group = [line for line in lines if line.turn == turn]
-        boxes = [line.box for line in group]
+        boxes, drawn = [line.box for line in group], rules.turned(turn)
         if is_rtl("".join(line.text for line in group)):  # columns and cells go from the right as well
-            boxes = [(-u1, v0, -u0, v1) for u0, v0, u1, v1 in boxes]
-        yield from (group[i] for i in reading_order(boxes))
+            boxes, drawn = mirrored(boxes), mirrored(drawn)
+        pieces = [
+            piece_of(i, line.text, box, line.size)
+            for i, (line, box) in enumerate(zip(group, boxes, strict=True))
+        ]
+        yield from (group[i] for i in reading_order(pieces, drawn))
+
+
+def mirrored(boxes: Sequence[Box]) -> list[Box]:
+    """The boxes with left and right exchanged."""
+    return [(-u1, v0, -u0, v1) for u0, v0, u1, v1 in boxes]
 
 
 def encoded(picture: Picture, settings: PdfSettings) -> tuple[bytes, str]:

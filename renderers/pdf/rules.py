@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from renderers.pdf.cover import VECTOR_BLOCK
-from renderers.pdf.frames import Box, Turn, turned
+from renderers.pdf.frames import LEVEL, Box, Turn, turned
 
 CELL_EM = 0.35  # from here on a gap with a rule in it parts cells; a chart's grid runs through narrower ones
 THICK_PT = 4.0  # wider boxes are bars and areas; MuPDF's box of a stroke is twice as wide as the stroke
@@ -28,6 +28,12 @@ class Rules:
                 elif block["stroked"]:
                     self.boxes += [(x0, y0, x0, y1), (x1, y0, x1, y1), (x0, y0, x1, y0), (x0, y1, x1, y1)]
         self.across: dict[Turn, list[Rule]] = {}
+
+    def turned(self, turn: Turn) -> list[Box]:
+        """The rules in the frame of `turn`; none where that is not upright."""
+        if turn == LEVEL:
+            return self.boxes
+        return [turned(box, turn) for box in self.boxes] if 0.0 in turn else []
 
     def between(self, turn: Turn, last: Box, line: Box) -> bool:
         """True where a rule stands between two boxes on one base line, and is taller than both.

@@ -1,24 +1,41 @@
 from __future__ import annotations
 
-import random
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pymupdf")
 
 from renderers.pdf.order import reading_order
+from renderers.pdf.pieces import piece_of
+from renderers.pdf.render import PdfSettings, render
+
+CASES = Path(__file__).parents[3] / "shared" / "cases" / "pdf"
+needs_cases = pytest.mark.skipif(not CASES.exists(), reason="../shared/cases is not on this machine")
+
+Spot = tuple[str, float, float, float]  # a text, where it begins, and its width
 
 
-def lines(
-    left: float, top: float, count: int, width: float = 200, pitch: float = 12
-) -> list[tuple[float, ...]]:
-    return [(left, top + i * pitch, left + width, top + i * pitch + 8) for i in range(count)]
+def order(spots: list[Spot], rules: list[tuple[float, ...]] = []) -> list[str]:  # noqa: B006
+    """The texts in reading order; those given are in the order of content, 8 high."""
+    pieces = [piece_of(i, text, (x, y, x + w, y + 8), 9.0) for i, (text, x, y, w) in enumerate(spots)]
+    return [spots[i][0] for i in reading_order(pieces, rules)]  # type: ignore[arg-type]
 
 
-def order(boxes: list[tuple[float, ...]]) -> list[int]:
-    """The order found, whatever order the boxes came in."""
-    found = reading_order(boxes)
-    shuffled = list(range(len(boxes)))
-    random.Random(0).shuffle(shuffled)
-    again = [shuffled[i] for i in reading_order([boxes[i] for i in shuffled])]
-    assert again == found
-    return found
+def prose(name: str, left: float, top: float, count: int, width: float = 200) -> list[Spot]:
+    return [
+        (f"{name}{i} is a line of running text that fills it", left, top + 12.0 * i, width)
+        for i in range(count)
+    ]
+
+
+def across(*columns: list[Spot]) -> list[Spot]:
+    """Columns as a content has them that goes across: line by line."""
+    return sorted((spot for column in columns for spot in column), key=lambda spot: (spot[2], spot[1]))
+
+
+def names(spots: list[Spot]) -> list[str]:
+    return [spot[0] for spot in spots]
 
 
 def test_nothing_has_no_order() -> None:
@@ -26,29 +43,130 @@ def test_nothing_has_no_order() -> None:
 
 
 def test_a_title_goes_before_two_columns_and_a_footer_after() -> None:
-    boxes = [(0, 0, 430, 10), *lines(0, 30, 8), *lines(230, 34, 8), (0, 200, 430, 208)]
-    assert order(boxes) == list(range(len(boxes)))
+    title, foot = ("A title right across the columns of the page", 0.0, 0.0, 430.0), ("7", 210.0, 200.0, 8.0)
+    left, right = prose("left", 0, 30, 8), prose("right", 230, 34, 8)
+    assert order([title, *across(left, right), foot]) == names([title, *left, *right, foot])
 
 
-def test_columns_that_share_base_lines_are_still_columns() -> None:
-    boxes = [*lines(0, 0, 6), *lines(230, 0, 6), *lines(460, 0, 6)]
-    assert order(boxes) == list(range(18))
+def test_columns_of_running_text_are_read_down_though_the_content_goes_across() -> None:
+    columns = [prose(name, left, 0, 6) for name, left in (("a", 0), ("b", 230), ("c", 460))]
+    assert order(across(*columns)) == [text for column in columns for text in names(column)]
+
+
+def test_a_column_with_a_table_in_it_is_still_a_column() -> None:
+    rows = [
+        spot for i in range(8) for spot in ((f"k{i}", 230, 40 + 12 * i, 20), (f"{i}.5", 400, 40 + 12 * i, 20))
+    ]
+    left, right = prose("left", 0, 0, 20), [*prose("right", 230, 0, 3), *rows, *prose("more", 230, 150, 7)]
+    assert order([*left, *right]) == names([*left, *right])
 
 
 def test_a_figure_right_across_parts_columns_in_two() -> None:
-    boxes = [*lines(0, 0, 4), *lines(230, 0, 4), (0, 60, 430, 68), *lines(0, 80, 4), *lines(230, 80, 4)]
-    assert order(boxes) == list(range(17))
+    caption = ("A caption that runs right across both of the columns", 0.0, 80.0, 430.0)
+    above = [prose("a", 0, 0, 4), prose("b", 230, 0, 4)]
+    below = [prose("c", 0, 120, 4), prose("d", 230, 120, 4)]
+    wanted = [*above[0], *above[1], caption, *below[0], *below[1]]
+    assert order([*across(*above), caption, *across(*below)]) == names(wanted)
 
 
-def test_a_table_of_short_cells_is_read_row_by_row() -> None:
-    boxes = [(x, 20.0 * y, x + 30, 20.0 * y + 8) for y in range(5) for x in (0, 100, 200)]
-    assert order(boxes) == list(range(15))
+def test_a_line_that_reaches_into_the_other_column_parts_nothing() -> None:
+    left, right = prose("left", 0, 0, 10), prose("right", 230, 0, 10)
+    left[4] = (left[4][0], 0, 48, 240)
+    assert order([*left, *right]) == names([*left, *right])
+
+
+def test_a_running_header_of_two_parts_is_read_before_the_columns() -> None:
+    header: list[Spot] = [("Journal of Order", 0, 0, 80), ("253", 410, 0, 20)]
+    left, right = prose("left", 0, 30, 8), prose("right", 230, 30, 8)
+    assert order([*left, *right, *header]) == names([*header, *left, *right])
+
+
+def test_a_table_of_numbers_is_read_row_by_row_though_the_content_goes_down() -> None:
+    columns: list[list[Spot]] = [[(f"{x}{y}", 100.0 * x, 20.0 * y, 30) for y in range(5)] for x in range(3)]
+    down = [spot for column in columns for spot in column]
+    assert order(down) == names(across(*columns))
+
+
+def test_short_lines_are_read_as_the_content_has_them() -> None:
+    columns: list[list[Spot]] = [
+        [(f"{name} {y}", left, 14.0 * y, 50) for y in range(5)] for name, left in (("ab", 0), ("cd", 100))
+    ]
+    down = [spot for column in columns for spot in column]
+    assert order(down) == names(down)
+    assert order(across(*columns)) == names(across(*columns))
+
+
+def test_drawn_rules_part_cells_and_a_wrapped_cell_is_whole() -> None:
+    def cell(name: str, x: float, y: float, lines: int) -> list[Spot]:
+        return [(f"{name}{i}", x + 5, y + 5 + 12 * i, 60) for i in range(lines)]
+
+    rows = [[cell(f"{r}{c}-", 100 * c, 50 * r, 1 + (r + c) % 3) for c in range(3)] for r in range(4)]
+    rules = [(0, y, 300, y + 1) for y in range(0, 201, 50)] + [(x, 0, x + 1, 200) for x in range(0, 301, 100)]
+    lines = [spot for row in rows for spot in across(*row)]
+    assert order(lines, rules) == [spot[0] for row in rows for one in row for spot in one]
+
+
+def test_a_drawn_box_is_read_as_one() -> None:
+    left, right = prose("left", 0, 0, 12), prose("right", 230, 0, 12)
+    box: list[Spot] = [(f"boxed {i}", 240, 160 + 12 * i, 60) for i in range(3)]
+    more = prose("more", 0, 160, 4)
+    rules = [(230, 150, 430, 151), (230, 200, 430, 201), (230, 150, 231, 201), (430, 150, 431, 201)]
+    assert order(across(left, right, more, box), rules) == names([*left, *more, *right, *box])
 
 
 def test_pieces_on_one_base_line_are_read_from_the_left() -> None:
-    assert order([(0, 2, 10, 8), (14, 0, 60, 8), (64, 5, 70, 8)]) == [0, 1, 2]
+    assert order([("to", 14, 0, 40), ("right", 64, 1, 6), ("left", 0, 2, 10)]) == ["left", "to", "right"]
 
 
 def test_a_hostile_staircase_ends() -> None:
-    boxes = [(i, i, i + 5, i + 5) for i in range(3000)]
-    assert sorted(reading_order(boxes)) == list(range(3000))
+    pieces = [piece_of(i, "a", (i, i, i + 5, i + 5), 5) for i in range(3000)]
+    assert sorted(reading_order(pieces)) == list(range(3000))
+
+
+def test_hostile_rules_end() -> None:
+    pieces = [piece_of(i, f"{i}", (0, 10.0 * i, 50, 10.0 * i + 8), 8) for i in range(50)]
+    rules = [(0.0, float(i), 100.0, float(i)) for i in range(1400)] + [(50.0, 0.0, 50.0, 1400.0)]
+    assert sorted(reading_order(pieces, rules)) == list(range(50))
+
+
+def text_of(name: str, page: int) -> list[str]:
+    for batch in render((CASES / name).read_bytes(), PdfSettings(max_pages=400)):
+        row = batch.to_pylist()[0]
+        if row["page"] == page:
+            return [region["text"] for region in row["regions"]]
+    raise AssertionError(f"{name} has no page {page}")
+
+
+COLUMNS = [
+    ("two_columns_table.pdf", 0, 1),
+    ("two_columns_plain.pdf", 0, 1),
+    ("miner__naacl06-shinyama.pdf", 1, 1),
+    ("miner__naacl06-shinyama.pdf", 3, 1),
+    ("camelot__us-023.pdf", 2, 2),
+    ("camelot__us-001.pdf", 1, 3),
+    ("docling__normal_4pages.pdf", 1, 2),
+    ("mineru__demo3.pdf", 0, 1),
+    ("pymupdf__test_open2.pdf", 1, 3),
+    ("pymupdf__test_open2.pdf", 7, 3),
+    ("olmocr__olmo-page-1.pdf", 0, 4),
+    ("pdfjs__issue1350.pdf", 0, 9),
+]
+
+
+@needs_cases
+@pytest.mark.parametrize(("name", "page", "most"), COLUMNS)
+def test_real_columns_are_read_one_after_the_other(name: str, page: int, most: int) -> None:
+    order = pytest.importorskip("benchmarks.pdf_order", exc_type=ImportError)
+    document = (CASES / name).read_bytes()
+    layout = order.layout_of(order.pdfium.PdfDocument(document)[page])
+    assert order.jumps(order.by_ours(document, page + 1)[page], layout) <= most
+
+
+@needs_cases
+def test_wrapped_cells_are_read_whole() -> None:
+    lines = text_of("table_wrapped_cells.pdf", 0)
+    assert lines[:8] == ["Code", "Benchmark", "Finding", "Remedy", *lines[4:8]]
+    assert lines[4:8] == ["Other", "The factory shall hire", "no one below the age", "of eighteen"]
+    china = text_of("camelot__china.pdf", 0)
+    start = china.index("Country")
+    assert china[start + 1] == "China"

@@ -1,0 +1,99 @@
+"""Tables and boxes that rules are drawn around: which lines they hold, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from renderers.pdf.frames import Box
+from renderers.pdf.pieces import Piece
+
+TOUCH_PT = 2.0  # rules so near each other meet
+MAX_RULES = 1500  # of a page whose tables are looked for: a map or a chart has more
+SAME_ROW_PT = 3.0  # tops of cells so near each other are one row's
+
+Rules = npt.NDArray[np.float64]  # M × (u0, v0, u1, v1), each a rule's box
+
+
+class Grid(NamedTuple):
+    """Rules that meet each other, and the box around them."""
+
+    box: Box
+    down: Rules
+    across: Rules
+
+    def cell(self, piece: Piece) -> Box:
+        """The cell that the middle of a piece lies in: the nearest rule on each side, else the grid's side."""
+        u, v = (piece.box[0] + piece.box[2]) / 2, piece.middle
+        beside = self.down[(self.down[:, 1] <= v + TOUCH_PT) & (self.down[:, 3] >= v - TOUCH_PT)]
+        above = self.across[(self.across[:, 0] <= u + TOUCH_PT) & (self.across[:, 2] >= u - TOUCH_PT)]
+        left, right = nearest((beside[:, 0] + beside[:, 2]) / 2, u, self.box[0], self.box[2])
+        top, bottom = nearest((above[:, 1] + above[:, 3]) / 2, v, self.box[1], self.box[3])
+        return left, top, right, bottom
+
+    def holds(self, piece: Piece) -> bool:
+        """True where the middle of a piece lies within the grid."""
+        u, v = (piece.box[0] + piece.box[2]) / 2, piece.middle
+        return self.box[0] <= u <= self.box[2] and self.box[1] <= v <= self.box[3]
+
+
+def nearest(places: npt.NDArray[np.float64], at: float, low: float, high: float) -> tuple[float, float]:
+    """The places next to `at` below and above, else `low` and `high`."""
+    below, above = places[places <= at], places[places > at]
+    return float(below.max(initial=low)), float(above.min(initial=high))
+
+
+def grids_of(rules: Sequence[Box]) -> Iterator[Grid]:
+    """The groups of rules that meet and part cells or make a box, the smallest first."""
+    if not 3 <= len(rules) <= MAX_RULES:
+        return
+    table = np.array(rules, np.float64)
+    found = []
+    for group in groups_of(table):
+        upright = group[:, 3] - group[:, 1] > group[:, 2] - group[:, 0]
+        down, across = group[upright], group[~upright]
+        if len(down) >= 1 and len(across) >= 2:
+            low, high = group[:, :2].min(axis=0).tolist(), group[:, 2:].max(axis=0).tolist()
+            found.append(Grid((*low, *high), down, across))
+    yield from sorted(found, key=lambda grid: area(grid.box))
+
+
+def area(box: Box) -> float:
+    """The area of a box."""
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def groups_of(rules: Rules) -> Iterator[Rules]:
+    """The rules in groups that touch, whichever way through others."""
+    low, high = rules[:, :2] - TOUCH_PT / 2, rules[:, 2:] + TOUCH_PT / 2
+    left = np.ones(len(rules), np.bool_)
+    for first in range(len(rules)):
+        if not left[first]:
+            continue
+        group = np.zeros(len(rules), np.bool_)
+        front = [first]
+        left[first] = False
+        while front:
+            one = front.pop()
+            group[one] = True
+            met = np.flatnonzero(left & (low <= high[one]).all(axis=1) & (high >= low[one]).all(axis=1))
+            left[met] = False
+            front += met.tolist()
+        yield rules[group]
+
+
+def rows_of_cells(grid: Grid, pieces: Sequence[Piece]) -> list[list[list[Piece]]]:
+    """The pieces that a grid holds: rows from the top, cells of each from the left, their pieces."""
+    cells: dict[Box, list[Piece]] = {}
+    for piece in pieces:
+        cells.setdefault(grid.cell(piece), []).append(piece)
+    rows: list[list[Box]] = []
+    for cell in sorted(cells, key=lambda cell: cell[1]):
+        if rows and cell[1] - rows[-1][0][1] < SAME_ROW_PT:
+            rows[-1].append(cell)
+        else:
+            rows.append([cell])
+    return [[cells[cell] for cell in sorted(row)] for row in rows]
