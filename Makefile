@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEBIAN := chromium bubblewrap fontconfig tesseract-ocr tesseract-ocr-chi-sim \
 	$(shell grep -o 'package = "[^"]*' synthdog/fonts.toml | cut -d'"' -f2 | sort -u)
 
-.PHONY: test check lint types layers bench-gpu debian
+.PHONY: test check lint types layers docs bench-gpu debian
 test: debian $(VENV)/ready
 	$(BIN)/pytest
 
@@ -19,6 +19,15 @@ types: $(VENV)/ready
 
 layers: $(VENV)/ready
 	$(BIN)/lint-imports
+
+# The site in build/site; a broken link fails it
+docs: $(VENV)/docs-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/docs-ready: pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt "$$(sed -n 's/^docs = \["\(.*\)"\].*/\1/p' pyproject.toml)"
+	touch $@
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)

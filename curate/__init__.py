@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Stopped,
         UnitError,
     )
+    from curate.plugins import adapter, cleaner, rule
 
 __all__ = [
     "CurateError",
@@ -63,12 +64,15 @@ __all__ = [
     "UnitError",
     "VerifyResult",
     "__version__",
+    "adapter",
+    "cleaner",
     "explain",
     "export",
     "loader",
     "pack",
     "report",
     "retry",
+    "rule",
     "run",
     "score",
     "scorer",
@@ -79,6 +83,7 @@ _ERRORS = (
     *("CurateError", "Halted", "InputError", "MachineError", "ManifestError", "OutputError", "Stopped"),
     "UnitError",
 )
+_DECORATORS = ("adapter", "cleaner", "rule")
 _MODULES = ("loader", "scorer")
 
 
@@ -88,7 +93,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'curate' has no attribute {name!r}")
     if name in _MODULES:
         return importlib.import_module(f"curate.{name}")
-    value = getattr(importlib.import_module("curate.errors" if name in _ERRORS else "curate.api"), name)
+    module = "errors" if name in _ERRORS else "plugins" if name in _DECORATORS else "api"
+    value = getattr(importlib.import_module(f"curate.{module}"), name)
     globals()[name] = value
     return value
 

@@ -265,6 +265,7 @@ def retry(
     reasons: StrPaths,
     out: StrPath,
     *,
+    plugins: StrPaths = (),
     workers: int | None = None,
     address: str | None = None,
     overwrite: bool = False,
@@ -272,11 +273,12 @@ def retry(
 ) -> RunResult:
     """Run again only the inputs of a finished run that were dropped for `reasons`, into a folder of their own.
 
+    `plugins` are the plug-in files that the run used: code that a folder names is never run by itself.
     The other arguments and what is raised: see `run`.
     """
     from curate.engine.retry import again
 
-    asked = again(str(folder), _strings(reasons))
+    asked = again(str(folder), _strings(reasons), _strings(plugins))
     return _execute(asked, str(out), workers, address, overwrite, _view(progress))
 
 
@@ -350,6 +352,11 @@ def pack(
     mix: StrPath = "",
     seed: int = 0,
     truncate: bool = False,
+    dialect: StrPath = "qwen-vl",
+    dialect_settings: Sequence[str] = (),
+    long_texts: Literal["cut", "drop"] = "cut",
+    max_images: int = 0,
+    max_patches: int = 0,
     overwrite: bool = False,
 ) -> PackResult:
     """Mix shards of several tasks and pack them into training sequences.
@@ -363,6 +370,11 @@ def pack(
         mix: a mix.toml, which weighs data sets and tasks. Default: every sample once.
         seed: the seed of the shuffle.
         truncate: cut samples that are too long, rather than drop them.
+        dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file (docs/dialects.md).
+        dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
+        long_texts: what becomes of texts longer than a sequence: they are cut into pieces, or dropped.
+        max_images: images of a sequence, at most; 0: any number.
+        max_patches: patches of a sequence's images, at most; 0: any number.
         overwrite: replace other packs in `out`.
 
     Raises:
@@ -373,7 +385,8 @@ def pack(
 
     settings = PackSettings(
         seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix), seed=seed,
-        truncate=truncate, overwrite=overwrite,
+        truncate=truncate, dialect=str(dialect), dialect_settings=tuple(dialect_settings), long_texts=long_texts,
+        max_images=max_images, max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
     return _made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
 
@@ -416,12 +429,18 @@ def explain(folder: StrPath, key_or_url: str) -> ExplainResult:
 
 @_checked
 def verify(
-    folder: StrPath, *, repair: bool = False, workers: int | None = None, address: str | None = None
+    folder: StrPath,
+    *,
+    repair: bool = False,
+    plugins: StrPaths = (),
+    workers: int | None = None,
+    address: str | None = None,
 ) -> VerifyResult:
     """Recompute every checksum and invariant of a finished run or of packs; `repair` makes damaged shards anew.
 
-    Damage is no exception here: see the result's `damaged`. `workers` (processes; 0: this one) and `address` (of a Ray
-    cluster) say who checks the shards of a run; without them, every core where there are many shards.
+    `plugins`: see `retry`; only a repair needs them. `workers` (processes; 0: this one) and `address` (of a Ray
+    cluster) say who checks the shards of a run; without them, every core where there are many shards. Damage is no
+    exception here: see the result's `damaged`.
 
     Raises:
         InputError: the folder holds neither; or it cannot be repaired.
@@ -430,18 +449,22 @@ def verify(
     from curate.verifying.command import verify as check
     from curate.verifying.repair import repair as mend
 
-    made = mend if repair else check
-    return _made(VerifyResult, made(str(folder), workers, address))
+    if repair:
+        return _made(VerifyResult, mend(str(folder), _strings(plugins), workers, address))
+    return _made(VerifyResult, check(str(folder), workers, address))
 
 
 def _execute(
     asked: Request, out: str, workers: int | None, address: str | None, overwrite: bool, view: Progress
 ) -> RunResult:
     from curate.engine.command import Options, execute
+    from curate.reporting.card import write_first
 
     if workers is not None and workers < 0:
         raise ManifestError(f"workers must be at least 0, not {workers}")
-    return _made(RunResult, execute(asked, out, Options(workers, address, overwrite), view), folder=out)
+    found = execute(asked, out, Options(workers, address, overwrite), view)
+    write_first(out, found)
+    return _made(RunResult, found, folder=out)
 
 
 def _view(progress: bool) -> Progress:

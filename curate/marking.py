@@ -53,7 +53,8 @@ def clean(table: pa.Table, manifest: Manifest) -> pa.Table:
     whole = table["text"].combine_chunks()
     text = whole.filter(mask)
     for name in manifest.clean:
-        text = filters.CLEANERS[name].clean(text, **manifest.cleaners[name])
+        settings = manifest.cleaners[name]
+        text = filters.find_cleaner(name, settings).clean(text, **settings)
     return set_column(table, "text", pc.replace_with_mask(whole, mask, text))
 
 

@@ -17,8 +17,11 @@ def printable(text: str, most: int = 400) -> str:
 
 
 def settings_said(settings: Mapping[str, Any]) -> str:
-    """A rule's settings as they are shown: `min_side=200`, without those that are empty."""
-    return " ".join(f"{name}={value}" for name, value in settings.items() if value not in ("", None, []))
+    """A rule's settings as they are shown: `min_side=200`, without those that are empty and whose plug-in it is."""
+    shown = {
+        name: value for name, value in settings.items() if value not in ("", None, []) and name != "plugin"
+    }
+    return " ".join(f"{name}={value}" for name, value in shown.items())
 
 
 def plural(count: int, noun: str) -> str:

@@ -3,7 +3,7 @@
 from filters import across, grounding, html, language, near, patterns, shape, text
 from filters.column import PREFIX, SLUG, column_rule, find_rule, is_judgeable
 from filters.judgement import Judgement, judge
-from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting
+from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting, find_cleaner
 
 __all__ = [
     "CLEANERS",
@@ -16,6 +16,7 @@ __all__ = [
     "Setting",
     "across",
     "column_rule",
+    "find_cleaner",
     "find_rule",
     "grounding",
     "html",

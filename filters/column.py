@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rule import RULES, Rule, signature
+from filters.rule import OWN, RULES, Rule, signature
 
 PREFIX = "published:"
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
@@ -31,9 +31,13 @@ Value = bool | float | str
 def find_rule(name: str, settings: Mapping[str, Any]) -> Rule:
     """The rule of that name: a registered one, or, where the settings name a `column`, one on that column.
 
+    Where they name a `plugin` by its SHA-256, it is that plug-in's.
+
     Raises:
         KeyError: no such rule.
     """
+    if "plugin" in settings:
+        return OWN[settings["plugin"]]().rule(name)
     if name in RULES or "column" not in settings:
         return RULES[name]
     return column_rule(name, str(settings["column"]))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -93,8 +93,21 @@ class Cleaner:
         return one_array(self.function(one_array(text), **settings))
 
 
+class Bundle(Protocol):
+    """What one plug-in brings."""
+
+    def rule(self, name: str) -> Rule:
+        """Its rule of that name."""
+
+    def cleaner(self, name: str) -> Cleaner:
+        """Its cleaner of that name."""
+
+
 RULES: dict[str, Rule] = {}
 CLEANERS: dict[str, Cleaner] = {}
+OWN: dict[
+    str, Callable[[], Bundle]
+] = {}  # plug-ins by the SHA-256 of their content, each run when first used
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -118,6 +131,11 @@ def cleaner(name: str) -> Callable[[F], F]:
         return function
 
     return register
+
+
+def find_cleaner(name: str, settings: Mapping[str, Any]) -> Cleaner:
+    """The cleaner of that name: a built-in one, or that of the plug-in whose SHA-256 its settings give as `plugin`."""
+    return OWN[settings["plugin"]]().cleaner(name) if "plugin" in settings else CLEANERS[name]
 
 
 def signature(function: Callable[..., Any]) -> tuple[tuple[str, ...], dict[str, Setting]]:

@@ -18,7 +18,11 @@ from curate.manifest.settings import Manifest
 def columns_of(manifest: Manifest) -> dict[str, str]:
     """The switched-on rules on the source's columns: their names, and the column of each."""
     active: Mapping[str, Mapping[str, Any]] = manifest.active_rules()
-    return {name: str(of["column"]) for name, of in active.items() if name not in filters.RULES}
+    return {name: str(of["column"]) for name, of in active.items() if _on_column(name, of)}
+
+
+def _on_column(name: str, settings: Mapping[str, Any]) -> bool:
+    return name not in filters.RULES and "plugin" not in settings
 
 
 def check_columns(schema: pa.Schema, manifest: Manifest) -> None:

@@ -9,7 +9,7 @@ import json
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -47,6 +47,16 @@ Workers = Annotated[
 ]
 Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove what an earlier run wrote there first.")]
+Dialect = Annotated[
+    str, typer.Option(help="How samples are written: a dialect's name, NAME:PRESET, or a .toml file.")
+]
+DialectSet = Annotated[
+    list[str] | None,
+    typer.Option("--dialect-set", help="Change a value of the dialect: cost.max_pixels=451584"),
+]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="A plug-in file that the run used; may be repeated.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
 
 
@@ -136,6 +146,7 @@ def retry(
     folder: Dir,
     reasons: Annotated[str, typer.Option(help="The reasons to try again, such as timed_out,dns_failed")],
     out: Out,
+    plugins: Plugins = None,
     workers: Workers = None,
     address: Address = None,
     overwrite: Overwrite = False,
@@ -146,7 +157,14 @@ def retry(
 
     wanted = [reason.strip() for reason in reasons.split(",") if reason.strip()]
     again = api.retry(
-        folder, wanted, out, workers=workers, address=address, overwrite=overwrite, progress=not as_json
+        folder,
+        wanted,
+        out,
+        plugins=plugins or (),
+        workers=workers,
+        address=address,
+        overwrite=overwrite,
+        progress=not as_json,
     )
     _finish(again, as_json)
 
@@ -198,6 +216,13 @@ def pack(
     mix: Annotated[str, typer.Option(help="A mix.toml: weights by data set and task.")] = "",
     seed: Annotated[int, typer.Option(help="The seed of the shuffle.")] = 0,
     truncate: Annotated[bool, typer.Option("--truncate", help="Cut samples that are too long.")] = False,
+    dialect: Dialect = "qwen-vl",
+    dialect_set: DialectSet = None,
+    long_texts: Annotated[
+        str, typer.Option(help="Texts longer than a sequence: cut into consecutive pieces, or drop.")
+    ] = "cut",
+    max_images: Annotated[int, typer.Option(help="Images a sequence, at most; 0: any number.")] = 0,
+    max_patches: Annotated[int, typer.Option(help="Patches of a sequence's images; 0: any number.")] = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -206,7 +231,8 @@ def pack(
 
     packed = api.pack(
         folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
-        truncate=truncate, overwrite=overwrite,
+        truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
+        long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, overwrite=overwrite,
     ).raw  # fmt: skip
     if as_json:
         print(json.dumps(packed))
@@ -271,13 +297,14 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Make damaged shards anew.")] = False,
     workers: Workers = None,
     address: Address = None,
+    plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every checksum and invariant; exit 1 and name each damaged file."""
     from curate import api
     from curate.verifying.command import lines
 
-    found = api.verify(folder, repair=repair, workers=workers, address=address)
+    found = api.verify(folder, repair=repair, plugins=plugins or (), workers=workers, address=address)
     _show(found.raw, lines, as_json)
     if found.damaged:
         raise typer.Exit(1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filters
+from curate.adapters.columns import columns_of
 from curate.engine.journal import Journal, Request
 from curate.engine.output import DONE, STAGED
 from curate.engine.plan import Plan, Retry, Run, limit_rows, row_rules
@@ -82,11 +83,14 @@ def plan(asked: Request, work: Path) -> Plan:
         check(asked.manifest.scorer)
     with ThreadPoolExecutor(16) as pool:
         surveys = list(pool.map(lambda one: survey(one, asked, work), asked.inputs))
-    for name in row_rules(asked.manifest):
+    for name, settings in row_rules(asked.manifest).items():
         lacking = [one.name for one, of in zip(asked.inputs, surveys, strict=True) if name in of.unjudged]
         if lacking:
             log.warning(
-                "rule %s is not judged in %s: no column for it (%s)", name, _few(lacking), _columns(name)
+                "rule %s is not judged in %s: no column for it (%s)",
+                name,
+                _few(lacking),
+                _columns(name, settings),
             )
     rows = limit_rows([of.rows for of in surveys], asked.limit)
     return Plan(asked.inputs, rows, asked.manifest.shard.rows)
@@ -109,8 +113,9 @@ def survey(found: Input, asked: Request, work: Path) -> Survey:
     origin = open_origin(found, asked.manifest, work)
     try:
         unjudged = tuple(name for name in row_rules(asked.manifest) if not origin.judges(name))
-        if lacking := [name for name in unjudged if name not in filters.RULES]:
-            column = asked.manifest.active_rules()[lacking[0]]["column"]
+        on_columns = columns_of(asked.manifest)
+        if lacking := [name for name in unjudged if name in on_columns]:
+            column = on_columns[lacking[0]]
             raise InputError(
                 f"{found.uri}: rule {lacking[0]!r} reads the column {column!r}, and there is none"
             )
@@ -260,5 +265,5 @@ def _few(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def _columns(rule: str) -> str:
-    return ", ".join(filters.RULES[rule].columns)
+def _columns(rule: str, settings: Mapping[str, Any]) -> str:
+    return ", ".join(filters.find_rule(rule, settings).columns)

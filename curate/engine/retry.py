@@ -16,6 +16,7 @@ from curate.engine.plan import Retry
 from curate.engine.record import Stage
 from curate.errors import CurateError, InputError, ManifestError, nearest
 from curate.origins import find
+from curate.plugins import require
 from curate.storage.finished import damaged_manifest, read_manifest
 from curate.storage.shards import Shard
 from curate.storage.store import Store
@@ -89,8 +90,10 @@ def _fault(manifest: dict[str, Any]) -> str | None:
     return None
 
 
-def again(folder: str, reasons: Sequence[str]) -> Request:
+def again(folder: str, reasons: Sequence[str], plugin_files: Sequence[str] = ()) -> Request:
     """The request of the run in `folder`, for the rows alone that it dropped for `reasons`.
+
+    `plugin_files` are the plug-ins that the run used: what a folder names is never run by itself.
 
     Raises:
         InputError: the run is not complete, or its inputs have changed.
@@ -106,6 +109,7 @@ def again(folder: str, reasons: Sequence[str]) -> Request:
         before = msgspec.convert(manifest["request"], Request)
     except (msgspec.ValidationError, CurateError) as error:
         raise damaged_manifest(Store(folder), f"its request: {error}") from None
+    require(before.manifest.plugins, plugin_files)
     uris = [part.uri for one in before.inputs for part in one.parts or (one,)]
     if tuple(find(before.manifest, uris)) != before.inputs:
         raise InputError(f"the inputs of {folder} have changed since: run them anew")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
 from curate.errors import DamagedError
+from curate.loader import hf
+from curate.tasks.dialect import load_with
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, as Qwen-VL uses them
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -58,11 +60,22 @@ class Collate:
 
 @dataclass(frozen=True)
 class CollatePacks:
-    """Sequences of packs to a batch."""
+    """Sequences of packs to a batch.
+
+    With `names="hf"` it has what transformers' models take: `input_ids`, `labels` (-100 where there is no loss, and at
+    each sample's first token), `position_ids` (4 x N x `seq_len` where the dialect's images are grids of patches: the
+    plain one and M-RoPE's three), `mm_token_type_ids`, `pixel_values` as the model's processor gives them,
+    `image_grid_thw`, and either `attention_mask` (N x 1 x `seq_len` x `seq_len`, for `attention="mask"`) or
+    `cu_seqlens` (int32, of the batch laid end to end, for `attention="cu_seqlens"`). Pass on all but `keys`.
+    """
 
     seq_len: int = 2048
     pad: int = 0
     side: int = 448
+    names: Literal["curate", "hf"] = "curate"
+    dialect: str = "qwen-vl"  # of the packs; with names="hf"
+    dialect_settings: tuple[str, ...] = ()  # as given to `curate pack --dialect-set`
+    attention: Literal["mask", "cu_seqlens"] = "mask"
 
     def __call__(self, packs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """N x `seq_len` each: `tokens`; `labels`, -100 where there is no loss; `position`, from 0 in a
@@ -70,6 +83,9 @@ class CollatePacks:
         And of the K images `pixels`, `image_row` and `image_start`: at which token an image's first marker
         stands.
         """
+        if self.names == "hf":
+            dialect = load_with(self.dialect, self.dialect_settings)
+            return hf.batch(packs, dialect, self.seq_len, self.pad, self.attention)
         tokens = np.full((len(packs), self.seq_len), self.pad, np.int64)
         labels = np.full_like(tokens, -100)
         position, segment = np.zeros_like(tokens), np.zeros_like(tokens)

@@ -27,7 +27,14 @@ Sample = dict[str, Any]
 log = logging.getLogger("curate")
 
 SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height")
-PACK_COLUMNS = ("task", "tokens", "loss_mask", "segments", "keys")
+PACK_COLUMNS = (
+    "task",
+    "tokens",
+    "loss_mask",
+    "segments",
+    "keys",
+    "image_grid_thw",
+)  # the last where there is one
 MAX_WORKERS = 1024  # that count apart
 LIGHT = 1024  # samples that a worker looks up at once, without their images
 

@@ -31,6 +31,9 @@ OPEN_FILES = 128  # at once in a process: a data set may have more than the syst
 OPEN_INDEXES = 1024
 
 
+OPTIONAL = {"image_grid_thw"}  # of packs of some dialects
+
+
 class Source:
     """The rows of all files, numbered through. Each process that it is sent to opens the files anew.
 
@@ -43,7 +46,9 @@ class Source:
         self, paths: Sequence[str], stem: str, columns: tuple[str, ...], cache: str = "", check: bool = True
     ) -> None:
         self._data = find(paths, stem)
-        if unknown := set(columns) - set(self._data.schema.names):
+        known = set(self._data.schema.names)
+        columns = tuple(name for name in columns if name in known or name not in OPTIONAL)
+        if unknown := set(columns) - known:
             raise InputError(f"{self._data.files[0].uri} has no column {', '.join(sorted(unknown))}")
         self._columns, self._cache, self._check = columns, cache, check
         self.digest = self._data.digest

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import msgspec
 
 import filters
+from curate import plugins
 from curate.errors import ManifestError, nearest
 from curate.manifest.checks import check_near, check_values
 from curate.manifest.settings import (
@@ -88,11 +89,14 @@ def load(
         raise ManifestError(f"cannot read manifest {name_or_path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{name_or_path} is not TOML: {error}") from None
+    if "plugins" in tree:
+        tree["plugins"] = plugins.read(tree["plugins"], path.parent)
     if preset != PAPER:
         _switch_on(tree, preset, name_or_path)
     changes = settings if isinstance(settings, Mapping) else assignments(settings)
     for place, value in changes.items():
-        assign(tree, place, value)
+        assign(tree, place, plugins.read(value, Path()) if place == "plugins" else value)
+    _add_installed(tree)
     return parse(tree, origin=name_or_path)
 
 
@@ -174,28 +178,56 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
     if not NAME.fullmatch(manifest.name):
         raise ManifestError(f"{origin}: name {manifest.name!r} must be like 'laion-coco' (a-z, 0-9, + _ . -)")
     check_values(manifest, origin)
-    rules = {name: _rule(name, settings, origin) for name, settings in manifest.rules.items()}
+    own = plugins.registered(manifest.plugins)
+    rules = {name: _rule(name, settings, own.rules, origin) for name, settings in manifest.rules.items()}
     given = {name: manifest.cleaners.get(name, {}) for name in (*manifest.clean, *manifest.cleaners)}
     cleaners = {
         name: _fill(f"cleaner {name!r}", known, settings, origin)
-        for name, settings, known in _known("cleaner", given, filters.CLEANERS, origin)
+        for name, settings, known in _known("cleaner", given, {**filters.CLEANERS, **own.cleaners}, origin)
     }
     check_near(rules.get("near_duplicate"), manifest.scorer, origin)
     return msgspec.structs.replace(manifest, rules=rules, cleaners=cleaners)
 
 
+def _add_installed(tree: dict[str, Any]) -> None:
+    """Add the installed plug-ins that bring a rule, cleaner or adapter which the manifest uses and nobody else has."""
+    named, given = tree.get("plugins", []), {}
+    for kind, key, known in (
+        ("rules", "rules", {*filters.RULES, *_on_columns(tree.get("rules"))}),
+        ("cleaners", "clean", filters.CLEANERS),
+        ("adapters", "adapter", plugins.TAKEN),
+    ):
+        names = tree.get(key, ())
+        names = [names] if isinstance(names, str) else names
+        given[kind] = [n for n in names if n not in known] if isinstance(names, list | dict) else []
+    try:
+        entries = msgspec.convert(named, tuple[plugins.Plugin, ...])
+    except msgspec.ValidationError:
+        return  # `parse` says what is wrong
+    own = plugins.registered(entries)
+    missing = {kind: set(names) - set(getattr(own, kind)) for kind, names in given.items()}
+    if found := plugins.offering(missing, [one.name for one in entries]):
+        tree["plugins"] = [*named, *found]
+
+
+def _on_columns(rules: Any) -> list[str]:
+    """The rules that judge a published column, and need no function of their name."""
+    given = rules.items() if isinstance(rules, Mapping) else ()
+    return [name for name, settings in given if isinstance(settings, Mapping) and "column" in settings]
+
+
 def _rule(
-    name: str, given: Mapping[str, Any] | Literal[False], origin: str
+    name: str, given: Mapping[str, Any] | Literal[False], own: Mapping[str, Rule], origin: str
 ) -> dict[str, Any] | Literal[False]:
     """A rule's settings, every default filled in; a rule on a published column names its `column`."""
     if given is False or (given.get("on") is False and set(given) == {"on"}):
         return False
     settings = {key: value for key, value in given.items() if key != "on"}
-    if name not in filters.RULES and ("column" not in settings or not filters.SLUG.fullmatch(name)):
-        hint = nearest(name, filters.RULES) or ": a rule of your own names the column that it judges"
+    if name not in {*filters.RULES, *own} and ("column" not in settings or not filters.SLUG.fullmatch(name)):
+        hint = nearest(name, {*filters.RULES, *own}) or ": a rule of your own names the column that it judges"
         raise ManifestError(f"{origin}: no rule {name!r}{hint}")
     try:
-        known = filters.find_rule(name, settings)
+        known = own[name] if name in own else filters.find_rule(name, plugins.without_owner(settings))
     except TypeError:
         raise ManifestError(
             f"{origin}: rule {name!r}: 'column' is a name, not {settings['column']!r}"
@@ -217,6 +249,8 @@ def _known(
 
 def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """The settings in their declared order, given or default, each of its declared type, and tried out."""
+    if own := getattr(known, "owner", None):
+        given = plugins.without_owner(given, own, f"{origin}: {who}")
     for name in given:
         if name not in known.settings:
             has = f" (it has: {', '.join(known.settings) or 'none'})"
@@ -236,7 +270,7 @@ def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str
         known.check(**filled)
     except ValueError as error:
         raise ManifestError(f"{origin}: {who}: {error}") from None
-    return filled
+    return {plugins.PLUGIN: own.sha256, **filled} if own else filled
 
 
 def _explain(message: str) -> str:

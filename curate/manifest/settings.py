@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from curate.plugins import Plugin
 from curate.version import __version__
 
 
@@ -133,6 +134,7 @@ class Manifest(Settings, frozen=True):
     title: str
     licence: str
     homepage: str
+    plugins: tuple[Plugin, ...] = ()  # files beside the manifest, or installed packages; see `curate.plugins`
     adapter: str = "pairs"  # a function of curate.adapters
     task: str = "caption"
     language: Literal["auto", "en", "zh"] = "auto"  # auto: by the script of the text
@@ -164,6 +166,8 @@ class Manifest(Settings, frozen=True):
     def resolved(self) -> dict[str, Any]:
         """The manifest as plain data, every default filled in."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
+        if not self.plugins:
+            del plain["plugins"]
         return plain
 
     def active_rules(self) -> dict[str, dict[str, Any]]:

@@ -21,11 +21,19 @@ def _write_table(table: Mapping[str, Any], path: str, lines: list[str]) -> None:
     tables = {name: value for name, value in table.items() if isinstance(value, dict)}
     for name, value in table.items():
         if value is not None and name not in tables:
-            lines.append(f"{_toml_key(name)} = {json.dumps(value, ensure_ascii=False)}")
+            lines.append(f"{_toml_key(name)} = {_toml_value(value)}")
     for name, value in tables.items():
         below = f"{path}.{_toml_key(name)}".removeprefix(".")
         lines += ["", f"[{below}]"]
         _write_table(value, below, lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_toml_key(name)} = {_toml_value(of)}' for name, of in value.items())} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _toml_key(name: str) -> str:

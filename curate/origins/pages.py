@@ -84,7 +84,8 @@ class Documents:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: a page has a text and a size, and no score."""
-        return rule in filters.RULES and rule != "clip_score_too_low"
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        return not any(name == "clip_score" or name.startswith(filters.PREFIX) for name in columns)
 
     def close(self) -> None:
         """See `Origin.close`."""

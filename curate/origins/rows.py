@@ -12,6 +12,7 @@ import filters
 from curate.adapters import adapter, available, check_task
 from curate.adapters.columns import check_columns, without_values
 from curate.adapters.identity import keys
+from curate.adapters.own import own_adapter, reshaped, reshaped_schema
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import SIZE
@@ -21,6 +22,8 @@ from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, open_source,
 from curate.storage.filesystems import scheme
 
 log = logging.getLogger("curate")
+
+ALWAYS = ("key", "dataset", "task", "language", "source", "extra")  # columns that every adapter fills
 
 
 class Rows:
@@ -34,12 +37,15 @@ class Rows:
             InputError: it cannot be read, or lacks a column that every row needs.
         """
         self._input, self._manifest = found, manifest
+        self._own, manifest = own_adapter(manifest)
+        self._as_read = manifest
         self._adapt = adapter(manifest.adapter)
         check_task(manifest)
         self._source = open_source(found, manifest.input, work)
         try:
-            self._columns = available(self._source.schema, manifest) | SIZE
-            check_columns(self._source.schema, manifest)
+            schema = reshaped_schema(self._own, self._source.schema)
+            self._columns = available(schema, manifest) | SIZE
+            check_columns(schema, manifest)
         except InputError as error:
             raise InputError(f"{found.uri}: {error}") from None
 
@@ -53,8 +59,8 @@ class Rows:
         at = start
         try:
             for batch in self._source.batches(start, stop):
-                table = pa.Table.from_batches([batch])
-                yield self._adapt(table, self._manifest, self._input.name, at)
+                table = reshaped(self._own, pa.Table.from_batches([batch]))
+                yield self._adapt(table, self._as_read, self._input.name, at)
                 at += batch.num_rows
         except UnitError as error:
             if (
@@ -67,7 +73,9 @@ class Rows:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`; the columns of rules on published columns are known to be there."""
-        return rule not in filters.RULES or set(filters.RULES[rule].columns) <= self._columns
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        known = {*self._columns, *ALWAYS}
+        return all(name in known or name.startswith(filters.PREFIX) for name in columns)
 
     def close(self) -> None:
         """See `Origin.close`: sources are few, and stay open for the next unit."""

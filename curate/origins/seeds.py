@@ -55,7 +55,8 @@ class Seeds:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`."""
-        return rule in filters.RULES and rule != "clip_score_too_low"
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        return not any(name == "clip_score" or name.startswith(filters.PREFIX) for name in columns)
 
     def close(self) -> None:
         """See `Origin.close`."""

@@ -12,7 +12,7 @@ from curate.adapters import adapter, check_task
 from curate.manifest.settings import Manifest
 from curate.origins import Kind, Origin, given
 from curate.origins.collection import Collection, Entry, collect
-from curate.origins.rows import find_tables, open_rows
+from curate.origins.rows import ALWAYS, find_tables, open_rows
 from curate.sources import DETAIL, FORMATS, PROBLEM, Input, expand
 
 SUFFIXES = (".txt",)
@@ -55,7 +55,7 @@ class Texts:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: by nothing that an image has."""
-        return rule in filters.RULES and set(filters.RULES[rule].columns) <= {"text"}
+        return set(filters.find_rule(rule, self._manifest.active_rules()[rule]).columns) <= {"text", *ALWAYS}
 
     def close(self) -> None:
         """See `Origin.close`."""

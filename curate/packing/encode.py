@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,12 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.packing.tokenizer import MARKERS, Tokenizer
+from curate.tasks.chat import Pieces
+from curate.tasks.regions import join
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 SPLIT = re.compile("(" + "|".join(MARKERS) + ")")
 END = object()  # stands for the end token among the pieces of a string
+IMAGE = object()  # stands for Qwen-VL's `<img>` with an image behind it
 
 
 class Encoded(NamedTuple):
@@ -24,6 +28,7 @@ class Encoded(NamedTuple):
 
     tokens: npt.NDArray[np.int32]
     loss: Bools  # True for what the model is trained to say
+    closes: Bools  # True for the last token of an assistant's turn
     starts: Ints  # N + 1
 
     def lengths(self) -> Ints:
@@ -32,79 +37,147 @@ class Encoded(NamedTuple):
 
     def take(self, samples: Ints) -> Encoded:
         """Those samples, in that order."""
-        sizes = self.lengths()[samples]
+        return self.runs(self.starts[samples], self.lengths()[samples])
+
+    def runs(self, first: Ints, sizes: Ints) -> Encoded:
+        """Runs of tokens, each from `first` on and so many, as samples (M)."""
         starts = np.concatenate([[0], np.cumsum(sizes)])
-        index = np.repeat(self.starts[samples] - starts[:-1], sizes) + np.arange(starts[-1])
-        return Encoded(self.tokens[index], self.loss[index], starts)
+        index = np.repeat(first - starts[:-1], sizes) + np.arange(starts[-1])
+        return Encoded(self.tokens[index], self.loss[index], self.closes[index], starts)
+
+    def repeat(self, token: int, times: Ints) -> Encoded:
+        """The samples with each occurrence of a token as often as `times` says (at least once each)."""
+        counts = np.ones(len(self.tokens), np.int64)
+        counts[self.tokens == token] = times
+        index = np.repeat(np.arange(len(counts)), counts)
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        return Encoded(self.tokens[index], self.loss[index], self.closes[index], ends[self.starts])
+
+    def count_of(self, token: int) -> Ints:
+        """How often each sample has a token (N)."""
+        sample = np.searchsorted(self.starts, np.flatnonzero(self.tokens == token), side="right") - 1
+        counts: Ints = np.bincount(sample, minlength=len(self.starts) - 1)
+        return counts
+
+
+def concatenated(several: Sequence[Encoded]) -> Encoded:
+    """The samples of all, one after another."""
+    offsets = np.cumsum([0, *(len(one.tokens) for one in several)])
+    starts = [one.starts[1:] + offset for one, offset in zip(several, offsets, strict=False)]
+    tokens = np.concatenate([one.tokens for one in several])
+    loss, closes = (
+        np.concatenate(flags) for flags in zip(*((one.loss, one.closes) for one in several), strict=True)
+    )
+    return Encoded(tokens, loss, closes, np.concatenate([[0], *starts]).astype(np.int64))
 
 
 def encode(prompt: pa.Array, target: pa.Array, tokenizer: Tokenizer, image_tokens: int) -> Encoded:
-    """Each prompt and target with the end token behind it; the prompt has no loss.
+    """Each of Qwen-VL's prompts and targets with the end token behind it; the prompt has no loss.
 
     Of the strings only the formats' markers become special tokens. An image is its two markers and
     `image_tokens` paddings between them, whatever its path.
     """
     pathless = pc.replace_substring_regex(prompt, "(?s)<img>.*?</img>", "<img></img>")
-    questions = [SPLIT.split(text) for text in pathless.to_pylist()]
-    answers = [[*SPLIT.split(text), END] for text in target.to_pylist()]
+    parts: list[list[object]] = []
+    for question, answer in zip(pathless.to_pylist(), target.to_pylist(), strict=True):
+        parts.append([IMAGE if piece == "<img>" else piece for piece in SPLIT.split(question)])
+        parts.append([*SPLIT.split(answer), END])
+    learnt = np.tile([False, True], len(prompt))
+    closes = np.zeros(len(parts), bool)
+    return _encoded(parts, learnt, closes, np.arange(len(prompt) + 1) * 2, tokenizer, image_tokens)
+
+
+def encode_pieces(pieces: Pieces, ended: Bools, tokenizer: Tokenizer) -> Encoded:
+    """N samples in a dialect's pieces, each image one pad; those that are `ended` have the end token behind them.
+
+    Pieces that are learnt alike become tokens together, as in the models' own trainers.
+    """
+    samples = np.repeat(np.arange(len(pieces.starts) - 1), np.diff(pieces.starts))
+    same = (samples[1:] == samples[:-1]) & (pieces.learnt[1:] == pieces.learnt[:-1]) & ~pieces.closes[:-1]
+    first = np.flatnonzero(np.concatenate([[True], ~same])) if len(samples) else np.zeros(0, np.int64)
+    sizes = np.diff(np.append(first, len(samples)))
+    parts: list[list[object]] = [
+        list(tokenizer.split(text)) for text in join(pieces.text, sizes, "").to_pylist()
+    ]
+    starts = np.searchsorted(first, pieces.starts)
+    for last in (starts[1:][ended] - 1).tolist():
+        parts[last].append(END)
+    closes = pieces.closes[first + sizes - 1]
+    return _encoded(parts, pieces.learnt[first], closes, starts, tokenizer, 1)
+
+
+def _encoded(
+    parts: list[list[object]],
+    learnt: Bools,
+    closes: Bools,
+    starts: Ints,
+    tokenizer: Tokenizer,
+    image_tokens: int,
+) -> Encoded:
+    """Samples of parts of pieces: sample n is the parts from starts[n] to starts[n + 1]."""
     number: dict[object, int] = {}
-    pieces = np.array(
-        [
-            number.setdefault(piece, len(number))
-            for pair in zip(questions, answers, strict=True)
-            for half in pair
-            for piece in half
-        ],
-        np.int64,
-    )
-    counts = np.array(
-        [[len(question), len(answer)] for question, answer in zip(questions, answers, strict=True)],
-        np.int64,
-    ).reshape(-1, 2)
-    known = _pieces(list(number), tokenizer, image_tokens)
-    spread = known.take(pieces)
-    said = np.tile([False, True], len(questions))
-    loss = np.repeat(np.repeat(said, counts.reshape(-1)), np.diff(spread.starts))
-    edges = np.concatenate([[0], np.cumsum(counts.sum(axis=1))]) if len(counts) else np.zeros(1, np.int64)
-    return Encoded(spread.tokens, loss, spread.starts[edges])
+    flat = np.array([number.setdefault(piece, len(number)) for part in parts for piece in part], np.int64)
+    spread = _pieces(list(number), tokenizer, image_tokens).take(flat)
+    counts = np.array([len(part) for part in parts], np.int64)
+    edges = spread.starts[np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)]
+    closing = np.zeros(len(spread.tokens), bool)
+    closing[edges[1:][closes] - 1] = True
+    return Encoded(spread.tokens, np.repeat(learnt, np.diff(edges)), closing, edges[starts])
 
 
 def _pieces(pieces: list[object], tokenizer: Tokenizer, image_tokens: int) -> Encoded:
     """The tokens of each distinct piece: a marker, the end, or raw text."""
-    special: dict[object, list[int]] = {name: [number] for name, number in tokenizer.markers.items()}
+    special: dict[object, list[int]] = {name: [number] for name, number in tokenizer.special.items()}
     special |= {END: [tokenizer.end], "": []}
-    special["<img>"] = [tokenizer.markers["<img>"], *[tokenizer.image_pad] * image_tokens]
+    if IMAGE in pieces:
+        special[IMAGE] = [tokenizer.special["<img>"], *[tokenizer.image_pad] * image_tokens]
     raw = [piece for piece in pieces if isinstance(piece, str) and piece not in special]
     found = special | dict(zip(raw, tokenizer.encode(raw), strict=True))
     tokens = [found[piece] for piece in pieces]
     starts = np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])]).astype(np.int64)
     flat = np.fromiter((id for ids in tokens for id in ids), np.int32, int(starts[-1]))
-    return Encoded(flat, np.zeros(len(flat), bool), starts)
+    none = np.zeros(len(flat), bool)
+    return Encoded(flat, none, none, starts)
 
 
 def truncate(encoded: Encoded, tokenizer: Tokenizer, limit: int) -> Encoded:
     """Samples cut to at most `limit` tokens; those that cannot be cut keep their length.
 
-    A cut falls into what is trained on and between whole things: never inside an image, nor from a `<ref>` to
-    the end of its first box or quad. A sample that was cut has no end token.
+    A dialogue is cut behind an answer. Elsewhere a cut falls into what is trained on and between whole things: never
+    inside an image, nor from a `<ref>` to the end of its first box or quad. A sample that was cut has no end token.
     """
     kept = encoded.lengths().copy()
     for sample in np.flatnonzero(kept > limit):
         start = encoded.starts[sample]
-        tokens = encoded.tokens[start : start + limit + 1]
-        loss = encoded.loss[start : start + limit + 1]
-        free = ~_inside(tokens, tokenizer)[:limit] & (np.cumsum(loss)[:limit] > 1)  # one may be a mere space
-        places = np.flatnonzero(free) + 1  # cut behind a token that closes what it is in
+        part = slice(start, start + limit + 1)
+        tokens, loss, closes = encoded.tokens[part], encoded.loss[part], encoded.closes[part]
+        if encoded.closes[start : encoded.starts[sample + 1]].any():
+            places = np.flatnonzero(closes[:limit]) + 1
+        else:
+            free = ~_inside(tokens, tokenizer)[:limit] & (
+                np.cumsum(loss)[:limit] > 1
+            )  # one may be a mere space
+            places = np.flatnonzero(free) + 1  # cut behind a token that closes what it is in
         kept[sample] = places[-1] if len(places) else kept[sample]
-    starts = np.concatenate([[0], np.cumsum(kept)])
-    index = np.repeat(encoded.starts[:-1] - starts[:-1], kept) + np.arange(starts[-1])
-    return Encoded(encoded.tokens[index], encoded.loss[index], starts)
+    return encoded.runs(encoded.starts[:-1], kept)
+
+
+def cut_in_pieces(encoded: Encoded, limit: int, which: Bools) -> tuple[Encoded, Ints]:
+    """The samples, those of `which` in consecutive pieces of at most `limit` tokens; and each one's sample (M)."""
+    lengths = encoded.lengths()
+    counts = np.where(which, np.maximum(1, -(-lengths // limit)), 1)
+    sample = np.repeat(np.arange(len(lengths)), counts)
+    number = np.arange(len(sample)) - np.repeat(np.cumsum(counts) - counts, counts)
+    sizes = np.where(which[sample], np.minimum(limit, lengths[sample] - number * limit), lengths[sample])
+    return encoded.runs(encoded.starts[:-1][sample] + number * limit, sizes), sample
 
 
 def _inside(tokens: npt.NDArray[np.int32], tokenizer: Tokenizer) -> Bools:
     """Whether what follows each token still belongs to the same image, or phrase and box."""
-    opening = np.isin(tokens, [tokenizer.markers[name] for name in ("<img>", "<ref>", "<box>", "<quad>")])
-    closing = np.isin(tokens, [tokenizer.markers[name] for name in ("</img>", "</box>", "</quad>")])
+    opening = np.isin(
+        tokens, [tokenizer.special.get(name, -1) for name in ("<img>", "<ref>", "<box>", "<quad>")]
+    )
+    closing = np.isin(tokens, [tokenizer.special.get(name, -1) for name in ("</img>", "</box>", "</quad>")])
     last_open = np.maximum.accumulate(np.where(opening, np.arange(len(tokens)), -1))
     last_close = np.maximum.accumulate(np.where(closing, np.arange(len(tokens)), -1))
     inside: Bools = last_open > last_close

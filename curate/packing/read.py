@@ -12,28 +12,44 @@ import pyarrow.compute as pc
 
 from curate.errors import DamagedError
 from curate.packing.buckets import draw, shares
-from curate.packing.encode import Encoded, encode, truncate
+from curate.packing.encode import Encoded, cut_in_pieces, truncate
 from curate.packing.mix import Amount, Group
 from curate.packing.sequences import SAMPLES
 from curate.packing.settings import PackSettings
+from curate.packing.shown import Images, images_of, lists
 from curate.packing.tokenizer import Tokenizer
+from curate.packing.written import write
 from curate.schema import DROPPED
 from curate.storage.dataset import DataSet
 from curate.storage.filesystems import one_line
+from curate.tasks.dialect import Dialect
+from curate.tasks.formats import QWEN_VL
+from curate.tasks.shard_rows import is_text
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 TEXTS = ("task", "dataset", "prompt", "target")
+RENDERED = (
+    "language",
+    "text",
+    "regions",
+    "width",
+    "height",
+    "image.path",
+)  # what other dialects are written from
+TALK = ("messages", "images")
+PIECES = 1024  # copies of a row that draw different places
 
 
 class Reader:
     """The rows of a data set, in order. `reasons`, `dropped` and `packed` say what became of them."""
 
-    def __init__(self, data: DataSet, settings: PackSettings, tokenizer: Tokenizer) -> None:
+    def __init__(self, data: DataSet, settings: PackSettings, tokenizer: Tokenizer, dialect: Dialect) -> None:
         self.data = data
         self.settings = settings
         self.tokenizer = tokenizer
+        self.dialect = dialect
         self.reasons: Counter[str] = Counter()
         self.dropped: list[pa.Table] = []  # of DROPPED; rows that the mixture leaves out are only counted
         self.packed = 0
@@ -42,33 +58,50 @@ class Reader:
     def amounts(self, count_tokens: bool) -> dict[Group, Amount]:
         """How much there is of each data set and task; tokens are zero unless they are counted."""
         found: dict[Group, Amount] = {}
-        for table in self._tables(TEXTS if count_tokens else TEXTS[:2]):
+        for table in self._tables((*TEXTS, *self._written) if count_tokens else TEXTS[:2]):
             lengths = np.zeros(table.num_rows, np.int64)
             if count_tokens:
-                lengths = self._encode(table).lengths()
+                lengths = self._encode(table)[0].lengths()
             for group, rows in _groups(table).items():
                 old = found.get(group, Amount())
                 found[group] = Amount(old.samples + len(rows), old.tokens + int(lengths[rows].sum()))
         return found
 
     def samples(self, epochs: Mapping[Group, float]) -> Iterator[pa.Table]:
-        """The rows as SAMPLES, each as often as its group is seen."""
+        """The rows as SAMPLES, each as often as its group is seen; long texts in pieces."""
         number = 0
         image = ["image.bytes"] if self.settings.embed_images else []
-        columns = (*TEXTS, "key", "image.path", *image, "source", "url", "text")
-        for table in self._tables(columns):
+        columns = (*TEXTS, *self._written, "key", *image, "source", "url", "text")
+        for table in self._tables(tuple(dict.fromkeys(columns))):
             rows = np.arange(number, number + table.num_rows)
             number += table.num_rows
-            encoded = self._encode(table)
-            sound = self._judge(table, encoded)
+            encoded, images, fault = self._encode(table)
+            sound = self._judge(table, encoded, images, fault)
             copies = self._copies(table, rows, epochs)
             self.reasons["left_out_by_mix"] += int((sound & (copies == 0)).sum())
             self.packed += int((sound & (copies > 0)).sum())
-            drawn = np.repeat(np.arange(table.num_rows), np.where(sound, copies, 0))
+            pieces, whose = cut_in_pieces(encoded, self.settings.seq_len, self._cuttable(table))
+            part = np.arange(len(whose)) - np.searchsorted(whose, whose)  # which piece of its row
+            drawn = np.repeat(np.arange(len(whose)), np.where(sound, copies, 0)[whose])
             again = np.arange(len(drawn)) - np.searchsorted(drawn, drawn)  # which copy of its row
-            order = draw(self.settings.seed, 1, rows[drawn] * 1024 + again)
-            yield self._samples(table, encoded, drawn, order)
+            place = rows[whose[drawn]] * PIECES + again
+            order = draw(self.settings.seed, 1, place)
+            later = part[drawn] > 0
+            order[later] = draw(self.settings.seed, 3, place[later] + (part[drawn][later] << 40))
+            yield self._samples(table, pieces.take(drawn), whose[drawn], images, order)
         self.reasons += Counter()  # without the zeros
+
+    @property
+    def _written(self) -> tuple[str, ...]:
+        """The columns that samples are written from, beside TEXTS."""
+        talk = TALK if set(TALK) <= set(self.data.schema.names) else ()
+        return (*(("image.path",) if self.dialect.name == QWEN_VL.name else RENDERED), *talk)
+
+    @property
+    def _mark(self) -> int | None:
+        """The token before an image's first pad, if the dialect has one."""
+        before = [token for token in self.tokenizer.special if token in self.dialect.image.before]
+        return self.tokenizer.special[max(before, key=len)] if before else None
 
     def _tables(self, columns: tuple[str, ...]) -> Iterator[pa.Table]:
         self.memory = 0
@@ -84,25 +117,39 @@ class Reader:
                             "its folder names every damaged file"
                         ) from None
 
-    def _encode(self, table: pa.Table) -> Encoded:
-        prompt, target = (table[name].combine_chunks().fill_null("") for name in ("prompt", "target"))
-        encoded = encode(prompt, target, self.tokenizer, self.settings.image_tokens)
-        return truncate(encoded, self.tokenizer, self.settings.seq_len) if self.settings.truncate else encoded
+    def _encode(self, table: pa.Table) -> tuple[Encoded, Images, pa.Array]:
+        """The rows' tokens with their images' pads, the images, and why a row cannot be written (null: it can)."""
+        encoded, fault = write(table, self.dialect, self.tokenizer)
+        images = images_of(table, encoded.count_of(self.tokenizer.image_pad), self.dialect)
+        encoded = encoded.repeat(self.tokenizer.image_pad, np.maximum(images.costs.tokens, 0))
+        if self.settings.truncate:
+            cut = truncate(encoded, self.tokenizer, self.settings.seq_len).lengths()
+            lengths = np.where(self._cuttable(table), encoded.lengths(), cut)
+            encoded = encoded.runs(encoded.starts[:-1], lengths)
+        return encoded, images, fault
 
-    def _judge(self, table: pa.Table, encoded: Encoded) -> Bools:
+    def _cuttable(self, table: pa.Table) -> Bools:
+        """Which rows are texts that go on in the next sequence where one is too short for them (N)."""
+        return is_text(table) & (self.settings.long_texts == "cut")
+
+    def _judge(self, table: pa.Table, encoded: Encoded, images: Images, fault: pa.Array) -> Bools:
         """Which rows can be packed; the others are noted with their reason."""
         lengths = encoded.lengths()
-        image, target = table["image"].combine_chunks(), table["target"].combine_chunks()
-        shown = self._image_starts(encoded) >= 0
-        there = _bools(pc.is_valid(pc.struct_field(image, "bytes" if self.settings.embed_images else "path")))
+        long = (lengths > self.settings.seq_len) & ~self._cuttable(table)
+        target = table["target"].combine_chunks()
         faults = {
             "text_missing": _bools(pc.equal(pc.binary_length(target), 0).fill_null(True)),
-            "image_missing": shown & ~there,
-            "sample_too_long": lengths > self.settings.seq_len,
+            **{
+                str(name): _bools(pc.equal(fault, name).fill_null(False))
+                for name in pc.unique(fault.drop_null())
+            },
+            "image_missing": images.lacking(self.settings.embed_images),
+            "image_too_elongated": images.refused(),
+            "sample_too_long": long,
         }
         sound = np.ones(table.num_rows, bool)
-        for reason, fault in faults.items():
-            rows = np.flatnonzero(fault & sound)
+        for reason, found in faults.items():
+            rows = np.flatnonzero(found & sound)
             sound[rows] = False
             self._drop(table, rows, reason, [f"tokens={lengths[row]}" for row in rows])
         return sound
@@ -126,32 +173,18 @@ class Reader:
         copies: Ints = (np.floor(wanted) + (coin < wanted % 1)).astype(np.int64)
         return copies
 
-    def _image_starts(self, encoded: Encoded) -> Ints:
-        """The token, counted from its sample's first, at which its image stands; -1 for none (N)."""
-        places = np.flatnonzero(encoded.tokens == self.tokenizer.markers["<img>"])
-        sample = np.searchsorted(encoded.starts, places, side="right") - 1
-        starts = np.full(len(encoded.starts) - 1, -1)
-        starts[sample[::-1]] = (places - encoded.starts[sample])[::-1]
-        return starts
-
     def _samples(
-        self, table: pa.Table, encoded: Encoded, drawn: Ints, order: npt.NDArray[np.uint64]
+        self, table: pa.Table, taken: Encoded, whose: Ints, images: Images, order: npt.NDArray[np.uint64]
     ) -> pa.Table:
-        taken = encoded.take(drawn)
-        rows = pa.array(drawn)
-        image = table["image"].combine_chunks().take(rows)
-        start = self._image_starts(taken)
-        embed = self.settings.embed_images
-        data = pc.struct_field(image, "bytes") if embed else pa.nulls(len(rows), pa.binary())
+        """SAMPLES of drawn samples, of which `whose` says the row."""
+        rows = pa.array(whose)
         edges = pa.array(taken.starts, pa.int64())
         columns = [
             table["task"].take(rows).cast(pa.string()),
             table["key"].take(rows),
             pa.LargeListArray.from_arrays(edges, pa.array(taken.tokens)),
             pa.LargeListArray.from_arrays(edges, pa.array(taken.loss)),
-            data.cast(pa.large_binary()),
-            pc.struct_field(image, "path"),
-            pa.array(start, pa.int32(), mask=start < 0),
+            lists(images, whose, taken, self._mark, self.tokenizer.image_pad, self.settings.embed_images),
             pa.array(order),
         ]
         return pa.table(columns, schema=SAMPLES)

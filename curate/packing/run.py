@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,6 +28,8 @@ from curate.packing.write import write_dropped, write_packs
 from curate.storage.dataset import DataSet, find
 from curate.storage.listing import DROPPED_FILES
 from curate.storage.store import Store
+from curate.tasks.dialect import Dialect
+from curate.tasks.formats import QWEN_VL
 from curate.version import __version__
 
 COLUMNS = {"key", "dataset", "task", "image", "prompt", "target", "source", "url", "text"}
@@ -46,10 +48,14 @@ def pack(paths: list[str], out: str, settings: PackSettings = PackSettings()) ->
     data = find(paths)
     if lacking := COLUMNS - set(data.schema.names):
         raise InputError(f"{data.files[0].uri} is no shard: it lacks {', '.join(sorted(lacking))}")
-    tokenizer = load(settings.tokenizer, settings.end_token, settings.image_pad)
+    dialect = settings.load_dialect()
+    tokenizer = load(settings.tokenizer, settings.end_token, settings.image_pad, dialect)
     mix = mixes.load(settings.mix) if settings.mix else mixes.Mix()
+    told = {"dialect": dialect.digest} if dialect.name != QWEN_VL.name else {}
     plan = {
-        "settings": settings.resolved() | {"tokenizer": tokenizer.sha256, "mix": msgspec.to_builtins(mix)},
+        "settings": told
+        | settings.resolved()
+        | {"tokenizer": tokenizer.sha256, "mix": msgspec.to_builtins(mix)},
         "inputs": [{"uri": file.uri, "bytes": file.bytes, "rows": file.rows} for file in data.files],
         "digest": data.digest,
     }
@@ -58,22 +64,37 @@ def pack(paths: list[str], out: str, settings: PackSettings = PackSettings()) ->
         return done
     store.lock()
     try:
-        return _pack(data, store, settings, tokenizer, mix, plan)
+        return _pack(data, store, Way(settings, tokenizer, dialect), mix, plan)
     finally:
         store.unlock()
 
 
-def _pack(
-    data: DataSet,
-    store: Store,
-    settings: PackSettings,
-    tokenizer: Tokenizer,
-    mix: mixes.Mix,
-    plan: dict[str, Any],
-) -> dict[str, Any]:
-    started = _now()
+class Way(NamedTuple):
+    """How samples become sequences."""
+
+    settings: PackSettings
+    tokenizer: Tokenizer
+    dialect: Dialect
+
+    @property
+    def grids(self) -> bool:
+        """Whether images are grids of patches."""
+        return self.dialect.cost.rule == "smart_resize"
+
+    def describe(self) -> dict[str, Any]:
+        """What a pack's metadata says of it; of the dialect only where it is not Qwen-VL's own."""
+        said: dict[str, Any] = {"tokenizer": self.tokenizer.describe()}
+        if self.dialect.name == QWEN_VL.name:
+            return said
+        cost = {name: value for name, value in self.dialect.describe()["cost"].items() if value}
+        dialect = {"name": self.dialect.name, "digest": self.dialect.digest, "cost": cost}
+        return said | {"dialect": dialect | {"boxes_fit_one_setting": self.dialect.one_setting}}
+
+
+def _pack(data: DataSet, store: Store, way: Way, mix: mixes.Mix, plan: dict[str, Any]) -> dict[str, Any]:
+    started, settings = _now(), way.settings
     _clear(store)
-    reader = Reader(data, settings, tokenizer)
+    reader = Reader(data, settings, way.tokenizer, way.dialect)
     epochs = mixes.epochs(mix, reader.amounts(count_tokens=mix.needs_tokens))
     count = max(1, math.ceil(reader.memory * max(epochs.values(), default=1.0) / settings.bucket_bytes))
     if count > MAX_BUCKETS:
@@ -84,14 +105,14 @@ def _pack(
             buckets.add(samples)
         buckets.flush()
         tally: dict[str, Counter[str]] = {}
-        packs = write_packs(store, _sequences(buckets, settings, tally), settings, tokenizer.describe())
+        packs = write_packs(store, _sequences(buckets, way, tally), settings, way.describe(), way.grids)
     write_dropped(store, reader.dropped)
     said = {
         "curate_version": __version__,
         "kind": "packs",
         "plan": _digest(plan),
         **plan,
-        "tokenizer": tokenizer.describe(),
+        **way.describe(),
     }
     ends = {"shards": [msgspec.to_builtins(file) for file in packs], "started": started, "finished": _now()}
     written = json.dumps(said | _counts(data, reader, tally, settings) | ends, indent=1)
@@ -120,10 +141,10 @@ def _counts(
     }
 
 
-def _sequences(
-    buckets: Buckets, settings: PackSettings, tally: dict[str, Counter[str]]
-) -> Iterator[pa.Table]:
+def _sequences(buckets: Buckets, way: Way, tally: dict[str, Counter[str]]) -> Iterator[pa.Table]:
     """The sequences of all buckets; within one the tasks' sequences are shuffled together."""
+    settings = way.settings
+    limits = (settings.max_images, settings.max_patches, way.grids)
     waiting: dict[str, pa.Table] = {}
     for bucket in range(buckets.count):
         samples, last = buckets.read(bucket, SAMPLES), bucket == buckets.count - 1
@@ -131,7 +152,7 @@ def _sequences(
         for task in sorted({*samples["task"].unique().to_pylist(), *waiting}):
             some = samples.filter(pc.equal(samples["task"], task))
             some = pa.concat_tables([waiting.pop(task, SAMPLES.empty_table()), some])
-            packs, rest = pack_samples(some, settings.seq_len, last)
+            packs, rest = pack_samples(some, settings.seq_len, last, *limits)
             if rest.num_rows:
                 waiting[task] = rest
             found.append(packs)

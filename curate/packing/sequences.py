@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.packing.fit import fit
+from curate.packing.fit import fit, within
 from curate.schema import LABEL
 
 Ints = npt.NDArray[np.int64]
@@ -19,6 +19,7 @@ IMAGE = pa.struct(
         ("start", pa.int32()),  # the token at which its marker stands
     ]
 )
+GRID = pa.list_(pa.int32(), 3)  # frames, rows and columns of an image's patches, before they are merged
 
 PACK = pa.schema(
     [
@@ -30,6 +31,19 @@ PACK = pa.schema(
         ("keys", pa.list_(pa.string())),  # S: the samples' keys in their shards
     ]
 )
+GRIDS = pa.field(
+    "image_grid_thw", pa.list_(GRID)
+)  # one an image, in packs of a dialect whose images are grids
+
+SAMPLE_IMAGE = pa.struct(
+    [
+        ("bytes", pa.large_binary()),
+        ("path", pa.string()),
+        ("start", pa.int32()),  # in the sample's tokens
+        ("rows", pa.int32()),  # of its grid of patches; 0 without one
+        ("columns", pa.int32()),
+    ]
+)
 
 SAMPLES = pa.schema(
     [
@@ -37,9 +51,7 @@ SAMPLES = pa.schema(
         ("key", pa.string()),
         ("tokens", pa.large_list(pa.int32())),
         ("loss", pa.large_list(pa.bool_())),
-        ("image", pa.large_binary()),
-        ("path", pa.string()),
-        ("image_start", pa.int32()),  # in the sample's tokens; null where it has no image
+        ("images", pa.large_list(SAMPLE_IMAGE)),
         ("order", pa.uint64()),
     ]
 )
@@ -47,10 +59,27 @@ SAMPLES = pa.schema(
 CARRIED = 8  # of a bucket's emptiest sequences, whose samples wait for the next bucket
 
 
-def pack_samples(samples: pa.Table, seq_len: int, last: bool) -> tuple[pa.Table, pa.Table]:
+def pack_schema(grids: bool) -> pa.Schema:
+    """PACK, with `image_grid_thw` where the dialect's images are grids of patches."""
+    return PACK.append(GRIDS) if grids else PACK
+
+
+def pack_samples(
+    samples: pa.Table,
+    seq_len: int,
+    last: bool,
+    max_images: int = 0,
+    max_patches: int = 0,
+    grids: bool = False,
+) -> tuple[pa.Table, pa.Table]:
     """The sequences of SAMPLES of one task, and the samples that wait unless this is the last bucket."""
     lengths = pc.list_value_length(samples["tokens"]).to_numpy().astype(np.int64)
     bins = fit(lengths, seq_len)
+    if max_images:
+        images = pc.list_value_length(samples["images"]).fill_null(0).to_numpy().astype(np.int64)
+        bins = within(bins, lengths, seq_len, images, max_images)
+    if max_patches:
+        bins = within(bins, lengths, seq_len, _patches(samples), max_patches)
     waits = np.zeros(len(bins), bool)
     if not last and len(bins):
         filled = np.bincount(bins, weights=lengths)
@@ -59,25 +88,38 @@ def pack_samples(samples: pa.Table, seq_len: int, last: bool) -> tuple[pa.Table,
     order = np.argsort(bins, kind="stable")
     order = order[~waits[order]]
     laid = samples.take(pa.array(order)).combine_chunks()
-    return _sequences(laid, bins[order]), samples.filter(pa.array(waits))
+    return _sequences(laid, bins[order], grids), samples.filter(pa.array(waits))
 
 
-def _sequences(samples: pa.Table, bins: Ints) -> pa.Table:
+def _patches(samples: pa.Table) -> Ints:
+    """Of the image encoder, in each sample (N)."""
+    images = samples["images"].combine_chunks()
+    sizes = pc.list_value_length(images).to_numpy()
+    flat = images.flatten()
+    patches = flat.field("rows").to_numpy().astype(np.int64) * flat.field("columns").to_numpy()
+    ends = np.concatenate([[0], np.cumsum(patches)])
+    edges = np.concatenate([[0], np.cumsum(sizes)])
+    counts: Ints = ends[edges[1:]] - ends[edges[:-1]]
+    return counts
+
+
+def _sequences(samples: pa.Table, bins: Ints, grids: bool) -> pa.Table:
     """One row a run of equal `bins`."""
     first = np.flatnonzero(np.r_[True, bins[1:] != bins[:-1]]) if len(bins) else np.zeros(0, np.int64)
     runs = np.append(first, len(bins))
     lengths = pc.list_value_length(samples["tokens"]).to_numpy().astype(np.int64)
     ends = np.append(0, np.cumsum(lengths))
-    within = ends[:-1] - np.repeat(ends[first], np.diff(runs))  # where each sample starts in its sequence
+    within_run = ends[:-1] - np.repeat(ends[first], np.diff(runs))  # where each sample starts in its sequence
+    images, grid = _images(samples, within_run, runs)
     columns = [
         samples["task"].take(pa.array(first)).dictionary_encode().cast(LABEL),
         _lists(samples["tokens"], ends[runs]),
         _lists(samples["loss"], ends[runs]),
-        _segments(within, within + lengths, runs),
-        _images(samples, within, runs),
+        _segments(within_run, within_run + lengths, runs),
+        images,
         pa.ListArray.from_arrays(pa.array(runs, pa.int32()), _one(samples["key"])),
     ]
-    return pa.table(columns, schema=PACK)
+    return pa.table([*columns, grid] if grids else columns, schema=pack_schema(grids))
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
@@ -97,16 +139,17 @@ def _segments(starts: Ints, ends: Ints, runs: Ints) -> pa.Array:
     )
 
 
-def _images(samples: pa.Table, within: Ints, runs: Ints) -> pa.Array:
-    """The images of each run, with the token at which each stands."""
-    has = _one(samples["image_start"].is_valid()).to_numpy(zero_copy_only=False)
-    start = samples["image_start"].fill_null(0).to_numpy() + within
-    fields = [
-        _one(samples["image"].filter(pa.array(has)).cast(pa.binary())),
-        _one(samples["path"].filter(pa.array(has))),
-        pa.array(start[has], pa.int32()),
-    ]
-    edges = np.append(0, np.cumsum(has))[runs]
-    return pa.ListArray.from_arrays(
-        pa.array(edges, pa.int32()), pa.StructArray.from_arrays(fields, fields=list(IMAGE))
+def _images(samples: pa.Table, within_run: Ints, runs: Ints) -> tuple[pa.Array, pa.Array]:
+    """The images of each run, with the token at which each stands, and their grids."""
+    lists = _one(samples["images"])
+    flat = lists.flatten()
+    sizes = pc.list_value_length(lists).to_numpy()
+    start = flat.field("start").to_numpy() + np.repeat(within_run, sizes)
+    fields = [flat.field("bytes").cast(pa.binary()), flat.field("path"), pa.array(start, pa.int32())]
+    edges = pa.array(np.append(0, np.cumsum(sizes))[runs], pa.int32())
+    sides = [flat.field(name).to_numpy() for name in ("rows", "columns")]
+    grid = pa.array(np.stack([np.ones(len(flat), np.int32), *sides], axis=1).reshape(-1), pa.int32())
+    return (
+        pa.ListArray.from_arrays(edges, pa.StructArray.from_arrays(fields, fields=list(IMAGE))),
+        pa.ListArray.from_arrays(edges, pa.FixedSizeListArray.from_arrays(grid, 3)),
     )

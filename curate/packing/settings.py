@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 from curate.errors import ManifestError
 from curate.packing.tokenizer import IMAGE_PAD
+from curate.tasks.dialect import Dialect, load_with
+from curate.tasks.formats import QWEN_VL
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,13 @@ class PackSettings:
     mix: str = ""  # a mix.toml; empty: every sample once
     seed: int = 0
     truncate: bool = False  # cut samples that are too long, rather than drop them
+    long_texts: Literal["cut", "drop"] = (
+        "cut"  # texts longer than a sequence: in consecutive pieces, or not at all
+    )
+    dialect: str = QWEN_VL.name  # how samples are written: a name, NAME:PRESET, or a file
+    dialect_settings: tuple[str, ...] = ()  # KEY=VALUE laid over the dialect, such as cost.max_pixels=451584
+    max_images: int = 0  # of a sequence; 0: any number
+    max_patches: int = 0  # of the image encoder in a sequence (four a token in Qwen's); 0: any number
     embed_images: bool = True  # put the images into the packs, rather than their paths alone
     bucket_bytes: int = 512 * 2**20  # what is shuffled and packed in memory at once
     file_bytes: int = 2**30  # a pack file ends here
@@ -40,10 +50,27 @@ class PackSettings:
 
     def resolved(self) -> dict[str, object]:
         """What decides the output."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "overwrite"}
+        said = {name: value for name, value in dataclasses.asdict(self).items() if name != "overwrite"}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: value for name, value in said.items() if name not in _LATER or value != defaults[name]}
+
+    def load_dialect(self) -> Dialect:
+        """The dialect, with `image_tokens` in it where it is Qwen-VL's.
+
+        Raises:
+            ManifestError: there is none, or a setting of it is wrong.
+        """
+        given = list(self.dialect_settings)
+        if self.dialect == QWEN_VL.name and self.image_tokens != QWEN_VL.cost.tokens:
+            given.insert(0, f"cost.tokens={self.image_tokens}")
+        return load_with(self.dialect, given)
 
 
+# unsaid while they are the default
+_LATER = ("long_texts", "dialect", "dialect_settings", "max_images", "max_patches")
 _RANGES = (
+    ("max_images", 0, 2**20),
+    ("max_patches", 0, 2**31),
     ("seq_len", 8, 2**20),
     ("image_tokens", 0, 2**16),
     ("seed", 0, 2**63 - 1),

@@ -10,8 +10,9 @@ import base64
 import functools
 import hashlib
 import lzma
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import InputError, MachineError
+from curate.tasks.dialect import Dialect
+from curate.tasks.formats import QWEN_VL
 
 QWEN = Path(__file__).with_name("qwen.tiktoken.xz")
 QWEN_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
@@ -37,6 +40,7 @@ QWEN_SPECIAL = (
     *(f"<|extra_{n}|>" for n in range(205)),
     *("<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>", "<img>", "</img>", IMAGE_PAD),
 )
+ADDED = 1024  # tokens that a model may add behind its vocabulary
 END_TOKENS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>")
 
 
@@ -47,10 +51,20 @@ class Tokenizer:
     kind: str
     sha256: str  # of the file
     size: int  # ids are below it
-    markers: dict[str, int]
+    markers: dict[str, int]  # that the dialect's templates need
     image_pad: int
     end: int
     encode: Callable[[list[str]], list[list[int]]]
+    special: dict[str, int] = field(default_factory=dict)  # every token of the dialect that it has
+
+    def split(self, text: str) -> list[str]:
+        """A text of a dialect's template, parted before and behind each special token."""
+        return self._special_token.split(text)
+
+    @functools.cached_property
+    def _special_token(self) -> re.Pattern[str]:
+        longest_first = sorted(self.special, key=len, reverse=True)
+        return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
 
     def describe(self) -> dict[str, Any]:
         """What a pack's metadata says of it."""
@@ -68,35 +82,74 @@ class Vocabulary:
     encode: Callable[[list[str]], list[list[int]]]
 
 
-def load(path: str = "", end_token: str = "", image_pad: str = IMAGE_PAD) -> Tokenizer:
+def load(
+    path: str = "", end_token: str = "", image_pad: str = IMAGE_PAD, dialect: Dialect = QWEN_VL
+) -> Tokenizer:
     """The tokenizer in that file; of Qwen when no file is given. The kind of file is told by its content.
 
     Raises:
-        InputError: the file cannot be read, is of no known kind, or lacks the tokens of the task formats.
+        InputError: the file cannot be read, is of no known kind, or lacks the tokens of the dialect.
         MachineError: the library that reads it is not installed.
     """
-    data = _bytes(path)
     name = path or "the built-in tokenizer"
+    if not path and dialect.tokenizer != "qwen":
+        raise InputError(
+            f"dialect {dialect.name} needs its model's tokenizer: give the file with --tokenizer"
+        )
+    data = _bytes(path)
     try:
         vocabulary = _vocabulary(data)
     except (ValueError, RuntimeError, lzma.LZMAError) as error:
         raise InputError(
             f"{name} is no tokenizer that can be read: {' '.join(str(error).split())[:200]}"
         ) from None
-    wanted = [*MARKERS, image_pad]
-    ids = {token: vocabulary.id_of(token) for token in wanted}
-    ends = [
-        token for token in ([end_token] if end_token else END_TOKENS) if vocabulary.id_of(token) is not None
-    ]
-    lacking = [token for token in wanted if ids[token] is None]
-    lacking += [] if ends else [end_token or " or ".join(END_TOKENS)]
+    original = dialect.name.partition(":")[0] == QWEN_VL.name
+    known = _special(vocabulary, dialect)
+    if original:  # its pad and end can be named, as long as other tokenizers have other ones
+        known |= {IMAGE_PAD: vocabulary.id_of(image_pad)}
+    wanted = [*MARKERS, IMAGE_PAD] if original else needed(dialect)
+    ends = [end_token] if end_token else list(END_TOKENS) if original else [dialect.end]
+    there = [token for token in ends if known.get(token, vocabulary.id_of(token)) is not None]
+    lacking = [image_pad if token == IMAGE_PAD else token for token in wanted if known.get(token) is None]
+    lacking += [] if there else [end_token or " or ".join(ends)]
     if lacking:
         raise InputError(f"{name} lacks {', '.join(lacking)}: add them to it as special tokens")
-    known = {token: number for token, number in ids.items() if number is not None}
-    pad, end = known.pop(image_pad), vocabulary.id_of(ends[0])
+    special = {token: number for token, number in known.items() if number is not None}
+    end = special.get(there[0], vocabulary.id_of(there[0]))
     assert end is not None
     digest = hashlib.sha256(data).hexdigest()
-    return Tokenizer(vocabulary.kind, digest, vocabulary.size, known, pad, end, vocabulary.encode)
+    size = max(vocabulary.size, *(number + 1 for number in special.values()))
+    markers = {token: special[token] for token in wanted if token != dialect.image.pad}
+    return Tokenizer(
+        vocabulary.kind, digest, size, markers, special[dialect.image.pad], end, vocabulary.encode, special
+    )
+
+
+def needed(dialect: Dialect) -> list[str]:
+    """The special tokens that stand in a dialect's templates."""
+    places, chat, marks = dialect.places, dialect.chat, dialect.image
+    forms = [part for format in dialect.tasks.values() for part in format]
+    forms += [*places.ref, places.box, places.quad, places.line, *places.boxes, dialect.start]
+    forms += [chat.system, chat.user, chat.assistant, marks.before, marks.pad, marks.after]
+    written = "\n".join(forms)
+    return [token for token in dialect.tokens if token in written]
+
+
+def _special(vocabulary: Vocabulary, dialect: Dialect) -> dict[str, int | None]:
+    """The id of each of the dialect's tokens: the vocabulary's own, or the dialect's where that is behind it.
+
+    A ranks file has no special tokens, so they are the dialect's. Qwen-VL's are the vocabulary's own in any case.
+    """
+    found: dict[str, int | None] = {}
+    for token, number in dialect.tokens.items():
+        own = vocabulary.id_of(token)
+        if dialect.name == QWEN_VL.name:
+            found[token] = own
+        elif vocabulary.kind == "tiktoken" or (own is None and 0 <= number - vocabulary.size < ADDED):
+            found[token] = number
+        else:
+            found[token] = own
+    return found
 
 
 def _bytes(path: str) -> bytes:
@@ -170,11 +223,13 @@ def _from_sentencepiece(data: bytes) -> Vocabulary:
         number: int = processor.PieceToId(token)
         return None if processor.IsUnknown(number) else number
 
+    known = id_of("<ref>") is not None
+    before, mark = ("<ref>", processor.PieceToId("<ref>")) if known else ("\n", processor.PieceToId("<0x0A>"))
+
     def encode(texts: Iterable[str]) -> list[list[int]]:
         # The library puts a space before every text; after a marker there is none. So each text is encoded
         # behind one, which is then cut off.
-        mark: int = processor.PieceToId("<ref>")
-        found: list[list[int]] = processor.Encode([f"<ref>{text}" for text in texts])
+        found: list[list[int]] = processor.Encode([f"{before}{text}" for text in texts])
         return [ids[ids.index(mark) + 1 :] for ids in found]
 
     if id_of("<ref>") is not None and id_of("<ref>") not in processor.Encode("<ref>"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.packing.sequences import PACK
+from curate.packing.sequences import pack_schema
 from curate.packing.settings import PackSettings
 from curate.schema import DROPPED
 from curate.storage.image_index import write_groups
@@ -23,16 +23,16 @@ LEVEL = 3  # of zstd, as in shards
 
 
 def write_packs(
-    store: Store, sequences: Iterator[pa.Table], settings: PackSettings, tokenizer: dict[str, Any]
+    store: Store, sequences: Iterator[pa.Table], settings: PackSettings, said: dict[str, Any], grids: bool
 ) -> list[Shard]:
     """Write `pack-000000.parquet` and so on, and say what was written."""
     about = {
         "version": __version__,
         "seq_len": settings.seq_len,
         "image_tokens": settings.image_tokens,
-        "tokenizer": tokenizer,
+        **said,
     }
-    schema = PACK.with_metadata({"curate": json.dumps(about, sort_keys=True)})
+    schema = pack_schema(grids).with_metadata({"curate": json.dumps(about, sort_keys=True)})
     groups = _groups(sequences, settings.row_group_bytes)
     files: list[Shard] = []
     for first in groups:

@@ -121,7 +121,7 @@ def _rules_of(manifest: Mapping[str, Any], stage: str) -> dict[str, dict[str, An
         here = {name for phase in PHASE_OF_STAGE[stage] for name in PHASES[phase]}
         return {name: settings for name, settings in active.items() if name in here}
     row_rules = {name: of for name, of in active.items() if name not in ACROSS}
-    columns = {name: set(filters.find_rule(name, of).columns) for name, of in row_rules.items()}
+    columns = {name: _columns(name, of) for name, of in row_rules.items()}
     if stage == "size":
         return {name: row_rules[name] for name in columns if columns[name] & SIZE}
     if stage == "score":
@@ -132,12 +132,19 @@ def _rules_of(manifest: Mapping[str, Any], stage: str) -> dict[str, dict[str, An
     return {}
 
 
+def _columns(name: str, settings: Mapping[str, Any]) -> set[str]:
+    """What a rule reads; of a plug-in's, which is not run because a folder names it, that is not known."""
+    return set() if "plugin" in settings else set(filters.find_rule(name, settings).columns)
+
+
 def _passed(
     stage: str, name: str, settings: Mapping[str, Any], row: Mapping[str, Any], phrase: bool
 ) -> dict[str, Any]:
     """A rule that the row passed, with the value that it judged where the row still holds it."""
     step: dict[str, Any] = {"stage": stage, "rule": name, "outcome": "passed"}
-    rule = filters.RULES[name]
+    if "plugin" in settings:
+        return step | {"settings": dict(settings)}
+    rule = filters.find_rule(name, settings)
     if stage == "rules" and SIZE & set(rule.columns):  # the row holds the true size, which comes later
         step["value"] = "as published, if it was"
     elif (

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from curate.tasks.dialect import Dialect
 from curate.tasks.faults import control_token
-from curate.tasks.formats import CONVERSATION, QWEN_VL
+from curate.tasks.formats import QWEN_VL
 from curate.tasks.notation import TEXT
 from curate.tasks.regions import join
 
@@ -41,6 +41,7 @@ class Pieces(NamedTuple):
 
     text: pa.Array  # P large_string
     learnt: Bools  # P
+    closes: Bools  # P; True for the last piece of an assistant's turn
     starts: Ints  # N + 1
 
 
@@ -76,16 +77,16 @@ def task_pieces(prompt: pa.Array, target: pa.Array, dialect: Dialect, plain: Boo
     given["system"] = pa.repeat(pa.scalar(dialect.chat.default_system, TEXT), len(prompt))
     said = [("user", dialect.start + "{content}"), ("assistant", "[[{content}]]")]
     if plain.all() or not dialect.chat_tasks:
-        return _laid_out(_filled(said, given, len(prompt)), len(prompt))
+        return _laid_out(_filled(said, given), len(prompt), chat=False)
     chat = [("user", dialect.chat.user), ("assistant", dialect.chat.assistant)]
     if dialect.chat.default_system:
         chat.insert(0, ("system", dialect.chat.system))
     if dialect.start:
         chat.insert(0, ("system", dialect.start))
-    spoken = _laid_out(_filled(chat, given, len(prompt)), len(prompt))
+    spoken = _laid_out(_filled(chat, given), len(prompt), chat=True)
     if not plain.any():
         return spoken
-    bare = _laid_out(_filled(said, given, len(prompt)), len(prompt))
+    bare = _laid_out(_filled(said, given), len(prompt), chat=False)
     return _chosen(spoken, bare, plain)
 
 
@@ -98,23 +99,29 @@ def dialogue_pieces(
     templates = [_cut_template(getattr(dialect.chat, role)) for role in ROLES]
     most = max(map(len, templates))
     texts, learnt, place = list[pa.Array](), list[Bools](), list[npt.NDArray[np.float64]]()
+    closes = list[Bools]()
     for role, template in enumerate(templates):
         rows = np.flatnonzero(turns.role == role)
         said = content.take(pa.array(rows))
         for number, (piece, learn) in enumerate(template):
             texts.append(_put(piece, said))
             learnt.append(np.full(len(rows), learn))
+            closes.append(
+                np.full(len(rows), role == ROLES.index("assistant") and number == len(template) - 1)
+            )
             place.append((rows * most + number).astype(np.float64))
     if dialect.start:
         first = turns.starts[:-1][np.diff(turns.starts) > 0]
         texts.append(pa.repeat(pa.scalar(dialect.start, TEXT), len(first)))
         learnt.append(np.zeros(len(first), bool))
+        closes.append(np.zeros(len(first), bool))
         place.append(first * np.float64(most) - 0.5)
     order = np.argsort(np.concatenate(place), kind="stable")
     where = np.ceil(np.concatenate(place)[order]) // most
     starts = np.searchsorted(where, turns.starts)
     text = pa.chunked_array(texts, TEXT).combine_chunks().take(pa.array(order))
-    return Pieces(text, np.concatenate(learnt)[order].astype(bool), starts)
+    learns, ends = (np.concatenate(every)[order].astype(bool) for every in (learnt, closes))
+    return Pieces(text, learns, ends, starts)
 
 
 def dialogue_strings(
@@ -179,11 +186,6 @@ def dialogue_faults(
     for number, at_fault in reversed(list(enumerate(found.values()))):
         reasons[at_fault] = number
     return pa.array(list(found), pa.string()).take(pa.array(reasons, mask=reasons < 0))
-
-
-def is_dialogue(table: pa.Table) -> Bools:
-    """Which rows are dialogues (N)."""
-    return _bools(pc.equal(table["task"].cast(pa.string()), CONVERSATION).fill_null(False).combine_chunks())
 
 
 def _with_system(turns: Turns, dialect: Dialect) -> Turns:
@@ -293,9 +295,7 @@ def _cut_template(template: str) -> list[tuple[str, bool]]:
     return [(text, learnt) for text, learnt in found if text]
 
 
-def _filled(
-    turns: list[tuple[str, str]], given: dict[str, pa.Array], count: int
-) -> list[tuple[pa.Array, bool]]:
+def _filled(turns: list[tuple[str, str]], given: dict[str, pa.Array]) -> list[tuple[pa.Array, bool]]:
     """The pieces of a dialogue of the same turns in all of N rows."""
     return [
         (_put(text, given[role]), learnt)
@@ -314,13 +314,14 @@ def _put(template: str, content: pa.Array) -> pa.Array:
     )
 
 
-def _laid_out(columns: list[tuple[pa.Array, bool]], count: int) -> Pieces:
+def _laid_out(columns: list[tuple[pa.Array, bool]], count: int, chat: bool) -> Pieces:
     """Pieces that stand in columns, row by row."""
     width = len(columns)
     place = np.arange(width * count).reshape(width, count).T.reshape(-1)
     text = pa.chunked_array([column for column, _ in columns], TEXT).combine_chunks().take(pa.array(place))
-    learnt = np.tile([learn for _, learn in columns], count)
-    return Pieces(text, learnt.astype(bool), np.arange(count + 1) * width)
+    learnt = np.tile([learn for _, learn in columns], count).astype(bool)
+    closes = np.tile(np.arange(width) == width - 1, count) if chat else np.zeros(width * count, bool)
+    return Pieces(text, learnt, closes, np.arange(count + 1) * width)
 
 
 def _chosen(one: Pieces, other: Pieces, takes_other: Bools) -> Pieces:
@@ -330,7 +331,10 @@ def _chosen(one: Pieces, other: Pieces, takes_other: Bools) -> Pieces:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     index = np.repeat(first - starts[:-1], sizes) + np.arange(starts[-1])
     text = pa.chunked_array([one.text, other.text], TEXT).combine_chunks().take(pa.array(index))
-    return Pieces(text, np.concatenate([one.learnt, other.learnt])[index], starts)
+    learnt, closes = (
+        np.concatenate(both)[index] for both in ((one.learnt, other.learnt), (one.closes, other.closes))
+    )
+    return Pieces(text, learnt, closes, starts)
 
 
 def _any(row: Ints, flags: Bools, rows: int) -> Bools:

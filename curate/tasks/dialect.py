@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -90,6 +90,8 @@ class Dialect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     cost: Cost = Cost()
     places: Places = Places()
     start: str = ""  # the token before each sample, where there is one
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)  # of pixels from 0 to 1; CLIP's
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
     source: str = ""  # where its facts come from
     tokenizer: Literal["", "qwen"] = ""  # qwen: the ranks that ship with curate; else a file has to be given
     chat_tasks: bool = True  # the tasks are dialogues of one question and one answer
@@ -138,6 +140,26 @@ def load(name: str, settings: Mapping[str, Any] | None = None) -> Dialect:
     raw["tokens"] = {token: number for token, number in raw.get("tokens", {}).items() if number != -1}
     raw["name"] = f"{raw.get('name', file)}:{preset}" if preset else raw.get("name", file)
     return _checked(raw, name)
+
+
+def load_with(name: str, settings: Sequence[str]) -> Dialect:
+    """As `load`, with settings as a command line has them: `KEY=VALUE`, the value as in TOML.
+
+    Raises:
+        ManifestError: there is none, or a key or value is wrong.
+    """
+    given: dict[str, Any] = {}
+    for setting in settings:
+        key, there, value = setting.partition("=")
+        if not there or not key.strip():
+            raise ManifestError(
+                f"{setting!r} is no setting of a dialect: say KEY=VALUE, as in cost.max_pixels=451584"
+            )
+        try:
+            given[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            given[key.strip()] = value
+    return load(name, given)
 
 
 def _checked(raw: dict[str, Any], name: str) -> Dialect:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from curate.engine.journal import MANIFEST
 from curate.errors import DamagedError
-from curate.packing.sequences import PACK
+from curate.packing.sequences import pack_schema
 from curate.schema import DROPPED
 from curate.storage.filesystems import one_line
 from curate.storage.finished import listed_dropped
@@ -48,8 +48,9 @@ def verify_packs(store: Store, manifest: dict[str, Any]) -> dict[str, Any]:
     def look(reader: pq.ParquetFile) -> Iterator[str]:
         return _pack_problems(reader, manifest, tally)
 
+    schema = pack_schema(manifest.get("dialect", {}).get("cost", {}).get("rule") == "smart_resize")
     for pack in manifest["shards"]:
-        if problems := list(file_problems(store, pack, PACK, look)):
+        if problems := list(file_problems(store, pack, schema, look)):
             damaged[pack["path"]] = problems
     listed = {pack["path"] for pack in manifest["shards"]}
     for name in store.names():

@@ -7,7 +7,7 @@ web has changed meanwhile, the file is left as it is, and said to be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,16 @@ from curate.verifying.command import listed_shards, records, verify_run
 SCRATCH = "_run/repair"
 
 
-def repair(folder: str, workers: int | None = None, address: str | None = None) -> dict[str, Any]:
+def repair(
+    folder: str,
+    plugin_files: Sequence[str] = (),
+    workers: int | None = None,
+    address: str | None = None,
+) -> dict[str, Any]:
     """What `verify` says after the damaged units were made anew; `repaired` names the files put in place.
 
-    `workers` and `address` say who checks; the repair itself is done by this process.
+    `plugin_files` are the plug-ins that the run used. `workers` and `address` say who checks; the repair itself is
+    done by this process.
 
     Raises:
         InputError: the run is not complete, was scored since, or its inputs have changed.
@@ -64,16 +70,22 @@ def repair(folder: str, workers: int | None = None, address: str | None = None) 
         if "scored" in manifest:
             raise InputError(f"{folder} was scored since: run it anew with --overwrite, then score it again")
         with Journal(store).locked():
-            repaired = _remade(manifest, store, units, wanted)
+            repaired = _remade(manifest, store, units, wanted, plugin_files)
     return verify_run(folder, workers, address) | {"repaired": repaired}
 
 
-def _remade(manifest: Mapping[str, Any], store: Store, units: list[int], wanted: set[str]) -> list[str]:
+def _remade(
+    manifest: Mapping[str, Any],
+    store: Store,
+    units: list[int],
+    wanted: set[str],
+    plugin_files: Sequence[str],
+) -> list[str]:
     """Make those units in the scratch folder, and move what is wanted and right to its place."""
     scratch = Store(f"{store.uri}/{SCRATCH}")
     store.delete_folder(SCRATCH)
     try:
-        run = _scratch_run(manifest, store, scratch)
+        run = _scratch_run(manifest, store, scratch, plugin_files)
         steps = Steps(run, Journal(scratch), progress := _quiet(), InProcess(run, progress))
         try:
             for phase in ("keys", "seen"):
@@ -91,10 +103,12 @@ def _remade(manifest: Mapping[str, Any], store: Store, units: list[int], wanted:
         store.delete_folder(SCRATCH)
 
 
-def _scratch_run(manifest: Mapping[str, Any], store: Store, scratch: Store) -> Run:
+def _scratch_run(
+    manifest: Mapping[str, Any], store: Store, scratch: Store, plugin_files: Sequence[str]
+) -> Run:
     """The run itself, its inputs checked to be the same, but into the scratch folder."""
     retry = msgspec.convert(manifest["request"], Request).retry
-    asked: Request = msgspec.structs.replace(again(store.uri, []), retry=retry)
+    asked: Request = msgspec.structs.replace(again(store.uri, [], plugin_files), retry=retry)
     return Run(
         manifest=asked.manifest,
         out=scratch.uri,

@@ -209,7 +209,7 @@ def test_markup_that_is_no_control_token_is_just_text() -> None:
         ({"task": "vqa", "question": "q", "answer": None}, "text_missing"),
         ({"task": "vqa", "question": "", "answer": "a"}, "text_missing"),
         ({"task": "ocr", "regions": [box(0, 0, 9, 9)]}, "text_missing"),
-        ({"task": "caption", "text": "a", "language": "fr"}, "language_unknown"),
+        ({"task": "caption", "text": "a", "language": "xx"}, "language_unknown"),
         ({"task": "caption", "text": "a", "language": None}, "language_unknown"),
         ({"task": "referring", "text": "a", "regions": []}, "no_boxes_left"),
         ({"task": "grounded_caption", "text": "a", "regions": None}, "no_boxes_left"),

@@ -1,0 +1,188 @@
+"""Packed sequences under the names that transformers' models take: positions, masks and patches of images.
+
+Positions start anew with every sample. Where images are grids of patches (Qwen2-VL and later) each token has four:
+the plain one, by which a model tells samples apart, and M-RoPE's three, of frame, row and column.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from curate.tasks.dialect import Dialect
+from curate.tasks.image_cost import Costs, image_costs
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+FRAMES = 2  # of a patch in time; an image is its own next frame
+
+
+def mrope(size: int, edges: Ints, pads: Ints, grids: Ints, merge: int) -> Ints:
+    """Frame, row and column of each token of a sequence (3 x size), anew from 0 in each sample.
+
+    Args:
+        size: tokens of the sequence.
+        edges: where its samples begin, and the end of the last (S + 1).
+        pads: the first pad of each image (K).
+        grids: rows and columns of each image's patches, before `merge` x `merge` of them become one token (K x 2).
+        merge: patches along the side of a token.
+    """
+    found = np.zeros((3, size), np.int64)
+    image = 0
+    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        at, position = start, 0
+        while image < len(pads) and pads[image] < stop:
+            height, width = (grids[image] // merge).tolist()
+            before, count = int(pads[image]) - at, height * width
+            found[:, at : at + before] = position + np.arange(before)
+            at, position = at + before, position + before
+            cells = np.arange(count)
+            found[:, at : at + count] = position
+            found[1, at : at + count] += cells // width
+            found[2, at : at + count] += cells % width
+            at, position, image = at + count, position + max(1, height, width), image + 1
+        found[:, at:stop] = position + np.arange(stop - at)
+    return found
+
+
+def batch(
+    packs: Sequence[dict[str, Any]], dialect: Dialect, seq_len: int, pad: int, attention: str
+) -> dict[str, Any]:
+    """See `CollatePacks`: N sequences of packs as a batch."""
+    made = _padded(packs, dialect, seq_len, pad)
+    images = [image for pack in packs for image in pack["images"] if image["bytes"] is not None]
+    found: dict[str, Any] = {
+        name: torch.from_numpy(array) for name, array in made.items() if name != "segment"
+    }
+    if attention == "mask":
+        found["attention_mask"] = _mask(made["segment"])
+    else:
+        found["cu_seqlens"] = _edges(packs, seq_len)
+    found |= pixels([image["bytes"] for image in images], dialect)
+    return found | {"keys": [pack["keys"] for pack in packs]}
+
+
+def _padded(
+    packs: Sequence[dict[str, Any]], dialect: Dialect, seq_len: int, pad: int
+) -> dict[str, npt.NDArray[Any]]:
+    """N x seq_len each: `input_ids`, `labels`, `segment`, `mm_token_type_ids`, `position_ids` (4 of them with grids).
+
+    The first token of a sample has no label: what stands before it is another sample's.
+    """
+    ids = np.full((len(packs), seq_len), pad, np.int64)
+    labels, segment = np.full_like(ids, -100), np.zeros_like(ids)
+    grid = dialect.cost.rule == "smart_resize"
+    position = np.zeros((4 if grid else 1, *ids.shape), np.int64)
+    image_pad = dialect.tokens[dialect.image.pad]
+    for row, pack in enumerate(packs):
+        size, edges = len(pack["tokens"]), np.asarray(pack["segments"], np.int64)
+        ids[row, :size] = pack["tokens"]
+        labels[row, :size] = np.where(pack["loss_mask"], pack["tokens"], -100)
+        labels[row, edges[:-1]] = -100
+        segment[row, :size] = np.repeat(np.arange(1, len(edges)), np.diff(edges))
+        position[0, row, :size] = np.arange(size) - np.repeat(edges[:-1], np.diff(edges))
+        if grid:
+            shown = ids[row, :size] == image_pad
+            grids = np.asarray(list(pack["image_grid_thw"]), np.int64).reshape(-1, 3)[:, 1:]
+            pads = _first_pads(shown, edges, np.array([image["start"] for image in pack["images"]], np.int64))
+            position[1:, row, :size] = mrope(size, edges, pads, grids, dialect.cost.merge)
+    shown = (ids == image_pad) & (segment > 0)
+    made = {
+        "input_ids": ids,
+        "labels": labels,
+        "segment": segment,
+        "mm_token_type_ids": shown.astype(np.int64),
+    }
+    return made | {"position_ids": position if grid else position[0]}
+
+
+def _first_pads(shown: npt.NDArray[np.bool_], edges: Ints, starts: Ints) -> Ints:
+    """The first pad at or behind each image's marker."""
+    places = np.flatnonzero(shown)
+    return places[np.searchsorted(places, starts)] if len(starts) else starts
+
+
+def _mask(segment: Ints) -> torch.Tensor:
+    """Which token sees which (N x 1 x L x L): those of its own sample up to itself; padding sees itself."""
+    own = torch.from_numpy(segment)
+    same = (own[:, :, None] == own[:, None, :]) & (own[:, :, None] > 0)
+    length = own.shape[1]
+    causal = torch.tril(torch.ones(length, length, dtype=torch.bool))
+    alone = torch.eye(length, dtype=torch.bool)
+    return ((same & causal) | alone)[:, None]
+
+
+def _edges(packs: Sequence[dict[str, Any]], seq_len: int) -> torch.Tensor:
+    """Where samples begin in the batch laid end to end, padding as one of its own, and the end (int32)."""
+    edges = [0]
+    for row, pack in enumerate(packs):
+        edges += [row * seq_len + int(edge) for edge in pack["segments"][1:]]
+        edges += [(row + 1) * seq_len] if edges[-1] < (row + 1) * seq_len else []
+    return torch.tensor(edges, dtype=torch.int32)
+
+
+def pixels(bodies: Sequence[bytes], dialect: Dialect) -> dict[str, torch.Tensor]:
+    """`pixel_values` of K images as the dialect's processor gives them, and `image_grid_thw` (K x 3) of grids.
+
+    Grids: patches x (3 · 2 · patch · patch); tiles: tiles x 3 x side x side, each image's thumbnail last; else
+    K x 3 x height x width. Resized by Pillow, bicubic.
+    """
+    grid = dialect.cost.rule == "smart_resize"
+    opened = [_open(body) for body in bodies]
+    sides = np.array([image.size for image in opened], np.int64).reshape(-1, 2)
+    costs = image_costs(dialect.cost, sides[:, 0], sides[:, 1])
+    parts = [part for number, image in enumerate(opened) for part in _parts(image, costs, number, dialect)]
+    shape = (0, 3 * FRAMES * dialect.cost.patch**2) if grid else (0, 3, 1, 1)
+    values = np.concatenate(parts) if parts else np.zeros(shape, np.float32)
+    found = {"pixel_values": torch.from_numpy(values)}
+    if grid:
+        thw = np.stack([np.ones(len(sides), np.int64), costs.rows, costs.columns], axis=1)
+        found["image_grid_thw"] = torch.from_numpy(thw)
+    return found
+
+
+def _parts(image: Image.Image, costs: Costs, number: int, dialect: Dialect) -> Iterator[Floats]:
+    """The arrays that one image becomes."""
+    cost, size = dialect.cost, (int(costs.width[number]), int(costs.height[number]))
+    whole = _values(image, size, dialect)
+    if cost.rule == "smart_resize":
+        yield _patches(whole, cost.patch, cost.merge)
+        return
+    if cost.rule == "constant":
+        yield whole[None]
+        return
+    rows, columns, tile = int(costs.rows[number]), int(costs.columns[number]), cost.tile
+    cut = whole.reshape(3, rows, tile, columns, tile).transpose(1, 3, 0, 2, 4)
+    yield np.ascontiguousarray(cut.reshape(-1, 3, tile, tile))
+    if rows * columns > 1:
+        yield _values(image, (tile, tile), dialect)[None]
+
+
+def _open(body: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(body)) as opened:
+        return opened.convert("RGB")
+
+
+def _values(image: Image.Image, size: tuple[int, int], dialect: Dialect) -> Floats:
+    """The image at that size, normalised (3 x height x width)."""
+    resized = image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+    mean, std = (np.array(three, np.float32)[:, None, None] for three in (dialect.mean, dialect.std))
+    scaled = np.asarray(resized, np.float32).transpose(2, 0, 1) / np.float32(255)
+    values: Floats = ((scaled - mean) / std).astype(np.float32)
+    return values
+
+
+def _patches(values: Floats, patch: int, merge: int) -> Floats:
+    """The patches of an image, those of one token next to one another (rows · columns x 3 · 2 · patch · patch)."""
+    _, height, width = values.shape
+    rows, columns = height // patch, width // patch
+    cut = values.reshape(3, rows // merge, merge, patch, columns // merge, merge, patch)
+    cut = cut.transpose(1, 4, 2, 5, 0, 3, 6).reshape(rows * columns, 3, 1, patch, patch)
+    return np.repeat(cut, FRAMES, axis=2).reshape(rows * columns, -1)

@@ -1,0 +1,65 @@
+"""Rows of shards as tokens of a dialect, each image one pad."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import InputError
+from curate.packing.encode import Encoded, concatenated, encode, encode_pieces
+from curate.packing.tokenizer import Tokenizer
+from curate.tasks.chat import dialogue_pieces
+from curate.tasks.dialect import Dialect
+from curate.tasks.formats import QWEN_VL
+from curate.tasks.shard_rows import is_dialogue, is_text, shard_faults, shard_pieces
+
+TURN_TOKENS = ("<|im_start|>", "<|im_end|>")
+
+
+def write(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> tuple[Encoded, pa.Array]:
+    """The tokens of N rows, and why a row cannot be written (N strings; null: it can).
+
+    Qwen-VL's prompts and targets are those of the shard.
+
+    Raises:
+        InputError: a dialogue, and a tokenizer without Qwen-VL's tokens of turns.
+    """
+    talks = is_dialogue(table)
+    if dialect.name == QWEN_VL.name:
+        fault = pa.nulls(table.num_rows, pa.string())
+        encoded = _as_in_shard(table.filter(pa.array(~talks)), tokenizer)
+        if talks.any():
+            fault = pc.if_else(pa.array(talks), shard_faults(table, dialect), fault)
+    else:
+        fault = shard_faults(table, dialect)
+        encoded = _rendered(table.filter(pa.array(~talks)), dialect, tokenizer)
+    if not talks.any():
+        return encoded, fault
+    if lacking := [
+        token for token in TURN_TOKENS if token in dialect.tokens and token not in tokenizer.special
+    ]:
+        raise InputError(
+            f"the tokenizer lacks {', '.join(lacking)}, which dialogues need: add them as special tokens"
+        )
+    both = concatenated([encoded, _spoken(table.filter(pa.array(talks)), dialect, tokenizer)])
+    order = np.empty(len(talks), np.int64)
+    order[~talks], order[talks] = np.arange((~talks).sum()), (~talks).sum() + np.arange(talks.sum())
+    return both.take(order), fault
+
+
+def _as_in_shard(table: pa.Table, tokenizer: Tokenizer) -> Encoded:
+    prompt, target = (table[name].combine_chunks().fill_null("") for name in ("prompt", "target"))
+    return encode(prompt, target, tokenizer, 1)
+
+
+def _rendered(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> Encoded:
+    """Tasks in the chat template, and texts with the end token behind them."""
+    ended = is_text(table) if dialect.chat_tasks else np.ones(table.num_rows, bool)
+    return encode_pieces(shard_pieces(table, dialect), ended, tokenizer)
+
+
+def _spoken(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> Encoded:
+    return encode_pieces(
+        dialogue_pieces(table["messages"], dialect), np.zeros(table.num_rows, bool), tokenizer
+    )

@@ -1,0 +1,75 @@
+"""Rows of shards as what they were rendered from: so that another dialect can write them anew."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.tasks.chat import Pieces, dialogue_faults, task_pieces
+from curate.tasks.dialect import Dialect
+from curate.tasks.faults import faults
+from curate.tasks.formats import CONVERSATION
+from curate.tasks.render import render
+
+Bools = npt.NDArray[np.bool_]
+
+COLUMNS = ("task", "language", "text", "prompt", "target", "regions", "width", "height")
+QUESTION = r"(?s)^<img>.*?</img> (.*) Answer:$"  # of a shard's prompt
+
+
+def samples(rows: pa.Table) -> pa.Table:
+    """Rows of a shard with the columns that rendering reads (N rows); `path` is null without an image."""
+    prompt = rows["prompt"].combine_chunks().cast(pa.large_string())
+    asked = pc.match_substring_regex(prompt, QUESTION)
+    question = pc.if_else(asked, pc.replace_substring_regex(prompt, QUESTION, r"\1"), None)
+    answer = pc.utf8_slice_codeunits(rows["target"].cast(pa.large_string()), 1)
+    path = pc.struct_field(rows["image"].combine_chunks(), "path")
+    made = {
+        "question": question,
+        "answer": answer,
+        "path": path,
+        "text": rows["text"].cast(pa.large_string()),
+    }
+    table = rows.select([name for name in COLUMNS if name not in ("prompt", "target", "text")])
+    for name, column in made.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def is_dialogue(rows: pa.Table) -> Bools:
+    """Which rows are dialogues (N)."""
+    return _is(rows, CONVERSATION)
+
+
+def is_text(rows: pa.Table) -> Bools:
+    """Which rows are plain texts (N)."""
+    return _is(rows, "text")
+
+
+def shard_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:
+    """Why the dialect cannot write rows of a shard (N strings); null where it can."""
+    found = faults(samples(rows), dialect)
+    if "messages" not in rows.column_names:
+        return found
+    images = pc.list_value_length(rows["images"]).fill_null(0).to_numpy().astype(np.int64)
+    talk = dialogue_faults(rows["messages"], images, dialect)
+    return pc.if_else(pa.array(is_dialogue(rows)), talk, found)
+
+
+def rendered(rows: pa.Table, dialect: Dialect) -> tuple[pa.Array, pa.Array]:
+    """What user and assistant say, or prompt and target (N strings each); null for dialogues and at fault."""
+    table = samples(rows)
+    return render(table.drop_columns("path"), table["path"], dialect)
+
+
+def shard_pieces(rows: pa.Table, dialect: Dialect) -> Pieces:
+    """Rows of a shard, none of them a dialogue, in the dialect's pieces."""
+    prompt, target = rendered(rows, dialect)
+    return task_pieces(prompt.fill_null(""), target.fill_null(""), dialect, is_text(rows))
+
+
+def _is(rows: pa.Table, task: str) -> Bools:
+    found: Bools = pc.equal(rows["task"].cast(pa.string()), task).fill_null(False).to_numpy().astype(bool)
+    return found
