@@ -22,6 +22,7 @@ from curate.errors import OutputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.scorer.reload import places
 from curate.sources import Input
+from curate.storage.finished import damaged_manifest, read_manifest, read_state
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, files_table, write_files
 from curate.storage.shards import unit_of
 from curate.storage.store import TMP, Store
@@ -68,10 +69,11 @@ class Journal:
         Raises:
             OutputError: another run is complete here.
         """
-        data = self.store.read_bytes(MANIFEST)
-        if data is None:
+        manifest = read_manifest(self.store)
+        if manifest is None:
             return None
-        manifest: dict[str, Any] = msgspec.json.decode(data)
+        if not isinstance(manifest.get("request"), dict):
+            raise damaged_manifest(self.store, "it lacks request")
         self._check_same(manifest["request"], asked)
         return manifest
 
@@ -126,7 +128,7 @@ class Journal:
                 )
             begun = self._begin(asked, plan())
         else:
-            begun = msgspec.json.decode(data, type=Begun)
+            begun = self._begun()
             self._check_same(begun.request, asked)
         self.store.delete_folder(TMP)
         known = self.records(DONE)
@@ -144,7 +146,7 @@ class Journal:
             data = self.store.read_bytes(f"{folder}/{name}")
             try:
                 record = msgspec.json.decode(data or b"", type=UnitRecord)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 self.store.delete(f"{folder}/{name}")
             else:
                 found[record.unit] = record
@@ -207,9 +209,9 @@ class Journal:
         return begun
 
     def _begun(self) -> Begun:
-        data = self.store.read_bytes(RUN)
-        assert data is not None
-        return msgspec.json.decode(data, type=Begun)
+        begun = read_state(self.store, RUN, Begun, "--overwrite begins the run anew")
+        assert begun is not None
+        return begun
 
     def _run(self, asked: Request, begun: Begun) -> Run:
         return Run(

@@ -13,6 +13,7 @@ from curate.exporting.mds import write_mds
 from curate.exporting.records import Records
 from curate.exporting.webdataset import write_webdataset
 from curate.storage.dataset import DataSet, find
+from curate.storage.finished import read_manifest
 from curate.storage.store import Store
 from curate.version import __version__
 
@@ -37,9 +38,8 @@ def export(source: str, to: str, out: str) -> dict[str, Any]:
     data = _find(source)
     store = Store(out)
     plan = {"kind": "export", "to": to, "digest": data.digest}
-    raw = store.read_bytes("_manifest.json")
-    if raw is not None:
-        done: dict[str, Any] = json.loads(raw)
+    done = read_manifest(store)
+    if done is not None:
         if {name: done.get(name) for name in plan} == plan:
             return done
         raise OutputError(f"{out} holds another export: give another folder")

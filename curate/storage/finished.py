@@ -7,7 +7,7 @@ one too many, or one of another size, is refused: to go on would be to train on 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
-from curate.errors import DamagedError, InputError
+from curate.errors import DamagedError, InputError, OutputError
 from curate.storage.filesystems import one_line
 from curate.storage.listing import DROPPED_FILES, FILES, SHARDS, read_files
 from curate.storage.store import Store
@@ -24,6 +24,8 @@ MANIFEST = "_manifest.json"
 WAY_OUT = "delete it and run the same command again, which writes it anew from _run"
 SCORING = "_run/score/asked.json"  # there while shards are being scored
 OLD = ("path", "rows", "bytes", "sha256")  # what `_manifest.json` says of a shard
+
+T = TypeVar("T")
 
 
 class DamagedManifestError(InputError):
@@ -50,6 +52,21 @@ def damaged_manifest(store: Store, why: str) -> DamagedManifestError:
     return DamagedManifestError(f"{store.uri}/{MANIFEST} is damaged ({why}): {WAY_OUT}")
 
 
+def read_state(store: Store, name: str, kind: type[T], way_out: str) -> T | None:
+    """What a JSON file of a command's own memory says; None where there is none.
+
+    Raises:
+        OutputError: it is damaged; the error names it and the way out.
+    """
+    data = store.read_bytes(name)
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise OutputError(f"{store.uri}/{name} is damaged ({error}): {way_out}") from None
+
+
 def listed_files(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
     """Every shard or pack of a finished folder (rows of FILES, in order), `unit` null for packs.
 
@@ -71,7 +88,7 @@ def listed_dropped(store: Store) -> pa.Table | None:
 
 
 def check_complete(store: Store, files: pa.Table, stem: str) -> None:
-    """Compare the listed files with those that are there, by name and size.
+    """Compare the listed files with those `STEM-*.parquet` that are there, by name and size.
 
     Raises:
         DamagedError: one is missing, is not listed, or has another size; the first is named.
