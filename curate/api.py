@@ -265,6 +265,7 @@ def retry(
     reasons: StrPaths,
     out: StrPath,
     *,
+    settings: Mapping[str, Any] | None = None,
     plugins: StrPaths = (),
     workers: int | None = None,
     address: str | None = None,
@@ -273,12 +274,13 @@ def retry(
 ) -> RunResult:
     """Run again only the inputs of a finished run that were dropped for `reasons`, into a folder of their own.
 
-    `plugins` are the plug-in files that the run used: code that a folder names is never run by itself.
+    A reason may be a pattern, such as `http_*`. `settings` change the run's manifest. `plugins` are the plug-in files
+    that the run used: code that a folder names is never run by itself.
     The other arguments and what is raised: see `run`.
     """
     from curate.engine.retry import again
 
-    asked = again(str(folder), _strings(reasons), _strings(plugins))
+    asked = again(str(folder), _strings(reasons), _strings(plugins), settings or {})
     return _execute(asked, str(out), workers, address, overwrite, _view(progress))
 
 

@@ -6,27 +6,9 @@ real rows before and after. Expressions are RE2; a text is one line by the time 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from filters._ranges import PICTOGRAPHIC, SKIN_TONE
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A named irregularity and its removal.
-
-    The texts that have it are told by cheap expressions, kept apart by where they look, so that those of all
-    patterns can be searched for together: RE2 is fast on each kind, and slow on the mixture.
-    """
-
-    name: str
-    before: str  # an example
-    after: str
-    steps: tuple[tuple[str, str], ...]  # RE2 and replacement, in order
-    within: str = ""  # RE2 found anywhere in a text that has the pattern, or
-    start: str = ""  # at its start, or
-    end: str = ""  # at its end
-
+from filters.catalogue_zh import CATALOGUE_ZH, HAN
+from filters.pattern import Pattern
 
 LETTER = r"A-Za-z\x{A1}-\x{10FFFF}"  # near enough: RE2 takes 0.5 ms to compile a \pL, and units are small
 ODD_SPACE = r"[\t-\r\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]"
@@ -40,7 +22,9 @@ JOINED = (
     rf"{PICTOGRAPHIC}{SKIN_TONE}\x{{FE0F}}"  # what it joins into one emoji, which text_has_emoji is to see
 )
 DASH = r"(?:-{1,2}|[–—―])"
-EXTENSION = r"\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|psd|svg|heic|avif|nef|cr2|arw|dng)"
+EXTENSION = (
+    r"\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|psd|svg|heic|avif|nef|cr2|arw|dng|xcf|pdf|djvu|webm|ogv|mp4)"
+)
 CAMERA = (
     r"(?:(?:FB_)?(?:IMG|IMGP|IMAG|DSC|DSCN|DSCF|_MG|PICT|DCIM|MVI|GOPR|SAM|CIMG|HPIM|PANO|PXL)[_-]?\d{3,8}|P10\d{5})"
     r"(?:[_-](?:\d+|WA\d+|edit(?:ed)?|copy|small|web|crop(?:ped)?|resized?)\b)*"
@@ -64,6 +48,15 @@ FOREIGN_STOCK = (
     rf"(?:stock-?foto\S{{0,8}}|{KIND} (?:de )?stock|stok foto\S{{0,8}}|vettoriali stock|zdjęcie seryjne"
     r"|stock illustratie|стоков\S{1,4} \S{4,12}|\S{0,12}(?:图库|圖庫|ストック)\S{0,18})"
 )
+# A tail of nothing but the word for a stock vector or photograph, as the agencies' other languages have it.
+FOREIGN_TAIL = (
+    r"(?:stock(?:vektor\w{0,4}|vector\w{0,6}|illustratie\w?|illustration\w{0,3}|video\w?|bild\w{0,3}|foto\w{0,7})|vecteurs?|vektor\w{0,4}"
+    r"|image vectorielle|vecteurs? libres? de droits|clip ?art vectoriel|(?:vetor(?:es)?|vectores?|vector|fotos?|fotografías?|fotografias?|imágenes"
+    r"|imagens|photos?|images?|vídeos?|vidéos?|illustrations?|ilustração|ilustración|ilustrações) (?:de )?(?:stock|archivo|banco de imagens?)"
+    r"|archivo imágenes vectoriales|vettoriale? stock|foto stock|illustrazione stock|(?:zdjęcie|wektor|grafika|wideo) (?:stockow[eay]|wektorow[ea])"
+    r"|stok (?:vektör|fotoğraf\w?|illüstrasyon)|arkiv(?:foto|bild)\w{0,4}|arkistokuva|stockov\w{1,3} \w{3,12}|стоков\S{1,4} \S{4,12}"
+    r"|векторн\S{1,4} \S{4,12}|스톡 \S{2,4}|ベクターイラスト|ストック\S{2,8})"
+)
 BEFORE = "(?: *[|:–—-]+)? +"  # what parts a caption from the agency's words
 NUMBER = r"[ :#№–—-]*\d*\.?"
 AGENCY = (
@@ -71,7 +64,9 @@ AGENCY = (
     r"|istock|adobe ?stock|getty ?images|vectorstock|can ?stock ?photo|fotosearch|freepik|pond5|graphicriver"
     r"|videohive|colourbox)"
 )
-CREDIT = "(?:ap |afp |reuters )?(?:photo(?:graph)?|image|picture)"
+PRESS = "(?:ap |afp |reuters )?"
+CREDIT = f"{PRESS}(?:photo(?:graph)?|image|picture)"
+PERSON = r"(?:[A-Z\x{C0}-\x{DE}][^ .!?©]*[ .]*(?:(?:of|de|van|von|and|for|the|&|/) *)*){1,6}"  # names, none of them in lower case
 WIRE = r"(?:REUTERS|Reuters|AFP|Getty Images|Associated Press)"
 NAMES = r"(?:[^ .!?]+[ .]*){1,7}"  # who is to be credited
 CLICK = (
@@ -82,6 +77,12 @@ CLICK_FIRST = (  # and then what the picture shows
     r"click (?:(?:here|on (?:the )?(?:image|photo)|(?:the )?(?:image|photo|picture)) )?(?:to|for)"
     r"(?: (?:enlarge|zoom|(?:see|view)(?: (?:an? |the )?(?:larger|bigger|full)\b[^:,.!–—-]*)?)(?:[:,.!]|\b)"
     r"| [^:]{1,30}:)"
+)
+CLICK_ABOUT = (  # and then the item itself
+    r"(?:please )?click (?:here|on (?:the )?(?:image|photo|picture)|(?:the )?(?:image|photo|picture)|to) ?(?:to|for)? ?"
+    r"(?:(?:enlarge|view|see)(?: (?:an? |the )?(?:larger|bigger|full|full[- ]size)?)? ?(?:image|photo|picture|version|view)"
+    r"(?: of| and (?:see|read|view|find|learn) more(?: (?:about|of|on)(?: item \w{1,20})?)?)"
+    r"|(?:more|further|full) (?:info(?:rmation)?|details)\b(?: (?:about|on|of))?)"
 )
 SITE = (
     r"(?:flickr(?: - photo sharing!?)?|wikipedia(?:, the free encyclopedia)?|wikimedia commons|youtube"
@@ -159,10 +160,13 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i)^rt @\w+: *", ""),
             (r"^\(\d+k, \d+x\d+\) *", ""),
             (r"(?i)^buy (.+?),? online at\b.*$", r"\1"),
+            (r"(?i)^rating: \w+ score: -?\d+ tags: (.+?)(?: user: \S+)?$", r"\1"),
             (r"(?i)(?: \([^()]{1,40}\))? tags: .*$", ""),
             (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
             (rf"(?i) *(?: {DASH}|[|•·]) *{SITE}$", ""),
-            (rf"(?i)^{CLICK_FIRST}[ :.!,–—-]*", ""),
+            (rf"(?i)^{CLICK_ABOUT} '(.+)'$", r"\1"),
+            (rf"(?i)^(?:{CLICK_ABOUT}|{CLICK_FIRST})[ :.!,–—-]*", ""),
+            (r"(?i) *\((?:image|photo|picture) ?\d{1,2}\)$", ""),
             (rf"(?i)[ *|–([-]*\bclick (?:here|{CLICK})\b.*$", ""),
             (
                 r"(?i)(?:^| *[.…|–»([-] *)(?:view (?:larger|full[ -]?size)|read more)(?: image)?[ .…»)\]]*$",
@@ -180,7 +184,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         end=(
             rf"(?i:(?:{DASH} +|[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?| thumbnail"
-            rf"| (?:image|photo|screenshot) ?#?\d{{1,2}}|(?:{DASH}|[|•·]) *{SITE}"
+            rf"| (?:image|photo|screenshot) ?#?\d{{1,2}}|\((?:image|photo|picture) ?\d{{1,2}}\)|(?:{DASH}|[|•·]) *{SITE}"
             r"|(?:view larger|full[ -]?size|read more)(?: image)?[ .…»)\]]*)"
         ),
     ),
@@ -189,7 +193,10 @@ CATALOGUE: tuple[Pattern, ...] = (
         "Pink shoes, see www.grillo-designs.com",
         "Pink shoes",
         (
+            (rf"(?i)^{URL}/([^/ ]+(?: [^/ ]+)+{EXTENSION})$", r"\1"),
+            (rf"(?i)(?:[,;]? (?:{LEAD}))?[ :,]*\b{URL}(?:,? (?:or|and|&|/) (?:{URL}|{DOMAIN}))+$", ""),
             (rf"(?i)(?:[,;]? (?:{LEAD}))?[ :,]*\b{URL}$", ""),
+            (rf"(?i)([.!?]) +{DOMAIN}$", r"\1"),
             (rf"(?i)[(\[](?:(?:{LEAD})[: ]+)?(?:{URL}|{BARE_URL}|{DOMAIN}/?)[)\]]", ""),
             (rf"(?i)\b{URL}|{BARE_URL}", ""),
             (rf"(?i)(?:^| *(?: {DASH}|[|]| at| via|^at|^via) +){DOMAIN}[!.]?$", ""),
@@ -221,12 +228,22 @@ CATALOGUE: tuple[Pattern, ...] = (
         within=rf"(?i){EXTENSION}\b|(?:\b|_){CAMERA}|%20",
         start=r"\d{2,4}px-",
     ),
+    *CATALOGUE_ZH,
     Pattern(
         "slugs",
         "March-2012-Page-of-the-Month",
         "March 2012 Page of the Month",
         ((r"[_-]+", " "),),
         start=rf"[{LETTER}\d.,()']+(?:[_-]+[{LETTER}\d.,()']+){{3,}}$|[{LETTER}\d-]+(?:_+[{LETTER}\d-]+)+$",
+    ),
+    Pattern(
+        "underscores",
+        "Sri Narayan Singh College Motihari_Campus-View",
+        "Sri Narayan Singh College Motihari Campus-View",
+        (
+            (rf"((?:^|[ (\[,;:/\"'])[{LETTER}\d][{LETTER}\d.,'()-]*)_+([{LETTER}\d])", r"\1 \2"),
+        ),  # not in @some_user nor in #a_tag
+        within=rf"[{LETTER}\d.,'()-]_+[{LETTER}\d]",
     ),
     Pattern(
         "stock_tails",
@@ -238,6 +255,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (rf"(?i){BEFORE}{FREE}*stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}$", ""),
             (rf"(?i){BEFORE}{FREE}+(?:stock )?(?:{KIND}|clip ?art){NUMBER}$", ""),
             (rf"(?i){BEFORE}{FOREIGN_STOCK}{NUMBER}$", ""),
+            (rf"(?i) +[|–—-] +{FOREIGN_TAIL}{NUMBER}$", ""),
             (r"(?i) +[|–—-](?: free| kostenloses)? vector(?: gratuit)?[ #]+\d+$", ""),
             (rf"(?i) *(?: {DASH} |[|] *|\bby |©){AGENCY}\b[^-|]{{0,30}}$", ""),
             (rf"(?i) +(?:(?:{CREDIT}s?:|via|from|by|on|at) +|/ *)?{AGENCY}(?:\.com)?\.?$", ""),
@@ -247,13 +265,15 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         within=(
             rf"(?i), artist:|\| *price:|{AGENCY}"
+            r"| [|–—-] +(?:stock[a-z]|stok |ve[ck]t|vettoria|vetor|fotos? |fotograf|photos? de|images? (?:de|vec)|im[aá]ge|v[ií]d[eé]os? de|illustra|ilustra"
+            r"|archivo|arkiv|arkisto|wektor|grafika|zdj|wideo|clip ?art vec|стоков|векторн|스톡|ベクター|ストック)"
             r"|stock-?foto|stok foto|vettoriali stock|seryjne|stock illustratie|стоков|图库|圖庫|ストック"
         ),
         end=(
             rf"(?i: stock {KIND} ?© ?\w+| stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}"
             rf"|{FREE}(?:{KIND}|clip ?art){NUMBER}|{FREE}stock (?:{KIND}|clip ?art){NUMBER}"
             rf"|{KIND} (?:de )?stock{NUMBER}"
-            r"| vector(?: gratuit)?[ #]+\d+| vector(?: image)? vector(?: image)?)"
+            rf"| vector(?: gratuit)?[ #]+\d+| vector(?: image)? vector(?: image)?)"
         ),
     ),
     Pattern(
@@ -277,14 +297,17 @@ CATALOGUE: tuple[Pattern, ...] = (
             (rf" *\((?:{WIRE}(?: ?/[^()]+)?|[^()/]+/ ?(?:{WIRE}|AP|EPA|PA))\)$", ""),
             (rf"(?i)[ ,;:|/–—-]*(?:mandatory |{CREDIT} )credits?:? {NAMES}$", ""),
             (
-                rf"(?i)(?:([.!?])[ |/–—-]*|[,;|–—-] *){CREDIT}s?(?: by:?| courtesy(?: of)?:?|:) {NAMES}$",
+                rf"(?i)(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?:{CREDIT}s?(?: by:?| courtesy(?: of)?:?)|{PRESS}photo(?:graph)?s?:) {NAMES}$",
                 r"\1",
             ),
+            (rf"(?i)([.!?]) +{CREDIT}s?:[ #*]*$", r"\1"),
+            (rf"(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?i:{PRESS}(?:image|picture)s?:) {PERSON}$", r"\1"),
+            (rf"(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+)(?i:{CREDIT}s? ?)?© ?{PERSON}$", r"\1"),
             (r"(?i)[ ,.;|/–—-]*(?:copyright ?)?© ?(?:copyright )?(?:19|20)\d\d\b[^©]{0,50}$", ""),
             (r"(?i)[ ,;|/–—-]*\ball rights reserved\.?$", ""),
         ),
         within=(
-            rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)"
+            rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)|© ?[A-Z\x{{C0}}-\x{{DE}}]"
             rf"|all rights|\({WIRE} ?/"
         ),
         end=rf"\({WIRE}\)|/ ?(?:{WIRE}|AP|EPA|PA)\)",
@@ -310,14 +333,16 @@ CATALOGUE: tuple[Pattern, ...] = (
             (rf"([^.])\.\.([{LETTER}])", r"\1. \2"),
             (r"(^|[^.])\.\.([^.]|$)", r"\1.\2"),
             (r"\.(?: \.){2,}|\.{4,}", "..."),
-            ("-{3,}|_{3,}|={3,}|~{2,}|/{3,}", " "),
+            (rf"(^|[^{HAN}-])-{{3,}}", r"\1 "),
+            (rf"-{{3,}}([^{HAN}-]|$)", r" \1"),  # between two Chinese characters it is a dash
+            ("_{3,}|={3,}|~{2,}|/{3,}", " "),
             (r"\*{2,}", "*"),
             ("#{2,}", "#"),
             (":{3,}", ":"),
             ("<{3,}", "<"),
             (">{3,}", ">"),
             (r"\|{2,}", "|"),
-            (r"\+{3,}", "+"),
+            (r"(^|[^Aa+])\+{3,}", r"\1+"),  # PA+++ tells how a cosmetic protects from the sun
             ("！{2,}", "！"),
             ("？{2,}", "？"),
             ("。{2,}", "。"),
@@ -338,9 +363,15 @@ CATALOGUE: tuple[Pattern, ...] = (
         (
             (r"([^ ]) +([.,;!?])( |$)", r"\1\2\3"),
             (rf"([{LETTER}\d]) '(s|d|m|re|ve|ll|t)\b", r"\1'\2"),
+            (
+                r"(?i)\b(do|does|did|is|are|was|were|has|have|had|would|could|should|must|need|ca|wo) n't\b",
+                r"\1n't",
+            ),
+            (r"([a-z]) : ", r"\1: "),
+            (r"(\d) %( |[.,;!?]|$)", r"\1%\2"),
             (r"([£$€]) (\d)", r"\1\2"),
         ),
-        within=r" [.,;!?] | '(?:s|d|m|re|ve|ll|t)\b|[£$€] \d",
+        within=r" [.,;!?] | '(?:s|d|m|re|ve|ll|t)\b| n't\b|[£$€] \d|[a-z] : |\d %",
         end=" [.,;!?]",
     ),
     Pattern(

@@ -27,6 +27,7 @@ ENGLISH = (
 CHINESE = (
     r"[\p{Script_Extensions=Han}--[\u3037\u303C\u303D\u3190-\u319F\u32FF\u337B-\u337F\uFF61-\uFF65]"
     r"--\p{Emoji_Presentation}]"
+    r"||[\u3371-\u337A\u3380-\u33DF\u33FF]"  # squared units such as ㎡ and ㎏, which Chinese text is full of
     r"||\p{Script=Bopomofo}||[\u02C7\u02C9-\u02CB\u02D9]"  # writes nothing but Chinese; its tone marks
     r"||[\uFE10-\uFE19\uFE30-\uFE52\uFE54-\uFE66\uFE68-\uFE6B]"  # vertical and small forms of punctuation
     r"||[\uFF01-\uFF60\uFFE0-\uFFE6]"  # full-width forms, without half-width katakana and hangul

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from itertools import pairwise
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.catalogue import CATALOGUE, Pattern
+from filters.catalogue import CATALOGUE
+from filters.pattern import Pattern, added
 from filters.rows import rewrite
 from filters.rule import cleaner
 
@@ -19,14 +21,40 @@ BRANCHES = 4  # that a search for several patterns parts into; 2, 3 and 6 took l
 
 
 @cleaner("patterns")
-def patterns(text: pa.StringArray, *, use: Sequence[str] = tuple(PATTERNS)) -> pa.StringArray:
+def patterns(
+    text: pa.StringArray,
+    *,
+    use: Sequence[str] = tuple(PATTERNS),
+    add: Mapping[str, Mapping[str, Any]] = {},
+) -> pa.StringArray:
     """Texts without the patterns named in `use`, taken out in that order, again until nothing changes.
 
-    Raises: ValueError for a name that is not in the catalogue.
+    `add` describes others, by name, which come after them: see `filters.pattern.added`.
+
+    Raises: ValueError for a name that is not in the catalogue, or a description that makes no sense.
     """
     if unknown := [name for name in use if name not in PATTERNS]:
         raise ValueError(f"no pattern {unknown[0]!r} (there are: {', '.join(PATTERNS)})")
-    return settle(text, [PATTERNS[name] for name in use], MAX_ROUNDS)
+    others = [added(name, table) for name, table in add.items()]
+    if not len(text):
+        try_out(others)
+    return settle(text, [*(PATTERNS[name] for name in use), *others], MAX_ROUNDS)
+
+
+def try_out(others: Sequence[Pattern]) -> None:
+    """See that each pattern of a manifest compiles, and makes of its example what it says.
+
+    Raises: ValueError for one that does not.
+    """
+    for pattern in others:
+        if pattern.name in PATTERNS:
+            raise ValueError(f"pattern {pattern.name!r} is there already: give it another name")
+        try:
+            made = settle(pa.array([pattern.before]), [pattern], MAX_ROUNDS)[0].as_py()
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"pattern {pattern.name!r}: {error}") from None
+        if pattern.before and made != pattern.after:
+            raise ValueError(f"pattern {pattern.name!r} makes {made!r} of its example, not {pattern.after!r}")
 
 
 def settle(text: pa.StringArray, chosen: Sequence[Pattern], rounds: int) -> pa.StringArray:
@@ -56,7 +84,22 @@ def take_out(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.StringArray:
 
 
 def irregular(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.BooleanArray:
+    """True for the texts that may have one of the patterns; those of Chinese are looked for beyond ASCII only."""
+    narrow = [pattern for pattern in chosen if not pattern.wide]
+    wide = [pattern for pattern in chosen if pattern.wide]
+    if not wide:
+        return search(text, narrow)
+    beyond = pc.fill_null(pc.invert(pc.string_is_ascii(text)), False)
+    if not pc.any(beyond, min_count=0).as_py():
+        return search(text, narrow)
+    found = pc.replace_with_mask(beyond, beyond, search(text.filter(beyond), wide))
+    return pc.or_(search(text, narrow), found) if narrow else found
+
+
+def search(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.BooleanArray:
     """True for the texts that may have one of the patterns, in one search for each of the three places."""
+    if not chosen:
+        return pa.repeat(False, len(text))
     within = "|".join(f"(?:{pattern.within})" for pattern in chosen if pattern.within)
     start = "|".join(f"(?:{pattern.start})" for pattern in chosen if pattern.start)
     end = "|".join(f"(?:{pattern.end})" for pattern in chosen if pattern.end)

@@ -6,6 +6,8 @@ _ranges.py say which code points are English, Chinese or emoji; codepoints.py sa
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -133,10 +135,30 @@ def text_has_private_use(text: pa.StringArray) -> pa.BooleanArray:
     return keep_unless(text, lambda rest: pc.match_substring_regex(rest, PRIVATE_USE))
 
 
-@rule("text_has_replacement_character", describe=lambda text: named(found(text, REPLACEMENT)))
-def text_has_replacement_character(text: pa.StringArray) -> pa.BooleanArray:
-    """Keep texts without U+FFFD, the mark of a character that was lost in decoding."""
-    return keep_unless(text, lambda rest: pc.match_substring(rest, REPLACEMENT))
+def lost(text: pa.StringArray, *, max_share: float = 0.0) -> pa.StringArray:
+    """The character, and how many of the text's there are."""
+    count = pc.cast(pc.count_substring(text, REPLACEMENT), pa.string())
+    return pc.binary_join_element_wise(
+        "U+FFFD, ", count, " of ", pc.cast(pc.utf8_length(text), pa.string()), ""
+    )
+
+
+@rule("text_has_replacement_character", describe=lost)
+def text_has_replacement_character(text: pa.StringArray, *, max_share: float = 0.0) -> pa.BooleanArray:
+    """Keep texts of whose characters at most `max_share` are U+FFFD, the mark of one that was lost in decoding.
+
+    Raises:
+        ValueError: `max_share` is no share.
+    """
+    if not 0 <= max_share <= 1:
+        raise ValueError(f"max_share is a share, from 0 to 1, not {max_share:g}")
+    return keep_unless(text, lambda rest: mostly_lost(rest, max_share))
+
+
+def mostly_lost(text: pa.StringArray, share: float) -> pa.BooleanArray:
+    """True for texts with more than `share` of U+FFFD among their characters."""
+    lost = pc.cast(pc.count_substring(text, REPLACEMENT), pa.float64())
+    return pc.greater(lost, pc.multiply(pc.cast(pc.utf8_length(text), pa.float64()), share))
 
 
 def longer(text: pa.StringArray, chars: int) -> pa.BooleanArray:
@@ -166,3 +188,28 @@ def any_of(tags: list[str]) -> str:
     if not tags or "" in tags:
         raise ValueError(f"tags must be non-empty strings: {tags!r}")
     return "|".join("".join(rf"\x{{{ord(character):X}}}" for character in tag) for tag in tags)
+
+
+@rule("text_repeats_itself", describe=lambda text, *, max_share: repeated_share(text, describe=True))
+def text_repeats_itself(text: pa.StringArray, *, max_share: float) -> pa.BooleanArray:
+    """Keep texts in which at most `max_share` (0 to 1) of the pairs of neighbouring words were there before.
+
+    Words are told by white space and compared without case; of a text without any white space its characters
+    are taken. A text of fewer than four words has no pair that could come again.
+    """
+    return pc.less_equal(repeated_share(text), max_share)
+
+
+def repeated_share(text: pa.StringArray, *, describe: bool = False) -> pa.Array:
+    """The share of pairs of neighbouring words that came before in the same text (N), or `repeated=0.40`."""
+    shares = [None if one is None else _repeated(one) for one in text.to_pylist()]
+    if describe:
+        return pa.array([None if share is None else f"repeated={share:.2f}" for share in shares], pa.string())
+    return pa.array(shares, pa.float64())
+
+
+def _repeated(text: str) -> float:
+    words = text.casefold().split()
+    words = words if len(words) > 1 else list(text)
+    pairs = list(pairwise(words))
+    return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0

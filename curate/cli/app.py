@@ -120,7 +120,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="The seed of all that is drawn by lot.")] = None,
     overwrite: Overwrite = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan and the first rows' fate; write nothing.")
+        bool, typer.Option("--dry-run", help="Show the plan and some rows' fate; write nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -144,8 +144,9 @@ def run(
 @app.command()
 def retry(
     folder: Dir,
-    reasons: Annotated[str, typer.Option(help="The reasons to try again, such as timed_out,dns_failed")],
+    reasons: Annotated[str, typer.Option(help="The reasons to try again: timed_out,dns_failed,http_*")],
     out: Out,
+    settings: Set = None,
     plugins: Plugins = None,
     workers: Workers = None,
     address: Address = None,
@@ -154,12 +155,14 @@ def retry(
 ) -> None:
     """Run again only the inputs that failed for those reasons, into a folder of their own."""
     from curate import api
+    from curate.manifest.load import assignments
 
     wanted = [reason.strip() for reason in reasons.split(",") if reason.strip()]
     again = api.retry(
         folder,
         wanted,
         out,
+        settings=assignments(settings or ()),
         plugins=plugins or (),
         workers=workers,
         address=address,

@@ -1,4 +1,4 @@
-"""`--dry-run`: the plan, and what becomes of the first rows before any fetch. Writes nothing that stays."""
+"""`--dry-run`: the plan, and what becomes of some rows of all inputs before any fetch. Writes nothing that stays."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 
 from curate.engine.command import plan
 from curate.engine.journal import Request
-from curate.engine.plan import row_rules
+from curate.engine.plan import Plan, row_rules
 from curate.engine.record import count_reasons
 from curate.marking import SIZE, clean_and_judge
 from curate.origins import open_origin
 from curate.terminal import plural, printable, settings_said
 
-JUDGED = 1000
+JUDGED = 1000  # rows in all
+OPENED = 20  # inputs at most
 SHOWN = 10
 TEXT_CHARS = 60
 
@@ -31,10 +32,7 @@ def preview(asked: Request) -> dict[str, Any]:
     """
     with TemporaryDirectory() as work:
         planned = plan(asked, Path(work))
-        origin = open_origin(planned.inputs[0], asked.manifest, Path(work))
-        rules = {n: s for n, s in row_rules(asked.manifest).items() if origin.judges(n)}
-        tables = list(origin.read(0, min(JUDGED, planned.rows[0])))
-    table = clean_and_judge(pa.concat_tables(tables), asked.manifest, rules, pending=SIZE)
+        table = pa.concat_tables(list(_judged(asked, planned, Path(work))))
     shown = table.select(["key", "url", "text", "width", "height", "clip_score", "dropped", "detail"]).slice(
         0, SHOWN
     )
@@ -52,6 +50,21 @@ def preview(asked: Request) -> dict[str, Any]:
     }
 
 
+def _judged(asked: Request, planned: Plan, work: Path) -> Iterator[pa.Table]:
+    """Some rows of each input, or of inputs spread over all, judged by what needs no image."""
+    some = [number for number, rows in enumerate(planned.rows) if rows]
+    some = some[:: max(1, -(-len(some) // OPENED))]
+    each = max(1, JUDGED // len(some))
+    for number in some:
+        origin = open_origin(planned.inputs[number], asked.manifest, work)
+        try:
+            rules = {n: s for n, s in row_rules(asked.manifest).items() if origin.judges(n)}
+            for table in origin.read(0, min(each, planned.rows[number])):
+                yield clean_and_judge(table, asked.manifest, rules, pending=SIZE)
+        finally:
+            origin.close()
+
+
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What `preview` found, for a person."""
     nouns = {"rows": "row", "inputs": "input", "units": "unit"}
@@ -61,9 +74,16 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "rules:"
     for name, settings in found["rules"].items():
         yield f"  {name:30} {settings_said(settings)}".rstrip()
-    yield f"the first {plural(found['judged'], 'row')}, by what needs no image: {found['alive']:,} are left"
+    judged = f"{plural(found['judged'], 'row')} of {_of_inputs(found['inputs'])}"
+    yield f"{judged}, by what needs no image: {found['alive']:,} are left"
     for reason, count in found["dropped"].items():
         yield f"  {reason:30} -{count:,}"
     yield "the first of them:"
     for row in found["first_rows"]:
         yield f"  {row['dropped'] or 'left':24} {printable((row['text'] or '')[:TEXT_CHARS])}"
+
+
+def _of_inputs(count: int) -> str:
+    return (
+        "the input" if count == 1 else "all inputs" if count <= OPENED else f"{OPENED} inputs spread over all"
+    )

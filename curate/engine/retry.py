@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,11 +18,14 @@ from curate.engine.journal import MANIFEST, RUN, Request
 from curate.engine.plan import Retry
 from curate.engine.record import Stage
 from curate.errors import CurateError, InputError, ManifestError, nearest
+from curate.manifest.load import changed
 from curate.origins import find
 from curate.plugins import require
 from curate.storage.finished import damaged_manifest, read_manifest
 from curate.storage.shards import Shard
 from curate.storage.store import Store
+
+log = logging.getLogger("curate")
 
 NEEDED = (
     *("manifest", "manifest_digest", "request", "inputs", "rows_in", "rows_out", "dropped", "stages"),
@@ -90,28 +96,65 @@ def _fault(manifest: dict[str, Any]) -> str | None:
     return None
 
 
-def again(folder: str, reasons: Sequence[str], plugin_files: Sequence[str] = ()) -> Request:
+def again(
+    folder: str,
+    reasons: Sequence[str],
+    plugin_files: Sequence[str] = (),
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> Request:
     """The request of the run in `folder`, for the rows alone that it dropped for `reasons`.
 
-    `plugin_files` are the plug-ins that the run used: what a folder names is never run by itself.
+    A reason may be a pattern: `http_*`. `plugin_files` are the plug-ins that the run used: what a folder names is never
+    run by itself. `settings` change the run's manifest, by their paths.
 
     Raises:
-        InputError: the run is not complete, or its inputs have changed.
-        ManifestError: nothing was dropped for one of the reasons.
+        InputError: the run is not complete, its inputs have changed, or the rows were not written down.
+        ManifestError: nothing was dropped for one of the reasons, or a setting makes no sense.
     """
     manifest = finished_manifest(folder)
-    for reason in reasons:
-        if reason not in manifest["dropped"]:
-            raise ManifestError(
-                f"{folder} dropped nothing for {reason!r}{nearest(reason, manifest['dropped'])}"
-            )
+    reasons = _matching(reasons, manifest["dropped"], folder)
+    _check_kept(reasons, manifest, folder)
     try:
         before = msgspec.convert(manifest["request"], Request)
     except (msgspec.ValidationError, CurateError) as error:
         raise damaged_manifest(Store(folder), f"its request: {error}") from None
     require(before.manifest.plugins, plugin_files)
+    before = msgspec.structs.replace(before, manifest=changed(before.manifest, settings))
     uris = [part.uri for one in before.inputs for part in one.parts or (one,)]
     if tuple(find(before.manifest, uris)) != before.inputs:
         raise InputError(f"the inputs of {folder} have changed since: run them anew")
     where = folder if "://" in folder else str(Path(folder).absolute())
     return msgspec.structs.replace(before, retry=Retry(where, tuple(reasons)))
+
+
+def _matching(wanted: Sequence[str], dropped: Mapping[str, int], folder: str) -> list[str]:
+    """The reasons of the run that were named, or that a pattern matches.
+
+    Raises:
+        ManifestError: one of them names none.
+    """
+    found: dict[str, None] = {}
+    for reason in wanted:
+        matching = fnmatch.filter(dropped, reason)
+        if not matching:
+            raise ManifestError(f"{folder} dropped nothing for {reason!r}{nearest(reason, dropped)}")
+        found |= dict.fromkeys(matching)
+    return list(found)
+
+
+def _check_kept(reasons: Sequence[str], manifest: Mapping[str, Any], folder: str) -> None:
+    """See that the dropped rows were written down, as a retry finds them there.
+
+    Raises:
+        InputError: of rows that fell to rules none were.
+    """
+    share, rules = manifest["manifest"]["drops"]["sample"], manifest["manifest"]["rules"]
+    ruled = {reason: manifest["dropped"][reason] for reason in reasons if reason in rules}
+    if not ruled or share >= 1:
+        return
+    rows = f"{sum(ruled.values()):,} rows of {folder} fell to {', '.join(ruled)}"
+    if share == 0:
+        raise InputError(f"{rows}, and drops.sample = 0 wrote none of them down: run the inputs anew")
+    log.warning(
+        "%s, and drops.sample = %g wrote that share of them down: the others are not tried again", rows, share
+    )

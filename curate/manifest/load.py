@@ -81,7 +81,7 @@ def load(
     path = Path(name_or_path)
     if path.suffix != ".toml":
         if name_or_path not in builtin():
-            raise ManifestError(f"no manifest {name_or_path!r}{nearest(name_or_path, builtin())}")
+            raise ManifestError(f"no manifest {name_or_path!r}{_hint(name_or_path)}")
         path = folder() / f"{name_or_path}.toml"
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -100,6 +100,20 @@ def load(
     return parse(tree, origin=name_or_path)
 
 
+def changed(manifest: Manifest, settings: Mapping[str, Any]) -> Manifest:
+    """The manifest with values changed by their path, as `load` changes them.
+
+    Raises:
+        ManifestError: see `load`.
+    """
+    if not settings:
+        return manifest
+    tree = manifest.resolved()
+    for place, value in settings.items():
+        assign(tree, place, value)
+    return parse(tree, origin=manifest.name)
+
+
 def _switch_on(tree: dict[str, Any], preset: str, origin: str) -> None:
     """Switch on the rules of a preset.
 
@@ -116,6 +130,13 @@ def _switch_on(tree: dict[str, Any], preset: str, origin: str) -> None:
                 f"{origin}: preset {preset!r} names the rule {name!r}, and there is no such table"
             )
         rules[name]["on"] = True
+
+
+def _hint(name: str) -> str:
+    """What to do with an argument that is no manifest's name."""
+    if Path(name).exists() or "://" in name:
+        return f": that is an input; write `curate run MANIFEST --input {name}`"
+    return nearest(name, builtin())
 
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:
@@ -158,7 +179,19 @@ def assign(tree: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(child, dict):
             raise ManifestError(f"setting {path!r}: {parent!r} is a value, not a table")
         tree = child
-    tree[last] = copy.deepcopy(value)
+    if value is True and parents == ["rules"] and isinstance(tree.get(last), dict):
+        tree[last]["on"] = True  # a rule that is ready and off
+        return
+    as_list = isinstance(value, str) and _takes_list([*parents, last])
+    tree[last] = [value] if as_list else copy.deepcopy(value)
+
+
+def _takes_list(path: Sequence[str]) -> bool:
+    """Whether the setting at that path is a list of strings, for which a single one may stand."""
+    if path[:-1] in (["columns"], ["only"]):
+        return True
+    struct = TABLES.get(".".join(path[:-1]))
+    return struct is not None and get_type_hints(struct).get(path[-1]) == tuple[str, ...]
 
 
 def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
@@ -283,7 +316,16 @@ def _explain(message: str) -> str:
     key, table = found.groups()
     struct = TABLES.get(table or "", Manifest)
     where = f"[{table}]" if table else "the manifest"
+    if not table and (holders := _holders(key)):
+        return f"{where} has no key {key!r}: write {' or '.join(holders)}"
     return f"{where} has no key {key!r}{nearest(key, struct.__struct_fields__)}"
+
+
+def _holders(key: str) -> list[str]:
+    """Where a setting of that name is: `rules.clip_score_too_low.min_score`, `image.max_side`."""
+    of_rules = [f"rules.{name}.{key}" for name, rule in filters.RULES.items() if key in rule.settings]
+    of_tables = [f"{name}.{key}" for name, of in TABLES.items() if name and key in of.__struct_fields__]
+    return [*of_rules, *(one for one in of_tables if ".NAME." not in one)]
 
 
 def _choices(path: str) -> str:

@@ -14,9 +14,10 @@ from typing import Literal, Protocol
 
 import pyarrow as pa
 
-from curate.errors import InputError
+from curate.errors import InputError, ManifestError
 from curate.manifest.load import samples
 from curate.manifest.settings import Manifest
+from curate.plugins import registered
 from curate.sources import Input
 
 
@@ -97,7 +98,13 @@ KINDS: Mapping[str, str] = {  # an adapter that is not here takes the rows of ta
 
 
 def kind_of(manifest: Manifest) -> Kind:
-    """The kind of origin that the manifest's adapter takes its samples from."""
+    """The kind of origin that the manifest's adapter takes its samples from.
+
+    Raises:
+        ManifestError: a plug-in brings an adapter of a built-in one's name.
+    """
+    if manifest.adapter in KINDS and manifest.adapter in registered(manifest.plugins).adapters:
+        raise ManifestError(f"adapter {manifest.adapter!r} is there already, built in: choose another name")
     kind: Kind = importlib.import_module(KINDS.get(manifest.adapter, "curate.origins.rows")).KIND
     return kind
 

@@ -6,7 +6,7 @@ gradients are not: a device notes them, and the texts that were there before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ BAR_PT = 60.0  # strokes in a wider box are frames and curves
 BAR_SHARE = 0.5  # of what a stroke and a line have in common: with so much in its colour it is a bar
 INSIDE_PX = 2.0  # a quad's outermost pixels, which may touch what covers nothing of its text
 BATCH = 500  # shapes looked at at a time
+GRID = 50  # parts of a page's side
+MAX_PICTURES = 5000  # of a page; the others are too small to count
 MAX_PAIRS = 1_000_000  # of images and texts compared; beyond that every line under an image is in doubt
 
 Boxes = npt.NDArray[np.float64]  # M × (x0, y0, x1, y1)
@@ -90,9 +92,12 @@ def is_bar(quads: Quads, boxes: Boxes, colours: npt.NDArray[np.int64], picture: 
     return share_of(colours, sample(picture.pixels, shared, 8, 4)) > BAR_SHARE
 
 
-def under_images(quads: Quads, display: pymupdf.DisplayList, view: View) -> Mask:
-    """True for each line's quad in which an image or a gradient was painted over text (N)."""
-    images = layers(display, order=False).images
+def under_images(quads: Quads, display: pymupdf.DisplayList, drawn: Layers, view: View) -> Mask:
+    """True for each line's quad in which an image or a gradient was painted over text (N).
+
+    `drawn` are the page's layers without the order of its texts.
+    """
+    images = drawn.images
     overlaps = crossing(quads, np.array(images).reshape(-1, 4), view)
     doubt = np.asarray(overlaps.any(axis=1))
     if not doubt.any():
@@ -114,15 +119,16 @@ class Layers(mupdf.FzDevice2):  # type: ignore[misc]
         super().__init__()
         self.order = order
         self.images: list[Box] = []
+        self.pictures: list[Box] = []  # all images, those before the first text too
         self.texts: list[Box] = []
         self.texts_before: list[int] = []
         self.use_virtual_fill_text()
+        self.use_virtual_fill_image()
 
     def fill_text(self, _: Any, text: Any, ctm: Any, *paint: Any) -> None:
         """A text: from the first on images count."""
         if not self.texts:
             self.use_virtual_fill_shade()
-            self.use_virtual_fill_image()
             self.use_virtual_fill_image_mask()
         if not self.order:
             self.m_internal.fill_text = None  # MuPDF skips what a device has no function for
@@ -134,15 +140,26 @@ class Layers(mupdf.FzDevice2):  # type: ignore[misc]
 
     def fill_image(self, _: Any, image: Any, ctm: Any, *paint: Any) -> None:
         """An image: the unit square, transformed."""
-        self.note(mupdf.ll_fz_transform_rect(UNIT.internal(), ctm))
+        self.note_picture(mupdf.ll_fz_transform_rect(UNIT.internal(), ctm))
 
     def fill_image_mask(self, _: Any, image: Any, ctm: Any, *paint: Any) -> None:
         """A stencil."""
         self.note(mupdf.ll_fz_transform_rect(UNIT.internal(), ctm))
 
+    def note_picture(self, rect: Any) -> None:
+        """Keep an image: it counts as a picture wherever it comes, as a cover after the first text."""
+        self.pictures.append(self.visible(rect))
+        if self.texts:
+            self.note(rect)
+
+    def visible(self, rect: Any) -> Box:
+        """What of a rectangle is not clipped away."""
+        scissor = mupdf.ll_fz_device_current_scissor(self.m_internal)
+        return bounds_of(mupdf.ll_fz_intersect_rect(rect, scissor))
+
     def note(self, rect: Any) -> None:
         """Keep what, as far as it is not clipped away, is large enough to cover text."""
-        box = bounds_of(mupdf.ll_fz_intersect_rect(rect, mupdf.ll_fz_device_current_scissor(self.m_internal)))
+        box = self.visible(rect)
         if min(box[2] - box[0], box[3] - box[1]) > THIN_PT:
             self.images.append(box)
             self.texts_before.append(len(self.texts))
@@ -154,6 +171,17 @@ def layers(display: pymupdf.DisplayList, *, order: bool) -> Layers:
     mupdf.fz_run_display_list(display.this, device, mupdf.FzMatrix(), EVERYWHERE, mupdf.FzCookie())
     mupdf.fz_close_device(device)
     return device
+
+
+def image_share(pictures: Sequence[Box], page: Box) -> float:
+    """The share of the page that images take up, to a fiftieth of its sides; from 0 to 1."""
+    cells = np.zeros((GRID, GRID), np.bool_)
+    width, height = max(page[2] - page[0], 1e-6), max(page[3] - page[1], 1e-6)
+    for x0, y0, x1, y1 in pictures[:MAX_PICTURES]:
+        left, right = round((x0 - page[0]) / width * GRID), round((x1 - page[0]) / width * GRID)
+        top, bottom = round((y0 - page[1]) / height * GRID), round((y1 - page[1]) / height * GRID)
+        cells[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
+    return float(cells.mean())
 
 
 def bounds_of(rect: Any) -> Box:
@@ -172,7 +200,9 @@ def painted_over(layers: Layers, images: npt.NDArray[np.intp]) -> Boxes:
 
 def crossing(quads: Quads, boxes: Boxes, view: View) -> Mask:
     """Which of the quads share more than a pixel, INSIDE_PX from their edges, with which boxes (N × M)."""
-    low, high = quads.min(axis=1) + INSIDE_PX, quads.max(axis=1) - INSIDE_PX
+    middle = (quads.min(axis=1) + quads.max(axis=1)) / 2
+    low = np.minimum(quads.min(axis=1) + INSIDE_PX, middle - 1.0)  # a speck has an inside too
+    high = np.maximum(quads.max(axis=1) - INSIDE_PX, middle + 1.0)
     starts, ends = (boxes[:, side] * view.scale - view.origin for side in (slice(0, 2), slice(2, 4)))
     beside, above = (
         np.minimum.outer(high[:, k], ends[:, k]) - np.maximum.outer(low[:, k], starts[:, k]) > 1.0

@@ -14,7 +14,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from PIL import Image
 
 from renderers import RenderError
 from renderers.pdf.bidi import is_rtl
-from renderers.pdf.cover import shapes_of
+from renderers.pdf.cover import VECTOR_BLOCK, image_share, layers, shapes_of
 from renderers.pdf.frames import Box, Turn, View
 from renderers.pdf.join import distinct
 from renderers.pdf.line import Line
@@ -36,6 +36,7 @@ from renderers.pdf.pixels import Picture, coloured
 from renderers.pdf.plain import plain_lines
 from renderers.pdf.rules import Rules
 from renderers.pdf.sight import seen
+from renderers.pdf.unlabelled import unlabelled_share
 from renderers.schema import Page, Region, record
 
 HEADER = b"%PDF-"  # without it MuPDF would try its readers of HTML, SVG, …
@@ -43,6 +44,9 @@ HEADER_WITHIN = 1024  # bytes, as readers agree
 # MuPDF's errors and its binding's; anything else is a mistake of ours, and shall not pass for the document's
 UNREADABLE = (mupdf.FzErrorBase, RuntimeError, ValueError, AssertionError, IndexError, MemoryError)
 POINTS_AN_INCH = 72
+SCAN_SHARE = 0.7  # of the page: with so much image it is a scan, or has one beneath its text
+SPECKS = 0.1  # of the characters of a page with a scan: where fewer can be seen, they are a hidden layer's
+DRAWINGS = 10  # shapes other than rectangles: with more, letters may be among them
 FLAT_SHARE = 0.8  # of the pixels, in two shades
 STORE_FREED = 95  # per cent of MuPDF's store, after each document: its latest, colours, are dear to make
 
@@ -155,27 +159,72 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     lines = plain_lines(text, blocks, tuple(display.rect), rules) if settings.granularity == "lines" else None
     if lines is None:
         lines = page_lines(display, text)
+    drawn = layers(display, order=False)
+    images = image_share(drawn.pictures, tuple(display.rect))
+    facts = {**facts, "image_share": round(images, 2)}
     if not lines:
-        return dropped(number, facts, "no_text_layer", hidden_text(text))
+        hidden = hidden_text(text)
+        kind = page_class(images, bool(hidden), False)
+        return dropped(number, {**facts, "class": kind}, "no_text_layer", said_of(hidden))
     px_a_point = scale(display, settings)
     height = text_height(lines) * px_a_point
     if height < settings.min_text_px:
         return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
     picture = Picture(display, px_a_point, colour=coloured(loaded, display))
-    regions = page_regions(
-        seen(lines, display, text, picture, shapes_of(blocks)), rules, picture.view, settings
-    )
-    if not regions:
-        return dropped(number, facts, "no_text_layer", "none of its text can be seen")
+    visible = seen(lines, display, text, picture, shapes_of(blocks), drawn)
+    if reason := hides(lines, visible, images):
+        facts["class"] = page_class(images, True, False)
+        return dropped(number, facts, "no_text_layer", reason)
+    regions = page_regions(visible, rules, picture.view, settings)
     image, form = encoded(picture, settings)
-    fonts = sorted({line.font.partition(" (")[0] for line in lines})  # Type3 fonts have an object's number
-    extra = json.dumps({**facts, "fonts": fonts, "rotation": loaded.rotation}, ensure_ascii=False)
-    return Page(number, image, form, *picture.view.size, regions, extra)
+    quads = np.array([region.quad for region in regions]).reshape(-1, 4, 2)
+    may_hold = drawn.pictures or drawn.images or len(visible) < len(lines) or has_drawings(blocks)
+    facts |= {
+        "class": page_class(images, False, True),
+        "unlabelled": round(unlabelled_share(picture.pixels, quads), 3) if may_hold else 0.0,
+        "fonts": sorted(
+            {line.font.partition(" (")[0] for line in lines}
+        ),  # Type3 fonts have an object's number
+        "rotation": loaded.rotation,
+    }
+    return Page(number, image, form, *picture.view.size, regions, json.dumps(facts, ensure_ascii=False))
+
+
+def has_drawings(blocks: Iterable[dict[str, Any]]) -> bool:
+    """True where so many shapes other than rectangles are drawn that they may be letters."""
+    shapes = (block for block in blocks if block["type"] == VECTOR_BLOCK and not block["isrect"])
+    return next(itertools.islice(shapes, DRAWINGS, None), None) is not None
+
+
+def page_class(images: float, hidden: bool, shown: bool) -> str:
+    """What kind of page it is, by the share of images on it, and whether it has hidden text, and shown text."""
+    if shown:
+        return "mixed" if images >= SCAN_SHARE else "born-digital"
+    if images < SCAN_SHARE:
+        return "without text"
+    return "scan with OCR" if hidden else "scan"
+
+
+def hides(lines: Sequence[Line], visible: Sequence[Line], images: float) -> str:
+    """Why the text that can be seen is no label; empty where it is one.
+
+    Of a hidden layer under a scan specks may show: dots and dashes on the scan's dirt.
+    """
+    if not visible:
+        return "none of its text can be seen"
+    count, shown = (sum(len(line.text) for line in some) for some in (lines, visible))
+    if images >= SCAN_SHARE and shown < SPECKS * count:
+        return f"hidden text, of which specks can be seen ({shown} of {count} characters)"
+    return ""
 
 
 def hidden_text(text: pymupdf.TextPage) -> str:
-    """What to say of a page without painted text."""
-    hidden = text.extractText().strip()
+    """The text of a page without painted text."""
+    return str(text.extractText().strip())
+
+
+def said_of(hidden: str) -> str:
+    """What to say of it."""
     return f"only hidden text ({len(hidden)} characters)" if hidden else "no text"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from renderers.pdf.cover import Shapes, under_images, under_shapes
+from renderers.pdf.cover import Layers, Shapes, under_images, under_shapes
 from renderers.pdf.frames import Box, Quads, View, turned
 from renderers.pdf.line import Line
 from renderers.pdf.lines import page_lines
@@ -36,6 +36,7 @@ def seen(
     text: pymupdf.TextPage,
     picture: Picture,
     shapes: Shapes,
+    drawn: Layers,
 ) -> list[Line]:
     """The lines, or what of them can be seen, in the order given."""
     if not lines:
@@ -47,7 +48,7 @@ def seen(
         np.array([line.doubtful for line in lines])
         | (share_of(np.array([line.colour for line in lines]), points) > DROWNED)
         | under_shapes(quads, np.array([line.painted for line in lines]), shapes, picture)
-        | under_images(quads, display, picture.view)
+        | under_images(quads, display, drawn, picture.view)
     )
     kept: list[list[Line]] = [[line] if shows else [] for line, shows in zip(lines, plain, strict=True)]
     if doubt.any():
@@ -56,7 +57,7 @@ def seen(
         spelt_out = (lines[i] if lines[i].glyphs else with_glyphs(lines[i], text, page) for i in at)
         doubtful = [line for line in spelt_out if line is not None]
         if len(doubtful) < len(at):
-            return seen(page_lines(display, text), display, text, picture, shapes)
+            return seen(page_lines(display, text), display, text, picture, shapes, drawn)
         area = area_of(quads[at], picture.view)
         bare = Picture(display, picture.view.scale, colour=picture.colour, text=False, area=area)
         for i, runs in zip(at, looked_at(doubtful, picture, bare), strict=True):

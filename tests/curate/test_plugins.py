@@ -380,8 +380,16 @@ def test_an_installed_package_is_named_or_found_by_what_it_brings(
     assert (absent.returncode, absent.stderr.count("\n")) == (2, 1), absent.stderr
 
 
-def test_the_names_of_built_in_adapters_are_all_taken() -> None:
-    assert set(TAKEN) == {*ADAPTERS, *KINDS}
+def test_the_names_of_built_in_adapters_are_all_taken(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of renderers that came later too, without a list to add them to."""
+    assert {*ADAPTERS} <= set(TAKEN) <= {*ADAPTERS, *KINDS}
+    monkeypatch.setattr("curate.origins.KINDS", {**KINDS, "headed": "curate.origins.pages"})
+    changed = MANIFEST.replace('title = ""', 'title = ""\nadapter = "headed"')
+    with pytest.raises(ManifestError, match="adapter 'headed' is there already, built in"):
+        run(write(tmp_path, HEAD + ADAPTER, manifest=changed), source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_decorators_leave_functions_as_they_are() -> None:

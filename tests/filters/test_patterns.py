@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -139,6 +140,15 @@ def test_each_patterns_example_is_cleaned_by_it_and_by_all(pattern: Pattern) -> 
         "U.S.A.",
         "No. 5",
         "Agatha Christie's N or M?",
+        "Books in the United States - Image: Wizard oz 1900 cover",
+        "Cushion Spf50 PA+++ 025 Soft Beige",
+        "Strategisch informatiemanagement",
+        "Game of Thrones: Thomas Gottschalk mit sensationellem Auftritt in Trailer",
+        "草山上，一个亚洲男人坐在人群后击打日本弦乐器----三弦。",
+        "@some_user likes #a_tag",
+        "The vector field, a stock video and an image de stock car",
+        "A PDF and a webm",
+        "Click on a mouse",
     ],
 )
 def test_good_captions_stay_as_they_are(text: str) -> None:
@@ -227,6 +237,130 @@ def test_good_captions_stay_as_they_are(text: str) -> None:
 )
 def test_real_irregularities_are_cleaned(text: str, expected: str) -> None:
     assert clean(text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Click to view larger image of Box Lantern Glass Ornaments (Image1)", "Box Lantern Glass Ornaments"),
+        ("Click here for more info about 'Boston - Boston'", "Boston - Boston"),
+        ("Click image for more information on Blue Vase", "Blue Vase"),
+        (
+            "Click here to enlarge image and see more about item WR0122A6: 1933 TYPEWRITER Magazine Ad",
+            "1933 TYPEWRITER Magazine Ad",
+        ),
+        ("Rating: Safe Score: 12 Tags: calendar gundam_0083 mecha User: drop", "calendar gundam 0083 mecha"),
+        (
+            "https://cache.example.org/2018/12/18/Entrance Gate Of A College_Campus-View.jpg",
+            "Entrance Gate Of A College Campus-View",
+        ),
+        ("12 x 18 metal sign. www.example-gifts.com or example.com", "12 x 18 metal sign."),
+        ("Fresh bread every day. bakery.example.com", "Fresh bread every day."),
+        ("republicavelha.pdf", "republicavelha"),
+        ("File:Levashov book 1792.djvu", "Levashov book 1792"),
+        ("File:Night flight.webm", "Night flight"),
+        (
+            "Beach Volleyball, Perth, Sun 5th Jun 2016.   © Jane Doe   http://www.example.co.uk/2016/x",
+            "Beach Volleyball, Perth, Sun 5th Jun 2016.",
+        ),
+        ("From the Museum of Art.  Photo © Jane Doe (www.janedoe.com)", "From the Museum of Art."),
+        ("Traffic jam on Main Street. Image: Jane Doe", "Traffic jam on Main Street."),
+        ("a cat can n't swim : it wo n't try , at 50 % .", "a cat can n't swim: it won't try, at 50%."),
+    ],
+)
+def test_whole_kinds_of_english_boilerplate_go(text: str, expected: str) -> None:
+    assert clean(text) == [expected]
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "Stockvektor", "Vecteur", "Stockvectorbeeld", "Vetor de Stock", "Vector de stock", "Foto de stock",
+        "Fotografia de Stock", "Photo de stock", "Stockillustration", "Image vectorielle", "Vettoriale Stock",
+        "Grafika wektorowa", "Stok Vektör", "Arkivfoto", "Стоковое фото", "Векторное изображение", "스톡 사진",
+    ],
+)  # fmt: skip
+def test_the_words_for_stock_pictures_go_in_other_languages_too(tail: str) -> None:
+    assert clean(f"Invitations with floral background — {tail}") == ["Invitations with floral background"]
+
+
+ZH = Path(__file__).with_name("zh_captions.tsv").read_text(encoding="utf-8").splitlines()
+
+
+def test_chinese_captions_lose_their_boilerplate_and_nothing_else() -> None:
+    before, after = zip(*(line.split("\t") for line in ZH), strict=True)
+    assert len(before) > 90
+    assert clean(*before) == list(after)
+
+
+@needs_data
+def test_human_chinese_captions_stay_as_they_are() -> None:
+    texts = []
+    for name in ("coco_cn_test.jsonl", "flickr30k_cn_test.jsonl"):
+        for line in (SHARED / "zh_captions" / name).read_text(encoding="utf-8").splitlines():
+            texts += [value for value in json.loads(line).values() if re.search("[一-鿿]", str(value))]
+    assert len(texts) > 3_600
+    assert [pair for pair in zip(texts, clean(*texts), strict=True) if pair[0] != pair[1]] == []
+
+
+ADDED = {"steps": [["(?i) \\| acme shop$", ""]], "before": "A lamp | Acme Shop", "after": "A lamp"}
+
+
+def test_a_manifest_adds_patterns_of_its_own() -> None:
+    cleaner = CLEANERS["patterns"]
+    cleaner.check(add={"acme": ADDED})
+    column = pa.array(["A lamp | ACME shop", "Acme Shop", None])
+    assert cleaner.clean(column, add={"acme": ADDED}).to_pylist() == ["A lamp", "Acme Shop", None]
+    assert cleaner.clean(column, use=[], add={"acme": ADDED}).to_pylist() == ["A lamp", "Acme Shop", None]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({}, "steps must be a list"),
+        ({"steps": ["x"]}, "steps must be a list"),
+        ({"steps": [["(", ""]]}, "missing"),
+        ({"steps": [["(?=x)", ""]]}, "invalid perl operator"),
+        ({"steps": [["x", ""]], "bfore": "x"}, "has no 'bfore'"),
+        (ADDED | {"after": "A"}, "makes 'A lamp' of its example"),
+    ],
+)
+def test_a_pattern_that_makes_no_sense_is_refused(table: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CLEANERS["patterns"].check(add={"acme": table})
+
+
+def test_a_pattern_of_ones_own_takes_no_built_in_name() -> None:
+    with pytest.raises(ValueError, match="is there already"):
+        CLEANERS["patterns"].check(add={"urls": ADDED})
+
+
+def shown(text: str) -> str:
+    """An example as docs/rules.md prints it."""
+    text = text.replace("\n", "⏎").replace("\u00a0", " ").replace("|", "\\|")
+    return "".join(c if c.isprintable() else f"(U+{ord(c):04X})" for c in text)
+
+
+def rate(pattern: Pattern) -> str:
+    """The share of the real LAION captions that the pattern by itself changes: `1.23 %`."""
+    path = SHARED / "laion/laion400m_10k/laion400m_sample.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    texts = pa.array(list(dict.fromkeys(json.loads(line)["TEXT"] for line in lines if line)))
+    changed = pc.sum(pc.not_equal(CLEANERS["patterns"].clean(texts, use=[pattern.name]), texts)).as_py()
+    return f"{100 * changed / len(texts):.2f} %"
+
+
+@pytest.mark.parametrize("pattern", CATALOGUE, ids=lambda pattern: pattern.name)
+def test_each_pattern_its_example_and_its_rate_are_in_the_documents(pattern: Pattern) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+    row = f"| `{pattern.name}` | `{shown(pattern.before)}` | " + (
+        f"`{shown(pattern.after)}` | " if pattern.after else "*(empty)* | "
+    )
+    assert row in page
+    told = page.partition(row)[2].partition(" |")[0]
+    assert re.fullmatch(r"\d+\.\d\d %", told)
+    if SHARED.exists():
+        assert told == rate(pattern)
 
 
 def test_only_the_named_patterns_are_used_and_unknown_names_are_refused() -> None:

@@ -242,3 +242,26 @@ def test_a_null_text_gives_null_and_no_rows_give_none(rule: str, type: pa.DataTy
     settings = some_settings(rule)
     assert keep(rule, None, "é", None, type=type, **settings)[::2] == [None, None]
     assert keep(rule, type=type, **settings) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a cat on a mat", True),
+        ("free shipping free shipping free shipping", False),
+        ("Vector image vector IMAGE vector image", False),
+        ("哈哈哈哈哈哈哈哈", False),
+        ("一只猫坐在垫子上", True),
+        ("", True),
+        ("one", True),
+        (None, None),
+    ],
+)
+def test_a_text_that_says_the_same_two_words_over_and_over_repeats_itself(
+    text: str | None, kept: bool | None
+) -> None:
+    table = pa.table({"text": pa.array([text], pa.string())})
+    rule = RULES["text_repeats_itself"]
+    assert rule.keep(table, max_share=0.3).to_pylist() == [kept]
+    if kept is False:
+        assert rule.detail(table, max_share=0.3)[0].as_py().startswith("repeated=0.")

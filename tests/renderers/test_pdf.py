@@ -458,3 +458,53 @@ def pdfium_words(page: Any, px: float) -> list[tuple[str, np.ndarray[Any, Any]]]
             )
         fresh = False
     return words
+
+
+def test_a_scan_with_a_stamp_has_most_of_its_writing_unlabelled() -> None:
+    def scan(page: Any) -> None:
+        inner = pymupdf.open()
+        sheet = inner.new_page(width=400, height=300)
+        for y in range(30, 270, 12):
+            sheet.insert_text(
+                (20, y), "What is written here can be seen, but has no label at all", fontsize=10
+            )
+        page.insert_image(page.rect, pixmap=sheet.get_pixmap(dpi=200))
+        page.insert_text((20, 290), "Downloaded from an archive", fontsize=8)
+
+    (page,) = pages(made(scan))
+    facts = json.loads(page["extra"])
+    assert facts["class"] == "mixed"
+    assert facts["image_share"] == 1.0
+    assert facts["unlabelled"] > 0.9
+    (whole,) = pages((SAMPLES / "two-columns.pdf").read_bytes())
+    assert {k: json.loads(whole["extra"])[k] for k in ("class", "image_share", "unlabelled")} == {
+        "class": "born-digital",
+        "image_share": 0.0,
+        "unlabelled": 0.0,
+    }
+
+
+def test_a_table_and_a_drawing_are_no_unlabelled_writing() -> None:
+    def table(page: Any) -> None:
+        for k in range(11):
+            page.draw_line((20, 20 + 20 * k), (320, 20 + 20 * k), width=3)
+            page.draw_line((20 + 30 * k, 20), (20 + 30 * k, 220), width=3)
+        page.draw_circle((350, 250), 30)
+        page.insert_text((22, 36), "cell 1", fontsize=8)
+
+    assert json.loads(pages(made(table))[0]["extra"])["unlabelled"] < 0.1
+
+
+def test_specks_of_hidden_text_under_a_scan_are_hidden_too() -> None:
+    def scan(page: Any) -> None:
+        for y in range(20, 280, 10):
+            page.insert_text((20, y), "hidden words . - and more", fontsize=8, color=(1, 1, 1))
+            page.insert_text((200, y), ".", fontsize=3, color=(1, 1, 1))
+        noise = np.random.default_rng(0).integers(120, 255, (900, 1200, 3), np.uint8)
+        picture = io.BytesIO()
+        Image.fromarray(noise).save(picture, "PNG")
+        page.insert_image(page.rect, stream=picture.getvalue())
+
+    (page,) = pages(made(scan))
+    assert page["dropped"] == "no_text_layer"
+    assert json.loads(page["extra"])["class"] == "scan with OCR"

@@ -1,0 +1,75 @@
+"""Rules on what a page image shows and its label does not: facts that a renderer writes into `extra`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.rule import rule
+
+MARKS = (
+    66  # characters that the task `ocr` writes around a region's text: <ref>, </ref>, <quad> and four corners
+)
+
+
+def fact(extra: Any, name: str) -> pa.Array:
+    """A number that a renderer wrote of each page (N rows of JSON objects); null where it wrote none."""
+    return pa.array([number_in(text.as_py(), name) for text in extra], pa.float64())
+
+
+def number_in(text: str | None, name: str) -> float | None:
+    """The number of that name in a JSON object, if there is one."""
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return None
+    found = value.get(name) if isinstance(value, dict) else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def unlabelled(extra: pa.StringArray, *, max_share: float) -> pa.StringArray:
+    """The share that decided."""
+    return pa.array([f"unlabelled={share.as_py()}" for share in fact(extra, "unlabelled")], pa.string())
+
+
+@rule("page_mostly_unlabelled", describe=unlabelled)
+def page_mostly_unlabelled(extra: pa.StringArray, *, max_share: float) -> pa.BooleanArray:
+    """Keep pages of whose writing, by its ink, at most `max_share` lies in no region; null where not told.
+
+    Raises:
+        ValueError: `max_share` is no share.
+    """
+    if not 0 <= max_share <= 1:
+        raise ValueError(f"max_share is a share, from 0 to 1, not {max_share:g}")
+    return pa.array(
+        [None if share is None else share <= max_share for share in fact(extra, "unlabelled").to_pylist()],
+        pa.bool_(),
+    )
+
+
+def target_chars(text: pa.StringArray, regions: pa.ListArray) -> pa.Array:
+    """How long the text is with the marks around each of its regions, in characters (N)."""
+    marks = pc.multiply(pc.list_value_length(regions).fill_null(0), MARKS)
+    return pc.add(pc.cast(pc.utf8_length(text), pa.int64()), marks)
+
+
+def said(text: pa.StringArray, regions: pa.ListArray, *, max_chars: int) -> pa.StringArray:
+    """The length that decided."""
+    return pc.binary_join_element_wise("chars=", pc.cast(target_chars(text, regions), pa.string()), "")
+
+
+@rule("target_too_long", describe=said)
+def target_too_long(text: pa.StringArray, regions: pa.ListArray, *, max_chars: int) -> pa.BooleanArray:
+    """Keep rows whose text, with the marks around each region, has at most `max_chars` characters.
+
+    A region's text counts with the 66 characters that the task `ocr` writes around it.
+
+    Raises:
+        ValueError: `max_chars` is negative.
+    """
+    if max_chars < 0:
+        raise ValueError(f"max_chars must be at least 0, not {max_chars}")
+    return pc.less_equal(target_chars(text, regions), max_chars)

@@ -1,0 +1,52 @@
+"""What a pattern of the cleaner "patterns" is: data, so that a manifest can add its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+KEYS = ("steps", "before", "after", "within", "start", "end")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A named irregularity and its removal.
+
+    The texts that have it are told by cheap expressions, kept apart by where they look, so that those of all
+    patterns can be searched for together: RE2 is fast on each kind, and slow on the mixture.
+    """
+
+    name: str
+    before: str  # an example
+    after: str
+    steps: tuple[tuple[str, str], ...]  # RE2 and replacement, in order
+    within: str = ""  # RE2 found anywhere in a text that has the pattern, or
+    start: str = ""  # at its start, or
+    end: str = ""  # at its end
+    wide: bool = False  # found only in texts with characters beyond ASCII
+
+
+def added(name: str, table: Mapping[str, Any]) -> Pattern:
+    """The pattern that a manifest's `[cleaners.patterns.add.NAME]` describes.
+
+    `steps` is a list of [RE2, replacement]; `before` and `after` an example, which the caller is to try; `within`,
+    `start` and `end` are as in `Pattern`, and may be left out: then the steps themselves are searched for.
+
+    Raises: ValueError for a table of another form.
+    """
+    if unknown := [key for key in table if key not in KEYS]:
+        raise ValueError(f"pattern {name!r} has no {unknown[0]!r} (it has: {', '.join(KEYS)})")
+    steps = table.get("steps") or []
+    if not steps or not isinstance(steps, (list, tuple)) or not all(map(_is_step, steps)):
+        raise ValueError(f"pattern {name!r}: steps must be a list of [expression, replacement]")
+    if wrong := [key for key in KEYS[1:] if not isinstance(table.get(key, ""), str)]:
+        raise ValueError(f"pattern {name!r}: {wrong[0]!r} must be a string")
+    given = {key: table[key] for key in KEYS[3:] if table.get(key)}
+    searched = given or {"within": "|".join(f"(?:{expression})" for expression, _ in steps)}
+    pairs_of = tuple((str(expression), str(replacement)) for expression, replacement in steps)
+    return Pattern(name, table.get("before", ""), table.get("after", ""), pairs_of, **searched)
+
+
+def _is_step(step: object) -> bool:
+    return isinstance(step, (list, tuple)) and len(step) == 2 and all(isinstance(part, str) for part in step)
