@@ -30,8 +30,9 @@ from rapidocr import RapidOCR
 
 from benchmarks.levenshtein import distance
 from renderers import RenderError
+from renderers.pdf.document import opened
 from renderers.pdf.pixels import Picture
-from renderers.pdf.render import PdfSettings, opened, render, scale
+from renderers.pdf.render import PdfSettings, render, scale
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "pdf"
 CLEAN = {

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, g
 from curate.errors import ManifestError
 
 if TYPE_CHECKING:
+    from curate.engine.command import Options
     from curate.engine.journal import Request
     from curate.engine.progress import Progress
 
@@ -181,6 +182,7 @@ def run(
     address: str | None = None,
     seed: int | None = None,
     overwrite: bool = False,
+    lease: bool = True,
     dry_run: Literal[False] = False,
     progress: bool = True,
 ) -> RunResult: ...
@@ -200,6 +202,7 @@ def run(
     address: str | None = None,
     seed: int | None = None,
     overwrite: bool = False,
+    lease: bool = True,
     dry_run: Literal[True],
     progress: bool = True,
 ) -> PreviewResult: ...
@@ -219,6 +222,7 @@ def run(
     address: str | None = None,
     seed: int | None = None,
     overwrite: bool = False,
+    lease: bool = True,
     dry_run: bool = False,
     progress: bool = True,
 ) -> RunResult | PreviewResult:
@@ -236,6 +240,7 @@ def run(
         address: the address of a running Ray cluster.
         seed: the seed of all that is drawn by lot. Default: the manifest's.
         overwrite: remove what an earlier run wrote to `out` first.
+        lease: hold a folder on an object store by a lease; False: nothing keeps two runs on it apart.
         dry_run: plan, and judge the first rows; write nothing.
         progress: tell on standard error how far it is; a live view on a terminal and in a notebook.
 
@@ -244,7 +249,7 @@ def run(
         MachineError: this machine lacks something.
         UnitError, Halted, Stopped: it came to an end too early; the same call goes on.
     """
-    from curate.engine.command import request
+    from curate.engine.command import Options, request
     from curate.manifest import load as manifests
 
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
@@ -256,7 +261,7 @@ def run(
         from curate.engine.preview import preview
 
         return _made(PreviewResult, preview(asked))
-    return _execute(asked, str(out), workers, address, overwrite, view)
+    return _execute(asked, str(out), Options(workers, address, overwrite, lease), view)
 
 
 @_checked
@@ -270,6 +275,7 @@ def retry(
     workers: int | None = None,
     address: str | None = None,
     overwrite: bool = False,
+    lease: bool = True,
     progress: bool = True,
 ) -> RunResult:
     """Run again only the inputs of a finished run that were dropped for `reasons`, into a folder of their own.
@@ -278,10 +284,11 @@ def retry(
     that the run used: code that a folder names is never run by itself.
     The other arguments and what is raised: see `run`.
     """
+    from curate.engine.command import Options
     from curate.engine.retry import again
 
     asked = again(str(folder), _strings(reasons), _strings(plugins), settings or {})
-    return _execute(asked, str(out), workers, address, overwrite, _view(progress))
+    return _execute(asked, str(out), Options(workers, address, overwrite, lease), _view(progress))
 
 
 @_checked
@@ -456,15 +463,13 @@ def verify(
     return _made(VerifyResult, check(str(folder), workers, address))
 
 
-def _execute(
-    asked: Request, out: str, workers: int | None, address: str | None, overwrite: bool, view: Progress
-) -> RunResult:
-    from curate.engine.command import Options, execute
+def _execute(asked: Request, out: str, options: Options, view: Progress) -> RunResult:
+    from curate.engine.command import execute
     from curate.reporting.card import write_first
 
-    if workers is not None and workers < 0:
-        raise ManifestError(f"workers must be at least 0, not {workers}")
-    found = execute(asked, out, Options(workers, address, overwrite), view)
+    if options.workers is not None and options.workers < 0:
+        raise ManifestError(f"workers must be at least 0, not {options.workers}")
+    found = execute(asked, out, options, view)
     write_first(out, found)
     return _made(RunResult, found, folder=out)
 

@@ -25,6 +25,8 @@ def start(workers: int | None, address: str | None) -> Any:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
 
+    if ray.is_initialized():
+        return connected()
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"num_cpus": workers, "include_dashboard": False}
@@ -42,3 +44,19 @@ def connected() -> Any:
     import ray.util.scheduling_strategies
 
     return ray
+
+
+def on_node(ray: Any, function: Any, node: str, name: str) -> Any:
+    """The function as a task of that one node (its id), which waits for no CPU there."""
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy, name=name)(function)
+
+
+def memory_of_task(ray: Any, wanted: int) -> int:
+    """Bytes that a task with one CPU may ask for, at most `wanted`, so that every node can run one a CPU."""
+    shares = [wanted]
+    for node in ray.nodes():
+        have = node["Resources"]
+        if node["Alive"] and have.get("CPU") and have.get("memory"):
+            shares.append(int(have["memory"] / have["CPU"] / 2))
+    return min(shares)

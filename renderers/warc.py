@@ -1,4 +1,4 @@
-"""Web pages in archives: WARC files of crawls, and MHTML files that browsers save.
+"""Web pages in archives: WARC and ARC files of crawls, and MHTML files that browsers save.
 
     for entry in scan(stream):                  # one pass: what is where; the offsets make random access
         if entry.is_page:
@@ -14,9 +14,11 @@ import re
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from email import message_from_bytes
 from email.message import Message
+from itertools import islice
 from typing import Any, BinaryIO
 
 from warcio.archiveiterator import ArchiveIterator
@@ -27,6 +29,10 @@ from renderers.html.settings import Document
 
 PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 MHTML_TYPES = frozenset({"multipart/related", "message/rfc822", "application/x-mimearchive"})
+UNNAMED = frozenset(
+    {"application/octet-stream", "binary/octet-stream", "application/force-download", "application/download"}
+)
+PDF_TYPE = "application/pdf"
 CODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate", "br"})
 MAX_ASSET = 16 << 20  # bytes of one image or style
 SNIFFED = 512  # bytes
@@ -71,7 +77,7 @@ def scan(stream: BinaryIO) -> Iterator[Entry]:
 
     Raises: RenderError(`damaged`), after the entries before it, where what follows is no record.
     """
-    records = ArchiveIterator(stream)
+    records = ArchiveIterator(stream, arc2warc=True)
     end = 0
     while True:
         try:
@@ -91,6 +97,14 @@ def scan(stream: BinaryIO) -> Iterator[Entry]:
         raise RenderError("damaged", f"no record at byte {end}")
 
 
+def kinds(stream: BinaryIO, limit: int = 100) -> set[str]:
+    """The types of a WARC file's first records; none where it cannot be read."""
+    found: set[str] = set()
+    with suppress(*BROKEN):
+        found |= {record.rec_type for record in islice(ArchiveIterator(stream, arc2warc=True), limit)}
+    return found
+
+
 def describe(record: Any) -> Entry | None:
     """What a record holds, its offset not yet known; None where it is about the crawl."""
     if record.rec_type not in ("response", "resource", "revisit"):
@@ -108,13 +122,22 @@ def describe(record: Any) -> Entry | None:
     coding = (http.get_header("Content-Encoding") or "").strip().lower() if http else ""
     if coding not in CODINGS:
         dropped = dropped or "damaged"
-    elif content_type is None and dropped is None:
-        content_type = sniff(record.content_stream().read(SNIFFED))
+    elif dropped is None and (content_type is None or mime_of(content_type) in UNNAMED):
+        content_type = sniff(record.content_stream().read(SNIFFED)) or content_type
+    if record.rec_headers.get_header("WARC-Truncated") and mime_of(content_type or "") == PDF_TYPE:
+        dropped = dropped or "truncated"  # a page without its end is still a page; a PDF is not
     return Entry(0, url, content_type, status, dropped)
 
 
+def mime_of(content_type: str) -> str:
+    """The type without its parameters, lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 def sniff(start: bytes) -> str | None:
-    """The type of a response that came without: a page, or unknown."""
+    """The type of a response that came without, or with one that says nothing: a page, a PDF, or unknown."""
+    if start.startswith(b"%PDF-"):
+        return PDF_TYPE
     return "text/html" if MARKUP.match(start) else None
 
 
@@ -127,7 +150,9 @@ def load(stream: BinaryIO, entry: Entry, *, max_bytes: int) -> bytes:
         raise RenderError(entry.dropped, entry.url)
     try:
         stream.seek(entry.offset)
-        content: bytes = next(iter(ArchiveIterator(stream))).content_stream().read(max_bytes + 1)
+        content: bytes = (
+            next(iter(ArchiveIterator(stream, arc2warc=True))).content_stream().read(max_bytes + 1)
+        )
     except (*BROKEN, StopIteration) as error:
         raise RenderError("damaged", f"{type(error).__name__}: {error}") from error
     if len(content) > max_bytes:

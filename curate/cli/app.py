@@ -46,6 +46,12 @@ Workers = Annotated[
     ),
 ]
 Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster.")]
+NoLease = Annotated[
+    bool,
+    typer.Option(
+        "--no-lease", help="Take no lease on an object store's folder: nothing keeps two runs apart."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove what an earlier run wrote there first.")]
 Dialect = Annotated[
     str, typer.Option(help="How samples are written: a dialect's name, NAME:PRESET, or a .toml file.")
@@ -111,7 +117,9 @@ def run(
             "--input", help="A file, folder, glob, s3://, gs://, hf:// or https://; may be repeated."
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Take only the first N rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Take only the first N rows; of PDFs and web pages, N documents.")
+    ] = None,
     sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
     settings: Set = None,
     preset: Preset = "paper",
@@ -119,6 +127,7 @@ def run(
     address: Address = None,
     seed: Annotated[int | None, typer.Option(help="The seed of all that is drawn by lot.")] = None,
     overwrite: Overwrite = False,
+    no_lease: NoLease = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and some rows' fate; write nothing.")
     ] = False,
@@ -130,7 +139,8 @@ def run(
 
     found = api.run(  # type: ignore[misc, call-overload]  # an overload takes True or False, not either
         manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
-        preset=preset, workers=workers, address=address, seed=seed, overwrite=overwrite, dry_run=dry_run,
+        preset=preset, workers=workers, address=address, seed=seed, overwrite=overwrite,
+        lease=not no_lease, dry_run=dry_run,
         progress=not as_json,
     )  # fmt: skip
     if isinstance(found, api.PreviewResult):
@@ -151,6 +161,7 @@ def retry(
     workers: Workers = None,
     address: Address = None,
     overwrite: Overwrite = False,
+    no_lease: NoLease = False,
     as_json: Json = False,
 ) -> None:
     """Run again only the inputs that failed for those reasons, into a folder of their own."""
@@ -167,6 +178,7 @@ def retry(
         workers=workers,
         address=address,
         overwrite=overwrite,
+        lease=not no_lease,
         progress=not as_json,
     )
     _finish(again, as_json)

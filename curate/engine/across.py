@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,10 +25,12 @@ import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
 import filters
+from curate.engine.records import in_parallel
 from curate.storage.store import HashingSink, Store
 from filters.across import fingerprint
 
 PARTITION_ROWS = 4_000_000
+HELD_FILES = 8192  # on an object store, of which a process keeps the footer
 
 SPILL = pa.schema(
     [
@@ -95,7 +98,8 @@ class Across:
 
     def resolve(self, store: Store, partition: int) -> None:
         """Judge one partition; write its verdicts, one record batch a slice."""
-        parts = [read_batch(store, self.spill_name(number), partition) for number in range(self.slices)]
+        names = map(self.spill_name, range(self.slices))
+        parts = list(in_parallel(lambda name: read_batch(store, name, partition), names))
         sizes = [part.num_rows for part in parts]
         table = pa.concat_tables(parts).combine_chunks()
         reason = filters.judge(table, self.rules).reason
@@ -109,15 +113,14 @@ class Across:
 
     def gather(self, store: Store, number: int) -> None:
         """Bring a slice's verdicts together, in source order."""
-        parts = [read_batch(store, self.partition_name(p), number) for p in range(self.partitions)]
+        names = map(self.partition_name, range(self.partitions))
+        parts = list(in_parallel(lambda name: read_batch(store, name, number), names))
         table = pa.concat_tables(parts).sort_by([("unit", "ascending"), ("row", "ascending")])
         write_batches(store, self.verdict_name(number), VERDICT, [table])
 
-    def fallen(self, store: Store, number: int, unit: int) -> dict[int, str]:
-        """The rows of a unit (in slice `number`) that fall in this phase, each with its reason."""
-        table = read_batch(store, self.verdict_name(number), 0)
-        mine = table.filter(pc.equal(table["unit"], unit))
-        return dict(zip(mine["row"].to_pylist(), mine["reason"].to_pylist(), strict=True))
+    def verdicts(self, store: Store, number: int) -> pa.Table:
+        """The rows of slice `number` that fall in this phase, in source order."""
+        return read_batch(store, self.verdict_name(number), 0).combine_chunks()
 
     def spill_name(self, number: int) -> str:
         """The file of a slice's pairs."""
@@ -132,6 +135,13 @@ class Across:
         return f"_run/{self.phase}/verdict-{number:06d}.arrow"
 
 
+def of_unit(verdicts: pa.Table, unit: int, column: str) -> dict[int, str]:
+    """One unit's rows among a slice's verdicts, each with what `column` says of it."""
+    start, stop = np.searchsorted(verdicts["unit"].to_numpy(), [unit, unit + 1]).tolist()
+    mine = verdicts.slice(start, stop - start)
+    return dict(zip(mine["row"].to_pylist(), mine[column].to_pylist(), strict=True))
+
+
 def partitions_for(rows: int) -> int:
     """Into how many partitions so many pairs are cut, so that each fits into memory with room to spare."""
     return max(1, -(-rows // PARTITION_ROWS))
@@ -141,7 +151,9 @@ def _partition(image: pa.ChunkedArray, partitions: int) -> Any:
     """Each image hash's partition (N integers)."""
     if not len(image):
         return np.zeros(0, dtype=np.int64)
-    hashes = np.frombuffer(b"".join(image.to_pylist()), dtype=">u8")[::2]
+    (chunk,) = image.chunks
+    data = np.frombuffer(chunk.buffers()[1], dtype=">u8")[2 * chunk.offset :]  # 16 bytes an image
+    hashes = data[: 2 * len(chunk) : 2]
     return (hashes % np.uint64(partitions)).astype(np.int64)
 
 
@@ -159,6 +171,17 @@ def write_batches(store: Store, name: str, schema: pa.Schema, tables: Iterable[p
 
 
 def read_batch(store: Store, name: str, batch: int) -> pa.Table:
-    """One record batch of such a file."""
-    with store.fs.open_input_file(store.path(name)) as file:
-        return pa.Table.from_batches([ipc.open_file(file).get_batch(batch)])
+    """One record batch of such a file; of a file on an object store no more than that is fetched."""
+    if store.local:
+        with store.fs.open_input_file(store.path(name)) as file:
+            return pa.Table.from_batches([ipc.open_file(file).get_batch(batch)])
+    return pa.Table.from_batches([_reader(store, name).get_batch(batch)])
+
+
+@lru_cache(maxsize=HELD_FILES)
+def _reader(store: Store, name: str) -> Any:
+    """A file of record batches on an object store, its footer read: within a run each is written once.
+
+    A store is one worker's and one run's, so that another run never gets what this one has read.
+    """
+    return ipc.open_file(store.fs.open_input_file(store.path(name)))

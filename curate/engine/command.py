@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import filters
 from curate.adapters.columns import columns_of
 from curate.engine.journal import Journal, Request
-from curate.engine.output import DONE, STAGED
+from curate.engine.ledger import DONE_STATE, STAGED_STATE
+from curate.engine.nodes import check_nodes
 from curate.engine.plan import Plan, Retry, Run, limit_rows, row_rules
 from curate.engine.progress import Progress
+from curate.engine.record import UnitRecord
 from curate.engine.runners import InProcess, OnRay, Runner
-from curate.engine.worker import Job
-from curate.errors import CurateError, Halted, InputError, OutputError, Stopped, UnitError
+from curate.engine.worker import Failure, Job, Result
+from curate.errors import Halted, InputError, OutputError, Stopped, UnitError
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
 from curate.origins import find, kind_of, open_origin
@@ -41,6 +46,7 @@ class Options:
     workers: int | None = None  # None: as many as cores, or none for little work or few cores
     address: str | None = None  # of a Ray cluster
     overwrite: bool = False
+    lease: bool = True  # hold an object store's folder by a lease
 
 
 def request(
@@ -139,9 +145,11 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         progress.say(f"{out} is complete already: nothing to do")
         return finished
     try:
-        with journal.locked():
+        with journal.locked(options.lease):
             if options.overwrite:
                 journal.clear()
+            if options.address is not None:
+                check_nodes(options.address, asked, journal.store)
             run = journal.resume(asked, lambda: _planned(asked, options, journal))
             with progress.live():
                 _do(run, journal, options, progress)
@@ -165,20 +173,18 @@ def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> Non
     Raises:
         UnitError: some could not be finished; the others are staged or done.
     """
-    done, staged = journal.records(DONE), journal.records(STAGED)
-    units = [unit.number for unit in run.plan.units() if unit.number not in done]
-    if not units:
+    left = journal.ledger.below(DONE_STATE)
+    if not len(left):
         return
-    steps = Steps(run, journal, progress, _runner(run, len(units), options, progress))
+    steps = Steps(run, journal, progress, _runner(run, len(left), options, progress))
     try:
         steps.judge_across("keys")
         steps.judge_across("seen")
-        steps.all(_jobs("stage", run, [n for n in units if n not in staged], steps.runner.workers))
-        steps.judge_across("bytes")
-        steps.judge_near()
-        # without such rules a unit is published as it is staged, but for one that a kill came between
-        left = units if run.judges_staged() else [n for n in units if n in staged]
-        steps.all(_jobs("publish", run, left, steps.runner.workers))
+        steps.units("stage", journal.ledger.below(STAGED_STATE if run.judges_staged else DONE_STATE))
+        if run.judges_staged:
+            steps.judge_across("bytes")
+            steps.judge_near()
+            steps.units("publish", left)
     finally:
         steps.runner.close()
 
@@ -205,60 +211,90 @@ class Steps:
             ("gather", slices, across.verdict_name),
         ):
             left = [n for n in numbers if name(n).rsplit("/", 1)[-1] not in have]
-            self.all([Job(kind, (n,), phase) for n in left])
+            self.all(kind, [Job(kind, (n,), phase) for n in left], len(left), phase)
 
     def judge_near(self) -> None:
         """Find near duplicates, in one piece; the last file of verdicts says that it is done."""
         across = self.run.across("near")
         if across is not None and not self.journal.store.exists(across.verdict_name(across.slices - 1)):
-            self.all([Job("judge_near", (0,))])
+            self.journal.flush()  # the judge reads the records of all units
+            self.all("judge_near", [Job("judge_near", (0,))], 1)
 
-    def all(self, jobs: list[Job]) -> None:
-        """Do all these jobs, which are of one kind.
+    def units(self, kind: str, numbers: np.ndarray) -> None:
+        """Do one kind of job to these units, ascending.
 
         Raises:
             UnitError: some failed; the others are done.
         """
-        failed: list[CurateError] = []
-        with self.progress.jobs(jobs):
-            for job, result in self.runner.map(jobs):
-                if isinstance(result, CurateError):
-                    failed.append(result)
-                    log.error("%s", result)
-                else:
-                    self.progress.done(job, result)
+        self.all(kind, unit_jobs(kind, self.run.plan, numbers, self.runner.workers), len(numbers))
+
+    def all(self, kind: str, jobs: Iterable[Job], numbers: int, phase: str = "") -> None:
+        """Do all these jobs, which are of one kind and have so many numbers together.
+
+        Raises:
+            UnitError: some failed; the others are done.
+        """
+        state = STAGED_STATE if kind == "stage" and self.run.judges_staged else DONE_STATE
+        failed: list[Failure] = []
+        with self.progress.step(kind, phase, numbers), self._kept():
+            for job, results in self.runner.map(jobs):
+                self.journal.store.check_held()
+                records = [result for result in results if isinstance(result, UnitRecord)]
+                failed += self._failed(results)
+                for record in records:
+                    self.journal.keep(record, state)
+                self.progress.done(job, records)
         if failed:
+            of = f"{len(failed)} of {numbers} {'parts' if phase else 'units'}"
             raise UnitError(
-                f"{len(failed)} of {len(jobs)} jobs failed, first: {failed[0]}; the others' work is kept: "
-                "mend this and run the same command again"
+                f"{of} failed, first: {failed[0].error}; the others' work is kept: mend this and run the same "
+                "command again"
             )
 
+    def _failed(self, results: Result) -> list[Failure]:
+        failed = [result for result in results if isinstance(result, Failure)]
+        for failure in failed:
+            log.error("%s", failure.error)
+        return failed
 
-def _jobs(kind: str, run: Run, numbers: Sequence[int], workers: int) -> list[Job]:
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Whatever ends the step, what is finished is written into the journal."""
+        try:
+            yield
+        except Halted:
+            with suppress(OSError, Halted):
+                self.journal.flush()
+            raise
+        self.journal.flush()
+
+
+def unit_jobs(kind: str, plan: Plan, numbers: np.ndarray, workers: int) -> Iterator[Job]:
     """Units as jobs: neighbours of one input together, while there is enough work for every worker.
 
     In this process the input stays open anyway.
     """
-    inputs = [unit.input for unit in run.plan.units()]
     size = max(1, min(CHUNK, len(numbers) // (4 * workers))) if workers else 1
-    jobs: list[list[int]] = []
-    for number in numbers:
-        last = jobs[-1] if jobs else []
-        if last and len(last) < size and last[-1] == number - 1 and inputs[last[-1]] == inputs[number]:
-            last.append(number)
-        else:
-            jobs.append([number])
-    return [Job(kind, tuple(job)) for job in jobs]
+    job: list[int] = []
+    for number in numbers.tolist():
+        if job and (
+            len(job) == size or job[-1] != number - 1 or plan.input_of(job[0]) != plan.input_of(number)
+        ):
+            yield Job(kind, tuple(job))
+            job = []
+        job.append(number)
+    if job:
+        yield Job(kind, tuple(job))
 
 
 def _runner(run: Run, units: int, options: Options, progress: Progress) -> Runner:
-    """In this process for little work or on few cores, else Ray with a worker a core."""
+    """In this process for little work or on few cores, else Ray with a worker a core (of the cluster, if any)."""
     workers, cores = options.workers, len(os.sched_getaffinity(0))
     if workers is None and options.address is None:
         workers = 0 if units < LITTLE or cores <= FEW_CORES else cores
     if workers == 0:
         return InProcess(run, progress)
-    return OnRay(run, progress, workers or cores, options.address)
+    return OnRay(run, progress, workers, options.address)
 
 
 def _few(names: Sequence[str]) -> str:

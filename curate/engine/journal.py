@@ -6,31 +6,36 @@ import hashlib
 import importlib.metadata
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.engine.output import DONE
+from curate.engine.ledger import DONE_STATE, STAGED_STATE, Ledger
 from curate.engine.plan import Plan, Retry, Run
-from curate.engine.record import UnitRecord, summary
+from curate.engine.record import UnitRecord
+from curate.engine.records import Entry, read_marks, read_segments, segment_names, write_segment
 from curate.errors import OutputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.scorer.reload import places
 from curate.sources import Input
 from curate.storage.finished import damaged_manifest, read_manifest, read_state
-from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, files_table, write_files
-from curate.storage.shards import unit_of
+from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, as_shards, write_files
+from curate.storage.shards import place_of, unit_of
 from curate.storage.store import TMP, Store
 from curate.version import __version__
 
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
+SEGMENT_RECORDS = 4096  # of units, in one segment of the journal at most
+SEGMENT_S = 30.0  # between two segments while units are finished
 SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "simplejpeg", "numpy", "regex", "aiohttp")
 
 
@@ -58,10 +63,14 @@ class Begun(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """The memory of one folder."""
+    """The memory of one folder; the driver's, which alone appends to it."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.ledger = Ledger(0)
+        self._begun: Begun | None = None
+        self._unwritten: list[Entry] = []  # of the segment to come
+        self._segment, self._written = 0, time.monotonic()
 
     def finished(self, asked: Request) -> dict[str, Any] | None:
         """The manifest of the run that is complete here, or None.
@@ -78,13 +87,13 @@ class Journal:
         return manifest
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder.
+    def locked(self, lease: bool = True) -> Iterator[None]:
+        """Hold the folder; on an object store by a lease, unless that is not wanted.
 
         Raises:
             OutputError: another run holds it, or it cannot be written.
         """
-        self.store.lock()
+        self.store.lock(lease)
         try:
             yield
         finally:
@@ -106,16 +115,18 @@ class Journal:
             self.store.delete(name)
         if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
             self.store.delete("README.md")
+        for name in ("journal", "done", "staged", "keys", "seen", "bytes", "near", "tmp"):
+            self.store.delete_folder(
+                f"_run/{name}"
+            )  # first what speaks of the files, lest a kill leave it behind them
+        self.store.delete(RUN)
         for name in self._ours():
             self.store.delete(name)
-        for name in ("keys", "seen", "bytes", "near", "staged", "done", "tmp"):
-            self.store.delete_folder(f"_run/{name}")
-        self.store.delete(RUN)
 
     def resume(self, asked: Request, plan: Callable[[], Plan]) -> Run:
         """The run that is unfinished here and was asked for in the same words, or a new one.
 
-        What a killed run left half done is removed.
+        Nothing is removed: what a killed run left half done is written again under the same names.
 
         Raises:
             OutputError: another run's files are here.
@@ -128,76 +139,110 @@ class Journal:
                 )
             begun = self._begin(asked, plan())
         else:
-            begun = self._begun()
+            begun = self._read_begun()
             self._check_same(begun.request, asked)
-        self.store.delete_folder(TMP)
-        known = self.records(DONE)
-        for name in self._ours():
-            if unit_of(name) not in known:
-                self.store.delete(name)
-        return self._run(asked, begun)
+        run = self._run(asked, begun)
+        self._begun, self.ledger = begun, Ledger(run.plan.units)
+        if data is not None:
+            self._remember()
+        return run
 
-    def records(self, folder: str) -> dict[int, UnitRecord]:
-        """The units that have a record in `_run/staged` or `_run/done`; a record that is torn is removed."""
-        found = {}
-        for name in self.store.names(folder):
-            if not name.endswith(".json"):
-                continue
-            data = self.store.read_bytes(f"{folder}/{name}")
-            try:
-                record = msgspec.json.decode(data or b"", type=UnitRecord)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                self.store.delete(f"{folder}/{name}")
-            else:
-                found[record.unit] = record
-        return found
+    def keep(self, record: UnitRecord, state: int) -> None:
+        """Note that a unit is staged or done, as its worker says; a segment is written now and then.
+
+        Raises:
+            Halted: another run took the folder over.
+        """
+        if self.ledger.add(record, state):
+            self._unwritten.append((state, record))
+        late = time.monotonic() - self._written > SEGMENT_S
+        if len(self._unwritten) >= SEGMENT_RECORDS or (self._unwritten and late):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was kept since the last segment as another one.
+
+        Raises:
+            Halted: another run took the folder over.
+        """
+        self.store.check_held()
+        for first in range(0, len(self._unwritten), SEGMENT_RECORDS):
+            write_segment(self.store, self._segment, self._unwritten[first : first + SEGMENT_RECORDS])
+            self._segment += 1
+        self._unwritten, self._written = [], time.monotonic()
 
     def finish(self, run: Run) -> dict[str, Any]:
         """Write `_manifest.json`, last of all, and remove what only an unfinished run needs.
 
         Raises:
             UnitError: a unit is not done.
+            Halted: another run took the folder over.
         """
-        begun, done = self._begun(), self.records(DONE)
-        lacking = [unit.number for unit in run.plan.units() if unit.number not in done]
-        if lacking:
+        lacking = self.ledger.below(DONE_STATE)
+        if len(lacking):
             raise UnitError(f"unit {lacking[0]} of {self.store.uri} is not done: run the same command again")
-        records = [done[number] for number in sorted(done)]
+        self.flush()
+        assert self._begun is not None
+        shards, dropped = self.ledger.shards(), self.ledger.dropped_files()
+        scorer = self._scorer(shards)
         manifest = {
             "curate_version": __version__,
             "manifest": run.manifest.resolved(),
             "manifest_digest": run.manifest.digest(),
-            "request": begun.request,
+            "request": self._begun.request,
             "inputs": [
                 msgspec.to_builtins(one) | {"rows": rows}
                 for one, rows in zip(run.plan.inputs, run.plan.rows, strict=True)
             ],
-            **summary(records),
-            "scorer": self._scorer(records),
+            **self.ledger.sums(),
+            "shards": msgspec.to_builtins(as_shards(shards.slice(0, LISTED))),
+            "scorer": scorer,
             **({"scorer_places": places(run.manifest.scorer)} if run.manifest.scorer else {}),
             "software": software(),
-            "started": begun.started,
+            "started": self._begun.started,
             "finished": now(),
         }
-        self._write_tables(records)
-        manifest["shards"] = manifest["shards"][:LISTED]
+        self._delete_orphans(shards, dropped)
+        write_files(self.store, SHARDS, shards)
+        write_files(self.store, DROPPED_FILES, dropped)
+        self.store.check_held()
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         for name in ("keys", "seen", "bytes", "near", "staged", "tmp", "inputs"):
             self.store.delete_folder(f"_run/{name}")
         return manifest
 
-    def _write_tables(self, records: Sequence[UnitRecord]) -> None:
-        """Write the tables of the run's shards and files of dropped rows."""
-        shards = files_table(shard for record in records for shard in record.shards)
-        dropped = files_table(record.dropped_file for record in records if record.dropped_file is not None)
-        write_files(self.store, SHARDS, shards)
-        write_files(self.store, DROPPED_FILES, dropped)
+    def _remember(self) -> None:
+        """Read what was done before: the segments, then the units' own records that are in none.
 
-    def _scorer(self, records: Sequence[UnitRecord]) -> dict[str, Any] | None:
+        A torn record is that of a unit which was not finished; it is done again.
+        """
+        if self.store.local:  # the lock says that nobody writes there
+            self.store.delete_folder(TMP)
+        names = segment_names(self.store)
+        self._segment = len(names) and 1 + int(names[-1].rsplit("-", 1)[-1].split(".")[0])
+        for state, record in read_segments(self.store, names):
+            self.ledger.add(record, state)
+        for state in (DONE_STATE, STAGED_STATE):
+            for record in read_marks(self.store, state, self.ledger.state):
+                if self.ledger.add(record, state):
+                    self._unwritten.append((state, record))
+
+    def _delete_orphans(self, shards: pa.Table, dropped: pa.Table) -> None:
+        """Remove shards and files of dropped rows that no unit of the finished run has.
+
+        A unit that was killed in mid-publication, or lost all its rows to rules across the run, leaves such.
+        """
+        listed = {*shards["path"].to_pylist(), *dropped["path"].to_pylist()}
+        for name in self._ours():
+            of_score = name.startswith("_dropped/") and place_of(name)[1] > 0  # `curate score` wrote that one
+            if name not in listed and not of_score:
+                self.store.delete(name)
+
+    def _scorer(self, shards: pa.Table) -> dict[str, Any] | None:
         """Who scored the shards, as the first of them says."""
-        first = next((shard.path for record in records for shard in record.shards), None)
-        if first is None:
+        if not len(shards):
             return None
+        first = shards["path"][0].as_py()
         with self.store.fs.open_input_file(self.store.path(first)) as file:
             said: dict[str, Any] = msgspec.json.decode(pq.read_schema(file).metadata[b"curate"])
         scorer: dict[str, Any] | None = said["scorer"]
@@ -208,7 +253,7 @@ class Journal:
         self.store.write_bytes(RUN, msgspec.json.encode(begun))
         return begun
 
-    def _begun(self) -> Begun:
+    def _read_begun(self) -> Begun:
         begun = read_state(self.store, RUN, Begun, "--overwrite begins the run anew")
         assert begun is not None
         return begun

@@ -12,8 +12,8 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.engine.across import VERDICT, Across, read_batch, write_batches
-from curate.engine.output import STAGED, Fallen
+from curate.engine.across import VERDICT, Across, write_batches
+from curate.engine.output import Fallen, Staging
 from curate.engine.record import UnitRecord
 from curate.scorer.near_rows import find_alike
 from curate.storage.store import Store
@@ -23,20 +23,21 @@ ALIKE = VERDICT.append(pa.field("detail", pa.string()))
 
 
 def judge_alike(
-    store: Store, phase: Across, units: Mapping[int, tuple[UnitRecord, Fallen]], slice_units: int
+    staging: Staging, phase: Across, units: Mapping[int, tuple[UnitRecord, Fallen]], slice_units: int
 ) -> None:
     """Judge all staged units (number to record, and the kept rows that have fallen since), in source order.
 
     Raises:
         MachineError: faiss is needed and missing, or the disk for temporary files is full.
     """
+    store = staging.store
     places: dict[str, tuple[int, int]] = {}  # file to its unit, and which of its kept rows is the first
     rows: dict[str, int] = {}
     gone: dict[str, Collection[int]] = {}
     for number, (record, fallen) in units.items():
         first = 0
         for shard in record.shards:
-            name = f"{STAGED}/{shard.path}"
+            name = staging.place(shard.path)
             places[name], rows[name] = (number, first), shard.rows
             gone[name] = [row - first for row in fallen if first <= row < first + shard.rows]
             first += shard.rows
@@ -49,13 +50,6 @@ def judge_alike(
         empty.remove(number)
     for number in empty:
         _write(store, phase, number, ALIKE.empty_table())
-
-
-def likenesses(store: Store, phase: Across, number: int, unit: int) -> dict[int, str]:
-    """Which rows of a unit (in slice `number`) fall here, and what each is like."""
-    table = read_batch(store, phase.verdict_name(number), 0)
-    mine = table.filter(pc.equal(table["unit"], unit))
-    return dict(zip(mine["row"].to_pylist(), mine["detail"].to_pylist(), strict=True))
 
 
 def _verdicts(fell: pa.Table, unit: int, first: int) -> pa.Table:

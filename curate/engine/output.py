@@ -1,8 +1,10 @@
 """From a unit's finished table to its files: first staged, then published.
 
-A unit's files are staged under `_run/staged` until the rules across the whole run have spoken. Publishing
+Where rules across the whole run are still to speak, a unit is staged first: on a disk its files lie under
+`_run/staged`, on an object store, where no file can be renamed, they bear their final names at once. Publishing
 links them to their final names, or writes them again without what fell, and last writes the record that marks
-the unit as done; repeated after a kill it does the same again. A staged unit is never fetched again.
+the unit as done; repeated after a kill it does the same again. A staged unit is never fetched again. Without
+such rules a unit's files are written once, under their final names.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import tasks
+from curate.engine import dialogues
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.record import UnitRecord, add_counts, count_reasons
+from curate.engine.records import DONE, STAGED, read_record, write_record
 from curate.engine.spool import Spool
+from curate.errors import UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import RULE_STAGES, alive, sampled
 from curate.schema import DROPPED, SHARD, shard_metadata
@@ -36,8 +41,9 @@ from curate.storage.shards import (
 )
 from curate.storage.store import Store
 
-STAGED = "_run/staged"
-DONE = "_run/done"
+LOST = [name for name in DROPPED.names if name in SHARD.names] + [
+    "sha256"
+]  # what is kept of a row that falls
 
 Fallen = Mapping[int, str]  # place of a row to the reason why it falls
 
@@ -45,8 +51,9 @@ Fallen = Mapping[int, str]  # place of a row to the reason why it falls
 class Staging:
     """The output side of one run."""
 
-    def __init__(self, manifest: Manifest, store: Store) -> None:
+    def __init__(self, manifest: Manifest, store: Store, judged_later: bool = True) -> None:
         self.manifest, self.store = manifest, store
+        self._prefix = f"{STAGED}/" if judged_later and store.local else ""
         self.scorer: dict[str, Any] | None = None  # who scored what is staged from now on
 
     def write_dropped(self, unit: int, table: pa.Table) -> Shard | None:
@@ -62,17 +69,22 @@ class Staging:
         rows = pc.indices_nonzero(alive(table))
         kept, places, first, shards = table.take(rows), rows.to_numpy(), 0, []
         schema = SHARD.with_metadata(shard_metadata(self.manifest.digest(), self.scorer))
-        for part, groups in enumerate(row_groups(spool.lengths(places), self.manifest.shard)):
+        sizes = dialogues.sizes(kept, spool.lengths(places), spool)
+        for part, groups in enumerate(row_groups(sizes, self.manifest.shard)):
             pieces = self._groups(kept.slice(first), places[first:], groups, spool)
             shards.append(self._stage(shard_name(unit, part), pieces, schema))
             first += sum(groups)
         return shards
 
+    def place(self, name: str) -> str:
+        """Where a staged file lies that will be called `name`."""
+        return f"{self._prefix}{name}"
+
     def spilled(self, number: int) -> pa.Table:
         """What rules across the run need of a staged unit's images (SPILL; `row` counts its kept rows)."""
         first, parts = 0, [SPILL.empty_table()]
         for shard in self.record(number, STAGED).shards:
-            table = read_columns(self.store, f"{STAGED}/{shard.path}", ["sha256", "text"])
+            table = read_columns(self.store, self.place(shard.path), ["sha256", "text"])
             rows = pa.array(np.arange(first, first + table.num_rows))
             image, text = table["sha256"].combine_chunks(), table["text"].combine_chunks()
             parts.append(spill_rows(image, text, number, rows))
@@ -86,22 +98,23 @@ class Staging:
         """
         if fallen:
             record = self._publish_less(record, fallen, details)
-        else:
-            for name in (*(shard.path for shard in record.shards), dropped_name(record.unit)):
-                if self.store.exists(f"{STAGED}/{name}"):
-                    self.store.link(f"{STAGED}/{name}", name)
+        elif self._prefix:
+            files = [*record.shards, *([record.dropped_file] if record.dropped_file else [])]
+            for file in files:
+                self.store.link(self.place(file.path), file.path)
         self.keep(record, DONE)
         return record
 
     def keep(self, record: UnitRecord, folder: str) -> None:
         """Write a unit's record: the mark that it is staged or done."""
-        self.store.write_bytes(f"{folder}/{record.unit:06d}.json", msgspec.json.encode(record.check()))
+        write_record(self.store, folder, record)
 
     def record(self, number: int, folder: str) -> UnitRecord:
         """The record of a staged or done unit."""
-        data = self.store.read_bytes(f"{folder}/{number:06d}.json")
-        assert data is not None, f"unit {number} is not in {folder}"
-        return msgspec.json.decode(data, type=UnitRecord)
+        record = read_record(self.store, folder, number)
+        if record is None:
+            raise UnitError(f"unit {number} has no record in {folder}: run the same command again")
+        return record
 
     def _groups(
         self, kept: pa.Table, places: np.ndarray, groups: list[int], spool: Spool
@@ -111,8 +124,8 @@ class Staging:
         for rows in groups:
             sample = kept.slice(first, rows)
             image = spool.take(places[first : first + rows])
-            prompt, target = tasks.render(sample, image_path(sample))
-            yield to_shard(sample, image, prompt, target)
+            prompt, target = tasks.row_strings(sample, image_path(sample))
+            yield to_shard(sample, image, prompt, target, dialogues.taken(sample, spool))
             first += rows
 
     def _written(self, dropped: pa.Table) -> pa.Table:
@@ -122,18 +135,20 @@ class Staging:
         return dropped.filter(pc.or_(pc.invert(by_rule), share))
 
     def _publish_less(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
-        """Publish a staged unit's files without the fallen rows, which join the dropped ones."""
-        first, shards, lost = 0, [], self._staged_dropped(record.unit)
+        """Publish a staged unit's files without the fallen rows, which join the dropped ones.
+
+        The dropped rows go first. Where staged files bear their final names already, a kill can come between:
+        a file that is not the staged one any more is then the one that an earlier attempt wrote.
+        """
+        dropped = self._rewritten(dropped_name(record.unit), record.dropped_file)
+        if dropped is None:
+            dropped = self._write_lost(record, fallen, details)
+        first, shards = 0, []
         for shard in record.shards:
-            pieces = self._without(shard, first, fallen, details, lost)
-            if all(row in fallen for row in range(first, first + shard.rows)):
-                list(pieces)
-            else:
-                shards.append(
-                    write_tables(self.store, shard.path, pieces, self._schema(shard), self.manifest.shard)
-                )
+            rows = range(first, first + shard.rows)
             first += shard.rows
-        dropped = write_tables(self.store, dropped_name(record.unit), lost, DROPPED, self.manifest.shard)
+            if not all(row in fallen for row in rows):
+                shards.append(self._less(shard, rows, fallen))
         rows_out = sum(shard.rows for shard in shards)
         return msgspec.structs.replace(
             record,
@@ -144,28 +159,71 @@ class Staging:
             stages=(*record.stages[:-1], msgspec.structs.replace(record.stages[-1], rows_out=rows_out)),
         )
 
+    def _write_lost(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> Shard:
+        """Write the unit's dropped rows again, with those that fell since."""
+        first, lost = 0, self._staged_dropped(record)
+        for shard in record.shards:
+            for table, reason, detail in self._groups_of(shard, first, fallen, details, LOST):
+                lost.append(self._lost(table, reason, detail))
+            first += shard.rows
+        return write_tables(self.store, dropped_name(record.unit), lost, DROPPED, self.manifest.shard)
+
+    def _less(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
+        """A shard under its final name, without the fallen rows (`rows` are its places among the kept)."""
+        if not any(row in fallen for row in rows):
+            if self._prefix:
+                self.store.link(self.place(shard.path), shard.path)
+            return shard
+        if (rewritten := self._rewritten(shard.path, shard)) is not None:
+            return rewritten
+        kept = (
+            table.filter(pc.is_null(reason))
+            for table, reason, _ in self._groups_of(shard, rows.start, fallen, {})
+        )
+        tables = (table for table in kept if table.num_rows)
+        return write_tables(self.store, shard.path, tables, self._schema(shard), self.manifest.shard)
+
+    def _rewritten(self, name: str, staged: Shard | None) -> Shard | None:
+        """What an earlier attempt wrote over a staged file (None: where none was); None where it did not.
+
+        The number of rows tells: a shard has lost some, the file of dropped rows has gained them.
+        """
+        if self._prefix:
+            return None
+        try:
+            with self.store.fs.open_input_file(self.store.path(name)) as file:
+                rows = pq.ParquetFile(file).metadata.num_rows
+        except FileNotFoundError:
+            return None
+        if staged is not None and rows == staged.rows:
+            return None
+        written = self.store.describe(name)
+        return Shard(name, rows, written.bytes, written.sha256)
+
     def _schema(self, shard: Shard) -> pa.Schema:
         """A staged shard's schema, with what it says of itself."""
-        with self.store.fs.open_input_file(self.store.path(f"{STAGED}/{shard.path}")) as file:
+        with self.store.fs.open_input_file(self.store.path(self.place(shard.path))) as file:
             return pq.read_schema(file)
 
-    def _without(
-        self, shard: Shard, first: int, fallen: Fallen, details: Mapping[int, str], lost: list[pa.Table]
-    ) -> Iterator[pa.Table]:
-        """A staged shard's row groups less the fallen rows, which are added to `lost` (rows of DROPPED)."""
-        with self.store.fs.open_input_file(self.store.path(f"{STAGED}/{shard.path}")) as file:
+    def _groups_of(
+        self,
+        shard: Shard,
+        first: int,
+        fallen: Fallen,
+        details: Mapping[int, str],
+        columns: list[str] | None = None,
+    ) -> Iterator[tuple[pa.Table, pa.Array, pa.Array]]:
+        """A staged shard's row groups, each row's reason to fall (null: it stays), and what decided."""
+        with self.store.fs.open_input_file(self.store.path(self.place(shard.path))) as file:
             reader = pq.ParquetFile(file, page_checksum_verification=True)
             for group in range(reader.num_row_groups):
-                table = reader.read_row_group(group)
+                table = reader.read_row_group(group, columns)
                 rows = range(first, first + table.num_rows)
                 reason, detail = (
                     pa.array(map(of.get, rows), pa.string(), size=len(rows)) for of in (fallen, details)
                 )
                 first += table.num_rows
-                lost.append(self._lost(table, reason, detail))
-                kept = table.filter(pc.is_null(reason))
-                if kept.num_rows:
-                    yield kept
+                yield table, reason, detail
 
     def _lost(self, table: pa.Table, reason: pa.Array, detail: pa.Array) -> pa.Table:
         """Rows of SHARD that fell across the run, as rows of DROPPED, as far as they are written down."""
@@ -175,14 +233,13 @@ class Staging:
         rows = rows.filter(sampled(rows["key"], self.manifest.drops.sample))
         return as_dropped(rows.append_column("stage", pa.repeat("across", rows.num_rows)))
 
-    def _staged_dropped(self, unit: int) -> list[pa.Table]:
-        name = f"{STAGED}/{dropped_name(unit)}"
-        if not self.store.exists(name):
+    def _staged_dropped(self, record: UnitRecord) -> list[pa.Table]:
+        if record.dropped_file is None:
             return []
-        with self.store.fs.open_input_file(self.store.path(name)) as file:
+        with self.store.fs.open_input_file(self.store.path(self.place(record.dropped_file.path))) as file:
             return [pq.read_table(file)]
 
     def _stage(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Shard:
         """Stage one file; its record bears its final name."""
-        shard = write_tables(self.store, f"{STAGED}/{name}", tables, schema, self.manifest.shard)
+        shard = write_tables(self.store, self.place(name), tables, schema, self.manifest.shard)
         return msgspec.structs.replace(shard, path=name)

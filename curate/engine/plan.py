@@ -8,13 +8,16 @@ never by the number of workers, so that the output does not depend on it.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 
 from curate.adapters.grit import caption_rules
-from curate.engine.across import ACROSS, Across, partitions_for, rules_of
+from curate.engine.across import ACROSS, PHASES, Across, partitions_for, rules_of
 from curate.manifest.settings import Manifest
 from curate.sources import Input
 
@@ -30,30 +33,55 @@ class Unit(msgspec.Struct, frozen=True):
     stop: int
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """Everything a run will do: its inputs, their rows, and how they are cut."""
+class Plan(msgspec.Struct, frozen=True, dict=True):
+    """Everything a run will do: its inputs, their rows, and how they are cut.
+
+    Units and slices are arithmetic: no list of them is ever made.
+    """
 
     inputs: tuple[Input, ...]
     rows: tuple[int, ...]  # of each input, cut off at --limit
     unit_rows: int
 
-    def units(self) -> list[Unit]:
-        """All units, in source order."""
-        units: list[Unit] = []
-        for index, rows in enumerate(self.rows):
-            for start in range(0, rows, self.unit_rows):
-                units.append(Unit(len(units), index, start, min(start + self.unit_rows, rows)))
-        return units
+    @property
+    def units(self) -> int:
+        """How many units there are; they are numbered from 0."""
+        return self._stops[-1] if self._stops else 0
 
+    def unit(self, number: int) -> Unit:
+        """The unit of that number."""
+        index = self.input_of(number)
+        first = self._stops[index - 1] if index else 0
+        start = (number - first) * self.unit_rows
+        return Unit(number, index, start, min(start + self.unit_rows, self.rows[index]))
+
+    def input_of(self, number: int) -> int:
+        """Which input the unit of that number is a part of."""
+        if not 0 <= number < self.units:
+            raise IndexError(f"there is no unit {number} among {self.units}")
+        return bisect_right(self._stops, number)
+
+    @cached_property
     def total(self) -> int:
         """Rows of all inputs."""
         return sum(self.rows)
 
-    def slices(self) -> list[list[Unit]]:
-        """Units grouped by about a million rows: the grain of rules that look across the whole run."""
-        units, size = self.units(), self.slice_units()
-        return [units[start : start + size] for start in range(0, len(units), size)]
+    @property
+    def slices(self) -> int:
+        """How many slices there are: units by about a million rows, the grain of rules across the run."""
+        return -(-self.units // self.slice_units)
 
+    def slice(self, number: int) -> range:
+        """The units of a slice."""
+        start = number * self.slice_units
+        return range(start, min(start + self.slice_units, self.units))
+
+    @cached_property
+    def _stops(self) -> list[int]:
+        """Of each input the number behind its last unit's, ascending."""
+        return list(accumulate(-(-rows // self.unit_rows) for rows in self.rows))
+
+    @property
     def slice_units(self) -> int:
         """How many units a slice holds (the last may hold fewer)."""
         return max(1, SLICE_ROWS // self.unit_rows)
@@ -76,7 +104,7 @@ class Retry(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
+class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """All that a worker must know; two runs with the same identity write the same bytes."""
 
     manifest: Manifest
@@ -86,18 +114,26 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     sample: float = 1.0
     retry: Retry | None = None
 
+    @cached_property
     def identity(self) -> str:
         """Hex SHA-256 of everything that decides what this run writes, and where."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
     def across(self, phase: str) -> Across | None:
         """The rules across rows of one phase, or None when there is nothing to judge."""
-        rules = rules_of(phase, self.manifest.active_rules())
-        slices = len(self.plan.slices())
-        if not rules or not slices:
-            return None
-        return Across(phase, rules, partitions_for(self.plan.total()), slices)
+        return self._phases[phase]
 
+    @cached_property
+    def _phases(self) -> dict[str, Across | None]:
+        active, slices = self.manifest.active_rules(), self.plan.slices
+        partitions = partitions_for(self.plan.total)
+        phases: dict[str, Across | None] = {}
+        for phase in PHASES:
+            rules = rules_of(phase, active)
+            phases[phase] = Across(phase, rules, partitions, slices) if rules and slices else None
+        return phases
+
+    @cached_property
     def judges_staged(self) -> bool:
         """Whether rules across the run are to be judged once all units are staged."""
         return self.across("bytes") is not None or self.across("near") is not None

@@ -39,8 +39,8 @@ def preview(asked: Request) -> dict[str, Any]:
     return {
         "manifest": asked.manifest.name,
         "inputs": len(planned.inputs),
-        "rows": planned.total(),
-        "units": len(planned.units()),
+        "rows": planned.total,
+        "units": planned.units,
         "clean": list(asked.manifest.clean),
         "rules": asked.manifest.active_rules(),
         "judged": table.num_rows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -64,15 +64,15 @@ class Progress:
             yield
 
     @contextmanager
-    def jobs(self, jobs: Sequence[Job]) -> Iterator[None]:
-        """A step of the run begins and ends: these jobs, which are of one kind."""
-        if not jobs:
+    def step(self, kind: str, phase: str, numbers: int) -> Iterator[None]:
+        """A step of the run begins and ends: jobs of one kind, which have so many numbers together."""
+        if not numbers:
             yield
             return
-        said = PHASES.get(f"{jobs[0].kind} {jobs[0].phase}".strip()) or PHASES[jobs[0].phase]
-        noun = "parts" if jobs[0].phase else "units"
-        self._task = self._bars.add_task(said, total=sum(len(job.numbers) for job in jobs), noun=noun)
-        reads = jobs[0].kind == "stage" or (jobs[0].kind == "scan" and jobs[0].phase != "bytes")
+        said = PHASES.get(f"{kind} {phase}".strip()) or PHASES[phase]
+        noun = "parts" if phase else "units"
+        self._task = self._bars.add_task(said, total=numbers, noun=noun)
+        reads = kind == "stage" or (kind == "scan" and phase != "bytes")
         if reads:
             self._begun, self._ended = time.monotonic(), 0.0
         try:

@@ -84,13 +84,26 @@ def add_stages(stages: Iterable[Sequence[Stage]]) -> list[Stage]:
     return list(total.values())
 
 
-def summary(records: Sequence[UnitRecord]) -> dict[str, Any]:
+def add_records(records: Iterable[UnitRecord]) -> UnitRecord:
+    """The sum of several records, as one of no unit and without files."""
+    every = list(records)
+    return UnitRecord(
+        unit=-1,
+        inputs_in=sum(record.inputs_in for record in every),
+        rows_in=sum(record.rows_in for record in every),
+        rows_out=sum(record.rows_out for record in every),
+        dropped=add_counts(record.dropped for record in every),
+        stages=tuple(add_stages(record.stages for record in every)),
+    )
+
+
+def plain_sums(total: UnitRecord) -> dict[str, Any]:
     """The part of `_manifest.json` that adds the units up."""
-    return {
-        "inputs_in": sum(record.inputs_in for record in records),
-        "rows_in": sum(record.rows_in for record in records),
-        "rows_out": sum(record.rows_out for record in records),
-        "dropped": add_counts(record.dropped for record in records),
-        "stages": msgspec.to_builtins(add_stages(record.stages for record in records)),
-        "shards": msgspec.to_builtins([shard for record in records for shard in record.shards]),
-    }
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(total))
+    return {name: plain[name] for name in ("inputs_in", "rows_in", "rows_out", "dropped", "stages")}
+
+
+def summary(records: Sequence[UnitRecord]) -> dict[str, Any]:
+    """The same of these units, and all their shards."""
+    shards = [shard for record in records for shard in record.shards]
+    return plain_sums(add_records(records)) | {"shards": msgspec.to_builtins(shards)}

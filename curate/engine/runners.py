@@ -9,29 +9,34 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from typing import Any, Protocol
 
-from curate.cluster import start
+import msgspec
+
+from curate.cluster import connected, memory_of_task, start
+from curate.engine.nodes import code_digest
 from curate.engine.plan import Run
-from curate.engine.record import Meter, UnitRecord
-from curate.engine.worker import Job, Worker
-from curate.errors import HOPELESS, CurateError, UnitError
+from curate.engine.record import Meter
+from curate.engine.worker import Failure, Job, Result, Worker
+from curate.errors import HOPELESS, MachineError, UnitError
 from curate.manifest.settings import ScorerSettings
 
 log = logging.getLogger("curate")
 
-TRIES = 2  # of a job that fails; a worker that dies is tried WORKER_DEATHS times more
-WORKER_DEATHS = 3
+TRIES = 2  # of what fails in a job
+WORKER_DEATHS = 3  # of the processes of one job, beyond which it has failed
+MEMORY_BYTES = 2**30  # that a task asks the cluster for
 AHEAD = 2  # jobs in flight for each worker
 POLL_S = 0.25
 REPORT_S = 0.5
 WATCH_S = 5.0
-
-Result = list[UnitRecord] | CurateError
+CPUS_S = 10.0  # between two looks at how many workers the cluster has
 
 
 class Runner(Protocol):
@@ -39,8 +44,8 @@ class Runner(Protocol):
 
     workers: int
 
-    def map(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
-        """Do all jobs, in any order; what became of each.
+    def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
+        """Do all jobs, in any order; what became of each. They are taken as they are needed.
 
         Raises:
             Halted: nothing can go on.
@@ -58,7 +63,7 @@ class InProcess:
     def __init__(self, run: Run, meter: Meter) -> None:
         self._worker = Worker(run, meter, children=len(os.sched_getaffinity(0)))
 
-    def map(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
+    def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
         """See `Runner.map`."""
         with ThreadPoolExecutor(1, "curate-write") as writer:
             flying: deque[tuple[Job, Future[Result]]] = deque()
@@ -78,35 +83,58 @@ class InProcess:
 
 
 class OnRay:
-    """Jobs as Ray tasks, a bounded number in flight."""
+    """Jobs as Ray tasks, a bounded number in flight.
 
-    def __init__(self, run: Run, meter: Meter, workers: int, address: str | None) -> None:
+    What all tasks share is put into the cluster once, and fetched once by each process.
+    """
+
+    def __init__(self, run: Run, meter: Meter, workers: int | None, address: str | None) -> None:
         ray = start(workers, address)
-        self._ray, self._meter, self.workers = ray, meter, workers
-        self._run = ray.put(run)
-        self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote()
-        self._task = ray.remote(num_cpus=1, max_retries=WORKER_DEATHS)(_do)
+        self._ray, self._meter, self._asked = ray, meter, workers
+        self.workers, self._counted = workers or cluster_cpus(ray), time.monotonic()
         try:
-            self._scorers = [] if run.manifest.scorer is None else _scorers(run.manifest.scorer)
+            scorers = [] if run.manifest.scorer is None else _scorers(run.manifest.scorer)
+            self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote()
+            shared = (run, self._counts, scorers, code_digest())
+            self._shared = [ray.put(shared)]  # in a list: a bare one would be fetched a task
         except BaseException:
             self.close()
             raise
+        self._identity = run.identity
+        memory = memory_of_task(ray, MEMORY_BYTES)
+        self._task = ray.remote(num_cpus=1, memory=memory, max_retries=0)(_do)
+        self._deaths = Counter[Job]()
 
-    def map(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
+    def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
         """See `Runner.map`."""
-        ray, waiting, flying = self._ray, list(reversed(jobs)), dict[Any, Job]()
-        while waiting or flying:
-            while waiting and len(flying) < AHEAD * max(1, self.workers):
-                job = waiting.pop()
-                flying[self._task.remote(self._run, self._counts, self._scorers, job)] = job
+        ray, waiting, flying, lost = self._ray, iter(jobs), dict[Any, Job](), list[Job]()
+        while True:
+            room = max(0, AHEAD * self._room() - len(flying))
+            again, lost = lost, []
+            for job in chain(again, islice(waiting, room)):
+                task = self._task.options(name=job.name)
+                flying[task.remote(self._shared, self._identity, job)] = job
+            if not flying:
+                return
             done, _ = ray.wait(list(flying), timeout=POLL_S)
             self._watch()
             for reference in done:
-                yield flying.pop(reference), self._result(reference)
+                job = flying.pop(reference)
+                result = self._result(job, reference)
+                if result is None:
+                    lost.append(msgspec.structs.replace(job, again=True))
+                else:
+                    yield job, result
 
     def close(self) -> None:
         """See `Runner.close`."""
         self._ray.shutdown()
+
+    def _room(self) -> int:
+        """How many workers there are now: a cluster may grow and shrink."""
+        if self._asked is None and time.monotonic() - self._counted > CPUS_S:
+            self.workers, self._counted = cluster_cpus(self._ray), time.monotonic()
+        return max(1, self.workers)
 
     def _watch(self) -> None:
         """Pass on what the workers counted; what an actor had whose node died is not seen."""
@@ -116,14 +144,31 @@ class OnRay:
             return
         self._meter.add(**counts)
 
-    def _result(self, reference: Any) -> Result:
+    def _result(self, job: Job, reference: Any) -> Result | None:
+        """What became of a job; None where its worker was lost and it is to be done again.
+
+        A node that goes takes no blame with it, as often as that happens; a job whose process dies by itself
+        is tried WORKER_DEATHS times more.
+        """
+        failures = self._ray.exceptions
         try:
             result: Result = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
-            return UnitError(f"its worker died {WORKER_DEATHS + 1} times: {str(error).splitlines()[0]}")
-        if isinstance(result, HOPELESS):
-            raise result
+        except failures.NodeDiedError:
+            return None
+        except failures.RayError as error:
+            plain = msgspec.structs.replace(job, again=False)
+            self._deaths[plain] += 1
+            if self._deaths[plain] <= WORKER_DEATHS:
+                return None
+            why = f"its worker died {WORKER_DEATHS + 1} times: {str(error).splitlines()[0]}"
+            return [Failure(number, UnitError(f"{job.name}: {why}")) for number in job.numbers]
+        stop_if_hopeless(result)
         return result
+
+
+def cluster_cpus(ray: Any) -> int:
+    """How many CPUs the cluster has."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def _scorers(settings: ScorerSettings) -> list[Any]:
@@ -140,19 +185,35 @@ def _scorers(settings: ScorerSettings) -> list[Any]:
 
 
 def attempt(worker: Worker, job: Job, first: Result | None = None) -> Result:
-    """Do the job, again if it fails; `first` is what came of a first try.
+    """Do the job, and what failed of it again; `first` is what came of a first try.
 
     Raises:
         Halted, MachineError: nothing can go on.
     """
-    for attempted in range(TRIES):
-        result = worker.do(job) if attempted or first is None else first
-        if isinstance(result, HOPELESS):
-            raise result
-        if not isinstance(result, CurateError):
+    results = worker.do(job) if first is None else first
+    for _ in range(TRIES - 1):
+        stop_if_hopeless(results)
+        failed = [result for result in results if isinstance(result, Failure)]
+        if not failed:
             break
-        log.warning("%s", result)
-    return result
+        for failure in failed:
+            log.warning("%s", failure.error)
+        numbers = tuple(failure.number for failure in failed)
+        kept: Result = [result for result in results if not isinstance(result, Failure)]
+        results = kept + worker.do(msgspec.structs.replace(job, numbers=numbers))
+    stop_if_hopeless(results)
+    return results
+
+
+def stop_if_hopeless(results: Result) -> None:
+    """Raise what would befall every other job too.
+
+    Raises:
+        Halted, MachineError, ManifestError: nothing can go on.
+    """
+    for result in results:
+        if isinstance(result, Failure) and isinstance(result.error, HOPELESS):
+            raise result.error
 
 
 class _Counts:
@@ -190,23 +251,35 @@ class _Reporter:
         self._counts, self._since = {}, time.monotonic()
 
 
-_HELD: dict[str, Worker] = {}  # a Ray worker process keeps its worker from job to job
+_HELD: dict[
+    str, tuple[Worker, Any]
+] = {}  # a Ray worker process keeps its worker, and its meter, from job to job
 
 
-def _do(run: Run, actor: Any, scorers: list[Any], job: Job) -> Result:
+def _do(shared: list[Any], identity: str, job: Job) -> Result:
     """A Ray task: one job, by the worker that this process keeps."""
-    meter = _Reporter(actor)
-    identity = run.identity()
-    if identity not in _HELD:
-        for old in _HELD.values():
-            old.close()
-        _HELD.clear()
-        _HELD[identity] = Worker(run, meter, 1, scorers)
-    worker = _HELD[identity]
+    try:
+        worker, counts = _worker(shared, identity)
+    except MachineError as error:
+        return [Failure(job.numbers[0], error)]
+    meter = _Reporter(counts)
     worker.watch(meter)
     try:
         return attempt(worker, job)
     except HOPELESS as error:
-        return error
+        return [Failure(job.numbers[0], error)]
     finally:
         meter.flush()
+
+
+def _worker(shared: list[Any], identity: str) -> tuple[Worker, Any]:
+    if identity not in _HELD:
+        while _HELD:
+            _HELD.popitem()[1][0].close()
+        run, counts, scorers, code = connected().get(shared[0])
+        if code != code_digest():
+            raise MachineError(
+                f"node {platform.node()} has another curate than the driver: install the same one"
+            )
+        _HELD[identity] = Worker(run, _Reporter(counts), 1, scorers), counts
+    return _HELD[identity]

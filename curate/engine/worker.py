@@ -9,31 +9,57 @@ import errno
 import gc
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
+import pyarrow as pa
 
-from curate.engine.across import Across
-from curate.engine.output import STAGED, Fallen
+from curate.engine.across import Across, of_unit
+from curate.engine.ledger import STAGED_STATE
+from curate.engine.output import Fallen
 from curate.engine.plan import Run
 from curate.engine.record import Meter, UnitRecord
+from curate.engine.records import DONE, STAGED, every_record, read_record
 from curate.engine.unit import Pipeline, Work
-from curate.errors import CurateError, Halted, UnitError
+from curate.errors import HOPELESS, CurateError, Halted, UnitError
 from curate.storage.store import Store
 
 log = logging.getLogger("curate")
 
 Done = TypeVar("Done")
 
-HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+RECORDED = ("stage", "publish")  # kinds of jobs whose numbers are units, each of which leaves a record
+HOPELESS_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One thing to do: a method of Worker, the numbers of what to do it to, and a phase where it has one."""
+    """One thing to do: a method of Worker, the numbers of what to do it to, and a phase where it has one.
+
+    `again`: it was begun before, so that some of its units may have records already.
+    """
 
     kind: str
     numbers: tuple[int, ...]
     phase: str = ""
+    again: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it does, for a person: `stage 8 to 15`, `scan seen 3`."""
+        first, last = self.numbers[0], self.numbers[-1]
+        numbers = str(first) if first == last else f"{first} to {last}"
+        return " ".join(filter(None, (self.kind, self.phase, numbers)))
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A number of a job that could not be done, and why."""
+
+    number: int
+    error: CurateError
+
+
+Result = list[UnitRecord | Failure]  # of a job: what became of its units; only failures of what is no unit
 
 
 class Worker:
@@ -46,8 +72,7 @@ class Worker:
         self.run = run
         self.store = Store(run.out)
         self.pipeline = Pipeline(run, self.store, meter, children, scorers)
-        self._units = run.plan.units()
-        self._slices = run.plan.slices()
+        self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
         gc.freeze()  # what was imported stays: looking through it for garbage costs a tenth of fetching,
         gc.set_threshold(20_000)  # and looking too often almost as much
 
@@ -59,12 +84,22 @@ class Worker:
         """End child processes and connections."""
         self.pipeline.close()
 
-    def do(self, job: Job) -> list[UnitRecord] | CurateError:
-        """Do the job; its units' records, or why it could not be done (never raises but on interruption)."""
-        work: Callable[..., list[UnitRecord]] = getattr(self, job.kind)
-        return self._guarded(job, lambda: work(*job.numbers, **({"phase": job.phase} if job.phase else {})))
+    def do(self, job: Job) -> Result:
+        """Do the job, number by number (never raises but on interruption)."""
+        work: Callable[..., UnitRecord | None] = getattr(self, job.kind)
+        more: dict[str, Any] = {"phase": job.phase} if job.phase else {}
+        if job.again and job.kind in RECORDED:
+            more["again"] = True
+        results: Result = []
+        for number in job.numbers:
+            result = self._guarded(job, number, partial(work, number, **more))
+            if result is not None:
+                results.append(result)
+            if isinstance(result, Failure) and isinstance(result.error, HOPELESS):
+                break
+        return results
 
-    def start(self, job: Job) -> Callable[[], list[UnitRecord] | CurateError]:
+    def start(self, job: Job) -> Callable[[], Result]:
         """Do as much of the job as must be done before the next one begins; what is returned does the rest.
 
         The rest of a unit, once its images are there, is to write it: any thread may do that while the next
@@ -73,80 +108,75 @@ class Worker:
         if job.kind != "stage" or len(job.numbers) > 1 or self.run.manifest.scorer is not None:
             result = self.do(job)
             return lambda: result
-        begun = self._guarded(job, lambda: self._begin(*job.numbers))
-        if isinstance(begun, CurateError):
-            return lambda: begun
-        return lambda: self._guarded(job, lambda: [self._finish(begun)])
+        (number,) = job.numbers
+        begun = self._guarded(job, number, lambda: self._begin(number))
+        if isinstance(begun, Failure):
+            return lambda: [begun]
+        return lambda: [self._guarded(job, number, lambda: self.pipeline.finish(begun))]
 
-    def _guarded(self, job: Job, work: Callable[[], Done]) -> Done | CurateError:
+    def _guarded(self, job: Job, number: int, work: Callable[[], Done]) -> Done | Failure:
         """What the work gives, or why it could not be done."""
         try:
             return work()
         except CurateError as error:
-            return error
+            return Failure(number, error)
         except OSError as error:
-            if error.errno in HOPELESS:
-                return Halted(
-                    f"cannot write to {self.run.out}: {error.strerror}; mend that and run the same command"
-                )
+            if error.errno in HOPELESS_ERRNOS:
+                said = f"cannot write to {self.run.out}: {error.strerror}; mend that and run the same command"
+                return Failure(number, Halted(said))
             log.debug("%s failed", job, exc_info=True)
-            return UnitError(f"{_said(job)}: {error}")
+            return Failure(number, UnitError(f"{_said(job, number)}: {error}"))
         except Exception as error:  # the one place: a bug or a broken input costs its unit alone
             log.debug("%s failed", job, exc_info=True)
-            return UnitError(f"{_said(job)}: {type(error).__name__}: {error}")
+            return Failure(number, UnitError(f"{_said(job, number)}: {type(error).__name__}: {error}"))
 
-    def stage(self, *numbers: int) -> list[UnitRecord]:
-        """Take these units from source to staged shards; publish them where nothing is left to judge."""
-        return [self._finish(self._begin(number)) for number in numbers]
+    def stage(self, number: int, again: bool = False) -> UnitRecord:
+        """Take a unit from source to staged shards, or to its final ones where nothing is left to judge."""
+        state = STAGED if self.run.judges_staged else DONE
+        known = read_record(self.store, state, number) if again else None
+        return known or self.pipeline.finish(self._begin(number))
 
-    def publish(self, *numbers: int) -> list[UnitRecord]:
-        """Publish staged units, less what fell to the rules across the run."""
-        staging, records = self.pipeline.staging, []
-        for number in numbers:
-            alike = self._likenesses(number)
-            fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
-            records.append(staging.publish(staging.record(number, STAGED), fallen, alike))
-        return records
+    def publish(self, number: int, again: bool = False) -> UnitRecord:
+        """Publish a staged unit, less what fell to the rules across the run."""
+        known = read_record(self.store, DONE, number) if again else None
+        if known is not None:
+            return known
+        staging, alike = self.pipeline.staging, self._likenesses(number)
+        fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
+        return staging.publish(staging.record(number, STAGED), fallen, alike)
 
-    def scan(self, number: int, phase: str) -> list[UnitRecord]:
+    def scan(self, number: int, phase: str) -> None:
         """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
-        units = self._slices[number]
+        plan = self.run.plan
         if phase == "bytes":
-            rows = [self.pipeline.staging.spilled(unit.number) for unit in units]
+            rows = [self.pipeline.staging.spilled(unit) for unit in plan.slice(number)]
         else:
+            units = map(plan.unit, plan.slice(number))
             rows = [self.pipeline.scan(unit, by_key=phase == "keys") for unit in units]
         self._across(phase).spill(self.store, number, rows)
-        return []
 
-    def resolve(self, number: int, phase: str) -> list[UnitRecord]:
+    def resolve(self, number: int, phase: str) -> None:
         """Judge a partition of what was spilled."""
         self._across(phase).resolve(self.store, number)
-        return []
 
-    def gather(self, number: int, phase: str) -> list[UnitRecord]:
+    def gather(self, number: int, phase: str) -> None:
         """Bring a slice's verdicts together."""
         self._across(phase).gather(self.store, number)
-        return []
 
-    def judge_near(self, _: int) -> list[UnitRecord]:
+    def judge_near(self, _: int) -> None:
         """Find near duplicates among all that is staged."""
         from curate.engine.near import judge_alike
 
         staging = self.pipeline.staging
         units = {
-            unit.number: (staging.record(unit.number, STAGED), self._fallen("bytes", unit.number))
-            for unit in self._units
+            record.unit: (record, self._fallen("bytes", record.unit))
+            for record in sorted(every_record(self.store, STAGED_STATE), key=lambda record: record.unit)
         }
-        judge_alike(self.store, self._across("near"), units, self.run.plan.slice_units())
-        return []
+        judge_alike(staging, self._across("near"), units, self.run.plan.slice_units)
 
     def _begin(self, number: int) -> Work:
         fallen = {**self._fallen("seen", number), **self._fallen("keys", number)}
-        return self.pipeline.begin(self._units[number], fallen)
-
-    def _finish(self, work: Work) -> UnitRecord:
-        record = self.pipeline.finish(work)
-        return record if self.run.judges_staged() else self.pipeline.staging.publish(record, {}, {})
+        return self.pipeline.begin(self.run.plan.unit(number), fallen)
 
     def _across(self, phase: str) -> Across:
         across = self.run.across(phase)
@@ -156,21 +186,20 @@ class Worker:
     def _fallen(self, phase: str, number: int) -> Fallen:
         """The rows of a unit that fall in a phase, and why."""
         across = self.run.across(phase)
-        if across is None:
-            return {}
-        return across.fallen(self.store, number // self.run.plan.slice_units(), number)
+        return {} if across is None else self._told(across, number, "reason")
 
     def _likenesses(self, number: int) -> dict[int, str]:
         """The near duplicates of a unit, and what each is like."""
         across = self.run.across("near")
-        if across is None:
-            return {}
-        from curate.engine.near import likenesses
+        return {} if across is None else self._told(across, number, "detail")
 
-        return likenesses(self.store, across, number // self.run.plan.slice_units(), number)
+    def _told(self, across: Across, unit: int, column: str) -> dict[int, str]:
+        """What a phase's verdicts say of a unit's rows; one slice's units come one after the other."""
+        number = unit // self.run.plan.slice_units
+        if self._verdicts.get(across.phase, (-1, None))[0] != number:
+            self._verdicts[across.phase] = (number, across.verdicts(self.store, number))
+        return of_unit(self._verdicts[across.phase][1], unit, column)
 
 
-def _said(job: Job) -> str:
-    first, last = job.numbers[0], job.numbers[-1]
-    numbers = str(first) if first == last else f"{first} to {last}"
-    return " ".join(filter(None, (job.kind, job.phase, numbers)))
+def _said(job: Job, number: int) -> str:
+    return " ".join(filter(None, (job.kind, job.phase, str(number))))

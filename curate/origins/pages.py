@@ -65,6 +65,7 @@ class Documents:
             MachineError: what the renderer needs is not here.
         """
         self._manifest, self._renderer = manifest, RENDERERS[manifest.adapter]
+        self._archive = found.name  # empty where the input is a folder
         self._module = module(self._renderer.module, self._renderer.extra)
         self._settings = settings_of(manifest, getattr(self._module, self._renderer.settings))
         self._documents = Collection(found, self._renderer.suffixes, self._renderer.media_types, work)
@@ -80,7 +81,7 @@ class Documents:
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
         """See `Origin.read`: one table a document, its pages and what it failed of."""
         for rendered in self._render(self._documents.documents[start:stop]):
-            yield to_samples(rendered, self._manifest)
+            yield to_samples(rendered, self._manifest, self._archive)
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: a page has a text and a size, and no score."""
@@ -270,16 +271,20 @@ def held(flying: Iterable[Future[Rendered]]) -> int:
     return sum(page.nbytes for one in flying if one.done() for page in one.result().pages)
 
 
-def to_samples(rendered: Rendered, manifest: Manifest) -> pa.Table:
-    """A document's pages as SAMPLE, a row each, and a dropped row for what it failed of."""
-    pages = pa.Table.from_batches(rendered.pages, PAGES)
-    count, failure = pages.num_rows, rendered.failure
+def to_samples(rendered: Rendered, manifest: Manifest, archive: str = "") -> pa.Table:
+    """A document's pages as SAMPLE, a row each, and a dropped row for what it failed of.
+
+    `source` is `FILE#PAGE`, of a document in an `archive` `ARCHIVE!MEMBER#PAGE`, with the page's number in the
+    document, from 1. So a key does not hang on which other pages were drawn.
+    """
+    pages, failure = pa.Table.from_batches(rendered.pages, PAGES), rendered.failure
     if failure is not None:
         empty = {name: pa.nulls(1, PAGES.field(name).type) for name in PAGES.names}
         last = empty | {"dropped": [failure.reason], "detail": [failure.detail]}
         pages = pa.concat_tables([pages, pa.table(last, schema=PAGES)])
-    numbers = [str(number + 1) for number in range(count)] + ([""] if failure is not None else [])
+    numbers = ["" if page is None else str(page + 1) for page in pages["page"].to_pylist()]
     name, rows = rendered.entry.name, pages.num_rows
+    file = f"{archive}!{name}" if archive and archive != name else name
     identity = [pa.array([value] * rows, pa.large_string()) for value in (name, rendered.digest)]
     return conform(
         pa.table(
@@ -289,7 +294,7 @@ def to_samples(rendered: Rendered, manifest: Manifest) -> pa.Table:
                 "task": pa.repeat(manifest.task, rows),
                 "language": languages(pages["text"].combine_chunks().fill_null("")),
                 "url": pa.array([rendered.entry.url] * rows, pa.large_string()),
-                "source": [f"{name}#{number}" if number else name for number in numbers],
+                "source": [f"{file}#{number}" if number else file for number in numbers],
                 **{column: pages[column] for column in COPIED},
                 "stage": pa.array(
                     [STAGE if d is not None else None for d in pages["dropped"].to_pylist()], pa.string()

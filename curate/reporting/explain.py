@@ -29,10 +29,13 @@ PHASE_OF_STAGE = {"seen": ("keys", "seen"), "across": ("bytes", "near")}
 
 
 def explain(folder: str, key_or_url: str) -> dict[str, Any]:
-    """Where the input with that key or URL ended: `kept`, `dropped`, or `unknown`, with what decided.
+    """Where the input with that key, URL or source ended: `kept`, `dropped`, or `unknown`, with what decided.
+
+    A source is `FILE#ROW`, or of a document `FILE#PAGE`; the file alone names all its pages, and so does a member
+    without its archive.
 
     `way` is its path: a step a stage or rule, with the value that it was judged by where that is known.
-    `also` lists more rows with the same URL, of which the first kept one is told in full.
+    `also` lists more rows of that name, of which the first kept one is told in full.
 
     Raises:
         InputError: the folder holds no complete run, or a file of it cannot be read.
@@ -70,7 +73,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
         said = "  ".join(filter(None, (value, f"({settings})" if settings else "")))
         yield f"  {step['stage']:8} {step.get('rule', ''):30} {step['outcome']:8} {said}".rstrip()
     if "also" in told:
-        yield "also with this URL:"
+        yield "also of this name:"
         for one in told["also"]:
             yield f"  {_where(one)}, key {one['key']}"
 
@@ -163,7 +166,7 @@ def _passed(
 
 def _why_unknown(manifest: Mapping[str, Any]) -> str:
     share, sample = manifest["manifest"]["drops"]["sample"], manifest["request"]["sample"]
-    why = ["no row of this run's input has that key or URL"]
+    why = ["no row of this run's input has that key, URL or source"]
     if share < 1:
         why.append(f"or a rule dropped it and it is not among the {share:g} of drops that are written down")
     if sample < 1 or manifest["request"]["limit"]:

@@ -131,8 +131,11 @@ def _entries(store: Store, files: Sequence[str]) -> Iterator[Entries]:
 
 def _of_file(store: Store, file: str, number: int) -> Entries:
     with store.fs.open_input_file(store.path(file)) as opened:
-        table = pq.ParquetFile(opened).read(columns=["key", "url"], use_threads=False)
-    names = [name for column in ("key", "url") for name in table[column].to_pylist() if name]
+        table = pq.ParquetFile(opened).read(columns=["key", "url", "source"], use_threads=False)
+    names = {name for column in ("key", "url") for name in table[column].to_pylist() if name}
+    for source in table["source"].to_pylist():
+        whole = (source or "", (source or "").partition("!")[2])  # with its archive's name, and without
+        names |= {name for one in whole if one for name in (one, one.rpartition("#")[0]) if name}
     entries = np.empty(len(names), ENTRY)
     entries["hash"] = [xxhash.xxh3_64_intdigest(name.encode()) for name in names]
     entries["file"] = number

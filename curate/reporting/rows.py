@@ -36,7 +36,7 @@ def find_rows(store: Store, manifest: Mapping[str, Any], name: str, limit: int) 
         OSError, pa.ArrowException: a file cannot be read.
     """
     files, digest = run_files(store, manifest)
-    column = "key" if KEY.fullmatch(name) else "url"
+    columns = ["key"] if KEY.fullmatch(name) else ["url", "source"]
     if len(files) >= INDEXED_FILES:
         candidates = row_index.look_up(store, files, digest, name)
         if candidates is not None:
@@ -44,7 +44,7 @@ def find_rows(store: Store, manifest: Mapping[str, Any], name: str, limit: int) 
     rows = 0
     with ThreadPoolExecutor(_threads(store)) as pool:
         for file, places in zip(
-            files, pool.map(lambda one: _places(store, one, column, name), files), strict=True
+            files, pool.map(lambda one: _places(store, one, columns, name), files), strict=True
         ):
             if places and rows < limit:
                 rows += len(places)
@@ -84,13 +84,21 @@ def read_rows(
             first += rows
 
 
-def _places(store: Store, file: str, column: str, name: str) -> list[int]:
-    """The places of a file's rows that have that name in that column."""
+def _places(store: Store, file: str, columns: list[str], name: str) -> list[int]:
+    """The places of a file's rows that have that name in one of these columns."""
     with store.fs.open_input_file(store.path(file)) as opened:
         parquet = pq.ParquetFile(opened, page_checksum_verification=True)
-        values = parquet.read(columns=[column], use_threads=False)[column]
-    places: list[int] = pc.indices_nonzero(pc.equal(values, name).fill_null(False)).to_pylist()
+        table = parquet.read(columns=columns, use_threads=False)
+    hit = pc.equal(table[columns[0]], name)
+    if "source" in columns:
+        hit = pc.or_kleene(hit, pc.match_substring_regex(table["source"], source_of(name)))
+    places: list[int] = pc.indices_nonzero(hit.fill_null(False)).to_pylist()
     return places
+
+
+def source_of(name: str) -> str:
+    """A regular expression for the sources that a name stands for: of one page or row, or of a file's all."""
+    return rf"^([^!]*!)?{re.escape(name)}(#\d+)?$"
 
 
 def _threads(store: Store) -> int:

@@ -61,19 +61,33 @@ def _local(uri: str) -> tuple[fs.FileSystem, str]:
 
 def _s3(uri: str) -> tuple[fs.FileSystem, str]:
     path = SCHEME.sub("", uri, count=1)
+    endpoint, region = s3_place(uri)
+    return _s3_filesystem(endpoint, region, is_set("AWS_NO_SIGN_REQUEST")), path
+
+
+def s3_place(uri: str) -> tuple[str | None, str]:
+    """The endpoint that the environment names for S3, if any, and the region of the URI's bucket."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return _s3_filesystem(path.partition("/")[0], endpoint, region, _is_set("AWS_NO_SIGN_REQUEST")), path
+    if region is None:
+        bucket = SCHEME.sub("", uri, count=1).partition("/")[0]
+        region = "us-east-1" if endpoint else _region(bucket)
+    return endpoint, region
 
 
-def _is_set(variable: str) -> bool:
+@functools.lru_cache(maxsize=16)
+def _region(bucket: str) -> str:
+    region: str = fs.resolve_s3_region(bucket)
+    return region
+
+
+def is_set(variable: str) -> bool:
+    """Whether an environment variable says yes."""
     return os.environ.get(variable, "").lower() in ("1", "true", "yes")
 
 
 @functools.lru_cache(maxsize=16)
-def _s3_filesystem(bucket: str, endpoint: str | None, region: str | None, unsigned: bool) -> fs.FileSystem:
-    if region is None:
-        region = "us-east-1" if endpoint else fs.resolve_s3_region(bucket)
+def _s3_filesystem(endpoint: str | None, region: str, unsigned: bool) -> fs.FileSystem:
     options: dict[str, Any] = {"anonymous": True} if unsigned else {}
     if endpoint:
         parts = urlsplit(endpoint)
@@ -87,7 +101,7 @@ def _s3_filesystem(bucket: str, endpoint: str | None, region: str | None, unsign
 
 
 def _gs(uri: str) -> tuple[fs.FileSystem, str]:
-    unsigned = _is_set("GS_NO_SIGN_REQUEST") or "CLOUD_STORAGE_EMULATOR_ENDPOINT" in os.environ
+    unsigned = is_set("GS_NO_SIGN_REQUEST") or "CLOUD_STORAGE_EMULATOR_ENDPOINT" in os.environ
     return _gs_filesystem(unsigned), SCHEME.sub("", uri, count=1)
 
 

@@ -1,8 +1,9 @@
 """The output folder, local or on an object store: files appear complete or not at all.
 
-A file is written under a temporary name, flushed to disk, hashed on the way, and only then given its name.
-Nothing is published by leaving a block, by an exception or by a finaliser: an object store's stream that is
-closed by accident would publish half a file, which is why its temporary name is not the final one either.
+On a disk a file is written under a temporary name, flushed, hashed on the way, and only then given its name. On
+S3 and Google's storage it is made here first, in memory or in a temporary file, and then put under its name in
+one atomic upload: nothing is copied, renamed or deleted there. Other stores get a temporary object that is
+moved. Nothing is ever published by leaving a block, by an exception or by a finaliser.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,9 +24,12 @@ import pyarrow.fs as pafs
 
 from curate.errors import OutputError
 from curate.storage.filesystems import filesystem, one_line
+from curate.storage.lease import Lease, acquire
+from curate.storage.objects import open_objects
 
 TMP = "_run/tmp"
 BLOCK = 2**20
+IN_MEMORY = 8 << 20  # bytes of a file on its way to an object store; a larger one waits on disk
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -67,7 +72,9 @@ class Store:
         self.fs, self.root = filesystem(self.uri)
         self.root = self.root.rstrip("/")
         self.local = isinstance(self.fs, pafs.LocalFileSystem)
+        self._objects = None if self.local else open_objects(self.uri)
         self._lock: IO[bytes] | None = None
+        self._lease: Lease | None = None
 
     def path(self, name: str) -> str:
         """The path of the file `name` on this store's file system."""
@@ -79,6 +86,8 @@ class Store:
         Raises:
             OSError: no space, no permission, no connection; nothing was published.
         """
+        if self._objects is not None:
+            return self._upload(name, fill)
         tmp = self.path(f"{TMP}/{uuid.uuid4().hex}")
         try:
             sink = self._write_local(tmp, fill) if self.local else self._write_remote(tmp, fill)
@@ -91,6 +100,9 @@ class Store:
 
     def write_bytes(self, name: str, data: bytes) -> Written:
         """Publish `data` under `name`."""
+        if self._objects is not None:
+            self._objects.put(name, data)
+            return Written(name, len(data), hashlib.sha256(data).hexdigest())
         return self.write(name, lambda sink: sink.write(data))
 
     def link(self, source: str, name: str) -> None:
@@ -106,41 +118,68 @@ class Store:
 
     def read_bytes(self, name: str) -> bytes | None:
         """The file's content, or None when there is no such file."""
+        if self._objects is not None:
+            found = self._objects.get(name)
+            return None if found is None else found[0]
         try:
+            if self.local:
+                return Path(self.path(name)).read_bytes()
             with self.fs.open_input_stream(self.path(name)) as stream:
                 data: bytes = stream.read()
                 return data
         except FileNotFoundError:
             return None
 
-    def differs(self, name: str, size: int, sha256: str) -> str | None:
-        """How a file is not the one of so many bytes with that SHA-256; None where it is."""
+    def describe(self, name: str) -> Written:
+        """The size and hash of a file, by reading it."""
         there, digest = 0, hashlib.sha256()
         with self.fs.open_input_stream(self.path(name)) as stream:
             while block := stream.read(BLOCK):
                 there += len(block)
                 digest.update(block)
-        if (there, digest.hexdigest()) == (size, sha256):
+        return Written(name, there, digest.hexdigest())
+
+    def differs(self, name: str, size: int, sha256: str) -> str | None:
+        """How a file is not the one of so many bytes with that SHA-256; None where it is."""
+        there = self.describe(name)
+        if (there.bytes, there.sha256) == (size, sha256):
             return None
-        return f"{there} bytes, sha256 {digest.hexdigest()[:12]}…, instead of {size}, {sha256[:12]}…"
+        return f"{there.bytes} bytes, sha256 {there.sha256[:12]}…, instead of {size}, {sha256[:12]}…"
 
     def names(self, folder: str = "") -> list[str]:
         """The names of the files directly in `folder`, sorted; none when it is absent."""
-        selector = pafs.FileSelector(self.path(folder) if folder else self.root, allow_not_found=True)
-        infos = self.fs.get_file_info(selector)
-        return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
+        if self._objects is not None:
+            return self._objects.listed(folder)[0]
+        return self._listed(folder, pafs.FileType.File)
+
+    def folders(self, folder: str) -> list[str]:
+        """The folders directly in `folder`, each as a name in this store, sorted."""
+        if self._objects is not None:
+            names = self._objects.listed(folder)[1]
+        else:
+            names = self._listed(folder, pafs.FileType.Directory)
+        return [f"{folder}/{name}" for name in names]
 
     def exists(self, name: str) -> bool:
         """Whether `name` is a file of this folder."""
+        if self._objects is not None:
+            return self._objects.exists(name)
         return bool(self.fs.get_file_info(self.path(name)).type == pafs.FileType.File)
 
     def delete(self, name: str) -> None:
         """Remove the file, if it is there."""
+        if self._objects is not None:
+            self._objects.delete([name])
+            return
         with suppress(FileNotFoundError):
             self.fs.delete_file(self.path(name))
 
     def delete_folder(self, name: str) -> None:
         """Remove the folder and all below it, if it is there."""
+        if self._objects is not None:
+            for names in self._objects.below(name):
+                self._objects.delete(names)
+            return
         path = self.path(name)
         if self.fs.get_file_info(path).type == pafs.FileType.NotFound:
             return  # what a file system raises here is not the same everywhere
@@ -153,18 +192,41 @@ class Store:
             with suppress(OSError):
                 Path(self.root).rmdir()
 
-    def lock(self) -> None:
-        """Hold this folder until the process ends; a second run on it is refused.
+    def lock(self, lease: bool = True) -> None:
+        """Hold this folder until `unlock` or the end of the process; a second run on it is refused.
 
-        On an object store there is no lock to take: two runs on one folder write the same bytes under the
-        same names.
+        On a disk this is a lock of the operating system; on S3 and Google's storage a lease (see
+        `curate.storage.lease`), unless `lease` is False. An emulator of Google's has neither.
 
         Raises:
-            OutputError: another run holds it, or it cannot be written.
+            OutputError: another run holds it, it cannot be written, or no lease can be had there.
         """
-        if not self.local:
+        if self.local:
+            self._lock_file()
+        elif self._objects is not None and lease:
+            self._lease = acquire(self._objects, self.uri)
+        else:
             self._check_writable()
-            return
+
+    def check_held(self) -> None:
+        """Go on only while this folder is held (where `lock` took a lease).
+
+        Raises:
+            Halted: another run took it over.
+        """
+        if self._lease is not None:
+            self._lease.check()
+
+    def unlock(self) -> None:
+        """Let go of the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+
+    def _lock_file(self) -> None:
         import fcntl
 
         try:
@@ -183,11 +245,21 @@ class Store:
         except OSError as error:
             raise OutputError(f"cannot write to {self.uri}: {one_line(error)}") from None
 
-    def unlock(self) -> None:
-        """Let go of the folder."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+    def _upload(self, name: str, fill: Callable[[HashingSink], object]) -> Written:
+        """Make the file here, then put it under its name as a whole."""
+        assert self._objects is not None
+        with tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="curate-") as file:
+            sink = HashingSink(file)
+            fill(sink)
+            file.seek(0)
+            in_memory = sink.size <= IN_MEMORY
+            self._objects.put(name, file.read() if in_memory else file._file)
+        return Written(name, sink.size, sink.hexdigest())
+
+    def _listed(self, folder: str, kind: pafs.FileType) -> list[str]:
+        selector = pafs.FileSelector(self.path(folder) if folder else self.root, allow_not_found=True)
+        infos = self.fs.get_file_info(selector)
+        return sorted(info.base_name for info in infos if info.type == kind)
 
     def _write_local(self, tmp: str, fill: Callable[[HashingSink], object]) -> HashingSink:
         self._make_parent(tmp)

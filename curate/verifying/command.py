@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 
 from curate.engine.journal import MANIFEST
-from curate.engine.output import DONE
 from curate.engine.record import UnitRecord
+from curate.engine.records import every_record
 from curate.engine.retry import finished_manifest
 from curate.errors import DamagedError
 from curate.storage.finished import (
@@ -158,8 +156,4 @@ def _sorted(damaged: Problems) -> Problems:
 
 def records(store: Store) -> Iterator[UnitRecord]:
     """The journal's records of finished units, as far as they are still there and whole."""
-    for name in store.names(DONE):
-        data = store.read_bytes(f"{DONE}/{name}")
-        if data and name.endswith(".json"):
-            with suppress(msgspec.MsgspecError):
-                yield msgspec.json.decode(data, type=UnitRecord)
+    return every_record(store)

@@ -22,12 +22,12 @@ import filters
 from curate.engine.across import Across, spill_rows
 from curate.engine.command import Steps
 from curate.engine.journal import Journal, Request
-from curate.engine.output import DONE, STAGED, Fallen, Staging
+from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Plan, Run
 from curate.engine.progress import Progress
+from curate.engine.records import STAGED, every_record
 from curate.engine.retry import again, finished_manifest
 from curate.engine.runners import InProcess
-from curate.engine.worker import Job
 from curate.errors import InputError
 from curate.storage.finished import listed_dropped, listed_files
 from curate.storage.listing import DROPPED_FILES, SHARDS
@@ -90,11 +90,11 @@ def _remade(
         try:
             for phase in ("keys", "seen"):
                 steps.judge_across(phase)
-            steps.all([Job("stage", (unit,)) for unit in units])
+            steps.units("stage", np.array(units))
         finally:
             steps.runner.close()
         staging = Staging(run.manifest, scratch)
-        if run.judges_staged():
+        if run.judges_staged:
             remade = Remade(manifest, store, staging, run.across("bytes"), units, wanted)
             for unit, fallen in remade.fallen().items():
                 staging.publish(staging.record(unit, STAGED), *fallen)
@@ -150,7 +150,7 @@ class Remade:
         fell = _dropped_across(self.store, unit)
         sources: list[str] = []
         for shard in self.staging.record(unit, STAGED).shards:
-            rows = read_columns(self.staging.store, f"{STAGED}/{shard.path}", ["source"])
+            rows = read_columns(self.staging.store, self.staging.place(shard.path), ["source"])
             sources += rows["source"].to_pylist()
         why = {row: fell[source] for row, source in enumerate(sources) if source in fell}
         return {row: reason for row, (reason, _) in why.items()}, {row: of for row, (_, of) in why.items()}
@@ -200,7 +200,10 @@ def _in_place(
     manifest: Mapping[str, Any], store: Store, scratch: Store, units: list[int], wanted: set[str]
 ) -> Iterable[str]:
     """Move each wanted file whose unit has come out with the bytes that the manifest lists."""
-    made, known = Journal(scratch).records(DONE), {one.unit: one.dropped for one in records(store)}
+    made, known = (
+        {one.unit: one for one in every_record(scratch)},
+        {one.unit: one.dropped for one in records(store)},
+    )
     listed = _listed_hashes(manifest, store, units)
     for unit in units:
         mine = {name: sha256 for name, sha256 in listed.items() if unit_of(name) == unit}

@@ -8,41 +8,37 @@ for each page.
 from __future__ import annotations
 
 import gc
-import hashlib
 import io
 import itertools
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from renderers import RenderError
 from renderers.pdf.bidi import is_rtl
 from renderers.pdf.cover import VECTOR_BLOCK, image_share, layers, shapes_of
+from renderers.pdf.document import UNREADABLE, chosen, failure, is_cut, opened, wanted_pages
 from renderers.pdf.frames import Box, Turn, View
 from renderers.pdf.join import distinct
 from renderers.pdf.line import Line
 from renderers.pdf.lines import page_lines, structured
-from renderers.pdf.mupdf import mupdf, pymupdf
+from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.order import reading_order
 from renderers.pdf.pieces import piece_of
 from renderers.pdf.pixels import Picture, coloured
 from renderers.pdf.plain import plain_lines
 from renderers.pdf.rules import Rules
+from renderers.pdf.settings import PdfSettings
 from renderers.pdf.sight import seen
 from renderers.pdf.unlabelled import unlabelled_share
 from renderers.schema import Page, Region, record
 
-HEADER = b"%PDF-"  # without it MuPDF would try its readers of HTML, SVG, …
-HEADER_WITHIN = 1024  # bytes, as readers agree
-# MuPDF's errors and its binding's; anything else is a mistake of ours, and shall not pass for the document's
-UNREADABLE = (mupdf.FzErrorBase, RuntimeError, ValueError, AssertionError, IndexError, MemoryError)
+MAX_NAMED = 10_000  # pages beyond max_pages that have a row each
 POINTS_AN_INCH = 72
 SCAN_SHARE = 0.7  # of the page: with so much image it is a scan, or has one beneath its text
 SPECKS = 0.1  # of the characters of a page with a scan: where fewer can be seen, they are a hidden layer's
@@ -51,84 +47,40 @@ FLAT_SHARE = 0.8  # of the pixels, in two shades
 STORE_FREED = 95  # per cent of MuPDF's store, after each document: its latest, colours, are dear to make
 
 
-@dataclass(frozen=True)
-class PdfSettings:
-    """How pages are chosen, rendered and stored."""
-
-    long_side: int = 1600  # px of the image, where max_dpi allows
-    max_dpi: float = 300.0  # small pages are not blown up beyond this
-    granularity: Literal["lines", "words"] = "lines"
-    format: Literal["jpeg", "png", "auto"] = "jpeg"  # auto: PNG for flat pages without colour, else JPEG
-    quality: int = 90  # of JPEG
-    min_text_px: float = 6.0  # half of a page's characters stand in lines at least so high, or it is dropped
-    max_pages: int = (
-        100  # of a document; of a longer one so many are drawn, the same for the same bytes and seed
-    )
-    seed: int = 0
-
-
 def render(document: bytes, settings: PdfSettings | None = None) -> Iterator[pa.RecordBatch]:
     """One batch of one row (`schema.PAGES`) a page, in page order, each as soon as it is done.
 
     A page that gives no record is a row with `dropped`: `no_text_layer` (no text that a person could see),
-    `text_too_small` (to be read from the image), `damaged`, `out_of_memory`.
+    `text_too_small` (to be read from the image), `beyond_max_pages`, `truncated` (no text, or damaged, in a file
+    that was cut), `damaged`, `out_of_memory`.
 
     Raises:
-        RenderError: the document is `not_a_pdf`, `damaged`, `encrypted` (needs a password), has `no_pages`.
+        RenderError: the document is `not_a_pdf`, `truncated`, `damaged`, `encrypted` (needs a password), has
+            `no_pages`.
     """
     settings = settings or PdfSettings()
-    pdf = opened(document)
+    pdf = opened(document, settings.password)
     try:
+        wanted = wanted_pages(settings.pages, pdf.page_count)
         facts = {"title": (pdf.metadata or {}).get("title") or None, "pages": pdf.page_count}
-        for number in chosen(pdf.page_count, document, settings):
-            yield guarded_record(pdf, number, facts, settings)
+        drawn = {wanted[i] for i in chosen(len(wanted), document, settings)}
+        left_out = itertools.islice((number for number in wanted if number not in drawn), MAX_NAMED)
+        why = f"{len(wanted) - len(drawn)} of {len(wanted)} pages, of which max_pages = {settings.max_pages}"
+        cut = pdf.is_repaired and is_cut(document)
+        for number in sorted(drawn.union(left_out)):
+            if number in drawn:
+                yield guarded_record(pdf, number, facts, settings, cut=cut)
+            else:
+                yield record(dropped(number, facts, "beyond_max_pages", f"{why} were drawn"))
     finally:
         pdf.close()
         pymupdf.TOOLS.store_shrink(STORE_FREED)
 
 
-def opened(document: bytes) -> pymupdf.Document:
-    """The document, of which at least one page is said to be there."""
-    if HEADER not in document[:HEADER_WITHIN]:
-        raise RenderError("not_a_pdf", f"no {HEADER.decode()} in its first {HEADER_WITHIN} bytes")
-    try:
-        pdf = pymupdf.open(stream=document, filetype="pdf")
-        if not pdf.is_pdf:
-            raise RenderError("not_a_pdf", "MuPDF takes it for another format")
-        if pdf.needs_pass:
-            raise RenderError("encrypted", "needs a password")
-        if pdf.page_count < 1:
-            raise RenderError("no_pages", "its page tree is empty")
-    except UNREADABLE as error:
-        raise RenderError(*failure(error)) from error
-    return pdf
-
-
-def failure(error: BaseException) -> tuple[str, str]:
-    """The reason and detail that an error of MuPDF's stands for."""
-    told = " ".join(str(error.__cause__ or error).split())[:200] or type(error).__name__
-    if isinstance(error, MemoryError) or "alloc" in told:
-        return "out_of_memory", told
-    return "encrypted" if "encryption" in told else "damaged", told
-
-
-def chosen(pages: int, document: bytes, settings: PdfSettings) -> Sequence[int]:
-    """The page numbers to render, ascending: all, or `max_pages` drawn by document and seed."""
-    if pages <= settings.max_pages:
-        return range(pages)
-    seed = hashlib.sha256(document).digest() + settings.seed.to_bytes(8, "big", signed=True)
-    drawn: set[int] = set()
-    for draw in itertools.count():
-        if len(drawn) >= settings.max_pages:
-            break
-        drawn.add(int.from_bytes(hashlib.sha256(seed + draw.to_bytes(8, "big")).digest(), "big") % pages)
-    return sorted(drawn)
-
-
 def guarded_record(
-    pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings
+    pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings, *, cut: bool
 ) -> pa.RecordBatch:
-    """The page's row, or what became of it instead.
+    """The page's row, or what became of it instead; `cut` says that the file's end is missing.
 
     Without the garbage collector: a page's thousands of small dictionaries hold no cycles, and walking them
     takes longer than all else.
@@ -136,9 +88,13 @@ def guarded_record(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return record(page(pdf, number, facts, settings))
-    except UNREADABLE as error:
-        return record(dropped(number, facts, *failure(error)))
+        try:
+            found = page(pdf, number, facts, settings)
+        except UNREADABLE as error:
+            found = dropped(number, facts, *failure(error))
+        if cut and found.dropped in ("no_text_layer", "damaged"):
+            found = found._replace(dropped="truncated", detail=f"the file's end is missing; {found.detail}")
+        return record(found)
     finally:
         if collecting:
             gc.enable()

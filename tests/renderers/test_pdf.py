@@ -17,7 +17,8 @@ pymupdf = pytest.importorskip("pymupdf")
 
 from renderers import RenderError  # noqa: E402 (PyMuPDF is an extra: skip before importing what needs it)
 from renderers.boxes import draw  # noqa: E402
-from renderers.pdf.render import PdfSettings, chosen, render  # noqa: E402
+from renderers.pdf.document import chosen  # noqa: E402
+from renderers.pdf.render import PdfSettings, render  # noqa: E402
 from renderers.schema import PAGES  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -397,6 +398,7 @@ def test_boxes_are_drawn_where_the_regions_are() -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data/pdf")
 def test_every_shared_document_ends_as_records_or_reasons() -> None:
     reasons = {"no_text_layer", "text_too_small", "damaged", "encrypted", "no_pages", "not_a_pdf"}
+    reasons |= {"beyond_max_pages", "truncated"}
     kept = 0
     for path in sorted(SHARED.glob("*.pdf")):
         rows = rows_or_reason(path.read_bytes())
@@ -508,3 +510,54 @@ def test_specks_of_hidden_text_under_a_scan_are_hidden_too() -> None:
     (page,) = pages(made(scan))
     assert page["dropped"] == "no_text_layer"
     assert json.loads(page["extra"])["class"] == "scan with OCR"
+
+
+def book(count: int, **saved: Any) -> bytes:
+    pdf = pymupdf.open()
+    for number in range(1, count + 1):
+        pdf.new_page(width=200, height=200).insert_text((20, 50), f"This is page {number}")
+    return bytes(pdf.tobytes(**saved))
+
+
+def test_pages_beyond_the_most_are_named_and_the_others_keep_their_numbers() -> None:
+    found = pages(book(12), max_pages=5)
+    assert [page["page"] for page in found] == list(range(12))
+    kept = {page["page"]: page["text"] for page in found if page["dropped"] is None}
+    assert len(kept) == 5
+    assert all(text == f"This is page {number + 1}" for number, text in kept.items())
+    left = [page for page in found if page["dropped"] is not None]
+    assert {page["dropped"] for page in left} == {"beyond_max_pages"}
+    assert left[0]["detail"] == "7 of 12 pages, of which max_pages = 5 were drawn"
+
+
+def test_some_pages_on_demand() -> None:
+    assert [page["page"] + 1 for page in pages(book(12), pages="2-3, 7,11-")] == [2, 3, 7, 11, 12]
+    with pytest.raises(RenderError, match="none of pages 20-30: it has 12") as error:
+        pages(book(12), pages="20-30")
+    assert error.value.reason == "no_pages"
+
+
+@pytest.mark.parametrize("asked", ["0", "3-1", "a", "1,,2", "1-2-3", "-3"])
+def test_what_is_no_list_of_pages_is_refused(asked: str) -> None:
+    with pytest.raises(ValueError, match="pages = "):
+        PdfSettings(pages=asked)
+
+
+def test_a_password_opens_what_wants_one() -> None:
+    locked = book(1, encryption=pymupdf.PDF_ENCRYPT_AES_256, owner_pw="owner", user_pw="user")
+    assert pages(locked, password="user")[0]["text"] == "This is page 1"
+    for password, said in (("", "needs a password"), ("wrong", "does not open it")):
+        with pytest.raises(RenderError, match=said) as error:
+            pages(locked, password=password)
+        assert error.value.reason == "encrypted"
+
+
+def test_a_file_that_was_cut_is_truncated() -> None:
+    document = (SAMPLES / "two-columns.pdf").read_bytes()
+    for share in (0.1, 0.3, 0.5, 0.7):
+        cut = document[: int(share * len(document))]
+        try:
+            reasons = {page["dropped"] for page in pages(cut)}
+        except RenderError as error:
+            reasons = {error.reason}
+        assert reasons == {"truncated"}, share

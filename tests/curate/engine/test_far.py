@@ -132,7 +132,9 @@ def test_a_node_that_dies_in_mid_run_costs_nothing_but_time(pairs: Path, tmp_pat
             cwd=ROOT, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         deadline = time.monotonic() + 120
-        while len(list((tmp_path / "there").glob("_run/staged/*.json"))) < 3 and time.monotonic() < deadline:
+        while (
+            len(list((tmp_path / "there").glob("_run/staged/*/*.json"))) < 3 and time.monotonic() < deadline
+        ):
             time.sleep(0.05)
         cluster.remove_node(doomed, allow_graceful=False)
         _, said = process.communicate(timeout=200)

@@ -104,6 +104,9 @@ def test_an_archive_gives_the_records_of_the_folder_in_it(
     archive = pack(SAMPLES / "pdf", tmp_path / "documents")
     done("run", "pdf", "--input", archive, "--out", tmp_path / "out", *HERE)
     assert records(tmp_path / "out") == records(pdfs)
+    members = {source.partition("!")[2] for source in shards(tmp_path / "out")["source"].to_pylist()}
+    assert members == set(shards(pdfs)["source"].to_pylist())
+    assert shards(tmp_path / "out")["source"][0].as_py().startswith(f"{archive.name}!")
 
 
 def test_a_warc_gives_the_records_of_the_documents_in_it(pdfs: Path, tmp_path: Path) -> None:
@@ -111,6 +114,36 @@ def test_a_warc_gives_the_records_of_the_documents_in_it(pdfs: Path, tmp_path: P
     done("run", "pdf", "--input", archive, "--out", tmp_path / "out", *HERE)
     assert records(tmp_path / "out") == records(pdfs)
     assert shards(tmp_path / "out")["url"][0].as_py().startswith("https://pages.example/")
+
+
+def test_a_pdf_without_a_type_is_known_by_its_beginning(pdfs: Path, tmp_path: Path) -> None:
+    archive = as_warc(SAMPLES / "pdf", tmp_path / "documents", "application/octet-stream")
+    done("run", "pdf", "--input", archive, "--out", tmp_path / "out", *HERE)
+    assert records(tmp_path / "out") == records(pdfs)
+
+
+def test_a_page_has_its_number_and_key_whatever_else_is_drawn(tmp_path: Path) -> None:
+    pymupdf = pytest.importorskip("pymupdf")
+    pdf = pymupdf.open()
+    for number in range(1, 9):
+        pdf.new_page(width=300, height=300).insert_text(
+            (20, 50), f"This is page {number} of a book " * 3, fontsize=6
+        )
+    (tmp_path / "in").mkdir()
+    pdf.save(tmp_path / "in" / "book.pdf")
+    found = []
+    for most in (3, 100):
+        out = tmp_path / str(most)
+        few = ("--set", f"render.max_pages={most}", "--set", "rules.image_too_small=false")
+        done("run", "pdf", "--input", tmp_path / "in", "--out", out, *few, *HERE)
+        found.append({row["source"]: (row["key"], row["sha256"]) for row in shards(out).to_pylist()})
+    assert len(found[0]) == 3
+    assert found[0].items() <= found[1].items()
+    assert set(found[1]) == {f"book.pdf#{number}" for number in range(1, 9)}
+    fates = [done("explain", tmp_path / "3", f"book.pdf#{number}") for number in range(1, 9)]
+    assert [fate["fate"] for fate in fates].count("kept") == 3
+    assert {fate.get("reason") for fate in fates} == {None, "beyond_max_pages"}
+    assert len(done("explain", tmp_path / "3", "book.pdf")["also"]) == 7
 
 
 def test_a_document_that_is_none_costs_itself_alone(pdfs: Path, tmp_path: Path) -> None:

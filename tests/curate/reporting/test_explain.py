@@ -97,7 +97,7 @@ def test_a_rule_without_its_column_is_not_said_to_be_passed(tmp_path: Path) -> N
 def test_what_is_not_there_is_unknown_and_why_it_may_be_is_said(out: Path, tmp_path: Path) -> None:
     assert explain(str(out), "https://elsewhere.example/") == {
         "fate": "unknown",
-        "why": "no row of this run's input has that key or URL",
+        "why": "no row of this run's input has that key, URL or source",
     }
     source = write_pairs(tmp_path / "rows.parquet", [pair(n, similarity=0.1) for n in range(20)])
     done(

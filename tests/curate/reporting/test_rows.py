@@ -30,7 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             first = unit * ROWS + (10**6 if kind.startswith("_dropped") else 0)
             keys = [f"{number:032x}" for number in range(first, first + ROWS)]
             urls = [f"https://pictures.example/{number % 997}" for number in range(first, first + ROWS)]
-            table = pa.table({"key": keys, "url": urls, "text": keys})
+            sources = [f"part-{unit}.parquet#{number}" for number in range(first, first + ROWS)]
+            table = pa.table({"key": keys, "url": urls, "source": sources, "text": keys})
             pq.write_table(table, folder / kind, row_group_size=10, write_page_checksum=True)
             listed.append(Shard(kind, ROWS, (folder / kind).stat().st_size, f"{first:064x}"))
     write_files(store, SHARDS, files_table(shards))
@@ -48,6 +49,8 @@ NAMES = [
     "https://pictures.example/5",
     f"{10**9:032x}",
     "no such",
+    "part-3.parquet#80",
+    "part-3.parquet",
 ]
 
 
@@ -60,6 +63,8 @@ def test_an_index_finds_what_reading_every_file_finds(
     assert read[NAMES[1]] == [("_dropped/dropped-000000.parquet", [7])]
     assert [len(places) for _, places in read[NAMES[2]]] == [1, 1]
     assert read[NAMES[3]] == read[NAMES[4]] == []
+    assert read[NAMES[5]] == [("shard-000003.parquet", [5])]
+    assert read[NAMES[6]][0] == ("shard-000003.parquet", list(range(21)))
     assert not (copy / "_index").exists()
     monkeypatch.setattr(rows, "INDEXED_FILES", 10)
     monkeypatch.setattr(row_index, "WAITING_ENTRIES", 500)
@@ -118,4 +123,4 @@ def test_what_is_not_known_ends_in_exit_1_and_is_said(tmp_path: Path) -> None:
     assert curate("run", "text", "--out", tmp_path / "out", "--workers", 0).returncode == 0
     ended = curate("explain", tmp_path / "out", "https://nowhere.example/")
     assert (ended.returncode, ended.stderr) == (1, "")
-    assert "unknown: no row of this run's input has that key or URL" in ended.stdout
+    assert "unknown: no row of this run's input has that key, URL or source" in ended.stdout

@@ -1,0 +1,125 @@
+"""A look at each node of a cluster before anything is planned: it has this curate, and sees `--out` and the inputs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.fs as pafs
+
+from curate.cluster import on_node, start
+from curate.engine.journal import Request
+from curate.errors import CurateError, MachineError
+from curate.manifest.load import image_folder
+from curate.storage.filesystems import filesystem, one_line
+from curate.storage.store import TMP, Store
+from curate.version import __version__
+
+LOOKED_AT = 32  # inputs that each node must see, spread over all
+PATIENCE_S = 120.0  # for all nodes' answers
+PROBE = f"{TMP}/probe"
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a node must have and see."""
+
+    version: str
+    code: str  # digest
+    out: str
+    token: str  # what PROBE says in `out`
+    inputs: tuple[str, ...]
+    images: str | None  # the folder of them
+
+
+def check_nodes(address: str, asked: Request, store: Store) -> None:
+    """Ask every node of the cluster at `address`; connected to it afterwards.
+
+    Raises:
+        MachineError: a node lacks something, or does not answer.
+    """
+    ray = start(None, address)
+    try:
+        wanted = _wanted(asked, store)
+        nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        asking = {on_node(ray, _lacks, node["NodeID"], "look around").remote(wanted): node for node in nodes}
+        answered, silent = ray.wait(list(asking), num_returns=len(asking), timeout=PATIENCE_S)
+        for answer in answered:
+            if lacking := _answer(ray, answer):
+                raise MachineError(f"node {_name(asking[answer])} {lacking}")
+        if silent:
+            raise MachineError(f"node {_name(asking[silent[0]])} does not answer: is it busy, or gone?")
+    except BaseException:
+        ray.shutdown()
+        raise
+    finally:
+        store.delete(PROBE)
+
+
+@functools.cache
+def code_digest() -> str:
+    """Hex SHA-256 of curate's own code: two versions under one number are told apart too."""
+    digest, root = hashlib.sha256(platform.python_version().encode()), Path(__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _wanted(asked: Request, store: Store) -> Wanted:
+    token = hashlib.sha256(f"{store.uri} {code_digest()} {id(store)}".encode()).hexdigest()
+    store.write_bytes(PROBE, token.encode())
+    uris = [part.uri for one in asked.inputs for part in one.parts or (one,)]
+    folder = image_folder(asked.manifest)
+    return Wanted(
+        version=__version__,
+        code=code_digest(),
+        out=store.uri if not store.local else store.root,
+        token=token,
+        inputs=tuple(uris[:: max(1, len(uris) // LOOKED_AT)]),
+        images=None if folder is None else str(folder),
+    )
+
+
+def _lacks(wanted: Wanted) -> str:
+    """What this node lacks, in words; empty where it has all."""
+    if (__version__, code_digest()) != (wanted.version, wanted.code):
+        return (
+            f"has another curate (or Python) than the driver's {wanted.version} "
+            f"(there: {__version__}, Python {platform.python_version()}): install the same one"
+        )
+    try:
+        if Store(wanted.out).read_bytes(PROBE) != wanted.token.encode():
+            return (
+                f"does not see {wanted.out}: give an --out that all nodes share (a network folder, s3://, …)"
+            )
+        return _unseen([*wanted.inputs, *([wanted.images] if wanted.images else [])])
+    except (CurateError, OSError) as error:
+        return f"cannot read {wanted.out}: {one_line(error)}"
+
+
+def _unseen(uris: Sequence[str]) -> str:
+    for uri in uris:
+        system, path = filesystem(uri)
+        if "://" not in uri or isinstance(system, pafs.LocalFileSystem):
+            there = Path(path).exists()
+        else:
+            there = system.get_file_info(path).type != pafs.FileType.NotFound
+        if not there:
+            return f"does not see the input {uri}: put it where all nodes see it"
+    return ""
+
+
+def _answer(ray: Any, answer: Any) -> str:
+    try:
+        said: str = ray.get(answer)
+        return said
+    except ray.exceptions.RayError as error:
+        return f"cannot run curate: {one_line(error)}"
+
+
+def _name(node: dict[str, Any]) -> str:
+    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"

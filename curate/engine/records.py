@@ -1,0 +1,140 @@
+"""The records of units on storage: one small file a unit, and segments that hold thousands of them.
+
+The worker that finishes a unit writes its record, the mark that survives any crash, spread over 256 folders: an
+object store serves each of them by itself. The driver gathers the records that workers return into segments
+(Arrow files under `_run/journal`), so that nobody has to read the small files one by one later.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc as ipc
+
+from curate.engine.ledger import DONE_STATE, STAGED_STATE
+from curate.engine.record import UnitRecord
+from curate.storage.store import Store
+
+STAGED = "_run/staged"
+DONE = "_run/done"
+FOLDERS = {DONE_STATE: DONE, STAGED_STATE: STAGED}
+SEGMENTS = "_run/journal"
+SPREAD = 256
+THREADS = 32
+SEGMENT = pa.schema([("unit", pa.int64()), ("state", pa.uint8()), ("record", pa.binary())])
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+Entry = tuple[int, UnitRecord]  # how far the unit is, and its record
+
+
+def record_name(folder: str, unit: int) -> str:
+    """Where a unit's record lies: `FOLDER/2a/000042.json`."""
+    return f"{folder}/{unit % SPREAD:02x}/{unit:06d}.json"
+
+
+def write_record(store: Store, folder: str, record: UnitRecord) -> None:
+    """Write a unit's record: the mark that it is staged or done.
+
+    Raises:
+        UnitError: its rows do not add up.
+    """
+    store.write_bytes(record_name(folder, record.unit), msgspec.json.encode(record.check()))
+
+
+def read_record(store: Store, folder: str, unit: int) -> UnitRecord | None:
+    """A unit's record; None where there is none, or a torn one."""
+    data = store.read_bytes(record_name(folder, unit))
+    try:
+        return msgspec.json.decode(data or b"", type=UnitRecord)
+    except msgspec.MsgspecError:
+        return None
+
+
+def write_segment(store: Store, number: int, entries: Sequence[Entry]) -> None:
+    """Write these records as one segment of the journal."""
+    columns = [
+        pa.array([record.unit for _, record in entries], pa.int64()),
+        pa.array([state for state, _ in entries], pa.uint8()),
+        pa.array([msgspec.json.encode(record) for _, record in entries], pa.binary()),
+    ]
+    sink = io.BytesIO()
+    with ipc.new_file(sink, SEGMENT, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(pa.table(columns, schema=SEGMENT))
+    store.write_bytes(segment_name(number), sink.getvalue())
+
+
+def segment_name(number: int) -> str:
+    """`_run/journal/segment-000003.arrow`."""
+    return f"{SEGMENTS}/segment-{number:06d}.arrow"
+
+
+def segment_names(store: Store) -> list[str]:
+    """The segments that are there, in the order in which they were written."""
+    return [f"{SEGMENTS}/{name}" for name in store.names(SEGMENTS) if name.endswith(".arrow")]
+
+
+def read_segments(store: Store, names: Iterable[str]) -> Iterator[Entry]:
+    """Every record of these segments; a torn segment has none."""
+    decode = msgspec.json.Decoder(UnitRecord).decode
+    for table in in_parallel(lambda name: _read_segment(store, name), names):
+        for state, record in zip(table["state"].to_pylist(), table["record"], strict=True):
+            yield state, decode(record.as_buffer())
+
+
+def read_marks(store: Store, state: int, known: np.ndarray) -> Iterator[UnitRecord]:
+    """The records of one folder whose units are not as far in `known` (a state a unit, N units).
+
+    A torn record is left out: the unit that it is of was never finished.
+    """
+    folder = FOLDERS[state]
+    named = _numbers(store, folder)
+    wanted = [unit for unit in named if unit < len(known) and known[unit] < state]
+    found = in_parallel(lambda unit: read_record(store, folder, unit), wanted)
+    return (record for record in found if record is not None)
+
+
+def every_record(store: Store, state: int = DONE_STATE) -> Iterator[UnitRecord]:
+    """The record of every unit that is as far as `state`, in no order, each once."""
+    seen: set[int] = set()
+    for found, record in read_segments(store, segment_names(store)):
+        if found == state and record.unit not in seen:
+            seen.add(record.unit)
+            yield record
+    left = sorted(set(_numbers(store, FOLDERS[state])) - seen)
+    for one in in_parallel(lambda unit: read_record(store, FOLDERS[state], unit), left):
+        if one is not None:
+            yield one
+
+
+def in_parallel(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+    """What `work` makes of each item, in order, by THREADS threads; a bounded number is ahead."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting: list[Any] = []
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 4 * THREADS:
+                yield from (future.result() for future in waiting[:THREADS])
+                del waiting[:THREADS]
+        yield from (future.result() for future in waiting)
+
+
+def _numbers(store: Store, folder: str) -> list[int]:
+    """The units that have a file in a folder of records, ascending."""
+    parts = in_parallel(store.names, store.folders(folder))
+    names = (name for part in parts for name in part if name.endswith(".json"))
+    return sorted(int(name[:-5]) for name in names if name[:-5].isdecimal())
+
+
+def _read_segment(store: Store, name: str) -> pa.Table:
+    data = store.read_bytes(name)
+    try:
+        return ipc.open_file(pa.py_buffer(data or b"")).read_all().cast(SEGMENT)
+    except pa.ArrowInvalid:  # a disk that lost power; the units' own records say it again
+        return SEGMENT.empty_table()

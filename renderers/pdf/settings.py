@@ -1,0 +1,51 @@
+"""How the pages of PDFs are chosen, rendered and stored."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+PAGE_RANGE = re.compile(r"(\d{1,9})(-?)(\d{0,9})")
+
+
+@dataclass(frozen=True)
+class PdfSettings:
+    """How pages are chosen, rendered and stored."""
+
+    long_side: int = 1600  # px of the image, where max_dpi allows
+    max_dpi: float = 300.0  # small pages are not blown up beyond this
+    granularity: Literal["lines", "words"] = "lines"
+    format: Literal["jpeg", "png", "auto"] = "jpeg"  # auto: PNG for flat pages without colour, else JPEG
+    quality: int = 90  # of JPEG
+    min_text_px: float = 6.0  # half of a page's characters stand in lines at least so high, or it is dropped
+    max_pages: int = (
+        100  # of a document; of a longer one so many are drawn, the same for the same bytes and seed
+    )
+    seed: int = 0
+    pages: str = ""  # which ones of each document, such as "1-3,7,20-", from 1; empty: all
+    password: str = ""  # opens the documents that want one
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError, where `pages` is no list of pages."""
+        if self.pages:
+            ranges_of(self.pages)
+
+
+def ranges_of(asked: str) -> list[tuple[int, int | None]]:
+    """What `pages` asks for, first and last page from 1; no last one: to the end.
+
+    Raises:
+        ValueError: it is not such a list.
+    """
+    found = []
+    for part in asked.split(","):
+        match = PAGE_RANGE.fullmatch(part.strip())
+        if match is None:
+            raise ValueError(f"pages = {asked!r}: write them as 1-3,7,20-")
+        first, dash, last = int(match[1]), match[2], match[3]
+        end = int(last) if last else None if dash else first
+        if first < 1 or (end is not None and end < first):
+            raise ValueError(f"pages = {asked!r}: {part.strip()} is no range of pages, which count from 1")
+        found.append((first, end))
+    return found

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from curate.engine import records
+from curate.engine.ledger import DONE_STATE, STAGED_STATE, Ledger
+from curate.engine.record import Stage, UnitRecord
+from curate.engine.records import DONE, every_record, read_marks, read_segments, segment_names, write_segment
+from curate.storage.shards import Shard
+from curate.storage.store import Store
+
+
+def record(unit: int) -> UnitRecord:
+    return UnitRecord(
+        unit=unit, inputs_in=3, rows_in=3, rows_out=2, dropped={"text_too_short": 1},
+        stages=(Stage("read", 3, 2, 0.5),), shards=(Shard(f"shard-{unit:06d}.parquet", 2, 99, "ab" * 32),),
+    )  # fmt: skip
+
+
+def test_segments_give_back_what_was_written(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    entries = [(STAGED_STATE, record(5)), (DONE_STATE, record(5)), (DONE_STATE, record(300))]
+    write_segment(store, 0, entries[:1])
+    write_segment(store, 1, entries[1:])
+    assert list(read_segments(store, segment_names(store))) == entries
+
+
+def test_only_the_records_that_no_segment_has_are_read(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for unit in (1, 2, 257, 400):
+        records.write_record(store, DONE, record(unit))
+    known = np.zeros(500, np.uint8)
+    known[[1, 400]] = DONE_STATE
+    assert [one.unit for one in read_marks(store, DONE_STATE, known)] == [2, 257]
+
+
+def test_torn_files_of_the_journal_count_for_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    write_segment(store, 0, [(DONE_STATE, record(1))])
+    records.write_record(store, DONE, record(1))
+    records.write_record(store, DONE, record(2))
+    segment = tmp_path / segment_names(store)[0]
+    segment.write_bytes(segment.read_bytes()[:40])
+    torn = tmp_path / records.record_name(DONE, 2)
+    torn.write_bytes(torn.read_bytes()[:9])
+    assert [one.unit for one in every_record(store)] == [1]
+
+
+def test_a_unit_that_is_told_of_twice_counts_once() -> None:
+    ledger = Ledger(3)
+    assert ledger.add(record(2), STAGED_STATE)
+    for known in (False, True):
+        assert ledger.add(record(2), DONE_STATE) is not known
+    assert not ledger.add(record(2), STAGED_STATE)
+    assert ledger.add(record(0), DONE_STATE)
+    assert ledger.below(DONE_STATE).tolist() == [1]
+    assert ledger.sums()["rows_in"] == 6
+    assert ledger.sums()["dropped"] == {"text_too_short": 2}
+    assert ledger.shards()["unit"].to_pylist() == [0, 2]
