@@ -75,7 +75,17 @@ def target_too_long(text: pa.StringArray, regions: pa.ListArray, *, max_chars: i
     return pc.less_equal(target_chars(text, regions), max_chars)
 
 
-@rule("page_unstyled")
+def lost_styles(extra: pa.StringArray) -> pa.StringArray:
+    """How many stylesheets are missing, and what can be done."""
+    advice = "render.restyle = true lays such pages out anew"
+    lost = zip(fact(extra, "lost_stylesheets"), fact(extra, "stylesheets"), strict=True)
+    parts = ((missing.as_py() or 0, linked.as_py() or 0) for missing, linked in lost)
+    return pa.array(
+        [f"lost {missing:g} of {linked:g} stylesheets; {advice}" for missing, linked in parts], pa.string()
+    )
+
+
+@rule("page_unstyled", describe=lost_styles)
 def page_unstyled(extra: pa.StringArray) -> pa.BooleanArray:
     """Keep web pages that kept their stylesheets, link none, or bring enough style of their own."""
     return pc.invert(pc.match_substring(extra, '"unstyled": true'))

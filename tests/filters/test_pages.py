@@ -65,6 +65,8 @@ def extras(*facts: dict[str, object] | None) -> pa.Table:
 def test_a_page_that_lost_its_styles_is_not_kept() -> None:
     table = extras({"unstyled": True}, {"unstyled": False}, {"title": '"unstyled": true'}, {}, None)
     assert RULES["page_unstyled"].keep(table).to_pylist() == [False, True, True, True, None]
+    lost = extras({"unstyled": True, "stylesheets": 4, "lost_stylesheets": 3}, None)
+    assert "lost 3 of 4 stylesheets; render.restyle" in RULES["page_unstyled"].detail(lost).to_pylist()[0]
 
 
 def test_a_page_is_kept_up_to_the_largest_share_of_blank_squares() -> None:
