@@ -561,3 +561,18 @@ def test_a_file_that_was_cut_is_truncated() -> None:
         except RenderError as error:
             reasons = {error.reason}
         assert reasons == {"truncated"}, share
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+def test_a_dash_and_a_stop_have_an_area_in_whole_thousandths(turn: int) -> None:
+    def specks(page: Any) -> None:
+        for k in range(40):
+            page.insert_text((20 + 8.03 * k, 20 + 5.07 * k), "-.|"[k % 3], fontsize=4 + k % 3, rotate=turn)
+        page.insert_text((20, 280), "a line of words beside them that is easily read", fontsize=9)
+
+    (page,) = pages(made(specks))
+    for region in page["regions"]:
+        across = {min(999, int(1000 * x / page["width"])) for x in region["quad"][0::2]}
+        down = {min(999, int(1000 * y / page["height"])) for y in region["quad"][1::2]}
+        assert len(across) > 1, region["text"]
+        assert len(down) > 1, region["text"]
