@@ -14,7 +14,9 @@ import pyarrow as pa
 from curate.errors import InputError
 from curate.version import __version__
 
-TASKS = ("caption", "vqa", "ocr_vqa", "grounded_caption", "referring", "region_caption", "ocr", "text")
+TASKS = (
+    "caption", "vqa", "ocr_vqa", "grounded_caption", "referring", "region_caption", "ocr", "text", "conversation",
+)  # fmt: skip
 LANGUAGES = ("en", "zh")
 
 REGION = pa.struct(
@@ -24,6 +26,17 @@ REGION = pa.struct(
         ("end", pa.int32()),
         ("quad", pa.list_(pa.float32(), 8)),
         ("score", pa.float32()),
+    ]
+)
+
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])  # system, user or assistant
+
+PICTURE = pa.struct(  # an image of a dialogue on its way
+    [
+        ("bytes", pa.large_binary()),  # encoded; null until fetched, and once it is in the spool
+        ("path", pa.string()),  # where a local image lies; once decoded DATASET/KEY-N.EXT
+        ("url", pa.string()),
+        ("slot", pa.int64()),  # its number in the spool; null until read
     ]
 )
 
@@ -44,6 +57,11 @@ SAMPLE = pa.schema(
         ("question", pa.large_string()),  # vqa and ocr_vqa
         ("answer", pa.large_string()),
         ("regions", pa.list_(REGION)),
+        (
+            "messages",
+            pa.list_(MESSAGE),
+        ),  # of a dialogue; `<image>` in a user's stands for the next of `images`
+        ("images", pa.list_(PICTURE)),
         ("clip_score", pa.float32()),
         ("clip_features", pa.list_(pa.float16())),  # of the image, unit length; null until scored
         ("extra", pa.large_string()),  # JSON of the source's other columns
@@ -72,6 +90,8 @@ SHARD = pa.schema(
         ("clip_features", pa.list_(pa.float16())),
         ("url", pa.string()),
         ("source", pa.string()),
+        ("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),  # of a dialogue
+        ("messages", pa.list_(MESSAGE)),  # null for the tasks with one image
         ("sha256", pa.string()),
         ("extra", pa.string()),
     ]
@@ -141,6 +161,8 @@ def _hub_features() -> dict[str, Any]:
         "width": value("int32"),
         "height": value("int32"),
         "regions": [region],
+        "images": [{"_type": "Image"}],
+        "messages": [{"role": value("string"), "content": value("string")}],
         "clip_score": value("float32"),
         "clip_features": {"feature": value("float16"), "_type": "Sequence"},
     }

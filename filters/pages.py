@@ -73,3 +73,36 @@ def target_too_long(text: pa.StringArray, regions: pa.ListArray, *, max_chars: i
     if max_chars < 0:
         raise ValueError(f"max_chars must be at least 0, not {max_chars}")
     return pc.less_equal(target_chars(text, regions), max_chars)
+
+
+def lost_styles(extra: pa.StringArray) -> pa.StringArray:
+    """How many stylesheets are missing, and what can be done."""
+    advice = "render.restyle = true lays such pages out anew"
+    lost = zip(fact(extra, "lost_stylesheets"), fact(extra, "stylesheets"), strict=True)
+    parts = ((missing.as_py() or 0, linked.as_py() or 0) for missing, linked in lost)
+    return pa.array(
+        [f"lost {missing:g} of {linked:g} stylesheets; {advice}" for missing, linked in parts], pa.string()
+    )
+
+
+@rule("page_unstyled", describe=lost_styles)
+def page_unstyled(extra: pa.StringArray) -> pa.BooleanArray:
+    """Keep web pages that kept their stylesheets, link none, or bring enough style of their own."""
+    return pc.invert(pc.match_substring(extra, '"unstyled": true'))
+
+
+def blank(extra: pa.StringArray, *, max_share: float) -> pa.StringArray:
+    """The share that decided."""
+    return pa.array([f"blank={share.as_py()}" for share in fact(extra, "blank")], pa.string())
+
+
+@rule("page_mostly_blank", describe=blank)
+def page_mostly_blank(extra: pa.StringArray, *, max_share: float) -> pa.BooleanArray:
+    """Keep page images of whose 16 px squares at most `max_share` is of one colour; null where not told.
+
+    Raises:
+        ValueError: `max_share` is no share.
+    """
+    if not 0 <= max_share <= 1:
+        raise ValueError(f"max_share is a share, from 0 to 1, not {max_share:g}")
+    return pc.less_equal(fact(extra, "blank"), max_share)

@@ -1,4 +1,4 @@
-"""Web pages in archives: WARC files of crawls, and MHTML files that browsers save.
+"""Web pages in archives: WARC and ARC files of crawls, and MHTML files that browsers save.
 
     for entry in scan(stream):                  # one pass: what is where; the offsets make random access
         if entry.is_page:
@@ -14,9 +14,11 @@ import re
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from email import message_from_bytes
 from email.message import Message
+from itertools import islice
 from typing import Any, BinaryIO
 
 from warcio.archiveiterator import ArchiveIterator
@@ -75,7 +77,7 @@ def scan(stream: BinaryIO) -> Iterator[Entry]:
 
     Raises: RenderError(`damaged`), after the entries before it, where what follows is no record.
     """
-    records = ArchiveIterator(stream)
+    records = ArchiveIterator(stream, arc2warc=True)
     end = 0
     while True:
         try:
@@ -93,6 +95,14 @@ def scan(stream: BinaryIO) -> Iterator[Entry]:
     stream.seek(end)
     if stream.read(SNIFFED).strip():
         raise RenderError("damaged", f"no record at byte {end}")
+
+
+def kinds(stream: BinaryIO, limit: int = 100) -> set[str]:
+    """The types of a WARC file's first records; none where it cannot be read."""
+    found: set[str] = set()
+    with suppress(*BROKEN):
+        found |= {record.rec_type for record in islice(ArchiveIterator(stream, arc2warc=True), limit)}
+    return found
 
 
 def describe(record: Any) -> Entry | None:
@@ -140,7 +150,9 @@ def load(stream: BinaryIO, entry: Entry, *, max_bytes: int) -> bytes:
         raise RenderError(entry.dropped, entry.url)
     try:
         stream.seek(entry.offset)
-        content: bytes = next(iter(ArchiveIterator(stream))).content_stream().read(max_bytes + 1)
+        content: bytes = (
+            next(iter(ArchiveIterator(stream, arc2warc=True))).content_stream().read(max_bytes + 1)
+        )
     except (*BROKEN, StopIteration) as error:
         raise RenderError("damaged", f"{type(error).__name__}: {error}") from error
     if len(content) > max_bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
+from curate.adapters.dialogues import dialogues
 from curate.adapters.grit import grit
 from curate.adapters.mapping import OURS, available
 from curate.adapters.pairs import pairs
@@ -23,6 +24,7 @@ ADAPTERS: dict[str, Adapter] = {
     "regions": regions,
     "grit": grit,
     "text": text,
+    "dialogues": dialogues,
 }
 TASKS: Mapping[str, tuple[str, ...]] = {
     "pairs": ("caption",),
@@ -30,11 +32,13 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "regions": ("referring", "region_caption"),
     "grit": ("grounded_caption", "referring", "region_caption"),
     "text": ("text",),
+    "dialogues": ("conversation",),
 }
 COLUMNS: Mapping[str, tuple[str, ...]] = {  # what an adapter reads beside what all read
     "questions": ("question", "answer", "answers"),
     "regions": ("box", "x", "y", "box_width", "box_height"),
     "grit": ("noun_chunks", "ref_exps"),
+    "dialogues": ("messages", "images", "system", "question", "answer", "history"),
 }
 
 

@@ -22,8 +22,14 @@ NEEDS: dict[str, Needs] = {
     "regions": (("text", ("text",)), ("box", ("box", "box_width")), AN_IMAGE),
     "grit": (("text", ("text",)), ("labels", ("noun_chunks", "ref_exps")), AN_IMAGE),
     "text": (("text", ("text",)),),
+    "dialogues": (("messages", ("messages", "question")),),
 }
-GIVES = {"questions": {"text", "question", "answer"}, "regions": {"regions"}, "grit": {"regions"}}
+GIVES = {
+    "dialogues": {"text"},
+    "questions": {"text", "question", "answer"},
+    "regions": {"regions"},
+    "grit": {"regions"},
+}
 
 
 def found(names: Collection[str], manifest: Manifest) -> dict[str, str]:

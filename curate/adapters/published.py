@@ -19,6 +19,7 @@ from curate.errors import InputError
 from curate.manifest.settings import Manifest
 from curate.schema import conform
 from curate.sources import DETAIL, PROBLEM
+from curate.tasks.formats import CONVERSATION
 
 STAGE = "read"
 NOT_THE_NAME = r"[?#].*$|^[^?#]*/"  # all of an address but the last part of its path
@@ -173,7 +174,7 @@ def sample(
 
 def _of_images(rows: Published) -> Reasons:
     """Why a row has no image."""
-    if rows.manifest.task == "text":
+    if rows.manifest.task in ("text", CONVERSATION):
         return {}
     nowhere = pa.repeat(True, len(rows))
     for way in rows.pictures.ways():

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from curate.children.pool import Children, Limits, Outcome
 from curate.fetch import Fetcher
@@ -72,11 +73,11 @@ class Acquirer:
         for place, fetched in self._fetcher.fetch(urls.values()):
             yield rows[place], Body(fetched.body, "fetch", fetched.reason, fetched.detail)
 
-    def local(self, path: str) -> Body:
-        """The image that `path` names in the manifest's image folder, and nowhere else."""
+    def local(self, path: str, beside: Path | None = None) -> Body:
+        """The image that `path` names in the manifest's image folder, else below `beside`, and nowhere else."""
         limit = self._manifest.fetch.max_bytes
         try:
-            data = self._pictures.read(path, limit)
+            data = self._place(beside).read(path, limit)
         except FileNotFoundError:
             return Body(None, "fetch", "file_missing", path)
         except PermissionError as error:
@@ -101,6 +102,18 @@ class Acquirer:
                 )  # the first may be slow: what is done behind it waits in memory
         while flying:
             yield _landed(*flying.popleft())
+
+    def _place(self, beside: Path | None) -> Pictures:
+        """The image folder, or where there is none the pictures below `beside`."""
+        if self._manifest.image.folder or beside is None:
+            return self._pictures
+        if beside not in self._beside:
+            self._beside[beside] = Pictures(beside)
+        return self._beside[beside]
+
+    @cached_property
+    def _beside(self) -> dict[Path, Pictures]:
+        return {}
 
     @cached_property
     def _pictures(self) -> Pictures:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 import filters
 from curate import tasks
+from curate.engine import dialogues
 from curate.engine.acquire import Acquirer, Body, Prepared
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.output import Fallen, Staging
@@ -32,8 +33,10 @@ from curate.images.regions import fit
 from curate.marking import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.origins import Origin, open_origin
 from curate.schema import SAMPLE, set_column
+from curate.storage.filesystems import scheme
 from curate.storage.shards import read_columns, unit_of
 from curate.storage.store import Store
+from curate.tasks.formats import CONVERSATION
 
 STAGES = ("read", "render", "rules", "seen", "fetch", "decode", "size", "score", "tasks", "write", "across")
 
@@ -50,6 +53,7 @@ class Work:
     first: dict[str, int] = field(default_factory=dict)  # path or URL to the first row that wants it
     others: dict[int, list[int]] = field(default_factory=dict)  # that first row to those that want it again
     rows: int = 0
+    slots: int = 0  # images of dialogues so far
     held: ExitStack = field(default_factory=ExitStack)  # what is to be let go of once it is finished
 
     def is_first(self, row: int, image: str) -> bool:
@@ -123,7 +127,7 @@ class Pipeline:
             with work.watch.stage("score"):
                 table = self._score(table, work.windows)
             with work.watch.stage("tasks"):
-                table = drop(table, pc.if_else(alive(table), tasks.faults(table), None), "tasks")
+                table = drop(table, pc.if_else(alive(table), tasks.row_faults(table), None), "tasks")
             with work.watch.stage("write"):
                 dropped_file = self.staging.write_dropped(work.unit.number, table)
                 shards = self.staging.write(work.unit.number, table, work.spool)
@@ -147,6 +151,8 @@ class Pipeline:
         rules = {name: settings for name, settings in self._rules.items() if origin.judges(name)}
         if self.scoring is not None:  # the scores that count are its own
             rules = {name: settings for name, settings in rules.items() if name not in self._score_rules}
+        of_turns = {name: rules[name] for name in rules if self._is_of_turns(name)}
+        whole = {name: settings for name, settings in rules.items() if name not in of_turns}
         tables = origin.read(unit.start, unit.stop)
         while True:
             with watch.stage("read"):
@@ -154,7 +160,13 @@ class Pipeline:
             if table is None:
                 return
             with watch.stage("rules"):
-                yield clean_and_judge(self._chosen(table, unit), self.manifest, rules, pending=SIZE)
+                judged = clean_and_judge(self._chosen(table, unit), self.manifest, whole, pending=SIZE)
+                yield dialogues.judge_turns(judged, of_turns)
+
+    def _is_of_turns(self, name: str) -> bool:
+        """Whether a rule judges the text of each turn of a dialogue."""
+        talks = self.manifest.task == CONVERSATION
+        return talks and name in filters.RULES and set(filters.RULES[name].columns) == {"text"}
 
     def _prepared(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Prepared]]:
         """Each image that could be had, or why not, in any order; good ones go to the spool on the way."""
@@ -166,7 +178,8 @@ class Pipeline:
                     prepared = prepared.without_image()
                 self.meter.add(images=1)
                 done[row] = prepared
-                work.windows.settle(row)
+                if row < dialogues.FIRST_SLOT:
+                    work.windows.settle(row)
                 yield row, prepared
                 yield from self._shared(work, row, prepared)
             for first in list(work.others):  # those that were read after their image had come
@@ -176,7 +189,8 @@ class Pipeline:
         """The rows that are to have what `first` got."""
         for row in work.others.pop(first, ()):
             work.spool.put_again(row, first)
-            work.windows.settle(row)
+            if row < dialogues.FIRST_SLOT:
+                work.windows.settle(row)
             yield row, prepared
 
     def _bodies(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Body]]:
@@ -187,6 +201,13 @@ class Pipeline:
                 [seen.get(row) for row in range(work.rows, work.rows + table.num_rows)], pa.string()
             )
             table = drop(table, reason, "seen")
+            if self.manifest.task == CONVERSATION:
+                table = dialogues.numbered(table, work.slots)
+                work.slots += len(pc.list_flatten(table["images"]))
+                yield from dialogues.bodies(
+                    table, self.acquirer, self._beside(work.unit), work.is_first, wanted
+                )
+                table = dialogues.without_bytes(table)
             yield from self._at_hand(table, work, wanted)
             work.tables.append(set_column(table, "image", pa.nulls(table.num_rows, pa.large_binary())))
             work.rows += table.num_rows
@@ -194,12 +215,17 @@ class Pipeline:
             self.meter.add(rows=table.num_rows)
         yield from self.acquirer.fetch(wanted)
 
+    def _beside(self, unit: Unit) -> Path | None:
+        """The folder of the unit's input: paths of dialogues' images that no image folder holds are below it."""
+        uri = self.run.plan.inputs[unit.input].uri
+        return Path(uri.removeprefix("file://")).parent if scheme(uri) == "file" else None
+
     def _at_hand(self, table: pa.Table, work: Work, wanted: dict[int, str]) -> Iterator[tuple[int, Body]]:
         """The images that need no network; what does is noted in `wanted` (row of the unit to URL).
 
         An image that several rows want is got once.
         """
-        if self.manifest.task == "text":
+        if self.manifest.task in ("text", CONVERSATION):
             return
         places = pc.indices_nonzero(alive(table))
         living = table.select(["image", "format", "image_path", "url"]).take(places)
@@ -223,6 +249,8 @@ class Pipeline:
     def _settle(self, work: Work, prepared: list[tuple[int, Prepared]]) -> pa.Table:
         """The unit's table, with what became of each image."""
         table = pa.concat_tables([SAMPLE.empty_table(), *work.tables]).combine_chunks()
+        if self.manifest.task == CONVERSATION:
+            return dialogues.settle(table, prepared, self._size_rules)
         if not prepared:
             return table
         rows = pa.array([row for row, _ in prepared], pa.int64())
@@ -259,7 +287,7 @@ class Pipeline:
 
         The others have passed; their size may no longer be the true one, as images are shrunk on request.
         """
-        if self.manifest.task == "text":
+        if self.manifest.task in ("text", CONVERSATION):
             return table
         places = pc.indices_nonzero(alive(table)).to_numpy()
         bare = pa.array(places[np.array(spool.lengths(places)) == 0], pa.int64())

@@ -7,15 +7,17 @@ document begins, so that any of them can be read by itself.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tarfile
 import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import msgspec
 
@@ -24,9 +26,12 @@ from curate.sources import Input, expand
 from curate.storage.filesystems import filesystem, one_line
 
 TARS = (".tar", ".tar.gz", ".tgz")
-ARCHIVES = (*TARS, ".zip", ".warc", ".warc.gz")
-SUFFIXES = (".tar", ".tgz", ".zip", ".warc")  # as `expand` knows them: .gz comes on top
+WARCS = (".warc", ".warc.gz", ".arc", ".arc.gz")
+ARCHIVES = (*TARS, ".zip", *WARCS, ".wacz")
+SUFFIXES = (".tar", ".tgz", ".zip", ".warc", ".arc", ".wacz")  # as `expand` knows them: .gz comes on top
 BUFFER = 2**20
+WACZ_MEMBER = re.compile(r"archive/[^/]+\.warc(\.gz)?", re.IGNORECASE)
+MAX_UNPACKED = 20
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -45,11 +50,12 @@ def collect(uris: Sequence[str], suffixes: Sequence[str]) -> list[Input]:
     """The inputs at `uris`: each archive, and the loose documents of each URI together.
 
     Raises:
-        InputError: nothing is there.
+        InputError: nothing is there, or a file that is known to hold no documents.
     """
     inputs: dict[str, Input] = {}
     for uri in uris:
         files = expand([uri], (*suffixes, *SUFFIXES))
+        refuse_others(files, suffixes)
         loose = [one for one in files if not one.name.lower().endswith(ARCHIVES)]
         inputs |= {one.uri: one for one in files if one not in loose}
         if loose:
@@ -60,6 +66,28 @@ def collect(uris: Sequence[str], suffixes: Sequence[str]) -> list[Input]:
     return sorted(inputs.values(), key=lambda one: one.uri)
 
 
+EXTRACTS = {
+    ".wet": "a WET file: text that was taken from pages, without the pages",
+    ".wat": "a WAT file: facts about pages, without the pages",
+}
+TABLES = (".txt", ".csv", ".tsv", ".parquet", ".json", ".jsonl", ".ndjson")
+
+
+def refuse_others(files: Sequence[Input], suffixes: Sequence[str]) -> None:
+    """Raises: InputError, which names a file that looks like something else than documents."""
+    for one in files:
+        name = one.name.lower().removesuffix(".gz")
+        for suffix, what in EXTRACTS.items():
+            if name.endswith(suffix):
+                raise InputError(f"{one.uri} is {what}: give the crawl's .warc.gz file of the same name")
+        if name.endswith(TABLES) and not name.endswith(tuple(suffixes)):
+            known = ", ".join((*suffixes, *ARCHIVES))
+            raise InputError(
+                f"{one.uri} is a list or a table, and addresses are not fetched here: save what they name "
+                f"first, and give the files or a crawl's archive ({known})"
+            )
+
+
 class Collection:
     """One input's documents."""
 
@@ -67,7 +95,8 @@ class Collection:
         """List the input, or read the list that an earlier look at it left in `work`.
 
         Raises:
-            InputError: it cannot be read, or holds no document.
+            InputError: it cannot be read, or is a folder without a document. An archive without one is listed
+                as a single entry that is dropped.
         """
         self.input, self._suffixes, self._types = found, tuple(suffixes), tuple(media_types)
         self._work = work
@@ -78,6 +107,9 @@ class Collection:
                 entries = self._list()
             except (OSError, tarfile.TarError, zipfile.BadZipFile, ValueError, EOFError) as error:
                 raise InputError(f"cannot read {found.uri}: {one_line(error)}") from None
+            if self._kind != "folder" and all(entry.asset for entry in entries):
+                what = "no document in it" if self._kind != "warc" else self._pageless()
+                entries.append(Entry(found.name, dropped="no_pages", url=what))
             write_whole(listing, msgspec.msgpack.encode(entries))
         every = msgspec.msgpack.decode(listing.read_bytes(), type=list[Entry])
         self.documents = [entry for entry in every if not entry.asset]
@@ -106,7 +138,12 @@ class Collection:
             return self.stream.read(min(entry.bytes, max_bytes + 1))
 
     def open(self) -> BinaryIO:
-        """The archive from its beginning, seekable."""
+        """The archive from its beginning, seekable; of a WACZ file, its WARC files one after the other."""
+        if self.input.name.lower().endswith(".wacz"):
+            return self._unpacked_wacz().open("rb")
+        return self._open_input()
+
+    def _open_input(self) -> BinaryIO:
         fs, path = filesystem(self.input.uri)
         stream: BinaryIO = fs.open_input_file(path)
         return stream
@@ -136,6 +173,8 @@ class Collection:
             return "folder"
         if name.endswith((".tgz", ".tar.gz")):
             return "packed tar"
+        if name.endswith((*WARCS, ".wacz")):
+            return "warc"
         return name.removesuffix(".gz").rsplit(".", 1)[-1]
 
     @cached_property
@@ -161,6 +200,37 @@ class Collection:
 
     def _wanted(self, name: str) -> bool:
         return name.lower().endswith(self._suffixes) and not name.rsplit("/", 1)[-1].startswith(".")
+
+    def _unpacked_wacz(self) -> Path:
+        """The WARC files of a WACZ file as one: what follows another is a WARC file, too.
+
+        Raises:
+            ValueError: it holds none, or they unpack to too much.
+        """
+        plain = self._work / f"{self.input.fingerprint}.warc"
+        if plain.exists():
+            return plain
+        with self._open_input() as packed, zipfile.ZipFile(packed) as archive:
+            members = [one for one in archive.infolist() if WACZ_MEMBER.fullmatch(one.filename)]
+            if not members:
+                raise ValueError("no archive/*.warc.gz in the WACZ file")
+            if sum(one.file_size for one in members) > MAX_UNPACKED * max(self.input.bytes, BUFFER):
+                raise ValueError(f"its WARC files unpack to more than {MAX_UNPACKED} times its size")
+            with whole_file(plain) as joined:
+                for member in members:
+                    with archive.open(member) as source:
+                        shutil.copyfileobj(source, joined, BUFFER)
+        return plain
+
+    def _pageless(self) -> str:
+        """What a WARC file without pages is, in words."""
+        with self.open() as stream:
+            kinds = _warc().kinds(stream)
+        if "conversion" in kinds:
+            raise InputError(f"{self.input.uri} is {EXTRACTS['.wet']}: give the crawl's .warc.gz file")
+        if "metadata" in kinds and "response" not in kinds:
+            raise InputError(f"{self.input.uri} is {EXTRACTS['.wat']}: give the crawl's .warc.gz file")
+        return "no page in it"
 
     def _list_warc(self) -> Iterator[Entry]:
         from renderers import RenderError
@@ -200,17 +270,26 @@ def _warc() -> Any:
     return warc
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that another process sees complete or not at all."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to be written, which another process sees complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
+        try:
+            yield file
+        except BaseException:
+            Path(file.name).unlink()
+            raise
     Path(file.name).replace(path)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that another process sees complete or not at all."""
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def copy_whole(source: Any, path: Path) -> None:
     """Copy a stream into a file that another process sees complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+    with whole_file(path) as file:
         shutil.copyfileobj(source, file, BUFFER)
-    Path(file.name).replace(path)

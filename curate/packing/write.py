@@ -17,7 +17,6 @@ from curate.storage.shards import MIN_GROUP_ROWS, Shard, writer_options
 from curate.storage.store import HashingSink, Store
 from curate.version import __version__
 
-IMAGES = "images.list.element.bytes"
 LEVEL = 3  # of zstd, as in shards
 
 
@@ -77,10 +76,6 @@ def _until(first: pa.Table, more: Iterator[pa.Table], size: int) -> Iterator[pa.
 def _write(store: Store, name: str, tables: Iterator[pa.Table], schema: pa.Schema) -> Shard:
     rows = 0
     options = writer_options(schema, LEVEL)
-    if IMAGES in options["compression"]:
-        options["compression"][IMAGES] = "none"
-        del options["compression_level"][IMAGES]
-        options["write_statistics"].remove(IMAGES)
 
     def fill(sink: HashingSink) -> None:
         nonlocal rows

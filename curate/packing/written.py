@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate.errors import InputError
 from curate.packing.encode import Encoded, concatenated, encode, encode_pieces
@@ -12,7 +11,7 @@ from curate.packing.tokenizer import Tokenizer
 from curate.tasks.chat import dialogue_pieces
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
-from curate.tasks.shard_rows import is_dialogue, is_text, shard_faults, shard_pieces
+from curate.tasks.shard_rows import is_dialogue, is_text, shard_faults, shard_pieces, talk_faults
 
 TURN_TOKENS = ("<|im_start|>", "<|im_end|>")
 
@@ -27,10 +26,8 @@ def write(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> tuple[Enco
     """
     talks = is_dialogue(table)
     if dialect.name == QWEN_VL.name:
-        fault = pa.nulls(table.num_rows, pa.string())
+        fault = talk_faults(table, dialect)
         encoded = _as_in_shard(table.filter(pa.array(~talks)), tokenizer)
-        if talks.any():
-            fault = pc.if_else(pa.array(talks), shard_faults(table, dialect), fault)
     else:
         fault = shard_faults(table, dialect)
         encoded = _rendered(table.filter(pa.array(~talks)), dialect, tokenizer)

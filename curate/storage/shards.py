@@ -36,7 +36,7 @@ def writer_options(schema: pa.Schema, level: int) -> dict[str, Any]:
     then fetch one by its byte range), everything else zstd; checksums on every page.
     """
     leaves = leaf_paths(schema)
-    plain = [path for path in leaves if path == "image.bytes"]
+    plain = [path for path in leaves if path in ("image.bytes", "images.list.element.bytes")]
     dictionary = [path for path in leaves if path in ("dataset", "task", "language", "stage", "reason")]
     return {
         "compression": {path: "none" if path in plain else "zstd" for path in leaves},
@@ -137,9 +137,17 @@ def read_columns(store: Store, name: str, columns: Sequence[str]) -> pa.Table:
         return pq.read_table(file, columns=list(columns))
 
 
-def to_shard(sample: pa.Table, image: pa.BinaryArray, prompt: pa.Array, target: pa.Array) -> pa.Table:
+def to_shard(
+    sample: pa.Table,
+    image: pa.BinaryArray,
+    prompt: pa.Array,
+    target: pa.Array,
+    images: pa.Array | None = None,
+) -> pa.Table:
     """Alive rows of SAMPLE with their images, prompts and targets as rows of SHARD (N rows)."""
+    none = pa.nulls(sample.num_rows, SHARD.field("images").type)
     made = {
+        "images": none if images is None else images,
         "image": pa.StructArray.from_arrays(
             [image, image_path(sample)], names=["bytes", "path"], mask=pc.is_null(image)
         ),

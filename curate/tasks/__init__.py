@@ -10,6 +10,7 @@ from curate.tasks.formats import CONTROL_TOKEN, FORMATS, QWEN_VL
 from curate.tasks.image_cost import image_costs
 from curate.tasks.parse import Parsed, Phrase, parse
 from curate.tasks.render import render
+from curate.tasks.rows import row_faults, row_strings
 
 __all__ = [
     "CONTROL_TOKEN",
@@ -25,4 +26,6 @@ __all__ = [
     "load_dialect",
     "parse",
     "render",
+    "row_faults",
+    "row_strings",
 ]

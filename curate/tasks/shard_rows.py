@@ -51,11 +51,16 @@ def is_text(rows: pa.Table) -> Bools:
 def shard_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:
     """Why the dialect cannot write rows of a shard (N strings); null where it can."""
     found = faults(samples(rows), dialect)
-    if "messages" not in rows.column_names:
-        return found
+    return pc.if_else(pa.array(is_dialogue(rows)), talk_faults(rows, dialect), found)
+
+
+def talk_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:
+    """Why the dialect cannot write dialogues (N strings); null where it can, and for rows that are none."""
+    talks = is_dialogue(rows)
+    if not talks.any():
+        return pa.nulls(rows.num_rows, pa.string())
     images = pc.list_value_length(rows["images"]).fill_null(0).to_numpy().astype(np.int64)
-    talk = dialogue_faults(rows["messages"], images, dialect)
-    return pc.if_else(pa.array(is_dialogue(rows)), talk, found)
+    return pc.if_else(pa.array(talks), dialogue_faults(rows["messages"], images, dialect), None)
 
 
 def rendered(rows: pa.Table, dialect: Dialect) -> tuple[pa.Array, pa.Array]:

@@ -25,6 +25,8 @@ from curate.schema import DROPPED, SHARD, conform, shard_metadata
 from curate.storage.finished import DamagedManifestError
 from curate.storage.shards import dropped_name, unit_of
 from curate.storage.store import Store
+from curate.tasks.chat import dialogue_strings
+from curate.tasks.formats import CONVERSATION
 from curate.terminal import plural, printable
 from curate.verifying.images import decoders, image_problems
 from curate.verifying.packs import finished_packs, verify_packs
@@ -132,7 +134,10 @@ def _row_problems(table: pa.Table, cleaned: bool) -> Iterator[str]:
         yield "an image is not the one that sha256 names"
     if pc.any(pc.invert(pc.match_substring_regex(table["key"], "^[0-9a-f]{32}$"))).as_py():
         yield "a key is not 32 hex digits"
-    if not _rendered_the_same(table, paths, cleaned):
+    talks = pc.equal(_one(table["task"]).cast(pa.string()), CONVERSATION).fill_null(False)
+    alone = pc.invert(talks)
+    same = _rendered_the_same(table.filter(alone), paths.filter(alone), cleaned)
+    if not same or not _spoken_the_same(table.filter(talks)):
         yield "a prompt or target is not what its row's columns say"
     if _outside(table):
         yield "a region lies outside its image"
@@ -161,6 +166,21 @@ def _rendered_the_same(table: pa.Table, paths: pa.Array, cleaned: bool) -> bool:
     return all(
         made.cast(pa.string()).equals(_one(table[name]))
         for made, name in zip(rendered, ("prompt", "target"), strict=True)
+    )
+
+
+def _spoken_the_same(table: pa.Table) -> bool:
+    """Whether dialogues' prompts and targets follow from their messages and the paths of their images."""
+    if not table.num_rows:
+        return True
+    images = _one(table["images"])
+    sizes = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)
+    edges = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
+    shown = pa.ListArray.from_arrays(edges, pc.struct_field(pc.list_flatten(images), "path"))
+    spoken = dialogue_strings(table["messages"], shown)
+    return all(
+        made.cast(pa.string()).equals(_one(table[name]))
+        for made, name in zip(spoken, ("prompt", "target"), strict=True)
     )
 
 

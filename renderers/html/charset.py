@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 from charset_normalizer import from_bytes
 
+from renderers.html.markup import tags_named, without_comments, without_markup
+
 HEAD = 8192  # bytes in which a page names its charset (the standard's 1,024 miss long comments and scripts)
 MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 MAX_FAULTS = 0.1  # share of a page's non-ASCII characters that a believed label may leave undecoded
@@ -74,11 +76,10 @@ KNOWN = frozenset(
 WESTERN = frozenset(["cp1252", "cp1250", "cp1254", "iso8859-2", "iso8859-15", "mac-roman"])
 GUESSES = ["gb18030", "big5hkscs", "euc_jp", "cp932", "cp949", "cp1251", "koi8_r", "cp1253", "cp1256"]
 
-COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
-META = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
-XML = re.compile(rb"^\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
-HEADER = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
-MARKUP = re.compile(rb"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+# Possessive, so that each takes one pass: \s*["']?\s* over a run of spaces would take the square of its length.
+DECLARED = re.compile(rb"\bcharset\s*+=\s*+[\"']?+\s*+([\w.:-]++)", re.IGNORECASE)
+XML = re.compile(rb"\bencoding\s*+=\s*+[\"']([\w.:-]++)", re.IGNORECASE)
+GUESSED = 1 << 18  # bytes that a guess looks at
 HIGH = re.compile(rb"[\x80-\xff]+")
 
 # cp1252 with the five bytes it leaves open as the controls that browsers take them for
@@ -121,7 +122,7 @@ def choose(content: bytes, content_type: str | None) -> str:
     sequences = count_utf8(content)
     if sequences >= CERTAIN or (sequences and not set(labels) - {"utf-8"}):
         return "utf-8"
-    runs = [len(run) for run in HIGH.findall(MARKUP.sub(b" ", content))]
+    runs = [len(run) for run in HIGH.findall(without_markup(content))]
     if not runs:
         return labels[0] if labels else "utf-8"
     western = sum(runs) / len(runs) < LONG_RUN
@@ -133,12 +134,14 @@ def choose(content: bytes, content_type: str | None) -> str:
 
 def declared(content: bytes, content_type: str | None) -> Iterator[str]:
     """The charsets that the server and the page name, if Python knows them."""
-    head = COMMENT.sub(b" ", content[:HEAD])
-    found = [HEADER.search(content_type or ""), XML.search(head), META.search(head)]
+    head = without_comments(content[:HEAD])
+    found = [DECLARED.search((content_type or "").encode("ascii", "replace"))]
+    if head.lstrip()[:5].lower() == b"<?xml":
+        found.append(XML.search(head.partition(b">")[0]))
+    found.append(next(filter(None, map(DECLARED.search, tags_named(head, b"meta"))), None))
     for match in found:
         if match is not None:
-            label = match.group(1)
-            name = label.decode("ascii", "replace") if isinstance(label, bytes) else label
+            name = match.group(1).decode("ascii", "replace")
             if known := lookup(name):
                 yield known
 
@@ -173,6 +176,6 @@ def guess(content: bytes, western: bool) -> str | None:
     """The likeliest charset of unlabelled bytes that are not UTF-8; None where nothing fits."""
     if western:
         return "cp1252"
-    text = MARKUP.sub(b" ", content)
+    text = without_markup(content)[:GUESSED]
     best = from_bytes(text, cp_isolation=GUESSES).best()
     return None if best is None else lookup(best.encoding)

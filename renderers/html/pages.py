@@ -6,10 +6,13 @@ Lines are in px of the whole page at scroll 0, y down. Where to cut is told by t
 from __future__ import annotations
 
 import io
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from renderers.html.quads import quad
@@ -21,6 +24,7 @@ INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a
 BODY = 0.5  # likewise: what lies beyond is left to accents, and neighbours may share it
 LEAD = 24  # px shown above a line that blank pages were skipped for
 CONTRAST = 16  # of 255 in some channel: less is nothing to a reader
+CELL = 16  # px
 LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fall between lines
 
 
@@ -91,12 +95,17 @@ def page_end(left: Sequence[Line], y: int, height: int, page_height: int) -> tup
     if bottom >= height:
         return height, height
     end = bottom
-    while crossing := [line for line in left if line.y < end < line.y + line.height and line.y > y]:
-        end = int(min(line.y for line in crossing))
+    lowest = sorted((line for line in left if line.y > y), key=lambda line: line.y + line.height)
+    first = math.inf  # the upper edge of the lines that reach below `end`
+    while True:
+        while lowest and lowest[-1].y + lowest[-1].height > end:
+            first = min(first, lowest.pop().y)
+        if first >= end:
+            return end, end
+        end = int(first)
         if end < y + LOWEST * page_height:
             higher = [line.y for line in left if line.y < bottom < line.y + line.height and line.y > y]
             return bottom, int(min(higher))
-    return end, end
 
 
 def region(line: Line, cut: Cut, width: int, scale: float) -> Region:
@@ -110,18 +119,37 @@ def clip(value: float, limit: float) -> float:
     return min(max(value, 0.0), float(limit))
 
 
-def inked(page: Page) -> Page:
-    """The page with the regions that something can be seen in, which a filter may prevent."""
+def inked(page: Page, about: Mapping[str, Any], elements: Sequence[Any] | None = None) -> Page:
+    """The page with the regions that something can be seen in, which a filter may prevent, and its `extra`.
+
+    That is `about`, `blank` (the share of the image's CELL px squares in which nothing stands out), and `elements`,
+    one a region, where they are given.
+    """
     assert page.image is not None
     pixels = Image.open(io.BytesIO(page.image)).convert("RGB")
-    found = []
-    for one in page.regions:
+    kept = []
+    for number, one in enumerate(page.regions):
         xs, ys = one.quad[::2], one.quad[1::2]
         box = math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys))
         extremes: list[tuple[int, int]] = pixels.crop(box).getextrema()  # type: ignore[assignment]
         if max(most - least for least, most in extremes) >= CONTRAST:
-            found.append(one)
-    return page._replace(regions=found)
+            kept.append(number)
+    told = {**about, "blank": blank_share(pixels)}
+    if elements is not None:
+        told["elements"] = [elements[number] for number in kept]
+    extra = json.dumps(told, ensure_ascii=False)
+    return page._replace(regions=[page.regions[number] for number in kept], extra=extra)
+
+
+def blank_share(image: Image.Image) -> float:
+    """The share of an image's CELL px squares that are of one colour, rounded; 0 where it has none."""
+    grey = np.asarray(image.convert("L"))
+    rows, across = (extent // CELL for extent in grey.shape)
+    cells = grey[: rows * CELL, : across * CELL].reshape(rows, CELL, across, CELL)
+    if not cells.size:
+        return 0.0
+    contrast = cells.max((1, 3)).astype(int) - cells.min((1, 3))
+    return round(float((contrast < CONTRAST).mean()), 3)
 
 
 def spell(line: Line) -> Line:

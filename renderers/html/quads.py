@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
+
 from renderers.html.tab import Line
 
 Point = tuple[float, float]
+MOST_PAIRS = 20_000  # of turned lines, compared exactly
 BEGINS = {"level": 0, "upright": 0, "down": 1, "up": 3}  # flow → the corner of its rect where a line begins
 
 
@@ -52,29 +55,40 @@ def upright(line: Line) -> Line:
 
 
 def overlapping(lines: Sequence[Line]) -> set[int]:
-    """The lines that another is written over (by more than a fifth of the smaller): neither can be read."""
+    """The lines that another is written over (by more than a fifth of the smaller): neither can be read.
+
+    Beyond MOST_PAIRS turned lines whose upright rects meet, the rects decide: an exact answer would take too long.
+    """
     boxes = [upright(line) for line in lines]
     order = sorted(range(len(lines)), key=lambda i: boxes[i].y)
-    found: set[int] = set()
-    near: list[int] = []
-    for i in order:
-        near = [j for j in near if boxes[j].y + boxes[j].height > boxes[i].y]
-        for j in near:
-            if not shared_area(boxes[i], boxes[j]):
-                continue
-            if shared_area(lines[i], lines[j]) > 0.2 * min(area(corners(lines[i])), area(corners(lines[j]))):
-                found |= {i, j}
-        near.append(i)
-    return found
+    left, top, right, bottom, areas, turned = columns([lines[i] for i in order], [boxes[i] for i in order])
+    ends = np.maximum(np.searchsorted(top, bottom), np.arange(len(order)) + 1)
+    found = np.zeros(len(order), bool)
+    pairs = 0
+    for k, end in enumerate(ends):
+        near = slice(k + 1, end)
+        if found[k] and found[near].all():
+            continue
+        width = np.minimum(right[near], right[k]) - np.maximum(left[near], left[k])
+        height = np.minimum(bottom[near], bottom[k]) - top[near]
+        shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+        over = shared > 0.2 * np.minimum(areas[near], areas[k])
+        for j in np.flatnonzero((shared > 0) & (turned[near] | turned[k])):
+            pairs += 1
+            if pairs <= MOST_PAIRS:
+                one, other = lines[order[k]], lines[order[k + 1 + j]]
+                both = area(common(corners(one), corners(other)))
+                over[j] = both > 0.2 * min(areas[k], areas[k + 1 + j])
+        found[near] |= over
+        found[k] |= over.any()
+    return {order[k] for k in np.flatnonzero(found)}
 
 
-def shared_area(one: Line, other: Line) -> float:
-    """Square px that both cover."""
-    if one.turn is not None or other.turn is not None:
-        return area(common(corners(one), corners(other)))
-    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
-    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
-    return max(0.0, width) * max(0.0, height)
+def columns(lines: Sequence[Line], boxes: Sequence[Line]) -> tuple[np.ndarray, ...]:
+    """Left, top, right and bottom of N upright rects, and their lines' areas and whether they are turned."""
+    x, y, width, height = np.array([[b.x, b.y, b.width, b.height] for b in boxes]).reshape(-1, 4).T
+    areas = np.array([area(corners(line)) for line in lines])
+    return x, y, x + width, y + height, areas, np.array([line.turn is not None for line in lines], bool)
 
 
 def area(polygon: Sequence[Point]) -> float:

@@ -11,11 +11,14 @@ nobody could read, or no label could name (alt texts, form values, generated con
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
+import math
 import threading
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -23,20 +26,23 @@ import pyarrow as pa
 
 from renderers import NotReadyError, RenderError
 from renderers.html.browser import build_wall, find_chromium
-from renderers.html.charset import decode
 from renderers.html.fonts import CHINESE, can_draw
 from renderers.html.pages import BODY, Cut, cut_pages, inked, region, spell, tighten
 from renderers.html.pool import Pool
 from renderers.html.quads import overlapping, upright
+from renderers.html.reader_process import ReaderProcess
+from renderers.html.reading import Reading
 from renderers.html.settings import NO_RESOURCES, Document, HtmlSettings
 from renderers.html.tab import Layout, Line, Tab
 from renderers.schema import Page, record
-from renderers.warc import is_mhtml, unpack_mhtml
 
 __all__ = ["Browser", "Document", "HtmlSettings", "NotReadyError", "check_machine"]
 
-HTML_TYPES = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
+MOST_LINES = 30_000  # of one document at one width
 MARGIN = 24  # px of the page that are shown below its last line
+
+log = logging.getLogger(__name__)
+
 Result = list[pa.RecordBatch] | RenderError
 
 
@@ -56,9 +62,10 @@ class Browser:
         program = find_chromium(settings.executable)
         self.settings = settings
         self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(note_error)
         self.thread = threading.Thread(target=self.loop.run_forever, name="chromium", daemon=True)
         self.thread.start()
-        self.pool = self.submit(make_pool(program, settings)).result()
+        self.reader, self.pool = self.submit(make_stages(program, settings)).result()
 
     def __enter__(self) -> Browser:
         return self
@@ -103,13 +110,27 @@ class Browser:
     async def judge(self, document: Document) -> Result:
         """The document's pages, or why there are none."""
         try:
-            if is_mhtml(document.content, document.content_type):
-                document = unpack_mhtml(document)
-            markup, charset = read(document, self.settings)
-            pages = await self.pool.use(lambda tab: render(tab, document, markup, charset, self.settings))
+            reading = await self.reader.read(document)
+            held = document.resources if reading.resources is None else reading.resources
+            pages = await self.pool.use(lambda tab: self.show(tab, document, reading, held))
         except RenderError as error:
             return error
         return [record(page) for page in pages]
+
+    async def show(
+        self, tab: Tab, document: Document, reading: Reading, resources: Mapping[str, tuple[str, bytes]]
+    ) -> list[Page]:
+        """The document's pages; where `restyle` asks for it and its stylesheets are lost, laid out anew.
+
+        Raises: RenderError, where none has text; BrowserGoneError.
+        """
+        if self.settings.restyle:
+            layout = await tab.load(reading.markup, self.settings.widths[0], resources)
+            if layout.facts["unstyled"]:
+                with suppress(RenderError):  # without main content it stays as it is
+                    anew = await self.reader.read(document, layout.title)
+                    return await render(tab, anew, {}, self.settings, {"restyled": True})
+        return await render(tab, reading, resources, self.settings, {})
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Run something on the browser's thread."""
@@ -119,81 +140,109 @@ class Browser:
         """End the browser and all of its processes. Safe to call twice."""
         if self.loop.is_closed():
             return
+        self.submit(self.reader.kill()).result()
         self.submit(self.pool.close()).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
 
 
-async def make_pool(program: str, settings: HtmlSettings) -> Pool:
-    """A pool that belongs to the running loop."""
-    return Pool(program, build_wall(program, settings), settings)
+def note_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody waited for (pyppeteer's own tasks, once the browser is gone) instead of printing it."""
+    log.debug("%s: %r", context["message"], context.get("exception"))
 
 
-def read(document: Document, settings: HtmlSettings) -> tuple[str, str]:
-    """The document's markup, and the charset it was in.
-
-    Raises: RenderError.
-    """
-    kind = (document.content_type or "").partition(";")[0].strip().lower()
-    if kind and kind not in HTML_TYPES:
-        raise RenderError("not_html", kind)
-    if document.content.startswith(
-        (b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b")
-    ):
-        raise RenderError("not_html", f"begins with {document.content[:8]!r}")
-    if len(document.content) > settings.max_bytes:
-        raise RenderError("too_large", f"{len(document.content)} bytes")
-    if not document.content.strip():
-        raise RenderError("no_text", "empty document")
-    return decode(document.content, document.content_type)
+async def make_stages(program: str, settings: HtmlSettings) -> tuple[ReaderProcess, Pool]:
+    """What reads documents and what shows them, of the running loop."""
+    return ReaderProcess(settings), Pool(program, build_wall(program, settings), settings)
 
 
 async def render(
-    tab: Tab, document: Document, markup: str, charset: str, settings: HtmlSettings
+    tab: Tab,
+    reading: Reading,
+    resources: Mapping[str, tuple[str, bytes]],
+    settings: HtmlSettings,
+    facts: Mapping[str, Any],
 ) -> list[Page]:
     """All pages of a document, one viewport width after another.
 
     Raises: RenderError, where none has text; BrowserGoneError.
     """
     pages: list[Page] = []
+    unread = 0
     for width in settings.widths:
-        layout = await tab.load(markup, document.url, width, document.resources)
-        lines = [tighten(spell(line)) for line in layout.lines]
-        labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
-        labelled -= overlapping([tighten(line, BODY) for line in lines])
-        boxes = [upright(line) for line in lines]
-        lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
-        height = min(layout.height, lowest + MARGIN)
-        cuts = list(cut_pages(boxes, labelled, height, settings.page_height, settings.max_pages))
-        about = describe(document, layout, charset, width, len(cuts))
+        layout = await tab.load(reading.markup, width, resources)
+        unread += layout.unread
+        if len(layout.lines) > MOST_LINES:
+            raise RenderError("too_large", f"{len(layout.lines)} lines of text")
+        lines, cuts = await asyncio.to_thread(arrange, layout, settings)  # the other tabs go on meanwhile
+        about = {**describe(reading, layout, width, len(cuts), settings), **facts}
         for cut in cuts:
-            page = await picture(tab, len(pages), cut, lines, width, about, settings)
-            if layout.assumed:
-                page = inked(page)
+            page = await picture(tab, len(pages), cut, lines, width, settings)
+            elements = [lines[i].element for i in cut.lines] if settings.elements else None
+            page = await asyncio.to_thread(inked, page, about, elements)
             pages += [page] if page.regions else []
     if not pages:
-        raise RenderError("no_text", f"{layout.unread} pieces of text that nobody could read")
+        raise RenderError("no_text", f"{unread} pieces of text that nobody could read")
     return pages
 
 
+def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[Line], list[Cut]]:
+    """The lines of a page as they are labelled, and the images that it is cut into."""
+    lines = [tighten(spell(line)) for line in layout.lines]
+    labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
+    labelled -= overlapping([tighten(line, BODY) for line in lines])
+    labelled -= halved_formulas(lines, labelled)
+    boxes = as_wholes([upright(line) for line in lines])
+    lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
+    height = min(layout.height, lowest + MARGIN)
+    return lines, list(cut_pages(boxes, labelled, height, settings.page_height, settings.max_pages))
+
+
+def halved_formulas(lines: Sequence[Line], labelled: set[int]) -> set[int]:
+    """The lines of formulas that are not labelled as a whole."""
+    halved = {line.formula for i, line in enumerate(lines) if line.formula >= 0 and i not in labelled}
+    return {i for i, line in enumerate(lines) if line.formula in halved}
+
+
+def as_wholes(boxes: list[Line]) -> list[Line]:
+    """The boxes, those of one formula from its top to its bottom, so that no cut parts it."""
+    spans: dict[int, tuple[float, float]] = {}
+    for box in boxes:
+        if box.formula >= 0:
+            top, bottom = spans.get(box.formula, (box.y, box.y + box.height))
+            spans[box.formula] = min(top, box.y), max(bottom, box.y + box.height)
+    return [
+        replace(box, y=spans[box.formula][0], height=spans[box.formula][1] - spans[box.formula][0])
+        if box.formula in spans
+        else box
+        for box in boxes
+    ]
+
+
 async def picture(
-    tab: Tab, number: int, cut: Cut, lines: list[Line], width: int, about: str, settings: HtmlSettings
+    tab: Tab, number: int, cut: Cut, lines: list[Line], width: int, settings: HtmlSettings
 ) -> Page:
     """One page with its image."""
     size = round(width * settings.scale), round(cut.height * settings.scale)
     image = await tab.picture(cut.y, cut.height, width, list(cut.hidden))
     regions = [region(lines[i], cut, width, settings.scale) for i in cut.lines]
-    return Page(number, image, settings.format, *size, regions, about)
+    return Page(number, image, settings.format, *size, regions, "{}")
 
 
-def describe(document: Document, layout: Layout, charset: str, width: int, pages: int) -> str:
-    """The `extra` of a document's pages: a JSON object."""
-    about = {
+def describe(
+    reading: Reading, layout: Layout, width: int, pages: int, settings: HtmlSettings
+) -> dict[str, Any]:
+    """The `extra` of a document's pages."""
+    return {
         "title": layout.title,
-        "url": document.url,
+        "url": reading.url,
         "pages": pages,
+        "pages_beyond": math.ceil(layout.beyond / settings.page_height),
         "viewport": width,
-        "charset": charset,
+        "charset": reading.charset,
+        "unstyled": layout.facts["unstyled"],
+        "stylesheets": layout.facts["stylesheets"],
+        "lost_stylesheets": layout.facts["lost_stylesheets"],
+        "hidden_shapes": layout.facts["shapes"],
     }
-    return json.dumps(about, ensure_ascii=False)

@@ -24,6 +24,9 @@ class HtmlSettings:
     scale: float = 1.0  # image pixels a CSS pixel
     format: Literal["jpeg", "png"] = "jpeg"
     quality: int = 90  # JPEG's
+    mobile: bool = False  # lay out as a telephone does: set widths = [390], too
+    elements: bool = False  # tell each region's element in `extra`: tag, link, heading, cell
+    restyle: bool = False  # lay a page that lost its stylesheets out anew, under a stylesheet drawn by lot
     min_font: float = 6.0  # text drawn smaller than this counts as unreadable
     javascript: bool = False
     scripts_s: float = 3.0  # for scripts, where the page never comes to its load event

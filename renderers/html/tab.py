@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,10 @@ from pyppeteer.errors import NetworkError
 from pyppeteer.page import Page as PyppeteerPage
 
 from renderers.html.browser import BrowserGoneError, Chromium
+from renderers.html.generated import generated
 from renderers.html.settings import HtmlSettings
 
-DOCTYPE = re.compile(r"\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*<!doctype[^>]*>", re.IGNORECASE | re.DOTALL)
-SHADOW = re.compile(r"\bshadowrootmode\b", re.IGNORECASE)
-BASE = re.compile(r"<base\b[^>]*\bhref\b", re.IGNORECASE)
-SCRIPTS = ("house", "styles", "sight", "lines")
-WEB = re.compile(r"https?://", re.IGNORECASE)
+SCRIPTS = ("house", "styles", "sight", "generated", "lines")
 
 
 OPEN_SHADOWS = """{  // that scripts make no shadow tree which the reader cannot look into
@@ -51,6 +47,10 @@ class Line:
     size: float
     flow: str
     turn: tuple[float, float, float, float] | None = None
+    formula: int = -1  # the number of the formula that it is a part of
+    element: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what reader/lines.js tells of the element it is in
 
 
 @dataclass(frozen=True)
@@ -60,38 +60,20 @@ class Layout:
     title: str
     height: float
     unread: int  # pieces of text that nobody could read
-    assumed: bool  # some lines are taken to be seen, which only the pixels tell
     lines: tuple[Line, ...]
+    beyond: float  # px below what `max_pages` let be read
+    facts: Mapping[str, Any]  # what reader/house.js tells of its stylesheets and drawings
 
 
 @cache
 def reader() -> str:
     """The function that reads a page's lines."""
     parts = ((Path(__file__).parent / f"reader/{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
-    return "(minFont, maxHeight, served) => {'use strict';\n" + "\n".join(parts) + "\nreturn readPage(); }"
-
-
-def policy(settings: HtmlSettings, served: bool) -> str:
-    """The page's content security policy: what it asks for beyond this is refused before it is asked."""
-    web = " http: https:" if served else ""
-    scripts = "; script-src 'unsafe-inline' 'unsafe-eval'" if settings.javascript else ""
     return (
-        f"default-src 'none'; style-src 'unsafe-inline'{web}; img-src data:{web}; form-action 'none'{scripts}"
+        "(minFont, maxHeight, served, answered) => {'use strict';\n"
+        + "\n".join(parts)
+        + "\nreturn prepare(); }"
     )
-
-
-def prepare(markup: str, url: str | None, settings: HtmlSettings, served: bool) -> str:
-    """The markup with its policy first, after the doctype that decides about quirks.
-
-    Declarative shadow roots are left as the templates they are written as: no label could reach into one.
-    """
-    base = ""
-    if served and url and WEB.match(url) and not BASE.search(markup):
-        base = f'<base href="{url.replace("&", "&amp;").replace(chr(34), "%22")}">'
-    head = f'<meta http-equiv="Content-Security-Policy" content="{policy(settings, served)}">{base}'
-    doctype = DOCTYPE.match(markup)
-    at = doctype.end() if doctype else 0
-    return markup[:at] + head + SHADOW.sub("data-shadowroot", markup[at:])
 
 
 class Tab:
@@ -103,7 +85,9 @@ class Tab:
         self.settings = settings
         self.resources: Mapping[str, tuple[str, bytes]] = {}
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answered: set[str] = set()  # the addresses whose content the page was given
         self.world = 0
+        self.origin = (0.0, 0.0)  # px of the document to the left of what a reader first sees, and above it
 
     @classmethod
     async def open(cls, chromium: Chromium, settings: HtmlSettings) -> Tab:
@@ -131,20 +115,20 @@ class Tab:
         """Raises: BrowserGoneError."""
         await self.ask_page(self.page.close())
 
-    async def load(self, markup: str, url: str | None, width: int, resources: Mapping[str, Any]) -> Layout:
-        """Show a document and read its lines.
+    async def load(self, markup: str, width: int, resources: Mapping[str, Any]) -> Layout:
+        """Show a document, as `reading.read` gives it, and read its lines.
 
         Raises: BrowserGoneError.
         """
-        self.resources = resources
+        self.resources, self.answered = resources, set()
         settings = self.settings
         view = {"width": width, "height": settings.page_height, "deviceScaleFactor": settings.scale}
-        await self.ask("Emulation.setDeviceMetricsOverride", {**view, "mobile": False})
+        await self.ask("Emulation.setDeviceMetricsOverride", {**view, "mobile": settings.mobile})
         blank = self.next_load()
         await self.ask("Page.navigate", {"url": "about:blank"})  # else the last page's policies would stay
         await self.ask_page(blank)
         loaded = self.next_load()
-        await self.ask_page(self.page.setContent(prepare(markup, url, settings, bool(resources))))
+        await self.ask_page(self.page.setContent(markup))
         if settings.javascript:  # what the scripts leave in time is what is read: nothing may move any more
             await asyncio.wait((loaded,), timeout=settings.scripts_s)
             await self.ask("Emulation.setScriptExecutionDisabled", {"value": True})
@@ -153,9 +137,15 @@ class Tab:
         frame = {"frameId": self.page.mainFrame._id, "worldName": "curate"}
         self.world = (await self.ask("Page.createIsolatedWorld", frame))["executionContextId"]
         limit = settings.page_height * settings.max_pages
-        seen = await self.run(f"({reader()})({settings.min_font}, {limit}, {json.dumps(bool(resources))})")
+        given = settings.min_font, limit, bool(resources), sorted(self.answered)
+        owners = await self.run(f"({reader()})({', '.join(map(json.dumps, given))})")
+        told = (
+            generated(await self.ask("DOMSnapshot.captureSnapshot", {"computedStyles": []})) if owners else []
+        )
+        seen = await self.run(f"readPage({json.dumps(told)})")
         lines = tuple(Line(*line) for line in seen["lines"])
-        return Layout(seen["title"], seen["height"], seen["unread"], seen["assumed"], lines)
+        self.origin = tuple(seen["origin"])
+        return Layout(seen["title"], seen["height"], seen["unread"], lines, seen["beyond"], seen["facts"])
 
     def next_load(self) -> asyncio.Future[None]:
         """Done at the next load event."""
@@ -169,7 +159,8 @@ class Tab:
         Raises: BrowserGoneError.
         """
         await self.run(f"show({y}, {json.dumps(hidden)})")
-        clip = {"x": 0, "y": y, "width": width, "height": height, "scale": 1}
+        left, above = self.origin  # a picture counts px from the document's corner
+        clip = {"x": left, "y": above + y, "width": width, "height": height, "scale": 1}
         kind: dict[str, Any] = {"format": self.settings.format, "optimizeForSpeed": True}
         if self.settings.format == "jpeg":
             kind["quality"] = self.settings.quality
@@ -197,6 +188,7 @@ class Tab:
         Raises: BrowserGoneError.
         """
         answer = asyncio.ensure_future(answer)
+        answer.add_done_callback(take_error)
         try:
             await asyncio.wait((answer, self.crashed), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
@@ -224,12 +216,19 @@ class Tab:
             reason = "Aborted" if leaving else "BlockedByClient"
             self.session.send("Fetch.failRequest", {**request, "errorReason": reason})
             return
+        self.answered.add(event["request"]["url"].partition("#")[0])
         kind, content = found
         headers = [{"name": "Content-Type", "value": kind}]
         body = base64.b64encode(content).decode()
         self.session.send(
             "Fetch.fulfillRequest", {**request, "responseCode": 200, "responseHeaders": headers, "body": body}
         )
+
+
+def take_error(answer: asyncio.Future[Any]) -> None:
+    """Note an answer's error: where nobody waits for it any more, asyncio would print it."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def finish(event: asyncio.Future[None]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pytest
 
@@ -47,7 +49,29 @@ def test_characters_that_were_lost_count_by_their_share() -> None:
     assert rule.detail(table, max_share=0.01).to_pylist()[1] == "U+FFFD, 1 of 99"
 
 
-@pytest.mark.parametrize("name", ["page_mostly_unlabelled", "text_has_replacement_character"])
+@pytest.mark.parametrize(
+    "name", ["page_mostly_unlabelled", "page_mostly_blank", "text_has_replacement_character"]
+)
 def test_a_share_is_from_0_to_1(name: str) -> None:
     with pytest.raises(ValueError, match="share"):
         RULES[name].check(max_share=1.5)
+
+
+def extras(*facts: dict[str, object] | None) -> pa.Table:
+    texts = [None if one is None else json.dumps(one, ensure_ascii=False) for one in facts]
+    return pa.table({"extra": pa.array(texts, pa.large_string())})
+
+
+def test_a_page_that_lost_its_styles_is_not_kept() -> None:
+    table = extras({"unstyled": True}, {"unstyled": False}, {"title": '"unstyled": true'}, {}, None)
+    assert RULES["page_unstyled"].keep(table).to_pylist() == [False, True, True, True, None]
+    lost = extras({"unstyled": True, "stylesheets": 4, "lost_stylesheets": 3}, None)
+    assert "lost 3 of 4 stylesheets; render.restyle" in RULES["page_unstyled"].detail(lost).to_pylist()[0]
+
+
+def test_a_page_is_kept_up_to_the_largest_share_of_blank_squares() -> None:
+    table = extras(
+        {"blank": 0.97}, {"blank": 0.971}, {"blank": 1.0}, {"blank": 0.0}, {"title": '"blank": 1'}, {}, None
+    )
+    kept = RULES["page_mostly_blank"].keep(table, max_share=0.97).to_pylist()
+    assert kept == [True, False, False, True, None, None, None]

@@ -110,8 +110,15 @@ UNSEEN = {
     "title": "<title>HIDDEN</title>",
     "frame": "<iframe srcdoc='<p>HIDDEN'></iframe>",
     "alt text": "<img src=http://x/y.png alt=HIDDEN>",
-    "form value": "<input value=HIDDEN><textarea>HIDDEN</textarea><select><option>HIDDEN</select>",
-    "generated": "<style>.g::before{content:'HIDDEN'}</style><p class=g></p>",
+    "password": "<input type=password value=HIDDEN>",
+    "generated and turned": "<style>.g::before{content:'HIDDEN';display:block;rotate:9deg}</style><p class=g></p>",
+    "generated and clipped": "<style>.g::before{content:'HIDDEN'}</style><p class=g style='width:9px;overflow:hidden'>",
+    "under a dark scrim": "<p>HIDDEN</p><i style='position:fixed;inset:80px 0 0 0;background:rgba(0,0,0,.95)'></i>",
+    "a choice that is not made": "<select><option selected>chosen<option>HIDDEN</select>",
+    "cut off with an ellipsis": "<p style='width:99px;overflow:hidden;white-space:nowrap;text-overflow:ellipsis'>"
+    "words before HIDDEN</p>",
+    "beyond the last line": "<p style='width:99px;overflow:hidden;display:-webkit-box;-webkit-box-orient:vertical;"
+    "-webkit-line-clamp:2'>words before it, some more HIDDEN</p>",
     "shadow root": "<div><template shadowrootmode=open>HIDDEN</template></div>",
     "one over the other": "<p style='position:absolute;top:400px'>HIDDEN</p>"
     "<p style='position:absolute;top:402px'>HIDDEN</p>",
@@ -126,7 +133,15 @@ def test_text_that_nobody_sees_is_not_labelled(browser: Browser, html: str) -> N
 
 
 @pytest.mark.parametrize(
-    "kind", ["cut at the side", "half a line", "mirrored", "alt text", "form value", "generated"]
+    "kind",
+    [
+        "cut at the side",
+        "half a line",
+        "mirrored",
+        "alt text",
+        "generated and turned",
+        "generated and clipped",
+    ],
 )
 def test_what_is_not_labelled_is_not_painted(browser: Browser, kind: str) -> None:
     (row,) = show(browser, f"<p>SHOWN</p><style>* {{border:0!important}}</style>{UNSEEN[kind]}<p>END</p>")
@@ -154,7 +169,17 @@ SEEN = {
     "turned": "<p style='width:200px;transform:rotate(20deg)'>SEEN</p>",
     "table": "<table><tr><td>SEEN</table>",
     "drawing": "<svg width=100 height=30><text x=5 y=20>SEEN</text></svg>",
-    "capitals": "<p style='text-transform:lowercase'>SEEN</p>",
+    "capitals": "<p style='text-transform:uppercase'>seen</p>",
+    "form value": "<input value=SEEN>",
+    "hint": "<input type=search placeholder=SEEN>",
+    "hint of many lines": "<textarea placeholder=SEEN></textarea>",
+    "text area": "<textarea>SEEN</textarea>",
+    "button": "<button>SEEN</button>",
+    "button with a value": "<input type=submit value=SEEN>",
+    "choice": "<select><option>HIDDEN<option selected>SEEN</select>",
+    "generated": "<style>.g::before{content:'SEEN'}</style><p class=g></p>",
+    "generated from an attribute": "<style>.g::after{content:attr(title)}</style><p class=g title=SEEN></p>",
+    "under a half-transparent scrim": "<p>SEEN</p><i style='position:fixed;inset:0;background:rgba(0,0,0,.6)'></i>",
     "clobbered names": "<img name=createTreeWalker><img name=elementsFromPoint><img name=body><form>"
     "<input name=parentNode><input name=localName><input name=style>"
     "<p style='position:fixed'>SEEN</p></form>",
@@ -341,7 +366,7 @@ def test_a_type_that_is_not_a_page_is_refused(browser: Browser) -> None:
 def test_an_endless_document_costs_itself_alone(ready: None) -> None:
     endless = Document("endless", b"<p>x</p><script>for(;;){}</script>")
     good = [Document(str(i), b"<p>good</p>") for i in range(4)]
-    with Browser(HtmlSettings(tabs=2, javascript=True, timeout_s=2)) as browser:
+    with Browser(HtmlSettings(tabs=2, javascript=True, timeout_s=8)) as browser:
         found = dict(browser.render_many([*good[:2], endless, *good[2:]]))
     assert found["endless"].reason == "timed_out"  # type: ignore[union-attr]
     assert [rows(found[str(i)])[0]["text"] for i in range(4)] == ["good"] * 4  # type: ignore[arg-type]

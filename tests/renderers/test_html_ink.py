@@ -141,13 +141,30 @@ def test_turned_text_that_nobody_can_read_is_neither_labelled_nor_painted(
 
 
 PAINTED = {  # html → the lines that are read; no ink may stand beside them
-    "list markers": ("<ol start=7><li>one</ol><ul><li>two</ul>", ["one", "two"]),
-    "a marker's text": ("<style>li::marker{content:'MARKED '}</style><ul><li>one</ul>", ["one"]),
-    "before and after": ("<style>p::before,p::after{content:'MORE'}</style><p>one", ["one"]),
-    "quotes": ("<p><q>one</q>", ["one"]),
-    "ellipsis": ("<p style='width:50px;overflow:hidden;text-overflow:ellipsis'>overflowing", []),
+    "list markers": ("<ol start=7><li>one</ol><ul><li>two</ul>", ["7. one", "• two"]),
+    "list markers inside": ("<ol style='list-style:inside upper-roman'><li>one<li>two</ol>", ["I. one", "II. two"]),
+    "no list markers": ("<ol style='list-style:none'><li>one</ol>", ["one"]),
+    "a marker's text": ("<style>li::marker{content:'MARKED '}</style><ul style='padding-left:200px'><li>one</ul>",
+                        ["MARKED one"]),
+    "before and after": ("<style>p p::before,i::before{content:'MORE '}i::after{content:' END'}</style>"
+                         "<div><i style='font-style:normal'>one</i></div>", ["MORE one END"]),
+    "counters": ("<style>b{counter-increment:c}b::before{content:counter(c) ') '}</style><p><b>a</b> <b>b</b>",
+                 ["1) a 2) b"]),
+    "generated across lines": ("<style>u::before{content:'some words that go on'}u{text-decoration:none}</style>"
+                               "<p style='width:160px'><u> and on</u>", ["some words", "that go on and", "on"]),
+    "quotes": ("<p><q>one <q>two</q></q>", ["“one ‘two’”"]),
+    "controls": ("<style>section *{border:0!important;background:#fff}</style><p><input value=one> <input placeholder="
+                 "two><p><input type=submit value=three> <button>four</button>", ["one", "two", "three", "four"]),
+    "choices": ("<style>section *{border:0!important;background:#fff;resize:none}</style><select><option>one"
+                "<option selected>two</select><p><textarea rows=3>three\nfour</textarea>", ["two", "three", "four"]),
+    "capitals": ("<p style='text-transform:uppercase'>straße <p style='text-transform:capitalize'>don't go-on 2nd",
+                 ["STRASSE", "Don't Go-On 2nd"]),
+    "small capitals": ("<p style='font-variant:small-caps'>Small Capitals", ["Small Capitals"]),
+    "ellipsis": ("<p style='width:90px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap'>over<i>flowing</i> "
+                 "<b>words</b>", ["overflo…"]),
+    "ellipsis of wrapped text": ("<p style='width:50px;overflow:hidden;text-overflow:ellipsis'>overflowing", []),
     "line clamp": ("<p style='width:90px;display:-webkit-box;-webkit-box-orient:vertical;overflow:hidden;"
-                   "-webkit-line-clamp:1'>first second", ["first", "second"]),
+                   "-webkit-line-clamp:1'>first second", ["first …"]),
     "drop cap": ("<style>i::first-letter{font-size:60px;float:left}i{display:block;font-style:normal}</style>"
                  "<i style='width:120px'>One and two</i>", ["O", "ne and", "two"]),
     "first line": ("<style>p::first-line{font-size:40px}</style><p style='width:120px'>One and two",
@@ -170,6 +187,8 @@ PAINTED = {  # html → the lines that are read; no ink may stand beside them
                          ["竖排漢字文字", "かんじ"]),
     "a wide bracket": ("<math><mo>(</mo><mfrac><mn>1</mn><mn>2</mn></mfrac><mo>)</mo></math>",
                        ["(", "1", "2", ")"]),
+    "half a formula": ("<math><mn>1</mn><mo>+</mo><mn style='font-size:3px'>2</mn><mfrac><mn>3</mn><mn>4</mn></mfrac>"
+                       "</math>", []),
     "a root": ("<math><msqrt><mn>3</mn></msqrt></math>", []),
     "beyond its block": ("<p style='width:50px'>overflowing<p style='width:50px'>over&shy;flowing",
                          ["overflowing", "over-", "flowing"]),
@@ -183,7 +202,7 @@ PAINTED = {  # html → the lines that are read; no ink may stand beside them
                        []),
     "raised and lowered": ("<p style='font-size:60px'>x<sup>2</sup> H<sub>2</sub>O", ["x2 H2O"]),
     "details": ("<details><summary>one</summary>HIDDEN</details><details open><summary>two</summary>three",
-                ["one", "two", "three"]),
+                ["▸ one", "▾ two", "three"]),
     "table": ("<table><caption>one</caption><tr><th>two<td>three</table>", ["one", "two", "three"]),
     "a column of zero advance": ("<p style='writing-mode:vertical-rl;letter-spacing:-1em'>一二三四", []),
 }  # fmt: skip
@@ -239,3 +258,33 @@ def test_no_cut_halves_a_turned_line(browser: Browser) -> None:
     )
     for row in pages:
         assert_ink_fits(row)
+
+
+ROOTS = {  # how the root or the body of a page goes on to the left of what is first seen, or above it
+    "right to left": ("<html dir=rtl><a style='position:absolute;left:-9999px'>HIDDEN</a>", "שלום עולם"),
+    "right to left body": ("<body dir=rtl><a style='position:absolute;left:-999px'>HIDDEN</a>", "שלום 12 עולם"),
+    "left to right in it": ("<html dir=rtl><i style='position:absolute;left:-70px'>HIDDEN</i>", "12 words here"),
+    "columns": ("<html style='writing-mode:vertical-rl'><i style='position:absolute;left:-3000px'>HIDDEN</i>", "words"),
+    "columns of a body": ("<body style='writing-mode:vertical-rl'>", "竖排的文字"),
+    "columns from the left": ("<html style='writing-mode:vertical-lr'><i style='height:3000px'></i>", "竖排的文字"),
+    "columns upwards": ("<html style='writing-mode:sideways-lr'><i style='display:block;height:3000px'></i>", "up"),
+    "columns from below": ("<html style='writing-mode:vertical-lr;direction:rtl'><i style='display:block;"
+                           "height:3000px'></i>", "שלום"),
+    "zoomed": ("<html style='zoom:1.7'><body style='zoom:.8'>", "words"),
+    "moved": ("<html style='transform:translate(40px,30px)'>", "words"),
+    "turned": ("<body style='transform:rotate(4deg);width:600px'>", "words"),
+    "scaled": ("<html style='transform:scale(.7)'>", "words"),
+    "scrolled body": ("<html style='overflow:hidden'><body style='overflow:auto;height:400px'>", "words"),
+    "shifted": ("<html style='position:relative;left:60px;top:20px'><body style='margin-left:-30px'>", "words"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_quads_lie_on_their_ink_whatever_way_the_root_goes(browser: Browser, root: str) -> None:
+    html, words = ROOTS[root]
+    lines = "".join(f"<p class=zh>{words}</p>" for _ in range(5))
+    style = "<!doctype html><meta charset=utf-8><style>p{font:20px/1.5 'DejaVu Sans'}.zh{font-family:'DejaVu Sans',"
+    (batch,) = browser.render(f"{style}'Noto Sans CJK SC'}}</style>{html}{lines}".encode())
+    row = batch.to_pylist()[0]
+    assert texts(row) == [words] * 5
+    assert_ink_fits(row)

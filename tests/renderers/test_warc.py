@@ -187,3 +187,25 @@ def test_a_warc_of_the_samples_gives_the_same_pages(browser: Browser) -> None:
         assert not isinstance(one, RenderError)
         assert not isinstance(other, RenderError)
         assert pa.Table.from_batches(one).select(keep) == pa.Table.from_batches(other).select(keep)
+
+
+def arc(*pages: bytes) -> bytes:
+    """An ARC file of pages, as the Internet Archive wrote them, each packed by itself."""
+    about = b"1 0 Test\nURL IP-address Archive-date Content-type Archive-length\n"
+    records = [b"filedesc://test.arc 0.0.0.0 20140216050221 text/plain %d\n%s\n" % (len(about), about)]
+    for number, page in enumerate(pages):
+        http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%s" % (
+            len(page),
+            page,
+        )
+        head = b"http://site.test/%d 1.2.3.4 20140216050221 text/html %d\n" % (number, len(http))
+        records.append(head + http + b"\n")
+    return b"".join(map(gzip.compress, records))
+
+
+def test_pages_of_an_arc_file_are_found_and_read_by_their_offsets() -> None:
+    content = arc(b"<p>one", b"<p>two")
+    first, second = scan(io.BytesIO(content))
+    assert (first.url, second.url) == ("http://site.test/0", "http://site.test/1")
+    assert load(io.BytesIO(content), second, max_bytes=LIMIT) == b"<p>two"
+    assert load(io.BytesIO(content), first, max_bytes=LIMIT) == b"<p>one"

@@ -1,4 +1,4 @@
-// The files html_*.js make up one function of (minFont, maxHeight, served), put together by html_tab.py.
+// The files reader/*.js make up one function of (minFont, maxHeight, served, answered), put together by html/tab.py.
 // It runs in an isolated world of the page: its own globals and untouched prototypes. Everything of the document is
 // still asked for through the prototypes, because <img name=createRange> shadows document.createRange.
 
@@ -18,16 +18,20 @@ function force(element, name, value) {
   styleOfKind?.(element).setProperty(name, value, 'important');
 }
 
-// Only text that a label can name is painted, and as the document spells it.
+const MARK = 'data-curate-owner', SHOWN = 'data-curate-shown'; // attributes of elements with generated text
+const CONTROL = 'data-curate-control'; // of those that stand for a control
+
+// Only text that a label can name is painted. Generated text is where `shown` says that it has a label.
 const HOUSE = `
   *, *::before, *::after {
-    text-transform: none !important; font-variant-caps: normal !important; hyphens: manual !important;
-    text-overflow: clip !important; -webkit-line-clamp: none !important; -webkit-text-security: none !important;
+    hyphens: manual !important;
+    -webkit-text-security: none !important;
     pointer-events: auto !important; transition: none !important; scroll-behavior: auto !important;
     scroll-snap-type: none !important; scroll-timeline: none !important; text-emphasis: none !important;
     text-shadow: none !important; -webkit-box-reflect: initial !important; scroll-marker-group: none !important;
   }
-  *::before, *::after, *::marker, input, select, textarea, ::placeholder, ::file-selector-button {
+  *:not([${SHOWN}~=before])::before, *:not([${SHOWN}~=after])::after, *:not([${SHOWN}~=marker])::marker,
+  input, select, textarea, ::placeholder, ::file-selector-button {
     caret-color: transparent !important; color: transparent !important; -webkit-text-fill-color: transparent !important;
   }
   iframe, frame, object, embed, video, audio, canvas, marquee { visibility: hidden !important; }
@@ -35,6 +39,99 @@ const HOUSE = `
     color: transparent; -webkit-text-fill-color: transparent; -webkit-text-stroke-color: transparent;
     text-decoration-color: transparent;
   }`;
+
+// Whether the page lost the stylesheets that it links, and shows most of its text in the browser's own typeface:
+// `unstyled`. Drawings that only a lost stylesheet kept small would fill the page, and are taken out: `shapes`.
+const facts = { stylesheets: 0, lost_stylesheets: 0, unstyled: false, shapes: 0 };
+const ICON = 64; // px
+function judgeStyles() {
+  for (const address of linkedStyles()) {
+    facts.stylesheets += 1;
+    if (!answered.includes(address.split('#')[0])) facts.lost_stylesheets += 1;
+  }
+  const lost = facts.lost_stylesheets > 0 && 2 * facts.lost_stylesheets >= facts.stylesheets;
+  facts.unstyled = lost && plainShare() > 0.5;
+  if (lost) for (const drawing of ask('querySelectorAll', 'svg')) hideGiant(drawing);
+}
+
+function* linkedStyles() {
+  for (const link of ask('querySelectorAll', 'link[rel~=stylesheet i]:not([rel~=alternate i])')) {
+    if (matchMedia(link.media || 'all').matches) yield getter(HTMLLinkElement.prototype, 'href')(link);
+  }
+  for (const style of ask('getElementsByTagName', 'style')) {
+    for (const rule of style.sheet?.cssRules ?? []) if (rule instanceof CSSImportRule) yield absolute(rule.href);
+  }
+}
+
+// The share of the page's characters in the typeface of a page without styles.
+const OWN_TYPEFACE = /^"?Times New Roman"?$/;
+function plainShare() {
+  const walker = ask('createTreeWalker', own('documentElement'), NodeFilter.SHOW_TEXT);
+  let plain = 0, all = 0.1;
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const parent = parentOf(node), { length } = node.data.trim();
+    if (!length || /^(script|style|noscript|title|template)$/.test(nameOf(parent))) continue;
+    all += length;
+    if (OWN_TYPEFACE.test(getComputedStyle(parent).fontFamily)) plain += length;
+  }
+  return plain / all;
+}
+
+function absolute(address) {
+  try { return new URL(address, getter(Node.prototype, 'baseURI')(document)).href; } catch { return ''; }
+}
+
+function hideGiant(drawing) {
+  const { width, height } = Element.prototype.getBoundingClientRect.call(drawing);
+  if (Math.max(width, height) <= ICON || Element.prototype.querySelector.call(drawing, 'text')) return;
+  facts.shapes += 1;
+  force(drawing, 'display', 'none');
+}
+
+// A control that shows text gives way to a box of its size and style, whose text can be measured as any other.
+const TYPED = /^(|text|search|email|url|tel|number|date|time|month|week|datetime-local)$/;
+const PRESSED = /^(submit|reset|button)$/;
+function standIn(element) {
+  const text = textOf(element);
+  const style = getComputedStyle(element);
+  if (!text || style.display === 'none' || style.visibility !== 'visible') return;
+  const { width, height } = Element.prototype.getBoundingClientRect.call(element);
+  const zoom = zoomOf(element);
+  const box = ask('createElement', 'span');
+  Element.prototype.setAttribute.call(box, CONTROL, '');
+  for (const name of style) if (!/^(animation|transition|-webkit-user|appearance|content$|inline-size|block-size)/.test(name)) {
+    box.style.setProperty(name, style.getPropertyValue(name), 'important');
+  }
+  const set = (rules) => Object.entries(rules).forEach(([name, value]) => box.style.setProperty(name, value, 'important'));
+  const across = PRESSED.test(element.type) ? 'center' : style.direction === 'rtl' ? 'right' : 'left';
+  set({ 'box-sizing': 'border-box', overflow: 'hidden', '-webkit-text-fill-color': 'currentcolor' });
+  if (style.transform === 'none') set({ width: `${width / zoom}px`, height: `${height / zoom}px` });
+  if (style.display === 'inline') set({ display: 'inline-block' });
+  if (/start|auto|-webkit-/.test(style.textAlign)) set({ 'text-align': across });
+  if (nameOf(element) === 'textarea') set({ 'white-space': 'pre-wrap', 'overflow-wrap': 'break-word' });
+  else set({ 'white-space': 'pre', 'line-height': `${parseFloat(style.height)}px`, 'padding-top': '0', 'padding-bottom': '0' });
+  if (/inset|outset/.test(style.borderTopStyle)) set({ border: '2px solid rgb(118, 118, 118)', 'border-radius': '2px' });
+  if (text.faint) set({ color: 'rgb(117, 117, 117)' });
+  if (nameOf(element) === 'select') set({ 'padding-left': '4px' });
+  box.textContent = text.text;
+  Element.prototype.replaceWith.call(element, box);
+}
+
+// What a control shows: its value, else its hint; undefined where that is no text, or dots.
+function textOf(element) {
+  const name = nameOf(element);
+  if (name === 'select') {
+    const { multiple, size, selectedIndex, options } = element;
+    const text = options[selectedIndex]?.label;
+    return !multiple && size < 2 && text ? { text } : undefined;
+  }
+  const { type, value, placeholder } = element;
+  if (name === 'input' && !TYPED.test(type) && !PRESSED.test(type)) return undefined;
+  if (PRESSED.test(type)) return { text: value || { submit: 'Submit', reset: 'Reset' }[type] || '' };
+  if (value && /^(date|time|month|week|datetime-local)$/.test(type)) return undefined; // shown as the browser likes
+  if (value) return { text: value };
+  return placeholder && /^(|text|search|email|url|tel|number|textarea)$/.test(type) ? { text: placeholder, faint: true } : undefined;
+}
 
 const DROP_SHADOW = /drop-shadow\((?:[^()]|\([^()]*\))*\)/g;
 
@@ -49,30 +146,83 @@ function rules() {
   return HOUSE + Object.keys(COSTLY).filter(spokenOf).map((name) => COSTLY[name]).join('\n');
 }
 
+// Where pages ask their readers to switch scripts on, which no reader of a browser with scripts sees.
+const NOTICES = 'noscript, [id*=noscript i], [class*=noscript i], [class*=no-js i]:not(html, body), [id*=js-disabled i], [class*=js-disabled i]';
+
 // Brings the page to rest: nothing moves, nothing sticks to the viewport, no broken picture shows its alt text.
 function settle() {
+  for (const element of ask('querySelectorAll', NOTICES)) {
+    if (/java\s?script/i.test(element.textContent) && element.textContent.length < 600) force(element, 'display', 'none');
+  }
+  judgeStyles();
+  for (const element of ask('querySelectorAll', 'input, select, textarea')) standIn(element);
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(rules());
   document.adoptedStyleSheets = [sheet]; // not `<style>`: a page's own policy may forbid that
-  for (const animation of ask('getAnimations')) {
-    try { animation.finish(); } catch { animation.cancel(); } // an endless one cannot be finished
-  }
+  for (const animation of ask('getAnimations')) endAnimation(animation);
   for (const image of ask('getElementsByTagName', 'img')) {
     if (!image.complete || image.naturalWidth === 0) force(image, 'visibility', 'hidden');
   }
+  const shortened = [];
   const changes = []; // made after all reads, so that the layout is computed once
   for (const element of ask('querySelectorAll', '*')) {
     const style = getComputedStyle(element);
     if (style.position === 'fixed') changes.push([element, 'position', 'absolute']);
     if (style.position === 'sticky') changes.push([element, 'position', 'relative'], [element, 'inset', 'auto']);
+    const lines = parseInt(style.webkitLineClamp) || 0;
+    if (lines) changes.push([element, '-webkit-line-clamp', 'none']);
+    if (style.textOverflow !== 'clip') changes.push([element, 'text-overflow', 'clip']);
+    if (lines || (style.textOverflow !== 'clip' && style.overflowX !== 'visible')) shortened.push([element, style, lines]);
     if (style.contentVisibility === 'auto') changes.push([element, 'content-visibility', 'visible']);
     if (style.backgroundClip.includes('text')) changes.push(...unclipped(element, style));
     if (style.filter.includes('drop-shadow')) changes.push([element, 'filter', style.filter.replace(DROP_SHADOW, '') || 'none']);
     hideShadow(element);
   }
   for (const change of changes) force(...change);
+  for (const [element, style, lines] of shortened) shorten(element, style, lines);
   for (const element of ask('querySelectorAll', '[inert]')) Element.prototype.removeAttribute.call(element, 'inert');
   plainFormulas();
+}
+
+// What an animation leaves behind becomes the element's own style: a finished one may be painted a frame late.
+function endAnimation(animation) {
+  try {
+    animation.finish(); // an endless one cannot be finished
+    if (/forwards|both/.test(animation.effect.getComputedTiming().fill)) animation.commitStyles();
+  } catch { /* one of generated content has no style of its own to be written to */ }
+  animation.cancel();
+}
+
+// Text that its box cuts off with an ellipsis ends in one of its own, which a label can name: at the end of the only line
+// where `lines` is 0, else of the last of so many.
+function shorten(element, style, lines) {
+  const { left, top, width, height } = Element.prototype.getBoundingClientRect.call(element);
+  if (!width || !height || style.direction === 'rtl' || style.writingMode !== 'horizontal-tb') return;
+  if (!lines && !/nowrap|pre$/.test(style.whiteSpace)) return;
+  const edge = left + element.clientLeft + element.clientWidth - parseFloat(style.paddingRight) + 0.5 - (lines ? 0 : widthOf('…', style));
+  const high = parseFloat(style.lineHeight) || 1.2 * parseFloat(style.fontSize);
+  const foot = lines ? top + element.clientTop + parseFloat(style.paddingTop) + (lines + 0.3) * high : Infinity;
+  const fits = ({ right, bottom }) => (lines || right <= edge) && bottom <= foot;
+  if (lines ? element.scrollHeight <= foot - top : element.scrollWidth <= element.clientWidth) return;
+  const walker = ask('createTreeWalker', element, NodeFilter.SHOW_TEXT);
+  const place = ask('createRange');
+  const reach = (node, start, end) => (place.setStart(node, start), place.setEnd(node, end), place.getBoundingClientRect());
+  let full = false;
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const { length } = node;
+    if (full) node.data = '';
+    if (full || !length || !/\S/.test(node.data) || fits(reach(node, 0, length))) continue;
+    let low = 0, high = length;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (fits(reach(node, 0, middle))) low = middle;
+      else high = middle - 1;
+    }
+    full = true;
+    const whole = node.data;
+    do node.data = whole.slice(0, low) + '…';
+    while (lines && low > 0 && !fits(reach(node, 0, node.length)) && low--);
+  }
 }
 
 // A root's sign is a drawing, and so is a stretched operator: elsewhere than its text.

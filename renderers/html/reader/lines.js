@@ -98,24 +98,64 @@ function inked(text, start, end) {
 // Every piece of text that has a place, in the document's order.
 function collect() {
   const found = [];
-  const walker = ask('createTreeWalker', own('documentElement'), NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const parent = parentOf(node);
-    range.selectNodeContents(node);
-    if (range.getClientRects().length === 0) continue;
-    const style = styleOf(parent);
-    if (!style.visible) continue;
-    const text = measurable(node, style);
-    const drawing = parent instanceof SVGElement ? parent : null; // its text is painted by no highlight: wholly or not
-    for (const [start, end, rect] of pieces(text)) {
-      if (boundsOf(rect, style).top > maxHeight || !/\S/.test(node.data.slice(start, end)) && rect.width * rect.height === 0) continue;
-      const { left: x, top: y, width: w, height: h } = inked(text, start, end) ?? rect;
-      const hyphened = end - start > 1 && node.data.charCodeAt(end - 1) === SOFT_HYPHEN;
-      const size = (style.size * style.scale * deepOf(rect, style)) / text.least;
-      found.push({ node, start, end, x, y, w, h, style, size, hyphened, drawing, astray: text.astray });
-    }
+  for (const [node, leaves] of walk(own('documentElement'))) {
+    if (isElement(node)) {
+      const kinds = leaves ? ['after'] : ['marker', 'before'];
+      for (const kind of kinds) for (const piece of generated(node, kind)) if (piece.y <= maxHeight) found.push(piece);
+    } else found.push(...piecesOf(node));
   }
   return found;
+}
+
+// Elements as they are entered and left, and texts between: [node, whether it is left].
+function* walk(root) {
+  const first = getter(Node.prototype, 'firstChild'), next = getter(Node.prototype, 'nextSibling');
+  const { nodeType } = Object.getOwnPropertyDescriptors(Node.prototype);
+  for (let node = root; node; ) {
+    const text = nodeType.get.call(node) === Node.TEXT_NODE;
+    if (text || isElement(node)) yield [node, false];
+    const inner = text ? null : first(node);
+    if (inner) {
+      node = inner;
+      continue;
+    }
+    while (node && (isElement(node) && (yield [node, true]), node !== root && !next(node))) node = parentOf(node);
+    node = node === root ? null : next(node);
+  }
+}
+
+function piecesOf(node) {
+  const found = [];
+  const parent = parentOf(node);
+  range.selectNodeContents(node);
+  if (range.getClientRects().length === 0) return found;
+  const style = styleOf(parent);
+  if (!style.visible) return found;
+  const text = measurable(node, style);
+  const drawing = parent instanceof SVGElement ? parent : null; // its text is painted by no highlight: wholly or not
+  for (const [start, end, rect] of pieces(text)) {
+    if (boundsOf(rect, style).top > maxHeight || !/\S/.test(node.data.slice(start, end)) && rect.width * rect.height === 0) continue;
+    const { left: x, top: y, width: w, height: h } = inked(text, start, end) ?? rect;
+    const hyphened = end - start > 1 && node.data.charCodeAt(end - 1) === SOFT_HYPHEN;
+    const size = (style.size * style.scale * deepOf(rect, style)) / text.least;
+    found.push({
+      node, start, end, x, y, w, h, style, size, hyphened, drawing, astray: text.astray,
+      text: spelt(node, start, end, style), formula: Element.prototype.closest.call(parent, 'math'),
+    });
+  }
+  return found;
+}
+
+// A stretch of a text as its style spells it.
+function spelt(node, start, end, { transform, language }) {
+  const text = node.data.slice(start, end);
+  if (/uppercase/.test(transform)) return text.toLocaleUpperCase(language);
+  if (/lowercase/.test(transform)) return text.toLocaleLowerCase(language);
+  if (!/capitalize/.test(transform)) return text;
+  return text.replace(/[\p{L}\p{N}][\p{L}\p{N}\p{M}'’]*/gu, (word, at) => {
+    const within = at === 0 && start > 0 && /[\p{L}\p{N}'’]/u.test(node.data[start - 1]);
+    return within ? word : word.replace(/^./u, (letter) => letter.toLocaleUpperCase(language));
+  });
 }
 
 // Joins pieces that stand on one line of one block. Text between two joined pieces keeps its gap as a space.
@@ -124,7 +164,7 @@ function join(found) {
   const last = new Map();
   for (const piece of found) {
     const line = last.get(piece.style.block);
-    const text = piece.node.data.slice(piece.start, piece.end);
+    const { text } = piece;
     const gap = line && follows(line, piece);
     const blank = !/\S/.test(text);
     if (gap === undefined || gap === false) {
@@ -163,35 +203,79 @@ function grow(line, piece) {
   line.pieces.push(piece);
 }
 
-// Reads the page, and leaves `show` to take its pictures by.
-function readPage() {
-  settle();
+// How far the document reaches to the left of what a reader first sees, and above it: right-to-left and vertical pages
+// go on there.
+function before() {
+  scrollTo(-1e9, -1e9);
+  const found = [-scrollX, -scrollY];
   scrollTo(0, 0);
+  return found;
+}
+
+// What element a line stands in, of its first piece: its tag, and what that means to a reader.
+const closest = (element, selector) => Element.prototype.closest.call(element, selector);
+function elementOf({ pieces: [{ node, generated: made }] }) {
+  const element = isElement(node) ? node : parentOf(node);
+  const found = { tag: nameOf(element) };
+  const link = closest(element, 'a[href]'), heading = closest(element, 'h1, h2, h3, h4, h5, h6');
+  if (link instanceof HTMLAnchorElement) found.link = getter(HTMLAnchorElement.prototype, 'href')(link).slice(0, 2048);
+  if (heading) found.heading = +nameOf(heading)[1];
+  if (closest(element, `button, [${CONTROL}]`)) found.control = true;
+  if (closest(element, 'td, th')) found.cell = true;
+  if (closest(element, 'li')) found.item = true;
+  if (made) found.generated = made.kind;
+  return found;
+}
+
+let origin = [0, 0];
+
+// Brings the page to rest; gives how many elements may have generated text.
+globalThis.prepare = () => {
+  settle();
+  origin = before();
+  return markOwners();
+};
+
+// Reads the page, and leaves `show` to take its pictures by. `told` is what the browser says of generated text.
+globalThis.readPage = (told) => {
+  takeGenerated(told, origin);
   const found = collect();
   const covers = findCovers();
   const unread = new Set(found.filter((piece) => !readable(piece, covers)));
-  const halved = new Set([...unread].map(({ drawing }) => drawing));
-  for (const piece of found) if (piece.drawing && halved.has(piece.drawing)) unread.add(piece);
+  for (const whole of ['drawing', 'formula']) { // which are read whole or not at all
+    const halved = new Set([...unread].map((piece) => piece[whole]));
+    for (const piece of found) if (piece[whole] && halved.has(piece[whole])) unread.add(piece);
+  }
   const lines = join(found.filter((piece) => !unread.has(piece)));
+  const formulas = [...new Set(found.map(({ formula }) => formula).filter(Boolean))];
 
   // Scrolls to y and leaves unpainted what has no label there; gives the scroll position reached.
   globalThis.show = (y, hidden) => {
     const without = [...unread, ...hidden.flatMap((i) => lines[i].pieces)];
     undrawHyphensOf(without);
-    CSS.highlights.set('unlabelled', new Highlight(...without.map(still)));
+    CSS.highlights.set('unlabelled', new Highlight(...without.filter((piece) => !piece.generated).map(still)));
     for (const { drawing } of found) if (drawing) force(drawing, 'visibility', 'visible');
     for (const { drawing } of without) if (drawing) force(drawing, 'visibility', 'hidden');
+    for (const formula of formulas) force(formula, 'visibility', 'visible');
+    for (const { formula } of without) if (formula) force(formula, 'visibility', 'hidden');
+    showGenerated(found, without);
     scrollTo(0, y);
     return scrollY;
   };
+  const formulaOf = ({ pieces }) => formulas.indexOf(pieces.find(({ formula }) => formula)?.formula);
   return {
     title: own('title'),
     height: Math.min(maxHeight, own('documentElement').scrollHeight),
     unread: unread.size,
-    assumed,
-    lines: lines.map(({ text, x, y, w, h, size, style: { flow, turn } }) => [text, x, y, w, h, size, flow, turn && numbers(turn.to)]),
+    origin,
+    facts,
+    lines: lines.map((line) => [
+      line.text, line.x, line.y, line.w, line.h, line.size, line.style.flow, line.style.turn && numbers(line.style.turn.to),
+      formulaOf(line), elementOf(line),
+    ]),
+    beyond: Math.max(0, own('documentElement').scrollHeight - maxHeight),
   };
-}
+};
 
 const numbers = ({ a, b, c, d }) => [a, b, c, d];
 const still = ({ node, start, end }) =>

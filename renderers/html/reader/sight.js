@@ -47,7 +47,7 @@ function readable(piece, covers) {
   const inset = Math.min(1.5, w / 3);
   const points = [[x + inset, y + h / 4], [x + w / 2, y + h / 2], [x + w - inset, y + (3 * h) / 4]];
   points.push(...(style.turn ? along(piece) : doubtful(piece, covers)));
-  let met = false; // a box that no point meets is not painted at all
+  let met = Boolean(piece.generated); // a box that no point meets is not painted at all; markers stand beside theirs
   for (const [across, down] of points) {
     const point = placed(across, down, style);
     const stack = ask('elementsFromPoint', point.x, point.y - scrolled);
@@ -61,9 +61,9 @@ const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han
 const NARROW = /[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]/gu;
 
 // Do letters stand in each other's place? A style may draw them together, or a font lack the measures for columns.
-function crowded({ node, start, end, w, h, style, size }) {
+function crowded({ text, generated: made, w, h, style, size }) {
+  if (made) return false;
   const room = (style.flow === 'level' ? w : h) / size; // em
-  const text = node.data.slice(start, end);
   const count = (script) => text.match(script)?.length ?? 0;
   if (room < 0.15 * text.length && room < 0.15 * count(NARROW)) return true;
   return room < 0.5 * text.length && room < 0.5 * count(WIDE);
@@ -91,23 +91,23 @@ function shows(style, stack) {
     at = stack.findIndex((element) => Node.prototype.contains.call(element, style.box));
   }
   if (at < 0) return false; // clipped, or not painted at all
+  let through = 1; // the share of the light that what lies on top lets through
   for (let i = 0; i < at; i++) {
     const { picture, background, opacity } = styleOf(stack[i]);
-    if (opacity * (picture || !background ? 1 : background[3]) > 0.5) return false; // covered
+    through *= 1 - Math.min(1, opacity * (picture || !background ? 1 : background[3]));
   }
-  return differs(style, stack.slice(at));
+  return through > 0.1 && differs(style, stack.slice(at), through);
 }
 
-let assumed = false; // that something can be seen which only its pixels tell
-
-// Does the ink differ from the nearest opaque ground? Ink on a picture is taken to.
-function differs(style, below) {
+// Does the ink differ from the nearest opaque ground? Ink on a picture is taken to: the pixels are looked at later.
+function differs(style, below, through) {
   for (const element of below) {
     const { background, picture, opacity } = styleOf(element);
-    if (picture || !background || !style.ink || style.filtered) return (assumed = true);
-    if (background[3] * opacity >= 0.5) return contrast(style.ink, background);
+    if (picture || !background || !style.ink || style.filtered) return true;
+    if (background[3] * opacity >= 0.5) return through * contrast(style.ink, background) >= LEAST;
   }
-  return contrast(style.ink ?? [0, 0, 0], [255, 255, 255]);
+  return through * contrast(style.ink ?? [0, 0, 0], [255, 255, 255]) >= LEAST;
 }
 
-const contrast = (ink, ground) => Math.max(...[0, 1, 2].map((i) => Math.abs(ink[i] - ground[i]))) >= 24;
+const LEAST = 24; // of 255 in some channel
+const contrast = (ink, ground) => Math.max(...[0, 1, 2].map((i) => Math.abs(ink[i] - ground[i])));

@@ -53,6 +53,8 @@ function stanceOf(element, style, above) {
   return { matrix, flat: true, scale, turn: { to, back: to.inverse() } };
 }
 
+const isControl = (element) => nameOf(element) === 'button' || Element.prototype.hasAttribute.call(element, CONTROL);
+
 // How much of an element its effects leave to be seen, as far as that can be told without looking at pixels.
 function strength(style) {
   if (style.maskImage !== 'none' || style.mixBlendMode !== 'normal' || style.filter.includes('blur(')) return 0;
@@ -80,13 +82,15 @@ function styleOf(element) {
     scale: stance.scale,
     turn: stance.turn,
     clipper: clips(element, style) ? element : above.clipper,
-    block: above.block && INLINE.test(style.display) ? above.block : element,
+    block: above.block && INLINE.test(style.display) && !isControl(element) ? above.block : element,
     box: above.box && style.display === 'contents' ? above.box : element,
     size: parseFloat(style.fontSize) * zoomOf(element),
     visible: style.visibility === 'visible',
     filtered: above.filtered || style.filter !== 'none',
     ink: colour(style.webkitTextFillColor),
     flow: flowOf(style),
+    transform: style.textTransform,
+    language: /^[a-z]{2,3}(-[a-z0-9]+)*$/i.exec(style.webkitLocale.replaceAll('"', ''))?.[0] ?? [],
     background: colour(style.backgroundColor),
     picture: paintsPicture(element, style) || style.backdropFilter !== 'none',
   };

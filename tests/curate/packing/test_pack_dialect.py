@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from curate.packing.tokenizer import load
 from curate.schema import SAMPLE, SHARD, shard_metadata
 from curate.storage.shards import image_path, shard_name, to_shard, write_tables
 from curate.storage.store import Store
-from curate.tasks import image_costs, load_dialect, render
+from curate.tasks import image_costs, load_dialect, render, row_strings
 from curate.verifying.command import verify
 
 SIZES = [(64, 64), (640, 480), (333, 500), (1024, 300), (90, 1200), (1241, 1754)]
@@ -205,3 +206,63 @@ def test_qwens_later_tokens_have_their_published_ids() -> None:
     )
     assert load(dialect=load_dialect("internvl3")).image_pad == 151667
     assert ids("assistant\n") == [77091, 198]
+
+
+def finetune(messages: list[tuple[str, str]], tokenizer: Any) -> tuple[list[int], list[int]]:
+    """What Qwen-VL's finetune.py makes of a dialogue: its tokens and labels (-100 where nothing is learnt)."""
+    start, end, newline = tokenizer.special["<|im_start|>"], tokenizer.special["<|im_end|>"], [198]
+
+    def ids_of(text: str) -> list[int]:
+        return [
+            token
+            for part in re.split(r"(<img>.*?</img>)", text)
+            if part
+            for token in (
+                [151857, *[151859] * 256, 151858] if part.startswith("<img>") else tokenizer.encode([part])[0]
+            )
+        ]
+
+    system = [start, *ids_of("system"), *newline, *ids_of("You are a helpful assistant."), end, *newline]
+    tokens, labels = [*system], [start, *[-100] * (len(system) - 3), end, *newline]
+    for role, said in messages:
+        turn = [start, *ids_of(role), *newline, *ids_of(said), end, *newline]
+        tokens += turn
+        learnt = turn[3:-2] if role == "assistant" else [-100] * (len(turn) - 5)
+        labels += [start, -100, -100, *learnt, end, *newline]
+    return tokens, labels
+
+
+def test_a_dialogue_is_learnt_as_qwen_vls_own_trainer_learns_it(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shown = [("user", "<image>\n<image>\nCompare them, please."), ("assistant", "Red.\nBlue. 小")]
+    more = [("user", "(assistant) why?"), ("assistant", "Because of 12 reasons.")]
+    row = {
+        "key": "a" * 32, "dataset": "d", "task": "conversation", "language": "en", "source": "d#0", "text": "x",
+        "messages": [{"role": role, "content": said} for role, said in shown + more],
+        "images": [{"bytes": None, "path": f"d/k-{n}.jpg", "url": None, "slot": n} for n in range(2)],
+    }  # fmt: skip
+    table = pa.Table.from_pylist([row], SAMPLE)
+    images = pa.array(
+        [[{"bytes": picture(64, 64), "path": f"d/k-{n}.jpg"} for n in range(2)]], SHARD.field("images").type
+    )
+    store = Store(str(shards))
+    shard = to_shard(table, pa.nulls(1, pa.binary()), *row_strings(table, pa.nulls(1, pa.string())), images)
+    file = write_tables(
+        store, shard_name(0, 0), [shard], SHARD.with_metadata(shard_metadata("made")), ShardSettings()
+    )
+    store.write_bytes("_manifest.json", json.dumps({"shards": [msgspec.to_builtins(file)]}).encode())
+    store.delete_folder("_run")
+    _, packs = packed(shards, tmp_path / "packs")
+    (made,) = packs.to_pylist()
+    path = "Picture {}: <img>p</img>\n"
+    spoken = [("user", path.format(1) + path.format(2) + "Compare them, please."), *shown[1:], *more]
+    tokens, labels = finetune(spoken, load())
+    assert made["tokens"] == tokens
+    assert [
+        t if learnt else -100 for t, learnt in zip(made["tokens"], made["loss_mask"], strict=True)
+    ] == labels
+    assert [image["path"] for image in made["images"]] == ["d/k-0.jpg", "d/k-1.jpg"]
+    assert [made["tokens"][image["start"]] for image in made["images"]] == [151857, 151857]
+    cut, packs = packed(shards, tmp_path / "cut", seq_len=560, truncate=True)
+    assert packs.to_pylist()[0]["tokens"] == finetune(spoken[:2], load())[0]
+    assert cut["dropped"] == {}

@@ -52,7 +52,7 @@ def jsonl(name: str) -> Iterator[dict[str, Any]]:
 
 
 def test_every_task_of_the_schema_has_a_format() -> None:
-    assert tuple(FORMATS) == TASKS
+    assert (*FORMATS, "conversation") == TASKS
 
 
 def test_the_papers_examples_are_written_as_the_paper_prints_them() -> None:

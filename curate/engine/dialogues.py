@@ -1,0 +1,157 @@
+"""The images of dialogues on their way: several a row, each acquired like a row's own, under a number of its own.
+
+A dialogue is dropped for the first of its images that cannot be had or that a rule does not keep, and for the first
+turn whose text falls to a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.engine.acquire import Acquirer, Body, Prepared
+from curate.engine.spool import Spool
+from curate.marking import alive, drop, judge
+from curate.schema import PICTURE, SAMPLE, SHARD, conform, set_column
+from curate.tasks.chat import IMAGE, turns_of
+
+FIRST_SLOT = 2**40  # numbers below are rows
+Ints = npt.NDArray[np.int64]
+Rules = Mapping[str, Mapping[str, Any]]
+
+
+def judge_turns(table: pa.Table, rules: Rules) -> pa.Table:
+    """Drop alive dialogues by the first rule that a turn's text falls to; its number is said in the detail."""
+    places = pc.indices_nonzero(alive(table))
+    if not rules or not len(places):
+        return table
+    turns = turns_of(table["messages"].take(places))
+    text = pc.utf8_trim_whitespace(pc.replace_substring(turns.content, IMAGE, ""))
+    said = np.flatnonzero(pc.greater(pc.binary_length(text), 0).to_numpy(zero_copy_only=False))
+    judged = judge(conform(pa.table({"text": text.take(pa.array(said))})), rules, "rules")
+    row = np.asarray(places)[turns.row[said]]
+    number = said - turns.starts[:-1][turns.row[said]] + 1
+    return _first(table, row, judged, [f"turn {n}: " for n in number.tolist()])
+
+
+def numbered(table: pa.Table, first: int) -> pa.Table:
+    """The table with a slot for each image, from FIRST_SLOT + `first` on."""
+    images = table["images"].combine_chunks()
+    flat = pc.list_flatten(images)
+    slots = pa.array(FIRST_SLOT + first + np.arange(len(flat)), pa.int64())
+    return set_column(table, "images", _relist(images, flat, slot=slots))
+
+
+def bodies(
+    table: pa.Table, acquirer: Acquirer, beside: Path | None, is_first: Any, wanted: dict[int, str]
+) -> Iterator[tuple[int, Body]]:
+    """The raw images of alive dialogues that need no network, by slot; what does is noted in `wanted`."""
+    living = table.filter(alive(table))["images"].combine_chunks()
+    flat = pc.list_flatten(living)
+    columns = [pc.struct_field(flat, name) for name in ("slot", "bytes", "path", "url")]
+    for slot, body, path, url in zip(columns[0].to_pylist(), *columns[1:], strict=True):
+        if body.is_valid:
+            yield slot, Body(body.as_py())
+        elif path.is_valid:
+            if is_first(slot, f"path {path}"):
+                yield slot, acquirer.local(path.as_py(), beside)
+        elif url.is_valid:
+            if is_first(slot, f"url {url}"):
+                wanted[slot] = url.as_py()
+        else:
+            yield slot, Body(None, "read", "image_missing")
+
+
+def without_bytes(table: pa.Table) -> pa.Table:
+    """The table without its images' bytes."""
+    images = table["images"].combine_chunks()
+    flat = pc.list_flatten(images)
+    return set_column(table, "images", _relist(images, flat, bytes=pa.nulls(len(flat), pa.large_binary())))
+
+
+def settle(table: pa.Table, shown: Iterable[tuple[int, Prepared]], size_rules: Rules) -> pa.Table:
+    """The table with what became of each dialogue's images: their paths, or why the dialogue is dropped."""
+    known = dict(shown)
+    images = table["images"].combine_chunks()
+    flat = pc.list_flatten(images)
+    row = np.asarray(pc.list_parent_indices(images))
+    found = [known.get(slot, Prepared()) for slot in pc.struct_field(flat, "slot").to_pylist()]
+    number = np.arange(len(row)) - np.searchsorted(row, row)
+    made = {name: [getattr(one, name) for one in found] for name in ("width", "height", "stage", "detail")}
+    made["dropped"] = [one.reason for one in found]
+    judged = conform(
+        pa.table({name: pa.array(values, SAMPLE.field(name).type) for name, values in made.items()})
+    )
+    missing = pa.array([one.format is None and one.reason is None for one in found], pa.bool_())
+    judged = judge(judged, size_rules, "size")
+    judged = drop(judged, pc.if_else(missing, "image_missing", None), "decode")
+    table = _first(table, row, judged, [f"image {n + 1}: " for n in number.tolist()])
+    names = table.select(["dataset", "key"]).take(pa.array(row)).to_pylist()
+    paths = [
+        f"{name['dataset']}/{name['key']}-{n}.{(one.format or 'jpeg').replace('jpeg', 'jpg')}"
+        for name, n, one in zip(names, number.tolist(), found, strict=True)
+    ]
+    return set_column(table, "images", _relist(images, flat, path=pa.array(paths, pa.string())))
+
+
+def sizes(kept: pa.Table, own: list[int], spool: Spool) -> list[int]:
+    """The bytes of each row's images, its `own` one and a dialogue's (N)."""
+    images = kept["images"].combine_chunks()
+    if images.null_count == len(images):
+        return own
+    slots = pc.struct_field(pc.list_flatten(images), "slot").to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = np.array(spool.lengths(slots), np.int64)
+    row = np.asarray(pc.list_parent_indices(images))
+    summed = np.bincount(row, weights=lengths, minlength=len(images)).astype(np.int64)
+    return [mine + more for mine, more in zip(own, summed.tolist(), strict=True)]
+
+
+def taken(sample: pa.Table, spool: Spool) -> pa.Array | None:
+    """The dialogues' images as SHARD has them (N lists); None where no row is one."""
+    images = sample["images"].combine_chunks()
+    if images.null_count == len(images):
+        return None
+    flat = pc.list_flatten(images)
+    slots = pc.struct_field(flat, "slot").to_numpy(zero_copy_only=False).astype(np.int64)
+    fields = [spool.take(slots), pc.struct_field(flat, "path")]
+    kind = SHARD.field("images").type
+    return _listed(images, pa.StructArray.from_arrays(fields, fields=list(kind.value_type)))
+
+
+def _first(table: pa.Table, row: Ints, judged: pa.Table, where: list[str]) -> pa.Table:
+    """The table with the rows dropped for the first of their items (turns or images) that was."""
+    fell = np.flatnonzero(pc.is_valid(judged["dropped"]).to_numpy())
+    rows, at = np.unique(row[fell], return_index=True)
+    items = judged.take(pa.array(fell[at])).select(["dropped", "stage", "detail"]).to_pylist()
+    values: dict[str, list[str | None]] = {
+        name: [None] * table.num_rows for name in ("dropped", "stage", "detail")
+    }
+    for place, item, index in zip(rows.tolist(), items, fell[at].tolist(), strict=True):
+        values["dropped"][place], values["stage"][place] = item["dropped"], item["stage"]
+        values["detail"][place] = where[index] + (item["detail"] or "")
+    for stage in sorted({stage for stage in values["stage"] if stage is not None}):
+        reason = [
+            why if at == stage else None for why, at in zip(values["dropped"], values["stage"], strict=True)
+        ]
+        table = drop(
+            table, pa.array(reason, pa.string()), stage, pa.array(values["detail"], pa.large_string())
+        )
+    return table
+
+
+def _relist(images: pa.ListArray, flat: pa.StructArray, **changed: pa.Array) -> pa.Array:
+    fields = [changed.get(field.name, pc.struct_field(flat, field.name)) for field in PICTURE]
+    return _listed(images, pa.StructArray.from_arrays(fields, fields=list(PICTURE)))
+
+
+def _listed(images: pa.ListArray, values: pa.StructArray) -> pa.Array:
+    """Lists as long as those of `images`, null where they are."""
+    counts = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)
+    edges = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    return pa.ListArray.from_arrays(edges, values, mask=images.is_null())

@@ -1,0 +1,43 @@
+"""Rows of SAMPLE of any task, dialogues among them: their faults, and their prompts and targets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.tasks.chat import dialogue_faults, dialogue_strings
+from curate.tasks.faults import faults
+from curate.tasks.formats import CONVERSATION
+from curate.tasks.render import render
+
+
+def row_faults(table: pa.Table) -> pa.Array:
+    """The first fault of each row (N strings); null where it can be rendered. See `faults` and `dialogue_faults`."""
+    found = faults(table)
+    talks = _talks(table)
+    if not pc.any(talks, min_count=0).as_py():
+        return found
+    images = pc.list_value_length(table["images"]).fill_null(0).to_numpy().astype(np.int64)
+    return pc.if_else(talks, dialogue_faults(table["messages"], images), found)
+
+
+def row_strings(table: pa.Table, path: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    """Prompt and target of each row, given the path of its one image (N strings each). See `render`.
+
+    A dialogue's prompt is all up to its last answer, which is the target; its images' paths stand in `images`.
+    """
+    prompt, target = render(table, path)
+    talks = _talks(table)
+    if not pc.any(talks, min_count=0).as_py():
+        return prompt, target
+    images = table["images"].combine_chunks()
+    sizes = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)
+    edges = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
+    paths = pa.ListArray.from_arrays(edges, pc.struct_field(pc.list_flatten(images), "path"))
+    before, answer = dialogue_strings(table["messages"], paths)
+    return pc.if_else(talks, before, prompt), pc.if_else(talks, answer, target)
+
+
+def _talks(table: pa.Table) -> pa.Array:
+    return pc.equal(table["task"].cast(pa.string()), CONVERSATION).fill_null(False).combine_chunks()

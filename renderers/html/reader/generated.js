@@ -1,0 +1,76 @@
+// Text that no node of the document holds: list markers, ::before and ::after, quotation marks. The browser says where
+// it stands (DOMSnapshot, by html/generated.py), by the number that its owner was marked with.
+
+const KINDS = ['marker', 'before', 'after'];
+const owners = [];
+
+// Numbers every element that may have generated text, and lets that be painted as the page wants it.
+function markOwners() {
+  for (const element of ask('querySelectorAll', '*')) {
+    const kinds = KINDS.filter((kind) => mayHave(element, kind));
+    if (kinds.length === 0) continue;
+    Element.prototype.setAttribute.call(element, MARK, owners.length);
+    Element.prototype.setAttribute.call(element, SHOWN, kinds.join(' '));
+    owners.push({ element, kinds, found: {} });
+  }
+  return owners.length;
+}
+
+function mayHave(element, kind) {
+  if (kind === 'marker') {
+    const { display, listStyleType, listStyleImage } = getComputedStyle(element);
+    return display.includes('list-item') && listStyleType !== 'none' && listStyleImage === 'none';
+  }
+  const { content } = getComputedStyle(element, '::' + kind);
+  return content !== 'none' && content !== 'normal' && content !== '""' && /["(]|quote/.test(content);
+}
+
+// Takes what the browser told: [owner, kind, text, x, y, width, height] each, px from the document's corner.
+function takeGenerated(told, [left, above]) {
+  for (const [number, kind, text, x, y, w, h] of told) {
+    const owner = owners[number];
+    if (!owner) continue;
+    const place = { text, x: x - left, y: y - above, w, h };
+    (owner.found[kind] ??= []).push(place);
+  }
+}
+
+const measurer = new OffscreenCanvas(1, 1).getContext('2d');
+function widthOf(text, style) {
+  measurer.font = `${style.fontStyle} ${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+  measurer.letterSpacing = style.letterSpacing === 'normal' ? '0px' : style.letterSpacing;
+  return measurer.measureText(text).width;
+}
+
+// The pieces of an element's generated text of one kind.
+function* generated(element, kind) {
+  const number = Element.prototype.getAttribute.call(element, MARK);
+  const owner = number === null ? undefined : owners[number];
+  const style = owner?.found[kind] && getComputedStyle(element, '::' + kind);
+  if (!style || style.visibility !== 'visible') return;
+  const above = styleOf(element);
+  const size = parseFloat(style.fontSize) * zoomOf(element) * (above.scale ?? 0);
+  const inside = kind === 'marker' || /^inline/.test(style.display);
+  const own = {
+    ...above, ink: colour(style.webkitTextFillColor), background: null, opacity: above.opacity * strength(style),
+    block: inside ? above.block : {}, flow: above.flow, moved: style.transform !== 'none' || style.rotate !== 'none',
+  };
+  for (const place of owner.found[kind]) {
+    const [lead, trail] = [/^\s*/, /\s*$/].map((blank) => (above.scale ?? 1) * widthOf(blank.exec(place.text)[0], style));
+    const { text, y, h } = place;
+    const level = own.flow === 'level';
+    yield {
+      node: element, text, start: 0, end: text.length, generated: { owner, kind }, style: own, size, hyphened: false, drawing: null,
+      x: place.x + (level ? lead : 0), w: Math.max(1, place.w - (level ? lead + trail : 0)), y, h,
+      astray: Boolean(own.turn) || own.moved,
+    };
+  }
+}
+
+// Leaves only those kinds of generated text painted whose pieces all have a label.
+function showGenerated(found, without) {
+  for (const owner of owners) owner.shown = new Set();
+  for (const { generated: made } of found) made?.owner.shown.add(made.kind);
+  for (const { generated: made } of without) made?.owner.shown.delete(made.kind);
+  for (const { element, shown } of owners) Element.prototype.setAttribute.call(element, SHOWN, [...shown].join(' '));
+}

@@ -1,0 +1,168 @@
+"""The child process that reads documents before the browser sees them, and the parent's side of it.
+
+Decoding, unpacking and parsing of a hostile page can take for ever or crash in a library. Here that costs the
+document alone: past its deadline the process is killed, by its parent or else by its own alarm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import struct
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from renderers import NotReadyError, RenderError
+from renderers.html.reading import Reading, read, read_anew
+from renderers.html.settings import Document, HtmlSettings
+
+LENGTH = struct.Struct("<Q")  # before each message: its bytes
+MEMORY = 2 << 30  # bytes of address space
+READY = b"ready"
+GRACE_S = 5  # after its parent's deadline, the process ends itself
+FIELDS = ("id", "content", "content_type", "url")
+
+
+class ReaderProcess:
+    """Reads documents one by one; the process is started when first needed, and again after it was killed."""
+
+    def __init__(self, settings: HtmlSettings) -> None:
+        self.settings = settings
+        self.turn = asyncio.Lock()
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def read(self, document: Document, anew: str | None = None) -> Reading:
+        """The document as the browser is shown it; with a title in `anew`, laid out under a style of the house.
+
+        Raises: RenderError; `timed_out` after the settings' `timeout_s`, `crashed` where the process ended.
+        """
+        fields = [getattr(document, name) for name in FIELDS]
+        message = msgspec.msgpack.encode([fields, bool(document.resources), anew])
+        async with self.turn:
+            try:
+                answer = await self.attempt(message)
+            except RenderError as error:
+                if error.reason != "crashed":
+                    raise
+                answer = await self.attempt(message)  # it may have been ended from outside
+        reason, detail, found = msgspec.msgpack.decode(answer, type=Answer)
+        if found is None:
+            raise RenderError(reason, detail)
+        return Reading(*found)
+
+    async def attempt(self, message: bytes) -> bytes:
+        """The answer to one message.
+
+        Raises: RenderError(`timed_out` or `crashed`), and the process is gone.
+        """
+        await self.begin()
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                return await self.ask(message)
+        except TimeoutError:
+            await self.kill()
+            raise RenderError("timed_out", f"reading it took {self.settings.timeout_s:g} s") from None
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            await self.kill()
+            raise RenderError("crashed", "the process that reads pages ended") from error
+
+    async def begin(self) -> None:
+        """Start the process, unless it runs.
+
+        Raises: NotReadyError, where it does not start within the settings' `start_s`.
+        """
+        if self.process is not None:
+            return
+        self.process = await start(self.settings)
+        assert self.process.stdout is not None
+        try:
+            async with asyncio.timeout(self.settings.start_s):
+                await self.process.stdout.readexactly(len(READY))
+        except (TimeoutError, asyncio.IncompleteReadError) as error:
+            await self.kill()
+            raise NotReadyError("the process that reads pages does not start: see `curate doctor`") from error
+
+    async def ask(self, message: bytes) -> bytes:
+        """Send one message and take its answer."""
+        assert self.process is not None
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(LENGTH.pack(len(message)) + message)
+        await stdin.drain()
+        (length,) = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
+        return await stdout.readexactly(length)
+
+    async def kill(self) -> None:
+        """End the process. Safe to call twice."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+Found = tuple[str, str, str | None, dict[str, tuple[str, bytes]] | None]
+Answer = tuple[str, str, Found | None]  # a reason, its detail, or what was read
+
+
+async def start(settings: HtmlSettings) -> asyncio.subprocess.Process:
+    """A process that waits for documents; it sees nothing of our environment."""
+    given = msgspec.json.encode(asdict(settings)).decode()
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "renderers.html.reader_process", given),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=Path(__file__).parents[2],
+        start_new_session=True,
+    )
+
+
+def serve(settings: HtmlSettings, source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer messages until there are no more."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it ends the process even within a library's loop
+    while header := source.read(LENGTH.size):
+        message = source.read(*LENGTH.unpack(header))
+        signal.alarm(int(settings.timeout_s) + GRACE_S)
+        answer = msgspec.msgpack.encode(judge(message, settings))
+        signal.alarm(0)
+        sink.write(LENGTH.pack(len(answer)) + answer)
+        sink.flush()
+
+
+def judge(message: bytes, settings: HtmlSettings) -> Answer:
+    """What a document gives, or why it gives nothing."""
+    fields, served, anew = msgspec.msgpack.decode(message)
+    document = Document(**dict(zip(FIELDS, fields, strict=True)))
+    try:
+        found = read(document, settings, served) if anew is None else read_anew(document, settings, anew)
+        return "", "", tuple(found)  # type: ignore[return-value]  # as typed there
+    except RenderError as error:
+        return error.reason, error.detail, None
+    except MemoryError:
+        return "out_of_memory", f"more than {MEMORY >> 20} MB to read it", None
+    except Exception as error:  # whatever a library makes of a hostile page costs that page alone
+        return "damaged", f"{type(error).__name__}: {error}"[:200], None
+
+
+def main() -> None:
+    """The process: settings as its argument, documents on standard input."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    settings: Any = msgspec.json.decode(sys.argv[1].encode(), type=HtmlSettings)
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    sink.write(READY)
+    sink.flush()
+    serve(settings, sys.stdin.buffer, sink)
+
+
+if __name__ == "__main__":
+    main()

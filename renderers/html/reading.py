@@ -1,0 +1,94 @@
+"""From a document's bytes to the markup that the browser is shown: unpacked, decoded, its policy put first.
+
+This runs in a child process (`renderers.html.reader_process`): what is made of a hostile page here has a deadline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from renderers import RenderError
+from renderers.html.charset import decode
+from renderers.html.markup import doctype_end, names_base
+from renderers.html.restyle import restyle
+from renderers.html.settings import Document, HtmlSettings
+from renderers.warc import is_mhtml, unpack_mhtml
+
+HTML_TYPES = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
+OTHERS = (b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b")
+SHADOW = re.compile(r"\bshadowrootmode\b", re.IGNORECASE)
+WEB = re.compile(r"https?://", re.IGNORECASE)
+
+
+class Reading(NamedTuple):
+    """A document as the browser is shown it."""
+
+    markup: str
+    charset: str  # Python's name of it
+    url: str | None
+    resources: Mapping[str, tuple[str, bytes]] | None  # those of an MHTML file, by address; null elsewhere
+
+
+def read(document: Document, settings: HtmlSettings, served: bool) -> Reading:
+    """The document's markup; `served` says whether the browser is given images and styles by their address.
+
+    Raises: RenderError.
+    """
+    resources = None
+    if is_mhtml(document.content, document.content_type):
+        document = unpack_mhtml(document)
+        resources = dict(document.resources)
+        served = bool(resources)
+    check(document, settings)
+    markup, charset = decode(document.content, document.content_type)
+    markup = prepare(markup, document.url, settings, served)
+    return Reading(markup, charset, document.url, resources)
+
+
+def read_anew(document: Document, settings: HtmlSettings, title: str) -> Reading:
+    """The document's main content under a stylesheet of the house.
+
+    Raises: RenderError.
+    """
+    found = read(document, settings, False)
+    lot = hashlib.sha256(document.id.encode() + b"\0" + document.content).hexdigest()
+    markup = prepare(restyle(found.markup, title, lot), None, settings, False)
+    return found._replace(markup=markup, resources={})
+
+
+def check(document: Document, settings: HtmlSettings) -> None:
+    """Raises: RenderError, where the document is no web page, or none that can be laid out."""
+    kind = (document.content_type or "").partition(";")[0].strip().lower()
+    if kind and kind not in HTML_TYPES:
+        raise RenderError("not_html", kind)
+    if document.content.startswith(OTHERS):
+        raise RenderError("not_html", f"begins with {document.content[:8]!r}")
+    if len(document.content) > settings.max_bytes:
+        raise RenderError("too_large", f"{len(document.content)} bytes")
+    if not document.content.strip():
+        raise RenderError("no_text", "empty document")
+
+
+def prepare(markup: str, url: str | None, settings: HtmlSettings, served: bool) -> str:
+    """The markup with its policy first, after the doctype that decides about quirks.
+
+    Declarative shadow roots are left as the templates they are written as: no label could reach into one.
+    """
+    base = ""
+    if served and url and WEB.match(url) and not names_base(markup):
+        base = f'<base href="{url.replace("&", "&amp;").replace(chr(34), "%22")}">'
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy(settings, served)}">{base}'
+    at = doctype_end(markup)
+    return markup[:at] + head + SHADOW.sub("data-shadowroot", markup[at:])
+
+
+def policy(settings: HtmlSettings, served: bool) -> str:
+    """The page's content security policy: what it asks for beyond this is refused before it is asked."""
+    web = " http: https:" if served else ""
+    scripts = "; script-src 'unsafe-inline' 'unsafe-eval'" if settings.javascript else ""
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'{web}; img-src data:{web}; form-action 'none'{scripts}"
+    )
