@@ -401,15 +401,28 @@ def pack(
 
 
 @_checked
-def export(folder: StrPath, to: str, out: StrPath) -> ExportResult:
-    """Hand the shards or packs in `folder` to another framework: `to` is webdataset, energon, mds or qwen-vl.
+def export(
+    folder: StrPath, to: str, out: StrPath, *, dialect: StrPath = "", dialect_settings: Sequence[str] = ()
+) -> ExportResult:
+    """Hand the shards or packs in `folder` to another framework.
+
+    Args:
+        folder: a folder of shards or packs.
+        to: webdataset, energon, mds or qwen-vl; or, in a dialect, qwen3-vl, llava, ms-swift or llama-factory.
+        out: the folder of the export.
+        dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file. Default: the format's own.
+        dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
 
     Raises:
         ManifestError, InputError, OutputError: see `run`.
     """
     from curate.exporting import export as export_shards
 
-    return _made(ExportResult, export_shards(str(folder), to, str(out)), folder=str(out))
+    return _made(
+        ExportResult,
+        export_shards(str(folder), to, str(out), str(dialect), dialect_settings),
+        folder=str(out),
+    )
 
 
 @_checked
@@ -468,7 +481,7 @@ def _view(progress: bool) -> Progress:
 
     from curate.engine.progress import Progress
 
-    return Progress(Console(stderr=True), quiet=not progress)
+    return Progress(Console(stderr=True, markup=False, emoji=False), quiet=not progress)
 
 
 def _made(kind: type[R], found: dict[str, Any], **more: Any) -> R:

@@ -37,6 +37,51 @@ def image_too_small(width: pa.Int32Array, height: pa.Int32Array, *, min_side: in
     return pc.greater_equal(short, max(min_side, 1))
 
 
+@rule("image_blank")
+def image_blank(width: pa.Int32Array, *, max_share: float) -> pa.BooleanArray:
+    """Keep images of which at most `max_share` (0 to 1) of the pixels have one colour, transparency laid on white.
+
+    Whoever decodes the image judges that, and drops it; of what has a width, nothing more falls here.
+    """
+    if not 0 <= max_share <= 1:
+        raise ValueError(f"max_share must be from 0 to 1: {max_share}")
+    return pc.if_else(pc.is_valid(width), True, pa.scalar(None, pa.bool_()))
+
+
+@rule("image_changed")
+def image_changed(width: pa.Int32Array, height: pa.Int32Array, *, max_ratio_change: float) -> pa.BooleanArray:
+    """Keep images whose ratio of sides is at most `max_ratio_change` (0.1: a tenth) off the published one.
+
+    That takes the published size beside the true one: see `changed`, which the run asks once an image is decoded.
+    """
+    if max_ratio_change < 0:
+        raise ValueError(f"max_ratio_change must not be below 0: {max_ratio_change}")
+    known = pc.and_(pc.is_valid(width), pc.is_valid(height))
+    return pc.if_else(known, True, pa.scalar(None, pa.bool_()))
+
+
+def changed(published: pa.Table, decoded: pa.Table, turned: pa.Array, max_ratio_change: float) -> pa.Array:
+    """Whether each image has another shape than was published (N); false where a size is not known.
+
+    Tables have `width` and `height`. Where `turned` is set, an image was turned by a right angle, and the published
+    size may be that before or after. Sides that were rounded when the image was shrunk may be off by a pixel.
+    """
+    sizes = [
+        pc.cast(table[side], pa.float64()) for table in (published, decoded) for side in ("width", "height")
+    ]
+    known = [pc.if_else(pc.greater(side, 0), side, pa.scalar(None, pa.float64())) for side in sizes]
+    width, height, true_width, true_height = known
+
+    def off(one: pa.Array, other: pa.Array) -> pa.Array:
+        ratio = pc.divide(pc.multiply(one, true_height), pc.multiply(other, true_width))
+        return pc.subtract(pc.max_element_wise(ratio, pc.divide(1.0, ratio), skip_nulls=False), 1.0)
+
+    least = off(width, height)
+    least = pc.if_else(turned, pc.min_element_wise(least, off(height, width), skip_nulls=False), least)
+    rounding = pc.divide(1.0, pc.min_element_wise(true_width, true_height, skip_nulls=False))
+    return pc.fill_null(pc.greater(least, pc.add(rounding, max_ratio_change)), False)
+
+
 @rule("clip_score_too_low")
 def clip_score_too_low(clip_score: pa.FloatArray, *, min_score: float) -> pa.BooleanArray:
     """Keep pairs whose CLIP cosine is at least `min_score`, and not NaN (A.1 step 3, set per data set).

@@ -26,6 +26,8 @@ TASKS = {
     "dvqa": "ocr_vqa",
     "ocr-vqa": "ocr_vqa",
     "docvqa": "ocr_vqa",
+    "textvqa": "ocr_vqa",
+    "chartqa": "vqa",
     "grit": "grounded_caption",
     "visual-genome": "region_caption",
     "refcoco": "referring",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from curate.cli import faults
 from curate.errors import CurateError, Stopped
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 
 def main() -> None:
     """Run the command; every expected error is one line on standard error and an exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped like by Ctrl-C: resumable, exit 130
+    for number in (signal.SIGINT, signal.SIGTERM):  # stopped like by Ctrl-C: resumable, exit 130
+        signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(app(standalone_mode=False))
     except CurateError as error:
@@ -83,6 +85,12 @@ def main() -> None:
         sys.exit(Stopped.exit_code)
     except BrokenPipeError:
         sys.exit(1)
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        found = faults.said(error)
+        if found is None:
+            raise
+        faults.show(found[0])
+        sys.exit(found[1])
 
 
 @app.callback(invoke_without_command=True)
@@ -103,6 +111,18 @@ def options(
     logging.basicConfig(level=logging.WARNING, format="curate: %(message)s")
     if verbose:
         logging.getLogger("curate").setLevel(logging.DEBUG)
+    else:
+        _hush()
+
+
+def _hush() -> None:
+    """Show nothing that a library says to its own developers; `--verbose` shows it."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    ours = logging.getLogger("curate")
+    ours.handlers, ours.propagate = logging.getLogger().handlers[:], False
+    logging.getLogger().handlers = [logging.NullHandler()]
 
 
 @app.command()
@@ -267,13 +287,23 @@ def pack(
 def export(
     folder: Annotated[str, typer.Argument(help="A folder of shards or packs.")],
     out: Out,
-    to: Annotated[str, typer.Option("--to", help="webdataset, energon, mds or qwen-vl.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="webdataset, energon, mds, qwen-vl, qwen3-vl, llava, ms-swift or llama-factory."
+        ),
+    ],
+    dialect: Annotated[
+        str,
+        typer.Option(help="How samples are written, for the last four: NAME, NAME:PRESET or a .toml file."),
+    ] = "",
+    dialect_set: DialectSet = None,
     as_json: Json = False,
 ) -> None:
     """Hand shards or packs to another framework."""
     from curate import api
 
-    made = api.export(folder, to, out).raw
+    made = api.export(folder, to, out, dialect=dialect, dialect_settings=dialect_set or []).raw
     if as_json:
         print(json.dumps(made))
         return
@@ -383,7 +413,7 @@ def _show_run(result: RunResult, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result.raw))
         return
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False, soft_wrap=True)
     console.print(funnel(result.raw))
     size = bytes_said(sum(shard["bytes"] for shard in result.shards))
     took = "" if "scored" in result.raw else f", took {duration_said(took_s(result.raw))}"

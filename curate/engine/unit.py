@@ -29,7 +29,7 @@ from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
-from curate.images.regions import fit
+from curate.images.regions import ON_ITS_SIDE, fit
 from curate.marking import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.origins import Origin, open_origin
 from curate.schema import SAMPLE, set_column
@@ -264,10 +264,26 @@ class Pipeline:
             table = set_column(table, name, pc.coalesce(found, table[name]))
         turn = column("turn", pa.int32())
         table = fit(table, published, turn, pc.is_valid(turn))
+        table = self._drop_changed(table, published, turn)
         reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
         return table
+
+    def _drop_changed(self, table: pa.Table, published: pa.Table, turn: pa.Array) -> pa.Table:
+        """Drop decoded images of another shape than was published, where the manifest asks for it."""
+        settings = self._rules.get("image_changed")
+        if settings is None:
+            return table
+        turned = pc.fill_null(pc.greater_equal(turn, ON_ITS_SIDE), False)
+        falls = pc.and_(pc.is_valid(turn), filters.shape.changed(published, table, turned, **settings))
+        sides = [
+            pc.cast(each[side], pa.string()) for each in (published, table) for side in ("width", "height")
+        ]
+        detail = pc.binary_join_element_wise(
+            "published=", sides[0], "x", sides[1], " found=", sides[2], "x", sides[3], ""
+        )
+        return drop(table, pc.if_else(falls, "image_changed", None), "size", detail)
 
     def _inputs(self, work: Work) -> int:
         """How many inputs the unit's rows came from: of documents and seeds, those that were asked for."""

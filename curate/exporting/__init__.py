@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, ManifestError, OutputError, nearest
@@ -11,9 +12,11 @@ from curate.exporting.conversations import write_conversations
 from curate.exporting.energon import write_energon
 from curate.exporting.mds import write_mds
 from curate.exporting.records import Records
+from curate.exporting.training import writer
 from curate.exporting.webdataset import write_webdataset
 from curate.storage.dataset import DataSet, find
 from curate.storage.store import Store
+from curate.tasks.dialect import load_with
 from curate.version import __version__
 
 FORMATS: dict[str, Callable[[Store, Records], list[str]]] = {
@@ -22,9 +25,17 @@ FORMATS: dict[str, Callable[[Store, Records], list[str]]] = {
     "mds": write_mds,
     "qwen-vl": write_conversations,
 }
+TRAINING = {  # formats in a dialect, each with the one that it is in unless another is asked for
+    "qwen3-vl": "qwen3-vl",
+    "llava": "llava",
+    "ms-swift": str(Path(__file__).with_name("ms-swift.toml")),
+    "llama-factory": "qwen3-vl",
+}
 
 
-def export(source: str, to: str, out: str) -> dict[str, Any]:
+def export(
+    source: str, to: str, out: str, dialect: str = "", dialect_settings: Sequence[str] = ()
+) -> dict[str, Any]:
     """Write the shards or packs in `source` to the folder `out`; gives what its `_manifest.json` says.
 
     Raises:
@@ -32,11 +43,30 @@ def export(source: str, to: str, out: str) -> dict[str, Any]:
         InputError: no shards or packs, or damaged ones.
         OutputError: `out` holds something else.
     """
-    if to not in FORMATS:
-        raise ManifestError(f"cannot export to {to!r}{nearest(to, FORMATS)}")
+    known = {**FORMATS, **TRAINING}
+    if to not in known:
+        raise ManifestError(f"cannot export to {to!r}{nearest(to, known)}")
+    said: dict[str, Any] = {}
+    if to in TRAINING:
+        spoken = load_with(dialect or TRAINING[to], dialect_settings)
+        write = writer(to, spoken)
+        said = {
+            "dialect": {
+                "name": spoken.name,
+                "digest": spoken.digest,
+                "boxes_fit_one_setting": spoken.one_setting,
+            }
+        }
+        said["dialect"]["cost"] = {name: value for name, value in spoken.describe()["cost"].items() if value}
+    elif dialect or dialect_settings:
+        raise ManifestError(
+            f"{to} has no dialect: it hands rows over as they are (these have one: {', '.join(TRAINING)})"
+        )
+    else:
+        write = FORMATS[to]
     data = _find(source)
     store = Store(out)
-    plan = {"kind": "export", "to": to, "digest": data.digest}
+    plan = {"kind": "export", "to": to, "digest": data.digest, **said}
     raw = store.read_bytes("_manifest.json")
     if raw is not None:
         done: dict[str, Any] = json.loads(raw)
@@ -48,7 +78,7 @@ def export(source: str, to: str, out: str) -> dict[str, Any]:
     store.lock()
     try:
         records = Records(data)
-        files = FORMATS[to](store, records)
+        files = write(store, records)
         manifest = plan | {
             "curate_version": __version__,
             "rows_in": data.rows,

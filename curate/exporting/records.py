@@ -58,7 +58,7 @@ class Records:
                         self.dropped["name_unsafe"] += 1
 
     def _safe(self, name: str, row: dict[str, Any]) -> bool:
-        images = row["images"] if self.packs else [row["image"]]
+        images = row["images"] if self.packs else [row["image"], *(row.get("images") or [])]
         paths = [image["path"] for image in images or () if image is not None]
         return bool(SAFE_KEY.fullmatch(name)) and all(SAFE_PATH.fullmatch(path or "") for path in paths)
 

@@ -10,6 +10,7 @@ import re
 import ssl
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 from yarl import URL
@@ -18,6 +19,7 @@ from curate.errors import MachineError
 from curate.fetch.addresses import blocked, is_address
 from curate.fetch.body import Body
 from curate.fetch.budget import SMALL, Budget, Lease
+from curate.fetch.connection import BadHeadersError, HeaderHandler
 from curate.fetch.optouts import opted_out
 from curate.fetch.outcome import Fetched, FetchError, Outcome, Retry
 from curate.fetch.resolver import BlockedAddressError, ResolveError, Resolver, socket_factory
@@ -42,6 +44,8 @@ def open_session(settings: FetchSettings, resolver: Resolver) -> aiohttp.ClientS
         use_dns_cache=False,
         socket_factory=socket_factory(settings.allow_private),
     )
+    loop = asyncio.get_running_loop()
+    connector._factory = partial(HeaderHandler, loop=loop)  # type: ignore[assignment] # of ResponseHandlers
     times = aiohttp.ClientTimeout(
         total=None, sock_connect=settings.connect_timeout_s, sock_read=settings.read_timeout_s
     )
@@ -197,6 +201,8 @@ class Client:
                 return FetchError("bad_url", detail, reached=None)
             case aiohttp.ClientConnectorError():
                 return FetchError("connection_failed", detail, retry="often", reached=False)
+            case BadHeadersError():
+                return FetchError("bad_response", detail)
             case aiohttp.ClientPayloadError() if "Not enough data" in detail:
                 return FetchError("connection_failed", "closed before the body's end", retry="often")
             case aiohttp.ClientConnectionError() | OSError():

@@ -39,6 +39,7 @@ class Recipe:
     quality: int = 90  # of JPEG
     strictness: str = "whole"  # or "readable": what Pillow shows, whatever of it is missing
     smallest_side: int = 0  # an image with a shorter side is not decoded
+    blank_share: float | None = None  # one with more of its pixels in one colour is `image_blank`
     largest_ratio: float | None = None  # nor is one with long side / short side beyond this
 
     def passes(self, width: int, height: int) -> bool:
@@ -73,6 +74,7 @@ def child_settings(image: ImageSettings, rules: Mapping[str, Mapping[str, Any]])
         quality=image.quality,
         strictness=image.strictness,
         smallest_side=rules.get("image_too_small", {}).get("min_side", 0),
+        blank_share=rules.get("image_blank", {}).get("max_share"),
         largest_ratio=rules.get("image_too_elongated", {}).get("max_ratio"),
     )
     return json.dumps(asdict(recipe)).encode()  # not msgpack: children start without msgspec

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from filters import RULES
+from filters.shape import changed
 
 
 def sizes(*pairs: tuple[int | None, int | None]) -> pa.Table:
@@ -58,3 +59,25 @@ def test_the_detail_names_the_values_that_decided() -> None:
         "width=90 height=120",
         "width=null height=4",
     ]
+
+
+def test_an_image_of_another_shape_than_published_has_changed() -> None:
+    published = sizes((1024, 693), (1024, 693), (693, 1024), (693, 1024), (0, 5), (None, 5), (1024, 693))
+    decoded = sizes((300, 300), (300, 203), (300, 203), (300, 203), (9, 9), (9, 9), (1120, 693))
+    turned = pa.array([False, False, True, False, False, False, False])
+    fell = changed(published, decoded, turned, 0.1)
+    assert fell.to_pylist() == [True, False, False, True, False, False, False]
+
+
+def test_a_shrunk_side_may_be_off_by_a_pixel() -> None:
+    assert changed(sizes((1000, 30)), sizes((100, 3)), pa.array([False]), 0.0).to_pylist() == [False]
+    assert changed(sizes((1000, 26)), sizes((100, 3)), pa.array([False]), 0.0).to_pylist() == [False]
+    assert changed(sizes((1000, 20)), sizes((100, 3)), pa.array([False]), 0.0).to_pylist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings"), [("image_blank", {"max_share": 2}), ("image_changed", {"max_ratio_change": -1})]
+)
+def test_a_share_or_change_that_makes_no_sense_is_refused(rule: str, settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        RULES[rule].check(**settings)

@@ -448,6 +448,28 @@ def test_a_shrunk_image_looks_like_the_whole_one() -> None:
         assert np.abs(pixels(prepared.image) - expected).mean() < 2
 
 
+BLANK = Image.new("RGBA", (96, 64), (9, 9, 9, 0))
+SPECKED = Image.new("RGB", (200, 200), (30, 90, 200))
+SPECKED.paste((255, 255, 255), (0, 0, 50, 40))  # a twentieth
+
+
+@pytest.mark.parametrize("max_side", [None, 48])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "AVIF"])
+def test_a_blank_image_is_dropped_where_the_manifest_asks_for_it(format: str, max_side: int | None) -> None:
+    plain = encode(SPECKED.crop((60, 60, 156, 124)), format)
+    recipe = Recipe(blank_share=0.98, max_side=max_side)
+    assert reason(plain, recipe) == "image_blank"
+    assert prepare(plain, Recipe(max_side=max_side)).image is not None
+    for other in (SPECKED, photo()):
+        assert prepare(encode(other, format), recipe).image is not None
+    assert reason(encode(SPECKED, format), Recipe(blank_share=0.9, max_side=max_side)) == "image_blank"
+
+
+def test_an_image_that_is_transparent_through_and_through_is_blank() -> None:
+    for format in ("PNG", "WEBP"):
+        assert reason(encode(BLANK, format), Recipe(blank_share=0.98)) == "image_blank"
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

@@ -1,0 +1,215 @@
+"""Fine-tuning files in a dialect: what the trainers of today's models read, with an images folder beside them.
+
+`qwen3-vl` and `llava` are lists of conversations (`conversations.json`), `ms-swift` and `llama-factory` lines of
+messages (`messages.jsonl`, and `dataset_info.json` for the latter). Plain texts go into `text.jsonl`, one a line.
+Paths are relative to the folder; an image is written once, however many rows show it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import InputError, OutputError
+from curate.exporting.records import SAFE_KEY, SAFE_PATH, Records, to_json
+from curate.storage.filesystems import one_line
+from curate.storage.store import HashingSink, Store
+from curate.tasks.chat import IMAGE, PLACEHOLDER
+from curate.tasks.dialect import Dialect
+from curate.tasks.formats import CONVERSATION
+from curate.tasks.shard_rows import rendered, shard_faults
+
+SPEAKERS = {"user": "human", "assistant": "gpt", "system": "system"}
+COLUMNS = ["key", "task", "language", "text", "prompt", "target", "regions", "width", "height"]
+
+
+class Sample(NamedTuple):
+    """A row as a trainer reads it; a text has no turns."""
+
+    name: str
+    turns: list[tuple[str, str]]  # role and content, `<image>` for each image
+    images: list[str]  # their paths in the folder
+    text: str | None = None
+    objects: dict[str, Any] | None = None  # ms-swift's: what `<ref-object>` and `<bbox>` stand for
+
+
+Form = Callable[[Sample], dict[str, Any]]
+
+
+def writer(form: str, dialect: Dialect) -> Callable[[Store, Records], list[str]]:
+    """The function that writes one of the four formats in this dialect."""
+
+    def write(store: Store, records: Records) -> list[str]:
+        if records.packs:
+            raise InputError(f"packs hold tokens: export the shards that they were made of as {form}")
+        return _write(store, records, form, dialect)
+
+    return write
+
+
+def _write(store: Store, records: Records, form: str, dialect: Dialect) -> list[str]:
+    listed = form in ("qwen3-vl", "llava")
+    name, make = ("conversations.json", _conversation) if listed else ("messages.jsonl", _messages)
+    paths: dict[bytes, str] = {}
+    talks = (sample for sample in _samples(store, records, dialect, paths) if sample.text is None)
+    store.write(name, _list(talks, make) if listed else _lines(talks, make))
+    counted = records.written, records.dropped.copy()
+    texts = [sample for sample in _samples(None, records, dialect, paths) if sample.text is not None]
+    records.written, records.dropped = counted
+    files = [name]
+    if texts:
+        store.write(
+            "text.jsonl", _lines(iter(texts), lambda sample: {"id": sample.name, "text": sample.text})
+        )
+        files.append("text.jsonl")
+    if form == "llama-factory":
+        store.write_bytes("dataset_info.json", json.dumps(_info(bool(texts)), indent=2).encode())
+        files.append("dataset_info.json")
+    return files
+
+
+def _samples(
+    store: Store | None, records: Records, dialect: Dialect, paths: dict[bytes, str]
+) -> Iterator[Sample]:
+    """Every row that the dialect and the trainers can have; its images are written unless there is no store."""
+    records.written = 0
+    records.dropped.clear()
+    talk = [name for name in ("messages", "images") if name in records.data.schema.names]
+    for file in records.data.files:
+        with file.open() as parquet:
+            for group in range(parquet.num_row_groups):
+                try:
+                    table = parquet.read_row_group(group, columns=[*COLUMNS, "image", *talk])
+                except (OSError, pa.ArrowInvalid) as error:
+                    raise InputError(
+                        f"{file.uri} is damaged in row group {group}: {one_line(error)}"
+                    ) from None
+                yield from _of_group(table, store, records, dialect, paths)
+
+
+def _of_group(
+    table: pa.Table, store: Store | None, records: Records, dialect: Dialect, paths: dict[bytes, str]
+) -> Iterator[Sample]:
+    faults = shard_faults(table, dialect).to_pylist()
+    prompts, targets = (column.to_pylist() for column in rendered(table, dialect))
+    held = pc.match_substring_regex(table["text"], PLACEHOLDER).fill_null(False).to_pylist()
+    marks = dialect.image
+    shown = marks.before + marks.pad + marks.after
+    for row, fault, prompt, target, placeholder in zip(
+        _light(table), faults, prompts, targets, held, strict=True
+    ):
+        images = row["images"] if row["task"] == CONVERSATION else [row["image"]] if row["image"] else []
+        fault = fault or _unsafe(row["key"], images)
+        if row["task"] not in (CONVERSATION, "text"):
+            fault = "text_has_placeholder" if placeholder else fault
+            fault = fault or (None if images and all(one["bytes"] for one in images) else "image_missing")
+        if fault:
+            records.dropped[fault] += 1
+            continue
+        records.written += 1
+        if row["task"] == "text":
+            yield Sample(row["key"], [], [], target)
+            continue
+        turns = [("user", prompt.replace(shown, IMAGE) if prompt else ""), ("assistant", target)]
+        if row["task"] == CONVERSATION:
+            turns = [(turn["role"], turn["content"]) for turn in row["messages"]]
+        objects = _objects(row) if "<bbox>" in dialect.places.box else None
+        yield Sample(row["key"], turns, [_written(store, image, paths) for image in images], None, objects)
+
+
+def _light(table: pa.Table) -> Iterator[dict[str, Any]]:
+    wanted = ("key", "task", "text", "regions", "image", "images", "messages")
+    names = [name for name in wanted if name in table.column_names]
+    for row in table.select(names).to_pylist():
+        yield {"images": None, "messages": None} | row
+
+
+def _objects(row: dict[str, Any]) -> dict[str, Any] | None:
+    """The boxes of a row's regions in the order in which they are written, in pixels of its image."""
+    if not row["regions"]:
+        return None
+    regions = (
+        sorted(row["regions"], key=lambda one: one["start"] or 0)
+        if row["task"] == "grounded_caption"
+        else row["regions"]
+    )
+    corners = [(one["quad"][0::2], one["quad"][1::2]) for one in regions]
+    boxes = [[min(x), min(y), max(x), max(y)] for x, y in corners]
+    return {"ref": [row["text"]] if row["task"] == "referring" else [], "bbox": boxes, "bbox_type": "real"}
+
+
+def _unsafe(key: str, images: list[dict[str, Any]] | None) -> str | None:
+    safe = SAFE_KEY.fullmatch(key) and all(SAFE_PATH.fullmatch(one["path"] or "") for one in images or ())
+    return None if safe else "name_unsafe"
+
+
+def _written(store: Store | None, image: dict[str, Any], paths: dict[bytes, str]) -> str:
+    """Where the image lies in the folder; written unless the same bytes are there already."""
+    digest = hashlib.sha256(image["bytes"] or b"").digest()
+    if digest not in paths:
+        paths[digest] = f"images/{image['path']}"
+        if store is not None and image["bytes"] is not None:
+            path = store.path(paths[digest])
+            try:
+                store.fs.create_dir(path.rsplit("/", 1)[0], recursive=True)
+                with store.fs.open_output_stream(path) as stream:
+                    stream.write(image["bytes"])
+            except OSError as error:
+                raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+    return paths[digest]
+
+
+def _conversation(sample: Sample) -> dict[str, Any]:
+    """LLaVA's form; Qwen3-VL's fine-tuning knows no system turn, so that goes before the first question."""
+    turns = list(sample.turns)
+    if turns and turns[0][0] == "system" and len(turns) > 1:
+        turns = [("user", f"{turns[0][1]}\n{turns[1][1]}"), *turns[2:]]
+    made = [{"from": SPEAKERS[role], "value": said} for role, said in turns]
+    images = sample.images[0] if len(sample.images) == 1 else sample.images
+    return {"id": sample.name} | ({"image": images} if sample.images else {}) | {"conversations": made}
+
+
+def _messages(sample: Sample) -> dict[str, Any]:
+    turns = [{"role": role, "content": said} for role, said in sample.turns]
+    made = {"id": sample.name, "messages": turns, "images": sample.images}
+    return made | ({"objects": sample.objects} if sample.objects else {})
+
+
+def _lines(samples: Iterator[Sample], form: Form) -> Callable[[HashingSink], None]:
+    def fill(sink: HashingSink) -> None:
+        for sample in samples:
+            sink.write(to_json(form(sample)) + b"\n")
+
+    return fill
+
+
+def _list(samples: Iterator[Sample], form: Form) -> Callable[[HashingSink], None]:
+    def fill(sink: HashingSink) -> None:
+        count = 0
+        before = itertools.chain([b"[\n"], itertools.repeat(b",\n"))
+        for start, sample in zip(before, samples, strict=False):
+            sink.write(start + to_json(form(sample)))
+            count += 1
+        sink.write(b"\n]\n" if count else b"[]\n")
+
+    return fill
+
+
+def _info(texts: bool) -> dict[str, Any]:
+    """LLaMA-Factory's description of the files."""
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    talk = {
+        "file_name": "messages.jsonl",
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages", "images": "images"},
+        "tags": tags | {"system_tag": "system"},
+    }
+    return {"curate": talk} | (
+        {"curate_text": {"file_name": "text.jsonl", "columns": {"prompt": "text"}}} if texts else {}
+    )

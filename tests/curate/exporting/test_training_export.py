@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate import api
+from curate.errors import InputError, ManifestError
+from curate.tasks import load_dialect, parse
+from tests.curate.packing.test_pack_dialect import picture, write_shards
+
+QUAD = [146, 137, 615, 137, 615, 415, 146, 415]
+ROWS: list[dict[str, Any]] = [
+    {"task": "caption", "text": "a cat"},
+    {"task": "vqa", "text": "Is it? No.", "question": "Is it?", "answer": "No."},
+    {"task": "referring", "text": "it", "regions": [{"text": "it", "quad": QUAD}]},
+    {
+        "task": "vqa",
+        "text": "What does <image> do? It shows.",
+        "question": "What does <image> do?",
+        "answer": "It shows.",
+    },
+    {"task": "text", "text": "one two", "image": None},
+]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    body = picture(640, 428)
+    rows = []
+    for number, row in enumerate(ROWS):
+        made = {"key": f"{number:032x}", "dataset": "d", "language": "en", "source": f"d#{number}"}
+        made |= {} if "image" in row else {"image": body, "format": "jpeg", "width": 640, "height": 428}
+        rows.append(made | row)
+    return write_shards(tmp_path_factory.mktemp("training"), rows)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text()
+    return json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("to", ["qwen3-vl", "llava", "ms-swift", "llama-factory"])
+def test_each_trainer_finds_an_image_for_every_placeholder(shards: Path, tmp_path: Path, to: str) -> None:
+    made = api.export(shards, to, tmp_path / "out").raw
+    assert (made["rows_out"], made["dropped"]) == (4, {"text_has_placeholder": 1})
+    listed = to in ("qwen3-vl", "llava")
+    rows = read(tmp_path / "out" / ("conversations.json" if listed else "messages.jsonl"))
+    assert len(rows) == 3
+    for row in rows:
+        images = [row["image"]] if listed else row["images"]
+        turns = (
+            [turn["value"] for turn in row["conversations"]]
+            if listed
+            else [turn["content"] for turn in row["messages"]]
+        )
+        assert "".join(turns).count("<image>") == len(images) == 1
+        assert (tmp_path / "out" / images[0]).read_bytes() == picture(640, 428)
+    assert len(list((tmp_path / "out" / "images").rglob("*.jpg"))) == 1  # three rows show it
+    assert [row["text"] for row in read(tmp_path / "out" / "text.jsonl")] == ["one two"]
+    assert (tmp_path / "out" / "dataset_info.json").exists() == (to == "llama-factory")
+
+
+@pytest.mark.parametrize("name", ["qwen2-vl", "qwen2.5-vl", "qwen3-vl", "internvl3", "llava"])
+def test_boxes_are_read_back_from_an_export(shards: Path, tmp_path: Path, name: str) -> None:
+    made = api.export(shards, "llama-factory", tmp_path / "out", dialect=name).raw
+    assert made["dialect"]["name"] == name
+    assert made["dialect"]["boxes_fit_one_setting"] == (name == "qwen2.5-vl")
+    (row,) = [row for row in read(tmp_path / "out" / "messages.jsonl") if row["id"].endswith("2")]
+    found = (
+        parse("referring", row["messages"][1]["content"], 640, 428, dialect=load_dialect(name))
+        .regions[0]
+        .quad
+    )
+    assert max(abs(a - b) for a, b in zip(found, QUAD, strict=True)) <= 3.2 + 1e-6
+
+
+def test_ms_swift_gets_real_boxes_for_its_placeholders(shards: Path, tmp_path: Path) -> None:
+    api.export(shards, "ms-swift", tmp_path / "out")
+    (row,) = [row for row in read(tmp_path / "out" / "messages.jsonl") if "objects" in row]
+    assert row["objects"] == {"ref": ["it"], "bbox": [[146.0, 137.0, 615.0, 415.0]], "bbox_type": "real"}
+    said = "".join(turn["content"] for turn in row["messages"])
+    assert (said.count("<ref-object>"), said.count("<bbox>")) == (1, 1)
+
+
+def test_an_image_tag_in_raw_text_is_dropped_for_qwen_vl_too(shards: Path, tmp_path: Path) -> None:
+    made = api.export(shards, "qwen-vl", tmp_path / "out").raw
+    assert made["dropped"] == {"text_has_placeholder": 1}
+
+
+def test_a_format_without_a_dialect_says_so(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="has no dialect"):
+        api.export(shards, "mds", tmp_path / "out", dialect="qwen3-vl")
+
+
+def test_dialogues_are_exported_turn_by_turn(tmp_path: Path) -> None:
+    api.run("qwen-vl-chat", out=tmp_path / "run", workers=0, progress=False)
+    for to in ("qwen3-vl", "ms-swift", "llama-factory", "qwen-vl"):
+        made = api.export(tmp_path / "run", to, tmp_path / to).raw
+        assert (made["rows_out"], made["dropped"]) == (2, {})
+        rows = read(
+            tmp_path / to / ("conversations.json" if to in ("qwen3-vl", "qwen-vl") else "messages.jsonl")
+        )
+        (row,) = [row for row in rows if len(row.get("conversations", row.get("messages"))) == 4]
+        said = [
+            turn.get("value", turn.get("content")) for turn in row.get("conversations", row.get("messages"))
+        ]
+        shown = "<img>" if to == "qwen-vl" else "<image>"
+        assert said[0].count(shown) == 2
+        assert said[1:] == ["The first.", "And which is larger?", "The second."]
+    dropped = api.export(tmp_path / "run", "llava", tmp_path / "llava").raw["dropped"]
+    assert dropped == {"too_many_images": 1}
+
+
+def test_packs_have_no_conversations_any_more(tmp_path: Path, shards: Path) -> None:
+    api.pack(shards, tmp_path / "packs")
+    with pytest.raises(InputError, match="packs hold tokens"):
+        api.export(tmp_path / "packs", "qwen3-vl", tmp_path / "out")

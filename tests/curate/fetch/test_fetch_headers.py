@@ -1,0 +1,58 @@
+"""Headers as the web has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from curate.fetch.connection import mended
+from tests.curate.web import JPEG, fetch, reason, says
+
+LENGTH = b"Content-Length: %d\r\n" % len(JPEG)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length:%d\r\n" % len(JPEG),
+        b"Content-Length : %d\r\nServer\t: x\r\n" % len(JPEG),
+        LENGTH + LENGTH,
+        LENGTH + b"content-length:%d\r\n" % len(JPEG),
+        b"Transfer-Encoding : identity\r\nConnection: close\r\n",
+        b"",
+    ],
+)
+def test_headers_are_read_as_curl_reads_them(raw: Any, head: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + JPEG
+    assert fetch(raw(says(answer)).url, retries=0)[0].body == JPEG
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        LENGTH + b"Content-Length: 5\r\n",
+        LENGTH + b"Transfer-Encoding : chunked\r\n",
+        b"Content-Length : 5\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+def test_two_framings_that_may_disagree_are_refused(raw: Any, head: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + JPEG
+    assert reason(raw(says(answer)).url, retries=0) == "bad_response"
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"Connection: close\r\n\r\n", b"Content-Length: 90\r\n\r\n"])
+def test_a_redirect_whose_connection_closes_leads_on(raw: Any, end: bytes) -> None:
+    there = raw(says(b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + JPEG)).url
+    answer = b"HTTP/1.1 301 Moved\r\nLocation: " + there.encode() + b"\r\n" + end
+    assert fetch(raw(says(answer)).url, retries=0)[0].body == JPEG
+
+
+def test_an_answer_that_says_to_wait_comes_before_another(raw: Any) -> None:
+    answer = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + JPEG
+    assert fetch(raw(says(answer)).url, retries=0)[0].body == JPEG
+
+
+def test_headers_that_are_right_stay_as_they_are() -> None:
+    head = b"HTTP/1.1 200 OK\r\nServer: a b\r\nX-Y:z : z\r\n" + LENGTH + b"\r\n"
+    assert mended(head) == head
