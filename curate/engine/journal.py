@@ -97,7 +97,9 @@ class Journal:
         try:
             yield
         finally:
-            if not self.store.exists(RUN):  # it did not come to anything: leave nothing behind
+            if self.store.holds() and not self.store.exists(
+                RUN
+            ):  # it did not come to anything: leave nothing behind
                 self.store.delete_folder("_run")
                 self.store.delete_if_empty()
             self.store.unlock()
@@ -250,6 +252,7 @@ class Journal:
 
     def _begin(self, asked: Request, plan: Plan) -> Begun:
         begun = Begun(asked.plain(), plan.rows, now())
+        self.store.check_held()
         self.store.write_bytes(RUN, msgspec.json.encode(begun))
         return begun
 
