@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEBIAN := chromium bubblewrap fontconfig tesseract-ocr tesseract-ocr-chi-sim \
 	$(shell grep -o 'package = "[^"]*' synthdog/fonts.toml | cut -d'"' -f2 | sort -u)
 
-.PHONY: test check lint types layers docs bench-gpu debian
+.PHONY: test check lint types layers fuzz sbom docs bench-gpu debian
 test: debian $(VENV)/ready
 	$(BIN)/pytest
 
@@ -41,6 +41,15 @@ debian:
 	if ! command -v apt-get >/dev/null; then echo "not Debian: tests that need $$missing are skipped"; exit 0; fi; \
 	as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	$$as_root apt-get update -qq && $$as_root apt-get install -qq --no-install-recommends $$missing >/dev/null
+
+# Every parser of ours on damaged input, for about five minutes; what fails is shown, and kept in .hypothesis
+fuzz: $(VENV)/ready
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} $(BIN)/pytest --timeout 600 tests/fuzz
+
+# What is installed here, as a CycloneDX bill of materials: sbom.json
+sbom: $(VENV)/ready
+	$(BIN)/pip install --quiet --target $(VENV)/tools cyclonedx-bom
+	PYTHONPATH=$(VENV)/tools $(BIN)/python -m cyclonedx_py environment $(BIN)/python --output-reproducible -o sbom.json
 
 # The scorer against plain open_clip, on one CUDA GPU
 bench-gpu: $(VENV)/ready

@@ -1,5 +1,25 @@
-"""`python -m curate`."""
+"""`python -m curate`, and the program `curate`: signals are answered before anything costly is imported."""
 
-from curate.cli.app import main
+from __future__ import annotations
 
-main()
+import sys
+
+from curate.cli import faults
+
+
+def main() -> None:
+    """Run the command line."""
+    faults.early_interrupt()
+    try:
+        from curate.cli.app import main as run
+    except (MemoryError, ImportError, OSError, RuntimeError) as error:
+        found = faults.said(error)
+        if found is None:
+            raise
+        faults.show(found[0])
+        sys.exit(found[1])
+    run()
+
+
+if __name__ == "__main__":
+    main()

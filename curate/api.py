@@ -354,18 +354,30 @@ def explain(folder: StrPath, key_or_url: str) -> ExplainResult:
 
 
 @_checked
-def verify(folder: StrPath, *, repair: bool = False, plugins: StrPaths = ()) -> VerifyResult:
+def verify(
+    folder: StrPath,
+    *,
+    repair: bool = False,
+    plugins: StrPaths = (),
+    workers: int | None = None,
+    address: str | None = None,
+) -> VerifyResult:
     """Recompute every checksum and invariant of a finished run or of packs; `repair` makes damaged shards anew.
 
-    `plugins`: see `retry`; only a repair needs them. Damage is no exception here: see the result's `damaged`.
+    `plugins`: see `retry`; only a repair needs them. `workers` (processes; 0: this one) and `address` (of a Ray
+    cluster) say who checks the shards of a run; without them, every core where there are many shards. Damage is no
+    exception here: see the result's `damaged`.
 
     Raises:
         InputError: the folder holds neither; or it cannot be repaired.
+        MachineError, UnitError: the shards cannot be checked there.
     """
     from curate.verifying.command import verify as check
     from curate.verifying.repair import repair as mend
 
-    return _made(VerifyResult, mend(str(folder), _strings(plugins)) if repair else check(str(folder)))
+    if repair:
+        return _made(VerifyResult, mend(str(folder), _strings(plugins), workers, address))
+    return _made(VerifyResult, check(str(folder), workers, address))
 
 
 def _execute(asked: Request, out: str, options: Options, view: Progress) -> RunResult:
@@ -385,7 +397,7 @@ def _view(progress: bool) -> Progress:
 
     from curate.engine.progress import Progress
 
-    return Progress(Console(stderr=True), quiet=not progress)
+    return Progress(Console(stderr=True, markup=False, emoji=False), quiet=not progress)
 
 
 def _made(kind: type[R], found: dict[str, Any], **more: Any) -> R:

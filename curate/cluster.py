@@ -6,12 +6,18 @@ unpickle.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import secrets
+import shutil
+import tempfile
 from typing import Any
 
 from curate.errors import MachineError
+
+LOOPBACK = "127.0.0.1"
+LONGEST_PARENT = 16  # bytes
 
 
 def start(workers: int | None, address: str | None) -> Any:
@@ -30,12 +36,24 @@ def start(workers: int | None, address: str | None) -> Any:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"num_cpus": workers, "include_dashboard": False}
+        options |= {"_node_ip_address": LOOPBACK, "_temp_dir": _private_folder()}
     try:
         ray.init(address=address or "local", **options)
         return connected()
     except Exception as error:
         where = f"no Ray cluster answers at {address}" if address else "Ray cannot start here"
         raise MachineError(f"{where}: {str(error).splitlines()[0]} (--workers 0 does without Ray)") from None
+
+
+def _private_folder() -> str:
+    """A folder for Ray's sockets and logs that only this user can look into; it is gone when this process ends.
+
+    Names of sockets have at most 107 bytes, so that a long TMPDIR does not serve.
+    """
+    parent = tempfile.gettempdir() if len(tempfile.gettempdir()) <= LONGEST_PARENT else "/tmp"
+    folder = tempfile.mkdtemp(prefix="curate-ray-", dir=parent)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # before Ray's own, so that it runs after it
+    return f"{folder}/r"  # Ray opens its own folder to everybody; nobody comes through the one around it
 
 
 def connected() -> Any:

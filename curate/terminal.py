@@ -40,7 +40,9 @@ def bytes_said(count: int) -> str:
 
 
 def duration_said(seconds: float) -> str:
-    """A time as people read it: `2 h 5 min 12 s`."""
+    """A time as people read it: `2 h 5 min 12 s`; a clock that was set back leaves none to be told."""
+    if seconds < 0:
+        return "a time that nobody knows, as the clock was set back"
     whole = int(seconds)
     parts = ((whole // 3600, "h"), (whole // 60 % 60, "min"), (whole % 60, "s"))
     return " ".join(f"{value} {unit}" for value, unit in parts if value) or "under a second"

@@ -40,7 +40,7 @@ MARKUP = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body|\
 MHTML = re.compile(
     rb"(?:[\w-]+:[^\n]*\n(?:[ \t][^\n]*\n)*)*?content-type:\s*multipart/related", re.IGNORECASE
 )
-BROKEN = (ArchiveLoadFailed, zlib.error, EOFError, OSError, ValueError, UnicodeError)
+BROKEN = (ArchiveLoadFailed, zlib.error, EOFError, OSError, ValueError, UnicodeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def scan(stream: BinaryIO) -> Iterator[Entry]:
             offset = records.get_record_offset()  # reads to the record's end
             end = offset + records.get_record_length()
         except BROKEN as error:
-            raise RenderError("damaged", f"{type(error).__name__}: {error}") from error
+            raise RenderError("damaged", f"{type(error).__name__}: {error}"[:200]) from error
         if entry is not None:
-            torn = record.raw_stream.limit > 0  # the file ends within it
+            torn = getattr(record.raw_stream, "limit", 1) > 0  # the file ends within it, or it says no length
             yield replace(entry, offset=offset, dropped="damaged" if torn else entry.dropped)
     stream.seek(end)
     if stream.read(SNIFFED).strip():
@@ -154,7 +154,7 @@ def load(stream: BinaryIO, entry: Entry, *, max_bytes: int) -> bytes:
             next(iter(ArchiveIterator(stream, arc2warc=True))).content_stream().read(max_bytes + 1)
         )
     except (*BROKEN, StopIteration) as error:
-        raise RenderError("damaged", f"{type(error).__name__}: {error}") from error
+        raise RenderError("damaged", f"{type(error).__name__}: {error}"[:200]) from error
     if len(content) > max_bytes:
         raise RenderError("too_large", f"more than {max_bytes} bytes")
     return content

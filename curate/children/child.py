@@ -126,7 +126,8 @@ def die_with_parent(lifeline: int) -> None:
 def limit_memory(address_space: int) -> None:
     """Limit this process's address space to so many bytes (0: no limit), and leave no core dumps."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if address_space:
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if address_space and (hard == resource.RLIM_INFINITY or address_space < hard):
         resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from curate.cli import faults
 from curate.errors import CurateError, Stopped
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 
 def main() -> None:
     """Run the command; every expected error is one line on standard error and an exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped like by Ctrl-C: resumable, exit 130
+    for number in (signal.SIGINT, signal.SIGTERM):  # stopped like by Ctrl-C: resumable, exit 130
+        signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(app(standalone_mode=False))
     except CurateError as error:
@@ -83,6 +85,12 @@ def main() -> None:
         sys.exit(Stopped.exit_code)
     except BrokenPipeError:
         sys.exit(1)
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        found = faults.said(error)
+        if found is None:
+            raise
+        faults.show(found[0])
+        sys.exit(found[1])
 
 
 @app.callback(invoke_without_command=True)
@@ -103,6 +111,18 @@ def options(
     logging.basicConfig(level=logging.WARNING, format="curate: %(message)s")
     if verbose:
         logging.getLogger("curate").setLevel(logging.DEBUG)
+    else:
+        _hush()
+
+
+def _hush() -> None:
+    """Show nothing that a library says to its own developers; `--verbose` shows it."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    ours = logging.getLogger("curate")
+    ours.handlers, ours.propagate = logging.getLogger().handlers[:], False
+    logging.getLogger().handlers = [logging.NullHandler()]
 
 
 @app.command()
@@ -304,17 +324,25 @@ def report(folder: Dir, as_json: Json = False) -> None:
 
 @app.command()
 def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
-    """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value."""
+    """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value.
+
+    Exit 1 where nothing is known of it.
+    """
     from curate import api
     from curate.reporting.explain import lines
 
-    _show(api.explain(folder, key_or_url).raw, lines, as_json)
+    told = api.explain(folder, key_or_url)
+    _show(told.raw, lines, as_json)
+    if told.fate == "unknown":
+        raise typer.Exit(1)
 
 
 @app.command()
 def verify(
     folder: Dir,
     repair: Annotated[bool, typer.Option("--repair", help="Make damaged shards anew.")] = False,
+    workers: Workers = None,
+    address: Address = None,
     plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
@@ -322,7 +350,7 @@ def verify(
     from curate import api
     from curate.verifying.command import lines
 
-    found = api.verify(folder, repair=repair, plugins=plugins or ())
+    found = api.verify(folder, repair=repair, plugins=plugins or (), workers=workers, address=address)
     _show(found.raw, lines, as_json)
     if found.damaged:
         raise typer.Exit(1)
@@ -394,7 +422,7 @@ def _show_run(result: RunResult, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result.raw))
         return
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False, soft_wrap=True)
     console.print(funnel(result.raw))
     size = bytes_said(sum(shard["bytes"] for shard in result.shards))
     took = "" if "scored" in result.raw else f", took {duration_said(took_s(result.raw))}"

@@ -99,6 +99,41 @@ def _chromium() -> Iterator[Check]:
     yield Check("chromium", path is not None, found, "apt-get install chromium (for `curate run html`)")
 
 
+def _wall() -> Iterator[Check]:
+    """What keeps a web page from the network and the files: bubblewrap, and leave to use it."""
+    path = shutil.which("bwrap")
+    found, works = "not found", False
+    if path:
+        command = [path, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "true"]
+        works, found = _succeeds(command)
+    mend = "apt-get install bubblewrap, and allow user namespaces (for `curate run html`)"
+    yield Check("bubblewrap", works, found, mend)
+
+
+def _succeeds(command: list[str]) -> tuple[bool, str]:
+    """Whether a command ends with 0, and its last words if it does not."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, f"does not answer: {error}"
+    words = done.stderr.strip().rpartition("\n")[2]
+    return done.returncode == 0, "works" if done.returncode == 0 else words or f"exit {done.returncode}"
+
+
+def _cluster() -> Iterator[Check]:
+    """Whether who reaches a Ray cluster's ports must show a token: else anybody there runs what he likes."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    mode = os.environ.get("RAY_AUTH_MODE", "")
+    if not address:
+        yield Check("Ray cluster", True, "none named by RAY_ADDRESS; one started here asks for a token")
+        return
+    has_token = bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"))
+    has_token = has_token or (Path.home() / ".ray" / "auth_token").is_file()
+    mend = "start every node with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN, and set both here"
+    found = f"{address}, RAY_AUTH_MODE={mode or 'disabled'}" + ("" if has_token else ", no token here")
+    yield Check("Ray cluster", mode == "token" and has_token, found, mend)
+
+
 def _fonts() -> Iterator[Check]:
     families = (
         set(_output(["fc-list", ":lang=zh", "family"]).splitlines()) if shutil.which("fc-list") else set()
@@ -143,5 +178,5 @@ def _output(command: list[str]) -> str:
 
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
-    _python, _names, _machine, _extras, _chromium, _fonts, _typefaces, _gpu,
+    _python, _names, _machine, _extras, _chromium, _wall, _cluster, _fonts, _typefaces, _gpu,
 )  # fmt: skip

@@ -11,7 +11,7 @@ import sqlite3
 import struct
 import tempfile
 import uuid
-from pathlib import Path
+from contextlib import closing
 
 from curate.exporting.records import Records
 from curate.exporting.webdataset import Tar, write_tars
@@ -37,9 +37,7 @@ def write_energon(store: Store, records: Records) -> list[str]:
     """The tars, `shard-000000.tar.idx` beside each, and `.nv-meta`."""
     counts: dict[str, int] = {}
     files: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="curate-energon-") as scratch:
-        database = sqlite3.connect(Path(scratch) / "index.sqlite")
-        database.executescript(TABLES)
+    with closing(_database()) as database:
         for number, tar in enumerate(write_tars(store, records)):
             starts = [members[0].header for _, members in tar.samples]
             store.write_bytes(f"{tar.name}.idx", struct.pack(f"<{len(starts) + 1}Q", *starts, tar.end))
@@ -48,12 +46,20 @@ def write_energon(store: Store, records: Records) -> list[str]:
             files += [tar.name, f"{tar.name}.idx"]
         database.executescript(INDICES)
         database.commit()
-        database.close()
         meta = _meta(records, counts)
-        meta["index.sqlite"] = (Path(scratch) / "index.sqlite").read_bytes()
+        meta["index.sqlite"] = database.serialize()
         for name, body in meta.items():
             store.write_bytes(f"{META}/{name}", body)
     return files + [f"{META}/{name}" for name in meta]
+
+
+def _database() -> sqlite3.Connection:
+    """An empty index on disk, in a file without a name: however this process ends, nothing stays behind."""
+    with tempfile.NamedTemporaryFile(prefix="curate-energon-") as place:
+        database = sqlite3.connect(place.name)
+        database.execute("PRAGMA journal_mode = OFF")
+        database.executescript(TABLES)
+    return database
 
 
 def _index(database: sqlite3.Connection, number: int, tar: Tar) -> None:

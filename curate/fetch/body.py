@@ -5,10 +5,12 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from curate.fetch.magic import HEAD, image_type
 from curate.fetch.outcome import FetchError
+from curate.images.formats import sniff
 
 _GZIP = b"\x1f\x8b\x08"
+HEAD = 512  # bytes that are enough to tell an image from a page
+SHOWN = 32  # of them, in a detail
 
 
 class Body:
@@ -64,8 +66,8 @@ class Body:
             self._unzip = zlib.decompressobj(wbits=31)
             self._bytes.clear()
             self.add(head)
-        elif image_type(head) is None:
-            begins = head[:HEAD].decode("ascii", "backslashreplace")
+        elif sniff(head) is None:
+            begins = head[:SHOWN].decode("ascii", "backslashreplace")
             raise FetchError("not_an_image", f"{self._content_type or 'no type'}, begins {begins}")
         else:
             self._judged = True

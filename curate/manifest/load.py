@@ -14,6 +14,7 @@ import msgspec
 import filters
 from curate import plugins
 from curate.errors import ManifestError, nearest
+from curate.manifest import parsing
 from curate.manifest.checks import check_near, check_values
 from curate.manifest.settings import (
     DocumentSettings,
@@ -83,12 +84,7 @@ def load(
         if name_or_path not in builtin():
             raise ManifestError(f"no manifest {name_or_path!r}{_hint(name_or_path)}")
         path = folder() / f"{name_or_path}.toml"
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ManifestError(f"cannot read manifest {name_or_path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{name_or_path} is not TOML: {error}") from None
+    tree = parsing.read(path, f"manifest {name_or_path}")
     if "plugins" in tree:
         tree["plugins"] = plugins.read(tree["plugins"], path.parent)
     if preset != PAPER:
@@ -158,9 +154,11 @@ def assignment(text: str) -> tuple[str, Any]:
     if not equals:
         raise ManifestError(f"--set {text!r}: write it as path.to.value=VALUE")
     try:
-        return path.strip(), tomllib.loads(f"value = {literal.strip()}")["value"]
+        return path.strip(), parsing.loads(f"value = {literal.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         return path.strip(), literal.strip()
+    except ValueError as error:
+        raise ManifestError(f"--set {path.strip()[:80]}=…: {error}") from None
 
 
 def assign(tree: dict[str, Any], path: str, value: Any) -> None:

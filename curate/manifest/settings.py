@@ -53,6 +53,11 @@ class InputSettings(Settings, frozen=True):
     main: tuple[str, ...] = ()  # the rows are the list whose objects have one of these fields, if joined
     join: dict[str, JoinSettings] = {}  # by the name that its fields get
     explode: tuple[str, ...] = ()  # the items of these lists are a record each
+    max_value_bytes: int = 64 * 2**20  # of one value, a line of text or a file in a tar; more is `too_large`
+    max_depth: int = 100  # of JSON within JSON; deeper is `row_malformed`
+    max_expansion: int = 250  # a packed file's size unpacked, as a multiple of its own
+    max_unit_bytes: int = 2**28  # of a unit's rows, without images; rows beyond it are `too_large`
+    memory_bytes: int = 3 * 2**30  # of the process that reads Parquet
 
 
 class FetchSettings(Settings, frozen=True):

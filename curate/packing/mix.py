@@ -18,7 +18,6 @@ times, sets the size of the mixture. Without a mix every sample is seen once.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -26,6 +25,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from curate.errors import ManifestError
+from curate.manifest import parsing
 
 Group = tuple[str, str]  # data set and task
 
@@ -70,10 +70,8 @@ def load(path: str) -> Mix:
         ManifestError: it cannot be read, or a key, value or combination is wrong.
     """
     try:
-        mix = msgspec.convert(tomllib.loads(Path(path).read_text(encoding="utf-8")), Mix)
-    except OSError as error:
-        raise ManifestError(f"cannot read the mix {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        mix = msgspec.convert(parsing.read(Path(path), f"the mix {path}"), Mix)
+    except msgspec.ValidationError as error:
         raise ManifestError(f"{path}: {error}") from None
     for number, source in enumerate(mix.source, 1):
         if (source.weight is None) == (source.epochs is None):

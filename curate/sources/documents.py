@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,9 +22,12 @@ import ijson
 import msgspec
 
 from curate.errors import InputError
+from curate.manifest.settings import InputSettings
 from curate.sources import index
-from curate.sources.columns import encode_json
+from curate.sources.columns import encode_json, json_text
 from curate.sources.inputs import Input
+from curate.sources.lines import OURS, faulty, limits, without_marked
+from curate.sources.shallow import WRITTEN, Shallow
 from curate.sources.streams import open_bytes
 from curate.sources.strict import Strict
 from curate.storage.filesystems import one_line
@@ -31,30 +35,60 @@ from curate.storage.filesystems import one_line
 KEY = "__key__"
 
 
-def as_lines(source: Input, work: Path) -> Input:
-    """The same rows as a JSON Lines file in the work folder.
+@dataclass(frozen=True)
+class Document:
+    """A JSON file and the limits under which it is read."""
+
+    file: Input
+    settings: InputSettings
+
+    @property
+    def uri(self) -> str:
+        """The file's."""
+        return self.file.uri
+
+    @contextmanager
+    def open(self, row_depth: int = 2) -> Iterator[Strict]:
+        """The content, put right; what lies within one bracket of that depth is a row."""
+        shallow = Shallow(self.settings.max_depth, self.settings.max_value_bytes, row_depth)
+        with open_bytes(self.file, self.settings) as file:
+            yield Strict(file, shallow)
+
+
+def as_lines(source: Input, settings: InputSettings, work: Path) -> Input:
+    """The same rows as a file of lines of our own in the work folder, each with its problem if it has one.
 
     Raises:
         InputError: not JSON, or not of one of the shapes above.
     """
-    path = index.place(work, source, "jsonl", None)
+    path = index.place(work, source, "jsonl", limits(settings))
     try:
-        index.made_once(path, lambda file: _write(source, file))
+        index.made_once(path, lambda file: _write(source, settings, file))
     except ijson.JSONError as error:
         raise InputError(f"cannot read {source.uri}: {one_line(error)}") from None
     return Input(str(path), path.name, path.stat().st_size, source.fingerprint)
 
 
-def _write(source: Input, file: BinaryIO) -> None:
+def _write(source: Input, settings: InputSettings, file: BinaryIO) -> None:
     count = 0
-    for row in _rows(source):
-        file.write(encode_json(row) + b"\n")
+    for row in _rows(Document(source, settings)):
+        file.write(line(row) + b"\n")
         count += 1
     if not count:
         raise InputError(f"{source.uri} holds no row")
 
 
-def _rows(source: Input) -> Iterator[Any]:
+def line(row: Any) -> bytes:
+    """A row as a line of a file of ours: problems are only those that we find."""
+    if not isinstance(row, dict):
+        return encode_json(faulty("row_malformed", f"not an object but {type(row).__name__}"))
+    for name in OURS:
+        row.pop(name, None)
+    text = json_text(row).encode()
+    return json_text(without_marked(row)).encode() if WRITTEN in text else text
+
+
+def _rows(source: Document) -> Iterator[Any]:
     found = shape(source)
     if found is None:
         yield from items(source, "item")
@@ -68,20 +102,20 @@ def _rows(source: Input) -> Iterator[Any]:
     elif not objects and parallel:
         yield from _parallel(source, parallel)
     elif found and set(found.values()) == {"object"}:
-        with _open(source) as file:
+        with source.open() as file:
             yield from ({KEY: key, **row} for key, row in ijson.kvitems(file, "", use_float=True))
     else:
         has = ", ".join(f"{name!r} ({kind})" for name, kind in list(found.items())[:10]) or "nothing"
         raise InputError(f"{source.uri}: cannot tell which part of this JSON holds the rows; it has {has}")
 
 
-def items(source: Input, prefix: str) -> Iterator[Any]:
+def items(source: Document, prefix: str) -> Iterator[Any]:
     """The values at an ijson prefix, one by one."""
-    with _open(source) as file:
+    with source.open(row_depth=prefix.count(".") + 2) as file:
         yield from ijson.items(file, prefix, use_float=True)
 
 
-def shape(source: Input) -> dict[str, str] | None:
+def shape(source: Document) -> dict[str, str] | None:
     """What each key of the document's object holds; None for an array.
 
     Raises:
@@ -89,7 +123,7 @@ def shape(source: Input) -> dict[str, str] | None:
     """
     found: dict[str, str] = {}
     key, depth, before = "", 0, ""
-    with _open(source) as file:
+    with source.open() as file:
         for event, value in ijson.basic_parse(file, use_float=True):
             if depth == 0 and event != "start_map":
                 if event == "start_array":
@@ -106,11 +140,11 @@ def shape(source: Input) -> dict[str, str] | None:
     return found
 
 
-def _parallel(source: Input, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _parallel(source: Document, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Row i of every array; a shorter array's missing values are null."""
     names = list(names)
     with ExitStack() as stack:
-        files = [stack.enter_context(_open(source)) for _ in names]
+        files = [stack.enter_context(source.open(row_depth=3)) for _ in names]
         arrays = [
             ijson.items(file, f"{name}.item", use_float=True) for name, file in zip(names, files, strict=True)
         ]
@@ -118,7 +152,7 @@ def _parallel(source: Input, names: Iterable[str]) -> Iterator[dict[str, Any]]:
             yield dict(zip(names, values, strict=True))
 
 
-def _coco(source: Input) -> Iterator[dict[str, Any]]:
+def _coco(source: Document) -> Iterator[dict[str, Any]]:
     """Every annotation with its image's fields; the annotation's `id` wins, the image's is its `image_id`.
 
     The images' fields are held in memory, some 300 bytes an image.
@@ -132,9 +166,3 @@ def _coco(source: Input) -> Iterator[dict[str, Any]]:
             yield (msgspec.json.decode(image) if image else {}) | row
         else:
             yield row
-
-
-@contextmanager
-def _open(source: Input) -> Iterator[Strict]:
-    with open_bytes(source) as file:
-        yield Strict(file)

@@ -24,8 +24,10 @@ from curate.manifest.settings import InputSettings, JoinSettings
 from curate.sources import index
 from curate.sources.columns import json_text
 from curate.sources.inputs import Input
+from curate.sources.lines import limits, without_marked
 from curate.sources.parts import Listing, listings
 from curate.sources.reading import DETAIL, PROBLEM
+from curate.sources.shallow import WRITTEN
 
 CACHE_KIB = 65536
 
@@ -38,13 +40,13 @@ def joined(source: Input, settings: InputSettings, work: Path) -> Input:
     Raises:
         InputError: a file is damaged, or a list is missing that the manifest needs.
     """
-    path = index.place(work, source, "joined", (settings.main, settings.join))
+    path = index.place(work, source, "joined", (settings.main, settings.join, limits(settings)))
     index.made_once(path, lambda file: _write(source, settings, work, file))
     return Input(str(path), path.name, path.stat().st_size, source.fingerprint)
 
 
 def _write(source: Input, settings: InputSettings, work: Path, file: BinaryIO) -> None:
-    found = listings(source.parts, work)
+    found = listings(source.parts, settings, work)
     main = [one for one in found if one.fields & set(settings.main)]
     others = [one for one in found if one not in main]
     if not main:
@@ -53,16 +55,18 @@ def _write(source: Input, settings: InputSettings, work: Path, file: BinaryIO) -
     with database(work) as on_disk:
         tables = [Table(on_disk, number, *named) for number, named in enumerate(wanted.items())]
         for row in _joined(main, others, tables):
-            file.write(json_text(row).encode() + b"\n")
+            text = json_text(row).encode()
+            text = json_text(without_marked(row)).encode() if WRITTEN in text else text
+            file.write(text + b"\n")
 
 
 @contextmanager
 def database(work: Path) -> Iterator[sqlite3.Connection]:
     """An empty database on disk, which is gone afterwards."""
-    with (
-        tempfile.NamedTemporaryFile(dir=work, prefix=".joining-") as place,
-        closing(sqlite3.connect(place.name, isolation_level=None)) as connection,
-    ):
+    with tempfile.NamedTemporaryFile(dir=work, prefix=".joining-") as place:
+        opened = sqlite3.connect(place.name, isolation_level=None)
+        opened.execute("PRAGMA user_version = 1")  # opens the file, whose name may then go
+    with closing(opened) as connection:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KIB}"):
             connection.execute(f"PRAGMA {pragma}")
         yield connection
@@ -173,5 +177,5 @@ def _either(names: Sequence[str]) -> str:
 
 
 def _has(found: Sequence[Listing]) -> str:
-    lists = [f"{one.file.name}: {', '.join(sorted(one.fields)[:8])}" for one in found]
+    lists = [f"{one.file.file.name}: {', '.join(sorted(one.fields)[:8])}" for one in found]
     return f"; there are {'; '.join(lists[:6])}" if lists else ""

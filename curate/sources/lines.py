@@ -10,7 +10,7 @@ import csv
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ import pyarrow as pa
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
 from curate.sources import index
-from curate.sources.columns import record_batch, unique
+from curate.sources.columns import json_text, record_batch, unique
 from curate.sources.inputs import Input
 from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, Forward, Source
+from curate.sources.shallow import TOO_MUCH, WRITTEN, is_deeper, shallow
 from curate.sources.streams import Lines, open_lines
 
 MARK_ROWS = 8192
@@ -32,6 +33,7 @@ QUOTED_BYTES = 2**16  # a quoted field that goes on for longer was never closed
 NAME = re.compile(r"\s*[A-Za-z_][\w .:-]{0,63}\s*")
 
 csv.field_size_limit(2**31 - 1)  # the length of a line is limited where it is read
+UNCLOSED = ("row_malformed", "a quote that is never closed, and a carriage return")
 
 Row = dict[str, Any]
 OURS = (PROBLEM, DETAIL)
@@ -57,6 +59,8 @@ def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: 
     """
 
     def parser(lines: Lines) -> Grammar:
+        if kind == "jsonl":
+            return Grammar((), functools.partial(_json_record, settings.max_depth))
         if kind in RECORDS:
             return Grammar((), RECORDS[kind])
         split = _csv_fields if kind == "csv" else _tsv_fields
@@ -64,34 +68,45 @@ def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: 
         return Grammar(names, functools.partial(_delimited, names, split), split)
 
     found = index.remembered(
-        index.place(work, source, "rows", (kind, settings.columns)), lambda: _scan(source, parser)
+        index.place(work, source, "rows", (kind, settings.columns, limits(settings))),
+        lambda: _scan(source, settings, parser),
     )
     schema = index.schema(found.columns)
     schema = schema.append(pa.field(PROBLEM, pa.string())).append(pa.field(DETAIL, pa.string()))
 
     def begin(row: int) -> tuple[int, Iterator[pa.RecordBatch]]:
         nearest = max((mark for mark in found.marks if mark[0] <= row), default=(0, -1))
-        return nearest[0], _batches(source, parser, schema, nearest[1])
+        return nearest[0], _batches(source, settings, parser, schema, nearest[1])
 
     return Forward(source.uri, found.rows, schema, begin)
 
 
-def _scan(source: Input, parser: Parser) -> index.Index:
+def limits(settings: InputSettings) -> tuple[int, ...]:
+    """The settings that decide which rows of a text file can be read."""
+    return settings.max_value_bytes, settings.max_depth, settings.max_expansion
+
+
+def _scan(source: Input, settings: InputSettings, parser: Parser) -> index.Index:
     kinds = index.Kinds()
     rows = 0
-    with open_lines(source) as lines:
+    with open_lines(source, settings) as lines:
         grammar = parser(lines)
         marks = [(0, lines.at)]
         while count := _pass(lines, grammar, kinds):
             rows += count
+            _check_width(source, kinds.columns())
             if lines.seekable:
                 marks.append((rows, lines.at))
     if not rows:
         raise InputError(f"{source.uri} holds no row")
     columns = dict.fromkeys(grammar.names, "string") or kinds.columns()
+    _check_width(source, columns)
+    return index.Index(rows, columns, marks if lines.seekable else [])
+
+
+def _check_width(source: Input, columns: Collection[str]) -> None:
     if len(columns) > MAX_COLUMNS:
         raise InputError(f"{source.uri} has {len(columns)} columns; at most {MAX_COLUMNS} can be read")
-    return index.Index(rows, columns, marks if lines.seekable else [])
 
 
 def _pass(lines: Lines, grammar: Grammar, kinds: index.Kinds) -> int:
@@ -106,8 +121,10 @@ def _pass(lines: Lines, grammar: Grammar, kinds: index.Kinds) -> int:
     return count
 
 
-def _batches(source: Input, parser: Parser, schema: pa.Schema, offset: int) -> Iterator[pa.RecordBatch]:
-    with open_lines(source) as lines:
+def _batches(
+    source: Input, settings: InputSettings, parser: Parser, schema: pa.Schema, offset: int
+) -> Iterator[pa.RecordBatch]:
+    with open_lines(source, settings) as lines:
         grammar = parser(lines)
         if offset > lines.at:
             lines.seek(offset)
@@ -126,11 +143,16 @@ def _chunk(lines: Lines, record: Callable[[Lines], Row | None], rows: int) -> li
     return chunk
 
 
-def _json_record(lines: Lines) -> Row | None:
+def _json_record(max_depth: int, lines: Lines) -> Row | None:
     while (line := lines.next()) is not None:
         if line.strip():
-            return {PROBLEM: "row_malformed", DETAIL: "line too long"} if lines.cut else json_row(line)
+            return json_row(line, max_depth) if lines.fault is None else faulty(*lines.fault)
     return None
+
+
+def faulty(reason: str, detail: str) -> Row:
+    """A row of which nothing is known but why it is of no use."""
+    return {PROBLEM: reason, DETAIL: detail}
 
 
 def _joined_record(lines: Lines) -> Row | None:
@@ -146,10 +168,12 @@ def _joined_record(lines: Lines) -> Row | None:
 def _plain_record(lines: Lines) -> Row | None:
     """A line of text is a row."""
     line = _text_line(lines)
-    return None if line is None else {"text": line}
+    if line is None or lines.fault is None:
+        return None if line is None else {"text": line}
+    return {"text": None} | faulty(*lines.fault)
 
 
-RECORDS = {"jsonl": _json_record, "joined": _joined_record, "lines": _plain_record}
+RECORDS = {"joined": _joined_record, "lines": _plain_record}
 
 
 def _published(row: Row) -> Row:
@@ -157,21 +181,29 @@ def _published(row: Row) -> Row:
     return {name: value for name, value in row.items() if name not in OURS} if PROBLEM in row else row
 
 
-def json_row(line: bytes) -> Row:
+def json_row(line: bytes, max_depth: int) -> Row:
     """The object that a line holds, or its problem."""
+    if is_deeper(line, max_depth):
+        line = shallow(line, max_depth)
     row = _object(line)
     if isinstance(row, str):
-        return {PROBLEM: "row_malformed", DETAIL: row}
+        return faulty("row_malformed", row)
     for name in OURS:  # which only we may give
         row.pop(name, None)
-    return row
+    return without_marked(row) if WRITTEN in line else row
+
+
+def without_marked(row: Row) -> Row:
+    """A row of which something was cut out: the rest of it, and that it is of no use."""
+    rest = {name: value for name, value in row.items() if WRITTEN not in json_text({name: value}).encode()}
+    return rest | faulty(**TOO_MUCH)
 
 
 def _object(line: bytes) -> Row | str:
     """The object, or what is wrong with it."""
     try:
         row = decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # msgspec's own among them
         try:  # NaN, broken UTF-8 and lone surrogates, which the quick parser refuses
             row = json.loads(line.decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError) as error:
@@ -187,9 +219,10 @@ def _delimited(names: Sequence[str], split: Callable[[Lines], list[str] | None],
     if fields is None:
         return None
     row: Row = dict(zip(names, fields, strict=False))
-    if lines.cut or len(fields) != len(names):
-        detail = "line too long" if lines.cut else f"{len(fields)} fields, not {len(names)}"
-        row |= {PROBLEM: "row_malformed", DETAIL: detail}
+    if lines.fault is not None:
+        return row | faulty(*lines.fault)
+    if len(fields) != len(names):
+        return row | faulty("row_malformed", f"{len(fields)} fields, not {len(names)}")
     return row
 
 
@@ -204,11 +237,12 @@ def _csv_fields(lines: Lines) -> list[str] | None:
     if first is None or '"' not in first:
         return None if first is None else first.split(",")
     taken: list[bytes] = []
+    fault = lines.fault
 
     def more() -> Iterator[str]:
         yield first + "\n"
         size = 0
-        while size < QUOTED_BYTES and (line := lines.next()) is not None:
+        while size < QUOTED_BYTES and lines.fault is None and (line := lines.next()) is not None:
             taken.append(line)
             size += len(line)
             yield line.decode("utf-8", "surrogateescape")
@@ -218,7 +252,8 @@ def _csv_fields(lines: Lines) -> list[str] | None:
         return next(csv.reader(more(), strict=True))
     except (EOFError, csv.Error):
         lines.put_back(taken)
-        return next(csv.reader([first], quoting=csv.QUOTE_NONE))
+        lines.fault = fault or (UNCLOSED if "\r" in first else None)
+        return first.split(",")
 
 
 def _text_line(lines: Lines) -> str | None:

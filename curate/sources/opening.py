@@ -41,13 +41,13 @@ def _opened(source: Input, plain: bytes, work: Path) -> Source:
     kind = _kind(source, settings)
     try:
         if kind == "parquet":
-            opened = open_parquet(source)
+            opened = open_parquet(source, settings)
         elif kind == "webdataset":
-            opened = open_tar(source, work)
+            opened = open_tar(source, settings, work)
         elif kind == "joined":
             opened = open_lines_source(joined(source, settings, work), settings, work, kind)
         elif kind == "json":
-            opened = open_lines_source(as_lines(source, work), settings, work, "jsonl")
+            opened = open_lines_source(as_lines(source, settings, work), settings, work, "joined")
         else:
             opened = open_lines_source(source, settings, work, kind)
     except (OSError, ValueError, EOFError, pa.ArrowException) as error:

@@ -1,75 +1,206 @@
-"""Parquet: read by batch, checksums verified, extension types refused before any row is read."""
+"""Parquet: read by batch in a disposable child process, extension types refused before any row is read.
+
+A few kilobytes of Parquet can ask for any amount of memory: a page that unpacks to gigabytes, a dictionary whose one
+long value every row names, runs that repeat. So the child has a memory limit, and this side asks it for rows:
+for fewer at a time where they do not fit, down to one. A row that does not fit alone is `too_large`; what stands
+behind it in its row group cannot be reached and is `unreadable`.
+"""
 
 from __future__ import annotations
 
-import bisect
-import itertools
+import functools
 from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
+import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from curate.children.pool import Children, Limits, Outcome
 from curate.errors import InputError
-from curate.sources.columns import unique
+from curate.manifest.settings import InputSettings
 from curate.sources.inputs import Input
-from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, Forward, Source
-from curate.storage.filesystems import filesystem, one_line
+from curate.sources.parquet_child import TARGET, Ask, Footer
+from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, Forward, Source
+from curate.sources.sealed import opened
+from curate.sources.served import Place, served
+from curate.storage.filesystems import filesystem, one_line, scheme
 
-READ_AHEAD = 2**20  # bytes a column; pages are read one by one, so a row group may have any size
 EXTENSION = b"ARROW:extension:name"
+TIMEOUT_S = 600.0  # for one batch: the rows before it in its row group may have to be passed over
+MAX_ANSWER_BYTES = 512 * 2**20
+FEWER = 16  # where a batch does not fit, one with so many times fewer rows is asked for
+ROWS_A_BYTE = 64  # a file that claims more rows than this for each of its bytes is damaged
+PROBLEMS = pa.schema([(PROBLEM, pa.string()), (DETAIL, pa.string())])
+TOO_MUCH = ("out_of_memory", "too_much", "crashed", "timed_out")
 
 
-def open_parquet(source: Input) -> Source:
+@dataclass(frozen=True)
+class Table:
+    """A Parquet file as its footer describes it."""
+
+    uri: str
+    place: Place
+    footer: Footer
+    schema: pa.Schema  # with the problems' two columns
+    max_value_bytes: int
+    memory_bytes: int
+    lost: dict[int, tuple[int, str, str]] = field(
+        default_factory=dict
+    )  # group → first row lost, reason, detail
+
+    def ask(self, group: int, start: int, rows: int, size: int) -> Future[Outcome]:
+        """Have the child read rows of a group, in batches of `size`."""
+        asked = Ask(self.place.name, group, start, rows, size, self.max_value_bytes)
+        return _child(self.memory_bytes).submit(msgspec.msgpack.encode(asked))
+
+
+def open_parquet(source: Input, settings: InputSettings) -> Source:
     """The file's rows, counted by its footer.
 
     Raises:
         InputError: not Parquet, truncated, encrypted, or with a column type that could run code.
     """
     try:
-        file = _open(source.uri)
-        schema = file.schema_arrow.remove_metadata()
+        place = _place(source.uri)
+        footer, schema = _footer(place, settings.memory_bytes)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(
             f"{source.uri} is not a whole Parquet file: {one_line(error)}; fetch it again or leave it out"
         ) from None
     for column in schema:
         refuse_extensions(column, column.name, source.uri)
-    meta = file.metadata
-    sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-    starts = [0, *itertools.accumulate(sizes)]
-    if starts[-1] != meta.num_rows or min(sizes, default=0) < 0:
-        raise InputError(f"{source.uri} is damaged: row groups hold {starts[-1]} rows, not {meta.num_rows}")
-
-    def begin(row: int) -> tuple[int, Iterator[pa.RecordBatch]]:
-        group = max(0, bisect.bisect_right(starts, row) - 1)
-        wanted = list(range(group, len(sizes)))
-        return starts[group], _batches(source.uri, wanted)
-
-    names = unique(schema.names)
-    fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
-    return Forward(source.uri, meta.num_rows, pa.schema(fields), begin)
+    _check_counts(source, footer)
+    whole = pa.schema([*schema, *PROBLEMS])
+    table = Table(source.uri, place, footer, whole, settings.max_value_bytes, settings.memory_bytes)
+    return Forward(source.uri, footer.rows, whole, lambda row: (row, _batches(table, row)))
 
 
-def _open(uri: str) -> pq.ParquetFile:
+def _place(uri: str) -> Place:
+    """Where the child finds the file: here by its path, elsewhere by way of this process, which has the keys."""
     system, path = filesystem(uri)
-    return pq.ParquetFile(
-        system.open_input_file(path),
-        pre_buffer=False,
-        buffer_size=READ_AHEAD,
-        page_checksum_verification=True,
-        arrow_extensions_enabled=False,
+    return Place(path) if scheme(uri) == "file" else served(system.open_input_file(path))
+
+
+@functools.lru_cache(maxsize=2)
+def _child(memory_bytes: int) -> Children:
+    """This process's reader of Parquet files; it ends with this process."""
+    limits = Limits(
+        timeout_s=TIMEOUT_S,
+        memory_bytes=memory_bytes,
+        recycle_after=1_000_000,
     )
+    return Children(TARGET, 1, limits)
 
 
-def _batches(uri: str, groups: list[int]) -> Iterator[pa.RecordBatch]:
-    """The row groups' rows. Opened by the first `next`: a reader not used costs nothing."""
-    file = _open(uri)
-    for group in groups:
-        meta = file.metadata.row_group(group)
-        wide = max(1, meta.total_byte_size // max(1, meta.num_rows))
-        rows = max(1, min(BATCH_ROWS, BATCH_BYTES // wide))
-        for batch in file.iter_batches(batch_size=rows, row_groups=[group]):
-            yield batch.replace_schema_metadata(None).rename_columns(unique(batch.schema.names))
+def _footer(place: Place, memory_bytes: int) -> tuple[Footer, pa.Schema]:
+    """What the file says of itself.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    outcome = _child(memory_bytes).submit(msgspec.msgpack.encode(Ask(place.name))).result()
+    if outcome.value is None:
+        raise ValueError(_said(outcome))
+    footer = msgspec.msgpack.decode(outcome.value, type=Footer)
+    return footer, pa.ipc.read_schema(pa.py_buffer(footer.schema))
+
+
+def _said(outcome: Outcome) -> str:
+    """Why there is no answer: the detail alone where it says all."""
+    return str(outcome.detail) if outcome.reason == "damaged" else f"{outcome.reason}: {outcome.detail}"
+
+
+def _check_counts(source: Input, footer: Footer) -> None:
+    """Hold the counts to each other.
+
+    Raises:
+        InputError: they cannot be true.
+    """
+    held, sizes = sum(footer.groups), source.bytes
+    if held != footer.rows or min(footer.groups, default=0) < 0:
+        raise InputError(f"{source.uri} is damaged: row groups hold {held} rows, not {footer.rows}")
+    if sizes and footer.rows > max(ROWS_A_BYTE * sizes, BATCH_ROWS):
+        raise InputError(
+            f"{source.uri} is damaged: it claims {footer.rows} rows in {sizes} bytes; leave it out"
+        )
+
+
+def _batches(table: Table, row: int) -> Iterator[pa.RecordBatch]:
+    """The file's rows from `row` on. Nothing is read before the first `next`."""
+    first = 0
+    for group, rows in enumerate(table.footer.groups):
+        if row < first + rows:
+            yield from _group(table, group, max(0, row - first), rows)
+        first += rows
+
+
+def _group(table: Table, group: int, start: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """A row group's rows from its row `start` on, two batches asked for at a time while each comes whole."""
+    size = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, table.footer.widths[group])))
+    ahead: Future[Outcome] | None = None
+    at = start
+    while at < (end := table.lost[group][0] if group in table.lost else rows):
+        count = min(size, end - at)
+        outcome = (ahead or table.ask(group, at, count, size)).result()
+        more = at + count < end and outcome.value is not None
+        ahead = table.ask(group, at + count, min(size, end - at - count), size) if more else None
+        if outcome.value is not None:
+            batch = _batch(outcome.value, table)
+            yield batch
+            at += batch.num_rows
+            ahead = ahead if batch.num_rows == count else None
+        elif outcome.reason not in TOO_MUCH:
+            raise OSError(_said(outcome))
+        elif count > 1:
+            size = max(1, min(size, count) // FEWER)
+        else:
+            _lose(table, group, at, outcome)
+    if group in table.lost:
+        yield from _lost(table, group, max(at, start), rows)
+
+
+def _batch(answer: bytes, table: Table) -> pa.RecordBatch:
+    """The child's answer as a batch.
+
+    Raises:
+        OSError: it is none, or has other columns than the footer promised.
+    """
+    with pa.ipc.open_stream(opened(answer, MAX_ANSWER_BYTES)) as stream:
+        if not stream.schema.equals(table.schema):
+            raise OSError("its columns are not those of its footer")
+        batch = stream.read_next_batch()
+    batch.validate()
+    if not batch.num_rows:
+        raise OSError("it ends before the rows that its footer counts")
+    return batch
+
+
+def _lose(table: Table, group: int, row: int, outcome: Outcome) -> None:
+    """Note that nothing of this row group can be read from `row` on."""
+    reason = "too_large" if outcome.reason in ("out_of_memory", "too_much") else "unreadable"
+    limit = f"it cannot be read within input.memory_bytes = {table.memory_bytes}"
+    table.lost[group] = (row, reason, limit if reason == "too_large" else _said(outcome)[:200])
+
+
+def _lost(table: Table, group: int, start: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a group that cannot be read: the one that does not fit, and those behind it."""
+    culprit, reason, detail = table.lost[group]
+    if start == culprit:
+        yield _nothing(table.schema, 1, reason, detail)
+        start += 1
+    behind = f"behind row {culprit} of row group {group}, which is {reason}"
+    for first in range(start, rows, BATCH_ROWS):
+        yield _nothing(table.schema, min(BATCH_ROWS, rows - first), "unreadable", behind)
+
+
+def _nothing(schema: pa.Schema, rows: int, reason: str, detail: str) -> pa.RecordBatch:
+    """Rows of which nothing is known but why."""
+    said = {PROBLEM: reason, DETAIL: detail}
+    columns = [
+        pa.repeat(said[one.name], rows) if one.name in said else pa.nulls(rows, one.type) for one in schema
+    ]
+    return pa.record_batch(columns, schema=schema)
 
 
 def refuse_extensions(column: pa.Field, name: str, uri: str) -> None:

@@ -12,8 +12,9 @@ import ijson
 
 from curate.children.pool import Children, Limits
 from curate.errors import InputError
+from curate.manifest.settings import InputSettings
 from curate.sources import index
-from curate.sources.documents import items, shape
+from curate.sources.documents import Document, items, shape
 from curate.sources.inputs import Input
 from curate.sources.lines import json_row
 from curate.sources.pickles import TARGET
@@ -31,7 +32,7 @@ LIMITS = Limits(timeout_s=300.0, max_answer_bytes=2**30)
 class Listing:
     """One list of objects within a file."""
 
-    file: Input
+    file: Document
     prefix: str  # where it stands in the file, as ijson says it; empty for a file of lines
     fields: frozenset[str]  # of its first object
 
@@ -46,7 +47,7 @@ class Listing:
             yield from (row if isinstance(row, dict) else {} for row in found)
 
 
-def listings(parts: Sequence[Input], work: Path) -> list[Listing]:
+def listings(parts: Sequence[Input], settings: InputSettings, work: Path) -> list[Listing]:
     """Every list of objects in the files, those of a pickle by way of a file in `work`.
 
     Raises:
@@ -55,15 +56,16 @@ def listings(parts: Sequence[Input], work: Path) -> list[Listing]:
     found: list[Listing] = []
     for part in parts:
         if part.name.lower().endswith(PICKLES):
-            lines = _unpickled(part, work)
+            lines = Document(_unpickled(part, settings, work), settings)
             found.append(Listing(lines, "", frozenset(next(iter(_lines(lines)), {}))))
         else:
-            for prefix, fields in _shape(part).items():
-                found.append(Listing(part, prefix, fields))
+            document = Document(part, settings)
+            for prefix, fields in _shape(document).items():
+                found.append(Listing(document, prefix, fields))
     return found
 
 
-def _shape(part: Input) -> dict[str, frozenset[str]]:
+def _shape(part: Document) -> dict[str, frozenset[str]]:
     """The lists of objects of a JSON file: where each stands, and the fields of its first object."""
     with named(part.uri):
         found = shape(part)
@@ -85,14 +87,14 @@ def named(uri: str) -> Iterator[None]:
         raise InputError(f"cannot read {uri}: {one_line(error)}") from None
 
 
-def _lines(file: Input) -> Iterator[dict[str, Any]]:
-    with open_lines(file) as lines:
+def _lines(file: Document) -> Iterator[dict[str, Any]]:
+    with open_lines(file.file, file.settings) as lines:
         while (line := lines.next()) is not None:
-            row = json_row(line)
+            row = json_row(line, file.settings.max_depth)
             yield {} if PROBLEM in row else row
 
 
-def _unpickled(part: Input, work: Path) -> Input:
+def _unpickled(part: Input, settings: InputSettings, work: Path) -> Input:
     """The pickle's objects as JSON Lines.
 
     Raises:
@@ -102,8 +104,8 @@ def _unpickled(part: Input, work: Path) -> Input:
         raise InputError(f"{part.uri} has {part.bytes} bytes; at most {MAX_PICKLE} of a pickle are read")
 
     def make(file: Any) -> None:
-        with open_bytes(part) as packed, Children(TARGET, 1, LIMITS) as children:
-            outcome = children.submit(packed.read()).result()
+        with open_bytes(part, settings) as packed, Children(TARGET, 1, LIMITS) as children:
+            outcome = children.submit(packed.read(MAX_PICKLE)).result()
         if outcome.value is None:
             raise InputError(f"cannot read {part.uri}: {outcome.reason}: {outcome.detail}")
         file.write(outcome.value)

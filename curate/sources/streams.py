@@ -10,15 +10,43 @@ from typing import Any
 import pyarrow as pa
 
 from curate.errors import InputError
+from curate.manifest.settings import InputSettings
 from curate.sources.inputs import COMPRESSIONS, Input, suffixes
 from curate.storage.filesystems import filesystem
 
+LOST = b"?"
 READ_BYTES = 4 * 2**20
-LINE_BYTES = 64 * 2**20  # a longer line is cut there, and its row is malformed
+SMALL = 64 * 2**20  # bytes: what unpacks to no more than this is no bomb
+
+
+class ExpansionError(ValueError):
+    """A packed file unpacks to more than it may."""
+
+
+class Unpacked:
+    """A packed file's content, as far as it may go."""
+
+    def __init__(self, stream: Any, packed_bytes: int, max_expansion: int) -> None:
+        self._stream, self._left = stream, max(SMALL, packed_bytes * max_expansion)
+        self._said = (
+            f"it unpacks to more than input.max_expansion = {max_expansion} times its {packed_bytes} bytes"
+        )
+
+    def read(self, size: int = READ_BYTES) -> bytes:
+        """The next bytes; none at the end.
+
+        Raises:
+            ExpansionError: there is more than there may be.
+        """
+        if self._left <= 0:
+            raise ExpansionError(self._said)
+        piece: bytes = self._stream.read(size)
+        self._left -= len(piece)
+        return piece
 
 
 @contextmanager
-def open_bytes(source: Input) -> Iterator[Any]:
+def open_bytes(source: Input, settings: InputSettings) -> Iterator[Any]:
     """The input's content, unpacked where its name says that it is packed; seekable where it is not."""
     system, path = filesystem(source.uri)
     packing = COMPRESSIONS.get(suffixes(source.name)[1])
@@ -27,18 +55,18 @@ def open_bytes(source: Input) -> Iterator[Any]:
             yield file
         else:
             with pa.CompressedInputStream(file, packing) as unpacked:
-                yield unpacked
+                yield Unpacked(unpacked, source.bytes, settings.max_expansion)
 
 
 @contextmanager
-def open_lines(source: Input) -> Iterator[Lines]:
+def open_lines(source: Input, settings: InputSettings) -> Iterator[Lines]:
     """The input's lines.
 
     Raises:
         InputError: UTF-16 or UTF-32.
     """
-    with open_bytes(source) as file:
-        lines = Lines(file, seekable=not suffixes(source.name)[1])
+    with open_bytes(source, settings) as file:
+        lines = Lines(file, not suffixes(source.name)[1], settings.max_value_bytes)
         if lines.starts_with(codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE):
             raise InputError(f"{source.uri} is UTF-16 or UTF-32 text: convert it to UTF-8")
         if lines.starts_with(codecs.BOM_UTF8):
@@ -49,18 +77,35 @@ def open_lines(source: Input) -> Iterator[Lines]:
 class Lines:
     """Lines of bytes with their end; `at` is the offset of the next one in the unpacked stream."""
 
-    def __init__(self, file: Any, seekable: bool) -> None:
+    def __init__(self, file: Any, seekable: bool, max_bytes: int) -> None:
         self._file = file
         self.seekable = seekable
-        self.cut = False  # the last line was longer than LINE_BYTES, and is cut there
-        self._back: list[bytes] = []
+        self._max_bytes = max_bytes  # of a line
+        self.fault: tuple[str, str] | None = None  # what is wrong with the last line: a reason, a detail
+        self._end_fault: tuple[str, str] | None = (
+            None  # what is wrong with the stream, if its end is not its own
+        )
+        self._ended = False
+        self._back: list[tuple[bytes, tuple[str, str] | None]] = []
         self._fill(0)
 
     def _fill(self, offset: int) -> None:
-        self._buffer: bytes = self._file.read(READ_BYTES)
+        self._buffer: bytes = self._more()
         self._position = 0
         self._end = offset + len(self._buffer)  # offset of the buffer's end
         self.at = offset
+
+    def _more(self) -> bytes:
+        """The next bytes of the stream; none at its end, or where it may not go on."""
+        if self._ended:
+            return b""
+        try:
+            more: bytes = self._file.read(READ_BYTES)
+            return more
+        except ExpansionError as error:
+            self._ended = True
+            self._end_fault = ("too_large", f"what follows is left out: {error}")
+            return b""
 
     def starts_with(self, *marks: bytes) -> bool:
         """Whether what was just read begins with one of these."""
@@ -74,29 +119,38 @@ class Lines:
     def next(self) -> bytes | None:
         """The next line; None at the end."""
         if self._back:
-            line = self._back.pop()
+            line, self.fault = self._back.pop()
             self.at += len(line)
             return line
-        self.cut = False
+        self.fault = None
         start = self._position
         end = self._buffer.find(b"\n", start) + 1
         while not end:
-            more = self._file.read(READ_BYTES)
+            more = self._more()
             if not more:
                 end = len(self._buffer)
+                if end > start:
+                    self.fault, self._end_fault = self._end_fault or self.fault, None
                 break
-            self.cut = self.cut or len(self._buffer) - start > LINE_BYTES
-            kept = self._buffer[start : start + LINE_BYTES]
+            if len(self._buffer) - start > self._max_bytes:
+                self.fault = ("row_malformed", "line too long")
+            kept = self._buffer[start : start + self._max_bytes]
             self._buffer, start = kept + more, 0
             self._end += len(more)
             end = self._buffer.find(b"\n", len(kept)) + 1
         self._position = end
         self.at = self._end - (len(self._buffer) - end)
-        return self._buffer[start:end] or None
+        return self._buffer[start:end] or self._last()
+
+    def _last(self) -> bytes | None:
+        """A line in the place of all that may not be read, if there is such; else none."""
+        self.fault, self._end_fault = self._end_fault, None
+        return None if self.fault is None else LOST
 
     def put_back(self, lines: Sequence[bytes]) -> None:
-        """Make these lines, the last ones read, the next ones again."""
-        self._back.extend(reversed(lines))
+        """Make these lines, the last ones read, the next ones again; a fault is the very last one's."""
+        faults = [None] * len(lines[:-1]) + [self.fault]
+        self._back.extend(reversed(list(zip(lines, faults, strict=False))))
         self.at -= sum(map(len, lines))
 
     def seek(self, offset: int) -> None:

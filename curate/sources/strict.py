@@ -10,16 +10,18 @@ import codecs
 import re
 from typing import Any
 
+from curate.sources.shallow import Shallow
+
 NAMES = (b"NaN", b"Infinity")
 LONGEST = len(b"-Infinity")
 STRING_OR_NAME = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*"?)|NaN|-?Infinity', re.DOTALL)
 
 
 class Strict:
-    """A byte stream of JSON, put right as it is read."""
+    """A byte stream of JSON, put right as it is read; `shallow` cuts out what is too deep or too long."""
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def __init__(self, file: Any, shallow: Shallow | None = None) -> None:
+        self._file, self._shallow = file, shallow
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
         self._held = b""  # the end of what was read, where a name or an escape may go on
         self._in_string = False
@@ -32,7 +34,10 @@ class Strict:
             held = _unfinished(content) if raw else 0
             self._held = content[len(content) - held :]
             if content := content[: len(content) - held]:
-                return self._named_null(content)
+                content = self._named_null(content)
+                content = content if self._shallow is None else self._shallow.feed(content)
+            if content:
+                return content
             if not raw:
                 return b""
         return b""

@@ -15,74 +15,127 @@ from typing import Any
 import pyarrow as pa
 
 from curate.errors import InputError
+from curate.manifest.settings import InputSettings
 from curate.sources import index
 from curate.sources.columns import record_batch
 from curate.sources.inputs import Input, suffixes
-from curate.sources.lines import json_row
+from curate.sources.lines import faulty, json_row, limits
 from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, Forward, Source
-from curate.sources.streams import open_bytes
+from curate.sources.streams import ExpansionError, open_bytes
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "avif")
 BINARY = (*IMAGES, "npy", "npz", "pt", "pth", "pkl", "pickle", "mp3", "mp4", "wav", "flac", "bin")
 KEY = "__key__"
-FILE_BYTES = 2**28  # a larger file is not read
+HEADER_BYTES = 2**20  # of what describes a file: long names, tables of sparse ones
+CUT = -1  # stands for the place of a file that is not all there
 
 Sample = tuple[str, dict[str, tuple[int, int]]]
 
 
-def open_tar(source: Input, work: Path) -> Source:
+def open_tar(source: Input, settings: InputSettings, work: Path) -> Source:
     """The tar's rows, in the order in which their first files come.
 
     Raises:
         InputError: not a tar, truncated, or without files.
     """
-    source = _unpacked(source, work)
-    found = index.remembered(index.place(work, source, "samples", None), lambda: _scan(source))
+    source, is_cut = _unpacked(source, settings, work)
+    place = index.place(work, source, "samples", limits(settings))
+    found = index.remembered(place, lambda: _scan(source, settings, is_cut))
     schema = index.schema(found.columns)
     schema = schema.append(pa.field(PROBLEM, pa.string())).append(pa.field(DETAIL, pa.string()))
 
     def begin(row: int) -> tuple[int, Iterator[pa.RecordBatch]]:
-        return row, _batches(source, found.samples[row:], schema)
+        return row, _batches(source, settings, found.samples[row:], schema)
 
     return Forward(source.uri, found.rows, schema, begin)
 
 
-def _unpacked(source: Input, work: Path) -> Input:
+def _unpacked(source: Input, settings: InputSettings, work: Path) -> tuple[Input, bool]:
+    """The tar unpacked, and whether it is cut where it unpacks to more than it may."""
     if not suffixes(source.name)[1]:
-        return source
+        return source, False
+    path = index.place(work, source, "tar", limits(settings))
+    cut = path.with_suffix(".cut")
 
     def unpack(file: Any) -> None:
-        with open_bytes(source) as packed:
-            shutil.copyfileobj(packed, file, 4 * 2**20)
+        try:
+            with open_bytes(source, settings) as packed:
+                shutil.copyfileobj(packed, file, 4 * 2**20)
+        except ExpansionError as error:
+            cut.write_text(str(error))
 
-    path = index.made_once(index.place(work, source, "tar", None), unpack)
-    return Input(str(path), path.name, path.stat().st_size, source.fingerprint)
+    index.made_once(path, unpack)
+    return Input(str(path), path.name, path.stat().st_size, source.fingerprint), cut.exists()
 
 
-def _scan(source: Input) -> index.Index:
+class Headers:
+    """A tar as `tarfile` reads it: what describes a file is short, else it is read whole into memory."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """The next bytes.
+
+        Raises:
+            ReadError: more than any header has.
+        """
+        if not 0 <= size <= HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {size} bytes, more than {HEADER_BYTES}")
+        content: bytes = self._file.read(size)
+        return content
+
+
+def _scan(source: Input, settings: InputSettings, is_cut: bool) -> index.Index:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     kinds = index.Kinds()
-    with open_bytes(source) as file:
-        size = file.size()
+    with open_bytes(source, settings) as file:
         try:
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                for member in tar:
-                    tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every header
-                    if member.offset_data + member.size > size:
-                        raise tarfile.ReadError(f"it ends within {member.name!r}")
-                    key, _, suffix = _split(member.name)
-                    if member.isreg() and not member.sparse and key and suffix:
-                        samples.setdefault(key, {})[suffix] = (member.offset_data, member.size)
-        except tarfile.TarError as error:
+            for member, is_whole in _members(file, is_cut):
+                key, _, suffix = _split(member.name)
+                if member.isreg() and not member.sparse and key and suffix:
+                    place = member.offset_data if is_whole else CUT
+                    samples.setdefault(key, {})[suffix] = (place, member.size)
+        except (tarfile.TarError, UnicodeError, OverflowError) as error:
             raise InputError(
                 f"{source.uri} is not a whole tar: {error}; fetch it again or leave it out"
             ) from None
-        for chunk in _chunks(file, list(samples.items()), with_images=False):
+        for chunk in _chunks(file, settings, list(samples.items()), with_images=False):
             kinds.see(row for row in chunk if PROBLEM not in row)
     if not samples:
         raise InputError(f"{source.uri} holds no files of the form NAME.EXT")
     columns = kinds.columns() | {KEY: "string", "image": "binary"}
     return index.Index(len(samples), columns, samples=list(samples.items()))
+
+
+def _members(file: Any, is_cut: bool) -> Iterator[tuple[tarfile.TarInfo, bool]]:
+    """The tar's files, and whether each is all there; a tar that was cut by us ends with one that is not.
+
+    Raises:
+        TarError: it is damaged.
+    """
+    size, at = file.size(), -1
+    with tarfile.open(fileobj=Headers(file), mode="r:") as tar:  # type: ignore[call-overload]
+        while True:
+            try:
+                member = tar.next()
+            except tarfile.ReadError:
+                if is_cut:  # within a header
+                    return
+                raise
+            if member is None:
+                return
+            tar.members.clear()  # else it keeps every header
+            if member.size < 0 or member.offset_data <= at:
+                raise tarfile.ReadError(f"{member.name!r} has {member.size} bytes")
+            at = member.offset_data
+            is_whole = member.offset_data + member.size <= size
+            if not is_whole and not is_cut:
+                raise tarfile.ReadError(f"it ends within {member.name!r}")
+            yield member, is_whole
+            if not is_whole:
+                return
 
 
 def _split(name: str) -> tuple[str, str, str]:
@@ -92,18 +145,22 @@ def _split(name: str) -> tuple[str, str, str]:
     return (folder + slash + stem if stem else "", dot, suffix.lower())
 
 
-def _batches(source: Input, samples: list[Sample], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    with open_bytes(source) as file:
-        for chunk in _chunks(file, samples, with_images=True):
+def _batches(
+    source: Input, settings: InputSettings, samples: list[Sample], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    with open_bytes(source, settings) as file:
+        for chunk in _chunks(file, settings, samples, with_images=True):
             yield record_batch(chunk, schema)
 
 
-def _chunks(file: Any, samples: list[Sample], with_images: bool) -> Iterator[list[dict[str, Any]]]:
+def _chunks(
+    file: Any, settings: InputSettings, samples: list[Sample], with_images: bool
+) -> Iterator[list[dict[str, Any]]]:
     chunk: list[dict[str, Any]] = []
     size = 0
     for key, files in samples:
-        chunk.append(_row(file, key, files, with_images))
-        size += sum(length for _, length in files.values())
+        chunk.append(_row(file, settings, key, files, with_images))
+        size += sum(min(length, settings.max_value_bytes) for _, length in files.values())
         if len(chunk) >= BATCH_ROWS or size >= BATCH_BYTES:
             yield chunk
             chunk, size = [], 0
@@ -111,7 +168,9 @@ def _chunks(file: Any, samples: list[Sample], with_images: bool) -> Iterator[lis
         yield chunk
 
 
-def _row(file: Any, key: str, files: dict[str, tuple[int, int]], with_images: bool) -> dict[str, Any]:
+def _row(
+    file: Any, settings: InputSettings, key: str, files: dict[str, tuple[int, int]], with_images: bool
+) -> dict[str, Any]:
     """One row; the fields of its .json stand beside its other files, each under its suffix.
 
     Of files that are no text the image alone is taken: not a mask `seg.png`, nor arrays or sound.
@@ -122,15 +181,21 @@ def _row(file: Any, key: str, files: dict[str, tuple[int, int]], with_images: bo
             continue
         if suffix not in IMAGES and suffix.rpartition(".")[2] in BINARY:
             continue
-        if length > FILE_BYTES:
-            row |= {PROBLEM: "too_large", DETAIL: f"{suffix}: {length} bytes, more than {FILE_BYTES}"}
+        if length > settings.max_value_bytes or offset == CUT:
+            row |= faulty("too_large", _too_large(suffix, offset, length, settings))
             continue
         file.seek(offset)
         content = file.read(length)
         if suffix in IMAGES:
             row["image"] = content
         elif suffix == "json":
-            row = json_row(content) | row
+            row = json_row(content, settings.max_depth) | row
         else:
             row[suffix] = content.decode("utf-8", "surrogateescape")
     return row | {KEY: key}
+
+
+def _too_large(suffix: str, offset: int, length: int, settings: InputSettings) -> str:
+    if offset == CUT:
+        return f"{suffix}: the tar unpacks to more than input.max_expansion = {settings.max_expansion} times its size"
+    return f"{suffix}: {length} bytes, more than {settings.max_value_bytes}"

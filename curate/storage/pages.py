@@ -101,6 +101,13 @@ def values_start(chunk: Buffer, at: int, header: Header, levels: int) -> int:
     Raises:
         ValueError: the page holds no plain values.
     """
+    try:
+        return _values_start(chunk, at, header, levels)
+    except (KeyError, TypeError, struct.error):
+        raise ValueError("a page header cannot be read") from None
+
+
+def _values_start(chunk: Buffer, at: int, header: Header, levels: int) -> int:
     if header.kind == PAGE_V2:
         encoding, skipped = header.fields[4], header.fields[5] + header.fields[6]
     elif header.kind == PAGE_V1:
@@ -125,6 +132,8 @@ def page_header(chunk: Buffer, at: int) -> Header:
         header = Header(fields[1], fields[3], fields.get(5) or fields.get(8) or {}, end - at, fields.get(4))
     except (IndexError, KeyError, RecursionError):
         raise ValueError("a page header cannot be read") from None
+    if not isinstance(header.size, int) or not isinstance(header.crc, int | None):
+        raise ValueError("a page header cannot be read")
     if header.size < 0:
         raise ValueError("a page has a negative size")
     return header

@@ -22,7 +22,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from curate.errors import OutputError
+from curate.errors import Halted, OutputError
 from curate.storage.filesystems import filesystem, one_line
 from curate.storage.lease import Lease, acquire
 from curate.storage.objects import open_objects
@@ -216,6 +216,14 @@ class Store:
         """
         if self._lease is not None:
             self._lease.check()
+
+    def holds(self) -> bool:
+        """Whether this folder is still held."""
+        try:
+            self.check_held()
+        except Halted:
+            return False
+        return True
 
     def unlock(self) -> None:
         """Let go of the folder."""

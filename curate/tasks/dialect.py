@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from curate.errors import ManifestError, nearest
+from curate.manifest import parsing
 from curate.tasks.image_cost import Cost
 
 FOLDER = Path(__file__).with_name("dialects")
@@ -156,8 +156,8 @@ def load_with(name: str, settings: Sequence[str]) -> Dialect:
                 f"{setting!r} is no setting of a dialect: say KEY=VALUE, as in cost.max_pixels=451584"
             )
         try:
-            given[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            given[key.strip()] = parsing.loads(f"value = {value}")["value"]
+        except ValueError:
             given[key.strip()] = value
     return load(name, given)
 
@@ -179,8 +179,8 @@ def _checked(raw: dict[str, Any], name: str) -> Dialect:
 
 
 @functools.cache
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+def _tables(path: Path, what: str) -> dict[str, Any]:
+    return parsing.read(path, what)
 
 
 def _read(name: str, depth: int) -> dict[str, Any]:
@@ -188,12 +188,7 @@ def _read(name: str, depth: int) -> dict[str, Any]:
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not name.endswith(".toml") and name not in names():
         raise ManifestError(f"no dialect {name!r}{nearest(name, names())}")
-    try:
-        raw = tomllib.loads(_text(path))
-    except OSError as error:
-        raise ManifestError(f"cannot read the dialect {name}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{name}: {error}") from None
+    raw = dict(_tables(path, f"the dialect {name}"))
     base = raw.pop("base", "")
     if not base:
         return raw

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from pyarrow import fs
 
 import curate
+from curate.engine.journal import Journal
+from curate.storage import lease as leases
+from curate.storage.store import Store
 from tests.curate.runs import done, files, free_port, pair, write_pairs
 
 moto = pytest.importorskip("moto.server")
@@ -133,8 +137,6 @@ def test_a_unit_takes_few_requests_on_an_object_store(bucket: Bucket, tmp_path: 
 
 
 def test_a_second_run_on_a_folder_of_an_object_store_is_refused(bucket: Bucket, pairs: Path) -> None:
-    from curate.storage.store import Store
-
     holder = Store("s3://shards/held")
     holder.lock()
     try:
@@ -144,3 +146,19 @@ def test_a_second_run_on_a_folder_of_an_object_store_is_refused(bucket: Bucket, 
     finally:
         holder.unlock()
     run_to("held", pairs)
+
+
+def test_a_driver_that_lost_its_lease_removes_nothing_of_the_other_run(
+    bucket: Bucket, there: fs.FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "BEAT_S", 0.1)
+    journal = Journal(Store("s3://shards/taken"))
+    with journal.locked():
+        for name in ("lease.json", "keys/spill-000000.arrow"):  # another driver has begun here meanwhile
+            with there.open_output_stream(f"shards/taken/_run/{name}") as stream:
+                stream.write(b"{}")
+        time.sleep(1.0)
+        with pytest.raises(curate.CurateError, match="lost the lease"):
+            journal.store.check_held()
+    assert journal.store.exists("_run/keys/spill-000000.arrow")
+    assert journal.store.read_bytes("_run/lease.json") == b"{}"

@@ -246,7 +246,6 @@ def test_a_page_is_cut_off_after_its_first_bytes(site: Site) -> None:
     [
         b"a",
         b"not found",
-        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         b"%PDF-1.7 ....",
         bytes(100),
         b"\x00\x00\x00\x20ftypisom" + bytes(50),
@@ -289,3 +288,8 @@ def test_a_gzip_within_a_gzip_or_a_broken_one_is_a_reason(site: Site) -> None:
     assert reason(site.answer("/x", body=gzip.compress(gzip.compress(JPEG)))) == "not_an_image"
     broken = gzip.compress(JPEG)[:20] + bytes(200)
     assert reason(site.answer("/y", body=broken)) in ("bad_response", "not_an_image", "empty")
+
+
+def test_a_drawing_is_an_image_whose_format_the_decoder_refuses(site: Site) -> None:
+    drawing = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+    assert fetch(site.answer("/x.svg", body=drawing))[0].body == drawing

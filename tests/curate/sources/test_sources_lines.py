@@ -162,9 +162,9 @@ def test_a_line_of_any_length_costs_a_bounded_part_of_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "READ_BYTES", 1000)
-    monkeypatch.setattr(streams, "LINE_BYTES", 5000)
     long = b'{"url":"' + b"x" * 60_000 + b'"}\n'
-    read = rows(opened(tmp_path / "a.jsonl", b'{"url":"u0"}\n' + long + b'{"url":"u2"}\n'))
+    content = b'{"url":"u0"}\n' + long + b'{"url":"u2"}\n'
+    read = rows(opened(tmp_path / "a.jsonl", content, InputSettings(max_value_bytes=5000)))
     assert [(row["url"], row[PROBLEM]) for row in read] == [
         ("u0", None),
         (None, "row_malformed"),

@@ -12,7 +12,7 @@ import pytest
 
 from curate.errors import CurateError, InputError, UnitError
 from curate.manifest.settings import InputSettings
-from curate.sources import Source, expand, open_source
+from curate.sources import DETAIL, PROBLEM, Source, expand, open_source
 
 
 def opened(path: Path) -> Source:
@@ -147,7 +147,7 @@ def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "twice.parquet"
     pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["n", "n"]), path)
     source = opened(path)
-    assert source.schema.names == ["n", "n_2"]
+    assert source.schema.names == ["n", "n_2", PROBLEM, DETAIL]
     assert values(source, 0, 1, "n_2") == [2]
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
-from curate.sources import DETAIL, PROBLEM, Source, expand, open_source, tars
+from curate.sources import DETAIL, PROBLEM, Source, expand, open_source
+
+PLAIN = InputSettings()
 
 
 def pack(path: Path, files: list[tuple[str, bytes]], mode: str = "w") -> Path:
@@ -23,8 +25,8 @@ def pack(path: Path, files: list[tuple[str, bytes]], mode: str = "w") -> Path:
     return path
 
 
-def opened(path: Path) -> Source:
-    return open_source(expand([str(path)])[0], InputSettings(), path.parent / "work")
+def opened(path: Path, settings: InputSettings = PLAIN) -> Source:
+    return open_source(expand([str(path)])[0], settings, path.parent / "work")
 
 
 def rows(source: Source, start: int = 0, stop: int = 2**40) -> list[dict[str, Any]]:
@@ -102,9 +104,9 @@ def test_broken_fields_mark_their_row_alone(tmp_path: Path) -> None:
     assert [row[PROBLEM] for row in rows(opened(pack(tmp_path / "a.tar", files)))] == ["row_malformed", None]
 
 
-def test_a_file_too_large_to_hold_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tars, "FILE_BYTES", 100)
-    read = rows(opened(pack(tmp_path / "a.tar", [("a.jpg", b"x" * 101), ("a.txt", b"t"), ("b.jpg", b"y")])))
+def test_a_file_too_large_to_hold_is_not_read(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.tar", [("a.jpg", b"x" * 101), ("a.txt", b"t"), ("b.jpg", b"y")])
+    read = rows(opened(path, InputSettings(max_value_bytes=100)))
     assert [(row[PROBLEM], row["image"]) for row in read] == [("too_large", None), (None, b"y")]
 
 

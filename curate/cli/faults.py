@@ -1,0 +1,68 @@
+"""What befalls a command from outside, as one line and an exit code: a full disk, no memory, no thread, a signal."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+MEND = {
+    errno.ENOSPC: "make room, then the same command goes on",
+    errno.EDQUOT: "make room in your quota, then the same command goes on",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f), then the same command goes on",
+    errno.EROFS: "give a folder that can be written",
+    errno.EACCES: "give a folder that you may use",
+    errno.EPERM: "give a folder that you may use",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENOMEM: "give it more memory (ulimit -v, the container's limit)",
+    errno.EAGAIN: "raise the limits on processes and memory (ulimit -u, ulimit -v)",
+}
+LACKING = (errno.EMFILE, errno.ENOMEM, errno.EAGAIN)
+MEMORY = "this machine lacks memory for it: give it more (ulimit -v, the container's limit)"
+SIGNS = (
+    "can't start new thread",
+    "cannot allocate memory",
+    "failed to map segment",
+    "std::bad_alloc",
+    "failed to launch worker thread",
+)
+
+
+def early_interrupt() -> None:
+    """Until a command is at work there is nothing to undo: a signal ends the process at once, exit 130."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+
+
+def _leave(number: int, frame: Any) -> NoReturn:
+    os.write(2, b"curate: interrupted\n")
+    os._exit(130)
+
+
+def said(error: BaseException) -> tuple[str, int] | None:
+    """The line and exit code of an error that is the machine's; None for any other."""
+    if isinstance(error, MemoryError) or _is_memory(error):
+        return MEMORY, 3
+    if not isinstance(error, OSError):
+        return None
+    code = error.errno or 0
+    what = " ".join(str(error.strerror or error).split())[:300] or type(error).__name__
+    where = f" ({error.filename})" if error.filename else ""
+    return f"cannot go on: {what}{where}; {MEND.get(code, 'mend that, then the same command')}", (
+        3 if code in LACKING else 1
+    )
+
+
+def _is_memory(error: BaseException) -> bool:
+    text = str(error).casefold()
+    return isinstance(error, RuntimeError | ImportError | OSError) and any(sign in text for sign in SIGNS)
+
+
+def show(line: str) -> None:
+    """One line on standard error, even where that has gone."""
+    try:
+        sys.stderr.write(f"curate: {line}\n")
+    except OSError:
+        os._exit(1)

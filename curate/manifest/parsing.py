@@ -1,0 +1,60 @@
+"""TOML that anybody may have written: of a bounded size and depth."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from curate.errors import ManifestError
+
+MAX_BYTES = 2**20
+MAX_DEPTH = 32  # of tables and arrays; a manifest of ours has four
+# a dotted key costs the parser the square of its parts
+LONG_KEY = re.compile(r"""(?:(?:[\w-]++|"[^"\n]{0,99}+"|'[^'\n]{0,99}+')[ \t]*+\.[ \t]*+){40}""")
+
+
+def read(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a TOML file; `what` it is called in an error.
+
+    Raises:
+        ManifestError: it cannot be read, or is no TOML within the bounds.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ManifestError(f"cannot read {what}: {error.strerror or error}") from None
+    try:
+        return loads(content.decode())
+    except ValueError as error:
+        raise ManifestError(f"{what} is not TOML: {str(error)[:300]}") from None
+
+
+def loads(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: no TOML, or beyond the bounds.
+    """
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES} bytes")
+    if LONG_KEY.search(text):
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    try:
+        tree = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
+    level: list[Any] = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [below for value in level for below in _below(value)]
+    if level:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    return tree
+
+
+def _below(value: Any) -> list[Any]:
+    """The tables and arrays right within one."""
+    inner = value.values() if isinstance(value, dict) else value
+    return [one for one in inner if isinstance(one, dict | list)]

@@ -1,0 +1,232 @@
+"""The inside of the child process that reads Parquet: a footer, or rows of one row group, an answer each.
+
+Every request says all that is needed, so that one is answered the same by a new process. The last reader of a
+file is kept, and goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.sources.columns import decoded_bytes, unique, value_bytes
+from curate.sources.reading import DETAIL, PROBLEM
+from curate.sources.sealed import Sealer
+from curate.sources.served import SOCKET, Remote
+from curate.storage.filesystems import one_line
+
+TARGET = "curate.sources.parquet_child:reader"
+READ_AHEAD = 2**20  # bytes a column; pages are read one by one, so a row group may have any size
+ANSWER_BYTES = 64 * 2**20  # of a batch's values; more rows than fit come with the next answer
+OPEN_AT_ONCE = 4
+MAX_NESTING = 32  # of a column's type
+OURS = (PROBLEM, DETAIL)
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A request: the footer, or rows [start, start + rows) of a row group, counted from its first."""
+
+    place: str
+    group: int = -1  # the footer is asked for
+    start: int = 0
+    rows: int = 0
+    size: int = 0  # rows that are decoded at a time
+    max_value_bytes: int = 0
+
+
+class Footer(msgspec.Struct, frozen=True):
+    """What a file says of itself; each list has an item a row group."""
+
+    rows: int
+    groups: list[int]  # rows
+    widths: list[int]  # bytes a row, as far as they are known without reading
+    schema: bytes  # Arrow's own message
+
+
+class ReadError(Exception):
+    """Rows that cannot be read: `reason` is a slug, `detail` says what was found."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass
+class Standing:
+    """An open file, and the reader that stands somewhere in one of its row groups."""
+
+    file: pq.ParquetFile
+    group: int = -1
+    size: int = 0
+    at: int = 0  # the row that comes next, counted from the group's first
+    stream: Iterator[pa.RecordBatch] = field(default_factory=lambda: iter(()))
+    rest: pa.RecordBatch | None = None
+
+    def begin(self, ask: Ask) -> None:
+        """Stand at or before the row that is asked for."""
+        if (self.group, self.size) == (ask.group, ask.size) and self.at <= ask.start:
+            return
+        self.group, self.size, self.at, self.rest = ask.group, ask.size, 0, None
+        self.stream = self.file.iter_batches(batch_size=ask.size, row_groups=[ask.group], use_threads=False)
+
+    def next(self, start: int, rows: int) -> pa.RecordBatch | None:
+        """The next rows from `start` on, at most so many; None at the group's end."""
+        while (batch := self.rest if self.rest is not None else next(self.stream, None)) is not None:
+            skipped = min(max(0, start - self.at), batch.num_rows)
+            self.at += skipped
+            batch = batch.slice(skipped)
+            self.rest = batch if batch.num_rows else None
+            if batch.num_rows:
+                return batch.slice(0, rows)
+        return None
+
+    def take(self, rows: int) -> None:
+        """Leave so many of the next rows behind."""
+        assert self.rest is not None
+        self.at += rows
+        self.rest = self.rest.slice(rows) if rows < self.rest.num_rows else None
+
+
+def reader(settings: bytes) -> Callable[[bytes], bytes]:
+    """The handler that `curate.children.pool` runs; there are no settings."""
+    pa.set_memory_pool(pa.system_memory_pool())  # the others reserve more addresses than the limit allows
+    pa.set_cpu_count(1)
+    opened: OrderedDict[str, Standing] = OrderedDict()
+    sealer = Sealer()
+
+    def handle(payload: bytes) -> bytes:
+        ask = msgspec.msgpack.decode(payload, type=Ask)
+        try:
+            standing = _opened(opened, ask.place, fresh=ask.group < 0)
+            return footer(standing.file) if ask.group < 0 else sealer.seal(rows(standing, ask))
+        except BaseException as error:
+            opened.pop(ask.place, None)
+            raise _named(error) from None
+
+    return handle
+
+
+def _named(error: BaseException) -> BaseException:
+    """The error with a reason of ours, where it is the file's."""
+    if isinstance(error, ReadError | MemoryError):
+        return error
+    if isinstance(error, pa.ArrowCapacityError | pa.ArrowNotImplementedError):
+        return ReadError("too_much", one_line(error))
+    if isinstance(error, OSError | ValueError | EOFError | pa.ArrowException):
+        return ReadError("damaged", one_line(error))
+    return error
+
+
+def _opened(opened: OrderedDict[str, Standing], place: str, fresh: bool) -> Standing:
+    if fresh:
+        opened.pop(place, None)
+    if place not in opened:
+        opened[place] = Standing(_open(place))
+    opened.move_to_end(place)
+    while len(opened) > OPEN_AT_ONCE:
+        opened.popitem(last=False)
+    return opened[place]
+
+
+def _open(place: str) -> pq.ParquetFile:
+    remote = place.startswith(SOCKET)
+    return pq.ParquetFile(
+        pa.PythonFile(Remote(place), mode="r") if remote else pa.OSFile(place),
+        pre_buffer=False,
+        buffer_size=READ_AHEAD,
+        page_checksum_verification=True,
+        arrow_extensions_enabled=False,
+    )
+
+
+def footer(file: pq.ParquetFile) -> bytes:
+    """The file's footer, packed.
+
+    Raises:
+        ReadError: its columns are nested too deep.
+    """
+    meta = file.metadata
+    schema = file.schema_arrow.remove_metadata()
+    for column in schema:
+        _check_nesting(column.type, MAX_NESTING)
+    fields = [one.with_name(name) for one, name in zip(schema, _names(schema.names), strict=True)]
+    groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+    widths = [max(0, one.total_byte_size) // max(1, one.num_rows) for one in groups]
+    found = Footer(
+        meta.num_rows,
+        [one.num_rows for one in groups],
+        [min(2**31, width) for width in widths],
+        pa.schema(fields).serialize().to_pybytes(),
+    )
+    return msgspec.msgpack.encode(found)
+
+
+def _check_nesting(kind: pa.DataType, left: int) -> None:
+    if not left:
+        raise ReadError("damaged", f"a column is nested deeper than {MAX_NESTING}")
+    for i in range(kind.num_fields):
+        _check_nesting(kind.field(i).type, left - 1)
+
+
+def _names(names: list[str]) -> list[str]:
+    """The columns' names, none twice and none of ours."""
+    return unique([f"published_{name}" if name in OURS else name for name in names])
+
+
+def rows(standing: Standing, ask: Ask) -> pa.RecordBatch:
+    """The first of the rows that are asked for, as many as fit an answer."""
+    standing.begin(ask)
+    batch = standing.next(ask.start, ask.rows)
+    if batch is None:
+        raise ReadError("damaged", f"row group {ask.group} ends before row {ask.start}")
+    batch = _fitting(batch)
+    standing.take(batch.num_rows)
+    return _with_problems(batch, ask.max_value_bytes)
+
+
+def _fitting(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch's first rows, as many as fit an answer once they are plain, and one at least."""
+    while batch.num_rows > 1 and sum(map(decoded_bytes, batch.columns)) > ANSWER_BYTES:
+        batch = batch.slice(0, batch.num_rows // 2)
+    return batch
+
+
+def _with_problems(batch: pa.RecordBatch, max_value_bytes: int) -> pa.RecordBatch:
+    """The batch with the two columns of problems; a value that is too large is null, and its row has one."""
+    columns = list(batch.columns)
+    names = _names(batch.schema.names)
+    details: dict[int, str] = {}
+    for i, column in enumerate(columns):
+        if decoded_bytes(column) > max_value_bytes:
+            columns[i] = _without_large(column, names[i], max_value_bytes, details)
+    said = [details.get(row) for row in range(batch.num_rows)] if details else [None] * batch.num_rows
+    detail = pa.array(said, pa.string())
+    problem = pc.if_else(pc.is_valid(detail), "too_large", pa.scalar(None, pa.string()))
+    fields = [one.with_name(name) for one, name in zip(batch.schema, names, strict=True)]
+    schema = pa.schema([*fields, (PROBLEM, pa.string()), (DETAIL, pa.string())])
+    return pa.record_batch([*columns, problem, detail], schema=schema)
+
+
+def _without_large(column: pa.Array, name: str, max_value_bytes: int, details: dict[int, str]) -> pa.Array:
+    """The column with null for each value of more bytes; `details` says so of its rows."""
+    sizes = value_bytes(column) if _is_flat(column.type) else [decoded_bytes(one) for one in _singles(column)]
+    kept: list[int | None] = []
+    for row, size in enumerate(sizes):
+        kept.append(row if size <= max_value_bytes else None)
+        if size > max_value_bytes:
+            details.setdefault(row, f"{name}: {size} bytes, more than {max_value_bytes}"[:200])
+    return column.take(pa.array(kept, pa.int64()))
+
+
+def _is_flat(kind: pa.DataType) -> bool:
+    return not kind.num_fields
+
+
+def _singles(column: pa.Array) -> Iterator[pa.Array]:
+    return (column.slice(row, 1) for row in range(len(column)))

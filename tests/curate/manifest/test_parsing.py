@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from curate.errors import ManifestError
+from curate.manifest import load, parsing
+from curate.packing import mix
+
+DEEP = [
+    "a=" + "[" * 50_000 + "]" * 50_000,
+    "a=" + "[" * 50_000,
+    "a=" + "{a=" * 50_000,
+    "a=" + "[" * 33 + "]" * 33,
+    "[" + "a." * 50_000 + "a]",
+    ".".join(["a"] * 100_000) + "=1",
+    " . ".join(['"a b"'] * 5_000) + " = 1",
+    'a = ["""a"""", ' + "[" * 50_000,
+]
+
+
+@pytest.mark.parametrize("text", DEEP, ids=range(len(DEEP)))
+def test_toml_that_is_nested_too_deep_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text(text)
+    for read in (lambda: load.load(str(path)), lambda: mix.load(str(path))):
+        with pytest.raises(ManifestError, match=r"deep\.toml is not TOML: nested deeper than 32") as caught:
+            read()
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ManifestError, match="nested deeper") as caught:
+        load.load(
+            "laion", [f"x.y={text.removeprefix('a=')}" if text.startswith("a=") else f"x=[{text}]", text]
+        )
+    assert len(str(caught.value)) < 500
+
+
+def test_brackets_and_dots_within_texts_are_texts() -> None:
+    text = 'a = "' + "[" * 500 + '"\nb = """' + "x.y " * 30 + '"""\n# ' + "[" * 500
+    assert parsing.loads(text)["a"] == "[" * 500
+
+
+def test_a_manifest_of_any_size_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "large.toml"
+    path.write_text("# " + "x" * parsing.MAX_BYTES)
+    with pytest.raises(ManifestError, match="more than 1048576 bytes"):
+        load.load(str(path))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["max_value_bytes=0", "max_depth=0", "max_expansion=0", "max_unit_bytes=0", "memory_bytes=1000"]
+)
+def test_a_limit_that_nothing_fits_is_refused(wrong: str) -> None:
+    with pytest.raises(ManifestError, match=f"input.{wrong.partition('=')[0]} must be"):
+        load.load("laion", [f"input.{wrong}"])
