@@ -22,6 +22,7 @@ from curate.results import (
     ReportResult,
     RunResult,
     VerifyResult,
+    made,
 )
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def run(
     if dry_run:
         from curate.engine.preview import preview
 
-        return _made(PreviewResult, preview(asked))
+        return made(PreviewResult, preview(asked))
     return _execute(asked, str(out), Options(workers, address, overwrite, lease), view)
 
 
@@ -249,7 +250,7 @@ def score(
         rescore=rescore,
         max_similarity=max_similarity,
     )
-    return _made(
+    return made(
         RunResult, score_shards(str(folder), asked, workers, address, _view(progress)), folder=str(folder)
     )
 
@@ -301,7 +302,7 @@ def pack(
         truncate=truncate, dialect=str(dialect), dialect_settings=tuple(dialect_settings), long_texts=long_texts,
         max_images=max_images, max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
-    return _made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
+    return made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
 
 
 @_checked
@@ -322,7 +323,7 @@ def export(
     """
     from curate.exporting import export as export_shards
 
-    return _made(
+    return made(
         ExportResult,
         export_shards(str(folder), to, str(out), str(dialect), dialect_settings),
         folder=str(out),
@@ -338,7 +339,7 @@ def report(folder: StrPath) -> ReportResult:
     """
     from curate.reporting import write
 
-    return _made(ReportResult, write(str(folder)))
+    return made(ReportResult, write(str(folder)))
 
 
 @_checked
@@ -350,7 +351,7 @@ def explain(folder: StrPath, key_or_url: str) -> ExplainResult:
     """
     from curate.reporting.explain import explain as look
 
-    return _made(ExplainResult, look(str(folder), key_or_url))
+    return made(ExplainResult, look(str(folder), key_or_url))
 
 
 @_checked
@@ -376,8 +377,8 @@ def verify(
     from curate.verifying.repair import repair as mend
 
     if repair:
-        return _made(VerifyResult, mend(str(folder), _strings(plugins), workers, address))
-    return _made(VerifyResult, check(str(folder), workers, address))
+        return made(VerifyResult, mend(str(folder), _strings(plugins), workers, address))
+    return made(VerifyResult, check(str(folder), workers, address))
 
 
 def _execute(asked: Request, out: str, options: Options, view: Progress) -> RunResult:
@@ -388,7 +389,7 @@ def _execute(asked: Request, out: str, options: Options, view: Progress) -> RunR
         raise ManifestError(f"workers must be at least 0, not {options.workers}")
     found = execute(asked, out, options, view)
     write_first(out, found)
-    return _made(RunResult, found, folder=out)
+    return made(RunResult, found, folder=out)
 
 
 def _view(progress: bool) -> Progress:
@@ -398,18 +399,6 @@ def _view(progress: bool) -> Progress:
     from curate.engine.progress import Progress
 
     return Progress(Console(stderr=True, markup=False, emoji=False), quiet=not progress)
-
-
-def _made(kind: type[R], found: dict[str, Any], **more: Any) -> R:
-    """A result of plain data; what is not there is None, or an empty list where there may be many."""
-    import msgspec
-
-    found = msgspec.json.decode(
-        msgspec.json.encode(found)
-    )  # as a reader of the file has it: lists, no tuples
-    empty: dict[str, Any] = {"repaired": [], "way": []}
-    given = {name: found.get(name, empty.get(name)) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
-    return kind(**given | {"raw": found} | more)
 
 
 def _strings(paths: StrPaths) -> list[str]:

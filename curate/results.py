@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
+
+R = TypeVar("R")
 
 
 class ShardEntry(TypedDict):
@@ -108,3 +110,15 @@ class VerifyResult:
     damaged: dict[str, list[str]]  # file → what is wrong with it; empty: all is well
     repaired: list[str]
     raw: dict[str, Any] = field(repr=False)
+
+
+def made(kind: type[R], found: dict[str, Any], **more: Any) -> R:
+    """A result of plain data; what is not there is None, or an empty list where there may be many."""
+    import msgspec
+
+    found = msgspec.json.decode(
+        msgspec.json.encode(found)
+    )  # as a reader of the file has it: lists, no tuples
+    empty: dict[str, Any] = {"repaired": [], "way": []}
+    given = {name: found.get(name, empty.get(name)) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    return kind(**given | {"raw": found} | more)
