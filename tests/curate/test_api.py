@@ -215,7 +215,13 @@ def test_the_command_line_is_a_skin_over_the_functions() -> None:
     tree = ast.parse((ROOT / "curate" / "cli" / "app.py").read_text())
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     shows = {"curate.engine.journal", "curate.engine.progress", "curate.engine.preview", "curate.terminal"}
-    reads = {"curate.cli", "curate.manifest", "curate.manifest.load", "curate.manifest.toml", "curate.cli.doctor"}
+    reads = {
+        "curate.cli",
+        "curate.manifest",
+        "curate.manifest.load",
+        "curate.manifest.toml",
+        "curate.cli.doctor",
+    }
     lines = {"curate.reporting", "curate.reporting.explain", "curate.verifying.command"}
     ours = {name for name in imported if name and name.startswith("curate.")}
     assert ours <= shows | reads | lines | {"curate.api", "curate.errors", "curate.results", "curate.version"}
