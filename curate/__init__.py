@@ -18,23 +18,7 @@ from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate import loader, scorer
-    from curate.api import (
-        ExplainResult,
-        ExportResult,
-        PackResult,
-        PreviewResult,
-        ReportResult,
-        RunResult,
-        VerifyResult,
-        explain,
-        export,
-        pack,
-        report,
-        retry,
-        run,
-        score,
-        verify,
-    )
+    from curate.api import explain, export, pack, report, retry, run, score, verify
     from curate.errors import (
         CurateError,
         Halted,
@@ -46,6 +30,15 @@ if TYPE_CHECKING:
         UnitError,
     )
     from curate.plugins import adapter, cleaner, rule
+    from curate.results import (
+        ExplainResult,
+        ExportResult,
+        PackResult,
+        PreviewResult,
+        ReportResult,
+        RunResult,
+        VerifyResult,
+    )
 
 __all__ = [
     "CurateError",
@@ -93,10 +86,18 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'curate' has no attribute {name!r}")
     if name in _MODULES:
         return importlib.import_module(f"curate.{name}")
-    module = "errors" if name in _ERRORS else "plugins" if name in _DECORATORS else "api"
-    value = getattr(importlib.import_module(f"curate.{module}"), name)
+    value = getattr(importlib.import_module(f"curate.{_module(name)}"), name)
     globals()[name] = value
     return value
+
+
+def _module(name: str) -> str:
+    """Where a public function or class is."""
+    if name in _ERRORS:
+        return "errors"
+    if name in _DECORATORS:
+        return "plugins"
+    return "results" if name.endswith("Result") else "api"
 
 
 def __dir__() -> list[str]:

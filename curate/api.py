@@ -11,10 +11,19 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_type_hints, overload
 
 from curate.errors import ManifestError
+from curate.results import (
+    ExplainResult,
+    ExportResult,
+    PackResult,
+    PreviewResult,
+    ReportResult,
+    RunResult,
+    VerifyResult,
+    made,
+)
 
 if TYPE_CHECKING:
     from curate.engine.command import Options
@@ -29,110 +38,6 @@ R = TypeVar("R")
 
 MODEL, TAG = "ViT-L-14", "openai"  # CLIP as published
 PLAIN: Mapping[Any, Any] = {StrPath: str, StrPaths: list[str]}  # what arguments are turned into
-
-
-class ShardEntry(TypedDict):
-    """One shard or pack file, as `_manifest.json` lists it."""
-
-    path: str  # within the folder
-    rows: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A finished run, as its `_manifest.json` tells of it; `rows_in == rows_out + sum(dropped.values())`."""
-
-    folder: str
-    rows_in: int
-    rows_out: int
-    dropped: dict[str, int]  # reason → rows
-    shards: list[ShardEntry] = field(repr=False)  # at most the first 10,000: _manifest/shards.parquet has all
-    stages: list[dict[str, Any]] = field(repr=False)  # in order: name, rows_in, rows_out, seconds
-    manifest: dict[str, Any] = field(repr=False)  # resolved, with every threshold
-    inputs: list[dict[str, Any]] = field(repr=False)  # uri, bytes, rows, fingerprint
-    scorer: dict[str, Any] | None = field(repr=False)
-    raw: dict[str, Any] = field(repr=False)  # the whole of _manifest.json
-
-    def __str__(self) -> str:
-        lost = "".join(f"\n  {reason:24} -{count:,}" for reason, count in self.dropped.items())
-        return f"read {self.rows_in:,}{lost}\nkept {self.rows_out:,} in {self.folder}"
-
-
-@dataclass(frozen=True)
-class PreviewResult:
-    """What a run would do, and the fate of the first rows by all that needs no image; nothing was written."""
-
-    inputs: int
-    rows: int
-    units: int
-    judged: int  # rows that were looked at
-    alive: int  # of them, those that no rule dropped
-    dropped: dict[str, int]
-    first_rows: list[dict[str, Any]] = field(repr=False)
-    raw: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class PackResult:
-    """Finished packs, as their `_manifest.json` tells of them; rows are samples."""
-
-    folder: str
-    rows_in: int
-    rows_out: int
-    dropped: dict[str, int]
-    tasks: dict[str, dict[str, Any]]  # task → samples, sequences, padding (share of the tokens)
-    shards: list[ShardEntry] = field(repr=False)
-    raw: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class ExportResult:
-    """A finished export, as its `_manifest.json` tells of it."""
-
-    folder: str
-    to: str
-    rows_in: int
-    rows_out: int
-    dropped: dict[str, int]
-    files: list[str] = field(repr=False)
-    raw: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class ReportResult:
-    """The files of a report."""
-
-    folder: str
-    wrote: list[str]  # names within the folder
-    left: list[str]  # those left as they were, because a person wrote them
-    seconds: float
-    raw: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class ExplainResult:
-    """What became of one input."""
-
-    fate: Literal["kept", "dropped", "unknown"]
-    shard: str | None  # where it is kept
-    row: int | None  # in that shard, from 0; of a dropped input, in the file under _dropped/
-    reason: str | None  # why it was dropped
-    detail: str | None  # the values that decided
-    way: list[dict[str, Any]] = field(repr=False)  # a step a stage or rule, with the value it was judged by
-    raw: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class VerifyResult:
-    """What a check of every checksum and invariant found."""
-
-    shards: int
-    rows: int
-    damaged: dict[str, list[str]]  # file → what is wrong with it; empty: all is well
-    repaired: list[str]
-    raw: dict[str, Any] = field(repr=False)
 
 
 def _checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -260,7 +165,7 @@ def run(
     if dry_run:
         from curate.engine.preview import preview
 
-        return _made(PreviewResult, preview(asked))
+        return made(PreviewResult, preview(asked))
     return _execute(asked, str(out), Options(workers, address, overwrite, lease), view)
 
 
@@ -345,7 +250,7 @@ def score(
         rescore=rescore,
         max_similarity=max_similarity,
     )
-    return _made(
+    return made(
         RunResult, score_shards(str(folder), asked, workers, address, _view(progress)), folder=str(folder)
     )
 
@@ -397,7 +302,7 @@ def pack(
         truncate=truncate, dialect=str(dialect), dialect_settings=tuple(dialect_settings), long_texts=long_texts,
         max_images=max_images, max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
-    return _made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
+    return made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
 
 
 @_checked
@@ -418,7 +323,7 @@ def export(
     """
     from curate.exporting import export as export_shards
 
-    return _made(
+    return made(
         ExportResult,
         export_shards(str(folder), to, str(out), str(dialect), dialect_settings),
         folder=str(out),
@@ -434,7 +339,7 @@ def report(folder: StrPath) -> ReportResult:
     """
     from curate.reporting import write
 
-    return _made(ReportResult, write(str(folder)))
+    return made(ReportResult, write(str(folder)))
 
 
 @_checked
@@ -446,22 +351,34 @@ def explain(folder: StrPath, key_or_url: str) -> ExplainResult:
     """
     from curate.reporting.explain import explain as look
 
-    return _made(ExplainResult, look(str(folder), key_or_url))
+    return made(ExplainResult, look(str(folder), key_or_url))
 
 
 @_checked
-def verify(folder: StrPath, *, repair: bool = False, plugins: StrPaths = ()) -> VerifyResult:
+def verify(
+    folder: StrPath,
+    *,
+    repair: bool = False,
+    plugins: StrPaths = (),
+    workers: int | None = None,
+    address: str | None = None,
+) -> VerifyResult:
     """Recompute every checksum and invariant of a finished run or of packs; `repair` makes damaged shards anew.
 
-    `plugins`: see `retry`; only a repair needs them. Damage is no exception here: see the result's `damaged`.
+    `plugins`: see `retry`; only a repair needs them. `workers` (processes; 0: this one) and `address` (of a Ray
+    cluster) say who checks the shards of a run; without them, every core where there are many shards. Damage is no
+    exception here: see the result's `damaged`.
 
     Raises:
         InputError: the folder holds neither; or it cannot be repaired.
+        MachineError, UnitError: the shards cannot be checked there.
     """
     from curate.verifying.command import verify as check
     from curate.verifying.repair import repair as mend
 
-    return _made(VerifyResult, mend(str(folder), _strings(plugins)) if repair else check(str(folder)))
+    if repair:
+        return made(VerifyResult, mend(str(folder), _strings(plugins), workers, address))
+    return made(VerifyResult, check(str(folder), workers, address))
 
 
 def _execute(asked: Request, out: str, options: Options, view: Progress) -> RunResult:
@@ -472,7 +389,7 @@ def _execute(asked: Request, out: str, options: Options, view: Progress) -> RunR
         raise ManifestError(f"workers must be at least 0, not {options.workers}")
     found = execute(asked, out, options, view)
     write_first(out, found)
-    return _made(RunResult, found, folder=out)
+    return made(RunResult, found, folder=out)
 
 
 def _view(progress: bool) -> Progress:
@@ -482,18 +399,6 @@ def _view(progress: bool) -> Progress:
     from curate.engine.progress import Progress
 
     return Progress(Console(stderr=True, markup=False, emoji=False), quiet=not progress)
-
-
-def _made(kind: type[R], found: dict[str, Any], **more: Any) -> R:
-    """A result of plain data; what is not there is None, or an empty list where there may be many."""
-    import msgspec
-
-    found = msgspec.json.decode(
-        msgspec.json.encode(found)
-    )  # as a reader of the file has it: lists, no tuples
-    empty: dict[str, Any] = {"repaired": [], "way": []}
-    given = {name: found.get(name, empty.get(name)) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
-    return kind(**given | {"raw": found} | more)
 
 
 def _strings(paths: StrPaths) -> list[str]:

@@ -19,7 +19,7 @@ from curate.errors import CurateError, Stopped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from curate.api import RunResult
+    from curate.results import RunResult
 
 app = typer.Typer(
     name="curate",
@@ -156,6 +156,7 @@ def run(
     """Curate one data set into shards. The same command goes on where a stopped one left off."""
     from curate import api
     from curate.manifest.load import assignments
+    from curate.results import PreviewResult
 
     found = api.run(  # type: ignore[misc, call-overload]  # an overload takes True or False, not either
         manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
@@ -163,7 +164,7 @@ def run(
         lease=not no_lease, dry_run=dry_run,
         progress=not as_json,
     )  # fmt: skip
-    if isinstance(found, api.PreviewResult):
+    if isinstance(found, PreviewResult):
         from curate.engine.preview import lines
 
         _show(found.raw, lines, as_json)
@@ -323,17 +324,25 @@ def report(folder: Dir, as_json: Json = False) -> None:
 
 @app.command()
 def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
-    """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value."""
+    """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value.
+
+    Exit 1 where nothing is known of it.
+    """
     from curate import api
     from curate.reporting.explain import lines
 
-    _show(api.explain(folder, key_or_url).raw, lines, as_json)
+    told = api.explain(folder, key_or_url)
+    _show(told.raw, lines, as_json)
+    if told.fate == "unknown":
+        raise typer.Exit(1)
 
 
 @app.command()
 def verify(
     folder: Dir,
     repair: Annotated[bool, typer.Option("--repair", help="Make damaged shards anew.")] = False,
+    workers: Workers = None,
+    address: Address = None,
     plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
@@ -341,7 +350,7 @@ def verify(
     from curate import api
     from curate.verifying.command import lines
 
-    found = api.verify(folder, repair=repair, plugins=plugins or ())
+    found = api.verify(folder, repair=repair, plugins=plugins or (), workers=workers, address=address)
     _show(found.raw, lines, as_json)
     if found.damaged:
         raise typer.Exit(1)

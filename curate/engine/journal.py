@@ -25,6 +25,7 @@ from curate.errors import OutputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.scorer.reload import places
 from curate.sources import Input
+from curate.storage.finished import damaged_manifest, read_manifest, read_state
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, as_shards, write_files
 from curate.storage.shards import place_of, unit_of
 from curate.storage.store import TMP, Store
@@ -77,10 +78,11 @@ class Journal:
         Raises:
             OutputError: another run is complete here.
         """
-        data = self.store.read_bytes(MANIFEST)
-        if data is None:
+        manifest = read_manifest(self.store)
+        if manifest is None:
             return None
-        manifest: dict[str, Any] = msgspec.json.decode(data)
+        if not isinstance(manifest.get("request"), dict):
+            raise damaged_manifest(self.store, "it lacks request")
         self._check_same(manifest["request"], asked)
         return manifest
 
@@ -139,7 +141,7 @@ class Journal:
                 )
             begun = self._begin(asked, plan())
         else:
-            begun = msgspec.json.decode(data, type=Begun)
+            begun = self._read_begun()
             self._check_same(begun.request, asked)
         run = self._run(asked, begun)
         self._begun, self.ledger = begun, Ledger(run.plan.units)
@@ -252,6 +254,11 @@ class Journal:
         begun = Begun(asked.plain(), plan.rows, now())
         self.store.check_held()
         self.store.write_bytes(RUN, msgspec.json.encode(begun))
+        return begun
+
+    def _read_begun(self) -> Begun:
+        begun = read_state(self.store, RUN, Begun, "--overwrite begins the run anew")
+        assert begun is not None
         return begun
 
     def _run(self, asked: Request, begun: Begun) -> Run:

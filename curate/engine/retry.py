@@ -36,7 +36,7 @@ NEEDED = (
 KINDS = {"packs": "packs", "export": "an export"}
 
 
-class Shape(msgspec.Struct, frozen=True):
+class RunShape(msgspec.Struct, frozen=True):
     """What commands on a finished run take for granted of its `_manifest.json`."""
 
     manifest: dict[str, Any]
@@ -87,7 +87,7 @@ def _fault(manifest: dict[str, Any]) -> str | None:
     if lacking := [name for name in NEEDED if name not in manifest]:
         return f"it lacks {', '.join(lacking)}"
     try:
-        msgspec.convert(manifest, Shape)
+        msgspec.convert(manifest, RunShape)
         settings = json.dumps(manifest["manifest"], sort_keys=True)
     except (msgspec.ValidationError, TypeError, ValueError) as error:
         return str(error)

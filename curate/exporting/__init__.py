@@ -15,6 +15,7 @@ from curate.exporting.records import Records
 from curate.exporting.training import writer
 from curate.exporting.webdataset import write_webdataset
 from curate.storage.dataset import DataSet, find
+from curate.storage.finished import read_manifest
 from curate.storage.store import Store
 from curate.tasks.dialect import load_with
 from curate.version import __version__
@@ -67,9 +68,8 @@ def export(
     data = _find(source)
     store = Store(out)
     plan = {"kind": "export", "to": to, "digest": data.digest, **said}
-    raw = store.read_bytes("_manifest.json")
-    if raw is not None:
-        done: dict[str, Any] = json.loads(raw)
+    done = read_manifest(store)
+    if done is not None:
         if {name: done.get(name) for name in plan} == plan:
             return done
         raise OutputError(f"{out} holds another export: give another folder")

@@ -26,6 +26,7 @@ from curate.packing.settings import PackSettings
 from curate.packing.tokenizer import Tokenizer, load
 from curate.packing.write import write_dropped, write_packs
 from curate.storage.dataset import DataSet, find
+from curate.storage.listing import DROPPED_FILES
 from curate.storage.store import Store
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
@@ -190,6 +191,7 @@ def _clear(store: Store) -> None:
         if name.startswith("pack-"):
             store.delete(name)
     store.delete_folder("_dropped")
+    store.delete(DROPPED_FILES)
 
 
 def _scratch(store: Store) -> str | None:

@@ -13,6 +13,7 @@ from curate.packing.sequences import pack_schema
 from curate.packing.settings import PackSettings
 from curate.schema import DROPPED
 from curate.storage.image_index import write_groups
+from curate.storage.listing import DROPPED_FILES, files_table, write_files
 from curate.storage.shards import MIN_GROUP_ROWS, Shard, writer_options
 from curate.storage.store import HashingSink, Store
 from curate.version import __version__
@@ -42,10 +43,12 @@ def write_packs(
 
 
 def write_dropped(store: Store, dropped: list[pa.Table]) -> None:
-    """Write `_dropped/dropped-000000.parquet`, if anything was dropped."""
+    """Write `_dropped/dropped-000000.parquet`, if anything was dropped, and the table that lists it."""
+    files = []
     if dropped:
         table = pa.concat_tables(dropped).unify_dictionaries()
-        _write(store, "_dropped/dropped-000000.parquet", iter([table]), DROPPED)
+        files.append(_write(store, "_dropped/dropped-000000.parquet", iter([table]), DROPPED))
+    write_files(store, DROPPED_FILES, files_table(files))
 
 
 def _groups(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:

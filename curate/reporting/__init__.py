@@ -18,6 +18,7 @@ from curate.reporting.measures import measures
 from curate.reporting.reading import Kept, read_dropped, read_kept
 from curate.reporting.tokens import count_tokens
 from curate.storage.filesystems import one_line
+from curate.storage.finished import check_complete, listed_files
 from curate.storage.store import TMP, Store
 
 NAME = "report.html"
@@ -36,6 +37,9 @@ def write(folder: str) -> dict[str, Any]:
     """
     begun = time.monotonic()
     manifest, store = finished_manifest(folder), Store(folder)
+    files = listed_files(store, manifest)
+    check_complete(store, files, "shard")
+    manifest = manifest | {"shards": files.select(["path", "rows", "bytes", "sha256"]).to_pylist()}
     try:
         kept, dropped = read_kept(store, manifest["shards"]), read_dropped(store)
         html = build(store, manifest, kept, dropped)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 import filters
 from curate.adapters.grit import has_phrases
@@ -16,6 +13,7 @@ from curate.engine.across import ACROSS, PHASES
 from curate.engine.retry import finished_manifest
 from curate.errors import InputError
 from curate.marking import SCORE, SIZE
+from curate.reporting.rows import find_rows, read_rows
 from curate.schema import SAMPLE
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
@@ -88,40 +86,14 @@ def _where(one: Mapping[str, Any]) -> str:
 
 def _found(manifest: Mapping[str, Any], store: Store, key_or_url: str) -> Iterator[dict[str, Any]]:
     """Every row with that key or URL, kept ones first; duplicates that fell share the kept one's key."""
-    for shard in manifest["shards"]:
-        rows = list(_rows(store, shard["path"], key_or_url, KEPT))
-        yield from ({"fate": "kept", "shard": shard["path"], **row} for row in rows)
-        if any(row["key"] == key_or_url for row in rows):
-            break  # the key of a kept row is unique
-    for name in store.names("_dropped"):
-        for row in _rows(store, f"_dropped/{name}", key_or_url, None):
-            settings = manifest["manifest"]["rules"].get(row["reason"])
-            yield {"fate": "dropped", **row, **({"settings": settings} if settings else {})}
-
-
-def _rows(
-    store: Store, name: str, key_or_url: str, columns: Sequence[str] | None
-) -> Iterator[dict[str, Any]]:
-    """The rows of a file with that key or URL, each with its place in the file, without what is null."""
-    with store.fs.open_input_file(store.path(name)) as file:
-        reader = pq.ParquetFile(file)
-        first = 0
-        for group in range(reader.num_row_groups):
-            names = reader.read_row_group(group, columns=["key", "url", "source"])
-            hit = pc.or_kleene(pc.equal(names["key"], key_or_url), pc.equal(names["url"], key_or_url))
-            hit = pc.or_kleene(hit, pc.match_substring_regex(names["source"], source_of(key_or_url)))
-            places = pc.indices_nonzero(hit.fill_null(False))[: OTHERS + 1]
-            if len(places):
-                wanted = None if columns is None else list(columns)
-                table = reader.read_row_group(group, columns=wanted).take(places)
-                for place, row in zip(places.to_pylist(), table.to_pylist(), strict=True):
-                    yield {"row": first + place} | {n: value for n, value in row.items() if value is not None}
-            first += names.num_rows
-
-
-def source_of(name: str) -> str:
-    """A regular expression for the sources that a name stands for: of one page or row, or of a file's all."""
-    return rf"^([^!]*!)?{re.escape(name)}(#\d+)?$"
+    for name, rows in find_rows(store, manifest, key_or_url, OTHERS + 1):
+        kept = not name.startswith("_dropped/")
+        for row in read_rows(store, name, rows, KEPT if kept else None):
+            if kept:
+                yield {"fate": "kept", "shard": name, **row}
+            else:
+                settings = manifest["manifest"]["rules"].get(row["reason"])
+                yield {"fate": "dropped", **row, **({"settings": settings} if settings else {})}
 
 
 def _way(manifest: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.schema import DROPPED
+from curate.storage.finished import listed_dropped
 from curate.storage.store import Store
 
 MAX_FILES = 64
@@ -91,9 +92,13 @@ def read_dropped(store: Store) -> pa.Table:
         OSError, pa.ArrowException: a file cannot be read.
     """
     parts = [DROPPED.empty_table()]
-    names = [name for name in store.names("_dropped") if name.endswith(".parquet")]
+    listed = listed_dropped(store)
+    if listed is None:
+        names = [f"_dropped/{name}" for name in store.names("_dropped") if name.endswith(".parquet")]
+    else:
+        names = listed["path"].to_pylist()
     for name in evenly(names, MAX_FILES):
-        with store.fs.open_input_file(store.path(f"_dropped/{name}")) as file:
+        with store.fs.open_input_file(store.path(name)) as file:
             parts.append(pq.read_table(file, columns=DROPPED.names).cast(DROPPED))
     return pa.concat_tables(parts).unify_dictionaries()
 

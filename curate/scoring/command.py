@@ -27,6 +27,7 @@ from curate.scoring.near import drop_alike
 from curate.scoring.runners import crew
 from curate.scoring.shard import Done, Terms
 from curate.storage.filesystems import one_line
+from curate.storage.finished import SCORING, check_complete, listed_files
 from curate.storage.store import Store
 
 log = logging.getLogger("curate")
@@ -68,6 +69,8 @@ def score(
     if not settings.rescore and _is_done(manifest, settings):
         watch.say(f"{folder} is scored already: nothing to do")
         return manifest
+    if not store.exists(SCORING):  # else some shards are changed already
+        check_complete(store, listed_files(store, manifest), "shard")
     try:
         with _locked(store), crew(store.uri, settings.scorer, workers, address) as hands:
             return _score(store, manifest, settings, hands, watch)

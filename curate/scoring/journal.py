@@ -16,6 +16,7 @@ from curate.manifest.settings import ScorerSettings
 from curate.scorer.identity import Identity
 from curate.scorer.reload import places
 from curate.scoring.shard import STAGE, Done, publish
+from curate.storage.finished import read_state
 from curate.storage.listing import (
     DROPPED_FILES,
     LISTED,
@@ -66,8 +67,7 @@ class Books:
             OutputError: another scoring is unfinished here, and is not to be replaced.
         """
         self.store.delete_folder(TMP)
-        data, digest = self.store.read_bytes(ASKED), _digest(manifest)
-        begun = None if data is None else msgspec.json.decode(data, type=Begun)
+        begun, digest = self._begun(rescore), _digest(manifest)
         manifest = manifest | {"shards": msgspec.to_builtins(listed_shards(self.store, manifest))}
         if begun is not None and begun.shards == digest:
             if begun.asked == asked:
@@ -84,6 +84,15 @@ class Books:
         self.store.delete_folder(FOLDER)
         self.store.write_bytes(ASKED, msgspec.json.encode(Begun(asked, digest)))
         return manifest, {}
+
+    def _begun(self, rescore: bool) -> Begun | None:
+        """The scoring that is unfinished here; a damaged note of it is no hindrance to one that begins anew."""
+        try:
+            return read_state(self.store, ASKED, Begun, "--rescore begins the scoring anew")
+        except OutputError:
+            if not rescore:
+                raise
+            return None
 
     def keep(self, done: Done) -> Done:
         """Record that a shard is written, then put it in its place."""
@@ -165,7 +174,7 @@ class Books:
         for name in self.store.names(RECORDS):
             try:
                 done = msgspec.json.decode(self.store.read_bytes(f"{RECORDS}/{name}") or b"", type=Done)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 self.store.delete(f"{RECORDS}/{name}")
                 continue
             if not self.name:

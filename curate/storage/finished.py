@@ -7,7 +7,7 @@ one too many, or one of another size, is refused: to go on would be to train on 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
-from curate.errors import DamagedError, InputError
+from curate.errors import DamagedError, InputError, OutputError
 from curate.storage.filesystems import one_line
 from curate.storage.listing import DROPPED_FILES, FILES, SHARDS, read_files
 from curate.storage.store import Store
@@ -24,6 +24,8 @@ MANIFEST = "_manifest.json"
 WAY_OUT = "delete it and run the same command again, which writes it anew from _run"
 SCORING = "_run/score/asked.json"  # there while shards are being scored
 OLD = ("path", "rows", "bytes", "sha256")  # what `_manifest.json` says of a shard
+
+T = TypeVar("T")
 
 
 class DamagedManifestError(InputError):
@@ -50,6 +52,21 @@ def damaged_manifest(store: Store, why: str) -> DamagedManifestError:
     return DamagedManifestError(f"{store.uri}/{MANIFEST} is damaged ({why}): {WAY_OUT}")
 
 
+def read_state(store: Store, name: str, kind: type[T], way_out: str) -> T | None:
+    """What a JSON file of a command's own memory says; None where there is none.
+
+    Raises:
+        OutputError: it is damaged; the error names it and the way out.
+    """
+    data = store.read_bytes(name)
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise OutputError(f"{store.uri}/{name} is damaged ({error}): {way_out}") from None
+
+
 def listed_files(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
     """Every shard or pack of a finished folder (rows of FILES, in order), `unit` null for packs.
 
@@ -58,7 +75,7 @@ def listed_files(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
         DamagedManifestError: the manifest's own list cannot be.
     """
     table = _table(store, SHARDS)
-    return _from_manifest(store, manifest) if table is None else table
+    return manifest_files(store, manifest) if table is None else table
 
 
 def listed_dropped(store: Store) -> pa.Table | None:
@@ -71,7 +88,7 @@ def listed_dropped(store: Store) -> pa.Table | None:
 
 
 def check_complete(store: Store, files: pa.Table, stem: str) -> None:
-    """Compare the listed files with those that are there, by name and size.
+    """Compare the listed files with those `STEM-*.parquet` that are there, by name and size.
 
     Raises:
         DamagedError: one is missing, is not listed, or has another size; the first is named.
@@ -105,16 +122,19 @@ def first_difference(listed: pa.Table, there: pa.Table) -> tuple[str, str] | Non
         (name, "is missing, though the manifest lists it")
         for name in _first(listed["path"].filter(pc.invert(pc.is_in(listed["path"], there["path"]))))
     ]
-    found += [
-        (name, "is not in the manifest: move it away")
-        for name in _first(there["path"].filter(pc.invert(pc.is_in(there["path"], listed["path"]))))
-    ]
+    found += [(name, "is not in the manifest: move it away") for name in strange_files(listed, there)[:1]]
     place = pc.index_in(there["path"], listed["path"])
     expected = listed["bytes"].take(place)
     for row in np.flatnonzero(pc.not_equal(there["bytes"], expected).fill_null(False).to_numpy())[:1]:
         sizes = f"{there['bytes'][row]} bytes instead of {expected[row]}"
         found.append((there["path"][row].as_py(), f"is not the file that the manifest lists: {sizes}"))
     return min(found, default=None)
+
+
+def strange_files(listed: pa.Table, there: pa.Table) -> list[str]:
+    """The names of files that are there and not listed."""
+    strange: list[str] = there["path"].filter(pc.invert(pc.is_in(there["path"], listed["path"]))).to_pylist()
+    return strange
 
 
 def _first(names: pa.ChunkedArray) -> list[str]:
@@ -131,8 +151,12 @@ def _table(store: Store, name: str) -> pa.Table | None:
         ) from None
 
 
-def _from_manifest(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
-    """The list in the manifest, of a folder without a table."""
+def manifest_files(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
+    """The shards or packs (rows of FILES) that the manifest itself names.
+
+    Raises:
+        DamagedManifestError: it lists none as it should.
+    """
     if "shards" not in manifest:
         raise damaged_manifest(store, "it lacks shards")
     try:

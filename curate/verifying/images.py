@@ -19,11 +19,9 @@ AHEAD = 32  # images on their way
 COLUMNS = ("image", "width", "height", "sha256")
 
 
-def decoders(manifest: Mapping[str, Any], count: int) -> Children:
-    """Child processes that decode the images of that run."""
-    known = {
-        name: manifest["manifest"]["image"][name] for name in ("max_pixels", "timeout_s", "memory_bytes")
-    }
+def decoders(image: Mapping[str, Any], count: int) -> Children:
+    """Child processes that decode images under a manifest's settings of them."""
+    known = {name: image[name] for name in ("max_pixels", "timeout_s", "memory_bytes")}
     settings = msgspec.convert(known | {"formats": protocol.STORED}, ImageSettings)
     limits = Limits(timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes)
     return Children(protocol.TARGET, count, limits, protocol.child_settings(settings, {}))

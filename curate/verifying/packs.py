@@ -15,9 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.engine.journal import MANIFEST
+from curate.errors import DamagedError
 from curate.packing.sequences import pack_schema
+from curate.schema import DROPPED
 from curate.storage.filesystems import one_line
+from curate.storage.finished import listed_dropped
+from curate.storage.shards import Shard
 from curate.storage.store import Store
+from curate.verifying.dropped import count_dropped, dropped_counts
 from curate.verifying.parquet import file_problems
 
 NEEDED = ("settings", "tokenizer", "dropped", "tasks", "shards")
@@ -29,15 +34,48 @@ def finished_packs(store: Store) -> dict[str, Any] | None:
     """The `_manifest.json` of a folder of packs; None where the folder holds something else."""
     try:
         manifest = msgspec.json.decode(store.read_bytes(MANIFEST) or b"null")
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("kind") == "packs" else None
 
 
+class PackedSettings(msgspec.Struct, frozen=True):
+    """What is taken for granted of the settings that packs were made with."""
+
+    seq_len: int
+
+
+class PackedTokens(msgspec.Struct, frozen=True):
+    """What is taken for granted of their tokenizer."""
+
+    vocabulary: int
+
+
+class PacksShape(msgspec.Struct, frozen=True):
+    """What is taken for granted of the `_manifest.json` of packs."""
+
+    settings: PackedSettings
+    tokenizer: PackedTokens
+    dropped: dict[str, int]
+    tasks: dict[str, dict[str, float]]
+    shards: list[Shard]
+
+
+def _fault(manifest: dict[str, Any]) -> str | None:
+    """What is wrong with the manifest in itself."""
+    if lacking := [name for name in NEEDED if name not in manifest]:
+        return f"it lacks {', '.join(lacking)}"
+    try:
+        msgspec.convert(manifest, PacksShape)
+    except msgspec.ValidationError as error:
+        return f"it is damaged: {error}"
+    return None
+
+
 def verify_packs(store: Store, manifest: dict[str, Any]) -> dict[str, Any]:
     """What is damaged in a folder of packs, file by file."""
-    if lacking := [name for name in NEEDED if name not in manifest]:
-        return {"packs": 0, "sequences": 0, "damaged": {MANIFEST: [f"it lacks {', '.join(lacking)}"]}}
+    if fault := _fault(manifest):
+        return {"packs": 0, "sequences": 0, "damaged": {MANIFEST: [fault]}}
     damaged: dict[str, list[str]] = {}
     tally: Tally = {}
 
@@ -56,7 +94,7 @@ def verify_packs(store: Store, manifest: dict[str, Any]) -> dict[str, Any]:
         damaged["_dropped"] = problems
     told = {task: Counter(counts) for task, counts in manifest["tasks"].items()}
     for counts in told.values():
-        del counts["padding"]
+        counts.pop("padding", None)
     if not damaged and told != tally:
         damaged[MANIFEST] = [f"its counts by task are {told}, and the packs hold {tally}"]
     return {
@@ -131,18 +169,21 @@ def _count(table: pa.Table, tally: Tally) -> None:
 
 
 def _dropped_problems(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the rows that were dropped."""
+    """What is wrong with the rows that were dropped; what the mixture leaves out is only counted."""
     there: Counter[str] = Counter()
     try:
-        for name in store.names("_dropped"):
-            with store.fs.open_input_file(store.path(f"_dropped/{name}")) as file:
-                there.update(
-                    pq.ParquetFile(file, page_checksum_verification=True)
-                    .read(["reason"])["reason"]
-                    .to_pylist()
-                )
-    except (OSError, pa.ArrowException) as error:
+        listed = listed_dropped(store)
+        if listed is None:  # packs of an older version
+            for name in store.names("_dropped"):
+                there.update(dropped_counts(store, f"_dropped/{name}"))
+    except (DamagedError, OSError, ValueError, pa.ArrowException) as error:
         yield f"cannot be read: {one_line(error)[:200]}"
         return
-    if there != manifest["dropped"]:
-        yield f"holds {dict(there)} instead of {manifest['dropped']}"
+    sound = True
+    for one in [] if listed is None else listed.to_pylist():
+        for problem in file_problems(store, one, DROPPED, lambda reader: count_dropped(reader, there)):
+            sound = False
+            yield f"{one['path'].removeprefix('_dropped/')}: {problem}"
+    told = {reason: count for reason, count in manifest["dropped"].items() if reason != "left_out_by_mix"}
+    if sound and there != told:
+        yield f"holds {dict(there)} instead of {told}"

@@ -29,28 +29,38 @@ from curate.engine.records import STAGED, every_record
 from curate.engine.retry import again, finished_manifest
 from curate.engine.runners import InProcess
 from curate.errors import InputError
+from curate.storage.finished import listed_dropped, listed_files
+from curate.storage.listing import DROPPED_FILES, SHARDS
 from curate.storage.shards import dropped_name, read_columns, unit_of
 from curate.storage.store import Store
-from curate.verifying.command import records, verify_run
+from curate.verifying.command import listed_shards, records, verify_run
 
 SCRATCH = "_run/repair"
 
 
-def repair(folder: str, plugin_files: Sequence[str] = ()) -> dict[str, Any]:
+def repair(
+    folder: str,
+    plugin_files: Sequence[str] = (),
+    workers: int | None = None,
+    address: str | None = None,
+) -> dict[str, Any]:
     """What `verify` says after the damaged units were made anew; `repaired` names the files put in place.
 
-    `plugin_files` are the plug-ins that the run used.
+    `plugin_files` are the plug-ins that the run used. `workers` and `address` say who checks; the repair itself is
+    done by this process.
 
     Raises:
         InputError: the run is not complete, was scored since, or its inputs have changed.
         UnitError: a unit could not be made.
         OutputError: another run holds the folder.
     """
-    store, before = Store(folder), verify_run(folder)
+    store, before = Store(folder), verify_run(folder, workers, address)
     if not before["shards"] and before["damaged"]:  # of its manifest at least nothing can be said
         return before | {"repaired": []}
     manifest, damaged = finished_manifest(folder), before["damaged"]
-    listed = {shard["path"] for shard in manifest["shards"]}
+    if SHARDS in damaged or DROPPED_FILES in damaged:  # what tells which bytes are right
+        return before | {"repaired": []}
+    listed = set(listed_files(store, manifest)["path"].to_pylist())
     known = {record.unit for record in records(store)}
     wanted = {name for name in damaged if name in listed or name.startswith("_dropped/")}
     found = {unit for name in wanted if (unit := unit_of(name)) is not None}
@@ -61,7 +71,7 @@ def repair(folder: str, plugin_files: Sequence[str] = ()) -> dict[str, Any]:
             raise InputError(f"{folder} was scored since: run it anew with --overwrite, then score it again")
         with Journal(store).locked():
             repaired = _remade(manifest, store, units, wanted, plugin_files)
-    return verify_run(folder) | {"repaired": repaired}
+    return verify_run(folder, workers, address) | {"repaired": repaired}
 
 
 def _remade(
@@ -148,7 +158,7 @@ class Remade:
     def _judged_again(self, across: Across) -> dict[int, Fallen]:
         """The verdicts on the units' rows, the other units' rows being where the run left them."""
         mine = pa.concat_tables([self.staging.spilled(unit) for unit in self.units])
-        names = [shard["path"] for shard in self.manifest["shards"]]
+        names = listed_files(self.store, self.manifest)["path"].to_pylist()
         names += [f"_dropped/{name}" for name in self.store.names("_dropped")]
         sound = [n for n in names if n not in self.wanted and unit_of(n) not in (None, *self.units)]
         others = [_spilled(self.store, name) for name in sound]
@@ -194,17 +204,33 @@ def _in_place(
         {one.unit: one for one in every_record(scratch)},
         {one.unit: one.dropped for one in records(store)},
     )
+    listed = _listed_hashes(manifest, store, units)
     for unit in units:
-        mine = {s["path"]: s["sha256"] for s in manifest["shards"] if unit_of(s["path"]) == unit}
+        mine = {name: sha256 for name, sha256 in listed.items() if unit_of(name) == unit}
         shards, counts = {shard.path: shard.sha256 for shard in made[unit].shards}, made[unit].dropped
+        dropped = made[unit].dropped_file
+        if dropped is not None and dropped.path in listed:
+            shards[dropped.path] = dropped.sha256
         if shards != mine or counts != known.get(unit, counts):
             continue
-        for name in (*mine, dropped_name(unit)):
+        for name in sorted({*mine, dropped_name(unit)}):
             if name in wanted and scratch.exists(name):
                 if store.local:
                     Path(store.path(name)).parent.mkdir(exist_ok=True)
                 store.fs.move(scratch.path(name), store.path(name))
                 yield name
+
+
+def _listed_hashes(manifest: Mapping[str, Any], store: Store, units: list[int]) -> dict[str, str]:
+    """The hashes of those units' shards, and of their files of dropped rows where the folder lists these."""
+    files = listed_shards(manifest, listed_files(store, manifest))
+    found = {one["path"]: one["sha256"] for one in files if unit_of(one["path"]) in units}
+    dropped = listed_dropped(store)
+    if dropped is not None:
+        mine = dropped.filter(pc.is_in(dropped["unit"], pa.array(units, pa.int64())))
+        pairs = zip(mine["path"].to_pylist(), mine["sha256"].to_pylist(), strict=True)
+        found |= {path: sha256 for path, sha256 in pairs if path in map(dropped_name, units)}
+    return found
 
 
 def _quiet() -> Progress:

@@ -28,6 +28,7 @@ class Line:
     painted: int  # the number of its first block, in the order of painting; -1 where that is not known
     stacked: bool = False  # upright characters that are read downwards
     doubtful: bool = False  # near-white characters among others
+    patterned: bool = False  # filled with a gradient or picture: drawn though the page is drawn without text
     glyphs: list[Glyph] = field(default_factory=list)  # empty where the line was read by its words
 
     def of(self, glyphs: list[Glyph]) -> Line:

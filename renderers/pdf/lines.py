@@ -29,6 +29,7 @@ TEXT_BLOCK = 0  # of MuPDF's dictionaries
 PAINTED = (
     mupdf.FZ_STEXT_FILLED | mupdf.FZ_STEXT_STROKED | mupdf.FZ_STEXT_CLIPPED
 )  # render mode 3 does none of them
+PATTERNED = mupdf.FZ_STEXT_FILLED | mupdf.FZ_STEXT_CLIPPED  # both: filled with a pattern, without a colour
 
 MAX_SLANTS = 24  # angles beside the four upright ones that a page's text may have: each costs one more pass
 BASE_LINE_EM = 0.88  # of vertical writing: how far it lies below the top of a character's cell (PDF's DW2)
@@ -123,7 +124,7 @@ def pieces(raw: dict[str, Any], axis: Turn, turn: Turn, page: Box, rules: Rules)
     inside = turn == axis and within(raw["bbox"], page)
     run: list[Glyph] = []
     for span in raw["spans"]:
-        if span["alpha"] and span["char_flags"] & PAINTED:
+        if is_painted(span):
             run += (
                 span["chars"]
                 if inside
@@ -181,8 +182,20 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
         raw["painted"],
         stacked=bool(raw["wmode"]),
         doubtful=pale_among(colours),
+        patterned=is_patterned(raw),
         glyphs=glyphs,
     )
+
+
+def is_painted(span: dict[str, Any]) -> bool:
+    """True for text that is filled or stroked with a colour or a pattern, or clips what is painted in it."""
+    flags = span["char_flags"]
+    return bool((span["alpha"] and flags & PAINTED) or flags & PATTERNED == PATTERNED)
+
+
+def is_patterned(raw: dict[str, Any]) -> bool:
+    """True for a line that is filled with gradients or pictures, which MuPDF paints through its letters."""
+    return all(span["char_flags"] & PATTERNED == PATTERNED for span in raw["spans"])
 
 
 def pale_among(colours: Set[int]) -> bool:

@@ -13,7 +13,16 @@ from renderers.pdf.bidi import RTL
 from renderers.pdf.frames import Box, Turn, turned, union, within
 from renderers.pdf.join import is_single, joined
 from renderers.pdf.line import Line
-from renderers.pdf.lines import PAINTED, TEXT_BLOCK, pale_among, parted, pieces, raw_lines, upright_axis
+from renderers.pdf.lines import (
+    TEXT_BLOCK,
+    is_painted,
+    is_patterned,
+    pale_among,
+    parted,
+    pieces,
+    raw_lines,
+    upright_axis,
+)
 from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.rules import Rules
 from renderers.text import normalise
@@ -133,9 +142,7 @@ def with_glyphs(line: Line, text: pymupdf.TextPage, page: Box) -> Line | None:
 
 def is_plain(raw: dict[str, Any], page: Box) -> bool:
     """True for a line that is painted and on the page."""
-    return within(raw["bbox"], page) and all(
-        span["alpha"] and span["char_flags"] & PAINTED for span in raw["spans"]
-    )
+    return within(raw["bbox"], page) and all(map(is_painted, raw["spans"]))
 
 
 def colours(raw: dict[str, Any]) -> list[int]:
@@ -156,6 +163,7 @@ def line_of(raw: dict[str, Any], axis: Turn, text: str) -> Line:
         first["color"],
         raw["painted"],
         doubtful=pale_among(set(colours(raw))),
+        patterned=is_patterned(raw),
     )
 
 

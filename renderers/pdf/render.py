@@ -43,6 +43,7 @@ POINTS_AN_INCH = 72
 SCAN_SHARE = 0.7  # of the page: with so much image it is a scan, or has one beneath its text
 SPECKS = 0.1  # of the characters of a page with a scan: where fewer can be seen, they are a hidden layer's
 DRAWINGS = 10  # shapes other than rectangles: with more, letters may be among them
+GRID_CELL = 0.00101  # of the longer side: what is as wide has two different thousandths of it
 FLAT_SHARE = 0.8  # of the pixels, in two shades
 STORE_FREED = 95  # per cent of MuPDF's store, after each document: its latest, colours, are dear to make
 
@@ -206,7 +207,8 @@ def page_regions(lines: Sequence[Line], rules: Rules, view: View, settings: PdfS
         list(r.words()) if settings.granularity == "words" else [r] for r in in_order(distinct(lines), rules)
     ]
     parts = [part for row in rows for part in row]
-    quads = view.quads([part.box for part in parts], [part.turn for part in parts])
+    least = GRID_CELL * max(view.size) / view.scale
+    quads = view.quads([with_area(part.box, least) for part in parts], [part.turn for part in parts])
     upright = [i for i, part in enumerate(parts) if part.stacked]
     quads[upright] = np.roll(quads[upright], 1, axis=1)  # upright characters begin at their own top left
     corners = quads.clip(0, view.size).reshape(-1, 8).tolist()
@@ -216,6 +218,13 @@ def page_regions(lines: Sequence[Line], rules: Rules, view: View, settings: PdfS
         for i, (part, quad) in enumerate(zip(parts, corners, strict=True))
         if part.text
     ]
+
+
+def with_area(box: Box, least: float) -> Box:
+    """The box, at least so wide and high: a dash or a stop keeps an area once its corners are whole thousandths."""
+    u0, v0, u1, v1 = box
+    wide, high = max(0.0, least - (u1 - u0)) / 2, max(0.0, least - (v1 - v0)) / 2
+    return (u0 - wide, v0 - high, u1 + wide, v1 + high) if wide or high else box
 
 
 def in_order(lines: Sequence[Line], rules: Rules) -> Iterator[Line]:

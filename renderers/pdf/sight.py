@@ -50,6 +50,7 @@ def seen(
         | under_shapes(quads, np.array([line.painted for line in lines]), shapes, picture)
         | under_images(quads, display, drawn, picture.view)
     )
+    doubt &= ~np.array([line.patterned for line in lines])
     kept: list[list[Line]] = [[line] if shows else [] for line, shows in zip(lines, plain, strict=True)]
     if doubt.any():
         at = np.flatnonzero(doubt).tolist()

@@ -177,7 +177,7 @@ def test_one_that_raises_costs_its_unit_and_is_named_with_its_line(source: Path,
     failed = command("run", manifest, "--input", source, "--out", tmp_path / "out", "--workers", 0)
     assert failed.returncode == 1
     last = failed.stderr.splitlines()[-1]
-    assert "1 of 3 jobs failed" in last
+    assert "1 of 3 units failed" in last
     assert "rule 'text_is_odd' of my_rules.py failed: KeyError: 'three' (my_rules.py, line 7)" in last
     assert "Traceback" not in failed.stderr
     assert len(list((tmp_path / "out").glob("shard-*.parquet"))) == 2  # the other units are done

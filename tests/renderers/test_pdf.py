@@ -561,3 +561,38 @@ def test_a_file_that_was_cut_is_truncated() -> None:
         except RenderError as error:
             reasons = {error.reason}
         assert reasons == {"truncated"}, share
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+def test_a_dash_and_a_stop_have_an_area_in_whole_thousandths(turn: int) -> None:
+    def specks(page: Any) -> None:
+        for k in range(40):
+            page.insert_text((20 + 8.03 * k, 20 + 5.07 * k), "-.|"[k % 3], fontsize=4 + k % 3, rotate=turn)
+        page.insert_text((20, 280), "a line of words beside them that is easily read", fontsize=9)
+
+    (page,) = pages(made(specks))
+    for region in page["regions"]:
+        across = {min(999, int(1000 * x / page["width"])) for x in region["quad"][0::2]}
+        down = {min(999, int(1000 * y / page["height"])) for y in region["quad"][1::2]}
+        assert len(across) > 1, region["text"]
+        assert len(down) > 1, region["text"]
+
+
+def test_text_filled_with_a_gradient_is_labelled_and_a_mere_clip_is_not() -> None:
+    pdf = pymupdf.open()
+    page = pdf.new_page(width=400, height=300)
+    page.insert_text((20, 40), "plain", fontsize=20)
+    page.insert_text((20, 100), "gradient", fontsize=40)
+    page.insert_text((20, 200), "clip only", fontsize=40, render_mode=7)
+    pattern, function = pdf.get_new_xref(), pdf.get_new_xref()
+    pdf.update_object(function, "<</FunctionType 2/Domain[0 1]/C0[1 0 0]/C1[0 0 1]/N 1>>")
+    shading = (
+        f"<</ShadingType 2/ColorSpace/DeviceRGB/Coords[0 0 400 0]/Function {function} 0 R/Extend[true true]>>"
+    )
+    pdf.update_object(pattern, f"<</PatternType 2/Shading {shading}>>")
+    resources = int(pdf.xref_get_key(page.xref, "Resources")[1].split()[0])
+    pdf.xref_set_key(resources, "Pattern", f"<</P {pattern} 0 R>>")
+    second = page.get_contents()[1]
+    pdf.update_stream(second, pdf.xref_stream(second).replace(b"BT", b"/Pattern cs /P scn BT"))
+    (row,) = pages(pdf.tobytes())
+    assert texts(row) == ["plain", "gradient"]

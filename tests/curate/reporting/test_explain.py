@@ -63,7 +63,7 @@ def test_a_key_and_a_url_name_the_same_row(out: Path) -> None:
     [
         (4, "rules", "clip_score_too_low", "clip_score=0.1"),
         (5, "rules", "text_too_short", "chars=2"),
-        (6, "decode", "damaged", "OSError"),
+        (6, "decode", "damaged", "Corrupt JPEG data"),
         (7, "size", "image_too_small", "width=100 height=90"),
         (9, "across", "duplicate_pair", "sha256="),
     ],

@@ -1,0 +1,165 @@
+"""Rules, cleaners and adapters of plug-ins: their functions, guarded, so that whatever they raise names the plug-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import ManifestError, UnitError
+from curate.plugins.content import Own, Plugin, cause
+from curate.schema import SAMPLE
+from filters.rule import Cleaner, Rule, one_array
+
+PLUGIN = "plugin"  # the setting that says whose a rule or cleaner is: the plug-in's SHA-256
+
+Made = TypeVar("Made")
+Reshape = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True)
+class OwnRule(Rule):
+    """A rule of a plug-in. Whatever it raises, and an answer of the wrong form, is a `UnitError` that names it."""
+
+    owner: Plugin = field(kw_only=True)
+
+    def check(self, **settings: Any) -> None:
+        """Judge no row, and two whose values are null.
+
+        Raises:
+            ValueError: the rule itself says that the settings make no sense.
+            ManifestError: it fails on such rows, or keeps them.
+        """
+        for rows in (0, 2):
+            table = pa.table({name: pa.nulls(rows, SAMPLE.field(name).type) for name in self.columns})
+            if pc.any(tried(self, partial(self._answer, table, settings))).as_py():
+                raise ManifestError(f"{said(self)} keeps rows where {' and '.join(self.columns)} is null")
+
+    def keep(self, table: pa.Table, **settings: Any) -> pa.BooleanArray:
+        """See `Rule.keep`."""
+        return guarded(self, lambda: self._answer(table, settings))
+
+    def detail(self, table: pa.Table, **settings: Any) -> pa.StringArray:
+        """See `Rule.detail`."""
+        plain = without_owner(settings)
+        return guarded(self, lambda: Rule.detail(self, table, **plain).cast(pa.string()))
+
+    def _answer(self, table: pa.Table, settings: Mapping[str, Any]) -> pa.BooleanArray:
+        kept = Rule.keep(self, table, **without_owner(settings))
+        if not isinstance(kept, pa.BooleanArray) or len(kept) != table.num_rows:
+            raise TypeError(f"it must give {table.num_rows} booleans, not {form(kept)}")
+        return kept
+
+
+@dataclass(frozen=True)
+class OwnCleaner(Cleaner):
+    """A cleaner of a plug-in; errors: see `OwnRule`."""
+
+    owner: Plugin = field(kw_only=True)
+
+    def check(self, **settings: Any) -> None:
+        """Clean no text, and one that is null. Raises: see `OwnRule.check`."""
+        for texts in ([], [None, "text"]):
+            tried(self, partial(self._cleaned, pa.array(texts, pa.large_string()), settings))
+
+    def clean(self, text: pa.Array | pa.ChunkedArray, **settings: Any) -> pa.Array:
+        """See `Cleaner.clean`."""
+        return guarded(self, lambda: self._cleaned(one_array(text), settings))
+
+    def _cleaned(self, text: pa.Array, settings: Mapping[str, Any]) -> pa.Array:
+        made = one_array(self.function(text, **without_owner(settings)))
+        if not isinstance(made, pa.StringArray | pa.LargeStringArray) or len(made) != len(text):
+            raise TypeError(f"it must give {len(text)} texts, not {form(made)}")
+        if pc.any(pc.and_(pc.is_null(text), pc.is_valid(made))).as_py():
+            raise TypeError("it must leave null what is null")
+        return made.cast(text.type)
+
+
+@dataclass(frozen=True)
+class OwnAdapter:
+    """A plug-in's function from published rows to rows that the built-in adapter `base` reads."""
+
+    name: str
+    function: Reshape
+    base: str
+    owner: Plugin
+
+    def reshape(self, rows: pa.Table) -> pa.Table:
+        """The rows (N in, N out) as `base` takes them.
+
+        Raises:
+            UnitError: the function raises, or gives no table of N rows.
+        """
+        return guarded(self, lambda: self._reshaped(rows))
+
+    def schema(self, published: pa.Schema) -> pa.Schema:
+        """What columns come of those.
+
+        Raises:
+            ManifestError: the function fails on a table without rows.
+        """
+        made: pa.Table = tried(self, lambda: self._reshaped(published.empty_table()))
+        return made.schema
+
+    def _reshaped(self, rows: pa.Table) -> pa.Table:
+        made = self.function(rows)
+        if not isinstance(made, pa.Table) or made.num_rows != rows.num_rows:
+            raise TypeError(f"it must give a table of {rows.num_rows} rows, not {form(made)}")
+        return made
+
+
+def without_owner(settings: Mapping[str, Any], owner: Plugin | None = None, who: str = "") -> dict[str, Any]:
+    """A rule's or cleaner's settings as its function takes them.
+
+    Raises:
+        ManifestError: they name another plug-in than `owner`.
+    """
+    if owner is not None and settings.get(PLUGIN, owner.sha256) != owner.sha256:
+        raise ManifestError(f"{who} is of another plug-in here: {owner.name}, SHA-256 {owner.sha256}")
+    return {name: value for name, value in settings.items() if name != PLUGIN}
+
+
+def guarded(one: Own, work: Callable[[], Made]) -> Made:
+    """What the work gives.
+
+    Raises:
+        UnitError: it raised something.
+    """
+    try:
+        return work()
+    except Exception as error:
+        raise UnitError(f"{said(one)} of {one.owner.name} failed: {cause(one.owner, error)}") from error
+
+
+def tried(one: Own, work: Callable[[], Made]) -> Made:
+    """What the work gives, before anything is read.
+
+    Raises:
+        ValueError: it raised that: a setting makes no sense.
+        ManifestError: it raised something else.
+    """
+    try:
+        return work()
+    except pa.ArrowException as error:  # some of them are ValueErrors
+        raise ManifestError(f"{said(one)} fails without any row: {cause(one.owner, error)}") from None
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ManifestError(f"{said(one)} fails without any row: {cause(one.owner, error)}") from None
+
+
+def said(one: Own) -> str:
+    """`rule 'text_speaks_of'`."""
+    kind = {OwnRule: "rule", OwnCleaner: "cleaner", OwnAdapter: "adapter"}[type(one)]
+    return f"{kind} {one.name!r}"
+
+
+def form(value: Any) -> str:
+    """What a function gave instead of what it should have given."""
+    if isinstance(value, pa.Array | pa.ChunkedArray):
+        return f"{len(value)} of {value.type}"
+    return f"a table of {value.num_rows} rows" if isinstance(value, pa.Table) else type(value).__name__

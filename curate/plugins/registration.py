@@ -1,0 +1,116 @@
+"""The decorators that make a function a plug-in's rule, cleaner or adapter, and what they refuse."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+import filters
+from curate.errors import ManifestError, nearest
+from curate.plugins.content import MARK, Own, Plugin
+from curate.plugins.owned import PLUGIN, OwnAdapter, OwnCleaner, OwnRule, Reshape
+from filters.rule import signature
+
+READ = (
+    *("key", "dataset", "task", "language", "url", "source", "image_path", "width", "height", "text"),
+    *("question", "answer", "regions", "clip_score", "extra"),
+)  # the columns that a rule may read: those that have their values when rules are judged
+BASES = ("pairs", "questions", "regions", "text")  # the adapters that another may stand on
+TAKEN = (*BASES, "dialogues", "grit", "pdf", "html", "synthdog")  # the names of built-in adapters
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def rule(name: str, *, describe: Callable[..., pa.StringArray] | None = None) -> Callable[[F], F]:
+    """Make a function a plug-in's rule, under its reason slug; see `filters.rule` for its form.
+
+    Args:
+        name: the reason that dropped rows will bear for ever.
+        describe: a function of the same signature that says what decided (N rows). Default: the columns' values.
+    """
+    return _decorator(lambda function, owner: _own_rule(name, function, describe, owner))
+
+
+def cleaner(name: str) -> Callable[[F], F]:
+    """Make a function from texts to texts (N rows, null stays null) a plug-in's cleaner, for a manifest's `clean`."""
+    return _decorator(lambda function, owner: _own_cleaner(name, function, owner))
+
+
+def adapter(name: str, *, base: str = "pairs") -> Callable[[F], F]:
+    """Make a function a plug-in's adapter: from published rows to rows that the built-in adapter `base` reads.
+
+    It takes and gives a `pyarrow.Table` of N rows, and is called with tables of no rows too.
+    """
+    return _decorator(lambda function, owner: _own_adapter(name, function, base, owner))
+
+
+def _decorator(make: Callable[[Callable[..., Any], Plugin], Own]) -> Callable[[F], F]:
+    """Leave the function as it is, and note in its module what it is to be made."""
+
+    def register(function: F) -> F:
+        if not inspect.isfunction(function):
+            raise ManifestError(f"{function!r} is no function")
+        function.__globals__.setdefault(MARK, []).append(partial(make, function))
+        return function
+
+    return register
+
+
+def _own_rule(name: str, function: Callable[..., Any], describe: Any, owner: Plugin) -> OwnRule:
+    columns, settings = _signature(f"rule {name!r}", function)
+    if unknown := [column for column in columns if column not in READ]:
+        raise ManifestError(
+            f"rule {name!r} reads no such column as {unknown[0]!r}{nearest(unknown[0], READ)}"
+        )
+    if not columns:
+        raise ManifestError(f"rule {name!r} reads no column: name some as positional parameters")
+    if name in filters.RULES:
+        raise ManifestError(f"rule {name!r} is there already, built in: choose another name")
+    return OwnRule(name, function, columns, settings, describe, owner=owner)
+
+
+def _own_cleaner(name: str, function: Callable[..., Any], owner: Plugin) -> OwnCleaner:
+    columns, settings = _signature(f"cleaner {name!r}", function)
+    if len(columns) != 1:
+        raise ManifestError(f"cleaner {name!r} must take one positional parameter, the texts")
+    if name in filters.CLEANERS:
+        raise ManifestError(f"cleaner {name!r} is there already, built in: choose another name")
+    return OwnCleaner(name, function, settings, owner=owner)
+
+
+def _own_adapter(name: str, function: Reshape, base: str, owner: Plugin) -> OwnAdapter:
+    if base not in BASES:
+        raise ManifestError(f"adapter {name!r} cannot stand on {base!r}{nearest(str(base), BASES)}")
+    if name in TAKEN:
+        raise ManifestError(f"adapter {name!r} is there already, built in: choose another name")
+    return OwnAdapter(name, function, base, owner)
+
+
+def _signature(
+    who: str, function: Callable[..., Any]
+) -> tuple[tuple[str, ...], Mapping[str, filters.Setting]]:
+    """A function's columns and settings.
+
+    Raises:
+        ManifestError: its parameters are not of the two kinds, or a setting has no type that TOML could give.
+    """
+    for parameter in inspect.signature(function).parameters.values():
+        keyword = parameter.kind is parameter.KEYWORD_ONLY
+        if not keyword and parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+            raise ManifestError(f"{who}: parameter {parameter.name!r} is neither a column nor a setting")
+        if keyword and parameter.annotation is parameter.empty:
+            raise ManifestError(f"{who}: setting {parameter.name!r} has no type")
+        if keyword and parameter.name == PLUGIN:
+            raise ManifestError(f"{who}: no setting may be called {PLUGIN!r}")
+    columns, settings = signature(function)
+    for name, setting in settings.items():
+        try:
+            msgspec.json.Decoder(setting.type)
+        except TypeError:
+            raise ManifestError(f"{who}: setting {name!r} is of a type that no manifest can give") from None
+    return columns, settings

@@ -1,0 +1,168 @@
+"""An index of a large run's rows by key and URL: partitions of hashes, of which a look-up reads one.
+
+An entry is the hash of a name and the number of the file that holds it. It says where to look, not what is
+there: a row that is not found there is not in the run. The index lies in `_index/rows` beside the shards, or in
+the user's cache folder; it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import xxhash
+
+from curate.storage.store import Store
+
+FORMAT = 1
+PARTITIONS = 256
+ENTRY = np.dtype([("hash", "<u8"), ("file", "<u4")])
+WAITING_ENTRIES = 4_000_000  # in memory until they are written to their partitions
+ABOUT = "about.json"
+REMOTE_READS = 32
+
+Entries = npt.NDArray[np.void]
+
+log = logging.getLogger("curate")
+
+
+def digest(hashes: Iterable[str]) -> str:
+    """Of what the files of a run hold, by their hashes in order."""
+    found = hashlib.sha256()
+    for one in hashes:
+        found.update(one.encode())
+    return found.hexdigest()
+
+
+def look_up(store: Store, files: Sequence[str], content: str, name: str) -> list[str] | None:
+    """The files that may hold a row with that key or URL; the index is made where there is none of `content`.
+
+    None where no index can be kept.
+    """
+    wanted = {"format": FORMAT, "content": content, "files": len(files)}
+    for folder in _folders(store):
+        numbers = _numbers(folder, wanted, name)
+        if numbers is None and _make(store, files, folder, wanted):
+            numbers = _numbers(folder, wanted, name)
+        if numbers is not None:
+            return [files[number] for number in numbers if number < len(files)]
+    return None
+
+
+def _folders(store: Store) -> list[Path]:
+    """Where the index may lie, best first."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curate" / "index"
+    home = cache / f"rows-{hashlib.sha256(store.uri.encode()).hexdigest()[:16]}"
+    return [Path(store.path("_index/rows")), home] if store.local else [home]
+
+
+def _numbers(folder: Path, wanted: dict[str, object], name: str) -> list[int] | None:
+    """The numbers of the files that may hold the name; None where the index is of other files, or damaged."""
+    try:
+        about = json.loads((folder / ABOUT).read_bytes())
+        hashed = xxhash.xxh3_64_intdigest(name.encode())
+        body = (folder / _name(hashed % PARTITIONS)).read_bytes()
+        sound = xxhash.xxh3_64_hexdigest(body) == about["seals"][hashed % PARTITIONS]
+        if not sound or {key: about[key] for key in wanted} != wanted:
+            return None
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return None
+    entries = np.frombuffer(body, ENTRY)
+    left, right = (np.searchsorted(entries["hash"], np.uint64(hashed), side) for side in ("left", "right"))
+    return sorted(set(entries["file"][left:right].tolist()))
+
+
+def _make(store: Store, files: Sequence[str], folder: Path, wanted: dict[str, object]) -> bool:
+    """Make the index, whole or not at all; False where it cannot be written."""
+    log.warning(
+        "indexing the keys and URLs of %d files, once: this takes some minutes for very many", len(files)
+    )
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        part.mkdir(parents=True)
+        _spill(store, files, part)
+        seals = [_sort(part / _name(number)) for number in range(PARTITIONS)]
+        (part / ABOUT).write_text(json.dumps(wanted | {"seals": seals}))
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    except PermissionError:
+        return False
+    except OSError as error:
+        if error.filename is None or str(part) not in str(error.filename):
+            raise
+        return False
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return True
+
+
+def _spill(store: Store, files: Sequence[str], folder: Path) -> None:
+    """Write every name's entry into its partition."""
+    waiting: list[Entries] = []
+    size = 0
+    for entries in _entries(store, files):
+        waiting.append(entries)
+        size += len(entries)
+        if size >= WAITING_ENTRIES:
+            _append(waiting, folder)
+            waiting, size = [], 0
+    _append(waiting, folder)
+
+
+def _entries(store: Store, files: Sequence[str]) -> Iterator[Entries]:
+    """Each file's entries; a bounded number of files is read ahead."""
+    threads = len(os.sched_getaffinity(0)) + 2 if store.local else REMOTE_READS
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(files), 1024):
+            some = range(start, min(start + 1024, len(files)))
+            yield from pool.map(lambda number: _of_file(store, files[number], number), some)
+
+
+def _of_file(store: Store, file: str, number: int) -> Entries:
+    with store.fs.open_input_file(store.path(file)) as opened:
+        table = pq.ParquetFile(opened).read(columns=["key", "url", "source"], use_threads=False)
+    names = {name for column in ("key", "url") for name in table[column].to_pylist() if name}
+    for source in table["source"].to_pylist():
+        whole = (source or "", (source or "").partition("!")[2])  # with its archive's name, and without
+        names |= {name for one in whole if one for name in (one, one.rpartition("#")[0]) if name}
+    entries = np.empty(len(names), ENTRY)
+    entries["hash"] = [xxhash.xxh3_64_intdigest(name.encode()) for name in names]
+    entries["file"] = number
+    return entries
+
+
+def _append(waiting: list[Entries], folder: Path) -> None:
+    if not waiting:
+        return
+    entries = np.concatenate(waiting)
+    partition = (entries["hash"] % np.uint64(PARTITIONS)).astype(np.int64)
+    order = np.argsort(partition, kind="stable")
+    edges = np.searchsorted(partition[order], np.arange(PARTITIONS + 1))
+    for number in np.flatnonzero(np.diff(edges)).tolist():
+        with (folder / _name(number)).open("ab") as file:
+            file.write(entries[order[edges[number] : edges[number + 1]]].tobytes())
+
+
+def _sort(path: Path) -> str:
+    """Sort a partition by hash; its seal."""
+    body = b""
+    with suppress(FileNotFoundError):
+        entries = np.fromfile(path, ENTRY)
+        body = entries[np.argsort(entries["hash"], kind="stable")].tobytes()
+    path.write_bytes(body)
+    return xxhash.xxh3_64_hexdigest(body)
+
+
+def _name(partition: int) -> str:
+    return f"{partition:03d}"

@@ -1,0 +1,105 @@
+"""Rows of a run's shards and files of dropped rows by their key or URL.
+
+The files of a small run are read, in parallel, of each the one column that can hold the name. Those of a large
+run are read so once, into an index beside the shards (or in the user's cache folder): from then on a look-up
+reads one partition of it, and the files that it names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.reporting import row_index
+from curate.storage.finished import listed_dropped, listed_files
+from curate.storage.store import Store
+
+KEY = re.compile(r"[0-9a-f]{32}")
+INDEXED_FILES = 1000  # of which it takes longer to read a column each than a person likes to wait
+REMOTE_READS = 32  # at once, of an object store
+
+Found = tuple[str, list[int]]  # a file and places of rows in it
+
+
+def find_rows(store: Store, manifest: Mapping[str, Any], name: str, limit: int) -> Iterator[Found]:
+    """Each file that has rows with that key or URL, shards first, with at most `limit` of its rows' places.
+
+    Raises:
+        DamagedError: the tables of the run's files cannot be read.
+        OSError, pa.ArrowException: a file cannot be read.
+    """
+    files, digest = run_files(store, manifest)
+    columns = ["key"] if KEY.fullmatch(name) else ["url", "source"]
+    if len(files) >= INDEXED_FILES:
+        candidates = row_index.look_up(store, files, digest, name)
+        if candidates is not None:
+            files = candidates
+    rows = 0
+    with ThreadPoolExecutor(_threads(store)) as pool:
+        for file, places in zip(
+            files, pool.map(lambda one: _places(store, one, columns, name), files), strict=True
+        ):
+            if places and rows < limit:
+                rows += len(places)
+                yield file, places[:limit]
+
+
+def run_files(store: Store, manifest: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The names of a run's shards and then of its files of dropped rows, and a digest of what they hold."""
+    shards, dropped = listed_files(store, manifest), listed_dropped(store)
+    names = shards["path"].to_pylist()
+    hashes = shards["sha256"].to_pylist()
+    if dropped is not None:
+        names += dropped["path"].to_pylist()
+        hashes += dropped["sha256"].to_pylist()
+    else:
+        names += [f"_dropped/{name}" for name in store.names("_dropped") if name.endswith(".parquet")]
+        hashes.append(str(manifest.get("finished")))
+    return names, row_index.digest(hashes)
+
+
+def read_rows(
+    store: Store, name: str, places: Sequence[int], columns: Sequence[str] | None
+) -> Iterator[dict[str, Any]]:
+    """The rows at those places of a file, each with its place as `row`, without what is null."""
+    wanted = None if columns is None else list(columns)
+    with store.fs.open_input_file(store.path(name)) as file:
+        reader = pq.ParquetFile(file, page_checksum_verification=True)
+        first = 0
+        for group in range(reader.num_row_groups):
+            rows = reader.metadata.row_group(group).num_rows
+            mine = [place for place in places if first <= place < first + rows]
+            if mine:
+                table = reader.read_row_group(group, columns=wanted)
+                table = table.take(pa.array([place - first for place in mine]))
+                for place, row in zip(mine, table.to_pylist(), strict=True):
+                    yield {"row": place} | {n: value for n, value in row.items() if value is not None}
+            first += rows
+
+
+def _places(store: Store, file: str, columns: list[str], name: str) -> list[int]:
+    """The places of a file's rows that have that name in one of these columns."""
+    with store.fs.open_input_file(store.path(file)) as opened:
+        parquet = pq.ParquetFile(opened, page_checksum_verification=True)
+        table = parquet.read(columns=columns, use_threads=False)
+    hit = pc.equal(table[columns[0]], name)
+    if "source" in columns:
+        hit = pc.or_kleene(hit, pc.match_substring_regex(table["source"], source_of(name)))
+    places: list[int] = pc.indices_nonzero(hit.fill_null(False)).to_pylist()
+    return places
+
+
+def source_of(name: str) -> str:
+    """A regular expression for the sources that a name stands for: of one page or row, or of a file's all."""
+    return rf"^([^!]*!)?{re.escape(name)}(#\d+)?$"
+
+
+def _threads(store: Store) -> int:
+    return len(os.sched_getaffinity(0)) + 2 if store.local else REMOTE_READS

@@ -1,0 +1,106 @@
+"""What is wrong with a run's files of dropped rows: their bytes as they are listed, and their rows by reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.engine.record import UnitRecord, add_counts, count_reasons
+from curate.schema import DROPPED
+from curate.storage.filesystems import one_line
+from curate.storage.listing import DROPPED_FILES
+from curate.storage.shards import dropped_name
+from curate.storage.store import Store
+from curate.verifying.parquet import file_problems
+
+Problems = dict[str, list[str]]  # by file
+
+
+def dropped_problems(
+    store: Store, manifest: Mapping[str, Any], listed: pa.Table | None, records: Iterable[UnitRecord]
+) -> Problems:
+    """What is wrong, by file; `listed` is the folder's table of them, or None where it has none.
+
+    Where all dropped rows are written down, they are counted too.
+    """
+    whole = manifest["manifest"]["drops"]["sample"] == 1
+    if listed is None:
+        return _by_records(store, manifest, records, whole)
+    damaged, counts = Problems(), Counter[str]()
+    for batch in listed.to_batches(max_chunksize=4096):
+        for one in batch.to_pylist():
+            if not store.exists(one["path"]):
+                damaged[one["path"]] = [f"it is missing: holds 0 rows instead of {one['rows']}"]
+            elif problems := [
+                *file_problems(store, one, DROPPED, lambda reader: count_dropped(reader, counts))
+            ]:
+                damaged[one["path"]] = problems
+    known = set(listed["path"].to_pylist())
+    for name in (f"_dropped/{name}" for name in store.names("_dropped")):
+        if name.endswith(".parquet") and name not in known:
+            damaged[name] = [f"{_rows(store, name)} instead of 0: it is not in {DROPPED_FILES}"]
+    if whole and not damaged and (difference := _difference(counts, manifest["dropped"])):
+        damaged["_dropped"] = [difference]
+    return damaged
+
+
+def _by_records(
+    store: Store, manifest: Mapping[str, Any], records: Iterable[UnitRecord], whole: bool
+) -> Problems:
+    """Of a folder that lists none: each file is read, and its rows are compared with its unit's record."""
+    damaged, written = Problems(), dict[str, dict[str, int]]()
+    for name in (f"_dropped/{name}" for name in store.names("_dropped") if name.endswith(".parquet")):
+        try:
+            written[name] = dropped_counts(store, name)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            damaged[name] = [f"cannot be read: {one_line(error)[:200]}"]
+    if not whole:
+        return damaged
+    expected = {dropped_name(record.unit): record.dropped for record in records}
+    strange = set(written) if expected and "scored" not in manifest else set()  # `curate score` adds files
+    for name in sorted((strange | set(expected)) - set(damaged)):
+        if difference := _difference(written.get(name, {}), expected.get(name, {})):
+            damaged[name] = [difference]
+    if not damaged and (difference := _difference(add_counts(written.values()), manifest["dropped"])):
+        damaged["_dropped"] = [difference]
+    return damaged
+
+
+def _difference(there: Mapping[str, int], told: Mapping[str, int]) -> str | None:
+    """How rows by reason differ from those that were counted; None where they do not."""
+    if sum(there.values()) != sum(told.values()):
+        return f"holds {sum(there.values())} rows instead of {sum(told.values())}"
+    for reason in {**told, **there}:
+        if there.get(reason, 0) != told.get(reason, 0):
+            return f"holds {there.get(reason, 0)} rows for {reason} instead of {told.get(reason, 0)}"
+    return None
+
+
+def count_dropped(reader: pq.ParquetFile, counts: Counter[str]) -> Iterator[str]:
+    """Read all of a file of dropped rows, and count its reasons: no other problem is looked for."""
+    for group in range(reader.num_row_groups):
+        counts.update(count_reasons(reader.read_row_group(group)["reason"].cast(pa.string())))
+    yield from ()
+
+
+def dropped_counts(store: Store, name: str) -> dict[str, int]:
+    """The rows of a file of dropped rows by reason, once all of it has been read."""
+    counts = Counter[str]()
+    with store.fs.open_input_file(store.path(name)) as file:
+        reader = pq.ParquetFile(file, page_checksum_verification=True)
+        if not reader.schema_arrow.equals(DROPPED):
+            raise pa.ArrowInvalid("its columns are not those of dropped rows")
+        list(count_dropped(reader, counts))
+    return dict(counts)
+
+
+def _rows(store: Store, name: str) -> str:
+    """How many rows a file holds that nothing lists."""
+    try:
+        return f"holds {sum(dropped_counts(store, name).values())} rows"
+    except (OSError, ValueError, pa.ArrowException):
+        return "cannot be read and holds unknown rows"

@@ -1,0 +1,179 @@
+"""What must be true of a shard by itself: its metadata, its rows, and the images that they name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import tasks
+from curate.children.pool import Children
+from curate.schema import SHARD, conform, shard_metadata
+from curate.storage.store import Store
+from curate.tasks.chat import dialogue_strings
+from curate.tasks.formats import CONVERSATION
+from curate.verifying.images import decoders, image_problems
+from curate.verifying.keys import as_bytes
+from curate.verifying.parquet import file_problems
+
+NAMED = 5  # damaged images that are named, of one row group
+RENDERED = ["dataset", "task", "language", "text", "regions", "width", "height"]
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What of a run's manifest its shards are compared with."""
+
+    digest: str
+    scorer: dict[str, Any] | None
+    cleaned: bool
+    image: dict[str, Any]  # the manifest's settings of images
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> Terms:
+        """Those of this manifest."""
+        settings = manifest["manifest"]
+        return cls(
+            manifest["manifest_digest"], manifest["scorer"], bool(settings["clean"]), settings["image"]
+        )
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What became of one shard: its problems, and the keys of its rows as `as_bytes` gives them."""
+
+    path: str
+    problems: list[str]
+    keys: bytes
+
+
+class ShardCheck:
+    """Checks shards of one run, with child processes that decode their images."""
+
+    def __init__(self, folder: str, terms: Terms, children: int) -> None:
+        self._store, self._terms = Store(folder), terms
+        self._children = decoders(terms.image, children)
+
+    def __call__(self, listed: Mapping[str, Any]) -> Checked:
+        """What is wrong with a shard; `listed` says its `path`, `rows`, `bytes` and `sha256`."""
+        keys: list[bytes] = []
+
+        def look(reader: pq.ParquetFile) -> Iterator[str]:
+            return _shard_problems(reader, self._terms, keys, self._children)
+
+        problems = list(file_problems(self._store, listed, SHARD, look))
+        return Checked(listed["path"], problems, b"".join(keys))
+
+    def close(self) -> None:
+        """Stop the child processes."""
+        self._children.close()
+
+
+def _shard_problems(
+    reader: pq.ParquetFile, terms: Terms, keys: list[bytes], children: Children
+) -> Iterator[str]:
+    if not _says_so(reader.schema_arrow.metadata or {}, terms):
+        yield "its schema's metadata are not of this run"
+    first = 0
+    for group in range(reader.num_row_groups):
+        table = reader.read_row_group(group)
+        keys.append(as_bytes(table["key"]))
+        yield from _row_problems(table, terms.cleaned)
+        yield from islice(image_problems(table, first, children), NAMED)
+        first += table.num_rows
+
+
+def _says_so(metadata: Mapping[bytes, bytes], terms: Terms) -> bool:
+    """Whether a shard says of itself what `datasets` needs, which manifest it is of, and who scored it."""
+    expected = shard_metadata(terms.digest, terms.scorer)
+    try:
+        told, ours = (msgspec.json.decode(one[b"curate"]) for one in (metadata, expected))
+    except (KeyError, msgspec.MsgspecError):
+        return False
+    same = all(told.get(name) == ours[name] for name in ("manifest", "scorer"))
+    return same and metadata.get(b"huggingface") == expected[b"huggingface"]
+
+
+def _row_problems(table: pa.Table, cleaned: bool) -> Iterator[str]:
+    """What is wrong with rows of SHARD, whose texts were cleaned or not, once a kind of problem."""
+    image = table["image"].combine_chunks()
+    bodies, paths = pc.struct_field(image, "bytes"), pc.struct_field(image, "path")
+    hashes = [None if not b.is_valid else hashlib.sha256(b.as_buffer()).hexdigest() for b in bodies]
+    if not pa.array(hashes, pa.string()).equals(table["sha256"].combine_chunks()):
+        yield "an image is not the one that sha256 names"
+    if pc.any(pc.invert(pc.match_substring_regex(table["key"], "^[0-9a-f]{32}$"))).as_py():
+        yield "a key is not 32 hex digits"
+    talks = pc.equal(_one(table["task"]).cast(pa.string()), CONVERSATION).fill_null(False)
+    alone = pc.invert(talks)
+    same = _rendered_the_same(table.filter(alone), paths.filter(alone), cleaned)
+    if not same or not _spoken_the_same(table.filter(talks)):
+        yield "a prompt or target is not what its row's columns say"
+    if _outside(table):
+        yield "a region lies outside its image"
+
+
+def _rendered_the_same(table: pa.Table, paths: pa.Array, cleaned: bool) -> bool:
+    """Whether prompts and targets follow from the other columns.
+
+    A shard holds a question and its answer together, as `text`, unless that was cleaned since: the answer is
+    what the target says.
+    """
+    if cleaned:
+        told = pc.invert(pc.is_in(_one(table["task"]).cast(pa.string()), pa.array(["vqa", "ocr_vqa"])))
+        table, paths = table.filter(told), paths.filter(told)
+    answers = [(target or " ")[1:] for target in table["target"].to_pylist()]
+    texts = zip(table["text"].to_pylist(), answers, strict=True)
+    questions = [(text or "").removesuffix(f" {answer}") for text, answer in texts]
+    columns = {
+        "question": pa.array(questions, pa.large_string()),
+        "answer": pa.array(answers, pa.large_string()),
+    }
+    rows = table.select(RENDERED)
+    for name, values in columns.items():
+        rows = rows.append_column(name, values)
+    rendered = tasks.render(conform(rows), paths)
+    return all(
+        made.cast(pa.string()).equals(_one(table[name]))
+        for made, name in zip(rendered, ("prompt", "target"), strict=True)
+    )
+
+
+def _spoken_the_same(table: pa.Table) -> bool:
+    """Whether dialogues' prompts and targets follow from their messages and the paths of their images."""
+    if not table.num_rows:
+        return True
+    images = _one(table["images"])
+    sizes = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)
+    edges = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
+    shown = pa.ListArray.from_arrays(edges, pc.struct_field(pc.list_flatten(images), "path"))
+    spoken = dialogue_strings(table["messages"], shown)
+    return all(
+        made.cast(pa.string()).equals(_one(table[name]))
+        for made, name in zip(spoken, ("prompt", "target"), strict=True)
+    )
+
+
+def _outside(table: pa.Table) -> bool:
+    """Whether a corner of a region lies outside its image by more than a pixel."""
+    regions = _one(table["regions"])
+    parents = pc.list_parent_indices(regions)
+    if not len(parents):
+        return False
+    quads = (
+        pc.list_flatten(pc.struct_field(pc.list_flatten(regions), "quad"))
+        .to_numpy(zero_copy_only=False)
+        .reshape(-1, 8)
+    )
+    width = table["width"].take(parents).to_numpy()[:, None]
+    height = table["height"].take(parents).to_numpy()[:, None]
+    x, y = quads[:, 0::2], quads[:, 1::2]
+    return bool((~((x >= -1) & (x <= width + 1) & (y >= -1) & (y <= height + 1))).any())
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks()
