@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,6 +29,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_layers_hold() -> None:
     linted = run(str(Path(sys.executable).with_name("lint-imports")), "--no-logo")
     assert linted.returncode == 0, linted.stdout
+
+
+def test_the_documented_rooms_are_the_layers() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    page = (ROOT / "docs" / "architecture.md").read_text().partition("Inside `curate/`, a room may import")[2]
+    documented = [line.split()[0] for line in page.split("```")[1].strip().splitlines()]
+    assert documented == [room for layer in layers for room in layer.split(" | ")]
 
 
 @pytest.mark.parametrize("name", sorted(filters.RULES))
