@@ -19,6 +19,7 @@ from curate.schema import SAMPLE
 from tests.some_settings import some_settings
 
 ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 DOCS = "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
 
 
@@ -29,6 +30,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_layers_hold() -> None:
     linted = run(str(Path(sys.executable).with_name("lint-imports")), "--no-logo")
     assert linted.returncode == 0, linted.stdout
+
+
+@pytest.mark.parametrize("page", sorted(str(path.relative_to(ROOT)) for path in PAGES))
+def test_prose_wraps_at_120(page: str) -> None:
+    prose = re.sub(
+        r"^ *```.*?^ *```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    lines = [line for line in prose.splitlines() if not line.startswith(("|", "    ", "!["))]
+    assert [line for line in lines if len(line) > 120 and " " in line.strip().partition(" ")[2]] == []
 
 
 def test_the_documented_rooms_are_the_layers() -> None:
