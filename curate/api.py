@@ -383,7 +383,6 @@ def verify(
 
 def _execute(asked: Request, out: str, options: Options, view: Progress) -> RunResult:
     from curate.engine.command import execute
-    from curate.reporting.card import write_first
 
     if options.workers is not None and options.workers < 0:
         raise ManifestError(f"workers must be at least 0, not {options.workers}")

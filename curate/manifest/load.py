@@ -177,7 +177,7 @@ def assign(tree: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(child, dict):
             raise ManifestError(f"setting {path!r}: {parent!r} is a value, not a table")
         tree = child
-    if value is True and parents == ["rules"] and isinstance(tree.get(last), dict):
+    if value is True and parents == ["rules"] and isinstance(tree.get(last), dict) and "on" in tree[last]:
         tree[last]["on"] = True  # a rule that is ready and off
         return
     as_list = isinstance(value, str) and _takes_list([*parents, last])

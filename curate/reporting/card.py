@@ -13,11 +13,9 @@ import msgspec
 
 from curate.engine.journal import OUR_CARD
 from curate.engine.retry import finished_manifest
-from curate.errors import Halted
 from curate.reporting.croissant import describe
 from curate.schema import LANGUAGES
-from curate.storage.filesystems import one_line
-from curate.storage.store import TMP, Store
+from curate.storage.store import Store
 
 README, CROISSANT = "README.md", "croissant.json"
 SPDX = re.compile(r"(?:CC-[A-Z0-9.-]+|CC0-1\.0|Apache-2\.0|MIT|BSD-3-Clause|ODC-By-1\.0)\b")
@@ -53,25 +51,6 @@ def write(folder: str, languages: Sequence[str] = ()) -> dict[str, Any]:
         return {"wrote": [CROISSANT], "left": [README]}
     store.write_bytes(README, readme(manifest, languages).encode())
     return {"wrote": [README, CROISSANT], "left": []}
-
-
-def write_first(folder: str, manifest: Mapping[str, Any]) -> None:
-    """Write `README.md` of a run that has just been completed, unless one is there.
-
-    With it `datasets.load_dataset(DIR)` works at once. `curate report` writes it again, with the languages of the rows.
-
-    Raises:
-        Halted: it cannot be written; the run is complete, and the same command writes it.
-    """
-    store = Store(folder)
-    try:
-        if not store.exists(README):
-            store.write_bytes(README, readme(manifest).encode())
-            store.delete_folder(TMP)
-    except OSError as error:
-        raise Halted(
-            f"cannot write {folder}/{README}: {one_line(error)}; mend that, then the same command"
-        ) from None
 
 
 def readme(manifest: Mapping[str, Any], languages: Sequence[str] = ()) -> str:

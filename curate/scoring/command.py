@@ -70,7 +70,9 @@ def score(
         watch.say(f"{folder} is scored already: nothing to do")
         return manifest
     if not store.exists(SCORING):  # else some shards are changed already
-        check_complete(store, listed_files(store, manifest), "shard")
+        check_complete(
+            store, listed_files(store, manifest), "shard", sizes=False
+        )  # a damaged one costs itself
     try:
         with _locked(store), crew(store.uri, settings.scorer, workers, address) as hands:
             return _score(store, manifest, settings, hands, watch)

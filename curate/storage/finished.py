@@ -87,13 +87,17 @@ def listed_dropped(store: Store) -> pa.Table | None:
     return _table(store, DROPPED_FILES)
 
 
-def check_complete(store: Store, files: pa.Table, stem: str) -> None:
-    """Compare the listed files with those `STEM-*.parquet` that are there, by name and size.
+def check_complete(store: Store, files: pa.Table, stem: str, sizes: bool = True) -> None:
+    """Compare the listed files with those `STEM-*.parquet` that are there, by name and, unless told not to, by size.
 
     Raises:
         DamagedError: one is missing, is not listed, or has another size; the first is named.
     """
     there = files_there(store, stem)
+    if not sizes:
+        files, there = (
+            table.set_column(1, "bytes", pa.repeat(0, table.num_rows)) for table in (files, there)
+        )
     if difference := first_difference(files, there):
         name, how = difference
         way_out = f"`curate verify {store.uri}` names every damaged file, and with --repair makes shards anew"

@@ -20,7 +20,7 @@ def test_a_view_tells_units_rates_the_kept_share_bytes_and_the_funnel_so_far() -
     progress = Progress(Console(file=io.StringIO(), force_terminal=True))
     jobs = [Job("stage", (0, 1)), Job("stage", (2,))]
     record = UnitRecord(unit=0, inputs_in=10, rows_in=10, rows_out=4, dropped={"timed_out": 1, "http_404": 5})
-    with progress.jobs(jobs):
+    with progress.step("stage", "", 3):
         progress.add(rows=20, images=12, kept=8, bytes=3_000_000)
         assert "kept" not in shown(progress)  # no unit is done yet
         progress.done(jobs[0], [record, record])
@@ -34,16 +34,16 @@ def test_a_view_tells_units_rates_the_kept_share_bytes_and_the_funnel_so_far() -
 
 def test_rates_stand_still_once_nothing_is_read_any_more() -> None:
     progress = Progress(Console(file=io.StringIO(), force_terminal=True))
-    with progress.jobs([Job("stage", (0,))]):
+    with progress.step("stage", "", 1):
         progress.add(rows=1000)
     before = progress._line()
-    with progress.jobs([Job("publish", (0,))]):
+    with progress.step("publish", "", 1):
         assert progress._line() == before
 
 
 def test_a_step_of_no_jobs_is_not_shown() -> None:
     progress = Progress(Console(file=io.StringIO(), force_terminal=True))
-    with progress.jobs([]):
+    with progress.step("stage", "", 0):
         assert "units" not in shown(progress)
 
 

@@ -144,7 +144,8 @@ def test_explain_tells_each_fate(site: Site, tmp_path: Path) -> None:
         "chars=2",
         {"min_chars": 5},
     )
-    assert done("explain", tmp_path / "out", "https://elsewhere.example/")["fate"] == "unknown"
+    unknown = curate("explain", tmp_path / "out", "https://elsewhere.example/", "--json")
+    assert (unknown.returncode, json.loads(unknown.stdout)["fate"]) == (1, "unknown")
 
 
 def test_verify_names_each_damaged_file(site: Site, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_ray_train_reads_shards_by_itself_and_through_the_loader(shards: Path, t
 
     root = Path(__file__).parents[3]
     ray.init(
-        num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False,
+        address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False,
         runtime_env={"env_vars": {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}},
     )  # fmt: skip
     try:

@@ -78,8 +78,8 @@ def test_a_renderer_on_the_html_renderer_needs_no_more_than_a_module_and_a_line(
     assert page["text"].splitlines() == [
         "Tides",
         "The sea rises twice a day, and falls as often.",
-        "spring tides",
-        "neap tides",
+        "• spring tides",
+        "• neap tides",
     ]
     assert [region["text"] for region in page["regions"]] == page["text"].splitlines()
 

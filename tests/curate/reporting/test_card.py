@@ -32,17 +32,6 @@ def test_datasets_loads_the_folder_by_its_name(out: Path, tmp_path: Path) -> Non
     assert loaded[0]["image"].size == (240, 220)
 
 
-def test_a_run_alone_makes_its_folder_a_data_set(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    source = write_pairs(tmp_path / "rows.parquet", [pair(n) for n in range(3)])
-    command = ("run", "laion", "--input", source, "--out", tmp_path / "out", "--workers", 0)
-    done(*command)
-    assert datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path)).num_rows == 3
-    (tmp_path / "out" / "README.md").write_text("mine")
-    done(*command)
-    assert (tmp_path / "out" / "README.md").read_text() == "mine"
-
-
 def test_readers_take_the_folder_as_the_documents_say(out: Path) -> None:
     (out / "report.html").write_text("<p>beside the data</p>")
     paths = sorted(map(str, out.glob("shard-*.parquet")))

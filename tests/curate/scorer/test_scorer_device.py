@@ -178,7 +178,7 @@ def test_nonsense_from_a_child_costs_its_image_alone() -> None:
         with scorer, pytest.MonkeyPatch.context() as patch:
             patch.setattr(scorer._children, "submit", lambda _: said)
             assert scorer.score([b"an image", None], ["a", "b"]).failed == {"crashed": 1}
-            with pytest.raises(ValueError, match="image 0 is crashed: handed over what is no part"):
+            with pytest.raises(ValueError, match="image 0 is crashed: its answer is not a framed image"):
                 scorer.embed_images([b"an image"])
 
 
