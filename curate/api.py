@@ -387,7 +387,6 @@ def _execute(asked: Request, out: str, options: Options, view: Progress) -> RunR
     if options.workers is not None and options.workers < 0:
         raise ManifestError(f"workers must be at least 0, not {options.workers}")
     found = execute(asked, out, options, view)
-    write_first(out, found)
     return made(RunResult, found, folder=out)
 
 

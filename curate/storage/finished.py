@@ -95,15 +95,18 @@ def check_complete(store: Store, files: pa.Table, stem: str, sizes: bool = True)
     """
     there = files_there(store, stem)
     if not sizes:
-        files, there = (
-            table.set_column(1, "bytes", pa.repeat(0, table.num_rows)) for table in (files, there)
-        )
+        files, there = _names_alone(files), _names_alone(there)
     if difference := first_difference(files, there):
         name, how = difference
         way_out = f"`curate verify {store.uri}` names every damaged file, and with --repair makes shards anew"
         if store.exists(SCORING):
             way_out = "a scoring is unfinished here: the same `curate score` command finishes it"
         raise DamagedError(f"{store.uri}/{name} {how}: {way_out}")
+
+
+def _names_alone(files: pa.Table) -> pa.Table:
+    """The files as if all had one size."""
+    return files.select(["path"]).append_column("bytes", pa.array([0] * files.num_rows, pa.int64()))
 
 
 def files_there(store: Store, stem: str) -> pa.Table:
