@@ -86,7 +86,7 @@ CONTROL |= {
     "/favicon.ico",
     "/svg",
 }
-CONTROL |= {"/refresh", "/location", "/form?a="}
+CONTROL |= {"/refresh", "/location"}  # the form is sent, or not, after the page was read
 
 
 def visit(browser: Browser, counter: Any) -> int:
