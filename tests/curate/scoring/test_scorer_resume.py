@@ -15,7 +15,7 @@ from tests.curate.scored import SCORER, run_shapes
 pytest.importorskip("torch")
 
 THRESHOLD = 0.5  # some rows of each shard fall
-# Publications: the request; of two shards each the dropped rows, the shard, the record; two tables of files; the manifest.
+# Publications: the request; of two shards each the dropped rows, the shard, the record; two tables; the manifest.
 LAST = 10
 
 
