@@ -18,7 +18,7 @@ from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate import loader, scorer
-    from curate.api import explain, export, pack, report, retry, run, score, verify
+    from curate.api import explain, export, pack, remove, report, retry, run, score, verify
     from curate.errors import (
         CurateError,
         Halted,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ExportResult,
         PackResult,
         PreviewResult,
+        RemoveResult,
         ReportResult,
         RunResult,
         VerifyResult,
@@ -51,6 +52,7 @@ __all__ = [
     "OutputError",
     "PackResult",
     "PreviewResult",
+    "RemoveResult",
     "ReportResult",
     "RunResult",
     "Stopped",
@@ -63,6 +65,7 @@ __all__ = [
     "export",
     "loader",
     "pack",
+    "remove",
     "report",
     "retry",
     "rule",

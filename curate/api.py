@@ -19,6 +19,7 @@ from curate.results import (
     ExportResult,
     PackResult,
     PreviewResult,
+    RemoveResult,
     ReportResult,
     RunResult,
     VerifyResult,
@@ -328,6 +329,27 @@ def export(
         export_shards(str(folder), to, str(out), str(dialect), dialect_settings),
         folder=str(out),
     )
+
+
+@_checked
+def remove(folder: StrPath, list: StrPath, out: StrPath, *, reason: str = "on request") -> RemoveResult:
+    """Write a new version of a finished run without what a list names, sharing all files that lose no row.
+
+    Args:
+        folder: the run's folder; it stays as it is.
+        list: a text file, a line each: a key, a URL, an image's sha256, `host:example.org`, a URL that ends in `*`
+            (all that begin so), or `key:`, `url:`, `sha256:`, `prefix:` before what it is.
+        out: the folder of the new version.
+        reason: what its tombstones say, beside the date.
+
+    Raises:
+        InputError, OutputError: see `run`.
+        CurateError: nothing that is listed is there; nothing was written.
+        Halted, Stopped: it came to an end too early; the same call goes on.
+    """
+    from curate.lineage.remove import remove as remove_rows
+
+    return made(RemoveResult, remove_rows(str(folder), str(list), str(out), reason))
 
 
 @_checked

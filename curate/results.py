@@ -78,6 +78,24 @@ class ExportResult:
 
 
 @dataclass(frozen=True)
+class RemoveResult:
+    """A new version of a run without what a list names."""
+
+    folder: str
+    parent: str  # the folder of the older version
+    rows_removed: int
+    rows_out: int  # left
+    rewritten: int  # shards that were written again
+    emptied: int  # shards of which no row is left: they are gone
+    shared: int  # shards that both versions have, linked or copied by the store
+    unmatched: int  # lines of the list that match no row
+    made_of_parent: list[dict[str, str]] = field(
+        repr=False
+    )  # packs and exports: kind, folder, remake (a command)
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ReportResult:
     """The files of a report."""
 

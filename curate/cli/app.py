@@ -314,6 +314,27 @@ def export(
 
 
 @app.command()
+def remove(
+    folder: Dir,
+    listed: Annotated[
+        str,
+        typer.Option(
+            "--list",
+            help="A text file, one a line: a key, a URL, an image's sha256, host:NAME, a URL that ends in *.",
+        ),
+    ],
+    out: Out,
+    reason: Annotated[str, typer.Option(help="What the tombstones say, beside the date.")] = "on request",
+    as_json: Json = False,
+) -> None:
+    """Write a new version of a finished run without what a list names; exit 1 where none of it is there."""
+    from curate import api
+    from curate.lineage.remove import lines
+
+    _show(api.remove(folder, listed, out, reason=reason).raw, lines, as_json)
+
+
+@app.command()
 def report(folder: Dir, as_json: Json = False) -> None:
     """Write DIR/report.html: what was kept, what was dropped and why, and where the boxes are."""
     from curate import api

@@ -113,6 +113,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     plan: Plan
     sample: float = 1.0
     retry: Retry | None = None
+    before: int = 0  # units that were finished before inputs were added
+    growth: int = 0  # how often inputs were added
+    removed: str = ""  # hex SHA-256 of the folder's tombstones; empty without any
 
     @cached_property
     def identity(self) -> str:
@@ -130,7 +133,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         phases: dict[str, Across | None] = {}
         for phase in PHASES:
             rules = rules_of(phase, active)
-            phases[phase] = Across(phase, rules, partitions, slices) if rules and slices else None
+            judged = Across(phase, rules, partitions, slices, self.before)
+            phases[phase] = judged if rules and slices else None
         return phases
 
     @cached_property

@@ -16,6 +16,7 @@ from curate.exporting.training import writer
 from curate.exporting.webdataset import write_webdataset
 from curate.storage.dataset import DataSet, find
 from curate.storage.finished import read_manifest
+from curate.storage.products import note_product, source_folders
 from curate.storage.store import Store
 from curate.tasks.dialect import load_with
 from curate.version import __version__
@@ -79,8 +80,12 @@ def export(
     try:
         records = Records(data)
         files = write(store, records)
+        options = ["--dialect", dialect] if dialect else []
+        options += [word for one in dialect_settings for word in ("--dialect-set", one)]
         manifest = plan | {
             "curate_version": __version__,
+            "made_of": source_folders([source]),
+            "options": options,
             "rows_in": data.rows,
             "rows_out": records.written,
             "dropped": dict(records.dropped),
@@ -91,6 +96,7 @@ def export(
     finally:
         store.unlock()
     store.delete_folder("_run")
+    note_product(manifest["made_of"], out)
     return manifest
 
 

@@ -27,6 +27,7 @@ from curate.packing.tokenizer import Tokenizer, load
 from curate.packing.write import write_dropped, write_packs
 from curate.storage.dataset import DataSet, find
 from curate.storage.listing import DROPPED_FILES
+from curate.storage.products import note_product, source_folders
 from curate.storage.store import Store
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
@@ -62,11 +63,14 @@ def pack(paths: list[str], out: str, settings: PackSettings = PackSettings()) ->
     store = Store(out)
     if (done := _done(store, plan, settings.overwrite)) is not None:
         return done
+    origin = {"made_of": source_folders(paths), "options": settings.options()}
     store.lock()
     try:
-        return _pack(data, store, Way(settings, tokenizer, dialect), mix, plan)
+        made = _pack(data, store, Way(settings, tokenizer, dialect), mix, plan, origin)
     finally:
         store.unlock()
+    note_product(origin["made_of"], out)
+    return made
 
 
 class Way(NamedTuple):
@@ -91,7 +95,9 @@ class Way(NamedTuple):
         return said | {"dialect": dialect | {"boxes_fit_one_setting": self.dialect.one_setting}}
 
 
-def _pack(data: DataSet, store: Store, way: Way, mix: mixes.Mix, plan: dict[str, Any]) -> dict[str, Any]:
+def _pack(
+    data: DataSet, store: Store, way: Way, mix: mixes.Mix, plan: dict[str, Any], made_of: dict[str, Any]
+) -> dict[str, Any]:
     started, settings = _now(), way.settings
     _clear(store)
     reader = Reader(data, settings, way.tokenizer, way.dialect)
@@ -111,6 +117,7 @@ def _pack(data: DataSet, store: Store, way: Way, mix: mixes.Mix, plan: dict[str,
         "curate_version": __version__,
         "kind": "packs",
         "plan": _digest(plan),
+        **made_of,
         **plan,
         **way.describe(),
     }
