@@ -18,7 +18,7 @@ from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate import loader, scorer
-    from curate.api import explain, export, pack, remove, report, retry, run, score, verify
+    from curate.api import diff, explain, export, pack, remove, report, retry, run, score, trace, verify
     from curate.errors import (
         CurateError,
         Halted,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from curate.plugins import adapter, cleaner, rule
     from curate.results import (
+        DiffResult,
         ExplainResult,
         ExportResult,
         PackResult,
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
         RemoveResult,
         ReportResult,
         RunResult,
+        TraceResult,
         VerifyResult,
     )
 
 __all__ = [
     "CurateError",
+    "DiffResult",
     "ExplainResult",
     "ExportResult",
     "Halted",
@@ -56,11 +59,13 @@ __all__ = [
     "ReportResult",
     "RunResult",
     "Stopped",
+    "TraceResult",
     "UnitError",
     "VerifyResult",
     "__version__",
     "adapter",
     "cleaner",
+    "diff",
     "explain",
     "export",
     "loader",
@@ -72,6 +77,7 @@ __all__ = [
     "run",
     "score",
     "scorer",
+    "trace",
     "verify",
 ]
 

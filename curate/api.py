@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_type_hin
 
 from curate.errors import ManifestError
 from curate.results import (
+    DiffResult,
     ExplainResult,
     ExportResult,
     PackResult,
@@ -22,6 +23,7 @@ from curate.results import (
     RemoveResult,
     ReportResult,
     RunResult,
+    TraceResult,
     VerifyResult,
     made,
 )
@@ -350,6 +352,38 @@ def remove(folder: StrPath, list: StrPath, out: StrPath, *, reason: str = "on re
     from curate.lineage.remove import remove as remove_rows
 
     return made(RemoveResult, remove_rows(str(folder), str(list), str(out), reason))
+
+
+@_checked
+def diff(folder: StrPath, other: StrPath, *, keys: StrPath = "") -> DiffResult:
+    """Say how the finished run in `other` differs from that in `folder`: settings, counts by reason, keys of rows.
+
+    `keys` is a Parquet file to write all keys to that were added, removed or changed.
+
+    Raises:
+        InputError, OutputError: see `run`.
+    """
+    from curate.lineage.diff import diff as compare
+
+    return made(DiffResult, compare(str(folder), str(other), str(keys)))
+
+
+@_checked
+def trace(pack: StrPath, token_or_key: str, *, shards: StrPaths = ()) -> TraceResult:
+    """Say which rows of which shards, and which URLs, the samples of a packed sequence come from.
+
+    Args:
+        pack: a folder of packs, or one pack.
+        token_or_key: a key: where it was packed; or SEQUENCE or SEQUENCE:TOKEN, numbers from 0.
+        shards: folders of shards to look in. Default: those that the packs were made of.
+
+    Raises:
+        ManifestError: there is no such sequence or token.
+        InputError: no packs, or a file that cannot be read.
+    """
+    from curate.reporting.trace import trace as follow
+
+    return made(TraceResult, follow(str(pack), token_or_key, _strings(shards)))
 
 
 @_checked

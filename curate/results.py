@@ -120,6 +120,32 @@ class ExplainResult:
 
 
 @dataclass(frozen=True)
+class TraceResult:
+    """Which rows of which shards the samples of packed sequences come from."""
+
+    folder: str
+    samples: list[
+        dict[str, Any]
+    ]  # pack, row, tokens, key; where it was found folder, shard, shard_row, source, url
+    gone: list[str]  # folders of shards that are there no more
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class DiffResult:
+    """How one run differs from another."""
+
+    settings: dict[str, list[Any]]  # path → the two values
+    counts: dict[str, list[int]]  # rows_in, rows_out and each reason → the two numbers
+    added: int  # keys of rows
+    removed: int
+    changed: int
+    same: int  # shards that both have
+    examples: dict[str, list[str]] = field(repr=False)  # added, removed and changed → some keys
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class VerifyResult:
     """What a check of every checksum and invariant found."""
 

@@ -13,7 +13,16 @@ from typing import Any
 import msgspec
 
 from curate.engine.across import PHASES
-from curate.engine.journal import MANIFEST, RUN, Begun, Journal, Request, first_difference, now, software
+from curate.engine.journal import (
+    MANIFEST,
+    RUN,
+    Begun,
+    Journal,
+    Request,
+    first_difference,
+    now,
+    software,
+)
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.plan import Plan, Run
 from curate.engine.rebuilt import finished_records, plan_of, request_of
@@ -104,8 +113,8 @@ def undo(journal: Journal, manifest: Mapping[str, Any], growth: int) -> None:
 
 def begin(journal: Journal) -> None:
     """From here on the folder is unfinished."""
-    for name in ("report.html", "croissant.json", MANIFEST):
-        journal.store.delete(name)
+    journal.delete_papers()
+    journal.store.delete(MANIFEST)
 
 
 def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:

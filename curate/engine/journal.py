@@ -43,6 +43,7 @@ from curate.version import __version__
 
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
+PAPERS = ("report.html", "croissant.json", "domains.csv")  # what `curate report` writes, beside the card
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
 SEGMENT_S = 30.0  # between two segments while units are finished
 SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "simplejpeg", "numpy", "regex", "aiohttp")
@@ -118,10 +119,9 @@ class Journal:
 
     def clear(self) -> None:
         """Remove everything that a run wrote here, and nothing else."""
-        for name in (MANIFEST, SHARDS, DROPPED_FILES, "report.html", "croissant.json"):
+        for name in (MANIFEST, SHARDS, DROPPED_FILES):
             self.store.delete(name)
-        if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
-            self.store.delete("README.md")
+        self.delete_papers()
         for name in ("journal", "done", "staged", "keys", "seen", "bytes", "near", "tmp"):
             self.store.delete_folder(
                 f"_run/{name}"
@@ -129,6 +129,13 @@ class Journal:
         self.store.delete(RUN)
         for name in self._ours():
             self.store.delete(name)
+
+    def delete_papers(self) -> None:
+        """Remove what `curate report` wrote of the folder; a person's own card stays."""
+        for name in PAPERS:
+            self.store.delete(name)
+        if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
+            self.store.delete("README.md")
 
     def resume(self, asked: Request, plan: Callable[[], Plan]) -> Run:
         """The run that is unfinished here and was asked for in the same words, or a new one.

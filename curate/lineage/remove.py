@@ -307,6 +307,7 @@ class Version:
                 "list": self.asked.list,
                 "reason": self.asked.reason,
                 "date": self.asked.date,
+                "fetched": self.manifest.get("removal", {}).get("fetched", self.manifest["finished"]),
                 "found": {name: of for name, of in said.items() if name != "unmatched_lines"},
             }
         }
