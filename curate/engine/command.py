@@ -160,7 +160,7 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
                 check_nodes(options.address, asked, journal.store)
             plan_all = partial(_planned, asked, options, journal)
             if finished is not None:
-                growing.prepare(journal, finished, asked, plan_all)
+                growing.prepare(journal, asked, plan_all)
             run = journal.resume(asked, plan_all)
             with progress.live():
                 _do(run, journal, options, progress, finished)

@@ -27,8 +27,9 @@ from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.plan import Plan, Run
 from curate.engine.rebuilt import finished_records, plan_of, request_of
 from curate.engine.records import DONE, SEGMENTS, STAGED, before_stem, grown_stem, write_records
+from curate.engine.retry import finished_manifest
 from curate.errors import OrderForbidsError, OutputError
-from curate.storage.finished import damaged_manifest, read_state
+from curate.storage.finished import read_state
 
 log = logging.getLogger("curate")
 
@@ -55,15 +56,16 @@ def misplaced(before: Mapping[str, Any], asked: Request) -> str | None:
     return f"{strange[0]['uri']} comes before inputs that it has: units are numbered by the inputs' order"
 
 
-def prepare(journal: Journal, manifest: Mapping[str, Any], asked: Request, plan: Callable[[], Plan]) -> None:
+def prepare(journal: Journal, asked: Request, plan: Callable[[], Plan]) -> None:
     """Make the folder of a finished run ready to take in the inputs that were added; repeated it does the same.
 
     Raises:
         OrderForbidsError: that cannot be done.
         InputError: see `curate.engine.command.plan`.
     """
-    store, old = journal.store, request_of(journal.store, manifest)
-    before, growth = plan_of(manifest, old).units, 1 + len(manifest.get("grown", ()))
+    store, manifest = journal.store, finished_manifest(journal.store.uri)
+    old = request_of(store, manifest)
+    before, growth = plan_of(store, manifest, old).units, 1 + len(manifest.get("grown", ()))
     begun = read_state(store, RUN, Begun, "delete it and give the command again")
     if (
         begun is not None
@@ -100,7 +102,7 @@ def undo(journal: Journal, manifest: Mapping[str, Any], growth: int) -> None:
     """Leave the folder as it was before inputs were added, while its manifest is still there."""
     store, old = journal.store, request_of(journal.store, manifest)
     lineage = {name: manifest[name] for name in ("removal", "grown") if name in manifest}
-    rows = plan_of(manifest, old).rows
+    rows = plan_of(store, manifest, old).rows
     begun = Begun(
         old.plain(), rows, manifest["started"], lineage=lineage, growth=len(manifest.get("grown", ()))
     )
@@ -124,8 +126,6 @@ def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
         OrderForbidsError: they cannot.
     """
     store, active = journal.store, old.manifest.active_rules()
-    if "units" not in manifest and "stages" not in manifest:
-        raise damaged_manifest(store, "it lacks stages")
     way = "run all inputs together into another --out"
     if "scored" in manifest:
         raise OrderForbidsError(f"{store.uri} was scored since, and new rows would have no scores: {way}")
@@ -138,7 +138,9 @@ def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
             f"with which new ones must be compared: {way}"
         )
     told = {
-        name: version for name, version in software().items() if manifest["software"].get(name) != version
+        name: version
+        for name, version in software().items()
+        if manifest.get("software", {}).get(name) != version
     }
     if told:
         log.warning(

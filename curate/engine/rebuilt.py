@@ -18,7 +18,7 @@ from curate.engine.records import every_record
 from curate.errors import CurateError
 from curate.storage.finished import damaged_manifest, listed_dropped, listed_files
 from curate.storage.listing import as_shards
-from curate.storage.shards import Shard, dropped_name, read_columns
+from curate.storage.shards import Shard, dropped_name, read_columns, unit_of
 from curate.storage.store import Store
 
 
@@ -34,9 +34,19 @@ def request_of(store: Store, manifest: Mapping[str, Any]) -> Request:
         raise damaged_manifest(store, f"its request: {error}") from None
 
 
-def plan_of(manifest: Mapping[str, Any], asked: Request) -> Plan:
-    """How the finished run was cut into units."""
-    return Plan(asked.inputs, tuple(one["rows"] for one in manifest["inputs"]), asked.manifest.shard.rows)
+def plan_of(store: Store, manifest: Mapping[str, Any], asked: Request) -> Plan:
+    """How the finished run was cut into units.
+
+    Raises:
+        DamagedManifestError: its manifest does not say how many rows each input has.
+    """
+    try:
+        rows = msgspec.convert([one["rows"] for one in manifest["inputs"]], tuple[int, ...])
+    except (msgspec.ValidationError, KeyError, TypeError) as error:
+        raise damaged_manifest(store, f"the rows of its inputs: {error}") from None
+    if len(rows) != len(asked.inputs) or any(count < 0 for count in rows):
+        raise damaged_manifest(store, "the rows of its inputs are not those of its request")
+    return Plan(asked.inputs, rows, asked.manifest.shard.rows)
 
 
 def finished_records(store: Store, manifest: Mapping[str, Any]) -> Iterator[UnitRecord] | None:
@@ -50,7 +60,7 @@ def finished_records(store: Store, manifest: Mapping[str, Any]) -> Iterator[Unit
         OSError: a file cannot be read.
     """
     asked = request_of(store, manifest)
-    plan, shards = plan_of(manifest, asked), listed_files(store, manifest)
+    plan, shards = plan_of(store, manifest, asked), listed_files(store, manifest)
     if _describes(every_record(store), plan, shards):
         return every_record(store)
     if "scored" in manifest or asked.manifest.drops.sample < 1:
@@ -137,6 +147,7 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
 def _by_unit(files: pa.Table) -> dict[int, list[Shard]]:
     """The shards of each unit, in order."""
     found: dict[int, list[Shard]] = {}
-    for unit, shard in zip(files["unit"].to_pylist(), as_shards(files), strict=True):
-        found.setdefault(unit, []).append(shard)
+    for shard in as_shards(files):
+        if (unit := unit_of(shard.path)) is not None:
+            found.setdefault(unit, []).append(shard)
     return found

@@ -91,7 +91,7 @@ def diff(folder: str, other: str, keys: str = "") -> dict[str, Any]:
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """How two runs differ, for a person."""
     for path, (before, after) in found["settings"].items():
-        yield f"{path}: {printable(str(before))} → {printable(str(after))}"
+        yield f"{printable(path)}: {printable(str(before))} → {printable(str(after))}"
     if not found["settings"]:
         yield "settings: the same"
     for name, (before, after) in found["counts"].items():

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from curate.errors import CurateError
+from curate.storage.filesystems import scheme
 from curate.storage.finished import read_manifest
 from curate.storage.products import absolute, noted_products
 from curate.storage.store import Store
@@ -37,6 +38,8 @@ def products(source: Store, new: str) -> list[Product]:
 def _of(source: str, renamed: dict[str, str], seen: set[str], depth: int) -> Iterator[Product]:
     old = absolute(source)
     for folder in sorted({*_noted(source), *_neighbours(source)}):
+        if scheme(folder) not in ("file", scheme(source)):  # a note is no reason to ask a server
+            continue
         manifest = _manifest(folder)
         made_of = [absolute(str(one)) for one in (manifest or {}).get("made_of", ())]
         if manifest is None or folder in seen or old not in made_of:

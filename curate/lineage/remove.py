@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,7 @@ from curate.storage.filesystems import one_line
 from curate.storage.finished import (
     SCORING,
     check_complete,
+    damaged_manifest,
     listed_dropped,
     listed_files,
     read_manifest,
@@ -55,6 +57,9 @@ from curate.terminal import printable
 
 STATE = "_run/remove/asked.json"
 UNITS = "_run/remove/units"
+OURS = re.compile(
+    r"(?:_dropped/dropped|_scores/[a-z0-9][a-z0-9._-]{0,63}/shard|shard)-[0-9]{6,12}(?:-[0-9]{1,6})?\.parquet"
+)  # names of files that lie in the folder and nowhere else
 NAMED = 5  # lines of a list that are said to match nothing
 REMOTE_COPIES = 32
 
@@ -187,16 +192,19 @@ class Version:
             shards,
             asked,
         )
-        self.scores = {
-            one["path"]: msgspec.convert(one, Shard)
-            for said in manifest.get("scorers", {}).values()
-            for one in said.get("files", ())
-        }
+        said = [one for of in manifest.get("scorers", {}).values() for one in of.get("files", ())]
+        try:
+            self.scores = {one.path: one for one in msgspec.convert(said, list[Shard])}
+        except msgspec.ValidationError as error:
+            raise damaged_manifest(source, f"its files of scores: {error}") from None
         listed = listed_dropped(source)
         self.lists_dropped = listed is not None
         names = [f"_dropped/{name}" for name in source.names("_dropped") if unit_of(name) is not None]
         dropped = as_shards(listed) if listed is not None else [Shard(name, -1, -1, "") for name in names]
         self.dropped = {one.path: one for one in dropped}
+        for path in (*self.dropped, *self.scores, *(one.path for one in shards)):
+            if not OURS.fullmatch(path):
+                raise damaged_manifest(source, f"it lists {path[:80]!r}, which is no file of a run")
 
     def make(self, found: Sequence[ShardMatch], wanted: RemovalList) -> dict[str, Any]:
         """Write all files, and `_manifest.json` last; what was found."""
@@ -307,7 +315,7 @@ class Version:
                 "list": self.asked.list,
                 "reason": self.asked.reason,
                 "date": self.asked.date,
-                "fetched": self.manifest.get("removal", {}).get("fetched", self.manifest["finished"]),
+                "fetched": self.manifest.get("removal", {}).get("fetched", self.manifest.get("finished")),
                 "found": {name: of for name, of in said.items() if name != "unmatched_lines"},
             }
         }
@@ -353,7 +361,10 @@ class Version:
         self.target.delete_folder(SEGMENTS)
         write_records(self.target, (record_without(one, anew.get(one.unit)) for one in records))
         begun = Begun(
-            asked.plain(), plan_of(self.manifest, asked).rows, self.manifest["started"], lineage=lineage
+            asked.plain(),
+            plan_of(self.source, self.manifest, asked).rows,
+            str(self.manifest.get("started")),
+            lineage=lineage,
         )
         self.target.write_bytes(RUN, msgspec.json.encode(begun))
 
@@ -387,4 +398,5 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
             + (f": {first}" if first else "")
         )
     for one in found["made_of_parent"]:
-        yield f"{one['folder']} ({one['kind']}) was made of the older version: {one['remake']}"
+        folder, remake = printable(one["folder"]), printable(one["remake"], 4000)
+        yield f"{folder} ({one['kind']}) was made of the older version: {remake}"

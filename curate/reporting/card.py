@@ -219,7 +219,7 @@ def _requests(manifest: Mapping[str, Any]) -> str:
         ]
     lines.append(f"- Removed on request: {dropped.get(REASON, 0):,} rows.")
     if count := manifest.get("tombstones"):
-        dates = sorted(one["date"] for one in manifest["removed"])
+        dates = sorted(str(one.get("date", "")) for one in manifest["removed"])
         lines.append(
             f"- {count:,} tombstones (hashes, the first of {dates[0][:10]}, the last of {dates[-1][:10]}) keep it out "
             "of later versions."

@@ -17,7 +17,7 @@ from curate.errors import CurateError, InputError, ManifestError
 from curate.reporting import row_index
 from curate.reporting.rows import INDEXED_FILES, KEY, REMOTE_READS, read_rows, run_files
 from curate.storage.dataset import find
-from curate.storage.filesystems import filesystem, one_line
+from curate.storage.filesystems import filesystem, one_line, scheme
 from curate.storage.finished import read_manifest
 from curate.storage.store import Store
 from curate.terminal import plural, printable
@@ -60,7 +60,12 @@ def trace(pack: str, token_or_key: str, shards: Sequence[str] = ()) -> dict[str,
     files = [one for one in files if only in ("", one[0])]
     try:
         samples = list(_samples(Store(folder), files, token_or_key))
-        places, gone = _locate({one.key for one in samples}, _sources(manifest, shards))
+        sources = _sources(manifest, shards)
+        if strange := [one for one in sources if scheme(one) not in ("file", scheme(folder)) and not shards]:
+            raise InputError(
+                f"{folder} was made of {strange[0]}: give --shards {strange[0]} to have it asked"
+            )
+        places, gone = _locate({one.key for one in samples}, sources)
         told = [_told(one, places.get(one.key)) for one in samples]
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot read what {folder} was made of: {one_line(error)}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -351,3 +352,51 @@ def test_packs_and_exports_of_the_older_version_are_named_with_their_commands(
         for key in keys
     }
     assert keys == set(shards(tmp_path / "new")["key"].to_pylist())
+
+
+def test_scores_beside_the_shards_lose_the_same_rows(whole: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(whole, tmp_path / "out"))
+    manifest = json.loads((out / "_manifest.json").read_text())
+    listed_files = []
+    for shard in manifest["shards"]:
+        path = out / "_scores" / "mine" / shard["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pq.read_table(out / shard["path"], columns=["key", "clip_score"]), path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        of = {"path": f"_scores/mine/{shard['path']}", "rows": shard["rows"], "bytes": path.stat().st_size}
+        listed_files.append(of | {"sha256": digest})
+    manifest["scorers"] = {"mine": {"scorer": None, "files": listed_files}}
+    (out / "_manifest.json").write_text(json.dumps(manifest))
+    curate.remove(out, listed(tmp_path, "https://pictures.example/2.jpg"), tmp_path / "new")
+    for path in (tmp_path / "new").glob("shard-*.parquet"):
+        beside = pq.read_table(tmp_path / "new" / "_scores" / "mine" / path.name)
+        assert beside["key"].to_pylist() == pq.read_table(path)["key"].to_pylist()
+    assert curate.verify(tmp_path / "new", workers=0).damaged == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../stolen", "_dropped/../../stolen", "/etc/passwd", "shard-000000.parquet/x"]
+)
+def test_a_manifest_that_names_files_elsewhere_is_refused(whole: Path, tmp_path: Path, name: str) -> None:
+    out = Path(shutil.copytree(whole, tmp_path / "out"))
+    manifest = json.loads((out / "_manifest.json").read_text())
+    files_of_scores = [{"path": name, "rows": 1, "bytes": 4, "sha256": "0" * 64}]
+    manifest["scorers"] = {"mine": {"files": files_of_scores}}
+    (out / "_manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="which is no file of a run"):
+        curate.remove(out, listed(tmp_path, "https://pictures.example/2.jpg"), tmp_path / "new")
+
+
+def test_a_version_can_be_reported_exported_loaded_and_tried_again(whole: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(whole, tmp_path / "out"))
+    curate.remove(out, listed(tmp_path, "https://pictures.example/2.jpg"), tmp_path / "new")
+    curate.report(tmp_path / "new")
+    card = (tmp_path / "new" / "README.md").read_text()
+    assert "- Removed on request: 1 rows." in card
+    assert "2 tombstones (hashes" in card
+    assert curate.export(tmp_path / "new", "qwen-vl", tmp_path / "qwen").rows_out == 10
+    assert len(curate.loader.ShardMap(str(tmp_path / "new"))) == 10
+    again = curate.retry(
+        tmp_path / "new", ["removed_on_request"], tmp_path / "again", workers=0, progress=False
+    )
+    assert (again.rows_in, again.dropped) == (1, {"removed_on_request": 1})
