@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters.near_index import Index, Matrix, Rows, Scratch, unit
+from filters.near_index import Matrix, NearIndex, Rows, Scratch, unit
 from filters.rule import rule
 
 EXACT_ROWS = 50_000
@@ -56,7 +56,7 @@ def witnesses(
         break
     else:
         return
-    kept: _Exact | Index
+    kept: _Exact | NearIndex
     if rows <= EXACT_ROWS:
         kept = _Exact(dimension)
         cut = (block[at : at + PART_ROWS] for block in blocks for at in range(0, len(block), PART_ROWS))
@@ -67,7 +67,7 @@ def witnesses(
         scratch = Scratch(rows, dimension)
         for block in blocks:
             scratch.append(block)
-        kept = Index(scratch, dimension, max_similarity)
+        kept = NearIndex(scratch, dimension, max_similarity)
         parts = (scratch.part(at, PART_ROWS) for at in range(0, scratch.rows, PART_ROWS))
     first = 0
     for part in parts:

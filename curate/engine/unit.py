@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import filters
 from curate import tasks
 from curate.engine import dialogues
-from curate.engine.acquire import Acquirer, Body, Prepared
+from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Run, Unit, row_rules
@@ -168,9 +168,9 @@ class Pipeline:
         talks = self.manifest.task == CONVERSATION
         return talks and name in filters.RULES and set(filters.RULES[name].columns) == {"text"}
 
-    def _prepared(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Prepared]]:
+    def _prepared(self, work: Work, seen: Fallen) -> Iterator[tuple[int, AcquiredImage]]:
         """Each image that could be had, or why not, in any order; good ones go to the spool on the way."""
-        done: dict[int, Prepared] = {}
+        done: dict[int, AcquiredImage] = {}
         with work.watch.stage("decode"):
             for row, prepared in self.acquirer.prepare(self._bodies(work, seen)):
                 if prepared.image is not None:
@@ -185,7 +185,7 @@ class Pipeline:
             for first in list(work.others):  # those that were read after their image had come
                 yield from self._shared(work, first, done[first])
 
-    def _shared(self, work: Work, first: int, prepared: Prepared) -> Iterator[tuple[int, Prepared]]:
+    def _shared(self, work: Work, first: int, prepared: AcquiredImage) -> Iterator[tuple[int, AcquiredImage]]:
         """The rows that are to have what `first` got."""
         for row in work.others.pop(first, ()):
             work.spool.put_again(row, first)
@@ -193,7 +193,7 @@ class Pipeline:
                 work.windows.settle(row)
             yield row, prepared
 
-    def _bodies(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Body]]:
+    def _bodies(self, work: Work, seen: Fallen) -> Iterator[tuple[int, RawImage]]:
         """The raw image of every row that is still alive: from the table, a local file, or the network."""
         wanted: dict[int, str] = {}
         for table in self._read(work.unit, work.watch):
@@ -220,7 +220,7 @@ class Pipeline:
         uri = self.run.plan.inputs[unit.input].uri
         return Path(uri.removeprefix("file://")).parent if scheme(uri) == "file" else None
 
-    def _at_hand(self, table: pa.Table, work: Work, wanted: dict[int, str]) -> Iterator[tuple[int, Body]]:
+    def _at_hand(self, table: pa.Table, work: Work, wanted: dict[int, str]) -> Iterator[tuple[int, RawImage]]:
         """The images that need no network; what does is noted in `wanted` (row of the unit to URL).
 
         An image that several rows want is got once.
@@ -236,7 +236,7 @@ class Pipeline:
                 continue
             work.windows.expect(row)
             if image.is_valid:
-                yield row, Body(image.as_py())
+                yield row, RawImage(image.as_py())
             elif path.is_valid and self.manifest.image.folder:
                 if work.is_first(row, f"path {path}"):
                     yield row, self.acquirer.local(path.as_py())
@@ -244,9 +244,9 @@ class Pipeline:
                 if work.is_first(row, f"url {url}"):
                     wanted[row] = url.as_py()
             else:
-                yield row, Body(None, "read", "image_missing")
+                yield row, RawImage(None, "read", "image_missing")
 
-    def _settle(self, work: Work, prepared: list[tuple[int, Prepared]]) -> pa.Table:
+    def _settle(self, work: Work, prepared: list[tuple[int, AcquiredImage]]) -> pa.Table:
         """The unit's table, with what became of each image."""
         table = pa.concat_tables([SAMPLE.empty_table(), *work.tables]).combine_chunks()
         if self.manifest.task == CONVERSATION:

@@ -17,7 +17,7 @@ from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import SIZE
 from curate.origins import Kind, given
-from curate.origins.budget import Budget
+from curate.origins.budget import RowBudget
 from curate.schema import conform
 from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, open_source, together
 from curate.storage.filesystems import scheme
@@ -57,7 +57,7 @@ class Rows:
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
         """See `Origin.read`. Rows of a damaged file that cannot be read are dropped as `unreadable`."""
-        at, budget = start, Budget(self._manifest.input)
+        at, budget = start, RowBudget(self._manifest.input)
         try:
             for batch in self._source.batches(start, stop):
                 table = reshaped(self._own, pa.Table.from_batches([budget.spend(batch)]))

@@ -53,7 +53,7 @@ def _write(source: Input, settings: InputSettings, work: Path, file: BinaryIO) -
         raise InputError(f"{source.uri}: no list of objects with {_either(settings.main)}{_has(found)}")
     wanted = {n: j for n, j in settings.join.items() if _is_there(n, j, main, others, source.uri)}
     with database(work) as on_disk:
-        tables = [Table(on_disk, number, *named) for number, named in enumerate(wanted.items())]
+        tables = [JoinTable(on_disk, number, *named) for number, named in enumerate(wanted.items())]
         for row in _joined(main, others, tables):
             text = json_text(row).encode()
             text = json_text(without_marked(row)).encode() if WRITTEN in text else text
@@ -72,7 +72,7 @@ def database(work: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _joined(main: Sequence[Listing], others: Sequence[Listing], tables: Sequence[Table]) -> Iterator[Row]:
+def _joined(main: Sequence[Listing], others: Sequence[Listing], tables: Sequence[JoinTable]) -> Iterator[Row]:
     """The lists' dropped objects, the rows, and the objects that none of them named."""
     for table in tables:
         lists = [one for one in others if one.fields & set(table.join.has)]
@@ -88,7 +88,7 @@ def _joined(main: Sequence[Listing], others: Sequence[Listing], tables: Sequence
         yield from table.unused()
 
 
-class Table:
+class JoinTable:
     """The objects of one joined list, by id, on disk."""
 
     def __init__(self, database: sqlite3.Connection, number: int, name: str, join: JoinSettings) -> None:

@@ -87,7 +87,7 @@ class Headers:
         return content
 
 
-def _scan(source: Input, settings: InputSettings, is_cut: bool) -> index.Index:
+def _scan(source: Input, settings: InputSettings, is_cut: bool) -> index.RowIndex:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     kinds = index.Kinds()
     with open_bytes(source, settings) as file:
@@ -106,7 +106,7 @@ def _scan(source: Input, settings: InputSettings, is_cut: bool) -> index.Index:
     if not samples:
         raise InputError(f"{source.uri} holds no files of the form NAME.EXT")
     columns = kinds.columns() | {KEY: "string", "image": "binary"}
-    return index.Index(len(samples), columns, samples=list(samples.items()))
+    return index.RowIndex(len(samples), columns, samples=list(samples.items()))
 
 
 def _members(file: Any, is_cut: bool) -> Iterator[tuple[tarfile.TarInfo, bool]]:

@@ -42,7 +42,7 @@ def plain_lines(
     text's dictionary, `rules` what they draw.
     """
     lines: list[Line] = []
-    reader = Reader(text, page, rules)
+    reader = PlainReader(text, page, rules)
     texts = (block for block in blocks if block["type"] == TEXT_BLOCK)
     for count, block in enumerate(texts):
         inked = [raw for raw in block["lines"] if not all(span["text"].isspace() for span in raw["spans"])]
@@ -59,7 +59,7 @@ def plain_lines(
     return joined(lines, reader.rules)
 
 
-class Reader:
+class PlainReader:
     """Reads lines by their spans where these tell all, else by words, else by characters."""
 
     def __init__(self, text: pymupdf.TextPage, page: Box, rules: Rules) -> None:
