@@ -19,7 +19,7 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rows import containing, rewrite
+from filters.row_kernels import containing, rewrite
 from filters.rule import cleaner
 
 GATE = r"<[A-Za-z/!?]|&(?:#[0-9xX]|[A-Za-z][A-Za-z0-9])"

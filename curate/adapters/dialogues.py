@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.adapters.identity import keys
 from curate.adapters.mapping import first
 from curate.adapters.published import Published, published, sample
+from curate.adapters.row_keys import keys
 from curate.adapters.values import plain
 from curate.manifest.settings import Manifest
 from curate.schema import MESSAGE, PICTURE
-from curate.sources.index import JSON
+from curate.sources.input_index import JSON
 from curate.tasks.chat import IMAGE, dialogue_faults
 
 ROLES = {"human": "user", "user": "user", "system": "system", "prompter": "user"}

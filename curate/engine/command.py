@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import filters
-from curate.adapters.columns import columns_of
+from curate.adapters.published_columns import columns_of
 from curate.engine.journal import Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.nodes import check_nodes

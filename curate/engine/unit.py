@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 import filters
 from curate import tasks
-from curate.engine import dialogues
+from curate.engine import dialogue_images
 from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.output import Fallen, Staging
@@ -29,7 +29,7 @@ from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
-from curate.images.regions import ON_ITS_SIDE, fit
+from curate.images.region_scaling import ON_ITS_SIDE, fit
 from curate.marking import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.origins import Origin, open_origin
 from curate.schema import SAMPLE, set_column
@@ -161,7 +161,7 @@ class Pipeline:
                 return
             with watch.stage("rules"):
                 judged = clean_and_judge(self._chosen(table, unit), self.manifest, whole, pending=SIZE)
-                yield dialogues.judge_turns(judged, of_turns)
+                yield dialogue_images.judge_turns(judged, of_turns)
 
     def _is_of_turns(self, name: str) -> bool:
         """Whether a rule judges the text of each turn of a dialogue."""
@@ -178,7 +178,7 @@ class Pipeline:
                     prepared = prepared.without_image()
                 self.meter.add(images=1)
                 done[row] = prepared
-                if row < dialogues.FIRST_SLOT:
+                if row < dialogue_images.FIRST_SLOT:
                     work.windows.settle(row)
                 yield row, prepared
                 yield from self._shared(work, row, prepared)
@@ -189,7 +189,7 @@ class Pipeline:
         """The rows that are to have what `first` got."""
         for row in work.others.pop(first, ()):
             work.spool.put_again(row, first)
-            if row < dialogues.FIRST_SLOT:
+            if row < dialogue_images.FIRST_SLOT:
                 work.windows.settle(row)
             yield row, prepared
 
@@ -202,12 +202,12 @@ class Pipeline:
             )
             table = drop(table, reason, "seen")
             if self.manifest.task == CONVERSATION:
-                table = dialogues.numbered(table, work.slots)
+                table = dialogue_images.numbered(table, work.slots)
                 work.slots += len(pc.list_flatten(table["images"]))
-                yield from dialogues.bodies(
+                yield from dialogue_images.bodies(
                     table, self.acquirer, self._beside(work.unit), work.is_first, wanted
                 )
-                table = dialogues.without_bytes(table)
+                table = dialogue_images.without_bytes(table)
             yield from self._at_hand(table, work, wanted)
             work.tables.append(set_column(table, "image", pa.nulls(table.num_rows, pa.large_binary())))
             work.rows += table.num_rows
@@ -250,7 +250,7 @@ class Pipeline:
         """The unit's table, with what became of each image."""
         table = pa.concat_tables([SAMPLE.empty_table(), *work.tables]).combine_chunks()
         if self.manifest.task == CONVERSATION:
-            return dialogues.settle(table, prepared, self._size_rules)
+            return dialogue_images.settle(table, prepared, self._size_rules)
         if not prepared:
             return table
         rows = pa.array([row for row, _ in prepared], pa.int64())

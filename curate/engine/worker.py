@@ -165,7 +165,7 @@ class Worker:
 
     def judge_near(self, _: int) -> None:
         """Find near duplicates among all that is staged."""
-        from curate.engine.near import judge_alike
+        from curate.engine.near_duplicates import judge_alike
 
         staging = self.pipeline.staging
         units = {

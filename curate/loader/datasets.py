@@ -19,7 +19,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from curate.errors import DamagedError, InputError
 from curate.loader.ahead import Batch, filled
-from curate.loader.order import BLOCK, Order, runs, share
+from curate.loader.shuffle import BLOCK, Order, runs, share
 from curate.loader.source import ShardSource
 
 Sample = dict[str, Any]

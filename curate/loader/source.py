@@ -18,7 +18,7 @@ from pyarrow import fs
 from xxhash import xxh3_64_intdigest
 
 from curate.errors import DamagedError, InputError
-from curate.loader.index import open_index
+from curate.loader.file_index import open_index
 from curate.storage.dataset import DataFile, find
 from curate.storage.filesystems import filesystem, one_line
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 import filters
-from curate.adapters.identity import keys, languages
+from curate.adapters.row_keys import keys, languages
 from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
 from curate.manifest.settings import Manifest

@@ -12,7 +12,7 @@ from curate.adapters import adapter, check_task
 from curate.manifest.settings import Manifest
 from curate.origins import Kind, Origin, given
 from curate.origins.collection import Collection, CollectionEntry, collect
-from curate.origins.rows import ALWAYS, find_tables, open_rows
+from curate.origins.table_rows import ALWAYS, find_tables, open_rows
 from curate.sources import DETAIL, FORMATS, PROBLEM, Input, expand
 
 SUFFIXES = (".txt",)

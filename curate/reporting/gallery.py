@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.reporting.marks import TextPiece, pieces, plain
-from curate.reporting.reading import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
+from curate.reporting.sampling import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
 from curate.reporting.thumbnails import data_urls
 from curate.storage.store import Store
 

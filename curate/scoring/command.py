@@ -20,10 +20,10 @@ from curate.engine.retry import finished_manifest
 from curate.errors import CurateError, Halted, ManifestError, OutputError, Stopped, UnitError
 from curate.manifest.settings import ScorerSettings, ShardSettings
 from curate.scorer.identity import Identity, from_plain
+from curate.scoring.drop_near_duplicates import drop_alike
 from curate.scoring.in_process import ScoringRunner
 from curate.scoring.journal import Asked, ScoreJournal
 from curate.scoring.meter import ScoringMeter, Silent
-from curate.scoring.near import drop_alike
 from curate.scoring.runners import crew
 from curate.scoring.shard import Done, ScoringTerms
 from curate.storage.filesystems import one_line

@@ -23,10 +23,10 @@ import msgspec
 
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
-from curate.sources import index
+from curate.sources import input_index
 from curate.sources.columns import encode_json, json_text
 from curate.sources.inputs import Input
-from curate.sources.lines import OURS, faulty, limits, without_marked
+from curate.sources.line_formats import OURS, faulty, limits, without_marked
 from curate.sources.shallow import WRITTEN, Shallow
 from curate.sources.streams import open_bytes
 from curate.sources.strict import Strict
@@ -61,9 +61,9 @@ def as_lines(source: Input, settings: InputSettings, work: Path) -> Input:
     Raises:
         InputError: not JSON, or not of one of the shapes above.
     """
-    path = index.place(work, source, "jsonl", limits(settings))
+    path = input_index.place(work, source, "jsonl", limits(settings))
     try:
-        index.made_once(path, lambda file: _write(source, settings, file))
+        input_index.made_once(path, lambda file: _write(source, settings, file))
     except ijson.JSONError as error:
         raise InputError(f"cannot read {source.uri}: {one_line(error)}") from None
     return Input(str(path), path.name, path.stat().st_size, source.fingerprint)

@@ -21,10 +21,10 @@ from typing import Any, BinaryIO
 
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings, JoinSettings
-from curate.sources import index
+from curate.sources import input_index
 from curate.sources.columns import json_text
 from curate.sources.inputs import Input
-from curate.sources.lines import limits, without_marked
+from curate.sources.line_formats import limits, without_marked
 from curate.sources.parts import Listing, listings
 from curate.sources.reading import DETAIL, PROBLEM
 from curate.sources.shallow import WRITTEN
@@ -40,8 +40,8 @@ def joined(source: Input, settings: InputSettings, work: Path) -> Input:
     Raises:
         InputError: a file is damaged, or a list is missing that the manifest needs.
     """
-    path = index.place(work, source, "joined", (settings.main, settings.join, limits(settings)))
-    index.made_once(path, lambda file: _write(source, settings, work, file))
+    path = input_index.place(work, source, "joined", (settings.main, settings.join, limits(settings)))
+    input_index.made_once(path, lambda file: _write(source, settings, work, file))
     return Input(str(path), path.name, path.stat().st_size, source.fingerprint)
 
 

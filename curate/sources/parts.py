@@ -13,10 +13,10 @@ import ijson
 from curate.children.pool import Children, Limits
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
-from curate.sources import index
+from curate.sources import input_index
 from curate.sources.documents import JsonDocument, items, shape
 from curate.sources.inputs import Input
-from curate.sources.lines import json_row
+from curate.sources.line_formats import json_row
 from curate.sources.pickles import TARGET
 from curate.sources.reading import PROBLEM
 from curate.sources.streams import open_bytes, open_lines
@@ -110,5 +110,5 @@ def _unpickled(part: Input, settings: InputSettings, work: Path) -> Input:
             raise InputError(f"cannot read {part.uri}: {outcome.reason}: {outcome.detail}")
         file.write(outcome.value)
 
-    path = index.made_once(index.place(work, part, "unpickled", None), make)
+    path = input_index.made_once(input_index.place(work, part, "unpickled", None), make)
     return Input(str(path), path.name, path.stat().st_size, part.fingerprint)

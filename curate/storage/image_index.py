@@ -22,8 +22,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from curate.storage.pages import DICTIONARY_PAGE, Buffer, Header, chunk_range, page_header, values_start
-from curate.storage.pages import walk_values as walk
+from curate.storage.parquet_pages import (
+    DICTIONARY_PAGE,
+    Buffer,
+    Header,
+    chunk_range,
+    page_header,
+    values_start,
+)
+from curate.storage.parquet_pages import walk_values as walk
 
 KEY = b"curate.images"
 FORMAT = 1

@@ -28,7 +28,7 @@ from curate.verifying.dropped import dropped_problems
 from curate.verifying.keys import KeyPartitions
 from curate.verifying.packs import finished_packs, verify_packs
 from curate.verifying.runners import checkers
-from curate.verifying.shards import ExpectedShards
+from curate.verifying.shard_checks import ExpectedShards
 
 UNLISTED = "it is not in the manifest: delete it, or move it away"
 

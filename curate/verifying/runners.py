@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from curate.cluster import start
 from curate.errors import UnitError
-from curate.verifying.shards import Checked, ExpectedShards, ShardCheck
+from curate.verifying.shard_checks import Checked, ExpectedShards, ShardCheck
 
 MIN_SHARDS_FOR_RAY = 64  # starting it takes as long as checking some dozens
 FEW_CORES = 2  # that one process with its children fills by itself

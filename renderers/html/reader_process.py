@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import msgspec
 
 from renderers import NotReadyError, RenderError
-from renderers.html.reading import ShownDocument, read, read_anew
 from renderers.html.settings import Document, HtmlSettings
+from renderers.html.shown_document import ShownDocument, read, read_anew
 
 LENGTH = struct.Struct("<Q")  # before each message: its bytes
 MEMORY = 2 << 30  # bytes of address space

@@ -26,13 +26,13 @@ import pyarrow as pa
 
 from renderers import NotReadyError, RenderError
 from renderers.html.browser import build_wall, find_chromium
-from renderers.html.fonts import CHINESE, can_draw
-from renderers.html.pages import BODY, Cut, cut_pages, inked, region, spell, tighten
-from renderers.html.pool import Pool
+from renderers.html.browser_pool import Pool
+from renderers.html.installed_fonts import CHINESE, can_draw
+from renderers.html.page_cuts import BODY, Cut, cut_pages, inked, region, spell, tighten
 from renderers.html.quads import overlapping, upright
 from renderers.html.reader_process import ReaderProcess
-from renderers.html.reading import ShownDocument
 from renderers.html.settings import NO_RESOURCES, Document, HtmlSettings
+from renderers.html.shown_document import ShownDocument
 from renderers.html.tab import HtmlLine, Layout, Tab
 from renderers.schema import Page, record
 

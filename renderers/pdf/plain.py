@@ -8,6 +8,7 @@ from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Any
 
+from renderers.page_text import normalise
 from renderers.pdf.accents import BESIDE_LETTER
 from renderers.pdf.bidi import RTL
 from renderers.pdf.frames import Box, Turn, turned, union, within
@@ -25,7 +26,6 @@ from renderers.pdf.lines import (
 )
 from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.rules import Rules
-from renderers.text import normalise
 
 SAME_PT = 0.01  # of the same glyphs, read twice
 

@@ -14,8 +14,8 @@ from renderers.html.charset import decode
 from renderers.html.markup import doctype_end, names_base, without_comments
 from renderers.html.quads import overlapping
 from renderers.html.reader_process import ReaderProcess
-from renderers.html.reading import read
 from renderers.html.render import Browser, Document, HtmlSettings
+from renderers.html.shown_document import read
 from renderers.html.tab import HtmlLine
 
 LONG = 1 << 19  # characters: what takes the square of that takes hours

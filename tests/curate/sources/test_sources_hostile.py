@@ -16,7 +16,7 @@ import pytest
 
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
-from curate.origins.budget import RowBudget
+from curate.origins.row_budget import RowBudget
 from curate.sources import DETAIL, PROBLEM, Source, expand, open_source, streams
 from curate.sources.shallow import MARK, Shallow, depth_of, is_deeper
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 
 from curate.errors import InputError
-from curate.loader.index import open_index
+from curate.loader.file_index import open_index
 from curate.loader.source import ShardSource
 from curate.storage.dataset import find
-from curate.storage.pages import chunk_range, value_places
+from curate.storage.parquet_pages import chunk_range, value_places
 from tests.curate.made_shards import make_shards
 
 OPTIONS: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}

@@ -21,7 +21,7 @@ from curate.tasks.chat import dialogue_strings
 from curate.tasks.formats import CONVERSATION
 from curate.verifying.images import decoders, image_problems
 from curate.verifying.keys import as_bytes
-from curate.verifying.parquet import file_problems
+from curate.verifying.parquet_checks import file_problems
 
 NAMED = 5  # damaged images that are named, of one row group
 RENDERED = ["dataset", "task", "language", "text", "regions", "width", "height"]

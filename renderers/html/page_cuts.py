@@ -17,8 +17,8 @@ from PIL import Image
 
 from renderers.html.quads import quad
 from renderers.html.tab import HtmlLine
+from renderers.page_text import normalise
 from renderers.schema import Page, Region
-from renderers.text import normalise
 
 INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a text font reaches beyond
 BODY = 0.5  # likewise: what lies beyond is left to accents, and neighbours may share it

@@ -12,7 +12,7 @@ from curate.engine.across import write_batches
 from curate.errors import ManifestError
 from curate.manifest.settings import ShardSettings
 from curate.scorer.identity import from_plain
-from curate.scorer.near_rows import ALIKE, find_alike
+from curate.scorer.near_duplicate_rows import ALIKE, find_alike
 from curate.scoring.journal import FOLDER, Asked, ScoreJournal
 from curate.scoring.meter import ScoringMeter
 from curate.scoring.shard import ScoringTerms, stored, write

@@ -10,14 +10,14 @@ import pyarrow as pa
 
 import filters
 from curate.adapters import adapter, available, check_task
-from curate.adapters.columns import check_columns, without_values
-from curate.adapters.identity import keys
 from curate.adapters.own import own_adapter, reshaped, reshaped_schema
+from curate.adapters.published_columns import check_columns, without_values
+from curate.adapters.row_keys import keys
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import SIZE
 from curate.origins import Kind, given
-from curate.origins.budget import RowBudget
+from curate.origins.row_budget import RowBudget
 from curate.schema import conform
 from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, open_source, together
 from curate.storage.filesystems import scheme
