@@ -45,7 +45,7 @@ TOMBSTONES = pa.schema(
 _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2,}([^/\\?#]*)")
 
 
-class Mark(NamedTuple):
+class Tombstone(NamedTuple):
     """One thing that is not to be there: its kind, its hash, and of a prefix its length in bytes."""
 
     kind: str
@@ -74,7 +74,7 @@ class Tombstones:
         """Whether a row's image, and not its names alone, may decide."""
         return bool(self.kinds & {"sha256", "pair"})
 
-    def of_names(self, key: str | None, url: str | None) -> Iterator[Mark]:
+    def of_names(self, key: str | None, url: str | None) -> Iterator[Tombstone]:
         """The tombstones that a row with that key and URL has."""
         kinds = self.kinds
         if key and "key" in kinds:
@@ -90,7 +90,7 @@ class Tombstones:
             for length, digest in _prefixes(url.encode("utf-8", "surrogatepass"), self._lengths):
                 yield from self._known("prefix", digest, length)
 
-    def of_content(self, sha256: str | None, text: str | None) -> Iterator[Mark]:
+    def of_content(self, sha256: str | None, text: str | None) -> Iterator[Tombstone]:
         """The tombstones that a row has whose image has that hash (hex), with that text."""
         if sha256 is None:
             return
@@ -106,9 +106,9 @@ class Tombstones:
         names = zip(key.to_pylist(), url.to_pylist(), strict=True)
         return pa.array([any(True for _ in self.of_names(*one)) for one in names], pa.bool_())
 
-    def _known(self, kind: str, value: bytes, length: int | None = None) -> Iterator[Mark]:
+    def _known(self, kind: str, value: bytes, length: int | None = None) -> Iterator[Tombstone]:
         if value in self._hashes[kind]:
-            yield Mark(kind, value, length)
+            yield Tombstone(kind, value, length)
 
 
 def sha256_of(text: str) -> bytes:
@@ -160,7 +160,7 @@ def _prefixes(data: bytes, lengths: Iterable[int]) -> Iterator[tuple[int, bytes]
         yield length, digest.copy().digest()
 
 
-def tombstones_table(marks: Iterable[Mark], reason: str, date: str) -> pa.Table:
+def tombstones_table(marks: Iterable[Tombstone], reason: str, date: str) -> pa.Table:
     """Rows of TOMBSTONES for these marks, each once."""
     rows = [{**mark._asdict(), "reason": reason, "date": date} for mark in dict.fromkeys(marks)]
     return pa.Table.from_pylist(rows, TOMBSTONES)

@@ -11,12 +11,12 @@ from curate.errors import InputError, ManifestError, OutputError, nearest
 from curate.exporting.conversations import write_conversations
 from curate.exporting.energon import write_energon
 from curate.exporting.mds import write_mds
-from curate.exporting.records import Records
+from curate.exporting.sample_files import Records
 from curate.exporting.training import writer
 from curate.exporting.webdataset import write_webdataset
 from curate.storage.dataset import DataSet, find
 from curate.storage.finished import read_manifest
-from curate.storage.products import note_product, source_folders
+from curate.storage.product_notes import note_product, source_folders
 from curate.storage.store import Store
 from curate.tasks.dialect import load_with
 from curate.version import __version__

@@ -44,7 +44,7 @@ KEYS = pa.schema([("key", pa.string()), ("fate", pa.string())])
 Entries = npt.NDArray[np.void]
 
 
-class Side(NamedTuple):
+class ComparedRun(NamedTuple):
     """One of the two runs."""
 
     store: Store
@@ -104,11 +104,11 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {fate:8} {' '.join(found['examples'][fate])}"
 
 
-def _side(folder: str) -> Side:
+def _side(folder: str) -> ComparedRun:
     manifest, store = finished_manifest(folder), Store(folder)
     files = listed_files(store, manifest)
     check_complete(store, files, "shard")
-    return Side(store, manifest, as_shards(files))
+    return ComparedRun(store, manifest, as_shards(files))
 
 
 def _differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, list[Any]]]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.engine.records import in_parallel
-from curate.engine.tombstones import Mark, Tombstones
+from curate.engine.tombstones import Tombstone, Tombstones
 from curate.errors import DamagedError
 from curate.storage.filesystems import one_line
 from curate.storage.shards import Shard
@@ -28,7 +28,7 @@ class ShardMatch(NamedTuple):
 
     shard: Shard
     rows: list[int]  # places, ascending
-    marks: set[Mark]  # what was asked for that they are
+    marks: set[Tombstone]  # what was asked for that they are
 
 
 def matches(store: Store, shards: Sequence[Shard], wanted: Tombstones) -> Iterator[ShardMatch]:
@@ -67,10 +67,10 @@ def _match(store: Store, shard: Shard, wanted: Tombstones) -> ShardMatch:
         ) from None
 
 
-def _rows(reader: pq.ParquetFile, wanted: Tombstones) -> tuple[list[int], set[Mark]]:
+def _rows(reader: pq.ParquetFile, wanted: Tombstones) -> tuple[list[int], set[Tombstone]]:
     """The places of the rows that match, and what they match."""
     rows: set[int] = set()
-    marks: set[Mark] = set()
+    marks: set[Tombstone] = set()
     if wanted.kinds & NAMES:
         columns = ["key"] if wanted.kinds & NAMES == {"key"} else ["key", "url"]
         table = reader.read(columns, use_threads=False)

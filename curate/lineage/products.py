@@ -12,7 +12,7 @@ import msgspec
 from curate.errors import CurateError
 from curate.storage.filesystems import scheme
 from curate.storage.finished import read_manifest
-from curate.storage.products import absolute, noted_products
+from curate.storage.product_notes import absolute, noted_products
 from curate.storage.store import Store
 
 BESIDE = 1000  # folders beside a run's that are looked at

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curate.engine.tombstones import MAX_LENGTHS, Mark, host_of, plain_host, sha256_of
+from curate.engine.tombstones import MAX_LENGTHS, Tombstone, host_of, plain_host, sha256_of
 from curate.errors import InputError
 from curate.storage.filesystems import filesystem, one_line
 
@@ -28,7 +28,7 @@ class RemovalList:
     """What a list asks for: each mark with the number of its first line and what stands there."""
 
     uri: str
-    marks: dict[Mark, tuple[int, str]]
+    marks: dict[Tombstone, tuple[int, str]]
     sha256: str  # hex, of the file
 
 
@@ -43,7 +43,7 @@ def read_list(uri: str) -> RemovalList:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{uri} is not UTF-8 at byte {error.start}: give a text file, one a line") from None
-    marks: dict[Mark, tuple[int, str]] = {}
+    marks: dict[Tombstone, tuple[int, str]] = {}
     for number, line in _lines(text):
         if len(line) > MAX_LINE:
             raise InputError(f"{uri}, line {number}: {len(line)} characters, more than {MAX_LINE}")
@@ -80,7 +80,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _mark(line: str, where: str) -> Mark:
+def _mark(line: str, where: str) -> Tombstone:
     """What a line asks for.
 
     Raises:
@@ -98,32 +98,32 @@ def _mark(line: str, where: str) -> Mark:
     raise InputError(f"{where}: {line[:80]!r} is none of: {FORMS}")
 
 
-def _key(text: str, where: str) -> Mark:
+def _key(text: str, where: str) -> Tombstone:
     if not KEY.fullmatch(text):
         raise InputError(f"{where}: {text[:80]!r} is no key of 32 hex digits")
-    return Mark("key", sha256_of(text.lower()))
+    return Tombstone("key", sha256_of(text.lower()))
 
 
-def _sha256(text: str, where: str) -> Mark:
+def _sha256(text: str, where: str) -> Tombstone:
     if not SHA256.fullmatch(text):
         raise InputError(f"{where}: {text[:80]!r} is no sha256 of 64 hex digits")
-    return Mark("sha256", bytes.fromhex(text))
+    return Tombstone("sha256", bytes.fromhex(text))
 
 
-def _url(text: str, where: str) -> Mark:
+def _url(text: str, where: str) -> Tombstone:
     if not text:
         raise InputError(f"{where}: there is no URL")
-    return Mark("url", sha256_of(text))
+    return Tombstone("url", sha256_of(text))
 
 
-def _host(text: str, where: str) -> Mark:
+def _host(text: str, where: str) -> Tombstone:
     name = plain_host(text.removeprefix("*.").strip("[]"))
     if not HOST.fullmatch(name) or not name.strip("."):
         raise InputError(f"{where}: {text[:80]!r} is no host: give one like host:example.org")
-    return Mark("host", sha256_of(name))
+    return Tombstone("host", sha256_of(name))
 
 
-def _prefix(text: str, where: str) -> Mark:
+def _prefix(text: str, where: str) -> Tombstone:
     """A prefix must hold a whole host and the slash behind it, lest it take in what nobody meant."""
     text = text.removesuffix("*")
     host = host_of(text)
@@ -134,10 +134,10 @@ def _prefix(text: str, where: str) -> Mark:
             "https://example.org/photos/*, or host:example.org"
         )
     data = text.encode("utf-8", "surrogatepass")
-    return Mark("prefix", hashlib.sha256(data).digest(), len(data))
+    return Tombstone("prefix", hashlib.sha256(data).digest(), len(data))
 
 
-_KINDS: dict[str, Callable[[str, str], Mark]] = {
+_KINDS: dict[str, Callable[[str, str], Tombstone]] = {
     "key": _key,
     "url": _url,
     "sha256": _sha256,

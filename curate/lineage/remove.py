@@ -24,7 +24,7 @@ from curate.engine.records import SEGMENTS, write_records
 from curate.engine.retry import finished_manifest
 from curate.engine.tombstones import (
     REASON,
-    Mark,
+    Tombstone,
     Tombstones,
     read_tombstones,
     together,
@@ -49,7 +49,7 @@ from curate.storage.finished import (
     read_state,
 )
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, as_shards, files_table, write_files
-from curate.storage.products import absolute
+from curate.storage.product_notes import absolute
 from curate.storage.shards import Shard, place_of, unit_of
 from curate.storage.sharing import share
 from curate.storage.store import Store
@@ -161,7 +161,7 @@ def _remove(
         )
     target.lock()
     try:
-        version = Version(source, target, manifest, shards, _begun(target, asked))
+        version = RunVersion(source, target, manifest, shards, _begun(target, asked))
         return version.make(found, wanted)
     finally:
         target.unlock()
@@ -179,7 +179,7 @@ def _begun(target: Store, asked: Removal) -> Removal:
     return begun or asked
 
 
-class Version:
+class RunVersion:
     """A new version of a run on its way."""
 
     def __init__(
@@ -300,7 +300,7 @@ class Version:
         self,
         anew: Mapping[int, UnitAnew],
         gone: Mapping[str, Shard | None],
-        matched: set[Mark],
+        matched: set[Tombstone],
         wanted: RemovalList,
         said: dict[str, Any],
     ) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.engine.record import Stage, UnitRecord, add_counts
-from curate.engine.tombstones import REASON, STAGE, Mark, pair_hash
+from curate.engine.tombstones import REASON, STAGE, Tombstone, pair_hash
 from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED
 from curate.storage.shards import Shard, as_dropped, dropped_name, place_of, write_tables
@@ -118,10 +118,10 @@ def _pairs(gone: pa.Table) -> Iterator[str]:
             yield pair_hash(sha256, text).hex()
 
 
-def pair_marks(units: Sequence[UnitAnew]) -> Iterator[Mark]:
+def pair_marks(units: Sequence[UnitAnew]) -> Iterator[Tombstone]:
     """The marks of kind `pair` of what was removed."""
     for one in units:
-        yield from (Mark("pair", bytes.fromhex(pair)) for pair in one.pairs)
+        yield from (Tombstone("pair", bytes.fromhex(pair)) for pair in one.pairs)
 
 
 def record_without(record: UnitRecord, anew: UnitAnew | None) -> UnitRecord:

@@ -20,14 +20,14 @@ import pyarrow.compute as pc
 from curate.errors import InputError, ManifestError, OutputError
 from curate.packing import mix as mixes
 from curate.packing.buckets import Buckets, draw
-from curate.packing.read import Reader
+from curate.packing.read import SampleReader
 from curate.packing.sequences import SAMPLES, pack_samples
 from curate.packing.settings import PackSettings
 from curate.packing.tokenizer import Tokenizer, load
 from curate.packing.write import write_dropped, write_packs
 from curate.storage.dataset import DataSet, find
 from curate.storage.listing import DROPPED_FILES
-from curate.storage.products import note_product, source_folders
+from curate.storage.product_notes import note_product, source_folders
 from curate.storage.store import Store
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
@@ -100,7 +100,7 @@ def _pack(
 ) -> dict[str, Any]:
     started, settings = _now(), way.settings
     _clear(store)
-    reader = Reader(data, settings, way.tokenizer, way.dialect)
+    reader = SampleReader(data, settings, way.tokenizer, way.dialect)
     epochs = mixes.epochs(mix, reader.amounts(count_tokens=mix.needs_tokens))
     count = max(1, math.ceil(reader.memory * max(epochs.values(), default=1.0) / settings.bucket_bytes))
     if count > MAX_BUCKETS:
@@ -129,7 +129,7 @@ def _pack(
 
 
 def _counts(
-    data: DataSet, reader: Reader, tally: dict[str, Counter[str]], settings: PackSettings
+    data: DataSet, reader: SampleReader, tally: dict[str, Counter[str]], settings: PackSettings
 ) -> dict[str, Any]:
     """What became of the rows.
 

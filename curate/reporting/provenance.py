@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.reporting.reading import evenly, hosts
+from curate.reporting.sampling import evenly, hosts
 from curate.storage.image_index import read_index
 from curate.storage.store import Store
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from curate.engine.retry import finished_manifest
 from curate.errors import CurateError, InputError, ManifestError
 from curate.reporting import row_index
-from curate.reporting.rows import INDEXED_FILES, KEY, REMOTE_READS, read_rows, run_files
+from curate.reporting.key_lookup import INDEXED_FILES, KEY, REMOTE_READS, read_rows, run_files
 from curate.storage.dataset import find
 from curate.storage.filesystems import filesystem, one_line, scheme
 from curate.storage.finished import read_manifest
@@ -30,7 +30,7 @@ SHOWN = ("dataset", "task", "source", "url", "text")
 MAX_PLACES = 1000  # of one key that are listed
 
 
-class Sample(NamedTuple):
+class PackedSample(NamedTuple):
     """A sample of a packed sequence."""
 
     pack: str
@@ -98,7 +98,7 @@ def _packs(uri: str) -> tuple[str, str]:
     return uri.rstrip("/"), ""
 
 
-def _samples(store: Store, files: Sequence[tuple[str, int]], asked: str) -> Iterator[Sample]:
+def _samples(store: Store, files: Sequence[tuple[str, int]], asked: str) -> Iterator[PackedSample]:
     if KEY.fullmatch(asked):
         yield from _of_key(store, [name for name, _ in files], asked)
         return
@@ -121,7 +121,7 @@ def _sequence(files: Sequence[tuple[str, int]], file: str | None, row: int) -> t
     raise ManifestError(f"{where} there have {rows} sequences, numbered from 0: there is no {row}")
 
 
-def _of_sequence(store: Store, name: str, row: int, token: int | None) -> Iterator[Sample]:
+def _of_sequence(store: Store, name: str, row: int, token: int | None) -> Iterator[PackedSample]:
     (found,) = read_rows(store, name, [row], ["keys", "segments"])
     edges = found["segments"]
     if token is not None and not 0 <= token < edges[-1]:
@@ -130,10 +130,10 @@ def _of_sequence(store: Store, name: str, row: int, token: int | None) -> Iterat
         )
     for key, start, stop in zip(found["keys"], edges, edges[1:], strict=False):
         if token is None or start <= token < stop:
-            yield Sample(name, row, key, start, stop)
+            yield PackedSample(name, row, key, start, stop)
 
 
-def _of_key(store: Store, names: Sequence[str], key: str) -> Iterator[Sample]:
+def _of_key(store: Store, names: Sequence[str], key: str) -> Iterator[PackedSample]:
     def rows(name: str) -> list[int]:
         with store.fs.open_input_file(store.path(name)) as file:
             keys = pq.ParquetFile(file, page_checksum_verification=True).read(["keys"], use_threads=False)[
@@ -224,7 +224,7 @@ def _rows_of(store: Store, names: Sequence[str], keys: set[str]) -> Iterator[tup
                 return
 
 
-def _told(sample: Sample, place: tuple[Store, str, int] | None) -> dict[str, Any]:
+def _told(sample: PackedSample, place: tuple[Store, str, int] | None) -> dict[str, Any]:
     told: dict[str, Any] = {
         "pack": sample.pack,
         "row": sample.row,
