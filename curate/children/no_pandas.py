@@ -28,10 +28,10 @@ def hide_pandas() -> None:
     any iterable, until a plug-in has imported pandas (`curate.plugins.content`)."""
     if "pandas" in sys.modules:
         return
-    sys.meta_path.insert(0, _Missing)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Missing)
     try:
         import pyarrow as pa
 
         pa.array([0])
     finally:
-        sys.meta_path.remove(_Missing)  # type: ignore[arg-type]
+        sys.meta_path.remove(_Missing)
