@@ -209,7 +209,9 @@ def _lost(table: Table, group: int, start: int, rows: int) -> Iterator[pa.Record
 def _beyond(table: Table, group: int, start: int, end: int) -> Iterator[pa.RecordBatch]:
     """The rows behind those that already take what their group may."""
     limit = f"input.max_expansion = {table.settings.max_expansion} times the bytes of row group {group}"
-    detail = f"the rows before it decode to {table.max_group_bytes(group)} bytes, which is the most by {limit}"
+    detail = (
+        f"the rows before it decode to {table.max_group_bytes(group)} bytes, which is the most by {limit}"
+    )
     for first in range(start, end, BATCH_ROWS):
         yield _nothing(table.schema, min(BATCH_ROWS, end - first), "too_large", detail)
 
