@@ -16,8 +16,7 @@ from aiohttp.client_proto import ResponseHandler
 MAX_HEADERS_BYTES = 2**18  # of all headers of one answer, and of those of its redirect
 HEAD_END = re.compile(rb"\r?\n\r?\n")
 INFORMATIONAL = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")  # another answer follows
-SPACED_FOLD = re.compile(rb"\r?\n[ \t]+")  # a header that goes on in the next line
-NAME = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:")
+SPACED_NAME = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:")
 FOLD = re.compile(rb"\r?\n[ \t]+")  # a header that goes on in the next line
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
 LENGTH, CODING = b"content-length", b"transfer-encoding"

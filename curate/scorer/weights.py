@@ -114,7 +114,7 @@ def check_weights(weights: Path) -> None:
             from safetensors import safe_open
 
             with safe_open(weights, framework="np") as file:
-                empty = not file.keys()  # noqa: SIM118 - it is no mapping
+                empty = not file.keys()
         else:
             empty = not _listed(weights)
     except ImportError as error:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.sources.index import JSON
+from curate.sources.input_index import JSON
 
 OFFSET = 4  # bytes a row for where a value of any length begins
 
