@@ -18,10 +18,10 @@ import msgspec
 import pyarrow as pa
 
 from curate.children.pool import Children, Limits, Outcome
-from curate.errors import InputError
+from curate.errors import InputError, MachineError
 from curate.manifest.settings import InputSettings
 from curate.sources.inputs import Input
-from curate.sources.parquet_child import BEYOND, TARGET, Ask, Footer
+from curate.sources.parquet_child import BEYOND, NO_ROOM, TARGET, Ask, Footer
 from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, Forward, Source
 from curate.sources.sealed import opened
 from curate.sources.served import Place, served
@@ -162,6 +162,11 @@ def _group(table: ParquetTable, group: int, start: int, rows: int) -> Iterator[p
         elif outcome.reason == BEYOND:
             yield from _beyond(table, group, at, end)
             at = end
+        elif outcome.reason == NO_ROOM:
+            raise MachineError(
+                f"no room to hand over the rows of {table.uri}: {outcome.detail}; give more memory, or a higher "
+                "limit on file sizes (ulimit -f), then the same command"
+            )
         elif outcome.reason not in TOO_MUCH:
             raise OSError(_said(outcome))
         elif count > 1:

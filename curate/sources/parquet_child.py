@@ -27,6 +27,7 @@ ANSWER_BYTES = 64 * 2**20  # of a batch's values; more rows than fit come with t
 OPEN_AT_ONCE = 4
 MAX_NESTING = 32  # of a column's type
 OURS = (PROBLEM, DETAIL)
+NO_ROOM = "no_room"  # the reason where this machine has no room to hand rows over
 BEYOND = "beyond"  # the reason where a row group decodes to more than it may
 
 
@@ -122,10 +123,16 @@ def reader(settings: bytes) -> Callable[[bytes], bytes]:
         ask = msgspec.msgpack.decode(payload, type=Ask)
         try:
             standing = _opened(opened, ask.place, fresh=ask.group < 0)
-            return footer(standing.file) if ask.group < 0 else sealer.seal(rows(standing, ask))
+            if ask.group < 0:
+                return footer(standing.file)
+            batch = rows(standing, ask)
         except BaseException as error:
             opened.pop(ask.place, None)
             raise _named(error, ask) from None
+        try:
+            return sealer.seal(batch)
+        except OSError as error:  # the file is not at fault
+            raise ReadError(NO_ROOM, one_line(error)) from None
 
     return handle
 

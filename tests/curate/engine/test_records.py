@@ -83,7 +83,9 @@ JUNK = {
     "a record that is none": other_table(
         unit=pa.array([1]), state=pa.array([2], pa.uint8()), record=pa.array([b"junk"])
     ),
-    "nulls": other_table(unit=pa.nulls(1, pa.int64()), state=pa.nulls(1, pa.uint8()), record=pa.nulls(1, pa.binary())),
+    "nulls": other_table(
+        unit=pa.nulls(1, pa.int64()), state=pa.nulls(1, pa.uint8()), record=pa.nulls(1, pa.binary())
+    ),
 }
 
 
