@@ -101,7 +101,7 @@ def decoded_bytes(array: pa.Array) -> int:
 def _fixed_bytes(array: pa.Array) -> int:
     """Bytes of values that all have the same width."""
     try:
-        return max(1, array.type.bit_width // 8) * len(array)
+        return max(1, int(array.type.bit_width) // 8) * len(array)
     except ValueError:  # nothing but nulls, and types that Parquet does not give
         return int(array.nbytes)
 
