@@ -52,14 +52,14 @@ class Job(msgspec.Struct, frozen=True):
         return " ".join(filter(None, (self.kind, self.phase, numbers)))
 
 
-class Failure(msgspec.Struct, frozen=True):
+class JobFailure(msgspec.Struct, frozen=True):
     """A number of a job that could not be done, and why."""
 
     number: int
     error: CurateError
 
 
-Result = list[Any]  # of a job: what it made of its numbers (of units their records), and Failures
+Result = list[Any]  # of a job: what it made of its numbers (of units their records), and JobFailures
 
 
 class JobWorker:
@@ -87,7 +87,7 @@ class JobWorker:
             result = self._guarded(job, number, partial(work, number, **more))
             if result is not None:
                 results.append(result)
-            if isinstance(result, Failure) and isinstance(result.error, HOPELESS):
+            if isinstance(result, JobFailure) and isinstance(result.error, HOPELESS):
                 break
         return results
 
@@ -96,21 +96,21 @@ class JobWorker:
         result = self.do(job)
         return lambda: result
 
-    def _guarded(self, job: Job, number: int, work: Callable[[], Done]) -> Done | Failure:
+    def _guarded(self, job: Job, number: int, work: Callable[[], Done]) -> Done | JobFailure:
         """What the work gives, or why it could not be done."""
         try:
             return work()
         except CurateError as error:
-            return Failure(number, error)
+            return JobFailure(number, error)
         except OSError as error:
             if error.errno in HOPELESS_ERRNOS:
                 said = f"cannot write to {self.out}: {error.strerror}; mend that and run the same command"
-                return Failure(number, Halted(said))
+                return JobFailure(number, Halted(said))
             log.debug("%s failed", job, exc_info=True)
-            return Failure(number, UnitError(f"{_said(job, number)}: {error}"))
+            return JobFailure(number, UnitError(f"{_said(job, number)}: {error}"))
         except Exception as error:  # the one place: a bug or a broken input costs its unit alone
             log.debug("%s failed", job, exc_info=True)
-            return Failure(number, UnitError(f"{_said(job, number)}: {type(error).__name__}: {error}"))
+            return JobFailure(number, UnitError(f"{_said(job, number)}: {type(error).__name__}: {error}"))
 
 
 class Worker(JobWorker):
@@ -144,7 +144,7 @@ class Worker(JobWorker):
             return super().start(job)
         (number,) = job.numbers
         begun = self._guarded(job, number, lambda: self._begin(number))
-        if isinstance(begun, Failure):
+        if isinstance(begun, JobFailure):
             return lambda: [begun]
         return lambda: [self._guarded(job, number, lambda: self.pipeline.finish(begun))]
 
@@ -183,7 +183,7 @@ class Worker(JobWorker):
 
     def judge_near(self, _: int) -> None:
         """Find near duplicates among all that is staged."""
-        from curate.engine.near import judge_alike
+        from curate.engine.near_duplicates import judge_alike
 
         staging = self.pipeline.staging
         units = {

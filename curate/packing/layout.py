@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.packing.buckets import draw
-from curate.packing.sequences import Limits, choose
+from curate.packing.sequences import SequenceLimits, choose
 from curate.packing.settings import PackSettings
 from curate.packing.spill import LIGHT
 from curate.schema import LABEL
@@ -43,11 +43,11 @@ class Laid(NamedTuple):
         return sorted(pc.unique(self.sequences["task"]).to_pylist())
 
 
-class Layout:
+class SequenceLayout:
     """Lays bucket after bucket; some samples of each wait for the next one. `tally` counts by task."""
 
     def __init__(self, settings: PackSettings, tasks: Sequence[str]) -> None:
-        self._limits = Limits(settings.seq_len, settings.max_images, settings.max_patches)
+        self._limits = SequenceLimits(settings.seq_len, settings.max_images, settings.max_patches)
         self._seed, self._tasks = settings.seed, tasks
         self._waiting: dict[int, pa.Table] = {}
         self.tally: dict[str, Counter[str]] = {}

@@ -18,7 +18,7 @@ from curate.manifest.settings import ScorerSettings
 from curate.packing.assembly import Assembler
 from curate.packing.layout import PARTS
 from curate.packing.mix import Amount, Group
-from curate.packing.read import Reader
+from curate.packing.read import SampleReader
 from curate.packing.sequences import pack_schema
 from curate.packing.settings import PackSettings
 from curate.packing.spill import KINDS, SpillReader, SpillWriter
@@ -65,7 +65,7 @@ class Packed(msgspec.Struct, frozen=True):
 Made = TypeVar("Made", Counted, Spilled, Packed)
 
 
-class Terms(msgspec.Struct, frozen=True):
+class PackTerms(msgspec.Struct, frozen=True):
     """What is known once all slices are counted."""
 
     epochs: list[tuple[str, str, float]]  # data set, task, how often its samples are seen
@@ -201,9 +201,9 @@ class Packer(JobWorker):
         self.store.write_bytes(state_name(kind, result.number), msgspec.json.encode(result))
         return result
 
-    def _reader(self, number: int) -> Reader:
+    def _reader(self, number: int) -> SampleReader:
         files = self.run.slices[number]
-        return Reader(self.run.data, files, self.run.settings, self._tokenizer, self.run.dialect)
+        return SampleReader(self.run.data, files, self.run.settings, self._tokenizer, self.run.dialect)
 
     def _open_assembler(self) -> Assembler:
         names = [spill_names(number)["heavy"] for number in range(len(self.run.slices))]
@@ -230,8 +230,8 @@ class Packer(JobWorker):
         )
 
     @cached_property
-    def _terms(self) -> Terms:
-        return msgspec.json.decode(self.store.read_bytes(TERMS) or b"", type=Terms)
+    def _terms(self) -> PackTerms:
+        return msgspec.json.decode(self.store.read_bytes(TERMS) or b"", type=PackTerms)
 
     @cached_property
     def _files_plan(self) -> pa.Table:

@@ -78,7 +78,7 @@ class Chosen(NamedTuple):
     waits: npt.NDArray[np.bool_]  # which of the N wait for the next bucket
 
 
-class Limits(NamedTuple):
+class SequenceLimits(NamedTuple):
     """What a sequence holds at most; 0: any number."""
 
     seq_len: int
@@ -86,7 +86,7 @@ class Limits(NamedTuple):
     max_patches: int = 0
 
 
-def choose(lengths: Ints, images: Ints, patches: Ints, limits: Limits, last: bool) -> Chosen:
+def choose(lengths: Ints, images: Ints, patches: Ints, limits: SequenceLimits, last: bool) -> Chosen:
     """Lay samples of one task into sequences, by their tokens, images and patches of the image encoder (N each).
 
     Unless this is the last bucket, the samples of the emptiest sequences wait.

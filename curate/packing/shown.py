@@ -25,7 +25,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Images:
+class ShownImages:
     """I images that N rows show, row by row and in their order: row n's are those from starts[n] to starts[n + 1]."""
 
     starts: Ints  # N + 1
@@ -51,7 +51,7 @@ class Images:
         return found
 
 
-def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> Images:
+def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> ShownImages:
     """The images of N rows of a shard, of which each shows so many."""
     has, there = _all(table)
     row = np.repeat(np.arange(len(shown)), shown)
@@ -65,10 +65,10 @@ def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> Images:
         width, height = _known_sides(there.body, there.width, there.height)
     width, height = np.append(width, 1)[number], np.append(height, 1)[number]
     costs = image_costs(dialect.cost, width, height, shown[row])
-    return Images(starts, number, there.body, there.place, there.path, costs)
+    return ShownImages(starts, number, there.body, there.place, there.path, costs)
 
 
-def lists(images: Images, rows: Ints, taken: Encoded, mark: int | None, pad: int, file: int) -> pa.Array:
+def lists(images: ShownImages, rows: Ints, taken: Encoded, mark: int | None, pad: int, file: int) -> pa.Array:
     """The images of drawn samples, of which `rows` says the row, with the token at which each stands (M lists).
 
     That is its `mark`, or the first of its pads where the dialect has none. Bytes are left out where it is known at
@@ -102,8 +102,8 @@ def _starts(taken: Encoded, mark: int | None, pad: int) -> tuple[Ints, Ints]:
     return sample, places - taken.starts[sample]
 
 
-class _Shown(NamedTuple):
-    """Images of rows: what is known of each."""
+class _HeldImages(NamedTuple):
+    """ShownImages of rows: what is known of each."""
 
     row: Ints
     body: pa.Array  # large_binary
@@ -113,7 +113,7 @@ class _Shown(NamedTuple):
     height: Ints
 
 
-def _all(table: pa.Table) -> tuple[Ints, _Shown]:
+def _all(table: pa.Table) -> tuple[Ints, _HeldImages]:
     """How many images each row has, and all of them, row by row."""
     talks = is_dialogue(table)
     one = _single(table, talks)
@@ -131,10 +131,10 @@ def _all(table: pa.Table) -> tuple[Ints, _Shown]:
         np.concatenate(pair)[order]
         for pair in ((one.row, many.row), (one.width, many.width), (one.height, many.height))
     )
-    return has, _Shown(row, body, place, path, width, height)
+    return has, _HeldImages(row, body, place, path, width, height)
 
 
-def _single(table: pa.Table, talks: Bools) -> _Shown:
+def _single(table: pa.Table, talks: Bools) -> _HeldImages:
     """The images of rows that show one at most."""
     image = table["image"].combine_chunks()
     alone = pc.is_valid(pc.struct_field(image, "path")).to_numpy(zero_copy_only=False) & ~talks
@@ -146,10 +146,12 @@ def _single(table: pa.Table, talks: Bools) -> _Shown:
         place = table[IMAGE_PLACE].combine_chunks()
     mask = pa.array(alone)
     path = pc.struct_field(image, "path").filter(mask)
-    return _Shown(np.flatnonzero(alone), _bodies(image).filter(mask), place.filter(mask), path, width, height)
+    return _HeldImages(
+        np.flatnonzero(alone), _bodies(image).filter(mask), place.filter(mask), path, width, height
+    )
 
 
-def _several(table: pa.Table, talks: Bools) -> _Shown:
+def _several(table: pa.Table, talks: Bools) -> _HeldImages:
     """The images of dialogues."""
     lists = table["images"].combine_chunks()
     counts = np.where(talks, pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False), 0)
@@ -159,7 +161,7 @@ def _several(table: pa.Table, talks: Bools) -> _Shown:
         place = pc.list_flatten(table[IMAGES_PLACE].combine_chunks().filter(pa.array(talks)))
     none = np.zeros(len(flat), np.int64)
     row = np.repeat(np.arange(len(counts)), counts.astype(np.int64))
-    return _Shown(row, _bodies(flat), place, pc.struct_field(flat, "path").cast(pa.string()), none, none)
+    return _HeldImages(row, _bodies(flat), place, pc.struct_field(flat, "path").cast(pa.string()), none, none)
 
 
 def _bodies(images: pa.StructArray) -> pa.Array:

@@ -86,7 +86,7 @@ class SpillWriter:
         self._folder = tempfile.TemporaryDirectory(prefix="curate-pack-")
         self._waiting: list[pa.Table] = []
         self._size = 0
-        self._runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}
+        self._runs: dict[str, list[SortedRun]] = {kind: [] for kind in KINDS}
 
     def add(self, samples: pa.Table) -> None:
         """Take rows of SAMPLES in; their column `order` says in which bucket they belong."""
@@ -122,14 +122,14 @@ class SpillWriter:
             self._runs[kind].append(_write_run(path, table.cast(KINDS[kind]), edges, COMPRESSION[kind]))
 
 
-class Run(NamedTuple):
+class SortedRun(NamedTuple):
     """Sorted samples in a file; `offsets[b]` is the byte at which bucket b begins."""
 
     path: Path
     offsets: Ints  # buckets + 1
 
 
-def _write_run(path: Path, table: pa.Table, edges: Ints, compression: str | None) -> Run:
+def _write_run(path: Path, table: pa.Table, edges: Ints, compression: str | None) -> SortedRun:
     options = pa.ipc.IpcWriteOptions(compression=compression)
     offsets = np.zeros(len(edges), np.int64)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema, options=options) as stream:
@@ -140,10 +140,10 @@ def _write_run(path: Path, table: pa.Table, edges: Ints, compression: str | None
         for bucket in np.flatnonzero(np.diff(edges)).tolist():
             stream.write_table(table.slice(edges[bucket], edges[bucket + 1] - edges[bucket]))
             offsets[bucket + 1] = sink.tell()
-    return Run(path, np.maximum.accumulate(offsets))
+    return SortedRun(path, np.maximum.accumulate(offsets))
 
 
-def _merge(sink: HashingSink, runs: Sequence[Run], buckets: int) -> None:
+def _merge(sink: HashingSink, runs: Sequence[SortedRun], buckets: int) -> None:
     """The runs' buckets one after another, each bucket's runs in order, and where each bucket begins."""
     offsets = np.zeros(buckets + 1, "<i8")
     with ExitStack() as held:

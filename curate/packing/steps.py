@@ -13,9 +13,9 @@ import pyarrow as pa
 from curate.engine.progress import Progress
 from curate.engine.records import in_parallel
 from curate.engine.runners import Runner, runner_for
-from curate.engine.worker import Failure, Job
+from curate.engine.worker import Job, JobFailure
 from curate.packing.assembly import write_laid
-from curate.packing.layout import PARTS, Cutter, Layout
+from curate.packing.layout import PARTS, Cutter, SequenceLayout
 from curate.packing.mix import Group
 from curate.packing.packer import (
     FILES_PLAN,
@@ -25,8 +25,8 @@ from curate.packing.packer import (
     Packed,
     Packer,
     PackRun,
+    PackTerms,
     Spilled,
-    Terms,
     read_dropped,
     spill_names,
 )
@@ -62,7 +62,7 @@ class PackSteps:
 
     def spill(self, epochs: Mapping[Group, float], buckets: int) -> list[Spilled]:
         """Spill every slice; what became of its rows."""
-        terms = Terms([(*group, seen) for group, seen in epochs.items()], min(buckets, MAX_BUCKETS))
+        terms = PackTerms([(*group, seen) for group, seen in epochs.items()], min(buckets, MAX_BUCKETS))
         data = msgspec.json.encode(terms)
         if self._store.read_bytes(TERMS) != data:
             self._store.write_bytes(TERMS, data)
@@ -77,7 +77,7 @@ class PackSteps:
         settings, terms = self._run.settings, self._terms
         names = [spill_names(number)["light"] for number in range(len(self._run.slices))]
         light = SpillReader(self._store, names, "light", terms.buckets)
-        layout = Layout(settings, terms.tasks)
+        layout = SequenceLayout(settings, terms.tasks)
         cutter = Cutter(settings, terms.tasks, self._run.grids)
         groups: list[pa.Table] = [PARTS.empty_table()]
         with self._progress.step("lay", "", terms.buckets):
@@ -114,7 +114,7 @@ class PackSteps:
             CurateError: some failed, and this is what befell the first; the others are done.
         """
         done = self._known(kind, result)
-        failed: list[Failure] = []
+        failed: list[JobFailure] = []
         left = [number for number in range(count) if number not in done]
         if left:
             if self._runner is None:
@@ -125,7 +125,7 @@ class PackSteps:
             with self._progress.step(kind, "", len(left)):
                 for job, results in self._runner.map(Job(kind, (number,)) for number in left):
                     self._store.check_held()
-                    failed += [one for one in results if isinstance(one, Failure)]
+                    failed += [one for one in results if isinstance(one, JobFailure)]
                     done |= {one.number: one for one in results if isinstance(one, result)}
                     self._progress.done(job, [])
         if failed:

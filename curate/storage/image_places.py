@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.storage.image_index import IndexedImages, checksum
-from curate.storage.pages import chunk_range, value_places
+from curate.storage.parquet_pages import chunk_range, value_places
 
 PLACE = pa.struct(
     [("offset", pa.int64()), ("size", pa.int64()), ("sum", pa.uint32())]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from curate.storage.image_index import KEY
 from tests.curate.engine.test_resume import Crasher
 from tests.curate.made_shards import make_shards
 
-SMALL = {"bucket_bytes": 2**18, "row_group_bytes": 2**16, "file_bytes": 2**17}
+SMALL = {"bucket_bytes": 2**18, "row_group_bytes": 2**16, "file_bytes": 2**17, "seq_len": 600}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,7 @@ def crasher() -> Crasher:
     return Crasher()
 
 
-@pytest.mark.parametrize(("number", "accident"), [(2, "kill after"), (6, "kill before"), (9, "kill after")])
+@pytest.mark.parametrize(("number", "accident"), [(3, "kill after"), (9, "kill before")])
 def test_a_killed_packing_goes_on_to_the_same_bytes(
     made: Path, tmp_path: Path, crasher: Crasher, number: int, accident: str
 ) -> None:
@@ -170,9 +168,3 @@ def test_the_size_of_a_row_group_by_arithmetic_is_what_arrow_says(made: Path) ->
 
 def cumulated(values: pa.Array) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(values.to_numpy().astype(np.int64))])
-
-
-def test_the_number_of_jobs_does_not_show_in_the_manifest(made: Path) -> None:
-    manifest = json.loads((made / "packs" / "_manifest.json").read_text())
-    assert not [name for name in os.listdir(made / "packs") if name == "_run"]
-    assert manifest["rows_in"] == manifest["rows_out"] == 600
