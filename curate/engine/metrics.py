@@ -59,7 +59,7 @@ class MetricsFile:
 
 def text(seen: Seen, begun: float, finished: bool) -> str:
     """The file's content."""
-    lines = []
+    lines: list[str] = []
 
     def add(name: str, help_text: str, kind: str, values: Mapping[str, float]) -> None:
         lines.extend((f"# HELP curate_{name} {help_text}", f"# TYPE curate_{name} {kind}"))
