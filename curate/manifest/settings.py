@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -173,11 +174,7 @@ class Manifest(Settings, frozen=True):
 
     def digest(self) -> str:
         """Hex SHA-256 of the resolved manifest: two runs agree on it when they would do the same."""
-        plain = self.resolved()
-        for name in SILENT_FETCH:
-            if plain["fetch"][name] == getattr(FetchSettings(), name):
-                del plain["fetch"][name]
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+        return digest_of(self.resolved())
 
     def resolved(self) -> dict[str, Any]:
         """The manifest as plain data, every default filled in."""
@@ -189,3 +186,13 @@ class Manifest(Settings, frozen=True):
     def active_rules(self) -> dict[str, dict[str, Any]]:
         """The rules that are switched on, in the order in which they are judged."""
         return {name: of for name, of in self.rules.items() if of is not False and of.get("on", True)}
+
+
+def digest_of(resolved: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of a resolved manifest, less what was added later and is the default."""
+    fetch = dict(resolved.get("fetch", {}))
+    for name in SILENT_FETCH:
+        if fetch.get(name) == getattr(FetchSettings(), name):
+            del fetch[name]
+    plain = {**resolved, "fetch": fetch} if "fetch" in resolved else resolved
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
