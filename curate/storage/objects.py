@@ -28,7 +28,7 @@ from curate.storage.filesystems import (
 
 PART_BYTES = 64 << 20  # of a file that goes up in parts; a smaller file takes one request
 PARTS_AT_ONCE = 2
-RETRY = {
+RETRY: Any = {
     "max_retries": 8,
     "retry_timeout": timedelta(minutes=3),
     "backoff": {
