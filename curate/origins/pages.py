@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -21,9 +21,11 @@ import filters
 from curate.adapters.identity import keys, languages
 from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
+from curate.fetch.crawl import Crawl, PageParts
 from curate.manifest.settings import Manifest
 from curate.origins import RENDERERS, Kind, given
-from curate.origins.collection import Collection, Entry, collect
+from curate.origins.address_list import AddressList
+from curate.origins.collection import SAVE, Collection, Entry, collect, is_list
 from curate.schema import conform
 from curate.sources import Input
 from renderers import NotReadyError
@@ -34,6 +36,8 @@ T = TypeVar("T")
 STAGE = "render"
 COPIED = ("image", "format", "width", "height", "text", "regions", "extra", "dropped", "detail")
 AHEAD = 16  # documents under way, or done before their turn, for each child process
+WEB = "web"  # the folder, in the work folder, of what was fetched
+PAGES_AHEAD = 6  # fetched while others are shown
 HELD_BYTES = 64 * 2**20
 
 
@@ -68,10 +72,16 @@ class Documents:
         self._archive = found.name  # empty where the input is a folder
         self._module = module(self._renderer.module, self._renderer.extra)
         self._settings = settings_of(manifest, getattr(self._module, self._renderer.settings))
-        self._documents = Collection(found, self._renderer.suffixes, self._renderer.media_types, work)
+        self._documents = self._listed(found, work)
         if hasattr(self._module, "check_machine"):
             with machine_at_fault():
                 self._module.check_machine(self._settings)
+
+    def _listed(self, found: Input, work: Path) -> Collection | AddressList:
+        """The documents of an input."""
+        if found.name and is_list(found, self._renderer.suffixes):
+            return AddressList(found, self._manifest, work)
+        return Collection(found, self._renderer.suffixes, self._renderer.media_types, work)
 
     @property
     def size(self) -> int:
@@ -157,18 +167,32 @@ class InChildren(Documents):
 class WebPages(Documents):
     """Web pages, rendered by a walled-in Chromium that this process holds."""
 
+    def __init__(self, found: Input, manifest: Manifest, work: Path, fetches: bool) -> None:
+        super().__init__(found, manifest, work)
+        self._web = Crawl(manifest.fetch, work / WEB, self._settings.resources_s) if fetches else None
+
+    @property
+    def goes_online(self) -> bool:
+        """Whether reading its documents takes the network."""
+        return isinstance(self._documents, AddressList)
+
     def close(self) -> None:
         """See `Origin.close`."""
         super().close()
         if "_browser" in self.__dict__:
             self._browser.close()
+        if self._web is not None:
+            self._web.close()
 
     @cached_property
     def _browser(self) -> Any:
         return self._module.Browser(self._settings)
 
     @cached_property
-    def _assets(self) -> Any:
+    def _assets(self) -> Mapping[str, tuple[str, bytes]]:
+        """What the archive holds of its pages; nothing where it holds no such thing."""
+        if not isinstance(self._documents, Collection) or not self._documents.assets:
+            return {}
         from renderers import warc
 
         entries = [
@@ -179,12 +203,13 @@ class WebPages(Documents):
 
     def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
         """Documents in their order; those that cannot be read take their turn among those that can."""
-        waiting: deque[tuple[Entry, bytes | Failure]] = deque()
+        waiting: deque[tuple[Entry, Any]] = deque()
         for result in self._results(self._readable(entries, waiting)):
+            if self._web is not None and self._web.trouble is not None:
+                raise self._web.trouble
             yield from self._unreadable(waiting)
-            entry, content = waiting.popleft()
-            assert isinstance(content, bytes)
-            digest = hashlib.sha256(content).hexdigest()
+            entry, document = waiting.popleft()
+            digest = hashlib.sha256(document.content).hexdigest()
             if isinstance(result, Exception):
                 failure = Failure(getattr(result, "reason", "crashed"), getattr(result, "detail", ""))
                 yield Rendered(entry, digest, [], failure)
@@ -192,8 +217,8 @@ class WebPages(Documents):
                 yield Rendered(entry, digest, result, None if result else Failure("no_pages"))
         yield from self._unreadable(waiting)
 
-    def _results(self, documents: Iterator[Any]) -> Iterator[list[pa.RecordBatch] | Exception]:
-        """What the browser makes of each document, in order.
+    def _results(self, documents: Iterator[Any]) -> Iterator[Any]:
+        """What the browser makes of each document, in order: batches of pages, or an exception.
 
         Raises:
             MachineError: no browser starts.
@@ -202,20 +227,64 @@ class WebPages(Documents):
             for _, result in self._browser.render_many(documents):
                 yield result
 
-    def _readable(
-        self, entries: Iterable[Entry], waiting: deque[tuple[Entry, bytes | Failure]]
-    ) -> Iterator[Any]:
-        for entry in entries:
-            content = self._content(entry)
-            waiting.append((entry, content))
-            if not isinstance(content, Failure):
-                assets = self._assets if self._documents.assets else {}
-                yield self._module.Document(entry.name, content, entry.content_type, entry.url, assets)
+    def _readable(self, entries: Iterable[Entry], waiting: deque[tuple[Entry, Any]]) -> Iterator[Any]:
+        ahead = PAGES_AHEAD if self.goes_online else 0
+        for entry, document in ahead_of(self._document, entries, ahead):
+            waiting.append((entry, document))
+            if not isinstance(document, Failure):
+                yield document
 
-    def _unreadable(self, waiting: deque[tuple[Entry, bytes | Failure]]) -> Iterator[Rendered]:
+    def _document(self, entry: Entry) -> tuple[Entry, Any]:
+        """An entry, and what the browser is given of it, or why there is nothing."""
+        if self.goes_online and entry.dropped is None:
+            return entry, self._live(entry)
+        content = self._content(entry)
+        if isinstance(content, Failure):
+            return entry, content
+        parts = self._parts(f"{self._documents.input.name} {entry.name}")
+        return entry, self._module.Document(entry.name, content, entry.content_type, entry.url, parts)
+
+    def _live(self, entry: Entry) -> Any:
+        """A page as its address gives it now, or gave it when it was first asked for in this run."""
+        assert self._web is not None
+        found = self._web.page(entry.name)
+        if found.body is None:
+            return Failure(found.reason or "empty", found.detail or "")
+        if len(found.body) > self._manifest.documents.max_bytes:
+            return Failure("too_large", f"more than {self._manifest.documents.max_bytes} bytes")
+        parts = self._parts(entry.name)
+        return self._module.Document(entry.name, found.body, found.content_type, found.url, parts)
+
+    def _parts(self, page: str) -> Mapping[str, tuple[str, bytes]]:
+        """What a page may ask for."""
+        if self._web is None:
+            return self._assets
+        chosen = self._settings
+        return PageParts(
+            self._web,
+            page,
+            self._assets,
+            most=chosen.max_resources,
+            max_bytes=chosen.max_resource_bytes,
+            within_s=chosen.resources_s,
+        )
+
+    def _unreadable(self, waiting: deque[tuple[Entry, Any]]) -> Iterator[Rendered]:
         while waiting and isinstance(waiting[0][1], Failure):
             entry, failure = waiting.popleft()
-            yield Rendered(entry, "", [], failure)  # type: ignore[arg-type]  # seen in the condition
+            yield Rendered(entry, "", [], failure)
+
+
+def ahead_of(work: Callable[[Entry], T], entries: Iterable[Entry], count: int) -> Iterator[T]:
+    """What `work` makes of each entry, in their order; so many are at work while others are waited for."""
+    flying: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(max(1, count)) as pool:
+        for entry in entries:
+            flying.append(pool.submit(work, entry))
+            if len(flying) > count:
+                yield flying.popleft().result()
+        while flying:
+            yield flying.popleft().result()
 
 
 def renderer(settings: bytes) -> Callable[[bytes], Iterator[pa.Buffer]]:
@@ -229,14 +298,28 @@ def renderer(settings: bytes) -> Callable[[bytes], Iterator[pa.Buffer]]:
 
 
 def find_documents(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
-    """Documents by their folder or archive."""
-    return collect(given(manifest, uris), RENDERERS[manifest.adapter].suffixes)
+    """Documents by their folder or archive; web pages by lists of addresses, too, where they are to be fetched."""
+    renderer = RENDERERS[manifest.adapter]
+    advice = (
+        SAVE if renderer.memory_by != "browser" else "" if fetches(manifest) else f"{FETCH_THEM}, or {SAVE}"
+    )
+    return collect(given(manifest, uris), renderer.suffixes, advice)
+
+
+def fetches(manifest: Manifest) -> bool:
+    """Whether web pages may have what they ask for from the web."""
+    return RENDERERS[manifest.adapter].memory_by == "browser" and manifest.render.get("resources") == "fetch"
+
+
+FETCH_THEM = (
+    "set render.resources=fetch, and the pages are fetched and shown as they are, robots.txt respected"
+)
 
 
 def open_documents(found: Input, manifest: Manifest, work: Path, children: int) -> Documents:
     """The documents of an input, rendered by so many child processes, or by one browser of this process."""
     if RENDERERS[manifest.adapter].memory_by == "browser":
-        return WebPages(found, manifest, work)
+        return WebPages(found, manifest, work, fetches(manifest))
     return InChildren(found, manifest, work, children)
 
 

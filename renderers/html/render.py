@@ -175,20 +175,22 @@ async def render(
         unread += layout.unread
         if len(layout.lines) > MOST_LINES:
             raise RenderError("too_large", f"{len(layout.lines)} lines of text")
-        lines, cuts = await asyncio.to_thread(arrange, layout, settings)  # the other tabs go on meanwhile
+        arranged = await asyncio.to_thread(arrange, layout, settings)  # the other tabs go on meanwhile
+        lines, cuts, height = arranged
         about = {**describe(reading, layout, width, len(cuts), settings), **facts}
         for cut in cuts:
             page = await picture(tab, len(pages), cut, lines, width, settings)
             elements = [lines[i].element for i in cut.lines] if settings.elements else None
-            page = await asyncio.to_thread(inked, page, about, elements)
+            filled = round((height - cut.y) * settings.scale)
+            page = await asyncio.to_thread(inked, page, about, elements, filled)
             pages += [page] if page.regions else []
     if not pages:
         raise RenderError("no_text", f"{unread} pieces of text that nobody could read")
     return pages
 
 
-def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[Line], list[Cut]]:
-    """The lines of a page as they are labelled, and the images that it is cut into."""
+def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[Line], list[Cut], float]:
+    """The lines of a page as they are labelled, the images that it is cut into, and px down to its last line."""
     lines = [tighten(spell(line)) for line in layout.lines]
     labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
     labelled -= overlapping([tighten(line, BODY) for line in lines])
@@ -196,7 +198,8 @@ def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[Line], list[Cu
     boxes = as_wholes([upright(line) for line in lines])
     lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
     height = min(layout.height, lowest + MARGIN)
-    return lines, list(cut_pages(boxes, labelled, height, settings.page_height, settings.max_pages))
+    shown = max(height, min(settings.min_height, settings.page_height))
+    return lines, list(cut_pages(boxes, labelled, shown, settings.page_height, settings.max_pages)), height
 
 
 def halved_formulas(lines: Sequence[Line], labelled: set[int]) -> set[int]:

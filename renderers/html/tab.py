@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -86,6 +87,7 @@ class Tab:
         self.resources: Mapping[str, tuple[str, bytes]] = {}
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answered: set[str] = set()  # the addresses whose content the page was given
+        self.answering: set[asyncio.Task[None]] = set()
         self.world = 0
         self.origin = (0.0, 0.0)  # px of the document to the left of what a reader first sees, and above it
 
@@ -207,22 +209,47 @@ class Tab:
         self.session.send("Page.handleJavaScriptDialog", {"accept": False})
 
     def on_request(self, event: dict[str, Any]) -> None:
-        """Answer a request from the archive, or not at all."""
-        request = {"requestId": event["requestId"]}
-        leaving = event["resourceType"] == "Document"
-        found = None if leaving else self.resources.get(event["request"]["url"].partition("#")[0])
-        if found is None:
-            # an aborted page stays, a blocked one shows an error; an aborted image ends the loading
-            reason = "Aborted" if leaving else "BlockedByClient"
-            self.session.send("Fetch.failRequest", {**request, "errorReason": reason})
+        """Answer a request from the archive, or from what is fetched for it, or not at all."""
+        if event["resourceType"] == "Document":
+            self.refuse(event, "Aborted")  # an aborted page stays, a blocked one shows an error
             return
-        self.answered.add(event["request"]["url"].partition("#")[0])
+        if not self.resources:
+            self.refuse(event, "BlockedByClient")  # an aborted image ends the loading
+            return
+        task = asyncio.ensure_future(self.serve(event, self.resources))
+        self.answering.add(task)
+        task.add_done_callback(self.answering.discard)
+        task.add_done_callback(take_error)
+
+    def refuse(self, event: dict[str, Any], reason: str) -> None:
+        """Answer a request with an error."""
+        self.session.send("Fetch.failRequest", {"requestId": event["requestId"], "errorReason": reason})
+
+    async def serve(self, event: dict[str, Any], resources: Mapping[str, tuple[str, bytes]]) -> None:
+        """Answer a request with what the document's resources have; to get it may take a while."""
+        url = event["request"]["url"].partition("#")[0]
+        found = await asyncio.get_running_loop().run_in_executor(asking(), resources.get, url)
+        if resources is not self.resources:
+            return  # of a document that is gone
+        if found is None:
+            self.refuse(event, "BlockedByClient")
+            return
+        self.answered.add(url)
         kind, content = found
-        headers = [{"name": "Content-Type", "value": kind}]
+        headers = [{"name": "Content-Type", "value": kind}, ANYONE]
         body = base64.b64encode(content).decode()
-        self.session.send(
-            "Fetch.fulfillRequest", {**request, "responseCode": 200, "responseHeaders": headers, "body": body}
-        )
+        answer = {"responseCode": 200, "responseHeaders": headers, "body": body}
+        self.session.send("Fetch.fulfillRequest", {"requestId": event["requestId"], **answer})
+
+
+ANYONE = {"name": "Access-Control-Allow-Origin", "value": "*"}  # else no font is taken
+MOST_ASKING = 32  # resources got at the same time
+
+
+@cache
+def asking() -> ThreadPoolExecutor:
+    """The threads that wait for resources."""
+    return ThreadPoolExecutor(MOST_ASKING, "resources")
 
 
 def take_error(answer: asyncio.Future[Any]) -> None:

@@ -26,6 +26,11 @@ def about(browser: Browser, html: str) -> dict[str, object]:
 UNSTYLED = {
     "a lost stylesheet": (LOST + BODY, True),
     "no stylesheet": ("<!doctype html>" + BODY, False),
+    "classes that no stylesheet reads": ("<!doctype html>" + "<p class=lead>" * 30 + BODY, True),
+    "classes and a stylesheet": (
+        "<!doctype html><style>.lead { margin: 0 }</style>" + "<p class=lead>" * 30 + BODY,
+        False,
+    ),
     "rules of its own": (LOST + "<style>body { font-family: Georgia, serif }</style>" + BODY, False),
     "styles of its own": (LOST + f"<div style='font-family:sans-serif'>{BODY}</div>", False),
     "rules for little of it": (LOST + "<style>nav { font-family: Georgia, serif }</style>" + BODY, True),
@@ -52,6 +57,10 @@ def test_giant_drawings_of_such_a_page_are_taken_out(browser: Browser) -> None:
     found = about(browser, LOST + icon + "<svg width=20 viewBox='0 0 9 9'><circle r=4 /></svg>" + BODY)
     assert found["hidden_shapes"] == 1
     assert about(browser, "<!doctype html>" + icon + BODY)["hidden_shapes"] == 0
+    classed = icon.replace("<svg", "<svg class=icon")
+    assert about(browser, "<!doctype html>" + classed + BODY)["hidden_shapes"] == 1
+    sized = icon.replace("<svg", "<svg width=600 height=400")
+    assert about(browser, LOST + sized + BODY)["hidden_shapes"] == 0
 
 
 def test_the_share_of_blank_squares_is_told(browser: Browser) -> None:
