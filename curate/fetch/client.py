@@ -18,10 +18,10 @@ from yarl import URL
 from curate.errors import MachineError
 from curate.fetch.addresses import blocked, is_address
 from curate.fetch.body import Body
-from curate.fetch.budget import SMALL, Budget, Lease
+from curate.fetch.budget import SMALL, Budget, BudgetLease
 from curate.fetch.connection import BadHeadersError, HeaderHandler
 from curate.fetch.optouts import opted_out
-from curate.fetch.outcome import Fetched, FetchError, Outcome, Retry
+from curate.fetch.outcome import Fetched, FetchError, FetchOutcome, Retry
 from curate.fetch.resolver import BlockedAddressError, ResolveError, Resolver, socket_factory
 from curate.fetch.urls import BadUrlError, redirected
 from curate.manifest.settings import FetchSettings
@@ -76,7 +76,7 @@ class Client:
     budget: Budget
     images: bool = True  # nothing else is taken
 
-    async def get(self, url: URL) -> Outcome:
+    async def get(self, url: URL) -> FetchOutcome:
         """What the address gives, within `total_timeout_s` for all its tries, redirects and pauses."""
         now = asyncio.get_running_loop().time
         last: FetchError | None = None
@@ -95,7 +95,7 @@ class Client:
             last = self._out_of_time(last)
         assert last is not None
         at = last.url or url
-        return Outcome(Fetched(None, last.reason, last.detail, str(at)), _place(at), last.reached)
+        return FetchOutcome(Fetched(None, last.reason, last.detail, str(at)), _place(at), last.reached)
 
     def _pause(self, failure: FetchError, done: int) -> float | None:
         """Seconds until the next try, after `done` retries; null where another makes no sense."""
@@ -110,7 +110,7 @@ class Client:
         failure = FetchError("timed_out", detail, reached=before.reached if before else None)
         return failure.at(before.url) if before and before.url else failure
 
-    async def _follow(self, url: URL, clock: asyncio.Timeout) -> Outcome:
+    async def _follow(self, url: URL, clock: asyncio.Timeout) -> FetchOutcome:
         """One try, through its redirects.
 
         Raises:
@@ -125,7 +125,9 @@ class Client:
                     if onward is None:
                         body, held = await self._body(response, clock)
                         kind = response.headers.get("Content-Type")
-                        return Outcome(Fetched(body, None, None, str(url), kind), _place(url), True, held)
+                        return FetchOutcome(
+                            Fetched(body, None, None, str(url), kind), _place(url), True, held
+                        )
             except FetchError as error:
                 raise error.at(url) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -167,7 +169,7 @@ class Client:
         coding = response.headers.get("Content-Encoding", "").strip().lower()
         if not self.images and coding not in _CODINGS:
             raise FetchError("bad_response", f"Content-Encoding {coding}, which was not asked for")
-        lease = Lease(self.budget, clock)
+        lease = BudgetLease(self.budget, clock)
         try:
             await lease.hold(min(SMALL, max_bytes) if declared is None else declared)
             while chunk := await response.content.readany():

@@ -2,7 +2,7 @@
 
 robots.txt is asked first, for pages and for what they consist of alike; a site that cannot say what it allows
 allows nothing. Opt-outs count in headers and, of pages, in `<meta name=robots>`. What an address gave is kept
-(`curate.fetch.kept`), failures included, so that a run that is resumed sees the same web.
+(`curate.fetch.kept_answers`), failures included, so that a run that is resumed sees the same web.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yarl import URL
 
 from curate.errors import Halted
 from curate.fetch.fetcher import Fetcher
-from curate.fetch.kept import Kept
+from curate.fetch.kept_answers import KeptAnswers
 from curate.fetch.optouts import opted_out
 from curate.fetch.outcome import Fetched, printable
 from curate.fetch.robots import Robots, robots_address
@@ -47,7 +47,7 @@ class Crawl:
             self._settings, total_timeout_s=min(settings.total_timeout_s, part_timeout_s)
         )
         self._agent = settings.user_agent.partition("/")[0].strip()
-        self._kept = Kept(folder)
+        self._kept = KeptAnswers(folder)
         self._fetchers: dict[bool, Fetcher] = {}
         self._starting = threading.Lock()
         self._turns: dict[str, float] = {}  # when the next page of a site may be asked for

@@ -22,7 +22,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FetchOutcome:
     """A `Fetched` and what the machinery needs to know beside it."""
 
     fetched: Fetched

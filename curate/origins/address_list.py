@@ -12,7 +12,7 @@ import pyarrow as pa
 from curate.errors import InputError
 from curate.fetch.urls import BadUrlError, requestable
 from curate.manifest.settings import Manifest
-from curate.origins.collection import Entry, write_whole
+from curate.origins.collection import CollectionEntry, write_whole
 from curate.sources import DETAIL, PROBLEM, Input, Source, open_source
 
 COLUMNS = (
@@ -41,11 +41,11 @@ class AddressList:
         listing = work / f"{found.fingerprint}.addresses"
         if not listing.exists():
             write_whole(listing, msgspec.msgpack.encode(list(entries(found, manifest, work))))
-        self.documents = msgspec.msgpack.decode(listing.read_bytes(), type=list[Entry])
+        self.documents = msgspec.msgpack.decode(listing.read_bytes(), type=list[CollectionEntry])
         if not self.documents:
             raise InputError(f"{found.uri} holds no address")
 
-    def content(self, entry: Entry, max_bytes: int) -> bytes:
+    def content(self, entry: CollectionEntry, max_bytes: int) -> bytes:
         """Nothing: a page comes from its address."""
         raise ValueError(f"{entry.name} is not in {self.input.uri}, which names it alone")
 
@@ -53,7 +53,7 @@ class AddressList:
         """Nothing is held open."""
 
 
-def entries(found: Input, manifest: Manifest, work: Path) -> Iterator[Entry]:
+def entries(found: Input, manifest: Manifest, work: Path) -> Iterator[CollectionEntry]:
     """The list's addresses in their order; one that came before, or is none, says so."""
     before: set[str] = set()
     for text, problem in addresses(found, manifest, work):
@@ -63,7 +63,7 @@ def entries(found: Input, manifest: Manifest, work: Path) -> Iterator[Entry]:
                 name = str(requestable(text))
         again = name in before
         before.add(name)
-        yield Entry(name, url=name, dropped=problem or ("duplicate_address" if again else None))
+        yield CollectionEntry(name, url=name, dropped=problem or ("duplicate_address" if again else None))
 
 
 def addresses(found: Input, manifest: Manifest, work: Path) -> Iterator[tuple[str, str | None]]:

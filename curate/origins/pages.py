@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 import filters
-from curate.adapters.identity import keys, languages
+from curate.adapters.row_keys import keys, languages
 from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
 from curate.fetch.crawl import Crawl, PageParts
 from curate.manifest.settings import Manifest
 from curate.origins import RENDERERS, Kind, given
 from curate.origins.address_list import AddressList
-from curate.origins.collection import SAVE, Collection, Entry, collect, is_list
+from curate.origins.collection import SAVE, Collection, CollectionEntry, collect, is_list
 from curate.schema import conform
 from curate.sources import Input
 from renderers import NotReadyError
@@ -41,7 +41,7 @@ PAGES_AHEAD = 6  # fetched while others are shown
 HELD_BYTES = 64 * 2**20
 
 
-class Failure(NamedTuple):
+class DocumentFailure(NamedTuple):
     """Why a document gave no page, or no more of them."""
 
     reason: str
@@ -51,10 +51,10 @@ class Failure(NamedTuple):
 class Rendered(NamedTuple):
     """What a document gave: batches of the renderer's PAGES, then perhaps a failure."""
 
-    entry: Entry
+    entry: CollectionEntry
     digest: str  # of its bytes; empty where they could not be had
     pages: list[pa.RecordBatch]
-    failure: Failure | None = None
+    failure: DocumentFailure | None = None
 
 
 class Documents:
@@ -102,21 +102,23 @@ class Documents:
         """See `Origin.close`."""
         self._documents.close()
 
-    def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
+    def _render(self, entries: Iterable[CollectionEntry]) -> Iterator[Rendered]:
         raise NotImplementedError
 
-    def _content(self, entry: Entry) -> bytes | Failure:
+    def _content(self, entry: CollectionEntry) -> bytes | DocumentFailure:
         """A document's bytes, or why there are none."""
         most = self._manifest.documents.max_bytes
         if entry.dropped is not None:
-            return Failure(entry.dropped, entry.url or "")
+            return DocumentFailure(entry.dropped, entry.url or "")
         try:
             content = self._documents.content(entry, most)
         except Exception as error:  # whatever an archive may raise costs this document alone
-            return Failure(str(getattr(error, "reason", "unreadable")), f"{type(error).__name__}: {error}")
+            return DocumentFailure(
+                str(getattr(error, "reason", "unreadable")), f"{type(error).__name__}: {error}"
+            )
         if len(content) > most:
-            return Failure("too_large", f"more than {most} bytes")
-        return content if content else Failure("empty")
+            return DocumentFailure("too_large", f"more than {most} bytes")
+        return content if content else DocumentFailure("empty")
 
 
 class InChildren(Documents):
@@ -146,22 +148,22 @@ class InChildren(Documents):
         )
         return Children("curate.origins.pages:renderer", self._count, limits, settings)
 
-    def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
+    def _render(self, entries: Iterable[CollectionEntry]) -> Iterator[Rendered]:
         return in_order(self._one, entries, self._count)
 
-    def _one(self, entry: Entry) -> Rendered:
+    def _one(self, entry: CollectionEntry) -> Rendered:
         content = self._content(entry)
-        if isinstance(content, Failure):
+        if isinstance(content, DocumentFailure):
             return Rendered(entry, "", [], content)
         pages: list[pa.RecordBatch] = []
         digest = hashlib.sha256(content).hexdigest()
         for outcome in self._children.stream(content):
             if outcome.value is None:
                 return Rendered(
-                    entry, digest, pages, Failure(outcome.reason or "crashed", outcome.detail or "")
+                    entry, digest, pages, DocumentFailure(outcome.reason or "crashed", outcome.detail or "")
                 )
             pages.append(ipc.read_record_batch(pa.py_buffer(outcome.value), PAGES))
-        return Rendered(entry, digest, pages, None if pages else Failure("no_pages"))
+        return Rendered(entry, digest, pages, None if pages else DocumentFailure("no_pages"))
 
 
 class WebPages(Documents):
@@ -196,14 +198,14 @@ class WebPages(Documents):
         from renderers import warc
 
         entries = [
-            warc.Entry(one.place, one.url or "", one.content_type, 200, one.dropped)
+            warc.WarcEntry(one.place, one.url or "", one.content_type, 200, one.dropped)
             for one in self._documents.assets
         ]
         return warc.Assets(self._documents.open, entries)
 
-    def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
+    def _render(self, entries: Iterable[CollectionEntry]) -> Iterator[Rendered]:
         """Documents in their order; those that cannot be read take their turn among those that can."""
-        waiting: deque[tuple[Entry, Any]] = deque()
+        waiting: deque[tuple[CollectionEntry, Any]] = deque()
         for result in self._results(self._readable(entries, waiting)):
             if self._web is not None and self._web.trouble is not None:
                 raise self._web.trouble
@@ -211,10 +213,10 @@ class WebPages(Documents):
             entry, document = waiting.popleft()
             digest = hashlib.sha256(document.content).hexdigest()
             if isinstance(result, Exception):
-                failure = Failure(getattr(result, "reason", "crashed"), getattr(result, "detail", ""))
+                failure = DocumentFailure(getattr(result, "reason", "crashed"), getattr(result, "detail", ""))
                 yield Rendered(entry, digest, [], failure)
             else:
-                yield Rendered(entry, digest, result, None if result else Failure("no_pages"))
+                yield Rendered(entry, digest, result, None if result else DocumentFailure("no_pages"))
         yield from self._unreadable(waiting)
 
     def _results(self, documents: Iterator[Any]) -> Iterator[Any]:
@@ -227,31 +229,33 @@ class WebPages(Documents):
             for _, result in self._browser.render_many(documents):
                 yield result
 
-    def _readable(self, entries: Iterable[Entry], waiting: deque[tuple[Entry, Any]]) -> Iterator[Any]:
+    def _readable(
+        self, entries: Iterable[CollectionEntry], waiting: deque[tuple[CollectionEntry, Any]]
+    ) -> Iterator[Any]:
         ahead = PAGES_AHEAD if self.goes_online else 0
         for entry, document in ahead_of(self._document, entries, ahead):
             waiting.append((entry, document))
-            if not isinstance(document, Failure):
+            if not isinstance(document, DocumentFailure):
                 yield document
 
-    def _document(self, entry: Entry) -> tuple[Entry, Any]:
+    def _document(self, entry: CollectionEntry) -> tuple[CollectionEntry, Any]:
         """An entry, and what the browser is given of it, or why there is nothing."""
         if self.goes_online and entry.dropped is None:
             return entry, self._live(entry)
         content = self._content(entry)
-        if isinstance(content, Failure):
+        if isinstance(content, DocumentFailure):
             return entry, content
         parts = self._parts(f"{self._documents.input.name} {entry.name}")
         return entry, self._module.Document(entry.name, content, entry.content_type, entry.url, parts)
 
-    def _live(self, entry: Entry) -> Any:
+    def _live(self, entry: CollectionEntry) -> Any:
         """A page as its address gives it now, or gave it when it was first asked for in this run."""
         assert self._web is not None
         found = self._web.page(entry.name)
         if found.body is None:
-            return Failure(found.reason or "empty", found.detail or "")
+            return DocumentFailure(found.reason or "empty", found.detail or "")
         if len(found.body) > self._manifest.documents.max_bytes:
-            return Failure("too_large", f"more than {self._manifest.documents.max_bytes} bytes")
+            return DocumentFailure("too_large", f"more than {self._manifest.documents.max_bytes} bytes")
         parts = self._parts(entry.name)
         return self._module.Document(entry.name, found.body, found.content_type, found.url, parts)
 
@@ -269,13 +273,15 @@ class WebPages(Documents):
             within_s=chosen.resources_s,
         )
 
-    def _unreadable(self, waiting: deque[tuple[Entry, Any]]) -> Iterator[Rendered]:
-        while waiting and isinstance(waiting[0][1], Failure):
+    def _unreadable(self, waiting: deque[tuple[CollectionEntry, Any]]) -> Iterator[Rendered]:
+        while waiting and isinstance(waiting[0][1], DocumentFailure):
             entry, failure = waiting.popleft()
             yield Rendered(entry, "", [], failure)
 
 
-def ahead_of(work: Callable[[Entry], T], entries: Iterable[Entry], count: int) -> Iterator[T]:
+def ahead_of(
+    work: Callable[[CollectionEntry], T], entries: Iterable[CollectionEntry], count: int
+) -> Iterator[T]:
     """What `work` makes of each entry, in their order; so many are at work while others are waited for."""
     flying: deque[Future[T]] = deque()
     with ThreadPoolExecutor(max(1, count)) as pool:
@@ -332,7 +338,9 @@ def machine_at_fault() -> Iterator[None]:
         raise MachineError(str(error)) from None
 
 
-def in_order(work: Callable[[Entry], Rendered], entries: Iterable[Entry], workers: int) -> Iterator[Rendered]:
+def in_order(
+    work: Callable[[CollectionEntry], Rendered], entries: Iterable[CollectionEntry], workers: int
+) -> Iterator[Rendered]:
     """What `work` makes of each document, in their order.
 
     A long one keeps nobody waiting: others are done meanwhile, as many as HELD_BYTES of their pages allow.

@@ -28,7 +28,7 @@ class KeptAnswer(msgspec.Struct, frozen=True):
     detail: str | None = None
 
 
-class Kept:
+class KeptAnswers:
     """A folder of answers."""
 
     def __init__(self, folder: Path) -> None:
