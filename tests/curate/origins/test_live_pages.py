@@ -130,7 +130,8 @@ def test_a_saved_page_gets_what_it_links_and_nothing_from_a_private_address(
     assert json.loads(rows(tmp_path / "out")[0]["extra"])["lost_stylesheets"] == 0
     assert sorted(paths(pages)) == ["/a.css", "/image.jpg", "/robots.txt"]
     asked = len(pages.requests)
-    run(saved, tmp_path / "walled", **{"fetch.allow_private": False, "render.restyle": False, "rules.page_unstyled": False})
+    as_it_is = {"render.restyle": False, "rules.page_unstyled": False}
+    run(saved, tmp_path / "walled", **{"fetch.allow_private": False, **as_it_is})
     assert len(pages.requests) == asked
     assert json.loads(rows(tmp_path / "walled")[0]["extra"])["lost_stylesheets"] == 1
 
