@@ -29,6 +29,7 @@ class HtmlSettings:
     quality: int = 90  # JPEG's
     mobile: bool = False  # lay out as a telephone does: set widths = [390], too
     elements: bool = False  # tell each region's element in `extra`: tag, link, heading, cell
+    html: bool = False  # tell in `extra` the cleaned HTML of what each image shows
     restyle: bool = False  # lay a page that lost its stylesheets out anew, under a stylesheet drawn by lot
     resources: Literal["archive", "fetch"] = (
         "archive"  # fetch: the caller serves what the archive lacks, fonts too

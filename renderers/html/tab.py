@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,9 +21,13 @@ from pyppeteer.page import Page as PyppeteerPage
 
 from renderers.html.browser import BrowserGoneError, Chromium
 from renderers.html.generated import generated
-from renderers.html.settings import HtmlSettings
+from renderers.html.settings import FETCH, HtmlSettings
+from renderers.page_text import LONE_SURROGATE
 
-SCRIPTS = ("house", "styles", "sight", "generated", "lines")
+READER = Path(__file__).parent / "reader"
+SCRIPTS = ("house", "styles", "sight", "generated", "lines", "cleaned")
+WAKING_S = 2.0  # for images that wait to be scrolled to, where the archive has them
+POLL_IMAGES_S = 0.05
 
 
 OPEN_SHADOWS = """{  // that scripts make no shadow tree which the reader cannot look into
@@ -69,7 +74,7 @@ class Layout:
 @cache
 def reader() -> str:
     """The function that reads a page's lines."""
-    parts = ((Path(__file__).parent / f"reader/{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
+    parts = ((READER / f"{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
     return (
         "(minFont, maxHeight, served, answered) => {'use strict';\n"
         + "\n".join(parts)
@@ -139,6 +144,8 @@ class Tab:
         frame = {"frameId": self.page.mainFrame._id, "worldName": "curate"}
         self.world = (await self.ask("Page.createIsolatedWorld", frame))["executionContextId"]
         limit = settings.page_height * settings.max_pages
+        if resources:
+            await self.wake_images()
         given = settings.min_font, limit, bool(resources), sorted(self.answered)
         owners = await self.run(f"({reader()})({', '.join(map(json.dumps, given))})")
         told = (
@@ -148,6 +155,20 @@ class Tab:
         lines = tuple(HtmlLine(*line) for line in seen["lines"])
         self.origin = tuple(seen["origin"])
         return Layout(seen["title"], seen["height"], seen["unread"], lines, seen["beyond"], seen["facts"])
+
+    async def wake_images(self) -> None:
+        """Load the images that wait to be scrolled to, as long as they may take."""
+        fetched = self.settings.resources == FETCH
+        until = time.monotonic() + (self.settings.resources_s if fetched else WAKING_S)
+        script = (READER / "waking.js").read_text(encoding="utf-8")
+        while await self.run(f"({script})()") and time.monotonic() < until:
+            await asyncio.sleep(POLL_IMAGES_S)
+
+    async def cleaned(self, lines: Sequence[int]) -> str:
+        """The cleaned HTML of the lines of these numbers."""
+        return LONE_SURROGATE.sub(
+            "\N{REPLACEMENT CHARACTER}", await self.run(f"cleaned({json.dumps(lines)})")
+        )
 
     def next_load(self) -> asyncio.Future[None]:
         """Done at the next load event."""

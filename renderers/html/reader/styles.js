@@ -2,7 +2,7 @@
 
 const INLINE = /^(inline|contents|ruby$|math$)/;
 const LEVEL = { matrix: new DOMMatrix(), flat: true, scale: 1, turn: null };
-const ROOT = { opacity: 1, stance: LEVEL, clipper: null, block: null, box: null };
+const ROOT = { display: 'block', opacity: 1, stance: LEVEL, clipper: null, block: null, box: null };
 const styles = new Map();
 const zoomOf = getter(Element.prototype, 'currentCSSZoom');
 
@@ -84,6 +84,7 @@ function styleOf(element) {
     clipper: clips(element, style) ? element : above.clipper,
     block: above.block && INLINE.test(style.display) && !isControl(element) ? above.block : element,
     box: above.box && style.display === 'contents' ? above.box : element,
+    display: style.display,
     size: parseFloat(style.fontSize) * zoomOf(element),
     visible: style.visibility === 'visible',
     filtered: above.filtered || style.filter !== 'none',
