@@ -122,7 +122,7 @@ class Journal:
         for name in (MANIFEST, SHARDS, DROPPED_FILES):
             self.store.delete(name)
         self.delete_papers()
-        for name in ("journal", "done", "staged", "keys", "seen", "bytes", "near", "tmp"):
+        for name in ("journal", "done", "staged", "keys", "seen", "bytes", "near", "tmp", "inputs/web"):
             self.store.delete_folder(
                 f"_run/{name}"
             )  # first what speaks of the files, lest a kill leave it behind them
