@@ -72,7 +72,7 @@ class Progress:
         said = PHASES.get(f"{kind} {phase}".strip()) or PHASES[phase]
         noun = "parts" if phase else "units"
         self._task = self._bars.add_task(said, total=numbers, noun=noun)
-        reads = kind == "stage" or (kind == "scan" and phase != "bytes")
+        reads = kind == "stage" or (kind == "scan" and phase != "bytes" and not self._read)
         if reads:
             self._begun, self._ended = time.monotonic(), 0.0
         try:
