@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from curate.errors import InputError
 from curate.manifest.settings import Manifest
-from curate.sources import DETAIL, PROBLEM
+from curate.sources import DETAIL, PROBLEM, ROW
 
 IMAGES = ("url", "image", "image_path")
 OURS = (*IMAGES, "width", "height", "text", "clip_score")
@@ -73,6 +73,6 @@ def first(names: Collection[str], wanted: Collection[str]) -> str | None:
 
 def _missing(what: str, ours: Collection[str], names: Collection[str], manifest: Manifest) -> str:
     wanted = [name for column in ours for name in manifest.columns.get(column, (column,))]
-    shown = sorted(name[:40] for name in set(names) - {PROBLEM, DETAIL})
+    shown = sorted(name[:40] for name in set(names) - {PROBLEM, DETAIL, ROW})
     has = ", ".join(shown[:30]) or "none"
     return f"no column for {what}: looked for {', '.join(wanted)}; the input has: {has}"

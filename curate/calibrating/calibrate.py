@@ -49,7 +49,7 @@ class Calibration:
         return self.sample.drawn
 
     def left(self, kept: Bools) -> float:
-        """The share that is left of rows that all rules on single rows keep: less duplicates, where all rows are here."""
+        """The share that is left of rows that all rules on single rows keep: less duplicates, if all rows are here."""
         return self.drawn.share(self.undoubled(kept))
 
     def undoubled(self, kept: Bools) -> Bools:
@@ -230,7 +230,8 @@ def _check_asked(keep: Sequence[float], rules: Sequence[str], rows: int) -> None
         raise InputError(f"--keep is a share above 0 % and up to 100 %, not {[f'{one:.2%}' for one in keep]}")
     if bool(keep) != bool(rules) or len(keep) not in (0, 1, len(rules)):
         raise ManifestError(
-            f"--keep needs --rule, one share for all rules or one for each: not {len(keep)} shares and {len(rules)} rules"
+            f"--keep needs --rule, one share for all rules or one for each: not {len(keep)} shares and "
+            f"{len(rules)} rules"
         )
 
 

@@ -25,7 +25,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     for note in found["notes"]:
         yield f"note: {note}"
     for one in found.get("solved", ()):
-        yield f"rules.{one['rule']}.{one['setting']} = {one['threshold']:g} keeps {one['keep']:.2%} ({one['asked']:.2%} asked)"
+        keeps = f"keeps {one['keep']:.2%} ({one['asked']:.2%} asked)"
+        yield f"rules.{one['rule']}.{one['setting']} = {one['threshold']:g} {keeps}"
     yield from found.get("set", ())
 
 

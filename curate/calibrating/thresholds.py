@@ -123,7 +123,7 @@ def thresholds_of(rule: str, settings: Mapping[str, Any]) -> list[Threshold]:
 
 
 def _number(table: pa.Table, column: str, side: Literal["min", "max"]) -> pa.Array:
-    """The numbers of a column of the source (N); of a list its least or its largest, and of an empty one what passes."""
+    """The numbers of a column of the source (N); of a list its least or largest, and of an empty one what passes."""
     values = _one(table, column)
     if not is_list(values.type):
         return as_numbers(values)

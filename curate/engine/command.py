@@ -138,7 +138,7 @@ def survey(found: Input, asked: Request, work: Path) -> Survey:
     origin = open_origin(found, asked.manifest, work)
     try:
         if asked.select:
-            check_columns(found, origin)
+            check_columns(found, origin, asked.manifest)
         unjudged = tuple(name for name in row_rules(asked.manifest) if not origin.judges(name))
         on_columns = columns_of(asked.manifest)
         if lacking := [name for name in unjudged if name in on_columns]:

@@ -33,7 +33,9 @@ from curate.version import __version__
 
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
-DATA_FILES = ".huggingface.yaml"  # which files are the data, for `datasets`; other readers pass such names over
+DATA_FILES = (
+    ".huggingface.yaml"  # which files are the data, for `datasets`; other readers pass such names over
+)
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
 SELECT_ROWS = 2**18
 SELECTION = "selection"  # the `kind` of a selection's `_manifest.json`; a run's has none

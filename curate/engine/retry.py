@@ -73,7 +73,9 @@ def finished_manifest(folder: str, selections: bool = False) -> dict[str, Any]:
             f"{folder} holds no complete run: there is no {MANIFEST}; give the folder of `curate run --out`"
         )
     if manifest.get("kind") == SELECTION and not selections:
-        raise InputError(f"{folder} holds a selection: `curate run MANIFEST --input {folder}` makes shards of it")
+        raise InputError(
+            f"{folder} holds a selection: `curate run MANIFEST --input {folder}` makes shards of it"
+        )
     if manifest.get("kind", SELECTION) != SELECTION:
         kind = str(manifest["kind"])
         raise InputError(

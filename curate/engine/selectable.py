@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from curate.adapters.grit import has_phrases
+from curate.adapters.published import lists_of_texts
 from curate.errors import InputError, ManifestError
 from curate.manifest.settings import Manifest
 from curate.origins import Kind, Origin
@@ -19,16 +20,18 @@ def check_selectable(manifest: Manifest, kind: Kind) -> None:
     """
     if not kind.selects:
         raise ManifestError(
-            f"{manifest.name} makes records of documents or seeds, and `curate select` keeps rows of tables: use `curate run`"
+            f"{manifest.name} makes records of documents or seeds, and `curate select` keeps rows of tables: "
+            "use `curate run`"
         )
     if manifest.input.explode or has_phrases(manifest.adapter, manifest.task):
         of = ", ".join(manifest.input.explode) or "its phrases"
         raise ManifestError(
-            f"{manifest.name} makes several records of a row ({of}), and `curate select` keeps whole rows: use `curate run`"
+            f"{manifest.name} makes several records of a row ({of}), and `curate select` keeps whole rows: "
+            "use `curate run`"
         )
 
 
-def check_columns(found: Input, origin: Origin) -> None:
+def check_columns(found: Input, origin: Origin, manifest: Manifest) -> None:
     """See that an input is a table without columns of our names.
 
     Raises:
@@ -36,6 +39,11 @@ def check_columns(found: Input, origin: Origin) -> None:
     """
     if not isinstance(origin, Rows):
         raise InputError(f"{found.uri} is no table: `curate select` keeps rows of tables; use `curate run`")
+    if lists := lists_of_texts(origin.schema, manifest):
+        raise InputError(
+            f"{found.uri}: {lists[0]!r} holds lists of texts, each a record, and `curate select` keeps whole rows: "
+            "use `curate run`"
+        )
     clash = [name for name in SELECTED_COLUMNS if name in origin.schema.names]
     if clash:
         raise InputError(

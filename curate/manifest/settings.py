@@ -47,6 +47,7 @@ class InputSettings(Settings, frozen=True):
     )
     format: Literal["auto", "parquet", "csv", "tsv", "json", "jsonl", "webdataset", "lines"] = "auto"
     columns: tuple[str, ...] = ()  # names of the columns of a CSV or TSV without a header
+    delimiter: str = ""  # between the fields of a CSV; empty: told by its first line
     swapped_sides_with: str = (
         ""  # width and height stand under each other's name where a file has this column
     )

@@ -97,6 +97,7 @@ RENDERERS: Mapping[str, Renderer] = {  # by the name that a manifest's `adapter`
 
 KINDS: Mapping[str, str] = {  # an adapter that is not here takes the rows of tables
     **dict.fromkeys(RENDERERS, "curate.origins.pages"),
+    "alt_texts": "curate.origins.alt_texts",
     "synthdog": "curate.origins.seeds",
     "text": "curate.origins.texts",
 }

@@ -19,7 +19,18 @@ from curate.marking import SIZE
 from curate.origins import Kind, given
 from curate.origins.budget import Budget
 from curate.schema import conform
-from curate.sources import DETAIL, FORMATS, JOINED, PICKLES, PROBLEM, Input, expand, open_source, together
+from curate.sources import (
+    DETAIL,
+    FORMATS,
+    JOINED,
+    PICKLES,
+    PROBLEM,
+    ROW,
+    Input,
+    expand,
+    open_source,
+    together,
+)
 from curate.storage.filesystems import scheme
 from curate.storage.selected import SELECTED_COLUMNS, judged_rules, scorer_named
 
@@ -50,7 +61,7 @@ class Rows:
         self._source = open_source(found, manifest.input, work)
         judged = judged_rules(self._source.schema)
         self.settled, self._ours = judged or {}, () if judged is None else SELECTED_COLUMNS
-        self.schema = _without(self._source.schema, (PROBLEM, DETAIL, *self._ours))
+        self.schema = _without(self._source.schema, (PROBLEM, DETAIL, ROW, *self._ours))
         self.scorer = scorer_named(self._source.schema)
         try:
             schema = reshaped_schema(self._own, _without(self._source.schema, self._ours))

@@ -101,7 +101,9 @@ def read_rows(
             first += rows
 
 
-def _places(store: Store, file: str, columns: list[str], names: Sequence[str], kept: KeptColumns) -> list[int]:
+def _places(
+    store: Store, file: str, columns: list[str], names: Sequence[str], kept: KeptColumns
+) -> list[int]:
     """The places of a file's rows that have one of these names in one of these columns."""
     with store.fs.open_input_file(store.path(file)) as opened:
         parquet = pq.ParquetFile(opened, page_checksum_verification=True)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.sources.columns import decoded_bytes, unique, value_bytes
-from curate.sources.reading import DETAIL, PROBLEM
+from curate.sources.reading import DETAIL, PROBLEM, ROW
 from curate.sources.sealed import Sealer
 from curate.sources.served import SOCKET, Remote
 from curate.storage.filesystems import one_line
@@ -28,7 +28,7 @@ OPEN_AT_ONCE = 4
 MAX_NESTING = 32  # of a column's type
 CURATE = b"curate"  # the key of a file's metadata where we say what it is
 MAX_TOLD_BYTES = 2**18
-OURS = (PROBLEM, DETAIL)
+OURS = (PROBLEM, DETAIL, ROW)
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -92,7 +92,10 @@ def test_a_run_on_a_selection_gives_what_a_direct_run_gives(
     done("run", "laion", "--input", selected, "--out", later, *HERE)
     one, other = shards(direct).drop_columns(["source"]), shards(later).drop_columns(["source"])
     assert one.equals(other)
-    assert set(dropped(later).values()) == {"image_too_small", "duplicate_pair"}  # of images: seen by no metadata
+    assert set(dropped(later).values()) == {
+        "image_too_small",
+        "duplicate_pair",
+    }  # of images: seen by no metadata
     assert "curate_key" not in one["extra"][0].as_py()
 
 
@@ -170,7 +173,9 @@ def test_an_input_is_never_written_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_text_formats_keep_their_columns(suffix: str, tmp_path: Path) -> None:
-    rows = [{"URL": f"https://a.example/{n}", "TEXT": f"The old harbour {n}", "more": f"n{n}"} for n in range(5)]
+    rows = [
+        {"URL": f"https://a.example/{n}", "TEXT": f"The old harbour {n}", "more": f"n{n}"} for n in range(5)
+    ]
     source = tmp_path / f"rows.{suffix}"
     if suffix == "jsonl":
         rows[2]["more"] = {"deep": [1, "two"]}  # type: ignore[assignment]
