@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import filters
-from curate.calibrating.sampling import Sample, read_sample
+from curate.calibrating.drawn_sample import DrawnSample, read_sample
 from curate.calibrating.shares import Sampled
 from curate.calibrating.solving import Levers, Solved, levers, solve
-from curate.calibrating.thresholds import KNOWN, Threshold, thresholds_of
+from curate.calibrating.thresholds import KNOWN, RuleThreshold, thresholds_of
 from curate.calibrating.verdicts import Bools, Verdicts, fallen, judge_each
 from curate.engine.across import rules_of, spill_rows
 from curate.engine.command import plan
@@ -40,7 +40,7 @@ class Calibration:
     """A sample with its verdicts."""
 
     manifest: Manifest
-    sample: Sample
+    sample: DrawnSample
     verdicts: Verdicts
 
     @property
@@ -161,7 +161,7 @@ def _across(found: Calibration, kept: Bools) -> Iterator[dict[str, Any]]:
         yield {"rule": name, "settings": {}, "alone": None, "in_order": share, "only": share}
 
 
-def _curve(found: Calibration, threshold: Threshold) -> dict[str, Any]:
+def _curve(found: Calibration, threshold: RuleThreshold) -> dict[str, Any]:
     """The share that is kept at 20 thresholds, and what by this rule alone; all else stays as it is."""
     of, drawn = _levers(found, threshold, set()), found.drawn
     values = of.values[found.verdicts.readable & ~np.isnan(of.values) & np.isfinite(of.values)]
@@ -183,7 +183,7 @@ def _curve(found: Calibration, threshold: Threshold) -> dict[str, Any]:
     return {"setting": threshold.setting, "values": len(values), **ends, "steps": steps}
 
 
-def _levers(found: Calibration, threshold: Threshold, without: set[str]) -> Levers:
+def _levers(found: Calibration, threshold: RuleThreshold, without: set[str]) -> Levers:
     """What a threshold decides, with the rule's other settings as they are."""
     verdicts, settings = found.verdicts, dict(found.sample.rules[threshold.rule])
     beyond = np.zeros(verdicts.table.num_rows, np.bool_)
@@ -193,7 +193,9 @@ def _levers(found: Calibration, threshold: Threshold, without: set[str]) -> Leve
     return levers(verdicts, threshold, without, beyond)
 
 
-def _solved(found: Calibration, thresholds: Sequence[Threshold], keep: Sequence[float]) -> Iterator[Solved]:
+def _solved(
+    found: Calibration, thresholds: Sequence[RuleThreshold], keep: Sequence[float]
+) -> Iterator[Solved]:
     """The thresholds that keep these shares, one after the other."""
     shares = keep if len(keep) == len(thresholds) else _parted(found, thresholds, keep[0])
     verdicts, falls = found.verdicts, dict(found.verdicts.falls)
@@ -214,7 +216,7 @@ def _passing(found: Calibration, of: Levers, one: Solved) -> Bools:
     return ~fallen(found.verdicts.table, of.threshold.rule, settings)[0]
 
 
-def _parted(found: Calibration, thresholds: Sequence[Threshold], share: float) -> list[float]:
+def _parted(found: Calibration, thresholds: Sequence[RuleThreshold], share: float) -> list[float]:
     """Shares that fall from rule to rule by the same factor, down to the one that is wanted."""
     base = found.left(found.verdicts.kept({one.rule for one in thresholds}))
     if share > base:
@@ -270,7 +272,7 @@ def _reading_shards(manifest: Manifest) -> Manifest:
     return msgspec.structs.replace(manifest, columns=columns)
 
 
-def _threshold(found: Calibration, name: str, setting: str) -> Threshold:
+def _threshold(found: Calibration, name: str, setting: str) -> RuleThreshold:
     """A rule's threshold, by the rule's name and, where it has two, that of the setting.
 
     Raises:
@@ -324,7 +326,7 @@ def _plain(one: Solved) -> int | float:
     return _number(one.threshold, one.value)
 
 
-def _number(threshold: Threshold, value: float) -> int | float:
+def _number(threshold: RuleThreshold, value: float) -> int | float:
     return int(value) if threshold.whole else float(value)
 
 

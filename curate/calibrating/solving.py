@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.calibrating.thresholds import MOST_DIGITS, Threshold
+from curate.calibrating.thresholds import MOST_DIGITS, RuleThreshold
 from curate.calibrating.verdicts import Bools, Verdicts
 from curate.errors import InputError
 
@@ -24,7 +24,7 @@ Keep = Callable[[Bools], float]  # rows that all rules on single rows keep → t
 class Solved:
     """A threshold, the share that was asked for, and the one that it keeps."""
 
-    threshold: Threshold
+    threshold: RuleThreshold
     value: float
     asked: float
     keep: float
@@ -37,7 +37,7 @@ class Levers:
     `values` are what it is held against (N).
     """
 
-    threshold: Threshold
+    threshold: RuleThreshold
     values: Floats
     others: Bools
     always: Bools
@@ -47,7 +47,7 @@ class Levers:
         return self.others & (self.always | self.threshold.kept(self.values, value))
 
 
-def levers(verdicts: Verdicts, threshold: Threshold, without: set[str], beyond: Bools) -> Levers:
+def levers(verdicts: Verdicts, threshold: RuleThreshold, without: set[str], beyond: Bools) -> Levers:
     """What a threshold decides; rules in `without` are not judged, `beyond` fall to its rule's other settings (N)."""
     values = threshold.of(verdicts.table)
     others = verdicts.kept({*without, threshold.rule}) & ~beyond

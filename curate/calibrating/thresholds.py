@@ -24,7 +24,7 @@ MOST_DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Threshold:
+class RuleThreshold:
     """A setting of a rule, and the value that it is held against: kept is what is at least, or at most, the setting."""
 
     rule: str
@@ -106,19 +106,19 @@ KNOWN: Mapping[str, tuple[str, Literal["from", "up to"], Values, bool]] = {
 }
 
 
-def thresholds_of(rule: str, settings: Mapping[str, Any]) -> list[Threshold]:
+def thresholds_of(rule: str, settings: Mapping[str, Any]) -> list[RuleThreshold]:
     """The thresholds of a rule: none where it has none, two where a column has a least and a largest value."""
     if rule in KNOWN:
         setting, keeps, values, whole = KNOWN[rule]
-        return [Threshold(rule, setting, keeps, values, whole)]
+        return [RuleThreshold(rule, setting, keeps, values, whole)]
     if "plugin" in settings or rule in filters.RULES or "column" not in settings:
         return []
     column = filters.PREFIX + str(settings["column"])
-    found: list[Threshold] = []
+    found: list[RuleThreshold] = []
     if settings.get("min") is not None:
-        found.append(Threshold(rule, "min", "from", lambda table: _number(table, column, "min"), False))
+        found.append(RuleThreshold(rule, "min", "from", lambda table: _number(table, column, "min"), False))
     if settings.get("max") is not None:
-        found.append(Threshold(rule, "max", "up to", lambda table: _number(table, column, "max"), False))
+        found.append(RuleThreshold(rule, "max", "up to", lambda table: _number(table, column, "max"), False))
     return found
 
 

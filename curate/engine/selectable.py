@@ -7,7 +7,7 @@ from curate.adapters.published import lists_of_texts
 from curate.errors import InputError, ManifestError
 from curate.manifest.settings import Manifest
 from curate.origins import Kind, Origin
-from curate.origins.rows import Rows
+from curate.origins.table_rows import Rows
 from curate.sources import Input
 from curate.storage.selected import SELECTED_COLUMNS
 

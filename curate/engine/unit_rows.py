@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import filters
-from curate.engine import dialogues
+from curate.engine import dialogue_images
 from curate.engine.plan import Run, Unit, row_rules
 from curate.engine.stopwatch import Stopwatch
 from curate.errors import InputError
 from curate.marking import SCORE, SIZE, clean_and_judge, share_below
 from curate.origins import Origin, open_origin
-from curate.origins.rows import Rows
+from curate.origins.table_rows import Rows
 from curate.schema import SAMPLE, set_column
 from curate.storage.shards import read_columns, unit_of
 from curate.storage.store import Store
@@ -84,7 +84,9 @@ class UnitReader:
         rules = self.rules(unit)
         of_turns = {name: rules[name] for name in rules if self._is_of_turns(name)}
         whole = {name: settings for name, settings in rules.items() if name not in of_turns}
-        return dialogues.judge_turns(clean_and_judge(table, self._manifest, whole, pending=SIZE), of_turns)
+        return dialogue_images.judge_turns(
+            clean_and_judge(table, self._manifest, whole, pending=SIZE), of_turns
+        )
 
     def _is_of_turns(self, name: str) -> bool:
         """Whether a rule judges the text of each turn of a dialogue."""

@@ -97,7 +97,7 @@ RENDERERS: Mapping[str, Renderer] = {  # by the name that a manifest's `adapter`
 
 KINDS: Mapping[str, str] = {  # an adapter that is not here takes the rows of tables
     **dict.fromkeys(RENDERERS, "curate.origins.pages"),
-    "alt_texts": "curate.origins.alt_texts",
+    "alt_texts": "curate.origins.alt_text_pages",
     "synthdog": "curate.origins.seeds",
     "text": "curate.origins.texts",
 }
@@ -111,7 +111,7 @@ def kind_of(manifest: Manifest) -> Kind:
     """
     if manifest.adapter in KINDS and manifest.adapter in registered(manifest.plugins).adapters:
         raise ManifestError(f"adapter {manifest.adapter!r} is there already, built in: choose another name")
-    kind: Kind = importlib.import_module(KINDS.get(manifest.adapter, "curate.origins.rows")).KIND
+    kind: Kind = importlib.import_module(KINDS.get(manifest.adapter, "curate.origins.table_rows")).KIND
     return kind
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.sources import index
+from curate.sources import input_index
 from curate.sources.inputs import Input
 from curate.sources.reading import DETAIL, PROBLEM, ROW, Source
 
@@ -58,11 +58,11 @@ def failed_rows(table: Source, source: Input, work: Path) -> Source:
     if STATUS not in table.schema.names:
         return table
 
-    def scan() -> index.Index:
+    def scan() -> input_index.RowIndex:
         failed = [row for row, had in enumerate(_had(table)) if not had]
-        return index.Index(len(failed), {}, [(row, 0) for row in failed])
+        return input_index.RowIndex(len(failed), {}, [(row, 0) for row in failed])
 
-    found = index.remembered(index.place(work, source, "failed", ()), scan)
+    found = input_index.remembered(input_index.place(work, source, "failed", ()), scan)
     return FailedRows(table, np.array([row for row, _ in found.marks], np.int64))
 
 

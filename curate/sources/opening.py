@@ -15,7 +15,7 @@ from curate.sources.documents import as_lines
 from curate.sources.img2dataset import failed_rows
 from curate.sources.inputs import FORMATS, Input, suffixes
 from curate.sources.joins import joined
-from curate.sources.lines import open_lines_source
+from curate.sources.line_formats import open_lines_source
 from curate.sources.parquet import open_parquet
 from curate.sources.reading import Source
 from curate.sources.tars import open_tar

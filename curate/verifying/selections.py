@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from curate.storage.selected import KEY_COLUMN, METADATA, judged_rules
 from curate.storage.store import Store
 from curate.verifying.keys import as_bytes
-from curate.verifying.parquet import file_problems
+from curate.verifying.parquet_checks import file_problems
 
 
 def part_problems(store: Store, listed: Mapping[str, Any], digest: str, keys: list[bytes]) -> Iterator[str]:

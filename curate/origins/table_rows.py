@@ -10,14 +10,14 @@ import pyarrow as pa
 
 import filters
 from curate.adapters import adapter, available, check_task
-from curate.adapters.columns import check_columns, without_values
-from curate.adapters.identity import keys
 from curate.adapters.own import own_adapter, reshaped, reshaped_schema
+from curate.adapters.published_columns import check_columns, without_values
+from curate.adapters.row_keys import keys
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import SIZE
 from curate.origins import Kind, given
-from curate.origins.budget import Budget
+from curate.origins.row_budget import RowBudget
 from curate.schema import conform
 from curate.sources import (
     DETAIL,
@@ -81,7 +81,7 @@ class Rows:
 
     def read_published(self, start: int, stop: int) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Rows as they were published (`schema`), and the samples that they give: see `read`."""
-        at, budget = start, Budget(self._manifest.input)
+        at, budget = start, RowBudget(self._manifest.input)
         try:
             for batch in self._source.batches(start, stop):
                 rows = pa.Table.from_batches([budget.spend(batch)]).drop_columns(list(self._ours))

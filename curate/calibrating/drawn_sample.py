@@ -18,7 +18,7 @@ from curate.errors import InputError
 from curate.manifest.settings import Manifest
 from curate.marking import SCORE
 from curate.origins import open_origin
-from curate.origins.rows import Rows
+from curate.origins.table_rows import Rows
 from curate.schema import SAMPLE, set_column
 from curate.sources.columns import holds_images
 
@@ -26,7 +26,7 @@ WITH_IMAGES = 10  # times fewer rows are read where they come with their images
 
 
 @dataclass(frozen=True)
-class Sample:
+class DrawnSample:
     """N rows of a data set (columns of SAMPLE, and those of the source that rules read), drawn by blocks."""
 
     rows: pa.Table
@@ -35,7 +35,7 @@ class Sample:
     inputs: int  # that rows were taken of
 
 
-def read_sample(manifest: Manifest, plan: Plan, rows: int, seed: int, work: Path) -> Sample:
+def read_sample(manifest: Manifest, plan: Plan, rows: int, seed: int, work: Path) -> DrawnSample:
     """About so many rows, spread over all inputs.
 
     Raises:
@@ -61,7 +61,7 @@ def read_sample(manifest: Manifest, plan: Plan, rows: int, seed: int, work: Path
     names = _shared(tables)
     joined = pa.concat_tables([table.select(names) for table in tables]).combine_chunks()
     drawn = Sampled(np.concatenate(numbers), _all_rows(plan, blocks, joined.num_rows))
-    return Sample(joined, drawn, rules, len({block.input for block in blocks}))
+    return DrawnSample(joined, drawn, rules, len({block.input for block in blocks}))
 
 
 def _table(manifest: Manifest, plan: Plan, number: int, work: Path) -> Rows:

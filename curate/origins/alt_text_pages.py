@@ -24,7 +24,7 @@ from curate.errors import MachineError
 from curate.manifest.settings import Manifest
 from curate.origins import Kind, given
 from curate.origins.collection import Collection, Entry, collect
-from curate.origins.rows import ALWAYS
+from curate.origins.table_rows import ALWAYS
 from curate.schema import SAMPLE
 from curate.sources import DETAIL, PROBLEM, Input
 
@@ -92,7 +92,7 @@ class AltTexts:
     def _children(self) -> Children:
         documents = self._manifest.documents
         limits = Limits(timeout_s=documents.page_timeout_s, memory_bytes=documents.memory_bytes)
-        return Children("curate.origins.alt_texts:parser", self._count, limits)
+        return Children("curate.origins.alt_text_pages:parser", self._count, limits)
 
     def _parsed(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, pa.Table]]:
         """Each page with its pictures (rows of RAW), in order; some pages are parsed ahead."""
@@ -122,7 +122,9 @@ class AltTexts:
 
     def _samples(self, pages: Sequence[tuple[Entry, pa.Table]]) -> pa.Table:
         """SAMPLE of some pages' pictures; `source` is `PAGE#PICTURE`, from 0, or `ARCHIVE!PAGE#PICTURE`."""
-        table = self._adapt(pa.concat_tables([found for _, found in pages]), self._manifest, pages[0][0].name, 0)
+        table = self._adapt(
+            pa.concat_tables([found for _, found in pages]), self._manifest, pages[0][0].name, 0
+        )
         names: list[str] = []
         for entry, found in pages:
             inside = self._archive and self._archive != entry.name
