@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
 import pyarrow as pa
-from resiliparse.parse.html import HTMLTree
+from resiliparse.parse.html import DOMNode, HTMLTree
 
 from renderers import RenderError
 from renderers.html.charset import decode
@@ -53,7 +53,7 @@ def find_pictures(content: bytes, content_type: str | None, url: str | None) -> 
 
 def _pictures(tree: HTMLTree, base: str | None) -> Iterator[tuple[str, str]]:
     count = 0
-    for image in tree.document.get_elements_by_tag_name("img"):
+    for image in _named(tree, "img"):
         text = _spaced(image.getattr("alt") or "")[:MAX_CHARS]
         if not text:
             continue
@@ -68,10 +68,16 @@ def _pictures(tree: HTMLTree, base: str | None) -> Iterator[tuple[str, str]]:
 
 def _base(tree: HTMLTree, url: str | None) -> str | None:
     """What relative addresses of the page are relative to."""
-    for element in tree.document.get_elements_by_tag_name("base"):
+    for element in _named(tree, "base"):
         if element.getattr("href"):
             return _absolute(element.getattr("href"), url) or url
     return url
+
+
+def _named(tree: HTMLTree, tag: str) -> Iterator[DOMNode]:
+    """The elements of that name, in the page's order."""
+    if tree.document is not None:
+        yield from tree.document.get_elements_by_tag_name(tag)
 
 
 def _absolute(address: str | None, base: str | None) -> str | None:

@@ -23,6 +23,7 @@ from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Run, Unit, row_rules
+from curate.engine.published_images import PublishedImages
 from curate.engine.record import Meter, Stage, UnitRecord, count_reasons
 from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
@@ -46,6 +47,7 @@ class Work:
     unit: Unit
     spool: Spool
     windows: Windows
+    published: PublishedImages
     watch: Stopwatch = field(default_factory=Stopwatch)
     tables: list[pa.Table] = field(default_factory=list)  # read and judged so far, without images
     first: dict[str, int] = field(default_factory=dict)  # path or URL to the first row that wants it
@@ -109,7 +111,9 @@ class Pipeline:
         """Read a unit, and get and decode its images; units begin one after the other."""
         with ExitStack() as held:
             spool = held.enter_context(Spool())
-            work = Work(unit, spool, held.enter_context(Windows(self.scoring, spool)))
+            work = Work(
+                unit, spool, held.enter_context(Windows(self.scoring, spool)), PublishedImages(self.manifest)
+            )
             work.tables = [self._settle(work, list(self._prepared(work, seen)))]
             work.held = held.pop_all()
         return work
@@ -145,7 +149,8 @@ class Pipeline:
         """Each image that could be had, or why not, in any order; good ones go to the spool on the way."""
         done: dict[int, AcquiredImage] = {}
         with work.watch.stage("decode"):
-            for row, prepared in self.acquirer.prepare(self._bodies(work, seen)):
+            images = work.published.held(self._bodies(work, seen))
+            for row, prepared in self.acquirer.prepare(images):
                 if prepared.image is not None:
                     work.spool.put(row, prepared.image)
                     prepared = prepared.without_image()
@@ -201,6 +206,7 @@ class Pipeline:
         if self.manifest.task in ("text", CONVERSATION):
             return
         places = pc.indices_nonzero(alive(table))
+        work.published.note(table, places, work.rows)
         living = table.select(["image", "format", "image_path", "url"]).take(places)
         for place, image, kind, path, url in zip(places.to_pylist(), *living.columns, strict=True):
             row = work.rows + place

@@ -91,6 +91,9 @@ class ImageSettings(Settings, frozen=True):
     min_side: int | None = None  # larger images are shrunk to this short side
     quality: int = 90  # of images that must be encoded again
     strictness: Literal["whole", "readable"] = "whole"  # readable: also what decoders only warn of
+    blur_boxes: str = (
+        ""  # the source's column of boxes (x0, y0, x1, y1 as shares) that are blurred, such as faces
+    )
     timeout_s: float = 20.0
     memory_bytes: int = 2 * 2**30  # of the process that decodes
 
