@@ -26,6 +26,8 @@ from curate.engine.journal import Request
 from curate.errors import InputError, ManifestError, nearest
 from curate.manifest.load import changed
 from curate.manifest.settings import Manifest
+from curate.origins import kind_of
+from curate.tasks.formats import CONVERSATION
 
 log = logging.getLogger("curate")
 
@@ -95,6 +97,7 @@ def calibrate(
         InputError: the inputs cannot be read, the sample is empty, or a share cannot be reached.
     """
     _check_asked(keep, rules, rows)
+    _check_kind(asked.manifest)
     names = [_split(name) for name in rules]
     manifest = _with_rules(asked.manifest, [name for name, _ in names])
     asked = msgspec.structs.replace(asked, manifest=_reading_shards(manifest))
@@ -234,6 +237,18 @@ def _check_asked(keep: Sequence[float], rules: Sequence[str], rows: int) -> None
         raise ManifestError(
             f"--keep needs --rule, one share for all rules or one for each: not {len(keep)} shares and "
             f"{len(rules)} rules"
+        )
+
+
+def _check_kind(manifest: Manifest) -> None:
+    """See that the manifest's records are rows of tables, each with one text.
+
+    Raises:
+        ManifestError: they are not.
+    """
+    if not kind_of(manifest).selects or manifest.task == CONVERSATION:
+        raise ManifestError(
+            f"{manifest.name}: thresholds are measured on rows of tables, and not on pages, seeds or dialogues"
         )
 
 

@@ -194,6 +194,15 @@ def test_a_threshold_that_no_value_reaches_is_noted(source: Path) -> None:
     assert any("no value reaches rules.clip_score_too_low.min_score = 0.9" in note for note in found["notes"])
 
 
+def test_what_is_no_row_of_a_table_is_refused(tmp_path: Path) -> None:
+    for manifest in ("pdf", "synthdog-en", "llava-instruct"):
+        refused = curate("calibrate", manifest)
+        assert (refused.returncode, "thresholds are measured on rows of tables" in refused.stderr) == (
+            2,
+            True,
+        )
+
+
 def test_an_empty_sample_is_refused(tmp_path: Path) -> None:
     source = write_pairs(tmp_path / "rows.parquet", [pair(n, TEXT=None) for n in range(3)])
     refused = curate("calibrate", "laion", "--input", source)
