@@ -94,9 +94,9 @@ def _short(of: Levers, steps: Floats, at: int, asked: float, keep: Keep) -> floa
     worse = float(steps[at + 1]) if at + 1 < len(steps) else math.inf
     worse = -worse if of.threshold.keeps == "from" and math.isinf(worse) else worse
     for digits in range(1, MOST_DIGITS):
-        for found in {round(value, digits), of.threshold.between(worse, value, digits)} - {None}:
-            if abs(keep(of.kept(found)) - asked) <= best + ROUND:
-                return float(found)
+        for found in (round(value, digits), of.threshold.between(worse, value, digits)):
+            if found is not None and abs(keep(of.kept(found)) - asked) <= best + ROUND:
+                return found
     return value
 
 
