@@ -63,6 +63,18 @@ def available(schema: pa.Schema, manifest: Manifest) -> set[str]:
     return set(found([*schema.names, *inside], manifest)) | GIVES.get(manifest.adapter, set())
 
 
+def names_read(manifest: Manifest) -> set[str]:
+    """Every published name that the adapter of pairs looks for, those of the key and of `only` among them."""
+    named = {name for names in manifest.columns.values() for name in names}
+    return named | {
+        *OURS,
+        *manifest.columns,
+        *manifest.key,
+        *manifest.only,
+        manifest.input.swapped_sides_with,
+    }
+
+
 def first(names: Collection[str], wanted: Collection[str]) -> str | None:
     """The first wanted name that is there as written, else in other case."""
     folded = {name.casefold(): name for name in reversed(list(names))}

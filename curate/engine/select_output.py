@@ -18,7 +18,7 @@ from curate.engine.records import STAGED
 from curate.marking import Rules, sampled
 from curate.schema import DROPPED
 from curate.storage.selected import part_name, part_schema, write_part
-from curate.storage.shards import Shard, as_dropped, dropped_name, write_tables
+from curate.storage.shards import Shard, as_dropped, dropped_name
 
 SEEN = "seen"  # the stage at which rows fall to the rules across the run
 
@@ -63,12 +63,10 @@ class PartStaging(Staging):
         rows = rows.append_column("stage", pa.repeat(SEEN, rows.num_rows))
         rows = rows.append_column("detail", pa.nulls(rows.num_rows, pa.string()))
         lost = [*self._staged_dropped(record), as_dropped(rows)]
-        return write_tables(self.store, dropped_name(record.unit), lost, DROPPED, self.manifest.shard)
+        return self._write(dropped_name(record.unit), lost, DROPPED)
 
     def _write(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Shard:
-        """See `Staging._write`; files of dropped rows are written as a run's are."""
-        if schema.equals(DROPPED):
-            return super()._write(name, tables, schema)
+        """See `Staging._write`; files of dropped rows are written as parts are."""
         return write_part(self.store, name, tables, schema, self.manifest.shard.compression_level)
 
 

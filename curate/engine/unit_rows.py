@@ -24,7 +24,7 @@ from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
 
 TOGETHER_ROWS = (
-    2**17
+    2**18
 )  # that are cleaned and judged together: each search costs as much again for a small table
 TOGETHER_BYTES = 64 * 2**20
 
@@ -54,7 +54,7 @@ class UnitReader:
 
     def published(self, unit: Unit, watch: Stopwatch) -> Iterator[Pair]:
         """The unit's rows as they were published, and their samples, clean and judged, without images."""
-        pairs = together(self._rows(unit).read_published(unit.start, unit.stop))
+        pairs = together(self._rows(unit).read_published(unit.start, unit.stop, lean=True))
         while (pair := _timed(pairs, watch)) is not None:
             rows, samples = pair
             with watch.stage("rules"):

@@ -10,8 +10,9 @@ import pyarrow as pa
 
 import filters
 from curate.adapters import adapter, available, check_task
+from curate.adapters.mapping import names_read
 from curate.adapters.own import own_adapter, reshaped, reshaped_schema
-from curate.adapters.published_columns import check_columns, without_values
+from curate.adapters.published_columns import check_columns, columns_of, without_values
 from curate.adapters.row_keys import keys
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
@@ -79,13 +80,19 @@ class Rows:
         """See `Origin.read`. Rows of a damaged file that cannot be read are dropped as `unreadable`."""
         return (samples for _, samples in self.read_published(start, stop))
 
-    def read_published(self, start: int, stop: int) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """Rows as they were published (`schema`), and the samples that they give: see `read`."""
+    def read_published(
+        self, start: int, stop: int, lean: bool = False
+    ) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Rows as they were published (`schema`), and the samples that they give: see `read`.
+
+        `lean` samples of pairs lack what no rule reads: their `extra` is empty.
+        """
         at, budget = start, RowBudget(self._manifest.input)
         try:
             for batch in self._source.batches(start, stop):
                 rows = pa.Table.from_batches([budget.spend(batch)]).drop_columns(list(self._ours))
-                samples = self._adapt(reshaped(self._own, rows), self._as_read, self._input.name, at)
+                read = self._lean(rows) if lean else rows
+                samples = self._adapt(reshaped(self._own, read), self._as_read, self._input.name, at)
                 yield rows.select(self.schema.names), samples
                 at += batch.num_rows
         except UnitError as error:
@@ -106,6 +113,16 @@ class Rows:
 
     def close(self) -> None:
         """See `Origin.close`: sources are few, and stay open for the next unit."""
+
+    def _lean(self, rows: pa.Table) -> pa.Table:
+        """Pairs without the columns that neither the adapter nor a rule reads; a plug-in's adapter gets all."""
+        if self._manifest.adapter != "pairs" or self._manifest.input.explode:
+            return rows
+        of_rules = {
+            part for name in columns_of(self._manifest).values() for part in (name, name.partition(".")[0])
+        }
+        wanted = {name.casefold() for name in names_read(self._manifest) | of_rules} | {PROBLEM, DETAIL, ROW}
+        return rows.select([name for name in rows.column_names if name.casefold() in wanted])
 
     def _unreadable(self, start: int, stop: int, detail: str) -> pa.Table:
         """Rows of which nothing is known but that they were there."""

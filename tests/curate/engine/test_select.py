@@ -14,7 +14,8 @@ import pytest
 
 import curate as package
 from tests.curate.engine.test_resume import Crasher, points
-from tests.curate.runs import curate, done, dropped, pair, picture, shards, write_pairs
+from tests.curate.inside import curate, done
+from tests.curate.runs import dropped, pair, picture, shards, write_pairs
 
 HERE = ("--workers", "0")
 

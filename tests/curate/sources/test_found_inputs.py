@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.curate.runs import curate, done, dropped, pair, picture, shards, write_pairs
+from tests.curate.inside import curate, done
+from tests.curate.runs import dropped, pair, picture, shards, write_pairs
 
 HERE = ("--workers", "0")
 
@@ -152,3 +153,48 @@ def test_a_csvs_delimiter_can_be_set(tmp_path: Path) -> None:
     assert done(*asked, "input.delimiter=~")["first_rows"][0]["text"] == "The old, old harbour"
     refused = curate(*asked, "input.delimiter=~~")
     assert (refused.returncode, "input.delimiter must be one character" in refused.stderr) == (2, True)
+
+
+def test_the_pictures_of_a_crawl_are_pairs_with_their_alternative_texts(tmp_path: Path) -> None:
+    pytest.importorskip("warcio")
+    page = b"""<html><head><title>A  walk</title></head><body><img src="/a.jpg" alt="The old harbour &amp; its boats">
+        <img src="b.jpg" alt=""><img src="data:image/gif;base64,R0lGOD" data-src="//b.example/c.jpg" alt="A boat at sea">
+        <img src="javascript:alert(1)" alt="Nothing to fetch"><img alt="No address at all"></body></html>"""
+    source = tmp_path / "crawl.warc.gz"
+    write_warc(
+        source, {"https://a.example/walk/page.html": page, "https://a.example/empty.html": b"<p>no picture"}
+    )
+    told = done("run", "alt-text", "--input", source, "--out", tmp_path / "out", "--dry-run")
+    assert [(row["url"], row["text"]) for row in told["first_rows"] if row["url"]] == [
+        ("https://a.example/a.jpg", "The old harbour & its boats"),
+        ("https://b.example/c.jpg", "A boat at sea"),
+    ]
+    assert told["dropped"] == {"no_alt_texts": 1}
+
+
+def test_a_hostile_page_costs_itself_alone(tmp_path: Path) -> None:
+    pages = {f"{n}.html": b'<img alt="A boat at sea" src="https://a.example/%d.jpg">' % n for n in range(2)}
+    pages["deep.html"] = b"<div>" * 200_000 + b'<img alt="A deep picture" src="https://a.example/deep.jpg">'
+    pages["many.html"] = b"<" * 2_000_000
+    pages["wide.html"] = b'<img alt="' + b"x" * 3_000_000 + b'" src="https://a.example/wide.jpg">'
+    for name, content in pages.items():
+        (tmp_path / name).write_bytes(content)
+    told = done("run", "alt-text", "--input", tmp_path, "--out", tmp_path / "out", "--dry-run")
+    assert {"https://a.example/0.jpg", "https://a.example/1.jpg"} <= {
+        row["url"] for row in told["first_rows"]
+    }
+
+
+def write_warc(path: Path, pages: dict[str, bytes]) -> None:
+    from warcio.statusandheaders import StatusAndHeaders
+    from warcio.warcwriter import WARCWriter
+
+    with path.open("wb") as file:
+        writer = WARCWriter(file, gzip=True)
+        for url, content in pages.items():
+            headers = StatusAndHeaders(
+                "200 OK", [("Content-Type", "text/html; charset=utf-8")], protocol="HTTP/1.1"
+            )
+            writer.write_record(
+                writer.create_warc_record(url, "response", payload=io.BytesIO(content), http_headers=headers)
+            )
