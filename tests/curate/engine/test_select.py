@@ -15,6 +15,7 @@ import pytest
 import curate as package
 from tests.curate.engine.test_resume import Crasher, points
 from tests.curate.inside import curate, done
+from tests.curate.runs import done as done_by_itself
 from tests.curate.runs import dropped, pair, picture, shards, write_pairs
 
 HERE = ("--workers", "0")
@@ -124,7 +125,9 @@ def test_a_selection_can_be_selected_from(selected: Path, tmp_path: Path) -> Non
 
 def test_the_output_does_not_depend_on_who_makes_it(source: Path, selected: Path, tmp_path: Path) -> None:
     of_ray = tmp_path / "ray"
-    done("select", "laion", "--input", source, "--out", of_ray, "--set", "shard.rows=8", "--workers", 2)
+    done_by_itself(
+        "select", "laion", "--input", source, "--out", of_ray, "--set", "shard.rows=8", "--workers", 2
+    )
     assert hashes(of_ray) == hashes(selected)
 
 
