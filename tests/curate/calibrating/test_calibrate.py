@@ -15,8 +15,7 @@ import curate as package
 from curate.calibrating.blocks import draw_blocks
 from curate.calibrating.shares import Sampled, share_of
 from curate.errors import InputError
-from tests.curate.inside import curate, done
-from tests.curate.runs import pair, write_pairs
+from tests.curate.runs import curate, done, pair, write_pairs
 
 ROWS = 6000
 

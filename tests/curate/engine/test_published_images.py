@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.curate.inside import done
-from tests.curate.runs import dropped, picture, shards, write_pairs
+from tests.curate.runs import done, dropped, picture, shards, write_pairs
 
 HERE = ("--workers", "0")
 

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.curate.inside import curate, done
-from tests.curate.runs import dropped, pair, picture, shards, write_pairs
+from tests.curate.runs import curate, done, dropped, pair, picture, shards, write_pairs
 
 HERE = ("--workers", "0")
 
