@@ -244,7 +244,7 @@ def calibrate(
     manifest: StrPath,
     inputs: StrPaths = (),
     *,
-    keep: Sequence[float | str] = (),
+    keep: float | str | Sequence[float | str] = (),
     rules: StrPaths = (),
     rows: int = 200_000,
     limit: int | None = None,
@@ -271,8 +271,9 @@ def calibrate(
     from curate.calibrating import calibrate as measure
     from curate.calibrating import share_of
 
+    shares = [keep] if isinstance(keep, int | float | str) else keep
     asked = _request(manifest, inputs, settings, seed, preset, limit, 1.0)
-    return made(CalibrateResult, measure(asked, [share_of(one) for one in keep], _strings(rules), rows))
+    return made(CalibrateResult, measure(asked, [share_of(one) for one in shares], _strings(rules), rows))
 
 
 @_checked

@@ -6,10 +6,11 @@ No browser is needed: the page is parsed by lexbor (`resiliparse`), in time that
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pyarrow as pa
-from resiliparse.parse.html import DOMNode, HTMLTree
+from resiliparse.parse.html import HTMLTree
 
 from renderers import RenderError
 from renderers.html.charset import decode
@@ -74,7 +75,7 @@ def _base(tree: HTMLTree, url: str | None) -> str | None:
     return url
 
 
-def _named(tree: HTMLTree, tag: str) -> Iterator[DOMNode]:
+def _named(tree: HTMLTree, tag: str) -> Iterator[Any]:
     """The elements of that name, in the page's order."""
     if tree.document is not None:
         yield from tree.document.get_elements_by_tag_name(tag)

@@ -23,7 +23,7 @@ from curate.children.pool import Children, Limits, Outcome
 from curate.errors import MachineError
 from curate.manifest.settings import Manifest
 from curate.origins import Kind, given
-from curate.origins.collection import Collection, Entry, collect
+from curate.origins.collection import Collection, CollectionEntry, collect
 from curate.origins.table_rows import ALWAYS
 from curate.schema import SAMPLE
 from curate.sources import DETAIL, PROBLEM, Input
@@ -94,9 +94,9 @@ class AltTexts:
         limits = Limits(timeout_s=documents.page_timeout_s, memory_bytes=documents.memory_bytes)
         return Children("curate.origins.alt_text_pages:parser", self._count, limits)
 
-    def _parsed(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, pa.Table]]:
+    def _parsed(self, entries: Sequence[CollectionEntry]) -> Iterator[tuple[CollectionEntry, pa.Table]]:
         """Each page with its pictures (rows of RAW), in order; some pages are parsed ahead."""
-        flying: deque[tuple[Entry, Future[Outcome] | tuple[str, str]]] = deque()
+        flying: deque[tuple[CollectionEntry, Future[Outcome] | tuple[str, str]]] = deque()
         for entry in entries:
             content = self._content(entry)
             if isinstance(content, bytes):
@@ -109,7 +109,7 @@ class AltTexts:
         while flying:
             yield _landed(*flying.popleft())
 
-    def _content(self, entry: Entry) -> bytes | tuple[str, str]:
+    def _content(self, entry: CollectionEntry) -> bytes | tuple[str, str]:
         """A page's bytes, or the reason and detail why there are none."""
         most = self._manifest.documents.max_bytes
         if entry.dropped is not None:
@@ -120,7 +120,7 @@ class AltTexts:
             return str(getattr(error, "reason", "unreadable")), f"{type(error).__name__}: {error}"
         return content if len(content) <= most else ("too_large", f"more than {most} bytes")
 
-    def _samples(self, pages: Sequence[tuple[Entry, pa.Table]]) -> pa.Table:
+    def _samples(self, pages: Sequence[tuple[CollectionEntry, pa.Table]]) -> pa.Table:
         """SAMPLE of some pages' pictures; `source` is `PAGE#PICTURE`, from 0, or `ARCHIVE!PAGE#PICTURE`."""
         table = self._adapt(
             pa.concat_tables([found for _, found in pages]), self._manifest, pages[0][0].name, 0
@@ -134,7 +134,9 @@ class AltTexts:
         return table.set_column(SAMPLE.get_field_index("source"), SAMPLE.field("source"), column)
 
 
-def _landed(entry: Entry, found: Future[Outcome] | tuple[str, str]) -> tuple[Entry, pa.Table]:
+def _landed(
+    entry: CollectionEntry, found: Future[Outcome] | tuple[str, str]
+) -> tuple[CollectionEntry, pa.Table]:
     if isinstance(found, tuple):
         return entry, _nothing(*found)
     outcome = found.result()

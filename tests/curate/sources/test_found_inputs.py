@@ -126,7 +126,7 @@ def test_dotted_names_in_a_tar_are_told_apart(tmp_path: Path) -> None:
     assert made["text"].to_pylist() == [
         f"The harbour of {n}" for n in ("shot.1", "shot.2", "v1.0.cat", "plain")
     ]
-    assert made["sha256"].unique().length() == 4
+    assert len(made["sha256"].unique()) == 4
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
