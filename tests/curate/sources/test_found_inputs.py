@@ -184,6 +184,24 @@ def test_a_hostile_page_costs_itself_alone(tmp_path: Path) -> None:
     }
 
 
+def test_an_address_is_found_by_either_spelling_of_its_ampersands(tmp_path: Path) -> None:
+    urls = ["https://a.example/?a=1&amp;b=2", "https://a.example/?c=1&d=2"]
+    source = write_pairs(tmp_path / "rows.parquet", [pair(n, URL=url) for n, url in enumerate(urls)])
+    done("run", "laion", "--input", source, "--out", tmp_path / "out", *HERE)
+    for url in urls:
+        plain = url.replace("&amp;", "&")
+        for name in (plain, plain.replace("&", "&amp;")):
+            assert done("explain", tmp_path / "out", name)["url"] == url
+
+
+def test_a_folder_that_was_reported_on_is_an_input_still(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "rows.parquet", [pair(n) for n in range(3)])
+    done("run", "laion", "--input", source, "--out", tmp_path / "out", *HERE)
+    done("report", tmp_path / "out")
+    again = ("--out", tmp_path / "again", "--set", "columns.clip_score=clip_score", *HERE)
+    assert done("run", "laion", "--input", tmp_path / "out", *again)["rows_out"] == 3
+
+
 def write_warc(path: Path, pages: dict[str, bytes]) -> None:
     from warcio.statusandheaders import StatusAndHeaders
     from warcio.warcwriter import WARCWriter
