@@ -93,7 +93,7 @@ class OnRay:
         self._ray, self._meter, self._asked = ray, meter, workers
         self.workers, self._counted = workers or cluster_cpus(ray), time.monotonic()
         try:
-            scorers = [] if run.manifest.scorer is None else _scorers(run.manifest.scorer)
+            scorers = [] if run.manifest.scorer is None or run.select else _scorers(run.manifest.scorer)
             self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote()
             shared = (run, self._counts, scorers, code_digest())
             self._shared = [ray.put(shared)]  # in a list: a bare one would be fetched a task

@@ -10,19 +10,19 @@ import gc
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import pyarrow as pa
 
 from curate.engine.across import Across, of_unit
 from curate.engine.ledger import STAGED_STATE
-from curate.engine.output import Fallen
-from curate.engine.plan import Run
+from curate.engine.output import Fallen, Staging
+from curate.engine.plan import Run, Unit
 from curate.engine.record import Meter, UnitRecord
 from curate.engine.records import DONE, STAGED, every_record, read_record
 from curate.engine.select_unit import Selection
-from curate.engine.unit import Pipeline, Work
+from curate.engine.unit import Pipeline
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
 from curate.storage.store import Store
 
@@ -72,7 +72,7 @@ class Worker:
     def __init__(self, run: Run, meter: Meter, children: int, scorers: Sequence[Any] = ()) -> None:
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = _pipeline(run, self.store, meter, children, scorers)
+        self.pipeline = _way(run, self.store, meter, children, scorers)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
         gc.freeze()  # what was imported stays: looking through it for garbage costs a tenth of fetching,
         gc.set_threshold(20_000)  # and looking too often almost as much
@@ -143,7 +143,7 @@ class Worker:
         if known is not None:
             return known
         staging, alike = self.pipeline.staging, self._likenesses(number)
-        fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
+        fallen: Fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
         if self.run.select:
             fallen = self._fallen_before(number)
         return staging.publish(staging.record(number, STAGED), fallen, alike)
@@ -151,8 +151,8 @@ class Worker:
     def scan(self, number: int, phase: str) -> None:
         """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
         plan = self.run.plan
-        if phase == "bytes" or self.run.select:
-            rows = [self.pipeline.staging.spilled(unit, phase) for unit in plan.slice(number)]
+        if phase == "bytes":
+            rows = [self.pipeline.staging.spilled(unit) for unit in plan.slice(number)]
         else:
             units = map(plan.unit, plan.slice(number))
             rows = [self.pipeline.scan(unit, by_key=phase == "keys") for unit in units]
@@ -177,7 +177,7 @@ class Worker:
         }
         judge_alike(staging, self._across("near"), units, self.run.plan.slice_units)
 
-    def _begin(self, number: int) -> Work:
+    def _begin(self, number: int) -> Any:
         fallen = {} if self.run.select else self._fallen_before(number)
         return self.pipeline.begin(self.run.plan.unit(number), fallen)
 
@@ -208,9 +208,29 @@ class Worker:
         return of_unit(self._verdicts[across.phase][1], unit, column)
 
 
-def _pipeline(
-    run: Run, store: Store, meter: Meter, children: int, scorers: Sequence[Any]
-) -> Pipeline | Selection:
+class UnitWay(Protocol):
+    """The way that the units of a run take, or of a selection."""
+
+    meter: Meter
+
+    @property
+    def staging(self) -> Staging:
+        """The output side."""
+
+    def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
+        """What the rules across the run need of a unit before any image is there (rows of SPILL)."""
+
+    def begin(self, unit: Unit, seen: Fallen) -> Any:
+        """Do as much of a unit as must be done before the next one begins."""
+
+    def finish(self, work: Any) -> UnitRecord:
+        """Do the rest of what `begin` gave."""
+
+    def close(self) -> None:
+        """Let go of what is held open."""
+
+
+def _way(run: Run, store: Store, meter: Meter, children: int, scorers: Sequence[Any]) -> UnitWay:
     """The way that the run's units take."""
     if run.select:
         return Selection(run, store, meter, children)
