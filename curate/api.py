@@ -157,7 +157,7 @@ def run(
     """
     asked = _request(manifest, inputs, settings, seed, preset, limit, sample)
     view = _view(progress)
-    _say_sample(manifest, inputs, asked, view)
+    _say_first(manifest, inputs, asked, view)
     if dry_run:
         from curate.engine.preview import preview
 
@@ -231,7 +231,7 @@ def select(
     """
     asked = _request(manifest, inputs, settings, seed, preset, limit, sample, select=True)
     view = _view(progress)
-    _say_sample(manifest, inputs, asked, view)
+    _say_first(manifest, inputs, asked, view)
     if dry_run:
         from curate.engine.preview import preview
 
@@ -378,7 +378,10 @@ def pack(
     long_texts: Literal["cut", "drop"] = "cut",
     max_images: int = 0,
     max_patches: int = 0,
+    workers: int | None = None,
+    address: str | None = None,
     overwrite: bool = False,
+    progress: bool = True,
 ) -> PackResult:
     """Mix shards of several tasks and pack them into training sequences.
 
@@ -397,9 +400,10 @@ def pack(
         max_images: images of a sequence, at most; 0: any number.
         max_patches: patches of a sequence's images, at most; 0: any number.
         overwrite: replace other packs in `out`.
+        workers, address, progress: see `run`; the packs do not depend on them.
 
     Raises:
-        ManifestError, InputError, OutputError: see `run`.
+        CurateError: see `run`; the same call goes on.
     """
     from curate.packing import PackSettings
     from curate.packing import pack as pack_shards
@@ -409,7 +413,8 @@ def pack(
         truncate=truncate, dialect=str(dialect), dialect_settings=tuple(dialect_settings), long_texts=long_texts,
         max_images=max_images, max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
-    return made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
+    packed = pack_shards(_strings(folders), str(out), settings, workers, address, _view(progress))
+    return made(PackResult, packed, folder=str(out))
 
 
 @_checked
@@ -507,9 +512,14 @@ def _request(
     return request(loaded, _strings(inputs), limit, sample, select=select)
 
 
-def _say_sample(manifest: StrPath, inputs: StrPaths, asked: Request, view: Progress) -> None:
+def _say_first(manifest: StrPath, inputs: StrPaths, asked: Request, view: Progress) -> None:
+    """Say what a person should know before a run begins."""
+    from curate.origins import kind_of
+
     if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris:
         view.say(f"no --input: {manifest} runs on the small sample that ships with curate")
+    if notice := kind_of(asked.manifest).notice(asked.manifest):
+        view.say(notice)
 
 
 def _options(workers: int | None, address: str | None, overwrite: bool, lease: bool) -> Options:
