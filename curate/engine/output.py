@@ -80,8 +80,11 @@ class Staging:
         """Where a staged file lies that will be called `name`."""
         return f"{self._prefix}{name}"
 
-    def spilled(self, number: int) -> pa.Table:
-        """What rules across the run need of a staged unit's images (SPILL; `row` counts its kept rows)."""
+    def spilled(self, number: int, phase: str = "bytes") -> pa.Table:
+        """What a phase of the rules across the run needs of a staged unit (SPILL; `row` counts its kept rows).
+
+        Of a run that is its images' bytes.
+        """
         first, parts = 0, [SPILL.empty_table()]
         for shard in self.record(number, STAGED).shards:
             table = read_columns(self.store, self.place(shard.path), ["sha256", "text"])
@@ -180,8 +183,7 @@ class Staging:
             table.filter(pc.is_null(reason))
             for table, reason, _ in self._groups_of(shard, rows.start, fallen, {})
         )
-        tables = (table for table in kept if table.num_rows)
-        return write_tables(self.store, shard.path, tables, self._schema(shard), self.manifest.shard)
+        return self._write(shard.path, (table for table in kept if table.num_rows), self._schema(shard))
 
     def _rewritten(self, name: str, staged: Shard | None) -> Shard | None:
         """What an earlier attempt wrote over a staged file (None: where none was); None where it did not.
@@ -241,5 +243,8 @@ class Staging:
 
     def _stage(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Shard:
         """Stage one file; its record bears its final name."""
-        shard = write_tables(self.store, self.place(name), tables, schema, self.manifest.shard)
-        return msgspec.structs.replace(shard, path=name)
+        return msgspec.structs.replace(self._write(self.place(name), tables, schema), path=name)
+
+    def _write(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Shard:
+        """Write one file, a row group a table."""
+        return write_tables(self.store, name, tables, schema, self.manifest.shard)

@@ -21,6 +21,7 @@ from curate.engine.output import Fallen
 from curate.engine.plan import Run
 from curate.engine.record import Meter, UnitRecord
 from curate.engine.records import DONE, STAGED, every_record, read_record
+from curate.engine.select_unit import Selection
 from curate.engine.unit import Pipeline, Work
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
 from curate.fetch.engine import Exchange
@@ -132,7 +133,7 @@ class Worker(JobWorker):
         super().__init__(run.out)
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = Pipeline(run, self.store, meter, children, scorers, exchange)
+        self.pipeline = _pipeline(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
 
     def watch(self, meter: Meter) -> None:
@@ -170,13 +171,15 @@ class Worker(JobWorker):
             return known
         staging, alike = self.pipeline.staging, self._likenesses(number)
         fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
+        if self.run.select:
+            fallen = self._fallen_before(number)
         return staging.publish(staging.record(number, STAGED), fallen, alike)
 
     def scan(self, number: int, phase: str) -> None:
         """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
         plan = self.run.plan
-        if phase == "bytes":
-            rows = [self.pipeline.staging.spilled(unit) for unit in plan.slice(number)]
+        if phase == "bytes" or self.run.select:
+            rows = [self.pipeline.staging.spilled(unit, phase) for unit in plan.slice(number)]
         else:
             units = map(plan.unit, plan.slice(number))
             rows = [self.pipeline.scan(unit, by_key=phase == "keys") for unit in units]
@@ -202,8 +205,12 @@ class Worker(JobWorker):
         judge_alike(staging, self._across("near"), units, self.run.plan.slice_units)
 
     def _begin(self, number: int) -> Work:
-        fallen = {**self._fallen("seen", number), **self._fallen("keys", number)}
+        fallen = {} if self.run.select else self._fallen_before(number)
         return self.pipeline.begin(self.run.plan.unit(number), fallen)
+
+    def _fallen_before(self, number: int) -> Fallen:
+        """The rows of a unit that fall across the run by what needs no image, and why."""
+        return {**self._fallen("seen", number), **self._fallen("keys", number)}
 
     def _across(self, phase: str) -> Across:
         across = self.run.across(phase)
@@ -226,6 +233,20 @@ class Worker(JobWorker):
         if self._verdicts.get(across.phase, (-1, None))[0] != number:
             self._verdicts[across.phase] = (number, across.verdicts(self.store, number))
         return of_unit(self._verdicts[across.phase][1], unit, column)
+
+
+def _pipeline(
+    run: Run,
+    store: Store,
+    meter: Meter,
+    children: int,
+    scorers: Sequence[Any],
+    exchange: Exchange | None,
+) -> Pipeline | Selection:
+    """The way that the run's units take."""
+    if run.select:
+        return Selection(run, store, meter, children)
+    return Pipeline(run, store, meter, children, scorers, exchange)
 
 
 def _said(job: Job, number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -72,6 +72,11 @@ class Documents:
         if hasattr(self._module, "check_machine"):
             with machine_at_fault():
                 self._module.check_machine(self._settings)
+
+    @property
+    def settled(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Origin.settled`: none."""
+        return {}
 
     @property
     def size(self) -> int:

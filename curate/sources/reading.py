@@ -18,6 +18,7 @@ from curate.storage.filesystems import one_line
 
 PROBLEM = "curate.problem"  # a column that a source may add: why this row is of no use, else null
 DETAIL = "curate.detail"  # and what was found there
+ROW = "curate.row"  # a column that a source may add: the number of this row in its file
 BATCH_ROWS = 16_384
 BATCH_BYTES = 32 * 2**20
 

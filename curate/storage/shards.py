@@ -18,7 +18,7 @@ from curate.storage.image_index import write_groups
 from curate.storage.store import HashingSink, Store
 
 MIN_GROUP_ROWS = 100
-OUR_FILES = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-(\d+))?\.parquet")
+OUR_FILES = re.compile(r"(?:shard|part|dropped)-(\d{6,})(?:-(\d+))?\.parquet")
 VALUES_AT_ONCE = 16  # before a page is found to be full: with 1,024 images it would be far too large
 
 
