@@ -10,19 +10,20 @@ import gc
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import pyarrow as pa
 
 from curate.engine.across import Across, of_unit
 from curate.engine.ledger import STAGED_STATE
-from curate.engine.output import Fallen
-from curate.engine.plan import Run
+from curate.engine.output import Fallen, Staging
+from curate.engine.plan import Run, Unit
 from curate.engine.record import Meter, UnitRecord
 from curate.engine.records import DONE, STAGED, every_record, read_record
+from curate.engine.select_output import PartStaging
 from curate.engine.select_unit import Selection
-from curate.engine.unit import Pipeline, Work
+from curate.engine.unit import Pipeline
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
 from curate.fetch.engine import Exchange
 from curate.storage.store import Store
@@ -115,6 +116,25 @@ class JobWorker:
             return JobFailure(number, UnitError(f"{_said(job, number)}: {type(error).__name__}: {error}"))
 
 
+class UnitWork(Protocol):
+    """The way that units take: that of a run, or of a selection."""
+
+    meter: Meter
+
+    @property
+    def staging(self) -> Staging | PartStaging:
+        """Where its files are written."""
+
+    def begin(self, unit: Unit, seen: Fallen) -> Any:
+        """Do as much of a unit as must be done before the next one begins; `finish` takes what is returned."""
+
+    def finish(self, work: Any) -> UnitRecord:
+        """Take a unit that has begun to its staged files; its record says that they are complete."""
+
+    def close(self) -> None:
+        """End child processes and connections."""
+
+
 class Worker(JobWorker):
     """A worker of a run, with so many child processes for what may crash.
 
@@ -170,7 +190,7 @@ class Worker(JobWorker):
         if known is not None:
             return known
         staging, alike = self.pipeline.staging, self._likenesses(number)
-        fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
+        fallen: Fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
         if self.run.select:
             fallen = self._fallen_before(number)
         return staging.publish(staging.record(number, STAGED), fallen, alike)
@@ -181,6 +201,7 @@ class Worker(JobWorker):
         if phase == "bytes" or self.run.select:
             rows = [self.pipeline.staging.spilled(unit, phase) for unit in plan.slice(number)]
         else:
+            assert isinstance(self.pipeline, Pipeline)
             units = map(plan.unit, plan.slice(number))
             rows = [self.pipeline.scan(unit, by_key=phase == "keys") for unit in units]
         self._across(phase).spill(self.store, number, rows)
@@ -198,13 +219,14 @@ class Worker(JobWorker):
         from curate.engine.near_duplicates import judge_alike
 
         staging = self.pipeline.staging
+        assert isinstance(staging, Staging)
         units = {
             record.unit: (record, self._fallen("bytes", record.unit))
             for record in sorted(every_record(self.store, STAGED_STATE), key=lambda record: record.unit)
         }
         judge_alike(staging, self._across("near"), units, self.run.plan.slice_units)
 
-    def _begin(self, number: int) -> Work:
+    def _begin(self, number: int) -> Any:
         fallen = {} if self.run.select else self._fallen_before(number)
         return self.pipeline.begin(self.run.plan.unit(number), fallen)
 
@@ -242,7 +264,7 @@ def _pipeline(
     children: int,
     scorers: Sequence[Any],
     exchange: Exchange | None,
-) -> Pipeline | Selection:
+) -> UnitWork:
     """The way that the run's units take."""
     if run.select:
         return Selection(run, store, meter, children)
