@@ -45,17 +45,29 @@ class Collate:
     side: int = 448
 
     def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """`pixels` (K x 3 x side x side, uint8) of the K samples with an image, `has_image` (N, bool), and
-        each other column as a list of N.
+        """`pixels` (K x 3 x side x side, uint8) of the K images, sample by sample; `image_count` (N, int64), how
+        many each sample has; `has_image` (N, bool); and each other column as a list of N.
+
+        A sample's images are its own one, or a dialogue's.
         """
-        names = [name for name in samples[0] if name != "image"]
+        names = [name for name in samples[0] if name not in ("image", "images")]
         batch: dict[str, Any] = {name: [sample[name] for sample in samples] for name in names}
-        images = [sample["image"] for sample in samples]
-        bodies = [image["bytes"] if isinstance(image, dict) else image for image in images]
-        batch["has_image"] = torch.tensor([body is not None for body in bodies])
-        names = [sample.get("key", "unknown") for sample in samples]
-        there = [(name, body) for name, body in zip(names, bodies, strict=True) if body is not None]
-        return batch | {"pixels": _stack(there, self.side)}
+        bodies = [_bodies(sample) for sample in samples]
+        count = torch.tensor([len(some) for some in bodies], dtype=torch.int64)
+        named = [
+            (sample.get("key", "unknown"), body)
+            for sample, some in zip(samples, bodies, strict=True)
+            for body in some
+        ]
+        counts = {"image_count": count, "has_image": count > 0}
+        return batch | counts | {"pixels": _stack(named, self.side)}
+
+
+def _bodies(sample: dict[str, Any]) -> list[bytes]:
+    """The images of a sample that are there."""
+    images = [sample.get("image"), *(sample.get("images") or ())]
+    bodies = [image["bytes"] if isinstance(image, dict) else image for image in images]
+    return [body for body in bodies if body is not None]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ Sample = dict[str, Any]
 
 log = logging.getLogger("curate")
 
-SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height")
+SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height", "messages")
 PACK_COLUMNS = (
     "task",
     "tokens",
@@ -235,7 +235,11 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
 
 
 class ShardDataset(OrderedDataset):
-    """Shards: a sample has `image` (bytes or None) and the `columns` asked for."""
+    """Shards: a sample has `image` (bytes or None) and the `columns` asked for.
+
+    A dialogue has `messages` (a list of `role` and `content`) and `images` (a list of `path` and `bytes`), of which
+    each `<image>` in a user's content stands for the next one; for other rows both are None.
+    """
 
     stem = "shard"
     columns = SHARD_COLUMNS

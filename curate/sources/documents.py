@@ -1,6 +1,6 @@
 """JSON documents become JSON Lines once, as a stream; then they are read like any other rows.
 
-    [{…}, {…}]                                    each object is a row
+    [{…}, {…}]                                    each object is a row; so is a list of turns (`role` or `from`)
     {"image_urls": […], "captions": […]}          parallel arrays, as SBU has them: the i-th values are row i
     {"images": [{…}], "annotations": [{…}]}       COCO's: each annotation is a row, with its image's fields
     {"info": …, "data": [{…}]}                    the one array of objects holds the rows
@@ -26,7 +26,7 @@ from curate.manifest.settings import InputSettings
 from curate.sources import index
 from curate.sources.columns import encode_json, json_text
 from curate.sources.inputs import Input
-from curate.sources.lines import OURS, faulty, limits, without_marked
+from curate.sources.lines import OURS, as_row, faulty, limits, without_marked
 from curate.sources.shallow import WRITTEN, Shallow
 from curate.sources.streams import open_bytes
 from curate.sources.strict import Strict
@@ -80,8 +80,9 @@ def _write(source: Input, settings: InputSettings, file: BinaryIO) -> None:
 
 def line(row: Any) -> bytes:
     """A row as a line of a file of ours: problems are only those that we find."""
-    if not isinstance(row, dict):
-        return encode_json(faulty("row_malformed", f"not an object but {type(row).__name__}"))
+    row = as_row(row)
+    if isinstance(row, str):
+        return encode_json(faulty("row_malformed", row))
     for name in OURS:
         row.pop(name, None)
     text = json_text(row).encode()
