@@ -14,8 +14,11 @@ import numpy as np
 from curate.errors import DamagedError
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.filesystems import one_line
+from curate.tasks.chat import PLACEHOLDER
+from curate.tasks.formats import CONVERSATION
 
 SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot
+PLACEHOLDERS = re.compile(PLACEHOLDER)
 SAFE_PATH = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*/[A-Za-z0-9_-]{1,200}\.(?:jpg|png|webp)")
 
 
@@ -27,7 +30,9 @@ class Record(NamedTuple):
 
 
 class Records:
-    """The rows of a data set. `written` counts them, `dropped` those whose names are not safe as files'."""
+    """The rows of a data set. `written` counts them, `dropped` those whose names are not safe as files', or whose
+    raw text holds a placeholder such as `<image>`.
+    """
 
     def __init__(self, data: DataSet) -> None:
         self.data = data
@@ -51,11 +56,22 @@ class Records:
                 for row in rows:
                     name = f"{stem}-{number:06d}" if self.packs else str(row["key"])
                     number += 1
-                    if self._safe(name, row):
+                    fault = self._fault(name, row)
+                    if fault is None:
                         self.written += 1
                         yield Record(name, row)
                     else:
-                        self.dropped["name_unsafe"] += 1
+                        self.dropped[fault] += 1
+
+    def _fault(self, name: str, row: dict[str, Any]) -> str | None:
+        """Why a row is left out: its name, or a placeholder in raw text that a trainer would replace."""
+        if not self._safe(name, row):
+            return "name_unsafe"
+        texts = (
+            () if self.packs or row.get("task") == CONVERSATION else (row.get("prompt"), row.get("target"))
+        )
+        held = any(PLACEHOLDERS.search(text) for text in texts if text)
+        return "text_has_placeholder" if held else None
 
     def _safe(self, name: str, row: dict[str, Any]) -> bool:
         images = row["images"] if self.packs else [row["image"], *(row.get("images") or [])]

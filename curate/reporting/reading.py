@@ -25,7 +25,10 @@ MAX_BYTES = 256 * 2**20  # of the measured columns, uncompressed
 IMAGE_GROUPS = 8  # row groups whose images are read
 MEASURED = ("key", "task", "language", "width", "height", "clip_score", "text", "url", "sha256")
 BOXES = "regions.list.element.score"  # the smallest leaf of a region: only the number of regions is wanted
-TALKS = ("images.list.element.path", "messages.list.element.role")  # of dialogues: only their numbers are wanted
+TALKS = (
+    "images.list.element.path",
+    "messages.list.element.role",
+)  # of dialogues: only their numbers are wanted
 SHOWN = (
     "key",
     "task",
@@ -54,9 +57,8 @@ class Group:
 class Kept:
     """What was read of the kept rows; `place` is a row's group in `groups`, `row` its place in that."""
 
-    table: (
-        pa.Table
-    )  # key, task, language, width, height, clip_score, chars, boxes, images, turns, host, url, sha256, place, row
+    # key, task, language, width, height, clip_score, chars, boxes, images, turns, host, url, sha256, place, row
+    table: pa.Table
     groups: tuple[Group, ...]
 
     @property
@@ -85,7 +87,7 @@ def read_kept(store: Store, shards: Sequence[dict[str, Any]]) -> Kept:
         with store.fs.open_input_file(store.path(shard["path"])) as file:
             reader = pq.ParquetFile(file)
             for number in _affordable(reader, MAX_ROWS // len(chosen), MAX_BYTES // len(chosen)):
-                talks = TALKS if set(("images", "messages")) <= set(reader.schema_arrow.names) else ()
+                talks = TALKS if {"images", "messages"} <= set(reader.schema_arrow.names) else ()
                 measured = _measures(reader.read_row_group(number, columns=[*MEASURED, BOXES, *talks]))
                 tables.append(_placed(measured, len(groups)))
                 groups.append(Group(shard["path"], number))

@@ -26,7 +26,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from curate.storage.pages import DICTIONARY_PAGE, PLAIN, Buffer, Header, chunk_range, encoding, page_header, values_start
+from curate.storage.pages import (
+    DICTIONARY_PAGE,
+    PLAIN,
+    Buffer,
+    Header,
+    chunk_range,
+    encoding,
+    page_header,
+    values_start,
+)
 from curate.storage.pages import walk_values as walk
 
 KEY = b"curate.images"
@@ -134,7 +143,9 @@ class Recorder(io.RawIOBase):
         last = max(self._schema.get_field_index(_field(leaf)) for leaf in wanted)
         names = self._schema.names[: last + 1] if table.num_rows else []
         self._columns = [
-            Column(f"{name}{path}", entries) for name in names for path, entries in _entries(_one(table[name]))
+            Column(f"{name}{path}", entries)
+            for name in names
+            for path, entries in _entries(_one(table[name]))
         ]
         while self._columns and self._columns[-1].leaf not in wanted:
             self._columns.pop()
@@ -205,7 +216,9 @@ class Written:
     """What is noted of the images of a column as they are written."""
 
     chunks: list[list[int]] = field(default_factory=list)  # of a row group: its first byte, bytes, pages
-    pages: list[list[int]] = field(default_factory=list)  # of each page: its first value's place, how many it holds
+    pages: list[list[int]] = field(
+        default_factory=list
+    )  # of each page: its first value's place, how many it holds
     sizes: list[int] = field(default_factory=list)  # of each image that is stored, bytes
     sums: list[int] = field(default_factory=list)
     shown: list[pa.Array] = field(default_factory=list)  # the row group on its way

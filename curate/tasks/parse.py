@@ -47,7 +47,8 @@ def parse(
 ) -> Parsed:
     """The inverse of `render` for one row; what stands in the prompt is None without it.
 
-    A dialogue is read from its prompt and target together (see `curate.tasks.parse_chat`). Where a dialect has no marks for phrases, a grounded caption's phrases are looked for in its text in their order.
+    A dialogue is read from its prompt and target together (see `curate.tasks.parse_chat`). Where a dialect has no marks
+    for phrases, a grounded caption's phrases are looked for in its text in their order.
 
     Raises:
         ValueError: not a string of that task's format, or a task without one.

@@ -115,7 +115,9 @@ def _shown(dialect: Dialect) -> re.Pattern[str]:
     """An image in a user's turn, as the dialect writes it; its pads may be several."""
     marks = dialect.image
     before, after = re.escape(marks.before), re.escape(marks.after + marks.behind)
-    number = re.escape(marks.numbered).replace(re.escape("{n}"), r"(?P<number>\d{1,6})") or "(?P<number>(?!))?"
+    number = (
+        re.escape(marks.numbered).replace(re.escape("{n}"), r"(?P<number>\d{1,6})") or "(?P<number>(?!))?"
+    )
     pads = f"(?:{re.escape(marks.pad)})+"
     inside = rf"(?:{pads}|(?P<path>[^<>\n]{{1,4096}}))" if marks.shows_path else f"{pads}(?P<path>(?!))?"
     return re.compile(number + before + inside + after)

@@ -105,7 +105,9 @@ def test_an_image_is_stored_once_and_shown_by_every_row(regions: Path) -> None:
     assert [path.read_bytes().count(body) for body in set(bodies)] == [1, 1]
     index = read_index(parquet, LEAVES[0])
     assert index is not None
-    assert [path.read_bytes()[o : o + s] for o, s in zip(index[0].offset, index[0].size, strict=True)] == bodies
+    assert [
+        path.read_bytes()[o : o + s] for o, s in zip(index[0].offset, index[0].size, strict=True)
+    ] == bodies
     read = list(ShardDataset(str(regions), shuffle=False))
     assert [one["image"] for one in read] == bodies
 

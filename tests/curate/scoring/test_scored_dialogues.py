@@ -29,7 +29,10 @@ def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{number}.jpg").write_bytes(shape(number)[0])
     said = [(["0.jpg", "1.jpg"], "<image><image>Which?"), (["2.jpg"], "<image>What?"), ([], "Why?")]
     rows = [
-        {"image": images, "conversations": [{"from": "human", "value": asks}, {"from": "gpt", "value": f"It is {n}."}]}
+        {
+            "image": images,
+            "conversations": [{"from": "human", "value": asks}, {"from": "gpt", "value": f"It is {n}."}],
+        }
         for n, (images, asks) in enumerate(said)
     ]
     curated("llava-instruct", folder / "out", [write_json(folder / "talks.json", rows)])

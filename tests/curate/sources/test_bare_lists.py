@@ -15,7 +15,7 @@ OTHER = [{"from": "human", "value": "And blue?"}, {"from": "gpt", "value": "Anot
 
 @pytest.mark.parametrize("name", ["talks.jsonl", "talks.json"])
 def test_a_bare_list_of_turns_is_a_dialogue(tmp_path: Path, name: str) -> None:
-    rows = [TURNS, OTHER, [], [1, 2], {"messages": TURNS[:1] + [{"role": "assistant", "content": "Tint."}]}]
+    rows = [TURNS, OTHER, [], [1, 2], {"messages": [*TURNS[:1], {"role": "assistant", "content": "Tint."}]}]
     whole = "\n".join(map(json.dumps, rows)) if name.endswith("l") else json.dumps(rows)
     (tmp_path / name).write_text(whole)
     manifest, kept = curated("openai-messages", tmp_path / "out", [tmp_path / name])

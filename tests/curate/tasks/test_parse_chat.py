@@ -101,7 +101,9 @@ words = st.text(st.sampled_from("ab 小\n<>/|_:imgEndASIST"), min_size=1, max_si
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(words, min_size=2, max_size=6), st.sampled_from(["qwen-vl", "qwen3-vl", "llava", "internvl3"]))
+@given(
+    st.lists(words, min_size=2, max_size=6), st.sampled_from(["qwen-vl", "qwen3-vl", "llava", "internvl3"])
+)
 def test_whatever_has_no_fault_comes_back(texts: list[str], name: str) -> None:
     texts = texts[: len(texts) // 2 * 2]
     talk = [(("user", "assistant")[n % 2], text.strip() or "x") for n, text in enumerate(texts)]
