@@ -307,7 +307,14 @@ def pack(
 
 @_checked
 def export(
-    folder: StrPath, to: str, out: StrPath, *, dialect: StrPath = "", dialect_settings: Sequence[str] = ()
+    folder: StrPath,
+    to: str,
+    out: StrPath,
+    *,
+    dialect: StrPath = "",
+    dialect_settings: Sequence[str] = (),
+    group: str = "",
+    turns: int = 20,
 ) -> ExportResult:
     """Hand the shards or packs in `folder` to another framework.
 
@@ -317,6 +324,8 @@ def export(
         out: the folder of the export.
         dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file. Default: the format's own.
         dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
+        group: `image`: what is asked of one image becomes a dialogue (the formats with dialogues alone).
+        turns: questions of such a dialogue at most.
 
     Raises:
         ManifestError, InputError, OutputError: see `run`.
@@ -325,7 +334,7 @@ def export(
 
     return made(
         ExportResult,
-        export_shards(str(folder), to, str(out), str(dialect), dialect_settings),
+        export_shards(str(folder), to, str(out), str(dialect), dialect_settings, group, turns),
         folder=str(out),
     )
 

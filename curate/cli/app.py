@@ -61,6 +61,10 @@ DialectSet = Annotated[
     list[str] | None,
     typer.Option("--dialect-set", help="Change a value of the dialect: cost.max_pixels=451584"),
 ]
+Group = Annotated[
+    str, typer.Option(help="image: what is asked of one image becomes one dialogue, so that it is shown once.")
+]
+Turns = Annotated[int, typer.Option(help="Questions of such a dialogue at most.")]
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="A plug-in file that the run used; may be repeated.")
 ]
@@ -299,12 +303,15 @@ def export(
         typer.Option(help="How samples are written, for the last four: NAME, NAME:PRESET or a .toml file."),
     ] = "",
     dialect_set: DialectSet = None,
+    group: Group = "",
+    turns: Turns = 20,
     as_json: Json = False,
 ) -> None:
     """Hand shards or packs to another framework."""
     from curate import api
 
-    made = api.export(folder, to, out, dialect=dialect, dialect_settings=dialect_set or []).raw
+    settings = {"dialect": dialect, "dialect_settings": dialect_set or [], "group": group, "turns": turns}
+    made = api.export(folder, to, out, **settings).raw
     if as_json:
         print(json.dumps(made))
         return

@@ -15,8 +15,10 @@ from typing import Any
 
 from curate.errors import InputError
 from curate.exporting.album import Album
+from curate.exporting.grouping import GROUPED, grouped
 from curate.exporting.records import Record, Records, to_json
 from curate.storage.store import HashingSink, Store
+from curate.tasks.chat import IMAGE as PICTURE
 from curate.tasks.formats import CONVERSATION
 
 SYSTEM = "You are a helpful assistant."
@@ -41,8 +43,8 @@ INFO = {
 }
 
 
-def write_conversations(store: Store, records: Records) -> list[str]:
-    """The images, then the other files.
+def write_conversations(store: Store, records: Records, turns: int = 0) -> list[str]:
+    """The images, then the other files; rows of one image as dialogues of at most `turns` questions (0: each alone).
 
     Raises:
         InputError: packs; their tokens are no conversation any more.
@@ -58,11 +60,11 @@ def write_conversations(store: Store, records: Records) -> list[str]:
                     album.add(image)
     forms: dict[str, Form] = {"messages.jsonl": _messages, "chatml.jsonl": _chatml}
     for name, form in forms.items():
-        store.write(name, _lines(_talks(records, album), form))
+        store.write(name, _lines(_talks(records, album, turns), form))
     texts = [record for record in _texts(records) if record.row["task"] == TEXT]
     if texts:
         store.write("text.jsonl", _lines(((record, []) for record in texts), _text))
-    store.write("conversations.json", _list(_talks(records, album)))
+    store.write("conversations.json", _list(_talks(records, album, turns)))
     store.write_bytes("dataset_info.json", json.dumps(_info(bool(texts)), indent=2).encode())
     return ["conversations.json", *forms, *(["text.jsonl"] if texts else []), "dataset_info.json"]
 
@@ -87,22 +89,53 @@ def _list(talks: Iterable[Talk]) -> Callable[[HashingSink], None]:
     return fill
 
 
-def _talks(records: Records, album: Album) -> Iterator[Talk]:
+def _talks(records: Records, album: Album, turns: int) -> Iterator[Talk]:
     """The records that are dialogues, each with where its images lie."""
-    for record in _texts(records):
-        row = record.row
-        if row["task"] != TEXT:
-            images = row["images"] if row["task"] == CONVERSATION else [row["image"]]
-            yield record, [album.place(image) for image in images if image is not None]
+    for records_of_file in _by_file(records):
+        talks = (
+            (record, [album.place(image) for image in _images(record)])
+            for record in records_of_file
+            if record.row["task"] != TEXT
+        )
+        groups = grouped(talks, _image_of, turns) if turns else ([talk] for talk in talks)
+        yield from (_merged(group) for group in groups)
+
+
+def _images(record: Record) -> list[dict[str, Any]]:
+    row = record.row
+    images = row["images"] if row["task"] == CONVERSATION else [row["image"]]
+    return [image for image in images if image is not None]
+
+
+def _image_of(talk: Talk) -> str | None:
+    """By which records are grouped; None for those that stand alone."""
+    record, paths = talk
+    return paths[0] if record.row["task"] in GROUPED and paths else None
+
+
+def _merged(talks: list[Talk]) -> Talk:
+    """Records of one image as a dialogue, which shows it in its first turn."""
+    (first, paths), *more = talks
+    if not more:
+        return first, paths
+    asked = [turn for record, _ in talks for turn in _turns(record, [], _numbered)]
+    said = [{"role": role, "content": content} for role, content in asked]
+    said[0]["content"] = f"{PICTURE}{said[0]['content']}"
+    return Record(first.name, {"task": CONVERSATION, "messages": said}), paths
 
 
 def _texts(records: Records) -> Iterator[Record]:
-    """All records without their images' bytes, counted anew."""
+    for records_of_file in _by_file(records):
+        yield from records_of_file
+
+
+def _by_file(records: Records) -> Iterator[Iterator[Record]]:
+    """All records without their images' bytes, file by file, counted anew."""
     records.written = 0
     records.dropped.clear()
     talk = TALK if "messages" in records.data.schema.names else ["task"]
     for file in records.data.files:
-        yield from records.of(file, [*COLUMNS, *talk])
+        yield records.of(file, [*COLUMNS, *talk])
 
 
 def _turns(record: Record, paths: list[str], picture: Callable[[int, str], str]) -> list[tuple[str, str]]:

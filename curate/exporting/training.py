@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from curate.errors import InputError
 from curate.exporting.album import Album
+from curate.exporting.grouping import GROUPED, grouped
 from curate.exporting.records import SAFE_KEY, SAFE_PATH, Records, to_json
 from curate.storage.filesystems import one_line
 from curate.storage.store import HashingSink, Store
@@ -33,6 +34,7 @@ class Sample(NamedTuple):
     """A row as a trainer reads it; a text has no turns."""
 
     name: str
+    task: str
     turns: list[tuple[str, str]]  # role and content, `<image>` for each image
     images: list[str]  # their paths in the folder
     text: str | None = None
@@ -42,25 +44,28 @@ class Sample(NamedTuple):
 Form = Callable[[Sample], dict[str, Any]]
 
 
-def writer(form: str, dialect: Dialect) -> Callable[[Store, Records], list[str]]:
-    """The function that writes one of the four formats in this dialect."""
+def writer(form: str, dialect: Dialect, turns: int = 0) -> Callable[[Store, Records], list[str]]:
+    """The function that writes one of the four formats in this dialect.
+
+    Rows of one image become dialogues of at most `turns` questions; 0: each row stands alone.
+    """
 
     def write(store: Store, records: Records) -> list[str]:
         if records.packs:
             raise InputError(f"packs hold tokens: export the shards that they were made of as {form}")
-        return _write(store, records, form, dialect)
+        return _write(store, records, form, dialect, turns)
 
     return write
 
 
-def _write(store: Store, records: Records, form: str, dialect: Dialect) -> list[str]:
+def _write(store: Store, records: Records, form: str, dialect: Dialect, turns: int) -> list[str]:
     listed = form in ("qwen3-vl", "llava")
     name, make = ("conversations.json", _conversation) if listed else ("messages.jsonl", _messages)
     album = Album(store)
-    talks = (sample for sample in _samples(album, records, dialect) if sample.text is None)
+    talks = (sample for sample in _samples(album, records, dialect, turns) if sample.text is None)
     store.write(name, _list(talks, make) if listed else _lines(talks, make))
     counted = records.written, records.dropped.copy()
-    texts = [sample for sample in _samples(album, records, dialect) if sample.text is not None]
+    texts = [sample for sample in _samples(album, records, dialect, 0) if sample.text is not None]
     records.written, records.dropped = counted
     files = [name]
     if texts:
@@ -72,7 +77,7 @@ def _write(store: Store, records: Records, form: str, dialect: Dialect) -> list[
     return files
 
 
-def _samples(album: Album, records: Records, dialect: Dialect) -> Iterator[Sample]:
+def _samples(album: Album, records: Records, dialect: Dialect, turns: int) -> Iterator[Sample]:
     """Every row that the dialect and the trainers can have; its images are written into the album."""
     records.written = 0
     records.dropped.clear()
@@ -86,7 +91,31 @@ def _samples(album: Album, records: Records, dialect: Dialect) -> Iterator[Sampl
                     raise InputError(
                         f"{file.uri} is damaged in row group {group}: {one_line(error)}"
                     ) from None
-                yield from _of_group(table, album, records, dialect)
+                samples = _of_group(table, album, records, dialect)
+                groups = grouped(samples, _image_of, turns) if turns else ([one] for one in samples)
+                yield from (_merged(group) for group in groups)
+
+
+def _image_of(sample: Sample) -> str | None:
+    """By which samples are grouped; None for those that stand alone."""
+    return sample.images[0] if sample.task in GROUPED else None
+
+
+def _merged(samples: list[Sample]) -> Sample:
+    """Samples of one image as one, which shows it in its first turn."""
+    first, *more = samples
+    if not more:
+        return first
+    turns = [*first.turns, *(_without_image(role, said) for one in more for role, said in one.turns)]
+    located = [one.objects for one in samples if one.objects is not None]
+    if not located:
+        return first._replace(turns=turns)
+    both = {name: [each for objects in located for each in objects[name]] for name in ("ref", "bbox")}
+    return first._replace(turns=turns, objects=located[0] | both)
+
+
+def _without_image(role: str, said: str) -> tuple[str, str]:
+    return role, said.replace(IMAGE, "").lstrip() if role == "user" else said
 
 
 def _of_group(table: pa.Table, album: Album, records: Records, dialect: Dialect) -> Iterator[Sample]:
@@ -111,13 +140,13 @@ def _of_group(table: pa.Table, album: Album, records: Records, dialect: Dialect)
             continue
         records.written += 1
         if row["task"] == "text":
-            yield Sample(row["key"], [], [], target)
+            yield Sample(row["key"], row["task"], [], [], target)
             continue
         turns = [("user", prompt.replace(shown, IMAGE) if prompt else ""), ("assistant", target)]
         if row["task"] == CONVERSATION:
             turns = [(turn["role"], turn["content"]) for turn in row["messages"]]
         objects = _objects(row) if "<bbox>" in dialect.places.box else None
-        yield Sample(row["key"], turns, [album.add(image) for image in images], None, objects)
+        yield Sample(row["key"], row["task"], turns, [album.add(image) for image in images], None, objects)
 
 
 def _light(table: pa.Table) -> Iterator[dict[str, Any]]:
