@@ -62,7 +62,8 @@ DialectSet = Annotated[
     typer.Option("--dialect-set", help="Change a value of the dialect: cost.max_pixels=451584"),
 ]
 Group = Annotated[
-    str, typer.Option(help="image: what is asked of one image becomes one dialogue, so that it is shown once.")
+    str,
+    typer.Option(help="image: what is asked of one image becomes one dialogue, so that it is shown once."),
 ]
 Turns = Annotated[int, typer.Option(help="Questions of such a dialogue at most.")]
 Plugins = Annotated[
@@ -310,8 +311,9 @@ def export(
     """Hand shards or packs to another framework."""
     from curate import api
 
-    settings = {"dialect": dialect, "dialect_settings": dialect_set or [], "group": group, "turns": turns}
-    made = api.export(folder, to, out, **settings).raw
+    made = api.export(
+        folder, to, out, dialect=dialect, dialect_settings=dialect_set or [], group=group, turns=turns
+    ).raw
     if as_json:
         print(json.dumps(made))
         return

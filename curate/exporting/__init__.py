@@ -13,7 +13,7 @@ from curate.exporting.conversations import write_conversations
 from curate.exporting.energon import write_energon
 from curate.exporting.grouping import MAX_TURNS
 from curate.exporting.mds import write_mds
-from curate.exporting.records import Records
+from curate.exporting.sample_files import Records
 from curate.exporting.training import writer
 from curate.exporting.webdataset import write_webdataset
 from curate.storage.dataset import DataSet, find
@@ -115,7 +115,9 @@ def _turns(to: str, group: str, turns: int) -> int:
     if group != "image":
         raise ManifestError(f"cannot group by {group!r}: say image")
     if to not in (*TRAINING, "qwen-vl"):
-        raise ManifestError(f"{to} hands rows over as they are: only {', '.join([*TRAINING, 'qwen-vl'])} group them")
+        raise ManifestError(
+            f"{to} hands rows over as they are: only {', '.join([*TRAINING, 'qwen-vl'])} group them"
+        )
     if not 1 <= turns <= 10_000:
         raise ManifestError(f"a dialogue has from 1 to 10,000 turns, not {turns}")
     return turns

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from curate.errors import InputError
 from curate.exporting.album import Album
 from curate.exporting.grouping import GROUPED, grouped
-from curate.exporting.records import SAFE_KEY, SAFE_PATH, Records, to_json
+from curate.exporting.sample_files import SAFE_KEY, SAFE_PATH, Records, to_json
 from curate.storage.filesystems import one_line
 from curate.storage.store import HashingSink, Store
 from curate.tasks.chat import IMAGE, PLACEHOLDER

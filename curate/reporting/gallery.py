@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.reporting.marks import Piece, pieces, plain
-from curate.reporting.reading import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
+from curate.reporting.marks import TextPiece, pieces, plain
+from curate.reporting.sampling import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
 from curate.reporting.thumbnails import data_urls
 from curate.storage.store import Store
 
@@ -43,7 +43,7 @@ class Card:
     key: str
     reason: str  # 'kept', or the reason why it was dropped
     task: str
-    pieces: list[Piece]
+    pieces: list[TextPiece]
     facts: list[tuple[str, str]]
     detail: str = ""
     width: int = 0
@@ -52,7 +52,9 @@ class Card:
     more_shapes: int = 0
     image: str | None = None  # a data: URL
     has_image: bool = False
-    turns: list[tuple[str, list[Piece]]] = field(default_factory=list)  # of a dialogue: who speaks, and what
+    turns: list[tuple[str, list[TextPiece]]] = field(
+        default_factory=list
+    )  # of a dialogue: who speaks, and what
     images: list[str | None] = field(default_factory=list)  # of a dialogue: data: URLs
 
 

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from curate.storage.pages import (
+from curate.storage.parquet_pages import (
     DICTIONARY_PAGE,
     PLAIN,
     Buffer,
@@ -36,7 +36,7 @@ from curate.storage.pages import (
     page_header,
     values_start,
 )
-from curate.storage.pages import walk_values as walk
+from curate.storage.parquet_pages import walk_values as walk
 
 KEY = b"curate.images"
 FORMAT = 1
@@ -114,8 +114,10 @@ class Recorder(io.RawIOBase):
         self._schema = schema
         self._pending = bytearray()  # the beginning of a page
         self._header: Header | None = None  # of that page, once it is there
-        self._columns: list[Column] = []  # of this group's columns up to the images, those that are to come
-        self._written = {leaf: Written() for leaf in LEAVES if _field(leaf) in schema.names}
+        self._columns: list[
+            ColumnEntries
+        ] = []  # of this group's columns up to the images, those that are to come
+        self._written = {leaf: ImageNotes() for leaf in LEAVES if _field(leaf) in schema.names}
         self._sound = bool(self._written)
 
     def writable(self) -> bool:
@@ -143,7 +145,7 @@ class Recorder(io.RawIOBase):
         last = max(self._schema.get_field_index(_field(leaf)) for leaf in wanted)
         names = self._schema.names[: last + 1] if table.num_rows else []
         self._columns = [
-            Column(f"{name}{path}", entries)
+            ColumnEntries(f"{name}{path}", entries)
             for name in names
             for path, entries in _entries(_one(table[name]))
         ]
@@ -204,7 +206,7 @@ class Recorder(io.RawIOBase):
 
 
 @dataclass
-class Column:
+class ColumnEntries:
     """A leaf column of a row group, and how many of its entries are to come: an empty list is one, too."""
 
     leaf: str
@@ -212,7 +214,7 @@ class Column:
 
 
 @dataclass
-class Written:
+class ImageNotes:
     """What is noted of the images of a column as they are written."""
 
     chunks: list[list[int]] = field(default_factory=list)  # of a row group: its first byte, bytes, pages

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from curate.tasks.chat import IMAGE, LEARNT, PLACEHOLDER
 from curate.tasks.dialect import Dialect
-from curate.tasks.faults import control_token
 from curate.tasks.formats import QWEN_VL
+from curate.tasks.row_faults import control_token
 
 
 class Spoken(NamedTuple):
