@@ -264,6 +264,8 @@ def pack(
     image_tokens: int = 256,
     tokenizer: StrPath = "",
     mix: StrPath = "",
+    recipe: StrPath = "",
+    scale: float = 1.0,
     seed: int = 0,
     truncate: bool = False,
     dialect: StrPath = "qwen-vl",
@@ -282,6 +284,8 @@ def pack(
         image_tokens: tokens an image, beside its two markers.
         tokenizer: a tiktoken, tokenizer.json or SentencePiece file. Default: Qwen's.
         mix: a mix.toml, which weighs data sets and tasks. Default: every sample once.
+        recipe: a training stage in its place (`qwen-vl-stage1`, or a .toml file), with its settings.
+        scale: the share of the recipe's counts that is wanted.
         seed: the seed of the shuffle.
         truncate: cut samples that are too long, rather than drop them.
         dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file (docs/dialects.md).
@@ -298,9 +302,10 @@ def pack(
     from curate.packing import pack as pack_shards
 
     settings = PackSettings(
-        seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix), seed=seed,
-        truncate=truncate, dialect=str(dialect), dialect_settings=tuple(dialect_settings), long_texts=long_texts,
-        max_images=max_images, max_patches=max_patches, overwrite=overwrite,
+        seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix),
+        recipe=str(recipe), scale=scale, seed=seed, truncate=truncate, dialect=str(dialect),
+        dialect_settings=tuple(dialect_settings), long_texts=long_texts, max_images=max_images,
+        max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
     return made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
 

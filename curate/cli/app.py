@@ -255,6 +255,10 @@ def pack(
     image_tokens: Annotated[int, typer.Option(help="Tokens an image, beside its two markers.")] = 256,
     tokenizer: Annotated[str, typer.Option(help="A tiktoken, tokenizer.json or SentencePiece file.")] = "",
     mix: Annotated[str, typer.Option(help="A mix.toml: weights by data set and task.")] = "",
+    recipe: Annotated[
+        str, typer.Option(help="A training stage in its place: qwen-vl-stage1, -stage2, -stage3, or a .toml.")
+    ] = "",
+    scale: Annotated[float, typer.Option(help="The share of the recipe's counts that is wanted.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The seed of the shuffle.")] = 0,
     truncate: Annotated[bool, typer.Option("--truncate", help="Cut samples that are too long.")] = False,
     dialect: Dialect = "qwen-vl",
@@ -272,6 +276,7 @@ def pack(
 
     packed = api.pack(
         folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
+        recipe=recipe, scale=scale,
         truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
         long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, overwrite=overwrite,
     ).raw  # fmt: skip

@@ -79,6 +79,10 @@ class CollatePacks:
     plain one and M-RoPE's three), `mm_token_type_ids`, `pixel_values` as the model's processor gives them,
     `image_grid_thw`, and either `attention_mask` (N x 1 x `seq_len` x `seq_len`, for `attention="mask"`) or
     `cu_seqlens` (int32, of the batch laid end to end, for `attention="cu_seqlens"`). Pass on all but `keys`.
+
+    With `loss_per` there is `loss_weight` (N x `seq_len`, float32), by which the loss of each token is to be
+    multiplied: each of a sample's n learnt tokens counts 1 (`token`), 1/n (`sample`) or 1/√n (`square_root`), times its
+    source's weight where the data set has `loss_weights`; 0 where nothing is learnt.
     """
 
     seq_len: int = 2048
@@ -88,6 +92,7 @@ class CollatePacks:
     dialect: str = "qwen-vl"  # of the packs; with names="hf"
     dialect_settings: tuple[str, ...] = ()  # as given to `curate pack --dialect-set`
     attention: Literal["mask", "cu_seqlens"] = "mask"
+    loss_per: Literal["token", "sample", "square_root"] | None = None
 
     def __call__(self, packs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """N x `seq_len` each: `tokens`; `labels`, -100 where there is no loss; `position`, from 0 in a
@@ -95,9 +100,10 @@ class CollatePacks:
         And of the K images `pixels`, `image_row` and `image_start`: at which token an image's first marker
         stands.
         """
+        weights = {} if self.loss_per is None else {"loss_weight": self._loss_weight(packs, self.loss_per)}
         if self.names == "hf":
             dialect = load_with(self.dialect, self.dialect_settings)
-            return hf.batch(packs, dialect, self.seq_len, self.pad, self.attention)
+            return hf.batch(packs, dialect, self.seq_len, self.pad, self.attention) | weights
         tokens = np.full((len(packs), self.seq_len), self.pad, np.int64)
         labels = np.full_like(tokens, -100)
         position, segment = np.zeros_like(tokens), np.zeros_like(tokens)
@@ -114,7 +120,20 @@ class CollatePacks:
         batch["image_row"] = torch.tensor([row for row, _ in images], dtype=torch.int64)
         batch["image_start"] = torch.tensor([image["start"] for _, image in images], dtype=torch.int64)
         bodies = [(image["path"], image["bytes"]) for _, image in images if image["bytes"] is not None]
-        return batch | {"pixels": _stack(bodies, self.side), "keys": [pack["keys"] for pack in packs]}
+        batch |= {"pixels": _stack(bodies, self.side), "keys": [pack["keys"] for pack in packs]}
+        return batch | weights
+
+    def _loss_weight(self, packs: Sequence[dict[str, Any]], per: str) -> torch.Tensor:
+        """What the loss of each token counts; see the class."""
+        power = {"token": 0.0, "sample": 1.0, "square_root": 0.5}[per]
+        found = np.zeros((len(packs), self.seq_len), np.float32)
+        for row, pack in enumerate(packs):
+            learnt, edges = np.asarray(pack["loss_mask"], bool), np.asarray(pack["segments"])
+            sample = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+            count = np.bincount(sample, weights=learnt, minlength=len(edges) - 1)
+            each = pack.get("loss_weight", 1.0) / np.maximum(count, 1) ** power
+            found[row, : len(learnt)] = np.where(learnt, each[sample], 0)
+        return torch.from_numpy(found)
 
 
 def _stack(named: Sequence[tuple[str, bytes]], side: int) -> torch.Tensor:

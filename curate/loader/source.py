@@ -54,6 +54,7 @@ class ShardSource:
         self._columns, self._cache, self._check = columns, cache, check
         self.digest = self._data.digest
         self.rows = self._data.rows
+        self.files_of_paths = self._data.files_of
         self.file_rows = self._data.file_rows
         self.local = isinstance(filesystem(self._data.files[0].uri)[0], fs.LocalFileSystem)
         self._first = np.cumsum(np.append(0, self.file_rows))

@@ -44,13 +44,13 @@ def pack(paths: list[str], out: str, settings: PackSettings = PackSettings()) ->
         InputError: no shards, unfinished or damaged ones, or a tokenizer that does not do.
         OutputError: `out` holds other packs and `overwrite` is not set.
     """
-    settings.check()
+    settings = settings.with_recipe().check()
     data = find(paths)
     if lacking := COLUMNS - set(data.schema.names):
         raise InputError(f"{data.files[0].uri} is no shard: it lacks {', '.join(sorted(lacking))}")
     dialect = settings.load_dialect()
     tokenizer = load(settings.tokenizer, settings.end_token, settings.image_pad, dialect)
-    mix = mixes.load(settings.mix) if settings.mix else mixes.Mix()
+    mix = settings.load_mix()
     told = {"dialect": dialect.digest} if dialect.name != QWEN_VL.name else {}
     plan = {
         "settings": told
@@ -95,7 +95,8 @@ def _pack(data: DataSet, store: Store, way: Way, mix: mixes.Mix, plan: dict[str,
     started, settings = _now(), way.settings
     _clear(store)
     reader = SampleReader(data, settings, way.tokenizer, way.dialect)
-    epochs = mixes.epochs(mix, reader.amounts(count_tokens=mix.needs_tokens))
+    amounts = reader.amounts(count_tokens=mix.needs_tokens)
+    epochs = mixes.epochs(mix, amounts)
     count = max(1, math.ceil(reader.memory * max(epochs.values(), default=1.0) / settings.bucket_bytes))
     if count > MAX_BUCKETS:
         raise ManifestError(f"bucket_bytes {settings.bucket_bytes} makes {count} buckets: give it more")
@@ -113,6 +114,7 @@ def _pack(data: DataSet, store: Store, way: Way, mix: mixes.Mix, plan: dict[str,
         "plan": _digest(plan),
         **plan,
         **way.describe(),
+        **mixes.reached(mix, amounts),
     }
     ends = {"shards": [msgspec.to_builtins(file) for file in packs], "started": started, "finished": _now()}
     written = json.dumps(said | _counts(data, reader, tally, settings) | ends, indent=1)

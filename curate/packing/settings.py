@@ -6,7 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from curate.errors import ManifestError
+from curate.packing.mix import Mix
+from curate.packing.mix import load as load_mix
+from curate.packing.recipe import MAX_SCALE, load_recipe
 from curate.packing.tokenizer import IMAGE_PAD
 from curate.tasks.dialect import Dialect, load_with
 from curate.tasks.formats import QWEN_VL
@@ -22,6 +27,8 @@ class PackSettings:
     end_token: str = ""  # empty: the first of the usual ones that the tokenizer has
     image_pad: str = IMAGE_PAD  # the token that stands for a piece of an image
     mix: str = ""  # a mix.toml; empty: every sample once
+    recipe: str = ""  # a stage's recipe in the place of a mix: a name or a .toml file
+    scale: float = 1.0  # of the recipe's counts
     seed: int = 0
     truncate: bool = False  # cut samples that are too long, rather than drop them
     long_texts: Literal["cut", "drop"] = (
@@ -54,6 +61,38 @@ class PackSettings:
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return {name: value for name, value in said.items() if name not in _LATER or value != defaults[name]}
 
+    def with_recipe(self) -> PackSettings:
+        """The settings with those of the recipe, where they are not given themselves.
+
+        Raises:
+            ManifestError: there is no such recipe, or it or the scale is wrong.
+        """
+        if not self.recipe:
+            return self
+        if self.mix:
+            raise ManifestError("a recipe is a mixture: give either mix or recipe")
+        if not 0 < self.scale <= MAX_SCALE:
+            raise ManifestError(f"scale must be above 0 and at most {MAX_SCALE:g}, not {self.scale}")
+        wanted = load_recipe(self.recipe).pack
+        known = {field.name: field.default for field in dataclasses.fields(self)}
+        if unknown := set(wanted) - set(known):
+            raise ManifestError(f"recipe {self.recipe}: pack has no setting {', '.join(sorted(unknown))}")
+        untouched = {name: value for name, value in wanted.items() if getattr(self, name) == known[name]}
+        try:
+            return msgspec.convert(dataclasses.asdict(self) | untouched, PackSettings)
+        except msgspec.ValidationError as error:
+            raise ManifestError(f"recipe {self.recipe}: {error}") from None
+
+    def load_mix(self) -> Mix:
+        """The mixture: of the recipe, of the mix file, or every sample once.
+
+        Raises:
+            ManifestError: its file cannot be read, or is wrong.
+        """
+        if self.recipe:
+            return load_recipe(self.recipe).mix(self.scale)
+        return load_mix(self.mix) if self.mix else Mix()
+
     def load_dialect(self) -> Dialect:
         """The dialect, with `image_tokens` in it where it is Qwen-VL's.
 
@@ -67,7 +106,7 @@ class PackSettings:
 
 
 # unsaid while they are the default
-_LATER = ("long_texts", "dialect", "dialect_settings", "max_images", "max_patches")
+_LATER = ("recipe", "scale", "long_texts", "dialect", "dialect_settings", "max_images", "max_patches")
 _RANGES = (
     ("max_images", 0, 2**20),
     ("max_patches", 0, 2**31),
