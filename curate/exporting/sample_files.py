@@ -38,6 +38,7 @@ class Records:
         self.data = data
         self.packs = "loss_mask" in data.schema.names
         self.written = 0
+        self.tasks: set[str] = set()  # of the rows that were read so far
         self.dropped: Counter[str] = Counter()
 
     def of(self, file: DataFile, columns: list[str] | None = None) -> Iterator[Record]:
@@ -59,6 +60,7 @@ class Records:
                     fault = self._fault(name, row)
                     if fault is None:
                         self.written += 1
+                        self.tasks.add(row.get("task") or "")
                         yield Record(name, row)
                     else:
                         self.dropped[fault] += 1
@@ -82,9 +84,9 @@ class Records:
 def parts(record: Record) -> dict[str, bytes]:
     """What a tar keeps of a sample, by file extension.
 
-    A shard's row gives its image (`jpg`, `png` or `webp`), `txt` (the text) and `json` (everything else). A
-    pack's row gives `tokens.npy`, `loss_mask.npy`, `segments.npy`, its images as `0.jpg`, `1.png`, …, and
-    `json`.
+    A shard's row gives its image (`jpg`, `png` or `webp`), a dialogue's its images (`0.jpg`, `1.png`, …), each `txt`
+    (the text) and `json` (everything else). A pack's row gives `tokens.npy`, `loss_mask.npy`, `segments.npy`, its
+    images as `0.jpg`, `1.png`, …, and `json`.
     """
     row = dict(record.row)
     found: dict[str, bytes] = {}
@@ -99,6 +101,8 @@ def parts(record: Record) -> dict[str, bytes]:
         if image is not None and image["bytes"] is not None:
             found[extension(image["path"])] = image["bytes"]
         found["txt"] = (text or "").encode()
+        for number, one in enumerate(row.get("images") or ()):
+            found |= {f"{number}.{extension(one['path'])}": one.pop("bytes")}
         row["image_path"] = image and image["path"]
     return found | {"json": to_json(row)}
 
