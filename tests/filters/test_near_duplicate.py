@@ -131,7 +131,7 @@ def test_an_index_finds_nearly_all_that_comparing_every_pair_finds(
 
 def test_an_index_gives_the_same_on_one_thread_as_on_several(indexed: None) -> None:
     code = (
-        "import filters.near_duplicate, tests.filters.test_near as made\n"
+        "import filters.near_duplicate, tests.filters.test_near_duplicate as made\n"
         "filters.near_duplicate.EXACT_ROWS = 0\n"
         "print(made.digest(made.clustered(4000)))"
     )
