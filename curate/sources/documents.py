@@ -5,6 +5,7 @@
     {"images": [{…}], "annotations": [{…}]}       COCO's: each annotation is a row, with its image's fields
     {"info": …, "data": [{…}]}                    the one array of objects holds the rows
     {"a": {…}, "b": {…}}                          each object is a row, its name in the column `__key__`
+    {"name": "x", "questions": {…}}               with a plain value among its keys, the document itself is one row
 
 Broken UTF-8 reads as U+FFFD, which the cleaners treat as the damage that it is; NaN and Infinity as null.
 """
@@ -105,6 +106,9 @@ def _rows(source: JsonDocument) -> Iterator[Any]:
     elif found and set(found.values()) == {"object"}:
         with source.open() as file:
             yield from ({KEY: key, **row} for key, row in ijson.kvitems(file, "", use_float=True))
+    elif not objects and "value" in found.values():
+        with source.open(row_depth=1) as file:
+            yield from ijson.items(file, "", use_float=True)
     else:
         has = ", ".join(f"{name!r} ({kind})" for name, kind in list(found.items())[:10]) or "nothing"
         raise InputError(f"{source.uri}: cannot tell which part of this JSON holds the rows; it has {has}")
