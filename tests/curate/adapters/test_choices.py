@@ -33,15 +33,13 @@ def test_ai2d_asks_with_its_choices_and_leaves_out_letters_that_are_not_drawn(tm
         ("blue", "blue"),
         ("9", None),
         ("E", None),
-        ("", None),
         ("green", None),
     ],
 )
 def test_an_answer_is_one_of_the_choices(tmp_path: Path, answer: object, said: str | None) -> None:
     write_picture(tmp_path / "a.jpg", 64, 48)
-    table = pa.table(
-        {"question": ["Which?"], "options": [["red", "blue"]], "answer": [answer], "image_path": ["a.jpg"]}
-    )
+    row = {"question": "Which?", "options": ["red", "blue"], "answer": answer, "image_path": "a.jpg"}
+    table = pa.Table.from_pylist([row])
     pq.write_table(table, tmp_path / "rows.parquet")
     sets = [f"image.folder={tmp_path}"]
     manifest, rows = curated("ai2d", tmp_path / "out", [tmp_path / "rows.parquet"], sets)
