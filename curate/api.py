@@ -273,7 +273,10 @@ def pack(
     long_texts: Literal["cut", "drop"] = "cut",
     max_images: int = 0,
     max_patches: int = 0,
+    workers: int | None = None,
+    address: str | None = None,
     overwrite: bool = False,
+    progress: bool = True,
 ) -> PackResult:
     """Mix shards of several tasks and pack them into training sequences.
 
@@ -294,9 +297,10 @@ def pack(
         max_images: images of a sequence, at most; 0: any number.
         max_patches: patches of a sequence's images, at most; 0: any number.
         overwrite: replace other packs in `out`.
+        workers, address, progress: see `run`; the packs do not depend on them.
 
     Raises:
-        ManifestError, InputError, OutputError: see `run`.
+        CurateError: see `run`; the same call goes on.
     """
     from curate.packing import PackSettings
     from curate.packing import pack as pack_shards
@@ -307,7 +311,8 @@ def pack(
         dialect_settings=tuple(dialect_settings), long_texts=long_texts, max_images=max_images,
         max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
-    return made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
+    packed = pack_shards(_strings(folders), str(out), settings, workers, address, _view(progress))
+    return made(PackResult, packed, folder=str(out))
 
 
 @_checked

@@ -268,6 +268,8 @@ def pack(
     ] = "cut",
     max_images: Annotated[int, typer.Option(help="Images a sequence, at most; 0: any number.")] = 0,
     max_patches: Annotated[int, typer.Option(help="Patches of a sequence's images; 0: any number.")] = 0,
+    workers: Workers = None,
+    address: Address = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -278,7 +280,8 @@ def pack(
         folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
         recipe=recipe, scale=scale,
         truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
-        long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, overwrite=overwrite,
+        long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, workers=workers, address=address,
+        overwrite=overwrite, progress=not as_json,
     ).raw  # fmt: skip
     if as_json:
         print(json.dumps(packed))

@@ -18,7 +18,7 @@ import msgspec
 
 from curate.adapters.grit import caption_rules
 from curate.engine.across import ACROSS, PHASES, Across, partitions_for, rules_of
-from curate.manifest.settings import Manifest
+from curate.manifest.settings import Manifest, ScorerSettings
 from curate.sources import Input
 
 SLICE_ROWS = 2**20
@@ -118,6 +118,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def identity(self) -> str:
         """Hex SHA-256 of everything that decides what this run writes, and where."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+    @property
+    def scorer(self) -> ScorerSettings | None:
+        """The manifest's."""
+        return self.manifest.scorer
 
     def across(self, phase: str) -> Across | None:
         """The rules across rows of one phase, or None when there is nothing to judge."""

@@ -31,7 +31,12 @@ PHASES = {
     "keys": "comparing ids",
     "seen": "comparing texts",
     "bytes": "comparing images",
+    "count": "counting",
+    "spill": "reading samples",
+    "lay": "laying sequences",
+    "assemble": "writing packs",
 }
+NOUNS = {"count": "slices", "spill": "slices", "lay": "buckets", "assemble": "packs"}
 
 
 class Progress:
@@ -54,6 +59,11 @@ class Progress:
             console=console,
         )
 
+    @classmethod
+    def silent(cls) -> Progress:
+        """One that shows nothing."""
+        return cls(Console(stderr=True), quiet=True)
+
     @contextmanager
     def live(self) -> Iterator[None]:
         """While this lasts, a terminal or notebook shows the live view."""
@@ -70,9 +80,9 @@ class Progress:
             yield
             return
         said = PHASES.get(f"{kind} {phase}".strip()) or PHASES[phase]
-        noun = "parts" if phase else "units"
+        noun = NOUNS.get(kind, "parts" if phase else "units")
         self._task = self._bars.add_task(said, total=numbers, noun=noun)
-        reads = kind == "stage" or (kind == "scan" and phase != "bytes")
+        reads = kind in ("stage", "spill") or (kind == "scan" and phase != "bytes")
         if reads:
             self._begun, self._ended = time.monotonic(), 0.0
         try:
