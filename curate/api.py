@@ -11,7 +11,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from curate.errors import ManifestError
 from curate.results import (
@@ -271,6 +271,8 @@ def pack(
     dialect: StrPath = "qwen-vl",
     dialect_settings: Sequence[str] = (),
     long_texts: Literal["cut", "drop"] = "cut",
+    group: str = "",
+    turns: int = 20,
     max_images: int = 0,
     max_patches: int = 0,
     workers: int | None = None,
@@ -294,6 +296,8 @@ def pack(
         dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file (docs/dialects.md).
         dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
         long_texts: what becomes of texts longer than a sequence: they are cut into pieces, or dropped.
+        group: `image`: what is asked of one image is one sample, a dialogue.
+        turns: questions of such a dialogue at most.
         max_images: images of a sequence, at most; 0: any number.
         max_patches: patches of a sequence's images, at most; 0: any number.
         overwrite: replace other packs in `out`.
@@ -309,6 +313,7 @@ def pack(
         seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix),
         recipe=str(recipe), scale=scale, seed=seed, truncate=truncate, dialect=str(dialect),
         dialect_settings=tuple(dialect_settings), long_texts=long_texts, max_images=max_images,
+        group=cast(Literal["", "image"], group), turns=turns,
         max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
     packed = pack_shards(_strings(folders), str(out), settings, workers, address, _view(progress))

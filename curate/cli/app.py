@@ -266,6 +266,8 @@ def pack(
     long_texts: Annotated[
         str, typer.Option(help="Texts longer than a sequence: cut into consecutive pieces, or drop.")
     ] = "cut",
+    group: Group = "",
+    turns: Turns = 20,
     max_images: Annotated[int, typer.Option(help="Images a sequence, at most; 0: any number.")] = 0,
     max_patches: Annotated[int, typer.Option(help="Patches of a sequence's images; 0: any number.")] = 0,
     workers: Workers = None,
@@ -278,7 +280,7 @@ def pack(
 
     packed = api.pack(
         folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
-        recipe=recipe, scale=scale,
+        recipe=recipe, scale=scale, group=group, turns=turns,
         truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
         long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, workers=workers, address=address,
         overwrite=overwrite, progress=not as_json,

@@ -11,7 +11,6 @@ from typing import Any
 from curate.errors import InputError, ManifestError, OutputError, nearest
 from curate.exporting.conversations import write_conversations
 from curate.exporting.energon import write_energon
-from curate.exporting.grouping import MAX_TURNS
 from curate.exporting.mds import write_mds
 from curate.exporting.sample_files import Records
 from curate.exporting.training import writer
@@ -20,6 +19,7 @@ from curate.storage.dataset import DataSet, find
 from curate.storage.finished import read_manifest
 from curate.storage.store import Store
 from curate.tasks.dialect import load_with
+from curate.tasks.grouping import MAX_TURNS
 from curate.version import __version__
 
 FORMATS: dict[str, Callable[[Store, Records], list[str]]] = {

@@ -15,11 +15,11 @@ from typing import Any
 
 from curate.errors import InputError
 from curate.exporting.album import Album
-from curate.exporting.grouping import GROUPED, grouped
 from curate.exporting.sample_files import Record, Records, to_json
 from curate.storage.store import HashingSink, Store
 from curate.tasks.chat import IMAGE as PICTURE
 from curate.tasks.formats import CONVERSATION
+from curate.tasks.grouping import GROUPED, grouped
 
 SYSTEM = "You are a helpful assistant."
 IMAGE = re.compile(r"<img>.*?</img>", re.DOTALL)

@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 
 from curate.errors import InputError
 from curate.exporting.album import Album
-from curate.exporting.grouping import GROUPED, grouped
 from curate.exporting.sample_files import SAFE_KEY, SAFE_PATH, Records, to_json
 from curate.storage.filesystems import one_line
 from curate.storage.store import HashingSink, Store
 from curate.tasks.chat import IMAGE, PLACEHOLDER
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import CONVERSATION
+from curate.tasks.grouping import GROUPED, grouped
 from curate.tasks.shard_rows import rendered, shard_faults
 
 SPEAKERS = {"user": "human", "assistant": "gpt", "system": "system"}

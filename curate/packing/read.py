@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from curate.errors import DamagedError
 from curate.packing.buckets import draw, shares
 from curate.packing.encode import Encoded, cut_in_pieces, truncate
+from curate.packing.image_groups import RowGroups, as_dialogues, groups_of
 from curate.packing.mix import Amount, Group
 from curate.packing.sequences import SAMPLES
 from curate.packing.settings import PackSettings
@@ -77,13 +78,14 @@ class SampleReader:
         number = int(self.data.file_rows[: self.files.start].sum())
         columns = (*TEXTS, *self._written, "key", "source", "url", "text")
         for file, table in self._tables(tuple(dict.fromkeys(columns)), self.settings.embed_images):
-            rows = np.arange(number, number + table.num_rows)
+            first = number
             number += table.num_rows
-            encoded, images, fault = self._encode(table)
+            table, groups, (encoded, images, fault) = self._grouped(table)
+            rows = first + groups.first
             sound = self._judge(table, encoded, images, fault)
             copies = self._copies(table, rows, epochs)
-            self.reasons["left_out_by_mix"] += int((sound & (copies == 0)).sum())
-            self.packed += int((sound & (copies > 0)).sum())
+            self.reasons["left_out_by_mix"] += int(groups.sizes[sound & (copies == 0)].sum())
+            self.packed += int(groups.sizes[sound & (copies > 0)].sum())
             pieces, whose = cut_in_pieces(encoded, self.settings.seq_len, self._cuttable(table))
             part = np.arange(len(whose)) - np.searchsorted(whose, whose)  # which piece of its row
             drawn = np.repeat(np.arange(len(whose)), np.where(sound, copies, 0)[whose])
@@ -99,7 +101,8 @@ class SampleReader:
     def _written(self) -> tuple[str, ...]:
         """The columns that samples are written from, beside TEXTS."""
         talk = TALK if set(TALK) <= set(self.data.schema.names) else ()
-        return (*(("image.path",) if self.dialect.name == QWEN_VL.name else RENDERED), *talk)
+        asked = ("sha256",) if self.settings.group else ()
+        return (*(("image.path",) if self.dialect.name == QWEN_VL.name else RENDERED), *talk, *asked)
 
     @property
     def _mark(self) -> int | None:
@@ -124,6 +127,23 @@ class SampleReader:
                             f"{file.uri} is damaged in row group {group}: {one_line(error)}; `curate verify` on "
                             "its folder names every damaged file"
                         ) from None
+
+    def _grouped(self, table: pa.Table) -> tuple[pa.Table, RowGroups, tuple[Encoded, ShownImages, pa.Array]]:
+        """The rows, those of one image together where that is asked for (G rows), and what `_encode` gives of them.
+
+        A group that is longer than a sequence is halved until it fits.
+        """
+        whole = self._encode(table)
+        if not self.settings.group:
+            return table, RowGroups([[row] for row in range(table.num_rows)]), whole
+        groups = groups_of(table, whole[2], self.settings.turns)
+        while True:
+            made = as_dialogues(table, groups, self.dialect)
+            encoded = self._encode(made)
+            too_long = (encoded[0].lengths() > self.settings.seq_len) & (groups.sizes > 1)
+            if not too_long.any():
+                return made, groups, encoded
+            groups = groups.split(too_long)
 
     def _encode(self, table: pa.Table) -> tuple[Encoded, ShownImages, pa.Array]:
         """The rows' tokens with their images' pads, the images, and why a row cannot be written (null: it can)."""

@@ -15,6 +15,7 @@ from curate.packing.recipe import MAX_SCALE, load_recipe
 from curate.packing.tokenizer import IMAGE_PAD
 from curate.tasks.dialect import Dialect, load_with
 from curate.tasks.formats import QWEN_VL
+from curate.tasks.grouping import MAX_TURNS
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class PackSettings:
     )
     dialect: str = QWEN_VL.name  # how samples are written: a name, NAME:PRESET, or a file
     dialect_settings: tuple[str, ...] = ()  # KEY=VALUE laid over the dialect, such as cost.max_pixels=451584
+    group: Literal["", "image"] = ""  # image: what is asked of one image is one sample, a dialogue
+    turns: int = MAX_TURNS  # questions of such a dialogue at most
     max_images: int = 0  # of a sequence; 0: any number
     max_patches: int = 0  # of the image encoder in a sequence (four a token in Qwen's); 0: any number
     embed_images: bool = True  # put the images into the packs, rather than their paths alone
@@ -50,6 +53,8 @@ class PackSettings:
         Raises:
             ManifestError: a value that makes no sense.
         """
+        if self.group not in ("", "image"):
+            raise ManifestError(f"cannot group by {self.group!r}: say image")
         for name, low, high in _RANGES:
             if not low <= getattr(self, name) <= high:
                 raise ManifestError(f"{name} must be from {low} to {high}, not {getattr(self, name)}")
@@ -106,8 +111,19 @@ class PackSettings:
 
 
 # unsaid while they are the default
-_LATER = ("recipe", "scale", "long_texts", "dialect", "dialect_settings", "max_images", "max_patches")
+_LATER = (
+    "recipe",
+    "scale",
+    "group",
+    "turns",
+    "long_texts",
+    "dialect",
+    "dialect_settings",
+    "max_images",
+    "max_patches",
+)
 _RANGES = (
+    ("turns", 1, 10_000),
     ("max_images", 0, 2**20),
     ("max_patches", 0, 2**31),
     ("seq_len", 8, 2**20),
