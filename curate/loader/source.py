@@ -18,9 +18,10 @@ from pyarrow import fs
 from xxhash import xxh3_64_intdigest
 
 from curate.errors import DamagedError, InputError
-from curate.loader.file_index import PLACE, open_index
+from curate.loader.file_index import open_index
 from curate.storage.dataset import DataFile, find
 from curate.storage.filesystems import filesystem, one_line
+from curate.storage.image_places import PLACE
 
 Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
