@@ -33,7 +33,7 @@ class RecipeSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_epochs: float = 1.0
 
 
-class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TrainingRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A recipe file."""
 
     name: str
@@ -59,7 +59,7 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in (folder() / "recipes").glob("*.toml"))
 
 
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str) -> TrainingRecipe:
     """A built-in recipe, or the one in a `.toml` file.
 
     Raises:
@@ -69,7 +69,7 @@ def load_recipe(name: str) -> Recipe:
     if not name.endswith(".toml") and name not in recipe_names():
         raise ManifestError(f"no recipe {name!r}{nearest(name, recipe_names())}")
     try:
-        recipe = msgspec.convert(parsing.read(path, f"the recipe {name}"), Recipe)
+        recipe = msgspec.convert(parsing.read(path, f"the recipe {name}"), TrainingRecipe)
     except msgspec.ValidationError as error:
         raise ManifestError(f"recipe {name}: {error}") from None
     if not recipe.source:

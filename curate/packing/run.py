@@ -110,8 +110,10 @@ def _pack(
         amounts = total(counted)
         epochs = mixes.epochs(mix, amounts)
         memory = sum(one.memory for one in counted) * max(epochs.values(), default=1.0)
-        buckets = max(1, math.ceil(memory / run.settings.bucket_bytes))
-        spilled = steps.spill(epochs, buckets)
+        by_image = run.settings.embed_images and any(one.repeated for one in counted)
+        room = run.settings.row_group_bytes if by_image else run.settings.bucket_bytes
+        buckets = max(1, math.ceil(memory / room))
+        spilled = steps.spill(epochs, buckets, by_image)
         tasks = steps.lay()
         packs = [one.file for one in steps.assemble()]
     finally:
