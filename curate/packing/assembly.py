@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import DamagedError
-from curate.packing.layout import LAID
+from curate.packing.sequence_layout import LAID
 from curate.packing.sequences import sequences_of
 from curate.packing.spill import SpillReader
 from curate.schema import LABEL

@@ -16,7 +16,7 @@ from curate.engine.record import Meter
 from curate.engine.worker import JobWorker
 from curate.manifest.settings import ScorerSettings
 from curate.packing.assembly import Assembler
-from curate.packing.layout import PARTS
+from curate.packing.sequence_layout import PARTS
 from curate.packing.mix import Amount, Group
 from curate.packing.read import SampleReader
 from curate.packing.sequences import pack_schema

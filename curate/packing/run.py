@@ -4,7 +4,7 @@ Three kinds of jobs, which any number of processes do, and between them what one
 
 1. `count`: what each slice of the shards holds; then how often each sample is seen, and into how many buckets.
 2. `spill`: each slice as samples, parted by bucket (`curate.packing.spill`); then, bucket by bucket, which samples
-   share a sequence and which sequences a file (`curate.packing.layout`), from some 40 bytes a sample.
+   share a sequence and which sequences a file (`curate.packing.sequence_layout`), from some 40 bytes a sample.
 3. `assemble`: each pack, its images read by range from the shards.
 
 What a job made is marked in `_run/pack`, so that the same command goes on after a kill. The bytes of the packs

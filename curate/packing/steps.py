@@ -15,7 +15,7 @@ from curate.engine.records import in_parallel
 from curate.engine.runners import Runner, runner_for
 from curate.engine.worker import Job, JobFailure
 from curate.packing.assembly import write_laid
-from curate.packing.layout import PARTS, Cutter, SequenceLayout
+from curate.packing.sequence_layout import PARTS, Cutter, SequenceLayout
 from curate.packing.mix import Group
 from curate.packing.packer import (
     FILES_PLAN,

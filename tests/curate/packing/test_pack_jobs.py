@@ -14,7 +14,7 @@ import pytest
 
 from curate.errors import DamagedError
 from curate.packing import PackSettings, pack, packer, spill
-from curate.packing.layout import AMOUNTS, label_bytes, table_bytes
+from curate.packing.sequence_layout import AMOUNTS, label_bytes, table_bytes
 from curate.storage.image_index import KEY
 from tests.curate.engine.test_resume import Crasher
 from tests.curate.made_shards import make_shards
