@@ -16,9 +16,9 @@ from curate.engine.record import Meter
 from curate.engine.worker import JobWorker
 from curate.manifest.settings import ScorerSettings
 from curate.packing.assembly import Assembler
-from curate.packing.sequence_layout import PARTS
 from curate.packing.mix import Amount, Group
 from curate.packing.read import SampleReader
+from curate.packing.sequence_layout import PARTS
 from curate.packing.sequences import pack_schema
 from curate.packing.settings import PackSettings
 from curate.packing.spill import KINDS, SpillReader, SpillWriter

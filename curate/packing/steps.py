@@ -15,7 +15,6 @@ from curate.engine.records import in_parallel
 from curate.engine.runners import Runner, runner_for
 from curate.engine.worker import Job, JobFailure
 from curate.packing.assembly import write_laid
-from curate.packing.sequence_layout import PARTS, Cutter, SequenceLayout
 from curate.packing.mix import Group
 from curate.packing.packer import (
     FILES_PLAN,
@@ -30,6 +29,7 @@ from curate.packing.packer import (
     read_dropped,
     spill_names,
 )
+from curate.packing.sequence_layout import PARTS, Cutter, SequenceLayout
 from curate.packing.spill import SpillReader
 from curate.packing.write import pack_name
 from curate.storage.store import Store
