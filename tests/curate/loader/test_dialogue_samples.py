@@ -14,8 +14,10 @@ torch = pytest.importorskip("torch")
 
 from curate.errors import DamagedError  # noqa: E402
 from curate.loader import Collate, ShardDataset, ShardMap  # noqa: E402
+from curate.manifest.settings import ShardSettings  # noqa: E402
 from curate.storage.image_index import KEY, LEAVES, read_index  # noqa: E402
-from curate.storage.shards import has_repeated  # noqa: E402
+from curate.storage.shards import has_repeated, write_tables  # noqa: E402
+from curate.storage.store import Store  # noqa: E402
 from tests.curate.runs import shards  # noqa: E402
 from tests.curate.tasks_runs import curated, write_json, write_picture  # noqa: E402
 
@@ -128,3 +130,11 @@ def test_the_index_says_which_image_each_dialogue_shows(talks: Path) -> None:
     assert has_repeated(pq.ParquetFile(path))  # b.jpg is in two dialogues
     told = json.loads((pq.ParquetFile(path).metadata.metadata or {})[KEY])
     assert {"codes", "entries"} <= told["images"].keys()
+
+
+def test_a_file_that_is_written_anew_stores_its_images_once_as_before(regions: Path, tmp_path: Path) -> None:
+    path = next(regions.glob("shard-*.parquet"))
+    reader = pq.ParquetFile(path)
+    groups = (reader.read_row_group(group) for group in range(reader.num_row_groups))
+    write_tables(Store(str(tmp_path)), path.name, groups, reader.schema_arrow, ShardSettings())
+    assert (tmp_path / path.name).read_bytes() == path.read_bytes()
