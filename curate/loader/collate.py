@@ -78,7 +78,8 @@ class CollatePacks:
     each sample's first token), `position_ids` (4 x N x `seq_len` where the dialect's images are grids of patches: the
     plain one and M-RoPE's three), `mm_token_type_ids`, `pixel_values` as the model's processor gives them,
     `image_grid_thw`, and either `attention_mask` (N x 1 x `seq_len` x `seq_len`, for `attention="mask"`) or
-    `cu_seqlens` (int32, of the batch laid end to end, for `attention="cu_seqlens"`). Pass on all but `keys` and `loss_weight`.
+    `cu_seqlens` (int32, of the batch laid end to end, for `attention="cu_seqlens"`). Pass on
+    all but `keys` and `loss_weight`.
 
     With `loss_per` there is `loss_weight` (N x `seq_len`, float32), by which the loss of each token is to be
     multiplied: each of a sample's n learnt tokens counts 1 (`token`), 1/n (`sample`) or 1/√n (`square_root`), times its
