@@ -213,7 +213,18 @@ def _object(line: bytes) -> Row | str:
             row = json.loads(line.decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError) as error:
             return f"not JSON: {error}"[:200]
-    return row if isinstance(row, dict) else f"not an object but {type(row).__name__}"
+    return as_row(row)
+
+
+def as_row(value: Any) -> Row | str:
+    """A JSON value as a row, or what is wrong with it; a bare list of turns is a row of `messages`."""
+    if isinstance(value, list) and value and all(_is_turn(one) for one in value):
+        return {"messages": value}
+    return value if isinstance(value, dict) else f"not an object but {type(value).__name__}"
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and ("role" in value or "from" in value)
 
 
 decode = msgspec.json.Decoder().decode
