@@ -155,9 +155,13 @@ def run(
         MachineError: this machine lacks something.
         UnitError, Halted, Stopped: it came to an end too early; the same call goes on.
     """
+    from curate.origins import kind_of
+
     asked = _request(manifest, inputs, settings, seed, preset, limit, sample)
     view = _view(progress)
     _say_sample(manifest, inputs, asked, view)
+    if notice := kind_of(asked.manifest).notice(asked.manifest):
+        view.say(notice)
     if dry_run:
         from curate.engine.preview import preview
 

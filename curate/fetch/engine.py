@@ -20,6 +20,7 @@ from curate.manifest.settings import FetchSettings
 
 log = logging.getLogger(__name__)
 
+ACCEPT = {True: "image/*,*/*;q=0.8", False: "text/html,application/xhtml+xml,*/*;q=0.8"}  # by `images`
 CLOSE_S = 5.0
 LONGEST_PAUSE_S = 15.0  # between two looks for the network
 
@@ -41,7 +42,9 @@ class Exchange(Protocol):
 class Engine:
     """Everything that lives in the event loop; its methods are called there only."""
 
-    def __init__(self, settings: FetchSettings, exchange: Exchange | None = None) -> None:
+    def __init__(
+        self, settings: FetchSettings, images: bool = True, exchange: Exchange | None = None
+    ) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
         self._resolver = Resolver(
@@ -49,9 +52,9 @@ class Engine:
             timeout_s=settings.connect_timeout_s,
             name_servers=settings.name_servers,
         )
-        self._session = open_session(settings, self._resolver)
+        self._session = open_session(settings, self._resolver, ACCEPT[images])
         self._budget = Budget(settings.concurrency, settings.max_bytes)
-        self._client = Client(settings, self._session, self._budget)
+        self._client = Client(settings, self._session, self._budget, images)
         loop = asyncio.get_running_loop()
         self._schedule = Schedule(
             settings.per_host,
@@ -74,10 +77,10 @@ class Engine:
 
     @classmethod
     async def live(
-        cls, settings: FetchSettings, started: Future[Engine], exchange: Exchange | None = None
+        cls, settings: FetchSettings, images: bool, exchange: Exchange | None, started: Future[Engine]
     ) -> None:
         """Make an engine, hand it out, and serve until `stop`."""
-        engine = cls(settings, exchange)
+        engine = cls(settings, images, exchange)
         started.set_result(engine)
         sharing = asyncio.create_task(engine._share()) if exchange else None
         try:
