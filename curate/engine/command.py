@@ -89,7 +89,7 @@ def plan(asked: Request, work: Path) -> Plan:
         InputError: an input cannot be read, lacks a column, or all of them are empty.
         ManifestError, MachineError: the manifest's scorer is not to be had.
     """
-    if asked.manifest.scorer is not None:
+    if asked.manifest.scorer is not None and not asked.select:
         check(asked.manifest.scorer)
     with ThreadPoolExecutor(16) as pool:
         surveys = list(pool.map(lambda one: survey(one, asked, work), asked.inputs))
@@ -197,7 +197,7 @@ def _check_apart(asked: Request, store: Store) -> None:
 
 def _planned(asked: Request, options: Options, journal: Journal) -> Plan:
     """The plan of a run that begins; a device that is missing here is not missed on a cluster."""
-    if asked.manifest.scorer is not None and options.address is None:
+    if asked.manifest.scorer is not None and options.address is None and not asked.select:
         check_device(asked.manifest.scorer)
     return plan(asked, Path(journal.work()))
 

@@ -83,10 +83,7 @@ class Staging:
         return f"{self._prefix}{name}"
 
     def spilled(self, number: int, phase: str = "bytes") -> pa.Table:
-        """What a phase of the rules across the run needs of a staged unit (SPILL; `row` counts its kept rows).
-
-        Of a run that is its images' bytes.
-        """
+        """What a phase of the rules across the run needs of a staged unit (SPILL; `row` counts its kept rows)."""
         first, parts = 0, [SPILL.empty_table()]
         for shard in self.record(number, STAGED).shards:
             table = read_columns(self.store, self.place(shard.path), ["sha256", "text"])

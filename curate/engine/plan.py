@@ -122,8 +122,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def scorer(self) -> ScorerSettings | None:
-        """The manifest's."""
-        return self.manifest.scorer
+        """The manifest's; a selection looks at no image."""
+        return None if self.select else self.manifest.scorer
 
     @property
     def per_host(self) -> int:

@@ -57,6 +57,10 @@ class Selection:
         """Let go of the inputs."""
         self.reader.close()
 
+    def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
+        """What the rules across the run need of a staged unit (rows of SPILL)."""
+        return self.staging.spilled(unit.number, "keys" if by_key else "seen")
+
     def begin(self, unit: Unit, seen: Mapping[int, str]) -> Unit:
         """Nothing: a unit is read while its part is written."""
         return unit

@@ -21,7 +21,6 @@ from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Run, Unit
 from curate.engine.record import Meter, UnitRecord
 from curate.engine.records import DONE, STAGED, every_record, read_record
-from curate.engine.select_output import PartStaging
 from curate.engine.select_unit import Selection
 from curate.engine.unit import Pipeline
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
@@ -116,25 +115,6 @@ class JobWorker:
             return JobFailure(number, UnitError(f"{_said(job, number)}: {type(error).__name__}: {error}"))
 
 
-class UnitWork(Protocol):
-    """The way that units take: that of a run, or of a selection."""
-
-    meter: Meter
-
-    @property
-    def staging(self) -> Staging | PartStaging:
-        """Where its files are written."""
-
-    def begin(self, unit: Unit, seen: Fallen) -> Any:
-        """Do as much of a unit as must be done before the next one begins; `finish` takes what is returned."""
-
-    def finish(self, work: Any) -> UnitRecord:
-        """Take a unit that has begun to its staged files; its record says that they are complete."""
-
-    def close(self) -> None:
-        """End child processes and connections."""
-
-
 class Worker(JobWorker):
     """A worker of a run, with so many child processes for what may crash.
 
@@ -153,7 +133,7 @@ class Worker(JobWorker):
         super().__init__(run.out)
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = _pipeline(run, self.store, meter, children, scorers, exchange)
+        self.pipeline = _way(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
 
     def watch(self, meter: Meter) -> None:
@@ -198,10 +178,9 @@ class Worker(JobWorker):
     def scan(self, number: int, phase: str) -> None:
         """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
         plan = self.run.plan
-        if phase == "bytes" or self.run.select:
-            rows = [self.pipeline.staging.spilled(unit, phase) for unit in plan.slice(number)]
+        if phase == "bytes":
+            rows = [self.pipeline.staging.spilled(unit) for unit in plan.slice(number)]
         else:
-            assert isinstance(self.pipeline, Pipeline)
             units = map(plan.unit, plan.slice(number))
             rows = [self.pipeline.scan(unit, by_key=phase == "keys") for unit in units]
         self._across(phase).spill(self.store, number, rows)
@@ -219,7 +198,6 @@ class Worker(JobWorker):
         from curate.engine.near_duplicates import judge_alike
 
         staging = self.pipeline.staging
-        assert isinstance(staging, Staging)
         units = {
             record.unit: (record, self._fallen("bytes", record.unit))
             for record in sorted(every_record(self.store, STAGED_STATE), key=lambda record: record.unit)
@@ -257,14 +235,36 @@ class Worker(JobWorker):
         return of_unit(self._verdicts[across.phase][1], unit, column)
 
 
-def _pipeline(
+class UnitWay(Protocol):
+    """The way that the units of a run take, or of a selection."""
+
+    meter: Meter
+
+    @property
+    def staging(self) -> Staging:
+        """The output side."""
+
+    def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
+        """What the rules across the run need of a unit before any image is there (rows of SPILL)."""
+
+    def begin(self, unit: Unit, seen: Fallen) -> Any:
+        """Do as much of a unit as must be done before the next one begins."""
+
+    def finish(self, work: Any) -> UnitRecord:
+        """Do the rest of what `begin` gave."""
+
+    def close(self) -> None:
+        """Let go of what is held open."""
+
+
+def _way(
     run: Run,
     store: Store,
     meter: Meter,
     children: int,
     scorers: Sequence[Any],
     exchange: Exchange | None,
-) -> UnitWork:
+) -> UnitWay:
     """The way that the run's units take."""
     if run.select:
         return Selection(run, store, meter, children)

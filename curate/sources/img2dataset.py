@@ -29,16 +29,8 @@ class FailedRows:
 
     table: Source
     places: np.ndarray  # of the rows, ascending
-
-    @property
-    def rows(self) -> int:
-        """How many there are."""
-        return len(self.places)
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The table's columns, and the number of a row."""
-        return self.table.schema.append(pa.field(ROW, pa.int64()))
+    rows: int  # how many there are
+    schema: pa.Schema  # the table's columns, and the number of a row
 
     def batches(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         """See `Source.batches`."""
@@ -63,7 +55,8 @@ def failed_rows(table: Source, source: Input, work: Path) -> Source:
         return input_index.RowIndex(len(failed), {}, [(row, 0) for row in failed])
 
     found = input_index.remembered(input_index.place(work, source, "failed", ()), scan)
-    return FailedRows(table, np.array([row for row, _ in found.marks], np.int64))
+    places = np.array([row for row, _ in found.marks], np.int64)
+    return FailedRows(table, places, len(places), table.schema.append(pa.field(ROW, pa.int64())))
 
 
 def _had(table: Source) -> Iterator[bool]:
