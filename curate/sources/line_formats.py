@@ -199,8 +199,8 @@ def json_row(line: bytes, max_depth: int) -> Row:
         row = _leniently(line)
     if type(row) is not dict:
         row = row if type(row) is NotJson else as_row(row)
-    if isinstance(row, str):
-        return faulty("row_malformed", row)
+        if type(row) is not dict:
+            return faulty("row_malformed", row)
     if PROBLEM in row or DETAIL in row:  # which only we may give
         row = _published(row)
     return without_marked(row) if WRITTEN in line else row

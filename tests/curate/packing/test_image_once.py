@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 pytest.importorskip("tiktoken")
 
@@ -17,7 +19,6 @@ from curate.packing.buckets import draw
 from curate.packing.read import beside_their_image
 from curate.storage.shards import has_repeated
 from curate.verifying.command import verify
-from tests.curate.packing.test_pack_dialect import picture
 from tests.curate.tasks_runs import curated, write_json
 
 
@@ -26,7 +27,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten questions of each of six images."""
     folder = tmp_path_factory.mktemp("once")
     for number in range(6):
-        (folder / f"{number}.png").write_bytes(picture(200 + number, 180))
+        noise = np.random.default_rng(number).integers(0, 255, (180, 200 + number, 3), np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
     rows = [
         {"imgname": f"{number}.png", "query": f"What is {number} {place}?", "label": "Noise."}
         for number in range(6)
@@ -70,7 +72,8 @@ def test_shards_and_packs_hold_each_image_once(shards: Path, tmp_path: Path) -> 
 
 
 def test_samples_of_one_image_draw_neighbouring_places() -> None:
-    names = [f"{number % 7:064x}" for number in range(70)] + [f"{number:064x}" for number in range(100, 130)]
+    numbers = [*(number % 7 for number in range(70)), *range(100, 130)]
+    names = [hashlib.sha256(str(number).encode()).hexdigest() for number in numbers]
     order = draw(0, 1, np.arange(len(names)))
     beside = beside_their_image(order, pa.chunked_array([[*names[:-1], None]], pa.string()), seed=0)
     ranked = [names[row] for row in np.argsort(beside).tolist()]
