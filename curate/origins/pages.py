@@ -78,13 +78,8 @@ class Documents:
         """The documents of an input."""
         if found.name and is_list(found, self._renderer.suffixes):
             return AddressList(found, self._manifest, work)
-        return Collection(
-            found,
-            self._renderer.suffixes,
-            self._renderer.media_types,
-            work,
-            self._manifest.input.max_expansion,
-        )
+        limit = self._manifest.input.max_expansion
+        return Collection(found, self._renderer.suffixes, self._renderer.media_types, work, limit)
 
     @property
     def settled(self) -> Mapping[str, Mapping[str, Any]]:
