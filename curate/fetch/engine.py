@@ -42,9 +42,7 @@ class Exchange(Protocol):
 class Engine:
     """Everything that lives in the event loop; its methods are called there only."""
 
-    def __init__(
-        self, settings: FetchSettings, images: bool = True, exchange: Exchange | None = None
-    ) -> None:
+    def __init__(self, settings: FetchSettings, images: bool, exchange: Exchange | None = None) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
         self._resolver = Resolver(
@@ -77,7 +75,11 @@ class Engine:
 
     @classmethod
     async def live(
-        cls, settings: FetchSettings, images: bool, exchange: Exchange | None, started: Future[Engine]
+        cls,
+        settings: FetchSettings,
+        images: bool,
+        started: Future[Engine],
+        exchange: Exchange | None = None,
     ) -> None:
         """Make an engine, hand it out, and serve until `stop`."""
         engine = cls(settings, images, exchange)

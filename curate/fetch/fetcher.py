@@ -46,7 +46,7 @@ class Fetcher:
         self, settings: FetchSettings, exchange: Exchange | None = None, *, images: bool = True
     ) -> None:
         _allow_open_files(2 * settings.concurrency + 256)
-        self._settings, self._exchange, self._images = settings, exchange, images
+        self._settings, self._images, self._exchange = settings, images, exchange
         self._loop = asyncio.new_event_loop()
         started: Future[Engine] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="curate-fetch", daemon=True)
@@ -145,7 +145,7 @@ class Fetcher:
         """The thread."""
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(Engine.live(self._settings, self._images, self._exchange, started))
+            self._loop.run_until_complete(Engine.live(self._settings, self._images, started, self._exchange))
         except Exception as error:
             log.exception("the fetching thread ended")
             if not started.done():
