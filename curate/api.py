@@ -11,7 +11,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from curate.errors import ManifestError
 from curate.results import (
@@ -371,11 +371,15 @@ def pack(
     image_tokens: int = 256,
     tokenizer: StrPath = "",
     mix: StrPath = "",
+    recipe: StrPath = "",
+    scale: float = 1.0,
     seed: int = 0,
     truncate: bool = False,
     dialect: StrPath = "qwen-vl",
     dialect_settings: Sequence[str] = (),
     long_texts: Literal["cut", "drop"] = "cut",
+    group: str = "",
+    turns: int = 20,
     max_images: int = 0,
     max_patches: int = 0,
     workers: int | None = None,
@@ -392,11 +396,15 @@ def pack(
         image_tokens: tokens an image, beside its two markers.
         tokenizer: a tiktoken, tokenizer.json or SentencePiece file. Default: Qwen's.
         mix: a mix.toml, which weighs data sets and tasks. Default: every sample once.
+        recipe: a training stage in its place (`qwen-vl-stage1`, or a .toml file), with its settings.
+        scale: the share of the recipe's counts that is wanted.
         seed: the seed of the shuffle.
         truncate: cut samples that are too long, rather than drop them.
         dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file (docs/dialects.md).
         dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
         long_texts: what becomes of texts longer than a sequence: they are cut into pieces, or dropped.
+        group: `image`: what is asked of one image is one sample, a dialogue.
+        turns: questions of such a dialogue at most.
         max_images: images of a sequence, at most; 0: any number.
         max_patches: patches of a sequence's images, at most; 0: any number.
         overwrite: replace other packs in `out`.
@@ -409,9 +417,11 @@ def pack(
     from curate.packing import pack as pack_shards
 
     settings = PackSettings(
-        seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix), seed=seed,
-        truncate=truncate, dialect=str(dialect), dialect_settings=tuple(dialect_settings), long_texts=long_texts,
-        max_images=max_images, max_patches=max_patches, overwrite=overwrite,
+        seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix),
+        recipe=str(recipe), scale=scale, seed=seed, truncate=truncate, dialect=str(dialect),
+        dialect_settings=tuple(dialect_settings), long_texts=long_texts, max_images=max_images,
+        group=cast(Literal["", "image"], group), turns=turns,
+        max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
     packed = pack_shards(_strings(folders), str(out), settings, workers, address, _view(progress))
     return made(PackResult, packed, folder=str(out))
@@ -419,7 +429,14 @@ def pack(
 
 @_checked
 def export(
-    folder: StrPath, to: str, out: StrPath, *, dialect: StrPath = "", dialect_settings: Sequence[str] = ()
+    folder: StrPath,
+    to: str,
+    out: StrPath,
+    *,
+    dialect: StrPath = "",
+    dialect_settings: Sequence[str] = (),
+    group: str = "",
+    turns: int = 20,
 ) -> ExportResult:
     """Hand the shards or packs in `folder` to another framework.
 
@@ -429,6 +446,8 @@ def export(
         out: the folder of the export.
         dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file. Default: the format's own.
         dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
+        group: `image`: what is asked of one image becomes a dialogue (the formats with dialogues alone).
+        turns: questions of such a dialogue at most.
 
     Raises:
         ManifestError, InputError, OutputError: see `run`.
@@ -437,7 +456,7 @@ def export(
 
     return made(
         ExportResult,
-        export_shards(str(folder), to, str(out), str(dialect), dialect_settings),
+        export_shards(str(folder), to, str(out), str(dialect), dialect_settings, group, turns),
         folder=str(out),
     )
 

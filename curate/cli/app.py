@@ -70,6 +70,11 @@ DialectSet = Annotated[
     list[str] | None,
     typer.Option("--dialect-set", help="Change a value of the dialect: cost.max_pixels=451584"),
 ]
+Group = Annotated[
+    str,
+    typer.Option(help="image: what is asked of one image becomes one dialogue, so that it is shown once."),
+]
+Turns = Annotated[int, typer.Option(help="Questions of such a dialogue at most.")]
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="A plug-in file that the run used; may be repeated.")
 ]
@@ -316,6 +321,10 @@ def pack(
     image_tokens: Annotated[int, typer.Option(help="Tokens an image, beside its two markers.")] = 256,
     tokenizer: Annotated[str, typer.Option(help="A tiktoken, tokenizer.json or SentencePiece file.")] = "",
     mix: Annotated[str, typer.Option(help="A mix.toml: weights by data set and task.")] = "",
+    recipe: Annotated[
+        str, typer.Option(help="A training stage in its place: qwen-vl-stage1, -stage2, -stage3, or a .toml.")
+    ] = "",
+    scale: Annotated[float, typer.Option(help="The share of the recipe's counts that is wanted.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The seed of the shuffle.")] = 0,
     truncate: Annotated[bool, typer.Option("--truncate", help="Cut samples that are too long.")] = False,
     dialect: Dialect = "qwen-vl",
@@ -323,6 +332,8 @@ def pack(
     long_texts: Annotated[
         str, typer.Option(help="Texts longer than a sequence: cut into consecutive pieces, or drop.")
     ] = "cut",
+    group: Group = "",
+    turns: Turns = 20,
     max_images: Annotated[int, typer.Option(help="Images a sequence, at most; 0: any number.")] = 0,
     max_patches: Annotated[int, typer.Option(help="Patches of a sequence's images; 0: any number.")] = 0,
     workers: Workers = None,
@@ -338,6 +349,7 @@ def pack(
     _tell(log, metrics)
     packed = api.pack(
         folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
+        recipe=recipe, scale=scale, group=group, turns=turns,
         truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
         long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, workers=workers, address=address,
         overwrite=overwrite, progress=not as_json,
@@ -371,12 +383,16 @@ def export(
         typer.Option(help="How samples are written, for the last four: NAME, NAME:PRESET or a .toml file."),
     ] = "",
     dialect_set: DialectSet = None,
+    group: Group = "",
+    turns: Turns = 20,
     as_json: Json = False,
 ) -> None:
     """Hand shards or packs to another framework."""
     from curate import api
 
-    made = api.export(folder, to, out, dialect=dialect, dialect_settings=dialect_set or []).raw
+    made = api.export(
+        folder, to, out, dialect=dialect, dialect_settings=dialect_set or [], group=group, turns=turns
+    ).raw
     if as_json:
         print(json.dumps(made))
         return
@@ -468,18 +484,6 @@ def doctor(as_json: Json = False) -> None:
         report(found)
 
 
-def _show_made(found: RunResult | PreviewResult, as_json: bool) -> None:
-    """Show a finished run, or what it would do."""
-    from curate.results import RunResult
-
-    if isinstance(found, RunResult):
-        _finish(found, as_json)
-        return
-    from curate.engine.preview import lines
-
-    _show(found.raw, lines, as_json)
-
-
 def _tell(log: str, metrics: str) -> None:
     """Tell programs of progress, too: by lines of JSON, by a file of metrics.
 
@@ -498,6 +502,18 @@ def _tell(log: str, metrics: str) -> None:
     if logs_json():
         for handler in logging.getLogger("curate").handlers or logging.getLogger().handlers:
             handler.setFormatter(JsonLines())
+
+
+def _show_made(found: RunResult | PreviewResult, as_json: bool) -> None:
+    """Show a finished run, or what it would do."""
+    from curate.results import RunResult
+
+    if isinstance(found, RunResult):
+        _finish(found, as_json)
+        return
+    from curate.engine.preview import lines
+
+    _show(found.raw, lines, as_json)
 
 
 def _finish(result: RunResult, as_json: bool) -> None:

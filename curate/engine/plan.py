@@ -122,7 +122,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def scorer(self) -> ScorerSettings | None:
-        """The manifest's."""
+        """The manifest's; a selection looks at no image."""
         return None if self.select else self.manifest.scorer
 
     @property

@@ -65,7 +65,9 @@ class PartStaging(Staging):
         lost = [*self._staged_dropped(record), as_dropped(rows)]
         return self._write(dropped_name(record.unit), lost, DROPPED)
 
-    def _write(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Shard:
+    def _write(
+        self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
+    ) -> Shard:
         """See `Staging._write`; files of dropped rows are written as parts are."""
         return write_part(self.store, name, tables, schema, self.manifest.shard.compression_level)
 

@@ -133,11 +133,7 @@ class Worker(JobWorker):
         super().__init__(run.out)
         self.run = run
         self.store = Store(run.out)
-        self.pipeline: UnitWay = (
-            Selection(run, self.store, meter, children)
-            if run.select
-            else Pipeline(run, self.store, meter, children, scorers, exchange)
-        )
+        self.pipeline = _way(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
 
     def watch(self, meter: Meter) -> None:
@@ -259,6 +255,20 @@ class UnitWay(Protocol):
 
     def close(self) -> None:
         """Let go of what is held open."""
+
+
+def _way(
+    run: Run,
+    store: Store,
+    meter: Meter,
+    children: int,
+    scorers: Sequence[Any],
+    exchange: Exchange | None,
+) -> UnitWay:
+    """The way that the run's units take."""
+    if run.select:
+        return Selection(run, store, meter, children)
+    return Pipeline(run, store, meter, children, scorers, exchange)
 
 
 def _said(job: Job, number: int) -> str:

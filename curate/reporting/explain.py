@@ -23,6 +23,7 @@ from curate.terminal import printable, settings_said
 KEPT = (
     *("key", "dataset", "task", "language", "width", "height", "text", "prompt", "target"),
     *("clip_score", "url", "source"),
+    *("messages", "images.list.element.path"),
 )
 OTHERS = 20  # more rows of the same URL that are listed
 LONGEST = 120  # characters of a value that is worth showing on the way
@@ -67,6 +68,10 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     for name in ("key", "url", "source", "task", "text", "prompt", "target"):
         if name in told:
             yield f"  {name:8} {printable(told[name])}"
+    for number, image in enumerate(told.get("images", ()), 1):
+        yield f"  image {number:<2} {printable(image['path'])}"
+    for turn in told.get("messages", ()):
+        yield f"  {turn['role']:9} {printable(turn['content'])}"
     yield "its way:"
     for step in told["way"]:
         settings = settings_said(step.get("settings", {}))

@@ -26,6 +26,10 @@ MAX_BYTES = 256 * 2**20  # of the measured columns, uncompressed
 IMAGE_GROUPS = 8  # row groups whose images are read
 MEASURED = ("key", "task", "language", "width", "height", "clip_score", "text", "url", "sha256")
 BOXES = "regions.list.element.score"  # the smallest leaf of a region: only the number of regions is wanted
+TALKS = (
+    "images.list.element.path",
+    "messages.list.element.role",
+)  # of dialogues: only their numbers are wanted
 SHOWN = (
     "key",
     "task",
@@ -54,11 +58,15 @@ class Group:
 class Kept:
     """What was read of the kept rows; `place` is a row's group in `groups`, `row` its place in that."""
 
-    table: (
-        pa.Table
-    )  # key, task, language, width, height, clip_score, chars, boxes, host, url, sha256, place, row
+    # key, task, language, width, height, clip_score, chars, boxes, images, turns, host, url, sha256, place, row
+    table: pa.Table
     groups: tuple[Group, ...]
     columns: KeptColumns
+
+    @property
+    def dialogues(self) -> bool:
+        """Whether a row is a dialogue."""
+        return bool(self.table["turns"].null_count < self.table.num_rows)
 
 
 def evenly(items: Sequence[Any], count: int) -> list[Any]:
@@ -81,7 +89,8 @@ def read_kept(store: Store, shards: Sequence[dict[str, Any]], columns: KeptColum
         with store.fs.open_input_file(store.path(shard["path"])) as file:
             reader = pq.ParquetFile(file)
             for number in _affordable(reader, MAX_ROWS // len(chosen), MAX_BYTES // len(chosen)):
-                measured = _measures(columns.read(reader, [*MEASURED, BOXES], number))
+                talks = TALKS if {"images", "messages"} <= set(reader.schema_arrow.names) else ()
+                measured = _measures(columns.read(reader, [*MEASURED, BOXES, *talks], number))
                 tables.append(_placed(measured, len(groups)))
                 groups.append(Group(shard["path"], number))
     return Kept(pa.concat_tables(tables), tuple(groups), columns)
@@ -138,9 +147,17 @@ def _measures(table: pa.Table) -> pa.Table:
     made = {
         "chars": pc.utf8_length(table["text"]),
         "boxes": pc.list_value_length(table["regions"]),
+        "images": _number(table, "images"),
+        "turns": _number(table, "messages"),
         "host": hosts(table["url"]),
     }
     return pa.table(plain | labels | made)
+
+
+def _number(table: pa.Table, name: str) -> pa.Array | pa.ChunkedArray:
+    """How many of that a row has; null for rows that are no dialogue, and in shards of an older version."""
+    there = name in table.column_names
+    return pc.list_value_length(table[name]) if there else pa.nulls(table.num_rows, pa.int32())
 
 
 def hosts(url: pa.ChunkedArray) -> pa.ChunkedArray:

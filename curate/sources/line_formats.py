@@ -198,7 +198,10 @@ def json_row(line: bytes, max_depth: int) -> Row:
     except (ValueError, RecursionError):  # msgspec's own among them
         row = _leniently(line)
     if type(row) is not dict:
-        return faulty("row_malformed", row if type(row) is NotJson else _no_object(row))
+        found = row if type(row) is NotJson else as_row(row)
+        if isinstance(found, str):
+            return faulty("row_malformed", found)
+        row = found
     if PROBLEM in row or DETAIL in row:  # which only we may give
         row = _published(row)
     return without_marked(row) if WRITTEN in line else row
@@ -222,8 +225,15 @@ def _leniently(line: bytes) -> Any:
         return NotJson(f"not JSON: {error}"[:200])
 
 
-def _no_object(value: Any) -> str:
-    return f"not an object but {type(value).__name__}"
+def as_row(value: Any) -> Row | str:
+    """A JSON value as a row, or what is wrong with it; a bare list of turns is a row of `messages`."""
+    if isinstance(value, list) and value and all(_is_turn(one) for one in value):
+        return {"messages": value}
+    return value if isinstance(value, dict) else f"not an object but {type(value).__name__}"
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and ("role" in value or "from" in value)
 
 
 decode = msgspec.json.Decoder().decode

@@ -28,8 +28,13 @@ Begin = Callable[[int], tuple[int, Iterator[pa.RecordBatch]]]
 class Source(Protocol):
     """One input, opened."""
 
-    rows: int
-    schema: pa.Schema
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Their columns."""
 
     def batches(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         """Exactly the rows [start, stop), in order.

@@ -18,9 +18,9 @@ from curate.children.pool import Children
 from curate.engine.journal import SELECTION
 from curate.schema import SHARD, conform, shard_metadata
 from curate.storage.store import Store
-from curate.tasks.chat import dialogue_strings
+from curate.tasks.chat import dialogue_faults, dialogue_strings
 from curate.tasks.formats import CONVERSATION
-from curate.verifying.images import decoders, image_problems
+from curate.verifying.images import decoders, dialogue_image_problems, image_problems
 from curate.verifying.keys import as_bytes
 from curate.verifying.parquet_checks import file_problems
 from curate.verifying.selections import part_problems
@@ -95,6 +95,7 @@ def _shard_problems(
         keys.append(as_bytes(table["key"]))
         yield from _row_problems(table, terms.cleaned)
         yield from islice(image_problems(table, first, children), NAMED)
+        yield from islice(dialogue_image_problems(table, first, children), NAMED)
         first += table.num_rows
 
 
@@ -154,11 +155,13 @@ def _rendered_the_same(table: pa.Table, paths: pa.Array, cleaned: bool) -> bool:
 
 
 def _spoken_the_same(table: pa.Table) -> bool:
-    """Whether dialogues' prompts and targets follow from their messages and the paths of their images."""
+    """Whether dialogues can be rendered, and prompts and targets follow from messages and the images' paths."""
     if not table.num_rows:
         return True
     images = _one(table["images"])
-    sizes = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)
+    sizes = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    if dialogue_faults(table["messages"], sizes).null_count < table.num_rows:
+        return False
     edges = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
     shown = pa.ListArray.from_arrays(edges, pc.struct_field(pc.list_flatten(images), "path"))
     spoken = dialogue_strings(table["messages"], shown)
