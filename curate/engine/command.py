@@ -30,6 +30,7 @@ from curate.scorer import check, check_device
 from curate.sources import Input
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
+from curate.storage.uploads import abort_unfinished
 
 log = logging.getLogger("curate")
 
@@ -145,6 +146,8 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         with journal.locked(options.lease):
             if options.overwrite:
                 journal.clear()
+            if aborted := abort_unfinished(journal.store.uri):
+                log.warning("%d unfinished uploads of workers that were killed are removed", aborted)
             if options.address is not None:
                 check_nodes(options.address, asked, journal.store)
             run = journal.resume(asked, lambda: _planned(asked, options, journal))

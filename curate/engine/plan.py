@@ -124,6 +124,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The manifest's."""
         return self.manifest.scorer
 
+    @property
+    def per_host(self) -> int:
+        """The manifest's limit of requests to one host."""
+        return self.manifest.fetch.per_host
+
     def across(self, phase: str) -> Across | None:
         """The rules across rows of one phase, or None when there is nothing to judge."""
         return self._phases[phase]

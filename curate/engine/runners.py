@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import msgspec
 
 from curate.cluster import connected, memory_of_task, start
+from curate.engine.host_slots import HostExchange, HostSlots
 from curate.engine.nodes import code_digest
 from curate.engine.record import Meter
 from curate.engine.worker import Job, JobFailure, JobWorker, Result, Worker
@@ -51,8 +52,14 @@ class Runnable(Protocol):
     def scorer(self) -> ScorerSettings | None:
         """The model that its jobs use, if any."""
 
+    @property
+    def per_host(self) -> int:
+        """How many requests one host gets at once, from all workers."""
 
-Hire = Callable[..., JobWorker]  # of what is run, a meter, a number of child processes, and scorers
+
+Hire = Callable[
+    ..., JobWorker
+]  # of what is run, a meter, child processes, scorers, and where hosts are shared
 
 
 class Runner(Protocol):
@@ -77,7 +84,7 @@ class InProcess:
     workers = 0
 
     def __init__(self, run: Runnable, meter: Meter, hire: Hire = Worker) -> None:
-        self._worker = hire(run, meter, len(os.sched_getaffinity(0)), ())
+        self._worker = hire(run, meter, len(os.sched_getaffinity(0)), (), None)
 
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
         """See `Runner.map`."""
@@ -112,8 +119,8 @@ class OnRay:
         self.workers, self._counted = workers or cluster_cpus(ray), time.monotonic()
         try:
             scorers = [] if run.scorer is None else _scorers(run.scorer)
-            self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote()
-            shared = (run, self._counts, scorers, code_digest(), hire)
+            self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote(run.per_host)
+            shared = (run, self._counts, scorers, code_digest(), hire, self.workers)
             self._shared = [ray.put(shared)]  # in a list: a bare one would be fetched a task
         except BaseException:
             self.close()
@@ -246,10 +253,11 @@ def stop_if_hopeless(results: Result) -> None:
             raise result.error
 
 
-class _Counts:
-    """An actor that adds up what the workers report until the driver takes it."""
+class _Counts(HostSlots):
+    """An actor that adds up what the workers report until the driver takes it, and shares out hosts' slots."""
 
-    def __init__(self) -> None:
+    def __init__(self, per_host: int) -> None:
+        super().__init__(per_host)
         self._counts: dict[str, int] = {}
 
     def add(self, counts: dict[str, int]) -> None:
@@ -306,10 +314,11 @@ def _worker(shared: list[Any], identity: str) -> tuple[JobWorker, Any]:
     if identity not in _HELD:
         while _HELD:
             _HELD.popitem()[1][0].close()
-        run, counts, scorers, code, hire = connected().get(shared[0])
+        ray = connected()
+        run, counts, scorers, code, hire, workers = ray.get(shared[0])
         if code != code_digest():
             raise MachineError(
                 f"node {platform.node()} has another curate than the driver: install the same one"
             )
-        _HELD[identity] = hire(run, _Reporter(counts), 1, scorers), counts
+        _HELD[identity] = hire(run, _Reporter(counts), 1, scorers, HostExchange(ray, counts, workers)), counts
     return _HELD[identity]

@@ -29,6 +29,7 @@ from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
+from curate.fetch.engine import Exchange
 from curate.images.region_scaling import ON_ITS_SIDE, fit
 from curate.marking import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.origins import Origin, open_origin
@@ -68,12 +69,18 @@ class Pipeline:
     """The stages of one run, with what they hold open."""
 
     def __init__(
-        self, run: Run, store: Store, meter: Meter, children: int, scorers: Sequence[Any] = ()
+        self,
+        run: Run,
+        store: Store,
+        meter: Meter,
+        children: int,
+        scorers: Sequence[Any] = (),
+        exchange: Exchange | None = None,
     ) -> None:
         self.run, self.manifest, self.meter = run, run.manifest, meter
         self._children = children
         self.staging = Staging(run.manifest, store, run.judges_staged)
-        self.acquirer = Acquirer(run.manifest, children)
+        self.acquirer = Acquirer(run.manifest, children, exchange)
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
         self._rules = row_rules(run.manifest)
         self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.find_rule(n, s).columns}

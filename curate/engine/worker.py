@@ -23,6 +23,7 @@ from curate.engine.record import Meter, UnitRecord
 from curate.engine.records import DONE, STAGED, every_record, read_record
 from curate.engine.unit import Pipeline, Work
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
+from curate.fetch.engine import Exchange
 from curate.storage.store import Store
 
 log = logging.getLogger("curate")
@@ -116,14 +117,22 @@ class JobWorker:
 class Worker(JobWorker):
     """A worker of a run, with so many child processes for what may crash.
 
-    `scorers` are the actors that hold the run's scorer; without any this process holds it.
+    `scorers` are the actors that hold the run's scorer; without any this process holds it. `exchange` is where all
+    workers share out how many requests a host gets at once.
     """
 
-    def __init__(self, run: Run, meter: Meter, children: int, scorers: Sequence[Any] = ()) -> None:
+    def __init__(
+        self,
+        run: Run,
+        meter: Meter,
+        children: int,
+        scorers: Sequence[Any] = (),
+        exchange: Exchange | None = None,
+    ) -> None:
         super().__init__(run.out)
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = Pipeline(run, self.store, meter, children, scorers)
+        self.pipeline = Pipeline(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
 
     def watch(self, meter: Meter) -> None:

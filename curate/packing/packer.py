@@ -96,6 +96,11 @@ class PackRun(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return None
 
     @property
+    def per_host(self) -> int:
+        """Nothing is fetched."""
+        return 0
+
+    @property
     def grids(self) -> bool:
         """Whether images are grids of patches."""
         return bool(self.dialect.cost.rule == "smart_resize")
@@ -142,7 +147,9 @@ def dropped_name(number: int) -> str:
 class Packer(JobWorker):
     """A worker of one packing."""
 
-    def __init__(self, run: PackRun, meter: Meter, children: int, scorers: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, run: PackRun, meter: Meter, children: int, scorers: Sequence[Any] = (), exchange: Any = None
+    ) -> None:
         super().__init__(run.out)
         self.run, self.store, self._meter = run, Store(run.out), meter
         self._assembler: Assembler | None = None
