@@ -193,9 +193,10 @@ def json_row(line: bytes, max_depth: int) -> Row:
     except (ValueError, RecursionError):  # msgspec's own among them
         row = _leniently(line)
     if type(row) is not dict:
-        row = row if type(row) is NotJson else as_row(row)
-        if type(row) is not dict:
-            return faulty("row_malformed", row)
+        found: Row | str = row if type(row) is NotJson else as_row(row)
+        if isinstance(found, str):
+            return faulty("row_malformed", found)
+        row = found
     if PROBLEM in row or DETAIL in row:  # which only we may give
         row = _published(row)
     return without_marked(row) if WRITTEN in line else row
