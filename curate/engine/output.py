@@ -82,8 +82,8 @@ class Staging:
         """Where a staged file lies that will be called `name`."""
         return f"{self._prefix}{name}"
 
-    def spilled(self, number: int) -> pa.Table:
-        """What rules across the run need of a staged unit's images (SPILL; `row` counts its kept rows)."""
+    def spilled(self, number: int, phase: str = "bytes") -> pa.Table:
+        """What a phase of the rules across the run needs of a staged unit (SPILL; `row` counts its kept rows)."""
         first, parts = 0, [SPILL.empty_table()]
         for shard in self.record(number, STAGED).shards:
             table = read_columns(self.store, self.place(shard.path), ["sha256", "text"])
@@ -186,8 +186,7 @@ class Staging:
             for table, reason, _ in self._groups_of(shard, rows.start, fallen, {})
         )
         tables = (table for table in kept if table.num_rows)
-        schema, repeated = self._schema(shard)
-        return write_tables(self.store, shard.path, tables, schema, self.manifest.shard, repeated)
+        return self._write(shard.path, tables, *self._schema(shard))
 
     def _rewritten(self, name: str, staged: Shard | None) -> Shard | None:
         """What an earlier attempt wrote over a staged file (None: where none was); None where it did not.
@@ -250,5 +249,11 @@ class Staging:
         self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
     ) -> Shard:
         """Stage one file; its record bears its final name."""
-        shard = write_tables(self.store, self.place(name), tables, schema, self.manifest.shard, repeated)
-        return msgspec.structs.replace(shard, path=name)
+        written = self._write(self.place(name), tables, schema, repeated)
+        return msgspec.structs.replace(written, path=name)
+
+    def _write(
+        self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
+    ) -> Shard:
+        """Write one file, a row group a table; `repeated`: several rows show the same image."""
+        return write_tables(self.store, name, tables, schema, self.manifest.shard, repeated)

@@ -13,6 +13,7 @@ from curate.engine.across import ACROSS, PHASES
 from curate.engine.retry import finished_manifest
 from curate.errors import InputError
 from curate.marking import SCORE, SIZE
+from curate.reporting.kept_columns import KeptColumns
 from curate.reporting.key_lookup import find_rows, read_rows
 from curate.schema import SAMPLE
 from curate.storage.filesystems import one_line
@@ -41,7 +42,7 @@ def explain(folder: str, key_or_url: str) -> dict[str, Any]:
     Raises:
         InputError: the folder holds no complete run, or a file of it cannot be read.
     """
-    manifest, store = finished_manifest(folder), Store(folder)
+    manifest, store = finished_manifest(folder, selections=True), Store(folder)
     try:
         found = list(_found(manifest, store, key_or_url))
     except (OSError, pa.ArrowException) as error:
@@ -93,7 +94,7 @@ def _found(manifest: Mapping[str, Any], store: Store, key_or_url: str) -> Iterat
     """Every row with that key or URL, kept ones first; duplicates that fell share the kept one's key."""
     for name, rows in find_rows(store, manifest, key_or_url, OTHERS + 1):
         kept = not name.startswith("_dropped/")
-        for row in read_rows(store, name, rows, KEPT if kept else None):
+        for row in read_rows(store, name, rows, KEPT if kept else None, KeptColumns(manifest)):
             if kept:
                 yield {"fate": "kept", "shard": name, **row}
             else:

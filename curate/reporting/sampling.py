@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.reporting.kept_columns import KeptColumns
 from curate.schema import DROPPED
 from curate.storage.finished import listed_dropped
 from curate.storage.store import Store
@@ -60,6 +61,7 @@ class Kept:
     # key, task, language, width, height, clip_score, chars, boxes, images, turns, host, url, sha256, place, row
     table: pa.Table
     groups: tuple[Group, ...]
+    columns: KeptColumns
 
     @property
     def dialogues(self) -> bool:
@@ -74,13 +76,13 @@ def evenly(items: Sequence[Any], count: int) -> list[Any]:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def read_kept(store: Store, shards: Sequence[dict[str, Any]]) -> Kept:
-    """Measures of up to 100,000 kept rows, spread over up to 64 shards.
+def read_kept(store: Store, shards: Sequence[dict[str, Any]], columns: KeptColumns | None = None) -> Kept:
+    """Measures of up to 100,000 kept rows, spread over up to 64 shards or parts.
 
     Raises:
         OSError, pa.ArrowException: a shard cannot be read.
     """
-    chosen = evenly(shards, MAX_FILES)
+    chosen, columns = evenly(shards, MAX_FILES), columns or KeptColumns({})
     tables: list[pa.Table] = [_placed(_measures(_nothing()), 0)]
     groups: list[Group] = []
     for shard in chosen:
@@ -88,10 +90,10 @@ def read_kept(store: Store, shards: Sequence[dict[str, Any]]) -> Kept:
             reader = pq.ParquetFile(file)
             for number in _affordable(reader, MAX_ROWS // len(chosen), MAX_BYTES // len(chosen)):
                 talks = TALKS if {"images", "messages"} <= set(reader.schema_arrow.names) else ()
-                measured = _measures(reader.read_row_group(number, columns=[*MEASURED, BOXES, *talks]))
+                measured = _measures(columns.read(reader, [*MEASURED, BOXES, *talks], number))
                 tables.append(_placed(measured, len(groups)))
                 groups.append(Group(shard["path"], number))
-    return Kept(pa.concat_tables(tables), tuple(groups))
+    return Kept(pa.concat_tables(tables), tuple(groups), columns)
 
 
 def read_dropped(store: Store) -> pa.Table:
@@ -119,7 +121,7 @@ def read_rows(store: Store, kept: Kept, picked: pa.Table, columns: Sequence[str]
         rows = picked.filter(pc.equal(picked["place"], place))["row"]
         with store.fs.open_input_file(store.path(group.path)) as file:
             reader = pq.ParquetFile(file)
-            table = reader.read_row_group(group.number, columns=list(columns)).take(rows)
+            table = kept.columns.read(reader, columns, group.number).take(rows)
             first = sum(reader.metadata.row_group(n).num_rows for n in range(group.number))
         for row, values in zip(rows.to_pylist(), table.to_pylist(), strict=True):
             yield values | {"shard": group.path, "row": first + row}

@@ -142,6 +142,10 @@ def _places(uri: str, stem: str) -> tuple[pa.Table, pa.Schema | None]:
     store = Store(uri)
     manifest = read_manifest(store)
     if manifest is not None:
+        if manifest.get("kind") == "selection":
+            raise InputError(
+                f"{uri} holds a selection: `curate run MANIFEST --input {uri}` makes shards of it"
+            )
         if manifest.get("kind") == "export":
             raise InputError(f"{uri} holds an export: give the folder of `curate run` or `curate pack`")
         return _listed(store, manifest, stem)

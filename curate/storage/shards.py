@@ -24,7 +24,7 @@ MIN_GROUP_ROWS = 100
 GROWTH = 4  # of a row group's bytes, once each row has its own copy of an image that several show
 MAX_DICTIONARY_BYTES = 2**31 - 2**20  # a page ends there
 Ints = npt.NDArray[np.int64]
-OUR_FILES = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-(\d+))?\.parquet")
+OUR_FILES = re.compile(r"(?:shard|part|dropped)-(\d{6,})(?:-(\d+))?\.parquet")
 VALUES_AT_ONCE = 16  # before a page is found to be full: with 1,024 images it would be far too large
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from curate import tasks
 from curate.children.pool import Children
+from curate.engine.journal import SELECTION
 from curate.schema import SHARD, conform, shard_metadata
 from curate.storage.store import Store
 from curate.tasks.chat import dialogue_faults, dialogue_strings
@@ -22,6 +23,7 @@ from curate.tasks.formats import CONVERSATION
 from curate.verifying.images import decoders, dialogue_image_problems, image_problems
 from curate.verifying.keys import as_bytes
 from curate.verifying.parquet_checks import file_problems
+from curate.verifying.selections import part_problems
 
 NAMED = 5  # damaged images that are named, of one row group
 RENDERED = ["dataset", "task", "language", "text", "regions", "width", "height"]
@@ -34,13 +36,18 @@ class ExpectedShards(msgspec.Struct, frozen=True):
     scorer: dict[str, Any] | None
     cleaned: bool
     image: dict[str, Any]  # the manifest's settings of images
+    selection: bool = False  # parts of a selection, and no shards
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> ExpectedShards:
         """Those of this manifest."""
         settings = manifest["manifest"]
         return cls(
-            manifest["manifest_digest"], manifest["scorer"], bool(settings["clean"]), settings["image"]
+            manifest["manifest_digest"],
+            manifest["scorer"],
+            bool(settings["clean"]),
+            settings["image"],
+            manifest.get("kind") == SELECTION,
         )
 
 
@@ -66,7 +73,10 @@ class ShardCheck:
         def look(reader: pq.ParquetFile) -> Iterator[str]:
             return _shard_problems(reader, self._terms, keys, self._children)
 
-        problems = list(file_problems(self._store, listed, SHARD, look))
+        if self._terms.selection:
+            problems = list(part_problems(self._store, listed, self._terms.digest, keys))
+        else:
+            problems = list(file_problems(self._store, listed, SHARD, look))
         return Checked(listed["path"], problems, b"".join(keys))
 
     def close(self) -> None:
