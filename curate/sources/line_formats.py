@@ -198,7 +198,7 @@ def json_row(line: bytes, max_depth: int) -> Row:
     except (ValueError, RecursionError):  # msgspec's own among them
         row = _leniently(line)
     if type(row) is not dict:
-        found = row if type(row) is NotJson else as_row(row)
+        found: Row | str = row if type(row) is NotJson else as_row(row)
         if isinstance(found, str):
             return faulty("row_malformed", found)
         row = found

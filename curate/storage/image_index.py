@@ -84,11 +84,6 @@ def without_index(schema: pa.Schema) -> pa.Schema:
     return schema.with_metadata(told) if told.pop(KEY, None) is not None else schema
 
 
-def tells_of_repeated(schema: pa.Schema) -> bool:
-    """Whether the schema was read with an index of images that several rows show."""
-    return b'"codes"' in (schema.metadata or {}).get(KEY, b"")
-
-
 def read_index(parquet: pq.ParquetFile, leaf: str) -> list[IndexedImages] | None:
     """The index of a column that the file was written with, by row group; None where it has none that is its own.
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED, SHARD
-from curate.storage.image_index import LEAVES, tells_of_repeated, write_groups
+from curate.storage.image_index import LEAVES, write_groups
 from curate.storage.store import HashingSink, Store
 
 MIN_GROUP_ROWS = 100
@@ -96,8 +96,6 @@ def write_tables(
 ) -> Shard:
     """Publish the tables as one Parquet file, a row group each; see `writer_options` for `repeated`.
 
-    A file that is written anew, with the schema that it was read with, stays as it was in that.
-
     Raises:
         OSError: the file could not be written; nothing was published.
     """
@@ -105,8 +103,7 @@ def write_tables(
 
     def fill(sink: HashingSink) -> None:
         nonlocal rows
-        several = repeated or tells_of_repeated(schema)
-        options = writer_options(schema, settings.compression_level, several)
+        options = writer_options(schema, settings.compression_level, repeated)
         rows = write_groups(sink, tables, schema, options)
 
     written = store.write(name, fill)

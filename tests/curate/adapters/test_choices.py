@@ -21,7 +21,7 @@ def test_ai2d_asks_with_its_choices_and_leaves_out_letters_that_are_not_drawn(tm
     assert row["prompt"] == f"<img>{row['image']['path']}</img> {asked} Answer:"
     assert row["target"] == " the third"
     published = json.loads(next((samples() / "ai2d").glob("*.json")).read_text())
-    assert manifest["rows_in"] == len(published["questions"]) == 3
+    assert manifest["rows_in"] == len(published["questions"]) == 4
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_an_answer_is_one_of_the_choices(tmp_path: Path, answer: object, said: s
     row = {"question": "Which?", "options": ["red", "blue"], "answer": answer, "image_path": "a.jpg"}
     table = pa.Table.from_pylist([row])
     pq.write_table(table, tmp_path / "rows.parquet")
-    sets = [f"image.folder={tmp_path}"]
+    sets = [f"image.folder={tmp_path}", "rules.letters_not_drawn=false"]
     manifest, rows = curated("ai2d", tmp_path / "out", [tmp_path / "rows.parquet"], sets)
     if said is None:
         assert manifest["dropped"] == {"answer_missing": 1}

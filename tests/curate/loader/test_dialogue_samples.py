@@ -136,7 +136,8 @@ def test_a_file_that_is_written_anew_stores_its_images_once_as_before(regions: P
     path = next(regions.glob("shard-*.parquet"))
     reader = pq.ParquetFile(path)
     groups = (reader.read_row_group(group) for group in range(reader.num_row_groups))
-    write_tables(Store(str(tmp_path)), path.name, groups, reader.schema_arrow, ShardSettings())
+    several = has_repeated(reader)
+    write_tables(Store(str(tmp_path)), path.name, groups, reader.schema_arrow, ShardSettings(), several)
     assert pq.read_table(tmp_path / path.name).equals(pq.read_table(path))
     assert (tmp_path / path.name).stat().st_size < path.stat().st_size + 1000
     assert read_index(pq.ParquetFile(tmp_path / path.name), LEAVES[0]) is not None
