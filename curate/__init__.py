@@ -18,7 +18,21 @@ from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate import loader, scorer
-    from curate.api import diff, explain, export, pack, remove, report, retry, run, score, trace, verify
+    from curate.api import (
+        calibrate,
+        diff,
+        explain,
+        export,
+        pack,
+        remove,
+        report,
+        retry,
+        run,
+        score,
+        select,
+        trace,
+        verify,
+    )
     from curate.errors import (
         CurateError,
         Halted,
@@ -31,6 +45,7 @@ if TYPE_CHECKING:
     )
     from curate.plugins import adapter, cleaner, rule
     from curate.results import (
+        CalibrateResult,
         DiffResult,
         ExplainResult,
         ExportResult,
@@ -44,6 +59,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "CalibrateResult",
     "CurateError",
     "DiffResult",
     "ExplainResult",
@@ -64,6 +80,7 @@ __all__ = [
     "VerifyResult",
     "__version__",
     "adapter",
+    "calibrate",
     "cleaner",
     "diff",
     "explain",
@@ -77,6 +94,7 @@ __all__ = [
     "run",
     "score",
     "scorer",
+    "select",
     "trace",
     "verify",
 ]

@@ -40,7 +40,7 @@ def grows(before: Mapping[str, Any], asked: Request) -> bool:
     """Whether what is asked for is what a finished run was asked for, with inputs added behind its own."""
     plain = asked.plain()
     old, new = before.get("inputs"), plain["inputs"]
-    if not isinstance(old, list | tuple) or len(new) <= len(old) or asked.retry is not None:
+    if not isinstance(old, list | tuple) or len(new) <= len(old) or asked.retry is not None or asked.select:
         return False
     return first_difference(dict(before), plain | {"inputs": new[: len(old)]}) is None
 

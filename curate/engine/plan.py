@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from curate.adapters.grit import caption_rules
-from curate.engine.across import ACROSS, PHASES, Across, partitions_for, rules_of
+from curate.engine.across import ACROSS, AFTER_IMAGES, BEFORE_IMAGES, PHASES, Across, partitions_for, rules_of
 from curate.manifest.settings import Manifest, ScorerSettings
 from curate.sources import Input
 
@@ -116,6 +116,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     before: int = 0  # units that were finished before inputs were added
     growth: int = 0  # how often inputs were added
     removed: str = ""  # hex SHA-256 of the folder's tombstones; empty without any
+    select: bool = False  # keep rows of the source, by what needs no image, and nothing else
 
     @cached_property
     def identity(self) -> str:
@@ -124,8 +125,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def scorer(self) -> ScorerSettings | None:
-        """The manifest's."""
-        return self.manifest.scorer
+        """The manifest's; a selection looks at no image."""
+        return None if self.select else self.manifest.scorer
 
     @property
     def per_host(self) -> int:
@@ -142,7 +143,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         partitions = partitions_for(self.plan.total)
         phases: dict[str, Across | None] = {}
         for phase in PHASES:
-            rules = rules_of(phase, active)
+            rules = {} if self.select and phase not in BEFORE_IMAGES else rules_of(phase, active)
             judged = Across(phase, rules, partitions, slices, self.before)
             phases[phase] = judged if rules and slices else None
         return phases
@@ -150,7 +151,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def judges_staged(self) -> bool:
         """Whether rules across the run are to be judged once all units are staged."""
-        return self.across("bytes") is not None or self.across("near") is not None
+        phases = BEFORE_IMAGES if self.select else AFTER_IMAGES
+        return any(self.across(phase) is not None for phase in phases)
 
 
 def row_rules(manifest: Manifest) -> dict[str, dict[str, Any]]:

@@ -46,7 +46,7 @@ def plan_of(store: Store, manifest: Mapping[str, Any], asked: Request) -> Plan:
         raise damaged_manifest(store, f"the rows of its inputs: {error}") from None
     if len(rows) != len(asked.inputs) or any(count < 0 for count in rows):
         raise damaged_manifest(store, "the rows of its inputs are not those of its request")
-    return Plan(asked.inputs, rows, asked.manifest.shard.rows)
+    return Plan(asked.inputs, rows, asked.unit_rows)
 
 
 def finished_records(store: Store, manifest: Mapping[str, Any]) -> Iterator[UnitRecord] | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.journal import MANIFEST, RUN, Begun, now
+from curate.engine.journal import DATA_FILES, MANIFEST, RUN, Begun, data_files, now
 from curate.engine.rebuilt import finished_records, plan_of, request_of
 from curate.engine.record import Stage, add_counts
 from curate.engine.records import SEGMENTS, write_records
@@ -325,6 +325,7 @@ class RunVersion:
         write_tombstones(self.target, tombstones)
         write_files(self.target, SHARDS, files_table(shards))
         self._list_dropped(anew)
+        self.target.write_bytes(DATA_FILES, data_files("shard").encode())
         self.target.check_held()
         self.target.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         for name in ("remove", "tmp"):
