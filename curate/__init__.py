@@ -18,7 +18,21 @@ from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate import loader, scorer
-    from curate.api import calibrate, explain, export, pack, report, retry, run, score, select, verify
+    from curate.api import (
+        calibrate,
+        diff,
+        explain,
+        export,
+        pack,
+        remove,
+        report,
+        retry,
+        run,
+        score,
+        select,
+        trace,
+        verify,
+    )
     from curate.errors import (
         CurateError,
         Halted,
@@ -32,18 +46,22 @@ if TYPE_CHECKING:
     from curate.plugins import adapter, cleaner, rule
     from curate.results import (
         CalibrateResult,
+        DiffResult,
         ExplainResult,
         ExportResult,
         PackResult,
         PreviewResult,
+        RemoveResult,
         ReportResult,
         RunResult,
+        TraceResult,
         VerifyResult,
     )
 
 __all__ = [
     "CalibrateResult",
     "CurateError",
+    "DiffResult",
     "ExplainResult",
     "ExportResult",
     "Halted",
@@ -53,19 +71,23 @@ __all__ = [
     "OutputError",
     "PackResult",
     "PreviewResult",
+    "RemoveResult",
     "ReportResult",
     "RunResult",
     "Stopped",
+    "TraceResult",
     "UnitError",
     "VerifyResult",
     "__version__",
     "adapter",
     "calibrate",
     "cleaner",
+    "diff",
     "explain",
     "export",
     "loader",
     "pack",
+    "remove",
     "report",
     "retry",
     "rule",
@@ -73,6 +95,7 @@ __all__ = [
     "score",
     "scorer",
     "select",
+    "trace",
     "verify",
 ]
 

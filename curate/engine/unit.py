@@ -21,7 +21,8 @@ from curate import tasks
 from curate.engine import dialogue_images
 from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.across import SPILL, spill_rows
-from curate.engine.output import Fallen, Staging
+from curate.engine.grown import staging_of
+from curate.engine.output import Fallen
 from curate.engine.plan import Run, Unit, row_rules
 from curate.engine.published_images import PublishedImages
 from curate.engine.record import Meter, Stage, UnitRecord, count_reasons
@@ -29,6 +30,7 @@ from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
+from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.engine.unit_rows import UnitReader
 from curate.fetch.engine import Exchange
 from curate.images.region_scaling import ON_ITS_SIDE, fit
@@ -39,6 +41,8 @@ from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
 
 STAGES = ("read", "render", "rules", "seen", "fetch", "decode", "size", "score", "tasks", "write", "across")
+STAGES_LESS = (*STAGES[:-1], STAGE, STAGES[-1])  # of a run from whose folder something was removed
+HASHED = 64  # images that are in memory while they are compared with removed ones
 
 
 @dataclass
@@ -78,7 +82,8 @@ class Pipeline:
         exchange: Exchange | None = None,
     ) -> None:
         self.run, self.manifest, self.meter = run, run.manifest, meter
-        self.staging = Staging(run.manifest, store, run.judges_staged)
+        self.staging = staging_of(run, store)
+        self.tombstones = Tombstones(read_tombstones(store)) if run.removed else None
         self.acquirer = Acquirer(run.manifest, children, exchange)
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
         self._rules = row_rules(run.manifest)
@@ -135,6 +140,8 @@ class Pipeline:
                 table = self._score(table, work.windows)
             with work.watch.stage("tasks"):
                 table = drop(table, pc.if_else(alive(table), tasks.row_faults(table), None), "tasks")
+            with work.watch.stage(STAGE):
+                table = self._drop_removed_contents(table, work.spool)
             with work.watch.stage("write"):
                 dropped_file = self.staging.write_dropped(work.unit.number, table)
                 shards = self.staging.write(work.unit.number, table, work.spool)
@@ -144,7 +151,7 @@ class Pipeline:
             rows_in=table.num_rows,
             rows_out=sum(shard.rows for shard in shards),
             dropped=count_reasons(table["dropped"]),
-            stages=tuple(_stages(table, work.watch)),
+            stages=tuple(_stages(table, work.watch, STAGES if self.tombstones is None else STAGES_LESS)),
             shards=tuple(shards),
             dropped_file=dropped_file,
         )
@@ -185,7 +192,7 @@ class Pipeline:
             reason = pa.array(
                 [seen.get(row) for row in range(work.rows, work.rows + table.num_rows)], pa.string()
             )
-            table = drop(table, reason, "seen")
+            table = self._drop_removed_names(drop(table, reason, "seen"))
             if self.manifest.task == CONVERSATION:
                 table = dialogue_images.numbered(table, work.slots)
                 work.slots += len(pc.list_flatten(table["images"]))
@@ -199,6 +206,27 @@ class Pipeline:
             work.windows.read(table["text"])
             self.meter.add(rows=table.num_rows)
         yield from self.acquirer.fetch(wanted)
+
+    def _drop_removed_names(self, table: pa.Table) -> pa.Table:
+        """Drop rows whose key or address was removed on request, before anything is fetched for them."""
+        if self.tombstones is None:
+            return table
+        named = self.tombstones.named(table["key"], table["url"])
+        return drop(table, pc.if_else(named, REASON, pa.scalar(None, pa.string())), STAGE)
+
+    def _drop_removed_contents(self, table: pa.Table, spool: Spool) -> pa.Table:
+        """Drop rows with an image that was removed on request, or with the text that it was removed with."""
+        if self.tombstones is None or not self.tombstones.by_content:
+            return table
+        places = pc.indices_nonzero(alive(table))
+        reasons: list[str | None] = []
+        for start in range(0, len(places), HASHED):
+            some = table.take(places.slice(start, HASHED))
+            images = dialogue_images.hashes(some, places.slice(start, HASHED).to_numpy(), spool)
+            for hashes, text in zip(images, some["text"].to_pylist(), strict=True):
+                removed = any(True for one in hashes for _ in self.tombstones.of_content(one, text))
+                reasons.append(REASON if removed else None)
+        return drop(table, scatter(pa.array(reasons, pa.string()), places, table.num_rows), STAGE)
 
     def _beside(self, unit: Unit) -> Path | None:
         """The folder of the unit's input: paths of dialogues' images that no image folder holds are below it."""
@@ -296,11 +324,11 @@ class Pipeline:
         return table
 
 
-def _stages(table: pa.Table, watch: Stopwatch) -> Iterator[Stage]:
+def _stages(table: pa.Table, watch: Stopwatch, names: Sequence[str]) -> Iterator[Stage]:
     """The funnel of a finished table: how many rows entered and left each stage alive."""
     lost = count_reasons(table["stage"])
     rows = table.num_rows
-    for name in STAGES:
+    for name in names:
         left = rows - lost.get(name, 0)
         yield Stage(name, rows, left, round(watch.seconds.get(name, 0.0), 3))
         rows = left
