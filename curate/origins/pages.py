@@ -275,14 +275,16 @@ def to_samples(rendered: Rendered, manifest: Manifest, archive: str = "") -> pa.
     """A document's pages as SAMPLE, a row each, and a dropped row for what it failed of.
 
     `source` is `FILE#PAGE`, of a document in an `archive` `ARCHIVE!MEMBER#PAGE`, with the page's number in the
-    document, from 1. So a key does not hang on which other pages were drawn.
+    document, from 1; of a long page in several images `FILE#PAGE.PART`. So a key does not hang on which other
+    pages were drawn.
     """
     pages, failure = pa.Table.from_batches(rendered.pages, PAGES), rendered.failure
     if failure is not None:
         empty = {name: pa.nulls(1, PAGES.field(name).type) for name in PAGES.names}
         last = empty | {"dropped": [failure.reason], "detail": [failure.detail]}
         pages = pa.concat_tables([pages, pa.table(last, schema=PAGES)])
-    numbers = ["" if page is None else str(page + 1) for page in pages["page"].to_pylist()]
+    places = zip(pages["page"].to_pylist(), pages["part"].to_pylist(), strict=True)
+    numbers = [number_of(page, part) for page, part in places]
     name, rows = rendered.entry.name, pages.num_rows
     file = f"{archive}!{name}" if archive and archive != name else name
     identity = [pa.array([value] * rows, pa.large_string()) for value in (name, rendered.digest)]
@@ -302,6 +304,13 @@ def to_samples(rendered: Rendered, manifest: Manifest, archive: str = "") -> pa.
             }
         )
     )
+
+
+def number_of(page: int | None, part: int | None) -> str:
+    """What a page is called in its document: `7`, and `7.2` for the second image of a long one; empty for none."""
+    if page is None:
+        return ""
+    return str(page + 1) if part is None else f"{page + 1}.{part}"
 
 
 def settings_of(manifest: Manifest, kind: type[T]) -> T:

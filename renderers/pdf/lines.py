@@ -183,8 +183,15 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
         stacked=bool(raw["wmode"]),
         doubtful=pale_among(colours),
         patterned=is_patterned(raw),
+        base=base_line(glyphs[0], axis),
         glyphs=glyphs,
     )
+
+
+def base_line(drawn: dict[str, Any], axis: Turn) -> float:
+    """Where the base line of a glyph or span lies across the frame."""
+    x, y = drawn["origin"]
+    return turned((x, y, x, y), axis)[1]
 
 
 def is_painted(span: dict[str, Any]) -> bool:
