@@ -8,7 +8,7 @@ writes one file, whose presence means that it is done, so a kill costs only the 
 It happens up to three times: first for rows with the same key (`keys`, where the key stands for the image);
 before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an image is its
 bytes (`bytes`), which finds what hides behind different URLs. What no hash finds comes last (`near`): images
-that look alike, by their features, in one piece (`curate.engine.near`).
+that look alike, by their features, in one piece (`curate.engine.near_duplicates`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import pyarrow.ipc as ipc
 import filters
 from curate.engine.records import in_parallel
 from curate.storage.store import HashingSink, Store
-from filters.across import fingerprint
+from filters.duplicates import fingerprint
 
 PARTITION_ROWS = 4_000_000
 HELD_FILES = 8192  # on an object store, of which a process keeps the footer

@@ -173,11 +173,7 @@ def test_wrapped_cells_are_read_whole() -> None:
 
 
 def test_authors_in_columns_of_their_own_stand_above_two_columns() -> None:
-    authors = [
-        (f"Author {r}{c}", 20.0 + 140 * c, 20.0 + 40 * r, 110.0)
-        for r in range(3)
-        for c in range(3)
-    ]
+    authors = [(f"Author {r}{c}", 20.0 + 140 * c, 20.0 + 40 * r, 110.0) for r in range(3) for c in range(3)]
     left, right = prose("left", 0, 150, 20), prose("right", 230, 150, 20)
     found = order([*authors, *across(left, right)])
     assert found[:9] == names(authors)
