@@ -54,6 +54,9 @@ class Kind:
         manifest
     )  # makes the paths of its settings absolute
     endless: int | None = None  # inputs taken where it never runs out and no limit is given
+    limited: Callable[[Manifest, int], Manifest] = lambda manifest, limit: (
+        manifest
+    )  # the manifest of a run that takes so many rows, where they are not those that are counted
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,13 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     return out
 
 
-class Content(NamedTuple):
+def area_px(band: Box, px_a_point: float) -> Area:
+    """A band of the page in whole pixels."""
+    x0, y0, x1, y1 = (round(side * px_a_point) for side in band)
+    return x0, y0, x1, y1
+
+
+class PageContent(NamedTuple):
     """What a page holds, read once."""
 
     page: pymupdf.Page
@@ -158,7 +164,7 @@ class Content(NamedTuple):
     images: float  # share of the page
 
 
-def content_of(loaded: pymupdf.Page, settings: PdfSettings) -> Content:
+def content_of(loaded: pymupdf.Page, settings: PdfSettings) -> PageContent:
     """Read a page."""
     display = loaded.get_displaylist()
     text = structured(display, 0.0)
@@ -169,11 +175,11 @@ def content_of(loaded: pymupdf.Page, settings: PdfSettings) -> Content:
         lines = page_lines(display, text)
     layers = layers_of(display, order=False)
     images = image_share(layers.pictures, tuple(display.rect))
-    return Content(loaded, display, text, blocks, rules, fitted(lines), layers, images)
+    return PageContent(loaded, display, text, blocks, rules, fitted(lines), layers, images)
 
 
 def drawn(
-    content: Content,
+    content: PageContent,
     number: int,
     facts: Mapping[str, Any],
     settings: PdfSettings,
