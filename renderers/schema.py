@@ -34,6 +34,7 @@ PAGES = pa.schema(
         ("dropped", pa.string()),  # null while the page is alive, else a reason slug
         ("detail", pa.string()),
         ("part", pa.int32()),  # of a page that gives several images, from 1; null where it gives one
+        ("html", pa.large_string()),  # the page's structure; null where it was not asked for
     ]
 )
 ROW = pa.struct(list(PAGES))
@@ -61,6 +62,7 @@ class Page(NamedTuple):
     dropped: str | None = None
     detail: str | None = None
     part: int | None = None
+    html: str | None = None
 
 
 def record(page: Page) -> pa.RecordBatch:

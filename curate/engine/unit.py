@@ -289,7 +289,9 @@ class Pipeline:
         """How many inputs the unit's rows came from: of documents and seeds, those that were asked for."""
         picked = self.run.sample < 1 or self.run.retry is not None
         if self.manifest.documents.max_rows is not None and not picked:
-            sources = pa.chunked_array([table["source"].combine_chunks() for table in work.tables], pa.string())
+            sources = pa.chunked_array(
+                [table["source"].combine_chunks() for table in work.tables], pa.string()
+            )
             return int(pc.count_distinct(pc.replace_substring_regex(sources, r"#[0-9.]+$", "")).as_py())
         return work.rows if picked else work.unit.stop - work.unit.start
 

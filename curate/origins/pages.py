@@ -341,6 +341,7 @@ def to_samples(rendered: Rendered, manifest: Manifest, archive: str = "") -> pa.
                 "url": pa.array([rendered.entry.url] * rows, pa.large_string()),
                 "source": [f"{file}#{number}" if number else file for number in numbers],
                 **{column: pages[column] for column in COPIED},
+                "answer": pages["html"],
                 "stage": pa.array(
                     [STAGE if d is not None else None for d in pages["dropped"].to_pylist()], pa.string()
                 ),
@@ -363,11 +364,12 @@ def settings_of(manifest: Manifest, kind: type[T]) -> T:
         ManifestError: an unknown or wrong setting.
     """
     known = [one.name for one in fields(kind)]  # type: ignore[arg-type]  # a dataclass
-    for name in manifest.render:
+    asked = dict(manifest.render) | ({"structure": True} if manifest.task == "ocr_structured" else {})
+    for name in asked:
         if name not in known:
             raise ManifestError(f"[render] has no key {name!r}{nearest(name, known)}")
     try:
-        return msgspec.convert(manifest.render, kind)
+        return msgspec.convert(asked, kind)
     except msgspec.ValidationError as error:
         raise ManifestError(f"[render]: {error}") from None
 

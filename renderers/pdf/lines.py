@@ -66,10 +66,10 @@ def slanted_lines(display: pymupdf.DisplayList, slant: float, page: Box) -> Iter
             yield from pieces(raw, LEVEL, turn, page, Rules(()))
 
 
-def structured(display: pymupdf.DisplayList, slant: float) -> pymupdf.TextPage:
+def structured(display: pymupdf.DisplayList, slant: float, flags: int = FLAGS) -> pymupdf.TextPage:
     """MuPDF's structured text of the page, turned counter-clockwise by `slant` degrees."""
     options = mupdf.FzStextOptions()
-    options.flags = FLAGS
+    options.flags = flags
     matrix = mupdf.fz_rotate(-slant)
     bounds = mupdf.fz_transform_rect(mupdf.fz_bound_display_list(display.this), matrix)
     text = mupdf.FzStextPage(bounds)

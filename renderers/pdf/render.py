@@ -36,6 +36,8 @@ from renderers.pdf.plain import plain_lines
 from renderers.pdf.rules import Rules
 from renderers.pdf.settings import PdfSettings
 from renderers.pdf.sight import seen
+from renderers.pdf.structure import blocks_of, described
+from renderers.pdf.tags import tags_of
 from renderers.pdf.tall import fitted
 from renderers.pdf.unlabelled import unlabelled_share
 from renderers.schema import Page, Region, record
@@ -136,9 +138,7 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
         said = {**facts, "part": part, "parts": len(bands)}
         inside = content._replace(lines=lines_in(band, content.lines))
         if inside.lines:
-            one = drawn(
-                inside, number, said, settings, smallest, tuple(round(side * smallest) for side in band)
-            )
+            one = drawn(inside, number, said, settings, smallest, area_px(band, smallest))
         else:
             one = dropped(number, said, "no_text_layer", "no text in this part of the page")
         out.append(one._replace(part=part))
@@ -193,7 +193,8 @@ def drawn(
     if reason := hides(lines, visible, content.images):
         said = {**facts, "class": page_class(content.images, True, False)}
         return dropped(number, said, "no_text_layer", reason)
-    regions = page_regions(visible, content.rules, picture.view, settings)
+    ordered = list(in_order(distinct(visible), content.rules))
+    regions = page_regions(ordered, picture.view, settings)
     image, form = encoded(picture, settings)
     quads = np.array([region.quad for region in regions]).reshape(-1, 4, 2)
     pictures = content.layers.pictures or content.layers.images
@@ -206,7 +207,15 @@ def drawn(
         "fonts": sorted({line.font.partition(" (")[0] for line in lines}),
         "rotation": content.page.rotation,
     }
-    return Page(number, image, form, *picture.view.size, regions, json.dumps(said, ensure_ascii=False))
+    markup = None
+    if settings.structure:
+        box: Box = tuple(display.rect)
+        tree = tags_of(content.page.parent, display)
+        blocks = blocks_of(ordered, tree, content.rules.boxes, content.layers.pictures, box)
+        said["blocks"] = described(blocks, picture.view)
+        markup = "".join(block.html for block in blocks)
+    extra = json.dumps(said, ensure_ascii=False)
+    return Page(number, image, form, *picture.view.size, regions, extra, html=markup)
 
 
 def has_drawings(blocks: Iterable[dict[str, Any]]) -> bool:
@@ -262,11 +271,9 @@ def text_height(lines: Sequence[Line]) -> float:
     return next(height for (height, _), so_far in zip(sizes, passed, strict=True) if 2 * so_far >= passed[-1])
 
 
-def page_regions(lines: Sequence[Line], rules: Rules, view: View, settings: PdfSettings) -> list[Region]:
-    """The lines, or their words, as regions in reading order."""
-    rows = [
-        list(r.words()) if settings.granularity == "words" else [r] for r in in_order(distinct(lines), rules)
-    ]
+def page_regions(lines: Sequence[Line], view: View, settings: PdfSettings) -> list[Region]:
+    """The lines, in reading order, or their words, as regions."""
+    rows = [list(line.words()) if settings.granularity == "words" else [line] for line in lines]
     parts = [part for row in rows for part in row]
     least = GRID_CELL * max(view.size) / view.scale
     quads = view.quads([with_area(part.box, least) for part in parts], [part.turn for part in parts])
