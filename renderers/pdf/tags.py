@@ -17,6 +17,7 @@ STRUCT_BLOCK = 2  # of MuPDF's dictionaries
 HEADING = re.compile(r"H([1-6])?")
 PARTS = {"P": "p", "Caption": "p", "LI": "li", "TD": "td", "TH": "th", "Title": "h"}
 WHOLE = ("li", "td", "th")  # a paragraph in one of these is a part of it
+SPAN = re.compile(r"/(?:Col|Row)Span (?!1\b)")
 DEEPEST = 100  # tags within tags
 MOST_COLUMNS = 100
 MOST_OBJECTS = 20_000  # of a document whose tables' tags are trusted
@@ -90,15 +91,6 @@ class TagTree:
             row.append(made)
         return made, inside
 
-    def filled(self) -> None:
-        """Give each row of a table the empty cells that it lacks at its end."""
-        for rows in self.tables.values():
-            wide = max(map(len, rows), default=0)
-            for row in rows:
-                while row and len(row) < wide:
-                    self.count += 1
-                    row.append(Tag(row[0].kind, -self.count, row[0].inside))
-
 
 def has_spans(pdf: pymupdf.Document) -> bool:
     """True where cells of the document's tables may span several rows or columns."""
@@ -106,7 +98,7 @@ def has_spans(pdf: pymupdf.Document) -> bool:
     if count > MOST_OBJECTS:
         return True
     objects = (pdf.xref_object(xref, compressed=True) for xref in range(1, count))
-    return any("/ColSpan" in one or "/RowSpan" in one for one in objects)
+    return any(SPAN.search(one) for one in objects)
 
 
 def tags_of(pdf: pymupdf.Document, display: pymupdf.DisplayList) -> TagTree | None:
@@ -118,7 +110,6 @@ def tags_of(pdf: pymupdf.Document, display: pymupdf.DisplayList) -> TagTree | No
     tree.add(text.extractDICT()["blocks"], None, 0, DEEPEST)
     if tree.tables and has_spans(pdf):
         tree.tables = {}  # which cells span is not told
-    tree.filled()
     return tree if tree.lines else None
 
 

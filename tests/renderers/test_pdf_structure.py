@@ -133,11 +133,12 @@ def test_without_the_setting_there_is_no_structure() -> None:
 @pytest.mark.parametrize("border", ["1px solid #000", "none"])
 def test_what_chromium_prints_is_the_html_that_it_read(tmp_path: Path, border: str) -> None:
     spans = ' colspan="2"' if border != "none" else ""
-    rest = "" if spans else "<td>of four</td>"
+    rest, empty = ("", "") if spans else ("<td>of four</td>", "none")
     body = (
         "<h1>The harbour</h1><p>A paragraph about ships.</p><ul><li>first point</li><li>second point</li></ul>"
         "<h2>By month</h2><table><tr><th>Month</th><th>In</th><th>Out</th></tr>"
-        f"<tr><td{spans}>May &amp; June</td>{rest}<td>7</td></tr><tr><td>July</td><td></td><td>9</td></tr></table>"
+        f"<tr><td{spans}>May &amp; June</td>{rest}<td>7</td></tr>"
+        f"<tr><td>July</td><td>{empty}</td><td>9</td></tr></table>"
         "<p>After it.</p>"
     )
     style = f"table{{border-collapse:collapse}} td,th{{border:{border};padding:6px}}"
@@ -146,3 +147,15 @@ def test_what_chromium_prints_is_the_html_that_it_read(tmp_path: Path, border: s
     command = ["chromium", *options, f"--print-to-pdf={tmp_path / 'a.pdf'}", (tmp_path / "a.html").as_uri()]
     subprocess.run(command, capture_output=True, check=True, timeout=120)
     assert page((tmp_path / "a.pdf").read_bytes())["html"] == body
+
+
+@needs_chromium
+def test_a_table_without_rules_that_lacks_a_cell_is_none(tmp_path: Path) -> None:
+    table = "<table><tr><td>May</td><td>7</td></tr><tr><td></td><td>9</td></tr></table>"
+    (tmp_path / "a.html").write_text(
+        f"<!doctype html><meta charset=utf-8><p>Some words before it.</p>{table}"
+    )
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
+    command = ["chromium", *options, f"--print-to-pdf={tmp_path / 'a.pdf'}", (tmp_path / "a.html").as_uri()]
+    subprocess.run(command, capture_output=True, check=True, timeout=120)
+    assert "table" not in {block["type"] for block in blocks((tmp_path / "a.pdf").read_bytes())}
