@@ -60,7 +60,16 @@ def said(draw: random.Random) -> str:
 
 
 def made_table(draw: random.Random, spans: bool) -> str:
-    """A table by lot, as HTML without white space between tags."""
+    """A table by lot, each of whose rows and columns some cell begins: no ink tells of others."""
+    while True:
+        markup, rows, columns, starts = drawn_table(draw, spans)
+        if {row for row, _ in starts} == set(range(rows)) and {c for _, c in starts} == set(range(columns)):
+            return markup
+
+
+def drawn_table(draw: random.Random, spans: bool) -> tuple[str, int, int, set[tuple[int, int]]]:
+    """A table by lot, as HTML without white space between tags; its rows, columns and where cells begin."""
+    starts = set()
     rows, columns = draw.randint(2, 8), draw.randint(2, 6)
     heads = draw.randint(0, 1)
     taken = [[False] * columns for _ in range(rows)]
@@ -79,12 +88,13 @@ def made_table(draw: random.Random, spans: bool) -> str:
                 wide, high, part = 1, 1, [(row, column)]
             for r, c in part:
                 taken[r][c] = True
+            starts.add((row, column))
             tag = "th" if row < heads else "td"
             marks = f' rowspan="{high}"' * (high > 1) + f' colspan="{wide}"' * (wide > 1)
             text = said(draw) or ("head" if row < heads else "")
             cells.append(f"<{tag}{marks}>{html.escape(text, quote=False)}</{tag}>")
         out.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<table>{''.join(out)}</table>"
+    return f"<table>{''.join(out)}</table>", rows, columns, starts
 
 
 def printed(body: str, style: str, folder: Path) -> bytes:

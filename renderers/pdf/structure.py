@@ -14,7 +14,7 @@ from renderers.pdf.frames import LEVEL, Box, View, union
 from renderers.pdf.grids import grids_of
 from renderers.pdf.line import Line
 from renderers.pdf.pieces import Piece, piece_of
-from renderers.pdf.tables import RuledTable, html_of, largest_first, table_of
+from renderers.pdf.tables import RuledTable, html_of, joined_text, largest_first, table_of
 from renderers.pdf.tags import Tag, TagTree, line_parts
 
 LARGE = 1.15  # times the size of the page's running text: a heading
@@ -28,7 +28,6 @@ MOST_FIGURES = 100
 BOLD = re.compile(r"bold|black|heavy|semibold|demi", re.IGNORECASE)
 BULLET = re.compile(r"[•●○▪■◦‣–·]\s*")
 NUMBER = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s+")
-WIDE = re.compile(r"[\u2e80-\u9fff\uf900-\uffdc]")
 
 
 class Block(NamedTuple):
@@ -285,15 +284,6 @@ def mark_of(line: Line) -> str:
     if BULLET.match(line.text):
         return "ul"
     return "ol" if NUMBER.match(line.text) else ""
-
-
-def joined_text(texts: Sequence[str]) -> str:
-    """Lines as one text: no space in Chinese, nor after a hyphen, which may or may not be the word's own."""
-    out = texts[0] if texts else ""
-    for text in texts[1:]:
-        close = out.endswith("-") or (WIDE.match(out[-1:]) and WIDE.match(text[:1]))
-        out += text if close else f" {text}"
-    return out
 
 
 def around_lines(lines: Sequence[Line]) -> Box:

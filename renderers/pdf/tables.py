@@ -7,6 +7,7 @@ drawn, or lacks where a cell spans several rows or columns, and each line lies i
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Container, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from renderers.pdf.pieces import Piece
 MOST_CELLS = 5000
 DRAWN = 0.9  # of a border, that is drawn
 MIN_TRACK_PT = 3.0  # a row or column narrower than this is a double rule
+
+WIDE = re.compile(r"[\u2e80-\u9fff\uf900-\uffdc]")  # Chinese, which has no spaces
 
 Taken = npt.NDArray[np.bool_]
 
@@ -147,7 +150,7 @@ def put_in(
 def html_of(table: RuledTable, text: Sequence[str], heads: Container[int] = ()) -> str:
     """The table as HTML; `text` are all lines', by their indices, `heads` the numbers of heading cells.
 
-    A cell's lines are joined by a space. White space between tags there is none.
+    A cell's lines are joined as those of a paragraph. White space between tags there is none.
     """
     rows: list[list[str]] = [[] for _ in range(table.rows)]
     for number, cell in enumerate(table.cells):
@@ -158,8 +161,17 @@ def html_of(table: RuledTable, text: Sequence[str], heads: Container[int] = ()) 
 def cell_html(cell: Cell, tag: str, text: Sequence[str]) -> str:
     """One cell."""
     spans = f' rowspan="{cell.rows}"' * (cell.rows > 1) + f' colspan="{cell.columns}"' * (cell.columns > 1)
-    said = " ".join(text[index] for piece in cell.pieces for index in piece.members)
+    said = joined_text([text[index] for piece in cell.pieces for index in piece.members])
     return f"<{tag}{spans}>{html.escape(said, quote=False)}</{tag}>"
+
+
+def joined_text(texts: Sequence[str]) -> str:
+    """Lines as one text: no space in Chinese, nor after a hyphen, which may or may not be the word's own."""
+    out = texts[0] if texts else ""
+    for text in texts[1:]:
+        close = out.endswith("-") or (WIDE.match(out[-1:]) and WIDE.match(text[:1]))
+        out += text if close else f" {text}"
+    return out
 
 
 def largest_first(grids: Sequence[Grid]) -> Iterator[Grid]:
