@@ -156,12 +156,15 @@ def run(
     """
     from curate.engine.command import Options, request
     from curate.manifest import load as manifests
+    from curate.origins import kind_of
 
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
     asked = request(manifests.load(str(manifest), changes, preset), _strings(inputs), limit, sample)
     view = _view(progress)
     if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris:
         view.say(f"no --input: {manifest} runs on the small sample that ships with curate")
+    if notice := kind_of(asked.manifest).notice(asked.manifest):
+        view.say(notice)
     if dry_run:
         from curate.engine.preview import preview
 

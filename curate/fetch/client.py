@@ -28,12 +28,13 @@ from curate.manifest.settings import FetchSettings
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_CODINGS = ("", "identity", "gzip", "x-gzip")
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 MAX_HEADER_BYTES = 2**16  # of one header; real content security policies go far beyond aiohttp's 8 KiB
 IDLE_S = 3.0  # how long an unused connection is kept: most hosts of a data set are seen once or twice
 
 
-def open_session(settings: FetchSettings, resolver: Resolver) -> aiohttp.ClientSession:
+def open_session(settings: FetchSettings, resolver: Resolver, accept: str) -> aiohttp.ClientSession:
     """The session of all requests: one pool, one TLS context, no cookies, no proxy, no netrc."""
     connector = aiohttp.TCPConnector(
         limit=0,  # the schedule holds the number of requests
@@ -56,7 +57,7 @@ def open_session(settings: FetchSettings, resolver: Resolver) -> aiohttp.ClientS
         auto_decompress=False,
         headers={
             "User-Agent": settings.user_agent,
-            "Accept": "image/*,*/*;q=0.8",
+            "Accept": accept,
             "Accept-Encoding": "identity",
         },
         read_bufsize=2**17,
@@ -73,6 +74,7 @@ class Client:
     settings: FetchSettings
     session: aiohttp.ClientSession
     budget: Budget
+    images: bool = True  # nothing else is taken
 
     async def get(self, url: URL) -> FetchOutcome:
         """What the address gives, within `total_timeout_s` for all its tries, redirects and pauses."""
@@ -122,7 +124,10 @@ class Client:
                     onward = self._redirect(url, response)
                     if onward is None:
                         body, held = await self._body(response, clock)
-                        return FetchOutcome(Fetched(body, None, None, str(url)), _place(url), True, held)
+                        kind = response.headers.get("Content-Type")
+                        return FetchOutcome(
+                            Fetched(body, None, None, str(url), kind), _place(url), True, held
+                        )
             except FetchError as error:
                 raise error.at(url) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -156,11 +161,14 @@ class Client:
             raise FetchError("bad_url", f"redirect: {error}") from None
 
     async def _body(self, response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> tuple[bytes, int]:
-        """The response's image and what it holds of the budget (bytes)."""
+        """The response's body and what it holds of the budget (bytes)."""
         max_bytes, declared = self.settings.max_bytes, response.content_length
         if declared is not None and declared > max_bytes:
             raise FetchError("too_large", f"{declared} bytes declared, more than {max_bytes}")
-        body = Body(max_bytes, response.headers.get("Content-Type", ""))
+        body = Body(max_bytes, response.headers.get("Content-Type", ""), images=self.images)
+        coding = response.headers.get("Content-Encoding", "").strip().lower()
+        if not self.images and coding not in _CODINGS:
+            raise FetchError("bad_response", f"Content-Encoding {coding}, which was not asked for")
         lease = BudgetLease(self.budget, clock)
         try:
             await lease.hold(min(SMALL, max_bytes) if declared is None else declared)

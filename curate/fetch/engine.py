@@ -19,6 +19,7 @@ from curate.manifest.settings import FetchSettings
 
 log = logging.getLogger(__name__)
 
+ACCEPT = {True: "image/*,*/*;q=0.8", False: "text/html,application/xhtml+xml,*/*;q=0.8"}  # by `images`
 CLOSE_S = 5.0
 LONGEST_PAUSE_S = 15.0  # between two looks for the network
 
@@ -26,7 +27,7 @@ LONGEST_PAUSE_S = 15.0  # between two looks for the network
 class Engine:
     """Everything that lives in the event loop; its methods are called there only."""
 
-    def __init__(self, settings: FetchSettings) -> None:
+    def __init__(self, settings: FetchSettings, images: bool) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
         self._resolver = Resolver(
@@ -34,9 +35,9 @@ class Engine:
             timeout_s=settings.connect_timeout_s,
             name_servers=settings.name_servers,
         )
-        self._session = open_session(settings, self._resolver)
+        self._session = open_session(settings, self._resolver, ACCEPT[images])
         self._budget = Budget(settings.concurrency, settings.max_bytes)
-        self._client = Client(settings, self._session, self._budget)
+        self._client = Client(settings, self._session, self._budget, images)
         self._schedule = Schedule(settings.per_host)
         self._reachability = Reachability(self._resolver, settings.connect_timeout_s)
         self._calls: set[Call] = set()
@@ -45,9 +46,9 @@ class Engine:
         self._looking: asyncio.Task[None] | None = None
 
     @classmethod
-    async def live(cls, settings: FetchSettings, started: Future[Engine]) -> None:
+    async def live(cls, settings: FetchSettings, images: bool, started: Future[Engine]) -> None:
         """Make an engine, hand it out, and serve until `stop`."""
-        engine = cls(settings)
+        engine = cls(settings, images)
         started.set_result(engine)
         try:
             await engine._stopping.wait()

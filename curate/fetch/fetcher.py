@@ -34,15 +34,15 @@ STARTED_S = 30.0
 
 
 class Fetcher:
-    """Fetches images. Several threads may call `fetch` at once; they share its limits.
+    """Fetches images, or with `images=False` anything. Several threads may call `fetch`; they share its limits.
 
     Raises:
         MachineError: too few files may be open, or the event loop cannot start.
     """
 
-    def __init__(self, settings: FetchSettings) -> None:
+    def __init__(self, settings: FetchSettings, *, images: bool = True) -> None:
         _allow_open_files(2 * settings.concurrency + 256)
-        self._settings = settings
+        self._settings, self._images = settings, images
         self._loop = asyncio.new_event_loop()
         started: Future[Engine] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="curate-fetch", daemon=True)
@@ -141,7 +141,7 @@ class Fetcher:
         """The thread."""
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(Engine.live(self._settings, started))
+            self._loop.run_until_complete(Engine.live(self._settings, self._images, started))
         except Exception as error:
             log.exception("the fetching thread ended")
             if not started.done():

@@ -18,6 +18,7 @@ class Fetched:
     reason: str | None  # a slug: `http_404`, `timed_out`, …
     detail: str | None
     url: str | None  # where redirects led; null where the address could not be read
+    content_type: str | None = None  # the server's header, where there was one
 
 
 @dataclass(frozen=True, slots=True)
