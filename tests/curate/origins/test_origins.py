@@ -300,7 +300,7 @@ def test_a_long_page_is_several_records(tmp_path: Path) -> None:
     with pymupdf.open() as pdf:
         page = pdf.new_page(width=600, height=4000)
         for line in range(100):
-            page.insert_text((40, 60 + 38 * line), f"{line} has words of a page that is long", fontsize=18)
+            page.insert_text((40, 60 + 38 * line), f"{line} has words of a page that is long", fontsize=11)
         pdf.save(tmp_path / "long.pdf")
     done("run", "pdf", "--input", tmp_path / "long.pdf", "--out", tmp_path / "out", *HERE)
     found = shards(tmp_path / "out")
