@@ -18,7 +18,7 @@ from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate import loader, scorer
-    from curate.api import explain, export, pack, report, retry, run, score, verify
+    from curate.api import calibrate, explain, export, pack, report, retry, run, score, select, verify
     from curate.errors import (
         CurateError,
         Halted,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from curate.plugins import adapter, cleaner, rule
     from curate.results import (
+        CalibrateResult,
         ExplainResult,
         ExportResult,
         PackResult,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "CalibrateResult",
     "CurateError",
     "ExplainResult",
     "ExportResult",
@@ -58,6 +60,7 @@ __all__ = [
     "VerifyResult",
     "__version__",
     "adapter",
+    "calibrate",
     "cleaner",
     "explain",
     "export",
@@ -69,6 +72,7 @@ __all__ = [
     "run",
     "score",
     "scorer",
+    "select",
     "verify",
 ]
 

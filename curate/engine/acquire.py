@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from curate.children.pool import Children, Limits, Outcome
 from curate.fetch import Fetcher
+from curate.fetch.engine import Exchange
 from curate.images import protocol
 from curate.images.folder import Pictures
 from curate.manifest.load import image_folder
@@ -33,6 +34,7 @@ class RawImage:
     stage: str | None = None
     reason: str | None = None
     detail: str | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] = ()  # that are blurred: x0, y0, x1, y1 as shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ class AcquiredImage:
 class Acquirer:
     """Fetches and prepares images; connections and child processes start when they are first needed."""
 
-    def __init__(self, manifest: Manifest, children: int) -> None:
-        self._manifest, self._count = manifest, children
+    def __init__(self, manifest: Manifest, children: int, exchange: Exchange | None = None) -> None:
+        self._manifest, self._count, self._exchange = manifest, children, exchange
 
     def close(self) -> None:
         """End connections and child processes."""
@@ -95,13 +97,17 @@ class Acquirer:
             if body.data is None:
                 yield row, AcquiredImage(stage=body.stage, reason=body.reason, detail=body.detail)
             else:
-                flying.append((row, body.data, self._children.submit(body.data)))
+                flying.append((row, body.data, self._children.submit(self._asked(body.data, body.boxes))))
             while flying and (flying[0][2].done() or len(flying) > AHEAD * self._count):
                 yield _landed(
                     *flying.popleft()
                 )  # the first may be slow: what is done behind it waits in memory
         while flying:
             yield _landed(*flying.popleft())
+
+    def _asked(self, data: bytes, boxes: Sequence[Sequence[float]]) -> bytes:
+        """What a child is given; boxes go before the image where the manifest has any blurred."""
+        return protocol.with_boxes(data, boxes) if self._manifest.image.blur_boxes else data
 
     def _place(self, beside: Path | None) -> Pictures:
         """The image folder, or where there is none the pictures below `beside`."""
@@ -123,7 +129,7 @@ class Acquirer:
 
     @cached_property
     def _fetcher(self) -> Fetcher:
-        return Fetcher(self._manifest.fetch)
+        return Fetcher(self._manifest.fetch, self._exchange)
 
     @cached_property
     def _children(self) -> Children:

@@ -51,6 +51,8 @@ PHASES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+BEFORE_IMAGES, AFTER_IMAGES = ("keys", "seen"), ("bytes", "near")
+
 ACROSS = frozenset(name for names in PHASES.values() for name in names)
 
 

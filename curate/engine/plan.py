@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from curate.adapters.grit import caption_rules
-from curate.engine.across import ACROSS, PHASES, Across, partitions_for, rules_of
-from curate.manifest.settings import Manifest
+from curate.engine.across import ACROSS, AFTER_IMAGES, BEFORE_IMAGES, PHASES, Across, partitions_for, rules_of
+from curate.manifest.settings import Manifest, ScorerSettings
 from curate.sources import Input
 
 SLICE_ROWS = 2**20
@@ -113,11 +113,22 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     plan: Plan
     sample: float = 1.0
     retry: Retry | None = None
+    select: bool = False  # keep rows of the source, by what needs no image, and nothing else
 
     @cached_property
     def identity(self) -> str:
         """Hex SHA-256 of everything that decides what this run writes, and where."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+    @property
+    def scorer(self) -> ScorerSettings | None:
+        """The manifest's; a selection looks at no image."""
+        return None if self.select else self.manifest.scorer
+
+    @property
+    def per_host(self) -> int:
+        """The manifest's limit of requests to one host."""
+        return self.manifest.fetch.per_host
 
     def across(self, phase: str) -> Across | None:
         """The rules across rows of one phase, or None when there is nothing to judge."""
@@ -129,14 +140,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         partitions = partitions_for(self.plan.total)
         phases: dict[str, Across | None] = {}
         for phase in PHASES:
-            rules = rules_of(phase, active)
+            rules = {} if self.select and phase not in BEFORE_IMAGES else rules_of(phase, active)
             phases[phase] = Across(phase, rules, partitions, slices) if rules and slices else None
         return phases
 
     @cached_property
     def judges_staged(self) -> bool:
         """Whether rules across the run are to be judged once all units are staged."""
-        return self.across("bytes") is not None or self.across("near") is not None
+        phases = BEFORE_IMAGES if self.select else AFTER_IMAGES
+        return any(self.across(phase) is not None for phase in phases)
 
 
 def row_rules(manifest: Manifest) -> dict[str, dict[str, Any]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.journal import MANIFEST, RUN, Request
+from curate.engine.journal import MANIFEST, RUN, SELECTION, Request
 from curate.engine.plan import Retry
 from curate.engine.record import Stage
 from curate.errors import CurateError, InputError, ManifestError, nearest
 from curate.manifest.load import changed
+from curate.manifest.settings import digest_of
 from curate.origins import find
 from curate.plugins import require
 from curate.storage.finished import damaged_manifest, read_manifest
@@ -57,8 +56,8 @@ class RunShape(msgspec.Struct, frozen=True):
     scorers: dict[str, dict[str, Any]] = {}
 
 
-def finished_manifest(folder: str) -> dict[str, Any]:
-    """The `_manifest.json` of a complete run.
+def finished_manifest(folder: str, selections: bool = False) -> dict[str, Any]:
+    """The `_manifest.json` of a complete run; with `selections`, also of `curate select`.
 
     Raises:
         InputError: there is none, or the folder holds something else than a run's shards.
@@ -72,7 +71,11 @@ def finished_manifest(folder: str) -> dict[str, Any]:
         raise InputError(
             f"{folder} holds no complete run: there is no {MANIFEST}; give the folder of `curate run --out`"
         )
-    if "kind" in manifest:
+    if manifest.get("kind") == SELECTION and not selections:
+        raise InputError(
+            f"{folder} holds a selection: `curate run MANIFEST --input {folder}` makes shards of it"
+        )
+    if manifest.get("kind", SELECTION) != SELECTION:
         kind = str(manifest["kind"])
         raise InputError(
             f"{folder} holds {KINDS.get(kind, 'something else')}: give the folder of `curate run`"
@@ -88,10 +91,10 @@ def _fault(manifest: dict[str, Any]) -> str | None:
         return f"it lacks {', '.join(lacking)}"
     try:
         msgspec.convert(manifest, RunShape)
-        settings = json.dumps(manifest["manifest"], sort_keys=True)
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        digest = digest_of(manifest["manifest"])
+    except (msgspec.ValidationError, AttributeError, TypeError, ValueError) as error:
         return str(error)
-    if hashlib.sha256(settings.encode()).hexdigest() != manifest["manifest_digest"]:
+    if digest != manifest["manifest_digest"]:
         return "its settings are not those of its digest"
     return None
 
@@ -111,7 +114,7 @@ def again(
         InputError: the run is not complete, its inputs have changed, or the rows were not written down.
         ManifestError: nothing was dropped for one of the reasons, or a setting makes no sense.
     """
-    manifest = finished_manifest(folder)
+    manifest = finished_manifest(folder, selections=True)
     reasons = _matching(reasons, manifest["dropped"], folder)
     _check_kept(reasons, manifest, folder)
     try:

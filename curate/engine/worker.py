@@ -10,19 +10,21 @@ import gc
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import pyarrow as pa
 
 from curate.engine.across import Across, of_unit
 from curate.engine.ledger import STAGED_STATE
-from curate.engine.output import Fallen
-from curate.engine.plan import Run
+from curate.engine.output import Fallen, Staging
+from curate.engine.plan import Run, Unit
 from curate.engine.record import Meter, UnitRecord
 from curate.engine.records import DONE, STAGED, every_record, read_record
-from curate.engine.unit import Pipeline, Work
+from curate.engine.select_unit import Selection
+from curate.engine.unit import Pipeline
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
+from curate.fetch.engine import Exchange
 from curate.storage.store import Store
 
 log = logging.getLogger("curate")
@@ -59,34 +61,26 @@ class JobFailure(msgspec.Struct, frozen=True):
     error: CurateError
 
 
-Result = list[UnitRecord | JobFailure]  # of a job: what became of its units; only failures of what is no unit
+Result = list[Any]  # of a job: what it made of its numbers (of units their records), and JobFailures
 
 
-class Worker:
-    """A process at work on one run, with so many child processes for what may crash.
+class JobWorker:
+    """A process at work: it does jobs, each of which names one of its methods and the numbers to do it to."""
 
-    `scorers` are the actors that hold the run's scorer; without any this process holds it.
-    """
-
-    def __init__(self, run: Run, meter: Meter, children: int, scorers: Sequence[Any] = ()) -> None:
-        self.run = run
-        self.store = Store(run.out)
-        self.pipeline = Pipeline(run, self.store, meter, children, scorers)
-        self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
+    def __init__(self, out: str) -> None:
+        self.out = out  # the folder that is written to
         gc.freeze()  # what was imported stays: looking through it for garbage costs a tenth of fetching,
         gc.set_threshold(20_000)  # and looking too often almost as much
 
     def watch(self, meter: Meter) -> None:
         """Report to another meter from now on."""
-        self.pipeline.meter = meter
 
     def close(self) -> None:
-        """End child processes and connections."""
-        self.pipeline.close()
+        """Let go of what is held open."""
 
     def do(self, job: Job) -> Result:
         """Do the job, number by number (never raises but on interruption)."""
-        work: Callable[..., UnitRecord | None] = getattr(self, job.kind)
+        work: Callable[..., Any] = getattr(self, job.kind)
         more: dict[str, Any] = {"phase": job.phase} if job.phase else {}
         if job.again and job.kind in RECORDED:
             more["again"] = True
@@ -100,19 +94,9 @@ class Worker:
         return results
 
     def start(self, job: Job) -> Callable[[], Result]:
-        """Do as much of the job as must be done before the next one begins; what is returned does the rest.
-
-        The rest of a unit, once its images are there, is to write it: any thread may do that while the next
-        unit's are fetched. Scoring is for one unit at a time.
-        """
-        if job.kind != "stage" or len(job.numbers) > 1 or self.run.manifest.scorer is not None:
-            result = self.do(job)
-            return lambda: result
-        (number,) = job.numbers
-        begun = self._guarded(job, number, lambda: self._begin(number))
-        if isinstance(begun, JobFailure):
-            return lambda: [begun]
-        return lambda: [self._guarded(job, number, lambda: self.pipeline.finish(begun))]
+        """Do as much of the job as must be done before the next one begins; what is returned does the rest."""
+        result = self.do(job)
+        return lambda: result
 
     def _guarded(self, job: Job, number: int, work: Callable[[], Done]) -> Done | JobFailure:
         """What the work gives, or why it could not be done."""
@@ -122,13 +106,57 @@ class Worker:
             return JobFailure(number, error)
         except OSError as error:
             if error.errno in HOPELESS_ERRNOS:
-                said = f"cannot write to {self.run.out}: {error.strerror}; mend that and run the same command"
+                said = f"cannot write to {self.out}: {error.strerror}; mend that and run the same command"
                 return JobFailure(number, Halted(said))
             log.debug("%s failed", job, exc_info=True)
             return JobFailure(number, UnitError(f"{_said(job, number)}: {error}"))
         except Exception as error:  # the one place: a bug or a broken input costs its unit alone
             log.debug("%s failed", job, exc_info=True)
             return JobFailure(number, UnitError(f"{_said(job, number)}: {type(error).__name__}: {error}"))
+
+
+class Worker(JobWorker):
+    """A worker of a run, with so many child processes for what may crash.
+
+    `scorers` are the actors that hold the run's scorer; without any this process holds it. `exchange` is where all
+    workers share out how many requests a host gets at once.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        meter: Meter,
+        children: int,
+        scorers: Sequence[Any] = (),
+        exchange: Exchange | None = None,
+    ) -> None:
+        super().__init__(run.out)
+        self.run = run
+        self.store = Store(run.out)
+        self.pipeline = _way(run, self.store, meter, children, scorers, exchange)
+        self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
+
+    def watch(self, meter: Meter) -> None:
+        """Report to another meter from now on."""
+        self.pipeline.meter = meter
+
+    def close(self) -> None:
+        """End child processes and connections."""
+        self.pipeline.close()
+
+    def start(self, job: Job) -> Callable[[], Result]:
+        """Do as much of the job as must be done before the next one begins; what is returned does the rest.
+
+        The rest of a unit, once its images are there, is to write it: any thread may do that while the next
+        unit's are fetched. Scoring is for one unit at a time.
+        """
+        if job.kind != "stage" or len(job.numbers) > 1 or self.run.manifest.scorer is not None:
+            return super().start(job)
+        (number,) = job.numbers
+        begun = self._guarded(job, number, lambda: self._begin(number))
+        if isinstance(begun, JobFailure):
+            return lambda: [begun]
+        return lambda: [self._guarded(job, number, lambda: self.pipeline.finish(begun))]
 
     def stage(self, number: int, again: bool = False) -> UnitRecord:
         """Take a unit from source to staged shards, or to its final ones where nothing is left to judge."""
@@ -142,7 +170,9 @@ class Worker:
         if known is not None:
             return known
         staging, alike = self.pipeline.staging, self._likenesses(number)
-        fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
+        fallen: Fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
+        if self.run.select:
+            fallen = self._fallen_before(number)
         return staging.publish(staging.record(number, STAGED), fallen, alike)
 
     def scan(self, number: int, phase: str) -> None:
@@ -174,9 +204,13 @@ class Worker:
         }
         judge_alike(staging, self._across("near"), units, self.run.plan.slice_units)
 
-    def _begin(self, number: int) -> Work:
-        fallen = {**self._fallen("seen", number), **self._fallen("keys", number)}
+    def _begin(self, number: int) -> Any:
+        fallen = {} if self.run.select else self._fallen_before(number)
         return self.pipeline.begin(self.run.plan.unit(number), fallen)
+
+    def _fallen_before(self, number: int) -> Fallen:
+        """The rows of a unit that fall across the run by what needs no image, and why."""
+        return {**self._fallen("seen", number), **self._fallen("keys", number)}
 
     def _across(self, phase: str) -> Across:
         across = self.run.across(phase)
@@ -199,6 +233,42 @@ class Worker:
         if self._verdicts.get(across.phase, (-1, None))[0] != number:
             self._verdicts[across.phase] = (number, across.verdicts(self.store, number))
         return of_unit(self._verdicts[across.phase][1], unit, column)
+
+
+class UnitWay(Protocol):
+    """The way that the units of a run take, or of a selection."""
+
+    meter: Meter
+
+    @property
+    def staging(self) -> Staging:
+        """The output side."""
+
+    def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
+        """What the rules across the run need of a unit before any image is there (rows of SPILL)."""
+
+    def begin(self, unit: Unit, seen: Fallen) -> Any:
+        """Do as much of a unit as must be done before the next one begins."""
+
+    def finish(self, work: Any) -> UnitRecord:
+        """Do the rest of what `begin` gave."""
+
+    def close(self) -> None:
+        """Let go of what is held open."""
+
+
+def _way(
+    run: Run,
+    store: Store,
+    meter: Meter,
+    children: int,
+    scorers: Sequence[Any],
+    exchange: Exchange | None,
+) -> UnitWay:
+    """The way that the run's units take."""
+    if run.select:
+        return Selection(run, store, meter, children)
+    return Pipeline(run, store, meter, children, scorers, exchange)
 
 
 def _said(job: Job, number: int) -> str:

@@ -28,6 +28,7 @@ from curate.manifest.settings import FetchSettings
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_REST = (429, 503)  # with a Retry-After the host is left alone for so long
 _CODINGS = ("", "identity", "gzip", "x-gzip")
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 MAX_HEADER_BYTES = 2**16  # of one header; real content security policies go far beyond aiohttp's 8 KiB
@@ -87,6 +88,8 @@ class Client:
                         return await self._follow(url, clock)
                     except FetchError as error:
                         last = error
+                    if last.rest_s:
+                        break  # whoever asked waits for the host, and for all its addresses
                     pause_s = self._pause(last, done)
                     if pause_s is None or now() + pause_s >= (clock.when() or 0):
                         break
@@ -95,7 +98,8 @@ class Client:
             last = self._out_of_time(last)
         assert last is not None
         at = last.url or url
-        return FetchOutcome(Fetched(None, last.reason, last.detail, str(at)), _place(at), last.reached)
+        fetched = Fetched(None, last.reason, last.detail, str(at))
+        return FetchOutcome(fetched, _place(at), last.reached, rest_s=last.rest_s)
 
     def _pause(self, failure: FetchError, done: int) -> float | None:
         """Seconds until the next try, after `done` retries; null where another makes no sense."""
@@ -146,7 +150,9 @@ class Client:
         if not onward and not 200 <= status < 300:
             wait_s = _retry_after(response.headers.get("Retry-After", ""))
             retry: Retry = "often" if status in _TRY_AGAIN else "never"
-            raise FetchError(f"http_{status}", f"{status} {response.reason}", retry=retry, wait_s=wait_s)
+            rest_s = wait_s if status in _REST else 0.0
+            said = f"{status} {response.reason}"
+            raise FetchError(f"http_{status}", said, retry=retry, wait_s=wait_s, rest_s=rest_s)
         robots = response.headers.getall("X-Robots-Tag", ())
         if robots and self.settings.respect_opt_out:
             agent = self.settings.user_agent.partition("/")[0].strip()

@@ -29,6 +29,7 @@ class FetchOutcome:
     place: tuple[str, int] | None = None  # host and port that answered, or did not
     reached: bool | None = None  # whether a connection was made; null: says nothing of the network
     held_bytes: int = 0  # of the budget, until the consumer has taken the body
+    rest_s: float = 0.0  # for so long the host asks to be left alone
 
 
 class FetchError(Exception):
@@ -42,6 +43,7 @@ class FetchError(Exception):
         retry: Retry = "never",
         wait_s: float = 0.0,
         reached: bool | None = True,
+        rest_s: float = 0.0,
     ) -> None:
         super().__init__(reason, detail)
         self.reason = reason
@@ -49,6 +51,7 @@ class FetchError(Exception):
         self.retry = retry
         self.wait_s = wait_s  # at least so long before the next try, as the server asked
         self.reached = reached
+        self.rest_s = rest_s  # for so long the host asks to be left alone
         self.url: URL | None = None
 
     def at(self, url: URL) -> FetchError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ STORED = ("jpeg", "png", "webp")  # what a shard may hold
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "avif")  # what may come in, at most
 
 KEPT, ENCODED, SKIPPED = range(3)  # as it came; encoded again; not decoded, as its size is judged elsewhere
+BOXES = struct.Struct("<I")  # bytes of the boxes, which are JSON
 ANSWER = struct.Struct("<BBBII")  # one of these, index into FORMATS, turn, width, height; then encoded bytes
 
 
@@ -41,6 +42,7 @@ class Recipe:
     smallest_side: int = 0  # an image with a shorter side is not decoded
     blank_share: float | None = None  # one with more of its pixels in one colour is `image_blank`
     largest_ratio: float | None = None  # nor is one with long side / short side beyond this
+    boxed: bool = False  # whether boxes to be blurred stand before each image: see `with_boxes`
 
     def passes(self, width: int, height: int) -> bool:
         """Whether the size rules will keep such an image; the same arithmetic as theirs (`filters.shape`)."""
@@ -76,8 +78,22 @@ def child_settings(image: ImageSettings, rules: Mapping[str, Mapping[str, Any]])
         smallest_side=rules.get("image_too_small", {}).get("min_side", 0),
         blank_share=rules.get("image_blank", {}).get("max_share"),
         largest_ratio=rules.get("image_too_elongated", {}).get("max_ratio"),
+        boxed=bool(image.blur_boxes),
     )
     return json.dumps(asdict(recipe)).encode()  # not msgpack: children start without msgspec
+
+
+def with_boxes(body: bytes, boxes: Sequence[Sequence[float]]) -> bytes:
+    """An image behind the boxes that are to be blurred in it (shares of its sides)."""
+    header = json.dumps(boxes).encode()
+    return BOXES.pack(len(header)) + header + body
+
+
+def without_boxes(payload: bytes) -> tuple[bytes, list[list[float]]]:
+    """What `with_boxes` put together."""
+    (size,) = BOXES.unpack_from(payload)
+    end = BOXES.size + size
+    return payload[end:], json.loads(payload[BOXES.size : end])
 
 
 def recipe(settings: bytes) -> Recipe:

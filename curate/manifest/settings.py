@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -47,6 +48,7 @@ class InputSettings(Settings, frozen=True):
     )
     format: Literal["auto", "parquet", "csv", "tsv", "json", "jsonl", "webdataset", "lines"] = "auto"
     columns: tuple[str, ...] = ()  # names of the columns of a CSV or TSV without a header
+    delimiter: str = ""  # between the fields of a CSV; empty: told by its first line
     swapped_sides_with: str = (
         ""  # width and height stand under each other's name where a file has this column
     )
@@ -64,7 +66,11 @@ class FetchSettings(Settings, frozen=True):
     """How images are fetched. Times are seconds, sizes are bytes."""
 
     concurrency: int = 256  # requests at once, over all hosts
-    per_host: int = 16
+    per_host: int = 16  # of them to one host, over all workers of a run
+    per_host_rate: float = 0.0  # requests to one host a second and worker, at most; 0: any number
+    longest_rest_s: float = (
+        120.0  # of a pause that a host may ask for; one that asks for more is not asked again
+    )
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 15.0
     total_timeout_s: float = 60.0  # one row, with all retries and redirects
@@ -80,6 +86,9 @@ class FetchSettings(Settings, frozen=True):
     name_servers: tuple[str, ...] = ()  # such as 127.0.0.1 or 127.0.0.1:5353; empty: the machine's own
 
 
+SILENT_FETCH = ("per_host_rate", "longest_rest_s")  # in no digest while they are the default: added later
+
+
 class ImageSettings(Settings, frozen=True):
     """How images are checked and stored. Sides are pixels, sizes are bytes."""
 
@@ -90,6 +99,9 @@ class ImageSettings(Settings, frozen=True):
     min_side: int | None = None  # larger images are shrunk to this short side
     quality: int = 90  # of images that must be encoded again
     strictness: Literal["whole", "readable"] = "whole"  # readable: also what decoders only warn of
+    blur_boxes: str = (
+        ""  # the source's column of boxes (x0, y0, x1, y1 as shares) that are blurred, such as faces
+    )
     timeout_s: float = 20.0
     memory_bytes: int = 2 * 2**30  # of the process that decodes
 
@@ -167,7 +179,7 @@ class Manifest(Settings, frozen=True):
 
     def digest(self) -> str:
         """Hex SHA-256 of the resolved manifest: two runs agree on it when they would do the same."""
-        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+        return digest_of(self.resolved())
 
     def resolved(self) -> dict[str, Any]:
         """The manifest as plain data, every default filled in."""
@@ -179,3 +191,13 @@ class Manifest(Settings, frozen=True):
     def active_rules(self) -> dict[str, dict[str, Any]]:
         """The rules that are switched on, in the order in which they are judged."""
         return {name: of for name, of in self.rules.items() if of is not False and of.get("on", True)}
+
+
+def digest_of(resolved: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of a resolved manifest, less what was added later and is the default."""
+    fetch = dict(resolved.get("fetch", {}))
+    for name in SILENT_FETCH:
+        if fetch.get(name) == getattr(FetchSettings(), name):
+            del fetch[name]
+    plain = {**resolved, "fetch": fetch} if "fetch" in resolved else resolved
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -85,6 +85,11 @@ class Documents:
             return AddressList(found, self._manifest, work)
         limit = self._manifest.input.max_expansion
         return Collection(found, self._renderer.suffixes, self._renderer.media_types, work, limit)
+
+    @property
+    def settled(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Origin.settled`: none."""
+        return {}
 
     @property
     def size(self) -> int:
