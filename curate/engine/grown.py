@@ -60,10 +60,10 @@ class GrownStaging(Staging):
             raise UnitError(f"unit {number} has no record of before: --overwrite begins the run anew")
         return self._records[number]
 
-    def spilled(self, number: int) -> pa.Table:
+    def spilled(self, number: int, phase: str = "bytes") -> pa.Table:
         """See `Staging.spilled`; of a published unit first its kept rows, then those that fell across the run."""
         if number >= self._before:
-            return super().spilled(number)
+            return super().spilled(number, phase)
         kept = [read_columns(self.store, name, ["sha256", "text"]) for name in self._shards.get(number, ())]
         columns = [("sha256", pa.string()), ("text", pa.string())]
         both = pa.concat_tables([pa.schema(columns).empty_table(), *kept, self._fallen(number)])
