@@ -30,7 +30,7 @@ BULLET = re.compile(r"[•●○▪■◦‣–·]\s*")
 NUMBER = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s+")
 
 
-class Block(NamedTuple):
+class PageBlock(NamedTuple):
     """A part of a page: its type, where it stands (its frame's box and turn), what it reads, and as HTML."""
 
     type: str  # heading, paragraph, list, table, figure
@@ -40,7 +40,7 @@ class Block(NamedTuple):
     html: str
 
 
-class Written(NamedTuple):
+class WrittenPart(NamedTuple):
     """Lines that belong together, before they are a block."""
 
     kind: str  # heading, paragraph, item of a list
@@ -56,7 +56,7 @@ class Written(NamedTuple):
 
 def blocks_of(
     lines: Sequence[Line], tree: TagTree | None, rules: Sequence[Box], pictures: Sequence[Box], page: Box
-) -> list[Block]:
+) -> list[PageBlock]:
     """The blocks of a page; `lines` are in reading order, rules and pictures in points of the page."""
     parts = line_parts(lines, tree)
     tags = [each[0][0] if len(each) == 1 else None for each in parts]
@@ -64,7 +64,7 @@ def blocks_of(
     inside = {i: first for first, table in tables.items() for i in members_of(table)}
     by_tags = {} if tree is None else dict(tagged_tables(lines, parts, tree, inside))
     inside |= {i: first for first, (members, _) in by_tags.items() for i in members}
-    out: list[Block] = []
+    out: list[PageBlock] = []
     run: list[int] = []
     body = body_size(lines)
     for index in range(len(lines)):
@@ -89,7 +89,7 @@ def members_of(table: RuledTable) -> Iterator[int]:
 
 def tagged_tables(
     lines: Sequence[Line], parts: Sequence[Sequence[tuple[Tag, str]]], tree: TagTree, taken: Container[int]
-) -> Iterator[tuple[int, tuple[set[int], Block]]]:
+) -> Iterator[tuple[int, tuple[set[int], PageBlock]]]:
     """The tables that tags alone tell, by their first lines: all rows have as many cells, so none spans several.
 
     All that is tagged as theirs must be in lines that are seen, and none of these in another element.
@@ -112,7 +112,7 @@ def tagged_tables(
             text = "\n".join(line.text for line in inner)
             yield (
                 min(members),
-                (members, Block("table", around_lines(inner), LEVEL, text, tagged_html(rows, cells))),
+                (members, PageBlock("table", around_lines(inner), LEVEL, text, tagged_html(rows, cells))),
             )
 
 
@@ -144,7 +144,7 @@ def first_line_of(pieces: Sequence[Piece]) -> Iterator[int]:
     return (index for piece in pieces for index in piece.members)
 
 
-def table_block(table: RuledTable, lines: Sequence[Line], tags: Sequence[Tag | None]) -> Block:
+def table_block(table: RuledTable, lines: Sequence[Line], tags: Sequence[Tag | None]) -> PageBlock:
     """A table as a block. Headings are what tags say; without tags the rows from the top that are all bold."""
     text = [line.text for line in lines]
     marked = {tag.kind for index in members_of(table) if (tag := tags[index]) is not None}
@@ -153,7 +153,7 @@ def table_block(table: RuledTable, lines: Sequence[Line], tags: Sequence[Tag | N
     else:
         heads = bold_heads(table, lines)
     said = "\n".join(joined_text([text[i] for i in members]) for _, members in numbered(table) if members)
-    return Block("table", table.box, LEVEL, said, html_of(table, text, heads))
+    return PageBlock("table", table.box, LEVEL, said, html_of(table, text, heads))
 
 
 def numbered(table: RuledTable) -> Iterator[tuple[int, list[int]]]:
@@ -191,12 +191,12 @@ def body_size(lines: Sequence[Line]) -> float:
     return max(counts, key=lambda size: (counts[size], -size), default=0.0)
 
 
-def written_blocks(lines: Sequence[Line], tags: Sequence[Tag | None], body: float) -> list[Block]:
+def written_blocks(lines: Sequence[Line], tags: Sequence[Tag | None], body: float) -> list[PageBlock]:
     """Lines of no table as headings, paragraphs and lists."""
-    out: list[Block] = []
+    out: list[PageBlock] = []
     parts = list(written(lines, tags, body))
     sizes = sorted({round(part.lines[0].size, 1) for part in parts if part.kind == "heading"}, reverse=True)
-    items: list[Written] = []
+    items: list[WrittenPart] = []
     for part in [*parts, None]:
         if items and (part is None or (part.kind, *part[2:]) != (items[0].kind, *items[0][2:])):
             out.append(list_block(items))
@@ -211,18 +211,18 @@ def written_blocks(lines: Sequence[Line], tags: Sequence[Tag | None], body: floa
             tag = part.element or f"h{min(1 + sizes.index(round(part.lines[0].size, 1)), LEVELS)}"
         said = html.escape(part.text, quote=False)
         box, turn = around_lines(part.lines), part.lines[0].turn
-        out.append(Block(part.kind, box, turn, part.text, f"<{tag}>{said}</{tag}>"))
+        out.append(PageBlock(part.kind, box, turn, part.text, f"<{tag}>{said}</{tag}>"))
     return out
 
 
-def list_block(items: Sequence[Written]) -> Block:
+def list_block(items: Sequence[WrittenPart]) -> PageBlock:
     """A list of its items, without their marks."""
     lines = [line for item in items for line in item.lines]
     tag = items[0].element
     mark = BULLET if tag == "ul" else NUMBER
     said = "".join(f"<li>{html.escape(without(mark, item.text), quote=False)}</li>" for item in items)
     text = "\n".join(item.text for item in items)
-    return Block("list", around_lines(lines), lines[0].turn, text, f"<{tag}>{said}</{tag}>")
+    return PageBlock("list", around_lines(lines), lines[0].turn, text, f"<{tag}>{said}</{tag}>")
 
 
 def without(mark: re.Pattern[str], text: str) -> str:
@@ -231,7 +231,7 @@ def without(mark: re.Pattern[str], text: str) -> str:
     return text[found.end() :] if found else text
 
 
-def written(lines: Sequence[Line], tags: Sequence[Tag | None], body: float) -> Iterator[Written]:
+def written(lines: Sequence[Line], tags: Sequence[Tag | None], body: float) -> Iterator[WrittenPart]:
     """Lines put together to headings, paragraphs and items of lists."""
     group: list[Line] = []
     last: Tag | None = None
@@ -259,24 +259,26 @@ def goes_on_below(group: Sequence[Line], line: Line) -> bool:
     return -last.size < gap < GAP_EM * last.size and line.box[0] <= last.box[2] and line.box[2] >= last.box[0]
 
 
-def kind_of_lines(lines: list[Line], tag: Tag | None, body: float) -> Written:
+def kind_of_lines(lines: list[Line], tag: Tag | None, body: float) -> WrittenPart:
     """What a group of lines is: by their tag, else by their mark, size and weight."""
     mark = mark_of(lines[0])
     if tag is not None:
         if tag.kind == "li":
-            return Written("item", lines, mark or "ul", tag.inside)
+            return WrittenPart("item", lines, mark or "ul", tag.inside)
         return (
-            Written("heading", lines, tag.kind) if tag.kind.startswith("h") else Written("paragraph", lines)
+            WrittenPart("heading", lines, tag.kind)
+            if tag.kind.startswith("h")
+            else WrittenPart("paragraph", lines)
         )
     if mark:
-        return Written("item", lines, mark)
+        return WrittenPart("item", lines, mark)
     chars = sum(len(line.text) for line in lines)
     large = all(line.size >= LARGE * body for line in lines)
     ends = lines[-1].text.rstrip().endswith((".", ":", ";", ","))
     bold = len(lines) == 1 and not ends and bool(BOLD.search(lines[0].font))
     if len(lines) <= HEADING_LINES and chars <= HEADING_CHARS and (large or bold):
-        return Written("heading", lines)
-    return Written("paragraph", lines)
+        return WrittenPart("heading", lines)
+    return WrittenPart("paragraph", lines)
 
 
 def mark_of(line: Line) -> str:
@@ -294,7 +296,7 @@ def around_lines(lines: Sequence[Line]) -> Box:
     return box
 
 
-def with_figures(blocks: list[Block], pictures: Sequence[Box], page: Box) -> list[Block]:
+def with_figures(blocks: list[PageBlock], pictures: Sequence[Box], page: Box) -> list[PageBlock]:
     """The blocks with the page's figures, each before the first block that begins below it in its column."""
     whole = max((page[2] - page[0]) * (page[3] - page[1]), 1e-6)
     out = list(blocks)
@@ -302,7 +304,7 @@ def with_figures(blocks: list[Block], pictures: Sequence[Box], page: Box) -> lis
         share = (box[2] - box[0]) * (box[3] - box[1]) / whole
         if FIGURE_SHARE[0] <= share <= FIGURE_SHARE[1]:
             below = (k for k, one in enumerate(out) if one.turn == LEVEL and is_below(one.box, box))
-            out.insert(next(below, len(out)), Block("figure", box, LEVEL, "", "<figure></figure>"))
+            out.insert(next(below, len(out)), PageBlock("figure", box, LEVEL, "", "<figure></figure>"))
     return out
 
 
@@ -311,7 +313,7 @@ def is_below(box: Box, picture: Box) -> bool:
     return box[1] >= picture[1] and box[0] < picture[2] and box[2] > picture[0]
 
 
-def described(blocks: Sequence[Block], view: View) -> list[dict[str, Any]]:
+def described(blocks: Sequence[PageBlock], view: View) -> list[dict[str, Any]]:
     """The blocks as `extra` has them: type, quad (8 numbers, px of the image), text, html."""
     quads = view.quads([block.box for block in blocks], [block.turn for block in blocks])
     places = quads.clip(0, view.size).reshape(-1, 8).round(1).tolist()

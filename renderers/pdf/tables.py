@@ -28,7 +28,7 @@ WIDE = re.compile(r"[\u2e80-\u9fff\uf900-\uffdc]")  # Chinese, which has no spac
 Taken = npt.NDArray[np.bool_]
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A cell: its first row and column, how many it spans, and its lines in reading order."""
 
     row: int
@@ -44,7 +44,7 @@ class RuledTable(NamedTuple):
     box: Box
     rows: int
     columns: int
-    cells: list[Cell]
+    cells: list[TableCell]
 
 
 def table_of(grid: Grid, pieces: Sequence[Piece]) -> RuledTable | None:
@@ -101,7 +101,7 @@ def covered(spans: npt.NDArray[np.float64], start: float, end: float) -> float:
     return total
 
 
-def whole_cells(down: Taken, across: Taken) -> list[Cell] | None:
+def whole_cells(down: Taken, across: Taken) -> list[TableCell] | None:
     """The cells that borders part, each a rectangle; None where some are none."""
     rows, columns = down.shape[1], across.shape[1]
     taken = np.zeros((rows, columns), np.bool_)
@@ -125,12 +125,12 @@ def whole_cells(down: Taken, across: Taken) -> list[Cell] | None:
             ):
                 return None
             part[:] = True
-            cells.append(Cell(row, column, high, wide, []))
+            cells.append(TableCell(row, column, high, wide, []))
     return cells
 
 
 def put_in(
-    cells: Sequence[Cell], pieces: Sequence[Piece], edges_x: Sequence[float], edges_y: Sequence[float]
+    cells: Sequence[TableCell], pieces: Sequence[Piece], edges_x: Sequence[float], edges_y: Sequence[float]
 ) -> bool:
     """Put each line, in reading order, into its cell; False where one lies in none, or across a border."""
     for piece in pieces:
@@ -158,7 +158,7 @@ def html_of(table: RuledTable, text: Sequence[str], heads: Container[int] = ()) 
     return "<table>" + "".join(f"<tr>{''.join(row)}</tr>" for row in rows) + "</table>"
 
 
-def cell_html(cell: Cell, tag: str, text: Sequence[str]) -> str:
+def cell_html(cell: TableCell, tag: str, text: Sequence[str]) -> str:
     """One cell."""
     spans = f' rowspan="{cell.rows}"' * (cell.rows > 1) + f' colspan="{cell.columns}"' * (cell.columns > 1)
     said = joined_text([text[index] for piece in cell.pieces for index in piece.members])
