@@ -147,7 +147,7 @@ def run(
     out: Out,
     inputs: Inputs = None,
     limit: Annotated[
-        int | None, typer.Option(help="Take only the first N rows; of PDFs and web pages, N documents.")
+        int | None, typer.Option(help="Take only the first N rows; of PDFs and web pages, the first N pages.")
     ] = None,
     sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
     settings: Set = None,

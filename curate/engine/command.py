@@ -76,6 +76,8 @@ def request(
     if limit is None and kind.endless is not None:
         limit = kind.endless
         log.warning("no --limit: %d images; they never run out", limit)
+    if limit is not None:
+        manifest = kind.limited(manifest, limit)
     if not inputs and not manifest.input.uris:
         manifest = on_sample(manifest)
     folder = image_folder(manifest)

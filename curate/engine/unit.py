@@ -147,7 +147,7 @@ class Pipeline:
                 shards = self.staging.write(work.unit.number, table, work.spool)
         record = UnitRecord(
             unit=work.unit.number,
-            inputs_in=self.reader.inputs(work.unit, work.rows),
+            inputs_in=self._inputs(work, table),
             rows_in=table.num_rows,
             rows_out=sum(shard.rows for shard in shards),
             dropped=count_reasons(table["dropped"]),
@@ -283,6 +283,14 @@ class Pipeline:
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
         return table
+
+    def _inputs(self, work: Work, table: pa.Table) -> int:
+        """How many inputs the unit's rows came from; of documents that a limit cut off, those that were reached."""
+        asked = self.reader.inputs(work.unit, work.rows)
+        if self.manifest.documents.max_rows is None:
+            return asked
+        named = pc.replace_substring_regex(table["source"], r"#[0-9.]+$", "")
+        return min(asked, int(pc.count_distinct(named).as_py()))
 
     def _drop_changed(self, table: pa.Table, published: pa.Table, turn: pa.Array) -> pa.Table:
         """Drop decoded images of another shape than was published, where the manifest asks for it."""
