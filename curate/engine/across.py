@@ -7,8 +7,9 @@ writes one file, whose presence means that it is done, so a kill costs only the 
 
 It happens up to three times: first for rows with the same key (`keys`, where the key stands for the image);
 before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an image is its
-bytes (`bytes`), which finds what hides behind different URLs. What no hash finds comes last (`near`): images
-that look alike, by their features, in one piece (`curate.engine.near`).
+bytes (`bytes`), which finds what hides behind different URLs. Then come copies that were altered, by their
+fingerprints (`similar`, see `curate.engine.similar`), and last what no hash finds (`near`): images that look alike, by
+their features, in one piece (`curate.engine.near`).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     "keys": ("id_repeated",),
     "seen": ("duplicate_pair", "shorter_text_of_same_image"),
     "bytes": ("duplicate_pair", "placeholder_image", "shorter_text_of_same_image"),
+    "similar": ("similar_image",),
     "near": ("near_duplicate",),
 }
 

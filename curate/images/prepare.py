@@ -19,6 +19,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from PIL import AvifImagePlugin, Image, ImageFile
@@ -30,6 +31,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from curate.images import jpeg, protocol
+from curate.images.fingerprint import LARGEST_SIDE, SMALLEST_SIDE, fingerprint
 from curate.images.formats import sniff
 from curate.images.protocol import Prepared, Recipe
 from curate.images.resize import resized
@@ -110,8 +112,8 @@ def prepare(body: bytes, recipe: Recipe) -> Prepared:
             refuse_blank(opaque(image), recipe)
         size, turn = shrunk(width, height, recipe), orientation(image)
         if sound and size == (width, height) and turn == 1 and plain(image, body, format):
-            return Prepared(body, format, width, height)
-        return encoded(image, size, turn, recipe.quality)
+            return marked(Prepared(body, format, width, height), image, recipe)
+        return encoded(image, size, turn, recipe)
 
 
 def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Prepared:
@@ -123,19 +125,20 @@ def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Pre
         if strict and not keep and image.mode in LAYOUTS:
             pixels = strictly(image, body, size)
             refuse_blank(pixels, recipe)
-            return encode_jpeg(pixels, size, turn, recipe.quality)
+            return encode_jpeg(pixels, size, turn, recipe)
         if strict:
-            small, ended = jpeg.decode(body, look(image, recipe), (1, 1))
+            small, ended = jpeg.decode(body, look(image, recipe), least(image, recipe))
             refuse_blank(small, recipe)
             if keep:
-                return Prepared(ended, "jpeg", *size, reencoded=ended is not body)
+                kept = Prepared(ended, "jpeg", *size, reencoded=ended is not body)
+                return marked(kept, Image.fromarray(small.squeeze()), recipe)
     except jpeg.UnknownKindError:
         pass
     if keep:
-        image.draft("L", (1, 1))  # it is read to its end, but only an eighth of it is computed
+        image.draft("L", least(image, recipe))  # it is read to its end, but only an eighth of it is computed
         image.load()
-        return Prepared(body, "jpeg", *size)
-    return encoded(image, size, turn, recipe.quality)
+        return marked(Prepared(body, "jpeg", *size), image, recipe)
+    return encoded(image, size, turn, recipe)
 
 
 def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> Image.Image:
@@ -151,6 +154,25 @@ def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> 
     pixels, _ = jpeg.decode(body, colours, (-(-width // scale), -(-height // scale)))
     height, width = pixels.shape[:2]
     return Image.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1)
+
+
+def least(image: Image.Image, recipe: Recipe) -> tuple[int, int]:
+    """The size (width, height) at which a JPEG that stays as it is is decoded at least."""
+    width, height = image.size
+    return (min(width, SMALLEST_SIDE), min(height, SMALLEST_SIDE)) if recipe.fingerprints else (1, 1)
+
+
+def marked(prepared: Prepared, pixels: Image.Image, recipe: Recipe, turn: int = 1) -> Prepared:
+    """The same with the fingerprints of its pixels, once these are turned, if the recipe asks for them."""
+    if not recipe.fingerprints:
+        return prepared
+    step = -(-max(pixels.size) // LARGEST_SIDE)
+    step = min(step, max(1, min(pixels.size) // SMALLEST_SIDE))
+    small = pixels.reduce(step) if step > 1 else pixels
+    grey = turned(small.convert("RGB") if small.mode == "RGBX" else small, turn).convert("L")
+    if max(grey.size) > LARGEST_SIDE * 4:  # a strip: what it is wide counts no more than what it is high
+        grey = grey.resize((min(grey.width, LARGEST_SIDE), min(grey.height, LARGEST_SIDE)), Image.Resampling.BOX)
+    return replace(prepared, fingerprint=fingerprint(np.asarray(grey)))
 
 
 def look(image: Image.Image, recipe: Recipe) -> str:
@@ -288,7 +310,7 @@ def shrunk(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, quality: int) -> Prepared:
+def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, recipe: Recipe) -> Prepared:
     """The image at `size` (before its turn), upright, 8-bit RGB or grey, without metadata."""
     lossy = isinstance(image, (JpegImageFile, WebPImageFile, AvifImageFile))
     if size != image.size:
@@ -296,19 +318,19 @@ def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, qualit
     image.load()
     pixels = opaque(image)
     if lossy:
-        return encode_jpeg(pixels, size, turn, quality)
-    pixels = turned(resized(pixels, size) if size != pixels.size else pixels.convert(pixels.mode), turn)
-    pixels.info = {}
+        return encode_jpeg(pixels, size, turn, recipe)
+    stored = turned(resized(pixels, size) if size != pixels.size else pixels.convert(pixels.mode), turn)
+    stored.info = {}
     out = io.BytesIO()
-    pixels.save(out, "PNG", compress_level=LEVEL)
-    return Prepared(out.getvalue(), "png", *pixels.size, True, turn)
+    stored.save(out, "PNG", compress_level=LEVEL)
+    return marked(Prepared(out.getvalue(), "png", *stored.size, True, turn), pixels, recipe, turn)
 
 
-def encode_jpeg(pixels: Image.Image, size: tuple[int, int], turn: int, quality: int) -> Prepared:
+def encode_jpeg(pixels: Image.Image, size: tuple[int, int], turn: int, recipe: Recipe) -> Prepared:
     """A JPEG of grey or RGB pixels, or of RGB with a byte of padding behind each; `size` is that before the turn."""
-    pixels = turned(resized(pixels, size) if size != pixels.size else pixels, turn)
-    image = jpeg.encode(np.asarray(pixels), quality)
-    return Prepared(image, "jpeg", *pixels.size, True, turn)
+    stored = turned(resized(pixels, size) if size != pixels.size else pixels, turn)
+    image = jpeg.encode(np.asarray(stored), recipe.quality)
+    return marked(Prepared(image, "jpeg", *stored.size, True, turn), pixels, recipe, turn)
 
 
 def turned(pixels: Image.Image, turn: int) -> Image.Image:

@@ -92,6 +92,7 @@ class ImageSettings(Settings, frozen=True):
     strictness: Literal["whole", "readable"] = "whole"  # readable: also what decoders only warn of
     timeout_s: float = 20.0
     memory_bytes: int = 2 * 2**30  # of the process that decodes
+    fingerprints: bool = False  # keep each image's perceptual fingerprint as a column
 
 
 class DocumentSettings(Settings, frozen=True):
