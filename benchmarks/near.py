@@ -2,7 +2,7 @@
 
     python -m benchmarks.near [rows] [max_similarity]
 
-First all rows are judged by `filters.near`. Then SAMPLE more are looked for among those that stayed: by the
+First all rows are judged by `filters.near_duplicate`. Then SAMPLE more are looked for among those that stayed: by the
 index behind it, by a flat one, which is exact, and by one of clusters of about 2,048 rows at two bytes a
 number. `found` is the share of the rows with a near duplicate for which one was found.
 
@@ -25,8 +25,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from filters.near import NOBODY, PART_ROWS, witnesses
-from filters.near_index import PROBES, Index, Matrix, Scratch, unit
+from filters.near_duplicate import NOBODY, PART_ROWS, witnesses
+from filters.near_duplicate_index import PROBES, Matrix, NearIndex, Scratch, unit
 
 DIMENSION = 512
 BLOCK = 50_000
@@ -105,7 +105,7 @@ def parts(rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
 def ours(features: Stored, stays: npt.NDArray[Any], most: float) -> Search:
     scratch = Scratch(len(features), DIMENSION)
     scratch.append(features)
-    index = Index(scratch, DIMENSION, most)
+    index = NearIndex(scratch, DIMENSION, most)
     for rows in parts(stays):
         index.add(scratch.take(rows), rows)
     return lambda part: index.nearest(part)[1]

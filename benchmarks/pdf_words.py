@@ -22,8 +22,8 @@ import numpy as np
 import pypdfium2 as pdfium
 
 from renderers import RenderError
+from renderers.page_text import normalise
 from renderers.pdf.render import PdfSettings, render
-from renderers.text import normalise
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "pdf"
 NEAR_PX = 2.0

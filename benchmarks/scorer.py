@@ -48,9 +48,9 @@ from curate.scorer import open_scorer
 from curate.scorer.encoder import Waiter, blank
 from curate.scorer.scorer import Scorer
 from curate.scorer.weights import locate, open_clip_module
-from curate.scoring.in_process import Crew
+from curate.scoring.in_process import ScoringRunner
 from curate.scoring.runners import crew
-from curate.scoring.shard import Terms
+from curate.scoring.shard import ScoringTerms
 from curate.storage.shards import image_path, shard_name, to_shard, write_tables
 from curate.storage.store import Store
 from curate.tasks import render
@@ -116,9 +116,9 @@ def random_weights(name: str, where: Path) -> ScorerSettings:
     return ScorerSettings(model=name, pretrained=str(where / "random.safetensors"))
 
 
-def ours(hands: Crew, shards: list[tuple[str, int]]) -> Callable[[], None]:
+def ours(hands: ScoringRunner, shards: list[tuple[str, int]]) -> Callable[[], None]:
     """From shards to shards with scores, as `curate score` does it."""
-    terms = Terms(name="", features=True, threshold=None, drops_sample=1.0, shard=ShardSettings())
+    terms = ScoringTerms(name="", features=True, threshold=None, drops_sample=1.0, shard=ShardSettings())
 
     def run() -> None:
         for _, done in hands.map(dict(shards), terms):

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.levenshtein import distance
 from synthdog import geometry, labels, painting
 from synthdog.errors import ItemError
-from synthdog.plan import PagePlan
+from synthdog.page_plan import PagePlan
 from synthdog.template import Template
 
 EXTREME: dict[str, Any] = {

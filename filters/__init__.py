@@ -1,6 +1,17 @@
 """Rules and cleaners on Arrow columns. Importing the package registers them in RULES and CLEANERS."""
 
-from filters import across, copies, grounding, html, language, near, pages, patterns, shape, text
+from filters import (
+    copies,
+    duplicates,
+    grounding,
+    html,
+    language,
+    near_duplicate,
+    page_rules,
+    patterns,
+    shape,
+    text,
+)
 from filters.column import PREFIX, SLUG, column_rule, find_rule, is_judgeable
 from filters.judgement import Judgement, judge
 from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting, find_cleaner
@@ -14,9 +25,9 @@ __all__ = [
     "Judgement",
     "Rule",
     "Setting",
-    "across",
     "column_rule",
     "copies",
+    "duplicates",
     "find_cleaner",
     "find_rule",
     "grounding",
@@ -24,8 +35,8 @@ __all__ = [
     "is_judgeable",
     "judge",
     "language",
-    "near",
-    "pages",
+    "near_duplicate",
+    "page_rules",
     "patterns",
     "shape",
     "text",

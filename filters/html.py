@@ -19,7 +19,7 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rows import containing, rewrite
+from filters.row_kernels import containing, rewrite
 from filters.rule import cleaner
 
 GATE = r"<[A-Za-z/!?]|&(?:#[0-9xX]|[A-Za-z][A-Za-z0-9])"
@@ -70,7 +70,7 @@ def stripped(text: str) -> str:
     """One text without tags, comments, scripts and styles; entities stay as they are."""
     if not _markup().search(text):
         return text
-    reader = _Reader()
+    reader = _WordCollector()
     # Never close()d: what the text was cut off in is dropped, as a browser does, and every pass is linear.
     reader.feed(_other_signs().sub(lambda sign: "&amp;" if sign[0] == "&" else "&lt;", text))
     return " ".join("".join(reader.words).split())
@@ -84,7 +84,7 @@ def decoded(text: str) -> str:
     return text if result == text else " ".join(result.split())
 
 
-class _Reader(HTMLParser):
+class _WordCollector(HTMLParser):
     """Collects the words of a text between its tags."""
 
     def __init__(self) -> None:

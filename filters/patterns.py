@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from filters.catalogue import CATALOGUE
 from filters.pattern import Pattern, added
-from filters.rows import rewrite
+from filters.row_kernels import rewrite
 from filters.rule import cleaner
 
 PATTERNS = {pattern.name: pattern for pattern in CATALOGUE}

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters._ranges import CHARSET, EMOJI_PRESENTATION, PICTOGRAPHIC, REGIONAL_INDICATOR, SKIN_TONE
-from filters.rows import found, keep_unless, named
+from filters.row_kernels import found, keep_unless, named
 from filters.rule import rule
 
 EMOJI = (

@@ -44,7 +44,7 @@ BROKEN = (ArchiveLoadFailed, zlib.error, EOFError, OSError, ValueError, UnicodeE
 
 
 @dataclass(frozen=True)
-class Entry:
+class WarcEntry:
     """One response or resource of a WARC file; `offset` is the byte at which its record begins."""
 
     offset: int
@@ -70,7 +70,7 @@ class Entry:
         return self.dropped is None and (kind.startswith("image/") or kind == "text/css")
 
 
-def scan(stream: BinaryIO) -> Iterator[Entry]:
+def scan(stream: BinaryIO) -> Iterator[WarcEntry]:
     """Every response and resource of a WARC file, compressed or not, in its order.
 
     The one within which a torn file ends is `damaged`.
@@ -105,7 +105,7 @@ def kinds(stream: BinaryIO, limit: int = 100) -> set[str]:
     return found
 
 
-def describe(record: Any) -> Entry | None:
+def describe(record: Any) -> WarcEntry | None:
     """What a record holds, its offset not yet known; None where it is about the crawl."""
     if record.rec_type not in ("response", "resource", "revisit"):
         return None
@@ -126,7 +126,7 @@ def describe(record: Any) -> Entry | None:
         content_type = sniff(record.content_stream().read(SNIFFED)) or content_type
     if record.rec_headers.get_header("WARC-Truncated") and mime_of(content_type or "") == PDF_TYPE:
         dropped = dropped or "truncated"  # a page without its end is still a page; a PDF is not
-    return Entry(0, url, content_type, status, dropped)
+    return WarcEntry(0, url, content_type, status, dropped)
 
 
 def mime_of(content_type: str) -> str:
@@ -141,7 +141,7 @@ def sniff(start: bytes) -> str | None:
     return "text/html" if MARKUP.match(start) else None
 
 
-def load(stream: BinaryIO, entry: Entry, *, max_bytes: int) -> bytes:
+def load(stream: BinaryIO, entry: WarcEntry, *, max_bytes: int) -> bytes:
     """The entry's payload, without the transfer's codings.
 
     Raises: RenderError: `too_large` beyond `max_bytes`; `damaged`; the entry's own `dropped`.
@@ -166,7 +166,7 @@ class Assets(Mapping[str, tuple[str, bytes]]):
     `open_stream` gives a seekable stream of the file; it is called once, when the first one is read.
     """
 
-    def __init__(self, open_stream: Callable[[], BinaryIO], entries: Iterable[Entry]) -> None:
+    def __init__(self, open_stream: Callable[[], BinaryIO], entries: Iterable[WarcEntry]) -> None:
         self.open_stream = open_stream
         self.entries = {entry.url.partition("#")[0]: entry for entry in entries if entry.is_asset}
         self.stream: BinaryIO | None = None

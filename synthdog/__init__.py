@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synthdog.resources import Resources, check
-    from synthdog.rows import ROWS
+    from synthdog.row_schema import ROWS
     from synthdog.settings import TemplateSettings
     from synthdog.template import Template
 

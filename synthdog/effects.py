@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from synthdog.draws import Draw, Strengths
-from synthdog.lines import kernel_size
 from synthdog.pictures import Crop
+from synthdog.text_lines import kernel_size
 
 SHADOW_STEP = 4  # the shadow, smooth as it is, is computed on every fourth pixel
 BLUR_STEP = 4  # a blur this wide (sigma, px) shows nothing finer than half the pixels

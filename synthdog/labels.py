@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from synthdog import effects, geometry
-from synthdog.lines import PlacedLine, Strip
-from synthdog.plan import PagePlan
+from synthdog.page_plan import PagePlan
 from synthdog.settings import LabelSection
+from synthdog.text_lines import PlacedLine, Strip
 
 NORMAL = NormalDist()
 EDGE = 0.5  # px: what interpolation carries ink

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from synthdog import effects, geometry
-from synthdog.lines import PlacedLine, Strip, strip
-from synthdog.plan import PagePlan
+from synthdog.page_plan import PagePlan
+from synthdog.text_lines import PlacedLine, Strip, strip
 
 WHITE = 255
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from synthdog import labels, painting
 from synthdog.errors import ItemError, SettingsError
-from synthdog.plan import Planner
+from synthdog.page_plan import Planner
 from synthdog.resources import Resources
-from synthdog.rows import ROWS, Row
+from synthdog.row_schema import ROWS, Row
 from synthdog.settings import TemplateSettings, load
 
 TEMPLATE = "synthdog-2"  # changes whenever the same seed gives other bytes

@@ -11,9 +11,9 @@ from synthdog.corpus import CorpusReader
 from synthdog.draws import Sampler, colour
 from synthdog.fonts import Face
 from synthdog.layout import Area, Box, stack
-from synthdog.lines import SPACE, PlacedLine, compose
 from synthdog.resources import Resources
 from synthdog.settings import Content
+from synthdog.text_lines import SPACE, PlacedLine, compose
 
 WINDOW = 200  # characters looked at to see whether a face suits the text
 MAX_MOVES = 8  # to other places of the corpus, for a face's sake

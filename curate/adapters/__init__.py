@@ -10,9 +10,9 @@ from curate.adapters.dialogues import dialogues
 from curate.adapters.grit import grit
 from curate.adapters.mapping import OURS, available
 from curate.adapters.pairs import pairs
+from curate.adapters.plain_text import text
 from curate.adapters.questions import questions
 from curate.adapters.regions import regions
-from curate.adapters.text import text
 from curate.errors import ManifestError, nearest
 from curate.manifest.settings import Manifest
 

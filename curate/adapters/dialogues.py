@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.adapters.identity import keys
 from curate.adapters.mapping import first
 from curate.adapters.published import Published, published, sample
+from curate.adapters.row_keys import keys
 from curate.adapters.values import plain
 from curate.manifest.settings import Manifest
 from curate.schema import MESSAGE, PICTURE
-from curate.sources.index import JSON
+from curate.sources.input_index import JSON
 from curate.tasks.chat import IMAGE, dialogue_faults
 
 ROLES = {"human": "user", "user": "user", "system": "system", "prompter": "user"}
@@ -37,7 +37,7 @@ DATA_URI = re.compile(r"data:image/[\w.+-]{1,40};base64,")
 COLUMNS = ("messages", "images", "system", "question", "answer", "history")
 
 
-class Picture(NamedTuple):
+class DialogueImage(NamedTuple):
     """Where an image is: one of the three."""
 
     bytes: bytes | None = None
@@ -54,7 +54,7 @@ class Dialogue(NamedTuple):
     """Messages (role and content), images in the order in which the messages show them, and what is wrong."""
 
     messages: list[tuple[str, str]]
-    images: list[Picture]
+    images: list[DialogueImage]
     fault: str | None = None
     detail: str | None = None
 
@@ -141,12 +141,12 @@ def _read(row: Mapping[str, Any]) -> Dialogue:
 class Shown:
     """The images of a dialogue, as its turns show them one after another."""
 
-    def __init__(self, waiting: list[Picture]) -> None:
+    def __init__(self, waiting: list[DialogueImage]) -> None:
         self.waiting = waiting  # of the dialogue's column, in order
-        self.found: list[Picture] = []
+        self.found: list[DialogueImage] = []
         self.marks = 0  # of `waiting`, how many were shown
 
-    def all(self) -> list[Picture]:
+    def all(self) -> list[DialogueImage]:
         """All images: those that turns show, and those that none does."""
         return self.found + self.waiting[self.marks :]
 
@@ -265,7 +265,7 @@ def _text_of(part: Any) -> str:
     raise Unusable("part_unknown", f"a content part of type {kind}")
 
 
-def _picture(value: Any) -> Picture:
+def _picture(value: Any) -> DialogueImage:
     """Where an image is.
 
     Raises:
@@ -275,20 +275,20 @@ def _picture(value: Any) -> Picture:
         body = value.get("bytes")
         value = body if body is not None else value.get("path", value.get("url"))
     if isinstance(value, bytes):
-        return Picture(bytes=value)
+        return DialogueImage(bytes=value)
     if not isinstance(value, str) or not value.strip():
         raise Unusable("image_missing", "an image without a path, address or bytes")
     if ADDRESS.match(value):
-        return Picture(url=value)
+        return DialogueImage(url=value)
     if DATA_URI.match(value):
         try:
-            return Picture(bytes=base64.b64decode(value.partition(",")[2], validate=True))
+            return DialogueImage(bytes=base64.b64decode(value.partition(",")[2], validate=True))
         except binascii.Error:
             raise Unusable("image_missing", "a data URI that is not base64") from None
-    return Picture(path=value.strip())
+    return DialogueImage(path=value.strip())
 
 
-def _fields(image: Picture) -> dict[str, Any]:
+def _fields(image: DialogueImage) -> dict[str, Any]:
     return {"bytes": image.bytes, "path": image.path, "url": image.url, "slot": None}
 
 

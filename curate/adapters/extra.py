@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.adapters.values import plain, text
-from curate.sources.index import JSON
+from curate.sources.input_index import JSON
 
 ESCAPED = '["\\\\\\x00-\\x1f]'
 encode = msgspec.json.Encoder(enc_hook=str).encode

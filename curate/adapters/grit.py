@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 
 import filters
 from curate.adapters import values
-from curate.adapters.identity import keys
 from curate.adapters.published import Published, published, sample
+from curate.adapters.row_keys import keys
 from curate.manifest.settings import Manifest
 from curate.marking import judge
 from curate.schema import REGION, set_column
-from curate.tasks.regions import flatten
+from curate.tasks.flat_regions import flatten
 from filters.grounding import ground
 from filters.spans import distinct
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.adapters import values
-from curate.adapters.columns import with_columns
 from curate.adapters.extra import extra
-from curate.adapters.identity import digests, keys, languages
 from curate.adapters.mapping import first, found
+from curate.adapters.published_columns import with_columns
+from curate.adapters.row_keys import digests, keys, languages
 from curate.adapters.unfold import unfold
 from curate.errors import InputError
 from curate.manifest.settings import Manifest

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from curate.adapters.values import plain
 from curate.sources import DETAIL, PROBLEM
 from curate.sources.columns import record_batch
-from curate.sources.index import JSON, Kinds, schema
+from curate.sources.input_index import JSON, Kinds, schema
 
 Ints = npt.NDArray[np.int64]
 

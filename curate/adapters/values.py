@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.sources.index import JSON
+from curate.sources.input_index import JSON
 
 Floats = npt.NDArray[np.float64]
 

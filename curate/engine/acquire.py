@@ -26,7 +26,7 @@ RECYCLE_AFTER = 5_000  # images that a child decodes in its life: a new one cost
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class RawImage:
     """A raw image, or the stage that failed to get it, why, and what was found."""
 
     data: bytes | None
@@ -36,7 +36,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class AcquiredImage:
     """An image fit to be stored, or why there is none: a reason, or a size that the rules will not keep."""
 
     image: bytes | None = None
@@ -48,7 +48,7 @@ class Prepared:
     reason: str | None = None
     detail: str | None = None
 
-    def without_image(self) -> Prepared:
+    def without_image(self) -> AcquiredImage:
         """What is known of it, less its bytes."""
         return replace(self, image=None)
 
@@ -65,35 +65,35 @@ class Acquirer:
             if held in self.__dict__:
                 self.__dict__.pop(held).close()
 
-    def fetch(self, urls: Mapping[int, str]) -> Iterator[tuple[int, Body]]:
+    def fetch(self, urls: Mapping[int, str]) -> Iterator[tuple[int, RawImage]]:
         """The bodies of these rows' URLs, in the order in which they come."""
         if not urls:
             return
         rows = list(urls)
         for place, fetched in self._fetcher.fetch(urls.values()):
-            yield rows[place], Body(fetched.body, "fetch", fetched.reason, fetched.detail)
+            yield rows[place], RawImage(fetched.body, "fetch", fetched.reason, fetched.detail)
 
-    def local(self, path: str, beside: Path | None = None) -> Body:
+    def local(self, path: str, beside: Path | None = None) -> RawImage:
         """The image that `path` names in the manifest's image folder, else below `beside`, and nowhere else."""
         limit = self._manifest.fetch.max_bytes
         try:
             data = self._place(beside).read(path, limit)
         except FileNotFoundError:
-            return Body(None, "fetch", "file_missing", path)
+            return RawImage(None, "fetch", "file_missing", path)
         except PermissionError as error:
-            return Body(None, "fetch", "blocked_path", str(error))
+            return RawImage(None, "fetch", "blocked_path", str(error))
         except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-            return Body(None, "fetch", "file_unreadable", str(error))
+            return RawImage(None, "fetch", "file_unreadable", str(error))
         if len(data) > limit:
-            return Body(None, "fetch", "too_large", f"more than {limit} bytes")
-        return Body(data)
+            return RawImage(None, "fetch", "too_large", f"more than {limit} bytes")
+        return RawImage(data)
 
-    def prepare(self, bodies: Iterable[tuple[int, Body]]) -> Iterator[tuple[int, Prepared]]:
+    def prepare(self, bodies: Iterable[tuple[int, RawImage]]) -> Iterator[tuple[int, AcquiredImage]]:
         """What becomes of each body, about in the order in which they come."""
         flying: deque[tuple[int, bytes, Future[Outcome]]] = deque()
         for row, body in bodies:
             if body.data is None:
-                yield row, Prepared(stage=body.stage, reason=body.reason, detail=body.detail)
+                yield row, AcquiredImage(stage=body.stage, reason=body.reason, detail=body.detail)
             else:
                 flying.append((row, body.data, self._children.submit(body.data)))
             while flying and (flying[0][2].done() or len(flying) > AHEAD * self._count):
@@ -139,12 +139,12 @@ class Acquirer:
         )
 
 
-def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, Prepared]:
+def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, AcquiredImage]:
     """A child's answer to one body, once it is there."""
     outcome = future.result()
     if outcome.value is None:
-        return row, Prepared(stage="decode", reason=outcome.reason, detail=outcome.detail)
+        return row, AcquiredImage(stage="decode", reason=outcome.reason, detail=outcome.detail)
     answer = protocol.read_answer(outcome.value, body)
     if answer.reason is not None:
-        return row, Prepared(stage="decode", reason=answer.reason, detail=answer.detail)
-    return row, Prepared(answer.image, answer.format, answer.width, answer.height, answer.turn)
+        return row, AcquiredImage(stage="decode", reason=answer.reason, detail=answer.detail)
+    return row, AcquiredImage(answer.image, answer.format, answer.width, answer.height, answer.turn)

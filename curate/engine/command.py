@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import filters
-from curate.adapters.columns import columns_of
+from curate.adapters.published_columns import columns_of
 from curate.engine.journal import Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.nodes import check_nodes
@@ -22,7 +22,7 @@ from curate.engine.plan import Plan, Retry, Run, limit_rows, row_rules
 from curate.engine.progress import Progress
 from curate.engine.record import UnitRecord
 from curate.engine.runners import InProcess, OnRay, Runner
-from curate.engine.worker import Failure, Job, Result
+from curate.engine.worker import Job, JobFailure, Result
 from curate.errors import Halted, InputError, OutputError, Stopped, UnitError
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
@@ -235,7 +235,7 @@ class Steps:
             UnitError: some failed; the others are done.
         """
         state = STAGED_STATE if kind == "stage" and self.run.judges_staged else DONE_STATE
-        failed: list[Failure] = []
+        failed: list[JobFailure] = []
         with self.progress.step(kind, phase, numbers), self._kept():
             for job, results in self.runner.map(jobs):
                 self.journal.store.check_held()
@@ -251,8 +251,8 @@ class Steps:
                 "command again"
             )
 
-    def _failed(self, results: Result) -> list[Failure]:
-        failed = [result for result in results if isinstance(result, Failure)]
+    def _failed(self, results: Result) -> list[JobFailure]:
+        failed = [result for result in results if isinstance(result, JobFailure)]
         for failure in failed:
             log.error("%s", failure.error)
         return failed

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import tasks
-from curate.engine import dialogues
+from curate.engine import dialogue_images
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.engine.records import DONE, STAGED, read_record, write_record
@@ -69,7 +69,7 @@ class Staging:
         rows = pc.indices_nonzero(alive(table))
         kept, places, first, shards = table.take(rows), rows.to_numpy(), 0, []
         schema = SHARD.with_metadata(shard_metadata(self.manifest.digest(), self.scorer))
-        sizes = dialogues.sizes(kept, spool.lengths(places), spool)
+        sizes = dialogue_images.sizes(kept, spool.lengths(places), spool)
         for part, groups in enumerate(row_groups(sizes, self.manifest.shard)):
             pieces = self._groups(kept.slice(first), places[first:], groups, spool)
             shards.append(self._stage(shard_name(unit, part), pieces, schema))
@@ -125,7 +125,7 @@ class Staging:
             sample = kept.slice(first, rows)
             image = spool.take(places[first : first + rows])
             prompt, target = tasks.row_strings(sample, image_path(sample))
-            yield to_shard(sample, image, prompt, target, dialogues.taken(sample, spool))
+            yield to_shard(sample, image, prompt, target, dialogue_images.taken(sample, spool))
             first += rows
 
     def _written(self, dropped: pa.Table) -> pa.Table:

@@ -23,7 +23,7 @@ from curate.cluster import connected, memory_of_task, start
 from curate.engine.nodes import code_digest
 from curate.engine.plan import Run
 from curate.engine.record import Meter
-from curate.engine.worker import Failure, Job, Result, Worker
+from curate.engine.worker import Job, JobFailure, Result, Worker
 from curate.errors import HOPELESS, MachineError, UnitError
 from curate.manifest.settings import ScorerSettings
 
@@ -161,7 +161,7 @@ class OnRay:
             if self._deaths[plain] <= WORKER_DEATHS:
                 return None
             why = f"its worker died {WORKER_DEATHS + 1} times: {str(error).splitlines()[0]}"
-            return [Failure(number, UnitError(f"{job.name}: {why}")) for number in job.numbers]
+            return [JobFailure(number, UnitError(f"{job.name}: {why}")) for number in job.numbers]
         stop_if_hopeless(result)
         return result
 
@@ -177,10 +177,10 @@ def _scorers(settings: ScorerSettings) -> list[Any]:
     Raises:
         ManifestError, MachineError, Halted: see `curate.scorer.actors`.
     """
-    from curate.scorer.actors import Remote, hire
+    from curate.scorer.actors import RemoteEncoder, hire
 
     actors = hire(settings)
-    Remote(actors).close()
+    RemoteEncoder(actors).close()
     return actors
 
 
@@ -193,13 +193,13 @@ def attempt(worker: Worker, job: Job, first: Result | None = None) -> Result:
     results = worker.do(job) if first is None else first
     for _ in range(TRIES - 1):
         stop_if_hopeless(results)
-        failed = [result for result in results if isinstance(result, Failure)]
+        failed = [result for result in results if isinstance(result, JobFailure)]
         if not failed:
             break
         for failure in failed:
             log.warning("%s", failure.error)
         numbers = tuple(failure.number for failure in failed)
-        kept: Result = [result for result in results if not isinstance(result, Failure)]
+        kept: Result = [result for result in results if not isinstance(result, JobFailure)]
         results = kept + worker.do(msgspec.structs.replace(job, numbers=numbers))
     stop_if_hopeless(results)
     return results
@@ -212,7 +212,7 @@ def stop_if_hopeless(results: Result) -> None:
         Halted, MachineError, ManifestError: nothing can go on.
     """
     for result in results:
-        if isinstance(result, Failure) and isinstance(result.error, HOPELESS):
+        if isinstance(result, JobFailure) and isinstance(result.error, HOPELESS):
             raise result.error
 
 
@@ -261,13 +261,13 @@ def _do(shared: list[Any], identity: str, job: Job) -> Result:
     try:
         worker, counts = _worker(shared, identity)
     except MachineError as error:
-        return [Failure(job.numbers[0], error)]
+        return [JobFailure(job.numbers[0], error)]
     meter = _Reporter(counts)
     worker.watch(meter)
     try:
         return attempt(worker, job)
     except HOPELESS as error:
-        return [Failure(job.numbers[0], error)]
+        return [JobFailure(job.numbers[0], error)]
     finally:
         meter.flush()
 

@@ -54,11 +54,11 @@ class Scoring:
             ManifestError, MachineError: see `curate.scorer.open_scorer`.
         """
         from curate.scorer import open_scorer
-        from curate.scorer.actors import Remote
+        from curate.scorer.actors import RemoteEncoder
         from curate.scorer.scorer import Scorer
 
         if self._actors:
-            return Scorer(Remote(self._actors), self._cores)
+            return Scorer(RemoteEncoder(self._actors), self._cores)
         return open_scorer(self.settings, self._cores)
 
     def identity(self) -> dict[str, Any]:

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 import filters
 from curate import tasks
-from curate.engine import dialogues
-from curate.engine.acquire import Acquirer, Body, Prepared
+from curate.engine import dialogue_images
+from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Run, Unit, row_rules
@@ -29,7 +29,7 @@ from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
-from curate.images.regions import ON_ITS_SIDE, fit
+from curate.images.region_scaling import ON_ITS_SIDE, fit
 from curate.marking import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.origins import Origin, open_origin
 from curate.schema import SAMPLE, set_column
@@ -161,16 +161,16 @@ class Pipeline:
                 return
             with watch.stage("rules"):
                 judged = clean_and_judge(self._chosen(table, unit), self.manifest, whole, pending=SIZE)
-                yield dialogues.judge_turns(judged, of_turns)
+                yield dialogue_images.judge_turns(judged, of_turns)
 
     def _is_of_turns(self, name: str) -> bool:
         """Whether a rule judges the text of each turn of a dialogue."""
         talks = self.manifest.task == CONVERSATION
         return talks and name in filters.RULES and set(filters.RULES[name].columns) == {"text"}
 
-    def _prepared(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Prepared]]:
+    def _prepared(self, work: Work, seen: Fallen) -> Iterator[tuple[int, AcquiredImage]]:
         """Each image that could be had, or why not, in any order; good ones go to the spool on the way."""
-        done: dict[int, Prepared] = {}
+        done: dict[int, AcquiredImage] = {}
         with work.watch.stage("decode"):
             for row, prepared in self.acquirer.prepare(self._bodies(work, seen)):
                 if prepared.image is not None:
@@ -178,22 +178,22 @@ class Pipeline:
                     prepared = prepared.without_image()
                 self.meter.add(images=1)
                 done[row] = prepared
-                if row < dialogues.FIRST_SLOT:
+                if row < dialogue_images.FIRST_SLOT:
                     work.windows.settle(row)
                 yield row, prepared
                 yield from self._shared(work, row, prepared)
             for first in list(work.others):  # those that were read after their image had come
                 yield from self._shared(work, first, done[first])
 
-    def _shared(self, work: Work, first: int, prepared: Prepared) -> Iterator[tuple[int, Prepared]]:
+    def _shared(self, work: Work, first: int, prepared: AcquiredImage) -> Iterator[tuple[int, AcquiredImage]]:
         """The rows that are to have what `first` got."""
         for row in work.others.pop(first, ()):
             work.spool.put_again(row, first)
-            if row < dialogues.FIRST_SLOT:
+            if row < dialogue_images.FIRST_SLOT:
                 work.windows.settle(row)
             yield row, prepared
 
-    def _bodies(self, work: Work, seen: Fallen) -> Iterator[tuple[int, Body]]:
+    def _bodies(self, work: Work, seen: Fallen) -> Iterator[tuple[int, RawImage]]:
         """The raw image of every row that is still alive: from the table, a local file, or the network."""
         wanted: dict[int, str] = {}
         for table in self._read(work.unit, work.watch):
@@ -202,12 +202,12 @@ class Pipeline:
             )
             table = drop(table, reason, "seen")
             if self.manifest.task == CONVERSATION:
-                table = dialogues.numbered(table, work.slots)
+                table = dialogue_images.numbered(table, work.slots)
                 work.slots += len(pc.list_flatten(table["images"]))
-                yield from dialogues.bodies(
+                yield from dialogue_images.bodies(
                     table, self.acquirer, self._beside(work.unit), work.is_first, wanted
                 )
-                table = dialogues.without_bytes(table)
+                table = dialogue_images.without_bytes(table)
             yield from self._at_hand(table, work, wanted)
             work.tables.append(set_column(table, "image", pa.nulls(table.num_rows, pa.large_binary())))
             work.rows += table.num_rows
@@ -220,7 +220,7 @@ class Pipeline:
         uri = self.run.plan.inputs[unit.input].uri
         return Path(uri.removeprefix("file://")).parent if scheme(uri) == "file" else None
 
-    def _at_hand(self, table: pa.Table, work: Work, wanted: dict[int, str]) -> Iterator[tuple[int, Body]]:
+    def _at_hand(self, table: pa.Table, work: Work, wanted: dict[int, str]) -> Iterator[tuple[int, RawImage]]:
         """The images that need no network; what does is noted in `wanted` (row of the unit to URL).
 
         An image that several rows want is got once.
@@ -236,7 +236,7 @@ class Pipeline:
                 continue
             work.windows.expect(row)
             if image.is_valid:
-                yield row, Body(image.as_py())
+                yield row, RawImage(image.as_py())
             elif path.is_valid and self.manifest.image.folder:
                 if work.is_first(row, f"path {path}"):
                     yield row, self.acquirer.local(path.as_py())
@@ -244,13 +244,13 @@ class Pipeline:
                 if work.is_first(row, f"url {url}"):
                     wanted[row] = url.as_py()
             else:
-                yield row, Body(None, "read", "image_missing")
+                yield row, RawImage(None, "read", "image_missing")
 
-    def _settle(self, work: Work, prepared: list[tuple[int, Prepared]]) -> pa.Table:
+    def _settle(self, work: Work, prepared: list[tuple[int, AcquiredImage]]) -> pa.Table:
         """The unit's table, with what became of each image."""
         table = pa.concat_tables([SAMPLE.empty_table(), *work.tables]).combine_chunks()
         if self.manifest.task == CONVERSATION:
-            return dialogues.settle(table, prepared, self._size_rules)
+            return dialogue_images.settle(table, prepared, self._size_rules)
         if not prepared:
             return table
         rows = pa.array([row for row, _ in prepared], pa.int64())

@@ -52,14 +52,14 @@ class Job(msgspec.Struct, frozen=True):
         return " ".join(filter(None, (self.kind, self.phase, numbers)))
 
 
-class Failure(msgspec.Struct, frozen=True):
+class JobFailure(msgspec.Struct, frozen=True):
     """A number of a job that could not be done, and why."""
 
     number: int
     error: CurateError
 
 
-Result = list[UnitRecord | Failure]  # of a job: what became of its units; only failures of what is no unit
+Result = list[UnitRecord | JobFailure]  # of a job: what became of its units; only failures of what is no unit
 
 
 class Worker:
@@ -95,7 +95,7 @@ class Worker:
             result = self._guarded(job, number, partial(work, number, **more))
             if result is not None:
                 results.append(result)
-            if isinstance(result, Failure) and isinstance(result.error, HOPELESS):
+            if isinstance(result, JobFailure) and isinstance(result.error, HOPELESS):
                 break
         return results
 
@@ -110,25 +110,25 @@ class Worker:
             return lambda: result
         (number,) = job.numbers
         begun = self._guarded(job, number, lambda: self._begin(number))
-        if isinstance(begun, Failure):
+        if isinstance(begun, JobFailure):
             return lambda: [begun]
         return lambda: [self._guarded(job, number, lambda: self.pipeline.finish(begun))]
 
-    def _guarded(self, job: Job, number: int, work: Callable[[], Done]) -> Done | Failure:
+    def _guarded(self, job: Job, number: int, work: Callable[[], Done]) -> Done | JobFailure:
         """What the work gives, or why it could not be done."""
         try:
             return work()
         except CurateError as error:
-            return Failure(number, error)
+            return JobFailure(number, error)
         except OSError as error:
             if error.errno in HOPELESS_ERRNOS:
                 said = f"cannot write to {self.run.out}: {error.strerror}; mend that and run the same command"
-                return Failure(number, Halted(said))
+                return JobFailure(number, Halted(said))
             log.debug("%s failed", job, exc_info=True)
-            return Failure(number, UnitError(f"{_said(job, number)}: {error}"))
+            return JobFailure(number, UnitError(f"{_said(job, number)}: {error}"))
         except Exception as error:  # the one place: a bug or a broken input costs its unit alone
             log.debug("%s failed", job, exc_info=True)
-            return Failure(number, UnitError(f"{_said(job, number)}: {type(error).__name__}: {error}"))
+            return JobFailure(number, UnitError(f"{_said(job, number)}: {type(error).__name__}: {error}"))
 
     def stage(self, number: int, again: bool = False) -> UnitRecord:
         """Take a unit from source to staged shards, or to its final ones where nothing is left to judge."""
@@ -165,7 +165,7 @@ class Worker:
 
     def judge_near(self, _: int) -> None:
         """Find near duplicates among all that is staged."""
-        from curate.engine.near import judge_alike
+        from curate.engine.near_duplicates import judge_alike
 
         staging = self.pipeline.staging
         units = {

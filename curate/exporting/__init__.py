@@ -11,7 +11,7 @@ from curate.errors import InputError, ManifestError, OutputError, nearest
 from curate.exporting.conversations import write_conversations
 from curate.exporting.energon import write_energon
 from curate.exporting.mds import write_mds
-from curate.exporting.records import Records
+from curate.exporting.sample_files import Records
 from curate.exporting.training import writer
 from curate.exporting.webdataset import write_webdataset
 from curate.storage.dataset import DataSet, find

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from curate.errors import InputError
-from curate.exporting.records import Record, Records, to_json
+from curate.exporting.sample_files import Record, Records, to_json
 from curate.storage.store import HashingSink, Store
 from curate.tasks.chat import PLACEHOLDER
 from curate.tasks.formats import CONVERSATION

@@ -13,7 +13,7 @@ import tempfile
 import uuid
 from contextlib import closing
 
-from curate.exporting.records import Records
+from curate.exporting.sample_files import Records
 from curate.exporting.webdataset import Tar, write_tars
 from curate.storage.store import Store
 

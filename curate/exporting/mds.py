@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.exporting.records import Record, Records, to_json
+from curate.exporting.sample_files import Record, Records, to_json
 from curate.storage.store import Store
 
 SHARD_BYTES = 2**26

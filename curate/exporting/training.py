@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import InputError, OutputError
-from curate.exporting.records import SAFE_KEY, SAFE_PATH, Records, to_json
+from curate.exporting.sample_files import SAFE_KEY, SAFE_PATH, Records, to_json
 from curate.storage.filesystems import one_line
 from curate.storage.store import HashingSink, Store
 from curate.tasks.chat import IMAGE, PLACEHOLDER

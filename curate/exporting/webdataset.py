@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from curate.exporting.records import Record, Records, parts
+from curate.exporting.sample_files import Record, Records, parts
 from curate.storage.store import HashingSink, Store
 
 

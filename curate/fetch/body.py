@@ -6,7 +6,7 @@ import zlib
 from typing import Any
 
 from curate.fetch.outcome import FetchError
-from curate.images.formats import sniff
+from curate.images.sniffing import sniff
 
 _GZIP = b"\x1f\x8b\x08"
 HEAD = 512  # bytes that are enough to tell an image from a page

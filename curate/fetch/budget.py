@@ -54,7 +54,7 @@ class Budget:
                 return
 
 
-class Lease:
+class BudgetLease:
     """What one body holds of the budget. Waiting for more does not count against the body's own time."""
 
     def __init__(self, budget: Budget, clock: asyncio.Timeout) -> None:

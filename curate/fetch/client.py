@@ -18,10 +18,10 @@ from yarl import URL
 from curate.errors import MachineError
 from curate.fetch.addresses import blocked, is_address
 from curate.fetch.body import Body
-from curate.fetch.budget import SMALL, Budget, Lease
+from curate.fetch.budget import SMALL, Budget, BudgetLease
 from curate.fetch.connection import BadHeadersError, HeaderHandler
 from curate.fetch.optouts import opted_out
-from curate.fetch.outcome import Fetched, FetchError, Outcome, Retry
+from curate.fetch.outcome import Fetched, FetchError, FetchOutcome, Retry
 from curate.fetch.resolver import BlockedAddressError, ResolveError, Resolver, socket_factory
 from curate.fetch.urls import BadUrlError, redirected
 from curate.manifest.settings import FetchSettings
@@ -74,7 +74,7 @@ class Client:
     session: aiohttp.ClientSession
     budget: Budget
 
-    async def get(self, url: URL) -> Outcome:
+    async def get(self, url: URL) -> FetchOutcome:
         """What the address gives, within `total_timeout_s` for all its tries, redirects and pauses."""
         now = asyncio.get_running_loop().time
         last: FetchError | None = None
@@ -93,7 +93,7 @@ class Client:
             last = self._out_of_time(last)
         assert last is not None
         at = last.url or url
-        return Outcome(Fetched(None, last.reason, last.detail, str(at)), _place(at), last.reached)
+        return FetchOutcome(Fetched(None, last.reason, last.detail, str(at)), _place(at), last.reached)
 
     def _pause(self, failure: FetchError, done: int) -> float | None:
         """Seconds until the next try, after `done` retries; null where another makes no sense."""
@@ -108,7 +108,7 @@ class Client:
         failure = FetchError("timed_out", detail, reached=before.reached if before else None)
         return failure.at(before.url) if before and before.url else failure
 
-    async def _follow(self, url: URL, clock: asyncio.Timeout) -> Outcome:
+    async def _follow(self, url: URL, clock: asyncio.Timeout) -> FetchOutcome:
         """One try, through its redirects.
 
         Raises:
@@ -122,7 +122,7 @@ class Client:
                     onward = self._redirect(url, response)
                     if onward is None:
                         body, held = await self._body(response, clock)
-                        return Outcome(Fetched(body, None, None, str(url)), _place(url), True, held)
+                        return FetchOutcome(Fetched(body, None, None, str(url)), _place(url), True, held)
             except FetchError as error:
                 raise error.at(url) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -161,7 +161,7 @@ class Client:
         if declared is not None and declared > max_bytes:
             raise FetchError("too_large", f"{declared} bytes declared, more than {max_bytes}")
         body = Body(max_bytes, response.headers.get("Content-Type", ""))
-        lease = Lease(self.budget, clock)
+        lease = BudgetLease(self.budget, clock)
         try:
             await lease.hold(min(SMALL, max_bytes) if declared is None else declared)
             while chunk := await response.content.readany():

@@ -12,9 +12,9 @@ from curate.errors import CurateError, MachineError, UnitError
 from curate.fetch.budget import Budget
 from curate.fetch.client import Client, open_session
 from curate.fetch.outage import NetworkDown, Reachability
-from curate.fetch.outcome import Fetched, Outcome, printable
+from curate.fetch.outcome import Fetched, FetchOutcome, printable
 from curate.fetch.resolver import Resolver
-from curate.fetch.schedule import Call, Job, Schedule
+from curate.fetch.schedule import Call, FetchJob, Schedule
 from curate.manifest.settings import FetchSettings
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ class Engine:
         self._schedule = Schedule(settings.per_host)
         self._reachability = Reachability(self._resolver, settings.connect_timeout_s)
         self._calls: set[Call] = set()
-        self._running: dict[asyncio.Task[None], Job] = {}
-        self._doubtful: list[tuple[Job, Outcome]] = []  # hosts not reached: the network may be gone
+        self._running: dict[asyncio.Task[None], FetchJob] = {}
+        self._doubtful: list[tuple[FetchJob, FetchOutcome]] = []  # hosts not reached: the network may be gone
         self._looking: asyncio.Task[None] | None = None
 
     @classmethod
@@ -54,7 +54,7 @@ class Engine:
         finally:
             await engine._end()
 
-    def submit(self, call: Call, jobs: Iterable[Job]) -> None:
+    def submit(self, call: Call, jobs: Iterable[FetchJob]) -> None:
         """Queue jobs of a call."""
         self._calls.add(call)
         for job in jobs:
@@ -94,7 +94,7 @@ class Engine:
             self._running[task] = job
             task.add_done_callback(self._ended)
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, job: FetchJob) -> None:
         try:
             outcome = await self._client.get(job.url)
         except MachineError as error:
@@ -103,7 +103,7 @@ class Engine:
         except Exception as error:  # one address costs itself alone
             log.exception("fetching an address failed in a way that has no reason yet")
             detail = printable(f"{type(error).__name__}: {error}")
-            outcome = Outcome(Fetched(None, "crashed", detail, str(job.url)))
+            outcome = FetchOutcome(Fetched(None, "crashed", detail, str(job.url)))
         self._reachability.note(outcome)
         if outcome.reached is False:
             self._doubtful.append((job, outcome))
@@ -129,7 +129,7 @@ class Engine:
         if not self._running and self._looking is None:
             self._deliver_doubtful()
 
-    def _deliver(self, job: Job, outcome: Outcome) -> None:
+    def _deliver(self, job: FetchJob, outcome: FetchOutcome) -> None:
         if job.call.abandoned:
             self._budget.give(outcome.held_bytes)
             return
@@ -180,7 +180,7 @@ class Engine:
         self._doubtful.clear()
         self._cancel(self._running.values())
 
-    def _cancel(self, jobs: Iterable[Job]) -> None:
+    def _cancel(self, jobs: Iterable[FetchJob]) -> None:
         ended = set(jobs)
         for task, job in self._running.items():
             if job in ended and task is not asyncio.current_task():

@@ -21,8 +21,8 @@ from yarl import URL
 
 from curate.errors import CurateError, MachineError, UnitError
 from curate.fetch.engine import CLOSE_S, Engine
-from curate.fetch.outcome import Fetched, Outcome, printable
-from curate.fetch.schedule import Call, Job
+from curate.fetch.outcome import Fetched, FetchOutcome, printable
+from curate.fetch.schedule import Call, FetchJob
 from curate.fetch.urls import BadUrlError, requestable
 from curate.manifest.settings import FetchSettings
 
@@ -104,7 +104,7 @@ class Fetcher:
                 yield place, Fetched(None, "bad_url", printable(str(error)), None)
                 continue
             if url not in places:
-                jobs.append(Job(call, url))
+                jobs.append(FetchJob(call, url))
             places.setdefault(url, []).append(place)
         self._post(self._engine.submit, call, jobs)
 
@@ -118,7 +118,7 @@ class Fetcher:
         finally:
             self._post(self._engine.release, sum(outcome.held_bytes for _, outcome in batch))
 
-    def _take(self, call: Call, wait: bool) -> list[tuple[Job, Outcome]]:
+    def _take(self, call: Call, wait: bool) -> list[tuple[FetchJob, FetchOutcome]]:
         """Results that are there; at least one where `wait` says so."""
         while True:
             try:

@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 
 from curate.errors import Halted
 from curate.fetch.addresses import is_address
-from curate.fetch.outcome import Outcome
+from curate.fetch.outcome import FetchOutcome
 from curate.fetch.resolver import Resolver
 
 WINDOW = 300  # hosts
@@ -33,12 +33,12 @@ class Reachability:
     def __init__(self, resolver: Resolver, timeout_s: float) -> None:
         self._resolver = resolver
         self._timeout_s = timeout_s
-        self._latest: OrderedDict[str, Outcome] = OrderedDict()  # by host
+        self._latest: OrderedDict[str, FetchOutcome] = OrderedDict()  # by host
         self._witnesses: deque[Place] = deque(maxlen=WITNESSES)
         self._fewest = FEWEST
         self._noted = 0  # since the network was last asked
 
-    def note(self, outcome: Outcome) -> None:
+    def note(self, outcome: FetchOutcome) -> None:
         """Remember whether the outcome's host was reached."""
         if outcome.place is None or outcome.reached is None:
             return

@@ -21,7 +21,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FetchOutcome:
     """A `Fetched` and what the machinery needs to know beside it."""
 
     fetched: Fetched

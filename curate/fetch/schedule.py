@@ -9,15 +9,17 @@ from queue import SimpleQueue
 from yarl import URL
 
 from curate.errors import CurateError
-from curate.fetch.outcome import Outcome
+from curate.fetch.outcome import FetchOutcome
 
 
 @dataclass(eq=False)
 class Call:
     """One `Fetcher.fetch` that is under way. A CurateError among its results ends it."""
 
-    results: SimpleQueue[list[tuple[Job, Outcome]] | CurateError] = field(default_factory=SimpleQueue)
-    finished: list[tuple[Job, Outcome]] = field(default_factory=list)  # not yet among the results
+    results: SimpleQueue[list[tuple[FetchJob, FetchOutcome]] | CurateError] = field(
+        default_factory=SimpleQueue
+    )
+    finished: list[tuple[FetchJob, FetchOutcome]] = field(default_factory=list)  # not yet among the results
     abandoned: bool = False
 
     def hand_over(self) -> None:
@@ -28,7 +30,7 @@ class Call:
 
 
 @dataclass(eq=False, slots=True)
-class Job:
+class FetchJob:
     """One address of a call."""
 
     call: Call
@@ -45,11 +47,11 @@ class Schedule:
 
     def __init__(self, per_host: int) -> None:
         self._per_host = per_host
-        self._ready: deque[Job] = deque()
-        self._waiting: dict[str, deque[Job]] = {}
+        self._ready: deque[FetchJob] = deque()
+        self._waiting: dict[str, deque[FetchJob]] = {}
         self._active: Counter[str] = Counter()  # ready or running
 
-    def add(self, job: Job) -> None:
+    def add(self, job: FetchJob) -> None:
         """Queue a job."""
         if self._active[job.host] < self._per_host:
             self._active[job.host] += 1
@@ -57,7 +59,7 @@ class Schedule:
         else:
             self._waiting.setdefault(job.host, deque()).append(job)
 
-    def next(self) -> Job | None:
+    def next(self) -> FetchJob | None:
         """The job that is to begin now, if there is one."""
         while self._ready:
             job = self._ready.popleft()
@@ -66,7 +68,7 @@ class Schedule:
             self.done(job)
         return None
 
-    def done(self, job: Job) -> None:
+    def done(self, job: FetchJob) -> None:
         """A job that `next` gave out has ended: its host's next one is ready."""
         line = self._waiting.get(job.host)
         if line:

@@ -32,9 +32,9 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from curate.images import jpeg, protocol
 from curate.images.fingerprint import LARGEST_SIDE, SMALLEST_SIDE, fingerprint
-from curate.images.formats import sniff
 from curate.images.protocol import Prepared, Recipe
 from curate.images.resize import resized
+from curate.images.sniffing import sniff
 from curate.images.whole import (
     NotWholeError,
     check_avif,

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate.images.formats import sniff
+from curate.images.sniffing import sniff
 
 if TYPE_CHECKING:
     from curate.manifest.settings import ImageSettings

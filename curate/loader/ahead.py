@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from curate.loader.source import Row, Source
+from curate.loader.source import Row, ShardSource
 
 Batch = tuple[int, list[Row]]  # its number, and this rank's samples
 Fill = Callable[[Sequence[Row]], list[Row]]  # gives the samples their images, and leaves out what has none
@@ -16,7 +16,7 @@ DISK_LOT, STORE_LOT = 32, 256  # samples whose images are asked for at once
 SLOW_S = 200e-6  # seconds a sample: a disk at work; memory takes a tenth of that
 
 
-def filled(source: Source, batches: Iterator[Batch], batch_size: int, fill: Fill) -> Iterator[Batch]:
+def filled(source: ShardSource, batches: Iterator[Batch], batch_size: int, fill: Fill) -> Iterator[Batch]:
     """The batches with their images in the places that stood for them.
 
     Raises:
@@ -27,7 +27,7 @@ def filled(source: Source, batches: Iterator[Batch], batch_size: int, fill: Fill
     return _from_disk(source, lots, fill) if source.local else _from_store(lots, fill)
 
 
-def _from_disk(source: Source, lots: Iterator[list[Batch]], fill: Fill) -> Iterator[Batch]:
+def _from_disk(source: ShardSource, lots: Iterator[list[Batch]], fill: Fill) -> Iterator[Batch]:
     """The system hears what the next lot wants; a batch is read in its turn, and used while in the cache.
 
     A disk that answered the last lot at memory's speed had it in memory already: then nothing is asked for.

@@ -19,8 +19,8 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from curate.errors import DamagedError, InputError
 from curate.loader.ahead import Batch, filled
-from curate.loader.order import BLOCK, Order, runs, share
-from curate.loader.source import Source
+from curate.loader.shuffle import BLOCK, Order, runs, share
+from curate.loader.source import ShardSource
 
 Sample = dict[str, Any]
 
@@ -339,5 +339,5 @@ def _check_damaged(damaged: str, check: bool) -> None:
 
 def _source(
     paths: str | Sequence[str], stem: str, columns: Sequence[str], cache: str, check: bool = True
-) -> Source:
-    return Source([paths] if isinstance(paths, str) else list(paths), stem, tuple(columns), cache, check)
+) -> ShardSource:
+    return ShardSource([paths] if isinstance(paths, str) else list(paths), stem, tuple(columns), cache, check)

@@ -18,7 +18,7 @@ from pyarrow import fs
 from xxhash import xxh3_64_intdigest
 
 from curate.errors import DamagedError, InputError
-from curate.loader.index import open_index
+from curate.loader.file_index import open_index
 from curate.storage.dataset import DataFile, find
 from curate.storage.filesystems import filesystem, one_line
 
@@ -34,7 +34,7 @@ OPEN_INDEXES = 1024
 OPTIONAL = {"image_grid_thw"}  # of packs of some dialects
 
 
-class Source:
+class ShardSource:
     """The rows of all files, numbered through. Each process that it is sent to opens the files anew.
 
     A row is a dictionary. At first, places (file, offset, size, checksum) stand for its images' bytes: in
@@ -139,7 +139,7 @@ class Source:
             "`curate verify` on its folder names every damaged file, and with --repair makes shards anew"
         )
 
-    def _files(self) -> Callable[[int], Images]:
+    def _files(self) -> Callable[[int], ByteRanges]:
         """What opens a file by its number."""
         if os.getpid() != self._process:  # a fork has the parent's connections
             self._open()
@@ -148,11 +148,11 @@ class Source:
     def _open(self) -> None:
         """Begin with no file open; in a worker process, or a fork of one, too."""
         self._process = os.getpid()
-        self._file: Callable[[int], Images] = lru_cache(OPEN_FILES)(self._open_file)
+        self._file: Callable[[int], ByteRanges] = lru_cache(OPEN_FILES)(self._open_file)
         self._table: Callable[[int], pa.RecordBatch] = lru_cache(OPEN_INDEXES)(self._open_table)
 
-    def _open_file(self, number: int) -> Images:
-        return Images(self._data.files[number])
+    def _open_file(self, number: int) -> ByteRanges:
+        return ByteRanges(self._data.files[number])
 
     def _open_table(self, number: int) -> pa.RecordBatch:
         table = open_index(self._data.files[number], self._columns, self._cache)
@@ -219,7 +219,7 @@ def _identities(row: Row) -> Iterator[int]:
     yield from map(id, row.get("images", ()))
 
 
-class Images:
+class ByteRanges:
     """Byte ranges of one file."""
 
     def __init__(self, file: DataFile) -> None:

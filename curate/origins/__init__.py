@@ -105,7 +105,7 @@ def kind_of(manifest: Manifest) -> Kind:
     """
     if manifest.adapter in KINDS and manifest.adapter in registered(manifest.plugins).adapters:
         raise ManifestError(f"adapter {manifest.adapter!r} is there already, built in: choose another name")
-    kind: Kind = importlib.import_module(KINDS.get(manifest.adapter, "curate.origins.rows")).KIND
+    kind: Kind = importlib.import_module(KINDS.get(manifest.adapter, "curate.origins.table_rows")).KIND
     return kind
 
 

@@ -34,7 +34,7 @@ WACZ_MEMBER = re.compile(r"archive/[^/]+\.warc(\.gz)?", re.IGNORECASE)
 MAX_UNPACKED = 20
 
 
-class Entry(msgspec.Struct, frozen=True):
+class CollectionEntry(msgspec.Struct, frozen=True):
     """One document of a collection."""
 
     name: str  # in its folder or archive
@@ -109,15 +109,15 @@ class Collection:
                 raise InputError(f"cannot read {found.uri}: {one_line(error)}") from None
             if self._kind != "folder" and all(entry.asset for entry in entries):
                 what = "no document in it" if self._kind != "warc" else self._pageless()
-                entries.append(Entry(found.name, dropped="no_pages", url=what))
+                entries.append(CollectionEntry(found.name, dropped="no_pages", url=what))
             write_whole(listing, msgspec.msgpack.encode(entries))
-        every = msgspec.msgpack.decode(listing.read_bytes(), type=list[Entry])
+        every = msgspec.msgpack.decode(listing.read_bytes(), type=list[CollectionEntry])
         self.documents = [entry for entry in every if not entry.asset]
         self.assets = [entry for entry in every if entry.asset]
         if not self.documents:
             raise InputError(f"{found.uri} holds no document ({', '.join(suffixes)})")
 
-    def content(self, entry: Entry, max_bytes: int) -> bytes:
+    def content(self, entry: CollectionEntry, max_bytes: int) -> bytes:
         """A document's bytes, at most `max_bytes + 1` of them; an archive serves one thread at a time.
 
         Raises:
@@ -186,17 +186,17 @@ class Collection:
     def _zip(self) -> zipfile.ZipFile:
         return zipfile.ZipFile(self.stream)
 
-    def _list(self) -> list[Entry]:
+    def _list(self) -> list[CollectionEntry]:
         if self._kind == "folder":
-            return [Entry(name) for name in self._files]
+            return [CollectionEntry(name) for name in self._files]
         if self._kind == "zip":
             members = [member for member in self._zip.infolist() if self._wanted(member.filename)]
-            return [Entry(member.filename, bytes=member.file_size) for member in members]
+            return [CollectionEntry(member.filename, bytes=member.file_size) for member in members]
         if self._kind == "warc":
             return list(self._list_warc())
         with tarfile.open(fileobj=self.stream, mode="r:") as archive:
             files = [one for one in archive if one.isfile() and self._wanted(one.name)]
-            return [Entry(one.name, one.offset_data, one.size) for one in files]
+            return [CollectionEntry(one.name, one.offset_data, one.size) for one in files]
 
     def _wanted(self, name: str) -> bool:
         return name.lower().endswith(self._suffixes) and not name.rsplit("/", 1)[-1].startswith(".")
@@ -232,7 +232,7 @@ class Collection:
             raise InputError(f"{self.input.uri} is {EXTRACTS['.wat']}: give the crawl's .warc.gz file")
         return "no page in it"
 
-    def _list_warc(self) -> Iterator[Entry]:
+    def _list_warc(self) -> Iterator[CollectionEntry]:
         from renderers import RenderError
 
         warc = _warc()
@@ -240,17 +240,19 @@ class Collection:
             entries = warc.scan(stream)
             try:
                 for found in entries:
-                    entry = Entry(found.url, found.offset, 0, found.content_type, found.url, found.dropped)
+                    entry = CollectionEntry(
+                        found.url, found.offset, 0, found.content_type, found.url, found.dropped
+                    )
                     if found.media_type in self._types:
                         yield entry
                     elif found.is_asset:
                         yield msgspec.structs.replace(entry, asset=True)
             except RenderError as error:  # the archive ends in damage: what came before it counts
-                yield Entry(f"{self.input.name} after its damage", dropped=error.reason)
+                yield CollectionEntry(f"{self.input.name} after its damage", dropped=error.reason)
 
-    def _warc_content(self, entry: Entry, max_bytes: int) -> bytes:
+    def _warc_content(self, entry: CollectionEntry, max_bytes: int) -> bytes:
         warc = _warc()
-        found = warc.Entry(entry.place, entry.url or "", entry.content_type, 200, entry.dropped)
+        found = warc.WarcEntry(entry.place, entry.url or "", entry.content_type, 200, entry.dropped)
         content: bytes = warc.load(self.stream, found, max_bytes=max_bytes)
         return content
 

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 import filters
-from curate.adapters.identity import keys, languages
+from curate.adapters.row_keys import keys, languages
 from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
 from curate.manifest.settings import Manifest
 from curate.origins import RENDERERS, Kind, given
-from curate.origins.collection import Collection, Entry, collect
+from curate.origins.collection import Collection, CollectionEntry, collect
 from curate.schema import conform
 from curate.sources import Input
 from renderers import NotReadyError
@@ -37,7 +37,7 @@ AHEAD = 16  # documents under way, or done before their turn, for each child pro
 HELD_BYTES = 64 * 2**20
 
 
-class Failure(NamedTuple):
+class DocumentFailure(NamedTuple):
     """Why a document gave no page, or no more of them."""
 
     reason: str
@@ -47,10 +47,10 @@ class Failure(NamedTuple):
 class Rendered(NamedTuple):
     """What a document gave: batches of the renderer's PAGES, then perhaps a failure."""
 
-    entry: Entry
+    entry: CollectionEntry
     digest: str  # of its bytes; empty where they could not be had
     pages: list[pa.RecordBatch]
-    failure: Failure | None = None
+    failure: DocumentFailure | None = None
 
 
 class Documents:
@@ -92,21 +92,23 @@ class Documents:
         """See `Origin.close`."""
         self._documents.close()
 
-    def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
+    def _render(self, entries: Iterable[CollectionEntry]) -> Iterator[Rendered]:
         raise NotImplementedError
 
-    def _content(self, entry: Entry) -> bytes | Failure:
+    def _content(self, entry: CollectionEntry) -> bytes | DocumentFailure:
         """A document's bytes, or why there are none."""
         most = self._manifest.documents.max_bytes
         if entry.dropped is not None:
-            return Failure(entry.dropped, entry.url or "")
+            return DocumentFailure(entry.dropped, entry.url or "")
         try:
             content = self._documents.content(entry, most)
         except Exception as error:  # whatever an archive may raise costs this document alone
-            return Failure(str(getattr(error, "reason", "unreadable")), f"{type(error).__name__}: {error}")
+            return DocumentFailure(
+                str(getattr(error, "reason", "unreadable")), f"{type(error).__name__}: {error}"
+            )
         if len(content) > most:
-            return Failure("too_large", f"more than {most} bytes")
-        return content if content else Failure("empty")
+            return DocumentFailure("too_large", f"more than {most} bytes")
+        return content if content else DocumentFailure("empty")
 
 
 class InChildren(Documents):
@@ -136,22 +138,22 @@ class InChildren(Documents):
         )
         return Children("curate.origins.pages:renderer", self._count, limits, settings)
 
-    def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
+    def _render(self, entries: Iterable[CollectionEntry]) -> Iterator[Rendered]:
         return in_order(self._one, entries, self._count)
 
-    def _one(self, entry: Entry) -> Rendered:
+    def _one(self, entry: CollectionEntry) -> Rendered:
         content = self._content(entry)
-        if isinstance(content, Failure):
+        if isinstance(content, DocumentFailure):
             return Rendered(entry, "", [], content)
         pages: list[pa.RecordBatch] = []
         digest = hashlib.sha256(content).hexdigest()
         for outcome in self._children.stream(content):
             if outcome.value is None:
                 return Rendered(
-                    entry, digest, pages, Failure(outcome.reason or "crashed", outcome.detail or "")
+                    entry, digest, pages, DocumentFailure(outcome.reason or "crashed", outcome.detail or "")
                 )
             pages.append(ipc.read_record_batch(pa.py_buffer(outcome.value), PAGES))
-        return Rendered(entry, digest, pages, None if pages else Failure("no_pages"))
+        return Rendered(entry, digest, pages, None if pages else DocumentFailure("no_pages"))
 
 
 class WebPages(Documents):
@@ -172,24 +174,24 @@ class WebPages(Documents):
         from renderers import warc
 
         entries = [
-            warc.Entry(one.place, one.url or "", one.content_type, 200, one.dropped)
+            warc.WarcEntry(one.place, one.url or "", one.content_type, 200, one.dropped)
             for one in self._documents.assets
         ]
         return warc.Assets(self._documents.open, entries)
 
-    def _render(self, entries: Iterable[Entry]) -> Iterator[Rendered]:
+    def _render(self, entries: Iterable[CollectionEntry]) -> Iterator[Rendered]:
         """Documents in their order; those that cannot be read take their turn among those that can."""
-        waiting: deque[tuple[Entry, bytes | Failure]] = deque()
+        waiting: deque[tuple[CollectionEntry, bytes | DocumentFailure]] = deque()
         for result in self._results(self._readable(entries, waiting)):
             yield from self._unreadable(waiting)
             entry, content = waiting.popleft()
             assert isinstance(content, bytes)
             digest = hashlib.sha256(content).hexdigest()
             if isinstance(result, Exception):
-                failure = Failure(getattr(result, "reason", "crashed"), getattr(result, "detail", ""))
+                failure = DocumentFailure(getattr(result, "reason", "crashed"), getattr(result, "detail", ""))
                 yield Rendered(entry, digest, [], failure)
             else:
-                yield Rendered(entry, digest, result, None if result else Failure("no_pages"))
+                yield Rendered(entry, digest, result, None if result else DocumentFailure("no_pages"))
         yield from self._unreadable(waiting)
 
     def _results(self, documents: Iterator[Any]) -> Iterator[list[pa.RecordBatch] | Exception]:
@@ -203,17 +205,21 @@ class WebPages(Documents):
                 yield result
 
     def _readable(
-        self, entries: Iterable[Entry], waiting: deque[tuple[Entry, bytes | Failure]]
+        self,
+        entries: Iterable[CollectionEntry],
+        waiting: deque[tuple[CollectionEntry, bytes | DocumentFailure]],
     ) -> Iterator[Any]:
         for entry in entries:
             content = self._content(entry)
             waiting.append((entry, content))
-            if not isinstance(content, Failure):
+            if not isinstance(content, DocumentFailure):
                 assets = self._assets if self._documents.assets else {}
                 yield self._module.Document(entry.name, content, entry.content_type, entry.url, assets)
 
-    def _unreadable(self, waiting: deque[tuple[Entry, bytes | Failure]]) -> Iterator[Rendered]:
-        while waiting and isinstance(waiting[0][1], Failure):
+    def _unreadable(
+        self, waiting: deque[tuple[CollectionEntry, bytes | DocumentFailure]]
+    ) -> Iterator[Rendered]:
+        while waiting and isinstance(waiting[0][1], DocumentFailure):
             entry, failure = waiting.popleft()
             yield Rendered(entry, "", [], failure)  # type: ignore[arg-type]  # seen in the condition
 
@@ -249,7 +255,9 @@ def machine_at_fault() -> Iterator[None]:
         raise MachineError(str(error)) from None
 
 
-def in_order(work: Callable[[Entry], Rendered], entries: Iterable[Entry], workers: int) -> Iterator[Rendered]:
+def in_order(
+    work: Callable[[CollectionEntry], Rendered], entries: Iterable[CollectionEntry], workers: int
+) -> Iterator[Rendered]:
     """What `work` makes of each document, in their order.
 
     A long one keeps nobody waiting: others are done meanwhile, as many as HELD_BYTES of their pages allow.

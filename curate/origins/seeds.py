@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
 import filters
-from curate.adapters.identity import keys
+from curate.adapters.row_keys import keys
 from curate.children.pool import Children, Limits, Outcome
 from curate.errors import InputError, MachineError, ManifestError
 from curate.manifest.settings import Manifest

@@ -11,8 +11,8 @@ import filters
 from curate.adapters import adapter, check_task
 from curate.manifest.settings import Manifest
 from curate.origins import Kind, Origin, given
-from curate.origins.collection import Collection, Entry, collect
-from curate.origins.rows import ALWAYS, find_tables, open_rows
+from curate.origins.collection import Collection, CollectionEntry, collect
+from curate.origins.table_rows import ALWAYS, find_tables, open_rows
 from curate.sources import DETAIL, FORMATS, PROBLEM, Input, expand
 
 SUFFIXES = (".txt",)
@@ -61,7 +61,7 @@ class Texts:
         """See `Origin.close`."""
         self._documents.close()
 
-    def _row(self, entry: Entry) -> dict[str, bytes | str | None]:
+    def _row(self, entry: CollectionEntry) -> dict[str, bytes | str | None]:
         row: dict[str, bytes | str | None] = {"text": None, "name": entry.name, PROBLEM: entry.dropped}
         limit = self._manifest.documents.max_bytes
         try:

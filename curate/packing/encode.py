@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from curate.packing.tokenizer import MARKERS, Tokenizer
 from curate.tasks.chat import Pieces
-from curate.tasks.regions import join
+from curate.tasks.flat_regions import join
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

@@ -37,7 +37,7 @@ class Amount(NamedTuple):
     tokens: int = 0
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MixSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One `[[source]]`."""
 
     dataset: str = ""
@@ -55,7 +55,7 @@ class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A `mix.toml`."""
 
     by: Literal["samples", "tokens"] = "samples"
-    source: tuple[Source, ...] = (Source(epochs=1.0),)
+    source: tuple[MixSource, ...] = (MixSource(epochs=1.0),)
 
     @property
     def needs_tokens(self) -> bool:

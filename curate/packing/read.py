@@ -16,7 +16,7 @@ from curate.packing.encode import Encoded, cut_in_pieces, truncate
 from curate.packing.mix import Amount, Group
 from curate.packing.sequences import SAMPLES
 from curate.packing.settings import PackSettings
-from curate.packing.shown import Images, images_of, lists
+from curate.packing.shown import ShownImages, images_of, lists
 from curate.packing.tokenizer import Tokenizer
 from curate.packing.written import write
 from curate.schema import DROPPED
@@ -42,7 +42,7 @@ TALK = ("messages", "images")
 PIECES = 1024  # copies of a row that draw different places
 
 
-class Reader:
+class SampleReader:
     """The rows of a data set, in order. `reasons`, `dropped` and `packed` say what became of them."""
 
     def __init__(self, data: DataSet, settings: PackSettings, tokenizer: Tokenizer, dialect: Dialect) -> None:
@@ -117,7 +117,7 @@ class Reader:
                             "its folder names every damaged file"
                         ) from None
 
-    def _encode(self, table: pa.Table) -> tuple[Encoded, Images, pa.Array]:
+    def _encode(self, table: pa.Table) -> tuple[Encoded, ShownImages, pa.Array]:
         """The rows' tokens with their images' pads, the images, and why a row cannot be written (null: it can)."""
         encoded, fault = write(table, self.dialect, self.tokenizer)
         images = images_of(table, encoded.count_of(self.tokenizer.image_pad), self.dialect)
@@ -132,7 +132,7 @@ class Reader:
         """Which rows are texts that go on in the next sequence where one is too short for them (N)."""
         return is_text(table) & (self.settings.long_texts == "cut")
 
-    def _judge(self, table: pa.Table, encoded: Encoded, images: Images, fault: pa.Array) -> Bools:
+    def _judge(self, table: pa.Table, encoded: Encoded, images: ShownImages, fault: pa.Array) -> Bools:
         """Which rows can be packed; the others are noted with their reason."""
         lengths = encoded.lengths()
         long = (lengths > self.settings.seq_len) & ~self._cuttable(table)
@@ -174,7 +174,7 @@ class Reader:
         return copies
 
     def _samples(
-        self, table: pa.Table, taken: Encoded, whose: Ints, images: Images, order: npt.NDArray[np.uint64]
+        self, table: pa.Table, taken: Encoded, whose: Ints, images: ShownImages, order: npt.NDArray[np.uint64]
     ) -> pa.Table:
         """SAMPLES of drawn samples, of which `whose` says the row."""
         rows = pa.array(whose)

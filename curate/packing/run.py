@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from curate.errors import InputError, ManifestError, OutputError
 from curate.packing import mix as mixes
 from curate.packing.buckets import Buckets, draw
-from curate.packing.read import Reader
+from curate.packing.read import SampleReader
 from curate.packing.sequences import SAMPLES, pack_samples
 from curate.packing.settings import PackSettings
 from curate.packing.tokenizer import Tokenizer, load
@@ -94,7 +94,7 @@ class Way(NamedTuple):
 def _pack(data: DataSet, store: Store, way: Way, mix: mixes.Mix, plan: dict[str, Any]) -> dict[str, Any]:
     started, settings = _now(), way.settings
     _clear(store)
-    reader = Reader(data, settings, way.tokenizer, way.dialect)
+    reader = SampleReader(data, settings, way.tokenizer, way.dialect)
     epochs = mixes.epochs(mix, reader.amounts(count_tokens=mix.needs_tokens))
     count = max(1, math.ceil(reader.memory * max(epochs.values(), default=1.0) / settings.bucket_bytes))
     if count > MAX_BUCKETS:
@@ -122,7 +122,7 @@ def _pack(data: DataSet, store: Store, way: Way, mix: mixes.Mix, plan: dict[str,
 
 
 def _counts(
-    data: DataSet, reader: Reader, tally: dict[str, Counter[str]], settings: PackSettings
+    data: DataSet, reader: SampleReader, tally: dict[str, Counter[str]], settings: PackSettings
 ) -> dict[str, Any]:
     """What became of the rows.
 

@@ -22,7 +22,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Images:
+class ShownImages:
     """I images that N rows show, row by row and in their order: row n's are those from starts[n] to starts[n + 1]."""
 
     starts: Ints  # N + 1
@@ -46,7 +46,7 @@ class Images:
         return found
 
 
-def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> Images:
+def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> ShownImages:
     """The images of N rows of a shard, of which each shows so many."""
     has, body, path, width, height = _all(table)
     row = np.repeat(np.arange(len(shown)), shown)
@@ -59,10 +59,12 @@ def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> Images:
     else:
         width, height = _known_sides(body, width, height)
     width, height = np.append(width, 1)[place], np.append(height, 1)[place]
-    return Images(starts, place, body, path, image_costs(dialect.cost, width, height, shown[row]))
+    return ShownImages(starts, place, body, path, image_costs(dialect.cost, width, height, shown[row]))
 
 
-def lists(images: Images, rows: Ints, taken: Encoded, mark: int | None, pad: int, embed: bool) -> pa.Array:
+def lists(
+    images: ShownImages, rows: Ints, taken: Encoded, mark: int | None, pad: int, embed: bool
+) -> pa.Array:
     """The images of drawn samples, of which `rows` says the row, with the token at which each stands (M lists).
 
     That is its `mark`, or the first of its pads where the dialect has none.

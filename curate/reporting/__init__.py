@@ -15,7 +15,7 @@ from curate.reporting.failures import failures
 from curate.reporting.funnel import shares, steps
 from curate.reporting.gallery import cards
 from curate.reporting.measures import measures
-from curate.reporting.reading import Kept, read_dropped, read_kept
+from curate.reporting.sampling import Kept, read_dropped, read_kept
 from curate.reporting.tokens import count_tokens
 from curate.storage.filesystems import one_line
 from curate.storage.finished import check_complete, listed_files

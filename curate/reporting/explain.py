@@ -13,7 +13,7 @@ from curate.engine.across import ACROSS, PHASES
 from curate.engine.retry import finished_manifest
 from curate.errors import InputError
 from curate.marking import SCORE, SIZE
-from curate.reporting.rows import find_rows, read_rows
+from curate.reporting.key_lookup import find_rows, read_rows
 from curate.schema import SAMPLE
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from curate.reporting.funnel import Step, shares
 from curate.reporting.marks import plain
-from curate.reporting.reading import hosts
+from curate.reporting.sampling import hosts
 
 NAMED = 3  # hosts and messages named for a reason
 LEAST = 0.05  # share of a reason's rows from which a host or message is named

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.reporting.marks import Piece, pieces, plain
-from curate.reporting.reading import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
+from curate.reporting.marks import TextPiece, pieces, plain
+from curate.reporting.sampling import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
 from curate.reporting.thumbnails import data_urls
 from curate.storage.store import Store
 
@@ -41,7 +41,7 @@ class Card:
     key: str
     reason: str  # 'kept', or the reason why it was dropped
     task: str
-    pieces: list[Piece]
+    pieces: list[TextPiece]
     facts: list[tuple[str, str]]
     detail: str = ""
     width: int = 0

@@ -26,14 +26,14 @@ UNSEEN = re.compile(
 )
 
 
-class Piece(NamedTuple):
+class TextPiece(NamedTuple):
     """A piece of text: '' plain, 'mark' what the rule found, 'sign' an invisible character shown by code point."""
 
     kind: str
     text: str
 
 
-def pieces(text: str, reason: str = "", settings: Mapping[str, Any] | None = None) -> list[Piece]:
+def pieces(text: str, reason: str = "", settings: Mapping[str, Any] | None = None) -> list[TextPiece]:
     """The pieces of a text to show; `reason` and `settings` name the rule that dropped it, if one did."""
     text = text.replace(OPEN, "\ufffd").replace(CLOSE, "\ufffd")
     pattern = _pattern(reason, settings or {})
@@ -42,10 +42,10 @@ def pieces(text: str, reason: str = "", settings: Mapping[str, Any] | None = Non
     first = text.find(OPEN)
     start = max(0, first - BEFORE) if first > LONGEST - BEFORE else 0
     shown = text[start : start + LONGEST]
-    made = [Piece("more", f"{start:,} characters … ")] if start else []
+    made = [TextPiece("more", f"{start:,} characters … ")] if start else []
     made += _split(shown, inside=False)
     if rest := len(text) - start - len(shown):
-        made.append(Piece("more", f" … {rest:,} more"))
+        made.append(TextPiece("more", f" … {rest:,} more"))
     return made
 
 
@@ -82,7 +82,7 @@ def _pattern(reason: str, settings: Mapping[str, Any]) -> tuple[str, str] | None
     return None
 
 
-def _split(text: str, inside: bool) -> Iterator[Piece]:
+def _split(text: str, inside: bool) -> Iterator[TextPiece]:
     """Split a text at the marks, and each part at its invisible characters."""
     for part in re.split(f"([{OPEN}{CLOSE}])", text):
         if part in (OPEN, CLOSE):
@@ -91,11 +91,11 @@ def _split(text: str, inside: bool) -> Iterator[Piece]:
         kind, last = "mark" if inside else "", 0
         for found in UNSEEN.finditer(part):
             if found.start() > last:
-                yield Piece(kind, part[last : found.start()])
-            yield Piece(f"{kind} sign".strip(), _name(found[0]))
+                yield TextPiece(kind, part[last : found.start()])
+            yield TextPiece(f"{kind} sign".strip(), _name(found[0]))
             last = found.end()
         if part[last:]:
-            yield Piece(kind, part[last:])
+            yield TextPiece(kind, part[last:])
 
 
 def _name(character: str) -> str:

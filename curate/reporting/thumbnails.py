@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from curate.children.pool import Children, Limits
 from curate.images import protocol
-from curate.images.formats import sniff
+from curate.images.sniffing import sniff
 from curate.manifest.settings import ImageSettings
 
 SETTINGS = ImageSettings(max_side=640, quality=72)

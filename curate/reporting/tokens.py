@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import MachineError
-from curate.reporting.reading import IMAGE_GROUPS, Kept, evenly, read_rows
+from curate.reporting.sampling import IMAGE_GROUPS, Kept, evenly, read_rows
 from curate.storage.store import Store
 
 SAMPLES = 800

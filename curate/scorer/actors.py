@@ -70,7 +70,7 @@ def hire(settings: ScorerSettings, count: int | None = None) -> list[Any]:
     return actors
 
 
-class Remote:
+class RemoteEncoder:
     """An encoder whose work is done by actors; see `curate.scorer.encoder.Encoder`."""
 
     in_flight = AHEAD

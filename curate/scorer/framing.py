@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 
 from PIL import Image, ImageFile
 
-from curate.images.formats import sniff
 from curate.images.prepare import READERS, ImageError, damage
+from curate.images.sniffing import sniff
 
 TARGET = "curate.scorer.framing:framer"
 MAX_PIXELS = 100_000_000

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from filters.near import feature_matrix
+from filters.near_duplicate import feature_matrix
 
 if TYPE_CHECKING:
     from curate.scorer.scorer import Scorer

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from curate.scoring.command import ScoreSettings
-    from curate.scoring.meter import Meter
+    from curate.scoring.meter import ScoringMeter
 
 
 def score(
     folder: str, settings: ScoreSettings, workers: int | None = None, address: str | None = None,
-    progress: Meter | None = None,
+    progress: ScoringMeter | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """`curate score`: see `curate.scoring.command`."""
     from curate.scoring.command import score as run

@@ -20,12 +20,12 @@ from curate.engine.retry import finished_manifest
 from curate.errors import CurateError, Halted, ManifestError, OutputError, Stopped, UnitError
 from curate.manifest.settings import ScorerSettings, ShardSettings
 from curate.scorer.identity import Identity, from_plain
-from curate.scoring.in_process import Crew
-from curate.scoring.journal import Asked, Books
-from curate.scoring.meter import Meter, Silent
-from curate.scoring.near import drop_alike
+from curate.scoring.drop_near_duplicates import drop_alike
+from curate.scoring.in_process import ScoringRunner
+from curate.scoring.journal import Asked, ScoreJournal
+from curate.scoring.meter import ScoringMeter, Silent
 from curate.scoring.runners import crew
-from curate.scoring.shard import Done, Terms
+from curate.scoring.shard import Done, ScoringTerms
 from curate.storage.filesystems import one_line
 from curate.storage.finished import SCORING, check_complete, listed_files
 from curate.storage.store import Store
@@ -50,7 +50,7 @@ def score(
     settings: ScoreSettings,
     workers: int | None = None,
     address: str | None = None,
-    progress: Meter | None = None,
+    progress: ScoringMeter | None = None,
 ) -> dict[str, Any]:
     """Score every shard of a finished run; its new `_manifest.json`.
 
@@ -85,7 +85,7 @@ def score(
 
 
 def _score(
-    store: Store, manifest: dict[str, Any], settings: ScoreSettings, hands: Crew, watch: Meter
+    store: Store, manifest: dict[str, Any], settings: ScoreSettings, hands: ScoringRunner, watch: ScoringMeter
 ) -> dict[str, Any]:
     if settings.rescore or not _is_scored(manifest, settings):
         manifest = _score_shards(store, manifest, settings, hands, watch)
@@ -95,9 +95,9 @@ def _score(
 
 
 def _score_shards(
-    store: Store, manifest: dict[str, Any], settings: ScoreSettings, hands: Crew, watch: Meter
+    store: Store, manifest: dict[str, Any], settings: ScoreSettings, hands: ScoringRunner, watch: ScoringMeter
 ) -> dict[str, Any]:
-    begun, books = time.monotonic(), Books(store, settings.name)
+    begun, books = time.monotonic(), ScoreJournal(store, settings.name)
     _refuse_another(store.uri, manifest, settings, hands.identity)
     manifest, done = books.open(manifest, _asked(settings, hands.identity), settings.rescore)
     left = {one["path"]: one["rows"] for one in manifest["shards"] if one["path"] not in done}
@@ -143,8 +143,8 @@ def _asked(settings: ScoreSettings, identity: Identity) -> Asked:
     )
 
 
-def _terms(manifest: dict[str, Any], settings: ScoreSettings) -> Terms:
-    return Terms(
+def _terms(manifest: dict[str, Any], settings: ScoreSettings) -> ScoringTerms:
+    return ScoringTerms(
         name=settings.name,
         features=settings.scorer.features,
         threshold=settings.threshold,
@@ -188,7 +188,7 @@ def _said(manifest: dict[str, Any], name: str) -> dict[str, Any]:
     return found or {}
 
 
-def _count(watch: Meter, done: Done) -> None:
+def _count(watch: ScoringMeter, done: Done) -> None:
     kept = 0 if done.written is None else done.written.rows
     images = done.rows_in - sum(done.failed.values())
     watch.add(

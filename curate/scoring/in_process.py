@@ -11,19 +11,19 @@ from curate.errors import CurateError, UnitError
 from curate.scorer.identity import Identity
 from curate.scorer.scorer import Pairs, Scorer
 from curate.scorer.table import Scored
-from curate.scoring.shard import Done, Reading, Terms, stored, write
+from curate.scoring.shard import Done, ScoringTerms, ShardReading, stored, write
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
 
 Result = Done | CurateError
 
 
-class Crew(Protocol):
+class ScoringRunner(Protocol):
     """Whoever scores shards."""
 
     identity: Identity
 
-    def map(self, shards: Mapping[str, int], terms: Terms) -> Iterator[tuple[str, Result]]:
+    def map(self, shards: Mapping[str, int], terms: ScoringTerms) -> Iterator[tuple[str, Result]]:
         """Score shards (path to rows), in any order; what became of each.
 
         Raises:
@@ -31,14 +31,14 @@ class Crew(Protocol):
         """
 
 
-class Here:
+class ScoringInProcess:
     """This process."""
 
     def __init__(self, folder: str, scorer: Scorer) -> None:
         self.store, self._scorer, self.identity = Store(folder), scorer, scorer.identity
 
-    def map(self, shards: Mapping[str, int], terms: Terms) -> Iterator[tuple[str, Result]]:
-        """See `Crew.map`; one shard is written while the next one is scored."""
+    def map(self, shards: Mapping[str, int], terms: ScoringTerms) -> Iterator[tuple[str, Result]]:
+        """See `ScoringRunner.map`; one shard is written while the next one is scored."""
         with ThreadPoolExecutor(1, "writer") as writer:
             writing: tuple[str, Future[Result]] | None = None
             for path, work in self._scored(shards, terms, writer):
@@ -53,7 +53,7 @@ class Here:
         self._scorer.close()
 
     def _scored(
-        self, shards: Mapping[str, int], terms: Terms, writer: ThreadPoolExecutor
+        self, shards: Mapping[str, int], terms: ScoringTerms, writer: ThreadPoolExecutor
     ) -> Iterator[tuple[str, Future[Result]]]:
         """Each shard as it is being written: first those whose scores are known, then the others."""
         new: list[str] = []
@@ -62,25 +62,28 @@ class Here:
             if known is None:
                 new.append(path)
             else:
-                yield path, writer.submit(self._write, Reading(self.store, path, shards[path]), known, terms)
-        readings: deque[Reading] = deque()
+                yield (
+                    path,
+                    writer.submit(self._write, ShardReading(self.store, path, shards[path]), known, terms),
+                )
+        readings: deque[ShardReading] = deque()
 
         def tables() -> Iterator[Pairs]:
             for path in new:
-                readings.append(Reading(self.store, path, shards[path]))
+                readings.append(ShardReading(self.store, path, shards[path]))
                 yield Pairs(readings[-1].images(), readings[-1].texts, readings[-1].names)
 
         for scored in self._scorer.score_all(tables()):
             reading = readings.popleft()
             yield reading.path, writer.submit(self._write, reading, scored, terms)
 
-    def _known(self, path: str, terms: Terms) -> Scored | None:
+    def _known(self, path: str, terms: ScoringTerms) -> Scored | None:
         try:
             return stored(self.store, path, self.identity, terms.features)
         except (OSError, ValueError):  # reading it again says what is wrong
             return None
 
-    def _write(self, reading: Reading, scored: Scored, terms: Terms) -> Result:
+    def _write(self, reading: ShardReading, scored: Scored, terms: ScoringTerms) -> Result:
         """Write a shard, if it was read.
 
         Raises:

@@ -45,14 +45,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     max_similarity: float | None = None
 
 
-class Begun(msgspec.Struct, frozen=True):
+class BegunScoring(msgspec.Struct, frozen=True):
     """`_run/score/asked.json`: a scoring that has begun, and the shards that it began with."""
 
     asked: Asked
     shards: str  # digest
 
 
-class Books:
+class ScoreJournal:
     """The memory of one scoring of one folder."""
 
     def __init__(self, store: Store, name: str) -> None:
@@ -82,13 +82,13 @@ class Books:
                 manifest.pop("scored", None)
                 digest = _digest(self._write(manifest))
         self.store.delete_folder(FOLDER)
-        self.store.write_bytes(ASKED, msgspec.json.encode(Begun(asked, digest)))
+        self.store.write_bytes(ASKED, msgspec.json.encode(BegunScoring(asked, digest)))
         return manifest, {}
 
-    def _begun(self, rescore: bool) -> Begun | None:
+    def _begun(self, rescore: bool) -> BegunScoring | None:
         """The scoring that is unfinished here; a damaged note of it is no hindrance to one that begins anew."""
         try:
-            return read_state(self.store, ASKED, Begun, "--rescore begins the scoring anew")
+            return read_state(self.store, ASKED, BegunScoring, "--rescore begins the scoring anew")
         except OutputError:
             if not rescore:
                 raise
@@ -140,7 +140,7 @@ class Books:
         return manifest
 
     def _asked(self) -> Asked:
-        return msgspec.json.decode(self.store.read_bytes(ASKED) or b"", type=Begun).asked
+        return msgspec.json.decode(self.store.read_bytes(ASKED) or b"", type=BegunScoring).asked
 
     def _settled(
         self, manifest: dict[str, Any], done: dict[str, Done], seconds: float = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Meter(Protocol):
+class ScoringMeter(Protocol):
     """Whoever watches."""
 
     def say(self, line: str) -> None:
@@ -19,7 +19,7 @@ class Silent:
     """Nobody watches."""
 
     def say(self, line: str) -> None:
-        """See `Meter.say`."""
+        """See `ScoringMeter.say`."""
 
     def add(self, **counts: int) -> None:
-        """See `Meter.add`."""
+        """See `ScoringMeter.add`."""

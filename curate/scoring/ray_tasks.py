@@ -8,27 +8,27 @@ from typing import Any
 from curate.cluster import start
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
 from curate.manifest.settings import ScorerSettings
-from curate.scorer.actors import DEATHS, Remote, hire
+from curate.scorer.actors import DEATHS, RemoteEncoder, hire
 from curate.scorer.scorer import Scorer
-from curate.scoring.in_process import Here, Result
-from curate.scoring.shard import Terms
+from curate.scoring.in_process import Result, ScoringInProcess
+from curate.scoring.shard import ScoringTerms
 
 QUEUED = 2  # tasks given to the cluster for each one that has room there
 
 
-class OnRay:
+class ScoringOnRay:
     """A crew on Ray: so many scorers, and as many tasks as the cluster has cores for."""
 
     def __init__(self, folder: str, settings: ScorerSettings, count: int | None, address: str | None) -> None:
         self._ray, self._folder = start(None, address), folder
         try:
             self._actors = hire(settings, count)
-            self.identity = Remote(self._actors).identity
+            self.identity = RemoteEncoder(self._actors).identity
         except BaseException:
             self.close()
             raise
 
-    def map(self, shards: Mapping[str, int], terms: Terms) -> Iterator[tuple[str, Result]]:
+    def map(self, shards: Mapping[str, int], terms: ScoringTerms) -> Iterator[tuple[str, Result]]:
         """See `Crew.map`; few shards get several cores each."""
         cpus = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         cores = max(1, cpus // max(1, len(shards)))
@@ -55,17 +55,17 @@ class OnRay:
         return result
 
 
-_HELD: dict[str, Here] = {}  # a Ray worker process keeps its child processes from shard to shard
+_HELD: dict[str, ScoringInProcess] = {}  # a Ray worker process keeps its child processes from shard to shard
 
 
-def _do(folder: str, actors: list[Any], cores: int, shards: dict[str, int], terms: Terms) -> Result:
+def _do(folder: str, actors: list[Any], cores: int, shards: dict[str, int], terms: ScoringTerms) -> Result:
     """A Ray task: one shard."""
     identity = f"{folder} {cores} {[actor._actor_id.hex() for actor in actors]}"
     try:
         if identity not in _HELD:
             while _HELD:
                 _HELD.popitem()[1].close()
-            _HELD[identity] = Here(folder, Scorer(Remote(actors), children=cores))
+            _HELD[identity] = ScoringInProcess(folder, Scorer(RemoteEncoder(actors), children=cores))
         return next(result for _, result in _HELD[identity].map(shards, terms))
     except CurateError as error:
         return error

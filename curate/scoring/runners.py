@@ -13,27 +13,29 @@ from typing import TYPE_CHECKING
 
 from curate.manifest.settings import ScorerSettings
 from curate.scorer import open_scorer
-from curate.scoring.in_process import Crew, Here
+from curate.scoring.in_process import ScoringInProcess, ScoringRunner
 
 if TYPE_CHECKING:
-    from curate.scoring.ray_tasks import OnRay
+    from curate.scoring.ray_tasks import ScoringOnRay
 
 
 @contextmanager
-def crew(folder: str, settings: ScorerSettings, workers: int | None, address: str | None) -> Iterator[Crew]:
+def crew(
+    folder: str, settings: ScorerSettings, workers: int | None, address: str | None
+) -> Iterator[ScoringRunner]:
     """As many scorers as were asked for, or one a GPU; without a GPU, this process.
 
     Raises:
         ManifestError, MachineError: see `curate.scorer.open_scorer`.
     """
     alone = not _has_gpu(settings) if workers is None else workers < 2
-    hands: Here | OnRay
+    hands: ScoringInProcess | ScoringOnRay
     if address is None and alone:
-        hands = Here(folder, open_scorer(settings))
+        hands = ScoringInProcess(folder, open_scorer(settings))
     else:
-        from curate.scoring.ray_tasks import OnRay
+        from curate.scoring.ray_tasks import ScoringOnRay
 
-        hands = OnRay(folder, settings, workers, address)
+        hands = ScoringOnRay(folder, settings, workers, address)
     try:
         yield hands
     finally:

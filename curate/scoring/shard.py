@@ -30,7 +30,7 @@ NAME = re.compile(r"shard-(\d{6,})(?:-(\d+))?\.parquet")
 SCORES = pa.schema([SHARD.field(name) for name in ("key", "clip_score", "clip_features")])
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class ScoringTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of every shard of one scoring."""
 
     name: str  # of the scorer; empty: the shards' own columns
@@ -52,7 +52,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     dropped_file: Shard | None = None  # where the rows that fell here are written down
 
 
-class Reading:
+class ShardReading:
     """A shard on its way through the scorer. What cannot be read is null; `error` then says why."""
 
     def __init__(self, store: Store, path: str, rows: int) -> None:
@@ -106,7 +106,7 @@ def stored(store: Store, path: str, identity: Identity, features: bool) -> Score
     return Scored(table["clip_score"].combine_chunks(), table["clip_features"].combine_chunks(), {})
 
 
-def write(store: Store, path: str, scored: Scored, identity: Identity, terms: Terms) -> Done:
+def write(store: Store, path: str, scored: Scored, identity: Identity, terms: ScoringTerms) -> Done:
     """Write a shard with its scores, less what falls, beside the old one; `publish` puts it in its place."""
     if terms.name:
         return _write_beside(store, path, scored, identity, terms)
@@ -148,7 +148,7 @@ def dropped_file(path: str) -> str:
 
 
 def _groups(
-    path: str, reader: pq.ParquetFile, scored: Scored, terms: Terms, lost: list[pa.Table]
+    path: str, reader: pq.ParquetFile, scored: Scored, terms: ScoringTerms, lost: list[pa.Table]
 ) -> Iterator[pa.Table]:
     """The shard's row groups with their scores, less the rows that fall, which are added to `lost`."""
     first = 0
@@ -192,7 +192,7 @@ def _fallen(table: pa.Table, reason: pa.Array, like: pa.Array) -> pa.Table:
     return table.filter(pc.is_valid(reason))
 
 
-def _write_dropped(store: Store, path: str, lost: list[pa.Table], terms: Terms) -> Shard:
+def _write_dropped(store: Store, path: str, lost: list[pa.Table], terms: ScoringTerms) -> Shard:
     """Add lost rows to those that the shard lost before; a killed attempt's are among them only once."""
     rows = pa.concat_tables(lost)
     name, parts = dropped_file(path), [as_dropped(rows.filter(sampled(rows["key"], terms.drops_sample)))]
@@ -205,7 +205,7 @@ def _write_dropped(store: Store, path: str, lost: list[pa.Table], terms: Terms) 
     return write_tables(store, name, [part for part in parts if part.num_rows], DROPPED, terms.shard)
 
 
-def _write_beside(store: Store, path: str, scored: Scored, identity: Identity, terms: Terms) -> Done:
+def _write_beside(store: Store, path: str, scored: Scored, identity: Identity, terms: ScoringTerms) -> Done:
     """Write the scores alone, in the shard's order, into a file of their own."""
     with store.fs.open_input_file(store.path(path)) as file:
         reader = pq.ParquetFile(file, page_checksum_verification=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.sources.index import JSON
+from curate.sources.input_index import JSON
 
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
 

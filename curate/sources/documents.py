@@ -23,10 +23,10 @@ import msgspec
 
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
-from curate.sources import index
+from curate.sources import input_index
 from curate.sources.columns import encode_json, json_text
 from curate.sources.inputs import Input
-from curate.sources.lines import OURS, faulty, limits, without_marked
+from curate.sources.line_formats import OURS, faulty, limits, without_marked
 from curate.sources.shallow import WRITTEN, Shallow
 from curate.sources.streams import open_bytes
 from curate.sources.strict import Strict
@@ -36,7 +36,7 @@ KEY = "__key__"
 
 
 @dataclass(frozen=True)
-class Document:
+class JsonDocument:
     """A JSON file and the limits under which it is read."""
 
     file: Input
@@ -61,9 +61,9 @@ def as_lines(source: Input, settings: InputSettings, work: Path) -> Input:
     Raises:
         InputError: not JSON, or not of one of the shapes above.
     """
-    path = index.place(work, source, "jsonl", limits(settings))
+    path = input_index.place(work, source, "jsonl", limits(settings))
     try:
-        index.made_once(path, lambda file: _write(source, settings, file))
+        input_index.made_once(path, lambda file: _write(source, settings, file))
     except ijson.JSONError as error:
         raise InputError(f"cannot read {source.uri}: {one_line(error)}") from None
     return Input(str(path), path.name, path.stat().st_size, source.fingerprint)
@@ -71,7 +71,7 @@ def as_lines(source: Input, settings: InputSettings, work: Path) -> Input:
 
 def _write(source: Input, settings: InputSettings, file: BinaryIO) -> None:
     count = 0
-    for row in _rows(Document(source, settings)):
+    for row in _rows(JsonDocument(source, settings)):
         file.write(line(row) + b"\n")
         count += 1
     if not count:
@@ -88,7 +88,7 @@ def line(row: Any) -> bytes:
     return json_text(without_marked(row)).encode() if WRITTEN in text else text
 
 
-def _rows(source: Document) -> Iterator[Any]:
+def _rows(source: JsonDocument) -> Iterator[Any]:
     found = shape(source)
     if found is None:
         yield from items(source, "item")
@@ -109,13 +109,13 @@ def _rows(source: Document) -> Iterator[Any]:
         raise InputError(f"{source.uri}: cannot tell which part of this JSON holds the rows; it has {has}")
 
 
-def items(source: Document, prefix: str) -> Iterator[Any]:
+def items(source: JsonDocument, prefix: str) -> Iterator[Any]:
     """The values at an ijson prefix, one by one."""
     with source.open(row_depth=prefix.count(".") + 2) as file:
         yield from ijson.items(file, prefix, use_float=True)
 
 
-def shape(source: Document) -> dict[str, str] | None:
+def shape(source: JsonDocument) -> dict[str, str] | None:
     """What each key of the document's object holds; None for an array.
 
     Raises:
@@ -140,7 +140,7 @@ def shape(source: Document) -> dict[str, str] | None:
     return found
 
 
-def _parallel(source: Document, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _parallel(source: JsonDocument, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Row i of every array; a shorter array's missing values are null."""
     names = list(names)
     with ExitStack() as stack:
@@ -152,7 +152,7 @@ def _parallel(source: Document, names: Iterable[str]) -> Iterator[dict[str, Any]
             yield dict(zip(names, values, strict=True))
 
 
-def _coco(source: Document) -> Iterator[dict[str, Any]]:
+def _coco(source: JsonDocument) -> Iterator[dict[str, Any]]:
     """Every annotation with its image's fields; the annotation's `id` wins, the image's is its `image_id`.
 
     The images' fields are held in memory, some 300 bytes an image.

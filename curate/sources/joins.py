@@ -21,10 +21,10 @@ from typing import Any, BinaryIO
 
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings, JoinSettings
-from curate.sources import index
+from curate.sources import input_index
 from curate.sources.columns import json_text
 from curate.sources.inputs import Input
-from curate.sources.lines import limits, without_marked
+from curate.sources.line_formats import limits, without_marked
 from curate.sources.parts import Listing, listings
 from curate.sources.reading import DETAIL, PROBLEM
 from curate.sources.shallow import WRITTEN
@@ -40,8 +40,8 @@ def joined(source: Input, settings: InputSettings, work: Path) -> Input:
     Raises:
         InputError: a file is damaged, or a list is missing that the manifest needs.
     """
-    path = index.place(work, source, "joined", (settings.main, settings.join, limits(settings)))
-    index.made_once(path, lambda file: _write(source, settings, work, file))
+    path = input_index.place(work, source, "joined", (settings.main, settings.join, limits(settings)))
+    input_index.made_once(path, lambda file: _write(source, settings, work, file))
     return Input(str(path), path.name, path.stat().st_size, source.fingerprint)
 
 
@@ -53,7 +53,7 @@ def _write(source: Input, settings: InputSettings, work: Path, file: BinaryIO) -
         raise InputError(f"{source.uri}: no list of objects with {_either(settings.main)}{_has(found)}")
     wanted = {n: j for n, j in settings.join.items() if _is_there(n, j, main, others, source.uri)}
     with database(work) as on_disk:
-        tables = [Table(on_disk, number, *named) for number, named in enumerate(wanted.items())]
+        tables = [JoinTable(on_disk, number, *named) for number, named in enumerate(wanted.items())]
         for row in _joined(main, others, tables):
             text = json_text(row).encode()
             text = json_text(without_marked(row)).encode() if WRITTEN in text else text
@@ -72,7 +72,7 @@ def database(work: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _joined(main: Sequence[Listing], others: Sequence[Listing], tables: Sequence[Table]) -> Iterator[Row]:
+def _joined(main: Sequence[Listing], others: Sequence[Listing], tables: Sequence[JoinTable]) -> Iterator[Row]:
     """The lists' dropped objects, the rows, and the objects that none of them named."""
     for table in tables:
         lists = [one for one in others if one.fields & set(table.join.has)]
@@ -88,7 +88,7 @@ def _joined(main: Sequence[Listing], others: Sequence[Listing], tables: Sequence
         yield from table.unused()
 
 
-class Table:
+class JoinTable:
     """The objects of one joined list, by id, on disk."""
 
     def __init__(self, database: sqlite3.Connection, number: int, name: str, join: JoinSettings) -> None:

@@ -14,7 +14,7 @@ from curate.manifest.settings import InputSettings
 from curate.sources.documents import as_lines
 from curate.sources.inputs import FORMATS, Input, suffixes
 from curate.sources.joins import joined
-from curate.sources.lines import open_lines_source
+from curate.sources.line_formats import open_lines_source
 from curate.sources.parquet import open_parquet
 from curate.sources.reading import Source
 from curate.sources.tars import open_tar

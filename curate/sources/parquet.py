@@ -36,7 +36,7 @@ TOO_MUCH = ("out_of_memory", "too_much", "crashed", "timed_out")
 
 
 @dataclass(frozen=True)
-class Table:
+class ParquetTable:
     """A Parquet file as its footer describes it."""
 
     uri: str
@@ -72,7 +72,7 @@ def open_parquet(source: Input, settings: InputSettings) -> Source:
         refuse_extensions(column, column.name, source.uri)
     _check_counts(source, footer)
     whole = pa.schema([*schema, *PROBLEMS])
-    table = Table(source.uri, place, footer, whole, settings.max_value_bytes, settings.memory_bytes)
+    table = ParquetTable(source.uri, place, footer, whole, settings.max_value_bytes, settings.memory_bytes)
     return Forward(source.uri, footer.rows, whole, lambda row: (row, _batches(table, row)))
 
 
@@ -126,7 +126,7 @@ def _check_counts(source: Input, footer: Footer) -> None:
         )
 
 
-def _batches(table: Table, row: int) -> Iterator[pa.RecordBatch]:
+def _batches(table: ParquetTable, row: int) -> Iterator[pa.RecordBatch]:
     """The file's rows from `row` on. Nothing is read before the first `next`."""
     first = 0
     for group, rows in enumerate(table.footer.groups):
@@ -135,7 +135,7 @@ def _batches(table: Table, row: int) -> Iterator[pa.RecordBatch]:
         first += rows
 
 
-def _group(table: Table, group: int, start: int, rows: int) -> Iterator[pa.RecordBatch]:
+def _group(table: ParquetTable, group: int, start: int, rows: int) -> Iterator[pa.RecordBatch]:
     """A row group's rows from its row `start` on, two batches asked for at a time while each comes whole."""
     size = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, table.footer.widths[group])))
     ahead: Future[Outcome] | None = None
@@ -160,7 +160,7 @@ def _group(table: Table, group: int, start: int, rows: int) -> Iterator[pa.Recor
         yield from _lost(table, group, max(at, start), rows)
 
 
-def _batch(answer: bytes, table: Table) -> pa.RecordBatch:
+def _batch(answer: bytes, table: ParquetTable) -> pa.RecordBatch:
     """The child's answer as a batch.
 
     Raises:
@@ -176,14 +176,14 @@ def _batch(answer: bytes, table: Table) -> pa.RecordBatch:
     return batch
 
 
-def _lose(table: Table, group: int, row: int, outcome: Outcome) -> None:
+def _lose(table: ParquetTable, group: int, row: int, outcome: Outcome) -> None:
     """Note that nothing of this row group can be read from `row` on."""
     reason = "too_large" if outcome.reason in ("out_of_memory", "too_much") else "unreadable"
     limit = f"it cannot be read within input.memory_bytes = {table.memory_bytes}"
     table.lost[group] = (row, reason, limit if reason == "too_large" else _said(outcome)[:200])
 
 
-def _lost(table: Table, group: int, start: int, rows: int) -> Iterator[pa.RecordBatch]:
+def _lost(table: ParquetTable, group: int, start: int, rows: int) -> Iterator[pa.RecordBatch]:
     """The rows of a group that cannot be read: the one that does not fit, and those behind it."""
     culprit, reason, detail = table.lost[group]
     if start == culprit:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from curate.sources.columns import decoded_bytes, unique, value_bytes
 from curate.sources.reading import DETAIL, PROBLEM
 from curate.sources.sealed import Sealer
-from curate.sources.served import SOCKET, Remote
+from curate.sources.served import SOCKET, RemoteFile
 from curate.storage.filesystems import one_line
 
 TARGET = "curate.sources.parquet_child:reader"
@@ -137,7 +137,7 @@ def _opened(opened: OrderedDict[str, Standing], place: str, fresh: bool) -> Stan
 def _open(place: str) -> pq.ParquetFile:
     remote = place.startswith(SOCKET)
     return pq.ParquetFile(
-        pa.PythonFile(Remote(place), mode="r") if remote else pa.OSFile(place),
+        pa.PythonFile(RemoteFile(place), mode="r") if remote else pa.OSFile(place),
         pre_buffer=False,
         buffer_size=READ_AHEAD,
         page_checksum_verification=True,

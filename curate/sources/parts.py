@@ -13,10 +13,10 @@ import ijson
 from curate.children.pool import Children, Limits
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
-from curate.sources import index
-from curate.sources.documents import Document, items, shape
+from curate.sources import input_index
+from curate.sources.documents import JsonDocument, items, shape
 from curate.sources.inputs import Input
-from curate.sources.lines import json_row
+from curate.sources.line_formats import json_row
 from curate.sources.pickles import TARGET
 from curate.sources.reading import PROBLEM
 from curate.sources.streams import open_bytes, open_lines
@@ -32,7 +32,7 @@ LIMITS = Limits(timeout_s=300.0, max_answer_bytes=2**30)
 class Listing:
     """One list of objects within a file."""
 
-    file: Document
+    file: JsonDocument
     prefix: str  # where it stands in the file, as ijson says it; empty for a file of lines
     fields: frozenset[str]  # of its first object
 
@@ -56,16 +56,16 @@ def listings(parts: Sequence[Input], settings: InputSettings, work: Path) -> lis
     found: list[Listing] = []
     for part in parts:
         if part.name.lower().endswith(PICKLES):
-            lines = Document(_unpickled(part, settings, work), settings)
+            lines = JsonDocument(_unpickled(part, settings, work), settings)
             found.append(Listing(lines, "", frozenset(next(iter(_lines(lines)), {}))))
         else:
-            document = Document(part, settings)
+            document = JsonDocument(part, settings)
             for prefix, fields in _shape(document).items():
                 found.append(Listing(document, prefix, fields))
     return found
 
 
-def _shape(part: Document) -> dict[str, frozenset[str]]:
+def _shape(part: JsonDocument) -> dict[str, frozenset[str]]:
     """The lists of objects of a JSON file: where each stands, and the fields of its first object."""
     with named(part.uri):
         found = shape(part)
@@ -87,7 +87,7 @@ def named(uri: str) -> Iterator[None]:
         raise InputError(f"cannot read {uri}: {one_line(error)}") from None
 
 
-def _lines(file: Document) -> Iterator[dict[str, Any]]:
+def _lines(file: JsonDocument) -> Iterator[dict[str, Any]]:
     with open_lines(file.file, file.settings) as lines:
         while (line := lines.next()) is not None:
             row = json_row(line, file.settings.max_depth)
@@ -110,5 +110,5 @@ def _unpickled(part: Input, settings: InputSettings, work: Path) -> Input:
             raise InputError(f"cannot read {part.uri}: {outcome.reason}: {outcome.detail}")
         file.write(outcome.value)
 
-    path = index.made_once(index.place(work, part, "unpickled", None), make)
+    path = input_index.made_once(input_index.place(work, part, "unpickled", None), make)
     return Input(str(path), path.name, path.stat().st_size, part.fingerprint)

@@ -46,7 +46,7 @@ class Forward:
     rows: int
     schema: pa.Schema
     begin: Begin
-    _standing: _Reader | None = field(default=None, repr=False)
+    _standing: _BatchReader | None = field(default=None, repr=False)
 
     def batches(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         """See `Source.batches`."""
@@ -58,17 +58,17 @@ class Forward:
             rows = f"rows {start} to {stop}"
             raise UnitError(f"cannot read {rows} of {self.uri}: {one_line(error)}") from None
 
-    def _reader(self, start: int) -> _Reader:
+    def _reader(self, start: int) -> _BatchReader:
         """The reader that stands nearest before `start`: the last one where it stopped, or a fresh one."""
         standing, self._standing = self._standing, None
         at, stream = self.begin(start)
         if standing is not None and at <= standing.at <= start:
             return standing
-        return _Reader(at, stream)
+        return _BatchReader(at, stream)
 
 
 @dataclass
-class _Reader:
+class _BatchReader:
     """Batches that come one after the other; `at` is the number of the next row."""
 
     at: int

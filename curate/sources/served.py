@@ -101,7 +101,7 @@ def exactly(asking: socket.socket, count: int) -> bytes:
     return bytes(got)
 
 
-class Remote:
+class RemoteFile:
     """The child's side: a file for reading, as `pyarrow.PythonFile` wants one."""
 
     closed = False

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
-from curate.sources import index
+from curate.sources import input_index
 from curate.sources.columns import record_batch
 from curate.sources.inputs import Input, suffixes
-from curate.sources.lines import faulty, json_row, limits
+from curate.sources.line_formats import faulty, json_row, limits
 from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, Forward, Source
 from curate.sources.streams import ExpansionError, open_bytes
 
@@ -39,9 +39,9 @@ def open_tar(source: Input, settings: InputSettings, work: Path) -> Source:
         InputError: not a tar, truncated, or without files.
     """
     source, is_cut = _unpacked(source, settings, work)
-    place = index.place(work, source, "samples", limits(settings))
-    found = index.remembered(place, lambda: _scan(source, settings, is_cut))
-    schema = index.schema(found.columns)
+    place = input_index.place(work, source, "samples", limits(settings))
+    found = input_index.remembered(place, lambda: _scan(source, settings, is_cut))
+    schema = input_index.schema(found.columns)
     schema = schema.append(pa.field(PROBLEM, pa.string())).append(pa.field(DETAIL, pa.string()))
 
     def begin(row: int) -> tuple[int, Iterator[pa.RecordBatch]]:
@@ -54,7 +54,7 @@ def _unpacked(source: Input, settings: InputSettings, work: Path) -> tuple[Input
     """The tar unpacked, and whether it is cut where it unpacks to more than it may."""
     if not suffixes(source.name)[1]:
         return source, False
-    path = index.place(work, source, "tar", limits(settings))
+    path = input_index.place(work, source, "tar", limits(settings))
     cut = path.with_suffix(".cut")
 
     def unpack(file: Any) -> None:
@@ -64,7 +64,7 @@ def _unpacked(source: Input, settings: InputSettings, work: Path) -> tuple[Input
         except ExpansionError as error:
             cut.write_text(str(error))
 
-    index.made_once(path, unpack)
+    input_index.made_once(path, unpack)
     return Input(str(path), path.name, path.stat().st_size, source.fingerprint), cut.exists()
 
 
@@ -87,9 +87,9 @@ class Headers:
         return content
 
 
-def _scan(source: Input, settings: InputSettings, is_cut: bool) -> index.Index:
+def _scan(source: Input, settings: InputSettings, is_cut: bool) -> input_index.RowIndex:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
-    kinds = index.Kinds()
+    kinds = input_index.Kinds()
     with open_bytes(source, settings) as file:
         try:
             for member, is_whole in _members(file, is_cut):
@@ -106,7 +106,7 @@ def _scan(source: Input, settings: InputSettings, is_cut: bool) -> index.Index:
     if not samples:
         raise InputError(f"{source.uri} holds no files of the form NAME.EXT")
     columns = kinds.columns() | {KEY: "string", "image": "binary"}
-    return index.Index(len(samples), columns, samples=list(samples.items()))
+    return input_index.RowIndex(len(samples), columns, samples=list(samples.items()))
 
 
 def _members(file: Any, is_cut: bool) -> Iterator[tuple[tarfile.TarInfo, bool]]:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from curate.errors import InputError, MachineError, nearest
-from curate.storage.stores import Client
+from curate.storage.stores import StoreClient
 
 CONNECT_TIMEOUT_S = 20.0
 REQUEST_TIMEOUT_S = 60.0
@@ -120,7 +120,7 @@ def _hf(uri: str) -> tuple[fs.FileSystem, str]:
 def _hf_filesystem() -> fs.FileSystem:
     from huggingface_hub import HfFileSystem
 
-    return fs.PyFileSystem(Client(HfFileSystem()))
+    return fs.PyFileSystem(StoreClient(HfFileSystem()))
 
 
 def _http(uri: str) -> tuple[fs.FileSystem, str]:
@@ -136,7 +136,7 @@ def _http_filesystem() -> fs.FileSystem:
         total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S
     )  # no total: a file may be hundreds of GB
     http = fsspec.filesystem("https", client_kwargs={"timeout": timeout}, skip_instance_cache=True)
-    return fs.PyFileSystem(Client(http))
+    return fs.PyFileSystem(StoreClient(http))
 
 
 _OPENERS = {"file": _local, "s3": _s3, "gs": _gs, "hf": _hf, "http": _http, "https": _http}

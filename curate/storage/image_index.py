@@ -22,8 +22,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from curate.storage.pages import DICTIONARY_PAGE, Buffer, Header, chunk_range, page_header, values_start
-from curate.storage.pages import walk_values as walk
+from curate.storage.parquet_pages import (
+    DICTIONARY_PAGE,
+    Buffer,
+    Header,
+    chunk_range,
+    page_header,
+    values_start,
+)
+from curate.storage.parquet_pages import walk_values as walk
 
 KEY = b"curate.images"
 FORMAT = 1
@@ -103,7 +110,7 @@ class Recorder(io.RawIOBase):
         self._pending = bytearray()  # the beginning of a page
         self._header: Header | None = None  # of that page, once it is there
         self._entries: list[int] = []  # of this group's columns up to the images, how many are to come
-        self._written = Written([], [], [], [])
+        self._written = ImageNotes([], [], [], [])
         self._sound = self._leaf is not None
 
     def writable(self) -> bool:
@@ -174,7 +181,7 @@ class Recorder(io.RawIOBase):
                 self._written.chunks[-1][0] = start + end
 
 
-class Written(NamedTuple):
+class ImageNotes(NamedTuple):
     """What is noted of the images as they are written."""
 
     chunks: list[list[int]]  # of each row group: its image column's first byte, bytes, pages

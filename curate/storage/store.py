@@ -32,7 +32,7 @@ BLOCK = 2**20
 IN_MEMORY = 8 << 20  # bytes of a file on its way to an object store; a larger one waits on disk
 
 
-class Written(msgspec.Struct, frozen=True):
+class PublishedFile(msgspec.Struct, frozen=True):
     """A published file: its name in the folder, size in bytes and hex SHA-256."""
 
     path: str
@@ -80,7 +80,7 @@ class Store:
         """The path of the file `name` on this store's file system."""
         return f"{self.root}/{name}"
 
-    def write(self, name: str, fill: Callable[[HashingSink], object]) -> Written:
+    def write(self, name: str, fill: Callable[[HashingSink], object]) -> PublishedFile:
         """Publish what `fill` writes under `name`, replacing what was there.
 
         Raises:
@@ -96,13 +96,13 @@ class Store:
             with suppress(OSError):
                 self.fs.delete_file(tmp)
             raise
-        return Written(name, sink.size, sink.hexdigest())
+        return PublishedFile(name, sink.size, sink.hexdigest())
 
-    def write_bytes(self, name: str, data: bytes) -> Written:
+    def write_bytes(self, name: str, data: bytes) -> PublishedFile:
         """Publish `data` under `name`."""
         if self._objects is not None:
             self._objects.put(name, data)
-            return Written(name, len(data), hashlib.sha256(data).hexdigest())
+            return PublishedFile(name, len(data), hashlib.sha256(data).hexdigest())
         return self.write(name, lambda sink: sink.write(data))
 
     def link(self, source: str, name: str) -> None:
@@ -130,14 +130,14 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def describe(self, name: str) -> Written:
+    def describe(self, name: str) -> PublishedFile:
         """The size and hash of a file, by reading it."""
         there, digest = 0, hashlib.sha256()
         with self.fs.open_input_stream(self.path(name)) as stream:
             while block := stream.read(BLOCK):
                 there += len(block)
                 digest.update(block)
-        return Written(name, there, digest.hexdigest())
+        return PublishedFile(name, there, digest.hexdigest())
 
     def differs(self, name: str, size: int, sha256: str) -> str | None:
         """How a file is not the one of so many bytes with that SHA-256; None where it is."""
@@ -253,7 +253,7 @@ class Store:
         except OSError as error:
             raise OutputError(f"cannot write to {self.uri}: {one_line(error)}") from None
 
-    def _upload(self, name: str, fill: Callable[[HashingSink], object]) -> Written:
+    def _upload(self, name: str, fill: Callable[[HashingSink], object]) -> PublishedFile:
         """Make the file here, then put it under its name as a whole."""
         assert self._objects is not None
         with tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="curate-") as file:
@@ -262,7 +262,7 @@ class Store:
             file.seek(0)
             in_memory = sink.size <= IN_MEMORY
             self._objects.put(name, file.read() if in_memory else file._file)
-        return Written(name, sink.size, sink.hexdigest())
+        return PublishedFile(name, sink.size, sink.hexdigest())
 
     def _listed(self, folder: str, kind: pafs.FileType) -> list[str]:
         selector = pafs.FileSelector(self.path(folder) if folder else self.root, allow_not_found=True)

@@ -39,7 +39,7 @@ def plain_errors(call: Callable[..., Any]) -> Callable[..., Any]:
     return plain
 
 
-class Client(fs.FSSpecHandler):  # type: ignore[misc]
+class StoreClient(fs.FSSpecHandler):  # type: ignore[misc]
     """fsspec's file system, with plain errors."""
 
     def open_input_stream(self, path: str) -> PythonFile:
@@ -55,7 +55,7 @@ class Client(fs.FSSpecHandler):  # type: ignore[misc]
 
 
 for _name in METHODS:
-    setattr(Client, _name, plain_errors(getattr(fs.FSSpecHandler, _name)))
+    setattr(StoreClient, _name, plain_errors(getattr(fs.FSSpecHandler, _name)))
 
 
 class File:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from curate.tasks.dialect import Dialect, Format
 from curate.tasks.dialect import load as load_dialect
 from curate.tasks.dialect import names as dialect_names
-from curate.tasks.faults import faults
 from curate.tasks.formats import CONTROL_TOKEN, FORMATS, QWEN_VL
 from curate.tasks.image_cost import image_costs
 from curate.tasks.parse import Parsed, Phrase, parse
 from curate.tasks.render import render
+from curate.tasks.row_faults import faults
 from curate.tasks.rows import row_faults, row_strings
 
 __all__ = [

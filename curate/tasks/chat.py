@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.dialect import Dialect
-from curate.tasks.faults import control_token
+from curate.tasks.flat_regions import join
 from curate.tasks.formats import QWEN_VL
 from curate.tasks.notation import TEXT
-from curate.tasks.regions import join
+from curate.tasks.row_faults import control_token
 
 IMAGE = "<image>"  # in a message's content: the next image stands here
 PLACEHOLDERS = (

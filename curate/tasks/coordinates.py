@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from curate.tasks.dialect import Places
+from curate.tasks.dialect import PlaceNotation
 
 STEPS = 1000
 
@@ -41,7 +41,9 @@ def pixels_of(steps: npt.NDArray[np.integer], side: int) -> Floats:
     return (steps + 0.5) * side / STEPS
 
 
-def numbers(places: Places, pixels: npt.NDArray[np.floating], side: Ints, resized: Ints, other: Ints) -> Ints:
+def numbers(
+    places: PlaceNotation, pixels: npt.NDArray[np.floating], side: Ints, resized: Ints, other: Ints
+) -> Ints:
     """The whole numbers that are written for finite pixels (any shapes, all alike).
 
     `side` is the image's along the pixels' axis, `other` the one across, `resized` that of the resized image. Of
@@ -66,13 +68,13 @@ def numbers(places: Places, pixels: npt.NDArray[np.floating], side: Ints, resize
     return rounded
 
 
-def _at_edge(places: Places, x: Floats, side: Ints) -> Ints:
+def _at_edge(places: PlaceNotation, x: Floats, side: Ints) -> Ints:
     """1 where a pixel at the image's far edge may be written as the number of parts itself."""
     edge: Ints = ((x >= side) & (places.most >= places.parts)).astype(np.int64)
     return edge
 
 
-def pixels_from(places: Places, values: Floats, side: int, resized: int, other: int) -> Floats:
+def pixels_from(places: PlaceNotation, values: Floats, side: int, resized: int, other: int) -> Floats:
     """The pixels that written numbers stand for: where they were floored, the middle of their step."""
     if places.unit == "pixels":
         return values * side / max(resized, 1)

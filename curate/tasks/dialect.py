@@ -44,7 +44,7 @@ class ImageMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     most: int = 0  # images of a sample; 0: any number
 
 
-class Places(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PlaceNotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How boxes, quads and points are written. Templates have the fields x1, y1, x2, y2, … and those named."""
 
     unit: Literal["parts", "pixels", "shares"] = (
@@ -88,7 +88,7 @@ class Dialect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     end: str  # the token behind a text
     tokens: dict[str, int]  # special tokens, with their ids in the model's own vocabulary
     cost: Cost = Cost()
-    places: Places = Places()
+    places: PlaceNotation = PlaceNotation()
     start: str = ""  # the token before each sample, where there is one
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)  # of pixels from 0 to 1; CLIP's
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)

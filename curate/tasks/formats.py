@@ -29,7 +29,7 @@ LANGUAGE_NAMES = {
 
 # Raw text that holds one of these could be read as structure, so its row is dropped: an escape would have to
 # be undone by every reader of the training string, and such text is next to none. Later Qwens' `<|…|>` tokens
-# count as well; a dialect adds its own (see `curate.tasks.faults.control_token`).
+# count as well; a dialect adds its own (see `curate.tasks.row_faults.control_token`).
 CONTROL_TOKEN = r"</?(?:img|ref|box|quad)>|<imgpad>|<\|[A-Za-z0-9_]+\|>"
 
 

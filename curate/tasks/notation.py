@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.coordinates import bounding_boxes, numbers
-from curate.tasks.dialect import Places
+from curate.tasks.dialect import PlaceNotation
 
 TEXT = pa.large_string()
 ESCAPED = '["\\\\\\x00-\\x1f]'  # what JSON has to escape
@@ -42,17 +42,17 @@ def fill(template: str, values: Mapping[str, Callable[[], pa.Array | pa.Scalar]]
     return pc.binary_join_element_wise(*pieces, pa.scalar("", TEXT))
 
 
-def write_boxes(places: Places, quads: Floats, sides: Sides) -> pa.Array:
+def write_boxes(places: PlaceNotation, quads: Floats, sides: Sides) -> pa.Array:
     """The box around each quad (R x 8 px) of an image so large (R strings)."""
     return _write(places, places.box, bounding_boxes(quads), sides)
 
 
-def write_quads(places: Places, quads: Floats, sides: Sides) -> pa.Array:
+def write_quads(places: PlaceNotation, quads: Floats, sides: Sides) -> pa.Array:
     """Each quad (R x 8 px) of an image so large, or the box around it where there is no form for quads."""
     return _write(places, places.quad, quads, sides) if places.quad else write_boxes(places, quads, sides)
 
 
-def _write(places: Places, template: str, points: Floats, sides: Sides) -> pa.Array:
+def _write(places: PlaceNotation, template: str, points: Floats, sides: Sides) -> pa.Array:
     """The points x1, y1, x2, y2, … of each row in the template; what is not finite is written as 0."""
     finite = np.where(np.isfinite(points), points, 0)
     across = (np.maximum(sides.width, 1), sides.resized_width, np.maximum(sides.height, 1))
@@ -69,7 +69,7 @@ def _given(array: pa.Array) -> Callable[[], pa.Array]:
     return lambda: array
 
 
-def _texts(places: Places, steps: Ints) -> pa.Array:
+def _texts(places: PlaceNotation, steps: Ints) -> pa.Array:
     """The numbers as they are written (R strings)."""
     if not len(steps) or steps.max() >= LONGEST_TABLE:
         return pa.array([_number(places, step) for step in steps.tolist()], TEXT)
@@ -78,7 +78,7 @@ def _texts(places: Places, steps: Ints) -> pa.Array:
     return table.take(pa.array(place))
 
 
-def _number(places: Places, step: int) -> str:
+def _number(places: PlaceNotation, step: int) -> str:
     if places.unit == "shares":
         return f"{step / 10**places.decimals:.{places.decimals}f}"
     return f"{step:0{places.digits}d}"

@@ -13,9 +13,9 @@ import numpy as np
 
 from curate.tasks.coordinates import pixels_from
 from curate.tasks.dialect import Dialect
-from curate.tasks.faults import control_token
 from curate.tasks.formats import LANGUAGE_NAMES, QWEN_VL
 from curate.tasks.image_cost import image_costs
+from curate.tasks.row_faults import control_token
 
 LABEL = r'"(?:[^"\\]|\\.)*"'  # a JSON string
 AXES = [f"{axis}{number}" for number in range(1, 5) for axis in "xy"]

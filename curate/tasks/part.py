@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.dialect import Dialect, Format
+from curate.tasks.flat_regions import Flat, flatten
 from curate.tasks.formats import CONVERSATION, FORMATS, QWEN_VL, fields
 from curate.tasks.image_cost import Costs, image_costs
 from curate.tasks.notation import Sides
-from curate.tasks.regions import Flat, flatten
 from filters.spans import Spans, byte_spans, distinct, lengths
 
 Ints = npt.NDArray[np.int64]

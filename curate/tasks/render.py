@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.dialect import Dialect
-from curate.tasks.faults import first_fault
+from curate.tasks.flat_regions import counts, join
 from curate.tasks.formats import LANGUAGE_NAMES, QWEN_VL
 from curate.tasks.notation import TEXT, fill, json_strings, write_boxes, write_quads
 from curate.tasks.part import Part, parts
-from curate.tasks.regions import counts, join
+from curate.tasks.row_faults import first_fault
 from filters.spans import cut
 
 

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.chat import dialogue_faults, dialogue_strings
-from curate.tasks.faults import faults
 from curate.tasks.formats import CONVERSATION
 from curate.tasks.render import render
+from curate.tasks.row_faults import faults
 
 
 def row_faults(table: pa.Table) -> pa.Array:

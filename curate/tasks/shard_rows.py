@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 
 from curate.tasks.chat import Pieces, dialogue_faults, task_pieces
 from curate.tasks.dialect import Dialect
-from curate.tasks.faults import faults
 from curate.tasks.formats import CONVERSATION
 from curate.tasks.render import render
+from curate.tasks.row_faults import faults
 
 Bools = npt.NDArray[np.bool_]
 

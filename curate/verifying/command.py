@@ -28,7 +28,7 @@ from curate.verifying.dropped import dropped_problems
 from curate.verifying.keys import KeyPartitions
 from curate.verifying.packs import finished_packs, verify_packs
 from curate.verifying.runners import checkers
-from curate.verifying.shards import Terms
+from curate.verifying.shard_checks import ExpectedShards
 
 UNLISTED = "it is not in the manifest: delete it, or move it away"
 
@@ -66,7 +66,7 @@ def verify_run(folder: str, workers: int | None = None, address: str | None = No
         name = SHARDS if isinstance(error, DamagedError) else MANIFEST
         return {"shards": 0, "rows": 0, "damaged": {name: [str(error)]}}
     keys = KeyPartitions(manifest["rows_out"])
-    who = checkers(store.uri, Terms.of(manifest), len(shards), workers, address)
+    who = checkers(store.uri, ExpectedShards.of(manifest), len(shards), workers, address)
     try:
         for checked in who.map(listed_shards(manifest, shards)):
             keys.add(checked.keys)

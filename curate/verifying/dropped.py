@@ -15,7 +15,7 @@ from curate.storage.filesystems import one_line
 from curate.storage.listing import DROPPED_FILES
 from curate.storage.shards import dropped_name
 from curate.storage.store import Store
-from curate.verifying.parquet import file_problems
+from curate.verifying.parquet_checks import file_problems
 
 Problems = dict[str, list[str]]  # by file
 

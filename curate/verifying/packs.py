@@ -23,7 +23,7 @@ from curate.storage.finished import listed_dropped
 from curate.storage.shards import Shard
 from curate.storage.store import Store
 from curate.verifying.dropped import count_dropped, dropped_counts
-from curate.verifying.parquet import file_problems
+from curate.verifying.parquet_checks import file_problems
 
 NEEDED = ("settings", "tokenizer", "dropped", "tasks", "shards")
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from curate.cluster import start
 from curate.errors import UnitError
-from curate.verifying.shards import Checked, ShardCheck, Terms
+from curate.verifying.shard_checks import Checked, ExpectedShards, ShardCheck
 
 MIN_SHARDS_FOR_RAY = 64  # starting it takes as long as checking some dozens
 FEW_CORES = 2  # that one process with its children fills by itself
@@ -28,7 +28,9 @@ class Checkers(Protocol):
         """Stop what is running."""
 
 
-def checkers(folder: str, terms: Terms, shards: int, workers: int | None, address: str | None) -> Checkers:
+def checkers(
+    folder: str, terms: ExpectedShards, shards: int, workers: int | None, address: str | None
+) -> Checkers:
     """Ray with `workers` cores, or that of `address`; without either this process where there is little to do.
 
     Raises:
@@ -45,7 +47,7 @@ def checkers(folder: str, terms: Terms, shards: int, workers: int | None, addres
 class CheckedHere:
     """Shards checked one after the other in this process, their images on all cores."""
 
-    def __init__(self, folder: str, terms: Terms, cores: int) -> None:
+    def __init__(self, folder: str, terms: ExpectedShards, cores: int) -> None:
         self._check = ShardCheck(folder, terms, cores)
 
     def map(self, shards: Iterator[Listed]) -> Iterator[Checked]:
@@ -60,7 +62,7 @@ class CheckedHere:
 class CheckedOnRay:
     """Shards checked by Ray tasks, a bounded number in flight."""
 
-    def __init__(self, folder: str, terms: Terms, workers: int | None, address: str | None) -> None:
+    def __init__(self, folder: str, terms: ExpectedShards, workers: int | None, address: str | None) -> None:
         self._ray, self._folder, self._terms = start(workers, address), folder, terms
         self._task = self._ray.remote(num_cpus=1, max_retries=DEATHS)(_check)
 
@@ -95,7 +97,7 @@ class CheckedOnRay:
 _HELD: dict[str, ShardCheck] = {}  # a Ray worker process keeps its child process from shard to shard
 
 
-def _check(folder: str, terms: Terms, listed: Listed) -> Checked:
+def _check(folder: str, terms: ExpectedShards, listed: Listed) -> Checked:
     """A Ray task: one shard."""
     name = f"{folder} {terms.digest}"
     if name not in _HELD:

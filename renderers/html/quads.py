@@ -12,14 +12,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from renderers.html.tab import Line
+from renderers.html.tab import HtmlLine
 
 Point = tuple[float, float]
 MOST_PAIRS = 20_000  # of turned lines, compared exactly
 BEGINS = {"level": 0, "upright": 0, "down": 1, "up": 3}  # flow → the corner of its rect where a line begins
 
 
-def corners(line: Line) -> list[Point]:
+def corners(line: HtmlLine) -> list[Point]:
     """The line's rect on the whole page, clockwise from the top left of its frame."""
     right, bottom = line.x + line.width, line.y + line.height
     found = [(line.x, line.y), (right, line.y), (right, bottom), (line.x, bottom)]
@@ -29,7 +29,7 @@ def corners(line: Line) -> list[Point]:
     return [(a * x + c * y, b * x + d * y) for x, y in found]
 
 
-def quad(line: Line) -> list[Point]:
+def quad(line: HtmlLine) -> list[Point]:
     """The corners clockwise from the top left of its text as it is read."""
     flow = line.flow
     if flow == "mixed":
@@ -45,7 +45,7 @@ def runs_sideways(text: str) -> bool:
     return 2 * wide < len(text)
 
 
-def upright(line: Line) -> Line:
+def upright(line: HtmlLine) -> HtmlLine:
     """The upright rect around a line."""
     if line.turn is None:
         return line
@@ -54,7 +54,7 @@ def upright(line: Line) -> Line:
     return replace(line, x=left, y=top, width=max(xs) - left, height=max(ys) - top, turn=None)
 
 
-def overlapping(lines: Sequence[Line]) -> set[int]:
+def overlapping(lines: Sequence[HtmlLine]) -> set[int]:
     """The lines that another is written over (by more than a fifth of the smaller): neither can be read.
 
     Beyond MOST_PAIRS turned lines whose upright rects meet, the rects decide: an exact answer would take too long.
@@ -84,7 +84,7 @@ def overlapping(lines: Sequence[Line]) -> set[int]:
     return {order[k] for k in np.flatnonzero(found)}
 
 
-def columns(lines: Sequence[Line], boxes: Sequence[Line]) -> tuple[np.ndarray, ...]:
+def columns(lines: Sequence[HtmlLine], boxes: Sequence[HtmlLine]) -> tuple[np.ndarray, ...]:
     """Left, top, right and bottom of N upright rects, and their lines' areas and whether they are turned."""
     x, y, width, height = np.array([[b.x, b.y, b.width, b.height] for b in boxes]).reshape(-1, 4).T
     areas = np.array([area(corners(line)) for line in lines])

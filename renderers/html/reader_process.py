@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import msgspec
 
 from renderers import NotReadyError, RenderError
-from renderers.html.reading import Reading, read, read_anew
 from renderers.html.settings import Document, HtmlSettings
+from renderers.html.shown_document import ShownDocument, read, read_anew
 
 LENGTH = struct.Struct("<Q")  # before each message: its bytes
 MEMORY = 2 << 30  # bytes of address space
@@ -37,7 +37,7 @@ class ReaderProcess:
         self.turn = asyncio.Lock()
         self.process: asyncio.subprocess.Process | None = None
 
-    async def read(self, document: Document, anew: str | None = None) -> Reading:
+    async def read(self, document: Document, anew: str | None = None) -> ShownDocument:
         """The document as the browser is shown it; with a title in `anew`, laid out under a style of the house.
 
         Raises: RenderError; `timed_out` after the settings' `timeout_s`, `crashed` where the process ended.
@@ -54,7 +54,7 @@ class ReaderProcess:
         reason, detail, found = msgspec.msgpack.decode(answer, type=Answer)
         if found is None:
             raise RenderError(reason, detail)
-        return Reading(*found)
+        return ShownDocument(*found)
 
     async def attempt(self, message: bytes) -> bytes:
         """The answer to one message.

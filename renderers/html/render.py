@@ -26,14 +26,14 @@ import pyarrow as pa
 
 from renderers import NotReadyError, RenderError
 from renderers.html.browser import build_wall, find_chromium
-from renderers.html.fonts import CHINESE, can_draw
-from renderers.html.pages import BODY, Cut, cut_pages, inked, region, spell, tighten
-from renderers.html.pool import Pool
+from renderers.html.browser_pool import Pool
+from renderers.html.installed_fonts import CHINESE, can_draw
+from renderers.html.page_cuts import BODY, Cut, cut_pages, inked, region, spell, tighten
 from renderers.html.quads import overlapping, upright
 from renderers.html.reader_process import ReaderProcess
-from renderers.html.reading import Reading
 from renderers.html.settings import NO_RESOURCES, Document, HtmlSettings
-from renderers.html.tab import Layout, Line, Tab
+from renderers.html.shown_document import ShownDocument
+from renderers.html.tab import HtmlLine, Layout, Tab
 from renderers.schema import Page, record
 
 __all__ = ["Browser", "Document", "HtmlSettings", "NotReadyError", "check_machine"]
@@ -118,7 +118,7 @@ class Browser:
         return [record(page) for page in pages]
 
     async def show(
-        self, tab: Tab, document: Document, reading: Reading, resources: Mapping[str, tuple[str, bytes]]
+        self, tab: Tab, document: Document, reading: ShownDocument, resources: Mapping[str, tuple[str, bytes]]
     ) -> list[Page]:
         """The document's pages; where `restyle` asks for it and its stylesheets are lost, laid out anew.
 
@@ -159,7 +159,7 @@ async def make_stages(program: str, settings: HtmlSettings) -> tuple[ReaderProce
 
 async def render(
     tab: Tab,
-    reading: Reading,
+    reading: ShownDocument,
     resources: Mapping[str, tuple[str, bytes]],
     settings: HtmlSettings,
     facts: Mapping[str, Any],
@@ -187,7 +187,7 @@ async def render(
     return pages
 
 
-def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[Line], list[Cut]]:
+def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[HtmlLine], list[Cut]]:
     """The lines of a page as they are labelled, and the images that it is cut into."""
     lines = [tighten(spell(line)) for line in layout.lines]
     labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
@@ -199,13 +199,13 @@ def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[Line], list[Cu
     return lines, list(cut_pages(boxes, labelled, height, settings.page_height, settings.max_pages))
 
 
-def halved_formulas(lines: Sequence[Line], labelled: set[int]) -> set[int]:
+def halved_formulas(lines: Sequence[HtmlLine], labelled: set[int]) -> set[int]:
     """The lines of formulas that are not labelled as a whole."""
     halved = {line.formula for i, line in enumerate(lines) if line.formula >= 0 and i not in labelled}
     return {i for i, line in enumerate(lines) if line.formula in halved}
 
 
-def as_wholes(boxes: list[Line]) -> list[Line]:
+def as_wholes(boxes: list[HtmlLine]) -> list[HtmlLine]:
     """The boxes, those of one formula from its top to its bottom, so that no cut parts it."""
     spans: dict[int, tuple[float, float]] = {}
     for box in boxes:
@@ -221,7 +221,7 @@ def as_wholes(boxes: list[Line]) -> list[Line]:
 
 
 async def picture(
-    tab: Tab, number: int, cut: Cut, lines: list[Line], width: int, settings: HtmlSettings
+    tab: Tab, number: int, cut: Cut, lines: list[HtmlLine], width: int, settings: HtmlSettings
 ) -> Page:
     """One page with its image."""
     size = round(width * settings.scale), round(cut.height * settings.scale)
@@ -231,7 +231,7 @@ async def picture(
 
 
 def describe(
-    reading: Reading, layout: Layout, width: int, pages: int, settings: HtmlSettings
+    reading: ShownDocument, layout: Layout, width: int, pages: int, settings: HtmlSettings
 ) -> dict[str, Any]:
     """The `extra` of a document's pages."""
     return {

@@ -31,7 +31,7 @@ OPEN_SHADOWS = """{  // that scripts make no shadow tree which the reader cannot
 
 
 @dataclass(frozen=True)
-class Line:
+class HtmlLine:
     """A line as the page shows it: px of the whole page at scroll 0; `size` is its font's.
 
     `flow` is where its letters stand: `level`, or in a column `upright`, on their side (`down`, `up`: the way
@@ -60,7 +60,7 @@ class Layout:
     title: str
     height: float
     unread: int  # pieces of text that nobody could read
-    lines: tuple[Line, ...]
+    lines: tuple[HtmlLine, ...]
     beyond: float  # px below what `max_pages` let be read
     facts: Mapping[str, Any]  # what reader/house.js tells of its stylesheets and drawings
 
@@ -143,7 +143,7 @@ class Tab:
             generated(await self.ask("DOMSnapshot.captureSnapshot", {"computedStyles": []})) if owners else []
         )
         seen = await self.run(f"readPage({json.dumps(told)})")
-        lines = tuple(Line(*line) for line in seen["lines"])
+        lines = tuple(HtmlLine(*line) for line in seen["lines"])
         self.origin = tuple(seen["origin"])
         return Layout(seen["title"], seen["height"], seen["unread"], lines, seen["beyond"], seen["facts"])
 

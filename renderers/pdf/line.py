@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from renderers.page_text import normalise
 from renderers.pdf.accents import characters
 from renderers.pdf.frames import Box, Turn, turned
-from renderers.text import normalise
 
 Glyph = dict[str, Any]  # of MuPDF's raw dictionary: a character `c`, its `bbox` in points of its pass
 SPACE: Glyph = {"c": " "}

@@ -13,11 +13,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
-from renderers.pdf.columns import bands_of, content_rows, count_prose, split_of
 from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, rows_of_cells
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
+from renderers.pdf.text_columns import bands_of, content_rows, count_prose, split_of
 
 Interval = tuple[float, float]
 

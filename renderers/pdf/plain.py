@@ -8,6 +8,7 @@ from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Any
 
+from renderers.page_text import normalise
 from renderers.pdf.accents import BESIDE_LETTER
 from renderers.pdf.bidi import RTL
 from renderers.pdf.frames import Box, Turn, turned, union, within
@@ -25,7 +26,6 @@ from renderers.pdf.lines import (
 )
 from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.rules import Rules
-from renderers.text import normalise
 
 SAME_PT = 0.01  # of the same glyphs, read twice
 
@@ -42,7 +42,7 @@ def plain_lines(
     text's dictionary, `rules` what they draw.
     """
     lines: list[Line] = []
-    reader = Reader(text, page, rules)
+    reader = PlainReader(text, page, rules)
     texts = (block for block in blocks if block["type"] == TEXT_BLOCK)
     for count, block in enumerate(texts):
         inked = [raw for raw in block["lines"] if not all(span["text"].isspace() for span in raw["spans"])]
@@ -59,7 +59,7 @@ def plain_lines(
     return joined(lines, reader.rules)
 
 
-class Reader:
+class PlainReader:
     """Reads lines by their spans where these tell all, else by words, else by characters."""
 
     def __init__(self, text: pymupdf.TextPage, page: Box, rules: Rules) -> None:

@@ -35,7 +35,7 @@ GROW_PX = 2  # letters reach so far out of their quads
 Grey = npt.NDArray[np.uint8]
 
 
-class Shapes(NamedTuple):
+class InkShapes(NamedTuple):
     """Connected shapes of ink: each pixel's number, the shapes' boxes and areas in pixels (M; 0 is the ground)."""
 
     numbers: npt.NDArray[np.int32]
@@ -89,16 +89,16 @@ def is_quiet(grey: Grey, quads: Quads) -> bool:
     return bool(np.count_nonzero(edges) <= QUIET * total)
 
 
-def shapes_of(ink: Grey) -> Shapes:
+def shapes_of(ink: Grey) -> InkShapes:
     """The connected shapes of ink."""
     import cv2
 
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8, ltype=cv2.CV_32S)
     stats[0] = 0
-    return Shapes(numbers, *stats.T)
+    return InkShapes(numbers, *stats.T)
 
 
-def written(shapes: Shapes, among: Mask) -> Mask:
+def written(shapes: InkShapes, among: Mask) -> Mask:
     """Which of some shapes are letters in a line (M)."""
     found = np.zeros(len(shapes.area), np.bool_)
     letter = (
@@ -111,7 +111,7 @@ def written(shapes: Shapes, among: Mask) -> Mask:
     return found
 
 
-def in_lines(shapes: Shapes, letters: Mask, gap: int) -> Mask:
+def in_lines(shapes: InkShapes, letters: Mask, gap: int) -> Mask:
     """Which letters of like height stand in a line of several, at most `gap` pixels apart (M)."""
     import cv2
 
@@ -130,7 +130,7 @@ def in_lines(shapes: Shapes, letters: Mask, gap: int) -> Mask:
 
 def first_of(
     numbers: npt.NDArray[np.int32],
-    shapes: Shapes,
+    shapes: InkShapes,
     some: npt.NDArray[np.intp],
     rows: npt.NDArray[np.int32],
     columns: npt.NDArray[np.int32],

@@ -27,7 +27,7 @@ from curate.manifest import load, parsing
 from curate.manifest.settings import InputSettings
 from curate.sources import DETAIL, PROBLEM, Input, open_source
 from curate.sources.pickles import PickleError, items
-from curate.storage.pages import value_places
+from curate.storage.parquet_pages import value_places
 from curate.tasks.parse import parse
 from renderers import RenderError, warc
 

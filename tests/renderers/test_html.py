@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from renderers import RenderError
-from renderers.html.fonts import drawable_codes
+from renderers.html.installed_fonts import drawable_codes
 from renderers.html.render import Browser, Document, HtmlSettings
 from renderers.schema import PAGES
 

@@ -14,9 +14,9 @@ from renderers.html.charset import decode
 from renderers.html.markup import doctype_end, names_base, without_comments
 from renderers.html.quads import overlapping
 from renderers.html.reader_process import ReaderProcess
-from renderers.html.reading import read
 from renderers.html.render import Browser, Document, HtmlSettings
-from renderers.html.tab import Line
+from renderers.html.shown_document import read
+from renderers.html.tab import HtmlLine
 
 LONG = 1 << 19  # characters: what takes the square of that takes hours
 HIGH = b"\xe9 \xff"  # no UTF-8, so that every step of telling the charset is gone through
@@ -114,16 +114,16 @@ def test_comments_hide_a_charset_and_an_unfinished_tag_hides_none() -> None:
 
 
 def test_many_lines_in_one_place_are_compared_within_bounds() -> None:
-    stack = [Line("x", 0, 0, 50, 10, 10, "level") for _ in range(5_000)]
+    stack = [HtmlLine("x", 0, 0, 50, 10, 10, "level") for _ in range(5_000)]
     assert len(overlapping(stack)) == len(stack)
     turn = (0.8, 0.6, -0.6, 0.8)
-    assert len(overlapping([Line("x", i / 9, 0, 50, 10, 10, "level", turn) for i in range(250)])) == 250
+    assert len(overlapping([HtmlLine("x", i / 9, 0, 50, 10, 10, "level", turn) for i in range(250)])) == 250
 
 
 def test_the_vectors_find_what_a_plain_comparison_finds() -> None:
     random = np.random.default_rng(7)
     lines = [
-        Line("x", *random.uniform(0, 300, 2), *random.uniform(5, 40, 2), 10, "level") for _ in range(200)
+        HtmlLine("x", *random.uniform(0, 300, 2), *random.uniform(5, 40, 2), 10, "level") for _ in range(200)
     ]
     expected = set()
     for i, one in enumerate(lines):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renderers.html.pages import Line, cut_pages, region, tighten
+from renderers.html.page_cuts import Line, cut_pages, region, tighten
 from renderers.html.quads import overlapping
 
 TALL = 400  # px, the tallest page

@@ -12,7 +12,7 @@ from warcio.warcwriter import WARCWriter
 
 from renderers import RenderError
 from renderers.html.render import Browser, Document
-from renderers.warc import Assets, Entry, is_mhtml, load, scan, unpack_mhtml
+from renderers.warc import Assets, WarcEntry, is_mhtml, load, scan, unpack_mhtml
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "manifests" / "samples" / "html"
@@ -108,9 +108,9 @@ def test_a_torn_archive_gives_what_comes_before_the_tear(compressed: bool) -> No
     assert broken or [entry.dropped for entry in found[5:]] == ["damaged"]
 
 
-def survey(content: bytes) -> tuple[list[Entry], bool]:
+def survey(content: bytes) -> tuple[list[WarcEntry], bool]:
     """The entries of an archive, and whether it was found broken."""
-    found: list[Entry] = []
+    found: list[WarcEntry] = []
     try:
         found.extend(scan(io.BytesIO(content)))
     except RenderError as error:

@@ -17,7 +17,6 @@ from PIL import Image, ImageOps
 import filters
 from curate.children.pool import Children, Limits, Outcome
 from curate.images import protocol
-from curate.images.formats import sniff
 from curate.images.jpeg import END, segments
 from curate.images.prepare import ImageError, prepare
 from curate.images.protocol import (
@@ -30,6 +29,7 @@ from curate.images.protocol import (
     read_answer,
     recipe,
 )
+from curate.images.sniffing import sniff
 from curate.manifest.settings import ImageSettings
 
 DATA = Path(__file__).parents[3] / ".." / "shared" / "data"

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from curate.images.regions import fit
+from curate.images.region_scaling import fit
 from curate.schema import SAMPLE
 from tests.curate.tasks_runs import corners, curated, write_json, write_picture
 

@@ -31,7 +31,7 @@ from curate.loader import (  # noqa: E402
 )
 from curate.packing import PackSettings, pack  # noqa: E402
 from curate.storage.image_index import KEY, LEAVES, checksum, read_index  # noqa: E402
-from curate.storage.pages import chunk_range, value_places  # noqa: E402
+from curate.storage.parquet_pages import chunk_range, value_places  # noqa: E402
 from tests.curate.made_shards import make_shards  # noqa: E402
 
 pytestmark = [
@@ -338,7 +338,7 @@ def test_more_files_than_may_be_open_at_once_are_read(tmp_path: Path) -> None:
 
 
 def test_the_order_of_an_epoch_is_of_rows_alone() -> None:
-    from curate.loader.order import RUN_ROWS, runs
+    from curate.loader.shuffle import RUN_ROWS, runs
 
     found = runs(np.array([5, RUN_ROWS + 1, 1, 3 * RUN_ROWS]))
     assert found.tolist() == [5, 512, 513, 1, RUN_ROWS, RUN_ROWS, RUN_ROWS]

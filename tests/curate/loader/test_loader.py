@@ -26,7 +26,7 @@ from curate.loader import (  # noqa: E402
     normalise,
     resume_state,
 )
-from curate.loader.order import Order, share  # noqa: E402
+from curate.loader.shuffle import Order, share  # noqa: E402
 from curate.packing import PackSettings, pack  # noqa: E402
 
 ROWS = 630

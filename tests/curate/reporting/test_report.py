@@ -16,7 +16,7 @@ from curate.reporting.funnel import steps
 from curate.reporting.marks import LONGEST, pieces, plain
 from curate.reporting.measures import Measure, Threshold, measures
 from curate.reporting.plots import bins, compact, histogram
-from curate.reporting.reading import evenly, hosts, read_dropped, read_kept
+from curate.reporting.sampling import evenly, hosts, read_dropped, read_kept
 from curate.storage.store import Store
 from tests.curate.reported import CYRILLIC, captions
 from tests.curate.runs import curate

@@ -16,7 +16,7 @@ from curate.errors import ManifestError
 from curate.manifest.load import load
 from curate.manifest.settings import ScorerSettings
 from curate.scorer import open_scorer
-from curate.scorer.actors import Remote, hire
+from curate.scorer.actors import RemoteEncoder, hire
 from curate.scorer.scorer import Scorer
 from curate.scoring import score
 from tests.curate.runs import done, files
@@ -84,7 +84,7 @@ def test_scorers_that_die_are_started_again_and_asked_again(cluster: Any) -> Non
     with open_scorer(SCORER, cores=1) as here:
         wanted, seen = here.encoder.texts([text])(), here.embed_images([image])
     actors = hire(SCORER, 2)
-    encoder = Remote(actors)
+    encoder = RemoteEncoder(actors)
     assert np.allclose(encoder.texts([text])(), wanted, atol=1e-6)
     for actor in actors:
         ray.kill(actor, no_restart=False)

@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Any
 
-import filters.near
+import filters.near_duplicate
 from curate.manifest.settings import ScorerSettings
 from curate.scorer.weights import open_clip_module
 from curate.scoring import score
@@ -50,7 +50,7 @@ def attempt(job: dict[str, Any]) -> int:
 
 if __name__ == "__main__":
     open_clip_module()
-    filters.near.EXACT_ROWS = 0
+    filters.near_duplicate.EXACT_ROWS = 0
     for line in sys.stdin:
         sys.stdout.write(f"{attempt(json.loads(line))}\n")
         sys.stdout.flush()

@@ -17,7 +17,7 @@ from curate.errors import InputError, ManifestError, OutputError, UnitError
 from curate.scorer import load
 from curate.scoring import score
 from curate.scoring.command import ScoreSettings
-from curate.scoring.shard import Reading
+from curate.scoring.shard import ShardReading
 from curate.storage.listing import DROPPED_FILES, SHARDS
 from curate.storage.store import Store
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards
@@ -161,7 +161,7 @@ def test_what_fell_here_can_be_tried_again_like_any_other_row(plain: Path, tmp_p
 def test_texts_without_an_image_are_not_embedded(plain: Path, tmp_path: Path) -> None:
     folder = copied(plain, tmp_path)
     change_rows(folder, lambda rows: rows[3].update(image=None, sha256=None))
-    reading = Reading(Store(str(folder)), "shard-000000.parquet", 12)
+    reading = ShardReading(Store(str(folder)), "shard-000000.parquet", 12)
     assert [number for number, text in enumerate(reading.texts) if text is None] == [3]
 
 

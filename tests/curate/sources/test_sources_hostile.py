@@ -16,7 +16,7 @@ import pytest
 
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
-from curate.origins.budget import Budget
+from curate.origins.row_budget import RowBudget
 from curate.sources import DETAIL, PROBLEM, Source, expand, open_source, streams
 from curate.sources.shallow import MARK, Shallow, depth_of, is_deeper
 
@@ -244,7 +244,7 @@ def test_a_column_nested_too_deep_is_refused(tmp_path: Path) -> None:
 def test_a_units_rows_beyond_its_budget_are_dropped_however_they_are_batched(batch_rows: int) -> None:
     texts = ["x" * 10_000] * 10
     table = pa.table({"url": [f"u{i}" for i in range(10)], "text": texts, "image": [b"y" * 90_000] * 10})
-    budget = Budget(InputSettings(max_unit_bytes=35_000))
+    budget = RowBudget(InputSettings(max_unit_bytes=35_000))
     spent = [budget.spend(batch) for batch in table.to_batches(max_chunksize=batch_rows)]
     read = [row for batch in spent for row in batch.to_pylist()]
     assert [row.get(PROBLEM) for row in read] == [None] * 3 + ["too_large"] * 7
@@ -257,7 +257,7 @@ def test_what_each_item_of_a_list_repeats_counts_as_often() -> None:
     table = pa.table({"text": ["x" * 1000], "regions": ['[{"a":1},{"a":2},{"a":3}]']})
     settings = InputSettings(explode=("regions",), max_unit_bytes=2_500)
     (batch,) = table.to_batches()
-    assert Budget(settings).spend(batch).column(PROBLEM).to_pylist() == ["too_large"]
+    assert RowBudget(settings).spend(batch).column(PROBLEM).to_pylist() == ["too_large"]
 
 
 def test_the_stream_parser_never_sees_what_is_too_deep(

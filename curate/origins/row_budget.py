@@ -21,7 +21,7 @@ SHORT = 4096  # bytes of a text that is left to a row beyond the budget: its add
 Ints = npt.NDArray[np.int64]
 
 
-class Budget:
+class RowBudget:
     """Bytes that are left for a unit's rows; those beyond it are `too_large`, however the rows are batched."""
 
     def __init__(self, settings: InputSettings) -> None:

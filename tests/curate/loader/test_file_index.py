@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 
 from curate.errors import InputError
-from curate.loader.index import open_index
-from curate.loader.source import Source
+from curate.loader.file_index import open_index
+from curate.loader.source import ShardSource
 from curate.storage.dataset import find
-from curate.storage.pages import chunk_range, value_places
+from curate.storage.parquet_pages import chunk_range, value_places
 from tests.curate.made_shards import make_shards
 
 OPTIONS: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
@@ -134,9 +134,9 @@ def test_a_damaged_index_is_made_again(shards: Path) -> None:
 
 
 def test_a_shard_cut_short_behind_our_back_is_an_error_that_names_it(shards: Path) -> None:
-    source = Source([str(shards)], "shard", ("key",))
+    source = ShardSource([str(shards)], "shard", ("key",))
     assert source.read(np.array([0]))[0]["image"]
-    other = Source([str(shards)], "shard", ("key",))
+    other = ShardSource([str(shards)], "shard", ("key",))
     os.truncate(shards / "shard-000000.parquet", 100)
     with pytest.raises(InputError, match=r"shard-000000\.parquet"):
         other.read(np.array([0]))
@@ -144,8 +144,8 @@ def test_a_shard_cut_short_behind_our_back_is_an_error_that_names_it(shards: Pat
 
 def test_unknown_columns_and_compressed_images_are_refused(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no column captions"):
-        Source([str(shards)], "shard", ("captions",))
+        ShardSource([str(shards)], "shard", ("captions",))
     (tmp_path / "zstd").mkdir()
     pq.write_table(pq.read_table(shards / "shard-000000.parquet"), tmp_path / "zstd" / "shard-000000.parquet")
     with pytest.raises(InputError, match=r"cannot index .*: image.bytes (is compressed|has a dictionary)"):
-        Source([str(tmp_path / "zstd")], "shard", ("key",)).read(np.array([0]))
+        ShardSource([str(tmp_path / "zstd")], "shard", ("key",)).read(np.array([0]))

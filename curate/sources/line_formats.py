@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
-from curate.sources import index
+from curate.sources import input_index
 from curate.sources.columns import json_text, record_batch, unique
 from curate.sources.inputs import Input
 from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, Forward, Source
@@ -40,7 +40,7 @@ OURS = (PROBLEM, DETAIL)
 
 
 @dataclass(frozen=True)
-class Grammar:
+class LineGrammar:
     """How a file's rows are told apart; both functions give None at the end."""
 
     names: Sequence[str]  # of the columns, where the file is not needed to know them
@@ -48,7 +48,7 @@ class Grammar:
     fields: Callable[[Lines], list[str] | None] | None = None  # the same row without looking into it
 
 
-Parser = Callable[[Lines], Grammar]
+Parser = Callable[[Lines], LineGrammar]
 
 
 def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: str) -> Source:
@@ -58,20 +58,20 @@ def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: 
         InputError: empty, truncated, or not text.
     """
 
-    def parser(lines: Lines) -> Grammar:
+    def parser(lines: Lines) -> LineGrammar:
         if kind == "jsonl":
-            return Grammar((), functools.partial(_json_record, settings.max_depth))
+            return LineGrammar((), functools.partial(_json_record, settings.max_depth))
         if kind in RECORDS:
-            return Grammar((), RECORDS[kind])
+            return LineGrammar((), RECORDS[kind])
         split = _csv_fields if kind == "csv" else _tsv_fields
         names = _names(lines, split, settings.columns, source.uri)
-        return Grammar(names, functools.partial(_delimited, names, split), split)
+        return LineGrammar(names, functools.partial(_delimited, names, split), split)
 
-    found = index.remembered(
-        index.place(work, source, "rows", (kind, settings.columns, limits(settings))),
+    found = input_index.remembered(
+        input_index.place(work, source, "rows", (kind, settings.columns, limits(settings))),
         lambda: _scan(source, settings, parser),
     )
-    schema = index.schema(found.columns)
+    schema = input_index.schema(found.columns)
     schema = schema.append(pa.field(PROBLEM, pa.string())).append(pa.field(DETAIL, pa.string()))
 
     def begin(row: int) -> tuple[int, Iterator[pa.RecordBatch]]:
@@ -86,8 +86,8 @@ def limits(settings: InputSettings) -> tuple[int, ...]:
     return settings.max_value_bytes, settings.max_depth, settings.max_expansion
 
 
-def _scan(source: Input, settings: InputSettings, parser: Parser) -> index.Index:
-    kinds = index.Kinds()
+def _scan(source: Input, settings: InputSettings, parser: Parser) -> input_index.RowIndex:
+    kinds = input_index.Kinds()
     rows = 0
     with open_lines(source, settings) as lines:
         grammar = parser(lines)
@@ -101,7 +101,7 @@ def _scan(source: Input, settings: InputSettings, parser: Parser) -> index.Index
         raise InputError(f"{source.uri} holds no row")
     columns = dict.fromkeys(grammar.names, "string") or kinds.columns()
     _check_width(source, columns)
-    return index.Index(rows, columns, marks if lines.seekable else [])
+    return input_index.RowIndex(rows, columns, marks if lines.seekable else [])
 
 
 def _check_width(source: Input, columns: Collection[str]) -> None:
@@ -109,7 +109,7 @@ def _check_width(source: Input, columns: Collection[str]) -> None:
         raise InputError(f"{source.uri} has {len(columns)} columns; at most {MAX_COLUMNS} can be read")
 
 
-def _pass(lines: Lines, grammar: Grammar, kinds: index.Kinds) -> int:
+def _pass(lines: Lines, grammar: LineGrammar, kinds: input_index.Kinds) -> int:
     """Go past the next rows, up to where a mark belongs, and count them."""
     if grammar.fields is None:
         chunk = _chunk(lines, grammar.row, MARK_ROWS)

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from curate.errors import MachineError, UnitError
 from curate.storage.store import Store
-from filters.near import NOBODY, stored_matrix, witnesses
-from filters.near_index import Matrix, NoRoomError, Rows
+from filters.near_duplicate import NOBODY, stored_matrix, witnesses
+from filters.near_duplicate_index import Matrix, NoRoomError, Rows
 
 # One record batch a shard: the rows that are near duplicates, and of which row.
 ALIKE = pa.schema([("path", pa.string()), ("row", pa.int64()), ("detail", pa.string())])

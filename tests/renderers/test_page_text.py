@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from renderers.text import normalise
+from renderers.page_text import normalise
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.dialect import Dialect
+from curate.tasks.flat_regions import counts
 from curate.tasks.formats import CONTROL_TOKEN, CONVERSATION, LANGUAGE_NAMES, QWEN_VL
 from curate.tasks.part import Part, parts
-from curate.tasks.regions import counts
 from filters.spans import overlapping, slices
 
 Ints = npt.NDArray[np.int64]

@@ -12,7 +12,7 @@ import pytest
 
 from curate.errors import InputError, OutputError
 from curate.manifest.settings import InputSettings
-from curate.sources import DETAIL, PROBLEM, Source, expand, lines, open_source, opening, streams
+from curate.sources import DETAIL, PROBLEM, Source, expand, line_formats, open_source, opening, streams
 
 CC3M = InputSettings(columns=("caption", "url"))
 
@@ -176,7 +176,7 @@ def test_reading_begins_at_marks_whatever_the_size_of_the_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "READ_BYTES", 77)
-    monkeypatch.setattr(lines, "MARK_ROWS", 10)
+    monkeypatch.setattr(line_formats, "MARK_ROWS", 10)
     content = "caption,url\n" + "".join(f'"t\n{i}",u{i}\n' for i in range(300))
     source = opened(tmp_path / "a.csv", content)
     for start in (0, 9, 10, 11, 155, 299):

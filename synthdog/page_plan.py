@@ -10,10 +10,10 @@ import numpy as np
 from synthdog import geometry
 from synthdog.draws import Sampler, Strengths
 from synthdog.errors import ItemError
-from synthdog.lines import PlacedLine
 from synthdog.pictures import Crop, cut
 from synthdog.resources import Resources
 from synthdog.settings import LANGUAGES, DocumentSection, TemplateSettings
+from synthdog.text_lines import PlacedLine
 from synthdog.writing import Writer
 
 Size = tuple[int, int]  # width, height (px)

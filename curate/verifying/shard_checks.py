@@ -21,13 +21,13 @@ from curate.tasks.chat import dialogue_strings
 from curate.tasks.formats import CONVERSATION
 from curate.verifying.images import decoders, image_problems
 from curate.verifying.keys import as_bytes
-from curate.verifying.parquet import file_problems
+from curate.verifying.parquet_checks import file_problems
 
 NAMED = 5  # damaged images that are named, of one row group
 RENDERED = ["dataset", "task", "language", "text", "regions", "width", "height"]
 
 
-class Terms(msgspec.Struct, frozen=True):
+class ExpectedShards(msgspec.Struct, frozen=True):
     """What of a run's manifest its shards are compared with."""
 
     digest: str
@@ -36,7 +36,7 @@ class Terms(msgspec.Struct, frozen=True):
     image: dict[str, Any]  # the manifest's settings of images
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> Terms:
+    def of(cls, manifest: Mapping[str, Any]) -> ExpectedShards:
         """Those of this manifest."""
         settings = manifest["manifest"]
         return cls(
@@ -55,7 +55,7 @@ class Checked(msgspec.Struct, frozen=True):
 class ShardCheck:
     """Checks shards of one run, with child processes that decode their images."""
 
-    def __init__(self, folder: str, terms: Terms, children: int) -> None:
+    def __init__(self, folder: str, terms: ExpectedShards, children: int) -> None:
         self._store, self._terms = Store(folder), terms
         self._children = decoders(terms.image, children)
 
@@ -75,7 +75,7 @@ class ShardCheck:
 
 
 def _shard_problems(
-    reader: pq.ParquetFile, terms: Terms, keys: list[bytes], children: Children
+    reader: pq.ParquetFile, terms: ExpectedShards, keys: list[bytes], children: Children
 ) -> Iterator[str]:
     if not _says_so(reader.schema_arrow.metadata or {}, terms):
         yield "its schema's metadata are not of this run"
@@ -88,7 +88,7 @@ def _shard_problems(
         first += table.num_rows
 
 
-def _says_so(metadata: Mapping[bytes, bytes], terms: Terms) -> bool:
+def _says_so(metadata: Mapping[bytes, bytes], terms: ExpectedShards) -> bool:
     """Whether a shard says of itself what `datasets` needs, which manifest it is of, and who scored it."""
     expected = shard_metadata(terms.digest, terms.scorer)
     try:

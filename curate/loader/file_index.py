@@ -25,7 +25,7 @@ from curate.errors import DamagedError, InputError
 from curate.storage.dataset import DataFile
 from curate.storage.filesystems import filesystem, one_line
 from curate.storage.image_index import IndexedImages, checksum, read_index
-from curate.storage.pages import chunk_range, value_places
+from curate.storage.parquet_pages import chunk_range, value_places
 
 FORMAT = 2  # of the index itself
 PLACE = pa.struct(

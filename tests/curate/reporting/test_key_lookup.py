@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.reporting import row_index, rows
-from curate.reporting.rows import find_rows, read_rows, run_files
+from curate.reporting import key_lookup, row_index
+from curate.reporting.key_lookup import find_rows, read_rows, run_files
 from curate.storage.listing import DROPPED_FILES, SHARDS, files_table, write_files
 from curate.storage.shards import Shard, dropped_name, shard_name
 from curate.storage.store import Store
@@ -66,7 +66,7 @@ def test_an_index_finds_what_reading_every_file_finds(
     assert read[NAMES[5]] == [("shard-000003.parquet", [5])]
     assert read[NAMES[6]][0] == ("shard-000003.parquet", list(range(21)))
     assert not (copy / "_index").exists()
-    monkeypatch.setattr(rows, "INDEXED_FILES", 10)
+    monkeypatch.setattr(key_lookup, "INDEXED_FILES", 10)
     monkeypatch.setattr(row_index, "WAITING_ENTRIES", 500)
     assert {name: found(copy, name) for name in NAMES} == read
     assert len(list((copy / "_index/rows").iterdir())) == row_index.PARTITIONS + 1
@@ -76,7 +76,7 @@ def test_a_look_up_by_an_index_opens_only_the_files_that_it_names(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
-    monkeypatch.setattr(rows, "INDEXED_FILES", 10)
+    monkeypatch.setattr(key_lookup, "INDEXED_FILES", 10)
     found(copy, NAMES[0])
     for path in [*copy.glob("shard-*.parquet"), *copy.glob("_dropped/*.parquet")]:
         if path.name != "shard-000003.parquet":
@@ -88,7 +88,7 @@ def test_a_damaged_or_outdated_index_is_made_anew(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
-    monkeypatch.setattr(rows, "INDEXED_FILES", 10)
+    monkeypatch.setattr(key_lookup, "INDEXED_FILES", 10)
     read = {name: found(copy, name) for name in NAMES}
     rng = np.random.default_rng(0)
     for path in [*(copy / "_index/rows").iterdir()]:
@@ -108,7 +108,7 @@ def test_where_no_index_can_be_kept_every_file_is_read(
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     (copy / "_index").write_text("a file stands where the folder would")
     monkeypatch.setenv("XDG_CACHE_HOME", str(copy / "_index"))
-    monkeypatch.setattr(rows, "INDEXED_FILES", 10)
+    monkeypatch.setattr(key_lookup, "INDEXED_FILES", 10)
     assert found(copy, NAMES[0]) == [("shard-000003.parquet", [12])]
 
 

@@ -23,7 +23,7 @@ JSON = {b"curate": b"json"}  # field metadata: the strings are JSON texts, for v
 EXACT = 2**53  # integers beyond are not exact as floats
 
 
-class Index(msgspec.Struct):
+class RowIndex(msgspec.Struct):
     """What the pass found."""
 
     rows: int
@@ -78,10 +78,10 @@ def made_once(path: Path, make: Callable[[BinaryIO], object]) -> Path:
     return path
 
 
-def remembered(path: Path, scan: Callable[[], Index]) -> Index:
+def remembered(path: Path, scan: Callable[[], RowIndex]) -> RowIndex:
     """The index at `path`, made by `scan` if it is not there."""
     made_once(path, lambda file: file.write(msgspec.msgpack.encode(scan())))
-    return msgspec.msgpack.decode(path.read_bytes(), type=Index)
+    return msgspec.msgpack.decode(path.read_bytes(), type=RowIndex)
 
 
 class Kinds:

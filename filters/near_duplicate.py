@@ -2,7 +2,7 @@
 
 Rows are taken in their order. A row falls if a row that stayed before it is more similar than is allowed
 (cosine of the features, to six decimals), so that what stays is pairwise dissimilar and what falls has a
-witness. Up to EXACT_ROWS all pairs are compared. Beyond, an index (`filters.near_index`) proposes some rows
+witness. Up to EXACT_ROWS all pairs are compared. Beyond, an index (`filters.near_duplicate_index`) proposes some rows
 for each, and these are compared: what falls still has a true witness, but a few near duplicates are missed.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters.near_index import Index, Matrix, Rows, Scratch, unit
+from filters.near_duplicate_index import Matrix, NearIndex, Rows, Scratch, unit
 from filters.rule import rule
 
 EXACT_ROWS = 50_000
@@ -56,7 +56,7 @@ def witnesses(
         break
     else:
         return
-    kept: _Exact | Index
+    kept: _Exact | NearIndex
     if rows <= EXACT_ROWS:
         kept = _Exact(dimension)
         cut = (block[at : at + PART_ROWS] for block in blocks for at in range(0, len(block), PART_ROWS))
@@ -67,7 +67,7 @@ def witnesses(
         scratch = Scratch(rows, dimension)
         for block in blocks:
             scratch.append(block)
-        kept = Index(scratch, dimension, max_similarity)
+        kept = NearIndex(scratch, dimension, max_similarity)
         parts = (scratch.part(at, PART_ROWS) for at in range(0, scratch.rows, PART_ROWS))
     first = 0
     for part in parts:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.adapters.text import text
+from curate.adapters.plain_text import text
 from curate.errors import InputError
 from curate.manifest.load import load
 from tests.curate.runs import dropped

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from synthdog import fonts, layout, lines, settings
+from synthdog import fonts, layout, settings, text_lines
 from synthdog.corpus import CorpusReader, Text
 
 PROSE = "The quick brown fox, it is said, jumps over a lazy dog of no particular breed. "
@@ -22,7 +22,7 @@ def box(width, align="left"):
 
 
 def composed(sized, width, limit, text=PROSE, align="left"):
-    return lines.compose(box(limit, align), width, sized, CorpusReader(Text(text), 0, sized.lacks))
+    return text_lines.compose(box(limit, align), width, sized, CorpusReader(Text(text), 0, sized.lacks))
 
 
 def test_lines_break_at_the_word_nearest_to_the_width(sized):
@@ -46,7 +46,7 @@ def test_lines_hold_as_many_characters_as_synthdogs_on_average(sized, text):
     ours = theirs = 0
     for at in range(0, len(text) // 2, 3):
         width = 150 + at * 7 % 450
-        ours += len(lines.compose(box(700), width, sized, CorpusReader(whole, at, lambda word: ())).text)
+        ours += len(text_lines.compose(box(700), width, sized, CorpusReader(whole, at, lambda word: ())).text)
         theirs += cut_by_synthdog(sized, whole.window(0, len(whole)), at, width)
     assert abs(ours / theirs - 1) < 0.03
 
@@ -80,8 +80,8 @@ def test_dots_and_dashes_alone_are_no_line(sized):
 
 def test_elastic_distortion_keeps_the_ink(sized):
     line = composed(sized, 400, 400)
-    plain = lines.strip(line, None, np.random.default_rng(0))
-    bent = lines.strip(line, {"alpha": 30.0, "sigma": 4.0}, np.random.default_rng(0))
+    plain = text_lines.strip(line, None, np.random.default_rng(0))
+    bent = text_lines.strip(line, {"alpha": 30.0, "sigma": 4.0}, np.random.default_rng(0))
     total, after = plain.coverage.astype(float).sum(), bent.coverage.astype(float).sum()
     assert abs(after - total) / total < 0.1
     assert not np.array_equal(plain.box, bent.box)

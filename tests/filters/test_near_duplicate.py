@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import filters.near
-from filters.near import NOBODY, unlike_all_before, witnesses
-from filters.near_index import NoRoomError
+import filters.near_duplicate
+from filters.near_duplicate import NOBODY, unlike_all_before, witnesses
+from filters.near_duplicate_index import NoRoomError
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,7 +82,7 @@ def held(folder: Path) -> list[str]:
 def indexed(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few rows that they would all be compared go through the index."""
     pytest.importorskip("faiss")
-    monkeypatch.setattr(filters.near, "EXACT_ROWS", 0)
+    monkeypatch.setattr(filters.near_duplicate, "EXACT_ROWS", 0)
 
 
 def column(rows: np.ndarray) -> pa.ListArray:
@@ -122,7 +122,7 @@ def test_an_index_finds_nearly_all_that_comparing_every_pair_finds(
     pytest.importorskip("faiss")
     rows = clustered(12_000, dimension)
     exact = judged(rows, most)[0] != NOBODY
-    monkeypatch.setattr(filters.near, "EXACT_ROWS", 0)
+    monkeypatch.setattr(filters.near_duplicate, "EXACT_ROWS", 0)
     index = judged(rows, most)[0] != NOBODY
     assert exact.sum() > 500
     assert (index & exact).sum() >= 0.99 * exact.sum()
@@ -131,8 +131,8 @@ def test_an_index_finds_nearly_all_that_comparing_every_pair_finds(
 
 def test_an_index_gives_the_same_on_one_thread_as_on_several(indexed: None) -> None:
     code = (
-        "import filters.near, tests.filters.test_near as made\n"
-        "filters.near.EXACT_ROWS = 0\n"
+        "import filters.near_duplicate, tests.filters.test_near_duplicate as made\n"
+        "filters.near_duplicate.EXACT_ROWS = 0\n"
         "print(made.digest(made.clustered(4000)))"
     )
     here = digest(clustered(4000))

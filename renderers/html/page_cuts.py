@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from renderers.html.quads import quad
-from renderers.html.tab import Line
+from renderers.html.tab import HtmlLine
+from renderers.page_text import normalise
 from renderers.schema import Page, Region
-from renderers.text import normalise
 
 INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a text font reaches beyond
 BODY = 0.5  # likewise: what lies beyond is left to accents, and neighbours may share it
@@ -40,7 +40,7 @@ class Cut:
     hidden: tuple[int, ...]
 
 
-def tighten(line: Line, reach: float = INK) -> Line:
+def tighten(line: HtmlLine, reach: float = INK) -> HtmlLine:
     """The line with the box of its ink: a font's own box can reach far into the lines next to it.
 
     `reach` is the share of its font's size that is left on either side of its middle.
@@ -61,7 +61,7 @@ def drawn_in(start: float, extent: float, reach: float) -> tuple[float, float]:
 
 
 def cut_pages(
-    lines: Sequence[Line], labelled: set[int], height: float, page_height: int, max_pages: int
+    lines: Sequence[HtmlLine], labelled: set[int], height: float, page_height: int, max_pages: int
 ) -> Iterator[Cut]:
     """The images of a whole page of `height` px. Every labelled line is whole on exactly one, or on none.
 
@@ -89,7 +89,7 @@ def cut_pages(
         y = following
 
 
-def page_end(left: Sequence[Line], y: int, height: int, page_height: int) -> tuple[int, int]:
+def page_end(left: Sequence[HtmlLine], y: int, height: int, page_height: int) -> tuple[int, int]:
     """Where the page that starts at y ends, and where the next one starts."""
     bottom = y + page_height
     if bottom >= height:
@@ -108,7 +108,7 @@ def page_end(left: Sequence[Line], y: int, height: int, page_height: int) -> tup
             return bottom, int(min(higher))
 
 
-def region(line: Line, cut: Cut, width: int, scale: float) -> Region:
+def region(line: HtmlLine, cut: Cut, width: int, scale: float) -> Region:
     """A line as a region of its page image: px of the image, clipped to it."""
     found = ((clip(x, width), clip(y - cut.y, cut.height)) for x, y in quad(line))
     return Region(line.text, tuple(round(value * scale, 2) for corner in found for value in corner))
@@ -152,6 +152,6 @@ def blank_share(image: Image.Image) -> float:
     return round(float((contrast < CONTRAST).mean()), 3)
 
 
-def spell(line: Line) -> Line:
+def spell(line: HtmlLine) -> HtmlLine:
     """The line with its text as it is read."""
     return replace(line, text=normalise(line.text))

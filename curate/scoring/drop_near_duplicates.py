@@ -12,16 +12,18 @@ from curate.engine.across import write_batches
 from curate.errors import ManifestError
 from curate.manifest.settings import ShardSettings
 from curate.scorer.identity import from_plain
-from curate.scorer.near_rows import ALIKE, find_alike
-from curate.scoring.journal import FOLDER, Asked, Books
-from curate.scoring.meter import Meter
-from curate.scoring.shard import Terms, stored, write
+from curate.scorer.near_duplicate_rows import ALIKE, find_alike
+from curate.scoring.journal import FOLDER, Asked, ScoreJournal
+from curate.scoring.meter import ScoringMeter
+from curate.scoring.shard import ScoringTerms, stored, write
 from curate.storage.store import Store
 
 VERDICT = f"{FOLDER}/alike.arrow"
 
 
-def drop_alike(store: Store, manifest: dict[str, Any], max_similarity: float, watch: Meter) -> dict[str, Any]:
+def drop_alike(
+    store: Store, manifest: dict[str, Any], max_similarity: float, watch: ScoringMeter
+) -> dict[str, Any]:
     """Drop the rows of a scored run that are too much like an earlier one; its new `_manifest.json`.
 
     Who falls is written down before any of them is dropped, so that a kill changes nothing in it.
@@ -32,12 +34,12 @@ def drop_alike(store: Store, manifest: dict[str, Any], max_similarity: float, wa
     """
     if manifest["scorer"] is None:
         raise ManifestError(f"near duplicates are found by their features: score {store.uri} first")
-    identity, books = from_plain(manifest["scorer"]), Books(store, "")
+    identity, books = from_plain(manifest["scorer"]), ScoreJournal(store, "")
     asked = Asked(
         scorer=identity.plain(), features=True, threshold=None, name="", max_similarity=max_similarity
     )
     manifest, done = books.open(manifest, asked, rescore=False)
-    terms = Terms(
+    terms = ScoringTerms(
         name="",
         features=True,
         threshold=None,

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import filters.near
+import filters.near_duplicate
 from curate.errors import MachineError, UnitError
-from curate.scorer.near_rows import find_alike
+from curate.scorer.near_duplicate_rows import find_alike
 from curate.scoring import score
 from curate.storage.store import Store
 from tests.curate.runs import ROOT, files
@@ -83,7 +83,7 @@ def test_a_full_disk_and_a_missing_library_are_said_and_nothing_is_dropped(
 
     folder = Path(shutil.copytree(whole, tmp_path / "run"))
     before = files(folder)
-    monkeypatch.setattr(filters.near, "EXACT_ROWS", 0)
+    monkeypatch.setattr(filters.near_duplicate, "EXACT_ROWS", 0)
     with monkeypatch.context() as without:
         without.setattr(os, "posix_fallocate", full)
         with pytest.raises(MachineError, match=r"no 0\.0 GB for features in .*No space left.*set TMPDIR"):

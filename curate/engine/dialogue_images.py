@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.engine.acquire import Acquirer, Body, Prepared
+from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.spool import Spool
 from curate.marking import alive, drop, judge
 from curate.schema import PICTURE, SAMPLE, SHARD, conform, set_column
@@ -50,14 +50,14 @@ def numbered(table: pa.Table, first: int) -> pa.Table:
 
 def bodies(
     table: pa.Table, acquirer: Acquirer, beside: Path | None, is_first: Any, wanted: dict[int, str]
-) -> Iterator[tuple[int, Body]]:
+) -> Iterator[tuple[int, RawImage]]:
     """The raw images of alive dialogues that need no network, by slot; what does is noted in `wanted`."""
     living = table.filter(alive(table))["images"].combine_chunks()
     flat = pc.list_flatten(living)
     columns = [pc.struct_field(flat, name) for name in ("slot", "bytes", "path", "url")]
     for slot, body, path, url in zip(columns[0].to_pylist(), *columns[1:], strict=True):
         if body.is_valid:
-            yield slot, Body(body.as_py())
+            yield slot, RawImage(body.as_py())
         elif path.is_valid:
             if is_first(slot, f"path {path}"):
                 yield slot, acquirer.local(path.as_py(), beside)
@@ -65,7 +65,7 @@ def bodies(
             if is_first(slot, f"url {url}"):
                 wanted[slot] = url.as_py()
         else:
-            yield slot, Body(None, "read", "image_missing")
+            yield slot, RawImage(None, "read", "image_missing")
 
 
 def without_bytes(table: pa.Table) -> pa.Table:
@@ -75,13 +75,13 @@ def without_bytes(table: pa.Table) -> pa.Table:
     return set_column(table, "images", _relist(images, flat, bytes=pa.nulls(len(flat), pa.large_binary())))
 
 
-def settle(table: pa.Table, shown: Iterable[tuple[int, Prepared]], size_rules: Rules) -> pa.Table:
+def settle(table: pa.Table, shown: Iterable[tuple[int, AcquiredImage]], size_rules: Rules) -> pa.Table:
     """The table with what became of each dialogue's images: their paths, or why the dialogue is dropped."""
     known = dict(shown)
     images = table["images"].combine_chunks()
     flat = pc.list_flatten(images)
     row = np.asarray(pc.list_parent_indices(images))
-    found = [known.get(slot, Prepared()) for slot in pc.struct_field(flat, "slot").to_pylist()]
+    found = [known.get(slot, AcquiredImage()) for slot in pc.struct_field(flat, "slot").to_pylist()]
     number = np.arange(len(row)) - np.searchsorted(row, row)
     made = {name: [getattr(one, name) for one in found] for name in ("width", "height", "stage", "detail")}
     made["dropped"] = [one.reason for one in found]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters import RULES, across
+from filters import RULES, duplicates
 
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 3)), max_size=30)
 
@@ -75,9 +75,9 @@ def test_a_fingerprint_is_the_documented_hash_for_ever() -> None:
         blake2b(content, digest_size=16).digest()
         for content in (b"1:a2:bc", b"0:-", b"-0:", b"3:\xe4\xb8\x891:\xff")
     ]
-    assert across.fingerprint(*columns).to_pylist() == expected
+    assert duplicates.fingerprint(*columns).to_pylist() == expected
     assert (
-        across.fingerprint(pa.array(["https://example.com/1.jpg"]))[0].as_py().hex()
+        duplicates.fingerprint(pa.array(["https://example.com/1.jpg"]))[0].as_py().hex()
         == "0d273850ac36dd7428c622552adc2922"
     )
 
@@ -85,14 +85,14 @@ def test_a_fingerprint_is_the_documented_hash_for_ever() -> None:
 @pytest.mark.parametrize("type", [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()])
 def test_a_fingerprint_depends_on_neither_type_nor_chunks_nor_offset(type: pa.DataType) -> None:
     column = pa.array([b"x", b"", None, b"yz", b"w"], pa.binary()).cast(type)
-    expected = across.fingerprint(pa.array(["x", "", None, "yz", "w"]))
-    assert across.fingerprint(column).equals(expected)
-    assert across.fingerprint(pa.chunked_array([column.slice(0, 2), column.slice(2)])).equals(expected)
-    assert across.fingerprint(column.slice(1, 3)).to_pylist() == expected.to_pylist()[1:4]
-    assert len(across.fingerprint(column.slice(0, 0))) == 0
+    expected = duplicates.fingerprint(pa.array(["x", "", None, "yz", "w"]))
+    assert duplicates.fingerprint(column).equals(expected)
+    assert duplicates.fingerprint(pa.chunked_array([column.slice(0, 2), column.slice(2)])).equals(expected)
+    assert duplicates.fingerprint(column.slice(1, 3)).to_pylist() == expected.to_pylist()[1:4]
+    assert len(duplicates.fingerprint(column.slice(0, 0))) == 0
 
 
 @given(st.lists(st.tuples(*[st.none() | st.text(alphabet="a1:-", max_size=4)] * 3), unique=True, max_size=20))
 def test_different_rows_have_different_fingerprints(rows: list[tuple[str | None, ...]]) -> None:
     columns = [pa.array([row[i] for row in rows], pa.string()) for i in range(3)]
-    assert len(set(across.fingerprint(*columns).to_pylist())) == len(rows)
+    assert len(set(duplicates.fingerprint(*columns).to_pylist())) == len(rows)

@@ -78,7 +78,7 @@ class Scratch:
         return unit(self._all[rows])
 
 
-class Index:
+class NearIndex:
     """Rows that stay, by clusters that were found among all rows of `scratch`."""
 
     def __init__(self, scratch: Scratch, dimension: int, max_similarity: float) -> None:

@@ -10,14 +10,14 @@ import pyarrow as pa
 
 import filters
 from curate.adapters import adapter, available, check_task
-from curate.adapters.columns import check_columns, without_values
-from curate.adapters.identity import keys
 from curate.adapters.own import own_adapter, reshaped, reshaped_schema
+from curate.adapters.published_columns import check_columns, without_values
+from curate.adapters.row_keys import keys
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import SIZE
 from curate.origins import Kind, given
-from curate.origins.budget import Budget
+from curate.origins.row_budget import RowBudget
 from curate.schema import conform
 from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, open_source, together
 from curate.storage.filesystems import scheme
@@ -57,7 +57,7 @@ class Rows:
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
         """See `Origin.read`. Rows of a damaged file that cannot be read are dropped as `unreadable`."""
-        at, budget = start, Budget(self._manifest.input)
+        at, budget = start, RowBudget(self._manifest.input)
         try:
             for batch in self._source.batches(start, stop):
                 table = reshaped(self._own, pa.Table.from_batches([budget.spend(batch)]))

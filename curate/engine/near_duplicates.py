@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from curate.engine.across import VERDICT, Across, write_batches
 from curate.engine.output import Fallen, Staging
 from curate.engine.record import UnitRecord
-from curate.scorer.near_rows import find_alike
+from curate.scorer.near_duplicate_rows import find_alike
 from curate.storage.store import Store
 
 RULE = "near_duplicate"

@@ -23,7 +23,7 @@ SHADOW = re.compile(r"\bshadowrootmode\b", re.IGNORECASE)
 WEB = re.compile(r"https?://", re.IGNORECASE)
 
 
-class Reading(NamedTuple):
+class ShownDocument(NamedTuple):
     """A document as the browser is shown it."""
 
     markup: str
@@ -32,7 +32,7 @@ class Reading(NamedTuple):
     resources: Mapping[str, tuple[str, bytes]] | None  # those of an MHTML file, by address; null elsewhere
 
 
-def read(document: Document, settings: HtmlSettings, served: bool) -> Reading:
+def read(document: Document, settings: HtmlSettings, served: bool) -> ShownDocument:
     """The document's markup; `served` says whether the browser is given images and styles by their address.
 
     Raises: RenderError.
@@ -45,10 +45,10 @@ def read(document: Document, settings: HtmlSettings, served: bool) -> Reading:
     check(document, settings)
     markup, charset = decode(document.content, document.content_type)
     markup = prepare(markup, document.url, settings, served)
-    return Reading(markup, charset, document.url, resources)
+    return ShownDocument(markup, charset, document.url, resources)
 
 
-def read_anew(document: Document, settings: HtmlSettings, title: str) -> Reading:
+def read_anew(document: Document, settings: HtmlSettings, title: str) -> ShownDocument:
     """The document's main content under a stylesheet of the house.
 
     Raises: RenderError.
