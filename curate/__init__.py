@@ -18,7 +18,7 @@ from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate import loader, scorer
-    from curate.api import explain, export, pack, report, retry, run, score, verify
+    from curate.api import explain, export, fingerprint, pack, report, retry, run, score, verify
     from curate.errors import (
         CurateError,
         Halted,
@@ -44,6 +44,7 @@ __all__ = [
     "CurateError",
     "ExplainResult",
     "ExportResult",
+    "FingerprintResult",
     "Halted",
     "InputError",
     "MachineError",
@@ -61,6 +62,7 @@ __all__ = [
     "cleaner",
     "explain",
     "export",
+    "fingerprint",
     "loader",
     "pack",
     "report",

@@ -3,6 +3,7 @@
 from filters import (
     copies,
     duplicates,
+    evaluation_texts,
     grounding,
     html,
     language,
@@ -28,6 +29,7 @@ __all__ = [
     "column_rule",
     "copies",
     "duplicates",
+    "evaluation_texts",
     "find_cleaner",
     "find_rule",
     "grounding",

@@ -17,6 +17,7 @@ from math import ceil, log2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from filters.rule import rule
 
@@ -139,7 +140,7 @@ class CopyIndex:
         self._whole = _Table.of(flat, views[:, 0].ravel(), np.repeat(places[:, 0], VIEW_BANDS))
 
     def nearest(self, prints: Prints, max_distance: int) -> tuple[Rows, Rows]:
-        """Of each of N images the nearest known one (-1: none within `max_distance`) and its distance; the first wins."""
+        """Of each of N images the nearest known one and its distance; -1 where none is near, the first among equals."""
         best = np.full(len(prints), (max_distance + 1) << 40, np.int64)
         whole = band_keys(prints[:, 0], range(VIEW_BANDS + WHOLE_BANDS), self.bits)
         self._improve(best, np.arange(len(prints)), self._views.near(whole, as_words(prints[:, 0])))
@@ -238,3 +239,15 @@ def nearest_pairs(later: Rows, earlier: Rows, distance: Rows) -> tuple[Rows, Row
     first = np.ones(len(later), bool)
     first[1:] = (np.diff(later) != 0) | (np.diff(earlier) != 0)
     return later[first], earlier[first], distance[first]
+
+
+@rule("image_in_evaluation_set")
+def unlike_evaluation_images(
+    fingerprint: pa.FixedSizeBinaryArray, *, against: tuple[str, ...], max_distance: int = MAX_DISTANCE
+) -> pa.BooleanArray:
+    """Keep images more than `max_distance` bits from every image of the fingerprint files `against`.
+
+    Whoever decodes the image judges that, and drops it; of what has a fingerprint, nothing more falls here.
+    """
+    check_distance(max_distance)
+    return pc.if_else(fingerprint.is_valid(), True, pa.scalar(None, pa.bool_()))

@@ -48,12 +48,11 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     "keys": ("id_repeated",),
     "seen": ("duplicate_pair", "shorter_text_of_same_image"),
     "bytes": ("duplicate_pair", "placeholder_image", "shorter_text_of_same_image"),
-    "similar": ("similar_image",),
     "near": ("near_duplicate",),
 }
 
 
-ACROSS = frozenset(name for names in PHASES.values() for name in names)
+ACROSS = frozenset({"similar_image"}.union(*PHASES.values()))
 
 
 def rules_of(phase: str, active: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

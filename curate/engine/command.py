@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import numpy as np
 
 import filters
 from curate.adapters.published_columns import columns_of
+from curate.engine.across import Across
 from curate.engine.journal import Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.nodes import check_nodes
@@ -22,8 +23,10 @@ from curate.engine.plan import Plan, Retry, Run, limit_rows, row_rules
 from curate.engine.progress import Progress
 from curate.engine.record import UnitRecord
 from curate.engine.runners import InProcess, OnRay, Runner
+from curate.engine.similar import SimilarImages
 from curate.engine.worker import Job, JobFailure, Result
 from curate.errors import Halted, InputError, OutputError, Stopped, UnitError
+from curate.images.evaluation import check_sets
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
 from curate.origins import find, kind_of, open_origin
@@ -60,11 +63,13 @@ def request(
 
     Raises:
         InputError: there is nothing to read, or a number makes no sense.
+        ManifestError: a fingerprint file of the rules cannot be used.
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit must be at least 1, not {limit}")
     if not 0 < sample <= 1:
         raise InputError(f"--sample must be above 0 and at most 1, not {sample}")
+    check_sets(manifest.active_rules())
     kind = kind_of(manifest)
     manifest = kind.place(manifest)
     if limit is None and kind.endless is not None:
@@ -183,6 +188,7 @@ def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> Non
         steps.units("stage", journal.ledger.below(STAGED_STATE if run.judges_staged else DONE_STATE))
         if run.judges_staged:
             steps.judge_across("bytes")
+            steps.judge_similar()
             steps.judge_near()
             steps.units("publish", left)
     finally:
@@ -203,15 +209,25 @@ class Steps:
         across = self.run.across(phase)
         if across is None:
             return
+        self._spilled_and_resolved(phase, across)
+        self._each("gather", phase, range(across.slices), across.verdict_name)
+
+    def judge_similar(self) -> None:
+        """Find altered copies: spill each slice, resolve each partition, settle all pairs in one piece."""
+        similar = self.run.similar
+        if similar is not None and not self.journal.store.exists(similar.verdict_name(similar.slices - 1)):
+            self._spilled_and_resolved(similar.phase, similar)
+            self.all("settle", [Job("settle", (0,))], 1)
+
+    def _spilled_and_resolved(self, phase: str, across: Across | SimilarImages) -> None:
+        self._each("scan", phase, range(across.slices), across.spill_name)
+        self._each("resolve", phase, range(across.partitions), across.partition_name)
+
+    def _each(self, kind: str, phase: str, numbers: range, name: Callable[[int], str]) -> None:
+        """Do one kind of job to each number whose file is not there."""
         have = set(self.journal.store.names(f"_run/{phase}"))
-        slices, partitions = range(across.slices), range(across.partitions)
-        for kind, numbers, name in (
-            ("scan", slices, across.spill_name),
-            ("resolve", partitions, across.partition_name),
-            ("gather", slices, across.verdict_name),
-        ):
-            left = [n for n in numbers if name(n).rsplit("/", 1)[-1] not in have]
-            self.all(kind, [Job(kind, (n,), phase) for n in left], len(left), phase)
+        left = [n for n in numbers if name(n).rsplit("/", 1)[-1] not in have]
+        self.all(kind, [Job(kind, (n,), phase) for n in left], len(left), phase)
 
     def judge_near(self) -> None:
         """Find near duplicates, in one piece; the last file of verdicts says that it is done."""

@@ -117,7 +117,7 @@ class Journal:
             self.store.delete(name)
         if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
             self.store.delete("README.md")
-        for name in ("journal", "done", "staged", "keys", "seen", "bytes", "near", "tmp"):
+        for name in ("journal", "done", "staged", "keys", "seen", "bytes", "similar", "near", "tmp"):
             self.store.delete_folder(
                 f"_run/{name}"
             )  # first what speaks of the files, lest a kill leave it behind them
@@ -209,7 +209,7 @@ class Journal:
         write_files(self.store, DROPPED_FILES, dropped)
         self.store.check_held()
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        for name in ("keys", "seen", "bytes", "near", "staged", "tmp", "inputs"):
+        for name in ("keys", "seen", "bytes", "similar", "near", "staged", "tmp", "inputs"):
             self.store.delete_folder(f"_run/{name}")
         return manifest
 

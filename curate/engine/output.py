@@ -27,7 +27,7 @@ from curate.engine.spool import Spool
 from curate.errors import UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import RULE_STAGES, alive, sampled
-from curate.schema import DROPPED, SHARD, shard_metadata
+from curate.schema import DROPPED, SHARD, SHARD_FORMS, shard_metadata
 from curate.storage.shards import (
     Shard,
     as_dropped,
@@ -68,7 +68,8 @@ class Staging:
         """Stage the table's alive rows as shards (N rows of SAMPLE)."""
         rows = pc.indices_nonzero(alive(table))
         kept, places, first, shards = table.take(rows), rows.to_numpy(), 0, []
-        schema = SHARD.with_metadata(shard_metadata(self.manifest.digest(), self.scorer))
+        form = SHARD_FORMS[self.manifest.image.fingerprints]
+        schema = form.with_metadata(shard_metadata(self.manifest.digest(), self.scorer, form))
         sizes = dialogue_images.sizes(kept, spool.lengths(places), spool)
         for part, groups in enumerate(row_groups(sizes, self.manifest.shard)):
             pieces = self._groups(kept.slice(first), places[first:], groups, spool)
@@ -125,7 +126,8 @@ class Staging:
             sample = kept.slice(first, rows)
             image = spool.take(places[first : first + rows])
             prompt, target = tasks.row_strings(sample, image_path(sample))
-            yield to_shard(sample, image, prompt, target, dialogue_images.taken(sample, spool))
+            form = SHARD_FORMS[self.manifest.image.fingerprints]
+            yield to_shard(sample, image, prompt, target, dialogue_images.taken(sample, spool), form)
             first += rows
 
     def _written(self, dropped: pa.Table) -> pa.Table:

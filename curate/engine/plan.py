@@ -18,6 +18,9 @@ import msgspec
 
 from curate.adapters.grit import caption_rules
 from curate.engine.across import ACROSS, PHASES, Across, partitions_for, rules_of
+from curate.engine.similar import RULE as SIMILAR
+from curate.engine.similar import SimilarImages
+from curate.images.evaluation import IMAGE_RULE as IN_EVALUATION
 from curate.manifest.settings import Manifest
 from curate.sources import Input
 
@@ -134,12 +137,20 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return phases
 
     @cached_property
+    def similar(self) -> SimilarImages | None:
+        """The search for altered copies, or None where no rule asks for it."""
+        settings, plan = self.manifest.active_rules().get(SIMILAR), self.plan
+        if settings is None or not plan.slices:
+            return None
+        return SimilarImages(settings["max_distance"], plan.total, plan.slices, plan.slice_units)
+
+    @cached_property
     def judges_staged(self) -> bool:
         """Whether rules across the run are to be judged once all units are staged."""
-        return self.across("bytes") is not None or self.across("near") is not None
+        return any((self.across("bytes"), self.similar, self.across("near")))
 
 
 def row_rules(manifest: Manifest) -> dict[str, dict[str, Any]]:
     """The switched-on rules that judge a row by itself, in order."""
-    others = {*ACROSS, *caption_rules(manifest)}
+    others = {*ACROSS, *caption_rules(manifest), IN_EVALUATION}
     return {name: settings for name, settings in manifest.active_rules().items() if name not in others}

@@ -23,6 +23,8 @@ TOP_REASONS = 10
 
 PHASES = {
     "stage": "curating",
+    "similar": "comparing fingerprints",
+    "settle": "settling which copies stay",
     "judge_near": "comparing features",
     "publish": "publishing",
     "scan keys": "reading ids",
@@ -72,7 +74,7 @@ class Progress:
         said = PHASES.get(f"{kind} {phase}".strip()) or PHASES[phase]
         noun = "parts" if phase else "units"
         self._task = self._bars.add_task(said, total=numbers, noun=noun)
-        reads = kind == "stage" or (kind == "scan" and phase != "bytes")
+        reads = kind == "stage" or (kind == "scan" and phase not in ("bytes", "similar"))
         if reads:
             self._begun, self._ended = time.monotonic(), 0.0
         try:

@@ -20,10 +20,19 @@ import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
 from curate.engine.across import VERDICT, read_batch, write_batches
-from curate.engine.output import Fallen
 from curate.engine.records import in_parallel
 from curate.storage.store import Store
-from filters.copies import KIND, VIEW_BYTES, VIEWS, WHOLE_BANDS, VIEW_BANDS, Entries, bits_for, nearest_pairs, stored
+from filters.copies import (
+    KIND,
+    VIEW_BANDS,
+    VIEW_BYTES,
+    VIEWS,
+    WHOLE_BANDS,
+    Entries,
+    bits_for,
+    nearest_pairs,
+    stored,
+)
 
 RULE = "similar_image"
 PHASE = "similar"
@@ -63,7 +72,7 @@ class SimilarImages:
         """Into how many partitions the entries are cut."""
         return max(1, -(-self.rows * ENTRIES_A_ROW // PARTITION_ENTRIES))
 
-    def spill(self, store: Store, number: int, units: Iterable[tuple[int, Fallen]]) -> None:
+    def spill(self, store: Store, number: int, units: Iterable[tuple[int, Iterable[int]]]) -> None:
         """Write a slice's entries, a record batch a partition for each group of rows (unit, what of it has fallen)."""
         tables = (_kept(store, unit, fallen) for unit, fallen in units)
         batches = (batch for group in _groups(tables) for batch in self._partitioned(group))
@@ -108,7 +117,9 @@ class SimilarImages:
 
     def _partitioned(self, group: pa.Table) -> Iterator[pa.Table]:
         """The entries of some rows, a table a partition."""
-        entries = Entries.of(stored(_joined(group["fingerprint"])), group["place"].to_numpy(), bits_for(self.rows))
+        entries = Entries.of(
+            stored(_joined(group["fingerprint"])), group["place"].to_numpy(), bits_for(self.rows)
+        )
         mixed = (entries.keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
         partition = (mixed % np.uint64(self.partitions)).astype(np.int64)
         order = np.argsort(partition, kind="stable")
@@ -176,7 +187,7 @@ def _keys(store: Store, unit: int) -> Mapping[int, str]:
     return dict(zip(table["row"].to_pylist(), table["key"].to_pylist(), strict=True))
 
 
-def _kept(store: Store, unit: int, fallen: Fallen) -> pa.Table:
+def _kept(store: Store, unit: int, fallen: Iterable[int]) -> pa.Table:
     """The fingerprints of a unit's rows that have not fallen, and their places."""
     table = read_batch(store, _unit_name(unit), 0)
     gone = pa.array(list(fallen), pa.int32())

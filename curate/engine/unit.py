@@ -22,11 +22,14 @@ from curate import tasks
 from curate.engine import dialogue_images
 from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.across import SPILL, spill_rows
+from curate.engine.evaluation_copies import STAGE as STAGE_OF_COPIES
+from curate.engine.evaluation_copies import EvaluationCopies
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Run, Unit, row_rules
 from curate.engine.record import Meter, Stage, UnitRecord, count_reasons
 from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
+from curate.engine.similar import keep_fingerprints
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
 from curate.images.region_scaling import ON_ITS_SIDE, fit
@@ -38,7 +41,9 @@ from curate.storage.shards import read_columns, unit_of
 from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
 
-STAGES = ("read", "render", "rules", "seen", "fetch", "decode", "size", "score", "tasks", "write", "across")
+STAGES = (
+    "read", "render", "rules", "seen", "fetch", "decode", "copies", "size", "score", "tasks", "write", "across",
+)  # fmt: skip
 
 
 @dataclass
@@ -74,6 +79,8 @@ class Pipeline:
         self._children = children
         self.staging = Staging(run.manifest, store, run.judges_staged)
         self.acquirer = Acquirer(run.manifest, children)
+        self.copies = EvaluationCopies(run.manifest)
+        self._stages = [name for name in STAGES if self.copies.is_on or name != STAGE_OF_COPIES]
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
         self._rules = row_rules(run.manifest)
         self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.find_rule(n, s).columns}
@@ -131,13 +138,15 @@ class Pipeline:
             with work.watch.stage("write"):
                 dropped_file = self.staging.write_dropped(work.unit.number, table)
                 shards = self.staging.write(work.unit.number, table, work.spool)
+                if self.run.similar is not None:
+                    keep_fingerprints(self.staging.store, work.unit.number, table.filter(alive(table)))
         record = UnitRecord(
             unit=work.unit.number,
             inputs_in=self._inputs(work),
             rows_in=table.num_rows,
             rows_out=sum(shard.rows for shard in shards),
             dropped=count_reasons(table["dropped"]),
-            stages=tuple(_stages(table, work.watch)),
+            stages=tuple(_stages(table, work.watch, self._stages)),
             shards=tuple(shards),
             dropped_file=dropped_file,
         )
@@ -250,7 +259,7 @@ class Pipeline:
         """The unit's table, with what became of each image."""
         table = pa.concat_tables([SAMPLE.empty_table(), *work.tables]).combine_chunks()
         if self.manifest.task == CONVERSATION:
-            return dialogue_images.settle(table, prepared, self._size_rules)
+            return dialogue_images.settle(table, prepared, self._size_rules, self.copies.drop)
         if not prepared:
             return table
         rows = pa.array([row for row, _ in prepared], pa.int64())
@@ -259,7 +268,7 @@ class Pipeline:
             return scatter(pa.array([getattr(one, name) for _, one in prepared], kind), rows, table.num_rows)
 
         published = table.select(["width", "height"])
-        for name in ("format", "width", "height"):
+        for name in ("format", "width", "height", "fingerprint"):
             found = column(name, SAMPLE.field(name).type)
             table = set_column(table, name, pc.coalesce(found, table[name]))
         turn = column("turn", pa.int32())
@@ -268,7 +277,19 @@ class Pipeline:
         reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
-        return table
+        return self._drop_copies(table, work)
+
+    def _drop_copies(self, table: pa.Table, work: Work) -> pa.Table:
+        """Drop copies of evaluation images, where the manifest asks for it."""
+        if not self.copies.is_on:
+            return table
+
+        def image(row: int) -> bytes:
+            body: bytes | None = work.spool.take(np.array([row]))[0].as_py()
+            return body or b""
+
+        with work.watch.stage(STAGE_OF_COPIES):
+            return self.copies.drop_and_show(table, image, self.staging.store, work.unit.number)
 
     def _drop_changed(self, table: pa.Table, published: pa.Table, turn: pa.Array) -> pa.Table:
         """Drop decoded images of another shape than was published, where the manifest asks for it."""
@@ -352,11 +373,11 @@ class Pipeline:
         return self._origin[1]
 
 
-def _stages(table: pa.Table, watch: Stopwatch) -> Iterator[Stage]:
+def _stages(table: pa.Table, watch: Stopwatch, stages: Sequence[str]) -> Iterator[Stage]:
     """The funnel of a finished table: how many rows entered and left each stage alive."""
     lost = count_reasons(table["stage"])
     rows = table.num_rows
-    for name in STAGES:
+    for name in stages:
         left = rows - lost.get(name, 0)
         yield Stage(name, rows, left, round(watch.seconds.get(name, 0.0), 3))
         rows = left

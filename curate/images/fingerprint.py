@@ -27,14 +27,19 @@ VIEW_BYTES = 32
 BYTES = VIEWS * VIEW_BYTES
 SMALLEST_SIDE = 48  # pixels of the grey picture: below that an image is taken as it is
 LARGEST_SIDE = 256  # a larger one is shrunk first
-MIN_QUALITY = 20  # PDQ's measure of how much there is to see, 0 to 100: below it two pictures are alike by chance
+MIN_QUALITY = (
+    20  # PDQ's measure of how much there is to see, 0 to 100: below it two pictures are alike by chance
+)
 
 GRID = 64
 FREQUENCIES = 16
 ONE = 2**14  # stands for 1 in the matrices
 CUT = 0.05  # of a side
 SPANS = ((0.0, 1.0), (CUT, 1.0), (0.0, 1 - CUT), (CUT, 1 - CUT), (CUT / 2, 1 - CUT / 2))
-BLOCKS = (*product(range(4), range(4)), (4, 4))  # of each view: which span of the height, which of the width
+DOWN, ACROSS = np.array(
+    [*product(range(4), range(4)), (4, 4)]
+).T  # of each view: its span of the height, of the width
+STEPS = (np.arange(256) * 100 // 255).astype(np.uint16)  # of two neighbours: in hundredths of white
 
 Grey = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
@@ -47,35 +52,32 @@ def fingerprint(grey: Grey) -> bytes | None:
     pixels a side; the work grows with their product.
     """
     height, width = grey.shape
-    pixels = _rows(height) @ grey.astype(np.float64) @ _rows(width).T
-    if _quality(pixels[:GRID, :GRID]) < MIN_QUALITY:
+    if _quality(grey) < MIN_QUALITY:
         return None
-    blocks = pixels[GRID:, GRID:].reshape(len(SPANS), FREQUENCIES, len(SPANS), FREQUENCIES)
-    waves = np.stack([blocks[down, :, across] for down, across in BLOCKS]).reshape(VIEWS, -1)
-    middle = np.sort(waves, axis=1)[:, 127:129].sum(axis=1, keepdims=True)
-    bits = 2 * waves > middle
-    return np.packbits(bits[:, ::-1], axis=1).tobytes()  # the order in which PDQ is written as hex digits
+    waves = _waves(height) @ grey.astype(np.float64) @ _waves(width).T
+    blocks = waves.reshape(len(SPANS), FREQUENCIES, len(SPANS), FREQUENCIES)
+    views = blocks[DOWN, :, ACROSS].reshape(VIEWS, -1)
+    middle = np.partition(views, 127, axis=1)[:, 127:128]
+    return np.packbits(views > middle, axis=1).tobytes()
 
 
-def as_hex(fingerprints: bytes | None) -> str | None:
-    """The fingerprint of the whole image as 64 hex digits, as PDQ is exchanged."""
-    return fingerprints[:VIEW_BYTES].hex() if fingerprints else None
-
-
-def _quality(grid: Matrix) -> int:
-    """PDQ's measure of how much there is to see: the steps between neighbours, in hundredths of white, by 90."""
-    levels = grid / ONE**2
-    steps = [np.trunc(np.abs(np.diff(levels, axis=axis)) * (100 / 255)).sum() for axis in (0, 1)]
-    return int(sum(steps) / 90)
+def _quality(grey: Grey) -> int:
+    """PDQ's measure of how much there is to see: the steps between neighbours of a grid of 64 x 64, by 90."""
+    rows, columns = (((np.arange(GRID) + 0.5) * side / GRID).astype(np.intp) for side in grey.shape)
+    grid = grey[rows][:, columns].astype(np.int16)
+    down, across = np.abs(grid[1:] - grid[:-1]), np.abs(grid[:, 1:] - grid[:, :-1])
+    return int(STEPS[down].sum() + STEPS[across].sum()) // 90
 
 
 @lru_cache(maxsize=512)
-def _rows(side: int) -> Matrix:
-    """What a side of so many pixels is multiplied with: its grid of 64, then the waves of each span (144 x side)."""
-    place = np.arange(1, FREQUENCIES + 1)[:, None] * (2 * np.arange(GRID) + 1)
+def _waves(side: int) -> Matrix:
+    """What a side of so many pixels is multiplied with: the waves of each span, the shortest first (80 x side).
+
+    That order is the one in which PDQ's bits are written as hex digits.
+    """
+    place = np.arange(FREQUENCIES, 0, -1)[:, None] * (2 * np.arange(GRID) + 1)
     waves = np.cos(np.pi / 2 / GRID * place) * (2 / GRID) ** 0.5
-    parts = [_grid(side, 0.0, 1.0), *(waves @ _grid(side, *span) for span in SPANS)]
-    return np.rint(np.concatenate(parts) * ONE)
+    return np.rint(np.concatenate([waves @ _grid(side, *span) for span in SPANS]) * ONE)
 
 
 def _grid(side: int, start: float, stop: float) -> Matrix:

@@ -171,7 +171,9 @@ def marked(prepared: Prepared, pixels: Image.Image, recipe: Recipe, turn: int = 
     small = pixels.reduce(step) if step > 1 else pixels
     grey = turned(small.convert("RGB") if small.mode == "RGBX" else small, turn).convert("L")
     if max(grey.size) > LARGEST_SIDE * 4:  # a strip: what it is wide counts no more than what it is high
-        grey = grey.resize((min(grey.width, LARGEST_SIDE), min(grey.height, LARGEST_SIDE)), Image.Resampling.BOX)
+        grey = grey.resize(
+            (min(grey.width, LARGEST_SIDE), min(grey.height, LARGEST_SIDE)), Image.Resampling.BOX
+        )
     return replace(prepared, fingerprint=fingerprint(np.asarray(grey)))
 
 

@@ -66,7 +66,9 @@ class Prepared:
     turn: int = 1  # the EXIF orientation (1 to 8) that was undone
     reason: str | None = None
     detail: str | None = None
-    fingerprint: bytes | None = None  # of the whole and its crops; None where none were asked for, or it is too flat
+    fingerprint: bytes | None = (
+        None  # of the whole and its crops; None where none were asked for, or it is too flat
+    )
 
 
 def child_settings(image: ImageSettings, rules: Mapping[str, Mapping[str, Any]]) -> bytes:

@@ -174,6 +174,10 @@ class Manifest(Settings, frozen=True):
         plain: dict[str, Any] = msgspec.to_builtins(self)
         if not self.plugins:
             del plain["plugins"]
+        if (
+            not self.image.fingerprints
+        ):  # so that manifests keep the digests that they had before there were any
+            del plain["image"]["fingerprints"]
         return plain
 
     def active_rules(self) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.manifest.settings import ShardSettings
-from curate.schema import DROPPED, SHARD
+from curate.schema import DROPPED, FINGERPRINT, SHARD
 from curate.storage.image_index import write_groups
 from curate.storage.store import HashingSink, Store
 
@@ -143,8 +143,9 @@ def to_shard(
     prompt: pa.Array,
     target: pa.Array,
     images: pa.Array | None = None,
+    form: pa.Schema = SHARD,
 ) -> pa.Table:
-    """Alive rows of SAMPLE with their images, prompts and targets as rows of SHARD (N rows)."""
+    """Alive rows of SAMPLE with their images, prompts and targets as rows of SHARD, or of a `form` of it (N rows)."""
     none = pa.nulls(sample.num_rows, SHARD.field("images").type)
     made = {
         "images": none if images is None else images,
@@ -155,14 +156,16 @@ def to_shard(
         "target": target,
         "sha256": pa.array([_sha256(body) for body in image], pa.string()),
     }
+    if FINGERPRINT in form:
+        made["fingerprint"] = pa.array(map(as_hex, sample["fingerprint"].to_pylist()), pa.string())
     columns = [
         _as(
             made.get(field.name, sample[field.name] if field.name in sample.column_names else None),
             field.type,
         )
-        for field in SHARD
+        for field in form
     ]
-    return pa.table(columns, schema=SHARD)
+    return pa.table(columns, schema=form)
 
 
 def image_path(sample: pa.Table) -> pa.Array:
@@ -175,6 +178,11 @@ def image_path(sample: pa.Table) -> pa.Array:
 def as_dropped(rows: pa.Table) -> pa.Table:
     """DROPPED's columns of rows that have them all, in whatever form (N rows)."""
     return pa.table([_as(rows[field.name], field.type) for field in DROPPED], schema=DROPPED)
+
+
+def as_hex(fingerprints: bytes | None) -> str | None:
+    """The fingerprint of the whole image, the first of `fingerprints`, as 64 hex digits, as PDQ is exchanged."""
+    return fingerprints[:32].hex() if fingerprints else None
 
 
 def _sha256(body: pa.BinaryScalar) -> str | None:
