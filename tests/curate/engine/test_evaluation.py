@@ -160,3 +160,18 @@ def test_flat_images_are_never_copies(prints: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((220, 240, 3), 200, np.uint8)).save(out, "JPEG")
     source = write_pairs(tmp_path / "pairs.parquet", [pair(1, image=out.getvalue())])
     assert run(source, tmp_path / "out", **{RULE: [str(prints)]}).rows_out == 1
+
+
+def test_the_report_shows_which_set_how_many_and_both_pictures(
+    prints: Path, source: Path, tmp_path: Path
+) -> None:
+    run(source, tmp_path / "out", **{RULE: [str(prints)]})
+    curate.report(tmp_path / "out")
+    html = (tmp_path / "out" / "report.html").read_text()
+    section = html.partition('<section id="overlaps">')[2].partition("</section>")[0]
+    assert section.count("<img src=") == 4
+    assert "test-set: astronaut.jpg" in section
+    assert '<td>test-set</td><td class="n">2</td>' in section
+    run(source, tmp_path / "without")
+    curate.report(tmp_path / "without")
+    assert "overlaps" not in (tmp_path / "without" / "report.html").read_text()
