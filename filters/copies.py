@@ -25,7 +25,7 @@ VIEWS = 17
 VIEW_BYTES = 32
 BYTES = VIEWS * VIEW_BYTES
 KIND = pa.binary(BYTES)
-MAX_DISTANCE = 56  # bits of 256: see docs/trust.md for what is found and what is not
+MAX_DISTANCE = 56  # bits of 256: see docs/evaluation-sets.md for what is found and what is not
 
 VIEW_BANDS, WHOLE_BANDS = 4, 16  # bands by which any view is found; more by which the whole alone is
 COMPARED = 128
