@@ -180,9 +180,8 @@ def false_pairs(photos: list[Picture]) -> None:
     below = np.cumsum(counts)
     print(f"\nfalse pairs among {counts.sum():,} of pieces of different photographs")
     for threshold in (31, 48, MAX_DISTANCE, 60, 64, 72):
-        print(
-            f"  within {threshold:3} bits: {below[threshold]:4}  ({1e6 * below[threshold] / counts.sum():.2f} in a million)"
-        )
+        rate = 1e6 * below[threshold] / counts.sum()
+        print(f"  within {threshold:3} bits: {below[threshold]:4}  ({rate:.2f} in a million)")
 
 
 def cost(photos: list[Picture]) -> None:
@@ -239,9 +238,8 @@ def planted(rows: int) -> None:
             (max(a, b), min(a, b)) in found for a, b in zip(first.tolist(), second.tolist(), strict=True)
         ]
         print(f"  found of {name}: {100 * float(np.mean(pairs)):.1f} %")
-    print(
-        f"  pairs that were not planted: {len(found) - sum((max(a, b), min(a, b)) in found for a, b in copies.T.tolist())}"
-    )
+    wanted = {(max(a, b), min(a, b)) for a, b in copies.T.tolist()}
+    print(f"  pairs that were not planted: {len(found - wanted)}")
     begun = time.process_time()
     CopyIndex(prints[: rows // 2]).nearest(prints[rows // 2 :], MAX_DISTANCE)
     print(f"  index of {rows // 2:,}: {rows // 2 / (time.process_time() - begun):,.0f} look-ups a CPU second")

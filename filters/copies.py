@@ -31,6 +31,8 @@ VIEW_BANDS, WHOLE_BANDS = 4, 16  # bands by which any view is found; more by whi
 COMPARED = 128
 FEWEST_BITS, MOST_BITS = 6, 20  # of a band
 AT_ONCE = 2**21  # comparisons
+KEYS_AT_ONCE = 2**15  # fingerprints
+FAR = 256 << 40
 CROWD = 4096  # of so many rows in one bucket the earliest are compared with the others
 
 Prints = npt.NDArray[np.uint8]  # N x VIEWS x VIEW_BYTES
@@ -62,11 +64,16 @@ def bits_for(rows: int) -> int:
 
 def band_keys(prints: npt.NDArray[np.uint8], bands: range, bits: int) -> Keys:
     """The bits of each band with the band's number (… x VIEW_BYTES in, … x bands out)."""
-    spread = np.unpackbits(prints, axis=-1).astype(np.float32)
     weights = np.zeros((256, len(bands)), np.float32)
     for column, band in enumerate(bands):
         weights[BANDS[band, :bits], column] = 2.0 ** np.arange(bits)  # whole numbers, exact in float32
-    return (spread @ weights).astype(np.uint32) + (np.array(bands, np.uint32) << np.uint32(24))
+    flat = prints.reshape(-1, VIEW_BYTES)
+    keys = np.zeros((len(flat), len(bands)), np.uint32)
+    for at in range(0, len(flat), KEYS_AT_ONCE):
+        spread = np.unpackbits(flat[at : at + KEYS_AT_ONCE], axis=1).astype(np.float32)
+        keys[at : at + KEYS_AT_ONCE] = spread @ weights
+    keys += np.array(bands, np.uint32) << np.uint32(24)
+    return keys.reshape(*prints.shape[:-1], len(bands))
 
 
 def as_words(prints: npt.NDArray[np.uint8]) -> Words:
@@ -141,20 +148,26 @@ class CopyIndex:
 
     def nearest(self, prints: Prints, max_distance: int) -> tuple[Rows, Rows]:
         """Of each of N images the nearest known one and its distance; -1 where none is near, the first among equals."""
-        best = np.full(len(prints), (max_distance + 1) << 40, np.int64)
+        best = np.full(len(prints), FAR, np.int64)
         whole = band_keys(prints[:, 0], range(VIEW_BANDS + WHOLE_BANDS), self.bits)
-        self._improve(best, np.arange(len(prints)), self._views.near(whole, as_words(prints[:, 0])))
+        self._improve(
+            best, np.arange(len(prints)), self._views.near(whole, as_words(prints[:, 0])), max_distance
+        )
         parts = prints[:, 1:].reshape(-1, VIEW_BYTES)
         owner = np.repeat(np.arange(len(prints)), VIEWS - 1)
         keys = band_keys(parts, range(VIEW_BANDS), self.bits)
-        self._improve(best, owner, self._whole.near(keys, as_words(parts)))
-        found = best >> 40 <= max_distance
+        self._improve(best, owner, self._whole.near(keys, as_words(parts)), max_distance)
+        found = best < FAR
         return np.where(found, best & ((1 << 40) - 1), -1), np.where(found, best >> 40, -1)
 
     @staticmethod
-    def _improve(best: Rows, owner: Rows, near: Iterator[tuple[Rows, Rows, Rows]]) -> None:
-        for rows, places, distance in near:
-            np.minimum.at(best, owner[rows], (distance << 40) + places // VIEWS)
+    def _improve(
+        best: Rows, owner: Rows, compared: Iterator[tuple[Rows, Rows, Rows]], max_distance: int
+    ) -> None:
+        """Lower `best` (a distance and, below it, a row) by what was compared with each `owner`'s fingerprints."""
+        for rows, places, distance in compared:
+            near = np.flatnonzero(distance <= max_distance)
+            np.minimum.at(best, owner[rows[near]], (distance[near] << 40) + places[near] // VIEWS)
 
 
 def check_distance(max_distance: int) -> None:
