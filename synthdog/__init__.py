@@ -15,7 +15,7 @@ __all__ = ["ROWS", "Resources", "Template", "TemplateSettings", "check"]
 
 # Named here, imported when asked for: synthtiger alone takes more than a second
 _HOMES = {
-    "ROWS": "rows",
+    "ROWS": "row_schema",
     "Resources": "resources",
     "Template": "template",
     "TemplateSettings": "settings",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from curate.children.no_pandas import hide_pandas
 from curate.cli import faults
 from curate.errors import CurateError, Stopped
 
@@ -108,6 +109,8 @@ def options(
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)
         raise typer.Exit(2)
+    if not {"-h", "--help"} & set(sys.argv):
+        hide_pandas()
     logging.basicConfig(level=logging.WARNING, format="curate: %(message)s")
     if verbose:
         logging.getLogger("curate").setLevel(logging.DEBUG)

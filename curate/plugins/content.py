@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+import pyarrow as pa
 
 from curate.errors import CurateError, MachineError, ManifestError
 from curate.plugins.packages import entries, package_sha256
@@ -128,6 +129,8 @@ def loaded(plugin: Plugin) -> Loaded:
     try:
         module = _run(plugin) if plugin.name.endswith(".py") else _import(plugin)
         marks = vars(module).get(MARK, [])
+        if "pandas" in sys.modules:
+            pa.table({}).to_pandas()  # pyarrow knows pandas again; `curate.children.no_pandas` hid it
         return Loaded(tuple(_sound(make(plugin)) for make in marks))
     except CurateError as error:
         raise type(error)(f"plug-in {plugin.name}: {error}") from None

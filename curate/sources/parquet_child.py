@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.children.no_pandas import hide_pandas
 from curate.sources.columns import decoded_bytes, unique, value_bytes
 from curate.sources.reading import DETAIL, PROBLEM
 from curate.sources.sealed import Sealer
@@ -97,6 +98,7 @@ def reader(settings: bytes) -> Callable[[bytes], bytes]:
     """The handler that `curate.children.pool` runs; there are no settings."""
     pa.set_memory_pool(pa.system_memory_pool())  # the others reserve more addresses than the limit allows
     pa.set_cpu_count(1)
+    hide_pandas()
     opened: OrderedDict[str, Standing] = OrderedDict()
     sealer = Sealer()
 

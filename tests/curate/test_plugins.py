@@ -32,6 +32,13 @@ CLEANER = """
 def loud(text):
     return pc.utf8_upper(text)
 """
+BY_PANDAS = """
+import pandas as pd
+
+@curate.cleaner("by_pandas")
+def by_pandas(text):
+    return pa.array(pd.Series(text.to_pylist()).str.upper(), pa.large_string())
+"""
 ADAPTER = """
 @curate.adapter("headed", base="pairs")
 def headed(rows):
@@ -91,6 +98,15 @@ def test_a_rule_a_cleaner_and_an_adapter_of_ones_own_work_together(source: Path,
     )
     kept = curate.explain(tmp_path / "out", "https://pictures.example/2.jpg")
     assert "text_speaks_of" in [step.get("rule") for step in kept.way]
+
+
+def test_a_plug_in_may_use_pandas_whose_missing_texts_are_null(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    changed = MANIFEST.replace('title = ""', 'title = ""\nclean = ["by_pandas"]')
+    manifest = write(tmp_path, HEAD + BY_PANDAS, manifest=changed)
+    source = write_pairs(tmp_path / "part.parquet", [pair(0), pair(1, TEXT=None)])
+    done("run", manifest, "--input", source, "--out", tmp_path / "out", "--workers", 0)
+    assert shards(tmp_path / "out")["text"].to_pylist() == ["A PHOTOGRAPH OF THE OLD HARBOUR, NUMBER 0"]
 
 
 def test_a_plug_in_travels_to_ray_workers_by_its_content(source: Path, tmp_path: Path) -> None:

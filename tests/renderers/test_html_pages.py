@@ -3,14 +3,14 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renderers.html.page_cuts import Line, cut_pages, region, tighten
+from renderers.html.page_cuts import HtmlLine, cut_pages, region, tighten
 from renderers.html.quads import overlapping
 
 TALL = 400  # px, the tallest page
 
 
-def line(y: float, height: float = 20, x: float = 0, width: float = 100, flow: str = "level") -> Line:
-    return Line("text", x, y, width, height, height / 1.2, flow)
+def line(y: float, height: float = 20, x: float = 0, width: float = 100, flow: str = "level") -> HtmlLine:
+    return HtmlLine("text", x, y, width, height, height / 1.2, flow)
 
 
 lines = st.builds(line, st.floats(0, 5000), st.floats(1, 60), st.sampled_from([0.0, 300.0]))
@@ -19,7 +19,7 @@ lines = st.builds(line, st.floats(0, 5000), st.floats(1, 60), st.sampled_from([0
 @settings(max_examples=300, deadline=None)
 @given(st.lists(lines, max_size=120), st.floats(0, 60))
 def test_every_line_is_whole_on_one_page_and_hidden_wherever_else_it_would_be_seen(
-    found: list[Line], below: float
+    found: list[HtmlLine], below: float
 ) -> None:
     height = max((one.y + one.height for one in found), default=0) + below
     cuts = list(cut_pages(found, set(range(len(found))), height, TALL, 10_000))
@@ -66,7 +66,7 @@ def test_lines_written_over_each_other_are_found() -> None:
 
 
 def test_a_chinese_font_s_box_is_drawn_in_to_its_ink() -> None:
-    tight = tighten(Line("字", 0, 100, 16, 23.2, 16, "level"))
+    tight = tighten(HtmlLine("字", 0, 100, 16, 23.2, 16, "level"))
     assert abs(tight.height - 1.24 * 16) < 0.01
     assert abs(tight.y + tight.height / 2 - 111.6) < 0.01
 

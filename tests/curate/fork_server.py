@@ -1,0 +1,56 @@
+"""A process that imports curate once and runs its command line in forks, one a line of input.
+
+A line is JSON: `arguments` of the command line, `out` and `err`, the files that take what it says. The answer is the
+fork's process id, then, on a line of its own, its exit code, negative for a signal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import curate.__main__
+import curate.cli.app
+import curate.engine.command
+import curate.engine.runners
+import curate.engine.unit
+from curate.children.no_pandas import hide_pandas
+
+
+def fork(arguments: list[str], out: str, err: str) -> int:
+    """The process id of a fork that runs the command line."""
+    child = os.fork()
+    if child:
+        return child
+    for path, standard in ((os.devnull, 0), (out, 1), (err, 2)):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), standard)
+    sys.argv = ["curate", *arguments]
+    code = 1
+    try:
+        curate.__main__.main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        leave(code)
+
+
+def leave(code: int) -> None:
+    """End like an interpreter, with what was registered to be done at its exit, but without the server's own rest."""
+    import atexit
+
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    hide_pandas()
+    for line in sys.stdin:
+        child = fork(**json.loads(line))
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
