@@ -83,7 +83,8 @@ def as_words(prints: npt.NDArray[np.uint8]) -> Words:
 
 def distances(one: Words, other: Words) -> npt.NDArray[np.int64]:
     """How many bits differ (N x 4 each)."""
-    return np.bitwise_count(one ^ other).sum(axis=-1, dtype=np.int64)
+    differ: Rows = np.bitwise_count(one ^ other).sum(axis=-1, dtype=np.int64)
+    return differ
 
 
 def stored(fingerprint: pa.Array) -> Prints:

@@ -17,6 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.engine.evaluation_copies import FOLDER as COPIES
 from curate.engine.ledger import DONE_STATE, STAGED_STATE, Ledger
 from curate.engine.plan import Plan, Retry, Run
 from curate.engine.record import UnitRecord
@@ -122,6 +123,7 @@ class Journal:
                 f"_run/{name}"
             )  # first what speaks of the files, lest a kill leave it behind them
         self.store.delete(RUN)
+        self.store.delete_folder(COPIES)
         for name in self._ours():
             self.store.delete(name)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -93,8 +94,7 @@ class SimilarImages:
         fallen = _Marks()
         names = [self.partition_name(partition) for partition in range(self.partitions)]
         for number in range(self.slices):
-            parts = list(in_parallel(lambda name, at=number: read_batch(store, name, at), names))
-            pairs = pa.concat_tables(parts)
+            pairs = pa.concat_tables(in_parallel(partial(_pairs, store, number), names))
             columns = (pairs[name].to_numpy().astype(np.int64) for name in PAIR.names)
             told = list(_judged(*nearest_pairs(*columns), fallen))
             write_batches(store, self.verdict_name(number), TOLD, [_verdicts(store, told)])
@@ -212,8 +212,13 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _entries(table: pa.Table) -> Entries:
     prints = _joined(table["print"])
     data = np.frombuffer(prints.buffers()[1] or b"", np.uint8)[prints.offset * VIEW_BYTES :]
-    numbers = (table[name].to_numpy() for name in ("key", "place", "view"))
-    return Entries(*numbers, data[: len(prints) * VIEW_BYTES].reshape(-1, VIEW_BYTES))
+    keys, places, views = (table[name].to_numpy() for name in ("key", "place", "view"))
+    return Entries(keys, places, views, data[: len(prints) * VIEW_BYTES].reshape(-1, VIEW_BYTES))
+
+
+def _pairs(store: Store, number: int, name: str) -> pa.Table:
+    """A partition's pairs whose later image is in slice `number`."""
+    return read_batch(store, name, number)
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:

@@ -151,8 +151,8 @@ class Worker:
         """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
         plan = self.run.plan
         if phase == SIMILAR:
-            units = ((unit, self._fallen("bytes", unit)) for unit in plan.slice(number))
-            self._similar.spill(self.store, number, units)
+            kept = ((unit, self._fallen("bytes", unit)) for unit in plan.slice(number))
+            self._similar.spill(self.store, number, kept)
             return
         if phase == "bytes":
             rows = [self.pipeline.staging.spilled(unit) for unit in plan.slice(number)]

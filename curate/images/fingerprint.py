@@ -77,7 +77,8 @@ def _waves(side: int) -> Matrix:
     """
     place = np.arange(FREQUENCIES, 0, -1)[:, None] * (2 * np.arange(GRID) + 1)
     waves = np.cos(np.pi / 2 / GRID * place) * (2 / GRID) ** 0.5
-    return np.rint(np.concatenate([waves @ _grid(side, *span) for span in SPANS]) * ONE)
+    whole: Matrix = np.rint(np.concatenate([waves @ _grid(side, *span) for span in SPANS]) * ONE)
+    return whole
 
 
 def _grid(side: int, start: float, stop: float) -> Matrix:

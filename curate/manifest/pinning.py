@@ -27,7 +27,9 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
         ManifestError: a file cannot be read, or is not the one that was pinned.
     """
     rules = tree.get("rules")
-    for name in RULES if isinstance(rules, Mapping) else ():
+    if not isinstance(rules, Mapping):
+        return
+    for name in RULES:
         rule = rules.get(name)
         if not isinstance(rule, dict) or "against" not in rule:
             continue
