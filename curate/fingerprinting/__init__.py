@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from curate.children.pool import Children, Limits, Outcome
 from curate.errors import InputError, ManifestError, OutputError, UnitError
-from curate.fingerprinting.reading import images_of, texts_of
+from curate.fingerprinting.reading import hashes_of, images_of, texts_of
 from curate.images import protocol
 from curate.images.evaluation import write_set
 from curate.images.fingerprint import METHOD, VERSION
@@ -30,6 +30,7 @@ from curate.storage.filesystems import filesystem, one_line
 from curate.terminal import bytes_said
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
+HASHES = (".txt", ".pdq")  # lists of PDQ hashes, one a line
 COLUMNS = ("question", "answer", "answers")  # the texts of a table, unless others are named
 SHOWN_SIDE, SHOWN_QUALITY = 128, 60  # of the pictures that are kept for the report
 AHEAD = 64  # images under way for each child process
@@ -59,7 +60,7 @@ def fingerprint(
     place = _place(out)
     found, sources = Gathered([], [], Counter()), []
     with tempfile.TemporaryDirectory(prefix="curate-") as work, _children() as children:
-        for one in expand(uris, (*IMAGES, *FORMATS)):
+        for one in expand(uris, (*IMAGES, *HASHES, *FORMATS)):
             images, texts = len(found.images), len(found.texts)
             _gather(one, found, columns, Path(work), children)
             sources.append(
@@ -92,6 +93,9 @@ def lines(made: Mapping[str, Any]) -> Iterator[str]:
 
 def _gather(one: Input, found: Gathered, columns: Sequence[str], work: Path, children: Children) -> None:
     """Add what one input holds."""
+    if one.name.lower().endswith(HASHES):
+        found.images += [(name, marks, b"") for name, marks in hashes_of(_body(one), one.name)]
+        return
     if one.name.lower().endswith(IMAGES):
         bodies: Iterator[tuple[str, bytes]] = iter([(one.name, _body(one))])
     else:

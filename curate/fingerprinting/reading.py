@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,9 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curate.errors import InputError
+from curate.images.fingerprint import VIEWS
 from curate.images.sniffing import sniff
+from curate.terminal import printable
 from filters.evaluation_texts import words_of
 
+HASH = re.compile(rb"[0-9a-fA-F]{64}")
 CALLED_IMAGES = ("image", "images", "jpg", "jpeg", "png", "webp", "bytes")
 
 
@@ -27,6 +32,24 @@ def images_of(batch: pa.RecordBatch, name: str, first: int) -> Iterator[tuple[st
             for body in _bodies(batch.column(column)[row].as_py()):
                 if column.lower() in CALLED_IMAGES or sniff(body):
                     yield f"{name}#{first + row}", body
+
+
+def hashes_of(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
+    """The fingerprints of a list of PDQ hashes, each called `NAME:LINE`, from 1; of crops such a list knows nothing.
+
+    A line is 64 hex digits, perhaps with a comma and more behind it, such as PDQ's quality; empty ones count not.
+
+    Raises:
+        InputError: a line is none.
+    """
+    for number, line in enumerate(content.splitlines(), 1):
+        digits = line.partition(b",")[0].strip()
+        if not digits:
+            continue
+        if not HASH.fullmatch(digits):
+            said = printable(digits[:40].decode("utf-8", "replace"))
+            raise InputError(f"{name}, line {number} is no PDQ hash of 64 hex digits: {said!r}")
+        yield f"{name}:{number}", bytes.fromhex(digits.decode()) * VIEWS
 
 
 def texts_of(batch: pa.RecordBatch, columns: Sequence[str]) -> list[npt.NDArray[np.uint64]]:

@@ -14,7 +14,7 @@ import pytest
 
 import curate
 from curate.errors import InputError, ManifestError
-from curate.images.evaluation import EvaluationSet, read_set
+from curate.images.evaluation import EvaluationImages, EvaluationSet, read_set
 from tests.curate.runs import curate as command
 from tests.curate.runs import done, pair, picture, write_pairs
 
@@ -133,3 +133,20 @@ def test_the_file_lies_on_this_machine(tmp_path: Path) -> None:
     for out in ("s3://bucket/set.prints", str(tmp_path)):
         with pytest.raises(ManifestError, match="must be a file"):
             curate.fingerprint(tmp_path / "a.jpg", out)
+
+
+def test_a_list_of_pdq_hashes_is_an_input(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(picture(1))
+    _, whole = made(tmp_path / "a.jpg", tmp_path / "a.prints")
+    (tmp_path / "bad.txt").write_text(f"\n{whole.prints[0, 0].tobytes().hex().upper()},100\r\n\n")
+    result, found = made(tmp_path / "bad.txt", tmp_path / "bad.prints")
+    assert (result.images, found.image_name(0)) == (1, "bad.txt:2")
+    assert EvaluationImages((found,)).nearest(whole.prints, 31)[0] == (found, 0, 0)
+
+
+@pytest.mark.parametrize("content", [b"12", b"zz" * 32, b"\xff\x00" * 40, b"a" * 63, b"a" * 65, b"1" * 10**6])
+def test_a_list_of_something_else_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_bytes(content)
+    with pytest.raises(InputError, match="line 1 is no PDQ hash") as caught:
+        curate.fingerprint(tmp_path / "bad.txt", tmp_path / "out.prints")
+    assert len(str(caught.value)) < 200
