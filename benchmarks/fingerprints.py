@@ -224,7 +224,9 @@ def planted(rows: int) -> None:
             spread[rng.permutation(256)[:bits]] ^= 1
             prints[b, 0] = np.packbits(spread)
     begun = time.process_time()
-    later, earlier, _ = Entries.of(prints, np.arange(rows), bits_for(rows)).pairs(MAX_DISTANCE)
+    later, earlier, _ = Entries.of(
+        prints, np.arange(rows), np.arange(rows, dtype=np.uint64), bits_for(rows)
+    ).pairs(MAX_DISTANCE)
     spent = time.process_time() - begun
     found = set(zip(later.tolist(), earlier.tolist(), strict=True))
     print(

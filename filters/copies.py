@@ -127,7 +127,7 @@ class _Table:
         """Rows of `keys` and `words` (N x bands, N x 4), the places compared with each, and how far these are."""
         flat, whose = keys.ravel(), np.repeat(np.arange(len(keys)), keys.shape[1])
         low, high = (np.searchsorted(self.keys, flat, side=side) for side in ("left", "right"))
-        for entries, at in products(low, high):
+        for entries, at in products(low, np.minimum(high, low + CROWD)):
             rows, places = whose[entries], self.places[at]
             yield rows, places, distances(words[rows], self.words[places])
 
@@ -191,7 +191,8 @@ def unlike_any_before(
     check_distance(max_distance)
     there = fingerprint.is_valid().to_numpy(zero_copy_only=False)
     places = np.flatnonzero(there)
-    entries = Entries.of(stored(fingerprint.drop_null().cast(KIND)), places, bits_for(len(places)))
+    prints = stored(fingerprint.drop_null().cast(KIND))
+    entries = Entries.of(prints, places, places.astype(np.uint64), bits_for(len(places)))
     keep = np.ones(len(fingerprint), bool)
     later, earlier, _ = entries.pairs(max_distance)
     for row, other in zip(later.tolist(), earlier.tolist(), strict=True):
@@ -205,12 +206,13 @@ class Entries:
 
     keys: Keys
     places: Rows  # whose each is, in source order
+    images: Words  # which image that is: rows with the very same one are no copies of each other
     views: npt.NDArray[np.uint8]  # which view it is: 0 for the whole
     prints: npt.NDArray[np.uint8]  # N x VIEW_BYTES
 
     @classmethod
-    def of(cls, prints: Prints, places: Rows, bits: int) -> Entries:
-        """The entries of these images: a view by VIEW_BANDS, the whole by WHOLE_BANDS more."""
+    def of(cls, prints: Prints, places: Rows, images: Words, bits: int) -> Entries:
+        """The entries of these rows (N each): a view by VIEW_BANDS, the whole by WHOLE_BANDS more."""
         views = band_keys(prints, range(VIEW_BANDS), bits)
         whole = band_keys(prints[:, 0], range(VIEW_BANDS, VIEW_BANDS + WHOLE_BANDS), bits)
         of_views = np.broadcast_to(np.arange(VIEWS, dtype=np.uint8)[None, :, None], views.shape)
@@ -218,7 +220,10 @@ class Entries:
         more = np.repeat(prints[:, 0], WHOLE_BANDS, axis=0)
         return cls(
             np.concatenate([views.ravel(), whole.ravel()]),
-            np.concatenate([np.repeat(places, VIEWS * VIEW_BANDS), np.repeat(places, WHOLE_BANDS)]),
+            *(
+                np.concatenate([np.repeat(of, VIEWS * VIEW_BANDS), np.repeat(of, WHOLE_BANDS)])
+                for of in (places, images)
+            ),
             np.concatenate([of_views.ravel(), np.zeros(whole.size, np.uint8)]),
             np.concatenate([flat, more]),
         )
@@ -229,16 +234,16 @@ class Entries:
         Under a key with more than CROWD images, the first CROWD in source order are compared with all.
         """
         order = np.lexsort((self.views, self.places, self.keys))
-        keys, places, views = self.keys[order], self.places[order], self.views[order]
+        keys, places, images = self.keys[order], self.places[order], self.images[order]
         words = as_words(self.prints[order])
-        whole = np.flatnonzero(views == 0)
+        whole = np.flatnonzero(self.views[order] == 0)
         low = np.searchsorted(keys, keys[whole], side="left")
         high = np.searchsorted(keys, keys[whole], side="right")
         found = [np.zeros((3, 0), np.int64)]
         for rows, at in products(low, np.minimum(high, low + CROWD)):
             asked = whole[rows]
             distance = distances(words[asked], words[at])
-            other = places[at] != places[asked]
+            other = images[at] != images[asked]
             near = np.flatnonzero((distance <= max_distance) & other)
             one, two = places[asked[near]], places[at[near]]
             found.append(np.stack([np.maximum(one, two), np.minimum(one, two), distance[near]]))

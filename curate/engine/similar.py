@@ -3,8 +3,9 @@
 A unit leaves the fingerprints of its kept rows beside its shards. Each slice of the run spills them under the keys of
 their bands (`filters.copies`), partitioned by key, so that what is compared is in one partition; each partition finds
 its pairs by itself. Last the pairs are gone through in source order, in one piece: a row falls if a row that stays is
-before it and within `max_distance`. So what falls has a witness that is kept, whatever the number of workers. Memory
-holds a partition at a time, and a bit a row that has fallen's unit.
+before it and within `max_distance`. So what falls has a witness that is kept, whatever the number of workers. Rows with
+the very same image (questions about one) are no copies of each other: they stay or fall by other images alone. Memory
+holds a partition at a time, and a bit for each row of the units that lose any.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
+import xxhash
 
 from curate.engine.across import VERDICT, read_batch, write_batches
 from curate.engine.records import in_parallel
@@ -42,18 +44,27 @@ PARTITION_ENTRIES = 2_000_000  # about 300 MB while it is judged
 GROUP_ROWS = 16_384  # whose entries are made at once
 ROW_BITS = 32  # a place is unit << ROW_BITS | row
 
-KEPT = pa.schema([("row", pa.int32()), ("key", pa.string()), ("fingerprint", KIND)])  # of a unit's kept rows
+KEPT = pa.schema(  # of a unit's kept rows; `image` is a hash of the image's bytes
+    [("row", pa.int32()), ("key", pa.string()), ("image", pa.uint64()), ("fingerprint", KIND)]
+)
 ENTRY = pa.schema(
-    [("key", pa.uint32()), ("place", pa.int64()), ("view", pa.uint8()), ("print", pa.binary(VIEW_BYTES))]
+    [
+        ("key", pa.uint32()),
+        ("place", pa.int64()),
+        ("image", pa.uint64()),
+        ("view", pa.uint8()),
+        ("print", pa.binary(VIEW_BYTES)),
+    ]
 )
 PAIR = pa.schema([("later", pa.int64()), ("earlier", pa.int64()), ("distance", pa.uint8())])
 TOLD = VERDICT.append(pa.field("detail", pa.string()))
 
 
-def keep_fingerprints(store: Store, unit: int, kept: pa.Table) -> None:
-    """Leave the fingerprints of a unit's kept rows (N rows of SAMPLE) for the rules across the run."""
+def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[bytes | None]) -> None:
+    """Leave the fingerprints of a unit's kept rows (N rows of SAMPLE, their N images) for the rule across the run."""
     rows = pa.array(np.arange(kept.num_rows), pa.int32())
-    table = pa.table([rows, kept["key"], kept["fingerprint"]], schema=KEPT)
+    hashes = pa.array([xxhash.xxh3_64_intdigest(body or b"") for body in images], pa.uint64())
+    table = pa.table([rows, kept["key"], hashes, kept["fingerprint"]], schema=KEPT)
     write_batches(store, _unit_name(unit), KEPT, [table.filter(pc.is_valid(table["fingerprint"]))])
 
 
@@ -117,9 +128,9 @@ class SimilarImages:
 
     def _partitioned(self, group: pa.Table) -> Iterator[pa.Table]:
         """The entries of some rows, a table a partition."""
-        entries = Entries.of(
-            stored(_joined(group["fingerprint"])), group["place"].to_numpy(), bits_for(self.rows)
-        )
+        places, images = (group[name].to_numpy() for name in ("place", "image"))
+        prints = stored(_joined(group["fingerprint"]))
+        entries = Entries.of(prints, places, images, bits_for(self.rows))
         mixed = (entries.keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
         partition = (mixed % np.uint64(self.partitions)).astype(np.int64)
         order = np.argsort(partition, kind="stable")
@@ -129,7 +140,7 @@ class SimilarImages:
             prints = pa.FixedSizeBinaryArray.from_buffers(
                 ENTRY.field("print").type, len(some), [None, pa.py_buffer(entries.prints[some].tobytes())]
             )
-            numbers = [entries.keys[some], entries.places[some], entries.views[some]]
+            numbers = [of[some] for of in (entries.keys, entries.places, entries.images, entries.views)]
             yield pa.table([*map(pa.array, numbers), prints], schema=ENTRY)
 
     def _batches(self, store: Store, name: str, partition: int) -> pa.Table:
@@ -193,7 +204,7 @@ def _kept(store: Store, unit: int, fallen: Iterable[int]) -> pa.Table:
     gone = pa.array(list(fallen), pa.int32())
     table = table.filter(pc.invert(pc.is_in(table["row"], gone)))
     places = (unit << ROW_BITS) + table["row"].to_numpy().astype(np.int64)
-    return pa.table({"place": places, "fingerprint": table["fingerprint"]})
+    return pa.table({"place": places, "image": table["image"], "fingerprint": table["fingerprint"]})
 
 
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -212,8 +223,8 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _entries(table: pa.Table) -> Entries:
     prints = _joined(table["print"])
     data = np.frombuffer(prints.buffers()[1] or b"", np.uint8)[prints.offset * VIEW_BYTES :]
-    keys, places, views = (table[name].to_numpy() for name in ("key", "place", "view"))
-    return Entries(keys, places, views, data[: len(prints) * VIEW_BYTES].reshape(-1, VIEW_BYTES))
+    keys, places, images, views = (table[name].to_numpy() for name in ("key", "place", "image", "view"))
+    return Entries(keys, places, images, views, data[: len(prints) * VIEW_BYTES].reshape(-1, VIEW_BYTES))
 
 
 def _pairs(store: Store, number: int, name: str) -> pa.Table:

@@ -45,6 +45,8 @@ STAGES = (
     "read", "render", "rules", "seen", "fetch", "decode", "copies", "size", "score", "tasks", "write", "across",
 )  # fmt: skip
 
+AT_ONCE = 64  # images that are hashed
+
 
 @dataclass
 class Work:
@@ -139,7 +141,7 @@ class Pipeline:
                 dropped_file = self.staging.write_dropped(work.unit.number, table)
                 shards = self.staging.write(work.unit.number, table, work.spool)
                 if self.run.similar is not None:
-                    keep_fingerprints(self.staging.store, work.unit.number, table.filter(alive(table)))
+                    self._keep_fingerprints(table, work)
         record = UnitRecord(
             unit=work.unit.number,
             inputs_in=self._inputs(work),
@@ -278,6 +280,16 @@ class Pipeline:
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
         return self._drop_copies(table, work)
+
+    def _keep_fingerprints(self, table: pa.Table, work: Work) -> None:
+        """Leave the fingerprints of the alive rows for the search across the run."""
+        rows = pc.indices_nonzero(alive(table))
+        places = rows.to_numpy()
+        parts = (places[at : at + AT_ONCE] for at in range(0, len(places), AT_ONCE))
+        images = (
+            body.as_buffer() if body.is_valid else None for part in parts for body in work.spool.take(part)
+        )
+        keep_fingerprints(self.staging.store, work.unit.number, table.take(rows), images)
 
     def _drop_copies(self, table: pa.Table, work: Work) -> pa.Table:
         """Drop copies of evaluation images, where the manifest asks for it."""

@@ -36,6 +36,7 @@ SHOWN_SIDE, SHOWN_QUALITY = 128, 60  # of the pictures that are kept for the rep
 AHEAD = 64  # images under way for each child process
 LARGEST = FetchSettings().max_bytes  # bytes of an image file
 TIMEOUT_S = 20.0
+LONGEST = 200  # characters of a source's name in the file's header
 
 
 @dataclass
@@ -157,9 +158,10 @@ def _summed(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The sources that a file names: a folder of many images counts as one."""
     tables = [one for one in sources if not one["name"].lower().endswith(IMAGES)]
     files = [one for one in sources if one["name"].lower().endswith(IMAGES)]
+    tables = [one | {"name": one["name"][:LONGEST]} for one in tables]
     folders: Counter[str] = Counter()
     for one in files:
-        folders[one["name"].rpartition("/")[0] or "."] += one["images"]
+        folders[one["name"].rpartition("/")[0][:LONGEST] or "."] += one["images"]
     return [
         *tables[:1000],
         *({"name": name, "images": n, "texts": 0} for name, n in sorted(folders.items())[:1000]),

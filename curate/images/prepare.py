@@ -131,7 +131,7 @@ def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Pre
             refuse_blank(small, recipe)
             if keep:
                 kept = Prepared(ended, "jpeg", *size, reencoded=ended is not body)
-                return marked(kept, Image.fromarray(small.squeeze()), recipe)
+                return marked(kept, Image.fromarray(small[:, :, 0] if small.shape[2] == 1 else small), recipe)
     except jpeg.UnknownKindError:
         pass
     if keep:

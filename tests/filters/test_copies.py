@@ -105,9 +105,9 @@ def test_a_crowd_costs_no_square(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pairs_come_once_whatever_the_order_of_entries() -> None:
     prints = made(40)
     prints[20:, 0] = flipped(prints[:20, 0], 0.04)
-    entries = Entries.of(prints, np.arange(40), bits_for(40))
+    entries = Entries.of(prints, np.arange(40), np.arange(40, dtype=np.uint64), bits_for(40))
     mixed = np.random.default_rng(2).permutation(len(entries.keys))
-    parts = (entries.keys, entries.places, entries.views, entries.prints)
+    parts = (entries.keys, entries.places, entries.images, entries.views, entries.prints)
     other = Entries(*(part[mixed] for part in parts))
     for one, two in zip(entries.pairs(56), other.pairs(56), strict=True):
         assert one.tolist() == two.tolist()
@@ -126,3 +126,13 @@ def test_products_are_cut_into_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_more_rows_the_longer_the_bands() -> None:
     assert [bits_for(rows) for rows in (1, 10_000, 10**6, 10**9)] == [6, 13, 20, 20]
     assert BYTES == 544
+
+
+def test_rows_of_the_very_same_image_are_no_copies_of_each_other() -> None:
+    prints = np.repeat(made(2), [3, 2], axis=0)
+    prints[3:, 0] = prints[0, 0]
+    images = np.array([1, 1, 1, 2, 2], np.uint64)
+    later, earlier, _ = Entries.of(prints, np.arange(5), images, 6).pairs(10)
+    assert list(zip(later.tolist(), earlier.tolist(), strict=True)) == [
+        (b, a) for b in (3, 4) for a in (0, 1, 2)
+    ]

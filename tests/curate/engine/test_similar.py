@@ -97,3 +97,12 @@ def test_exact_duplicates_fall_to_their_own_rule_first(tmp_path: Path) -> None:
 def test_a_run_without_images_that_show_anything_is_fine(tmp_path: Path) -> None:
     source = write_pairs(tmp_path / "pairs.parquet", [pair(1, image=b"no image"), pair(2, image=None)])
     assert run(source, tmp_path / "out").rows_out == 0
+
+
+def test_rows_about_one_image_stay_or_fall_together(tmp_path: Path) -> None:
+    first, copy = photo(NAMES[0]), photo(NAMES[0], 0.05)
+    texts = ("A first text about this picture", "A second text about this picture")
+    rows = [one | {"TEXT": text} for one in (first, copy) for text in texts]
+    source = write_pairs(tmp_path / "pairs.parquet", rows)
+    assert run(source, tmp_path / "out").dropped == {"similar_image": 2}
+    assert set(dropped(tmp_path / "out")) == {"pairs.parquet#2", "pairs.parquet#3"}

@@ -114,8 +114,9 @@ def test_a_picture_without_anything_to_see_has_none() -> None:
 @pytest.mark.parametrize("size", [(1, 400), (400, 1), (17, 9), (9000, 60), (2000, 1500)])
 def test_any_size_has_fingerprints_or_none(size: tuple[int, int]) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3)).astype(np.uint8)
-    found = prepare(encoded(Image.fromarray(noise), "PNG"), RECIPE).fingerprint
-    assert found is None or len(found) == BYTES
+    for kind in ("PNG", "JPEG"):
+        found = prepare(encoded(Image.fromarray(noise), kind), RECIPE).fingerprint
+        assert found is None or len(found) == BYTES
 
 
 def test_an_image_turned_upright_has_the_fingerprints_of_the_upright_one() -> None:
