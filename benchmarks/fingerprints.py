@@ -161,27 +161,53 @@ def recall(photos: list[Picture], tried: list[Method]) -> None:
             print(f"    {kind:42} {100 * share:5.1f} %")
 
 
-def false_pairs(photos: list[Picture]) -> None:
-    marks, owner = [], []
+def pieces(photos: list[Picture]) -> tuple[list[bytes], np.ndarray]:
+    """Parts of the photographs, three times as large, encoded; and the photograph that each is of."""
+    bodies, owners = [], []
     for number, photo in enumerate(photos):
         for across, down in product(range(PIECES), range(PIECES)):
             box = (across * photo.width // PIECES, down * photo.height // PIECES)
             piece = photo.crop((*box, box[0] + photo.width // PIECES, box[1] + photo.height // PIECES))
-            found = views(encoded(piece.resize((piece.width * 3, piece.height * 3)), 90))
-            if found is not None:
-                marks.append(found.view(np.uint64))
-                owner.append(number)
-    all_marks, owners, counts = np.array(marks), np.array(owner), np.zeros(257, np.int64)
-    for at in range(len(all_marks) - 1):
-        others = all_marks[at + 1 :][owners[at + 1 :] != owners[at]]
-        one = np.bitwise_count(all_marks[at, 0] ^ others).sum(axis=2).min(axis=1)
-        two = np.bitwise_count(all_marks[at] ^ others[:, :1]).sum(axis=2).min(axis=1)
-        counts += np.bincount(np.minimum(one, two), minlength=257)
-    below = np.cumsum(counts)
-    print(f"\nfalse pairs among {counts.sum():,} of pieces of different photographs")
+            bodies.append(encoded(piece.resize((piece.width * 3, piece.height * 3)), 90))
+            owners.append(number)
+    return bodies, np.array(owners)
+
+
+def false_pairs(photos: list[Picture], tried: list[Method]) -> None:
+    bodies, owners = pieces(photos)
+    found = [views(body) for body in bodies]
+    there = np.array([one is not None for one in found])
+    marks = np.array([one.view(np.uint64) for one in found if one is not None])
+    counts = count_pairs(marks, owners[there])
+    print(f"\nfalse pairs among {counts.sum():,} of {there.sum()} pieces ({(~there).sum()} are too plain)")
     for threshold in (31, 48, MAX_DISTANCE, 60, 64, 72):
-        rate = 1e6 * below[threshold] / counts.sum()
-        print(f"  within {threshold:3} bits: {below[threshold]:4}  ({rate:.2f} in a million)")
+        told("curate", threshold, counts)
+    for name, hashed, _, threshold in tried[2:]:
+        bits = np.array([as_bits(hashed(body)) for body in bodies])[there]
+        packed = np.packbits(bits, axis=1).view(np.uint64)[:, None]
+        told(name, threshold, count_pairs(packed, owners[there]))
+
+
+def count_pairs(marks: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """How many pairs of pieces of different photographs are so many bits apart (257 counts)."""
+    counts = np.zeros(257, np.int64)
+    for at in range(len(marks) - 1):
+        others = marks[at + 1 :][owners[at + 1 :] != owners[at]]
+        one = np.bitwise_count(marks[at, 0] ^ others).sum(axis=2).min(axis=1)
+        two = np.bitwise_count(marks[at] ^ others[:, :1]).sum(axis=2).min(axis=1)
+        counts += np.bincount(np.minimum(one, two), minlength=257)
+    return counts
+
+
+def told(name: str, threshold: int, counts: np.ndarray) -> None:
+    below = int(counts[: threshold + 1].sum())
+    print(f"  {name:34} within {threshold:3} bits: {below:6} ({1e6 * below / counts.sum():.2f} in a million)")
+
+
+def as_bits(found: object) -> np.ndarray:
+    """A peer's hash of 64 bits."""
+    digits = int(found, 16) if isinstance(found, str) else int(str(found), 16)
+    return np.array([digits >> bit & 1 for bit in range(64)], np.uint8)
 
 
 def cost(photos: list[Picture]) -> None:
@@ -260,8 +286,9 @@ def main() -> None:
         sys.path.append(asked.peers)
     photos = [Image.open(path).convert("RGB") for path in sorted(asked.photos.glob("*.jpg"))[: asked.limit]]
     print(f"method {ours.METHOD}, version {ours.VERSION}")
-    recall(photos, methods())
-    false_pairs(photos)
+    tried = methods()
+    recall(photos, tried)
+    false_pairs(photos, tried)
     cost(photos)
     planted(asked.rows)
 

@@ -39,7 +39,7 @@ SPANS = ((0.0, 1.0), (CUT, 1.0), (0.0, 1 - CUT), (CUT, 1 - CUT), (CUT / 2, 1 - C
 DOWN, ACROSS = np.array(
     [*product(range(4), range(4)), (4, 4)]
 ).T  # of each view: its span of the height, of the width
-STEPS = (np.arange(256) * 100 // 255).astype(np.uint16)  # of two neighbours: in hundredths of white
+STEPS = np.arange(256) * 100 // 255  # of two neighbours: in hundredths of white
 
 Grey = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
@@ -63,10 +63,17 @@ def fingerprint(grey: Grey) -> bytes | None:
 
 def _quality(grey: Grey) -> int:
     """PDQ's measure of how much there is to see: the steps between neighbours of a grid of 64 x 64, by 90."""
-    rows, columns = (((np.arange(GRID) + 0.5) * side / GRID).astype(np.intp) for side in grey.shape)
+    rows, columns = map(_samples, grey.shape)
     grid = grey[rows][:, columns].astype(np.int16)
-    down, across = np.abs(grid[1:] - grid[:-1]), np.abs(grid[:, 1:] - grid[:, :-1])
-    return int(STEPS[down].sum() + STEPS[across].sum()) // 90
+    down = np.bincount(np.abs(grid[::2] - grid[1::2]).ravel(), minlength=256)
+    across = np.bincount(np.abs(grid[::2, ::2] - grid[::2, 1::2]).ravel(), minlength=256)
+    return int(2 * down @ STEPS + 4 * across @ STEPS) // 90  # of all rows every other, and every fourth step
+
+
+@lru_cache(maxsize=512)
+def _samples(side: int) -> npt.NDArray[np.intp]:
+    """The pixels of a side that stand for a grid of 64."""
+    return ((np.arange(GRID) + 0.5) * side / GRID).astype(np.intp)
 
 
 @lru_cache(maxsize=512)

@@ -162,19 +162,19 @@ def least(image: Image.Image, recipe: Recipe) -> tuple[int, int]:
     return (min(width, SMALLEST_SIDE), min(height, SMALLEST_SIDE)) if recipe.fingerprints else (1, 1)
 
 
-def marked(prepared: Prepared, pixels: Image.Image, recipe: Recipe, turn: int = 1) -> Prepared:
-    """The same with the fingerprints of its pixels, once these are turned, if the recipe asks for them."""
+def marked(prepared: Prepared, pixels: Image.Image, recipe: Recipe) -> Prepared:
+    """The same with the fingerprints of its upright pixels (a fourth channel is padding), if these are wanted."""
     if not recipe.fingerprints:
         return prepared
-    step = -(-max(pixels.size) // LARGEST_SIDE)
-    step = min(step, max(1, min(pixels.size) // SMALLEST_SIDE))
-    small = pixels.reduce(step) if step > 1 else pixels
-    grey = turned(small.convert("RGB") if small.mode == "RGBX" else small, turn).convert("L")
-    if max(grey.size) > LARGEST_SIDE * 4:  # a strip: what it is wide counts no more than what it is high
-        grey = grey.resize(
-            (min(grey.width, LARGEST_SIDE), min(grey.height, LARGEST_SIDE)), Image.Resampling.BOX
-        )
+    width, height = pixels.size
+    step = max(1, min(width, height) // SMALLEST_SIDE)
+    grey = pixels.convert("L").reduce((max(step, width // LARGEST_SIDE), max(step, height // LARGEST_SIDE)))
     return replace(prepared, fingerprint=fingerprint(np.asarray(grey)))
+
+
+def large_enough(stored: Image.Image, pixels: Image.Image, turn: int) -> Image.Image:
+    """The upright pixels to take fingerprints of: as they are stored, unless these were shrunk too far."""
+    return stored if min(stored.size) >= SMALLEST_SIDE else turned(pixels, turn)
 
 
 def look(image: Image.Image, recipe: Recipe) -> str:
@@ -325,14 +325,17 @@ def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, recipe
     stored.info = {}
     out = io.BytesIO()
     stored.save(out, "PNG", compress_level=LEVEL)
-    return marked(Prepared(out.getvalue(), "png", *stored.size, True, turn), pixels, recipe, turn)
+    made = Prepared(out.getvalue(), "png", *stored.size, True, turn)
+    return marked(made, large_enough(stored, pixels, turn), recipe)
 
 
 def encode_jpeg(pixels: Image.Image, size: tuple[int, int], turn: int, recipe: Recipe) -> Prepared:
     """A JPEG of grey or RGB pixels, or of RGB with a byte of padding behind each; `size` is that before the turn."""
     stored = turned(resized(pixels, size) if size != pixels.size else pixels, turn)
     image = jpeg.encode(np.asarray(stored), recipe.quality)
-    return marked(Prepared(image, "jpeg", *stored.size, True, turn), pixels, recipe, turn)
+    return marked(
+        Prepared(image, "jpeg", *stored.size, True, turn), large_enough(stored, pixels, turn), recipe
+    )
 
 
 def turned(pixels: Image.Image, turn: int) -> Image.Image:
