@@ -25,7 +25,7 @@ METHOD, VERSION = "pdq-17", 1  # another version's fingerprints are not compared
 VIEWS = 17
 VIEW_BYTES = 32
 BYTES = VIEWS * VIEW_BYTES
-SMALLEST_SIDE = 48  # pixels of the grey picture: below that an image is taken as it is
+SMALLEST_SIDE = 40  # pixels of the grey picture: below that an image is taken as it is
 LARGEST_SIDE = 256  # a larger one is shrunk first
 MIN_QUALITY = (
     20  # PDQ's measure of how much there is to see, 0 to 100: below it two pictures are alike by chance

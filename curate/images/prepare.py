@@ -131,7 +131,7 @@ def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Pre
             refuse_blank(small, recipe)
             if keep:
                 kept = Prepared(ended, "jpeg", *size, reencoded=ended is not body)
-                return marked(kept, Image.fromarray(small[:, :, 0] if small.shape[2] == 1 else small), recipe)
+                return marked(kept, small, recipe)
     except jpeg.UnknownKindError:
         pass
     if keep:
@@ -162,10 +162,14 @@ def least(image: Image.Image, recipe: Recipe) -> tuple[int, int]:
     return (min(width, SMALLEST_SIDE), min(height, SMALLEST_SIDE)) if recipe.fingerprints else (1, 1)
 
 
-def marked(prepared: Prepared, pixels: Image.Image, recipe: Recipe) -> Prepared:
+def marked(prepared: Prepared, pixels: Image.Image | jpeg.Pixels, recipe: Recipe) -> Prepared:
     """The same with the fingerprints of its upright pixels (a fourth channel is padding), if these are wanted."""
     if not recipe.fingerprints:
         return prepared
+    if isinstance(pixels, np.ndarray):
+        if pixels.shape[2] == 1 and max(pixels.shape) <= LARGEST_SIDE:
+            return replace(prepared, fingerprint=fingerprint(pixels[:, :, 0]))
+        pixels = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     width, height = pixels.size
     step = max(1, min(width, height) // SMALLEST_SIDE)
     grey = pixels.convert("L").reduce((max(step, width // LARGEST_SIDE), max(step, height // LARGEST_SIDE)))
