@@ -161,6 +161,23 @@ def recall(photos: list[Picture], tried: list[Method]) -> None:
             print(f"    {kind:42} {100 * share:5.1f} %")
 
 
+def through_index(photos: list[Picture], rows: int) -> None:
+    """What the bands let through, where the originals lie among so many other fingerprints."""
+    known = [
+        (number, found)
+        for number, photo in enumerate(photos)
+        if (found := views(encoded(photo, 92))) is not None
+    ]
+    others = np.random.default_rng(1).integers(0, 256, (rows, VIEWS, VIEW_BYTES), dtype=np.uint8)
+    index = CopyIndex(np.concatenate([[found for _, found in known], others]))
+    print(f"\nfound among {rows:,} others, through bands of {index.bits} bits")
+    for kind, change in COPIES.items():
+        asked = [views(encoded(change(photos[number]), 50)) for number, _ in known]
+        there = [at for at, one in enumerate(asked) if one is not None]
+        found, _ = index.nearest(np.array([asked[at] for at in there]), MAX_DISTANCE)
+        print(f"    {kind:42} {100 * float((found == there).sum()) / len(known):5.1f} %")
+
+
 def pieces(photos: list[Picture]) -> tuple[list[bytes], np.ndarray]:
     """Parts of the photographs, three times as large, encoded; and the photograph that each is of."""
     bodies, owners = [], []
@@ -288,6 +305,8 @@ def main() -> None:
     print(f"method {ours.METHOD}, version {ours.VERSION}")
     tried = methods()
     recall(photos, tried)
+    for rows in (1_000, asked.rows, 10 * asked.rows):
+        through_index(photos, rows)
     false_pairs(photos, tried)
     cost(photos)
     planted(asked.rows)
