@@ -220,10 +220,8 @@ class Entries:
         more = np.repeat(prints[:, 0], WHOLE_BANDS, axis=0)
         return cls(
             np.concatenate([views.ravel(), whole.ravel()]),
-            *(
-                np.concatenate([np.repeat(of, VIEWS * VIEW_BANDS), np.repeat(of, WHOLE_BANDS)])
-                for of in (places, images)
-            ),
+            np.concatenate([np.repeat(places, VIEWS * VIEW_BANDS), np.repeat(places, WHOLE_BANDS)]),
+            np.concatenate([np.repeat(images, VIEWS * VIEW_BANDS), np.repeat(images, WHOLE_BANDS)]),
             np.concatenate([of_views.ravel(), np.zeros(whole.size, np.uint8)]),
             np.concatenate([flat, more]),
         )
