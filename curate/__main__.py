@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from curate.cli import faults
 
 
@@ -13,11 +11,7 @@ def main() -> None:
     try:
         from curate.cli.app import main as run
     except (MemoryError, ImportError, OSError, RuntimeError) as error:
-        found = faults.said(error)
-        if found is None:
-            raise
-        faults.show(found[0])
-        sys.exit(found[1])
+        faults.leave(error)
     run()
 
 

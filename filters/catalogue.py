@@ -30,7 +30,9 @@ CAMERA = (
     r"(?:[_-](?:\d+|WA\d+|edit(?:ed)?|copy|small|web|crop(?:ped)?|resized?)\b)*"
 )
 NAMELESS = r"(?:image|photo|picture|pic|img|untitled|unnamed|download|screen ?shot|thumbnail|wp|fb[ _]img)"
-LEAD = "full review at|more at|seen on|found on|at|from|on|via|by|see|visit"
+MORE = "(?:(?:for )?(?:learn|read|find out) more|(?:for )?more info(?:rmation)?|available|shop now|order) (?:at|from|on)"
+LEAD = rf"full review at|{MORE}|more at|seen on|found on|at|from|on|via|by|see|visit"
+VISIT = r"(?:please )?visit (?:us at |our (?:web ?)?site:? )?"
 PATH = r"(?:[^\s<>\"|()\[\]{}]|\([^\s()]*\))"  # not the bracket that an address stands in
 URL = rf"(?:(?:https?|ftp)://|www\.){PATH}+"
 ENDING = r"\.(?:com|net|org|co\.uk|us|info|eu|biz)"
@@ -55,7 +57,8 @@ FOREIGN_TAIL = (
     r"|imagens|photos?|images?|vídeos?|vidéos?|illustrations?|ilustração|ilustración|ilustrações) (?:de )?(?:stock|archivo|banco de imagens?)"
     r"|archivo imágenes vectoriales|vettoriale? stock|foto stock|illustrazione stock|(?:zdjęcie|wektor|grafika|wideo) (?:stockow[eay]|wektorow[ea])"
     r"|stok (?:vektör|fotoğraf\w?|illüstrasyon)|arkiv(?:foto|bild)\w{0,4}|arkistokuva|stockov\w{1,3} \w{3,12}|стоков\S{1,4} \S{4,12}"
-    r"|векторн\S{1,4} \S{4,12}|스톡 \S{2,4}|ベクターイラスト|ストック\S{2,8})"
+    r"|векторн\S{1,4} \S{4,12}|스톡 \S{2,4}|ベクターイラスト|ストック\S{2,8}|(?:lizenzfreie\w{0,2}|rechtenvrije|royaltyfri\w{0,2}|royalty[ -]free) [\w']{3,14}"
+    r"|kaufen sie dieses \w{3,12}|(?:photos?|images?|illustrations?|vidéos?|imagen|imágenes|fotos?|ilustraci\w{2,4}) libres? de (?:droits|derechos))"
 )
 BEFORE = "(?: *[|:–—-]+)? +"  # what parts a caption from the agency's words
 NUMBER = r"[ :#№–—-]*\d*\.?"
@@ -79,11 +82,13 @@ CLICK_FIRST = (  # and then what the picture shows
     r"| [^:]{1,30}:)"
 )
 CLICK_ABOUT = (  # and then the item itself
-    r"(?:please )?click (?:here|on (?:the )?(?:image|photo|picture)|(?:the )?(?:image|photo|picture)|to) ?(?:to|for)? ?"
-    r"(?:(?:enlarge|view|see)(?: (?:an? |the )?(?:larger|bigger|full|full[- ]size)?)? ?(?:image|photo|picture|version|view)"
+    r"(?:please )?click(?: here| (?:on )?(?:the |this )?(?:image|photo|picture))?(?: to| for)? "
+    r"(?:(?:(?:enlarge|view|see) )?(?:(?:an?|the) )?(?:(?:larger|bigger|full|full[- ]size|enlarged|more) )?(?:images?|photos?|pictures?|version|view)"
     r"(?: of| and (?:see|read|view|find|learn) more(?: (?:about|of|on)(?: item \w{1,20})?)?)"
-    r"|(?:more|further|full) (?:info(?:rmation)?|details)\b(?: (?:about|on|of))?)"
+    r"|(?:more|further|full) (?:info(?:rmation)?|details)\b(?: (?:about|on|of|for))?"
+    r"|enlarge (?:the |this )?(?:image|photo|picture)\b|(?:buy|order|purchase)\b)"
 )
+CLICK_FORUM = r"^click image for larger version[ .:]*name: *(.*?) *views: .*$"
 SITE = (
     r"(?:flickr(?: - photo sharing!?)?|wikipedia(?:, the free encyclopedia)?|wikimedia commons|youtube"
     r"|pinterest|ebay|etsy(?: [a-z]{2})?|amazon|tumblr|instagram|facebook|twitter|deviantart|behance|vimeo"
@@ -164,6 +169,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i)(?: \([^()]{1,40}\))? tags: .*$", ""),
             (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
             (rf"(?i) *(?: {DASH}|[|•·]) *{SITE}$", ""),
+            (rf"(?i){CLICK_FORUM}", r"\1"),
             (rf"(?i)^{CLICK_ABOUT} '(.+)'$", r"\1"),
             (rf"(?i)^(?:{CLICK_ABOUT}|{CLICK_FIRST})[ :.!,–—-]*", ""),
             (r"(?i) *\((?:image|photo|picture) ?\d{1,2}\)$", ""),
@@ -194,12 +200,23 @@ CATALOGUE: tuple[Pattern, ...] = (
         "Pink shoes",
         (
             (rf"(?i)^{URL}/([^/ ]+(?: [^/ ]+)+{EXTENSION})$", r"\1"),
-            (rf"(?i)(?:[,;]? (?:{LEAD}))?[ :,]*\b{URL}(?:,? (?:or|and|&|/) (?:{URL}|{DOMAIN}))+$", ""),
-            (rf"(?i)(?:[,;]? (?:{LEAD}))?[ :,]*\b{URL}$", ""),
+            (
+                rf"(?i)(?:(?:^|[,;]? ){VISIT}|(?:[,;]? |^)(?:{LEAD}))?[ :,]*\b{URL}(?:,? (?:or|and|&|/) (?:{URL}|{DOMAIN}))+$",
+                "",
+            ),
+            (
+                rf"(?i)(?:^|[,;]? )(?:{LEAD})[ :,]*\b{DOMAIN}(?:,? (?:or|and|&|/) (?:(?:at|on|from) )?{DOMAIN})+$",
+                "",
+            ),
+            (
+                rf"(?i)(?:^|([.!?]) +| +[|–—-] +){VISIT}(?:{URL}|{DOMAIN})(?:,? (?:for|to) (?:more|details|info|see|find|learn)\b.*)?[.!]?$",
+                r"\1",
+            ),
+            (rf"(?i)(?:(?:^|[,;]? )(?:{LEAD}))?[ :,]*\b{URL}$", ""),
             (rf"(?i)([.!?]) +{DOMAIN}$", r"\1"),
             (rf"(?i)[(\[](?:(?:{LEAD})[: ]+)?(?:{URL}|{BARE_URL}|{DOMAIN}/?)[)\]]", ""),
             (rf"(?i)\b{URL}|{BARE_URL}", ""),
-            (rf"(?i)(?:^| *(?: {DASH}|[|]| at| via|^at|^via) +){DOMAIN}[!.]?$", ""),
+            (rf"(?i)(?:^| *(?: {DASH}|[|]| at| via|^at|^via|(?:^| ){MORE}) +){DOMAIN}[!.]?$", ""),
         ),
         within=rf"(?i)://|www\.|{ENDING}\b|\b{SHORTENED}/",
     ),
@@ -264,7 +281,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i)( vector(?: image)?)(?: vector(?: image)?)+$", r"\1"),
         ),
         within=(
-            rf"(?i), artist:|\| *price:|{AGENCY}"
+            rf"(?i), artist:|\| *price:|{AGENCY}|[|–—-] +(?:lizenzfrei|rechtenvrij|royaltyfri|kaufen)| libres? de d"
             r"| [|–—-] +(?:stock[a-z]|stok |ve[ck]t|vettoria|vetor|fotos? |fotograf|photos? de|images? (?:de|vec)|im[aá]ge|v[ií]d[eé]os? de|illustra|ilustra"
             r"|archivo|arkiv|arkisto|wektor|grafika|zdj|wideo|clip ?art vec|стоков|векторн|스톡|ベクター|ストック)"
             r"|stock-?foto|stok foto|vettoriali stock|seryjne|stock illustratie|стоков|图库|圖庫|ストック"
@@ -302,7 +319,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             ),
             (rf"(?i)([.!?]) +{CREDIT}s?:[ #*]*$", r"\1"),
             (rf"(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?i:{PRESS}(?:image|picture)s?:) {PERSON}$", r"\1"),
-            (rf"(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+)(?i:{CREDIT}s? ?)?© ?{PERSON}$", r"\1"),
+            (rf"(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+)(?i:{CREDIT}s? ?)?© ?{PERSON}(?:(?:19|20)\d\d)?$", r"\1"),
             (r"(?i)[ ,.;|/–—-]*(?:copyright ?)?© ?(?:copyright )?(?:19|20)\d\d\b[^©]{0,50}$", ""),
             (r"(?i)[ ,;|/–—-]*\ball rights reserved\.?$", ""),
         ),
@@ -361,8 +378,12 @@ CATALOGUE: tuple[Pattern, ...] = (
         "here 's the view from the castle , of course !",
         "here's the view from the castle, of course!",
         (
+            (r"(\d) , (\d{3}(?: |$))", r"\1,\2"),
+            (r"(\d) \. (\d)", r"\1.\2"),
             (r"([^ ]) +([.,;!?])( |$)", r"\1\2\3"),
-            (rf"([{LETTER}\d]) '(s|d|m|re|ve|ll|t)\b", r"\1'\2"),
+            (rf"([{LETTER}\d]) (['’])(s|d|m|re|ve|ll|t)\b", r"\1\2\3"),
+            (rf"([{LETTER}]) (['’]) s\b", r"\1\2s"),
+            (r'^((?:[^"]* )?)" ([^"]*[^" ]) "((?:[ .,;!?][^"]*)?)$', r'\1"\2"\3'),
             (
                 r"(?i)\b(do|does|did|is|are|was|were|has|have|had|would|could|should|must|need|ca|wo) n't\b",
                 r"\1n't",
@@ -371,7 +392,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(\d) %( |[.,;!?]|$)", r"\1%\2"),
             (r"([£$€]) (\d)", r"\1\2"),
         ),
-        within=r" [.,;!?] | '(?:s|d|m|re|ve|ll|t)\b| n't\b|[£$€] \d|[a-z] : |\d %",
+        within=r" [.,;!?] | ['’] ?(?:s|d|m|re|ve|ll|t)\b| n't\b|[£$€] \d|[a-z] : |\d %|(?:^| )\" [^\"]+ \"",
         end=" [.,;!?]",
     ),
     Pattern(

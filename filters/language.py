@@ -36,6 +36,12 @@ def identify(
 
     Returns its code (ISO 639-1), its probability, and the probability that the text is in none of `keep`.
     """
+    if text.null_count == len(text):  # no text, no model: reading it takes longer than a thousand texts
+        return (
+            pa.nulls(len(text), pa.string()),
+            pa.nulls(len(text), pa.float32()),
+            pa.nulls(len(text), pa.float32()),
+        )
     rank = _identifier().rank
     found: list[tuple[str | None, float | None, float | None]] = []
     for one in text.to_pylist():
@@ -45,7 +51,7 @@ def identify(
         ranked = rank(one[:LONGEST])
         kept = sum(float(share) for code, share in ranked if code in keep)
         found.append((ranked[0][0], float(ranked[0][1]), 1 - kept))
-    codes, shares, others = zip(*found, strict=True) if found else ((), (), ())
+    codes, shares, others = zip(*found, strict=True)
     return pa.array(codes, pa.string()), pa.array(shares, pa.float32()), pa.array(others, pa.float32())
 
 

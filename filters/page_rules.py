@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from filters.rule import rule
 
 MARKS = (
-    66  # characters that the task `ocr` writes around a region's text: <ref>, </ref>, <quad> and four corners
+    66  # characters that the task `ocr` writes around a region's text: <ref>, </ref>, <quad>, four corners
 )
 
 
@@ -30,9 +30,25 @@ def number_in(text: str | None, name: str) -> float | None:
     return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
+def stated(extra: pa.StringArray, name: str) -> pa.StringArray:
+    """That number of each page, as `name=0.25` (N)."""
+    return pa.array([f"{name}={number}" for number in fact(extra, name).to_pylist()], pa.string())
+
+
+def at_most(extra: pa.StringArray, name: str, max_share: float) -> pa.BooleanArray:
+    """Whether the share that `extra` gives by that name is at most `max_share`; null where it gives none (N).
+
+    Raises:
+        ValueError: `max_share` is no share.
+    """
+    if not 0 <= max_share <= 1:
+        raise ValueError(f"max_share is a share, from 0 to 1, not {max_share:g}")
+    return pc.less_equal(fact(extra, name), max_share)
+
+
 def unlabelled(extra: pa.StringArray, *, max_share: float) -> pa.StringArray:
     """The share that decided."""
-    return pa.array([f"unlabelled={share.as_py()}" for share in fact(extra, "unlabelled")], pa.string())
+    return stated(extra, "unlabelled")
 
 
 @rule("page_mostly_unlabelled", describe=unlabelled)
@@ -42,12 +58,7 @@ def page_mostly_unlabelled(extra: pa.StringArray, *, max_share: float) -> pa.Boo
     Raises:
         ValueError: `max_share` is no share.
     """
-    if not 0 <= max_share <= 1:
-        raise ValueError(f"max_share is a share, from 0 to 1, not {max_share:g}")
-    return pa.array(
-        [None if share is None else share <= max_share for share in fact(extra, "unlabelled").to_pylist()],
-        pa.bool_(),
-    )
+    return at_most(extra, "unlabelled", max_share)
 
 
 def target_chars(text: pa.StringArray, regions: pa.ListArray) -> pa.Array:
@@ -93,7 +104,7 @@ def page_unstyled(extra: pa.StringArray) -> pa.BooleanArray:
 
 def blank(extra: pa.StringArray, *, max_share: float) -> pa.StringArray:
     """The share that decided."""
-    return pa.array([f"blank={share.as_py()}" for share in fact(extra, "blank")], pa.string())
+    return stated(extra, "blank")
 
 
 @rule("page_mostly_blank", describe=blank)
@@ -103,6 +114,4 @@ def page_mostly_blank(extra: pa.StringArray, *, max_share: float) -> pa.BooleanA
     Raises:
         ValueError: `max_share` is no share.
     """
-    if not 0 <= max_share <= 1:
-        raise ValueError(f"max_share is a share, from 0 to 1, not {max_share:g}")
-    return pc.less_equal(fact(extra, "blank"), max_share)
+    return at_most(extra, "blank", max_share)

@@ -70,3 +70,29 @@ def test_the_shell_completes_commands() -> None:
         check=False,
     )
     assert told.stdout.split() == ["verify"], told.stderr
+
+
+def pins(name: str) -> dict[str, str]:
+    """The versions that a file of requirements names."""
+    return dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", (ROOT / name).read_text(), re.MULTILINE))
+
+
+def test_the_lock_has_the_versions_that_the_tests_ran_with_and_their_hashes() -> None:
+    locked, known = pins("requirements.lock"), pins("constraints.txt") | pins("overrides.txt")
+    normal = {name.lower().replace("_", "-").replace(".", "-"): version for name, version in known.items()}
+    assert {
+        name for name in locked if normal.get(name.replace(".", "-")) not in (None, locked[name])
+    } == set()
+    assert len(locked) > 80
+    blocks = re.split(r"^(?=[\w.-]+==)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)[1:]
+    assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_no_old_library_that_another_package_asks_for_is_locked() -> None:
+    locked = pins("requirements.lock")
+    assert not re.search(
+        r"^opencv-python==(?!.*never)", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
+    assert int(locked["urllib3"].split(".")[0]) >= 2
+    assert int(locked["websockets"].split(".")[0]) >= 14
+    assert not {"urllib3", "websockets", "opencv-python"} & set(pins("constraints.txt"))

@@ -87,11 +87,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except (OSError, MemoryError, RuntimeError, ImportError) as error:
-        found = faults.said(error)
-        if found is None:
-            raise
-        faults.show(found[0])
-        sys.exit(found[1])
+        faults.leave(error)
 
 
 @app.callback(invoke_without_command=True)

@@ -41,6 +41,15 @@ def _leave(number: int, frame: Any) -> NoReturn:
     os._exit(130)
 
 
+def leave(error: BaseException) -> NoReturn:
+    """End with the line and exit code of an error that is the machine's; raise any other, from an `except` clause."""
+    found = said(error)
+    if found is None:
+        raise error
+    show(found[0])
+    sys.exit(found[1])
+
+
 def said(error: BaseException) -> tuple[str, int] | None:
     """The line and exit code of an error that is the machine's; None for any other."""
     if isinstance(error, MemoryError) or _is_memory(error):

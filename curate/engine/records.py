@@ -7,6 +7,7 @@ object store serves each of them by itself. The driver gathers the records that 
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ STAGED = "_run/staged"
 DONE = "_run/done"
 FOLDERS = {DONE_STATE: DONE, STAGED_STATE: STAGED}
 SEGMENTS = "_run/journal"
+DIGEST_BYTES = 16  # of the hash behind a segment's Arrow file
 SPREAD = 256
 THREADS = 32
 SEGMENT = pa.schema([("unit", pa.int64()), ("state", pa.uint8()), ("record", pa.binary())])
@@ -67,7 +69,8 @@ def write_segment(store: Store, number: int, entries: Sequence[Entry]) -> None:
     sink = io.BytesIO()
     with ipc.new_file(sink, SEGMENT, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(pa.table(columns, schema=SEGMENT))
-    store.write_bytes(segment_name(number), sink.getvalue())
+    content = sink.getvalue()
+    store.write_bytes(segment_name(number), content + _digest(content))
 
 
 def segment_name(number: int) -> str:
@@ -81,7 +84,7 @@ def segment_names(store: Store) -> list[str]:
 
 
 def read_segments(store: Store, names: Iterable[str]) -> Iterator[Entry]:
-    """Every record of these segments; a torn segment has none."""
+    """Every record of these segments; a damaged segment has none."""
     decode = msgspec.json.Decoder(UnitRecord).decode
     for table in in_parallel(lambda name: _read_segment(store, name), names):
         for state, record in zip(table["state"].to_pylist(), table["record"], strict=True):
@@ -133,8 +136,17 @@ def _numbers(store: Store, folder: str) -> list[int]:
 
 
 def _read_segment(store: Store, name: str) -> pa.Table:
-    data = store.read_bytes(name)
-    try:
-        return ipc.open_file(pa.py_buffer(data or b"")).read_all().cast(SEGMENT)
-    except pa.ArrowInvalid:  # a disk that lost power; the units' own records say it again
+    """A segment; an empty one in the place of a damaged one, as the units' own records say it again.
+
+    What is damaged is not parsed: a flipped bit in an Arrow file can end the process.
+    """
+    data = store.read_bytes(name) or b""
+    content, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
+    if digest != _digest(content):  # a disk that lost power, or a flipped bit
         return SEGMENT.empty_table()
+    return ipc.open_file(pa.py_buffer(content)).read_all()
+
+
+def _digest(content: bytes) -> bytes:
+    """What follows a segment's content, to tell whether it is whole."""
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES, person=b"curate segment").digest()

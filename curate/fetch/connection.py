@@ -17,6 +17,8 @@ MAX_HEADERS_BYTES = 2**18  # of all headers of one answer, and of those of its r
 HEAD_END = re.compile(rb"\r?\n\r?\n")
 INFORMATIONAL = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")  # another answer follows
 SPACED_NAME = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:")
+FOLD = re.compile(rb"\r?\n[ \t]+")  # a header that goes on in the next line
+NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
 LENGTH, CODING = b"content-length", b"transfer-encoding"
 
 
@@ -75,18 +77,38 @@ class HeaderHandler(ResponseHandler):
 
 
 def mended(head: bytes) -> bytes:
-    """Headers without spaces before colons and without a Content-Length told twice alike.
+    """Headers without spaces before colons, lines that are no header, and a Content-Length told twice alike.
 
     Headers that tell two ways to find the body's end are left as they are, for the parser to refuse.
     """
-    first, *lines = head.split(b"\n")
-    lines = [SPACED_NAME.sub(rb"\1:", line, count=1) if SPACED_NAME.match(line) else line for line in lines]
+    first, *lines = FOLD.sub(b" ", head).split(b"\n")
+    lines = [kept for line in lines if (kept := _line(line)) is not None]
     names = [line.partition(b":")[0].lower() for line in lines]
+    values = [line.partition(b":")[2].strip() for line in lines]
     lengths = {
-        line.partition(b":")[2].strip() for line, name in zip(lines, names, strict=True) if name == LENGTH
+        part.strip()
+        for value, name in zip(values, names, strict=True)
+        if name == LENGTH
+        for part in value.split(b",")
     }
-    if len(lengths) > 1 or (lengths and CODING in names):
+    codings = {value.lower() for value, name in zip(values, names, strict=True) if name == CODING}
+    if len(lengths) > 1 or (lengths and codings - {b"identity"}):
         return head
-    again = names.index(LENGTH) if lengths else -1
-    kept = [line for place, line in enumerate(lines) if names[place] != LENGTH or place == again]
-    return b"\n".join([first, *kept])
+    lines = [line for line, name in zip(lines, names, strict=True) if name not in (LENGTH, CODING)]
+    framing = [b"Content-Length: " + one + b"\r" for one in lengths]
+    framing += [b"Transfer-Encoding: " + one + b"\r" for one in sorted(codings) if not lengths]
+    return b"\n".join([first, *framing, *lines])
+
+
+def _line(line: bytes) -> bytes | None:
+    """A line of headers as parsers want it; null where it names no header that anybody could read.
+
+    A name that might be one of framing stays as it is.
+    """
+    line = line[: len(line.rstrip(b"\r"))] + b"\r" if line.endswith(b"\r\r") else line
+    if line in (b"\r", b"") or NAME.match(line):
+        return line
+    if SPACED_NAME.match(line):
+        return SPACED_NAME.sub(rb"\1:", line, count=1)
+    told = re.sub(rb"[^a-z]", b"", line.partition(b":")[0].lower())
+    return line if told in (b"contentlength", b"transferencoding") else None

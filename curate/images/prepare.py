@@ -36,11 +36,13 @@ from curate.images.protocol import Prepared, Recipe
 from curate.images.resize import resized
 from curate.images.sniffing import sniff
 from curate.images.whole import (
+    KEPT_CHUNKS,
     NotWholeError,
     check_avif,
     check_png,
+    check_png_rows,
     check_webp,
-    ends_early,
+    is_odd,
     without_ancillary,
 )
 
@@ -107,7 +109,7 @@ def prepare(body: bytes, recipe: Recipe) -> Prepared:
         if format == "jpeg":
             return prepare_jpeg(image, body, recipe)
         check(body, format, width * height, recipe)
-        image, sound = loaded(image, body, sound)  # a PNG may tell its orientation after its pixels
+        image, sound = loaded(image, body, sound, recipe)  # a PNG may tell its orientation after its pixels
         if recipe.blank_share is not None:
             refuse_blank(opaque(image), recipe)
         size, turn = shrunk(width, height, recipe), orientation(image)
@@ -211,19 +213,44 @@ def opened(body: bytes, format: str) -> tuple[ImageFile.ImageFile, bool]:
     except Exception:
         if format != "png":
             raise
-        return PngImageFile(io.BytesIO(without_ancillary(body))), False
+        return bare_png(body), False
 
 
-def loaded(image: ImageFile.ImageFile, body: bytes, sound: bool) -> tuple[ImageFile.ImageFile, bool]:
+def loaded(
+    image: ImageFile.ImageFile, body: bytes, sound: bool, recipe: Recipe
+) -> tuple[ImageFile.ImageFile, bool]:
     """The image with its pixels read, and whether its bytes are such as any reader reads to the end."""
     try:
         image.load()
     except Exception:
         if not sound or not isinstance(image, PngImageFile):
             raise
-        image, sound = PngImageFile(io.BytesIO(without_ancillary(body))), False
-        image.load()
-    return image, sound and not (isinstance(image, PngImageFile) and ends_early(body))
+        image, sound = bare_png(body, load=True), False
+    if isinstance(image, PngImageFile):
+        if recipe.strictness == "whole" and (image.info.get("interlace") or last_row_is_empty(image)):
+            check_png_rows(body)
+        sound = sound and not is_odd(body)
+    return image, sound
+
+
+def bare_png(body: bytes, load: bool = False) -> PngImageFile:
+    """A PNG without the chunks that Pillow chokes on; transparency and camera data stay where it reads them."""
+    for kept in (KEPT_CHUNKS, ()):
+        try:
+            image = PngImageFile(io.BytesIO(without_ancillary(body, kept)))
+            if load:
+                image.load()
+            return image
+        except Exception:
+            if not kept:
+                raise
+    raise AssertionError
+
+
+def last_row_is_empty(image: Image.Image) -> bool:
+    """Whether the last row is all zeros, as decoders leave it that ran out of data."""
+    width, height = image.size
+    return image.crop((0, height - 1, width, height)).getbbox(alpha_only=False) is None
 
 
 def allowed(body: bytes, recipe: Recipe) -> str:

@@ -9,10 +9,24 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 KEPT_CHUNKS = (b"tRNS", b"eXIf")  # ancillary, and yet of use to us
+CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+ANIMATED = (b"acTL", b"fcTL", b"fdAT")
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # a pixel's, by the header's type of colours
+# Adam7's passes: the first column and row, and the steps from one to the next
+INTERLACED = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+UNPACKED_AT_ONCE = 2**20  # bytes
 HOLE = 32  # zero bytes in a row; the longest in 60 intact photographs had 16
 PIXELS_A_BYTE = 8192  # of one colour, a lossy encoder may well write so many into a zero byte
 
@@ -36,30 +50,59 @@ def png_chunks(body: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
 
 
 def check_png(body: bytes) -> None:
-    """Every critical chunk must be there with the right checksum; only the end itself may be missing.
+    """Every critical chunk must be there with the right checksum; only the end itself may be missing or wrong.
 
     Raises:
         NotWholeError: one is wrong, or the file stops in a chunk.
     """
     name, read, data = b"", 8, False
     for name, _, read, right in png_chunks(body):  # noqa: B007 - where it stopped counts
-        if name[:1].isupper() and not right:
+        if name[:1].isupper() and not right and name != b"IEND":
             raise NotWholeError(f"bad checksum of {name!r}")
         data = data or name == b"IDAT"
     if name != b"IEND" and (not data or len(body) - read >= len(PNG_END)):
         raise NotWholeError(f"cut short: {len(body)} bytes")
 
 
-def ends_early(body: bytes) -> bool:
-    """Whether a PNG lacks its end."""
-    return [name for name, *_ in png_chunks(body)][-1:] != [b"IEND"]
+def check_png_rows(body: bytes) -> None:
+    """A PNG's data must unpack to every row that its header tells of: decoders leave missing ones black.
+
+    Raises:
+        NotWholeError: it does not.
+    """
+    wanted = _png_bytes(*struct.unpack_from(">IIBBxxB", body, 16))
+    unpacked, unpacker = 0, zlib.decompressobj()
+    for name, start, end, _ in png_chunks(body):
+        piece = body[start + 8 : end - 4] if name == b"IDAT" else b""
+        while piece and unpacked < wanted:
+            unpacked += len(unpacker.decompress(piece, UNPACKED_AT_ONCE))
+            piece = unpacker.unconsumed_tail
+    if unpacked < wanted:
+        raise NotWholeError(f"cut short: its data unpacks to {unpacked} bytes of {wanted}")
 
 
-def without_ancillary(body: bytes) -> bytes:
-    """A PNG with nothing but what its pixels need, and its end put back if that is missing."""
+def _png_bytes(width: int, height: int, depth: int, colours: int, interlaced: int) -> int:
+    """Bytes of a PNG's rows before they are packed, each with the byte that names its filter."""
+    bits = depth * SAMPLES.get(colours, 1)
+    total = 0
+    for left, top, across, down in INTERLACED if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-max(0, width - left) // across), -(-max(0, height - top) // down)
+        total += rows * (1 + -(-columns * bits // 8)) if columns else 0
+    return total
+
+
+def is_odd(body: bytes) -> bool:
+    """Whether a PNG lacks its end, or has chunks of which readers make different things or nothing at all."""
+    chunks = [(name, right) for name, _, _, right in png_chunks(body)]
+    known = all(name in CRITICAL if name[:1].isupper() else name not in ANIMATED for name, _ in chunks)
+    return chunks[-1:] != [(b"IEND", True)] or not known
+
+
+def without_ancillary(body: bytes, kept: Collection[bytes] = KEPT_CHUNKS) -> bytes:
+    """A PNG with nothing but what its pixels need and `kept` chunks, and its end put back if that is missing."""
     parts = [body[:8]]
     for name, start, end, right in png_chunks(body):
-        if name != b"IEND" and (name[:1].isupper() or (name in KEPT_CHUNKS and right)):
+        if (name in CRITICAL and name != b"IEND") or (name in kept and right):
             parts.append(body[start:end])
     return b"".join([*parts, PNG_END])
 

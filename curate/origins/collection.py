@@ -23,6 +23,7 @@ import msgspec
 
 from curate.errors import InputError, MachineError
 from curate.sources import Input, expand
+from curate.sources.tars import Headers
 from curate.storage.filesystems import filesystem, one_line
 
 TARS = (".tar", ".tar.gz", ".tgz")
@@ -32,6 +33,8 @@ SUFFIXES = (".tar", ".tgz", ".zip", ".warc", ".arc", ".wacz")  # as `expand` kno
 BUFFER = 2**20
 WACZ_MEMBER = re.compile(r"archive/[^/]+\.warc(\.gz)?", re.IGNORECASE)
 MAX_UNPACKED = 20
+MAX_EXPANSION = 250  # a packed tar's size unpacked, as a multiple of its own
+SMALL = 64 * 2**20  # bytes: a tar that unpacks to no more than this is no bomb
 
 
 class CollectionEntry(msgspec.Struct, frozen=True):
@@ -91,15 +94,24 @@ def refuse_others(files: Sequence[Input], suffixes: Sequence[str]) -> None:
 class Collection:
     """One input's documents."""
 
-    def __init__(self, found: Input, suffixes: Sequence[str], media_types: Sequence[str], work: Path) -> None:
+    def __init__(
+        self,
+        found: Input,
+        suffixes: Sequence[str],
+        media_types: Sequence[str],
+        work: Path,
+        max_expansion: int = MAX_EXPANSION,
+    ) -> None:
         """List the input, or read the list that an earlier look at it left in `work`.
+
+        A packed tar may unpack to `max_expansion` times its own size.
 
         Raises:
             InputError: it cannot be read, or is a folder without a document. An archive without one is listed
                 as a single entry that is dropped.
         """
         self.input, self._suffixes, self._types = found, tuple(suffixes), tuple(media_types)
-        self._work = work
+        self._work, self._max_expansion = work, max_expansion
         self._reading = threading.Lock()  # the archive's one stream
         listing = work / f"{found.fingerprint}.documents"
         if not listing.exists():
@@ -158,7 +170,7 @@ class Collection:
             import gzip
 
             with self.open() as packed, gzip.open(packed) as unpacked:
-                copy_whole(unpacked, plain)
+                copy_whole(unpacked, plain, max(SMALL, self._max_expansion * self.input.bytes))
         return plain.open("rb")
 
     def close(self) -> None:
@@ -194,7 +206,7 @@ class Collection:
             return [CollectionEntry(member.filename, bytes=member.file_size) for member in members]
         if self._kind == "warc":
             return list(self._list_warc())
-        with tarfile.open(fileobj=self.stream, mode="r:") as archive:
+        with tarfile.open(fileobj=Headers(self.stream), mode="r:") as archive:  # type: ignore[call-overload]
             files = [one for one in archive if one.isfile() and self._wanted(one.name)]
             return [CollectionEntry(one.name, one.offset_data, one.size) for one in files]
 
@@ -291,7 +303,14 @@ def write_whole(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def copy_whole(source: Any, path: Path) -> None:
-    """Copy a stream into a file that another process sees complete or not at all."""
+def copy_whole(source: Any, path: Path, most: int) -> None:
+    """Copy a stream into a file that another process sees complete or not at all.
+
+    Raises:
+        ValueError: it has more than `most` bytes.
+    """
     with whole_file(path) as file:
-        shutil.copyfileobj(source, file, BUFFER)
+        while piece := source.read(BUFFER):
+            if file.tell() + len(piece) > most:
+                raise ValueError(f"it unpacks to more than {most} bytes: see input.max_expansion")
+            file.write(piece)

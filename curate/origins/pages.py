@@ -68,7 +68,9 @@ class Documents:
         self._archive = found.name  # empty where the input is a folder
         self._module = module(self._renderer.module, self._renderer.extra)
         self._settings = settings_of(manifest, getattr(self._module, self._renderer.settings))
-        self._documents = Collection(found, self._renderer.suffixes, self._renderer.media_types, work)
+        self._documents = Collection(
+            found, self._renderer.suffixes, self._renderer.media_types, work, manifest.input.max_expansion
+        )
         if hasattr(self._module, "check_machine"):
             with machine_at_fault():
                 self._module.check_machine(self._settings)

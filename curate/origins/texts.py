@@ -33,7 +33,7 @@ class Texts:
             ManifestError: the adapter has no such task.
         """
         check_task(manifest)
-        self._documents = Collection(found, SUFFIXES, ("text/plain",), work)
+        self._documents = Collection(found, SUFFIXES, ("text/plain",), work, manifest.input.max_expansion)
         self._manifest, self._adapt = manifest, adapter(manifest.adapter)
 
     @property

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def check(settings: ScorerSettings) -> None:
-    """Find the model and its weights, without loading them; a tag's are downloaded.
+    """Find the model and its weights, and open them without loading them; a tag's are downloaded.
 
     Raises: see `open_encoder`.
     """
-    from curate.scorer.weights import locate
+    from curate.scorer.weights import check_weights, locate
 
-    locate(settings)
+    check_weights(locate(settings).weights)
 
 
 def check_device(settings: ScorerSettings) -> None:

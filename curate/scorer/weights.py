@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,41 @@ def locate(settings: ScorerSettings) -> ModelFiles:
         source = _by_name(settings)
     _check_text_tower(source)
     return source
+
+
+def check_weights(weights: Path) -> None:
+    """See that a weights file can be opened and lists its tensors; no tensor is loaded.
+
+    Raises:
+        MachineError: it is damaged, cut short, or holds more than tensors.
+    """
+    try:
+        if weights.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(weights, framework="np") as file:
+                empty = not file.keys()
+        else:
+            empty = not _listed(weights)
+    except ImportError as error:
+        raise missing("scoring", error) from None
+    except Exception as error:  # torch, safetensors, zipfile and pickle each fail in their own way
+        raise MachineError(f"cannot load {weights}: {one_line(error)}; get the file again") from None
+    if empty:
+        raise MachineError(f"cannot load {weights}: it holds no tensor; get the file again")
+
+
+def _listed(weights: Path) -> Any:
+    """What a file of torch's holds, its tensors without their values."""
+    import torch
+
+    if zipfile.is_zipfile(weights):
+        return torch.load(weights, map_location="meta", mmap=True, weights_only=True)
+    with weights.open("rb") as file:
+        begins = file.read(2)
+    if not begins.startswith(b"\x80"):
+        raise ValueError("neither a zip file nor a pickle, as torch writes them")
+    return torch.load(weights, map_location="meta", weights_only=True)
 
 
 def sha256_of(path: Path) -> str:

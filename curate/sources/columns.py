@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 
 from curate.sources.input_index import JSON
 
+OFFSET = 4  # bytes a row for where a value of any length begins
+
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -75,24 +77,57 @@ def _bytes(value: Any) -> bytes | None:
 
 
 def decoded_bytes(array: pa.Array) -> int:
-    """Bytes that the array's values take without dictionaries."""
+    """Bytes that the array's values take without dictionaries; of two slices, the sum of what each takes."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _dictionary_bytes(array)
-    if pa.types.is_map(kind):
-        return decoded_bytes(array.flatten())
+    if isinstance(kind, pa.BaseExtensionType):
+        return decoded_bytes(array.storage)
     if pa.types.is_struct(kind):
         return sum(map(decoded_bytes, array.flatten()))
+    if pa.types.is_map(kind):
+        entries = array.slice(0)
+        low, high = _bounds(entries, np.int32)
+        inside = (entries.keys.slice(low, high - low), entries.items.slice(low, high - low))
+        return OFFSET * len(array) + sum(map(decoded_bytes, inside))
     if kind.num_fields and hasattr(array, "flatten"):
-        return int(array.nbytes) if not _has_dictionary(kind) else decoded_bytes(array.flatten())
-    return int(array.nbytes)
+        return OFFSET * len(array) + decoded_bytes(array.flatten())
+    if offset := _offset(kind):
+        low, high = _bounds(array, offset)
+        return OFFSET * len(array) + high - low
+    return _fixed_bytes(array)
+
+
+def _fixed_bytes(array: pa.Array) -> int:
+    """Bytes of values that all have the same width."""
+    try:
+        return max(1, int(array.type.bit_width) // 8) * len(array)
+    except ValueError:  # nothing but nulls, and types that Parquet does not give
+        return int(array.nbytes)
+
+
+def _offset(kind: pa.DataType) -> type[np.signedinteger[Any]] | None:
+    """What a text's or bytes' place in its buffer is counted in."""
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        return np.int32
+    return np.int64 if _is_large(kind) else None
+
+
+def _bounds(array: pa.Array, kind: type[np.signedinteger[Any]]) -> tuple[int, int]:
+    """Where the array's values begin and end in their buffer."""
+    buffer = array.buffers()[1]
+    if not len(array) or buffer is None:
+        return 0, 0
+    offsets = np.frombuffer(buffer, kind)
+    return int(offsets[array.offset]), int(offsets[array.offset + len(array)])
 
 
 def _dictionary_bytes(array: pa.Array) -> int:
+    """The values' bytes, each as often as it is named."""
     values = array.dictionary
-    if pa.types.is_binary(values.type) or pa.types.is_string(values.type) or _is_large(values.type):
+    if _offset(values.type):
         sizes = pc.binary_length(values).cast(pa.int64())
-        return pc.sum(sizes.take(array.indices)).as_py() or 0
+        return OFFSET * len(array) + (pc.sum(sizes.take(array.indices)).as_py() or 0)
     return decoded_bytes(values) // max(1, len(values)) * len(array)
 
 
@@ -100,10 +135,16 @@ def _is_large(kind: pa.DataType) -> bool:
     return bool(pa.types.is_large_binary(kind) or pa.types.is_large_string(kind))
 
 
-def _has_dictionary(kind: pa.DataType) -> bool:
-    return pa.types.is_dictionary(kind) or any(
-        _has_dictionary(kind.field(i).type) for i in range(kind.num_fields)
-    )
+def fitting(batch: pa.RecordBatch, most: int) -> int:
+    """How many of the first rows take at most so many bytes without dictionaries."""
+    low, high = 0, batch.num_rows
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sum(map(decoded_bytes, batch.slice(0, middle).columns)) <= most:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def holds_images(kind: pa.DataType) -> bool:

@@ -113,7 +113,7 @@ def _pass(lines: Lines, grammar: LineGrammar, kinds: input_index.Kinds) -> int:
     """Go past the next rows, up to where a mark belongs, and count them."""
     if grammar.fields is None:
         chunk = _chunk(lines, grammar.row, MARK_ROWS)
-        kinds.see(_published(row) for row in chunk)
+        kinds.see(_published(row) if PROBLEM in row else row for row in chunk)
         return len(chunk)
     count, begun = 0, lines.at
     while count < MARK_ROWS and lines.at - begun < BATCH_BYTES and grammar.fields(lines) is not None:
@@ -145,7 +145,7 @@ def _chunk(lines: Lines, record: Callable[[Lines], Row | None], rows: int) -> li
 
 def _json_record(max_depth: int, lines: Lines) -> Row | None:
     while (line := lines.next()) is not None:
-        if line.strip():
+        if not line.isspace():
             return json_row(line, max_depth) if lines.fault is None else faulty(*lines.fault)
     return None
 
@@ -160,8 +160,11 @@ def _joined_record(lines: Lines) -> Row | None:
     line = lines.next()
     if line is None:
         return None
-    row = _object(line)
-    assert not isinstance(row, str), "a file that we wrote is whole"
+    try:
+        row: Row = decode(line)
+    except (ValueError, RecursionError):
+        row = _leniently(line)
+    assert isinstance(row, dict), "a file that we wrote is whole"
     return row
 
 
@@ -178,18 +181,21 @@ RECORDS = {"joined": _joined_record, "lines": _plain_record}
 
 def _published(row: Row) -> Row:
     """The row without what we say of it."""
-    return {name: value for name, value in row.items() if name not in OURS} if PROBLEM in row else row
+    return {name: value for name, value in row.items() if name not in OURS}
 
 
 def json_row(line: bytes, max_depth: int) -> Row:
     """The object that a line holds, or its problem."""
-    if is_deeper(line, max_depth):
+    if line.count(b"[") + line.count(b"{") > max_depth and is_deeper(line, max_depth):
         line = shallow(line, max_depth)
-    row = _object(line)
-    if isinstance(row, str):
-        return faulty("row_malformed", row)
-    for name in OURS:  # which only we may give
-        row.pop(name, None)
+    try:
+        row = decode(line)
+    except (ValueError, RecursionError):  # msgspec's own among them
+        row = _leniently(line)
+    if type(row) is not dict:
+        return faulty("row_malformed", row if type(row) is NotJson else _no_object(row))
+    if PROBLEM in row or DETAIL in row:  # which only we may give
+        row = _published(row)
     return without_marked(row) if WRITTEN in line else row
 
 
@@ -199,16 +205,20 @@ def without_marked(row: Row) -> Row:
     return rest | faulty(**TOO_MUCH)
 
 
-def _object(line: bytes) -> Row | str:
-    """The object, or what is wrong with it."""
+class NotJson(str):
+    """What is wrong with a line, in words."""
+
+
+def _leniently(line: bytes) -> Any:
+    """What a line holds that has NaN, broken UTF-8 or lone surrogates, which the quick parser refuses."""
     try:
-        row = decode(line)
-    except (ValueError, RecursionError):  # msgspec's own among them
-        try:  # NaN, broken UTF-8 and lone surrogates, which the quick parser refuses
-            row = json.loads(line.decode("utf-8", "surrogateescape"))
-        except (ValueError, RecursionError) as error:
-            return f"not JSON: {error}"[:200]
-    return row if isinstance(row, dict) else f"not an object but {type(row).__name__}"
+        return json.loads(line.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        return NotJson(f"not JSON: {error}"[:200])
+
+
+def _no_object(value: Any) -> str:
+    return f"not an object but {type(value).__name__}"
 
 
 decode = msgspec.json.Decoder().decode

@@ -3,7 +3,8 @@
 A few kilobytes of Parquet can ask for any amount of memory: a page that unpacks to gigabytes, a dictionary whose one
 long value every row names, runs that repeat. So the child has a memory limit, and this side asks it for rows:
 for fewer at a time where they do not fit, down to one. A row that does not fit alone is `too_large`; what stands
-behind it in its row group cannot be reached and is `unreadable`.
+behind it in its row group cannot be reached and is `unreadable`. The child counts what a row group decodes to, and
+stops where that is more than `input.max_expansion` allows: the rows from there on are `too_large`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import msgspec
 import pyarrow as pa
 
 from curate.children.pool import Children, Limits, Outcome
-from curate.errors import InputError
+from curate.errors import InputError, MachineError
 from curate.manifest.settings import InputSettings
 from curate.sources.inputs import Input
-from curate.sources.parquet_child import TARGET, Ask, Footer
+from curate.sources.parquet_child import BEYOND, NO_ROOM, TARGET, Ask, Footer
 from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, Forward, Source
 from curate.sources.sealed import opened
 from curate.sources.served import Place, served
@@ -29,9 +30,10 @@ from curate.storage.filesystems import filesystem, one_line, scheme
 EXTENSION = b"ARROW:extension:name"
 TIMEOUT_S = 600.0  # for one batch: the rows before it in its row group may have to be passed over
 MAX_ANSWER_BYTES = 512 * 2**20
-FEWER = 16  # where a batch does not fit, one with so many times fewer rows is asked for
+FEWER = 64  # where a batch does not fit, one with so many times fewer rows is asked for
 ROWS_A_BYTE = 64  # a file that claims more rows than this for each of its bytes is damaged
 PROBLEMS = pa.schema([(PROBLEM, pa.string()), (DETAIL, pa.string())])
+NO_BOMB = 2**28  # bytes: what a file decodes to in all, where that is no more, is not held against it
 TOO_MUCH = ("out_of_memory", "too_much", "crashed", "timed_out")
 
 
@@ -43,16 +45,23 @@ class ParquetTable:
     place: Place
     footer: Footer
     schema: pa.Schema  # with the problems' two columns
-    max_value_bytes: int
-    memory_bytes: int
+    settings: InputSettings
+    bytes: int  # of the file
     lost: dict[int, tuple[int, str, str]] = field(
         default_factory=dict
     )  # group → first row lost, reason, detail
 
     def ask(self, group: int, start: int, rows: int, size: int) -> Future[Outcome]:
         """Have the child read rows of a group, in batches of `size`."""
-        asked = Ask(self.place.name, group, start, rows, size, self.max_value_bytes)
-        return _child(self.memory_bytes).submit(msgspec.msgpack.encode(asked))
+        most = self.max_group_bytes(group)
+        asked = Ask(self.place.name, group, start, rows, size, self.settings.max_value_bytes, most)
+        return _child(self.settings.memory_bytes).submit(msgspec.msgpack.encode(asked))
+
+    def max_group_bytes(self, group: int) -> int:
+        """What a group may decode to: so many times its own bytes, or its share of what any file may."""
+        packed = max(0, min(self.footer.packed[group], self.bytes))
+        share = NO_BOMB * self.footer.groups[group] // max(1, self.footer.rows)
+        return max(share, self.settings.max_expansion * packed)
 
 
 def open_parquet(source: Input, settings: InputSettings) -> Source:
@@ -72,7 +81,7 @@ def open_parquet(source: Input, settings: InputSettings) -> Source:
         refuse_extensions(column, column.name, source.uri)
     _check_counts(source, footer)
     whole = pa.schema([*schema, *PROBLEMS])
-    table = ParquetTable(source.uri, place, footer, whole, settings.max_value_bytes, settings.memory_bytes)
+    table = ParquetTable(source.uri, place, footer, whole, settings, source.bytes)
     return Forward(source.uri, footer.rows, whole, lambda row: (row, _batches(table, row)))
 
 
@@ -150,6 +159,14 @@ def _group(table: ParquetTable, group: int, start: int, rows: int) -> Iterator[p
             yield batch
             at += batch.num_rows
             ahead = ahead if batch.num_rows == count else None
+        elif outcome.reason == BEYOND:
+            yield from _beyond(table, group, at, end)
+            at = end
+        elif outcome.reason == NO_ROOM:
+            raise MachineError(
+                f"no room to hand over the rows of {table.uri}: {outcome.detail}; give more memory, or a higher "
+                "limit on file sizes (ulimit -f), then the same command"
+            )
         elif outcome.reason not in TOO_MUCH:
             raise OSError(_said(outcome))
         elif count > 1:
@@ -179,7 +196,7 @@ def _batch(answer: bytes, table: ParquetTable) -> pa.RecordBatch:
 def _lose(table: ParquetTable, group: int, row: int, outcome: Outcome) -> None:
     """Note that nothing of this row group can be read from `row` on."""
     reason = "too_large" if outcome.reason in ("out_of_memory", "too_much") else "unreadable"
-    limit = f"it cannot be read within input.memory_bytes = {table.memory_bytes}"
+    limit = f"it cannot be read within input.memory_bytes = {table.settings.memory_bytes}"
     table.lost[group] = (row, reason, limit if reason == "too_large" else _said(outcome)[:200])
 
 
@@ -192,6 +209,16 @@ def _lost(table: ParquetTable, group: int, start: int, rows: int) -> Iterator[pa
     behind = f"behind row {culprit} of row group {group}, which is {reason}"
     for first in range(start, rows, BATCH_ROWS):
         yield _nothing(table.schema, min(BATCH_ROWS, rows - first), "unreadable", behind)
+
+
+def _beyond(table: ParquetTable, group: int, start: int, end: int) -> Iterator[pa.RecordBatch]:
+    """The rows behind those that already take what their group may."""
+    limit = f"input.max_expansion = {table.settings.max_expansion} times the bytes of row group {group}"
+    detail = (
+        f"the rows before it decode to {table.max_group_bytes(group)} bytes, which is the most by {limit}"
+    )
+    for first in range(start, end, BATCH_ROWS):
+        yield _nothing(table.schema, min(BATCH_ROWS, end - first), "too_large", detail)
 
 
 def _nothing(schema: pa.Schema, rows: int, reason: str, detail: str) -> pa.RecordBatch:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.children.no_pandas import hide_pandas
-from curate.sources.columns import decoded_bytes, unique, value_bytes
+from curate.sources.columns import decoded_bytes, fitting, unique, value_bytes
 from curate.sources.reading import DETAIL, PROBLEM
 from curate.sources.sealed import Sealer
 from curate.sources.served import SOCKET, RemoteFile
@@ -28,6 +28,8 @@ ANSWER_BYTES = 64 * 2**20  # of a batch's values; more rows than fit come with t
 OPEN_AT_ONCE = 4
 MAX_NESTING = 32  # of a column's type
 OURS = (PROBLEM, DETAIL)
+NO_ROOM = "no_room"  # the reason where this machine has no room to hand rows over
+BEYOND = "beyond"  # the reason where a row group decodes to more than it may
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -39,6 +41,7 @@ class Ask(msgspec.Struct, frozen=True):
     rows: int = 0
     size: int = 0  # rows that are decoded at a time
     max_value_bytes: int = 0
+    max_group_bytes: int = 0  # of a row group's values, decoded; the rows beyond it are not read
 
 
 class Footer(msgspec.Struct, frozen=True):
@@ -47,6 +50,7 @@ class Footer(msgspec.Struct, frozen=True):
     rows: int
     groups: list[int]  # rows
     widths: list[int]  # bytes a row, as far as they are known without reading
+    packed: list[int]  # bytes in the file
     schema: bytes  # Arrow's own message
 
 
@@ -68,17 +72,32 @@ class Standing:
     at: int = 0  # the row that comes next, counted from the group's first
     stream: Iterator[pa.RecordBatch] = field(default_factory=lambda: iter(()))
     rest: pa.RecordBatch | None = None
+    left: int = 0  # bytes that the group's next rows may take once they are decoded
+    ended: bool = False  # they take more: the rows from `at` on are not read
 
     def begin(self, ask: Ask) -> None:
         """Stand at or before the row that is asked for."""
         if (self.group, self.size) == (ask.group, ask.size) and self.at <= ask.start:
             return
         self.group, self.size, self.at, self.rest = ask.group, ask.size, 0, None
+        self.left, self.ended = ask.max_group_bytes, False
         self.stream = self.file.iter_batches(batch_size=ask.size, row_groups=[ask.group], use_threads=False)
+
+    def _decoded(self) -> pa.RecordBatch | None:
+        """The next batch of the group, as far as what it takes is allowed; None at the end."""
+        batch = None if self.ended else next(self.stream, None)
+        if batch is None:
+            return None
+        size = sum(map(decoded_bytes, batch.columns))
+        if size > self.left:
+            batch = batch.slice(0, fitting(batch, self.left))
+            self.ended, self.stream = True, iter(())
+        self.left -= size
+        return batch if batch.num_rows else None
 
     def next(self, start: int, rows: int) -> pa.RecordBatch | None:
         """The next rows from `start` on, at most so many; None at the group's end."""
-        while (batch := self.rest if self.rest is not None else next(self.stream, None)) is not None:
+        while (batch := self.rest if self.rest is not None else self._decoded()) is not None:
             skipped = min(max(0, start - self.at), batch.num_rows)
             self.at += skipped
             batch = batch.slice(skipped)
@@ -106,16 +125,24 @@ def reader(settings: bytes) -> Callable[[bytes], bytes]:
         ask = msgspec.msgpack.decode(payload, type=Ask)
         try:
             standing = _opened(opened, ask.place, fresh=ask.group < 0)
-            return footer(standing.file) if ask.group < 0 else sealer.seal(rows(standing, ask))
+            if ask.group < 0:
+                return footer(standing.file)
+            batch = rows(standing, ask)
         except BaseException as error:
             opened.pop(ask.place, None)
-            raise _named(error) from None
+            raise _named(error, ask) from None
+        try:
+            return sealer.seal(batch)
+        except OSError as error:  # the file is not at fault
+            raise ReadError(NO_ROOM, one_line(error)) from None
 
     return handle
 
 
-def _named(error: BaseException) -> BaseException:
+def _named(error: BaseException, ask: Ask) -> BaseException:
     """The error with a reason of ours, where it is the file's."""
+    if isinstance(error, pa.ArrowMemoryError) and ask.rows > 1:  # one row alone is tried in a new process
+        return ReadError("too_much", one_line(error))
     if isinstance(error, ReadError | MemoryError):
         return error
     if isinstance(error, pa.ArrowCapacityError | pa.ArrowNotImplementedError):
@@ -164,6 +191,7 @@ def footer(file: pq.ParquetFile) -> bytes:
         meta.num_rows,
         [one.num_rows for one in groups],
         [min(2**31, width) for width in widths],
+        [sum(one.column(i).total_compressed_size for i in range(one.num_columns)) for one in groups],
         pa.schema(fields).serialize().to_pybytes(),
     )
     return msgspec.msgpack.encode(found)
@@ -185,6 +213,8 @@ def rows(standing: Standing, ask: Ask) -> pa.RecordBatch:
     """The first of the rows that are asked for, as many as fit an answer."""
     standing.begin(ask)
     batch = standing.next(ask.start, ask.rows)
+    if batch is None and standing.ended:
+        raise ReadError(BEYOND, str(ask.max_group_bytes))
     if batch is None:
         raise ReadError("damaged", f"row group {ask.group} ends before row {ask.start}")
     batch = _fitting(batch)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pyarrow as pa
 import pytest
 
 from filters import RULES
 from filters.language import LANGUAGES, identify
+from tests.curate.runs import ROOT
 
 ENGLISH = [
     "Valentino Garavani Open Leather Sneaker",
@@ -76,3 +80,13 @@ def test_every_language_that_can_be_identified_is_one_of_the_identifiers() -> No
     from curate.tasks.formats import LANGUAGE_NAMES
 
     assert set(LANGUAGES) == set(LANGUAGE_NAMES)
+
+
+def test_without_a_text_the_model_is_not_read() -> None:
+    code = (
+        "import sys, filters\n"
+        "filters.RULES['text_in_other_language'].check(keep=['en'], min_score=0.9)\n"
+        "print('py3langid' in sys.modules)"
+    )
+    tried = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert tried.stdout.strip() == "False"

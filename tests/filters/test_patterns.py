@@ -266,6 +266,20 @@ def test_real_irregularities_are_cleaned(text: str, expected: str) -> None:
         ("From the Museum of Art.  Photo © Jane Doe (www.janedoe.com)", "From the Museum of Art."),
         ("Traffic jam on Main Street. Image: Jane Doe", "Traffic jam on Main Street."),
         ("a cat can n't swim : it wo n't try , at 50 % .", "a cat can n't swim: it won't try, at 50%."),
+        ("Click to enlarge image Vintage compass", "Vintage compass"),
+        ("Click for larger image of Red Barn Quilt", "Red Barn Quilt"),
+        ("Click here for a larger view of the Grand Canyon", "the Grand Canyon"),
+        ("Click here to see more photos of Lake Como", "Lake Como"),
+        ("Click here to buy Women's Leather Boots", "Women's Leather Boots"),
+        ("Click image for larger version. Name: red car.jpg Views: 45 Size: 88.1 KB ID: 12", "red car"),
+        ("Wood sign by example-wood.com or at example.com", "Wood sign"),
+        ("Learn more at www.example.org/page.", ""),
+        ("Visit example.com for more", ""),
+        ("We visit the castle for more history", "We visit the castle for more history"),
+        ("Bridge at night © Jane Doe 2014 www.janedoe.com", "Bridge at night"),
+        ('" what a day " , he said', '"what a day", he said'),
+        ("10 , 000 people walk 3 . 5 miles", "10,000 people walk 3.5 miles"),
+        ("the girl ' s dress and the men ’s shoes", "the girl's dress and the men’s shoes"),
     ],
 )
 def test_whole_kinds_of_english_boilerplate_go(text: str, expected: str) -> None:
@@ -278,6 +292,7 @@ def test_whole_kinds_of_english_boilerplate_go(text: str, expected: str) -> None
         "Stockvektor", "Vecteur", "Stockvectorbeeld", "Vetor de Stock", "Vector de stock", "Foto de stock",
         "Fotografia de Stock", "Photo de stock", "Stockillustration", "Image vectorielle", "Vettoriale Stock",
         "Grafika wektorowa", "Stok Vektör", "Arkivfoto", "Стоковое фото", "Векторное изображение", "스톡 사진",
+        "Lizenzfreies Bild", "Photo libre de droits", "Imagen libre de derechos", "Rechtenvrije foto's",
     ],
 )  # fmt: skip
 def test_the_words_for_stock_pictures_go_in_other_languages_too(tail: str) -> None:

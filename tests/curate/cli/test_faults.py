@@ -14,7 +14,7 @@ import pytest
 from curate.cli import faults
 from curate.storage.stores import plain_errors
 from curate.terminal import duration_said
-from tests.curate.runs import curate
+from tests.curate.runs import curate, dropped
 
 
 def test_brackets_in_a_path_are_no_mark_up(tmp_path: Path) -> None:
@@ -96,6 +96,18 @@ def test_a_file_size_limit_ends_in_one_line_and_the_command_goes_on(tmp_path: Pa
     made = {path.name for path in shards.rglob("*")} - set(before)
     assert made <= {"tmp", "README.md"}  # each written whole, or empty
     assert curate(*arguments).returncode == 0
+
+
+def test_rows_that_this_machine_has_no_room_to_hand_over_are_not_the_files_fault(tmp_path: Path) -> None:
+    shards, out = tmp_path / "shards", tmp_path / "again"
+    assert curate("run", "laion", "--out", shards, "--workers", "0").returncode == 0
+    arguments = ["retry", shards, "--reasons", "damaged", "--out", out, "--workers", "0"]
+    failed = curate(*arguments, preexec_fn=lambda: _limit_files(20_000))
+    assert failed.returncode == 3, failed.stderr
+    assert "no room to hand over the rows of" in failed.stderr
+    assert "ulimit -f" in failed.stderr
+    assert curate(*arguments).returncode == 0
+    assert list(dropped(out).values()) == ["damaged"]
 
 
 def _limit_files(size: int) -> None:

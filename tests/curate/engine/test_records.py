@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import io
+import random
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pytest
 
 from curate.engine import records
 from curate.engine.ledger import DONE_STATE, STAGED_STATE, Ledger
@@ -45,6 +50,52 @@ def test_torn_files_of_the_journal_count_for_nothing(tmp_path: Path) -> None:
     segment.write_bytes(segment.read_bytes()[:40])
     torn = tmp_path / records.record_name(DONE, 2)
     torn.write_bytes(torn.read_bytes()[:9])
+    assert [one.unit for one in every_record(store)] == [1]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_segment_with_a_flipped_bit_says_nothing_or_what_it_said(tmp_path: Path, seed: int) -> None:
+    store, chance = Store(str(tmp_path)), random.Random(seed)
+    entries = [(DONE_STATE, record(unit)) for unit in range(40)]
+    write_segment(store, 0, entries)
+    segment = tmp_path / segment_names(store)[0]
+    whole = segment.read_bytes()
+    for _ in range(40):
+        flipped = bytearray(whole)
+        flipped[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        segment.write_bytes(flipped)
+        assert list(read_segments(store, segment_names(store))) in ([], entries)
+
+
+def other_table(**columns: pa.Array) -> bytes:
+    sink = io.BytesIO()
+    table = pa.table(columns)
+    with ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+JUNK = {
+    "nothing": b"",
+    "zeros": bytes(4096),
+    "text": b"{}\n" * 100,
+    "another table": other_table(x=pa.array([1])),
+    "a record that is none": other_table(
+        unit=pa.array([1]), state=pa.array([2], pa.uint8()), record=pa.array([b"junk"])
+    ),
+    "nulls": other_table(
+        unit=pa.nulls(1, pa.int64()), state=pa.nulls(1, pa.uint8()), record=pa.nulls(1, pa.binary())
+    ),
+}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_junk_in_the_place_of_a_segment_counts_for_nothing(tmp_path: Path, junk: str) -> None:
+    store = Store(str(tmp_path))
+    write_segment(store, 0, [(DONE_STATE, record(1))])
+    records.write_record(store, DONE, record(1))
+    (tmp_path / segment_names(store)[0]).write_bytes(JUNK[junk])
+    assert list(read_segments(store, segment_names(store))) == []
     assert [one.unit for one in every_record(store)] == [1]
 
 

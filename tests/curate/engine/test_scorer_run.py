@@ -21,10 +21,11 @@ from curate.engine.score import Scoring, Windows
 from curate.engine.spool import Spool
 from curate.schema import SAMPLE
 from curate.scorer import load
+from curate.scorer.weights import check_weights
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards, write_pairs
 from tests.curate.scored import MODEL, SCORER, shape
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 ROWS, UNIT = 60, 10
 LIMIT = 0.5  # own scores below it fall
@@ -196,6 +197,37 @@ def test_a_scorer_that_cannot_be_had_ends_the_run_with_its_error(tmp_path: Path)
         assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("damage", ["cut", "code", "html", "empty", "legacy"])
+def test_weights_that_cannot_be_read_are_found_before_anything_is_written(
+    source: Path, tmp_path: Path, damage: str
+) -> None:
+    weights = tmp_path / "weights.pt"
+    torch.save({"a": torch.zeros(1000)}, weights)
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-500])
+    elif damage == "code":
+        torch.save({"a": os.system}, weights)
+    elif damage == "html":
+        weights.write_text("<!doctype html><title>404</title>")
+    elif damage == "empty":
+        torch.save({}, weights)
+    else:
+        torch.save({"a": torch.zeros(1000)}, weights, _use_new_zipfile_serialization=False)
+        weights.write_bytes(weights.read_bytes()[:100])
+    arguments = command(source, tmp_path / "run", f"scorer.pretrained={weights}")
+    ended = curate(*arguments, "--workers", "0")
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (3, 1), ended.stderr
+    assert f"cannot load {weights}" in ended.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_of_torchs_old_and_new_form_are_opened(tmp_path: Path, zipped: bool) -> None:
+    weights = tmp_path / "weights.pt"
+    torch.save({"a": torch.zeros(1000)}, weights, _use_new_zipfile_serialization=zipped)
+    check_weights(weights)
+
+
 @pytest.mark.parametrize(
     ("setting", "code", "says"),
     [
@@ -209,8 +241,6 @@ def test_a_scorer_that_cannot_be_had_ends_the_run_with_its_error(tmp_path: Path)
 def test_a_scorer_that_is_not_there_is_missed_before_anything_is_read_or_written(
     source: Path, tmp_path: Path, setting: str, code: int, says: str
 ) -> None:
-    import torch
-
     if code == 3 and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     arguments = command(source, tmp_path / "run")

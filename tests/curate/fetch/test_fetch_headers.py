@@ -20,6 +20,13 @@ LENGTH = b"Content-Length: %d\r\n" % len(JPEG)
         LENGTH + LENGTH,
         LENGTH + b"content-length:%d\r\n" % len(JPEG),
         b"Transfer-Encoding : identity\r\nConnection: close\r\n",
+        b"Transfer-Encoding: identity\r\n" + LENGTH,
+        b"Content-Length: %d, %d\r\n" % (len(JPEG), len(JPEG)),
+        b"a line of words\r\n: nameless\r\nX Name: x\r\nX(y): z\r\n" + LENGTH,
+        "X-É: é\r\n".encode() + LENGTH,
+        b"Server: x\r\r\n" + LENGTH,
+        b"X: a\r\n  b: c\r\nContent-Length:\r\n %d\r\n" % len(JPEG),
+        LENGTH.replace(b"\r", b""),
         b"",
     ],
 )
@@ -34,6 +41,9 @@ def test_headers_are_read_as_curl_reads_them(raw: Any, head: bytes) -> None:
         LENGTH + b"Content-Length: 5\r\n",
         LENGTH + b"Transfer-Encoding : chunked\r\n",
         b"Content-Length : 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 5, %d\r\n" % len(JPEG),
+        LENGTH + b"Content Length: 5\r\n",
+        LENGTH + b"Transfer\x80-Encoding: chunked\r\n",
     ],
 )
 def test_two_framings_that_may_disagree_are_refused(raw: Any, head: bytes) -> None:
@@ -54,5 +64,5 @@ def test_an_answer_that_says_to_wait_comes_before_another(raw: Any) -> None:
 
 
 def test_headers_that_are_right_stay_as_they_are() -> None:
-    head = b"HTTP/1.1 200 OK\r\nServer: a b\r\nX-Y:z : z\r\n" + LENGTH + b"\r\n"
+    head = b"HTTP/1.1 200 OK\r\n" + LENGTH + b"Server: a b\r\nX-Y:z : z\r\n\r\n"
     assert mended(head) == head

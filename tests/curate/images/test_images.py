@@ -310,6 +310,10 @@ def png_chunk(name: bytes, data: bytes, wrong: int = 0) -> bytes:
         png_chunk(b"tRNS", b"\0\1\0\2\0\3", wrong=1),
         png_chunk(b"pHYs", b"?"),
         png_chunk(b"acTL", b"?"),
+        png_chunk(b"acTL", bytes(8)),
+        png_chunk(b"fcTL", bytes(26)),
+        png_chunk(b"tRNS", b"?"),
+        png_chunk(b"ABCD", b"a critical chunk that nobody knows"),
     ],
 )
 def test_an_ancillary_chunk_never_costs_a_png_its_pixels(chunk: bytes, late: bool) -> None:
@@ -323,6 +327,48 @@ def test_a_png_that_lacks_nothing_but_its_end_gets_it_back() -> None:
     for lost in (1, 5, 12):
         prepared = prepare(PLAIN["png"][:-lost], Recipe())
         assert (pixels(prepared.image or b"") == pixels(PLAIN["png"])).all()
+
+
+def of_rows(rows: int, told: int, mode: str = "RGB", interlaced: bool = False) -> bytes:
+    """A PNG of 33 columns whose header tells of so many rows; what it has is noise."""
+    body = encode(Image.effect_noise((33, rows), 60).convert(mode), "PNG")
+    start = body.index(b"IDAT") - 4
+    header = body[16:20] + struct.pack(">I", told) + body[24:28] + bytes([interlaced])
+    return body[:8] + png_chunk(b"IHDR", header) + body[33:start] + body[start:]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "LA"])
+def test_a_png_whose_header_tells_of_more_rows_than_there_are_is_damaged(mode: str) -> None:
+    assert prepare(of_rows(50, 50, mode), Recipe()).image is not None
+    for told in (51, 60, 100, 5000):
+        assert reason(of_rows(50, told, mode)) == "damaged"
+        assert prepare(of_rows(50, told, mode), Recipe(strictness="readable")).image is not None
+    assert reason(of_rows(50, 50, mode, interlaced=True)) == "damaged"  # its passes take more bytes
+
+
+def test_a_black_png_is_whole() -> None:
+    for mode in ("RGB", "L", "P", "RGBA", "1"):
+        assert prepare(encode(Image.new(mode, (37, 19)), "PNG"), Recipe()).image is not None
+
+
+def test_an_interlaced_png_is_whole() -> None:
+    """Rows of the seven passes, made by hand: Pillow writes none."""
+    for width, height in ((1, 1), (3, 2), (8, 8), (13, 21)):
+        passes = (
+            (0, 0, 8, 8),
+            (4, 0, 8, 8),
+            (0, 4, 4, 8),
+            (2, 0, 4, 4),
+            (0, 2, 2, 4),
+            (1, 0, 2, 2),
+            (0, 1, 1, 2),
+        )
+        grid = np.arange(width * height, dtype=np.uint8).reshape(height, width)
+        rows = [b"\0" + row.tobytes() for x, y, i, j in passes for row in grid[y::j, x::i] if len(row)]
+        header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
+        data = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]
+        body = PLAIN["png"][:8] + b"".join(png_chunk(*one) for one in data)
+        assert (pixels(prepare(body, Recipe()).image or b"")[..., 0] == grid).all()
 
 
 @pytest.mark.parametrize("options", [{"quality": 90}, {"lossless": True}])

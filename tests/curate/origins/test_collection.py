@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from curate.errors import InputError
+from curate.origins import collection
 from curate.origins.collection import Collection, collect
 
 SUFFIXES = (".html",)
@@ -101,3 +103,36 @@ def test_what_is_no_document_is_passed_over_in_a_folder(tmp_path: Path) -> None:
     assert [entry.name for entry in Collection(found, SUFFIXES, TYPES, tmp_path / "_work").documents] == [
         "a.html"
     ]
+
+
+def packed_tar(path: Path, size: int) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in (("a.html", b"<p>a"), ("filler.bin", bytes(size))):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_a_packed_tar_that_unpacks_to_far_more_than_itself_is_refused_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection, "SMALL", 2**20)
+    path = packed_tar(tmp_path / "bomb.tar.gz", 40 << 20)
+    with pytest.raises(
+        InputError, match=r"bomb\.tar\.gz: it unpacks to more than .* see input\.max_expansion"
+    ):
+        opened(path)
+    assert [one for one in (tmp_path / "work").iterdir() if one.stat().st_size] == []
+    assert [entry.name for entry in opened(packed_tar(tmp_path / "b.tgz", 2**19)).documents] == ["a.html"]
+
+
+def test_a_tar_of_documents_whose_header_asks_for_gigabytes_is_refused(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.XHDTYPE, 2**31
+    path = tmp_path / "a.tar"
+    with path.open("wb") as file:
+        file.write(info.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(2**31 + 2048)
+    with pytest.raises(InputError, match="a header of 2147483648 bytes"):
+        opened(path)

@@ -17,7 +17,8 @@ import pytest
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
 from curate.origins.row_budget import RowBudget
-from curate.sources import DETAIL, PROBLEM, Source, expand, open_source, streams
+from curate.sources import DETAIL, PROBLEM, Source, expand, open_source, parquet, streams
+from curate.sources.columns import decoded_bytes
 from curate.sources.shallow import MARK, Shallow, depth_of, is_deeper
 
 SMALL = InputSettings(max_value_bytes=1000, memory_bytes=700 * 2**20)
@@ -214,6 +215,65 @@ def test_a_dictionary_named_by_every_row_is_read_a_few_rows_at_a_time(tmp_path: 
         assert batch.num_rows <= 64
         assert {len(value.as_py()) for value in batch.column("text").slice(0, 1)} == {2_000_000}
     assert counted == 100
+
+
+def swollen(path: Path, kind: str) -> Path:
+    """200 rows of 100,000 bytes in a file of a few kilobytes."""
+    value = b"x" * 100_000
+    named = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), pa.array([value]))
+    long: Any = pa.array([value] * 200)
+    how: dict[str, Any] = {"dictionary_pagesize_limit": 2**20, "store_schema": False}
+    if kind == "arrow":
+        long, how = named, {}
+    elif kind == "dictionary":
+        long = named
+    elif kind == "groups":
+        long, how = named, how | {"row_group_size": 10}
+    elif kind == "struct":
+        long = pa.StructArray.from_arrays([named], names=["bytes"])
+    elif kind == "list":
+        long = pa.ListArray.from_arrays(list(range(201)), named)
+    elif kind == "delta":
+        how = {"use_dictionary": False, "column_encoding": {"long": "DELTA_BYTE_ARRAY", "url": "PLAIN"}}
+    else:
+        how = {"use_dictionary": False}
+    table = pa.table({"url": [f"u{i}" for i in range(200)], "long": long})
+    pq.write_table(table, path, compression="zstd", write_statistics=False, **how)
+    assert path.stat().st_size < 60_000
+    return path
+
+
+@pytest.mark.parametrize("kind", ["arrow", "dictionary", "groups", "struct", "list", "delta", "packed"])
+def test_a_group_that_decodes_to_many_times_its_bytes_is_read_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(parquet, "NO_BOMB", 2**21)
+    source = opened(swollen(tmp_path / "a.parquet", kind), InputSettings(max_expansion=3))
+    read = rows(source)
+    problems = [row[PROBLEM] for row in read]
+    assert len(problems) == 200
+    assert 10 <= problems.count(None) <= 25
+    assert problems.count("too_large") == 200 - problems.count(None)
+    assert all(len(str(row["long"])) >= 100_000 for row in read if row[PROBLEM] is None)
+    assert "input.max_expansion = 3" in read[-1][DETAIL]
+    pieces = [row[PROBLEM] for start in range(140, -1, -70) for row in rows(source, start, start + 70)]
+    assert pieces[130:] + pieces[60:130] + pieces[:60] == problems  # wherever reading begins
+
+
+def test_a_table_that_repeats_itself_within_reason_is_read_whole(tmp_path: Path) -> None:
+    path = swollen(tmp_path / "a.parquet", "arrow")
+    assert problems(opened(path, InputSettings())) == [None] * 200
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.list_(pa.string())])
+def test_what_two_slices_take_is_what_the_whole_takes(kind: pa.DataType) -> None:
+    value: Any = ["bb", ""] if pa.types.is_list(kind) else "bb"
+    plain = pa.array([value, None] * 20, kind)
+    for array in (plain, plain if pa.types.is_list(kind) else plain.dictionary_encode()):
+        whole = decoded_bytes(array)
+        assert whole >= 40
+        sums = {decoded_bytes(array.slice(0, at)) + decoded_bytes(array.slice(at)) for at in range(41)}
+        assert sums == {whole}
 
 
 def test_rows_that_a_file_claims_without_bytes_for_them_are_refused(tmp_path: Path) -> None:
