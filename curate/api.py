@@ -158,12 +158,15 @@ def run(
     """
     from curate.engine.command import Options, request
     from curate.manifest import load as manifests
+    from curate.origins import kind_of
 
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
     asked = request(manifests.load(str(manifest), changes, preset), _strings(inputs), limit, sample)
     view = _view(progress)
     if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris:
         view.say(f"no --input: {manifest} runs on the small sample that ships with curate")
+    if notice := kind_of(asked.manifest).notice(asked.manifest):
+        view.say(notice)
     if dry_run:
         from curate.engine.preview import preview
 
@@ -273,7 +276,10 @@ def pack(
     long_texts: Literal["cut", "drop"] = "cut",
     max_images: int = 0,
     max_patches: int = 0,
+    workers: int | None = None,
+    address: str | None = None,
     overwrite: bool = False,
+    progress: bool = True,
 ) -> PackResult:
     """Mix shards of several tasks and pack them into training sequences.
 
@@ -292,9 +298,10 @@ def pack(
         max_images: images of a sequence, at most; 0: any number.
         max_patches: patches of a sequence's images, at most; 0: any number.
         overwrite: replace other packs in `out`.
+        workers, address, progress: see `run`; the packs do not depend on them.
 
     Raises:
-        ManifestError, InputError, OutputError: see `run`.
+        CurateError: see `run`; the same call goes on.
     """
     from curate.packing import PackSettings
     from curate.packing import pack as pack_shards
@@ -304,7 +311,8 @@ def pack(
         truncate=truncate, dialect=str(dialect), dialect_settings=tuple(dialect_settings), long_texts=long_texts,
         max_images=max_images, max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
-    return made(PackResult, pack_shards(_strings(folders), str(out), settings), folder=str(out))
+    packed = pack_shards(_strings(folders), str(out), settings, workers, address, _view(progress))
+    return made(PackResult, packed, folder=str(out))
 
 
 @_checked

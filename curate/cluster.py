@@ -12,12 +12,14 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
+from pathlib import Path
 from typing import Any
 
 from curate.errors import MachineError
 
-LOOPBACK = "127.0.0.1"
 LONGEST_PARENT = 16  # bytes
+REMOVE_S = 10.0
 
 
 def start(workers: int | None, address: str | None) -> Any:
@@ -27,6 +29,8 @@ def start(workers: int | None, address: str | None) -> Any:
         MachineError: no cluster answers there, or Ray cannot start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:  # Ray turns 127.0.0.1 into the machine's own address, but for this switch
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     if address is None and "RAY_AUTH_MODE" not in os.environ:  # its ports are open to every neighbour else
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
@@ -36,7 +40,8 @@ def start(workers: int | None, address: str | None) -> Any:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"num_cpus": workers, "include_dashboard": False}
-        options |= {"_node_ip_address": LOOPBACK, "_temp_dir": _private_folder()}
+        options |= {"_temp_dir": _private_folder()}
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # the same, where Ray was imported before
     try:
         ray.init(address=address or "local", **options)
         return connected()
@@ -52,8 +57,17 @@ def _private_folder() -> str:
     """
     parent = tempfile.gettempdir() if len(tempfile.gettempdir()) <= LONGEST_PARENT else "/tmp"
     folder = tempfile.mkdtemp(prefix="curate-ray-", dir=parent)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # before Ray's own, so that it runs after it
+    atexit.register(_remove, folder)
     return f"{folder}/r"  # Ray opens its own folder to everybody; nobody comes through the one around it
+
+
+def _remove(folder: str) -> None:
+    """End Ray, if it still runs, and remove its folder; its processes may write to it while they end."""
+    connected().shutdown()
+    ends = time.monotonic() + REMOVE_S
+    while Path(folder).exists() and time.monotonic() < ends:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05 if Path(folder).exists() else 0)
 
 
 def connected() -> Any:

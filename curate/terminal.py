@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -46,3 +50,28 @@ def duration_said(seconds: float) -> str:
     whole = int(seconds)
     parts = ((whole // 3600, "h"), (whole // 60 % 60, "min"), (whole % 60, "s"))
     return " ".join(f"{value} {unit}" for value, unit in parts if value) or "under a second"
+
+
+LOG = "CURATE_LOG"  # `json`: what a person would read is a JSON object a line
+METRICS = "CURATE_METRICS"  # a file of metrics to keep up to date
+
+
+def logs_json() -> bool:
+    """Whether lines on standard error are JSON objects."""
+    return os.environ.get(LOG) == "json"
+
+
+def json_line(level: str, message: str, **more: object) -> str:
+    """One line of a log that programs read."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps(
+        {"time": now, "level": level, "message": message, **more}, ensure_ascii=False, default=str
+    )
+
+
+class JsonLines(logging.Formatter):
+    """Records of a log as JSON objects."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record."""
+        return json_line(record.levelname.lower(), record.getMessage(), logger=record.name)

@@ -86,14 +86,18 @@ def target_too_long(text: pa.StringArray, regions: pa.ListArray, *, max_chars: i
     return pc.less_equal(target_chars(text, regions), max_chars)
 
 
+LINKLESS = "classes, and no stylesheet that says what they look like"
+
+
 def lost_styles(extra: pa.StringArray) -> pa.StringArray:
     """How many stylesheets are missing, and what can be done."""
-    advice = "render.restyle = true lays such pages out anew"
+    advice = "render.restyle = true lays such pages out anew, where they have main content"
     lost = zip(fact(extra, "lost_stylesheets"), fact(extra, "stylesheets"), strict=True)
     parts = ((missing.as_py() or 0, linked.as_py() or 0) for missing, linked in lost)
-    return pa.array(
-        [f"lost {missing:g} of {linked:g} stylesheets; {advice}" for missing, linked in parts], pa.string()
+    said = (
+        f"lost {missing:g} of {linked:g} stylesheets" if linked else LINKLESS for missing, linked in parts
     )
+    return pa.array([f"{what}; {advice}" for what in said], pa.string())
 
 
 @rule("page_unstyled", describe=lost_styles)

@@ -24,10 +24,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import regex
 
+from synthdog import wiki
 from synthdog.errors import ItemError, ResourceError
 from synthdog.settings import Corpus
 
-SUFFIXES = (".txt", ".jsonl", ".parquet")
+SUFFIXES = (".txt", ".jsonl", ".parquet", ".xml")  # .xml: a wiki's dump
 OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 EXTRACTED = regex.compile(r"wiki_\d+")  # WikiExtractor's files: text between <doc> marks, or JSON lines
 MARK = regex.compile(r"</?doc\b[^>]*>\s*")
@@ -116,10 +117,11 @@ class CorpusReader:
             self.take()
         raise ItemError("layout_failed", f"{MAX_UNPAINTED} words in a row that the font cannot paint")
 
-    def take(self) -> None:
-        """Go past the word that comes next."""
-        self.at = (self._ahead or self._text.word(self.at))[1]
-        self._ahead = None
+    def take(self, chars: int = 0) -> None:
+        """Go past the word that comes next, or past so many of its characters: the rest is the next word."""
+        word, self.at = self._ahead or self._text.word(self.at)
+        rest = CorpusWord(word.text[chars:], False) if chars else None
+        self._ahead = (rest, self.at) if rest else None
 
 
 def load(settings: Corpus, language: str) -> Text:
@@ -193,8 +195,11 @@ def _paragraphs(file: Path, column: str) -> Iterator[str]:
             yield from _of_parquet(file, column)
             return
         with OPENERS.get(file.suffix.lower(), _open)(file) as stream:
+            if _plain_name(file).endswith(".xml"):
+                yield from wiki.paragraphs(stream)
+                return
             yield from _of_lines(stream, file, column if _holds_json(stream, file) else None)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowInvalid) as problem:
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as problem:
         raise ResourceError(f"corpus {str(file)!r} cannot be read: {problem}") from None
 
 

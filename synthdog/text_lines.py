@@ -9,6 +9,7 @@ import math
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import cv2
@@ -21,6 +22,8 @@ from synthdog.layout import Box
 MAX_WORDS = 500  # taken or left out, a line
 LEAST_INK = 0.25  # of the line height: a lone dash or dot is no line to read
 SPACE = " "
+HYPHEN = "-"
+LEAST_PART = 2  # letters of a word that is parted, before and behind the hyphen
 FAINT = 16  # coverage below this is not seen
 
 
@@ -101,7 +104,8 @@ def compose(box: Box, width: float, face: SizedFace, reader: CorpusReader) -> Pl
     """A line of about `width` px in `box`, broken between words; null where none fits.
 
     SynthDoG fills a line character by character, cutting words. The break taken here is the one nearest to
-    where it would cut, before or behind, so that whole words cost no length on average.
+    where it would cut, before or behind, so that whole words cost no length on average. A word wider than the
+    box is parted with a hyphen.
     """
     taken, length = _fill(reader, width, box.width, face)
     if not any(_readable(word.text) for word in taken):
@@ -146,14 +150,34 @@ def _fill(
         # characters a space stands at either end of its lines, which takes room but is no writing
         lost = sum(advances) / 2 + (2 * face.advance(SPACE) if word.spaced else 0.0)
         cut = width - lost / len(advances)
-        fits = end <= limit and (end - cut <= cut - length or (not taken and end <= width))
-        if taken and not fits:
+        fits = end <= limit and (end - cut <= cut - length or not taken)
+        if not fits and not taken:
+            taken, length = _parted(reader, word, advances, limit - face.advance(HYPHEN), face)
+        if not fits:
             break
-        reader.take()  # where no word is taken yet, one too long for the line is left out
-        if fits:
-            taken.append(word)
-            length = end
+        reader.take()
+        taken.append(word)
+        length = end
     return taken, length
+
+
+def _parted(
+    reader: CorpusReader, word: CorpusWord, advances: list[float], room: float, face: SizedFace
+) -> tuple[list[CorpusWord], float]:
+    """As much of a word that is wider than its box as goes into `room` px, with a hyphen; its rest comes next.
+
+    Nothing where that would part no letters, or leave fewer than LEAST_PART of them on either side: left out
+    instead, such words would leave narrow columns nothing but the shortest words of the language.
+    """
+    count = min(sum(end <= room for end in accumulate(advances)), len(word.text) - LEAST_PART)
+    while count >= LEAST_PART and not word.text[count - 1 : count + 1].isalpha():
+        count -= 1
+    if count < LEAST_PART or face.lacks(HYPHEN):
+        if not word.text.isalpha():
+            reader.take()  # an address, a long number: in no column of this width will it ever find room
+        return [], 0.0
+    reader.take(count)
+    return [CorpusWord(word.text[:count] + HYPHEN, word.spaced)], sum(advances[:count]) + face.advance(HYPHEN)
 
 
 def _following(word: CorpusWord, taken: list[CorpusWord]) -> str:

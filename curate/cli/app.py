@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -65,6 +66,10 @@ DialectSet = Annotated[
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="A plug-in file that the run used; may be repeated.")
 ]
+Log = Annotated[str, typer.Option(help="text, or json: every line on standard error is a JSON object.")]
+Metrics = Annotated[
+    str, typer.Option(help="A file of metrics in Prometheus' text format, kept up to date meanwhile.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
 
 
@@ -75,14 +80,14 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except CurateError as error:
-        print(f"curate: {error}", file=sys.stderr)
+        faults.show(str(error), error.exit_code)
         sys.exit(error.exit_code)
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "curate"
-        print(f"curate: {error.format_message().rstrip('.')} (see `{command} --help`)", file=sys.stderr)
+        faults.show(f"{error.format_message().rstrip('.')} (see `{command} --help`)", error.exit_code)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        print("curate: interrupted", file=sys.stderr)
+        faults.show("interrupted", Stopped.exit_code)
         sys.exit(Stopped.exit_code)
     except BrokenPipeError:
         sys.exit(1)
@@ -150,12 +155,16 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and some rows' fate; write nothing.")
     ] = False,
+    log: Log = "text",
+    metrics: Metrics = "",
     as_json: Json = False,
 ) -> None:
     """Curate one data set into shards. The same command goes on where a stopped one left off."""
     from curate import api
     from curate.manifest.load import assignments
     from curate.results import PreviewResult
+
+    _tell(log, metrics)
 
     found = api.run(  # type: ignore[misc, call-overload]  # an overload takes True or False, not either
         manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
@@ -258,16 +267,22 @@ def pack(
     ] = "cut",
     max_images: Annotated[int, typer.Option(help="Images a sequence, at most; 0: any number.")] = 0,
     max_patches: Annotated[int, typer.Option(help="Patches of a sequence's images; 0: any number.")] = 0,
+    workers: Workers = None,
+    address: Address = None,
     overwrite: Overwrite = False,
+    log: Log = "text",
+    metrics: Metrics = "",
     as_json: Json = False,
 ) -> None:
     """Mix shards of several tasks and pack them into training sequences."""
     from curate import api
 
+    _tell(log, metrics)
     packed = api.pack(
         folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
         truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
-        long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, overwrite=overwrite,
+        long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, workers=workers, address=address,
+        overwrite=overwrite, progress=not as_json,
     ).raw  # fmt: skip
     if as_json:
         print(json.dumps(packed))
@@ -418,6 +433,26 @@ def doctor(as_json: Json = False) -> None:
         report(found)
 
 
+def _tell(log: str, metrics: str) -> None:
+    """Tell programs of progress, too: by lines of JSON, by a file of metrics.
+
+    Raises:
+        ManifestError: `log` is neither text nor json.
+    """
+    from curate.errors import ManifestError
+    from curate.terminal import LOG, METRICS, JsonLines, logs_json
+
+    if log not in ("text", "json"):
+        raise ManifestError(f"--log must be text or json, not {log!r}")
+    if log == "json":
+        os.environ[LOG] = log
+    if metrics:
+        os.environ[METRICS] = metrics
+    if logs_json():
+        for handler in logging.getLogger("curate").handlers or logging.getLogger().handlers:
+            handler.setFormatter(JsonLines())
+
+
 def _finish(result: RunResult, as_json: bool) -> None:
     """Show a finished run.
 
@@ -439,10 +474,15 @@ def _show_run(result: RunResult, as_json: bool) -> None:
 
     from curate.engine.journal import took_s
     from curate.engine.progress import funnel
-    from curate.terminal import bytes_said, duration_said, plural
+    from curate.terminal import bytes_said, duration_said, json_line, logs_json, plural
 
     if as_json:
         print(json.dumps(result.raw))
+        return
+    if logs_json():
+        counts = {"rows_in": result.rows_in, "rows_out": result.rows_out, "dropped": result.dropped}
+        line = json_line("info", "finished", event="finished", folder=result.folder, **counts)
+        print(line, file=sys.stderr)
         return
     console = Console(stderr=True, markup=False, emoji=False, soft_wrap=True)
     console.print(funnel(result.raw))

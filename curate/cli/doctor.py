@@ -163,6 +163,15 @@ def _typefaces() -> Iterator[Check]:
         yield Check(f"{name} typefaces", not missing, have + lacks, mend)
 
 
+def _backgrounds() -> Iterator[Check]:
+    """What lies behind synthetic pages: photographs only where a run is told of some."""
+    from curate.origins.seeds import PHOTOGRAPHS
+
+    if importlib.util.find_spec("synthtiger") is not None:
+        found = f"procedural; SynthDoG's are photographs: to use some, {PHOTOGRAPHS}"
+        yield Check("SynthDoG backgrounds", True, found)
+
+
 def _gpu() -> Iterator[Check]:
     path = shutil.which("nvidia-smi")
     found = _output([path, "--query-gpu=name,memory.total", "--format=csv,noheader"]) if path else ""
@@ -178,5 +187,5 @@ def _output(command: list[str]) -> str:
 
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
-    _python, _names, _machine, _extras, _chromium, _wall, _cluster, _fonts, _typefaces, _gpu,
+    _python, _names, _machine, _extras, _chromium, _wall, _cluster, _fonts, _typefaces, _backgrounds, _gpu,
 )  # fmt: skip

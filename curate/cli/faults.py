@@ -46,7 +46,7 @@ def leave(error: BaseException) -> NoReturn:
     found = said(error)
     if found is None:
         raise error
-    show(found[0])
+    show(*found)
     sys.exit(found[1])
 
 
@@ -69,9 +69,14 @@ def _is_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | ImportError | OSError) and any(sign in text for sign in SIGNS)
 
 
-def show(line: str) -> None:
+def show(line: str, exit_code: int = 1) -> None:
     """One line on standard error, even where that has gone."""
     try:
-        sys.stderr.write(f"curate: {line}\n")
+        if os.environ.get("CURATE_LOG") == "json":
+            from curate.terminal import json_line
+
+            sys.stderr.write(json_line("error", line, exit_code=exit_code) + "\n")
+        else:
+            sys.stderr.write(f"curate: {line}\n")
     except OSError:
         os._exit(1)

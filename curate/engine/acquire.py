@@ -16,6 +16,7 @@ from pathlib import Path
 
 from curate.children.pool import Children, Limits, Outcome
 from curate.fetch import Fetcher
+from curate.fetch.engine import Exchange
 from curate.images import protocol
 from curate.images.folder import Pictures
 from curate.manifest.load import image_folder
@@ -57,8 +58,8 @@ class AcquiredImage:
 class Acquirer:
     """Fetches and prepares images; connections and child processes start when they are first needed."""
 
-    def __init__(self, manifest: Manifest, children: int) -> None:
-        self._manifest, self._count = manifest, children
+    def __init__(self, manifest: Manifest, children: int, exchange: Exchange | None = None) -> None:
+        self._manifest, self._count, self._exchange = manifest, children, exchange
 
     def close(self) -> None:
         """End connections and child processes."""
@@ -124,7 +125,7 @@ class Acquirer:
 
     @cached_property
     def _fetcher(self) -> Fetcher:
-        return Fetcher(self._manifest.fetch)
+        return Fetcher(self._manifest.fetch, self._exchange)
 
     @cached_property
     def _children(self) -> Children:

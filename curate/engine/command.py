@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -22,7 +21,7 @@ from curate.engine.nodes import check_nodes
 from curate.engine.plan import Plan, Retry, Run, limit_rows, row_rules
 from curate.engine.progress import Progress
 from curate.engine.record import UnitRecord
-from curate.engine.runners import InProcess, OnRay, Runner
+from curate.engine.runners import Runner, runner_for
 from curate.engine.similar import SimilarImages
 from curate.engine.worker import Job, JobFailure, Result
 from curate.errors import Halted, InputError, OutputError, Stopped, UnitError
@@ -34,11 +33,10 @@ from curate.scorer import check, check_device
 from curate.sources import Input
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
+from curate.storage.uploads import abort_unfinished
 
 log = logging.getLogger("curate")
 
-LITTLE = 3  # units for which starting Ray does not pay
-FEW_CORES = 2  # cores that one process with its children fills by itself
 CHUNK = 8  # units a job holds at most: a source is then opened once for several
 
 
@@ -153,6 +151,8 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         with journal.locked(options.lease):
             if options.overwrite:
                 journal.clear()
+            if aborted := abort_unfinished(journal.store.uri):
+                log.warning("%d unfinished uploads of workers that were killed are removed", aborted)
             if options.address is not None:
                 check_nodes(options.address, asked, journal.store)
             run = journal.resume(asked, lambda: _planned(asked, options, journal))
@@ -181,7 +181,9 @@ def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> Non
     left = journal.ledger.below(DONE_STATE)
     if not len(left):
         return
-    steps = Steps(run, journal, progress, _runner(run, len(left), options, progress))
+    steps = Steps(
+        run, journal, progress, runner_for(run, progress, len(left), options.workers, options.address)
+    )
     try:
         steps.judge_across("keys")
         steps.judge_across("seen")
@@ -301,16 +303,6 @@ def unit_jobs(kind: str, plan: Plan, numbers: np.ndarray, workers: int) -> Itera
         job.append(number)
     if job:
         yield Job(kind, tuple(job))
-
-
-def _runner(run: Run, units: int, options: Options, progress: Progress) -> Runner:
-    """In this process for little work or on few cores, else Ray with a worker a core (of the cluster, if any)."""
-    workers, cores = options.workers, len(os.sched_getaffinity(0))
-    if workers is None and options.address is None:
-        workers = 0 if units < LITTLE or cores <= FEW_CORES else cores
-    if workers == 0:
-        return InProcess(run, progress)
-    return OnRay(run, progress, workers, options.address)
 
 
 def _few(names: Sequence[str]) -> str:

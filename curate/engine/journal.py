@@ -118,7 +118,9 @@ class Journal:
             self.store.delete(name)
         if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
             self.store.delete("README.md")
-        for name in ("journal", "done", "staged", "keys", "seen", "bytes", "similar", "near", "tmp"):
+        for name in (
+            "journal", "done", "staged", "keys", "seen", "bytes", "similar", "near", "tmp", "inputs/web",
+        ):  # fmt: skip
             self.store.delete_folder(
                 f"_run/{name}"
             )  # first what speaks of the files, lest a kill leave it behind them

@@ -37,14 +37,25 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def check_nodes(address: str, asked: Request, store: Store) -> None:
-    """Ask every node of the cluster at `address`; connected to it afterwards.
+    """Ask every node of the cluster at `address` for what a run needs; connected to it afterwards.
+
+    Raises:
+        MachineError: a node lacks something, or does not answer.
+    """
+    folder = image_folder(asked.manifest)
+    uris = [part.uri for one in asked.inputs for part in one.parts or (one,)]
+    check_nodes_see(address, uris, store, None if folder is None else str(folder))
+
+
+def check_nodes_see(address: str, uris: Sequence[str], store: Store, images: str | None = None) -> None:
+    """Ask every node of the cluster at `address` whether it sees these inputs and the folder of `store`.
 
     Raises:
         MachineError: a node lacks something, or does not answer.
     """
     ray = start(None, address)
     try:
-        wanted = _wanted(asked, store)
+        wanted = _wanted(uris, store, images)
         nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         asking = {on_node(ray, _lacks, node["NodeID"], "look around").remote(wanted): node for node in nodes}
         answered, silent = ray.wait(list(asking), num_returns=len(asking), timeout=PATIENCE_S)
@@ -69,18 +80,16 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _wanted(asked: Request, store: Store) -> Wanted:
+def _wanted(uris: Sequence[str], store: Store, images: str | None) -> Wanted:
     token = hashlib.sha256(f"{store.uri} {code_digest()} {id(store)}".encode()).hexdigest()
     store.write_bytes(PROBE, token.encode())
-    uris = [part.uri for one in asked.inputs for part in one.parts or (one,)]
-    folder = image_folder(asked.manifest)
     return Wanted(
         version=__version__,
         code=code_digest(),
         out=store.uri if not store.local else store.root,
         token=token,
         inputs=tuple(uris[:: max(1, len(uris) // LOOKED_AT)]),
-        images=None if folder is None else str(folder),
+        images=images,
     )
 
 

@@ -21,7 +21,7 @@ from curate.engine.across import ACROSS, PHASES, Across, partitions_for, rules_o
 from curate.engine.similar import RULE as SIMILAR
 from curate.engine.similar import SimilarImages
 from curate.images.evaluation import IMAGE_RULE as IN_EVALUATION
-from curate.manifest.settings import Manifest
+from curate.manifest.settings import Manifest, ScorerSettings
 from curate.sources import Input
 
 SLICE_ROWS = 2**20
@@ -121,6 +121,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def identity(self) -> str:
         """Hex SHA-256 of everything that decides what this run writes, and where."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+    @property
+    def scorer(self) -> ScorerSettings | None:
+        """The manifest's."""
+        return self.manifest.scorer
+
+    @property
+    def per_host(self) -> int:
+        """The manifest's limit of requests to one host."""
+        return self.manifest.fetch.per_host
 
     def across(self, phase: str) -> Across | None:
         """The rules across rows of one phase, or None when there is nothing to judge."""

@@ -57,6 +57,9 @@ def _judged(asked: Request, planned: Plan, work: Path) -> Iterator[pa.Table]:
     each = max(1, JUDGED // len(some))
     for number in some:
         origin = open_origin(planned.inputs[number], asked.manifest, work)
+        if getattr(origin, "goes_online", False):
+            origin.close()
+            continue
         try:
             rules = {n: s for n, s in row_rules(asked.manifest).items() if origin.judges(n)}
             for table in origin.read(0, min(each, planned.rows[number])):

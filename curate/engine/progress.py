@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from curate.engine.metrics import HELP, MetricsFile, Seen
 from curate.engine.record import UnitRecord, add_counts
 from curate.engine.worker import Job
+from curate.terminal import METRICS, json_line, logs_json
 
 LINE_EVERY_S = 10.0
 TOP_REASONS = 10
@@ -33,7 +36,12 @@ PHASES = {
     "keys": "comparing ids",
     "seen": "comparing texts",
     "bytes": "comparing images",
+    "count": "counting",
+    "spill": "reading samples",
+    "lay": "laying sequences",
+    "assemble": "writing packs",
 }
+NOUNS = {"count": "slices", "spill": "slices", "lay": "buckets", "assemble": "packs"}
 
 
 class Progress:
@@ -41,7 +49,10 @@ class Progress:
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
-        self._lives = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+        shows = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+        self._lives = shows and not logs_json()
+        self._metrics = MetricsFile(path) if (path := os.environ.get(METRICS)) else None
+        self._step, self._done, self._total = "", 0, 0
         self._counts: dict[str, int] = {}
         self._read = self._kept = 0  # rows of the units that are staged
         self._dropped: dict[str, int] = {}
@@ -56,9 +67,23 @@ class Progress:
             console=console,
         )
 
+    @classmethod
+    def silent(cls) -> Progress:
+        """One that shows nothing."""
+        return cls(Console(stderr=True), quiet=True)
+
     @contextmanager
     def live(self) -> Iterator[None]:
         """While this lasts, a terminal or notebook shows the live view."""
+        try:
+            with self._shown():
+                yield
+        finally:
+            if self._metrics is not None:
+                self._metrics.write(self._seen(), finished=True)
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
         if self._quiet or not self._lives:
             yield
             return
@@ -72,9 +97,13 @@ class Progress:
             yield
             return
         said = PHASES.get(f"{kind} {phase}".strip()) or PHASES[phase]
-        noun = "parts" if phase else "units"
+        self._step, self._done, self._total = f"{kind} {phase}".strip(), 0, numbers
+        if logs_json():
+            self._print(json_line("info", said, event="step", step=self._step, parts=numbers))
+        noun = NOUNS.get(kind, "parts" if phase else "units")
         self._task = self._bars.add_task(said, total=numbers, noun=noun)
-        reads = kind == "stage" or (kind == "scan" and phase not in ("bytes", "similar"))
+        later = phase in ("bytes", "similar")
+        reads = kind in ("stage", "spill") or (kind == "scan" and not later)
         if reads:
             self._begun, self._ended = time.monotonic(), 0.0
         try:
@@ -85,7 +114,10 @@ class Progress:
 
     def say(self, line: str) -> None:
         """One line for a person."""
-        if not self._quiet:
+        self._print(json_line("info", line) if logs_json() else line)
+
+    def _print(self, line: str) -> None:
+        if not self._quiet or logs_json():
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def add(self, **counts: int) -> None:
@@ -94,15 +126,30 @@ class Progress:
             self._counts[name] = self._counts.get(name, 0) + count
         if not self._lives and time.monotonic() - self._lined > LINE_EVERY_S:
             self._lined = time.monotonic()
-            self.say(self._line())
+            self._print(self._json_line() if logs_json() else self._line())
+        if self._metrics is not None:
+            self._metrics.write(self._seen())
 
     def done(self, job: Job, records: list[UnitRecord]) -> None:
         """A job is finished."""
         self._bars.advance(self._task, len(job.numbers))
+        self._done += len(job.numbers)
         if job.kind == "stage":
             self._read += sum(record.rows_in for record in records)
             self._kept += sum(record.rows_out for record in records)
             self._dropped = add_counts([self._dropped, *(record.dropped for record in records)])
+
+    def _seen(self) -> Seen:
+        """What is known so far."""
+        dropped = dict(self._dropped)
+        return Seen(self._counts, self._read, self._kept, dropped, self._step, self._done, self._total)
+
+    def _json_line(self) -> str:
+        """How far it is, for a program."""
+        counts = {name: self._counts.get(name, 0) for name in HELP}
+        finished = {"rows_finished": self._read, "rows_kept": self._kept, "dropped": self._dropped}
+        step = {"step": self._step, "done": self._done, "parts": self._total}
+        return json_line("info", self._line(), event="progress", **step, **counts, **finished)
 
     def _view(self) -> RenderableType:
         shown: list[RenderableType] = [self._bars, Padding(self._line(), (0, 2))]

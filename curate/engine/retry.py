@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,6 +17,7 @@ from curate.engine.plan import Retry
 from curate.engine.record import Stage
 from curate.errors import CurateError, InputError, ManifestError, nearest
 from curate.manifest.load import changed
+from curate.manifest.settings import digest_of
 from curate.origins import find
 from curate.plugins import require
 from curate.storage.finished import damaged_manifest, read_manifest
@@ -88,10 +87,10 @@ def _fault(manifest: dict[str, Any]) -> str | None:
         return f"it lacks {', '.join(lacking)}"
     try:
         msgspec.convert(manifest, RunShape)
-        settings = json.dumps(manifest["manifest"], sort_keys=True)
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        digest = digest_of(manifest["manifest"])
+    except (msgspec.ValidationError, AttributeError, TypeError, ValueError) as error:
         return str(error)
-    if hashlib.sha256(settings.encode()).hexdigest() != manifest["manifest_digest"]:
+    if digest != manifest["manifest_digest"]:
         return "its settings are not those of its digest"
     return None
 

@@ -12,7 +12,7 @@ import os
 import platform
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from typing import Any, Protocol
@@ -20,15 +20,17 @@ from typing import Any, Protocol
 import msgspec
 
 from curate.cluster import connected, memory_of_task, start
+from curate.engine.host_slots import HostExchange, HostSlots
 from curate.engine.nodes import code_digest
-from curate.engine.plan import Run
 from curate.engine.record import Meter
-from curate.engine.worker import Job, JobFailure, Result, Worker
+from curate.engine.worker import Job, JobFailure, JobWorker, Result, Worker
 from curate.errors import HOPELESS, MachineError, UnitError
 from curate.manifest.settings import ScorerSettings
 
 log = logging.getLogger("curate")
 
+MIN_UNITS_FOR_RAY = 3  # below which starting it does not pay
+FEW_CORES = 2  # that one process with its children fills by itself
 TRIES = 2  # of what fails in a job
 WORKER_DEATHS = 3  # of the processes of one job, beyond which it has failed
 MEMORY_BYTES = 2**30  # that a task asks the cluster for
@@ -37,6 +39,27 @@ POLL_S = 0.25
 REPORT_S = 0.5
 WATCH_S = 5.0
 CPUS_S = 10.0  # between two looks at how many workers the cluster has
+
+
+class Runnable(Protocol):
+    """What workers must know of what they work on: a run, or another command's."""
+
+    @property
+    def identity(self) -> str:
+        """What tells it from all others."""
+
+    @property
+    def scorer(self) -> ScorerSettings | None:
+        """The model that its jobs use, if any."""
+
+    @property
+    def per_host(self) -> int:
+        """How many requests one host gets at once, from all workers."""
+
+
+Hire = Callable[
+    ..., JobWorker
+]  # of what is run, a meter, child processes, scorers, and where hosts are shared
 
 
 class Runner(Protocol):
@@ -60,8 +83,8 @@ class InProcess:
 
     workers = 0
 
-    def __init__(self, run: Run, meter: Meter) -> None:
-        self._worker = Worker(run, meter, children=len(os.sched_getaffinity(0)))
+    def __init__(self, run: Runnable, meter: Meter, hire: Hire = Worker) -> None:
+        self._worker = hire(run, meter, len(os.sched_getaffinity(0)), (), None)
 
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
         """See `Runner.map`."""
@@ -88,14 +111,16 @@ class OnRay:
     What all tasks share is put into the cluster once, and fetched once by each process.
     """
 
-    def __init__(self, run: Run, meter: Meter, workers: int | None, address: str | None) -> None:
+    def __init__(
+        self, run: Runnable, meter: Meter, workers: int | None, address: str | None, hire: Hire = Worker
+    ) -> None:
         ray = start(workers, address)
         self._ray, self._meter, self._asked = ray, meter, workers
         self.workers, self._counted = workers or cluster_cpus(ray), time.monotonic()
         try:
-            scorers = [] if run.manifest.scorer is None else _scorers(run.manifest.scorer)
-            self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote()
-            shared = (run, self._counts, scorers, code_digest())
+            scorers = [] if run.scorer is None else _scorers(run.scorer)
+            self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote(run.per_host)
+            shared = (run, self._counts, scorers, code_digest(), hire, self.workers)
             self._shared = [ray.put(shared)]  # in a list: a bare one would be fetched a task
         except BaseException:
             self.close()
@@ -166,6 +191,18 @@ class OnRay:
         return result
 
 
+def runner_for(
+    run: Runnable, meter: Meter, parts: int, workers: int | None, address: str | None, hire: Hire = Worker
+) -> Runner:
+    """In this process for little work or on few cores, else Ray with a worker a core (of the cluster, if any)."""
+    cores = len(os.sched_getaffinity(0))
+    if workers is None and address is None:
+        workers = 0 if parts < MIN_UNITS_FOR_RAY or cores <= FEW_CORES else cores
+    if workers == 0:
+        return InProcess(run, meter, hire)
+    return OnRay(run, meter, workers, address, hire)
+
+
 def cluster_cpus(ray: Any) -> int:
     """How many CPUs the cluster has."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -184,7 +221,7 @@ def _scorers(settings: ScorerSettings) -> list[Any]:
     return actors
 
 
-def attempt(worker: Worker, job: Job, first: Result | None = None) -> Result:
+def attempt(worker: JobWorker, job: Job, first: Result | None = None) -> Result:
     """Do the job, and what failed of it again; `first` is what came of a first try.
 
     Raises:
@@ -216,10 +253,11 @@ def stop_if_hopeless(results: Result) -> None:
             raise result.error
 
 
-class _Counts:
-    """An actor that adds up what the workers report until the driver takes it."""
+class _Counts(HostSlots):
+    """An actor that adds up what the workers report until the driver takes it, and shares out hosts' slots."""
 
-    def __init__(self) -> None:
+    def __init__(self, per_host: int) -> None:
+        super().__init__(per_host)
         self._counts: dict[str, int] = {}
 
     def add(self, counts: dict[str, int]) -> None:
@@ -252,7 +290,7 @@ class _Reporter:
 
 
 _HELD: dict[
-    str, tuple[Worker, Any]
+    str, tuple[JobWorker, Any]
 ] = {}  # a Ray worker process keeps its worker, and its meter, from job to job
 
 
@@ -272,14 +310,15 @@ def _do(shared: list[Any], identity: str, job: Job) -> Result:
         meter.flush()
 
 
-def _worker(shared: list[Any], identity: str) -> tuple[Worker, Any]:
+def _worker(shared: list[Any], identity: str) -> tuple[JobWorker, Any]:
     if identity not in _HELD:
         while _HELD:
             _HELD.popitem()[1][0].close()
-        run, counts, scorers, code = connected().get(shared[0])
+        ray = connected()
+        run, counts, scorers, code, hire, workers = ray.get(shared[0])
         if code != code_digest():
             raise MachineError(
                 f"node {platform.node()} has another curate than the driver: install the same one"
             )
-        _HELD[identity] = Worker(run, _Reporter(counts), 1, scorers), counts
+        _HELD[identity] = hire(run, _Reporter(counts), 1, scorers, HostExchange(ray, counts, workers)), counts
     return _HELD[identity]

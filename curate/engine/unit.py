@@ -32,6 +32,7 @@ from curate.engine.score import Scoring, Windows
 from curate.engine.similar import keep_fingerprints
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
+from curate.fetch.engine import Exchange
 from curate.images.region_scaling import ON_ITS_SIDE, fit
 from curate.marking import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
 from curate.origins import Origin, open_origin
@@ -75,12 +76,18 @@ class Pipeline:
     """The stages of one run, with what they hold open."""
 
     def __init__(
-        self, run: Run, store: Store, meter: Meter, children: int, scorers: Sequence[Any] = ()
+        self,
+        run: Run,
+        store: Store,
+        meter: Meter,
+        children: int,
+        scorers: Sequence[Any] = (),
+        exchange: Exchange | None = None,
     ) -> None:
         self.run, self.manifest, self.meter = run, run.manifest, meter
         self._children = children
         self.staging = Staging(run.manifest, store, run.judges_staged)
-        self.acquirer = Acquirer(run.manifest, children)
+        self.acquirer = Acquirer(run.manifest, children, exchange)
         self.copies = EvaluationCopies(run.manifest)
         self._stages = [name for name in STAGES if self.copies.is_on or name != STAGE_OF_COPIES]
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None

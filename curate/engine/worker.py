@@ -24,6 +24,7 @@ from curate.engine.similar import PHASE as SIMILAR
 from curate.engine.similar import SimilarImages
 from curate.engine.unit import Pipeline, Work
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
+from curate.fetch.engine import Exchange
 from curate.storage.store import Store
 
 log = logging.getLogger("curate")
@@ -60,34 +61,26 @@ class JobFailure(msgspec.Struct, frozen=True):
     error: CurateError
 
 
-Result = list[UnitRecord | JobFailure]  # of a job: what became of its units; only failures of what is no unit
+Result = list[Any]  # of a job: what it made of its numbers (of units their records), and JobFailures
 
 
-class Worker:
-    """A process at work on one run, with so many child processes for what may crash.
+class JobWorker:
+    """A process at work: it does jobs, each of which names one of its methods and the numbers to do it to."""
 
-    `scorers` are the actors that hold the run's scorer; without any this process holds it.
-    """
-
-    def __init__(self, run: Run, meter: Meter, children: int, scorers: Sequence[Any] = ()) -> None:
-        self.run = run
-        self.store = Store(run.out)
-        self.pipeline = Pipeline(run, self.store, meter, children, scorers)
-        self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
+    def __init__(self, out: str) -> None:
+        self.out = out  # the folder that is written to
         gc.freeze()  # what was imported stays: looking through it for garbage costs a tenth of fetching,
         gc.set_threshold(20_000)  # and looking too often almost as much
 
     def watch(self, meter: Meter) -> None:
         """Report to another meter from now on."""
-        self.pipeline.meter = meter
 
     def close(self) -> None:
-        """End child processes and connections."""
-        self.pipeline.close()
+        """Let go of what is held open."""
 
     def do(self, job: Job) -> Result:
         """Do the job, number by number (never raises but on interruption)."""
-        work: Callable[..., UnitRecord | None] = getattr(self, job.kind)
+        work: Callable[..., Any] = getattr(self, job.kind)
         more: dict[str, Any] = {"phase": job.phase} if job.phase else {}
         if job.again and job.kind in RECORDED:
             more["again"] = True
@@ -101,19 +94,9 @@ class Worker:
         return results
 
     def start(self, job: Job) -> Callable[[], Result]:
-        """Do as much of the job as must be done before the next one begins; what is returned does the rest.
-
-        The rest of a unit, once its images are there, is to write it: any thread may do that while the next
-        unit's are fetched. Scoring is for one unit at a time.
-        """
-        if job.kind != "stage" or len(job.numbers) > 1 or self.run.manifest.scorer is not None:
-            result = self.do(job)
-            return lambda: result
-        (number,) = job.numbers
-        begun = self._guarded(job, number, lambda: self._begin(number))
-        if isinstance(begun, JobFailure):
-            return lambda: [begun]
-        return lambda: [self._guarded(job, number, lambda: self.pipeline.finish(begun))]
+        """Do as much of the job as must be done before the next one begins; what is returned does the rest."""
+        result = self.do(job)
+        return lambda: result
 
     def _guarded(self, job: Job, number: int, work: Callable[[], Done]) -> Done | JobFailure:
         """What the work gives, or why it could not be done."""
@@ -123,13 +106,57 @@ class Worker:
             return JobFailure(number, error)
         except OSError as error:
             if error.errno in HOPELESS_ERRNOS:
-                said = f"cannot write to {self.run.out}: {error.strerror}; mend that and run the same command"
+                said = f"cannot write to {self.out}: {error.strerror}; mend that and run the same command"
                 return JobFailure(number, Halted(said))
             log.debug("%s failed", job, exc_info=True)
             return JobFailure(number, UnitError(f"{_said(job, number)}: {error}"))
         except Exception as error:  # the one place: a bug or a broken input costs its unit alone
             log.debug("%s failed", job, exc_info=True)
             return JobFailure(number, UnitError(f"{_said(job, number)}: {type(error).__name__}: {error}"))
+
+
+class Worker(JobWorker):
+    """A worker of a run, with so many child processes for what may crash.
+
+    `scorers` are the actors that hold the run's scorer; without any this process holds it. `exchange` is where all
+    workers share out how many requests a host gets at once.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        meter: Meter,
+        children: int,
+        scorers: Sequence[Any] = (),
+        exchange: Exchange | None = None,
+    ) -> None:
+        super().__init__(run.out)
+        self.run = run
+        self.store = Store(run.out)
+        self.pipeline = Pipeline(run, self.store, meter, children, scorers, exchange)
+        self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
+
+    def watch(self, meter: Meter) -> None:
+        """Report to another meter from now on."""
+        self.pipeline.meter = meter
+
+    def close(self) -> None:
+        """End child processes and connections."""
+        self.pipeline.close()
+
+    def start(self, job: Job) -> Callable[[], Result]:
+        """Do as much of the job as must be done before the next one begins; what is returned does the rest.
+
+        The rest of a unit, once its images are there, is to write it: any thread may do that while the next
+        unit's are fetched. Scoring is for one unit at a time.
+        """
+        if job.kind != "stage" or len(job.numbers) > 1 or self.run.manifest.scorer is not None:
+            return super().start(job)
+        (number,) = job.numbers
+        begun = self._guarded(job, number, lambda: self._begin(number))
+        if isinstance(begun, JobFailure):
+            return lambda: [begun]
+        return lambda: [self._guarded(job, number, lambda: self.pipeline.finish(begun))]
 
     def stage(self, number: int, again: bool = False) -> UnitRecord:
         """Take a unit from source to staged shards, or to its final ones where nothing is left to judge."""

@@ -17,11 +17,11 @@ class Body:
     """Collects one response's chunks.
 
     We ask for no content encoding, and servers may name one that they did not use: the bytes decide. Gzip is
-    unpacked within the limit, other encodings are no images.
+    unpacked within the limit, other encodings are no images. Where `images` is false, anything may come.
     """
 
-    def __init__(self, max_bytes: int, content_type: str) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, max_bytes: int, content_type: str, *, images: bool = True) -> None:
+        self._max_bytes, self._images = max_bytes, images
         self._content_type = content_type[:60]
         self._bytes = (
             bytearray()
@@ -66,7 +66,7 @@ class Body:
             self._unzip = zlib.decompressobj(wbits=31)
             self._bytes.clear()
             self.add(head)
-        elif sniff(head) is None:
+        elif self._images and sniff(head) is None:
             begins = head[:SHOWN].decode("ascii", "backslashreplace")
             raise FetchError("not_an_image", f"{self._content_type or 'no type'}, begins {begins}")
         else:

@@ -28,12 +28,14 @@ from curate.manifest.settings import FetchSettings
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_REST = (429, 503)  # with a Retry-After the host is left alone for so long
+_CODINGS = ("", "identity", "gzip", "x-gzip")
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 MAX_HEADER_BYTES = 2**16  # of one header; real content security policies go far beyond aiohttp's 8 KiB
 IDLE_S = 3.0  # how long an unused connection is kept: most hosts of a data set are seen once or twice
 
 
-def open_session(settings: FetchSettings, resolver: Resolver) -> aiohttp.ClientSession:
+def open_session(settings: FetchSettings, resolver: Resolver, accept: str) -> aiohttp.ClientSession:
     """The session of all requests: one pool, one TLS context, no cookies, no proxy, no netrc."""
     connector = aiohttp.TCPConnector(
         limit=0,  # the schedule holds the number of requests
@@ -56,7 +58,7 @@ def open_session(settings: FetchSettings, resolver: Resolver) -> aiohttp.ClientS
         auto_decompress=False,
         headers={
             "User-Agent": settings.user_agent,
-            "Accept": "image/*,*/*;q=0.8",
+            "Accept": accept,
             "Accept-Encoding": "identity",
         },
         read_bufsize=2**17,
@@ -73,6 +75,7 @@ class Client:
     settings: FetchSettings
     session: aiohttp.ClientSession
     budget: Budget
+    images: bool = True  # nothing else is taken
 
     async def get(self, url: URL) -> FetchOutcome:
         """What the address gives, within `total_timeout_s` for all its tries, redirects and pauses."""
@@ -85,6 +88,8 @@ class Client:
                         return await self._follow(url, clock)
                     except FetchError as error:
                         last = error
+                    if last.rest_s:
+                        break  # whoever asked waits for the host, and for all its addresses
                     pause_s = self._pause(last, done)
                     if pause_s is None or now() + pause_s >= (clock.when() or 0):
                         break
@@ -93,7 +98,8 @@ class Client:
             last = self._out_of_time(last)
         assert last is not None
         at = last.url or url
-        return FetchOutcome(Fetched(None, last.reason, last.detail, str(at)), _place(at), last.reached)
+        fetched = Fetched(None, last.reason, last.detail, str(at))
+        return FetchOutcome(fetched, _place(at), last.reached, rest_s=last.rest_s)
 
     def _pause(self, failure: FetchError, done: int) -> float | None:
         """Seconds until the next try, after `done` retries; null where another makes no sense."""
@@ -122,7 +128,10 @@ class Client:
                     onward = self._redirect(url, response)
                     if onward is None:
                         body, held = await self._body(response, clock)
-                        return FetchOutcome(Fetched(body, None, None, str(url)), _place(url), True, held)
+                        kind = response.headers.get("Content-Type")
+                        return FetchOutcome(
+                            Fetched(body, None, None, str(url), kind), _place(url), True, held
+                        )
             except FetchError as error:
                 raise error.at(url) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -141,7 +150,9 @@ class Client:
         if not onward and not 200 <= status < 300:
             wait_s = _retry_after(response.headers.get("Retry-After", ""))
             retry: Retry = "often" if status in _TRY_AGAIN else "never"
-            raise FetchError(f"http_{status}", f"{status} {response.reason}", retry=retry, wait_s=wait_s)
+            rest_s = wait_s if status in _REST else 0.0
+            said = f"{status} {response.reason}"
+            raise FetchError(f"http_{status}", said, retry=retry, wait_s=wait_s, rest_s=rest_s)
         robots = response.headers.getall("X-Robots-Tag", ())
         if robots and self.settings.respect_opt_out:
             agent = self.settings.user_agent.partition("/")[0].strip()
@@ -156,11 +167,14 @@ class Client:
             raise FetchError("bad_url", f"redirect: {error}") from None
 
     async def _body(self, response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> tuple[bytes, int]:
-        """The response's image and what it holds of the budget (bytes)."""
+        """The response's body and what it holds of the budget (bytes)."""
         max_bytes, declared = self.settings.max_bytes, response.content_length
         if declared is not None and declared > max_bytes:
             raise FetchError("too_large", f"{declared} bytes declared, more than {max_bytes}")
-        body = Body(max_bytes, response.headers.get("Content-Type", ""))
+        body = Body(max_bytes, response.headers.get("Content-Type", ""), images=self.images)
+        coding = response.headers.get("Content-Encoding", "").strip().lower()
+        if not self.images and coding not in _CODINGS:
+            raise FetchError("bad_response", f"Content-Encoding {coding}, which was not asked for")
         lease = BudgetLease(self.budget, clock)
         try:
             await lease.hold(min(SMALL, max_bytes) if declared is None else declared)

@@ -7,6 +7,7 @@ import logging
 import queue
 from collections.abc import Iterable
 from concurrent.futures import Future
+from typing import Protocol
 
 from curate.errors import CurateError, MachineError, UnitError
 from curate.fetch.budget import Budget
@@ -14,19 +15,34 @@ from curate.fetch.client import Client, open_session
 from curate.fetch.outage import NetworkDown, Reachability
 from curate.fetch.outcome import Fetched, FetchOutcome, printable
 from curate.fetch.resolver import Resolver
-from curate.fetch.schedule import Call, FetchJob, Schedule
+from curate.fetch.schedule import MOST_RESTS, Call, FetchJob, Schedule
 from curate.manifest.settings import FetchSettings
 
 log = logging.getLogger(__name__)
 
+ACCEPT = {True: "image/*,*/*;q=0.8", False: "text/html,application/xhtml+xml,*/*;q=0.8"}  # by `images`
 CLOSE_S = 5.0
 LONGEST_PAUSE_S = 15.0  # between two looks for the network
+
+
+class Exchange(Protocol):
+    """Where the workers of one run share out how many requests a host gets at once."""
+
+    pause_s: float  # between two trades of one worker
+
+    def trade(
+        self, spare: dict[str, int], wanted: dict[str, int], rests: dict[str, float]
+    ) -> tuple[dict[str, int], dict[str, float]]:
+        """Give slots back, and ask for others; `rests` are hosts that asked for a pause (seconds).
+
+        Returns the slots that were granted, and the hosts that rest for other workers' sake (seconds).
+        """
 
 
 class Engine:
     """Everything that lives in the event loop; its methods are called there only."""
 
-    def __init__(self, settings: FetchSettings) -> None:
+    def __init__(self, settings: FetchSettings, images: bool, exchange: Exchange | None = None) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
         self._resolver = Resolver(
@@ -34,25 +50,50 @@ class Engine:
             timeout_s=settings.connect_timeout_s,
             name_servers=settings.name_servers,
         )
-        self._session = open_session(settings, self._resolver)
+        self._session = open_session(settings, self._resolver, ACCEPT[images])
         self._budget = Budget(settings.concurrency, settings.max_bytes)
-        self._client = Client(settings, self._session, self._budget)
-        self._schedule = Schedule(settings.per_host)
+        self._client = Client(settings, self._session, self._budget, images)
+        loop = asyncio.get_running_loop()
+        self._schedule = Schedule(
+            settings.per_host,
+            settings.per_host_rate,
+            loop.time,
+            loop.call_later,
+            self._start,
+            shared=exchange is not None,
+        )
+        self._exchange = exchange
         self._reachability = Reachability(self._resolver, settings.connect_timeout_s)
         self._calls: set[Call] = set()
         self._running: dict[asyncio.Task[None], FetchJob] = {}
+        self._answered: dict[FetchJob, bool] = {}  # whether a job that ends brought a body
+        self._again: set[FetchJob] = set()  # jobs that end and are to be done again
+        self._closed: dict[str, tuple[float, FetchOutcome]] = {}  # hosts that want longer pauses: until when
+        self._rests: dict[str, float] = {}  # hosts that asked for a pause since this was last shared
         self._doubtful: list[tuple[FetchJob, FetchOutcome]] = []  # hosts not reached: the network may be gone
         self._looking: asyncio.Task[None] | None = None
 
     @classmethod
-    async def live(cls, settings: FetchSettings, started: Future[Engine]) -> None:
+    async def live(
+        cls,
+        settings: FetchSettings,
+        images: bool,
+        started: Future[Engine],
+        exchange: Exchange | None = None,
+    ) -> None:
         """Make an engine, hand it out, and serve until `stop`."""
-        engine = cls(settings)
+        engine = cls(settings, images, exchange)
         started.set_result(engine)
+        sharing = asyncio.create_task(engine._share()) if exchange else None
         try:
             await engine._stopping.wait()
         finally:
+            if sharing is not None:  # what it was granted meanwhile must not get lost
+                await asyncio.wait([sharing], timeout=CLOSE_S)
             await engine._end()
+            if exchange is not None:
+                await asyncio.sleep(0)  # the ended tasks are counted
+                await asyncio.to_thread(exchange.trade, engine._schedule.spare(), {}, {})
 
     def submit(self, call: Call, jobs: Iterable[FetchJob]) -> None:
         """Queue jobs of a call."""
@@ -96,7 +137,7 @@ class Engine:
 
     async def _work(self, job: FetchJob) -> None:
         try:
-            outcome = await self._client.get(job.url)
+            outcome = self._refused(job) or await self._client.get(job.url)
         except MachineError as error:
             self._fail(error)
             return
@@ -105,6 +146,9 @@ class Engine:
             detail = printable(f"{type(error).__name__}: {error}")
             outcome = FetchOutcome(Fetched(None, "crashed", detail, str(job.url)))
         self._reachability.note(outcome)
+        self._answered[job] = outcome.fetched.body is not None
+        if outcome.rest_s and self._put_off(job, outcome):
+            return
         if outcome.reached is False:
             self._doubtful.append((job, outcome))
         else:
@@ -115,6 +159,44 @@ class Engine:
         elif self._looking is None and outcome.reached:
             self._deliver_doubtful()
 
+    def _refused(self, job: FetchJob) -> FetchOutcome | None:
+        """What an address gets whose host asked for a longer pause than we grant; None for all others."""
+        until, answer = self._closed.get(job.host, (0.0, None))
+        if answer is None or until < asyncio.get_running_loop().time():
+            return None
+        said = f"{answer.fetched.detail}; the host asked for a pause of {answer.rest_s:.0f} s"
+        return FetchOutcome(Fetched(None, answer.fetched.reason, said, str(job.url)))
+
+    def _put_off(self, job: FetchJob, outcome: FetchOutcome) -> bool:
+        """Leave the host alone for as long as it asks; whether the job is to be done again after that."""
+        hosts = {job.host, outcome.place[0] if outcome.place else job.host}
+        if outcome.rest_s > self._settings.longest_rest_s:
+            until = asyncio.get_running_loop().time() + outcome.rest_s
+            self._closed |= dict.fromkeys(hosts, (until, outcome))
+            return False
+        for host in hosts:
+            self._schedule.rest(host, outcome.rest_s)
+            self._rests[host] = outcome.rest_s
+        job.rests += 1
+        if job.rests > MOST_RESTS or job.call.abandoned:
+            return False
+        self._again.add(job)
+        return True
+
+    async def _share(self) -> None:
+        """Give slots back and ask for others, with all workers; what comes of it is used at once."""
+        assert self._exchange is not None
+        while not self._stopping.is_set():
+            rests, self._rests = self._rests, {}
+            spare, wanted = self._schedule.spare(), self._schedule.wanted()
+            if spare or wanted or rests:
+                granted, resting = await asyncio.to_thread(self._exchange.trade, spare, wanted, rests)
+                for host, rest_s in resting.items():
+                    self._schedule.rest(host, rest_s)
+                self._schedule.grant(granted)
+                self._start()
+            await asyncio.sleep(self._exchange.pause_s)
+
     def _check(self, task: asyncio.Task[None]) -> None:
         """A mistake of ours ends the calls: they would wait for ever for what it lost."""
         if not task.cancelled() and (error := task.exception()):
@@ -124,7 +206,11 @@ class Engine:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._check(task)
-        self._schedule.done(self._running.pop(task))
+        job = self._running.pop(task)
+        self._schedule.done(job, self._answered.pop(job, False))
+        if job in self._again:
+            self._again.discard(job)
+            self._schedule.add(job, first=True)
         self._start()
         if not self._running and self._looking is None:
             self._deliver_doubtful()

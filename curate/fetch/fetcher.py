@@ -20,7 +20,7 @@ from typing import Any
 from yarl import URL
 
 from curate.errors import CurateError, MachineError, UnitError
-from curate.fetch.engine import CLOSE_S, Engine
+from curate.fetch.engine import CLOSE_S, Engine, Exchange
 from curate.fetch.outcome import Fetched, FetchOutcome, printable
 from curate.fetch.schedule import Call, FetchJob
 from curate.fetch.urls import BadUrlError, requestable
@@ -34,15 +34,19 @@ STARTED_S = 30.0
 
 
 class Fetcher:
-    """Fetches images. Several threads may call `fetch` at once; they share its limits.
+    """Fetches images, or with `images=False` anything. Several threads may call `fetch`; they share its limits.
+
+    With an `exchange` the limit of a host holds over all workers that trade there.
 
     Raises:
         MachineError: too few files may be open, or the event loop cannot start.
     """
 
-    def __init__(self, settings: FetchSettings) -> None:
+    def __init__(
+        self, settings: FetchSettings, exchange: Exchange | None = None, *, images: bool = True
+    ) -> None:
         _allow_open_files(2 * settings.concurrency + 256)
-        self._settings = settings
+        self._settings, self._images, self._exchange = settings, images, exchange
         self._loop = asyncio.new_event_loop()
         started: Future[Engine] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="curate-fetch", daemon=True)
@@ -141,7 +145,7 @@ class Fetcher:
         """The thread."""
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(Engine.live(self._settings, started))
+            self._loop.run_until_complete(Engine.live(self._settings, self._images, started, self._exchange))
         except Exception as error:
             log.exception("the fetching thread ended")
             if not started.done():

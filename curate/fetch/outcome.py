@@ -18,6 +18,7 @@ class Fetched:
     reason: str | None  # a slug: `http_404`, `timed_out`, …
     detail: str | None
     url: str | None  # where redirects led; null where the address could not be read
+    content_type: str | None = None  # the server's header, where there was one
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class FetchOutcome:
     place: tuple[str, int] | None = None  # host and port that answered, or did not
     reached: bool | None = None  # whether a connection was made; null: says nothing of the network
     held_bytes: int = 0  # of the budget, until the consumer has taken the body
+    rest_s: float = 0.0  # for so long the host asks to be left alone
 
 
 class FetchError(Exception):
@@ -41,6 +43,7 @@ class FetchError(Exception):
         retry: Retry = "never",
         wait_s: float = 0.0,
         reached: bool | None = True,
+        rest_s: float = 0.0,
     ) -> None:
         super().__init__(reason, detail)
         self.reason = reason
@@ -48,6 +51,7 @@ class FetchError(Exception):
         self.retry = retry
         self.wait_s = wait_s  # at least so long before the next try, as the server asked
         self.reached = reached
+        self.rest_s = rest_s  # for so long the host asks to be left alone
         self.url: URL | None = None
 
     def at(self, url: URL) -> FetchError:

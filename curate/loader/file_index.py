@@ -24,14 +24,18 @@ from pyarrow import fs
 from curate.errors import DamagedError, InputError
 from curate.storage.dataset import DataFile
 from curate.storage.filesystems import filesystem, one_line
-from curate.storage.image_index import IndexedImages, checksum, read_index
-from curate.storage.parquet_pages import chunk_range, value_places
+from curate.storage.image_index import IndexedImages, read_index
+from curate.storage.image_places import (
+    IMAGE_LEAF,
+    IMAGES_LEAF,
+    PLACE,
+    NotInPlaceError,
+    one_each,
+    walked_places,
+)
 
 FORMAT = 2  # of the index itself
-PLACE = pa.struct(
-    [("offset", pa.int64()), ("size", pa.int64()), ("sum", pa.uint32())]
-)  # null without an image
-IMAGES = {"image": "image.bytes", "images": "images.list.element.bytes"}
+IMAGES = {"image": IMAGE_LEAF, "images": IMAGES_LEAF}
 SEAL = 8  # bytes behind the table: XXH3-64 of it
 
 
@@ -118,10 +122,6 @@ def _build(file: DataFile, columns: tuple[str, ...]) -> pa.Table:
         ) from None
 
 
-class NotInPlaceError(Exception):
-    """A file's images are not written as curate writes them."""
-
-
 def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ...]) -> pa.Table:
     """The light columns and the places of all row groups."""
     name = "image" if "image" in parquet.schema_arrow.names else "images"
@@ -132,46 +132,17 @@ def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ..
     for group in range(parquet.num_row_groups):
         extra = [witness] if name == "image" else [f"{witness}.path", f"{witness}.start"]
         table = parquet.read_row_group(group, columns=[*light, *extra])
-        places = _places(parquet, stream, group, IMAGES[name]) if known is None else known[group]
+        places = walked_places(parquet, stream, group, IMAGES[name]) if known is None else known[group]
         image = table[name].combine_chunks()
-        column = _one_each(image, places) if name == "image" else _many_each(image, places)
+        there = image.is_valid().to_numpy(zero_copy_only=False)
+        column = one_each(there, places) if name == "image" else _many_each(image, places)
         tables.append(table.select(light).append_column("place", column))
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else pa.table({})
-
-
-def _places(parquet: pq.ParquetFile, stream: pa.NativeFile, group: int, path: str) -> IndexedImages:
-    """Where the images of a row group lie by its pages, and their checksums."""
-    try:
-        column, start, size = chunk_range(parquet.metadata.row_group(group), path)
-    except ValueError as error:
-        raise NotInPlaceError(str(error)) from None
-    if column.compression != "UNCOMPRESSED":
-        raise NotInPlaceError(f"{path} is compressed ({column.compression})")
-    leaf = next(leaf for leaf in map(parquet.schema.column, range(len(parquet.schema))) if leaf.path == path)
-    levels = (leaf.max_definition_level > 0) + (leaf.max_repetition_level > 0)
-    chunk = memoryview(stream.read_at(size, start))
-    places = value_places(chunk, column, levels)
-    pairs = zip((places.offset - start).tolist(), places.size.tolist(), strict=True)
-    sums = np.array([checksum(chunk[offset : offset + size]) for offset, size in pairs], np.uint32)
-    return IndexedImages(places.offset, places.size, sums)
 
 
 def _arrays(places: IndexedImages) -> tuple[np.ndarray, ...]:
     """The places' columns, in PLACE's order."""
     return places.offset, places.size, places.sum
-
-
-def _one_each(image: pa.StructArray, places: IndexedImages) -> pa.Array:
-    """A place for each row that has an image."""
-    there = image.is_valid().to_numpy(zero_copy_only=False)
-    if len(places.offset) != there.sum():
-        raise ValueError(f"{there.sum()} rows have an image, but {len(places.offset)} images are there")
-    row = np.cumsum(there) - 1  # of each row that has an image, its number among the images
-    columns = [
-        pa.array(np.append(values, 0)[np.where(there, row, -1)], field.type)
-        for values, field in zip(_arrays(places), PLACE, strict=True)
-    ]
-    return pa.StructArray.from_arrays(columns, fields=list(PLACE), mask=pa.array(~there))
 
 
 def _many_each(images: pa.ListArray, places: IndexedImages) -> pa.Array:

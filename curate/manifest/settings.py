@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -64,7 +65,11 @@ class FetchSettings(Settings, frozen=True):
     """How images are fetched. Times are seconds, sizes are bytes."""
 
     concurrency: int = 256  # requests at once, over all hosts
-    per_host: int = 16
+    per_host: int = 16  # of them to one host, over all workers of a run
+    per_host_rate: float = 0.0  # requests to one host a second and worker, at most; 0: any number
+    longest_rest_s: float = (
+        120.0  # of a pause that a host may ask for; one that asks for more is not asked again
+    )
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 15.0
     total_timeout_s: float = 60.0  # one row, with all retries and redirects
@@ -78,6 +83,9 @@ class FetchSettings(Settings, frozen=True):
     opt_out: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
     allow_private: bool = False
     name_servers: tuple[str, ...] = ()  # such as 127.0.0.1 or 127.0.0.1:5353; empty: the machine's own
+
+
+SILENT_FETCH = ("per_host_rate", "longest_rest_s")  # in no digest while they are the default: added later
 
 
 class ImageSettings(Settings, frozen=True):
@@ -167,7 +175,7 @@ class Manifest(Settings, frozen=True):
 
     def digest(self) -> str:
         """Hex SHA-256 of the resolved manifest: two runs agree on it when they would do the same."""
-        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+        return digest_of(self.resolved())
 
     def resolved(self) -> dict[str, Any]:
         """The manifest as plain data, every default filled in."""
@@ -183,3 +191,13 @@ class Manifest(Settings, frozen=True):
     def active_rules(self) -> dict[str, dict[str, Any]]:
         """The rules that are switched on, in the order in which they are judged."""
         return {name: of for name, of in self.rules.items() if of is not False and of.get("on", True)}
+
+
+def digest_of(resolved: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of a resolved manifest, less what was added later and is the default."""
+    fetch = dict(resolved.get("fetch", {}))
+    for name in SILENT_FETCH:
+        if fetch.get(name) == getattr(FetchSettings(), name):
+            del fetch[name]
+    plain = {**resolved, "fetch": fetch} if "fetch" in resolved else resolved
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -53,6 +53,7 @@ class Kind:
     place: Callable[[Manifest], Manifest] = lambda manifest: (
         manifest
     )  # makes the paths of its settings absolute
+    notice: Callable[[Manifest], str] = lambda manifest: ""  # what a run's first line says of its settings
     endless: int | None = None  # inputs taken where it never runs out and no limit is given
 
 

@@ -35,6 +35,12 @@ WACZ_MEMBER = re.compile(r"archive/[^/]+\.warc(\.gz)?", re.IGNORECASE)
 MAX_UNPACKED = 20
 MAX_EXPANSION = 250  # a packed tar's size unpacked, as a multiple of its own
 SMALL = 64 * 2**20  # bytes: a tar that unpacks to no more than this is no bomb
+EXTRACTS = {
+    ".wet": "a WET file: text that was taken from pages, without the pages",
+    ".wat": "a WAT file: facts about pages, without the pages",
+}
+TABLES = (".txt", ".csv", ".tsv", ".parquet", ".json", ".jsonl", ".ndjson")
+SAVE = "save what they name first, and give the files or a crawl's archive"
 
 
 class CollectionEntry(msgspec.Struct, frozen=True):
@@ -49,8 +55,10 @@ class CollectionEntry(msgspec.Struct, frozen=True):
     asset: bool = False  # no document, but an image or style of one
 
 
-def collect(uris: Sequence[str], suffixes: Sequence[str]) -> list[Input]:
+def collect(uris: Sequence[str], suffixes: Sequence[str], advice: str = SAVE) -> list[Input]:
     """The inputs at `uris`: each archive, and the loose documents of each URI together.
+
+    `advice` is what someone is told who gives a list of addresses; empty: lists are taken, each as an input.
 
     Raises:
         InputError: nothing is there, or a file that is known to hold no documents.
@@ -58,8 +66,10 @@ def collect(uris: Sequence[str], suffixes: Sequence[str]) -> list[Input]:
     inputs: dict[str, Input] = {}
     for uri in uris:
         files = expand([uri], (*suffixes, *SUFFIXES))
-        refuse_others(files, suffixes)
-        loose = [one for one in files if not one.name.lower().endswith(ARCHIVES)]
+        refuse_others(files, suffixes, advice)
+        loose = [
+            one for one in files if not one.name.lower().endswith(ARCHIVES) and not is_list(one, suffixes)
+        ]
         inputs |= {one.uri: one for one in files if one not in loose}
         if loose:
             print_of = hashlib.sha256(
@@ -69,25 +79,23 @@ def collect(uris: Sequence[str], suffixes: Sequence[str]) -> list[Input]:
     return sorted(inputs.values(), key=lambda one: one.uri)
 
 
-EXTRACTS = {
-    ".wet": "a WET file: text that was taken from pages, without the pages",
-    ".wat": "a WAT file: facts about pages, without the pages",
-}
-TABLES = (".txt", ".csv", ".tsv", ".parquet", ".json", ".jsonl", ".ndjson")
+def is_list(one: Input, suffixes: Sequence[str]) -> bool:
+    """Whether a file is a list or a table by its name, and no document."""
+    name = one.name.lower().removesuffix(".gz")
+    return name.endswith(TABLES) and not name.endswith(tuple(suffixes))
 
 
-def refuse_others(files: Sequence[Input], suffixes: Sequence[str]) -> None:
+def refuse_others(files: Sequence[Input], suffixes: Sequence[str], advice: str) -> None:
     """Raises: InputError, which names a file that looks like something else than documents."""
     for one in files:
         name = one.name.lower().removesuffix(".gz")
         for suffix, what in EXTRACTS.items():
             if name.endswith(suffix):
                 raise InputError(f"{one.uri} is {what}: give the crawl's .warc.gz file of the same name")
-        if name.endswith(TABLES) and not name.endswith(tuple(suffixes)):
+        if advice and is_list(one, suffixes):
             known = ", ".join((*suffixes, *ARCHIVES))
             raise InputError(
-                f"{one.uri} is a list or a table, and addresses are not fetched here: save what they name "
-                f"first, and give the files or a crawl's archive ({known})"
+                f"{one.uri} is a list or a table, and addresses are not fetched here: {advice} ({known})"
             )
 
 

@@ -23,7 +23,8 @@ from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
 from curate.manifest.settings import Manifest
 from curate.origins import RENDERERS, Kind, given
-from curate.origins.collection import Collection, CollectionEntry, collect
+from curate.origins.address_list import AddressList
+from curate.origins.collection import SAVE, Collection, CollectionEntry, collect, is_list
 from curate.schema import conform
 from curate.sources import Input
 from renderers import NotReadyError
@@ -68,12 +69,17 @@ class Documents:
         self._archive = found.name  # empty where the input is a folder
         self._module = module(self._renderer.module, self._renderer.extra)
         self._settings = settings_of(manifest, getattr(self._module, self._renderer.settings))
-        self._documents = Collection(
-            found, self._renderer.suffixes, self._renderer.media_types, work, manifest.input.max_expansion
-        )
+        self._documents = self._listed(found, work)
         if hasattr(self._module, "check_machine"):
             with machine_at_fault():
                 self._module.check_machine(self._settings)
+
+    def _listed(self, found: Input, work: Path) -> Collection | AddressList:
+        """The documents of an input."""
+        if found.name and is_list(found, self._renderer.suffixes):
+            return AddressList(found, self._manifest, work)
+        limit = self._manifest.input.max_expansion
+        return Collection(found, self._renderer.suffixes, self._renderer.media_types, work, limit)
 
     @property
     def size(self) -> int:
@@ -158,74 +164,6 @@ class InChildren(Documents):
         return Rendered(entry, digest, pages, None if pages else DocumentFailure("no_pages"))
 
 
-class WebPages(Documents):
-    """Web pages, rendered by a walled-in Chromium that this process holds."""
-
-    def close(self) -> None:
-        """See `Origin.close`."""
-        super().close()
-        if "_browser" in self.__dict__:
-            self._browser.close()
-
-    @cached_property
-    def _browser(self) -> Any:
-        return self._module.Browser(self._settings)
-
-    @cached_property
-    def _assets(self) -> Any:
-        from renderers import warc
-
-        entries = [
-            warc.WarcEntry(one.place, one.url or "", one.content_type, 200, one.dropped)
-            for one in self._documents.assets
-        ]
-        return warc.Assets(self._documents.open, entries)
-
-    def _render(self, entries: Iterable[CollectionEntry]) -> Iterator[Rendered]:
-        """Documents in their order; those that cannot be read take their turn among those that can."""
-        waiting: deque[tuple[CollectionEntry, bytes | DocumentFailure]] = deque()
-        for result in self._results(self._readable(entries, waiting)):
-            yield from self._unreadable(waiting)
-            entry, content = waiting.popleft()
-            assert isinstance(content, bytes)
-            digest = hashlib.sha256(content).hexdigest()
-            if isinstance(result, Exception):
-                failure = DocumentFailure(getattr(result, "reason", "crashed"), getattr(result, "detail", ""))
-                yield Rendered(entry, digest, [], failure)
-            else:
-                yield Rendered(entry, digest, result, None if result else DocumentFailure("no_pages"))
-        yield from self._unreadable(waiting)
-
-    def _results(self, documents: Iterator[Any]) -> Iterator[list[pa.RecordBatch] | Exception]:
-        """What the browser makes of each document, in order.
-
-        Raises:
-            MachineError: no browser starts.
-        """
-        with machine_at_fault():
-            for _, result in self._browser.render_many(documents):
-                yield result
-
-    def _readable(
-        self,
-        entries: Iterable[CollectionEntry],
-        waiting: deque[tuple[CollectionEntry, bytes | DocumentFailure]],
-    ) -> Iterator[Any]:
-        for entry in entries:
-            content = self._content(entry)
-            waiting.append((entry, content))
-            if not isinstance(content, DocumentFailure):
-                assets = self._assets if self._documents.assets else {}
-                yield self._module.Document(entry.name, content, entry.content_type, entry.url, assets)
-
-    def _unreadable(
-        self, waiting: deque[tuple[CollectionEntry, bytes | DocumentFailure]]
-    ) -> Iterator[Rendered]:
-        while waiting and isinstance(waiting[0][1], DocumentFailure):
-            entry, failure = waiting.popleft()
-            yield Rendered(entry, "", [], failure)  # type: ignore[arg-type]  # seen in the condition
-
-
 def renderer(settings: bytes) -> Callable[[bytes], Iterator[pa.Buffer]]:
     """What a child process does with each document: its pages as Arrow messages, one by one."""
     name, kind, values = msgspec.json.decode(settings)
@@ -237,14 +175,30 @@ def renderer(settings: bytes) -> Callable[[bytes], Iterator[pa.Buffer]]:
 
 
 def find_documents(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
-    """Documents by their folder or archive."""
-    return collect(given(manifest, uris), RENDERERS[manifest.adapter].suffixes)
+    """Documents by their folder or archive; web pages by lists of addresses, too, where they are to be fetched."""
+    renderer = RENDERERS[manifest.adapter]
+    advice = (
+        SAVE if renderer.memory_by != "browser" else "" if fetches(manifest) else f"{FETCH_THEM}, or {SAVE}"
+    )
+    return collect(given(manifest, uris), renderer.suffixes, advice)
+
+
+def fetches(manifest: Manifest) -> bool:
+    """Whether web pages may have what they ask for from the web."""
+    return RENDERERS[manifest.adapter].memory_by == "browser" and manifest.render.get("resources") == "fetch"
+
+
+FETCH_THEM = (
+    "set render.resources=fetch, and the pages are fetched and shown as they are, robots.txt respected"
+)
 
 
 def open_documents(found: Input, manifest: Manifest, work: Path, children: int) -> Documents:
     """The documents of an input, rendered by so many child processes, or by one browser of this process."""
     if RENDERERS[manifest.adapter].memory_by == "browser":
-        return WebPages(found, manifest, work)
+        from curate.origins.web_pages import WebPages  # which is made of what stands here
+
+        return WebPages(found, manifest, work, fetches(manifest))
     return InChildren(found, manifest, work, children)
 
 

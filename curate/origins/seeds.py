@@ -184,4 +184,18 @@ def drawer(settings: bytes) -> Callable[[bytes], bytes]:
     return lambda index: template.generate(known["seed"], [int(index)]).serialize().to_pybytes()
 
 
-KIND = Kind(find_seeds, open_seeds, placed, endless=SAMPLE_SEEDS)
+PHOTOGRAPHS = (
+    "--set 'render.background.image.paths=[\"train2017.zip\"]' (COCO's zip as it comes, or a folder)"
+)
+
+
+def notice(manifest: Manifest) -> str:
+    """That no photographs lie behind the pages, where that is so, and how they do."""
+    image = manifest.render.get("background", {})
+    image = image.get("image", {}) if isinstance(image, Mapping) else {}
+    if isinstance(image, Mapping) and image.get("paths"):
+        return ""
+    return f"{manifest.name} draws on procedural backgrounds; SynthDoG's are photographs: to use some, {PHOTOGRAPHS}"
+
+
+KIND = Kind(find_seeds, open_seeds, placed, notice, endless=SAMPLE_SEEDS)

@@ -16,6 +16,7 @@ from curate.packing.encode import Encoded, cut_in_pieces, truncate
 from curate.packing.mix import Amount, Group
 from curate.packing.sequences import SAMPLES
 from curate.packing.settings import PackSettings
+from curate.packing.shard_groups import ShardGroups
 from curate.packing.shown import ShownImages, images_of, lists
 from curate.packing.tokenizer import Tokenizer
 from curate.packing.written import write
@@ -43,10 +44,13 @@ PIECES = 1024  # copies of a row that draw different places
 
 
 class SampleReader:
-    """The rows of a data set, in order. `reasons`, `dropped` and `packed` say what became of them."""
+    """The rows of some files of a data set, in order. `reasons`, `dropped` and `packed` say what became of them."""
 
-    def __init__(self, data: DataSet, settings: PackSettings, tokenizer: Tokenizer, dialect: Dialect) -> None:
+    def __init__(
+        self, data: DataSet, files: range, settings: PackSettings, tokenizer: Tokenizer, dialect: Dialect
+    ) -> None:
         self.data = data
+        self.files = files
         self.settings = settings
         self.tokenizer = tokenizer
         self.dialect = dialect
@@ -58,7 +62,8 @@ class SampleReader:
     def amounts(self, count_tokens: bool) -> dict[Group, Amount]:
         """How much there is of each data set and task; tokens are zero unless they are counted."""
         found: dict[Group, Amount] = {}
-        for table in self._tables((*TEXTS, *self._written) if count_tokens else TEXTS[:2]):
+        columns = (*TEXTS, *self._written) if count_tokens else TEXTS[:2]
+        for _, table in self._tables(columns, places=False):
             lengths = np.zeros(table.num_rows, np.int64)
             if count_tokens:
                 lengths = self._encode(table)[0].lengths()
@@ -69,10 +74,9 @@ class SampleReader:
 
     def samples(self, epochs: Mapping[Group, float]) -> Iterator[pa.Table]:
         """The rows as SAMPLES, each as often as its group is seen; long texts in pieces."""
-        number = 0
-        image = ["image.bytes"] if self.settings.embed_images else []
-        columns = (*TEXTS, *self._written, "key", *image, "source", "url", "text")
-        for table in self._tables(tuple(dict.fromkeys(columns))):
+        number = int(self.data.file_rows[: self.files.start].sum())
+        columns = (*TEXTS, *self._written, "key", "source", "url", "text")
+        for file, table in self._tables(tuple(dict.fromkeys(columns)), self.settings.embed_images):
             rows = np.arange(number, number + table.num_rows)
             number += table.num_rows
             encoded, images, fault = self._encode(table)
@@ -88,7 +92,7 @@ class SampleReader:
             order = draw(self.settings.seed, 1, place)
             later = part[drawn] > 0
             order[later] = draw(self.settings.seed, 3, place[later] + (part[drawn][later] << 40))
-            yield self._samples(table, pieces.take(drawn), whose[drawn], images, order)
+            yield self._samples(table, pieces.take(drawn), whose[drawn], images, file, order)
         self.reasons += Counter()  # without the zeros
 
     @property
@@ -103,14 +107,18 @@ class SampleReader:
         before = [token for token in self.tokenizer.special if token in self.dialect.image.before]
         return self.tokenizer.special[max(before, key=len)] if before else None
 
-    def _tables(self, columns: tuple[str, ...]) -> Iterator[pa.Table]:
+    def _tables(self, columns: tuple[str, ...], places: bool) -> Iterator[tuple[int, pa.Table]]:
+        """Row groups with the numbers of their files; with `places`, also where their images lie."""
         self.memory = 0
-        for file in self.data.files:
+        sides = self.dialect.cost.rule != "constant"
+        for number in self.files:
+            file = self.data.files[number]
             with file.open() as parquet:
+                groups = ShardGroups(file, parquet, columns, places, sides)
                 for group in range(parquet.num_row_groups):
                     self.memory += parquet.metadata.row_group(group).total_byte_size
                     try:
-                        yield parquet.read_row_group(group, columns=list(columns))
+                        yield number, groups.read(group)
                     except (OSError, ValueError) as error:
                         raise DamagedError(
                             f"{file.uri} is damaged in row group {group}: {one_line(error)}; `curate verify` on "
@@ -174,7 +182,13 @@ class SampleReader:
         return copies
 
     def _samples(
-        self, table: pa.Table, taken: Encoded, whose: Ints, images: ShownImages, order: npt.NDArray[np.uint64]
+        self,
+        table: pa.Table,
+        taken: Encoded,
+        whose: Ints,
+        images: ShownImages,
+        file: int,
+        order: npt.NDArray[np.uint64],
     ) -> pa.Table:
         """SAMPLES of drawn samples, of which `whose` says the row."""
         rows = pa.array(whose)
@@ -184,7 +198,7 @@ class SampleReader:
             table["key"].take(rows),
             pa.LargeListArray.from_arrays(edges, pa.array(taken.tokens)),
             pa.LargeListArray.from_arrays(edges, pa.array(taken.loss)),
-            lists(images, whose, taken, self._mark, self.tokenizer.image_pad, self.settings.embed_images),
+            lists(images, whose, taken, self._mark, self.tokenizer.image_pad, file),
             pa.array(order),
         ]
         return pa.table(columns, schema=SAMPLES)

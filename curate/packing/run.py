@@ -1,4 +1,15 @@
-"""`curate pack`: shards of several tasks to packed training sequences, globally shuffled, in two passes."""
+"""`curate pack`: shards of several tasks to packed training sequences, globally shuffled.
+
+Three kinds of jobs, which any number of processes do, and between them what one process decides:
+
+1. `count`: what each slice of the shards holds; then how often each sample is seen, and into how many buckets.
+2. `spill`: each slice as samples, parted by bucket (`curate.packing.spill`); then, bucket by bucket, which samples
+   share a sequence and which sequences a file (`curate.packing.sequence_layout`), from some 40 bytes a sample.
+3. `assemble`: each pack, its images read by range from the shards.
+
+What a job made is marked in `_run/pack`, so that the same command goes on after a kill. The bytes of the packs
+depend on shards and settings alone.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +17,48 @@ import datetime
 import hashlib
 import json
 import math
-import tempfile
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from curate.errors import InputError, ManifestError, OutputError
+from curate.engine.nodes import check_nodes_see
+from curate.engine.progress import Progress
+from curate.errors import Halted, InputError, OutputError, Stopped
 from curate.packing import mix as mixes
-from curate.packing.buckets import Buckets, draw
-from curate.packing.read import SampleReader
-from curate.packing.sequences import SAMPLES, pack_samples
+from curate.packing.packer import FOLDER, PackRun, reasons_of, total
 from curate.packing.settings import PackSettings
-from curate.packing.tokenizer import Tokenizer, load
-from curate.packing.write import write_dropped, write_packs
-from curate.storage.dataset import DataSet, find
-from curate.storage.listing import DROPPED_FILES
+from curate.packing.steps import PackSteps
+from curate.packing.tokenizer import Tokenizer, file_content, load
+from curate.packing.write import write_dropped
+from curate.storage.dataset import find
+from curate.storage.filesystems import one_line
+from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, files_table, write_files
 from curate.storage.store import Store
-from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
 from curate.version import __version__
 
 COLUMNS = {"key", "dataset", "task", "image", "prompt", "target", "source", "url", "text"}
-MAX_BUCKETS = 10_000
+PLAN = f"{FOLDER}/plan.json"
 
 
-def pack(paths: list[str], out: str, settings: PackSettings = PackSettings()) -> dict[str, Any]:  # noqa: B008
+def pack(
+    paths: list[str],
+    out: str,
+    settings: PackSettings = PackSettings(),  # noqa: B008
+    workers: int | None = None,
+    address: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """Pack the shards in `paths` into the folder `out`; gives what its `_manifest.json` says.
+
+    `workers` are processes, 0 this one alone; without it as many as there are cores, and this one where there is
+    little to do. `address` is that of a Ray cluster.
 
     Raises:
         ManifestError: a setting or the mix is wrong.
         InputError: no shards, unfinished or damaged ones, or a tokenizer that does not do.
         OutputError: `out` holds other packs and `overwrite` is not set.
+        MachineError, UnitError, Halted, Stopped: see `curate.errors`; the same command goes on.
     """
     settings.check()
     data = find(paths)
@@ -59,111 +75,84 @@ def pack(paths: list[str], out: str, settings: PackSettings = PackSettings()) ->
         "inputs": [{"uri": file.uri, "bytes": file.bytes, "rows": file.rows} for file in data.files],
         "digest": data.digest,
     }
-    store = Store(out)
+    store, watch = Store(out), progress or Progress.silent()
     if (done := _done(store, plan, settings.overwrite)) is not None:
         return done
+    run = PackRun(
+        identity=f"{_digest(plan)} {out}",
+        out=store.root if store.local else store.uri,
+        data=data,
+        settings=settings,
+        dialect=dialect,
+        tokenizer_file=file_content(settings.tokenizer) if settings.tokenizer else None,
+        needs_tokens=mix.needs_tokens,
+    )
     store.lock()
     try:
-        return _pack(data, store, Way(settings, tokenizer, dialect), mix, plan)
+        if address is not None:
+            check_nodes_see(address, [file.uri for file in data.files], store)
+        with watch.live():
+            return _pack(run, store, mix, plan, tokenizer, PackSteps(run, store, watch, workers, address))
+    except KeyboardInterrupt:
+        raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
+    except OSError as error:
+        raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
     finally:
         store.unlock()
 
 
-class Way(NamedTuple):
-    """How samples become sequences."""
-
-    settings: PackSettings
-    tokenizer: Tokenizer
-    dialect: Dialect
-
-    @property
-    def grids(self) -> bool:
-        """Whether images are grids of patches."""
-        return self.dialect.cost.rule == "smart_resize"
-
-    def describe(self) -> dict[str, Any]:
-        """What a pack's metadata says of it; of the dialect only where it is not Qwen-VL's own."""
-        said: dict[str, Any] = {"tokenizer": self.tokenizer.describe()}
-        if self.dialect.name == QWEN_VL.name:
-            return said
-        cost = {name: value for name, value in self.dialect.describe()["cost"].items() if value}
-        dialect = {"name": self.dialect.name, "digest": self.dialect.digest, "cost": cost}
-        return said | {"dialect": dialect | {"boxes_fit_one_setting": self.dialect.one_setting}}
-
-
-def _pack(data: DataSet, store: Store, way: Way, mix: mixes.Mix, plan: dict[str, Any]) -> dict[str, Any]:
-    started, settings = _now(), way.settings
-    _clear(store)
-    reader = SampleReader(data, settings, way.tokenizer, way.dialect)
-    epochs = mixes.epochs(mix, reader.amounts(count_tokens=mix.needs_tokens))
-    count = max(1, math.ceil(reader.memory * max(epochs.values(), default=1.0) / settings.bucket_bytes))
-    if count > MAX_BUCKETS:
-        raise ManifestError(f"bucket_bytes {settings.bucket_bytes} makes {count} buckets: give it more")
-    with tempfile.TemporaryDirectory(prefix="curate-pack-", dir=_scratch(store)) as scratch:
-        buckets = Buckets(Path(scratch) / "buckets", count, settings.bucket_bytes)
-        for samples in reader.samples(epochs):
-            buckets.add(samples)
-        buckets.flush()
-        tally: dict[str, Counter[str]] = {}
-        packs = write_packs(store, _sequences(buckets, way, tally), settings, way.describe(), way.grids)
-    write_dropped(store, reader.dropped)
+def _pack(
+    run: PackRun, store: Store, mix: mixes.Mix, plan: dict[str, Any], tokenizer: Tokenizer, steps: PackSteps
+) -> dict[str, Any]:
+    started = _begin(store, plan)
+    try:
+        counted = steps.count()
+        epochs = mixes.epochs(mix, total(counted))
+        memory = sum(one.memory for one in counted) * max(epochs.values(), default=1.0)
+        buckets = max(1, math.ceil(memory / run.settings.bucket_bytes))
+        spilled = steps.spill(epochs, buckets)
+        tasks = steps.lay()
+        packs = [one.file for one in steps.assemble()]
+    finally:
+        steps.close()
+    write_dropped(store, steps.dropped())
+    dropped = dict(sorted((+reasons_of(spilled)).items()))
+    packed = sum(one.packed for one in spilled)
+    if run.data.rows != packed + sum(dropped.values()):
+        raise OutputError(f"{run.data.rows} rows in, but {packed} packed and {dropped} dropped: a bug")
     said = {
         "curate_version": __version__,
         "kind": "packs",
         "plan": _digest(plan),
         **plan,
-        **way.describe(),
+        **run.describe(tokenizer),
+        "rows_in": run.data.rows,
+        "rows_out": packed,
+        "dropped": dropped,
+        "copies": sum(counts["samples"] for counts in tasks.values()),
+        "tasks": {task: _padding(counts, run.settings.seq_len) for task, counts in sorted(tasks.items())},
+        "shards": [msgspec.to_builtins(file) for file in packs[:LISTED]],
+        "started": started,
+        "finished": _now(),
     }
-    ends = {"shards": [msgspec.to_builtins(file) for file in packs], "started": started, "finished": _now()}
-    written = json.dumps(said | _counts(data, reader, tally, settings) | ends, indent=1)
+    if len(packs) > LISTED:
+        write_files(store, SHARDS, files_table(packs))
+    written = json.dumps(said, indent=1)
     store.write_bytes("_manifest.json", written.encode())
     store.delete_folder("_run")
     return dict(json.loads(written))
 
 
-def _counts(
-    data: DataSet, reader: SampleReader, tally: dict[str, Counter[str]], settings: PackSettings
-) -> dict[str, Any]:
-    """What became of the rows.
-
-    Raises:
-        OutputError: they do not add up.
-    """
-    dropped = dict(sorted(reader.reasons.items()))
-    if data.rows != reader.packed + sum(dropped.values()):
-        raise OutputError(f"{data.rows} rows in, but {reader.packed} packed and {dropped} dropped: a bug")
-    return {
-        "rows_in": data.rows,
-        "rows_out": reader.packed,
-        "dropped": dropped,
-        "copies": sum(counts["samples"] for counts in tally.values()),
-        "tasks": {task: _padding(counts, settings.seq_len) for task, counts in sorted(tally.items())},
-    }
-
-
-def _sequences(buckets: Buckets, way: Way, tally: dict[str, Counter[str]]) -> Iterator[pa.Table]:
-    """The sequences of all buckets; within one the tasks' sequences are shuffled together."""
-    settings = way.settings
-    limits = (settings.max_images, settings.max_patches, way.grids)
-    waiting: dict[str, pa.Table] = {}
-    for bucket in range(buckets.count):
-        samples, last = buckets.read(bucket, SAMPLES), bucket == buckets.count - 1
-        found = []
-        for task in sorted({*samples["task"].unique().to_pylist(), *waiting}):
-            some = samples.filter(pc.equal(samples["task"], task))
-            some = pa.concat_tables([waiting.pop(task, SAMPLES.empty_table()), some])
-            packs, rest = pack_samples(some, settings.seq_len, last, *limits)
-            if rest.num_rows:
-                waiting[task] = rest
-            found.append(packs)
-            counts = tally.setdefault(task, Counter())
-            tokens = pc.sum(pc.list_value_length(packs["tokens"])).as_py() or 0
-            samples_in = pc.sum(pc.list_value_length(packs["keys"])).as_py() or 0
-            counts.update(sequences=packs.num_rows, tokens=tokens, samples=samples_in)
-        if found:
-            together = pa.concat_tables(found).unify_dictionaries()
-            order = np.argsort(draw(settings.seed, 2 + bucket, np.arange(together.num_rows)), kind="stable")
-            yield together.take(pa.array(order))
+def _begin(store: Store, plan: dict[str, Any]) -> str:
+    """When this packing began; whatever another one left is removed."""
+    known = store.read_bytes(PLAN)
+    begun = msgspec.json.decode(known, type=dict[str, str]) if known else {}
+    if begun.get("plan") == _digest(plan):
+        return begun["started"]
+    _clear(store)
+    begun = {"plan": _digest(plan), "started": _now()}
+    store.write_bytes(PLAN, msgspec.json.encode(begun))
+    return begun["started"]
 
 
 def _done(store: Store, plan: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
@@ -190,20 +179,13 @@ def _clear(store: Store) -> None:
     for name in store.names():
         if name.startswith("pack-"):
             store.delete(name)
-    store.delete_folder("_dropped")
-    store.delete(DROPPED_FILES)
+    for folder in ("_dropped", FOLDER):
+        store.delete_folder(folder)
+    for name in (DROPPED_FILES, SHARDS):
+        store.delete(name)
 
 
-def _scratch(store: Store) -> str | None:
-    """A folder for the buckets: in the output where that is a local folder, else the machine's."""
-    if not store.local:
-        return None
-    folder = Path(store.path("_run/tmp"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(folder)
-
-
-def _padding(counts: Counter[str], seq_len: int) -> dict[str, Any]:
+def _padding(counts: dict[str, int], seq_len: int) -> dict[str, Any]:
     room = counts["sequences"] * seq_len
     return dict(counts) | {"padding": round(1 - counts["tokens"] / room, 6) if room else 0.0}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -37,11 +39,15 @@ GRIDS = pa.field(
 
 SAMPLE_IMAGE = pa.struct(
     [
-        ("bytes", pa.large_binary()),
+        ("bytes", pa.large_binary()),  # null where the image is read from its shard later, or not at all
         ("path", pa.string()),
         ("start", pa.int32()),  # in the sample's tokens
         ("rows", pa.int32()),  # of its grid of patches; 0 without one
         ("columns", pa.int32()),
+        ("file", pa.int32()),  # where it lies: the number of its shard; null where that is not known
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("sum", pa.uint32()),
     ]
 )
 
@@ -64,22 +70,32 @@ def pack_schema(grids: bool) -> pa.Schema:
     return PACK.append(GRIDS) if grids else PACK
 
 
-def pack_samples(
-    samples: pa.Table,
-    seq_len: int,
-    last: bool,
-    max_images: int = 0,
-    max_patches: int = 0,
-    grids: bool = False,
-) -> tuple[pa.Table, pa.Table]:
-    """The sequences of SAMPLES of one task, and the samples that wait unless this is the last bucket."""
-    lengths = pc.list_value_length(samples["tokens"]).to_numpy().astype(np.int64)
-    bins = fit(lengths, seq_len)
-    if max_images:
-        images = pc.list_value_length(samples["images"]).fill_null(0).to_numpy().astype(np.int64)
-        bins = within(bins, lengths, seq_len, images, max_images)
-    if max_patches:
-        bins = within(bins, lengths, seq_len, _patches(samples), max_patches)
+class Chosen(NamedTuple):
+    """Which samples share a sequence: M of N samples, those of one sequence one after another."""
+
+    order: Ints  # the samples (M)
+    bins: Ints  # the sequence of each of these (M), ascending, with gaps
+    waits: npt.NDArray[np.bool_]  # which of the N wait for the next bucket
+
+
+class SequenceLimits(NamedTuple):
+    """What a sequence holds at most; 0: any number."""
+
+    seq_len: int
+    max_images: int = 0
+    max_patches: int = 0
+
+
+def choose(lengths: Ints, images: Ints, patches: Ints, limits: SequenceLimits, last: bool) -> Chosen:
+    """Lay samples of one task into sequences, by their tokens, images and patches of the image encoder (N each).
+
+    Unless this is the last bucket, the samples of the emptiest sequences wait.
+    """
+    bins = fit(lengths, limits.seq_len)
+    if limits.max_images:
+        bins = within(bins, lengths, limits.seq_len, images, limits.max_images)
+    if limits.max_patches:
+        bins = within(bins, lengths, limits.seq_len, patches, limits.max_patches)
     waits = np.zeros(len(bins), bool)
     if not last and len(bins):
         filled = np.bincount(bins, weights=lengths)
@@ -87,32 +103,22 @@ def pack_samples(
         waits = np.isin(bins, emptiest)
     order = np.argsort(bins, kind="stable")
     order = order[~waits[order]]
-    laid = samples.take(pa.array(order)).combine_chunks()
-    return _sequences(laid, bins[order], grids), samples.filter(pa.array(waits))
+    return Chosen(order, bins[order], waits)
 
 
-def _patches(samples: pa.Table) -> Ints:
-    """Of the image encoder, in each sample (N)."""
-    images = samples["images"].combine_chunks()
-    sizes = pc.list_value_length(images).to_numpy()
-    flat = images.flatten()
-    patches = flat.field("rows").to_numpy().astype(np.int64) * flat.field("columns").to_numpy()
-    ends = np.concatenate([[0], np.cumsum(patches)])
-    edges = np.concatenate([[0], np.cumsum(sizes)])
-    counts: Ints = ends[edges[1:]] - ends[edges[:-1]]
-    return counts
+def sequences_of(samples: pa.Table, counts: Ints, tasks: pa.DictionaryArray, grids: bool) -> pa.Table:
+    """S sequences (PACK) of samples that lie in their order: of each its number of samples and its task (S each).
 
-
-def _sequences(samples: pa.Table, bins: Ints, grids: bool) -> pa.Table:
-    """One row a run of equal `bins`."""
-    first = np.flatnonzero(np.r_[True, bins[1:] != bins[:-1]]) if len(bins) else np.zeros(0, np.int64)
-    runs = np.append(first, len(bins))
+    `samples` has the columns `key`, `tokens`, `loss` and `images` of SAMPLES.
+    """
+    runs = np.concatenate([[0], np.cumsum(counts)])
+    first = runs[:-1]
     lengths = pc.list_value_length(samples["tokens"]).to_numpy().astype(np.int64)
     ends = np.append(0, np.cumsum(lengths))
-    within_run = ends[:-1] - np.repeat(ends[first], np.diff(runs))  # where each sample starts in its sequence
+    within_run = ends[:-1] - np.repeat(ends[first], counts)  # where each sample starts in its sequence
     images, grid = _images(samples, within_run, runs)
     columns = [
-        samples["task"].take(pa.array(first)).dictionary_encode().cast(LABEL),
+        tasks,
         _lists(samples["tokens"], ends[runs]),
         _lists(samples["loss"], ends[runs]),
         _segments(within_run, within_run + lengths, runs),

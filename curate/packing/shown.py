@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from PIL import Image as Pillow
 
 from curate.packing.encode import Encoded
 from curate.packing.sequences import SAMPLE_IMAGE
+from curate.packing.shard_groups import IMAGE_PLACE, IMAGES_PLACE
+from curate.storage.image_places import PLACE
 from curate.tasks.dialect import Dialect
 from curate.tasks.image_cost import Costs, image_costs
 from curate.tasks.shard_rows import is_dialogue
@@ -26,19 +29,21 @@ class ShownImages:
     """I images that N rows show, row by row and in their order: row n's are those from starts[n] to starts[n + 1]."""
 
     starts: Ints  # N + 1
-    place: Ints  # of each image among all that the rows have; -1 where a row has none
+    number: Ints  # of each image among all that the rows have; -1 where a row has none
     bytes: pa.Array  # of all that the rows have; null where they were not read
+    place: pa.StructArray  # PLACE of all that the rows have: null where it is not known
     path: pa.Array
     costs: Costs  # of the I images
 
     def lacking(self, embed: bool) -> Bools:
         """Which rows show an image that they do not have (N)."""
-        there = pc.is_valid(self.bytes if embed else self.path).to_numpy(zero_copy_only=False)
-        return self._any((self.place < 0) | ~np.append(there, False)[self.place])
+        known = pc.or_(pc.is_valid(self.bytes), pc.is_valid(self.place)) if embed else pc.is_valid(self.path)
+        there = known.to_numpy(zero_copy_only=False)
+        return self._any((self.number < 0) | ~np.append(there, False)[self.number])
 
     def refused(self) -> Bools:
         """Which rows show an image that the model does not take (N)."""
-        return self._any((self.place >= 0) & ~self.costs.taken)
+        return self._any((self.number >= 0) & ~self.costs.taken)
 
     def _any(self, flags: Bools) -> Bools:
         found = np.zeros(len(self.starts) - 1, bool)
@@ -48,34 +53,38 @@ class ShownImages:
 
 def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> ShownImages:
     """The images of N rows of a shard, of which each shows so many."""
-    has, body, path, width, height = _all(table)
+    has, there = _all(table)
     row = np.repeat(np.arange(len(shown)), shown)
     starts = np.concatenate([[0], np.cumsum(shown)])
-    number = np.arange(len(row)) - starts[row]
+    nth = np.arange(len(row)) - starts[row]
     first = np.concatenate([[0], np.cumsum(has)])[:-1]
-    place = np.where(number < has[row], first[row] + number, -1)
+    number = np.where(nth < has[row], first[row] + nth, -1)
     if dialect.cost.rule == "constant":
-        width, height = np.ones(len(body), np.int64), np.ones(len(body), np.int64)
+        width, height = (np.ones(len(there.body), np.int64) for _ in range(2))
     else:
-        width, height = _known_sides(body, width, height)
-    width, height = np.append(width, 1)[place], np.append(height, 1)[place]
-    return ShownImages(starts, place, body, path, image_costs(dialect.cost, width, height, shown[row]))
+        width, height = _known_sides(there.body, there.width, there.height)
+    width, height = np.append(width, 1)[number], np.append(height, 1)[number]
+    costs = image_costs(dialect.cost, width, height, shown[row])
+    return ShownImages(starts, number, there.body, there.place, there.path, costs)
 
 
-def lists(
-    images: ShownImages, rows: Ints, taken: Encoded, mark: int | None, pad: int, embed: bool
-) -> pa.Array:
+def lists(images: ShownImages, rows: Ints, taken: Encoded, mark: int | None, pad: int, file: int) -> pa.Array:
     """The images of drawn samples, of which `rows` says the row, with the token at which each stands (M lists).
 
-    That is its `mark`, or the first of its pads where the dialect has none.
+    That is its `mark`, or the first of its pads where the dialect has none. Bytes are left out where it is known at
+    which place of the shard number `file` they lie.
     """
     sample, start = _starts(taken, mark, pad)
     number = np.arange(len(sample)) - np.searchsorted(sample, sample)
     which = images.starts[:-1][rows[sample]] + number
-    place = pa.array(images.place[which])
-    body = images.bytes.take(place) if embed else pa.nulls(len(which), pa.large_binary())
+    shown = pa.array(images.number[which])
+    place = images.place.take(shown)
+    known = place.is_valid()
+    body = pc.if_else(known, pa.scalar(None, pa.large_binary()), images.bytes.take(shown))
     sides = [pa.array(side[which], pa.int32()) for side in (images.costs.rows, images.costs.columns)]
-    fields = [body.cast(pa.large_binary()), images.path.take(place), pa.array(start, pa.int32()), *sides]
+    number = pc.if_else(known, pa.scalar(file, pa.int32()), pa.scalar(None, pa.int32()))
+    at = [pc.struct_field(place, field.name) for field in PLACE]
+    fields = [body, images.path.take(shown), pa.array(start, pa.int32()), *sides, number, *at]
     edges = np.concatenate([[0], np.cumsum(np.bincount(sample, minlength=len(rows)))])
     made = pa.StructArray.from_arrays(fields, fields=list(SAMPLE_IMAGE))
     return pa.LargeListArray.from_arrays(pa.array(edges, pa.int64()), made)
@@ -93,39 +102,73 @@ def _starts(taken: Encoded, mark: int | None, pad: int) -> tuple[Ints, Ints]:
     return sample, places - taken.starts[sample]
 
 
-def _all(table: pa.Table) -> tuple[Ints, pa.Array, pa.Array, Ints, Ints]:
-    """How many images each row has; and of all of them the bytes, path, width and height (0: not known)."""
-    image = table["image"].combine_chunks()
+class _HeldImages(NamedTuple):
+    """ShownImages of rows: what is known of each."""
+
+    row: Ints
+    body: pa.Array  # large_binary
+    place: pa.StructArray
+    path: pa.Array
+    width: Ints  # 0: not known
+    height: Ints
+
+
+def _all(table: pa.Table) -> tuple[Ints, _HeldImages]:
+    """How many images each row has, and all of them, row by row."""
     talks = is_dialogue(table)
-    names = [field.name for field in image.type]
+    one = _single(table, talks)
+    has = np.bincount(one.row, minlength=table.num_rows).astype(np.int64)
+    if not talks.any():
+        return has, one
+    many = _several(table, talks)
+    has += np.bincount(many.row, minlength=table.num_rows)
+    order = np.argsort(np.concatenate([one.row, many.row]), kind="stable")
+    body, place, path = (
+        pa.chunked_array(list(pair)).combine_chunks().take(pa.array(order))
+        for pair in ((one.body, many.body), (one.place, many.place), (one.path, many.path))
+    )
+    row, width, height = (
+        np.concatenate(pair)[order]
+        for pair in ((one.row, many.row), (one.width, many.width), (one.height, many.height))
+    )
+    return has, _HeldImages(row, body, place, path, width, height)
+
+
+def _single(table: pa.Table, talks: Bools) -> _HeldImages:
+    """The images of rows that show one at most."""
+    image = table["image"].combine_chunks()
     alone = pc.is_valid(pc.struct_field(image, "path")).to_numpy(zero_copy_only=False) & ~talks
-    body = pc.struct_field(image, "bytes") if "bytes" in names else pa.nulls(len(image), pa.binary())
     zeros = pa.array(np.zeros(len(image), np.int64))
     given = [table[name] if name in table.column_names else zeros for name in ("width", "height")]
-    sides = [side.fill_null(0).to_numpy().astype(np.int64) for side in given]
-    has = alone.astype(np.int64)
-    one = [
-        values.filter(pa.array(alone))
-        for values in (body.cast(pa.large_binary()), pc.struct_field(image, "path"))
-    ]
-    if not talks.any():
-        return has, one[0], one[1], sides[0][alone], sides[1][alone]
-    several = table["images"].combine_chunks()
-    counts = np.where(talks, pc.list_value_length(several).fill_null(0).to_numpy(zero_copy_only=False), 0)
-    flat = pc.list_flatten(several.filter(pa.array(talks)))
-    row = np.concatenate([np.flatnonzero(alone), np.repeat(np.arange(len(has)), counts)])
-    order = pa.array(np.argsort(row, kind="stable"))
+    width, height = (side.fill_null(0).to_numpy().astype(np.int64)[alone] for side in given)
+    place = pa.nulls(len(image), PLACE)
+    if IMAGE_PLACE in table.column_names:
+        place = table[IMAGE_PLACE].combine_chunks()
+    mask = pa.array(alone)
+    path = pc.struct_field(image, "path").filter(mask)
+    return _HeldImages(
+        np.flatnonzero(alone), _bodies(image).filter(mask), place.filter(mask), path, width, height
+    )
+
+
+def _several(table: pa.Table, talks: Bools) -> _HeldImages:
+    """The images of dialogues."""
+    lists = table["images"].combine_chunks()
+    counts = np.where(talks, pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False), 0)
+    flat = pc.list_flatten(lists.filter(pa.array(talks)))
+    place = pa.nulls(len(flat), PLACE)
+    if IMAGES_PLACE in table.column_names:
+        place = pc.list_flatten(table[IMAGES_PLACE].combine_chunks().filter(pa.array(talks)))
     none = np.zeros(len(flat), np.int64)
-    joined = [
-        pa.chunked_array([one[0], pc.struct_field(flat, "bytes").cast(pa.large_binary())])
-        .combine_chunks()
-        .take(order),
-        pa.chunked_array([one[1], pc.struct_field(flat, "path").cast(pa.string())])
-        .combine_chunks()
-        .take(order),
-    ]
-    both = [np.concatenate([side[alone], none])[order.to_numpy()] for side in sides]
-    return has + counts, joined[0], joined[1], both[0], both[1]
+    row = np.repeat(np.arange(len(counts)), counts.astype(np.int64))
+    return _HeldImages(row, _bodies(flat), place, pc.struct_field(flat, "path").cast(pa.string()), none, none)
+
+
+def _bodies(images: pa.StructArray) -> pa.Array:
+    """The bytes of images, null where they were not read."""
+    if images.type.get_field_index("bytes") < 0:
+        return pa.nulls(len(images), pa.large_binary())
+    return pc.struct_field(images, "bytes").cast(pa.large_binary())
 
 
 def _known_sides(body: pa.Array, width: Ints, height: Ints) -> tuple[Ints, Ints]:

@@ -83,9 +83,15 @@ class Vocabulary:
 
 
 def load(
-    path: str = "", end_token: str = "", image_pad: str = IMAGE_PAD, dialect: Dialect = QWEN_VL
+    path: str = "",
+    end_token: str = "",
+    image_pad: str = IMAGE_PAD,
+    dialect: Dialect = QWEN_VL,
+    content: bytes | None = None,
 ) -> Tokenizer:
     """The tokenizer in that file; of Qwen when no file is given. The kind of file is told by its content.
+
+    `content` is that of the file, where it was read already.
 
     Raises:
         InputError: the file cannot be read, is of no known kind, or lacks the tokens of the dialect.
@@ -96,7 +102,7 @@ def load(
         raise InputError(
             f"dialect {dialect.name} needs its model's tokenizer: give the file with --tokenizer"
         )
-    data = _bytes(path)
+    data = file_content(path) if content is None else content
     try:
         vocabulary = _vocabulary(data)
     except (ValueError, RuntimeError, lzma.LZMAError) as error:
@@ -152,7 +158,12 @@ def _special(vocabulary: Vocabulary, dialect: Dialect) -> dict[str, int | None]:
     return found
 
 
-def _bytes(path: str) -> bytes:
+def file_content(path: str) -> bytes:
+    """The bytes of a tokenizer's file; of Qwen's when no file is given.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     if not path:
         return _qwen()
     try:

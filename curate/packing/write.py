@@ -2,81 +2,66 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 
-from curate.packing.sequences import pack_schema
 from curate.packing.settings import PackSettings
 from curate.schema import DROPPED
 from curate.storage.image_index import write_groups
 from curate.storage.listing import DROPPED_FILES, files_table, write_files
-from curate.storage.shards import MIN_GROUP_ROWS, Shard, writer_options
+from curate.storage.shards import Shard, writer_options
 from curate.storage.store import HashingSink, Store
 from curate.version import __version__
 
 LEVEL = 3  # of zstd, as in shards
+DROPPED_ROWS = 2**20  # of one file of dropped rows, about
 
 
-def write_packs(
-    store: Store, sequences: Iterator[pa.Table], settings: PackSettings, said: dict[str, Any], grids: bool
-) -> list[Shard]:
-    """Write `pack-000000.parquet` and so on, and say what was written."""
-    about = {
+def about(settings: PackSettings, said: dict[str, Any]) -> dict[str, str]:
+    """What a pack's schema says of it: the settings that a reader needs, and what is `said` beside them."""
+    told = {
         "version": __version__,
         "seq_len": settings.seq_len,
         "image_tokens": settings.image_tokens,
         **said,
     }
-    schema = pack_schema(grids).with_metadata({"curate": json.dumps(about, sort_keys=True)})
-    groups = _groups(sequences, settings.row_group_bytes)
+    return {"curate": json.dumps(told, sort_keys=True)}
+
+
+def pack_name(number: int) -> str:
+    """`pack-000012.parquet`."""
+    return f"pack-{number:06d}.parquet"
+
+
+def write_pack(store: Store, number: int, groups: Iterable[pa.Table], schema: pa.Schema) -> Shard:
+    """Write one pack, a row group a table."""
+    return _write(store, pack_name(number), groups, schema)
+
+
+def write_dropped(store: Store, dropped: Iterable[pa.Table]) -> None:
+    """Write `_dropped/dropped-000000.parquet` and so on, about a million rows each, and the table that lists them."""
     files: list[Shard] = []
-    for first in groups:
-        name = f"pack-{len(files):06d}.parquet"
-        files.append(_write(store, name, _until(first, groups, settings.file_bytes), schema))
-    if not files:
-        files.append(_write(store, "pack-000000.parquet", iter(()), schema))
-    return files
+    waiting: list[pa.Table] = []
 
+    def close() -> None:
+        name = f"_dropped/dropped-{len(files):06d}.parquet"
+        table = pa.concat_tables(waiting).unify_dictionaries()
+        files.append(_write(store, name, iter([table]), DROPPED))
+        waiting.clear()
 
-def write_dropped(store: Store, dropped: list[pa.Table]) -> None:
-    """Write `_dropped/dropped-000000.parquet`, if anything was dropped, and the table that lists it."""
-    files = []
-    if dropped:
-        table = pa.concat_tables(dropped).unify_dictionaries()
-        files.append(_write(store, "_dropped/dropped-000000.parquet", iter([table]), DROPPED))
+    for table in dropped:
+        waiting.append(table)
+        if sum(one.num_rows for one in waiting) >= DROPPED_ROWS:
+            close()
+    if waiting:
+        close()
     write_files(store, DROPPED_FILES, files_table(files))
 
 
-def _groups(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
-    """Row groups of about `size` bytes and at least 100 rows, but for the last one."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        rows = max(MIN_GROUP_ROWS, table.num_rows * size // max(table.nbytes, 1))
-        for start in range(0, table.num_rows, rows):
-            waiting.append(table.slice(start, rows))
-            enough = sum(t.num_rows for t in waiting) >= MIN_GROUP_ROWS
-            if enough and sum(t.nbytes for t in waiting) >= size * 0.9:
-                yield pa.concat_tables(waiting)
-                waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
-
-
-def _until(first: pa.Table, more: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
-    """The first table and as many more as fill `size` bytes."""
-    filled = 0
-    for table in itertools.chain([first], more):
-        yield table
-        filled += table.nbytes
-        if filled >= size:
-            return
-
-
-def _write(store: Store, name: str, tables: Iterator[pa.Table], schema: pa.Schema) -> Shard:
+def _write(store: Store, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Shard:
     rows = 0
     options = writer_options(schema, LEVEL)
 

@@ -33,7 +33,7 @@ MAX_ANSWER_BYTES = 512 * 2**20
 FEWER = 64  # where a batch does not fit, one with so many times fewer rows is asked for
 ROWS_A_BYTE = 64  # a file that claims more rows than this for each of its bytes is damaged
 PROBLEMS = pa.schema([(PROBLEM, pa.string()), (DETAIL, pa.string())])
-NO_BOMB = 2**28  # bytes: what a file decodes to in all, where that is no more, is not held against it
+NO_BOMB = 2**26  # bytes: what a file decodes to in all, where that is no more, is not held against it
 TOO_MUCH = ("out_of_memory", "too_much", "crashed", "timed_out")
 
 

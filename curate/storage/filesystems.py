@@ -1,10 +1,11 @@
 """Where bytes lie: a URI becomes a file system and a path on it.
 
-Local paths, `s3://` and `gs://` are pyarrow's own; `hf://` and `http(s)://` go through fsspec. Every wait has
+Local paths, `s3://`, `gs://` and `az://` are pyarrow's own; `hf://` and `http(s)://` go through fsspec. Every wait has
 a limit. S3 reads the usual variables: AWS_ENDPOINT_URL (also AWS_ENDPOINT_URL_S3), AWS_REGION or
 AWS_DEFAULT_REGION, the credentials, and AWS_NO_SIGN_REQUEST for public buckets. Google's buckets are opened
 with the application's default credentials, or without any where GS_NO_SIGN_REQUEST says so or
-CLOUD_STORAGE_EMULATOR_ENDPOINT names an emulator.
+CLOUD_STORAGE_EMULATOR_ENDPOINT names an emulator. Azure reads AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY
+or AZURE_STORAGE_SAS_TOKEN (else the machine's identity), and AZURE_STORAGE_ENDPOINT for another endpoint.
 """
 
 from __future__ import annotations
@@ -112,6 +113,37 @@ def _gs_filesystem(unsigned: bool) -> fs.FileSystem:
     return fs.GcsFileSystem(anonymous=unsigned, retry_time_limit=limit)
 
 
+def _az(uri: str) -> tuple[fs.FileSystem, str]:
+    return _az_filesystem(*azure_place()), SCHEME.sub("", uri, count=1)
+
+
+def azure_place() -> tuple[str, str, str, str]:
+    """The account that the environment names for Azure, its key, its token, and its endpoint; empty: none.
+
+    Raises:
+        OSError: no account is named.
+    """
+    names = ("ACCOUNT_NAME", "ACCOUNT_KEY", "SAS_TOKEN", "ENDPOINT")
+    account, key, token, endpoint = (os.environ.get(f"AZURE_STORAGE_{name}", "") for name in names)
+    if not account:
+        raise OSError("AZURE_STORAGE_ACCOUNT_NAME is not set")
+    return account, key, token.lstrip("?"), endpoint
+
+
+@functools.lru_cache(maxsize=4)
+def _az_filesystem(account: str, key: str, token: str, endpoint: str) -> fs.FileSystem:
+    options: dict[str, Any] = {"account_key": key} if key else {}
+    options |= {"sas_token": f"?{token}"} if token and not key else {}
+    if endpoint:
+        parts = urlsplit(endpoint)
+        for service in ("blob", "dfs"):
+            options |= {
+                f"{service}_storage_authority": parts.netloc,
+                f"{service}_storage_scheme": parts.scheme,
+            }
+    return fs.AzureFileSystem(account, **options)
+
+
 def _hf(uri: str) -> tuple[fs.FileSystem, str]:
     return _hf_filesystem(), SCHEME.sub("", uri, count=1)
 
@@ -139,4 +171,4 @@ def _http_filesystem() -> fs.FileSystem:
     return fs.PyFileSystem(StoreClient(http))
 
 
-_OPENERS = {"file": _local, "s3": _s3, "gs": _gs, "hf": _hf, "http": _http, "https": _http}
+_OPENERS = {"file": _local, "s3": _s3, "gs": _gs, "az": _az, "hf": _hf, "http": _http, "https": _http}

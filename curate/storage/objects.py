@@ -1,4 +1,4 @@
-"""A folder of an object store (S3, Google's), written with one request a file and, where asked, on a condition.
+"""A folder of an object store (S3, Google's, Azure's), written with one request a file and, if asked, on a condition.
 
 This is obstore, the binding of Rust's object_store: a write is atomic, a large file goes up in parts that are
 aborted when the upload fails, requests that a store answers with 429, 500 or 503 are repeated with growing
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from curate.storage.filesystems import (
     CONNECT_TIMEOUT_S,
     REQUEST_TIMEOUT_S,
+    azure_place,
     is_set,
     one_line,
     s3_place,
@@ -27,7 +28,7 @@ from curate.storage.filesystems import (
 
 PART_BYTES = 64 << 20  # of a file that goes up in parts; a smaller file takes one request
 PARTS_AT_ONCE = 2
-RETRY = {
+RETRY: Any = {
     "max_retries": 8,
     "retry_timeout": timedelta(minutes=3),
     "backoff": {
@@ -148,6 +149,8 @@ def open_objects(uri: str) -> Objects | None:
     bucket, _, prefix = path.partition("/")
     if kind == "s3":
         return Objects(_s3(uri, bucket, prefix))
+    if kind == "az":
+        return Objects(_az(bucket, prefix))
     if kind == "gs" and "CLOUD_STORAGE_EMULATOR_ENDPOINT" not in os.environ:  # it speaks another protocol
         return Objects(_gs(bucket, prefix))
     return None
@@ -176,6 +179,22 @@ def _gs(bucket: str, prefix: str) -> Any:
     if is_set("GS_NO_SIGN_REQUEST"):
         options["skip_signature"] = True
     return GCSStore(bucket, prefix=prefix or None, **options)
+
+
+def _az(container: str, prefix: str) -> Any:
+    from obstore.store import AzureStore
+
+    account, key, token, endpoint = azure_place()
+    options: dict[str, Any] = {"account_name": account, "client_options": _client(endpoint or None)}
+    options |= {"account_key": key} if key else {"sas_key": token} if token else {}
+    if endpoint:
+        options["endpoint"] = f"{endpoint.rstrip('/')}/{account}" if _is_local(endpoint) else endpoint
+    return AzureStore(container, prefix=prefix or None, retry_config=RETRY, **options)
+
+
+def _is_local(endpoint: str) -> bool:
+    """Whether this is an emulator, where the account stands in the path and not in the host's name."""
+    return urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 def _client(endpoint: str | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from renderers import NotReadyError, RenderError
 from renderers.html.browser import BrowserGoneError, Chromium, Wall
-from renderers.html.settings import HtmlSettings
+from renderers.html.settings import FETCH, HtmlSettings
 from renderers.html.tab import Tab
 
 POLL_S = 1.0  # between two looks at the browser's memory
@@ -71,6 +71,8 @@ class Pool:
         task = asyncio.ensure_future(self.run(chromium, work))
         try:
             limit = self.settings.timeout_s
+            if self.settings.resources == FETCH:
+                limit += 2 * self.settings.resources_s  # the last one may begin late, and take as long itself
             await asyncio.wait((task, gone), timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()

@@ -109,11 +109,12 @@ def text_of(content: bytes, charset: str) -> str:
 
 
 def wide(content: bytes) -> str | None:
-    """UTF-16 without a mark: every other byte of its markup is zero."""
+    """UTF-16 without a mark: every other byte of its markup is zero, and next to none of those between."""
     head = content[:HEAD]
-    if head.count(0) < len(head) // 4:
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    if even + odd < len(head) // 4 or 8 * min(even, odd) > max(even, odd):
         return None
-    return "utf-16-be" if head[0::2].count(0) > head[1::2].count(0) else "utf-16-le"
+    return "utf-16-be" if even > odd else "utf-16-le"
 
 
 def choose(content: bytes, content_type: str | None) -> str:

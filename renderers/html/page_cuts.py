@@ -25,6 +25,7 @@ BODY = 0.5  # likewise: what lies beyond is left to accents, and neighbours may 
 LEAD = 24  # px shown above a line that blank pages were skipped for
 CONTRAST = 16  # of 255 in some channel: less is nothing to a reader
 CELL = 16  # px
+LEAST_END = 240  # px, or a quarter of the page height: the last image of a long page is not lower
 LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fall between lines
 
 
@@ -78,7 +79,7 @@ def cut_pages(
             return
         first = lines[left[0]]
         if first.y + first.height > y + page_height:  # nothing but blanks and pictures before it
-            y = max(y, int(first.y) - LEAD)
+            y = max(y, min(int(first.y) - LEAD, bottom - least_end(page_height)))
         end, following = page_end([lines[i] for i in left], y, bottom, page_height)
         whole = (i for i in left if y <= lines[i].y and lines[i].y + lines[i].height <= end)
         shown = sorted(i for i in whole if lines[i].y < following)  # the others would be seen twice
@@ -89,11 +90,17 @@ def cut_pages(
         y = following
 
 
+def least_end(page_height: int) -> int:
+    """How low the last image of a long page may be: px."""
+    return min(LEAST_END, page_height // 4)
+
+
 def page_end(left: Sequence[HtmlLine], y: int, height: int, page_height: int) -> tuple[int, int]:
     """Where the page that starts at y ends, and where the next one starts."""
     bottom = y + page_height
     if bottom >= height:
         return height, height
+    bottom = min(bottom, height - least_end(page_height))
     end = bottom
     lowest = sorted((line for line in left if line.y > y), key=lambda line: line.y + line.height)
     first = math.inf  # the upper edge of the lines that reach below `end`
@@ -119,11 +126,14 @@ def clip(value: float, limit: float) -> float:
     return min(max(value, 0.0), float(limit))
 
 
-def inked(page: Page, about: Mapping[str, Any], elements: Sequence[Any] | None = None) -> Page:
+def inked(
+    page: Page, about: Mapping[str, Any], elements: Sequence[Any] | None = None, filled: int | None = None
+) -> Page:
     """The page with the regions that something can be seen in, which a filter may prevent, and its `extra`.
 
     That is `about`, `blank` (the share of the image's CELL px squares in which nothing stands out), and `elements`,
-    one a region, where they are given.
+    one a region, where they are given. Of an image that goes on below the page's last line, the upper `filled` px
+    count for `blank`.
     """
     assert page.image is not None
     pixels = Image.open(io.BytesIO(page.image)).convert("RGB")
@@ -134,7 +144,10 @@ def inked(page: Page, about: Mapping[str, Any], elements: Sequence[Any] | None =
         extremes: list[tuple[int, int]] = pixels.crop(box).getextrema()  # type: ignore[assignment]
         if max(most - least for least, most in extremes) >= CONTRAST:
             kept.append(number)
-    told = {**about, "blank": blank_share(pixels)}
+    told = {
+        **about,
+        "blank": blank_share(pixels.crop((0, 0, pixels.width, min(pixels.height, filled or pixels.height)))),
+    }
     if elements is not None:
         told["elements"] = [elements[number] for number in kept]
     extra = json.dumps(told, ensure_ascii=False)

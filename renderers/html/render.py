@@ -11,6 +11,7 @@ nobody could read, or no label could name (alt texts, form values, generated con
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import threading
@@ -20,7 +21,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -39,6 +40,7 @@ from renderers.schema import Page, record
 __all__ = ["Browser", "Document", "HtmlSettings", "NotReadyError", "check_machine"]
 
 MOST_LINES = 30_000  # of one document at one width
+MOST_BEYOND = 1000  # pages left out that are counted one by one
 MARGIN = 24  # px of the page that are shown below its last line
 
 log = logging.getLogger(__name__)
@@ -169,26 +171,62 @@ async def render(
     Raises: RenderError, where none has text; BrowserGoneError.
     """
     pages: list[Page] = []
-    unread = 0
+    unread = beyond = 0
     for width in settings.widths:
         layout = await tab.load(reading.markup, width, resources)
         unread += layout.unread
         if len(layout.lines) > MOST_LINES:
             raise RenderError("too_large", f"{len(layout.lines)} lines of text")
-        lines, cuts = await asyncio.to_thread(arrange, layout, settings)  # the other tabs go on meanwhile
-        about = {**describe(reading, layout, width, len(cuts), settings), **facts}
-        for cut in cuts:
-            page = await picture(tab, len(pages), cut, lines, width, settings)
-            elements = [lines[i].element for i in cut.lines] if settings.elements else None
-            page = await asyncio.to_thread(inked, page, about, elements)
+        arranged = await asyncio.to_thread(arrange, layout, settings)  # the other tabs go on meanwhile
+        about = {**describe(reading, layout, width, arranged, settings), **facts}
+        beyond += about["pages_beyond"]
+        for cut in arranged.cuts:
+            page = await shown(tab, len(pages), cut, arranged, width, settings, about)
             pages += [page] if page.regions else []
     if not pages:
         raise RenderError("no_text", f"{unread} pieces of text that nobody could read")
-    return pages
+    return [*pages, *not_shown(len(pages), beyond, settings.max_pages)]
 
 
-def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[HtmlLine], list[Cut]]:
-    """The lines of a page as they are labelled, and the images that it is cut into."""
+async def shown(
+    tab: Tab,
+    number: int,
+    cut: Cut,
+    arranged: Arranged,
+    width: int,
+    settings: HtmlSettings,
+    about: Mapping[str, Any],
+) -> Page:
+    """One page image with the regions that something can be seen in."""
+    taken = await picture(tab, number, cut, arranged.lines, width, settings)
+    elements = [arranged.lines[i].element for i in cut.lines] if settings.elements else None
+    filled = round((arranged.height - cut.y) * settings.scale)
+    page = await asyncio.to_thread(inked, taken, about, elements, filled)
+    if not settings.html:
+        return page
+    kept = {id(one) for one in page.regions}
+    seen = [i for i, one in zip(cut.lines, taken.regions, strict=True) if id(one) in kept]
+    told = {**json.loads(page.extra), "html": await tab.cleaned(seen)}
+    return page._replace(extra=json.dumps(told, ensure_ascii=False))
+
+
+def not_shown(first: int, count: int, max_pages: int) -> Iterator[Page]:
+    """A dropped page for each that `max_pages` left out, as far as they are counted."""
+    for number in range(first, first + min(count, MOST_BEYOND)):
+        detail = f"max_pages = {max_pages}, and about {count} more"
+        yield Page(number, None, None, None, None, [], "{}", "beyond_max_pages", detail)
+
+
+class Arranged(NamedTuple):
+    """A page's lines as they are labelled, the images that it is cut into, and px down to its last line."""
+
+    lines: list[HtmlLine]
+    cuts: list[Cut]
+    height: float
+
+
+def arrange(layout: Layout, settings: HtmlSettings) -> Arranged:
+    """The lines of a page as they are labelled, and where it is cut."""
     lines = [tighten(spell(line)) for line in layout.lines]
     labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
     labelled -= overlapping([tighten(line, BODY) for line in lines])
@@ -196,7 +234,9 @@ def arrange(layout: Layout, settings: HtmlSettings) -> tuple[list[HtmlLine], lis
     boxes = as_wholes([upright(line) for line in lines])
     lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
     height = min(layout.height, lowest + MARGIN)
-    return lines, list(cut_pages(boxes, labelled, height, settings.page_height, settings.max_pages))
+    least = max(height, min(settings.min_height, settings.page_height))
+    cuts = list(cut_pages(boxes, labelled, least, settings.page_height, settings.max_pages))
+    return Arranged(lines, cuts, height)
 
 
 def halved_formulas(lines: Sequence[HtmlLine], labelled: set[int]) -> set[int]:
@@ -231,14 +271,18 @@ async def picture(
 
 
 def describe(
-    reading: ShownDocument, layout: Layout, width: int, pages: int, settings: HtmlSettings
+    reading: ShownDocument, layout: Layout, width: int, arranged: Arranged, settings: HtmlSettings
 ) -> dict[str, Any]:
     """The `extra` of a document's pages."""
+    pages = len(arranged.cuts)
+    left = layout.beyond  # px
+    if pages == settings.max_pages:
+        left += max(0.0, arranged.height - arranged.cuts[-1].y - arranged.cuts[-1].height)
     return {
         "title": layout.title,
         "url": reading.url,
         "pages": pages,
-        "pages_beyond": math.ceil(layout.beyond / settings.page_height),
+        "pages_beyond": math.ceil(left / settings.page_height),
         "viewport": width,
         "charset": reading.charset,
         "unstyled": layout.facts["unstyled"],

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+FETCH = "fetch"
+
 NO_RESOURCES: Mapping[str, tuple[str, bytes]] = MappingProxyType({})
 
 
@@ -20,13 +22,21 @@ class HtmlSettings:
 
     widths: tuple[int, ...] = (1280,)  # one set of page images for each viewport width
     page_height: int = 1280  # the tallest page image; the viewport's height too
+    min_height: int = 720  # a shorter page keeps so much of the viewport's height, as a person sees it
     max_pages: int = 20  # page images of one document and width
     scale: float = 1.0  # image pixels a CSS pixel
     format: Literal["jpeg", "png"] = "jpeg"
     quality: int = 90  # JPEG's
     mobile: bool = False  # lay out as a telephone does: set widths = [390], too
     elements: bool = False  # tell each region's element in `extra`: tag, link, heading, cell
+    html: bool = False  # tell in `extra` the cleaned HTML of what each image shows
     restyle: bool = False  # lay a page that lost its stylesheets out anew, under a stylesheet drawn by lot
+    resources: Literal["archive", "fetch"] = (
+        "archive"  # fetch: the caller serves what the archive lacks, fonts too
+    )
+    max_resources: int = 200  # images, styles and fonts that one document may have fetched
+    max_resource_bytes: int = 64 << 20  # of all of them
+    resources_s: float = 10.0  # from the first one on; what is asked for later is refused
     min_font: float = 6.0  # text drawn smaller than this counts as unreadable
     javascript: bool = False
     scripts_s: float = 3.0  # for scripts, where the page never comes to its load event
@@ -47,7 +57,8 @@ class Document:
     """One web page as its source had it.
 
     `content_type` is the server's header where there was one. `resources` are the images and styles that the
-    archive itself holds, by absolute address: (content type, bytes). It may be lazy; nothing else is served.
+    archive itself holds, by absolute address: (content type, bytes). It may be lazy, and is asked from several
+    threads; nothing else is served.
     """
 
     id: str

@@ -14,7 +14,7 @@ from renderers import RenderError
 from renderers.html.charset import decode
 from renderers.html.markup import doctype_end, names_base
 from renderers.html.restyle import restyle
-from renderers.html.settings import Document, HtmlSettings
+from renderers.html.settings import FETCH, Document, HtmlSettings
 from renderers.warc import is_mhtml, unpack_mhtml
 
 HTML_TYPES = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
@@ -89,6 +89,8 @@ def policy(settings: HtmlSettings, served: bool) -> str:
     """The page's content security policy: what it asks for beyond this is refused before it is asked."""
     web = " http: https:" if served else ""
     scripts = "; script-src 'unsafe-inline' 'unsafe-eval'" if settings.javascript else ""
+    fonts = f"; font-src data:{web}" if served and settings.resources == FETCH else ""
     return (
-        f"default-src 'none'; style-src 'unsafe-inline'{web}; img-src data:{web}; form-action 'none'{scripts}"
+        f"default-src 'none'; style-src 'unsafe-inline'{web}; img-src data:{web}; form-action 'none'"
+        f"{fonts}{scripts}"
     )

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,9 +21,13 @@ from pyppeteer.page import Page as PyppeteerPage
 
 from renderers.html.browser import BrowserGoneError, Chromium
 from renderers.html.generated import generated
-from renderers.html.settings import HtmlSettings
+from renderers.html.settings import FETCH, HtmlSettings
+from renderers.page_text import LONE_SURROGATE
 
-SCRIPTS = ("house", "styles", "sight", "generated", "lines")
+READER = Path(__file__).parent / "reader"
+SCRIPTS = ("house", "styles", "sight", "generated", "lines", "cleaned")
+WAKING_S = 2.0  # for images that wait to be scrolled to, where the archive has them
+POLL_IMAGES_S = 0.05
 
 
 OPEN_SHADOWS = """{  // that scripts make no shadow tree which the reader cannot look into
@@ -68,7 +74,7 @@ class Layout:
 @cache
 def reader() -> str:
     """The function that reads a page's lines."""
-    parts = ((Path(__file__).parent / f"reader/{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
+    parts = ((READER / f"{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
     return (
         "(minFont, maxHeight, served, answered) => {'use strict';\n"
         + "\n".join(parts)
@@ -86,6 +92,7 @@ class Tab:
         self.resources: Mapping[str, tuple[str, bytes]] = {}
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answered: set[str] = set()  # the addresses whose content the page was given
+        self.answering: set[asyncio.Task[None]] = set()
         self.world = 0
         self.origin = (0.0, 0.0)  # px of the document to the left of what a reader first sees, and above it
 
@@ -137,6 +144,8 @@ class Tab:
         frame = {"frameId": self.page.mainFrame._id, "worldName": "curate"}
         self.world = (await self.ask("Page.createIsolatedWorld", frame))["executionContextId"]
         limit = settings.page_height * settings.max_pages
+        if resources:
+            await self.wake_images()
         given = settings.min_font, limit, bool(resources), sorted(self.answered)
         owners = await self.run(f"({reader()})({', '.join(map(json.dumps, given))})")
         told = (
@@ -146,6 +155,20 @@ class Tab:
         lines = tuple(HtmlLine(*line) for line in seen["lines"])
         self.origin = tuple(seen["origin"])
         return Layout(seen["title"], seen["height"], seen["unread"], lines, seen["beyond"], seen["facts"])
+
+    async def wake_images(self) -> None:
+        """Load the images that wait to be scrolled to, as long as they may take."""
+        fetched = self.settings.resources == FETCH
+        until = time.monotonic() + (self.settings.resources_s if fetched else WAKING_S)
+        script = (READER / "waking.js").read_text(encoding="utf-8")
+        while await self.run(f"({script})()") and time.monotonic() < until:
+            await asyncio.sleep(POLL_IMAGES_S)
+
+    async def cleaned(self, lines: Sequence[int]) -> str:
+        """The cleaned HTML of the lines of these numbers."""
+        return LONE_SURROGATE.sub(
+            "\N{REPLACEMENT CHARACTER}", await self.run(f"cleaned({json.dumps(lines)})")
+        )
 
     def next_load(self) -> asyncio.Future[None]:
         """Done at the next load event."""
@@ -207,22 +230,47 @@ class Tab:
         self.session.send("Page.handleJavaScriptDialog", {"accept": False})
 
     def on_request(self, event: dict[str, Any]) -> None:
-        """Answer a request from the archive, or not at all."""
-        request = {"requestId": event["requestId"]}
-        leaving = event["resourceType"] == "Document"
-        found = None if leaving else self.resources.get(event["request"]["url"].partition("#")[0])
-        if found is None:
-            # an aborted page stays, a blocked one shows an error; an aborted image ends the loading
-            reason = "Aborted" if leaving else "BlockedByClient"
-            self.session.send("Fetch.failRequest", {**request, "errorReason": reason})
+        """Answer a request from the archive, or from what is fetched for it, or not at all."""
+        if event["resourceType"] == "Document":
+            self.refuse(event, "Aborted")  # an aborted page stays, a blocked one shows an error
             return
-        self.answered.add(event["request"]["url"].partition("#")[0])
+        if not self.resources:
+            self.refuse(event, "BlockedByClient")  # an aborted image ends the loading
+            return
+        task = asyncio.ensure_future(self.serve(event, self.resources))
+        self.answering.add(task)
+        task.add_done_callback(self.answering.discard)
+        task.add_done_callback(take_error)
+
+    def refuse(self, event: dict[str, Any], reason: str) -> None:
+        """Answer a request with an error."""
+        self.session.send("Fetch.failRequest", {"requestId": event["requestId"], "errorReason": reason})
+
+    async def serve(self, event: dict[str, Any], resources: Mapping[str, tuple[str, bytes]]) -> None:
+        """Answer a request with what the document's resources have; to get it may take a while."""
+        url = event["request"]["url"].partition("#")[0]
+        found = await asyncio.get_running_loop().run_in_executor(asking(), resources.get, url)
+        if resources is not self.resources:
+            return  # of a document that is gone
+        if found is None:
+            self.refuse(event, "BlockedByClient")
+            return
+        self.answered.add(url)
         kind, content = found
-        headers = [{"name": "Content-Type", "value": kind}]
+        headers = [{"name": "Content-Type", "value": kind}, ANYONE]
         body = base64.b64encode(content).decode()
-        self.session.send(
-            "Fetch.fulfillRequest", {**request, "responseCode": 200, "responseHeaders": headers, "body": body}
-        )
+        answer = {"responseCode": 200, "responseHeaders": headers, "body": body}
+        self.session.send("Fetch.fulfillRequest", {"requestId": event["requestId"], **answer})
+
+
+ANYONE = {"name": "Access-Control-Allow-Origin", "value": "*"}  # else no font is taken
+MOST_ASKING = 32  # resources got at the same time
+
+
+@cache
+def asking() -> ThreadPoolExecutor:
+    """The threads that wait for resources."""
+    return ThreadPoolExecutor(MOST_ASKING, "resources")
 
 
 def take_error(answer: asyncio.Future[Any]) -> None:

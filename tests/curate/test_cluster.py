@@ -44,7 +44,7 @@ def test_a_ray_of_our_own_listens_on_loopback_only_in_a_private_folder_that_goes
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout.splitlines()[-1])
     assert found["listening"], "nothing was looked at"
-    assert [one for one in found["listening"] if one[1] not in ("127.0.0.1", "::1")] == []
+    assert [one for one in found["listening"] if one[1] not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")] == []
     assert found["mode"] == 0o700
     assert found["auth"] == "token"
     assert not Path(found["private"]).exists()

@@ -101,3 +101,9 @@ def test_no_bytes_are_too_broken(content: bytes) -> None:
     text, _ = decode(content, "text/html; charset=\x00")
     assert "\0" not in text
     text.encode("utf-8", "surrogatepass")
+
+
+def test_zero_characters_after_a_page_do_not_make_it_utf_16() -> None:
+    page = "<p>Café, a text of its own</p>".encode("latin-1")
+    assert decode(page + b"\0" * 300_000)[0] == "<p>Café, a text of its own</p>"
+    assert decode("<p>wide</p>".encode("utf-16-le"))[1] == "utf-16-le"

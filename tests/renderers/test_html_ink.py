@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from renderers import RenderError
 from renderers.html.render import Browser, HtmlSettings
 
 STYLE = "<!DOCTYPE html><meta charset=utf-8><style>body{margin:0;height:900px;font:20px/1.5 'DejaVu Sans'}"
@@ -288,3 +290,96 @@ def test_quads_lie_on_their_ink_whatever_way_the_root_goes(browser: Browser, roo
     row = batch.to_pylist()[0]
     assert texts(row) == [words] * 5
     assert_ink_fits(row)
+
+
+PARAGRAPHS = "".join(f"<p>Paragraph {number} of the page</p>" for number in range(4))
+SCRIMS = {  # what lies over a page → whether its text can be read
+    "a colour": ("<div style='position:fixed;inset:0;background:rgba(0,0,0,.5)'></div>", True),
+    "a mixed colour": (
+        "<div style='position:fixed;inset:0;background:color-mix(in srgb,black 50%,transparent)'></div>",
+        True,
+    ),
+    "another colour space": (
+        "<div style='position:fixed;inset:0;background:oklch(0 0 0/.5)'></div>",
+        True,
+    ),
+    "a gradient": (
+        "<div style='position:fixed;inset:0;background:linear-gradient(rgba(0,0,0,.5),rgba(0,0,0,.4))'></div>",
+        True,
+    ),
+    "generated content": (
+        "<style>body::after{content:'';position:fixed;inset:0;background:rgba(0,0,0,.5)}</style>",
+        True,
+    ),
+    "generated content of an empty element": (
+        "<style>i::after{content:'';position:fixed;inset:0;background:rgba(0,0,0,.97)}</style><i></i>",
+        False,
+    ),
+    "an opaque gradient": (
+        "<div style='position:fixed;inset:0;background:linear-gradient(#000,#000)'></div>",
+        False,
+    ),
+    "an opaque colour of another space": (
+        "<div style='position:fixed;inset:0;background:oklch(0 0 0)'></div>",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SCRIMS)
+@pytest.mark.parametrize("ground", ["white", "#111"])
+def test_text_under_a_scrim_is_labelled_as_long_as_it_can_be_read(
+    browser: Browser, kind: str, ground: str
+) -> None:
+    scrim, readable = SCRIMS[kind]
+    style = f"<style>body{{background:{ground};color:{'black' if ground == 'white' else '#ddd'}}}</style>"
+    if readable:
+        row = show(browser, style + PARAGRAPHS + scrim)
+        assert len(texts(row)) == 4
+        grey = np.asarray(Image.open(io.BytesIO(row["image"])).convert("L")).astype(int)  # type: ignore[arg-type]
+        assert all(np.ptp(grey[inside(row, quad, 0)]) > 24 for quad in quads(row))
+    else:
+        with pytest.raises(RenderError, match="no_text"):
+            show(browser, style + PARAGRAPHS + scrim)
+
+
+def test_a_page_in_columns_without_a_language_is_read(browser: Browser) -> None:
+    html = "<!doctype html><meta charset=utf-8><html style='writing-mode:vertical-rl'>"
+    (batch,) = browser.render((html + "<p>這是一段直排的文字，由上而下讀。</p>" * 3).encode())
+    row = batch.to_pylist()[0]
+    assert texts(row) == ["這是一段直排的文字，由上而下讀。"] * 3
+    assert_ink_fits(row)
+
+
+RTL_ROOTS = {  # of pages that overflow to the left, or above
+    "html": "<html dir=rtl>",
+    "body": "<body dir=rtl>",
+    "style": "<style>html{direction:rtl}</style>",
+    "clipped": "<html dir=rtl style='overflow-x:hidden'>",
+    "quirks": None,
+}
+
+
+@pytest.mark.parametrize("root", RTL_ROOTS)
+def test_a_short_right_to_left_page_keeps_a_viewport_and_its_text_where_the_quads_are(
+    browser: Browser, root: str
+) -> None:
+    begin = RTL_ROOTS[root]
+    head = (
+        "<html dir=rtl><meta charset=utf-8>"
+        if begin is None
+        else f"<!doctype html><meta charset=utf-8>{begin}"
+    )
+    away = "<a style='position:absolute;left:-9999px'>بعيد</a>"
+    (batch,) = browser.render((head + away + "<p>هذه فقرة من النص العربي.</p>" * 2).encode())
+    row = batch.to_pylist()[0]
+    assert texts(row) == ["هذه فقرة من النص العربي."] * 2
+    assert (row["width"], row["height"]) == (1280, 720)
+    assert_ink_fits(row)
+
+
+def test_what_lies_below_the_last_line_of_a_short_page_does_not_count_as_blank(browser: Browser) -> None:
+    (batch,) = browser.render(b"<p>" + b"A line of words that goes right across the page. " * 3)
+    row = batch.to_pylist()[0]
+    assert row["height"] == 720
+    assert json.loads(row["extra"])["blank"] < 0.8

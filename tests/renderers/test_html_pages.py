@@ -48,10 +48,15 @@ def test_a_line_between_one_that_is_cut_and_the_cut_is_shown_once() -> None:
     assert sorted(shown) == list(range(9))
 
 
+def test_the_last_image_of_a_long_page_is_not_a_sliver() -> None:
+    first, second = cut_pages([line(20.0 * i) for i in range(21)], set(range(21)), 420, TALL, 9)
+    assert (first.height, second.y, second.height) == (320, 320, 100)
+
+
 def test_blank_stretches_make_no_pages() -> None:
     first, second = cut_pages([line(10), line(5000)], {0, 1}, 5040, TALL, 9)
     assert first.lines == (0,)
-    assert (second.y, second.lines) == (4976, (1,))
+    assert (second.y, second.lines) == (4940, (1,))  # 100 px above the page's end, so that it is no sliver
 
 
 def test_a_line_taller_than_a_page_is_hidden_and_ends_nothing() -> None:

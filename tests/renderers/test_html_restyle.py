@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from renderers import RenderError
 from renderers.html.render import Browser, Document, HtmlSettings
@@ -26,6 +30,11 @@ def about(browser: Browser, html: str) -> dict[str, object]:
 UNSTYLED = {
     "a lost stylesheet": (LOST + BODY, True),
     "no stylesheet": ("<!doctype html>" + BODY, False),
+    "classes that no stylesheet reads": ("<!doctype html>" + "<p class=lead>" * 30 + BODY, True),
+    "classes and a stylesheet": (
+        "<!doctype html><style>.lead { margin: 0 }</style>" + "<p class=lead>" * 30 + BODY,
+        False,
+    ),
     "rules of its own": (LOST + "<style>body { font-family: Georgia, serif }</style>" + BODY, False),
     "styles of its own": (LOST + f"<div style='font-family:sans-serif'>{BODY}</div>", False),
     "rules for little of it": (LOST + "<style>nav { font-family: Georgia, serif }</style>" + BODY, True),
@@ -52,6 +61,10 @@ def test_giant_drawings_of_such_a_page_are_taken_out(browser: Browser) -> None:
     found = about(browser, LOST + icon + "<svg width=20 viewBox='0 0 9 9'><circle r=4 /></svg>" + BODY)
     assert found["hidden_shapes"] == 1
     assert about(browser, "<!doctype html>" + icon + BODY)["hidden_shapes"] == 0
+    classed = icon.replace("<svg", "<svg class=icon")
+    assert about(browser, "<!doctype html>" + classed + BODY)["hidden_shapes"] == 1
+    sized = icon.replace("<svg", "<svg width=600 height=400")
+    assert about(browser, LOST + sized + BODY)["hidden_shapes"] == 0
 
 
 def test_the_share_of_blank_squares_is_told(browser: Browser) -> None:
@@ -100,8 +113,53 @@ def test_the_element_of_each_region_is_told_where_that_is_asked_for(ready: None)
 
 def test_what_max_pages_cuts_off_is_counted(ready: None) -> None:
     with Browser(HtmlSettings(tabs=1, max_pages=2, page_height=400)) as browser:
-        assert about(browser, "<p style='height:1990px'>line<p>end")["pages_beyond"] == 4
+        rows = [batch.to_pylist()[0] for batch in browser.render(b"<p style='height:1990px'>line<p>end")]
+        assert json.loads(rows[0]["extra"])["pages_beyond"] == 4
+        assert [row["dropped"] for row in rows] == [None, *["beyond_max_pages"] * 4]
+        assert [row["page"] for row in rows] == list(range(5))
         assert about(browser, "<p>line")["pages_beyond"] == 0
+
+
+SHOWN = """<!doctype html><style>.gone{display:none}</style><nav><a href="http://site.test/a?b=1&amp;c">Home</a></nav>
+<h1>Head &amp; <em>more</em></h1><div>Plain <b>bold</b> text<span class=gone> that is not seen</span></div>
+<ul><li>one<li>two</ul><table><tr><th colspan=2>Title<tr><td>1<td></table><pre>a
+  b</pre><p onclick=x style='color:white'>white on white</p><button>Press</button><script>no()</script>"""
+CLEANED = """<p><a href="http://site.test/a?b=1&amp;c">Home</a></p><h1>Head &amp; <em>more</em></h1>
+<p>Plain <b>bold</b> text</p><ul><li>one</li><li>two</li></ul>
+<table><tbody><tr><th colspan="2">Title</th></tr><tr><td>1</td><td></td></tr></tbody></table><pre>a
+  b</pre><button>Press</button>"""
+
+
+def test_the_cleaned_html_of_what_an_image_shows_is_told_where_that_is_asked_for(ready: None) -> None:
+    with Browser(HtmlSettings(tabs=1, html=True, page_height=400)) as browser:
+        assert joined(str(about(browser, SHOWN)["html"])) == joined(CLEANED)
+        long = "".join(f"<p>Paragraph {number}.</p>" for number in range(40))
+        pages = [batch.to_pylist()[0] for batch in browser.render(long.encode())]
+        parts = [json.loads(row["extra"])["html"] for row in pages]
+    assert len(pages) > 1
+    assert joined("".join(parts)) == joined(long)
+    for row, part in zip(pages, parts, strict=True):
+        assert [part.count(f"<p>{line}</p>") for line in row["text"].split("\n")] == [1] * len(row["regions"])
+
+
+def joined(html: str) -> str:
+    """The markup without the white space between its elements."""
+    return re.sub(r">\s+<", "><", html).strip()
+
+
+def test_images_that_wait_to_be_scrolled_to_are_shown(ready: None) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (300, 300), "red").save(buffer, "PNG")
+    names = [f"http://site.test/{name}.png" for name in ("a", "b", "c")]
+    html = f"<p>top<div style='height:5000px'></div><img loading=lazy src={names[0]} width=300 height=300>"
+    html += f"<img data-src={names[1]} src='data:image/gif;base64,R0lGODlhAQABAAAAACw=' width=300 height=300>"
+    html += f"<img data-srcset='{names[2]} 1x' width=300 height=300><p>bottom"
+    held = {name: ("image/png", buffer.getvalue()) for name in names}
+    with Browser(HtmlSettings(tabs=1)) as browser:
+        pages = [batch.to_pylist()[0] for batch in browser.render(html.encode(), resources=held)]
+    pixels = np.asarray(Image.open(io.BytesIO(pages[-1]["image"])).convert("RGB")).astype(int)
+    red = np.abs(pixels - (254, 0, 0)).max(2) < 12
+    assert red.sum(1).max() > 3 * 290  # all three stand beside each other
 
 
 def test_notices_to_switch_scripts_on_are_hidden(browser: Browser) -> None:

@@ -180,3 +180,38 @@ def test_a_parquet_value_that_is_not_utf8_costs_itself_alone(tmp_path):
 def test_a_missing_corpus_is_an_error(tmp_path):
     with pytest.raises(ResourceError, match="does not exist"):
         load(tmp_path / "nowhere.txt")
+
+
+DUMP = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/"><siteinfo><sitename>W</sitename></siteinfo>
+<page><title>Tide</title><ns>0</ns><revision><text>{{Infobox|name=Tide}}
+'''Tides''' are the rise and fall of [[sea level|the sea]] caused by the Moon.&lt;ref&gt;A book about it&lt;/ref&gt;
+[[File:Tide.jpg|thumb|A caption that is long enough to be taken for a paragraph of the text]]
+== History ==
+* an item of a list that is long enough to be taken for a paragraph of the text
+{| class="wikitable"
+| a cell that is long enough to be taken for a paragraph of the article's own text
+|}
+People who live by the water have known for thousands of years when it comes.
+[[Category:Oceans]]</text></revision></page>
+<page><title>Talk:Tide</title><ns>1</ns>
+<revision><text>A discussion that is no article, long as it may well be.</text></revision></page>
+<page><title>Tides</title><ns>0</ns><redirect title="Tide"/>
+<revision><text>#REDIRECT [[Tide]] and more words than forty characters.</text></revision></page>
+</mediawiki>"""
+RUNNING = "Tides are the rise and fall of the sea caused by the Moon. "
+RUNNING += "People who live by the water have known for thousands of years when it comes."
+
+
+@pytest.mark.parametrize("suffix", ["", ".bz2", ".gz"])
+def test_a_wiki_s_dump_is_read_as_it_comes(tmp_path, suffix):
+    pack = {"": lambda data: data, ".bz2": bz2.compress, ".gz": gzip.compress}[suffix]
+    dump = tmp_path / f"enwiki-pages-articles.xml{suffix}"
+    dump.write_bytes(pack(DUMP.encode()))
+    assert load(dump).window(0, 10_000) == RUNNING
+
+
+@pytest.mark.parametrize("content", ["<html><body>no dump</body></html>", "<mediawiki><page>", "plain"])
+def test_what_is_no_dump_is_refused(tmp_path, content):
+    (tmp_path / "dump.xml").write_text(content)
+    with pytest.raises(ResourceError, match=r"dump\.xml"):
+        load(tmp_path / "dump.xml")

@@ -66,12 +66,37 @@ def test_no_line_is_wider_than_its_box(sized, align):
             assert boxes[:, 2].max() <= 100 + limit + 3
 
 
-def test_a_box_too_narrow_for_a_word_takes_the_next_that_fits(sized):
-    assert composed(sized, 45, 45).text in {"a", "it", "is", "of", "no"}
+def column(sized, width, text, count):
+    """The texts of so many lines of a column, one after the other."""
+    reader = CorpusReader(Text(text), 0, sized.lacks)
+    found = (text_lines.compose(box(width), width, sized, reader) for _ in range(count))
+    return [None if line is None else line.text for line in found]
 
 
-def test_a_box_too_narrow_for_any_word_stays_empty(sized):
-    assert composed(sized, 12, 12) is None
+def test_a_word_wider_than_its_column_is_parted_and_nothing_is_left_out(sized):
+    prose = "Understanding hyphenation needs extraordinarily long vocabulary, of course. "
+    found = column(sized, 150, prose, 14)
+    read = " ".join(found).replace("- ", "")
+    assert (prose * 3).startswith(read[: len(prose)])
+    assert any(line.endswith("-") for line in found)
+    assert all(len(line.rstrip("-")) >= 2 for line in found)
+
+
+def test_a_narrow_column_does_not_fill_with_the_shortest_words(sized):
+    found = column(sized, 75, PROSE * 5, 40)
+    short = sum(line in {"a", "is", "it", "of", "no"} for line in found if line)
+    assert short < 0.3 * len(found)
+
+
+def test_a_box_too_narrow_for_a_part_of_a_word_stays_empty_and_its_word_comes_next(sized):
+    reader = CorpusReader(Text(PROSE), 0, sized.lacks)
+    assert text_lines.compose(box(12), 12, sized, reader) is None
+    assert text_lines.compose(box(300), 300, sized, reader).text.startswith("The quick")
+
+
+def test_what_no_column_has_room_for_is_left_out(sized):
+    found = column(sized, 90, "3.14159265358979 12 13 " * 9, 4)
+    assert [line for line in found if line] == ["12", "13", "12"][: len([line for line in found if line])]
 
 
 def test_dots_and_dashes_alone_are_no_line(sized):

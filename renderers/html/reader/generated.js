@@ -7,6 +7,7 @@ const owners = [];
 // Numbers every element that may have generated text, and lets that be painted as the page wants it.
 function markOwners() {
   for (const element of ask('querySelectorAll', '*')) {
+    for (const kind of ['before', 'after']) unfix(element, kind);
     const kinds = KINDS.filter((kind) => mayHave(element, kind));
     if (kinds.length === 0) continue;
     Element.prototype.setAttribute.call(element, MARK, owners.length);
@@ -14,6 +15,16 @@ function markOwners() {
     owners.push({ element, kinds, found: {} });
   }
   return owners.length;
+}
+
+// Generated content that lies over others stays where it is at the top of the page, as elements do.
+function unfix(element, kind) {
+  const { content, position } = getComputedStyle(element, '::' + kind);
+  if (content === 'none' || content === 'normal' || position === 'static') return;
+  Element.prototype.setAttribute.call(element, COVERED, '');
+  if (position !== 'fixed') return;
+  const fixed = Element.prototype.getAttribute.call(element, UNFIXED) ?? '';
+  Element.prototype.setAttribute.call(element, UNFIXED, `${fixed} ${kind}`);
 }
 
 function mayHave(element, kind) {

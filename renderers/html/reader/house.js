@@ -20,6 +20,7 @@ function force(element, name, value) {
 
 const MARK = 'data-curate-owner', SHOWN = 'data-curate-shown'; // attributes of elements with generated text
 const CONTROL = 'data-curate-control'; // of those that stand for a control
+const COVERED = 'data-curate-covered', UNFIXED = 'data-curate-unfixed'; // of those whose generated content may lie over text
 
 // Only text that a label can name is painted. Generated text is where `shown` says that it has a label.
 const HOUSE = `
@@ -34,24 +35,33 @@ const HOUSE = `
   input, select, textarea, ::placeholder, ::file-selector-button {
     caret-color: transparent !important; color: transparent !important; -webkit-text-fill-color: transparent !important;
   }
+  [${UNFIXED}~=before]::before, [${UNFIXED}~=after]::after { position: absolute !important; }
   iframe, frame, object, embed, video, audio, canvas, marquee { visibility: hidden !important; }
   ::highlight(unlabelled) {
     color: transparent; -webkit-text-fill-color: transparent; -webkit-text-stroke-color: transparent;
     text-decoration-color: transparent;
   }`;
 
-// Whether the page lost the stylesheets that it links, and shows most of its text in the browser's own typeface:
-// `unstyled`. Drawings that only a lost stylesheet kept small would fill the page, and are taken out: `shapes`.
+// Whether the page lost its stylesheets (those that it links, or all: classes without a rule to read them), and shows most
+// of its text in the browser's own typeface: `unstyled`. Drawings that only a lost stylesheet kept small would fill the
+// page, and are taken out: `shapes`.
 const facts = { stylesheets: 0, lost_stylesheets: 0, unstyled: false, shapes: 0 };
 const ICON = 64; // px
+const CLASSED = 20; // elements with a class: a page that was written for a stylesheet
 function judgeStyles() {
   for (const address of linkedStyles()) {
     facts.stylesheets += 1;
     if (!answered.includes(address.split('#')[0])) facts.lost_stylesheets += 1;
   }
-  const lost = facts.lost_stylesheets > 0 && 2 * facts.lost_stylesheets >= facts.stylesheets;
+  const bare = facts.stylesheets === 0 && [...own('styleSheets')].every(isEmpty);
+  const orphaned = bare && ask('querySelectorAll', '[class]').length >= CLASSED;
+  const lost = orphaned || (facts.lost_stylesheets > 0 && 2 * facts.lost_stylesheets >= facts.stylesheets);
   facts.unstyled = lost && plainShare() > 0.5;
-  if (lost) for (const drawing of ask('querySelectorAll', 'svg')) hideGiant(drawing);
+  for (const drawing of ask('querySelectorAll', lost ? 'svg' : bare ? 'svg[class]' : 'svg:not(*)')) hideGiant(drawing);
+}
+
+function isEmpty(sheet) {
+  try { return sheet.cssRules.length === 0; } catch { return false; } // of another address: not to be looked into
 }
 
 function* linkedStyles() {
@@ -82,6 +92,8 @@ function absolute(address) {
 }
 
 function hideGiant(drawing) {
+  const sized = (side) => /^\s*[\d.]+(px|em|rem|pt)?\s*$/.test(Element.prototype.getAttribute.call(drawing, side) ?? drawing.style[side]);
+  if (sized('width') || sized('height')) return;
   const { width, height } = Element.prototype.getBoundingClientRect.call(drawing);
   if (Math.max(width, height) <= ICON || Element.prototype.querySelector.call(drawing, 'text')) return;
   facts.shapes += 1;
@@ -169,6 +181,7 @@ function settle() {
     const style = getComputedStyle(element);
     if (style.position === 'fixed') changes.push([element, 'position', 'absolute']);
     if (style.position === 'sticky') changes.push([element, 'position', 'relative'], [element, 'inset', 'auto']);
+    if (style.writingMode !== 'horizontal-tb' && lacksColumns(style)) changes.push([element, 'font-family', style.fontFamily + COLUMNS]);
     const lines = parseInt(style.webkitLineClamp) || 0;
     if (lines) changes.push([element, '-webkit-line-clamp', 'none']);
     if (style.textOverflow !== 'clip') changes.push([element, 'text-overflow', 'clip']);
@@ -183,6 +196,10 @@ function settle() {
   for (const element of ask('querySelectorAll', '[inert]')) Element.prototype.removeAttribute.call(element, 'inert');
   plainFormulas();
 }
+
+// Where no language says which font to take for Chinese, the browser may take one without the measures for columns.
+const COLUMNS = ', "Noto Serif CJK SC", "Noto Sans CJK SC"';
+const lacksColumns = ({ fontFamily, webkitLocale }) => !/^"?(zh|ja|ko)/i.test(webkitLocale) && !fontFamily.includes(COLUMNS);
 
 // What an animation leaves behind becomes the element's own style: a finished one may be painted a frame late.
 function endAnimation(animation) {

@@ -262,6 +262,7 @@ globalThis.readPage = (told) => {
     scrollTo(0, y);
     return scrollY;
   };
+  globalThis.cleaned = (numbers) => cleanedHtml(numbers.flatMap((i) => lines[i].pieces));
   const formulaOf = ({ pieces }) => formulas.indexOf(pieces.find(({ formula }) => formula)?.formula);
   return {
     title: own('title'),

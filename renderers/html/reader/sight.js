@@ -4,8 +4,7 @@
 function findCovers() {
   const found = [];
   for (const element of ask('querySelectorAll', 'body *')) {
-    const { picture, background, opacity } = styleOf(element);
-    if (opacity * (picture || !background ? 1 : background[3]) <= 0.5) continue;
+    if (taken(styleOf(element)) <= 0.5) continue;
     const { left: x, top: y, right, bottom } = Element.prototype.getBoundingClientRect.call(element);
     if (right - x > 2 && bottom - y > 2) found.push({ element, x, y, right, bottom });
   }
@@ -92,9 +91,11 @@ function shows(style, stack) {
   }
   if (at < 0) return false; // clipped, or not painted at all
   let through = 1; // the share of the light that what lies on top lets through
-  for (let i = 0; i < at; i++) {
-    const { picture, background, opacity } = styleOf(stack[i]);
-    through *= 1 - Math.min(1, opacity * (picture || !background ? 1 : background[3]));
+  for (const element of stack.slice(0, at)) {
+    const around = Node.prototype.contains.call(element, style.box); // where its generated content is met, not itself
+    const generated = mayCover(element) ? takenByGenerated(element, !around) : 0;
+    const own = around && generated ? 0 : Math.min(1, taken(styleOf(element)));
+    through *= (1 - own) * (1 - generated);
   }
   return through > 0.1 && differs(style, stack.slice(at), through);
 }
@@ -102,12 +103,14 @@ function shows(style, stack) {
 // Does the ink differ from the nearest opaque ground? Ink on a picture is taken to: the pixels are looked at later.
 function differs(style, below, through) {
   for (const element of below) {
-    const { background, picture, opacity } = styleOf(element);
-    if (picture || !background || !style.ink || style.filtered) return true;
+    const { background, picture, opacity, veil } = styleOf(element);
+    if (picture || veil || !background || !style.ink || style.filtered) return true;
     if (background[3] * opacity >= 0.5) return through * contrast(style.ink, background) >= LEAST;
   }
   return through * contrast(style.ink ?? [0, 0, 0], [255, 255, 255]) >= LEAST;
 }
+
+const mayCover = (element) => Element.prototype.hasAttribute.call(element, COVERED);
 
 const LEAST = 24; // of 255 in some channel
 const contrast = (ink, ground) => Math.max(...[0, 1, 2].map((i) => Math.abs(ink[i] - ground[i])));

@@ -2,7 +2,7 @@
 
 const INLINE = /^(inline|contents|ruby$|math$)/;
 const LEVEL = { matrix: new DOMMatrix(), flat: true, scale: 1, turn: null };
-const ROOT = { opacity: 1, stance: LEVEL, clipper: null, block: null, box: null };
+const ROOT = { display: 'block', opacity: 1, stance: LEVEL, clipper: null, block: null, box: null };
 const styles = new Map();
 const zoomOf = getter(Element.prototype, 'currentCSSZoom');
 
@@ -84,6 +84,7 @@ function styleOf(element) {
     clipper: clips(element, style) ? element : above.clipper,
     block: above.block && INLINE.test(style.display) && !isControl(element) ? above.block : element,
     box: above.box && style.display === 'contents' ? above.box : element,
+    display: style.display,
     size: parseFloat(style.fontSize) * zoomOf(element),
     visible: style.visibility === 'visible',
     filtered: above.filtered || style.filter !== 'none',
@@ -92,6 +93,7 @@ function styleOf(element) {
     transform: style.textTransform,
     language: /^[a-z]{2,3}(-[a-z0-9]+)*$/i.exec(style.webkitLocale.replaceAll('"', ''))?.[0] ?? [],
     background: colour(style.backgroundColor),
+    veil: gradientAlpha(style.backgroundImage),
     picture: paintsPicture(element, style) || style.backdropFilter !== 'none',
   };
   styles.set(element, entry);
@@ -106,15 +108,55 @@ function flowOf({ writingMode, textOrientation }) {
   return textOrientation === 'sideways' ? 'down' : textOrientation;
 }
 
-// [red, green, blue, alpha]; null for colour spaces that are not read: taken as opaque and different.
+// [red, green, blue, alpha] of any colour; null where it is none that the browser paints: taken as opaque and different.
 function colour(text) {
   const parts = /^rgba?\(([\d.]+), ([\d.]+), ([\d.]+)(?:, ([\d.]+))?\)$/.exec(text);
-  return parts && [+parts[1], +parts[2], +parts[3], parts[4] === undefined ? 1 : +parts[4]];
+  return parts ? [+parts[1], +parts[2], +parts[3], parts[4] === undefined ? 1 : +parts[4]] : painted(text);
+}
+
+// The same of a colour in another colour space, by painting with it.
+const painter = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+const paints = new Map();
+function painted(text) {
+  if (!paints.has(text)) {
+    painter.clearRect(0, 0, 1, 1);
+    painter.fillStyle = '#010203';
+    painter.fillStyle = text;
+    painter.fillRect(0, 0, 1, 1);
+    const [red, green, blue, alpha] = painter.getImageData(0, 0, 1, 1).data;
+    paints.set(text, painter.fillStyle === '#010203' ? null : [red, green, blue, alpha / 255]);
+  }
+  return paints.get(text);
+}
+
+// The alpha of the most opaque colour of a background's gradients; 0 where it has none.
+const COLOURS = /(?:rgba?|hsla?|hwb|lab|lch|oklab|oklch|color)\([^()]*\)/g;
+function gradientAlpha(image) {
+  if (!image.includes('gradient(')) return 0;
+  return Math.max(...(image.match(COLOURS) ?? ['']).map((stop) => (colour(stop) ?? [0, 0, 0, 1])[3]));
+}
+
+// The share of the light from behind an element that its own background takes.
+const taken = ({ picture, background, veil, opacity }) =>
+  opacity * (picture || !background ? 1 : 1 - (1 - background[3]) * (1 - veil));
+
+// The same of its ::before and ::after, `whole` for those alone that lie over all of it.
+function takenByGenerated(element, whole) {
+  let through = 1;
+  for (const kind of ['::before', '::after']) {
+    const style = getComputedStyle(element, kind);
+    if (style.content === 'none' || style.content === 'normal' || style.position === 'static') continue;
+    if (whole && ![style.top, style.right, style.bottom, style.left].every((side) => side === '0px')) continue;
+    const own = { background: colour(style.backgroundColor), veil: gradientAlpha(style.backgroundImage) };
+    const opacity = styleOf(element).opacity * strength(style);
+    through *= 1 - taken({ ...own, opacity, picture: style.backgroundImage.includes('url(') || style.backdropFilter !== 'none' });
+  }
+  return 1 - through;
 }
 
 function paintsPicture(element, style) {
   const tag = nameOf(element);
   if (tag === 'img') return style.visibility === 'visible';
   if (element instanceof SVGElement) return !/^(svg|g|a|text|tspan|textPath|foreignObject)$/i.test(tag);
-  return /gradient\(|url\("data:/.test(style.backgroundImage) || (served && style.backgroundImage !== 'none');
+  return /url\("data:/.test(style.backgroundImage) || (served && style.backgroundImage.includes('url('));
 }

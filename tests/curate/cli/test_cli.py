@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.curate.runs import curate
 
@@ -52,3 +53,15 @@ def test_what_a_run_would_do_is_told_in_lines_that_a_person_reads(tmp_path: Path
     assert "  clip_score_too_low             -5\n" in finished.stdout
     assert max(map(len, finished.stdout.splitlines())) <= 90
     assert not (tmp_path / "out").exists()
+
+
+def test_synthetic_pages_say_that_no_photographs_lie_behind_them(tmp_path: Path) -> None:
+    pytest.importorskip("synthtiger")
+    said = curate("run", "synthdog-en", "--dry-run", "--out", "x", "--limit", "1", cwd=tmp_path).stderr
+    assert "render.background.image.paths" in said.splitlines()[0]
+    picture = tmp_path / "photograph.jpg"
+    Image.new("RGB", (64, 64), "navy").save(picture)
+    chosen = f'render.background.image.paths=["{tmp_path}"]'
+    command = ("run", "synthdog-en", "--dry-run", "--out", "x", "--limit", "1", "--set", chosen)
+    assert "procedural" not in curate(*command, cwd=tmp_path).stderr
+    assert "render.background.image.paths" in curate("doctor").stdout

@@ -51,6 +51,7 @@ def run(job: dict[str, Any]) -> tuple[int, int]:
     child = os.fork()
     if child == 0:
         os.close(reading)
+        os.dup2(2, 1)  # answers alone go to standard output
         arrange(job["call"], job["number"], job["accident"], writing)
         sys.argv = ["curate", *job["arguments"]]
         try:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from curate.engine.progress import Progress, funnel
@@ -58,3 +61,49 @@ def test_the_end_adds_up() -> None:
         ["timed_out", "-1", "10.0%"],
         ["kept", "4", "40.0%"],
     ]
+
+
+def test_a_file_of_metrics_tells_rows_images_bytes_drops_by_reason_and_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURATE_METRICS", str(tmp_path / "curate.prom"))
+    progress = Progress(Console(file=io.StringIO()))
+    record = UnitRecord(unit=0, inputs_in=10, rows_in=10, rows_out=4, dropped={"timed_out": 1, "http_404": 5})
+    with progress.live(), progress.step("stage", "", 3):
+        progress.add(rows=10, images=9, bytes=3_000_000)
+        progress.done(Job("stage", (0,)), [record])
+    found = dict(
+        line.rsplit(" ", 1)
+        for line in (tmp_path / "curate.prom").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    told = {
+        "curate_rows_total": "10",
+        "curate_images_total": "9",
+        "curate_bytes_total": "3000000",
+        "curate_rows_kept_total": "4",
+        'curate_rows_dropped_total{reason="http_404"}': "5",
+        'curate_step_parts{step="stage"}': "3",
+        'curate_step_parts_done{step="stage"}': "1",
+        "curate_finished": "1",
+    }
+    assert {name: found.get(name) for name in told} == told
+
+
+def test_metrics_that_cannot_be_written_end_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURATE_METRICS", str(tmp_path / "nowhere" / "curate.prom"))
+    with Progress(Console(file=io.StringIO())).live():
+        pass
+
+
+def test_a_log_for_programs_is_an_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURATE_LOG", "json")
+    out = io.StringIO()
+    progress = Progress(Console(file=out, width=40))
+    progress._lined -= 60
+    with progress.live(), progress.step("stage", "", 3):
+        progress.add(rows=10, images=9)
+    progress.say('done: "all"')
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line.get("event") for line in lines] == ["step", "progress", None]
+    assert (lines[1]["rows"], lines[1]["images"], lines[2]["message"]) == (10, 9, 'done: "all"')

@@ -208,7 +208,7 @@ def test_a_dictionary_named_by_every_row_is_read_a_few_rows_at_a_time(tmp_path: 
             writer.write_table(pa.table({"text": ["x" * 2_000_000] * 400}))
     else:
         pq.write_table(pa.table({"text": texts}), path)
-    source = opened(path, InputSettings(memory_bytes=700 * 2**20))
+    source = opened(path, InputSettings(memory_bytes=700 * 2**20, max_expansion=10**6))
     counted = 0
     for batch in source.batches(0, 100):
         counted += batch.num_rows

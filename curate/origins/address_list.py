@@ -1,0 +1,108 @@
+"""Web pages by their addresses: a text file with one a line, or a column of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from curate.errors import InputError
+from curate.fetch.urls import BadUrlError, requestable
+from curate.manifest.settings import Manifest
+from curate.origins.collection import CollectionEntry, write_whole
+from curate.sources import DETAIL, PROBLEM, Input, Source, open_source
+
+COLUMNS = (
+    "url",
+    "URL",
+    "address",
+    "link",
+    "uri",
+    "href",
+    "page_url",
+    "WARC-Target-URI",
+)  # unless the manifest says
+COMMENT = "#"
+
+
+class AddressList:
+    """One list's addresses, each of them a document whose name is its address."""
+
+    def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
+        """Read the list, or what an earlier look at it left in `work`.
+
+        Raises:
+            InputError: it cannot be read, has no column of addresses, or is empty.
+        """
+        self.input = found
+        listing = work / f"{found.fingerprint}.addresses"
+        if not listing.exists():
+            write_whole(listing, msgspec.msgpack.encode(list(entries(found, manifest, work))))
+        self.documents = msgspec.msgpack.decode(listing.read_bytes(), type=list[CollectionEntry])
+        if not self.documents:
+            raise InputError(f"{found.uri} holds no address")
+
+    def content(self, entry: CollectionEntry, max_bytes: int) -> bytes:
+        """Nothing: a page comes from its address."""
+        raise ValueError(f"{entry.name} is not in {self.input.uri}, which names it alone")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def entries(found: Input, manifest: Manifest, work: Path) -> Iterator[CollectionEntry]:
+    """The list's addresses in their order; one that came before, or is none, says so."""
+    before: set[str] = set()
+    for text, problem in addresses(found, manifest, work):
+        name = text
+        if problem is None:
+            with suppress(BadUrlError):  # that it is none is told when it is asked for
+                name = str(requestable(text))
+        again = name in before
+        before.add(name)
+        yield CollectionEntry(name, url=name, dropped=problem or ("duplicate_address" if again else None))
+
+
+def addresses(found: Input, manifest: Manifest, work: Path) -> Iterator[tuple[str, str | None]]:
+    """Each address, and why its row is of no use, if so. Empty rows and comments are none."""
+    plain = found.name.lower().removesuffix(".gz").endswith(".txt")
+    settings = msgspec.structs.replace(manifest.input, format="lines") if plain else manifest.input
+    source = open_source(found, settings, work)
+    column = "text" if plain else address_column(found, source, manifest)
+    for batch in source.batches(0, source.rows):
+        problems = batch.column(PROBLEM).to_pylist() if PROBLEM in batch.schema.names else [None] * len(batch)
+        for value, problem in zip(texts(batch.column(column)), problems, strict=True):
+            text = value.strip()
+            if problem is not None or (text and not (plain and text.startswith(COMMENT))):
+                yield text, problem
+
+
+def texts(column: pa.Array) -> list[str]:
+    """Each value as text; what is no UTF-8 comes as it can be read."""
+    values = column.cast(pa.large_binary()).to_pylist()
+    return [(value or b"").decode("utf-8", "replace") for value in values]
+
+
+def address_column(found: Input, source: Source, manifest: Manifest) -> str:
+    """The column that holds the addresses.
+
+    Raises:
+        InputError: there is none, or it is not text.
+    """
+    wanted = manifest.columns.get("url") or COLUMNS
+    has = [field.name for field in source.schema if field.name not in (PROBLEM, DETAIL)]
+    column = next((name for name in wanted if name in has), None)
+    if column is None or not is_text(source.schema.field(column).type):
+        raise InputError(
+            f"{found.uri} has no text column of addresses ({', '.join(wanted)}); it has {', '.join(has)}: "
+            'name one with columns.url=["NAME"]'
+        )
+    return column
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column's type is text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind))

@@ -1,0 +1,275 @@
+"""What one process does of packing: count a slice of the shards, spill it, write a pack."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from curate.engine.record import Meter
+from curate.engine.worker import JobWorker
+from curate.manifest.settings import ScorerSettings
+from curate.packing.assembly import Assembler
+from curate.packing.mix import Amount, Group
+from curate.packing.read import SampleReader
+from curate.packing.sequence_layout import PARTS
+from curate.packing.sequences import pack_schema
+from curate.packing.settings import PackSettings
+from curate.packing.spill import KINDS, SpillReader, SpillWriter
+from curate.packing.tokenizer import Tokenizer, load
+from curate.packing.write import about, write_pack
+from curate.schema import DROPPED
+from curate.storage.dataset import DataSet
+from curate.storage.shards import Shard
+from curate.storage.store import Store
+from curate.tasks.dialect import Dialect
+from curate.tasks.formats import QWEN_VL
+
+FOLDER = "_run/pack"
+TERMS = f"{FOLDER}/terms.json"
+FILES_PLAN = f"{FOLDER}/files.arrow"  # PARTS of all packs, in order
+SLICE_ROWS = (2**12, 2**20)  # of a slice at least and at most, unless one shard has more
+SLICES = 1024  # that data of a usual size are cut into
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What a slice holds."""
+
+    number: int
+    memory: int  # bytes of all columns, uncompressed
+    amounts: list[tuple[str, str, int, int]]  # data set, task, samples, tokens
+
+
+class Spilled(msgspec.Struct, frozen=True):
+    """What became of a slice's rows."""
+
+    number: int
+    packed: int
+    reasons: dict[str, int]
+    dropped: int  # rows that are written down
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """A pack that is written."""
+
+    number: int
+    file: Shard
+
+
+Made = TypeVar("Made", Counted, Spilled, Packed)
+
+
+class PackTerms(msgspec.Struct, frozen=True):
+    """What is known once all slices are counted."""
+
+    epochs: list[tuple[str, str, float]]  # data set, task, how often its samples are seen
+    buckets: int
+
+    @property
+    def tasks(self) -> list[str]:
+        """All tasks, in alphabetical order."""
+        return sorted({task for _, task, _ in self.epochs})
+
+
+class PackRun(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """All that a worker must know."""
+
+    identity: str  # of the inputs, the settings and the folder
+    out: str
+    data: DataSet
+    settings: PackSettings
+    dialect: Dialect
+    tokenizer_file: bytes | None  # a file's content; None: Qwen's, which ships with curate
+    needs_tokens: bool  # whether tokens must be counted before anything is drawn
+
+    @property
+    def scorer(self) -> ScorerSettings | None:
+        """None: packing uses no model."""
+        return None
+
+    @property
+    def per_host(self) -> int:
+        """Nothing is fetched."""
+        return 0
+
+    @property
+    def grids(self) -> bool:
+        """Whether images are grids of patches."""
+        return bool(self.dialect.cost.rule == "smart_resize")
+
+    @cached_property
+    def slices(self) -> list[range]:
+        """The files of each slice: neighbours, by the number of their rows."""
+        return slices(self.data.file_rows)
+
+    def describe(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        """What a pack's metadata says of it; of the dialect only where it is not Qwen-VL's own."""
+        said: dict[str, Any] = {"tokenizer": tokenizer.describe()}
+        if self.dialect.name == QWEN_VL.name:
+            return said
+        cost = {name: value for name, value in self.dialect.describe()["cost"].items() if value}
+        dialect = {"name": self.dialect.name, "digest": self.dialect.digest, "cost": cost}
+        return said | {"dialect": dialect | {"boxes_fit_one_setting": self.dialect.one_setting}}
+
+
+def slices(rows: np.ndarray) -> list[range]:
+    """Files of so many rows each as runs of neighbours, each of about a thousandth of all rows."""
+    low, high = SLICE_ROWS
+    size = min(max(int(rows.sum()) // SLICES, low), high)
+    number = (np.cumsum(rows) - rows) // size
+    starts = np.flatnonzero(np.diff(number, prepend=-1))
+    return [range(a, b) for a, b in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True)]
+
+
+def state_name(kind: str, number: int) -> str:
+    """Where the result of a job lies: `_run/pack/spill/000012.json`."""
+    return f"{FOLDER}/{kind}/{number:06d}.json"
+
+
+def spill_names(number: int) -> dict[str, str]:
+    """The two files of a slice, by kind."""
+    return {kind: f"{FOLDER}/{kind}/{number:06d}.arrow" for kind in KINDS}
+
+
+def dropped_name(number: int) -> str:
+    """The dropped rows of a slice, while packing goes on."""
+    return f"{FOLDER}/dropped/{number:06d}.arrow"
+
+
+class Packer(JobWorker):
+    """A worker of one packing."""
+
+    def __init__(
+        self, run: PackRun, meter: Meter, children: int, scorers: Sequence[Any] = (), exchange: Any = None
+    ) -> None:
+        super().__init__(run.out)
+        self.run, self.store, self._meter = run, Store(run.out), meter
+        self._assembler: Assembler | None = None
+
+    def watch(self, meter: Meter) -> None:
+        """See `JobWorker.watch`."""
+        self._meter = meter
+
+    def close(self) -> None:
+        """See `JobWorker.close`."""
+        if self._assembler is not None:
+            self._assembler.close()
+
+    def count(self, number: int) -> Counted:
+        """Count a slice."""
+        reader = self._reader(number)
+        found = reader.amounts(self.run.needs_tokens)
+        amounts = [(*group, *amount) for group, amount in found.items()]
+        return self._kept("count", Counted(number, reader.memory, amounts))
+
+    def spill(self, number: int) -> Spilled:
+        """Turn a slice into samples, parted by bucket."""
+        reader, terms = self._reader(number), self._terms
+        writer = SpillWriter(terms.buckets, terms.tasks)
+        epochs: dict[Group, float] = {(dataset, task): seen for dataset, task, seen in terms.epochs}
+        try:
+            for samples in reader.samples(epochs):
+                writer.add(samples)
+                self._meter.add(scanned=samples.num_rows)
+            writer.publish(self.store, spill_names(number))
+        finally:
+            writer.close()
+        if reader.dropped:
+            self._write_dropped(number, reader.dropped)
+        rows = sum(table.num_rows for table in reader.dropped)
+        return self._kept("spill", Spilled(number, reader.packed, dict(reader.reasons), rows))
+
+    def assemble(self, number: int) -> Packed:
+        """Write a pack."""
+        plan = self._files_plan
+        first, stop = np.searchsorted(plan["file"].to_numpy(), [number, number + 1])
+        mine = plan.slice(first, stop - first)
+        group = mine["group"].to_numpy()
+        parts = [*zip(*(mine[name].to_pylist() for name in ("bucket", "start", "stop")), strict=True)]
+        if self._assembler is None:
+            self._assembler = self._open_assembler()
+        assembler = self._assembler
+        edges = [*np.flatnonzero(np.diff(group, prepend=-1)).tolist(), len(group)]
+        said = about(self.run.settings, self.run.describe(self._tokenizer))
+        schema = pack_schema(self.run.grids).with_metadata(said)
+        groups = (assembler.group(parts[a:b]) for a, b in pairwise(edges))
+        file = write_pack(self.store, number, groups, schema)
+        self._meter.add(bytes=file.bytes, sequences=file.rows)
+        return self._kept("assemble", Packed(number, file))
+
+    def _kept(self, kind: str, result: Made) -> Made:
+        """The result, once it is written down: the mark that this need not be done again."""
+        self.store.write_bytes(state_name(kind, result.number), msgspec.json.encode(result))
+        return result
+
+    def _reader(self, number: int) -> SampleReader:
+        files = self.run.slices[number]
+        return SampleReader(self.run.data, files, self.run.settings, self._tokenizer, self.run.dialect)
+
+    def _open_assembler(self) -> Assembler:
+        names = [spill_names(number)["heavy"] for number in range(len(self.run.slices))]
+        heavy = SpillReader(self.store, names, "heavy", self._terms.buckets)
+        return Assembler(self.run.data, self.store, heavy, self._terms.tasks, self.run.grids)
+
+    def _write_dropped(self, number: int, tables: list[pa.Table]) -> None:
+        def fill(sink: Any) -> None:
+            with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), PLAIN_DROPPED) as stream:
+                for table in tables:
+                    stream.write_table(table.cast(PLAIN_DROPPED).combine_chunks())
+
+        self.store.write(dropped_name(number), fill)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        settings = self.run.settings
+        return load(
+            settings.tokenizer,
+            settings.end_token,
+            settings.image_pad,
+            self.run.dialect,
+            self.run.tokenizer_file,
+        )
+
+    @cached_property
+    def _terms(self) -> PackTerms:
+        return msgspec.json.decode(self.store.read_bytes(TERMS) or b"", type=PackTerms)
+
+    @cached_property
+    def _files_plan(self) -> pa.Table:
+        data = self.store.read_bytes(FILES_PLAN) or b""
+        return pa.ipc.open_file(pa.py_buffer(data)).read_all().cast(PARTS)
+
+
+PLAIN_DROPPED = pa.schema([(field.name, pa.string()) for field in DROPPED])  # while packing goes on
+
+
+def read_dropped(store: Store, number: int) -> list[pa.Table]:
+    """The dropped rows (DROPPED) of a slice, a table a row group that dropped some."""
+    data = store.read_bytes(dropped_name(number))
+    if data is None:
+        return []
+    return [pa.Table.from_batches([batch]).cast(DROPPED) for batch in pa.ipc.open_stream(pa.py_buffer(data))]
+
+
+def total(counted: Sequence[Counted]) -> dict[Group, Amount]:
+    """How much there is of each data set and task, in the order in which they occur."""
+    found: dict[Group, Amount] = {}
+    for one in counted:
+        for dataset, task, samples, tokens in one.amounts:
+            old = found.get((dataset, task), Amount())
+            found[dataset, task] = Amount(old.samples + samples, old.tokens + tokens)
+    return found
+
+
+def reasons_of(spilled: Sequence[Spilled]) -> Counter[str]:
+    """How many rows fell to each reason."""
+    found: Counter[str] = Counter()
+    for one in spilled:
+        found.update(one.reasons)
+    return found

@@ -1,0 +1,106 @@
+"""Row groups of a shard without their images' bytes, and where these lie.
+
+An image that can be read by its place stays where it is. Where a shard's images cannot (another writer compressed
+them), and where a dialogue's images must be looked into for their sizes, the bytes are read with the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.storage.dataset import DataFile
+from curate.storage.filesystems import filesystem
+from curate.storage.image_index import IndexedImages, read_index
+from curate.storage.image_places import IMAGE_LEAF, IMAGES_LEAF, NotInPlaceError, one_each, walked_places
+
+IMAGE_PLACE = "image_place"  # the column: PLACE of `image`
+IMAGES_PLACE = "images_place"  # the column: a list of PLACE, as long as `images`
+
+
+class ShardGroups:
+    """The row groups of one shard, by number, with these columns.
+
+    `places`: say where images lie, or else read them. `sides`: images whose width is not known must be looked into.
+    """
+
+    def __init__(
+        self, file: DataFile, parquet: pq.ParquetFile, columns: Sequence[str], places: bool, sides: bool
+    ) -> None:
+        self._file, self._parquet, self._places, self._sides = file, parquet, places, sides
+        self._columns = [self._path_alone(name) if name == "images" else name for name in columns]
+        self._index = read_index(parquet, IMAGE_LEAF) if places else None
+
+    def read(self, group: int) -> pa.Table:
+        """A row group.
+
+        Raises:
+            OSError, ValueError: it is damaged.
+        """
+        table = self._parquet.read_row_group(group, columns=self._columns)
+        if "images" in table.column_names:
+            table = self._with_many(table, group)
+        if "image" in table.column_names and self._places:
+            table = self._with_one(table, group)
+        return table
+
+    def _with_one(self, table: pa.Table, group: int) -> pa.Table:
+        """The places of `image`, or its bytes."""
+        image = table["image"].combine_chunks()
+        there = image.is_valid().to_numpy(zero_copy_only=False)
+        places = self._located(group, IMAGE_LEAF) if there.any() else None
+        unknown = self._sides and "width" in table.column_names and _lacks_sides(table, there)
+        if places is not None and len(places.offset) == there.sum():
+            table = table.append_column(IMAGE_PLACE, one_each(there, places))
+            if not unknown:
+                return table
+        return self._whole(table, group, "image") if there.any() else table
+
+    def _with_many(self, table: pa.Table, group: int) -> pa.Table:
+        """The places of `images`, or their bytes; the bytes too where sizes must be read from them."""
+        images = table["images"].combine_chunks()
+        count = int(pc.sum(pc.list_value_length(images)).as_py() or 0)
+        if not count:
+            return table
+        places = self._located(group, IMAGES_LEAF) if self._places else None
+        found = places is not None and len(places.offset) == count
+        if found:
+            assert places is not None
+            flat = one_each(np.ones(count, bool), places)
+            lengths = pc.list_value_length(images).fill_null(0).to_numpy()
+            edges = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+            table = table.append_column(IMAGES_PLACE, pa.ListArray.from_arrays(edges, flat))
+        needed = self._sides or (self._places and not found)
+        return self._whole(table, group, "images") if needed else table
+
+    def _whole(self, table: pa.Table, group: int, name: str) -> pa.Table:
+        """The table with a column of images as it is, bytes and all."""
+        column = self._parquet.read_row_group(group, columns=[name])[name]
+        return table.set_column(table.schema.get_field_index(name), name, column)
+
+    def _located(self, group: int, leaf: str) -> IndexedImages | None:
+        """Where the images lie; None where they cannot be read by their places."""
+        if leaf == IMAGE_LEAF and self._index is not None:
+            return self._index[group]
+        system, path = filesystem(self._file.uri)
+        try:
+            with system.open_input_file(path) as stream:
+                return walked_places(self._parquet, stream, group, leaf)
+        except (NotInPlaceError, ValueError):
+            return None
+
+    def _path_alone(self, name: str) -> str:
+        """The leaf of a list of images that holds their paths."""
+        schema = self._parquet.schema
+        leaves = [schema.column(number).path for number in range(len(schema))]
+        return next((leaf for leaf in leaves if leaf.startswith(f"{name}.") and leaf.endswith(".path")), name)
+
+
+def _lacks_sides(table: pa.Table, there: np.ndarray) -> bool:
+    """Whether a row with an image lacks its width or height."""
+    known = pc.and_(table["width"].is_valid(), table["height"].is_valid()).to_numpy()
+    return bool((there & ~known).any())

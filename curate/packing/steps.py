@@ -1,0 +1,158 @@
+"""The steps of one packing, each complete before the next; what earlier attempts finished is not done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import TypeVar
+
+import msgspec
+import pyarrow as pa
+
+from curate.engine.progress import Progress
+from curate.engine.records import in_parallel
+from curate.engine.runners import Runner, runner_for
+from curate.engine.worker import Job, JobFailure
+from curate.packing.assembly import write_laid
+from curate.packing.mix import Group
+from curate.packing.packer import (
+    FILES_PLAN,
+    FOLDER,
+    TERMS,
+    Counted,
+    Packed,
+    Packer,
+    PackRun,
+    PackTerms,
+    Spilled,
+    read_dropped,
+    spill_names,
+)
+from curate.packing.sequence_layout import PARTS, Cutter, SequenceLayout
+from curate.packing.spill import SpillReader
+from curate.packing.write import pack_name
+from curate.storage.store import Store
+
+LAID = f"{FOLDER}/laid.json"
+MAX_BUCKETS = 10_000
+BATCH_BYTES = 64 << 20  # of LIGHT that is read at once
+
+Done = TypeVar("Done", Counted, Spilled, Packed)
+
+
+class PackSteps:
+    """What the driver of a packing does; processes start when the first job is to be done."""
+
+    def __init__(
+        self, run: PackRun, store: Store, progress: Progress, workers: int | None, address: str | None
+    ) -> None:
+        self._run, self._store, self._progress = run, store, progress
+        self._workers, self._address = workers, address
+        self._runner: Runner | None = None
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._runner is not None:
+            self._runner.close()
+
+    def count(self) -> list[Counted]:
+        """What each slice holds."""
+        return self._all("count", len(self._run.slices), Counted)
+
+    def spill(self, epochs: Mapping[Group, float], buckets: int) -> list[Spilled]:
+        """Spill every slice; what became of its rows."""
+        terms = PackTerms([(*group, seen) for group, seen in epochs.items()], min(buckets, MAX_BUCKETS))
+        data = msgspec.json.encode(terms)
+        if self._store.read_bytes(TERMS) != data:
+            self._store.write_bytes(TERMS, data)
+        self._terms = terms
+        return self._all("spill", len(self._run.slices), Spilled)
+
+    def lay(self) -> dict[str, dict[str, int]]:
+        """Decide on sequences and files; sequences, tokens and samples of each task."""
+        if (known := self._store.read_bytes(LAID)) is not None:
+            laid: dict[str, dict[str, int]] = json.loads(known)
+            return laid
+        settings, terms = self._run.settings, self._terms
+        names = [spill_names(number)["light"] for number in range(len(self._run.slices))]
+        light = SpillReader(self._store, names, "light", terms.buckets)
+        layout = SequenceLayout(settings, terms.tasks)
+        cutter = Cutter(settings, terms.tasks, self._run.grids)
+        groups: list[pa.Table] = [PARTS.empty_table()]
+        with self._progress.step("lay", "", terms.buckets):
+            for bucket, parts in _buckets(light, terms.buckets):
+                laid_here = layout.lay(bucket, parts, bucket == terms.buckets - 1)
+                write_laid(self._store, bucket, laid_here.sequences)
+                groups += cutter.cut(bucket, laid_here)
+                self._progress.done(Job("lay", (bucket,)), [])
+        groups += cutter.rest()
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, PARTS, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+            writer.write_table(pa.concat_tables(groups).combine_chunks())
+        self._store.write_bytes(FILES_PLAN, sink.getvalue().to_pybytes())
+        tally = {task: dict(counts) for task, counts in layout.tally.items()}
+        self._store.write_bytes(LAID, json.dumps(tally).encode())
+        return tally
+
+    def assemble(self) -> list[Packed]:
+        """Write every pack; one without sequences where there are none at all."""
+        data = self._store.read_bytes(FILES_PLAN) or b""
+        plan = pa.ipc.open_file(pa.py_buffer(data)).read_all()
+        files = plan["file"][-1].as_py() + 1 if plan.num_rows else 1
+        return self._all("assemble", files, Packed)
+
+    def dropped(self) -> Iterator[pa.Table]:
+        """All dropped rows, in order."""
+        parts = in_parallel(lambda number: read_dropped(self._store, number), range(len(self._run.slices)))
+        return (table for tables in parts for table in tables)
+
+    def _all(self, kind: str, count: int, result: type[Done]) -> list[Done]:
+        """Do the jobs of one kind that no earlier attempt did; the results of all, in order.
+
+        Raises:
+            CurateError: some failed, and this is what befell the first; the others are done.
+        """
+        done = self._known(kind, result)
+        failed: list[JobFailure] = []
+        left = [number for number in range(count) if number not in done]
+        if left:
+            if self._runner is None:
+                slices = len(self._run.slices)
+                self._runner = runner_for(
+                    self._run, self._progress, max(slices, count), self._workers, self._address, Packer
+                )
+            with self._progress.step(kind, "", len(left)):
+                for job, results in self._runner.map(Job(kind, (number,)) for number in left):
+                    self._store.check_held()
+                    failed += [one for one in results if isinstance(one, JobFailure)]
+                    done |= {one.number: one for one in results if isinstance(one, result)}
+                    self._progress.done(job, [])
+        if failed:
+            raise min(failed, key=lambda one: one.number).error
+        return [done[number] for number in range(count)]
+
+    def _known(self, kind: str, result: type[Done]) -> dict[int, Done]:
+        """What earlier attempts did."""
+        names = [name for name in self._store.names(f"{FOLDER}/{kind}") if name.endswith(".json")]
+        decode = msgspec.json.Decoder(result).decode
+
+        def read(name: str) -> Done | None:
+            try:
+                return decode(self._store.read_bytes(f"{FOLDER}/{kind}/{name}") or b"")
+            except msgspec.MsgspecError:  # a disk that lost power
+                return None
+
+        found = {one.number: one for one in in_parallel(read, names) if one is not None}
+        if kind == "assemble":
+            there = set(self._store.names())
+            found = {number: one for number, one in found.items() if pack_name(number) in there}
+        return found
+
+
+def _buckets(light: SpillReader, count: int) -> Iterator[tuple[int, list[pa.Table]]]:
+    """Every bucket's parts, some buckets read at once."""
+    size = int(light.offsets[:, -1].sum()) // max(count, 1)
+    step = max(1, BATCH_BYTES // max(size, 1))
+    for first, stop in pairwise([*range(0, count, step), count]):
+        yield from enumerate(light.buckets(first, stop), first)

@@ -1,0 +1,60 @@
+"""Where the images of a row group lie: as the file's own index says, or else by a walk through its pages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.storage.image_index import IndexedImages, checksum
+from curate.storage.parquet_pages import chunk_range, value_places
+
+PLACE = pa.struct(
+    [("offset", pa.int64()), ("size", pa.int64()), ("sum", pa.uint32())]
+)  # null without an image
+IMAGE_LEAF = "image.bytes"
+IMAGES_LEAF = "images.list.element.bytes"
+
+
+class NotInPlaceError(Exception):
+    """A file's images are not written as curate writes them."""
+
+
+def walked_places(parquet: pq.ParquetFile, stream: pa.NativeFile, group: int, leaf: str) -> IndexedImages:
+    """The images of a row group by the pages of the column `leaf`, with their checksums.
+
+    Raises:
+        NotInPlaceError: the column is compressed, has a dictionary, or is not there.
+        ValueError: its pages are damaged.
+    """
+    try:
+        column, start, size = chunk_range(parquet.metadata.row_group(group), leaf)
+    except ValueError as error:
+        raise NotInPlaceError(str(error)) from None
+    if column.compression != "UNCOMPRESSED":
+        raise NotInPlaceError(f"{leaf} is compressed ({column.compression})")
+    described = next(
+        one for one in map(parquet.schema.column, range(len(parquet.schema))) if one.path == leaf
+    )
+    levels = (described.max_definition_level > 0) + (described.max_repetition_level > 0)
+    chunk = memoryview(stream.read_at(size, start))
+    places = value_places(chunk, column, levels)
+    pairs = zip((places.offset - start).tolist(), places.size.tolist(), strict=True)
+    sums = np.array([checksum(chunk[offset : offset + size]) for offset, size in pairs], np.uint32)
+    return IndexedImages(places.offset, places.size, sums)
+
+
+def one_each(there: np.ndarray, places: IndexedImages) -> pa.StructArray:
+    """A place (PLACE) for each of N rows, of which those that are `there` have an image, in order.
+
+    Raises:
+        ValueError: there are more or fewer places than images.
+    """
+    if len(places.offset) != there.sum():
+        raise ValueError(f"{there.sum()} rows have an image, but {len(places.offset)} images are there")
+    row = np.cumsum(there) - 1  # of each row that has an image, its number among the images
+    columns = [
+        pa.array(np.append(np.asarray(values), 0)[np.where(there, row, -1)], field.type)
+        for values, field in zip(places, PLACE, strict=True)
+    ]
+    return pa.StructArray.from_arrays(columns, fields=list(PLACE), mask=pa.array(~there))

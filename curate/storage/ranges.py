@@ -1,0 +1,144 @@
+"""Byte ranges of many files, read into one buffer: neighbours in one request, of an object store many at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pyarrow import fs
+
+from curate.errors import DamagedError
+from curate.storage.filesystems import filesystem, one_line
+
+Ints = npt.NDArray[np.int64]
+
+GAP_BYTES = 16 << 10  # between two ranges that are still read in one request
+REQUEST_BYTES = 8 << 20  # of one request at most, unless one range is longer
+REMOTE_READS = 32  # requests at once
+OPEN_FILES = 128  # at once in a process
+
+
+class Ranges(NamedTuple):
+    """N ranges of bytes."""
+
+    file: Ints  # which of the reader's files
+    offset: Ints  # bytes from its start
+    size: Ints  # bytes
+
+
+class RangeReader:
+    """Reads ranges of the files that `uri_of` names by their numbers; keeps the latest of them open."""
+
+    def __init__(self, uri_of: Callable[[int], str]) -> None:
+        self._uri_of = uri_of
+        self._open: Callable[[int], OpenedFile] = lru_cache(OPEN_FILES)(lambda n: OpenedFile(uri_of(n)))
+        self._pool: ThreadPoolExecutor | None = None
+
+    def read(self, ranges: Ranges) -> bytearray:
+        """The bytes of all ranges, one after another in the order given.
+
+        Raises:
+            DamagedError: a file is shorter than that, or cannot be read.
+        """
+        into = bytearray(int(ranges.size.sum()))
+        target, ends = memoryview(into), np.cumsum(ranges.size)
+        starts = ends - ranges.size
+        requests = list(_requests(ranges))
+
+        def fetch(request: Ints) -> None:
+            self._fetch(ranges, request, target, starts)
+
+        if requests and self._is_remote(int(ranges.file[requests[0][0]])):
+            self._pool = self._pool or ThreadPoolExecutor(REMOTE_READS, "curate-ranges")
+            list(self._pool.map(fetch, requests))
+        else:
+            for request in requests:
+                fetch(request)
+        return into
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _is_remote(self, file: int) -> bool:
+        return not isinstance(filesystem(self._uri_of(file))[0], fs.LocalFileSystem)
+
+    def _fetch(self, ranges: Ranges, request: Ints, target: memoryview, starts: Ints) -> None:
+        """Read the ranges of one request, which ascend within one file, to their places in `target`."""
+        first, last = int(request[0]), int(request[-1])
+        file, start = int(ranges.file[first]), int(ranges.offset[first])
+        opened = self._open(file)
+        if first == last:
+            opened.read_into(start, target[starts[first] : starts[first] + ranges.size[first]])
+            return
+        body = memoryview(bytearray(int(ranges.offset[last] + ranges.size[last]) - start))
+        opened.read_into(start, body)
+        for one in request.tolist():
+            at, size, to = int(ranges.offset[one]) - start, int(ranges.size[one]), int(starts[one])
+            target[to : to + size] = body[at : at + size]
+
+
+class OpenedFile:
+    """A file of which ranges are read; any thread may read."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        system, path = filesystem(uri)
+        self._descriptor = -1
+        self._stream: Any = None
+        try:
+            if isinstance(system, fs.LocalFileSystem):
+                self._descriptor = os.open(path, os.O_RDONLY)
+            else:
+                self._stream = system.open_input_file(path)
+        except OSError as error:
+            raise DamagedError(f"cannot read {uri}: {one_line(error)}") from None
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
+
+    def read_into(self, offset: int, target: memoryview) -> None:
+        """Fill `target` with the bytes from `offset` on.
+
+        Raises:
+            DamagedError: the file is shorter than that, or cannot be read.
+        """
+        try:
+            if self._descriptor >= 0:
+                got = os.preadv(self._descriptor, [target], offset)
+                while 0 < got < len(target):
+                    more = os.preadv(self._descriptor, [target[got:]], offset + got)
+                    got = got + more if more else -1
+            else:
+                body = self._stream.read_at(len(target), offset)
+                got = len(body)
+                target[:got] = body
+        except OSError as error:
+            raise DamagedError(f"cannot read {self._uri}: {one_line(error)}") from None
+        if got != len(target):
+            raise DamagedError(f"{self._uri} is shorter than it was: it is another file now")
+
+
+def _requests(ranges: Ranges) -> Iterator[Ints]:
+    """The ranges' numbers, those of one request together and ascending."""
+    order = np.lexsort((ranges.offset, ranges.file))
+    if not len(order):
+        return
+    file, offset = ranges.file[order], ranges.offset[order]
+    end = offset + ranges.size[order]
+    far = (file[1:] != file[:-1]) | (offset[1:] > end[:-1] + GAP_BYTES) | (offset[1:] < end[:-1])
+    for run in np.split(order, np.flatnonzero(far) + 1):
+        begun = 0
+        for place in range(1, len(run) + 1):
+            one = run[min(place, len(run) - 1)]
+            whole = ranges.offset[one] + ranges.size[one] - ranges.offset[run[begun]]
+            if place == len(run) or whole > REQUEST_BYTES:
+                yield run[begun:place]
+                begun = place

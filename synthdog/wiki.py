@@ -1,0 +1,89 @@
+"""The running text of a wiki's dump as it comes, read as a stream: headings, tables and templates are left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import IO
+from xml.etree import ElementTree
+
+LEAST_PARAGRAPH = 40  # characters; a shorter one is a caption or a list's item
+MOST_MARKUP = 1 << 20  # characters of one article
+ARTICLES = "0"  # the namespace
+ASIDE = re.compile(r"(?:[|!{}*#:;=]|__[A-Z]+__|\w+\|)")  # what begins a line that is no running text
+SPACES = re.compile(r"[ \t\xa0]+")
+
+
+def paragraphs(stream: IO[bytes]) -> Iterator[str]:
+    """The paragraphs of a dump's articles, in its order; redirects and pages about pages are passed over.
+
+    Raises:
+        ValueError: it is no dump.
+    """
+    for markup in articles(stream):
+        for paragraph in plain(markup).split("\n"):
+            text = SPACES.sub(" ", paragraph).strip()
+            if len(text) >= LEAST_PARAGRAPH and not ASIDE.match(text):
+                yield text
+
+
+def articles(stream: IO[bytes]) -> Iterator[str]:
+    """The wikitext of each article."""
+    root: ElementTree.Element | None = None
+    try:
+        for event, element in ElementTree.iterparse(stream, ("start", "end")):
+            if root is None:
+                root = element
+                if local(element) != "mediawiki":
+                    raise ValueError(f"<{local(element)}> is no wiki's dump (<mediawiki>)")
+            if event == "end" and local(element) == "page":
+                markup = article(element)
+                root.clear()  # else the whole dump would stay in memory
+                if markup:
+                    yield markup
+    except ElementTree.ParseError as problem:
+        raise ValueError(f"broken XML: {problem}") from None
+
+
+def article(page: ElementTree.Element) -> str:
+    """A page's wikitext; empty where it is no article."""
+    found = {local(element): element.text or "" for element in page.iter()}
+    if found.get("ns", ARTICLES) != ARTICLES or "redirect" in found:
+        return ""
+    return found.get("text", "")[:MOST_MARKUP]
+
+
+def local(element: ElementTree.Element) -> str:
+    """An element's name without its name space."""
+    return element.tag.rpartition("}")[2]
+
+
+def plain(markup: str) -> str:
+    """Wikitext as it reads: links by their text, without templates, tables, pictures, references and headings."""
+    import mwparserfromhell
+
+    lines = (line for line in markup.split("\n") if not is_item(line))
+    code = mwparserfromhell.parse("\n".join(lines))
+    for link in code.filter_wikilinks():
+        if ":" in str(link.title):  # pictures, categories, other languages
+            remove(code, link)
+    for tag in code.filter_tags(
+        matches=lambda node: str(node.tag).lower() in ("ref", "table", "gallery", "math")
+    ):
+        remove(code, tag)
+    for heading in code.filter_headings():
+        remove(code, heading)
+    return str(code.strip_code(normalize=True, collapse=True, keep_template_params=False))
+
+
+def is_item(line: str) -> bool:
+    """Whether a line is a list's item that no template begins or ends in."""
+    return line.startswith(("*", "#", ":", ";")) and line.count("{{") == line.count("}}")
+
+
+def remove(code: "mwparserfromhell.wikicode.Wikicode", node: object) -> None:  # type: ignore[name-defined] # noqa: F821, UP037
+    """Take a node out; one that lay in another may be gone already."""
+    try:
+        code.remove(node)
+    except ValueError:
+        return
