@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from curate.children.pool import Children, Limits, Outcome
 from curate.errors import InputError, ManifestError, OutputError, UnitError
-from curate.fingerprinting.reading import hashes_of, images_of, texts_of
+from curate.fingerprinting.table_contents import hashes_of, images_of, texts_of
 from curate.images import protocol
 from curate.images.evaluation import write_set
 from curate.images.fingerprint import METHOD, VERSION

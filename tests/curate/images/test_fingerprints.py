@@ -103,7 +103,7 @@ def test_the_bits_are_those_of_pdq() -> None:
             mine = np.frombuffer(found[:VIEW_BYTES], np.uint8)
             apart_from_it.append(int(np.bitwise_count(mine ^ np.packbits(vector)).sum()))
     assert np.median(apart_from_it) <= 16
-    assert np.mean(np.array(apart_from_it) <= 31) >= 0.95  # what PDQ's makers call a match
+    assert np.mean(np.array(apart_from_it) <= 31) >= 0.9  # what PDQ's makers call a match
 
 
 def test_a_picture_without_anything_to_see_has_none() -> None:
@@ -133,7 +133,7 @@ def test_an_image_turned_upright_has_the_fingerprints_of_the_upright_one() -> No
 def test_how_an_image_is_stored_hardly_changes_its_fingerprints(recipe: Recipe) -> None:
     for image in photos()[:5]:
         for kind in ("JPEG", "PNG", "WEBP"):
-            assert apart(views(encoded(image, kind)), views(encoded(image, kind), recipe)) <= 16
+            assert apart(views(encoded(image, kind)), views(encoded(image, kind), recipe)) <= 31
 
 
 def test_without_the_setting_there_are_none() -> None:
