@@ -18,7 +18,19 @@ from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate import loader, scorer
-    from curate.api import explain, export, fingerprint, pack, report, retry, run, score, verify
+    from curate.api import (
+        calibrate,
+        explain,
+        export,
+        fingerprint,
+        pack,
+        report,
+        retry,
+        run,
+        score,
+        select,
+        verify,
+    )
     from curate.errors import (
         CurateError,
         Halted,
@@ -31,6 +43,7 @@ if TYPE_CHECKING:
     )
     from curate.plugins import adapter, cleaner, rule
     from curate.results import (
+        CalibrateResult,
         ExplainResult,
         ExportResult,
         PackResult,
@@ -41,6 +54,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "CalibrateResult",
     "CurateError",
     "ExplainResult",
     "ExportResult",
@@ -59,6 +73,7 @@ __all__ = [
     "VerifyResult",
     "__version__",
     "adapter",
+    "calibrate",
     "cleaner",
     "explain",
     "export",
@@ -71,6 +86,7 @@ __all__ = [
     "run",
     "score",
     "scorer",
+    "select",
     "verify",
 ]
 

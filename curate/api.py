@@ -11,10 +11,11 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from curate.errors import ManifestError
 from curate.results import (
+    CalibrateResult,
     ExplainResult,
     ExportResult,
     FingerprintResult,
@@ -156,22 +157,125 @@ def run(
         MachineError: this machine lacks something.
         UnitError, Halted, Stopped: it came to an end too early; the same call goes on.
     """
-    from curate.engine.command import Options, request
-    from curate.manifest import load as manifests
-    from curate.origins import kind_of
-
-    changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
-    asked = request(manifests.load(str(manifest), changes, preset), _strings(inputs), limit, sample)
+    asked = _request(manifest, inputs, settings, seed, preset, limit, sample)
     view = _view(progress)
-    if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris:
-        view.say(f"no --input: {manifest} runs on the small sample that ships with curate")
-    if notice := kind_of(asked.manifest).notice(asked.manifest):
-        view.say(notice)
+    _say_first(manifest, inputs, asked, view)
     if dry_run:
         from curate.engine.preview import preview
 
         return made(PreviewResult, preview(asked))
-    return _execute(asked, str(out), Options(workers, address, overwrite, lease), view)
+    return _execute(asked, str(out), _options(workers, address, overwrite, lease), view)
+
+
+@overload
+def select(
+    manifest: StrPath,
+    out: StrPath,
+    inputs: StrPaths = (),
+    *,
+    limit: int | None = None,
+    sample: float = 1.0,
+    settings: Mapping[str, Any] | None = None,
+    preset: str = "paper",
+    workers: int | None = None,
+    address: str | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    lease: bool = True,
+    dry_run: Literal[False] = False,
+    progress: bool = True,
+) -> RunResult: ...
+
+
+@overload
+def select(
+    manifest: StrPath,
+    out: StrPath,
+    inputs: StrPaths = (),
+    *,
+    limit: int | None = None,
+    sample: float = 1.0,
+    settings: Mapping[str, Any] | None = None,
+    preset: str = "paper",
+    workers: int | None = None,
+    address: str | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    lease: bool = True,
+    dry_run: Literal[True],
+    progress: bool = True,
+) -> PreviewResult: ...
+
+
+@_checked
+def select(
+    manifest: StrPath,
+    out: StrPath,
+    inputs: StrPaths = (),
+    *,
+    limit: int | None = None,
+    sample: float = 1.0,
+    settings: Mapping[str, Any] | None = None,
+    preset: str = "paper",
+    workers: int | None = None,
+    address: str | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    lease: bool = True,
+    dry_run: bool = False,
+    progress: bool = True,
+) -> RunResult | PreviewResult:
+    """Select rows of a data set by all that needs no image and no network; called again, it goes on.
+
+    `out` gets the kept rows as Parquet, with the source's own columns as they were, and `curate_key` and `curate_text`,
+    the clean text. `curate.run(manifest, …, inputs=out)` goes on from there, with the same keys.
+    The arguments and what is raised: see `run`. Rows of tables alone can be selected.
+    """
+    asked = _request(manifest, inputs, settings, seed, preset, limit, sample, select=True)
+    view = _view(progress)
+    _say_first(manifest, inputs, asked, view)
+    if dry_run:
+        from curate.engine.preview import preview
+
+        return made(PreviewResult, preview(asked))
+    return _execute(asked, str(out), _options(workers, address, overwrite, lease), view)
+
+
+@_checked
+def calibrate(
+    manifest: StrPath,
+    inputs: StrPaths = (),
+    *,
+    keep: float | str | Sequence[float | str] = (),
+    rules: StrPaths = (),
+    rows: int = 200_000,
+    limit: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    preset: str = "paper",
+    seed: int | None = None,
+) -> CalibrateResult:
+    """Measure on a sample what each rule drops, and find the thresholds that keep a share of the rows.
+
+    Args:
+        manifest: a built-in name or the path of a `.toml`.
+        inputs: see `run`; also folders of shards that `curate.score` scored.
+        keep: shares to keep, 0 to 1 or texts such as `"14%"`: one for all of `rules`, or one for each.
+        rules: the rules whose thresholds are to be found, in this order: `RULE`, or `RULE.SETTING` where there are two.
+        rows: rows of the sample, spread over all inputs; a tenth of it where rows come with their images.
+        limit: look only at the first rows, so many. Default: all.
+        settings, preset: see `run`.
+        seed: the seed by which rows are drawn. Default: the manifest's.
+
+    Raises:
+        ManifestError: there is no such rule, or it has no threshold.
+        InputError: the inputs cannot be read, or the share cannot be reached.
+    """
+    from curate.calibrating import calibrate as measure
+    from curate.calibrating import share_of
+
+    shares = [keep] if isinstance(keep, int | float | str) else keep
+    asked = _request(manifest, inputs, settings, seed, preset, limit, 1.0)
+    return made(CalibrateResult, measure(asked, [share_of(one) for one in shares], _strings(rules), rows))
 
 
 @_checked
@@ -269,11 +373,15 @@ def pack(
     image_tokens: int = 256,
     tokenizer: StrPath = "",
     mix: StrPath = "",
+    recipe: StrPath = "",
+    scale: float = 1.0,
     seed: int = 0,
     truncate: bool = False,
     dialect: StrPath = "qwen-vl",
     dialect_settings: Sequence[str] = (),
     long_texts: Literal["cut", "drop"] = "cut",
+    group: str = "",
+    turns: int = 20,
     max_images: int = 0,
     max_patches: int = 0,
     workers: int | None = None,
@@ -290,11 +398,15 @@ def pack(
         image_tokens: tokens an image, beside its two markers.
         tokenizer: a tiktoken, tokenizer.json or SentencePiece file. Default: Qwen's.
         mix: a mix.toml, which weighs data sets and tasks. Default: every sample once.
+        recipe: a training stage in its place (`qwen-vl-stage1`, or a .toml file), with its settings.
+        scale: the share of the recipe's counts that is wanted.
         seed: the seed of the shuffle.
         truncate: cut samples that are too long, rather than drop them.
         dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file (docs/dialects.md).
         dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
         long_texts: what becomes of texts longer than a sequence: they are cut into pieces, or dropped.
+        group: `image`: what is asked of one image is one sample, a dialogue.
+        turns: questions of such a dialogue at most.
         max_images: images of a sequence, at most; 0: any number.
         max_patches: patches of a sequence's images, at most; 0: any number.
         overwrite: replace other packs in `out`.
@@ -307,9 +419,11 @@ def pack(
     from curate.packing import pack as pack_shards
 
     settings = PackSettings(
-        seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix), seed=seed,
-        truncate=truncate, dialect=str(dialect), dialect_settings=tuple(dialect_settings), long_texts=long_texts,
-        max_images=max_images, max_patches=max_patches, overwrite=overwrite,
+        seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix),
+        recipe=str(recipe), scale=scale, seed=seed, truncate=truncate, dialect=str(dialect),
+        dialect_settings=tuple(dialect_settings), long_texts=long_texts, max_images=max_images,
+        group=cast(Literal["", "image"], group), turns=turns,
+        max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
     packed = pack_shards(_strings(folders), str(out), settings, workers, address, _view(progress))
     return made(PackResult, packed, folder=str(out))
@@ -317,7 +431,14 @@ def pack(
 
 @_checked
 def export(
-    folder: StrPath, to: str, out: StrPath, *, dialect: StrPath = "", dialect_settings: Sequence[str] = ()
+    folder: StrPath,
+    to: str,
+    out: StrPath,
+    *,
+    dialect: StrPath = "",
+    dialect_settings: Sequence[str] = (),
+    group: str = "",
+    turns: int = 20,
 ) -> ExportResult:
     """Hand the shards or packs in `folder` to another framework.
 
@@ -327,6 +448,8 @@ def export(
         out: the folder of the export.
         dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file. Default: the format's own.
         dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
+        group: `image`: what is asked of one image becomes a dialogue (the formats with dialogues alone).
+        turns: questions of such a dialogue at most.
 
     Raises:
         ManifestError, InputError, OutputError: see `run`.
@@ -335,7 +458,7 @@ def export(
 
     return made(
         ExportResult,
-        export_shards(str(folder), to, str(out), str(dialect), dialect_settings),
+        export_shards(str(folder), to, str(out), str(dialect), dialect_settings, group, turns),
         folder=str(out),
     )
 
@@ -409,6 +532,41 @@ def verify(
     if repair:
         return made(VerifyResult, mend(str(folder), _strings(plugins), workers, address))
     return made(VerifyResult, check(str(folder), workers, address))
+
+
+def _request(
+    manifest: StrPath,
+    inputs: StrPaths,
+    settings: Mapping[str, Any] | None,
+    seed: int | None,
+    preset: str,
+    limit: int | None,
+    sample: float,
+    select: bool = False,
+) -> Request:
+    """What is asked of a manifest."""
+    from curate.engine.command import request
+    from curate.manifest import load as manifests
+
+    changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
+    loaded = manifests.load(str(manifest), changes, preset)
+    return request(loaded, _strings(inputs), limit, sample, select=select)
+
+
+def _say_first(manifest: StrPath, inputs: StrPaths, asked: Request, view: Progress) -> None:
+    """Say what a person should know before a run begins."""
+    from curate.origins import kind_of
+
+    if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris:
+        view.say(f"no --input: {manifest} runs on the small sample that ships with curate")
+    if notice := kind_of(asked.manifest).notice(asked.manifest):
+        view.say(notice)
+
+
+def _options(workers: int | None, address: str | None, overwrite: bool, lease: bool) -> Options:
+    from curate.engine.command import Options
+
+    return Options(workers, address, overwrite, lease)
 
 
 def _execute(asked: Request, out: str, options: Options, view: Progress) -> RunResult:

@@ -52,6 +52,22 @@ class PreviewResult:
 
 
 @dataclass(frozen=True)
+class CalibrateResult:
+    """What each rule drops of a sample, and the thresholds that were asked for; shares are from 0 to 1."""
+
+    rule: str | None  # of the last threshold that was found; None where none was asked for
+    setting: str | None
+    threshold: float | None
+    keep: float | None  # the share of all rows that is kept with it
+    kept: dict[str, float]  # share and error (half its 95 % interval) of what the rules keep as they are
+    table: list[dict[str, Any]] = field(repr=False)  # a rule each: alone, in_order, only, thresholds
+    sample: dict[str, Any] = field(repr=False)  # rows, of, blocks, inputs, whole
+    set: list[str] = field(repr=False)  # `--set …` for each threshold that was found
+    notes: list[str] = field(repr=False)
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class PackResult:
     """Finished packs, as their `_manifest.json` tells of them; rows are samples."""
 
@@ -130,6 +146,6 @@ def made(kind: type[R], found: dict[str, Any], **more: Any) -> R:
     found = msgspec.json.decode(
         msgspec.json.encode(found)
     )  # as a reader of the file has it: lists, no tuples
-    empty: dict[str, Any] = {"repaired": [], "way": []}
+    empty: dict[str, Any] = {"repaired": [], "way": [], "set": []}
     given = {name: found.get(name, empty.get(name)) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
     return kind(**given | {"raw": found} | more)

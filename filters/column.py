@@ -129,14 +129,14 @@ def _within(values: pa.Array, min: float | None, max: float | None) -> pa.Array:
     """True where a value is a number within the limits, null where it is none (N)."""
     if min is None and max is None:
         return pc.if_else(pc.is_valid(values), True, pa.scalar(None, pa.bool_()))
-    numbers = _numbers(values)
+    numbers = as_numbers(values)
     kept = pc.if_else(pc.is_valid(numbers), True, pa.scalar(None, pa.bool_()))
     if min is not None:
         kept = pc.and_(kept, pc.greater_equal(numbers, min))
     return kept if max is None else pc.and_(kept, pc.less_equal(numbers, max))
 
 
-def _numbers(values: pa.Array) -> pa.Array:
+def as_numbers(values: pa.Array) -> pa.Array:
     """The values as float64 (N); null where one is no number."""
     if _is_text(values.type):
         values = pc.if_else(pc.match_substring_regex(values, NUMBER), pc.utf8_trim_whitespace(values), None)

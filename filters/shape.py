@@ -49,10 +49,13 @@ def image_blank(width: pa.Int32Array, *, max_share: float) -> pa.BooleanArray:
 
 
 @rule("image_changed")
-def image_changed(width: pa.Int32Array, height: pa.Int32Array, *, max_ratio_change: float) -> pa.BooleanArray:
+def image_changed(
+    width: pa.Int32Array, height: pa.Int32Array, *, max_ratio_change: float, sha256: str = ""
+) -> pa.BooleanArray:
     """Keep images whose ratio of sides is at most `max_ratio_change` (0.1: a tenth) off the published one.
 
     That takes the published size beside the true one: see `changed`, which the run asks once an image is decoded.
+    `sha256` names the source's column with the SHA-256 (hex) of each image's bytes: images of others fall, too.
     """
     if max_ratio_change < 0:
         raise ValueError(f"max_ratio_change must not be below 0: {max_ratio_change}")
@@ -60,11 +63,14 @@ def image_changed(width: pa.Int32Array, height: pa.Int32Array, *, max_ratio_chan
     return pc.if_else(known, True, pa.scalar(None, pa.bool_()))
 
 
-def changed(published: pa.Table, decoded: pa.Table, turned: pa.Array, max_ratio_change: float) -> pa.Array:
+def changed(
+    published: pa.Table, decoded: pa.Table, turned: pa.Array, max_ratio_change: float, sha256: str = ""
+) -> pa.Array:
     """Whether each image has another shape than was published (N); false where a size is not known.
 
-    Tables have `width` and `height`. Where `turned` is set, an image was turned by a right angle, and the published
-    size may be that before or after. Sides that were rounded when the image was shrunk may be off by a pixel.
+    Tables have `width` and `height`; `sha256` is for others to judge. Where `turned` is set, an image was turned by a
+    right angle, and the published size may be that before or after. Sides that were rounded when the image was shrunk
+    may be off by a pixel.
     """
     sizes = [
         pc.cast(table[side], pa.float64()) for table in (published, decoded) for side in ("width", "height")

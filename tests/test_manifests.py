@@ -28,6 +28,7 @@ TASKS = {
     "docvqa": "ocr_vqa",
     "textvqa": "ocr_vqa",
     "chartqa": "vqa",
+    "ai2d": "vqa",
     "grit": "grounded_caption",
     "visual-genome": "region_caption",
     "refcoco": "referring",

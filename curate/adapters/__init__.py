@@ -35,7 +35,7 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "dialogues": ("conversation",),
 }
 COLUMNS: Mapping[str, tuple[str, ...]] = {  # what an adapter reads beside what all read
-    "questions": ("question", "answer", "answers"),
+    "questions": ("question", "answer", "answers", "choices"),
     "regions": ("box", "x", "y", "box_width", "box_height"),
     "grit": ("noun_chunks", "ref_exps"),
     "dialogues": ("messages", "images", "system", "question", "answer", "history"),

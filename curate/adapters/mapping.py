@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from curate.errors import InputError
 from curate.manifest.settings import Manifest
-from curate.sources import DETAIL, PROBLEM
+from curate.sources import DETAIL, PROBLEM, ROW
 
 IMAGES = ("url", "image", "image_path")
 OURS = (*IMAGES, "width", "height", "text", "clip_score")
@@ -63,6 +63,18 @@ def available(schema: pa.Schema, manifest: Manifest) -> set[str]:
     return set(found([*schema.names, *inside], manifest)) | GIVES.get(manifest.adapter, set())
 
 
+def names_read(manifest: Manifest) -> set[str]:
+    """Every published name that the adapter of pairs looks for, those of the key and of `only` among them."""
+    named = {name for names in manifest.columns.values() for name in names}
+    return named | {
+        *OURS,
+        *manifest.columns,
+        *manifest.key,
+        *manifest.only,
+        manifest.input.swapped_sides_with,
+    }
+
+
 def first(names: Collection[str], wanted: Collection[str]) -> str | None:
     """The first wanted name that is there as written, else in other case."""
     folded = {name.casefold(): name for name in reversed(list(names))}
@@ -73,6 +85,6 @@ def first(names: Collection[str], wanted: Collection[str]) -> str | None:
 
 def _missing(what: str, ours: Collection[str], names: Collection[str], manifest: Manifest) -> str:
     wanted = [name for column in ours for name in manifest.columns.get(column, (column,))]
-    shown = sorted(name[:40] for name in set(names) - {PROBLEM, DETAIL})
+    shown = sorted(name[:40] for name in set(names) - {PROBLEM, DETAIL, ROW})
     has = ", ".join(shown[:30]) or "none"
     return f"no column for {what}: looked for {', '.join(wanted)}; the input has: {has}"

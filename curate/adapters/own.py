@@ -8,7 +8,7 @@ import pyarrow as pa
 from curate.errors import ManifestError, UnitError
 from curate.manifest.settings import Manifest
 from curate.plugins import OwnAdapter, registered
-from curate.sources import DETAIL, PROBLEM
+from curate.sources import DETAIL, PROBLEM, ROW
 
 
 def own_adapter(manifest: Manifest) -> tuple[OwnAdapter | None, Manifest]:
@@ -43,7 +43,7 @@ def reshaped(own: OwnAdapter | None, rows: pa.Table) -> pa.Table:
     """
     if own is None:
         return rows
-    ours = [name for name in (PROBLEM, DETAIL) if name in rows.column_names]
+    ours = [name for name in (PROBLEM, DETAIL, ROW) if name in rows.column_names]
     made = own.reshape(rows.drop_columns(ours))
     for name in ours:
         if name in made.column_names:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,8 +19,9 @@ from curate.adapters.unfold import unfold
 from curate.errors import InputError
 from curate.manifest.settings import Manifest
 from curate.schema import conform
-from curate.sources import DETAIL, PROBLEM
+from curate.sources import DETAIL, PROBLEM, ROW
 from curate.tasks.formats import CONVERSATION
+from filters.column import is_list
 
 STAGE = "read"
 NOT_THE_NAME = r"[?#].*$|^[^?#]*/"  # all of an address but the last part of its path
@@ -125,14 +127,37 @@ def published(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
     Raises:
         InputError: a column is missing that every row needs.
     """
-    table, parent, rank = unfold(batch, manifest.input.explode)
-    number = pa.array(parent + first_row).cast(pa.string())
-    names = [source, number]
+    lists = manifest.input.explode or lists_of_texts(batch.schema, manifest)
+    table, parent, rank = unfold(batch, lists)
+    place = batch[ROW].to_numpy()[parent] if ROW in batch.column_names else parent + first_row
+    number = pa.array(place).cast(pa.string())
+    if lists and not manifest.input.explode:
+        table = _with_problems(table, batch, parent)
     if table is not batch:
-        number = pc.binary_join_element_wise(number, pa.array(rank).cast(pa.string()), "/")
-        names = [source, number]
-    name = pc.binary_join_element_wise(*names, "#")
+        item = pc.binary_join_element_wise(number, pa.array(rank).cast(pa.string()), "/")
+        several = pa.repeat(True, len(parent))
+        if not manifest.input.explode:  # a list of one text is as good as a text
+            several = pa.array(np.bincount(parent, minlength=1)[parent] > 1)
+        number = pc.if_else(several, item, number)
+    name = pc.binary_join_element_wise(source, number, "#")
     return Published(table, manifest, name, found(table.column_names, manifest))
+
+
+def _with_problems(table: pa.Table, batch: pa.Table, parent: np.ndarray) -> pa.Table:
+    """The records with the problems of their rows, and no others: one without a text is told so by its adapter."""
+    table = table.drop_columns([name for name in (PROBLEM, DETAIL) if name in table.column_names])
+    for name in (PROBLEM, DETAIL):
+        if name in batch.column_names:
+            table = table.append_column(name, batch[name].take(pa.array(parent)))
+    return table
+
+
+def lists_of_texts(schema: pa.Schema, manifest: Manifest) -> tuple[str, ...]:
+    """The column of pairs' texts where each row has a list of them: each text is a record, with the row's image."""
+    name = first(schema.names, manifest.columns.get("text", ("text",)))
+    if manifest.adapter != "pairs" or name is None or not is_list(schema.field(name).type):
+        return ()
+    return (name,) if values.is_text(schema.field(name).type.value_type) else ()
 
 
 def sample(
@@ -213,7 +238,7 @@ def _keys(rows: Published, made: Mapping[str, pa.Array], identity: Sequence[pa.A
 
 
 def _others(rows: Published) -> list[str]:
-    used = {PROBLEM, DETAIL, *rows.there.values()}
+    used = {PROBLEM, DETAIL, ROW, *rows.there.values()}
     return [name for name in rows.table.column_names if name not in used]
 
 

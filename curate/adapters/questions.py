@@ -3,6 +3,9 @@
 Where several people answered, the answer of the highest confidence is taken (Qwen-VL, A.2): each `yes` counts
 2, each `maybe` 1, each `no` 0, added up over equal answers; an answer without a confidence counts as `yes`.
 Ties go to the answer that more people gave, then to the one that comes first.
+
+Where there are `choices`, they stand below the question, a letter before each, and the answer names one by its place
+(from 0) or letter, or says it; what is answered is its text.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from curate.manifest.settings import Manifest
 
 CONFIDENCE = pa.array(["no", "maybe", "yes"], pa.large_string())  # each one's place is what it counts
 SURE = 2
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 Ints = npt.NDArray[np.int64]
 
@@ -31,6 +35,8 @@ def questions(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
     rows = published(batch, manifest, source, first_row)
     question, broken = rows.text("question")
     answer, answer_broken = _answers(rows)
+    if "choices" in rows.there:
+        question, answer = _with_choices(rows, question, answer)
     text = pc.binary_join_element_wise(question, answer, pa.scalar(" ", pa.large_string()))
     reasons = {
         "text_not_utf8": broken if answer_broken is None else answer_broken,
@@ -41,6 +47,29 @@ def questions(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
         reasons["text_not_utf8"] = pc.or_(broken, answer_broken)
     made = {"text": text, "question": question, "answer": answer}
     return sample(rows, made, reasons, identity=[question.fill_null("")])
+
+
+def _with_choices(rows: Published, question: pa.Array, answer: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """The questions with their choices, and what is answered (N rows each); an answer that is no choice is null."""
+    counts, given = items(rows.table[rows.there["choices"]], rows.field("choices"))
+    texts = _texts(given, tuple(given.column_names)).to_pylist()
+    asked, said, first = list[str | None](), list[str | None](), 0
+    for row, count in enumerate(counts.tolist()):
+        choices = [text or "" for text in texts[first : first + count]]
+        first += count
+        listed = [f"{letter}. {text}" for letter, text in zip(LETTERS, choices, strict=False)]
+        known = question[row].as_py()
+        asked.append(known if known is None or not choices else "\n".join([known, *listed]))
+        said.append(answer[row].as_py() if not choices else _choice(choices, answer[row].as_py()))
+    return pa.array(asked, pa.large_string()), pa.array(said, pa.large_string())
+
+
+def _choice(choices: list[str], answer: str | None) -> str | None:
+    """What an answer says, by its place, letter or text; None where it is none of the choices."""
+    if answer is None or answer in choices:
+        return answer
+    place = int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 4 else LETTERS.find(answer)
+    return (choices[place] or None) if len(answer) > 0 and 0 <= place < len(choices) else None
 
 
 def _answers(rows: Published) -> tuple[pa.Array, pa.Array | None]:

@@ -2,7 +2,8 @@
 
 A list of objects in the column `regions` gives a column `regions.FIELD` for each of their fields, a list of
 texts one column of its own name. Several lists are unfolded side by side: the i-th items are one record. The
-other columns are repeated. A row without any item is one record still, and says what it lacks.
+other columns are repeated. A row without any item is one record still, and says what it lacks. An object of objects is
+unfolded like a list of them, the name of each in `regions.__key__`.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ def _list(text: str | None) -> list[Any]:
         found = None if text is None else decode(text)
     except msgspec.DecodeError:
         return []
+    if isinstance(found, dict) and all(isinstance(value, dict) for value in found.values()):
+        return [{"__key__": key, **value} for key, value in found.items()]
     return found if isinstance(found, list) else []
 
 

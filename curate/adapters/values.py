@@ -39,6 +39,12 @@ def _widened(array: pa.Array) -> pa.Array:
     return array
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of that type holds texts."""
+    known = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_of(kind) for is_of in known)
+
+
 def text(column: pa.Array) -> tuple[pa.Array, pa.Array | None]:
     """Strings (N rows), and true where a value was not UTF-8 and now has U+FFFD; None if all were."""
     array = _single(column)

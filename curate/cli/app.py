@@ -21,7 +21,7 @@ from curate.errors import CurateError, Stopped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from curate.results import RunResult
+    from curate.results import PreviewResult, RunResult
 
 app = typer.Typer(
     name="curate",
@@ -34,6 +34,13 @@ app = typer.Typer(
 UsageError: Any = typer.BadParameter.__base__  # click's, or the copy of it that newer Typers bring
 MODEL = "ViT-L-14"
 
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="A file, folder, glob, s3://, gs://, hf:// or https://; may be repeated."),
+]
+ManifestName = Annotated[
+    str, typer.Argument(help="A built-in name (see `curate list`) or the path of a .toml")
+]
 Dir = Annotated[str, typer.Argument(help="A run's folder, here or on an object store.")]
 Out = Annotated[str, typer.Option("--out", help="Where the shards go: a folder, or s3://…")]
 Set = Annotated[
@@ -63,6 +70,11 @@ DialectSet = Annotated[
     list[str] | None,
     typer.Option("--dialect-set", help="Change a value of the dialect: cost.max_pixels=451584"),
 ]
+Group = Annotated[
+    str,
+    typer.Option(help="image: what is asked of one image becomes one dialogue, so that it is shown once."),
+]
+Turns = Annotated[int, typer.Option(help="Questions of such a dialogue at most.")]
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="A plug-in file that the run used; may be repeated.")
 ]
@@ -131,16 +143,9 @@ def _hush() -> None:
 
 @app.command()
 def run(
-    manifest: Annotated[
-        str, typer.Argument(help="A built-in name (see `curate list`) or the path of a .toml")
-    ],
+    manifest: ManifestName,
     out: Out,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input", help="A file, folder, glob, s3://, gs://, hf:// or https://; may be repeated."
-        ),
-    ] = None,
+    inputs: Inputs = None,
     limit: Annotated[
         int | None, typer.Option(help="Take only the first N rows; of PDFs and web pages, N documents.")
     ] = None,
@@ -162,7 +167,6 @@ def run(
     """Curate one data set into shards. The same command goes on where a stopped one left off."""
     from curate import api
     from curate.manifest.load import assignments
-    from curate.results import PreviewResult
 
     _tell(log, metrics)
 
@@ -172,12 +176,71 @@ def run(
         lease=not no_lease, dry_run=dry_run,
         progress=not as_json,
     )  # fmt: skip
-    if isinstance(found, PreviewResult):
-        from curate.engine.preview import lines
+    _show_made(found, as_json)
 
-        _show(found.raw, lines, as_json)
-        return
-    _finish(found, as_json)
+
+@app.command()
+def select(
+    manifest: ManifestName,
+    out: Out,
+    inputs: Inputs = None,
+    limit: Annotated[int | None, typer.Option(help="Take only the first N rows.")] = None,
+    sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
+    settings: Set = None,
+    preset: Preset = "paper",
+    workers: Workers = None,
+    address: Address = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of all that is drawn by lot.")] = None,
+    overwrite: Overwrite = False,
+    no_lease: NoLease = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and some rows' fate; write nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Keep rows of a data set by its metadata alone, as Parquet with its own columns; `run --input DIR` goes on."""
+    from curate import api
+    from curate.manifest.load import assignments
+
+    found = api.select(  # type: ignore[misc, call-overload]  # an overload takes True or False, not either
+        manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
+        preset=preset, workers=workers, address=address, seed=seed, overwrite=overwrite,
+        lease=not no_lease, dry_run=dry_run, progress=not as_json,
+    )  # fmt: skip
+    _show_made(found, as_json)
+
+
+@app.command()
+def calibrate(
+    manifest: ManifestName,
+    inputs: Inputs = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="The share of all rows to keep: 14%; may be repeated, one a --rule."),
+    ] = None,
+    rules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rule", help="The rule whose threshold is to be found: clip_score_too_low; may be repeated."
+        ),
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 200_000,
+    limit: Annotated[int | None, typer.Option(help="Look only at the first N rows.")] = None,
+    settings: Set = None,
+    preset: Preset = "paper",
+    seed: Annotated[int | None, typer.Option(help="The seed by which rows are drawn.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure on a sample what each rule drops, and find the thresholds that keep a share of the rows."""
+    from curate import api
+    from curate.calibrating import lines
+    from curate.manifest.load import assignments
+
+    found = api.calibrate(
+        manifest, inputs or (), keep=keep or (), rules=rules or (), rows=rows, limit=limit,
+        settings=assignments(settings or ()), preset=preset, seed=seed,
+    )  # fmt: skip
+    _show(found.raw, lines, as_json)
 
 
 @app.command()
@@ -258,6 +321,10 @@ def pack(
     image_tokens: Annotated[int, typer.Option(help="Tokens an image, beside its two markers.")] = 256,
     tokenizer: Annotated[str, typer.Option(help="A tiktoken, tokenizer.json or SentencePiece file.")] = "",
     mix: Annotated[str, typer.Option(help="A mix.toml: weights by data set and task.")] = "",
+    recipe: Annotated[
+        str, typer.Option(help="A training stage in its place: qwen-vl-stage1, -stage2, -stage3, or a .toml.")
+    ] = "",
+    scale: Annotated[float, typer.Option(help="The share of the recipe's counts that is wanted.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The seed of the shuffle.")] = 0,
     truncate: Annotated[bool, typer.Option("--truncate", help="Cut samples that are too long.")] = False,
     dialect: Dialect = "qwen-vl",
@@ -265,6 +332,8 @@ def pack(
     long_texts: Annotated[
         str, typer.Option(help="Texts longer than a sequence: cut into consecutive pieces, or drop.")
     ] = "cut",
+    group: Group = "",
+    turns: Turns = 20,
     max_images: Annotated[int, typer.Option(help="Images a sequence, at most; 0: any number.")] = 0,
     max_patches: Annotated[int, typer.Option(help="Patches of a sequence's images; 0: any number.")] = 0,
     workers: Workers = None,
@@ -280,6 +349,7 @@ def pack(
     _tell(log, metrics)
     packed = api.pack(
         folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
+        recipe=recipe, scale=scale, group=group, turns=turns,
         truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
         long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, workers=workers, address=address,
         overwrite=overwrite, progress=not as_json,
@@ -313,12 +383,16 @@ def export(
         typer.Option(help="How samples are written, for the last four: NAME, NAME:PRESET or a .toml file."),
     ] = "",
     dialect_set: DialectSet = None,
+    group: Group = "",
+    turns: Turns = 20,
     as_json: Json = False,
 ) -> None:
     """Hand shards or packs to another framework."""
     from curate import api
 
-    made = api.export(folder, to, out, dialect=dialect, dialect_settings=dialect_set or []).raw
+    made = api.export(
+        folder, to, out, dialect=dialect, dialect_settings=dialect_set or [], group=group, turns=turns
+    ).raw
     if as_json:
         print(json.dumps(made))
         return
@@ -453,6 +527,18 @@ def _tell(log: str, metrics: str) -> None:
             handler.setFormatter(JsonLines())
 
 
+def _show_made(found: RunResult | PreviewResult, as_json: bool) -> None:
+    """Show a finished run, or what it would do."""
+    from curate.results import RunResult
+
+    if isinstance(found, RunResult):
+        _finish(found, as_json)
+        return
+    from curate.engine.preview import lines
+
+    _show(found.raw, lines, as_json)
+
+
 def _finish(result: RunResult, as_json: bool) -> None:
     """Show a finished run.
 
@@ -488,7 +574,8 @@ def _show_run(result: RunResult, as_json: bool) -> None:
     console.print(funnel(result.raw))
     size = bytes_said(sum(shard["bytes"] for shard in result.shards))
     took = "" if "scored" in result.raw else f", took {duration_said(took_s(result.raw))}"
-    console.print(f"{plural(len(result.shards), 'shard')} in {result.folder}, {size}{took}", highlight=False)
+    noun = "part" if result.raw.get("kind") else "shard"
+    console.print(f"{plural(len(result.shards), noun)} in {result.folder}, {size}{took}", highlight=False)
 
 
 def _show(found: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str]], as_json: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,6 +34,7 @@ class RawImage:
     stage: str | None = None
     reason: str | None = None
     detail: str | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] = ()  # that are blurred: x0, y0, x1, y1 as shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,17 @@ class Acquirer:
             if body.data is None:
                 yield row, AcquiredImage(stage=body.stage, reason=body.reason, detail=body.detail)
             else:
-                flying.append((row, body.data, self._children.submit(body.data)))
+                flying.append((row, body.data, self._children.submit(self._asked(body.data, body.boxes))))
             while flying and (flying[0][2].done() or len(flying) > AHEAD * self._count):
                 yield _landed(
                     *flying.popleft()
                 )  # the first may be slow: what is done behind it waits in memory
         while flying:
             yield _landed(*flying.popleft())
+
+    def _asked(self, data: bytes, boxes: Sequence[Sequence[float]]) -> bytes:
+        """What a child is given; boxes go before the image where the manifest has any blurred."""
+        return protocol.with_boxes(data, boxes) if self._manifest.image.blur_boxes else data
 
     def _place(self, beside: Path | None) -> Pictures:
         """The image folder, or where there is none the pictures below `beside`."""

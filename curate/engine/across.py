@@ -52,6 +52,8 @@ PHASES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+BEFORE_IMAGES, AFTER_IMAGES = ("keys", "seen"), ("bytes", "near")
+
 ACROSS = frozenset({"similar_image"}.union(*PHASES.values()))
 
 

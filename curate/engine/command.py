@@ -22,6 +22,7 @@ from curate.engine.plan import Plan, Retry, Run, limit_rows, row_rules
 from curate.engine.progress import Progress
 from curate.engine.record import UnitRecord
 from curate.engine.runners import Runner, runner_for
+from curate.engine.selectable import check_columns, check_selectable
 from curate.engine.similar import SimilarImages
 from curate.engine.worker import Job, JobFailure, Result
 from curate.errors import Halted, InputError, OutputError, Stopped, UnitError
@@ -31,9 +32,11 @@ from curate.manifest.settings import Manifest
 from curate.origins import find, kind_of, open_origin
 from curate.scorer import check, check_device
 from curate.sources import Input
-from curate.storage.filesystems import one_line
+from curate.storage.filesystems import filesystem, one_line, scheme
+from curate.storage.shards import unit_of
 from curate.storage.store import Store
 from curate.storage.uploads import abort_unfinished
+from curate.terminal import settings_said
 
 log = logging.getLogger("curate")
 
@@ -56,6 +59,7 @@ def request(
     limit: int | None = None,
     sample: float = 1.0,
     retry: Retry | None = None,
+    select: bool = False,
 ) -> Request:
     """What is asked for, with its inputs found but not yet opened.
 
@@ -69,6 +73,8 @@ def request(
         raise InputError(f"--sample must be above 0 and at most 1, not {sample}")
     check_sets(manifest.active_rules())
     kind = kind_of(manifest)
+    if select:
+        check_selectable(manifest, kind)
     manifest = kind.place(manifest)
     if limit is None and kind.endless is not None:
         limit = kind.endless
@@ -78,7 +84,7 @@ def request(
     folder = image_folder(manifest)
     if folder is not None and not folder.is_dir():
         raise InputError(f"image.folder {manifest.image.folder!r} is not a folder here")
-    return Request(manifest, tuple(find(manifest, inputs)), limit, sample, retry)
+    return Request(manifest, tuple(find(manifest, inputs)), limit, sample, retry, select)
 
 
 def plan(asked: Request, work: Path) -> Plan:
@@ -88,7 +94,7 @@ def plan(asked: Request, work: Path) -> Plan:
         InputError: an input cannot be read, lacks a column, or all of them are empty.
         ManifestError, MachineError: the manifest's scorer is not to be had.
     """
-    if asked.manifest.scorer is not None:
+    if asked.manifest.scorer is not None and not asked.select:
         check(asked.manifest.scorer)
     with ThreadPoolExecutor(16) as pool:
         surveys = list(pool.map(lambda one: survey(one, asked, work), asked.inputs))
@@ -101,8 +107,20 @@ def plan(asked: Request, work: Path) -> Plan:
                 _few(lacking),
                 _columns(name, settings),
             )
+        _warn_of_settled(name, settings, [of.settled[name] for of in surveys if name in of.settled])
     rows = limit_rows([of.rows for of in surveys], asked.limit)
-    return Plan(asked.inputs, rows, asked.manifest.shard.rows)
+    return Plan(asked.inputs, rows, asked.unit_rows)
+
+
+def _warn_of_settled(name: str, settings: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> None:
+    """Say of a rule by which `curate select` judged that it is not judged again, though its settings are others now."""
+    others = [of for of in before if dict(of) != dict(settings)]
+    if others:
+        was, now = (settings_said(of) for of in (others[0], settings))
+        log.warning(
+            "rule %s is not judged again: `curate select` judged it by %s (here it is %s); select again for that",
+            name, was, now,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,6 +129,7 @@ class Survey:
 
     rows: int
     unjudged: tuple[str, ...]  # rules for which it has no column
+    settled: Mapping[str, Mapping[str, Any]]  # rules by which `curate select` judged it
 
 
 def survey(found: Input, asked: Request, work: Path) -> Survey:
@@ -121,6 +140,8 @@ def survey(found: Input, asked: Request, work: Path) -> Survey:
     """
     origin = open_origin(found, asked.manifest, work)
     try:
+        if asked.select:
+            check_columns(found, origin, asked.manifest)
         unjudged = tuple(name for name in row_rules(asked.manifest) if not origin.judges(name))
         on_columns = columns_of(asked.manifest)
         if lacking := [name for name in unjudged if name in on_columns]:
@@ -128,7 +149,7 @@ def survey(found: Input, asked: Request, work: Path) -> Survey:
             raise InputError(
                 f"{found.uri}: rule {lacking[0]!r} reads the column {column!r}, and there is none"
             )
-        return Survey(origin.size, unjudged)
+        return Survey(origin.size, unjudged, {} if asked.select else origin.settled)
     finally:
         origin.close()
 
@@ -139,7 +160,7 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
     Raises:
         CurateError: see `curate.errors`; whatever was finished stays finished.
     """
-    journal = Journal(Store(out))
+    journal = Journal(Store(out), asked.select)
     try:
         finished = None if options.overwrite else journal.finished(asked)
     except OSError as error:
@@ -147,6 +168,7 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
     if finished is not None:
         progress.say(f"{out} is complete already: nothing to do")
         return finished
+    _check_apart(asked, journal.store)
     try:
         with journal.locked(options.lease):
             if options.overwrite:
@@ -165,9 +187,22 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
 
 
+def _check_apart(asked: Request, store: Store) -> None:
+    """See that no input lies where this run writes files of the same name.
+
+    Raises:
+        OutputError: one does.
+    """
+    every = (part for one in asked.inputs for part in (one.parts or (one,)))
+    for uri in (part.uri for part in every):
+        folder, _, name = filesystem(uri)[1].rpartition("/")
+        if folder == store.root and scheme(uri) == scheme(store.uri) and unit_of(name) is not None:
+            raise OutputError(f"the input {uri} lies in --out, where this run writes: give another --out")
+
+
 def _planned(asked: Request, options: Options, journal: Journal) -> Plan:
     """The plan of a run that begins; a device that is missing here is not missed on a cluster."""
-    if asked.manifest.scorer is not None and options.address is None:
+    if asked.manifest.scorer is not None and options.address is None and not asked.select:
         check_device(asked.manifest.scorer)
     return plan(asked, Path(journal.work()))
 
@@ -185,6 +220,9 @@ def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> Non
         run, journal, progress, runner_for(run, progress, len(left), options.workers, options.address)
     )
     try:
+        if run.select:
+            steps.select(left)
+            return
         steps.judge_across("keys")
         steps.judge_across("seen")
         steps.units("stage", journal.ledger.below(STAGED_STATE if run.judges_staged else DONE_STATE))
@@ -205,6 +243,15 @@ class Steps:
     journal: Journal
     progress: Progress
     runner: Runner
+
+    def select(self, left: np.ndarray) -> None:
+        """Bring these units of a selection to done: duplicates are looked for among the rows that are kept."""
+        staged = self.run.judges_staged
+        self.units("stage", self.journal.ledger.below(STAGED_STATE if staged else DONE_STATE))
+        if staged:
+            self.judge_across("keys")
+            self.judge_across("seen")
+            self.units("publish", left)
 
     def judge_across(self, phase: str) -> None:
         """Judge the rules across the run: spill each slice, resolve each partition, gather by slice."""

@@ -19,6 +19,7 @@ from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.spool import Spool
 from curate.marking import alive, drop, judge
 from curate.schema import PICTURE, SAMPLE, SHARD, conform, set_column
+from curate.storage.shards import RowImages
 from curate.tasks.chat import IMAGE, turns_of
 
 FIRST_SLOT = 2**40  # numbers below are rows
@@ -110,16 +111,16 @@ def settle(
     return set_column(table, "images", _relist(images, flat, path=pa.array(paths, pa.string())))
 
 
-def sizes(kept: pa.Table, own: list[int], spool: Spool) -> list[int]:
-    """The bytes of each row's images, its `own` one and a dialogue's (N)."""
+def shown(kept: pa.Table, places: Ints, spool: Spool) -> RowImages:
+    """The images that rows show: their own, by the rows' `places` in the spool, and a dialogue's (N rows)."""
     images = kept["images"].combine_chunks()
-    if images.null_count == len(images):
-        return own
     slots = pc.struct_field(pc.list_flatten(images), "slot").to_numpy(zero_copy_only=False).astype(np.int64)
-    lengths = np.array(spool.lengths(slots), np.int64)
-    row = np.asarray(pc.list_parent_indices(images))
-    summed = np.bincount(row, weights=lengths, minlength=len(images)).astype(np.int64)
-    return [mine + more for mine, more in zip(own, summed.tolist(), strict=True)]
+    row = np.concatenate([np.arange(len(places)), np.asarray(pc.list_parent_indices(images), np.int64)])
+    place = np.concatenate([places, slots])
+    identity, size = spool.identities(place), np.array(spool.lengths(place), np.int64)
+    there = np.flatnonzero(identity >= 0)
+    order = there[np.argsort(row[there], kind="stable")]
+    return RowImages(identity[order], size[order], np.searchsorted(row[order], np.arange(len(places) + 1)))
 
 
 def taken(sample: pa.Table, spool: Spool) -> pa.Array | None:

@@ -23,7 +23,7 @@ from curate.engine.plan import Plan, Retry, Run
 from curate.engine.record import UnitRecord
 from curate.engine.records import Entry, read_marks, read_segments, segment_names, write_segment
 from curate.errors import OutputError, UnitError
-from curate.manifest.settings import Manifest
+from curate.manifest.settings import Manifest, ShardSettings
 from curate.scorer.reload import places
 from curate.sources import Input
 from curate.storage.finished import damaged_manifest, read_manifest, read_state
@@ -34,7 +34,12 @@ from curate.version import __version__
 
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
+DATA_FILES = (
+    ".huggingface.yaml"  # which files are the data, for `datasets`; other readers pass such names over
+)
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
+SELECT_ROWS = 2**18
+SELECTION = "selection"  # the `kind` of a selection's `_manifest.json`; a run's has none
 SEGMENT_RECORDS = 4096  # of units, in one segment of the journal at most
 SEGMENT_S = 30.0  # between two segments while units are finished
 SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "simplejpeg", "numpy", "regex", "aiohttp")
@@ -48,11 +53,20 @@ class Request(msgspec.Struct, frozen=True):
     limit: int | None = None
     sample: float = 1.0
     retry: Retry | None = None
+    select: bool = False  # only select rows of the source, by what needs no image
 
     def plain(self) -> dict[str, Any]:
         """As JSON data."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
+        if not self.select:
+            del plain["select"]
         return plain
+
+    @property
+    def unit_rows(self) -> int:
+        """Input rows a unit: `shard.rows`; of a selection SELECT_ROWS, unless the manifest sets `shard.rows`."""
+        rows = self.manifest.shard.rows
+        return SELECT_ROWS if self.select and rows == ShardSettings().rows else rows
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -66,8 +80,8 @@ class Begun(msgspec.Struct, frozen=True):
 class Journal:
     """The memory of one folder; the driver's, which alone appends to it."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, select: bool = False) -> None:
+        self.store, self._selects = store, select
         self.ledger = Ledger(0)
         self._begun: Begun | None = None
         self._unwritten: list[Entry] = []  # of the segment to come
@@ -114,7 +128,8 @@ class Journal:
 
     def clear(self) -> None:
         """Remove everything that a run wrote here, and nothing else."""
-        for name in (MANIFEST, SHARDS, DROPPED_FILES, "report.html", "croissant.json"):
+        self._selects = self._selects or self._holds_selection()
+        for name in (MANIFEST, SHARDS, DROPPED_FILES, DATA_FILES, "report.html", "croissant.json"):
             self.store.delete(name)
         if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
             self.store.delete("README.md")
@@ -192,6 +207,7 @@ class Journal:
         shards, dropped = self.ledger.shards(), self.ledger.dropped_files()
         scorer = self._scorer(shards)
         manifest = {
+            **({"kind": SELECTION} if run.select else {}),
             "curate_version": __version__,
             "manifest": run.manifest.resolved(),
             "manifest_digest": run.manifest.digest(),
@@ -211,6 +227,7 @@ class Journal:
         self._delete_orphans(shards, dropped)
         write_files(self.store, SHARDS, shards)
         write_files(self.store, DROPPED_FILES, dropped)
+        self.store.write_bytes(DATA_FILES, data_files("part" if run.select else "shard").encode())
         self.store.check_held()
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         for name in ("keys", "seen", "bytes", "similar", "near", "staged", "tmp", "inputs"):
@@ -270,15 +287,32 @@ class Journal:
             manifest=asked.manifest,
             out=self.store.uri,
             work=self.work(),
-            plan=Plan(asked.inputs, begun.rows, asked.manifest.shard.rows),
+            plan=Plan(asked.inputs, begun.rows, asked.unit_rows),
             sample=asked.sample,
             retry=asked.retry,
+            select=asked.select,
         )
 
     def _ours(self) -> list[str]:
-        """The shards and files of dropped rows that lie here."""
+        """The shards and files of dropped rows that lie here; of a selection its parts too.
+
+        A file that a run finds under a part's name is somebody else's.
+        """
         dropped = [f"_dropped/{name}" for name in self.store.names("_dropped")]
-        return [name for name in (*self.store.names(), *dropped) if unit_of(name) is not None]
+        ours = [name for name in (*self.store.names(), *dropped) if unit_of(name) is not None]
+        return [name for name in ours if self._selects or not name.startswith("part-")]
+
+    def _holds_selection(self) -> bool:
+        """Whether what lies here is a selection, finished or not."""
+        for name in (MANIFEST, RUN):
+            try:
+                told = msgspec.json.decode(self.store.read_bytes(name) or b"{}", type=dict[str, Any])
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue
+            request = told.get("request")
+            if isinstance(request, dict) and request.get("select"):
+                return True
+        return False
 
     def _check_same(self, before: dict[str, Any], asked: Request) -> None:
         difference = first_difference(before, asked.plain())
@@ -286,6 +320,12 @@ class Journal:
             raise OutputError(
                 f"{self.store.uri} is of another run: {difference}; choose another --out, or --overwrite it"
             )
+
+
+def data_files(stem: str) -> str:
+    """The YAML by which `datasets.load_dataset(FOLDER)` takes the files `STEM-*.parquet` and nothing else."""
+    files = f"  data_files:\n  - split: train\n    path: {stem}-*.parquet\n"
+    return f"configs:\n- config_name: default\n{files}"
 
 
 def first_difference(before: Any, now: Any, path: str = "") -> str | None:

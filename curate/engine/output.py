@@ -32,6 +32,8 @@ from curate.storage.shards import (
     Shard,
     as_dropped,
     dropped_name,
+    has_repeated,
+    image_hashes,
     image_path,
     read_columns,
     row_groups,
@@ -70,10 +72,10 @@ class Staging:
         kept, places, first, shards = table.take(rows), rows.to_numpy(), 0, []
         form = SHARD_FORMS[self.manifest.image.fingerprints]
         schema = form.with_metadata(shard_metadata(self.manifest.digest(), self.scorer, form))
-        sizes = dialogue_images.sizes(kept, spool.lengths(places), spool)
-        for part, groups in enumerate(row_groups(sizes, self.manifest.shard)):
+        shown = dialogue_images.shown(kept, places, spool)
+        for part, groups in enumerate(row_groups(shown, self.manifest.shard)):
             pieces = self._groups(kept.slice(first), places[first:], groups, spool)
-            shards.append(self._stage(shard_name(unit, part), pieces, schema))
+            shards.append(self._stage(shard_name(unit, part), pieces, schema, shown.repeated))
             first += sum(groups)
         return shards
 
@@ -81,8 +83,8 @@ class Staging:
         """Where a staged file lies that will be called `name`."""
         return f"{self._prefix}{name}"
 
-    def spilled(self, number: int) -> pa.Table:
-        """What rules across the run need of a staged unit's images (SPILL; `row` counts its kept rows)."""
+    def spilled(self, number: int, phase: str = "bytes") -> pa.Table:
+        """What a phase of the rules across the run needs of a staged unit (SPILL; `row` counts its kept rows)."""
         first, parts = 0, [SPILL.empty_table()]
         for shard in self.record(number, STAGED).shards:
             table = read_columns(self.store, self.place(shard.path), ["sha256", "text"])
@@ -124,10 +126,13 @@ class Staging:
         first = 0
         for rows in groups:
             sample = kept.slice(first, rows)
-            image = spool.take(places[first : first + rows])
+            mine = places[first : first + rows]
+            _, where, which = np.unique(spool.identities(mine), return_index=True, return_inverse=True)
+            stored = spool.take(mine[where])
             prompt, target = tasks.row_strings(sample, image_path(sample))
+            image, hashes = (column.take(pa.array(which)) for column in (stored, image_hashes(stored)))
             form = SHARD_FORMS[self.manifest.image.fingerprints]
-            yield to_shard(sample, image, prompt, target, dialogue_images.taken(sample, spool), form)
+            yield to_shard(sample, image, prompt, target, dialogue_images.taken(sample, spool), hashes, form)
             first += rows
 
     def _written(self, dropped: pa.Table) -> pa.Table:
@@ -183,7 +188,7 @@ class Staging:
             for table, reason, _ in self._groups_of(shard, rows.start, fallen, {})
         )
         tables = (table for table in kept if table.num_rows)
-        return write_tables(self.store, shard.path, tables, self._schema(shard), self.manifest.shard)
+        return self._write(shard.path, tables, *self._schema(shard))
 
     def _rewritten(self, name: str, staged: Shard | None) -> Shard | None:
         """What an earlier attempt wrote over a staged file (None: where none was); None where it did not.
@@ -202,10 +207,11 @@ class Staging:
         written = self.store.describe(name)
         return Shard(name, rows, written.bytes, written.sha256)
 
-    def _schema(self, shard: Shard) -> pa.Schema:
-        """A staged shard's schema, with what it says of itself."""
+    def _schema(self, shard: Shard) -> tuple[pa.Schema, bool]:
+        """A staged shard's schema, with what it says of itself, and whether its images are repeated."""
         with self.store.fs.open_input_file(self.store.path(self.place(shard.path))) as file:
-            return pq.read_schema(file)
+            reader = pq.ParquetFile(file)
+            return reader.schema_arrow, has_repeated(reader)
 
     def _groups_of(
         self,
@@ -241,7 +247,15 @@ class Staging:
         with self.store.fs.open_input_file(self.store.path(self.place(record.dropped_file.path))) as file:
             return [pq.read_table(file)]
 
-    def _stage(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Shard:
+    def _stage(
+        self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
+    ) -> Shard:
         """Stage one file; its record bears its final name."""
-        shard = write_tables(self.store, self.place(name), tables, schema, self.manifest.shard)
-        return msgspec.structs.replace(shard, path=name)
+        written = self._write(self.place(name), tables, schema, repeated)
+        return msgspec.structs.replace(written, path=name)
+
+    def _write(
+        self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
+    ) -> Shard:
+        """Write one file, a row group a table; `repeated`: several rows show the same image."""
+        return write_tables(self.store, name, tables, schema, self.manifest.shard, repeated)

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from curate.adapters.grit import caption_rules
-from curate.engine.across import ACROSS, PHASES, Across, partitions_for, rules_of
+from curate.engine.across import ACROSS, AFTER_IMAGES, BEFORE_IMAGES, PHASES, Across, partitions_for, rules_of
 from curate.engine.similar import RULE as SIMILAR
 from curate.engine.similar import SimilarImages
 from curate.images.evaluation import IMAGE_RULE as IN_EVALUATION
@@ -116,6 +116,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     plan: Plan
     sample: float = 1.0
     retry: Retry | None = None
+    select: bool = False  # keep rows of the source, by what needs no image, and nothing else
 
     @cached_property
     def identity(self) -> str:
@@ -124,8 +125,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def scorer(self) -> ScorerSettings | None:
-        """The manifest's."""
-        return self.manifest.scorer
+        """The manifest's; a selection looks at no image."""
+        return None if self.select else self.manifest.scorer
 
     @property
     def per_host(self) -> int:
@@ -142,7 +143,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         partitions = partitions_for(self.plan.total)
         phases: dict[str, Across | None] = {}
         for phase in PHASES:
-            rules = rules_of(phase, active)
+            rules = {} if self.select and phase not in BEFORE_IMAGES else rules_of(phase, active)
             phases[phase] = Across(phase, rules, partitions, slices) if rules and slices else None
         return phases
 
@@ -150,14 +151,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def similar(self) -> SimilarImages | None:
         """The search for altered copies, or None where no rule asks for it."""
         settings, plan = self.manifest.active_rules().get(SIMILAR), self.plan
-        if settings is None or not plan.slices:
+        if settings is None or not plan.slices or self.select:
             return None
         return SimilarImages(settings["max_distance"], plan.total, plan.slices, plan.slice_units)
 
     @cached_property
     def judges_staged(self) -> bool:
         """Whether rules across the run are to be judged once all units are staged."""
-        return any((self.across("bytes"), self.similar, self.across("near")))
+        if self.select:
+            return any(self.across(phase) is not None for phase in BEFORE_IMAGES)
+        return any((self.similar, *map(self.across, AFTER_IMAGES)))
 
 
 def row_rules(manifest: Manifest) -> dict[str, dict[str, Any]]:

@@ -61,7 +61,10 @@ def _judged(asked: Request, planned: Plan, work: Path) -> Iterator[pa.Table]:
             origin.close()
             continue
         try:
-            rules = {n: s for n, s in row_rules(asked.manifest).items() if origin.judges(n)}
+            settled = () if asked.select else origin.settled
+            rules = {
+                n: s for n, s in row_rules(asked.manifest).items() if origin.judges(n) and n not in settled
+            }
             for table in origin.read(0, min(each, planned.rows[number])):
                 yield clean_and_judge(table, asked.manifest, rules, pending=SIZE)
         finally:

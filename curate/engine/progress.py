@@ -103,7 +103,7 @@ class Progress:
         noun = NOUNS.get(kind, "parts" if phase else "units")
         self._task = self._bars.add_task(said, total=numbers, noun=noun)
         later = phase in ("bytes", "similar")
-        reads = kind in ("stage", "spill") or (kind == "scan" and not later)
+        reads = kind in ("stage", "spill") or (kind == "scan" and not later and not self._read)
         if reads:
             self._begun, self._ended = time.monotonic(), 0.0
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.journal import MANIFEST, RUN, Request
+from curate.engine.journal import MANIFEST, RUN, SELECTION, Request
 from curate.engine.plan import Retry
 from curate.engine.record import Stage
 from curate.errors import CurateError, InputError, ManifestError, nearest
@@ -56,8 +56,8 @@ class RunShape(msgspec.Struct, frozen=True):
     scorers: dict[str, dict[str, Any]] = {}
 
 
-def finished_manifest(folder: str) -> dict[str, Any]:
-    """The `_manifest.json` of a complete run.
+def finished_manifest(folder: str, selections: bool = False) -> dict[str, Any]:
+    """The `_manifest.json` of a complete run; with `selections`, also of `curate select`.
 
     Raises:
         InputError: there is none, or the folder holds something else than a run's shards.
@@ -71,7 +71,11 @@ def finished_manifest(folder: str) -> dict[str, Any]:
         raise InputError(
             f"{folder} holds no complete run: there is no {MANIFEST}; give the folder of `curate run --out`"
         )
-    if "kind" in manifest:
+    if manifest.get("kind") == SELECTION and not selections:
+        raise InputError(
+            f"{folder} holds a selection: `curate run MANIFEST --input {folder}` makes shards of it"
+        )
+    if manifest.get("kind", SELECTION) != SELECTION:
         kind = str(manifest["kind"])
         raise InputError(
             f"{folder} holds {KINDS.get(kind, 'something else')}: give the folder of `curate run`"
@@ -110,7 +114,7 @@ def again(
         InputError: the run is not complete, its inputs have changed, or the rows were not written down.
         ManifestError: nothing was dropped for one of the reasons, or a setting makes no sense.
     """
-    manifest = finished_manifest(folder)
+    manifest = finished_manifest(folder, selections=True)
     reasons = _matching(reasons, manifest["dropped"], folder)
     _check_kept(reasons, manifest, folder)
     try:

@@ -39,6 +39,10 @@ class Spool:
         """The sizes of these rows' images in bytes; 0 where there is none (N)."""
         return [self._places.get(row, (0, 0))[1] for row in rows.tolist()]
 
+    def identities(self, rows: np.ndarray) -> np.ndarray:
+        """A number of each row's image, the same where it is the same; -1 where there is none (N, int64)."""
+        return np.array([self._places.get(row, (-1, 0))[0] for row in rows.tolist()], np.int64)
+
     def put_again(self, row: int, first: int) -> None:
         """Let a row have the image of another one, if that has any."""
         if first in self._places:

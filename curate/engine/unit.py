@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +25,19 @@ from curate.engine.evaluation_copies import STAGE as STAGE_OF_COPIES
 from curate.engine.evaluation_copies import EvaluationCopies
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Run, Unit, row_rules
+from curate.engine.published_images import PublishedImages
 from curate.engine.record import Meter, Stage, UnitRecord, count_reasons
 from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
 from curate.engine.similar import keep_fingerprints
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
+from curate.engine.unit_rows import UnitReader
 from curate.fetch.engine import Exchange
 from curate.images.region_scaling import ON_ITS_SIDE, fit
-from curate.marking import SCORE, SIZE, alive, clean_and_judge, drop, judge, scatter, share_below
-from curate.origins import Origin, open_origin
+from curate.marking import SCORE, SIZE, alive, drop, judge, scatter
 from curate.schema import SAMPLE, set_column
 from curate.storage.filesystems import scheme
-from curate.storage.shards import read_columns, unit_of
 from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
 
@@ -56,6 +55,7 @@ class Work:
     unit: Unit
     spool: Spool
     windows: Windows
+    published: PublishedImages
     watch: Stopwatch = field(default_factory=Stopwatch)
     tables: list[pa.Table] = field(default_factory=list)  # read and judged so far, without images
     first: dict[str, int] = field(default_factory=dict)  # path or URL to the first row that wants it
@@ -85,7 +85,6 @@ class Pipeline:
         exchange: Exchange | None = None,
     ) -> None:
         self.run, self.manifest, self.meter = run, run.manifest, meter
-        self._children = children
         self.staging = Staging(run.manifest, store, run.judges_staged)
         self.acquirer = Acquirer(run.manifest, children, exchange)
         self.copies = EvaluationCopies(run.manifest)
@@ -96,15 +95,14 @@ class Pipeline:
         self._size_rules = {
             n: s for n, s in self._rules.items() if SIZE & set(filters.find_rule(n, s).columns)
         }
-        self._origin: tuple[int, Origin] | None = None
+        self.reader = UnitReader(run, children)
 
     def close(self) -> None:
         """End child processes and connections."""
         self.acquirer.close()
         if self.scoring is not None:
             self.scoring.close()
-        if self._origin is not None:
-            self._origin[1].close()
+        self.reader.close()
 
     def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
         """What the rules across the run need of a unit before anything is fetched (rows of SPILL).
@@ -112,7 +110,7 @@ class Pipeline:
         A row is known by its URL or path, or by its key.
         """
         first, parts = 0, [SPILL.empty_table()]
-        for table in self._read(unit, Stopwatch()):
+        for table in self.reader.samples(unit, Stopwatch()):
             rows = pc.indices_nonzero(alive(table))
             living = table.take(rows)
             image = living["key"] if by_key else pc.coalesce(living["url"], living["image_path"])
@@ -129,7 +127,9 @@ class Pipeline:
         """Read a unit, and get and decode its images; units begin one after the other."""
         with ExitStack() as held:
             spool = held.enter_context(Spool())
-            work = Work(unit, spool, held.enter_context(Windows(self.scoring, spool)))
+            work = Work(
+                unit, spool, held.enter_context(Windows(self.scoring, spool)), PublishedImages(self.manifest)
+            )
             work.tables = [self._settle(work, list(self._prepared(work, seen)))]
             work.held = held.pop_all()
         return work
@@ -151,7 +151,7 @@ class Pipeline:
                     self._keep_fingerprints(table, work)
         record = UnitRecord(
             unit=work.unit.number,
-            inputs_in=self._inputs(work),
+            inputs_in=self.reader.inputs(work.unit, work.rows),
             rows_in=table.num_rows,
             rows_out=sum(shard.rows for shard in shards),
             dropped=count_reasons(table["dropped"]),
@@ -163,34 +163,12 @@ class Pipeline:
         self.meter.add(kept=record.rows_out, bytes=sum(shard.bytes for shard in shards))
         return record
 
-    def _read(self, unit: Unit, watch: Stopwatch) -> Iterator[pa.Table]:
-        """The unit's rows, clean and judged by all that needs no image; images still in their column."""
-        origin = self._open(unit.input)
-        rules = {name: settings for name, settings in self._rules.items() if origin.judges(name)}
-        if self.scoring is not None:  # the scores that count are its own
-            rules = {name: settings for name, settings in rules.items() if name not in self._score_rules}
-        of_turns = {name: rules[name] for name in rules if self._is_of_turns(name)}
-        whole = {name: settings for name, settings in rules.items() if name not in of_turns}
-        tables = origin.read(unit.start, unit.stop)
-        while True:
-            with watch.stage("read"):
-                table = next(tables, None)
-            if table is None:
-                return
-            with watch.stage("rules"):
-                judged = clean_and_judge(self._chosen(table, unit), self.manifest, whole, pending=SIZE)
-                yield dialogue_images.judge_turns(judged, of_turns)
-
-    def _is_of_turns(self, name: str) -> bool:
-        """Whether a rule judges the text of each turn of a dialogue."""
-        talks = self.manifest.task == CONVERSATION
-        return talks and name in filters.RULES and set(filters.RULES[name].columns) == {"text"}
-
     def _prepared(self, work: Work, seen: Fallen) -> Iterator[tuple[int, AcquiredImage]]:
         """Each image that could be had, or why not, in any order; good ones go to the spool on the way."""
         done: dict[int, AcquiredImage] = {}
         with work.watch.stage("decode"):
-            for row, prepared in self.acquirer.prepare(self._bodies(work, seen)):
+            images = work.published.held(self._bodies(work, seen))
+            for row, prepared in self.acquirer.prepare(images):
                 if prepared.image is not None:
                     work.spool.put(row, prepared.image)
                     prepared = prepared.without_image()
@@ -214,7 +192,7 @@ class Pipeline:
     def _bodies(self, work: Work, seen: Fallen) -> Iterator[tuple[int, RawImage]]:
         """The raw image of every row that is still alive: from the table, a local file, or the network."""
         wanted: dict[int, str] = {}
-        for table in self._read(work.unit, work.watch):
+        for table in self.reader.samples(work.unit, work.watch):
             reason = pa.array(
                 [seen.get(row) for row in range(work.rows, work.rows + table.num_rows)], pa.string()
             )
@@ -246,6 +224,7 @@ class Pipeline:
         if self.manifest.task in ("text", CONVERSATION):
             return
         places = pc.indices_nonzero(alive(table))
+        work.published.note(table, places, work.rows)
         living = table.select(["image", "format", "image_path", "url"]).take(places)
         for place, image, kind, path, url in zip(places.to_pylist(), *living.columns, strict=True):
             row = work.rows + place
@@ -325,11 +304,6 @@ class Pipeline:
         )
         return drop(table, pc.if_else(falls, "image_changed", None), "size", detail)
 
-    def _inputs(self, work: Work) -> int:
-        """How many inputs the unit's rows came from: of documents and seeds, those that were asked for."""
-        picked = self.run.sample < 1 or self.run.retry is not None
-        return work.rows if picked else work.unit.stop - work.unit.start
-
     def _score(self, table: pa.Table, windows: Windows) -> pa.Table:
         """Fill in the scores, where the manifest has a scorer, and judge them."""
         if self.scoring is None or not pc.any(alive(table), min_count=0).as_py():
@@ -353,43 +327,6 @@ class Pipeline:
             found = scatter(judged[name], bare, table.num_rows)
             table = set_column(table, name, pc.coalesce(table[name], found))
         return table
-
-    def _chosen(self, table: pa.Table, unit: Unit) -> pa.Table:
-        """The rows that the command line asked for."""
-        if self.run.sample < 1:
-            table = table.filter(share_below(table["key"], self.run.sample, at=0))
-        if self.run.retry is not None:
-            table = table.filter(pc.is_in(table["key"], self._failed(unit)))
-        return table
-
-    def _failed(self, unit: Unit) -> pa.Array:
-        """The keys of this unit's rows that are to be tried again."""
-        assert self.run.retry is not None
-        earlier, keys = Store(self.run.retry.run), [pa.array([], pa.string())]
-        for name in self._files_of_dropped.get(unit.number, ()):
-            table = read_columns(earlier, name, ["key", "reason"])
-            wanted = pc.is_in(table["reason"].cast(pa.string()), pa.array(self.run.retry.reasons))
-            keys += table["key"].filter(wanted).chunks
-        return pa.concat_arrays(keys)
-
-    @cached_property
-    def _files_of_dropped(self) -> dict[int, list[str]]:
-        """The earlier run's files of dropped rows, by unit: its own, and what `curate score` dropped."""
-        assert self.run.retry is not None
-        found: dict[int, list[str]] = {}
-        for name in Store(self.run.retry.run).names("_dropped"):
-            if (unit := unit_of(name)) is not None:
-                found.setdefault(unit, []).append(f"_dropped/{name}")
-        return found
-
-    def _open(self, number: int) -> Origin:
-        """The input's origin; one is held open, as units come in source order."""
-        if self._origin is None or self._origin[0] != number:
-            if self._origin is not None:
-                self._origin[1].close()
-            found = self.run.plan.inputs[number]
-            self._origin = (number, open_origin(found, self.manifest, Path(self.run.work), self._children))
-        return self._origin[1]
 
 
 def _stages(table: pa.Table, watch: Stopwatch, stages: Sequence[str]) -> Iterator[Stage]:

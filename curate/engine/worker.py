@@ -10,19 +10,21 @@ import gc
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import pyarrow as pa
 
 from curate.engine.across import Across, of_unit
 from curate.engine.ledger import STAGED_STATE
-from curate.engine.plan import Run
+from curate.engine.output import Fallen, Staging
+from curate.engine.plan import Run, Unit
 from curate.engine.record import Meter, UnitRecord
 from curate.engine.records import DONE, STAGED, every_record, read_record
+from curate.engine.select_unit import Selection
 from curate.engine.similar import PHASE as SIMILAR
 from curate.engine.similar import SimilarImages
-from curate.engine.unit import Pipeline, Work
+from curate.engine.unit import Pipeline
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
 from curate.fetch.engine import Exchange
 from curate.storage.store import Store
@@ -133,7 +135,7 @@ class Worker(JobWorker):
         super().__init__(run.out)
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = Pipeline(run, self.store, meter, children, scorers, exchange)
+        self.pipeline = _way(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
 
     def watch(self, meter: Meter) -> None:
@@ -170,8 +172,13 @@ class Worker(JobWorker):
         if known is not None:
             return known
         staging, alike = self.pipeline.staging, self._likenesses(number)
-        fallen = {**self._fallen("bytes", number), **self._copies(number, "reason")}
-        fallen |= dict.fromkeys(alike, "near_duplicate")
+        fallen: Fallen = {
+            **self._fallen("bytes", number),
+            **self._copies(number, "reason"),
+            **dict.fromkeys(alike, "near_duplicate"),
+        }
+        if self.run.select:
+            fallen = self._fallen_before(number)
         return staging.publish(staging.record(number, STAGED), fallen, alike | self._copies(number, "detail"))
 
     def scan(self, number: int, phase: str) -> None:
@@ -212,9 +219,13 @@ class Worker(JobWorker):
         }
         judge_alike(staging, self._across("near"), units, self.run.plan.slice_units)
 
-    def _begin(self, number: int) -> Work:
-        fallen = {**self._fallen("seen", number), **self._fallen("keys", number)}
+    def _begin(self, number: int) -> Any:
+        fallen = {} if self.run.select else self._fallen_before(number)
         return self.pipeline.begin(self.run.plan.unit(number), fallen)
+
+    def _fallen_before(self, number: int) -> Fallen:
+        """The rows of a unit that fall across the run by what needs no image, and why."""
+        return {**self._fallen("seen", number), **self._fallen("keys", number)}
 
     def _across(self, phase: str) -> Across:
         across = self.run.across(phase)
@@ -246,6 +257,42 @@ class Worker(JobWorker):
         if self._verdicts.get(across.phase, (-1, None))[0] != number:
             self._verdicts[across.phase] = (number, across.verdicts(self.store, number))
         return of_unit(self._verdicts[across.phase][1], unit, column)
+
+
+class UnitWay(Protocol):
+    """The way that the units of a run take, or of a selection."""
+
+    meter: Meter
+
+    @property
+    def staging(self) -> Staging:
+        """The output side."""
+
+    def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
+        """What the rules across the run need of a unit before any image is there (rows of SPILL)."""
+
+    def begin(self, unit: Unit, seen: Fallen) -> Any:
+        """Do as much of a unit as must be done before the next one begins."""
+
+    def finish(self, work: Any) -> UnitRecord:
+        """Do the rest of what `begin` gave."""
+
+    def close(self) -> None:
+        """Let go of what is held open."""
+
+
+def _way(
+    run: Run,
+    store: Store,
+    meter: Meter,
+    children: int,
+    scorers: Sequence[Any],
+    exchange: Exchange | None,
+) -> UnitWay:
+    """The way that the run's units take."""
+    if run.select:
+        return Selection(run, store, meter, children)
+    return Pipeline(run, store, meter, children, scorers, exchange)
 
 
 def _said(job: Job, number: int) -> str:

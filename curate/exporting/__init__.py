@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from curate.storage.dataset import DataSet, find
 from curate.storage.finished import read_manifest
 from curate.storage.store import Store
 from curate.tasks.dialect import load_with
+from curate.tasks.grouping import MAX_TURNS
 from curate.version import __version__
 
 FORMATS: dict[str, Callable[[Store, Records], list[str]]] = {
@@ -35,12 +37,20 @@ TRAINING = {  # formats in a dialect, each with the one that it is in unless ano
 
 
 def export(
-    source: str, to: str, out: str, dialect: str = "", dialect_settings: Sequence[str] = ()
+    source: str,
+    to: str,
+    out: str,
+    dialect: str = "",
+    dialect_settings: Sequence[str] = (),
+    group: str = "",
+    turns: int = MAX_TURNS,
 ) -> dict[str, Any]:
     """Write the shards or packs in `source` to the folder `out`; gives what its `_manifest.json` says.
 
+    With `group="image"` questions, regions and references of one image become dialogues of at most `turns` questions.
+
     Raises:
-        ManifestError: there is no such format.
+        ManifestError: there is no such format, or it takes no dialect or groups.
         InputError: no shards or packs, or damaged ones.
         OutputError: `out` holds something else.
     """
@@ -48,9 +58,10 @@ def export(
     if to not in known:
         raise ManifestError(f"cannot export to {to!r}{nearest(to, known)}")
     said: dict[str, Any] = {}
+    most = _turns(to, group, turns)
     if to in TRAINING:
         spoken = load_with(dialect or TRAINING[to], dialect_settings)
-        write = writer(to, spoken)
+        write = writer(to, spoken, most)
         said = {
             "dialect": {
                 "name": spoken.name,
@@ -63,8 +74,11 @@ def export(
         raise ManifestError(
             f"{to} has no dialect: it hands rows over as they are (these have one: {', '.join(TRAINING)})"
         )
+    elif to == "qwen-vl":
+        write = partial(write_conversations, turns=most)
     else:
         write = FORMATS[to]
+    said |= {"group": group, "turns": most} if group else {}
     data = _find(source)
     store = Store(out)
     plan = {"kind": "export", "to": to, "digest": data.digest, **said}
@@ -92,6 +106,21 @@ def export(
         store.unlock()
     store.delete_folder("_run")
     return manifest
+
+
+def _turns(to: str, group: str, turns: int) -> int:
+    """Questions of a dialogue at most; 0 where rows are not grouped."""
+    if not group:
+        return 0
+    if group != "image":
+        raise ManifestError(f"cannot group by {group!r}: say image")
+    if to not in (*TRAINING, "qwen-vl"):
+        raise ManifestError(
+            f"{to} hands rows over as they are: only {', '.join([*TRAINING, 'qwen-vl'])} group them"
+        )
+    if not 1 <= turns <= 10_000:
+        raise ManifestError(f"a dialogue has from 1 to 10,000 turns, not {turns}")
+    return turns
 
 
 def _find(source: str) -> DataSet:

@@ -1,7 +1,8 @@
 """Megatron-Energon: WebDataset tars with the indices that `energon prepare` would make.
 
 `.nv-meta/dataset.yaml` declares crude samples: a task encoder's cookers turn `jpg`, `txt` and `json` into
-what a model takes. All tars are in the split `train`; `split.yaml` is the place to change that.
+what a model takes; `energon_samples.py` beside it has one that is ready. Where all samples are of one type,
+`typed.yaml` declares that. All tars are in the split `train`; `split.yaml` is the place to change that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import struct
 import tempfile
 import uuid
 from contextlib import closing
+from pathlib import Path
 
+from curate.exporting import energon_samples
+from curate.exporting.energon_samples import type_name
 from curate.exporting.sample_files import Records
 from curate.exporting.webdataset import Tar, write_tars
 from curate.storage.store import Store
@@ -46,7 +50,8 @@ def write_energon(store: Store, records: Records) -> list[str]:
             files += [tar.name, f"{tar.name}.idx"]
         database.executescript(INDICES)
         database.commit()
-        meta = _meta(records, counts)
+        types = set() if records.packs else {type_name(task) for task in records.tasks}
+        meta = _meta(records, counts) | _typed(types)
         meta["index.sqlite"] = database.serialize()
         for name, body in meta.items():
             store.write_bytes(f"{META}/{name}", body)
@@ -80,6 +85,18 @@ def _index(database: sqlite3.Connection, number: int, tar: Tar) -> None:
             for member in members
         ),
     )
+
+
+def _typed(types: set[str]) -> dict[str, bytes]:
+    """The file with a cooker, and what declares samples of one type."""
+    if not types:
+        return {}
+    found = {"energon_samples.py": Path(energon_samples.__file__).read_bytes()}
+    if len(types) == 1:
+        kind = {"__module__": "megatron.energon", "__class__": types.pop()}
+        functions = {name: f"energon_samples.py:{name}" for name in ("sample_loader", "part_filter")}
+        found["typed.yaml"] = json.dumps({"sample_type": kind} | functions, indent=2).encode()
+    return found
 
 
 def _meta(records: Records, counts: dict[str, int]) -> dict[str, bytes]:

@@ -1,9 +1,9 @@
 """MosaicML's MDS: shards of samples with an offset table, and `index.json`; the format is small.
 
 A sample's columns: `image` (bytes as they are; empty without one), strings, `width` and `height` (0 without
-an image), and `meta`, JSON of all other columns. A pack's: `tokens`, `loss_mask` and `segments` as bytes of
-int32, bool and int32, and `meta`, with `images` as lengths in `image`, which is their bytes one after
-another.
+an image), and `meta`, JSON of all other columns; a dialogue's images are laid out as a pack's. A pack's: `tokens`,
+`loss_mask` and `segments` as bytes of int32, bool and int32, and `meta`, with `images` as lengths in `image`, which is
+their bytes one after another.
 """
 
 from __future__ import annotations
@@ -93,9 +93,13 @@ def _encoded(values: dict[str, bytes], columns: dict[str, str]) -> bytes:
 def _shard(record: Record) -> dict[str, bytes]:
     row = dict(record.row)
     image = row.pop("image") or {"bytes": None, "path": None}
+    bodies = [image["bytes"] or b""]
+    if row.get("images"):
+        bodies = [one["bytes"] for one in row["images"]]
+        row["images"] = [{"path": one["path"], "bytes": len(one["bytes"])} for one in row["images"]]
     found = {name: (row.pop(name) or "").encode() for name in STRINGS}
     found |= {name: struct.pack("<q", row.pop(name) or 0) for name in ("width", "height")}
-    return found | {"image": image["bytes"] or b"", "meta": to_json(row | {"image_path": image["path"]})}
+    return found | {"image": b"".join(bodies), "meta": to_json(row | {"image_path": image["path"]})}
 
 
 def _pack(record: Record) -> dict[str, bytes]:

@@ -14,8 +14,11 @@ import numpy as np
 from curate.errors import DamagedError
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.filesystems import one_line
+from curate.tasks.chat import PLACEHOLDER
+from curate.tasks.formats import CONVERSATION
 
 SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot
+PLACEHOLDERS = re.compile(PLACEHOLDER)
 SAFE_PATH = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*/[A-Za-z0-9_-]{1,200}\.(?:jpg|png|webp)")
 
 
@@ -27,12 +30,15 @@ class Record(NamedTuple):
 
 
 class Records:
-    """The rows of a data set. `written` counts them, `dropped` those whose names are not safe as files'."""
+    """The rows of a data set. `written` counts them, `dropped` those whose names are not safe as files', or whose
+    raw text holds a placeholder such as `<image>`.
+    """
 
     def __init__(self, data: DataSet) -> None:
         self.data = data
         self.packs = "loss_mask" in data.schema.names
         self.written = 0
+        self.tasks: set[str] = set()  # of the rows that were read so far
         self.dropped: Counter[str] = Counter()
 
     def of(self, file: DataFile, columns: list[str] | None = None) -> Iterator[Record]:
@@ -51,11 +57,23 @@ class Records:
                 for row in rows:
                     name = f"{stem}-{number:06d}" if self.packs else str(row["key"])
                     number += 1
-                    if self._safe(name, row):
+                    fault = self._fault(name, row)
+                    if fault is None:
                         self.written += 1
+                        self.tasks.add(row.get("task") or "")
                         yield Record(name, row)
                     else:
-                        self.dropped["name_unsafe"] += 1
+                        self.dropped[fault] += 1
+
+    def _fault(self, name: str, row: dict[str, Any]) -> str | None:
+        """Why a row is left out: its name, or a placeholder in raw text that a trainer would replace."""
+        if not self._safe(name, row):
+            return "name_unsafe"
+        texts = (
+            () if self.packs or row.get("task") == CONVERSATION else (row.get("prompt"), row.get("target"))
+        )
+        held = any(PLACEHOLDERS.search(text) for text in texts if text)
+        return "text_has_placeholder" if held else None
 
     def _safe(self, name: str, row: dict[str, Any]) -> bool:
         images = row["images"] if self.packs else [row["image"], *(row.get("images") or [])]
@@ -66,9 +84,9 @@ class Records:
 def parts(record: Record) -> dict[str, bytes]:
     """What a tar keeps of a sample, by file extension.
 
-    A shard's row gives its image (`jpg`, `png` or `webp`), `txt` (the text) and `json` (everything else). A
-    pack's row gives `tokens.npy`, `loss_mask.npy`, `segments.npy`, its images as `0.jpg`, `1.png`, …, and
-    `json`.
+    A shard's row gives its image (`jpg`, `png` or `webp`), a dialogue's its images (`0.jpg`, `1.png`, …), each `txt`
+    (the text) and `json` (everything else). A pack's row gives `tokens.npy`, `loss_mask.npy`, `segments.npy`, its
+    images as `0.jpg`, `1.png`, …, and `json`.
     """
     row = dict(record.row)
     found: dict[str, bytes] = {}
@@ -83,6 +101,8 @@ def parts(record: Record) -> dict[str, bytes]:
         if image is not None and image["bytes"] is not None:
             found[extension(image["path"])] = image["bytes"]
         found["txt"] = (text or "").encode()
+        for number, one in enumerate(row.get("images") or ()):
+            found |= {f"{number}.{extension(one['path'])}": one.pop("bytes")}
         row["image_path"] = image and image["path"]
     return found | {"json": to_json(row)}
 

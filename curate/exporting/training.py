@@ -7,7 +7,6 @@ Paths are relative to the folder; an image is written once, however many rows sh
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -16,13 +15,15 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import InputError, OutputError
+from curate.errors import InputError
+from curate.exporting.album import Album
 from curate.exporting.sample_files import SAFE_KEY, SAFE_PATH, Records, to_json
 from curate.storage.filesystems import one_line
 from curate.storage.store import HashingSink, Store
 from curate.tasks.chat import IMAGE, PLACEHOLDER
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import CONVERSATION
+from curate.tasks.grouping import GROUPED, grouped
 from curate.tasks.shard_rows import rendered, shard_faults
 
 SPEAKERS = {"user": "human", "assistant": "gpt", "system": "system"}
@@ -33,6 +34,7 @@ class Sample(NamedTuple):
     """A row as a trainer reads it; a text has no turns."""
 
     name: str
+    task: str
     turns: list[tuple[str, str]]  # role and content, `<image>` for each image
     images: list[str]  # their paths in the folder
     text: str | None = None
@@ -42,31 +44,32 @@ class Sample(NamedTuple):
 Form = Callable[[Sample], dict[str, Any]]
 
 
-def writer(form: str, dialect: Dialect) -> Callable[[Store, Records], list[str]]:
-    """The function that writes one of the four formats in this dialect."""
+def writer(form: str, dialect: Dialect, turns: int = 0) -> Callable[[Store, Records], list[str]]:
+    """The function that writes one of the four formats in this dialect.
+
+    Rows of one image become dialogues of at most `turns` questions; 0: each row stands alone.
+    """
 
     def write(store: Store, records: Records) -> list[str]:
         if records.packs:
             raise InputError(f"packs hold tokens: export the shards that they were made of as {form}")
-        return _write(store, records, form, dialect)
+        return _write(store, records, form, dialect, turns)
 
     return write
 
 
-def _write(store: Store, records: Records, form: str, dialect: Dialect) -> list[str]:
+def _write(store: Store, records: Records, form: str, dialect: Dialect, turns: int) -> list[str]:
     listed = form in ("qwen3-vl", "llava")
     name, make = ("conversations.json", _conversation) if listed else ("messages.jsonl", _messages)
-    paths: dict[bytes, str] = {}
-    talks = (sample for sample in _samples(store, records, dialect, paths) if sample.text is None)
+    album = Album(store)
+    talks = (sample for sample in _samples(album, records, dialect, turns) if sample.text is None)
     store.write(name, _list(talks, make) if listed else _lines(talks, make))
     counted = records.written, records.dropped.copy()
-    texts = [sample for sample in _samples(None, records, dialect, paths) if sample.text is not None]
+    texts = [sample for sample in _samples(album, records, dialect, 0) if sample.text is not None]
     records.written, records.dropped = counted
     files = [name]
     if texts:
-        store.write(
-            "text.jsonl", _lines(iter(texts), lambda sample: {"id": sample.name, "text": sample.text})
-        )
+        store.write("text.jsonl", _lines(iter(texts), _spoken_text if form == "ms-swift" else _plain_text))
         files.append("text.jsonl")
     if form == "llama-factory":
         store.write_bytes("dataset_info.json", json.dumps(_info(bool(texts)), indent=2).encode())
@@ -74,10 +77,8 @@ def _write(store: Store, records: Records, form: str, dialect: Dialect) -> list[
     return files
 
 
-def _samples(
-    store: Store | None, records: Records, dialect: Dialect, paths: dict[bytes, str]
-) -> Iterator[Sample]:
-    """Every row that the dialect and the trainers can have; its images are written unless there is no store."""
+def _samples(album: Album, records: Records, dialect: Dialect, turns: int) -> Iterator[Sample]:
+    """Every row that the dialect and the trainers can have; its images are written into the album."""
     records.written = 0
     records.dropped.clear()
     talk = [name for name in ("messages", "images") if name in records.data.schema.names]
@@ -90,12 +91,34 @@ def _samples(
                     raise InputError(
                         f"{file.uri} is damaged in row group {group}: {one_line(error)}"
                     ) from None
-                yield from _of_group(table, store, records, dialect, paths)
+                samples = _of_group(table, album, records, dialect)
+                groups = grouped(samples, _image_of, turns) if turns else ([one] for one in samples)
+                yield from (_merged(group) for group in groups)
 
 
-def _of_group(
-    table: pa.Table, store: Store | None, records: Records, dialect: Dialect, paths: dict[bytes, str]
-) -> Iterator[Sample]:
+def _image_of(sample: Sample) -> str | None:
+    """By which samples are grouped; None for those that stand alone."""
+    return sample.images[0] if sample.task in GROUPED else None
+
+
+def _merged(samples: list[Sample]) -> Sample:
+    """Samples of one image as one, which shows it in its first turn."""
+    first, *more = samples
+    if not more:
+        return first
+    turns = [*first.turns, *(_without_image(role, said) for one in more for role, said in one.turns)]
+    located = [one.objects for one in samples if one.objects is not None]
+    if not located:
+        return first._replace(turns=turns)
+    both = {name: [each for objects in located for each in objects[name]] for name in ("ref", "bbox")}
+    return first._replace(turns=turns, objects=located[0] | both)
+
+
+def _without_image(role: str, said: str) -> tuple[str, str]:
+    return role, said.replace(IMAGE, "").lstrip() if role == "user" else said
+
+
+def _of_group(table: pa.Table, album: Album, records: Records, dialect: Dialect) -> Iterator[Sample]:
     faults = shard_faults(table, dialect).to_pylist()
     prompts, targets = (column.to_pylist() for column in rendered(table, dialect))
     held = pc.match_substring_regex(table["text"], PLACEHOLDER).fill_null(False).to_pylist()
@@ -106,21 +129,24 @@ def _of_group(
     ):
         images = row["images"] if row["task"] == CONVERSATION else [row["image"]] if row["image"] else []
         fault = fault or _unsafe(row["key"], images)
-        if row["task"] not in (CONVERSATION, "text"):
+        if row["task"] != CONVERSATION:
             fault = "text_has_placeholder" if placeholder else fault
-            fault = fault or (None if images and all(one["bytes"] for one in images) else "image_missing")
+        if row["task"] not in (CONVERSATION, "text") and not images:
+            fault = fault or "image_missing"
+        if not all(one["bytes"] for one in images):
+            fault = fault or "image_missing"
         if fault:
             records.dropped[fault] += 1
             continue
         records.written += 1
         if row["task"] == "text":
-            yield Sample(row["key"], [], [], target)
+            yield Sample(row["key"], row["task"], [], [], target)
             continue
         turns = [("user", prompt.replace(shown, IMAGE) if prompt else ""), ("assistant", target)]
         if row["task"] == CONVERSATION:
             turns = [(turn["role"], turn["content"]) for turn in row["messages"]]
         objects = _objects(row) if "<bbox>" in dialect.places.box else None
-        yield Sample(row["key"], turns, [_written(store, image, paths) for image in images], None, objects)
+        yield Sample(row["key"], row["task"], turns, [album.add(image) for image in images], None, objects)
 
 
 def _light(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -149,22 +175,6 @@ def _unsafe(key: str, images: list[dict[str, Any]] | None) -> str | None:
     return None if safe else "name_unsafe"
 
 
-def _written(store: Store | None, image: dict[str, Any], paths: dict[bytes, str]) -> str:
-    """Where the image lies in the folder; written unless the same bytes are there already."""
-    digest = hashlib.sha256(image["bytes"] or b"").digest()
-    if digest not in paths:
-        paths[digest] = f"images/{image['path']}"
-        if store is not None and image["bytes"] is not None:
-            path = store.path(paths[digest])
-            try:
-                store.fs.create_dir(path.rsplit("/", 1)[0], recursive=True)
-                with store.fs.open_output_stream(path) as stream:
-                    stream.write(image["bytes"])
-            except OSError as error:
-                raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
-    return paths[digest]
-
-
 def _conversation(sample: Sample) -> dict[str, Any]:
     """LLaVA's form; Qwen3-VL's fine-tuning knows no system turn, so that goes before the first question."""
     turns = list(sample.turns)
@@ -179,6 +189,15 @@ def _messages(sample: Sample) -> dict[str, Any]:
     turns = [{"role": role, "content": said} for role, said in sample.turns]
     made = {"id": sample.name, "messages": turns, "images": sample.images}
     return made | ({"objects": sample.objects} if sample.objects else {})
+
+
+def _plain_text(sample: Sample) -> dict[str, Any]:
+    return {"id": sample.name, "text": sample.text}
+
+
+def _spoken_text(sample: Sample) -> dict[str, Any]:
+    """As ms-swift reads what is to be learnt without a question: one message of the assistant's."""
+    return _plain_text(sample) | {"messages": [{"role": "assistant", "content": sample.text}]}
 
 
 def _lines(samples: Iterator[Sample], form: Form) -> Callable[[HashingSink], None]:

@@ -31,6 +31,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from curate.images import jpeg, protocol
+from curate.images.blur import blurred
 from curate.images.fingerprint import LARGEST_SIDE, SMALLEST_SIDE, fingerprint
 from curate.images.protocol import Prepared, Recipe
 from curate.images.resize import resized
@@ -89,7 +90,15 @@ def preparer(settings: bytes) -> Callable[[bytes], bytes]:
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     Image.MAX_IMAGE_PIXELS = recipe.max_pixels // 2  # Pillow warns beyond this, and refuses beyond twice this
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    if recipe.boxed:
+        return lambda payload: protocol.write_answer(_prepare_boxed(payload, recipe))
     return lambda body: protocol.write_answer(prepare(body, recipe))
+
+
+def _prepare_boxed(payload: bytes, recipe: Recipe) -> Prepared:
+    """An image that comes with boxes to be blurred: see `protocol.with_boxes`."""
+    body, boxes = protocol.without_boxes(payload)
+    return blurred(prepare(body, recipe), boxes, recipe.quality)
 
 
 def prepare(body: bytes, recipe: Recipe) -> Prepared:

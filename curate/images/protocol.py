@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ STORED = ("jpeg", "png", "webp")  # what a shard may hold
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "avif")  # what may come in, at most
 
 KEPT, ENCODED, SKIPPED = range(3)  # as it came; encoded again; not decoded, as its size is judged elsewhere
+BOXES = struct.Struct("<I")  # bytes of the boxes, which are JSON
 # One of these, index into FORMATS, turn, width, height, bytes of fingerprints; then these, then encoded bytes
 ANSWER = struct.Struct("<BBBIIH")
 FINGERPRINT_BYTES = 544  # as `curate.images.fingerprint` makes them, or none
@@ -45,6 +46,7 @@ class Recipe:
     blank_share: float | None = None  # one with more of its pixels in one colour is `image_blank`
     largest_ratio: float | None = None  # nor is one with long side / short side beyond this
     fingerprints: bool = False  # whether each image that is decoded gets its fingerprints
+    boxed: bool = False  # whether boxes to be blurred stand before each image: see `with_boxes`
 
     def passes(self, width: int, height: int) -> bool:
         """Whether the size rules will keep such an image; the same arithmetic as theirs (`filters.shape`)."""
@@ -84,8 +86,22 @@ def child_settings(image: ImageSettings, rules: Mapping[str, Mapping[str, Any]])
         blank_share=rules.get("image_blank", {}).get("max_share"),
         largest_ratio=rules.get("image_too_elongated", {}).get("max_ratio"),
         fingerprints=image.fingerprints or not ON_FINGERPRINTS.isdisjoint(rules),
+        boxed=bool(image.blur_boxes),
     )
     return json.dumps(asdict(recipe)).encode()  # not msgpack: children start without msgspec
+
+
+def with_boxes(body: bytes, boxes: Sequence[Sequence[float]]) -> bytes:
+    """An image behind the boxes that are to be blurred in it (shares of its sides)."""
+    header = json.dumps(boxes).encode()
+    return BOXES.pack(len(header)) + header + body
+
+
+def without_boxes(payload: bytes) -> tuple[bytes, list[list[float]]]:
+    """What `with_boxes` put together."""
+    (size,) = BOXES.unpack_from(payload)
+    end = BOXES.size + size
+    return payload[end:], json.loads(payload[BOXES.size : end])
 
 
 def recipe(settings: bytes) -> Recipe:

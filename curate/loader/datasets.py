@@ -11,22 +11,25 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from curate.errors import DamagedError, InputError
 from curate.loader.ahead import Batch, filled
+from curate.loader.mixture import Interleaving, MixedOrder, Mixture, checked_weights
 from curate.loader.shuffle import BLOCK, Order, runs, share
 from curate.loader.source import ShardSource
 
 Sample = dict[str, Any]
+Ints = npt.NDArray[np.int64]
 
 log = logging.getLogger("curate")
 
-SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height")
+SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height", "messages")
 PACK_COLUMNS = (
     "task",
     "tokens",
@@ -62,6 +65,10 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
     """Samples in the order of an epoch. `dataloader` makes the loader that goes with it; a DataLoader of one's
     own must be given the same `batch_size`.
 
+    `paths` may have weights: `{"captions/": 0.7, "questions/": 0.3}`. Then an epoch has `samples` samples (as many
+    as all rows unless given), of which each source gives its share, in its own order, as often as it takes.
+    `loss_weights` by path are given to samples as `loss_weight`, for `CollatePacks`.
+
     `transform` is applied to each sample as it is read. Rank and world size are torch.distributed's where
     that is initialised, unless they are given. What is read is compared with the checksums that were written
     with it, unless `check` is False. An image that is not what was written is an error that names its shard,
@@ -73,7 +80,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
 
     def __init__(
         self,
-        paths: str | Sequence[str],
+        paths: str | Sequence[str] | Mapping[str, float],
         *,
         batch_size: int = 1,
         seed: int = 0,
@@ -87,9 +94,17 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         cache: str = "",
         check: bool = True,
         damaged: str = "raise",
+        samples: int | None = None,
+        loss_weights: Mapping[str, float] | None = None,
     ) -> None:
         _check_damaged(damaged, check)
-        self.source = _source(paths, self.stem, columns or self.columns, cache, check)
+        weights = paths if isinstance(paths, Mapping) else None
+        listed = list(weights) if weights is not None else [paths] if isinstance(paths, str) else list(paths)
+        self.source = _source(listed, self.stem, columns or self.columns, cache, check)
+        self.mixture = None if weights is None else _mixture(checked_weights(weights), self.source, samples)
+        if samples is not None and weights is None:
+            raise InputError("samples is the length of a mixture's epoch: give weights by path")
+        self._loss_weights = _loss_weights(loss_weights, listed, self.source)
         self.damaged, self._skips = damaged, Skips()
         self.batch_size, self.seed, self.shuffle, self.block = batch_size, seed, shuffle, block
         self.transform, self.drop_last = transform, drop_last
@@ -110,9 +125,14 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         return self.batch_size * self.world_size
 
     @cached_property
+    def digest(self) -> str:
+        """Of the data, and of how it is mixed."""
+        return self.source.digest if self.mixture is None else self.mixture.digest(self.source.digest)
+
+    @cached_property
     def samples(self) -> int:
         """Of an epoch, over all ranks."""
-        rows = self.source.rows
+        rows = self.source.rows if self.mixture is None else self.mixture.samples
         return rows - rows % self.global_batch if self.drop_last else rows
 
     @property
@@ -134,7 +154,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         """Where this process is: what has been seen by all ranks, and what its worker serves next."""
         at = self._origin if self._seen < self._origin else self._seen
         return {
-            "digest": self.source.digest,
+            "digest": self.digest,
             "seed": self.seed,
             "epoch": int(self._epoch),
             "seen": at,
@@ -154,7 +174,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         Raises:
             InputError: the state is of other data or another seed.
         """
-        for name, mine in (("digest", self.source.digest), ("seed", self.seed)):
+        for name, mine in (("digest", self.digest), ("seed", self.seed)):
             if state[name] != mine:
                 raise InputError(f"the state is of another {name} ({state[name]}, not {mine})")
         self._epoch.fill_(state["epoch"])
@@ -188,8 +208,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         epoch = int(self._epoch)
         if epoch != self._began:
             self._began, self._origin, self._number, self._seen = epoch, 0, None, 0
-        lengths = runs(self.source.file_rows)
-        order = Order(lengths, self.source.digest, self.seed, epoch, self.shuffle, self.block)
+        order = self._order(epoch)
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         first = first if self._number is None else self._number
@@ -197,12 +216,24 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
             yield number, step, [self.transform(sample) for sample in batch] if self.transform else batch
         self._origin, self._number = 0, None
 
+    def _order(self, epoch: int) -> Order | MixedOrder:
+        """The order of an epoch."""
+        rows, digest = self.source.file_rows, self.digest
+        if self.mixture is None:
+            return Order(runs(rows), digest, self.seed, epoch, self.shuffle, self.block)
+
+        def of_source(lengths: Ints, source: int, passed: int) -> Order:
+            return Order(lengths, f"{digest}/{source}", self.seed, passed, self.shuffle, self.block)
+
+        interleaving = Interleaving(self.mixture.weights, f"{digest}/{self.seed}", self.shuffle)
+        return MixedOrder(rows, self.mixture, interleaving, epoch, of_source)
+
     def _mark(self, number: int, step: int) -> None:
         """Note that a batch is used up: all ranks have had it, and this worker's next one follows."""
         self._number = number + step
         self._seen = min(self._origin + (number + 1) * self.global_batch, self.samples)
 
-    def _batches(self, order: Order, first: int, step: int) -> Iterator[Batch]:
+    def _batches(self, order: Order | MixedOrder, first: int, step: int) -> Iterator[Batch]:
         """This worker's parts of its batches."""
         left = max(self.samples - self._origin, 0)
         numbers = range(first, -(-left // self.global_batch), step)
@@ -217,7 +248,15 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         self._skips.count(len(rows) - len(sound), lost)
         return sound
 
-    def _light(self, order: Order, numbers: Sequence[int], left: int) -> Iterator[Batch]:
+    def _weighed(self, numbers: Ints) -> Iterator[Sample]:
+        """The rows of those numbers, with the weight of their source's loss where it has one."""
+        rows = self.source.light(numbers)
+        if self._loss_weights is not None:
+            for row, weight in zip(rows, self._loss_weights.of(numbers), strict=True):
+                row["loss_weight"] = weight
+        yield from rows
+
+    def _light(self, order: Order | MixedOrder, numbers: Sequence[int], left: int) -> Iterator[Batch]:
         """The batches with places for their images: they take little room, so many are looked up at once."""
         lot = max(1, LIGHT // self.batch_size)
         for at in range(0, len(numbers), lot):
@@ -225,7 +264,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
             start, stop = share(left, self.batch_size, self.rank, self.world_size, some)
             ends = np.cumsum(stop - start)
             places = np.repeat(self._origin + stop - ends, stop - start) + np.arange(ends[-1])
-            rows = deque(self.source.light(order.take(places)))
+            rows = deque(self._weighed(order.take(places)))
             sizes = (stop - start).tolist()
             # taken out, so that nobody but their user holds the samples once they have their images
             yield from (
@@ -235,7 +274,11 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
 
 
 class ShardDataset(OrderedDataset):
-    """Shards: a sample has `image` (bytes or None) and the `columns` asked for."""
+    """Shards: a sample has `image` (bytes or None) and the `columns` asked for.
+
+    A dialogue has `messages` (a list of `role` and `content`) and `images` (a list of `path` and `bytes`), of which
+    each `<image>` in a user's content stands for the next one; for other rows both are None.
+    """
 
     stem = "shard"
     columns = SHARD_COLUMNS
@@ -335,6 +378,45 @@ def _check_damaged(damaged: str, check: bool) -> None:
         raise InputError(f'damaged is "raise" or "skip", not {damaged!r}')
     if damaged == "skip" and not check:
         raise InputError('damaged="skip" needs check=True: what is not checked is not found')
+
+
+class LossWeights(NamedTuple):
+    """What the loss of each source's samples counts."""
+
+    first: Ints  # the first row of each source
+    weights: npt.NDArray[np.float64]
+
+    def of(self, rows: Ints) -> list[float]:
+        """Of rows by their numbers."""
+        found: list[float] = self.weights[np.searchsorted(self.first, rows, side="right") - 1].tolist()
+        return found
+
+
+def _loss_weights(
+    weights: Mapping[str, float] | None, paths: Sequence[str], source: ShardSource
+) -> LossWeights | None:
+    if weights is None:
+        return None
+    if unknown := set(checked_weights(weights, "loss weight")) - set(paths):
+        raise InputError(f"loss_weights names what is no path here: {', '.join(sorted(unknown))}")
+    ends = np.cumsum([0, *source.files_of_paths])
+    rows = np.cumsum([0, *source.file_rows.tolist()])[ends[:-1]]
+    return LossWeights(rows, np.array([weights.get(path, 1.0) for path in paths], np.float64))
+
+
+def _mixture(weights: Mapping[str, float], source: ShardSource, samples: int | None) -> Mixture:
+    """The mixture of a source's paths.
+
+    Raises:
+        InputError: one has no rows, or `samples` is not above 0.
+    """
+    ends = np.cumsum([0, *source.files_of_paths])
+    for path, a, b in zip(weights, ends[:-1], ends[1:], strict=True):
+        if not source.file_rows[a:b].sum():
+            raise InputError(f"{path} has no rows to mix")
+    if samples is not None and samples < 1:
+        raise InputError(f"an epoch has at least one sample, not {samples}")
+    return Mixture(tuple(weights.values()), tuple(source.files_of_paths), samples or source.rows)
 
 
 def _source(

@@ -33,14 +33,18 @@ from curate.storage.image_places import (
     one_each,
     walked_places,
 )
+from curate.storage.parquet_pages import chunk_range
 
-FORMAT = 2  # of the index itself
+FORMAT = 3  # of the index itself
 IMAGES = {"image": IMAGE_LEAF, "images": IMAGES_LEAF}
 SEAL = 8  # bytes behind the table: XXH3-64 of it
 
 
 def open_index(file: DataFile, columns: tuple[str, ...], cache: str = "") -> pa.Table:
-    """The index of a file: `columns`, and `place` (PLACE; in packs a list of them, one an image).
+    """The index of a file: `columns`, and the places of its images.
+
+    `place` (PLACE) is a row's own image; in packs and shards of dialogues `places` lists a row's images (PLACE, with
+    each one's `path`, and in packs its `start`).
 
     Raises:
         DamagedError: the file is damaged, or not the one that its folder lists.
@@ -124,20 +128,37 @@ def _build(file: DataFile, columns: tuple[str, ...]) -> pa.Table:
 
 def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ...]) -> pa.Table:
     """The light columns and the places of all row groups."""
-    name = "image" if "image" in parquet.schema_arrow.names else "images"
     light = [column for column in columns if column not in IMAGES]
-    witness = f"{name}.path" if name == "image" else f"{name}.list.element"
-    known = read_index(parquet, IMAGES[name])
+    packs = "image" not in parquet.schema_arrow.names
+    several = packs or _has_dialogues(parquet)
+    columns_of_images = ([] if packs else ["image"]) + (["images"] if several else [])
+    known = {name: read_index(parquet, IMAGES[name]) for name in columns_of_images}
+    told = ["images.list.element.path", *(["images.list.element.start"] if packs else [])]
+    extra = ([] if packs else ["image.path"]) + (told if several else [])
     tables = []
     for group in range(parquet.num_row_groups):
-        extra = [witness] if name == "image" else [f"{witness}.path", f"{witness}.start"]
         table = parquet.read_row_group(group, columns=[*light, *extra])
-        places = walked_places(parquet, stream, group, IMAGES[name]) if known is None else known[group]
-        image = table[name].combine_chunks()
-        there = image.is_valid().to_numpy(zero_copy_only=False)
-        column = one_each(there, places) if name == "image" else _many_each(image, places)
-        tables.append(table.select(light).append_column("place", column))
+        made = table.select(light)
+        for name, index in known.items():
+            places = walked_places(parquet, stream, group, IMAGES[name]) if index is None else index[group]
+            image = table[name].combine_chunks()
+            there = image.is_valid().to_numpy(zero_copy_only=False)
+            each = one_each(there, places) if name == "image" else _many_each(image, places)
+            made = made.append_column("place" if name == "image" else "places", each)
+        tables.append(made)
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else pa.table({})
+
+
+def _has_dialogues(parquet: pq.ParquetFile) -> bool:
+    """Whether a row of a shard has a list of images: their paths' statistics tell."""
+    if "images" not in parquet.schema_arrow.names:
+        return False
+    for number in range(parquet.num_row_groups):
+        group = parquet.metadata.row_group(number)
+        column = chunk_range(group, "images.list.element.path")[0]
+        if column.statistics is None or column.statistics.null_count < column.num_values:
+            return True
+    return False
 
 
 def _arrays(places: IndexedImages) -> tuple[np.ndarray, ...]:
@@ -155,7 +176,8 @@ def _many_each(images: pa.ListArray, places: IndexedImages) -> pa.Array:
         pa.nulls(len(flat), field.type) if bare else pa.array(values, field.type)
         for values, field in zip(_arrays(places), PLACE, strict=True)
     ]
-    names = ["path", "start", *(field.name for field in PLACE)]
-    values = pa.StructArray.from_arrays([flat.field("path"), flat.field("start"), *place], names=names)
+    told = [field.name for field in flat.type if field.name != "bytes"]
+    names = [*told, *(field.name for field in PLACE)]
+    values = pa.StructArray.from_arrays([*(flat.field(name) for name in told), *place], names=names)
     lengths = np.append(0, np.cumsum(images.value_lengths().fill_null(0).to_numpy()))
-    return pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), values)
+    return pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), values, mask=images.is_null())

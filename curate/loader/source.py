@@ -21,6 +21,7 @@ from curate.errors import DamagedError, InputError
 from curate.loader.file_index import open_index
 from curate.storage.dataset import DataFile, find
 from curate.storage.filesystems import filesystem, one_line
+from curate.storage.image_places import PLACE
 
 Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
@@ -31,15 +32,16 @@ OPEN_FILES = 128  # at once in a process: a data set may have more than the syst
 OPEN_INDEXES = 1024
 
 
-OPTIONAL = {"image_grid_thw"}  # of packs of some dialects
+OPTIONAL = {"image_grid_thw", "messages"}  # of packs of some dialects, and of all but old shards
 
 
 class ShardSource:
     """The rows of all files, numbered through. Each process that it is sent to opens the files anew.
 
     A row is a dictionary. At first, places (file, offset, size, checksum) stand for its images' bytes: in
-    `image`, or in a pack in the `bytes` of each of its `images`; None where there is no image. `fill` reads
-    them, and compares their checksums unless `check` is False.
+    `image`, and in the `bytes` of each of a dialogue's or a pack's `images`; None where there is no image. `fill`
+    reads them, and compares their checksums unless `check` is False. A shard's row that is no dialogue has no list:
+    its `images` is None.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ShardSource:
         self._columns, self._cache, self._check = columns, cache, check
         self.digest = self._data.digest
         self.rows = self._data.rows
+        self.files_of_paths = self._data.files_of
         self.file_rows = self._data.file_rows
         self.local = isinstance(filesystem(self._data.files[0].uri)[0], fs.LocalFileSystem)
         self._first = np.cumsum(np.append(0, self.file_rows))
@@ -160,37 +163,48 @@ class ShardSource:
 
 
 def row_of(file: DataFile, index: pa.RecordBatch, offset: int) -> tuple[int | str, str]:
-    """The row whose image lies at `offset`, and its key; of a pack the keys of the sequence's samples."""
-    place = index["place"]
-    many = not pa.types.is_struct(place.type)
-    offsets = (place.flatten() if many else place).field("offset")
-    at = pc.index(offsets, offset).as_py()
-    row = pc.list_parent_indices(place)[at].as_py() if many else at
-    name = "keys" if many else "key"
+    """The first row whose image lies at `offset`, and its key; of a pack the keys of the sequence's samples."""
+    row: int | str = "unknown"
+    if "place" in index.schema.names:
+        found = pc.index(index["place"].field("offset"), offset).as_py()
+        row = found if found >= 0 else row
+    if row == "unknown" and "places" in index.schema.names:
+        at = pc.index(pc.list_flatten(index["places"]).field("offset"), offset).as_py()
+        row = pc.list_parent_indices(index["places"])[at].as_py()
     try:
         with file.open() as parquet:
+            name = "key" if "key" in parquet.schema_arrow.names else "keys"
             key = parquet.read(columns=[name])[name][row].as_py()
     except (OSError, ValueError):
         return row, "unknown (its column is damaged, too)"
-    return row, ", ".join(key) if many else key
+    return row, key if isinstance(key, str) else ", ".join(key)
 
 
 def _rows(batch: pa.RecordBatch, file: int) -> Iterator[Row]:
     """Rows of a file's index, with places for their images' bytes."""
-    names = [name for name in batch.schema.names if name != "place"]
+    names = [name for name in batch.schema.names if name not in ("place", "places")]
     columns = [_values(batch[name]) for name in names]
-    place = batch["place"]
-    if pa.types.is_struct(place.type):
-        columns.append(_places(place, file))
-    else:
-        flat = place.flatten()
-        fields = [flat.field(name).to_pylist() for name in ("path", "start")]
-        bodies = zip(*fields, _places(flat, file), strict=True)
-        images = [{"path": path, "start": start, "bytes": body} for path, start, body in bodies]
-        ends = np.append(0, np.cumsum(place.value_lengths().to_numpy())).tolist()
-        columns.append([images[start:end] for start, end in itertools.pairwise(ends)])
-    names.append("image" if pa.types.is_struct(place.type) else "images")
+    if "place" in batch.schema.names:
+        names.append("image")
+        columns.append(_places(batch["place"], file))
+    names.append("images")
+    several = "places" in batch.schema.names
+    columns.append(_image_lists(batch["places"], file) if several else [None] * batch.num_rows)
     return (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+
+
+def _image_lists(places: pa.ListArray, file: int) -> list[list[Row] | None]:
+    """The images of each row, with places for their bytes; None where it has no list of them."""
+    flat = places.flatten()
+    told = [field.name for field in flat.type if field.name not in PLACE.names]
+    columns = [flat.field(name).to_pylist() for name in told] + [_places(flat, file)]
+    images = [dict(zip([*told, "bytes"], values, strict=True)) for values in zip(*columns, strict=True)]
+    ends = np.append(0, np.cumsum(places.value_lengths().fill_null(0).to_numpy())).tolist()
+    valid = places.is_valid().to_pylist()
+    return [
+        images[start:end] if there else None
+        for (start, end), there in zip(itertools.pairwise(ends), valid, strict=True)
+    ]
 
 
 def _places(place: pa.StructArray, file: int) -> list[Place | None]:
@@ -206,17 +220,17 @@ def _places(place: pa.StructArray, file: int) -> list[Place | None]:
 def _holders(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
     """What holds the bytes of each image, and under which name."""
     for row in rows:
-        if "images" not in row:
-            if row["image"] is not None:
-                yield row, "image"
-        else:
-            yield from ((image, "bytes") for image in row["images"] if image["bytes"] is not None)
+        if row.get("image") is not None:
+            yield row, "image"
+        for image in row.get("images") or ():
+            if image["bytes"] is not None:
+                yield image, "bytes"
 
 
 def _identities(row: Row) -> Iterator[int]:
     """Of what may hold an image's bytes in a row."""
     yield id(row)
-    yield from map(id, row.get("images", ()))
+    yield from map(id, row.get("images") or ())
 
 
 class ByteRanges:

@@ -17,6 +17,7 @@ _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     ("shard.max_bytes must be at least 1", lambda m: m.shard.max_bytes >= 1),
     ("shard.row_group_bytes must be at least 1", lambda m: m.shard.row_group_bytes >= 1),
     ("shard.compression_level must be from 1 to 22", lambda m: 1 <= m.shard.compression_level <= 22),
+    ("input.delimiter must be one character", lambda m: _is_delimiter(m.input.delimiter)),
     ("input.max_value_bytes must be at least 1", lambda m: m.input.max_value_bytes >= 1),
     ("input.max_depth must be from 1 to 500", lambda m: 1 <= m.input.max_depth <= 500),
     ("input.max_expansion must be at least 1", lambda m: m.input.max_expansion >= 1),
@@ -48,6 +49,10 @@ _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
 
 def _is_header_value(text: str) -> bool:
     return bool(re.fullmatch(r"[!-~]([ -~]*[!-~])?", text))
+
+
+def _is_delimiter(text: str) -> bool:
+    return not text or (len(text) == 1 and text not in '"\r\n')
 
 
 def _is_server(text: str) -> bool:

@@ -48,6 +48,7 @@ class InputSettings(Settings, frozen=True):
     )
     format: Literal["auto", "parquet", "csv", "tsv", "json", "jsonl", "webdataset", "lines"] = "auto"
     columns: tuple[str, ...] = ()  # names of the columns of a CSV or TSV without a header
+    delimiter: str = ""  # between the fields of a CSV; empty: told by its first line
     swapped_sides_with: str = (
         ""  # width and height stand under each other's name where a file has this column
     )
@@ -98,6 +99,9 @@ class ImageSettings(Settings, frozen=True):
     min_side: int | None = None  # larger images are shrunk to this short side
     quality: int = 90  # of images that must be encoded again
     strictness: Literal["whole", "readable"] = "whole"  # readable: also what decoders only warn of
+    blur_boxes: str = (
+        ""  # the source's column of boxes (x0, y0, x1, y1 as shares) that are blurred, such as faces
+    )
     timeout_s: float = 20.0
     memory_bytes: int = 2 * 2**30  # of the process that decodes
     fingerprints: bool = False  # keep each image's perceptual fingerprint as a column

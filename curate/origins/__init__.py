@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -38,6 +38,10 @@ class Origin(Protocol):
     def judges(self, rule: str) -> bool:
         """Whether it has, or will be given, the columns that a rule reads."""
 
+    @property
+    def settled(self) -> Mapping[str, Mapping[str, Any]]:
+        """The rules by which `curate select` judged what it holds, with their settings then."""
+
     def close(self) -> None:
         """Let go of files and processes."""
 
@@ -55,6 +59,7 @@ class Kind:
     )  # makes the paths of its settings absolute
     notice: Callable[[Manifest], str] = lambda manifest: ""  # what a run's first line says of its settings
     endless: int | None = None  # inputs taken where it never runs out and no limit is given
+    selects: bool = False  # whether they may be tables, whose rows `curate select` keeps as they are
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ RENDERERS: Mapping[str, Renderer] = {  # by the name that a manifest's `adapter`
 
 KINDS: Mapping[str, str] = {  # an adapter that is not here takes the rows of tables
     **dict.fromkeys(RENDERERS, "curate.origins.pages"),
+    "alt_texts": "curate.origins.alt_text_pages",
     "synthdog": "curate.origins.seeds",
     "text": "curate.origins.texts",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -80,6 +80,11 @@ class Documents:
             return AddressList(found, self._manifest, work)
         limit = self._manifest.input.max_expansion
         return Collection(found, self._renderer.suffixes, self._renderer.media_types, work, limit)
+
+    @property
+    def settled(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Origin.settled`: none."""
+        return {}
 
     @property
     def size(self) -> int:

@@ -42,6 +42,11 @@ class Seeds:
         self._given = self._asked = -1
 
     @property
+    def settled(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Origin.settled`: none."""
+        return {}
+
+    @property
     def size(self) -> int:
         """See `Origin.size`: as many as are asked for."""
         return ENDLESS

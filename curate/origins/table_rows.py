@@ -10,8 +10,9 @@ import pyarrow as pa
 
 import filters
 from curate.adapters import adapter, available, check_task
+from curate.adapters.mapping import names_read
 from curate.adapters.own import own_adapter, reshaped, reshaped_schema
-from curate.adapters.published_columns import check_columns, without_values
+from curate.adapters.published_columns import check_columns, columns_of, without_values
 from curate.adapters.row_keys import keys
 from curate.errors import InputError, UnitError
 from curate.manifest.settings import Manifest
@@ -19,8 +20,20 @@ from curate.marking import SIZE
 from curate.origins import Kind, given
 from curate.origins.row_budget import RowBudget
 from curate.schema import conform
-from curate.sources import FORMATS, JOINED, PICKLES, Input, expand, open_source, together
+from curate.sources import (
+    DETAIL,
+    FORMATS,
+    JOINED,
+    PICKLES,
+    PROBLEM,
+    ROW,
+    Input,
+    expand,
+    open_source,
+    together,
+)
 from curate.storage.filesystems import scheme
+from curate.storage.selected import SELECTED_COLUMNS, judged_rules, scorer_named
 
 log = logging.getLogger("curate")
 
@@ -28,7 +41,11 @@ ALWAYS = ("key", "dataset", "task", "language", "source", "extra")  # columns th
 
 
 class Rows:
-    """Rows of a table, through the manifest's adapter."""
+    """Rows of a table, through the manifest's adapter.
+
+    `schema` has the table's columns as they were published; `settled` are the rules, with their settings, by which
+    `curate select` judged its rows; `scorer` names the model that scored them, where they are shards of ours.
+    """
 
     def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
         """Open the input.
@@ -43,8 +60,12 @@ class Rows:
         self._adapt = adapter(manifest.adapter)
         check_task(manifest)
         self._source = open_source(found, manifest.input, work)
+        judged = judged_rules(self._source.schema)
+        self.settled, self._ours = judged or {}, () if judged is None else SELECTED_COLUMNS
+        self.schema = _without(self._source.schema, (PROBLEM, DETAIL, ROW, *self._ours))
+        self.scorer = scorer_named(self._source.schema)
         try:
-            schema = reshaped_schema(self._own, self._source.schema)
+            schema = reshaped_schema(self._own, _without(self._source.schema, self._ours))
             self._columns = available(schema, manifest) | SIZE
             check_columns(schema, manifest)
         except InputError as error:
@@ -57,11 +78,22 @@ class Rows:
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
         """See `Origin.read`. Rows of a damaged file that cannot be read are dropped as `unreadable`."""
+        return (samples for _, samples in self.read_published(start, stop))
+
+    def read_published(
+        self, start: int, stop: int, lean: bool = False
+    ) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Rows as they were published (`schema`), and the samples that they give: see `read`.
+
+        `lean` samples of pairs lack what no rule reads: their `extra` is empty.
+        """
         at, budget = start, RowBudget(self._manifest.input)
         try:
             for batch in self._source.batches(start, stop):
-                table = reshaped(self._own, pa.Table.from_batches([budget.spend(batch)]))
-                yield self._adapt(table, self._as_read, self._input.name, at)
+                rows = pa.Table.from_batches([budget.spend(batch)]).drop_columns(list(self._ours))
+                read = self._lean(rows) if lean else rows
+                samples = self._adapt(reshaped(self._own, read), self._as_read, self._input.name, at)
+                yield rows.select(self.schema.names), samples
                 at += batch.num_rows
         except UnitError as error:
             if (
@@ -70,7 +102,8 @@ class Rows:
             ):
                 raise
             log.warning("%s", error)
-            yield without_values(self._unreadable(at, stop, str(error)), self._manifest)
+            nothing = pa.table([pa.nulls(stop - at, one.type) for one in self.schema], schema=self.schema)
+            yield nothing, without_values(self._unreadable(at, stop, str(error)), self._manifest)
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`; the columns of rules on published columns are known to be there."""
@@ -80,6 +113,16 @@ class Rows:
 
     def close(self) -> None:
         """See `Origin.close`: sources are few, and stay open for the next unit."""
+
+    def _lean(self, rows: pa.Table) -> pa.Table:
+        """Pairs without the columns that neither the adapter nor a rule reads; a plug-in's adapter gets all."""
+        if self._manifest.adapter != "pairs" or self._manifest.input.explode:
+            return rows
+        of_rules = {
+            part for name in columns_of(self._manifest).values() for part in (name, name.partition(".")[0])
+        }
+        wanted = {name.casefold() for name in names_read(self._manifest) | of_rules} | {PROBLEM, DETAIL, ROW}
+        return rows.select([name for name in rows.column_names if name.casefold() in wanted])
 
     def _unreadable(self, start: int, stop: int, detail: str) -> pa.Table:
         """Rows of which nothing is known but that they were there."""
@@ -99,6 +142,11 @@ class Rows:
         )
 
 
+def _without(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
+    """The schema without these columns."""
+    return pa.schema([one for one in schema if one.name not in names])
+
+
 def find_tables(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
     """The tables that were given, or the manifest's; where it joins lists, their files are one input."""
     uris = given(manifest, uris)
@@ -116,4 +164,4 @@ def _joined(files: Sequence[Input]) -> list[Input]:
     return [one for one in files if one not in parts] + ([together(parts)] if parts else [])
 
 
-KIND = Kind(find_tables, open_rows)
+KIND = Kind(find_tables, open_rows, selects=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -35,6 +36,11 @@ class Texts:
         check_task(manifest)
         self._documents = Collection(found, SUFFIXES, ("text/plain",), work, manifest.input.max_expansion)
         self._manifest, self._adapt = manifest, adapter(manifest.adapter)
+
+    @property
+    def settled(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Origin.settled`: none."""
+        return {}
 
     @property
     def size(self) -> int:
@@ -101,4 +107,4 @@ def open_texts(found: Input, manifest: Manifest, work: Path, children: int) -> O
     return open_rows(found, manifest, work, children)
 
 
-KIND = Kind(find_texts, open_texts)
+KIND = Kind(find_texts, open_texts, selects=True)

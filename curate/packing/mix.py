@@ -3,8 +3,8 @@
     by = "tokens"                # what weights are shares of: samples (the default) or tokens
 
     [[source]]                   # the first source that matches a sample counts
-    dataset = "grit"             # left out: any data set
-    task = "grounded_caption"    # left out: any task
+    dataset = "grit"             # or a list; left out: any data set
+    task = "grounded_caption"    # or a list; left out: any task
     weight = 2.0                 # its share of the mixture, beside the other sources' weights,
     max_epochs = 3.0             # and how often a sample may be seen for its sake (1 unless given)
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -40,15 +40,19 @@ class Amount(NamedTuple):
 class MixSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One `[[source]]`."""
 
-    dataset: str = ""
-    task: str = ""
+    dataset: str | tuple[str, ...] = ""
+    task: str | tuple[str, ...] = ""
     weight: float | None = None
     epochs: float | None = None
     max_epochs: float = 1.0
 
     def matches(self, group: Group) -> bool:
         """Whether samples of that data set and task are this source's."""
-        return self.dataset in ("", group[0]) and self.task in ("", group[1])
+        return _is_one_of(group[0], self.dataset) and _is_one_of(group[1], self.task)
+
+
+def _is_one_of(name: str, wanted: str | tuple[str, ...]) -> bool:
+    return wanted == "" or name == wanted or (isinstance(wanted, tuple) and name in wanted)
 
 
 class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +67,15 @@ class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.by == "tokens" and any(source.weight is not None for source in self.source)
 
 
+class ScaledMix(Mix, frozen=True):
+    """A recipe's mixture, of which `scale` is taken at most; weights are numbers of samples.
+
+    Sources that the data has none of are left out, and the others keep their shares.
+    """
+
+    scale: float = 1.0
+
+
 def load(path: str) -> Mix:
     """The mixture in that file.
 
@@ -74,13 +87,23 @@ def load(path: str) -> Mix:
     except msgspec.ValidationError as error:
         raise ManifestError(f"{path}: {error}") from None
     for number, source in enumerate(mix.source, 1):
-        if (source.weight is None) == (source.epochs is None):
-            raise ManifestError(f"{path}: source {number} needs either weight or epochs")
-        given = {"weight": source.weight, "epochs": source.epochs, "max_epochs": source.max_epochs}
-        for name, value in given.items():
-            if value is not None and not 0 <= value <= 1000:
-                raise ManifestError(f"{path}: source {number}: {name} must be from 0 to 1000, not {value}")
+        check_source(source, f"{path}: source {number}")
     return mix
+
+
+def check_source(source: MixSource, named: str, most: float = 1000) -> None:
+    """Check a source's numbers; weights go up to `most`.
+
+    Raises:
+        ManifestError: one makes no sense.
+    """
+    if (source.weight is None) == (source.epochs is None):
+        raise ManifestError(f"{named} needs either weight or epochs")
+    given = {"weight": source.weight, "epochs": source.epochs, "max_epochs": source.max_epochs}
+    for name, value in given.items():
+        highest = most if name == "weight" else 1000
+        if value is not None and not 0 <= value <= highest:
+            raise ManifestError(f"{named}: {name} must be from 0 to {highest:g}, not {value}")
 
 
 def epochs(mix: Mix, amounts: Mapping[Group, Amount]) -> dict[Group, float]:
@@ -88,6 +111,31 @@ def epochs(mix: Mix, amounts: Mapping[Group, Amount]) -> dict[Group, float]:
 
     Raises:
         ManifestError: a group that no source matches, or a weighted source that nothing matches.
+    """
+    owner, sizes = _sizes(mix, amounts)
+    scale = _scale(mix, sizes)
+    seen = [
+        source.epochs if source.weight is None else scale * source.weight / max(size, 1)
+        for source, size in zip(mix.source, sizes, strict=True)
+    ]
+    return {group: seen[number] or 0.0 for group, number in owner.items()}
+
+
+def reached(mix: Mix, amounts: Mapping[Group, Amount]) -> dict[str, Any]:
+    """What became of a recipe: the `scale` that the data allows, and the sources that it has none of (`absent`)."""
+    if not isinstance(mix, ScaledMix):
+        return {}
+    sizes = _sizes(mix, amounts)[1]
+    absent = [one for one, size in zip(mix.source, sizes, strict=True) if one.weight and not size]
+    lacking = [{"dataset": one.dataset, "task": one.task} for one in absent]
+    return {"recipe": {"asked": mix.scale, "scale": _scale(mix, sizes), "absent": lacking}}
+
+
+def _sizes(mix: Mix, amounts: Mapping[Group, Amount]) -> tuple[dict[Group, int], list[int]]:
+    """Which source each group belongs to, and how much there is of each source.
+
+    Raises:
+        ManifestError: a group that no source matches.
     """
     sizes = [0] * len(mix.source)
     owner: dict[Group, int] = {}
@@ -100,20 +148,17 @@ def epochs(mix: Mix, amounts: Mapping[Group, Amount]) -> dict[Group, float]:
             )
         owner[group] = found[0]
         sizes[found[0]] += amount.tokens if mix.by == "tokens" else amount.samples
-    scale = _scale(mix, sizes)
-    seen = [
-        source.epochs if source.weight is None else scale * source.weight / max(size, 1)
-        for source, size in zip(mix.source, sizes, strict=True)
-    ]
-    return {group: seen[number] or 0.0 for group, number in owner.items()}
+    return owner, sizes
 
 
 def _scale(mix: Mix, sizes: list[int]) -> float:
     """The size of the mixture per unit of weight."""
-    allowed = []
+    allowed = [mix.scale] if isinstance(mix, ScaledMix) else []
     for number, (source, size) in enumerate(zip(mix.source, sizes, strict=True), 1):
         if source.weight:
             if not size:
+                if isinstance(mix, ScaledMix):
+                    continue
                 raise ManifestError(f"source {number} of the mix has a weight, but the data has none of it")
             allowed.append(source.max_epochs * size / source.weight)
     return min(allowed, default=0.0)

@@ -43,6 +43,7 @@ class Counted(msgspec.Struct, frozen=True):
 
     number: int
     memory: int  # bytes of all columns, uncompressed
+    repeated: bool  # whether several rows show one image
     amounts: list[tuple[str, str, int, int]]  # data set, task, samples, tokens
 
 
@@ -70,6 +71,7 @@ class PackTerms(msgspec.Struct, frozen=True):
 
     epochs: list[tuple[str, str, float]]  # data set, task, how often its samples are seen
     buckets: int
+    by_image: bool  # whether samples of one image stand in one row group, which stores it once
 
     @property
     def tasks(self) -> list[str]:
@@ -166,11 +168,12 @@ class Packer(JobWorker):
         reader = self._reader(number)
         found = reader.amounts(self.run.needs_tokens)
         amounts = [(*group, *amount) for group, amount in found.items()]
-        return self._kept("count", Counted(number, reader.memory, amounts))
+        return self._kept("count", Counted(number, reader.memory, reader.repeated, amounts))
 
     def spill(self, number: int) -> Spilled:
         """Turn a slice into samples, parted by bucket."""
-        reader, terms = self._reader(number), self._terms
+        terms = self._terms
+        reader = self._reader(number, terms.by_image)
         writer = SpillWriter(terms.buckets, terms.tasks)
         epochs: dict[Group, float] = {(dataset, task): seen for dataset, task, seen in terms.epochs}
         try:
@@ -199,7 +202,7 @@ class Packer(JobWorker):
         said = about(self.run.settings, self.run.describe(self._tokenizer))
         schema = pack_schema(self.run.grids).with_metadata(said)
         groups = (assembler.group(parts[a:b]) for a, b in pairwise(edges))
-        file = write_pack(self.store, number, groups, schema)
+        file = write_pack(self.store, number, groups, schema, self._terms.by_image)
         self._meter.add(bytes=file.bytes, sequences=file.rows)
         return self._kept("assemble", Packed(number, file))
 
@@ -208,9 +211,10 @@ class Packer(JobWorker):
         self.store.write_bytes(state_name(kind, result.number), msgspec.json.encode(result))
         return result
 
-    def _reader(self, number: int) -> SampleReader:
-        files = self.run.slices[number]
-        return SampleReader(self.run.data, files, self.run.settings, self._tokenizer, self.run.dialect)
+    def _reader(self, number: int, by_image: bool = False) -> SampleReader:
+        run = self.run
+        files = run.slices[number]
+        return SampleReader(run.data, files, run.settings, self._tokenizer, run.dialect, by_image)
 
     def _open_assembler(self) -> Assembler:
         names = [spill_names(number)["heavy"] for number in range(len(self.run.slices))]

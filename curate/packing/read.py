@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate.errors import DamagedError
 from curate.packing.buckets import draw, shares
 from curate.packing.encode import Encoded, cut_in_pieces, truncate
+from curate.packing.image_groups import RowGroups, as_dialogues, groups_of
 from curate.packing.mix import Amount, Group
 from curate.packing.sequences import SAMPLES
 from curate.packing.settings import PackSettings
@@ -23,11 +25,14 @@ from curate.packing.written import write
 from curate.schema import DROPPED
 from curate.storage.dataset import DataSet
 from curate.storage.filesystems import one_line
+from curate.storage.image_index import LEAVES, read_index
+from curate.storage.shards import has_repeated
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
 from curate.tasks.shard_rows import is_text
 
 Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
 TEXTS = ("task", "dataset", "prompt", "target")
@@ -47,7 +52,13 @@ class SampleReader:
     """The rows of some files of a data set, in order. `reasons`, `dropped` and `packed` say what became of them."""
 
     def __init__(
-        self, data: DataSet, files: range, settings: PackSettings, tokenizer: Tokenizer, dialect: Dialect
+        self,
+        data: DataSet,
+        files: range,
+        settings: PackSettings,
+        tokenizer: Tokenizer,
+        dialect: Dialect,
+        by_image: bool = False,
     ) -> None:
         self.data = data
         self.files = files
@@ -57,7 +68,11 @@ class SampleReader:
         self.reasons: Counter[str] = Counter()
         self.dropped: list[pa.Table] = []  # of DROPPED; rows that the mixture leaves out are only counted
         self.packed = 0
-        self.memory = 0  # bytes of all columns, uncompressed, of what was read last
+        self.by_image = by_image  # samples of one image draw neighbouring places
+        self.memory = (
+            0  # bytes of all columns, uncompressed, of what was read last, with an image for each row
+        )
+        self.repeated = False  # whether several rows of what was read last show one image
 
     def amounts(self, count_tokens: bool) -> dict[Group, Amount]:
         """How much there is of each data set and task; tokens are zero unless they are counted."""
@@ -77,13 +92,14 @@ class SampleReader:
         number = int(self.data.file_rows[: self.files.start].sum())
         columns = (*TEXTS, *self._written, "key", "source", "url", "text")
         for file, table in self._tables(tuple(dict.fromkeys(columns)), self.settings.embed_images):
-            rows = np.arange(number, number + table.num_rows)
+            first = number
             number += table.num_rows
-            encoded, images, fault = self._encode(table)
+            table, groups, (encoded, images, fault) = self._grouped(table)
+            rows = first + groups.first
             sound = self._judge(table, encoded, images, fault)
             copies = self._copies(table, rows, epochs)
-            self.reasons["left_out_by_mix"] += int((sound & (copies == 0)).sum())
-            self.packed += int((sound & (copies > 0)).sum())
+            self.reasons["left_out_by_mix"] += int(groups.sizes[sound & (copies == 0)].sum())
+            self.packed += int(groups.sizes[sound & (copies > 0)].sum())
             pieces, whose = cut_in_pieces(encoded, self.settings.seq_len, self._cuttable(table))
             part = np.arange(len(whose)) - np.searchsorted(whose, whose)  # which piece of its row
             drawn = np.repeat(np.arange(len(whose)), np.where(sound, copies, 0)[whose])
@@ -92,6 +108,10 @@ class SampleReader:
             order = draw(self.settings.seed, 1, place)
             later = part[drawn] > 0
             order[later] = draw(self.settings.seed, 3, place[later] + (part[drawn][later] << 40))
+            if self.by_image:
+                order = beside_their_image(
+                    order, table["sha256"].take(pa.array(whose[drawn])), self.settings.seed
+                )
             yield self._samples(table, pieces.take(drawn), whose[drawn], images, file, order)
         self.reasons += Counter()  # without the zeros
 
@@ -99,7 +119,8 @@ class SampleReader:
     def _written(self) -> tuple[str, ...]:
         """The columns that samples are written from, beside TEXTS."""
         talk = TALK if set(TALK) <= set(self.data.schema.names) else ()
-        return (*(("image.path",) if self.dialect.name == QWEN_VL.name else RENDERED), *talk)
+        asked = ("sha256",) if self.settings.group or self.by_image else ()
+        return (*(("image.path",) if self.dialect.name == QWEN_VL.name else RENDERED), *talk, *asked)
 
     @property
     def _mark(self) -> int | None:
@@ -109,11 +130,14 @@ class SampleReader:
 
     def _tables(self, columns: tuple[str, ...], places: bool) -> Iterator[tuple[int, pa.Table]]:
         """Row groups with the numbers of their files; with `places`, also where their images lie."""
-        self.memory = 0
+        self.memory, self.repeated = 0, False
         sides = self.dialect.cost.rule != "constant"
         for number in self.files:
             file = self.data.files[number]
             with file.open() as parquet:
+                if has_repeated(parquet):
+                    self.repeated = True
+                    self.memory += shown_bytes(parquet)
                 groups = ShardGroups(file, parquet, columns, places, sides)
                 for group in range(parquet.num_row_groups):
                     self.memory += parquet.metadata.row_group(group).total_byte_size
@@ -124,6 +148,23 @@ class SampleReader:
                             f"{file.uri} is damaged in row group {group}: {one_line(error)}; `curate verify` on "
                             "its folder names every damaged file"
                         ) from None
+
+    def _grouped(self, table: pa.Table) -> tuple[pa.Table, RowGroups, tuple[Encoded, ShownImages, pa.Array]]:
+        """The rows, those of one image together where that is asked for (G rows), and what `_encode` gives of them.
+
+        A group that is longer than a sequence is halved until it fits.
+        """
+        whole = self._encode(table)
+        if not self.settings.group:
+            return table, RowGroups([[row] for row in range(table.num_rows)]), whole
+        groups = groups_of(table, whole[2], self.settings.turns)
+        while True:
+            made = as_dialogues(table, groups, self.dialect)
+            encoded = self._encode(made)
+            too_long = (encoded[0].lengths() > self.settings.seq_len) & (groups.sizes > 1)
+            if not too_long.any():
+                return made, groups, encoded
+            groups = groups.split(too_long)
 
     def _encode(self, table: pa.Table) -> tuple[Encoded, ShownImages, pa.Array]:
         """The rows' tokens with their images' pads, the images, and why a row cannot be written (null: it can)."""
@@ -202,6 +243,26 @@ class SampleReader:
             pa.array(order),
         ]
         return pa.table(columns, schema=SAMPLES)
+
+
+def shown_bytes(parquet: pq.ParquetFile) -> int:
+    """The bytes of all images that a file's rows show, each as often as it is shown; 0 where it has no index."""
+    known = [read_index(parquet, leaf) or [] for leaf in LEAVES]
+    return sum(int(group.size.sum()) for groups in known for group in groups)
+
+
+def beside_their_image(order: Words, sha256: pa.ChunkedArray, seed: int) -> Words:
+    """The places of N samples, those of an image that several show next to one another.
+
+    So they lie in one row group of a pack, which stores the image once.
+    """
+    codes = sha256.combine_chunks().dictionary_encode()
+    code = codes.indices.fill_null(-1).to_numpy().astype(np.int64)
+    several = (np.bincount(code + 1)[code + 1] > 1) & (code >= 0)
+    names = [int(name[:15], 16) if name else 0 for name in codes.dictionary.to_pylist()]
+    image = draw(seed, 4, np.array([*names, 0], np.int64))[code]
+    low = np.uint64(2**24 - 1)
+    return np.where(several, (image & ~low) | (order & low), order)
 
 
 def _groups(table: pa.Table) -> dict[Group, Ints]:

@@ -60,13 +60,13 @@ def pack(
         OutputError: `out` holds other packs and `overwrite` is not set.
         MachineError, UnitError, Halted, Stopped: see `curate.errors`; the same command goes on.
     """
-    settings.check()
+    settings = settings.with_recipe().check()
     data = find(paths)
     if lacking := COLUMNS - set(data.schema.names):
         raise InputError(f"{data.files[0].uri} is no shard: it lacks {', '.join(sorted(lacking))}")
     dialect = settings.load_dialect()
     tokenizer = load(settings.tokenizer, settings.end_token, settings.image_pad, dialect)
-    mix = mixes.load(settings.mix) if settings.mix else mixes.Mix()
+    mix = settings.load_mix()
     told = {"dialect": dialect.digest} if dialect.name != QWEN_VL.name else {}
     plan = {
         "settings": told
@@ -107,10 +107,13 @@ def _pack(
     started = _begin(store, plan)
     try:
         counted = steps.count()
-        epochs = mixes.epochs(mix, total(counted))
+        amounts = total(counted)
+        epochs = mixes.epochs(mix, amounts)
         memory = sum(one.memory for one in counted) * max(epochs.values(), default=1.0)
-        buckets = max(1, math.ceil(memory / run.settings.bucket_bytes))
-        spilled = steps.spill(epochs, buckets)
+        by_image = run.settings.embed_images and any(one.repeated for one in counted)
+        room = run.settings.row_group_bytes if by_image else run.settings.bucket_bytes
+        buckets = max(1, math.ceil(memory / room))
+        spilled = steps.spill(epochs, buckets, by_image)
         tasks = steps.lay()
         packs = [one.file for one in steps.assemble()]
     finally:
@@ -126,6 +129,7 @@ def _pack(
         "plan": _digest(plan),
         **plan,
         **run.describe(tokenizer),
+        **mixes.reached(mix, amounts),
         "rows_in": run.data.rows,
         "rows_out": packed,
         "dropped": dropped,

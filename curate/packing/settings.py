@@ -6,10 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from curate.errors import ManifestError
+from curate.packing.mix import Mix
+from curate.packing.mix import load as load_mix
+from curate.packing.recipe import MAX_SCALE, load_recipe
 from curate.packing.tokenizer import IMAGE_PAD
 from curate.tasks.dialect import Dialect, load_with
 from curate.tasks.formats import QWEN_VL
+from curate.tasks.grouping import MAX_TURNS
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class PackSettings:
     end_token: str = ""  # empty: the first of the usual ones that the tokenizer has
     image_pad: str = IMAGE_PAD  # the token that stands for a piece of an image
     mix: str = ""  # a mix.toml; empty: every sample once
+    recipe: str = ""  # a stage's recipe in the place of a mix: a name or a .toml file
+    scale: float = 1.0  # of the recipe's counts
     seed: int = 0
     truncate: bool = False  # cut samples that are too long, rather than drop them
     long_texts: Literal["cut", "drop"] = (
@@ -29,6 +37,8 @@ class PackSettings:
     )
     dialect: str = QWEN_VL.name  # how samples are written: a name, NAME:PRESET, or a file
     dialect_settings: tuple[str, ...] = ()  # KEY=VALUE laid over the dialect, such as cost.max_pixels=451584
+    group: Literal["", "image"] = ""  # image: what is asked of one image is one sample, a dialogue
+    turns: int = MAX_TURNS  # questions of such a dialogue at most
     max_images: int = 0  # of a sequence; 0: any number
     max_patches: int = 0  # of the image encoder in a sequence (four a token in Qwen's); 0: any number
     embed_images: bool = True  # put the images into the packs, rather than their paths alone
@@ -43,6 +53,8 @@ class PackSettings:
         Raises:
             ManifestError: a value that makes no sense.
         """
+        if self.group not in ("", "image"):
+            raise ManifestError(f"cannot group by {self.group!r}: say image")
         for name, low, high in _RANGES:
             if not low <= getattr(self, name) <= high:
                 raise ManifestError(f"{name} must be from {low} to {high}, not {getattr(self, name)}")
@@ -53,6 +65,38 @@ class PackSettings:
         said = {name: value for name, value in dataclasses.asdict(self).items() if name != "overwrite"}
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return {name: value for name, value in said.items() if name not in _LATER or value != defaults[name]}
+
+    def with_recipe(self) -> PackSettings:
+        """The settings with those of the recipe, where they are not given themselves.
+
+        Raises:
+            ManifestError: there is no such recipe, or it or the scale is wrong.
+        """
+        if not self.recipe:
+            return self
+        if self.mix:
+            raise ManifestError("a recipe is a mixture: give either mix or recipe")
+        if not 0 < self.scale <= MAX_SCALE:
+            raise ManifestError(f"scale must be above 0 and at most {MAX_SCALE:g}, not {self.scale}")
+        wanted = load_recipe(self.recipe).pack
+        known = {field.name: field.default for field in dataclasses.fields(self)}
+        if unknown := set(wanted) - set(known):
+            raise ManifestError(f"recipe {self.recipe}: pack has no setting {', '.join(sorted(unknown))}")
+        untouched = {name: value for name, value in wanted.items() if getattr(self, name) == known[name]}
+        try:
+            return msgspec.convert(dataclasses.asdict(self) | untouched, PackSettings)
+        except msgspec.ValidationError as error:
+            raise ManifestError(f"recipe {self.recipe}: {error}") from None
+
+    def load_mix(self) -> Mix:
+        """The mixture: of the recipe, of the mix file, or every sample once.
+
+        Raises:
+            ManifestError: its file cannot be read, or is wrong.
+        """
+        if self.recipe:
+            return load_recipe(self.recipe).mix(self.scale)
+        return load_mix(self.mix) if self.mix else Mix()
 
     def load_dialect(self) -> Dialect:
         """The dialect, with `image_tokens` in it where it is Qwen-VL's.
@@ -67,8 +111,19 @@ class PackSettings:
 
 
 # unsaid while they are the default
-_LATER = ("long_texts", "dialect", "dialect_settings", "max_images", "max_patches")
+_LATER = (
+    "recipe",
+    "scale",
+    "group",
+    "turns",
+    "long_texts",
+    "dialect",
+    "dialect_settings",
+    "max_images",
+    "max_patches",
+)
 _RANGES = (
+    ("turns", 1, 10_000),
     ("max_images", 0, 2**20),
     ("max_patches", 0, 2**31),
     ("seq_len", 8, 2**20),

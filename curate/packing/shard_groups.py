@@ -33,7 +33,7 @@ class ShardGroups:
     ) -> None:
         self._file, self._parquet, self._places, self._sides = file, parquet, places, sides
         self._columns = [self._path_alone(name) if name == "images" else name for name in columns]
-        self._index = read_index(parquet, IMAGE_LEAF) if places else None
+        self._index = {leaf: read_index(parquet, leaf) for leaf in (IMAGE_LEAF, IMAGES_LEAF) if places}
 
     def read(self, group: int) -> pa.Table:
         """A row group.
@@ -84,8 +84,8 @@ class ShardGroups:
 
     def _located(self, group: int, leaf: str) -> IndexedImages | None:
         """Where the images lie; None where they cannot be read by their places."""
-        if leaf == IMAGE_LEAF and self._index is not None:
-            return self._index[group]
+        if (known := self._index.get(leaf)) is not None:
+            return known[group]
         system, path = filesystem(self._file.uri)
         try:
             with system.open_input_file(path) as stream:

@@ -60,9 +60,10 @@ class PackSteps:
         """What each slice holds."""
         return self._all("count", len(self._run.slices), Counted)
 
-    def spill(self, epochs: Mapping[Group, float], buckets: int) -> list[Spilled]:
+    def spill(self, epochs: Mapping[Group, float], buckets: int, by_image: bool) -> list[Spilled]:
         """Spill every slice; what became of its rows."""
-        terms = PackTerms([(*group, seen) for group, seen in epochs.items()], min(buckets, MAX_BUCKETS))
+        seen = [(*group, often) for group, often in epochs.items()]
+        terms = PackTerms(seen, min(buckets, MAX_BUCKETS), by_image)
         data = msgspec.json.encode(terms)
         if self._store.read_bytes(TERMS) != data:
             self._store.write_bytes(TERMS, data)

@@ -36,9 +36,11 @@ def pack_name(number: int) -> str:
     return f"pack-{number:06d}.parquet"
 
 
-def write_pack(store: Store, number: int, groups: Iterable[pa.Table], schema: pa.Schema) -> Shard:
-    """Write one pack, a row group a table."""
-    return _write(store, pack_name(number), groups, schema)
+def write_pack(
+    store: Store, number: int, groups: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
+) -> Shard:
+    """Write one pack, a row group a table; see `writer_options` for `repeated`."""
+    return _write(store, pack_name(number), groups, schema, repeated)
 
 
 def write_dropped(store: Store, dropped: Iterable[pa.Table]) -> None:
@@ -61,9 +63,11 @@ def write_dropped(store: Store, dropped: Iterable[pa.Table]) -> None:
     write_files(store, DROPPED_FILES, files_table(files))
 
 
-def _write(store: Store, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Shard:
+def _write(
+    store: Store, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
+) -> Shard:
     rows = 0
-    options = writer_options(schema, LEVEL)
+    options = writer_options(schema, LEVEL, repeated)
 
     def fill(sink: HashingSink) -> None:
         nonlocal rows

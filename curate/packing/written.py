@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.errors import InputError
 from curate.packing.encode import Encoded, concatenated, encode, encode_pieces
+from curate.packing.image_groups import GROUP
 from curate.packing.tokenizer import Tokenizer
 from curate.tasks.chat import dialogue_pieces
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
 from curate.tasks.shard_rows import is_dialogue, is_text, shard_faults, shard_pieces, talk_faults
+
+Bools = npt.NDArray[np.bool_]
 
 TURN_TOKENS = ("<|im_start|>", "<|im_end|>")
 
@@ -24,7 +29,8 @@ def write(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> tuple[Enco
     Raises:
         InputError: a dialogue, and a tokenizer without Qwen-VL's tokens of turns.
     """
-    talks = is_dialogue(table)
+    together = _is_group(table)
+    talks = is_dialogue(table) | together
     if dialect.name == QWEN_VL.name:
         fault = talk_faults(table, dialect)
         encoded = _as_in_shard(table.filter(pa.array(~talks)), tokenizer)
@@ -57,6 +63,22 @@ def _rendered(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> Encode
 
 
 def _spoken(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> Encoded:
-    return encode_pieces(
-        dialogue_pieces(table["messages"], dialect), np.zeros(table.num_rows, bool), tokenizer
-    )
+    messages = table["messages"].combine_chunks() if "messages" in table.column_names else None
+    if GROUP in table.column_names:
+        group = table[GROUP].combine_chunks()
+        messages = group if messages is None else _first_valid(group, messages)
+    return encode_pieces(dialogue_pieces(messages, dialect), np.zeros(table.num_rows, bool), tokenizer)
+
+
+def _is_group(table: pa.Table) -> Bools:
+    """Which rows stand for several of one image (N)."""
+    if GROUP not in table.column_names:
+        return np.zeros(table.num_rows, bool)
+    return np.asarray(pc.is_valid(table[GROUP]).to_numpy())
+
+
+def _first_valid(one: pa.Array, other: pa.Array) -> pa.Array:
+    """Each value of one array, or where that is null the other's (N)."""
+    rows = np.arange(len(one))
+    place = np.where(one.is_valid().to_numpy(zero_copy_only=False), rows, len(one) + rows)
+    return pa.chunked_array([one, other]).combine_chunks().take(pa.array(place))

@@ -14,6 +14,7 @@ from curate.reporting import card, page
 from curate.reporting.failures import failures
 from curate.reporting.funnel import shares, steps
 from curate.reporting.gallery import cards
+from curate.reporting.kept_columns import KeptColumns
 from curate.reporting.measures import measures
 from curate.reporting.overlaps import overlaps
 from curate.reporting.sampling import Kept, read_dropped, read_kept
@@ -37,19 +38,23 @@ def write(folder: str) -> dict[str, Any]:
         OutputError: it cannot be written to.
     """
     begun = time.monotonic()
-    manifest, store = finished_manifest(folder), Store(folder)
+    manifest, store = finished_manifest(folder, selections=True), Store(folder)
+    is_selection = "kind" in manifest
     files = listed_files(store, manifest)
-    check_complete(store, files, "shard")
+    check_complete(store, files, "part" if is_selection else "shard")
     manifest = manifest | {"shards": files.select(["path", "rows", "bytes", "sha256"]).to_pylist()}
     try:
-        kept, dropped = read_kept(store, manifest["shards"]), read_dropped(store)
+        kept = read_kept(store, manifest["shards"], KeptColumns(manifest))
+        dropped = read_dropped(store)
         html = build(store, manifest, kept, dropped)
     except (OSError, pa.ArrowException) as error:
         raise InputError(
             f"cannot read {folder}: {one_line(error)}; `curate verify` names what is damaged"
         ) from None
     store.write_bytes(NAME, html.encode())
-    written = card.write(folder, kept.table["language"].unique().drop_null().to_pylist())
+    written: dict[str, list[str]] = {"wrote": [], "left": []}
+    if not is_selection:  # no training data: neither the hub nor a catalogue has a use for it
+        written = card.write(folder, kept.table["language"].unique().drop_null().to_pylist())
     store.delete_folder(TMP)
     return {
         "folder": folder.rstrip("/"),
@@ -64,7 +69,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     folder = found["folder"]
     yield from (f"wrote {folder}/{name}" for name in found["wrote"])
     yield from (f"left {folder}/{name} as it was: you wrote it" for name in found["left"])
-    yield f"the data is {folder}/shard-*.parquet: give that to readers that would take every file of a folder"
+    if "README.md" in (*found["wrote"], *found["left"]):
+        yield f"the data is {folder}/shard-*.parquet: give that to readers that would take every file of a folder"
 
 
 def build(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Table) -> str:

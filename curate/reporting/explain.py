@@ -14,6 +14,7 @@ from curate.engine.retry import finished_manifest
 from curate.errors import InputError
 from curate.images.evaluation import IMAGE_RULE
 from curate.marking import SCORE, SIZE
+from curate.reporting.kept_columns import KeptColumns
 from curate.reporting.key_lookup import find_rows, read_rows
 from curate.schema import SAMPLE
 from curate.storage.filesystems import one_line
@@ -23,6 +24,7 @@ from curate.terminal import printable, settings_said
 KEPT = (
     *("key", "dataset", "task", "language", "width", "height", "text", "prompt", "target"),
     *("clip_score", "url", "source"),
+    *("messages", "images.list.element.path"),
 )
 OTHERS = 20  # more rows of the same URL that are listed
 LONGEST = 120  # characters of a value that is worth showing on the way
@@ -41,7 +43,7 @@ def explain(folder: str, key_or_url: str) -> dict[str, Any]:
     Raises:
         InputError: the folder holds no complete run, or a file of it cannot be read.
     """
-    manifest, store = finished_manifest(folder), Store(folder)
+    manifest, store = finished_manifest(folder, selections=True), Store(folder)
     try:
         found = list(_found(manifest, store, key_or_url))
     except (OSError, pa.ArrowException) as error:
@@ -67,6 +69,10 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     for name in ("key", "url", "source", "task", "text", "prompt", "target"):
         if name in told:
             yield f"  {name:8} {printable(told[name])}"
+    for number, image in enumerate(told.get("images", ()), 1):
+        yield f"  image {number:<2} {printable(image['path'])}"
+    for turn in told.get("messages", ()):
+        yield f"  {turn['role']:9} {printable(turn['content'])}"
     yield "its way:"
     for step in told["way"]:
         settings = settings_said(step.get("settings", {}))
@@ -89,7 +95,7 @@ def _found(manifest: Mapping[str, Any], store: Store, key_or_url: str) -> Iterat
     """Every row with that key or URL, kept ones first; duplicates that fell share the kept one's key."""
     for name, rows in find_rows(store, manifest, key_or_url, OTHERS + 1):
         kept = not name.startswith("_dropped/")
-        for row in read_rows(store, name, rows, KEPT if kept else None):
+        for row in read_rows(store, name, rows, KEPT if kept else None, KeptColumns(manifest)):
             if kept:
                 yield {"fate": "kept", "shard": name, **row}
             else:

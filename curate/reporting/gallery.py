@@ -23,6 +23,8 @@ DROPPED_CARDS = 12  # for each reason
 REASONS = 40  # the most frequent ones are shown
 REGIONS = 400  # regions drawn on an image at most
 COLOURS = 4
+IMAGES = 6  # of a dialogue that are shown
+TURNS = 6
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,18 @@ class Card:
     more_shapes: int = 0
     image: str | None = None  # a data: URL
     has_image: bool = False
+    turns: list[tuple[str, list[TextPiece]]] = field(
+        default_factory=list
+    )  # of a dialogue: who speaks, and what
+    images: list[str | None] = field(default_factory=list)  # of a dialogue: data: URLs
 
 
 def cards(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Table) -> list[Card]:
     """The gallery's cards: kept samples first, then dropped ones by reason, in the manifest's order."""
-    found = list(read_rows(store, kept, _pick_kept(kept.table), (*SHOWN, "prompt", "target")))
-    made = [_kept_card(row) for row in sorted(found, key=lambda row: row["key"])]
-    bodies = [(row["image"] or {}).get("bytes") for row in sorted(found, key=lambda row: row["key"])]
+    columns = (*SHOWN, "prompt", "target", *(("messages", "images") if kept.dialogues else ()))
+    found = sorted(read_rows(store, kept, _pick_kept(kept.table), columns), key=lambda row: row["key"])
+    made = [_kept_card(row) for row in found]
+    bodies = [(row["image"] or {}).get("bytes") for row in found]
     fallen = [
         row
         for reason in list(manifest["dropped"])[:REASONS]
@@ -66,7 +73,11 @@ def cards(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Tab
     rules = manifest["manifest"]["rules"]
     made += [_dropped_card(row, rules, alike.get(row["key"])) for row in fallen]
     bodies += [(alike.get(row["key"]) or {}).get("bytes") for row in fallen]
-    return [replace(card, image=url) for card, url in zip(made, data_urls(bodies), strict=True)]
+    shown = [one["bytes"] for row in found for one in (row.get("images") or ())[:IMAGES]]
+    urls = data_urls(bodies + shown)
+    more = iter(urls[len(bodies) :])
+    made = [replace(card, images=[next(more) for _ in card.images]) for card in made]
+    return [replace(card, image=url) for card, url in zip(made, urls, strict=False)]
 
 
 def _pick_kept(table: pa.Table) -> pa.Table:
@@ -120,15 +131,20 @@ def _kept_card(row: Mapping[str, Any]) -> Card:
     size = [("size", f"{row['width']:,} × {row['height']:,}")] if row["width"] else []
     score = [] if row["clip_score"] is None else [("CLIP", f"{row['clip_score']:.3f}")]
     string = plain(f"{row['prompt'] or ''}{row['target'] or ''}", 1200)
+    turns, images = row.get("messages") or [], row.get("images") or []
     return Card(
         key=row["key"],
         reason="kept",
         task=row["task"] or "",
-        pieces=pieces(row["text"] or ""),
+        pieces=[] if turns else pieces(row["text"] or ""),
+        turns=[(turn["role"], pieces(turn["content"] or "")) for turn in turns[:TURNS]],
+        images=[None] * len(images[:IMAGES]),
         facts=[
             *size,
             *score,
             ("boxes", f"{len(regions):,}") if regions else ("", ""),
+            ("turns", f"{len(turns):,}") if turns else ("", ""),
+            ("images", f"{len(images):,}") if images else ("", ""),
             ("language", row["language"] or ""),
             *_origin(row),
             ("row", f"{row['row']:,} of {row['shard']}"),

@@ -7,6 +7,7 @@ reads one partition of it, and the files that it names.
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.reporting import row_index
+from curate.reporting.kept_columns import KeptColumns
 from curate.storage.finished import listed_dropped, listed_files
 from curate.storage.store import Store
 
@@ -37,14 +39,16 @@ def find_rows(store: Store, manifest: Mapping[str, Any], name: str, limit: int) 
     """
     files, digest = run_files(store, manifest)
     columns = ["key"] if KEY.fullmatch(name) else ["url", "source"]
+    names, kept = spellings(name), KeptColumns(manifest)
     if len(files) >= INDEXED_FILES:
-        candidates = row_index.look_up(store, files, digest, name)
-        if candidates is not None:
-            files = candidates
+        candidates = [row_index.look_up(store, files, digest, one, kept) for one in names]
+        if None not in candidates:
+            some = {file for found in candidates for file in found or ()}
+            files = [file for file in files if file in some]
     rows = 0
     with ThreadPoolExecutor(_threads(store)) as pool:
         for file, places in zip(
-            files, pool.map(lambda one: _places(store, one, columns, name), files), strict=True
+            files, pool.map(lambda one: _places(store, one, columns, names, kept), files), strict=True
         ):
             if places and rows < limit:
                 rows += len(places)
@@ -65,11 +69,24 @@ def run_files(store: Store, manifest: Mapping[str, Any]) -> tuple[list[str], str
     return names, row_index.digest(hashes)
 
 
+def spellings(name: str) -> list[str]:
+    """A name, and the URL that it may be once its `&amp;` is read as HTML, or its `&` is written so."""
+    plain = html.unescape(name)
+    return list(dict.fromkeys([name, plain, name.replace("&amp;", "&").replace("&", "&amp;")]))
+
+
 def read_rows(
-    store: Store, name: str, places: Sequence[int], columns: Sequence[str] | None
+    store: Store,
+    name: str,
+    places: Sequence[int],
+    columns: Sequence[str] | None,
+    kept: KeptColumns | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows at those places of a file, each with its place as `row`, without what is null."""
-    wanted = None if columns is None else list(columns)
+    """The rows at those places of a file, each with its place as `row`, without what is null.
+
+    `columns` are those of kept rows, which `kept` knows how to read; None: all that the file has.
+    """
+    kept = kept or KeptColumns({})
     with store.fs.open_input_file(store.path(name)) as file:
         reader = pq.ParquetFile(file, page_checksum_verification=True)
         first = 0
@@ -77,21 +94,23 @@ def read_rows(
             rows = reader.metadata.row_group(group).num_rows
             mine = [place for place in places if first <= place < first + rows]
             if mine:
-                table = reader.read_row_group(group, columns=wanted)
+                table = reader.read_row_group(group) if columns is None else kept.read(reader, columns, group)
                 table = table.take(pa.array([place - first for place in mine]))
                 for place, row in zip(mine, table.to_pylist(), strict=True):
                     yield {"row": place} | {n: value for n, value in row.items() if value is not None}
             first += rows
 
 
-def _places(store: Store, file: str, columns: list[str], name: str) -> list[int]:
-    """The places of a file's rows that have that name in one of these columns."""
+def _places(
+    store: Store, file: str, columns: list[str], names: Sequence[str], kept: KeptColumns
+) -> list[int]:
+    """The places of a file's rows that have one of these names in one of these columns."""
     with store.fs.open_input_file(store.path(file)) as opened:
         parquet = pq.ParquetFile(opened, page_checksum_verification=True)
-        table = parquet.read(columns=columns, use_threads=False)
-    hit = pc.equal(table[columns[0]], name)
+        table = kept.read(parquet, columns)
+    hit = pc.is_in(table[columns[0]], pa.array(names, table.schema.field(columns[0]).type))
     if "source" in columns:
-        hit = pc.or_kleene(hit, pc.match_substring_regex(table["source"], source_of(name)))
+        hit = pc.or_kleene(hit, pc.match_substring_regex(table["source"], source_of(names[0])))
     places: list[int] = pc.indices_nonzero(hit.fill_null(False)).to_pylist()
     return places
 

@@ -65,6 +65,8 @@ def measures(
         _measure(manifest, kept, long, "characters", chars, cut_chars),
         _measure(manifest, kept, "CLIP score", "cosine", _floats(kept["clip_score"]), _scores(dropped)),
         _measure(manifest, kept, "Boxes an image", "regions", _floats(kept["boxes"]), NONE),
+        _measure(manifest, kept, "Images a dialogue", "images", _floats(kept["images"]), NONE),
+        _measure(manifest, kept, "Turns a dialogue", "turns", _floats(kept["turns"]), NONE),
         _measure(manifest, kept, "Tokens a sample", "text tokens", np.array(tokens, np.float64), NONE),
     ]
     return [one for one in found if len(one.kept) or len(one.cut)]

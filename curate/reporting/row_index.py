@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import xxhash
 
+from curate.reporting.kept_columns import KeptColumns
 from curate.storage.store import Store
 
 FORMAT = 1
@@ -45,15 +46,19 @@ def digest(hashes: Iterable[str]) -> str:
     return found.hexdigest()
 
 
-def look_up(store: Store, files: Sequence[str], content: str, name: str) -> list[str] | None:
+def look_up(
+    store: Store, files: Sequence[str], content: str, name: str, kept: KeptColumns | None = None
+) -> list[str] | None:
     """The files that may hold a row with that key or URL; the index is made where there is none of `content`.
+
+    `kept` knows how to read the columns of kept rows.
 
     None where no index can be kept.
     """
     wanted = {"format": FORMAT, "content": content, "files": len(files)}
     for folder in _folders(store):
         numbers = _numbers(folder, wanted, name)
-        if numbers is None and _make(store, files, folder, wanted):
+        if numbers is None and _make(store, files, folder, wanted, kept or KeptColumns({})):
             numbers = _numbers(folder, wanted, name)
         if numbers is not None:
             return [files[number] for number in numbers if number < len(files)]
@@ -83,7 +88,9 @@ def _numbers(folder: Path, wanted: dict[str, object], name: str) -> list[int] | 
     return sorted(set(entries["file"][left:right].tolist()))
 
 
-def _make(store: Store, files: Sequence[str], folder: Path, wanted: dict[str, object]) -> bool:
+def _make(
+    store: Store, files: Sequence[str], folder: Path, wanted: dict[str, object], kept: KeptColumns
+) -> bool:
     """Make the index, whole or not at all; False where it cannot be written."""
     log.warning(
         "indexing the keys and URLs of %d files, once: this takes some minutes for very many", len(files)
@@ -91,7 +98,7 @@ def _make(store: Store, files: Sequence[str], folder: Path, wanted: dict[str, ob
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
         part.mkdir(parents=True)
-        _spill(store, files, part)
+        _spill(store, files, part, kept)
         seals = [_sort(part / _name(number)) for number in range(PARTITIONS)]
         (part / ABOUT).write_text(json.dumps(wanted | {"seals": seals}))
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,11 +114,11 @@ def _make(store: Store, files: Sequence[str], folder: Path, wanted: dict[str, ob
     return True
 
 
-def _spill(store: Store, files: Sequence[str], folder: Path) -> None:
+def _spill(store: Store, files: Sequence[str], folder: Path, kept: KeptColumns) -> None:
     """Write every name's entry into its partition."""
     waiting: list[Entries] = []
     size = 0
-    for entries in _entries(store, files):
+    for entries in _entries(store, files, kept):
         waiting.append(entries)
         size += len(entries)
         if size >= WAITING_ENTRIES:
@@ -120,18 +127,18 @@ def _spill(store: Store, files: Sequence[str], folder: Path) -> None:
     _append(waiting, folder)
 
 
-def _entries(store: Store, files: Sequence[str]) -> Iterator[Entries]:
+def _entries(store: Store, files: Sequence[str], kept: KeptColumns) -> Iterator[Entries]:
     """Each file's entries; a bounded number of files is read ahead."""
     threads = len(os.sched_getaffinity(0)) + 2 if store.local else REMOTE_READS
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(files), 1024):
             some = range(start, min(start + 1024, len(files)))
-            yield from pool.map(lambda number: _of_file(store, files[number], number), some)
+            yield from pool.map(lambda number: _of_file(store, files[number], number, kept), some)
 
 
-def _of_file(store: Store, file: str, number: int) -> Entries:
+def _of_file(store: Store, file: str, number: int, kept: KeptColumns) -> Entries:
     with store.fs.open_input_file(store.path(file)) as opened:
-        table = pq.ParquetFile(opened).read(columns=["key", "url", "source"], use_threads=False)
+        table = kept.read(pq.ParquetFile(opened), ["key", "url", "source"])
     names = {name for column in ("key", "url") for name in table[column].to_pylist() if name}
     for source in table["source"].to_pylist():
         whole = (source or "", (source or "").partition("!")[2])  # with its archive's name, and without

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.reporting.kept_columns import KeptColumns
 from curate.schema import DROPPED
 from curate.storage.finished import listed_dropped
 from curate.storage.store import Store
@@ -25,6 +26,10 @@ MAX_BYTES = 256 * 2**20  # of the measured columns, uncompressed
 IMAGE_GROUPS = 8  # row groups whose images are read
 MEASURED = ("key", "task", "language", "width", "height", "clip_score", "text", "url", "sha256")
 BOXES = "regions.list.element.score"  # the smallest leaf of a region: only the number of regions is wanted
+TALKS = (
+    "images.list.element.path",
+    "messages.list.element.role",
+)  # of dialogues: only their numbers are wanted
 SHOWN = (
     "key",
     "task",
@@ -53,10 +58,15 @@ class Group:
 class Kept:
     """What was read of the kept rows; `place` is a row's group in `groups`, `row` its place in that."""
 
-    table: (
-        pa.Table
-    )  # key, task, language, width, height, clip_score, chars, boxes, host, url, sha256, place, row
+    # key, task, language, width, height, clip_score, chars, boxes, images, turns, host, url, sha256, place, row
+    table: pa.Table
     groups: tuple[Group, ...]
+    columns: KeptColumns
+
+    @property
+    def dialogues(self) -> bool:
+        """Whether a row is a dialogue."""
+        return bool(self.table["turns"].null_count < self.table.num_rows)
 
 
 def evenly(items: Sequence[Any], count: int) -> list[Any]:
@@ -66,23 +76,24 @@ def evenly(items: Sequence[Any], count: int) -> list[Any]:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def read_kept(store: Store, shards: Sequence[dict[str, Any]]) -> Kept:
-    """Measures of up to 100,000 kept rows, spread over up to 64 shards.
+def read_kept(store: Store, shards: Sequence[dict[str, Any]], columns: KeptColumns | None = None) -> Kept:
+    """Measures of up to 100,000 kept rows, spread over up to 64 shards or parts.
 
     Raises:
         OSError, pa.ArrowException: a shard cannot be read.
     """
-    chosen = evenly(shards, MAX_FILES)
+    chosen, columns = evenly(shards, MAX_FILES), columns or KeptColumns({})
     tables: list[pa.Table] = [_placed(_measures(_nothing()), 0)]
     groups: list[Group] = []
     for shard in chosen:
         with store.fs.open_input_file(store.path(shard["path"])) as file:
             reader = pq.ParquetFile(file)
             for number in _affordable(reader, MAX_ROWS // len(chosen), MAX_BYTES // len(chosen)):
-                measured = _measures(reader.read_row_group(number, columns=[*MEASURED, BOXES]))
+                talks = TALKS if {"images", "messages"} <= set(reader.schema_arrow.names) else ()
+                measured = _measures(columns.read(reader, [*MEASURED, BOXES, *talks], number))
                 tables.append(_placed(measured, len(groups)))
                 groups.append(Group(shard["path"], number))
-    return Kept(pa.concat_tables(tables), tuple(groups))
+    return Kept(pa.concat_tables(tables), tuple(groups), columns)
 
 
 def read_dropped(store: Store) -> pa.Table:
@@ -110,7 +121,7 @@ def read_rows(store: Store, kept: Kept, picked: pa.Table, columns: Sequence[str]
         rows = picked.filter(pc.equal(picked["place"], place))["row"]
         with store.fs.open_input_file(store.path(group.path)) as file:
             reader = pq.ParquetFile(file)
-            table = reader.read_row_group(group.number, columns=list(columns)).take(rows)
+            table = kept.columns.read(reader, columns, group.number).take(rows)
             first = sum(reader.metadata.row_group(n).num_rows for n in range(group.number))
         for row, values in zip(rows.to_pylist(), table.to_pylist(), strict=True):
             yield values | {"shard": group.path, "row": first + row}
@@ -136,9 +147,17 @@ def _measures(table: pa.Table) -> pa.Table:
     made = {
         "chars": pc.utf8_length(table["text"]),
         "boxes": pc.list_value_length(table["regions"]),
+        "images": _number(table, "images"),
+        "turns": _number(table, "messages"),
         "host": hosts(table["url"]),
     }
     return pa.table(plain | labels | made)
+
+
+def _number(table: pa.Table, name: str) -> pa.Array | pa.ChunkedArray:
+    """How many of that a row has; null for rows that are no dialogue, and in shards of an older version."""
+    there = name in table.column_names
+    return pc.list_value_length(table[name]) if there else pa.nulls(table.num_rows, pa.int32())
 
 
 def hosts(url: pa.ChunkedArray) -> pa.ChunkedArray:

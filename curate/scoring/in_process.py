@@ -11,6 +11,7 @@ from curate.errors import CurateError, UnitError
 from curate.scorer.identity import Identity
 from curate.scorer.scorer import Pairs, Scorer
 from curate.scorer.table import Scored
+from curate.scoring.items import folded
 from curate.scoring.shard import Done, ScoringTerms, ShardReading, stored, write
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
@@ -75,7 +76,7 @@ class ScoringInProcess:
 
         for scored in self._scorer.score_all(tables()):
             reading = readings.popleft()
-            yield reading.path, writer.submit(self._write, reading, scored, terms)
+            yield reading.path, writer.submit(self._write, reading, folded(scored, reading.counts), terms)
 
     def _known(self, path: str, terms: ScoringTerms) -> Scored | None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import repeat
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,14 +20,16 @@ from curate.schema import DROPPED, SHARD, SHARD_FORMS
 from curate.scorer.identity import Identity, record, recorded
 from curate.scorer.reload import BESIDE
 from curate.scorer.table import Scored
+from curate.scoring.items import bodies_of, items_of
 from curate.storage.filesystems import one_line
-from curate.storage.shards import Shard, as_dropped, write_tables
+from curate.storage.shards import Shard, as_dropped, has_repeated, write_tables
 from curate.storage.store import Store
 
 STAGED = "_run/score/staged"
 STAGE, RULE, MISSING = "score", "clip_score_too_low", "clip_score_missing"
 ALIKE = "near_duplicate"
 NAME = re.compile(r"shard-(\d{6,})(?:-(\d+))?\.parquet")
+SEVERAL = ("images.list.element.bytes",)
 SCORES = pa.schema([SHARD.field(name) for name in ("key", "clip_score", "clip_features")])
 
 
@@ -58,33 +61,37 @@ class ShardReading:
     def __init__(self, store: Store, path: str, rows: int) -> None:
         self.path, self.rows, self._store = path, rows, store
         self.error: str | None = None
-        self.texts: list[str | None] = [None] * rows  # of the rows that have an image
-        self.names: list[str | None] = [None] * rows  # of the images: their hashes
+        self.counts = np.ones(rows, np.int64)  # images that the scorer is shown of each row
+        self.texts: list[str | None] = [None] * rows  # of the images that are there: their rows'
+        self.names: list[str | None] = [None] * rows  # of the images: their hashes; None: not known
         try:
             with store.fs.open_input_file(store.path(path)) as file:
                 reader = pq.ParquetFile(file, page_checksum_verification=True)
                 self._check(reader)
-                table = reader.read(columns=["text", "sha256", "image.path"])
-                there = pc.is_valid(table["image"])
-                self.texts = pc.if_else(there, table["text"], None).to_pylist()
-                self.names = table["sha256"].to_pylist()
+                table = reader.read(columns=["text", "sha256", "image.path", "images.list.element.path"])
+                image, images = (table[name].combine_chunks() for name in ("image", "images"))
+                self.counts = items_of(image, images)
+                row = pa.array(np.repeat(np.arange(table.num_rows), self.counts))
+                several = pc.greater(pc.list_value_length(images).fill_null(0), 0)
+                there = pc.or_(pc.is_valid(image), several)
+                self.texts = pc.if_else(there, table["text"], None).take(row).to_pylist()
+                self.names = table["sha256"].take(row).to_pylist()
         except (OSError, ValueError) as error:  # Arrow's own errors are of these kinds
             self.error = one_line(error)
 
     def images(self) -> Iterator[bytes | None]:
-        """Each row's encoded image (N); a row group at a time is in memory."""
+        """The encoded images, `counts` of each row; a row group at a time is in memory."""
         given = 0
         try:
             with self._store.fs.open_input_file(self._store.path(self.path)) as file:
                 reader = pq.ParquetFile(file, page_checksum_verification=True)
                 for group in range(reader.num_row_groups if self.error is None else 0):
-                    bodies = reader.read_row_group(group, columns=["image.bytes"])["image"].combine_chunks()
-                    for body in pc.struct_field(bodies, "bytes"):
-                        yield body.as_py()
+                    for body in bodies_of(reader.read_row_group(group, columns=["image.bytes", *SEVERAL])):
+                        yield body
                         given += 1
         except (OSError, ValueError) as error:
             self.error = one_line(error)
-        yield from repeat(None, self.rows - given)
+        yield from repeat(None, int(self.counts.sum()) - given)
 
     def _check(self, reader: pq.ParquetFile) -> None:
         if not any(reader.schema_arrow.equals(form) for form in SHARD_FORMS):
@@ -116,7 +123,8 @@ def write(store: Store, path: str, scored: Scored, identity: Identity, terms: Sc
         rows_in = reader.metadata.num_rows
         schema = record(reader.schema_arrow, identity)
         groups = _groups(path, reader, scored, terms, lost)
-        written = write_tables(store, f"{STAGED}/{path}", groups, schema, terms.shard)
+        repeated = has_repeated(reader)
+        written = write_tables(store, f"{STAGED}/{path}", groups, schema, terms.shard, repeated)
     dropped = add_counts(count_reasons(table["reason"]) for table in lost)
     file = _write_dropped(store, path, lost, terms) if lost else None
     final = msgspec.structs.replace(written, path=path) if written.rows else None
@@ -176,7 +184,9 @@ def judged(table: pa.Table, threshold: float | None) -> pa.Array:
     """Why a row of SHARD falls, else null (N rows); a row without image or text is no pair to be judged."""
     if threshold is None:
         return pa.nulls(table.num_rows, pa.string())
-    image, text = pc.is_valid(table["image"].combine_chunks()), pc.utf8_trim_whitespace(table["text"])
+    images = pc.list_value_length(table["images"]).fill_null(0).combine_chunks()
+    image = pc.or_(pc.is_valid(table["image"].combine_chunks()), pc.greater(images, 0))
+    text = pc.utf8_trim_whitespace(table["text"])
     pair = pc.and_(image, pc.greater(pc.utf8_length(text), 0).fill_null(False).combine_chunks())
     keep = filters.RULES[RULE].keep(table.select(["clip_score"]), min_score=threshold)
     low = pc.if_else(pc.fill_null(pc.invert(keep), False), RULE, None)

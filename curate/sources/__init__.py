@@ -5,7 +5,7 @@ from __future__ import annotations
 from curate.sources.inputs import FORMATS, Input, expand, together
 from curate.sources.opening import open_source
 from curate.sources.parts import JOINED, PICKLES
-from curate.sources.reading import DETAIL, PROBLEM, Source
+from curate.sources.reading import DETAIL, PROBLEM, ROW, Source
 
 __all__ = [
     "DETAIL",
@@ -13,6 +13,7 @@ __all__ = [
     "JOINED",
     "PICKLES",
     "PROBLEM",
+    "ROW",
     "Input",
     "Source",
     "expand",

@@ -1,10 +1,11 @@
 """JSON documents become JSON Lines once, as a stream; then they are read like any other rows.
 
-    [{…}, {…}]                                    each object is a row
+    [{…}, {…}]                                    each object is a row; so is a list of turns (`role` or `from`)
     {"image_urls": […], "captions": […]}          parallel arrays, as SBU has them: the i-th values are row i
     {"images": [{…}], "annotations": [{…}]}       COCO's: each annotation is a row, with its image's fields
     {"info": …, "data": [{…}]}                    the one array of objects holds the rows
     {"a": {…}, "b": {…}}                          each object is a row, its name in the column `__key__`
+    {"name": "x", "questions": {…}}               with a plain value among its keys, the document itself is one row
 
 Broken UTF-8 reads as U+FFFD, which the cleaners treat as the damage that it is; NaN and Infinity as null.
 """
@@ -26,7 +27,7 @@ from curate.manifest.settings import InputSettings
 from curate.sources import input_index
 from curate.sources.columns import encode_json, json_text
 from curate.sources.inputs import Input
-from curate.sources.line_formats import OURS, faulty, limits, without_marked
+from curate.sources.line_formats import OURS, as_row, faulty, limits, without_marked
 from curate.sources.shallow import WRITTEN, Shallow
 from curate.sources.streams import open_bytes
 from curate.sources.strict import Strict
@@ -80,8 +81,9 @@ def _write(source: Input, settings: InputSettings, file: BinaryIO) -> None:
 
 def line(row: Any) -> bytes:
     """A row as a line of a file of ours: problems are only those that we find."""
-    if not isinstance(row, dict):
-        return encode_json(faulty("row_malformed", f"not an object but {type(row).__name__}"))
+    row = as_row(row)
+    if isinstance(row, str):
+        return encode_json(faulty("row_malformed", row))
     for name in OURS:
         row.pop(name, None)
     text = json_text(row).encode()
@@ -104,6 +106,9 @@ def _rows(source: JsonDocument) -> Iterator[Any]:
     elif found and set(found.values()) == {"object"}:
         with source.open() as file:
             yield from ({KEY: key, **row} for key, row in ijson.kvitems(file, "", use_float=True))
+    elif not objects and "value" in found.values():
+        with source.open(row_depth=1) as file:
+            yield from ijson.items(file, "", use_float=True)
     else:
         has = ", ".join(f"{name!r} ({kind})" for name, kind in list(found.items())[:10]) or "nothing"
         raise InputError(f"{source.uri}: cannot tell which part of this JSON holds the rows; it has {has}")

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyarrow import fs
@@ -26,6 +26,7 @@ FORMATS = {
 }
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".tgz": "gzip"}
 
+STATS, TARS = "_stats.json", (".tar", ".tar.gz", ".tgz")  # of img2dataset's folders
 WHOLE = 16 * 2**20  # files up to this size are fingerprinted whole
 PROBE = 64 * 2**10  # bytes of each of the PROBES blocks that are read of larger ones
 PROBES = 16
@@ -41,6 +42,7 @@ class Input:
     bytes: int
     fingerprint: str  # hex; another one means that the content is not the same
     parts: tuple[Input, ...] = ()  # the files that are read together as this one
+    failed_only: bool = False  # img2dataset's table beside its tar: only the rows that the tar lacks are read
 
 
 def suffixes(name: str) -> tuple[str, str]:
@@ -71,8 +73,10 @@ def expand(uris: Sequence[str], known: Collection[str] = tuple(FORMATS)) -> list
                 f"no input at {uri!r}: give a file, a folder or a glob of {what} (also .gz, .zst)"
             )
         found |= matches
+    tables = beside_tars(found)
     with ThreadPoolExecutor(LISTERS) as pool:
-        return list(pool.map(lambda item: _input(item[0], *item[1]), sorted(found.items())))
+        every = list(pool.map(lambda item: _input(item[0], *item[1]), sorted(found.items())))
+    return [replace(one, failed_only=True) if one.uri in tables else one for one in every]
 
 
 def together(parts: Sequence[Input]) -> Input:
@@ -101,10 +105,15 @@ def _matches(uri: str, known: Collection[str]) -> Iterable[tuple[str, tuple[str,
     if info.type == fs.FileType.File:
         yield head + path, (info.base_name, info)
     elif info.type == fs.FileType.Directory:
+        found: dict[str, fs.FileInfo] = {}
         for item in system.get_file_info(fs.FileSelector(path, recursive=True)):
             name = item.path[len(path.rstrip("/")) + 1 :]
             if item.is_file and _ends(name, known) and not re.search(r"(^|/)[._]", name):
-                yield head + item.path, (name, item)
+                found[name] = item
+        is_ours = system.get_file_info(f"{path.rstrip('/')}/_manifest.json").type == fs.FileType.File
+        for name in without_stats(found):
+            if not (is_ours and name == "croissant.json"):  # that `curate report` wrote
+                yield head + found[name].path, (name, found[name])
     elif re.search(r"[*?[]", path) and scheme(uri) not in ("http", "https"):
         base = re.split(r"[^/]*[*?[]", path, maxsplit=1)[0].rstrip("/")
         selector = fs.FileSelector(base or "/", recursive="/" in path[len(base) + 1 :], allow_not_found=True)
@@ -153,3 +162,20 @@ def fingerprint(uri: str, info: fs.FileInfo) -> str:
                     file.seek(block * (size - PROBE) // (PROBES - 1))
                     digest.update(file.read(PROBE))
     return digest.hexdigest()
+
+
+def without_stats(names: Collection[str]) -> set[str]:
+    """The names without the statistics that lie beside the tar or table of the same name."""
+    there = {_stem(name) for name in names if name.lower().endswith((*TARS, ".parquet"))}
+    return {name for name in names if not (name.endswith(STATS) and name.removesuffix(STATS) in there)}
+
+
+def beside_tars(names: Collection[str]) -> set[str]:
+    """The tables that lie beside a tar of the same name."""
+    tars = {_stem(name) for name in names if name.lower().endswith(TARS)}
+    return {name for name in names if name.lower().endswith(".parquet") and _stem(name) in tars}
+
+
+def _stem(name: str) -> str:
+    folder, slash, base = name.rpartition("/")
+    return folder + slash + base.partition(".")[0]

@@ -33,6 +33,7 @@ QUOTED_BYTES = 2**16  # a quoted field that goes on for longer was never closed
 NAME = re.compile(r"\s*[A-Za-z_][\w .:-]{0,63}\s*")
 
 csv.field_size_limit(2**31 - 1)  # the length of a line is limited where it is read
+DELIMITERS = (";", "\t", "|")  # beside the comma, of files that are called CSV
 UNCLOSED = ("row_malformed", "a quote that is never closed, and a carriage return")
 
 Row = dict[str, Any]
@@ -63,12 +64,16 @@ def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: 
             return LineGrammar((), functools.partial(_json_record, settings.max_depth))
         if kind in RECORDS:
             return LineGrammar((), RECORDS[kind])
-        split = _csv_fields if kind == "csv" else _tsv_fields
+        split = _tsv_fields
+        if kind == "csv":
+            split = functools.partial(_csv_fields, settings.delimiter or _delimiter(lines))
         names = _names(lines, split, settings.columns, source.uri)
         return LineGrammar(names, functools.partial(_delimited, names, split), split)
 
     found = input_index.remembered(
-        input_index.place(work, source, "rows", (kind, settings.columns, limits(settings))),
+        input_index.place(
+            work, source, "rows", (kind, settings.columns, settings.delimiter, limits(settings))
+        ),
         lambda: _scan(source, settings, parser),
     )
     schema = input_index.schema(found.columns)
@@ -193,7 +198,10 @@ def json_row(line: bytes, max_depth: int) -> Row:
     except (ValueError, RecursionError):  # msgspec's own among them
         row = _leniently(line)
     if type(row) is not dict:
-        return faulty("row_malformed", row if type(row) is NotJson else _no_object(row))
+        found: Row | str = row if type(row) is NotJson else as_row(row)
+        if isinstance(found, str):
+            return faulty("row_malformed", found)
+        row = found
     if PROBLEM in row or DETAIL in row:  # which only we may give
         row = _published(row)
     return without_marked(row) if WRITTEN in line else row
@@ -217,8 +225,15 @@ def _leniently(line: bytes) -> Any:
         return NotJson(f"not JSON: {error}"[:200])
 
 
-def _no_object(value: Any) -> str:
-    return f"not an object but {type(value).__name__}"
+def as_row(value: Any) -> Row | str:
+    """A JSON value as a row, or what is wrong with it; a bare list of turns is a row of `messages`."""
+    if isinstance(value, list) and value and all(_is_turn(one) for one in value):
+        return {"messages": value}
+    return value if isinstance(value, dict) else f"not an object but {type(value).__name__}"
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and ("role" in value or "from" in value)
 
 
 decode = msgspec.json.Decoder().decode
@@ -241,11 +256,19 @@ def _tsv_fields(lines: Lines) -> list[str] | None:
     return None if line is None else line.split("\t")
 
 
-def _csv_fields(lines: Lines) -> list[str] | None:
+def _delimiter(lines: Lines) -> str:
+    """What stands between the fields of a CSV: commas, unless its first line has none and another is there."""
+    first = lines.next() or b""
+    lines.put_back([first] if first else [])
+    found = [one for one in DELIMITERS if one.encode() in first]
+    return "," if b"," in first or not found else max(found, key=lambda one: first.count(one.encode()))
+
+
+def _csv_fields(delimiter: str, lines: Lines) -> list[str] | None:
     """One record, over as many lines as its quotes span; quotes that never close span none."""
     first = _text_line(lines)
     if first is None or '"' not in first:
-        return None if first is None else first.split(",")
+        return None if first is None else first.split(delimiter)
     taken: list[bytes] = []
     fault = lines.fault
 
@@ -259,11 +282,11 @@ def _csv_fields(lines: Lines) -> list[str] | None:
         raise EOFError
 
     try:
-        return next(csv.reader(more(), strict=True))
+        return next(csv.reader(more(), strict=True, delimiter=delimiter))
     except (EOFError, csv.Error):
         lines.put_back(taken)
         lines.fault = fault or (UNCLOSED if "\r" in first else None)
-        return first.split(",")
+        return first.split(delimiter)
 
 
 def _text_line(lines: Lines) -> str | None:
@@ -289,6 +312,6 @@ def _names(
 
 def _is_header(line: bytes, given: Sequence[str]) -> bool:
     """Whether the line is nothing but names, one of them a name that the manifest gives."""
-    fields = re.split(r"[\t,]", line.decode("utf-8", "replace").strip().replace('"', ""))
+    fields = re.split(r"[\t,;|]", line.decode("utf-8", "replace").strip().replace('"', ""))
     known = {name.casefold() for name in given}
     return all(NAME.fullmatch(f) for f in fields) and any(f.strip().casefold() in known for f in fields)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from curate.errors import InputError, OutputError
 from curate.manifest.settings import InputSettings
 from curate.sources.documents import as_lines
+from curate.sources.img2dataset import failed_rows
 from curate.sources.inputs import FORMATS, Input, suffixes
 from curate.sources.joins import joined
 from curate.sources.line_formats import open_lines_source
@@ -42,6 +43,7 @@ def _opened(source: Input, plain: bytes, work: Path) -> Source:
     try:
         if kind == "parquet":
             opened = open_parquet(source, settings)
+            opened = failed_rows(opened, source, work) if source.failed_only else opened
         elif kind == "webdataset":
             opened = open_tar(source, settings, work)
         elif kind == "joined":
@@ -54,7 +56,7 @@ def _opened(source: Input, plain: bytes, work: Path) -> Source:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise OutputError(f"cannot write to {work}: {error.strerror}") from None
         raise InputError(f"cannot read {source.uri}: {one_line(error)}") from None
-    if not opened.rows:
+    if not opened.rows and not source.failed_only:
         raise InputError(f"{source.uri} holds no row")
     return opened
 

@@ -80,7 +80,7 @@ def open_parquet(source: Input, settings: InputSettings) -> Source:
     for column in schema:
         refuse_extensions(column, column.name, source.uri)
     _check_counts(source, footer)
-    whole = pa.schema([*schema, *PROBLEMS])
+    whole = pa.schema([*schema, *PROBLEMS], schema.metadata)
     table = ParquetTable(source.uri, place, footer, whole, settings, source.bytes)
     return Forward(source.uri, footer.rows, whole, lambda row: (row, _batches(table, row)))
 

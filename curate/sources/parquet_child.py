@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curate.children.no_pandas import hide_pandas
 from curate.sources.columns import decoded_bytes, fitting, unique, value_bytes
-from curate.sources.reading import DETAIL, PROBLEM
+from curate.sources.reading import DETAIL, PROBLEM, ROW
 from curate.sources.sealed import Sealer
 from curate.sources.served import SOCKET, RemoteFile
 from curate.storage.filesystems import one_line
@@ -27,7 +27,9 @@ READ_AHEAD = 2**20  # bytes a column; pages are read one by one, so a row group 
 ANSWER_BYTES = 64 * 2**20  # of a batch's values; more rows than fit come with the next answer
 OPEN_AT_ONCE = 4
 MAX_NESTING = 32  # of a column's type
-OURS = (PROBLEM, DETAIL)
+CURATE = b"curate"  # the key of a file's metadata where we say what it is
+MAX_TOLD_BYTES = 2**18
+OURS = (PROBLEM, DETAIL, ROW)
 NO_ROOM = "no_room"  # the reason where this machine has no room to hand rows over
 BEYOND = "beyond"  # the reason where a row group decodes to more than it may
 
@@ -181,7 +183,7 @@ def footer(file: pq.ParquetFile) -> bytes:
         ReadError: its columns are nested too deep.
     """
     meta = file.metadata
-    schema = file.schema_arrow.remove_metadata()
+    schema = file.schema_arrow
     for column in schema:
         _check_nesting(column.type, MAX_NESTING)
     fields = [one.with_name(name) for one, name in zip(schema, _names(schema.names), strict=True)]
@@ -192,9 +194,15 @@ def footer(file: pq.ParquetFile) -> bytes:
         [one.num_rows for one in groups],
         [min(2**31, width) for width in widths],
         [sum(one.column(i).total_compressed_size for i in range(one.num_columns)) for one in groups],
-        pa.schema(fields).serialize().to_pybytes(),
+        pa.schema(fields, _told(schema.metadata)).serialize().to_pybytes(),
     )
     return msgspec.msgpack.encode(found)
+
+
+def _told(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:
+    """What the file's maker says of it under `curate`, if it is short; nothing else is passed on."""
+    told = (metadata or {}).get(CURATE)
+    return {CURATE: told} if told is not None and len(told) <= MAX_TOLD_BYTES else None
 
 
 def _check_nesting(kind: pa.DataType, left: int) -> None:

@@ -18,6 +18,7 @@ from curate.storage.filesystems import one_line
 
 PROBLEM = "curate.problem"  # a column that a source may add: why this row is of no use, else null
 DETAIL = "curate.detail"  # and what was found there
+ROW = "curate.row"  # a column that a source may add: the number of this row in its file
 BATCH_ROWS = 16_384
 BATCH_BYTES = 32 * 2**20
 
@@ -27,8 +28,13 @@ Begin = Callable[[int], tuple[int, Iterator[pa.RecordBatch]]]
 class Source(Protocol):
     """One input, opened."""
 
-    rows: int
-    schema: pa.Schema
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Their columns."""
 
     def batches(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         """Exactly the rows [start, stop), in order.

@@ -101,6 +101,7 @@ def _scan(source: Input, settings: InputSettings, is_cut: bool) -> input_index.R
             raise InputError(
                 f"{source.uri} is not a whole tar: {error}; fetch it again or leave it out"
             ) from None
+        samples = _parted(samples)
         for chunk in _chunks(file, settings, list(samples.items()), with_images=False):
             kinds.see(row for row in chunk if PROBLEM not in row)
     if not samples:
@@ -136,6 +137,40 @@ def _members(file: Any, is_cut: bool) -> Iterator[tuple[tarfile.TarInfo, bool]]:
             yield member, is_whole
             if not is_whole:
                 return
+
+
+def _parted(samples: dict[str, dict[str, tuple[int, int]]]) -> dict[str, dict[str, tuple[int, int]]]:
+    """The samples, those of file names with dots (`shot.1.jpg`, `shot.1.txt`, `shot.2.jpg`) told apart.
+
+    What stands behind the first dot is taken for the suffix, as WebDataset has it (`a.seg.png` belongs to `a.jpg`),
+    unless it names an image with a text of its own, or the images of what would be one sample have no other.
+    """
+    parted: dict[str, dict[str, tuple[int, int]]] = {}
+    for key, files in samples.items():
+        stems: dict[str, dict[str, tuple[int, int]]] = {}
+        for suffix, place in files.items():
+            stem, dot, last = suffix.rpartition(".")
+            stems.setdefault(f"{key}{dot}{stem}", {})[last] = place
+        has_image = any(suffix in IMAGES for suffix in files)
+        own = {stem for stem, mine in stems.items() if stem != key and _is_sample(mine, has_image)}
+        rest = {suffix: place for suffix, place in files.items() if _stem_of(key, suffix) not in own}
+        for stem in dict.fromkeys(_stem_of(key, suffix) for suffix in files):
+            if stem in own:
+                parted[stem] = stems[stem]
+            elif rest:
+                parted[key] = rest
+    return parted
+
+
+def _stem_of(key: str, suffix: str) -> str:
+    stem, dot, _ = suffix.rpartition(".")
+    return f"{key}{dot}{stem}"
+
+
+def _is_sample(files: dict[str, tuple[int, int]], has_image: bool) -> bool:
+    """Whether files of one stem are a sample; `has_image`: whether what they would belong to has an image."""
+    image = any(suffix in IMAGES for suffix in files)
+    return image and (not has_image or any(suffix not in IMAGES for suffix in files))
 
 
 def _split(name: str) -> tuple[str, str, str]:

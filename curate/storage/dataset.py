@@ -82,6 +82,9 @@ class DataSet(msgspec.Struct, frozen=True):
     files: Files
     digest: str
     schema: Any  # the pyarrow schema of every file
+    files_of: tuple[
+        int, ...
+    ] = ()  # how many files each of the places has that were asked for, in their order
 
     @property
     def file_rows(self) -> npt.NDArray[np.int64]:
@@ -108,8 +111,10 @@ def find(uris: Iterable[str], stem: str = "shard") -> DataSet:
         DamagedError: a folder lacks a file that it lists, or has one that it does not list.
     """
     tables, digest, schema = [PLACES.empty_table()], hashlib.sha256(), None
+    files_of: list[int] = []
     for uri in uris:
         table, columns = _places(uri.rstrip("/"), stem)
+        files_of.append(0 if columns is None else table.num_rows)
         if columns is None:
             continue
         if schema is not None and not columns.equals(schema):
@@ -122,7 +127,8 @@ def find(uris: Iterable[str], stem: str = "shard") -> DataSet:
             digest.update("\n".join(map(str, column.to_pylist())).encode() + b"\n\n")
     if schema is None:
         raise InputError(f"no {stem}-*.parquet in {', '.join(uris) or 'nothing'}")
-    return DataSet(Files(pa.concat_tables(tables).combine_chunks()), digest.hexdigest(), schema)
+    files = Files(pa.concat_tables(tables).combine_chunks())
+    return DataSet(files, digest.hexdigest(), schema, tuple(files_of))
 
 
 def _places(uri: str, stem: str) -> tuple[pa.Table, pa.Schema | None]:
@@ -136,6 +142,10 @@ def _places(uri: str, stem: str) -> tuple[pa.Table, pa.Schema | None]:
     store = Store(uri)
     manifest = read_manifest(store)
     if manifest is not None:
+        if manifest.get("kind") == "selection":
+            raise InputError(
+                f"{uri} holds a selection: `curate run MANIFEST --input {uri}` makes shards of it"
+            )
         if manifest.get("kind") == "export":
             raise InputError(f"{uri} holds an export: give the folder of `curate run` or `curate pack`")
         return _listed(store, manifest, stem)

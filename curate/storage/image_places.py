@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.storage.image_index import IndexedImages, checksum
-from curate.storage.parquet_pages import chunk_range, value_places
+from curate.storage.image_index import IndexedImages, bodies, checksum
+from curate.storage.parquet_pages import chunk_range, dictionary_places, value_places
 
 PLACE = pa.struct(
     [("offset", pa.int64()), ("size", pa.int64()), ("sum", pa.uint32())]
@@ -24,7 +24,7 @@ def walked_places(parquet: pq.ParquetFile, stream: pa.NativeFile, group: int, le
     """The images of a row group by the pages of the column `leaf`, with their checksums.
 
     Raises:
-        NotInPlaceError: the column is compressed, has a dictionary, or is not there.
+        NotInPlaceError: the column is compressed, holds images that no row shows, or is not there.
         ValueError: its pages are damaged.
     """
     try:
@@ -38,10 +38,22 @@ def walked_places(parquet: pq.ParquetFile, stream: pa.NativeFile, group: int, le
     )
     levels = (described.max_definition_level > 0) + (described.max_repetition_level > 0)
     chunk = memoryview(stream.read_at(size, start))
-    places = value_places(chunk, column, levels)
+    once = column.has_dictionary_page  # each image is stored once, however many rows show it
+    places = dictionary_places(chunk, column) if once else value_places(chunk, column, levels)
     pairs = zip((places.offset - start).tolist(), places.size.tolist(), strict=True)
     sums = np.array([checksum(chunk[offset : offset + size]) for offset, size in pairs], np.uint32)
-    return IndexedImages(places.offset, places.size, sums)
+    codes = _codes(parquet, group, leaf, len(sums)) if once else np.arange(len(sums))
+    return IndexedImages(places.offset[codes], places.size[codes], sums[codes])
+
+
+def _codes(parquet: pq.ParquetFile, group: int, leaf: str, stored: int) -> np.ndarray:
+    """Which of a dictionary's images each row's is, of those that have one."""
+    column = parquet.read_row_group(group, columns=[leaf])[0].combine_chunks()
+    encoded = bodies(column).drop_null().dictionary_encode()
+    if len(encoded.dictionary) != stored:
+        raise NotInPlaceError(f"the dictionary of {leaf} holds images that no row shows, or not all")
+    codes: np.ndarray = encoded.indices.to_numpy()
+    return codes
 
 
 def one_each(there: np.ndarray, places: IndexedImages) -> pa.StructArray:

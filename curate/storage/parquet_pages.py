@@ -50,33 +50,61 @@ def value_places(chunk: Buffer, column: Any, levels: int) -> Places:
     """
     if column.compression != "UNCOMPRESSED":
         raise ValueError(f"{column.path_in_schema} is compressed ({column.compression})")
+    if column.has_dictionary_page:
+        raise ValueError(f"{column.path_in_schema} has a dictionary")
     offsets: list[int] = []
     sizes: list[int] = []
     start, at = column.data_page_offset, 0
     while at < len(chunk):
-        header = page_header(chunk, at)
-        at, end = at + header.length, at + header.length + header.size
-        if end > len(chunk):
-            raise ValueError(f"a page of {column.path_in_schema} is cut short")
-        if header.crc is not None and zlib.crc32(chunk[at:end]) != header.crc & 0xFFFFFFFF:
-            raise ValueError(f"a page of {column.path_in_schema} is damaged")
+        header, at, end = _page(chunk, at, column)
         walk_values(chunk, values_start(chunk, at, header, levels), end, start, offsets, sizes)
         at = end
     return Places(np.array(offsets, np.int64), np.array(sizes, np.int64))
+
+
+def dictionary_places(chunk: Buffer, column: Any) -> Places:
+    """The places of the values in a column chunk's dictionary, given the chunk's bytes and its metadata.
+
+    Raises:
+        ValueError: the column is compressed or has none, or its page does not hold together or is damaged.
+    """
+    if column.compression != "UNCOMPRESSED":
+        raise ValueError(f"{column.path_in_schema} is compressed ({column.compression})")
+    offsets: list[int] = []
+    sizes: list[int] = []
+    header, at, end = _page(chunk, 0, column)
+    if header.kind != DICTIONARY_PAGE:
+        raise ValueError(f"{column.path_in_schema} does not begin with its dictionary")
+    walk_values(chunk, at, end, column.dictionary_page_offset, offsets, sizes)
+    return Places(np.array(offsets, np.int64), np.array(sizes, np.int64))
+
+
+def _page(chunk: Buffer, at: int, column: Any) -> tuple[Header, int, int]:
+    """The header of the page that begins at byte `at`, and where its content begins and ends.
+
+    Raises:
+        ValueError: it is cut short, or damaged.
+    """
+    header = page_header(chunk, at)
+    at, end = at + header.length, at + header.length + header.size
+    if end > len(chunk):
+        raise ValueError(f"a page of {column.path_in_schema} is cut short")
+    if header.crc is not None and zlib.crc32(chunk[at:end]) != header.crc & 0xFFFFFFFF:
+        raise ValueError(f"a page of {column.path_in_schema} is damaged")
+    return header, at, end
 
 
 def chunk_range(metadata: pq.RowGroupMetaData, path: str) -> tuple[Any, int, int]:
     """A column's metadata in a row group, and its chunk's first byte and size in the file.
 
     Raises:
-        ValueError: no such column, or it has a dictionary.
+        ValueError: no such column.
     """
     for number in range(metadata.num_columns):
         column = metadata.column(number)
         if column.path_in_schema == path:
-            if column.has_dictionary_page:
-                raise ValueError(f"{path} has a dictionary")
-            return column, column.data_page_offset, column.total_compressed_size
+            start = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+            return column, start, column.total_compressed_size
     raise ValueError(f"there is no column {path}")
 
 
@@ -107,17 +135,22 @@ def values_start(chunk: Buffer, at: int, header: Header, levels: int) -> int:
         raise ValueError("a page header cannot be read") from None
 
 
+def encoding(header: Header) -> int:
+    """How a data page's values are encoded."""
+    return int(header.fields[4 if header.kind == PAGE_V2 else 2])
+
+
 def _values_start(chunk: Buffer, at: int, header: Header, levels: int) -> int:
     if header.kind == PAGE_V2:
-        encoding, skipped = header.fields[4], header.fields[5] + header.fields[6]
+        skipped = header.fields[5] + header.fields[6]
     elif header.kind == PAGE_V1:
-        encoding, skipped = header.fields[2], 0
+        skipped = 0
         for _ in range(levels):
             skipped += 4 + LENGTH.unpack_from(chunk, min(at + skipped, len(chunk) - 4))[0]
     else:
         raise ValueError(f"a page of kind {header.kind} stands among the data")
-    if encoding != PLAIN:
-        raise ValueError(f"a page is not plain but encoded ({encoding})")
+    if (found := encoding(header)) != PLAIN:
+        raise ValueError(f"a page is not plain but encoded ({found})")
     return at + int(skipped)
 
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED, FINGERPRINT, SHARD
-from curate.storage.image_index import write_groups
+from curate.storage.image_index import LEAVES, write_groups
 from curate.storage.store import HashingSink, Store
 
 MIN_GROUP_ROWS = 100
-OUR_FILES = re.compile(r"(?:shard|dropped)-(\d{6,})(?:-(\d+))?\.parquet")
+GROWTH = 4  # of a row group's bytes, once each row has its own copy of an image that several show
+MAX_DICTIONARY_BYTES = 2**31 - 2**20  # a page ends there
+Ints = npt.NDArray[np.int64]
+OUR_FILES = re.compile(r"(?:shard|part|dropped)-(\d{6,})(?:-(\d+))?\.parquet")
 VALUES_AT_ONCE = 16  # before a page is found to be full: with 1,024 images it would be far too large
 
 
@@ -31,17 +37,20 @@ class Shard(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def writer_options(schema: pa.Schema, level: int) -> dict[str, Any]:
+def writer_options(schema: pa.Schema, level: int, repeated: bool = False) -> dict[str, Any]:
     """How shards are written: images plain and uncompressed (they are compressed already, and a reader may
     then fetch one by its byte range), everything else zstd; checksums on every page.
+
+    Images that are `repeated` are stored once a row group, in a dictionary.
     """
     leaves = leaf_paths(schema)
-    plain = [path for path in leaves if path in ("image.bytes", "images.list.element.bytes")]
+    plain = [path for path in leaves if path in LEAVES]
     dictionary = [path for path in leaves if path in ("dataset", "task", "language", "stage", "reason")]
     return {
+        **({"dictionary_pagesize_limit": MAX_DICTIONARY_BYTES} if repeated else {}),
         "compression": {path: "none" if path in plain else "zstd" for path in leaves},
         "compression_level": {path: level for path in leaves if path not in plain},
-        "use_dictionary": dictionary,
+        "use_dictionary": dictionary + (plain if repeated else []),
         "write_statistics": [path for path in leaves if path not in plain],
         "write_page_index": True,
         "write_page_checksum": True,
@@ -68,10 +77,24 @@ def leaf_paths(schema: pa.Schema) -> list[str]:
     return paths
 
 
+def has_repeated(parquet: pq.ParquetFile) -> bool:
+    """Whether a file was written with its images in dictionaries."""
+    for group in range(parquet.num_row_groups):
+        columns = map(parquet.metadata.row_group(group).column, range(parquet.metadata.num_columns))
+        if any(column.has_dictionary_page for column in columns if column.path_in_schema in LEAVES):
+            return True
+    return False
+
+
 def write_tables(
-    store: Store, name: str, tables: Iterable[pa.Table], schema: pa.Schema, settings: ShardSettings
+    store: Store,
+    name: str,
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    settings: ShardSettings,
+    repeated: bool = False,
 ) -> Shard:
-    """Publish the tables as one Parquet file, a row group each.
+    """Publish the tables as one Parquet file, a row group each; see `writer_options` for `repeated`.
 
     Raises:
         OSError: the file could not be written; nothing was published.
@@ -80,29 +103,58 @@ def write_tables(
 
     def fill(sink: HashingSink) -> None:
         nonlocal rows
-        rows = write_groups(sink, tables, schema, writer_options(schema, settings.compression_level))
+        options = writer_options(schema, settings.compression_level, repeated)
+        rows = write_groups(sink, tables, schema, options)
 
     written = store.write(name, fill)
     return Shard(written.path, rows, written.bytes, written.sha256)
 
 
-def row_groups(sizes: Sequence[int], settings: ShardSettings) -> list[list[int]]:
-    """Where to cut rows of these image sizes (bytes, N rows): shards, each a list of its row groups' lengths.
+class RowImages(NamedTuple):
+    """What N rows show: row n the images from starts[n] to starts[n + 1]."""
 
-    A row group closes at `row_group_bytes` once it has 100 rows; a shard closes at `max_bytes`. Both depend
-    on nothing but the sizes, so that the same rows always give the same files.
+    image: Ints  # a number of each image that is shown; the same for the same one
+    size: Ints  # of each, bytes
+    starts: Ints  # N + 1
+
+    @property
+    def repeated(self) -> bool:
+        """Whether an image is shown more than once."""
+        return len(np.unique(self.image)) < len(self.image)
+
+
+def row_groups(shown: RowImages, settings: ShardSettings) -> list[list[int]]:
+    """Where to cut rows that show these images: shards, each a list of its row groups' lengths.
+
+    A row group closes at `row_group_bytes` once it has 100 rows; a shard closes at `max_bytes`. An image counts
+    once in a row group, however often its rows show it, up to GROWTH times `row_group_bytes` in all of them: a
+    reader may have an image for each row in memory. All this depends on nothing but the images, so that the same rows
+    always give the same files.
     """
     shards: list[list[int]] = [[]]
-    group_rows = group_bytes = shard_bytes = 0
-    for size in sizes:
-        if group_rows and group_bytes + size > settings.row_group_bytes and group_rows >= MIN_GROUP_ROWS:
+    group_rows = group_bytes = group_memory = shard_bytes = 0
+    inside: set[int] = set()  # images of the row group
+    images, sizes = shown.image.tolist(), shown.size.tolist()
+    for start, stop in pairwise(shown.starts.tolist()):
+        row = dict(zip(images[start:stop], sizes[start:stop], strict=True))
+        memory = sum(sizes[start:stop])
+        fresh = sum(size for image, size in row.items() if image not in inside)
+        full = group_bytes + fresh > settings.row_group_bytes
+        full = full or group_memory + memory > GROWTH * settings.row_group_bytes
+        if group_rows >= MIN_GROUP_ROWS and full:
             shards[-1].append(group_rows)
-            group_rows = group_bytes = 0
-        if shard_bytes and shard_bytes + size > settings.max_bytes:
+            group_rows = group_bytes = group_memory = 0
+            inside.clear()
+            fresh = sum(row.values())
+        if shard_bytes and shard_bytes + fresh > settings.max_bytes:
             shards[-1] += [group_rows] if group_rows else []
             shards.append([])
-            group_rows = group_bytes = shard_bytes = 0
-        group_rows, group_bytes, shard_bytes = group_rows + 1, group_bytes + size, shard_bytes + size
+            group_rows = group_bytes = group_memory = shard_bytes = 0
+            inside.clear()
+            fresh = sum(row.values())
+        inside.update(row)
+        group_rows, group_bytes, group_memory = group_rows + 1, group_bytes + fresh, group_memory + memory
+        shard_bytes += fresh
     if group_rows:
         shards[-1].append(group_rows)
     return [groups for groups in shards if groups]
@@ -143,9 +195,13 @@ def to_shard(
     prompt: pa.Array,
     target: pa.Array,
     images: pa.Array | None = None,
+    hashes: pa.Array | None = None,
     form: pa.Schema = SHARD,
 ) -> pa.Table:
-    """Alive rows of SAMPLE with their images, prompts and targets as rows of SHARD, or of a `form` of it (N rows)."""
+    """Alive rows of SAMPLE with their images, prompts and targets as rows of SHARD, or of a `form` of it (N rows).
+
+    `images` are dialogues'; `hashes` the `image_hashes` of `image`, where they are known already.
+    """
     none = pa.nulls(sample.num_rows, SHARD.field("images").type)
     made = {
         "images": none if images is None else images,
@@ -154,7 +210,7 @@ def to_shard(
         ),
         "prompt": prompt,
         "target": target,
-        "sha256": pa.array([_sha256(body) for body in image], pa.string()),
+        "sha256": image_hashes(image) if hashes is None else hashes,
     }
     if FINGERPRINT in form:
         made["fingerprint"] = pa.array(map(as_hex, sample["fingerprint"].to_pylist()), pa.string())
@@ -166,6 +222,11 @@ def to_shard(
         for field in form
     ]
     return pa.table(columns, schema=form)
+
+
+def image_hashes(image: pa.BinaryArray) -> pa.Array:
+    """The SHA-256 of each image in hexadecimal (N); null where there is none."""
+    return pa.array([_sha256(body) for body in image], pa.string())
 
 
 def image_path(sample: pa.Table) -> pa.Array:

@@ -8,6 +8,7 @@ from curate.tasks.dialect import names as dialect_names
 from curate.tasks.formats import CONTROL_TOKEN, FORMATS, QWEN_VL
 from curate.tasks.image_cost import image_costs
 from curate.tasks.parse import Parsed, Phrase, parse
+from curate.tasks.parse_chat import Spoken, parse_dialogue
 from curate.tasks.render import render
 from curate.tasks.row_faults import faults
 from curate.tasks.rows import row_faults, row_strings
@@ -20,11 +21,13 @@ __all__ = [
     "Format",
     "Parsed",
     "Phrase",
+    "Spoken",
     "dialect_names",
     "faults",
     "image_costs",
     "load_dialect",
     "parse",
+    "parse_dialogue",
     "render",
     "row_faults",
     "row_strings",

@@ -13,8 +13,9 @@ import numpy as np
 
 from curate.tasks.coordinates import pixels_from
 from curate.tasks.dialect import Dialect
-from curate.tasks.formats import LANGUAGE_NAMES, QWEN_VL
+from curate.tasks.formats import CONVERSATION, LANGUAGE_NAMES, QWEN_VL
 from curate.tasks.image_cost import image_costs
+from curate.tasks.parse_chat import parse_dialogue
 from curate.tasks.row_faults import control_token
 
 LABEL = r'"(?:[^"\\]|\\.)*"'  # a JSON string
@@ -37,6 +38,8 @@ class Parsed(NamedTuple):
     question: str | None
     answer: str | None
     regions: list[Phrase]
+    messages: list[tuple[str, str]] | None = None  # of a dialogue: role and content
+    paths: list[str | None] | None = None  # of a dialogue's images, where the dialect shows them
 
 
 def parse(
@@ -44,11 +47,15 @@ def parse(
 ) -> Parsed:
     """The inverse of `render` for one row; what stands in the prompt is None without it.
 
-    Where a dialect has no marks for phrases, a grounded caption's phrases are looked for in its text in their order.
+    A dialogue is read from its prompt and target together (see `curate.tasks.parse_chat`). Where a dialect has no marks
+    for phrases, a grounded caption's phrases are looked for in its text in their order.
 
     Raises:
         ValueError: not a string of that task's format, or a task without one.
     """
+    if task == CONVERSATION:
+        spoken = parse_dialogue(prompt + target, dialect)
+        return Parsed(None, None, None, [], spoken.messages, spoken.paths)
     if task not in dialect.tasks:
         raise ValueError(f"no task {task!r} (there are: {', '.join(dialect.tasks)})")
     form, grammar = dialect.tasks[task], grammar_of(dialect)

@@ -60,7 +60,7 @@ def verify_run(folder: str, workers: int | None = None, address: str | None = No
     """
     store, damaged = Store(folder), Problems()
     try:
-        manifest = finished_manifest(folder)
+        manifest = finished_manifest(folder, selections=True)
         shards = _shards(store, manifest, damaged)
     except (DamagedManifestError, DamagedError) as error:
         name = SHARDS if isinstance(error, DamagedError) else MANIFEST
@@ -76,7 +76,8 @@ def verify_run(folder: str, workers: int | None = None, address: str | None = No
     finally:
         who.close()
         keys.close()
-    damaged |= {name: [UNLISTED] for name in strange_files(shards, files_there(store, "shard"))}
+    stem = "part" if "kind" in manifest else "shard"
+    damaged |= {name: [UNLISTED] for name in strange_files(shards, files_there(store, stem))}
     damaged |= _dropped(store, manifest, damaged)
     damaged |= _score_problems(store, manifest)
     if problems := [*manifest_problems(store, manifest, shards, duplicates, records(store))]:

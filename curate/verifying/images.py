@@ -42,6 +42,37 @@ def image_problems(table: pa.Table, first: int, children: Children) -> Iterator[
         yield from _landed(*flying.popleft())
 
 
+def dialogue_image_problems(table: pa.Table, first: int, children: Children) -> Iterator[str]:
+    """What is wrong with each image of dialogues (N rows of SHARD that begin at row `first` of their file)."""
+    flying: deque[tuple[str, bytes, Future[Outcome]]] = deque()
+    for place, images in enumerate(_image_lists(table)):
+        for number, image in enumerate(images or (), 1):
+            where, body = f"row {first + place}, image {number}", image["bytes"]
+            if body is None:
+                yield f"{where}: the image has no bytes"
+                continue
+            flying.append((where, body, children.submit(body)))
+            while len(flying) > AHEAD:
+                yield from _landed_of_dialogue(*flying.popleft())
+    while flying:
+        yield from _landed_of_dialogue(*flying.popleft())
+
+
+def _image_lists(table: pa.Table) -> Iterator[list[dict[str, Any]] | None]:
+    for batch in table.select(["images"]).to_batches(max_chunksize=AHEAD):
+        yield from batch["images"].to_pylist()
+
+
+def _landed_of_dialogue(where: str, body: bytes, future: Future[Outcome]) -> Iterator[str]:
+    outcome = future.result()
+    if outcome.value is None:
+        yield f"{where}: the image cannot be decoded ({outcome.reason})"
+        return
+    answer = protocol.read_answer(outcome.value, body)
+    if answer.reason is not None or answer.reencoded:
+        yield f"{where}: the image is not one that any reader decodes to upright RGB"
+
+
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in table.select(COLUMNS).to_batches(max_chunksize=AHEAD):
         yield from batch.to_pylist()

@@ -14,10 +14,12 @@ from curate.storage.store import Store
 Look = Callable[[pq.ParquetFile], Iterator[str]]
 
 
-def file_problems(store: Store, listed: Mapping[str, Any], schema: pa.Schema, look: Look) -> Iterator[str]:
+def file_problems(
+    store: Store, listed: Mapping[str, Any], schema: pa.Schema | None, look: Look
+) -> Iterator[str]:
     """What is wrong with a file: it is missing, has other bytes, columns or rows, or what `look` finds in it.
 
-    `listed` says its `path`, `bytes`, `sha256` and `rows`.
+    `listed` says its `path`, `bytes`, `sha256` and `rows`; without a `schema` it may have any columns.
     """
     path = listed["path"]
     if not store.exists(path):
@@ -28,7 +30,7 @@ def file_problems(store: Store, listed: Mapping[str, Any], schema: pa.Schema, lo
     try:
         with store.fs.open_input_file(store.path(path)) as file:
             reader = pq.ParquetFile(file, page_checksum_verification=True)
-            if not reader.schema_arrow.equals(schema):
+            if schema is not None and not reader.schema_arrow.equals(schema):
                 yield "its columns are not those it should have"
                 return
             if reader.metadata.num_rows != listed["rows"]:

@@ -57,7 +57,7 @@ def repair(
     store, before = Store(folder), verify_run(folder, workers, address)
     if not before["shards"] and before["damaged"]:  # of its manifest at least nothing can be said
         return before | {"repaired": []}
-    manifest, damaged = finished_manifest(folder), before["damaged"]
+    manifest, damaged = finished_manifest(folder, selections=True), before["damaged"]
     if SHARDS in damaged or DROPPED_FILES in damaged:  # what tells which bytes are right
         return before | {"repaired": []}
     listed = set(listed_files(store, manifest)["path"].to_pylist())
@@ -88,19 +88,33 @@ def _remade(
         run = _scratch_run(manifest, store, scratch, plugin_files)
         steps = Steps(run, Journal(scratch), progress := _quiet(), InProcess(run, progress))
         try:
-            for phase in ("keys", "seen"):
-                steps.judge_across(phase)
-            steps.units("stage", np.array(units))
+            if run.select:
+                _select_again(steps, units)
+            else:
+                for phase in ("keys", "seen"):
+                    steps.judge_across(phase)
+                steps.units("stage", np.array(units))
         finally:
             steps.runner.close()
         staging = Staging(run.manifest, scratch)
-        if run.judges_staged:
+        if run.judges_staged and not run.select:
             remade = Remade(manifest, store, staging, run.across("bytes"), units, wanted)
             for unit, fallen in remade.fallen().items():
                 staging.publish(staging.record(unit, STAGED), *fallen)
         return sorted(_in_place(manifest, store, scratch, units, wanted))
     finally:
         store.delete_folder(SCRATCH)
+
+
+def _select_again(steps: Steps, units: list[int]) -> None:
+    """Make those units of a selection, and of the others what tells which rows are duplicates."""
+    if not steps.run.judges_staged:
+        steps.units("stage", np.array(units))
+        return
+    steps.units("stage", np.arange(steps.run.plan.units))
+    for phase in ("keys", "seen"):
+        steps.judge_across(phase)
+    steps.units("publish", np.array(units))
 
 
 def _scratch_run(
@@ -113,9 +127,10 @@ def _scratch_run(
         manifest=asked.manifest,
         out=scratch.uri,
         work=Journal(scratch).work(),
-        plan=Plan(asked.inputs, tuple(one["rows"] for one in manifest["inputs"]), asked.manifest.shard.rows),
+        plan=Plan(asked.inputs, tuple(one["rows"] for one in manifest["inputs"]), asked.unit_rows),
         sample=asked.sample,
         retry=asked.retry,
+        select=asked.select,
     )
 
 

@@ -15,13 +15,15 @@ import pyarrow.parquet as pq
 
 from curate import tasks
 from curate.children.pool import Children
+from curate.engine.journal import SELECTION
 from curate.schema import SHARD_FORMS, conform, shard_metadata
 from curate.storage.store import Store
-from curate.tasks.chat import dialogue_strings
+from curate.tasks.chat import dialogue_faults, dialogue_strings
 from curate.tasks.formats import CONVERSATION
-from curate.verifying.images import decoders, image_problems
+from curate.verifying.images import decoders, dialogue_image_problems, image_problems
 from curate.verifying.keys import as_bytes
 from curate.verifying.parquet_checks import file_problems
+from curate.verifying.selections import part_problems
 
 NAMED = 5  # damaged images that are named, of one row group
 RENDERED = ["dataset", "task", "language", "text", "regions", "width", "height"]
@@ -34,6 +36,7 @@ class ExpectedShards(msgspec.Struct, frozen=True):
     scorer: dict[str, Any] | None
     cleaned: bool
     image: dict[str, Any]  # the manifest's settings of images
+    selection: bool = False  # parts of a selection, and no shards
 
     @property
     def form(self) -> pa.Schema:
@@ -45,7 +48,11 @@ class ExpectedShards(msgspec.Struct, frozen=True):
         """Those of this manifest."""
         settings = manifest["manifest"]
         return cls(
-            manifest["manifest_digest"], manifest["scorer"], bool(settings["clean"]), settings["image"]
+            manifest["manifest_digest"],
+            manifest["scorer"],
+            bool(settings["clean"]),
+            settings["image"],
+            manifest.get("kind") == SELECTION,
         )
 
 
@@ -71,7 +78,10 @@ class ShardCheck:
         def look(reader: pq.ParquetFile) -> Iterator[str]:
             return _shard_problems(reader, self._terms, keys, self._children)
 
-        problems = list(file_problems(self._store, listed, self._terms.form, look))
+        if self._terms.selection:
+            problems = list(part_problems(self._store, listed, self._terms.digest, keys))
+        else:
+            problems = list(file_problems(self._store, listed, self._terms.form, look))
         return Checked(listed["path"], problems, b"".join(keys))
 
     def close(self) -> None:
@@ -90,6 +100,7 @@ def _shard_problems(
         keys.append(as_bytes(table["key"]))
         yield from _row_problems(table, terms.cleaned)
         yield from islice(image_problems(table, first, children), NAMED)
+        yield from islice(dialogue_image_problems(table, first, children), NAMED)
         first += table.num_rows
 
 
@@ -149,11 +160,13 @@ def _rendered_the_same(table: pa.Table, paths: pa.Array, cleaned: bool) -> bool:
 
 
 def _spoken_the_same(table: pa.Table) -> bool:
-    """Whether dialogues' prompts and targets follow from their messages and the paths of their images."""
+    """Whether dialogues can be rendered, and prompts and targets follow from messages and the images' paths."""
     if not table.num_rows:
         return True
     images = _one(table["images"])
-    sizes = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)
+    sizes = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    if dialogue_faults(table["messages"], sizes).null_count < table.num_rows:
+        return False
     edges = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
     shown = pa.ListArray.from_arrays(edges, pc.struct_field(pc.list_flatten(images), "path"))
     spoken = dialogue_strings(table["messages"], shown)

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from curate.errors import InputError, ManifestError, OutputError
-from curate.exporting import FORMATS, export
+from curate.exporting import FORMATS, TRAINING, export
 from curate.manifest.settings import ShardSettings
 from curate.packing import PackSettings, pack
 from curate.storage.shards import write_tables
@@ -204,14 +204,11 @@ def test_conversations_have_numbered_pictures_that_lie_in_the_folder(shards: Pat
     out = tmp_path / "out"
     export(str(shards), "qwen-vl", str(out))
     conversations = json.loads((out / "conversations.json").read_text(encoding="utf-8"))
-    assert len(conversations) == ROWS
-    for found, row in zip(conversations, source(shards), strict=True):
+    rows = [row for row in source(shards) if row["task"] != "text"]
+    for found, row in zip(conversations, rows, strict=True):
         (question, answer) = found["conversations"]
         assert (found["id"], question["from"], answer["from"]) == (row["key"], "user", "assistant")
         assert answer["value"] == row["target"].strip()
-        if row["image"] is None:
-            assert "<img>" not in question["value"]
-            continue
         path = question["value"].removeprefix("Picture 1: <img>").split("</img>\n")[0]
         assert (out / path).read_bytes() == row["image"]["bytes"]
         assert question["value"].split("</img>\n")[1] == row["prompt"].split("</img>")[1].strip()
@@ -225,11 +222,11 @@ def test_messages_load_with_datasets_as_llama_factory_loads_them(shards: Path, t
     loaded = datasets.load_dataset(
         "json", data_files=str(out / info["file_name"]), split="train", cache_dir=str(tmp_path / "cache")
     )
-    assert len(loaded) == ROWS
-    for found, row in zip(loaded, source(shards), strict=True):
+    rows = [row for row in source(shards) if row["task"] != "text"]
+    for found, row in zip(loaded, rows, strict=True):
         user, assistant = found[info["columns"]["messages"]]
         assert (user["role"], assistant["role"]) == ("user", "assistant")
-        assert user["content"].count("<image>") == len(found["images"]) == (row["image"] is not None)
+        assert user["content"].count("<image>") == len(found["images"]) == 1
         for path in found["images"]:
             with Image.open(out / path) as image:
                 assert image.size == (row["width"], row["height"])
@@ -239,13 +236,44 @@ def test_chatml_is_the_dialogue_as_the_model_sees_it(shards: Path, tmp_path: Pat
     out = tmp_path / "out"
     export(str(shards), "qwen-vl", str(out))
     lines = [json.loads(line) for line in (out / "chatml.jsonl").read_text(encoding="utf-8").splitlines()]
-    row, line = next((r, x) for r, x in zip(source(shards), lines, strict=True) if r["task"] == "caption")
+    rows = [row for row in source(shards) if row["task"] != "text"]
+    row, line = next((r, x) for r, x in zip(rows, lines, strict=True) if r["task"] == "caption")
     assert line["text"] == (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
         f"<|im_start|>user\nPicture 1: <img>images/{row['image']['path']}</img>\n"
         "Generate the caption in English:<|im_end|>\n"
         f"<|im_start|>assistant\n{row['text']}<|im_end|>\n"
     )
+
+
+def test_plain_texts_are_lines_of_text_and_no_empty_questions(shards: Path, tmp_path: Path) -> None:
+    manifest = export(str(shards), "qwen-vl", str(tmp_path / "out"))
+    lines = [json.loads(line) for line in (tmp_path / "out" / "text.jsonl").read_text().splitlines()]
+    texts = {row["key"]: row["target"] for row in source(shards) if row["task"] == "text"}
+    assert {line["id"]: line["text"] for line in lines} == texts
+    assert len(texts) > 0
+    assert "text.jsonl" in manifest["files"]
+    assert manifest["rows_out"] == ROWS
+
+
+@pytest.mark.parametrize("to", sorted({*FORMATS, *TRAINING}))
+def test_raw_text_with_a_placeholder_leaves_no_trace_in_any_export(
+    to: str, shards: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(shards / "shard-000000.parquet")
+    rows = table.to_pylist()[:20]
+    for row in rows:
+        if row["task"] != "text":
+            continue
+        row["target"] = row["text"] = f"{row['text']} <image>"
+    held = sum(row["task"] == "text" for row in rows)
+    changed = pa.Table.from_pylist(rows, schema=table.schema)
+    write_tables(
+        Store(str(tmp_path / "in")), "shard-000000.parquet", [changed], table.schema, ShardSettings()
+    )
+    (tmp_path / "in" / "_manifest.json").write_text('{"shards": []}')
+    manifest = export(str(tmp_path / "in"), to, str(tmp_path / "out"))
+    assert manifest["dropped"]["text_has_placeholder"] == held > 0
 
 
 @pytest.mark.parametrize("to", sorted(FORMATS))
@@ -257,6 +285,25 @@ def test_an_export_is_the_same_bytes_each_time_and_done_once(to: str, shards: Pa
     assert one == two
     assert export(str(shards), to, str(tmp_path / "one")) == first
     assert not (tmp_path / "one" / "_run").exists()
+
+
+@pytest.mark.parametrize("to", ["qwen-vl", "qwen3-vl", "ms-swift"])
+def test_an_image_that_several_rows_show_is_one_file(to: str, shards: Path, tmp_path: Path) -> None:
+    table = pq.read_table(shards / "shard-000000.parquet")
+    rows = [row for row in table.to_pylist() if row["task"] == "vqa"][:4]
+    for row in rows:
+        row["image"]["bytes"] = rows[0]["image"]["bytes"]
+    changed = pa.Table.from_pylist(rows, schema=table.schema)
+    write_tables(
+        Store(str(tmp_path / "in")), "shard-000000.parquet", [changed], table.schema, ShardSettings()
+    )
+    (tmp_path / "in" / "_manifest.json").write_text('{"shards": []}')
+    export(str(tmp_path / "in"), to, str(tmp_path / "out"))
+    (image,) = [path for path in (tmp_path / "out" / "images").rglob("*") if path.is_file()]
+    listed = next(
+        path for path in (tmp_path / "out").glob("*.json*") if path.stem in ("messages", "conversations")
+    )
+    assert listed.read_text().count(str(image.relative_to(tmp_path / "out"))) == len(rows)
 
 
 @pytest.mark.parametrize("to", sorted(FORMATS))

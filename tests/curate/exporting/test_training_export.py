@@ -118,3 +118,36 @@ def test_packs_have_no_conversations_any_more(tmp_path: Path, shards: Path) -> N
     api.pack(shards, tmp_path / "packs")
     with pytest.raises(InputError, match="packs hold tokens"):
         api.export(tmp_path / "packs", "qwen3-vl", tmp_path / "out")
+
+
+@pytest.mark.parametrize("to", ["qwen3-vl", "llama-factory", "ms-swift", "qwen-vl"])
+def test_what_is_asked_of_an_image_becomes_a_dialogue(shards: Path, tmp_path: Path, to: str) -> None:
+    made = api.export(shards, to, tmp_path / "out", group="image").raw
+    assert (made["group"], made["rows_out"]) == ("image", 4)
+    listed = to in ("qwen3-vl", "qwen-vl")
+    rows = read(tmp_path / "out" / ("conversations.json" if listed else "messages.jsonl"))
+    said = [[turn[key] for turn in row[name]] for row in rows for name, key in [_form(row)]]
+    caption, talk = said if len(said[0]) == 2 else said[::-1]
+    assert len(caption) == 2  # a caption stands alone
+    assert len(talk) == 4
+    mark = "Picture 1: <img>" if to == "qwen-vl" else "<image>"
+    assert [turn.count(mark) for turn in talk] == [1, 0, 0, 0]
+    assert talk[1].strip() == "No."
+    if to == "ms-swift":
+        (objects,) = [row["objects"] for row in rows if "objects" in row]
+        assert objects == {"ref": ["it"], "bbox": [[146, 137, 615, 415]], "bbox_type": "real"}
+
+
+def _form(row: dict[str, Any]) -> tuple[str, str]:
+    return ("conversations", "value") if "conversations" in row else ("messages", "content")
+
+
+def test_a_dialogue_has_no_more_turns_than_asked_for(shards: Path, tmp_path: Path) -> None:
+    made = api.export(shards, "qwen3-vl", tmp_path / "one", group="image", turns=1).raw
+    assert len(read(tmp_path / "one" / "conversations.json")) == 3
+    assert made["turns"] == 1
+    for wrong in ({"group": "size"}, {"group": "image", "turns": 0}):
+        with pytest.raises(ManifestError):
+            api.export(shards, "qwen3-vl", tmp_path / "two", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ManifestError, match="hands rows over as they are"):
+        api.export(shards, "mds", tmp_path / "two", group="image")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
@@ -28,8 +29,16 @@ def test_datasets_decodes_the_images_unasked(curated: Path, tmp_path: Path) -> N
     assert isinstance(loaded[0]["regions"] or [], list)
 
 
+def test_datasets_takes_the_folder_as_the_run_left_it(curated: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(str(curated), split="train", cache_dir=str(tmp_path))
+    assert loaded.num_rows == 59
+    assert loaded[0]["image"].size == (loaded[0]["width"], loaded[0]["height"])
+
+
 def test_pyarrow_reads_the_folder_as_a_data_set(curated: Path) -> None:
     assert pq.read_table(curated).num_rows == 59
+    assert pyarrow.dataset.dataset(curated).count_rows() == 59
 
 
 def test_duckdb_asks_it_questions(curated: Path) -> None:

@@ -90,7 +90,7 @@ def test_the_same_run_gives_the_same_report(out: Path, tmp_path: Path) -> None:
 
 def test_a_report_leaves_the_run_as_it_was(out: Path) -> None:
     assert curate("verify", out).returncode == 0
-    assert {path.name for path in out.iterdir() if not path.name.startswith(("_", "shard-"))} == {
+    assert {path.name for path in out.iterdir() if not path.name.startswith(("_", ".", "shard-"))} == {
         "report.html",
         "README.md",
         "croissant.json",

@@ -1,0 +1,91 @@
+"""What a source publishes of its images beyond their size: their bytes' hash, and boxes that are to be blurred."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from curate.engine.acquire import RawImage
+from curate.manifest.settings import Manifest
+
+CHANGED = "image_changed"
+MAX_BOXES = 1000  # of an image; one with more is blurred as a whole
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as shares of the image's sides
+
+decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(frozen=True)
+class PublishedImage:
+    """What is published of one image."""
+
+    sha256: str = ""  # hex; empty: nothing
+    boxes: tuple[Box, ...] = ()
+
+    def hold(self, image: RawImage) -> RawImage:
+        """The image with its boxes; none where its bytes are others than those that were published."""
+        if image.data is None:
+            return image
+        if self.sha256 and (found := hashlib.sha256(image.data).hexdigest()) != self.sha256:
+            return RawImage(None, "decode", CHANGED, f"published={self.sha256[:16]} found={found[:16]}")
+        return replace(image, boxes=self.boxes) if self.boxes else image
+
+
+class PublishedImages:
+    """Reads what a manifest's source publishes of the images, from the samples' other columns (`extra`)."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        rule: Mapping[str, Any] = manifest.active_rules().get(CHANGED, {})
+        self._sha256, self._boxes = str(rule.get("sha256", "")), manifest.image.blur_boxes
+        self._rows: dict[int, PublishedImage] = {}
+
+    def note(self, table: pa.Table, places: pa.Array, first: int) -> None:
+        """Note what is published of the rows at these places of a table, whose first row is number `first`."""
+        if not self._sha256 and not self._boxes:
+            return
+        for place, extra in zip(places.to_pylist(), table["extra"].take(places).to_pylist(), strict=True):
+            found = self._read(extra or "{}")
+            if found != PublishedImage():
+                self._rows[first + place] = found
+
+    def held(self, images: Iterable[tuple[int, RawImage]]) -> Iterator[tuple[int, RawImage]]:
+        """Each row's image, held against what was noted of it."""
+        for row, image in images:
+            noted = self._rows.pop(row, None)
+            yield row, image if noted is None else noted.hold(image)
+
+    def _read(self, extra: str) -> PublishedImage:
+        others = decode(extra)
+        sha256 = others.get(self._sha256) if self._sha256 else None
+        boxes = others.get(self._boxes) if self._boxes else None
+        return PublishedImage(
+            sha256.strip().lower() if isinstance(sha256, str) else "", tuple(_boxes(boxes)) if boxes else ()
+        )
+
+
+def _boxes(found: Any) -> Iterator[Box]:
+    """The boxes of a published value; one that is none, or more than there may be, stands for the whole image."""
+    if isinstance(found, str):
+        try:
+            found = msgspec.json.decode(found)
+        except msgspec.DecodeError:
+            found = None
+    if not isinstance(found, list) or len(found) > MAX_BOXES:
+        yield WHOLE
+        return
+    for one in found:
+        sides = one if isinstance(one, list) and len(one) == 4 else ()
+        if not sides or not all(isinstance(side, int | float) and math.isfinite(side) for side in sides):
+            yield WHOLE
+            return
+        x0, y0, x1, y1 = (min(1.0, max(0.0, float(side))) for side in sides)
+        if x0 < x1 and y0 < y1:
+            yield x0, y0, x1, y1

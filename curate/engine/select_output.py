@@ -1,0 +1,76 @@
+"""The output of `curate select`: parts of the source's own rows, staged and published as shards are.
+
+Beside a staged part lies a small file that names its rows by what the rules across the run compare: their keys, the
+addresses of their images, their texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.engine.across import SPILL, read_batch, spill_rows, write_batches
+from curate.engine.output import Fallen, Staging
+from curate.engine.record import UnitRecord
+from curate.engine.records import STAGED
+from curate.marking import Rules, sampled
+from curate.schema import DROPPED
+from curate.storage.selected import part_name, part_schema, write_part
+from curate.storage.shards import Shard, as_dropped, dropped_name
+
+SEEN = "seen"  # the stage at which rows fall to the rules across the run
+
+KEPT = pa.schema(  # the rows of a staged part
+    [
+        ("key", pa.string()),
+        ("source", pa.string()),
+        ("url", pa.large_string()),
+        ("image_path", pa.large_string()),
+        ("text", pa.large_string()),
+    ]
+)
+
+
+class PartStaging(Staging):
+    """The output side of one selection."""
+
+    def write_part(self, unit: int, tables: Iterable[pa.Table], published: pa.Schema, rules: Rules) -> Shard:
+        """Stage a unit's kept rows, judged by `rules`: the columns of `published`, and ours."""
+        schema = part_schema(published, self.manifest.digest(), rules)
+        return self._stage(part_name(unit), (table.cast(schema) for table in tables), schema)
+
+    def write_kept(self, unit: int, rows: pa.Table) -> None:
+        """Note what the rules across the run need of the kept rows (N rows of KEPT)."""
+        write_batches(self.store, _kept_name(unit), KEPT, [rows.cast(KEPT)])
+
+    def spilled(self, number: int, phase: str = "seen") -> pa.Table:
+        """See `Staging.spilled`; of a selection it is the rows' keys, or the addresses of their images."""
+        rows = read_batch(self.store, _kept_name(number), 0).combine_chunks()
+        if not rows.num_rows:
+            return SPILL.empty_table()
+        image = rows["key"] if phase == "keys" else pc.coalesce(rows["url"], rows["image_path"])
+        places = pa.array(range(rows.num_rows), pa.int32())
+        return spill_rows(image.combine_chunks(), rows["text"].combine_chunks(), number, places)
+
+    def _write_lost(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> Shard:
+        """See `Staging._write_lost`."""
+        kept = read_batch(self.store, _kept_name(record.unit), 0)
+        reason = pa.array(map(fallen.get, range(kept.num_rows)), pa.string(), size=kept.num_rows)
+        rows = kept.append_column("reason", reason).filter(pc.is_valid(reason))
+        rows = rows.filter(sampled(rows["key"], self.manifest.drops.sample))
+        rows = rows.append_column("stage", pa.repeat(SEEN, rows.num_rows))
+        rows = rows.append_column("detail", pa.nulls(rows.num_rows, pa.string()))
+        lost = [*self._staged_dropped(record), as_dropped(rows)]
+        return self._write(dropped_name(record.unit), lost, DROPPED)
+
+    def _write(
+        self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
+    ) -> Shard:
+        """See `Staging._write`; files of dropped rows are written as parts are."""
+        return write_part(self.store, name, tables, schema, self.manifest.shard.compression_level)
+
+
+def _kept_name(unit: int) -> str:
+    return f"{STAGED}/kept-{unit:06d}.arrow"

@@ -1,0 +1,172 @@
+"""Reading a unit: its rows, clean and judged by all that needs no image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import filters
+from curate.engine import dialogue_images
+from curate.engine.plan import Run, Unit, row_rules
+from curate.engine.stopwatch import Stopwatch
+from curate.errors import InputError
+from curate.marking import SCORE, SIZE, clean_and_judge, share_below
+from curate.origins import Origin, open_origin
+from curate.origins.table_rows import Rows
+from curate.schema import SAMPLE, set_column
+from curate.storage.shards import read_columns, unit_of
+from curate.storage.store import Store
+from curate.tasks.formats import CONVERSATION
+
+TOGETHER_ROWS = (
+    2**18
+)  # that are cleaned and judged together: each search costs as much again for a small table
+TOGETHER_BYTES = 64 * 2**20
+
+Pair = tuple[pa.Table, pa.Table]  # rows as they were published, and the samples that they give
+
+
+class UnitReader:
+    """Reads the units of one run; it holds one input open, as units come in source order."""
+
+    def __init__(self, run: Run, children: int) -> None:
+        self._run, self._manifest, self._children = run, run.manifest, children
+        self._rules = row_rules(run.manifest)
+        self._origin: tuple[int, Origin] | None = None
+
+    def close(self) -> None:
+        """Let go of the input."""
+        if self._origin is not None:
+            self._origin[1].close()
+
+    def samples(self, unit: Unit, watch: Stopwatch) -> Iterator[pa.Table]:
+        """The unit's samples, clean and judged; images still in their column."""
+        tables = self._open(unit.input).read(unit.start, unit.stop)
+        while (table := _timed(tables, watch)) is not None:
+            with watch.stage("rules"):
+                chosen = self._chosen(table, unit)
+                yield self._judged(table if chosen is None else table.filter(chosen), unit)
+
+    def published(self, unit: Unit, watch: Stopwatch) -> Iterator[Pair]:
+        """The unit's rows as they were published, and their samples, clean and judged, without images."""
+        pairs = together(self._rows(unit).read_published(unit.start, unit.stop, lean=True))
+        while (pair := _timed(pairs, watch)) is not None:
+            rows, samples = pair
+            with watch.stage("rules"):
+                if (chosen := self._chosen(samples, unit)) is not None:
+                    rows, samples = rows.filter(chosen), samples.filter(chosen)
+                yield rows, self._judged(samples, unit)
+
+    def schema(self, unit: Unit) -> pa.Schema:
+        """The columns of the unit's rows, as they were published."""
+        return self._rows(unit).schema
+
+    def rules(self, unit: Unit) -> dict[str, dict[str, Any]]:
+        """The rules by which the unit's rows are judged."""
+        origin = self._open(unit.input)
+        settled = () if self._run.select else origin.settled
+        rules = {n: of for n, of in self._rules.items() if origin.judges(n) and n not in settled}
+        if self._manifest.scorer is not None:  # the scores that count are its own
+            rules = {n: of for n, of in rules.items() if SCORE not in filters.find_rule(n, of).columns}
+        return rules
+
+    def inputs(self, unit: Unit, rows: int) -> int:
+        """How many inputs the unit's rows came from: of documents and seeds, those that were asked for."""
+        picked = self._run.sample < 1 or self._run.retry is not None
+        return rows if picked else unit.stop - unit.start
+
+    def _judged(self, table: pa.Table, unit: Unit) -> pa.Table:
+        rules = self.rules(unit)
+        of_turns = {name: rules[name] for name in rules if self._is_of_turns(name)}
+        whole = {name: settings for name, settings in rules.items() if name not in of_turns}
+        return dialogue_images.judge_turns(
+            clean_and_judge(table, self._manifest, whole, pending=SIZE), of_turns
+        )
+
+    def _is_of_turns(self, name: str) -> bool:
+        """Whether a rule judges the text of each turn of a dialogue."""
+        talks = self._manifest.task == CONVERSATION
+        return talks and name in filters.RULES and set(filters.RULES[name].columns) == {"text"}
+
+    def _chosen(self, table: pa.Table, unit: Unit) -> pa.Array | None:
+        """True for the rows that the command line asked for (N rows); None for all."""
+        chosen = None
+        if self._run.sample < 1:
+            chosen = share_below(table["key"], self._run.sample, at=0)
+        if self._run.retry is not None:
+            failed = pc.is_in(table["key"], self._failed(unit))
+            chosen = failed if chosen is None else pc.and_(chosen, failed)
+        return chosen
+
+    def _failed(self, unit: Unit) -> pa.Array:
+        """The keys of this unit's rows that are to be tried again."""
+        assert self._run.retry is not None
+        earlier, keys = Store(self._run.retry.run), [pa.array([], pa.string())]
+        for name in self._files_of_dropped.get(unit.number, ()):
+            table = read_columns(earlier, name, ["key", "reason"])
+            wanted = pc.is_in(table["reason"].cast(pa.string()), pa.array(self._run.retry.reasons))
+            keys += table["key"].filter(wanted).chunks
+        return pa.concat_arrays(keys)
+
+    @cached_property
+    def _files_of_dropped(self) -> dict[int, list[str]]:
+        """The earlier run's files of dropped rows, by unit: its own, and what `curate score` dropped."""
+        assert self._run.retry is not None
+        found: dict[int, list[str]] = {}
+        for name in Store(self._run.retry.run).names("_dropped"):
+            if (unit := unit_of(name)) is not None:
+                found.setdefault(unit, []).append(f"_dropped/{name}")
+        return found
+
+    def _rows(self, unit: Unit) -> Rows:
+        """The unit's input, a table.
+
+        Raises:
+            InputError: it is none.
+        """
+        origin = self._open(unit.input)
+        if not isinstance(origin, Rows):
+            raise InputError(f"{self._run.plan.inputs[unit.input].uri} is no table")
+        return origin
+
+    def _open(self, number: int) -> Origin:
+        if self._origin is None or self._origin[0] != number:
+            if self._origin is not None:
+                self._origin[1].close()
+            found = self._run.plan.inputs[number]
+            self._origin = (number, open_origin(found, self._manifest, Path(self._run.work), self._children))
+        return self._origin[1]
+
+
+def together(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """Pairs of tables joined to fewer, larger ones; the samples lose their images."""
+    waiting: list[Pair] = []
+    rows = size = 0
+    for published, samples in pairs:
+        waiting.append((published, _without_images(samples)))
+        rows, size = rows + published.num_rows, size + published.nbytes
+        if rows >= TOGETHER_ROWS or size >= TOGETHER_BYTES:
+            yield _joined(waiting)
+            waiting, rows, size = [], 0, 0
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(pairs: list[Pair]) -> Pair:
+    published, samples = (pa.concat_tables([pair[side] for pair in pairs]) for side in (0, 1))
+    return published, samples.combine_chunks()
+
+
+def _without_images(samples: pa.Table) -> pa.Table:
+    return set_column(samples, "image", pa.nulls(samples.num_rows, SAMPLE.field("image").type))
+
+
+def _timed(tables: Iterator[Any], watch: Stopwatch) -> Any:
+    """The next item, the time for it being that of reading; None at the end."""
+    with watch.stage("read"):
+        return next(tables, None)

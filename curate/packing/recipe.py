@@ -1,0 +1,79 @@
+"""Recipes: what a stage of training is made of, as data. `manifests/recipes/NAME.toml`, or a file of one's own.
+
+    name, title, from, notes     what it is, and where its numbers are from
+    image_side, trained          pixels of the images, and which parts are trained: for whoever trains
+    [pack]                       settings of `curate pack`
+    [[source]]                   one of a mixture: data set, task (or a list of tasks), how many samples of it
+
+`--scale` takes that share of every count. Where the data has fewer samples (seen at most `max_epochs` times each),
+the whole mixture shrinks, so that the shares stay; sources that the data has none of are left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from curate.errors import ManifestError, nearest
+from curate.manifest import parsing
+from curate.manifest.load import folder
+from curate.packing.mix import MixSource, ScaledMix, check_source
+
+MAX_SCALE = 1000.0
+
+
+class RecipeSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[[source]]`: so many samples of a data set (empty: of any) and task, each `max_epochs` times at most."""
+
+    samples: float
+    dataset: str | tuple[str, ...] = ""
+    task: str | tuple[str, ...] = ""
+    max_epochs: float = 1.0
+
+
+class TrainingRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A recipe file."""
+
+    name: str
+    title: str
+    image_side: int
+    source_of_numbers: str = msgspec.field(name="from", default="")
+    notes: str = ""
+    trained: tuple[str, ...] = ()
+    pack: dict[str, Any] = {}
+    source: tuple[RecipeSource, ...] = ()
+
+    def mix(self, scale: float) -> ScaledMix:
+        """The mixture at that scale."""
+        sources = [
+            MixSource(one.dataset, one.task, weight=one.samples, max_epochs=one.max_epochs)
+            for one in self.source
+        ]
+        return ScaledMix(source=tuple(sources), scale=scale)
+
+
+def recipe_names() -> list[str]:
+    """The built-in recipes."""
+    return sorted(path.stem for path in (folder() / "recipes").glob("*.toml"))
+
+
+def load_recipe(name: str) -> TrainingRecipe:
+    """A built-in recipe, or the one in a `.toml` file.
+
+    Raises:
+        ManifestError: there is none, or a key or value is wrong.
+    """
+    path = Path(name) if name.endswith(".toml") else folder() / "recipes" / f"{name}.toml"
+    if not name.endswith(".toml") and name not in recipe_names():
+        raise ManifestError(f"no recipe {name!r}{nearest(name, recipe_names())}")
+    try:
+        recipe = msgspec.convert(parsing.read(path, f"the recipe {name}"), TrainingRecipe)
+    except msgspec.ValidationError as error:
+        raise ManifestError(f"recipe {name}: {error}") from None
+    if not recipe.source:
+        raise ManifestError(f"recipe {name} has no source")
+    for number, source in enumerate(recipe.mix(1).source, 1):
+        check_source(source, f"recipe {name}: source {number}", most=1e12)
+    return recipe

@@ -1,0 +1,128 @@
+"""Parts: the files of `curate select`, rows of a source as they were, and two columns of ours.
+
+A part says in its schema's metadata by which rules its rows were judged, so that a run on parts need not judge them
+again, wherever they were moved to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.storage.shards import Shard, leaf_paths
+from curate.storage.store import HashingSink, Store
+from curate.version import __version__
+
+KEY_COLUMN, TEXT_COLUMN = "curate_key", "curate_text"
+SELECTED_COLUMNS = (KEY_COLUMN, TEXT_COLUMN)
+METADATA = b"curate"
+GROUP_ROWS = 131_072  # of a row group, at most
+GROUP_BYTES = 64 * 2**20  # in memory, about where a row group closes
+
+Rules = Mapping[str, Mapping[str, Any]]
+
+
+def part_name(unit: int) -> str:
+    """`part-000012.parquet`."""
+    return f"part-{unit:06d}.parquet"
+
+
+def part_schema(published: pa.Schema, manifest_digest: str, rules: Rules) -> pa.Schema:
+    """The source's columns and ours; `rules` are those by which the rows were judged."""
+    told = {"version": __version__, "manifest": manifest_digest, "scorer": None, "selected": rules}
+    columns = [*published, pa.field(KEY_COLUMN, pa.string()), pa.field(TEXT_COLUMN, pa.string())]
+    return pa.schema(columns, {METADATA: json.dumps(told, sort_keys=True).encode()})
+
+
+def judged_rules(schema: pa.Schema) -> dict[str, dict[str, Any]] | None:
+    """The rules by which a part's rows were judged, with their settings; None for what is no part."""
+    told = (schema.metadata or {}).get(METADATA)
+    if told is None or not set(SELECTED_COLUMNS) <= set(schema.names):
+        return None
+    try:
+        return msgspec.json.decode(told, type=SelectedMetadata).selected
+    except msgspec.MsgspecError:
+        return None
+
+
+def scorer_named(schema: pa.Schema) -> str:
+    """The model that scored the rows of a shard of ours, such as `ViT-L-14 openai`; empty where none did."""
+    told = (schema.metadata or {}).get(METADATA, b"{}")
+    try:
+        scorer = msgspec.json.decode(told, type=ScoredMetadata).scorer or {}
+    except msgspec.MsgspecError:
+        return ""
+    return " ".join(str(scorer[name]) for name in ("model", "pretrained") if scorer.get(name))
+
+
+class SelectedMetadata(msgspec.Struct):
+    """What is read of a part's metadata."""
+
+    selected: dict[str, dict[str, Any]]
+
+
+class ScoredMetadata(msgspec.Struct):
+    """What is read of a shard's metadata."""
+
+    scorer: dict[str, Any] | None = None
+
+
+def write_part(store: Store, name: str, tables: Iterable[pa.Table], schema: pa.Schema, level: int) -> Shard:
+    """Publish the tables as one Parquet file, in row groups of up to GROUP_ROWS rows; `level` is zstd's.
+
+    Raises:
+        OSError: the file could not be written; nothing was published.
+    """
+    rows = 0
+
+    def fill(sink: HashingSink) -> None:
+        nonlocal rows
+        with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, **_options(schema, level)) as writer:
+            for table in _grouped(tables):
+                writer.write_table(table.cast(schema), row_group_size=GROUP_ROWS)
+                rows += table.num_rows
+
+    written = store.write(name, fill)
+    return Shard(written.path, rows, written.bytes, written.sha256)
+
+
+def _grouped(tables: Iterable[pa.Table]) -> Iterable[pa.Table]:
+    """The tables' rows, those of small tables together."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if (
+            sum(one.num_rows for one in waiting) >= GROUP_ROWS
+            or sum(one.nbytes for one in waiting) >= GROUP_BYTES
+        ):
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _options(schema: pa.Schema, level: int) -> dict[str, Any]:
+    """How parts are written: zstd, statistics of all but bytes, an index and checksums of pages."""
+    binary = {one.name for one in schema if _holds_bytes(one.type)}
+    leaves = [leaf for leaf in leaf_paths(schema) if leaf.partition(".")[0] not in binary]
+    return {
+        "compression": "zstd",
+        "compression_level": level,
+        "write_statistics": leaves,
+        "write_page_index": True,
+        "write_page_checksum": True,
+        "store_schema": True,
+    }
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _holds_bytes(kind.value_type)
+    if kind.num_fields:
+        return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

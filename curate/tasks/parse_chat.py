@@ -1,0 +1,134 @@
+"""Dialogues back from the text that a dialect's chat template makes of them: strict, so that it has one reading."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from curate.tasks.chat import IMAGE, LEARNT, PLACEHOLDER
+from curate.tasks.dialect import Dialect
+from curate.tasks.formats import QWEN_VL
+from curate.tasks.row_faults import control_token
+
+
+class Spoken(NamedTuple):
+    """A dialogue that was read back."""
+
+    messages: list[tuple[str, str]]  # role and content; in a user's, `<image>` stands for the next image
+    paths: list[str | None]  # of each image, in order; None where the dialect shows none
+
+
+def parse_dialogue(text: str, dialect: Dialect = QWEN_VL) -> Spoken:
+    """The inverse of the chat template for one dialogue, in time linear in the text.
+
+    `text` is a whole dialogue, or a shard's `prompt` and `target`: the last answer's end may be left out. The
+    system turn that a dialect adds by itself is left out; where it moves a dialogue's own into the first question
+    (Gemma-3), it stays there. White space that the template takes off beside an image does not come back.
+
+    Raises:
+        ValueError: not a dialogue in this dialect, or one that can be read in two ways.
+    """
+    reader = _DialogueReader(text.removeprefix(dialect.start), dialect)
+    messages = reader.messages()
+    paths: list[str | None] = []
+    made = [
+        (role, _content(said, role, dialect, paths) if role == "user" else _plain(said, dialect))
+        for role, said in messages
+    ]
+    if made and made[0] == ("system", dialect.chat.default_system):
+        del made[0]
+    return Spoken(made, paths)
+
+
+class _DialogueReader:
+    """A text that is read from front to back."""
+
+    def __init__(self, text: str, dialect: Dialect) -> None:
+        self._text, self._at, self._dialect = text, 0, dialect
+        chat = dialect.chat
+        turns = {"user": chat.user, "assistant": chat.assistant}
+        turns |= {} if chat.system_in_user or not chat.system else {"system": chat.system}
+        self._frames = {role: _frame(template) for role, template in turns.items()}
+
+    def messages(self) -> list[tuple[str, str]]:
+        """Role and content of each turn, images as they are written."""
+        found: list[tuple[str, str]] = []
+        user, assistant = self._frames["user"], self._frames["assistant"]
+        if "system" in self._frames and (self._dialect.chat.default_system or not self._begins(user[0])):
+            before, behind = self._frames["system"]
+            self._expect(before)
+            found.append(("system", self._until(behind + user[0])))
+            self._at -= len(user[0])
+        while self._at < len(self._text) or not found:
+            self._expect(user[0])
+            between = user[1] + assistant[0]
+            asked = self._until(between)
+            answer = self._answer(assistant[1])
+            if between in answer:
+                raise ValueError(f"what is asked and answered can be read in two ways: {answer[:80]!r}")
+            found += [("user", asked), ("assistant", answer)]
+        return found
+
+    def _answer(self, behind: str) -> str:
+        """The text up to the end of an answer, which the last one may lack."""
+        end = self._text.find(behind, self._at)
+        if end < 0:
+            end, behind = len(self._text), ""
+        found, self._at = self._text[self._at : end], end + len(behind)
+        return found
+
+    def _begins(self, literal: str) -> bool:
+        return self._text.startswith(literal, self._at)
+
+    def _expect(self, literal: str) -> None:
+        if not self._begins(literal):
+            raise ValueError(f"expected {literal!r}, found {self._text[self._at : self._at + 80]!r}")
+        self._at += len(literal)
+
+    def _until(self, literal: str) -> str:
+        end = self._text.find(literal, self._at)
+        if end < 0:
+            raise ValueError(f"{literal!r} is missing behind {self._text[self._at : self._at + 80]!r}")
+        found, self._at = self._text[self._at : end], end + len(literal)
+        return found
+
+
+def _frame(template: str) -> tuple[str, str]:
+    """What stands before and behind a turn's content."""
+    before, _, behind = LEARNT.sub(r"\1", template).partition("{content}")
+    return before, behind
+
+
+def _content(said: str, role: str, dialect: Dialect, paths: list[str | None]) -> str:
+    """A user's turn with `<image>` for each image; their paths are added to `paths`."""
+    pieces, done = list[str](), 0
+    for match in _shown(dialect).finditer(said):
+        if match["number"] is not None and int(match["number"]) != len(paths) + 1:
+            raise ValueError(f"image {len(paths) + 1} of the dialogue is numbered {match['number']}")
+        paths.append(match["path"])
+        pieces += [_plain(said[done : match.start()], dialect), IMAGE]
+        done = match.end()
+    return "".join([*pieces, _plain(said[done:], dialect)])
+
+
+def _shown(dialect: Dialect) -> re.Pattern[str]:
+    """An image in a user's turn, as the dialect writes it; its pads may be several."""
+    marks = dialect.image
+    before, after = re.escape(marks.before), re.escape(marks.after + marks.behind)
+    number = (
+        re.escape(marks.numbered).replace(re.escape("{n}"), r"(?P<number>\d{1,6})") or "(?P<number>(?!))?"
+    )
+    pads = f"(?:{re.escape(marks.pad)})+"
+    inside = rf"(?:{pads}|(?P<path>[^<>\n]{{1,4096}}))" if marks.shows_path else f"{pads}(?P<path>(?!))?"
+    return re.compile(number + before + inside + after)
+
+
+def _plain(said: str, dialect: Dialect) -> str:
+    """The text itself.
+
+    Raises:
+        ValueError: a control token or placeholder is in it.
+    """
+    if found := re.search(f"{control_token(dialect)}|{PLACEHOLDER}", said):
+        raise ValueError(f"{found[0]!r} stands where there is only text: {said[:80]!r}")
+    return said
