@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from curate import loader, scorer
     from curate.api import (
         calibrate,
+        diff,
         explain,
         export,
         fingerprint,
         pack,
+        remove,
         report,
         retry,
         run,
         score,
         select,
+        trace,
         verify,
     )
     from curate.errors import (
@@ -44,18 +47,22 @@ if TYPE_CHECKING:
     from curate.plugins import adapter, cleaner, rule
     from curate.results import (
         CalibrateResult,
+        DiffResult,
         ExplainResult,
         ExportResult,
         PackResult,
         PreviewResult,
+        RemoveResult,
         ReportResult,
         RunResult,
+        TraceResult,
         VerifyResult,
     )
 
 __all__ = [
     "CalibrateResult",
     "CurateError",
+    "DiffResult",
     "ExplainResult",
     "ExportResult",
     "FingerprintResult",
@@ -66,20 +73,24 @@ __all__ = [
     "OutputError",
     "PackResult",
     "PreviewResult",
+    "RemoveResult",
     "ReportResult",
     "RunResult",
     "Stopped",
+    "TraceResult",
     "UnitError",
     "VerifyResult",
     "__version__",
     "adapter",
     "calibrate",
     "cleaner",
+    "diff",
     "explain",
     "export",
     "fingerprint",
     "loader",
     "pack",
+    "remove",
     "report",
     "retry",
     "rule",
@@ -87,6 +98,7 @@ __all__ = [
     "score",
     "scorer",
     "select",
+    "trace",
     "verify",
 ]
 

@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, get_ty
 from curate.errors import ManifestError
 from curate.results import (
     CalibrateResult,
+    DiffResult,
     ExplainResult,
     ExportResult,
     FingerprintResult,
     PackResult,
     PreviewResult,
+    RemoveResult,
     ReportResult,
     RunResult,
+    TraceResult,
     VerifyResult,
     made,
 )
@@ -481,6 +484,59 @@ def fingerprint(
     from curate.fingerprinting import fingerprint as make
 
     return made(FingerprintResult, make(_strings(paths), str(out), columns, pictures))
+
+
+@_checked
+def remove(folder: StrPath, list: StrPath, out: StrPath, *, reason: str = "on request") -> RemoveResult:
+    """Write a new version of a finished run without what a list names, sharing all files that lose no row.
+
+    Args:
+        folder: the run's folder; it stays as it is.
+        list: a text file, a line each: a key, a URL, an image's sha256, `host:example.org`, a URL that ends in `*`
+            (all that begin so), or `key:`, `url:`, `sha256:`, `prefix:` before what it is.
+        out: the folder of the new version.
+        reason: what its tombstones say, beside the date.
+
+    Raises:
+        InputError, OutputError: see `run`.
+        CurateError: nothing that is listed is there; nothing was written.
+        Halted, Stopped: it came to an end too early; the same call goes on.
+    """
+    from curate.lineage.remove import remove as remove_rows
+
+    return made(RemoveResult, remove_rows(str(folder), str(list), str(out), reason))
+
+
+@_checked
+def diff(folder: StrPath, other: StrPath, *, keys: StrPath = "") -> DiffResult:
+    """Say how the finished run in `other` differs from that in `folder`: settings, counts by reason, keys of rows.
+
+    `keys` is a Parquet file to write all keys to that were added, removed or changed.
+
+    Raises:
+        InputError, OutputError: see `run`.
+    """
+    from curate.lineage.diff import diff as compare
+
+    return made(DiffResult, compare(str(folder), str(other), str(keys)))
+
+
+@_checked
+def trace(pack: StrPath, token_or_key: str, *, shards: StrPaths = ()) -> TraceResult:
+    """Say which rows of which shards, and which URLs, the samples of a packed sequence come from.
+
+    Args:
+        pack: a folder of packs, or one pack.
+        token_or_key: a key: where it was packed; or SEQUENCE or SEQUENCE:TOKEN, numbers from 0.
+        shards: folders of shards to look in. Default: those that the packs were made of.
+
+    Raises:
+        ManifestError: there is no such sequence or token.
+        InputError: no packs, or a file that cannot be read.
+    """
+    from curate.reporting.trace import trace as follow
+
+    return made(TraceResult, follow(str(pack), token_or_key, _strings(shards)))
 
 
 @_checked

@@ -4,6 +4,7 @@ A bad row is never an error: it is a drop with a reason. The exit codes are the 
 
     CurateError
      x ManifestError   the command, the manifest or a setting is wrong        exit 2
+       x OrderForbidsError  inputs cannot be added to a finished run           exit 2
      x InputError      an input cannot be read, or lacks what is needed       exit 2
        x DamagedError  a finished folder lacks a file, or holds damaged data  exit 1
      x OutputError     the output folder is another run's, or not writable    exit 2
@@ -29,6 +30,10 @@ class ManifestError(CurateError):
     """The command, the manifest or one of its settings is wrong: nothing was read or written."""
 
     exit_code = 2
+
+
+class OrderForbidsError(ManifestError):
+    """A finished run cannot take in more inputs as if it had had them from the beginning; it stays as it is."""
 
 
 class InputError(CurateError):

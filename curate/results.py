@@ -105,6 +105,24 @@ class FingerprintResult:
 
 
 @dataclass(frozen=True)
+class RemoveResult:
+    """A new version of a run without what a list names."""
+
+    folder: str
+    parent: str  # the folder of the older version
+    rows_removed: int
+    rows_out: int  # left
+    rewritten: int  # shards that were written again
+    emptied: int  # shards of which no row is left: they are gone
+    shared: int  # shards that both versions have, linked or copied by the store
+    unmatched: int  # lines of the list that match no row
+    made_of_parent: list[dict[str, str]] = field(
+        repr=False
+    )  # packs and exports: kind, folder, remake (a command)
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ReportResult:
     """The files of a report."""
 
@@ -125,6 +143,32 @@ class ExplainResult:
     reason: str | None  # why it was dropped
     detail: str | None  # the values that decided
     way: list[dict[str, Any]] = field(repr=False)  # a step a stage or rule, with the value it was judged by
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class TraceResult:
+    """Which rows of which shards the samples of packed sequences come from."""
+
+    folder: str
+    samples: list[
+        dict[str, Any]
+    ]  # pack, row, tokens, key; where it was found folder, shard, shard_row, source, url
+    gone: list[str]  # folders of shards that are there no more
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class DiffResult:
+    """How one run differs from another."""
+
+    settings: dict[str, list[Any]]  # path → the two values
+    counts: dict[str, list[int]]  # rows_in, rows_out and each reason → the two numbers
+    added: int  # keys of rows
+    removed: int
+    changed: int
+    same: int  # shards that both have
+    examples: dict[str, list[str]] = field(repr=False)  # added, removed and changed → some keys
     raw: dict[str, Any] = field(repr=False)
 
 

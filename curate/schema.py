@@ -15,7 +15,8 @@ from curate.errors import InputError
 from curate.version import __version__
 
 TASKS = (
-    "caption", "vqa", "ocr_vqa", "grounded_caption", "referring", "region_caption", "ocr", "text", "conversation",
+    "caption", "vqa", "ocr_vqa", "grounded_caption", "referring", "region_caption", "ocr", "ocr_structured", "text",
+    "conversation",
 )  # fmt: skip
 LANGUAGES = ("en", "zh")
 
@@ -55,7 +56,7 @@ SAMPLE = pa.schema(
         ("height", pa.int32()),
         ("text", pa.large_string()),
         ("question", pa.large_string()),  # vqa and ocr_vqa
-        ("answer", pa.large_string()),
+        ("answer", pa.large_string()),  # and the HTML of a page, of ocr_structured
         ("regions", pa.list_(REGION)),
         (
             "messages",

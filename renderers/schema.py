@@ -33,6 +33,8 @@ PAGES = pa.schema(
         ("extra", pa.large_string()),  # a JSON object: title, url, pages, fonts, …
         ("dropped", pa.string()),  # null while the page is alive, else a reason slug
         ("detail", pa.string()),
+        ("part", pa.int32()),  # of a page that gives several images, from 1; null where it gives one
+        ("html", pa.large_string()),  # the page's structure; null where it was not asked for
     ]
 )
 ROW = pa.struct(list(PAGES))
@@ -59,6 +61,8 @@ class Page(NamedTuple):
     extra: str
     dropped: str | None = None
     detail: str | None = None
+    part: int | None = None
+    html: str | None = None
 
 
 def record(page: Page) -> pa.RecordBatch:

@@ -147,7 +147,7 @@ def run(
     out: Out,
     inputs: Inputs = None,
     limit: Annotated[
-        int | None, typer.Option(help="Take only the first N rows; of PDFs and web pages, N documents.")
+        int | None, typer.Option(help="Take only the first N rows; of PDFs and web pages, the first N pages.")
     ] = None,
     sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
     settings: Set = None,
@@ -422,6 +422,66 @@ def fingerprint(
 
     named = [name.strip() for name in columns.split(",") if name.strip()]
     _show(api.fingerprint(paths, out, columns=named, pictures=pictures).raw, lines, as_json)
+
+
+@app.command()
+def remove(
+    folder: Dir,
+    listed: Annotated[
+        str,
+        typer.Option(
+            "--list",
+            help="A text file, one a line: a key, a URL, an image's sha256, host:NAME, a URL that ends in *.",
+        ),
+    ],
+    out: Out,
+    reason: Annotated[str, typer.Option(help="What the tombstones say, beside the date.")] = "on request",
+    as_json: Json = False,
+) -> None:
+    """Write a new version of a finished run without what a list names; exit 1 where none of it is there."""
+    from curate import api
+    from curate.lineage.remove import lines
+
+    _show(api.remove(folder, listed, out, reason=reason).raw, lines, as_json)
+
+
+@app.command()
+def trace(
+    pack: Annotated[str, typer.Argument(help="A folder of packs, or one pack.")],
+    token_or_key: Annotated[
+        str,
+        typer.Argument(help="A key; or SEQUENCE or SEQUENCE:TOKEN, numbers from 0, over the folder's packs."),
+    ],
+    shards: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shards", help="A folder of shards to look in, instead of those packed; may be repeated."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which shard, source row and URL a packed sequence, token or key comes from. Exit 1 where it is unknown."""
+    from curate import api
+    from curate.reporting.trace import lines
+
+    found = api.trace(pack, token_or_key, shards=shards or ())
+    _show(found.raw, lines, as_json)
+    if not any("shard" in one for one in found.samples):
+        raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    folder: Dir,
+    other: Annotated[str, typer.Argument(help="The folder of another run, or of another version of it.")],
+    keys: Annotated[str, typer.Option(help="A Parquet file for all keys that differ, and how.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Say how two finished runs differ: settings, counts by reason, keys added, removed and changed."""
+    from curate import api
+    from curate.lineage.diff import lines
+
+    _show(api.diff(folder, other, keys=keys).raw, lines, as_json)
 
 
 @app.command()

@@ -27,6 +27,7 @@ import pyarrow.ipc as ipc
 
 import filters
 from curate.engine.records import in_parallel
+from curate.errors import OrderForbidsError
 from curate.storage.store import HashingSink, Store
 from filters.duplicates import fingerprint
 
@@ -88,6 +89,9 @@ class Across:
     rules: Mapping[str, Mapping[str, Any]]
     partitions: int
     slices: int
+    before: int = (
+        0  # units that were finished before inputs were added: of these only what changes is a verdict
+    )
 
     def spill(self, store: Store, number: int, rows: Sequence[pa.Table]) -> None:
         """Write a slice's rows, one record batch a partition."""
@@ -106,6 +110,8 @@ class Across:
         sizes = [part.num_rows for part in parts]
         table = pa.concat_tables(parts).combine_chunks()
         reason = filters.judge(table, self.rules).reason
+        if self.before:
+            reason = self._since(table, reason)
         verdicts = pa.table([table["unit"], table["row"], reason], schema=VERDICT)
         start, batches = 0, []
         for size in sizes:
@@ -113,6 +119,31 @@ class Across:
             batches.append(mine.filter(pc.is_valid(mine["reason"])))
             start += size
         write_batches(store, self.partition_name(partition), VERDICT, batches)
+
+    def _since(self, table: pa.Table, reason: pa.Array) -> pa.Array:
+        """The verdicts (N) on the new units' rows, and on the others' those that the new rows have changed.
+
+        Raises:
+            OrderForbidsError: a row of a finished unit would have been treated otherwise from the beginning.
+        """
+        old = pc.less(table["unit"], self.before).combine_chunks()
+        was = filters.judge(table.filter(old), self.rules).reason
+        now = reason.filter(old)
+        same = pc.equal(pc.fill_null(was, ""), pc.fill_null(now, ""))
+        there = self.phase == "bytes"  # the rows that fall now can be taken out
+        forbidden = pc.and_(pc.is_valid(was), pc.is_null(now)) if there else pc.invert(same)
+        if pc.any(forbidden, min_count=0).as_py():
+            first = pc.index(forbidden, True).as_py()
+            row = table.filter(old).slice(first, 1).to_pylist()[0]
+            raise OrderForbidsError(
+                f"the inputs that were added would change what became of row {row['row']} of unit {row['unit']} "
+                f"({_said(was[first])} so far, {_said(now[first])} with them), before its image was fetched: run all "
+                "inputs together into another --out"
+            )
+        changed = pc.if_else(same, pa.scalar(None, pa.string()), now)
+        places = np.full(table.num_rows, -1)
+        places[old.to_numpy(zero_copy_only=False)] = np.arange(len(now))
+        return pc.if_else(old, changed.take(pa.array(places, mask=places < 0)), reason)
 
     def gather(self, store: Store, number: int) -> None:
         """Bring a slice's verdicts together, in source order."""
@@ -136,6 +167,10 @@ class Across:
     def verdict_name(self, number: int) -> str:
         """The file of a slice's verdicts."""
         return f"_run/{self.phase}/verdict-{number:06d}.arrow"
+
+
+def _said(reason: pa.StringScalar) -> str:
+    return reason.as_py() or "kept"
 
 
 def of_unit(verdicts: pa.Table, unit: int, column: str) -> dict[int, str]:

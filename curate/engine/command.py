@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 import filters
 from curate.adapters.published_columns import columns_of
+from curate.engine import growing
 from curate.engine.across import Across
 from curate.engine.journal import Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
@@ -25,7 +27,7 @@ from curate.engine.runners import Runner, runner_for
 from curate.engine.selectable import check_columns, check_selectable
 from curate.engine.similar import SimilarImages
 from curate.engine.worker import Job, JobFailure, Result
-from curate.errors import Halted, InputError, OutputError, Stopped, UnitError
+from curate.errors import Halted, InputError, OrderForbidsError, OutputError, Stopped, UnitError
 from curate.images.evaluation import check_sets
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
@@ -79,6 +81,8 @@ def request(
     if limit is None and kind.endless is not None:
         limit = kind.endless
         log.warning("no --limit: %d images; they never run out", limit)
+    if limit is not None:
+        manifest = kind.limited(manifest, limit)
     if not inputs and not manifest.input.uris:
         manifest = on_sample(manifest)
     folder = image_folder(manifest)
@@ -162,10 +166,16 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
     """
     journal = Journal(Store(out), asked.select)
     try:
-        finished = None if options.overwrite else journal.finished(asked)
+        finished = None if options.overwrite else journal.finished()
     except OSError as error:
         raise OutputError(f"cannot write to {out}: {one_line(error)}") from None
-    if finished is not None:
+    added = finished is not None and growing.grows(finished["request"], asked)
+    if finished is not None and not added:
+        if why := growing.misplaced(finished["request"], asked):
+            raise OrderForbidsError(
+                f"{out} cannot take in more inputs: {why}; run all of them into another --out"
+            )
+        journal.check_same(finished["request"], asked)
         progress.say(f"{out} is complete already: nothing to do")
         return finished
     _check_apart(asked, journal.store)
@@ -177,9 +187,12 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
                 log.warning("%d unfinished uploads of workers that were killed are removed", aborted)
             if options.address is not None:
                 check_nodes(options.address, asked, journal.store)
-            run = journal.resume(asked, lambda: _planned(asked, options, journal))
+            plan_all = partial(_planned, asked, options, journal)
+            if finished is not None:
+                growing.prepare(journal, asked, plan_all)
+            run = journal.resume(asked, plan_all)
             with progress.live():
-                _do(run, journal, options, progress)
+                _do(run, journal, options, progress, finished)
             return journal.finish(run)
     except KeyboardInterrupt:
         raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
@@ -207,8 +220,14 @@ def _planned(asked: Request, options: Options, journal: Journal) -> Plan:
     return plan(asked, Path(journal.work()))
 
 
-def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> None:
-    """Bring every unit from where it stands to done.
+def _do(
+    run: Run,
+    journal: Journal,
+    options: Options,
+    progress: Progress,
+    finished: Mapping[str, Any] | None = None,
+) -> None:
+    """Bring every unit from where it stands to done; `finished`: the manifest of before inputs were added.
 
     Raises:
         UnitError: some could not be finished; the others are staged or done.
@@ -223,14 +242,22 @@ def _do(run: Run, journal: Journal, options: Options, progress: Progress) -> Non
         if run.select:
             steps.select(left)
             return
-        steps.judge_across("keys")
-        steps.judge_across("seen")
+        try:
+            steps.judge_across("keys")
+            steps.judge_across("seen")
+        except OrderForbidsError:
+            if finished is not None:
+                growing.undo(journal, finished, run.growth)
+            raise
+        if finished is not None:
+            growing.begin(journal)
         steps.units("stage", journal.ledger.below(STAGED_STATE if run.judges_staged else DONE_STATE))
         if run.judges_staged:
             steps.judge_across("bytes")
             steps.judge_similar()
             steps.judge_near()
-            steps.units("publish", left)
+            journal.settle_before(steps.touched())
+            steps.units("publish", journal.ledger.below(DONE_STATE))
     finally:
         steps.runner.close()
 
@@ -277,6 +304,13 @@ class Steps:
         have = set(self.journal.store.names(f"_run/{phase}"))
         left = [n for n in numbers if name(n).rsplit("/", 1)[-1] not in have]
         self.all(kind, [Job(kind, (n,), phase) for n in left], len(left), phase)
+
+    def touched(self) -> set[int]:
+        """The units of before inputs were added of which a row falls only now."""
+        across, before = self.run.across("bytes"), self.run.before
+        slices = range(-(-before // self.run.plan.slice_units)) if across is not None else ()
+        tables = (across.verdicts(self.journal.store, number) for number in slices) if across else ()
+        return {unit for table in tables for unit in table["unit"].unique().to_pylist() if unit < before}
 
     def judge_near(self) -> None:
         """Find near duplicates, in one piece; the last file of verdicts says that it is done."""

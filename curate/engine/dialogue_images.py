@@ -6,6 +6,7 @@ turn whose text falls to a rule.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,21 @@ def taken(sample: pa.Table, spool: Spool) -> pa.Array | None:
     fields = [spool.take(slots), pc.struct_field(flat, "path")]
     kind = SHARD.field("images").type
     return _listed(images, pa.StructArray.from_arrays(fields, fields=list(kind.value_type)))
+
+
+def hashes(sample: pa.Table, places: Ints, spool: Spool) -> list[list[str]]:
+    """The SHA-256 (hex) of each row's images, its own and a dialogue's (N lists); `places`: the rows' numbers."""
+    found = [_sha256(body) for body in spool.take(places)]
+    lists = taken(sample, spool)
+    if lists is not None:
+        bodies = pc.struct_field(pc.list_flatten(lists), "bytes")
+        for row, body in zip(pc.list_parent_indices(lists).to_pylist(), bodies, strict=True):
+            found[row] += _sha256(body)
+    return found
+
+
+def _sha256(body: pa.BinaryScalar) -> list[str]:
+    return [hashlib.sha256(body.as_buffer()).hexdigest()] if body.is_valid else []
 
 
 def _first(table: pa.Table, row: Ints, judged: pa.Table, where: list[str]) -> pa.Table:

@@ -7,7 +7,7 @@ import importlib.metadata
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,17 @@ from curate.engine.evaluation_copies import FOLDER as COPIES
 from curate.engine.ledger import DONE_STATE, STAGED_STATE, Ledger
 from curate.engine.plan import Plan, Retry, Run
 from curate.engine.record import UnitRecord
-from curate.engine.records import Entry, read_marks, read_segments, segment_names, write_segment
+from curate.engine.records import (
+    SEGMENT_RECORDS,
+    Entry,
+    before_stem,
+    grown_stem,
+    read_marks,
+    read_segments,
+    segment_names,
+    write_segment,
+)
+from curate.engine.tombstones import REMOVED, read_tombstones, told
 from curate.errors import OutputError, UnitError
 from curate.manifest.settings import Manifest, ShardSettings
 from curate.scorer.reload import places
@@ -34,13 +44,13 @@ from curate.version import __version__
 
 MANIFEST = "_manifest.json"
 RUN = "_run/run.json"
+PAPERS = ("report.html", "croissant.json", "domains.csv")  # what `curate report` writes, beside the card
 DATA_FILES = (
     ".huggingface.yaml"  # which files are the data, for `datasets`; other readers pass such names over
 )
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
 SELECT_ROWS = 2**18
 SELECTION = "selection"  # the `kind` of a selection's `_manifest.json`; a run's has none
-SEGMENT_RECORDS = 4096  # of units, in one segment of the journal at most
 SEGMENT_S = 30.0  # between two segments while units are finished
 SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "simplejpeg", "numpy", "regex", "aiohttp")
 
@@ -75,6 +85,9 @@ class Begun(msgspec.Struct, frozen=True):
     request: dict[str, Any]
     rows: tuple[int, ...]  # of each input, after --limit
     started: str
+    lineage: dict[str, Any] = {}  # what `_manifest.json` says of the version that this one was made of
+    before: int = 0  # units that were finished before inputs were added
+    growth: int = 0  # how often inputs were added
 
 
 class Journal:
@@ -87,18 +100,11 @@ class Journal:
         self._unwritten: list[Entry] = []  # of the segment to come
         self._segment, self._written = 0, time.monotonic()
 
-    def finished(self, asked: Request) -> dict[str, Any] | None:
-        """The manifest of the run that is complete here, or None.
-
-        Raises:
-            OutputError: another run is complete here.
-        """
+    def finished(self) -> dict[str, Any] | None:
+        """The manifest of the run that is complete here, or None."""
         manifest = read_manifest(self.store)
-        if manifest is None:
-            return None
-        if not isinstance(manifest.get("request"), dict):
+        if manifest is not None and not isinstance(manifest.get("request"), dict):
             raise damaged_manifest(self.store, "it lacks request")
-        self._check_same(manifest["request"], asked)
         return manifest
 
     @contextmanager
@@ -129,10 +135,9 @@ class Journal:
     def clear(self) -> None:
         """Remove everything that a run wrote here, and nothing else."""
         self._selects = self._selects or self._holds_selection()
-        for name in (MANIFEST, SHARDS, DROPPED_FILES, DATA_FILES, "report.html", "croissant.json"):
+        for name in (MANIFEST, SHARDS, DROPPED_FILES, DATA_FILES):
             self.store.delete(name)
-        if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
-            self.store.delete("README.md")
+        self.delete_papers()
         for name in (
             "journal", "done", "staged", "keys", "seen", "bytes", "similar", "near", "tmp", "inputs/web",
         ):  # fmt: skip
@@ -144,6 +149,13 @@ class Journal:
         for name in self._ours():
             self.store.delete(name)
 
+    def delete_papers(self) -> None:
+        """Remove what `curate report` wrote of the folder; a person's own card stays."""
+        for name in PAPERS:
+            self.store.delete(name)
+        if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
+            self.store.delete("README.md")
+
     def resume(self, asked: Request, plan: Callable[[], Plan]) -> Run:
         """The run that is unfinished here and was asked for in the same words, or a new one.
 
@@ -154,6 +166,7 @@ class Journal:
         """
         data = self.store.read_bytes(RUN)
         if data is None:
+            self._inherit(asked)
             if left := self._ours():
                 raise OutputError(
                     f"{self.store.uri} holds {left[0]} of another run: give another --out, or --overwrite"
@@ -161,7 +174,7 @@ class Journal:
             begun = self._begin(asked, plan())
         else:
             begun = self._read_begun()
-            self._check_same(begun.request, asked)
+            self.check_same(begun.request, asked)
         run = self._run(asked, begun)
         self._begun, self.ledger = begun, Ledger(run.plan.units)
         if data is not None:
@@ -188,7 +201,8 @@ class Journal:
         """
         self.store.check_held()
         for first in range(0, len(self._unwritten), SEGMENT_RECORDS):
-            write_segment(self.store, self._segment, self._unwritten[first : first + SEGMENT_RECORDS])
+            entries = self._unwritten[first : first + SEGMENT_RECORDS]
+            write_segment(self.store, self._segment, entries, self._stem)
             self._segment += 1
         self._unwritten, self._written = [], time.monotonic()
 
@@ -223,8 +237,12 @@ class Journal:
             "software": software(),
             "started": self._begun.started,
             "finished": now(),
+            **self._begun.lineage,
+            **told(read_tombstones(self.store)),
         }
         self._delete_orphans(shards, dropped)
+        for name in set(segment_names(self.store)) - set(self._segments()):
+            self.store.delete(name)
         write_files(self.store, SHARDS, shards)
         write_files(self.store, DROPPED_FILES, dropped)
         self.store.write_bytes(DATA_FILES, data_files("part" if run.select else "shard").encode())
@@ -241,14 +259,42 @@ class Journal:
         """
         if self.store.local:  # the lock says that nobody writes there
             self.store.delete_folder(TMP)
-        names = segment_names(self.store)
-        self._segment = len(names) and 1 + int(names[-1].rsplit("-", 1)[-1].split(".")[0])
+        names = self._segments()
+        mine = [name for name in names if name.rsplit("/", 1)[-1].startswith(self._stem)]
+        self._segment = len(mine) and 1 + int(mine[-1].rsplit("-", 1)[-1].split(".")[0])
         for state, record in read_segments(self.store, names):
             self.ledger.add(record, state)
         for state in (DONE_STATE, STAGED_STATE):
             for record in read_marks(self.store, state, self.ledger.state):
                 if self.ledger.add(record, state):
                     self._unwritten.append((state, record))
+
+    @property
+    def _stem(self) -> str:
+        """How the segments are called that are written now."""
+        return grown_stem(0 if self._begun is None else self._begun.growth)
+
+    def _segments(self) -> list[str]:
+        """The segments that count: once inputs were added, those of before and those written since."""
+        names = segment_names(self.store)
+        if self._begun is None or not self._begun.growth:
+            return names
+        stems = (before_stem(self._begun.growth), self._stem)
+        return [name for name in names if name.rsplit("/", 1)[-1].startswith(stems)]
+
+    def _inherit(self, asked: Request) -> None:
+        """Take over the tombstones of the run whose failures are tried again."""
+        if asked.retry is not None and (data := Store(asked.retry.run).read_bytes(REMOVED)) is not None:
+            self.store.write_bytes(REMOVED, data)
+
+    def settle_before(self, touched: Collection[int]) -> None:
+        """Note that units of before are done, but for those of which a row falls only now."""
+        if self._begun is None or not self._begun.before:
+            return
+        for state, record in read_segments(self.store, self._segments()):
+            if state == STAGED_STATE and record.unit < self._begun.before and record.unit not in touched:
+                self.keep(record, DONE_STATE)
+        self.flush()
 
     def _delete_orphans(self, shards: pa.Table, dropped: pa.Table) -> None:
         """Remove shards and files of dropped rows that no unit of the finished run has.
@@ -290,8 +336,16 @@ class Journal:
             plan=Plan(asked.inputs, begun.rows, asked.unit_rows),
             sample=asked.sample,
             retry=asked.retry,
+            before=begun.before,
+            growth=begun.growth,
+            removed=self._removed(),
             select=asked.select,
         )
+
+    def _removed(self) -> str:
+        """A digest of the folder's tombstones; empty where it has none."""
+        data = self.store.read_bytes(REMOVED)
+        return "" if data is None else hashlib.sha256(data).hexdigest()
 
     def _ours(self) -> list[str]:
         """The shards and files of dropped rows that lie here; of a selection its parts too.
@@ -314,7 +368,12 @@ class Journal:
                 return True
         return False
 
-    def _check_same(self, before: dict[str, Any], asked: Request) -> None:
+    def check_same(self, before: dict[str, Any], asked: Request) -> None:
+        """See that what is asked for is what was asked for before.
+
+        Raises:
+            OutputError: it is not; the first difference is named.
+        """
         difference = first_difference(before, asked.plain())
         if difference:
             raise OutputError(

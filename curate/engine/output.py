@@ -24,6 +24,7 @@ from curate.engine.across import SPILL, spill_rows
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.engine.records import DONE, STAGED, read_record, write_record
 from curate.engine.spool import Spool
+from curate.engine.tombstones import without_names
 from curate.errors import UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import RULE_STAGES, alive, sampled
@@ -60,7 +61,7 @@ class Staging:
 
     def write_dropped(self, unit: int, table: pa.Table) -> Shard | None:
         """Stage the table's dropped rows (N rows of SAMPLE); None where none is to be written down."""
-        dropped = self._written(table.filter(pc.invert(alive(table))))
+        dropped = without_names(self._written(table.filter(pc.invert(alive(table)))))
         if not dropped.num_rows:
             return None
         rows = as_dropped(dropped.append_column("reason", dropped["dropped"]))

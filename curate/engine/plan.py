@@ -116,6 +116,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     plan: Plan
     sample: float = 1.0
     retry: Retry | None = None
+    before: int = 0  # units that were finished before inputs were added
+    growth: int = 0  # how often inputs were added
+    removed: str = ""  # hex SHA-256 of the folder's tombstones; empty without any
     select: bool = False  # keep rows of the source, by what needs no image, and nothing else
 
     @cached_property
@@ -144,7 +147,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         phases: dict[str, Across | None] = {}
         for phase in PHASES:
             rules = {} if self.select and phase not in BEFORE_IMAGES else rules_of(phase, active)
-            phases[phase] = Across(phase, rules, partitions, slices) if rules and slices else None
+            judged = Across(phase, rules, partitions, slices, self.before)
+            phases[phase] = judged if rules and slices else None
         return phases
 
     @cached_property

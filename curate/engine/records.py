@@ -26,6 +26,7 @@ STAGED = "_run/staged"
 DONE = "_run/done"
 FOLDERS = {DONE_STATE: DONE, STAGED_STATE: STAGED}
 SEGMENTS = "_run/journal"
+SEGMENT_RECORDS = 4096  # of units, in one segment of the journal at most
 DIGEST_BYTES = 16  # of the hash behind a segment's Arrow file
 SPREAD = 256
 THREADS = 32
@@ -59,7 +60,7 @@ def read_record(store: Store, folder: str, unit: int) -> UnitRecord | None:
         return None
 
 
-def write_segment(store: Store, number: int, entries: Sequence[Entry]) -> None:
+def write_segment(store: Store, number: int, entries: Sequence[Entry], stem: str = "segment") -> None:
     """Write these records as one segment of the journal."""
     columns = [
         pa.array([record.unit for _, record in entries], pa.int64()),
@@ -70,12 +71,37 @@ def write_segment(store: Store, number: int, entries: Sequence[Entry]) -> None:
     with ipc.new_file(sink, SEGMENT, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(pa.table(columns, schema=SEGMENT))
     content = sink.getvalue()
-    store.write_bytes(segment_name(number), content + _digest(content))
+    store.write_bytes(segment_name(number, stem), content + _digest(content))
 
 
-def segment_name(number: int) -> str:
+def write_records(
+    store: Store, records: Iterable[UnitRecord], state: int = DONE_STATE, stem: str = "segment"
+) -> None:
+    """Write these records, all of one state, as segments of a journal that has none of that name yet."""
+    waiting: list[Entry] = []
+    number = 0
+    for record in records:
+        waiting.append((state, record))
+        if len(waiting) >= SEGMENT_RECORDS:
+            write_segment(store, number, waiting, stem)
+            number, waiting = number + 1, []
+    if waiting:
+        write_segment(store, number, waiting, stem)
+
+
+def before_stem(growth: int) -> str:
+    """The names of segments that hold the records of before inputs were added for the so manieth time, from 1."""
+    return f"before-{growth:04d}"
+
+
+def grown_stem(growth: int) -> str:
+    """The names of segments that are written since then; `segment` before that."""
+    return f"grown-{growth:04d}" if growth else "segment"
+
+
+def segment_name(number: int, stem: str = "segment") -> str:
     """`_run/journal/segment-000003.arrow`."""
-    return f"{SEGMENTS}/segment-{number:06d}.arrow"
+    return f"{SEGMENTS}/{stem}-{number:06d}.arrow"
 
 
 def segment_names(store: Store) -> list[str]:

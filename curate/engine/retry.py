@@ -54,6 +54,10 @@ class RunShape(msgspec.Struct, frozen=True):
     finished: datetime | None = None
     scored: dict[str, Any] = {}
     scorers: dict[str, dict[str, Any]] = {}
+    grown: list[dict[str, Any]] = []
+    removal: dict[str, Any] = {}
+    removed: list[dict[str, Any]] = []
+    tombstones: int = 0
 
 
 def finished_manifest(folder: str, selections: bool = False) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.evaluation_copies import STAGE as STAGE_OF_COPIES
 from curate.engine.evaluation_copies import EvaluationCopies
-from curate.engine.output import Fallen, Staging
+from curate.engine.grown import staging_of
+from curate.engine.output import Fallen
 from curate.engine.plan import Run, Unit, row_rules
 from curate.engine.published_images import PublishedImages
 from curate.engine.record import Meter, Stage, UnitRecord, count_reasons
@@ -32,6 +33,7 @@ from curate.engine.score import Scoring, Windows
 from curate.engine.similar import keep_fingerprints
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
+from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.engine.unit_rows import UnitReader
 from curate.fetch.engine import Exchange
 from curate.images.region_scaling import ON_ITS_SIDE, fit
@@ -46,6 +48,8 @@ STAGES = (
 )  # fmt: skip
 
 AT_ONCE = 64  # images that are hashed
+STAGES_LESS = (*STAGES[:-1], STAGE, STAGES[-1])  # of a run from whose folder something was removed
+HASHED = 64  # images that are in memory while they are compared with removed ones
 
 
 @dataclass
@@ -85,10 +89,12 @@ class Pipeline:
         exchange: Exchange | None = None,
     ) -> None:
         self.run, self.manifest, self.meter = run, run.manifest, meter
-        self.staging = Staging(run.manifest, store, run.judges_staged)
+        self.staging = staging_of(run, store)
+        self.tombstones = Tombstones(read_tombstones(store)) if run.removed else None
         self.acquirer = Acquirer(run.manifest, children, exchange)
         self.copies = EvaluationCopies(run.manifest)
-        self._stages = [name for name in STAGES if self.copies.is_on or name != STAGE_OF_COPIES]
+        stages = STAGES if self.tombstones is None else STAGES_LESS
+        self._stages = [name for name in stages if self.copies.is_on or name != STAGE_OF_COPIES]
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
         self._rules = row_rules(run.manifest)
         self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.find_rule(n, s).columns}
@@ -144,6 +150,8 @@ class Pipeline:
                 table = self._score(table, work.windows)
             with work.watch.stage("tasks"):
                 table = drop(table, pc.if_else(alive(table), tasks.row_faults(table), None), "tasks")
+            with work.watch.stage(STAGE):
+                table = self._drop_removed_contents(table, work.spool)
             with work.watch.stage("write"):
                 dropped_file = self.staging.write_dropped(work.unit.number, table)
                 shards = self.staging.write(work.unit.number, table, work.spool)
@@ -151,7 +159,7 @@ class Pipeline:
                     self._keep_fingerprints(table, work)
         record = UnitRecord(
             unit=work.unit.number,
-            inputs_in=self.reader.inputs(work.unit, work.rows),
+            inputs_in=self._inputs(work, table),
             rows_in=table.num_rows,
             rows_out=sum(shard.rows for shard in shards),
             dropped=count_reasons(table["dropped"]),
@@ -196,7 +204,7 @@ class Pipeline:
             reason = pa.array(
                 [seen.get(row) for row in range(work.rows, work.rows + table.num_rows)], pa.string()
             )
-            table = drop(table, reason, "seen")
+            table = self._drop_removed_names(drop(table, reason, "seen"))
             if self.manifest.task == CONVERSATION:
                 table = dialogue_images.numbered(table, work.slots)
                 work.slots += len(pc.list_flatten(table["images"]))
@@ -210,6 +218,27 @@ class Pipeline:
             work.windows.read(table["text"])
             self.meter.add(rows=table.num_rows)
         yield from self.acquirer.fetch(wanted)
+
+    def _drop_removed_names(self, table: pa.Table) -> pa.Table:
+        """Drop rows whose key or address was removed on request, before anything is fetched for them."""
+        if self.tombstones is None:
+            return table
+        named = self.tombstones.named(table["key"], table["url"])
+        return drop(table, pc.if_else(named, REASON, pa.scalar(None, pa.string())), STAGE)
+
+    def _drop_removed_contents(self, table: pa.Table, spool: Spool) -> pa.Table:
+        """Drop rows with an image that was removed on request, or with the text that it was removed with."""
+        if self.tombstones is None or not self.tombstones.by_content:
+            return table
+        places = pc.indices_nonzero(alive(table))
+        reasons: list[str | None] = []
+        for start in range(0, len(places), HASHED):
+            some = table.take(places.slice(start, HASHED))
+            images = dialogue_images.hashes(some, places.slice(start, HASHED).to_numpy(), spool)
+            for hashes, text in zip(images, some["text"].to_pylist(), strict=True):
+                removed = any(True for one in hashes for _ in self.tombstones.of_content(one, text))
+                reasons.append(REASON if removed else None)
+        return drop(table, scatter(pa.array(reasons, pa.string()), places, table.num_rows), STAGE)
 
     def _beside(self, unit: Unit) -> Path | None:
         """The folder of the unit's input: paths of dialogues' images that no image folder holds are below it."""
@@ -288,6 +317,14 @@ class Pipeline:
 
         with work.watch.stage(STAGE_OF_COPIES):
             return self.copies.drop_and_show(table, image, self.staging.store, work.unit.number)
+
+    def _inputs(self, work: Work, table: pa.Table) -> int:
+        """How many inputs the unit's rows came from; of documents that a limit cut off, those that were reached."""
+        asked = self.reader.inputs(work.unit, work.rows)
+        if self.manifest.documents.max_rows is None:
+            return asked
+        named = pc.replace_substring_regex(table["source"], r"#[0-9.]+$", "")
+        return min(asked, int(pc.count_distinct(named).as_py()))
 
     def _drop_changed(self, table: pa.Table, published: pa.Table, turn: pa.Array) -> pa.Table:
         """Drop decoded images of another shape than was published, where the manifest asks for it."""

@@ -34,7 +34,7 @@ log = logging.getLogger("curate")
 Done = TypeVar("Done")
 
 RECORDED = ("stage", "publish")  # kinds of jobs whose numbers are units, each of which leaves a record
-HOPELESS_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+HOPELESS_ERRNOS = {errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Job(msgspec.Struct, frozen=True):

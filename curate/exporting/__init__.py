@@ -17,6 +17,7 @@ from curate.exporting.training import writer
 from curate.exporting.webdataset import write_webdataset
 from curate.storage.dataset import DataSet, find
 from curate.storage.finished import read_manifest
+from curate.storage.product_notes import note_product, source_folders
 from curate.storage.store import Store
 from curate.tasks.dialect import load_with
 from curate.tasks.grouping import MAX_TURNS
@@ -93,8 +94,12 @@ def export(
     try:
         records = Records(data)
         files = write(store, records)
+        options = ["--dialect", dialect] if dialect else []
+        options += [word for one in dialect_settings for word in ("--dialect-set", one)]
         manifest = plan | {
             "curate_version": __version__,
+            "made_of": source_folders([source]),
+            "options": options,
             "rows_in": data.rows,
             "rows_out": records.written,
             "dropped": dict(records.dropped),
@@ -105,6 +110,7 @@ def export(
     finally:
         store.unlock()
     store.delete_folder("_run")
+    note_product(manifest["made_of"], out)
     return manifest
 
 

@@ -114,6 +114,7 @@ class DocumentSettings(Settings, frozen=True):
     page_timeout_s: float = 60.0
     timeout_s: float = 600.0
     memory_bytes: int = 2 * 2**30  # of the process that renders
+    max_rows: int | None = None  # pages, or documents that gave none, taken of an input; --limit sets it
 
 
 class ShardSettings(Settings, frozen=True):

@@ -59,6 +59,9 @@ class Kind:
     )  # makes the paths of its settings absolute
     notice: Callable[[Manifest], str] = lambda manifest: ""  # what a run's first line says of its settings
     endless: int | None = None  # inputs taken where it never runs out and no limit is given
+    limited: Callable[[Manifest, int], Manifest] = lambda manifest, limit: (
+        manifest
+    )  # the manifest of a run that takes so many rows, where they are not those that are counted
     selects: bool = False  # whether they may be tables, whose rows `curate select` keeps as they are
 
 

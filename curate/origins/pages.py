@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
 import filters
@@ -31,9 +33,12 @@ from renderers import NotReadyError
 from renderers.schema import PAGES
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 STAGE = "render"
 COPIED = ("image", "format", "width", "height", "text", "regions", "extra", "dropped", "detail")
+UNDRAWN = "beyond_max_pages"
+MOST_LIMITED = 10_000  # pages that one unit may be asked for
 AHEAD = 16  # documents under way, or done before their turn, for each child process
 HELD_BYTES = 64 * 2**20
 
@@ -93,8 +98,10 @@ class Documents:
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
         """See `Origin.read`: one table a document, its pages and what it failed of."""
-        for rendered in self._render(self._documents.documents[start:stop]):
-            yield to_samples(rendered, self._manifest, self._archive)
+        rendered = self._render(self._documents.documents[start:stop])
+        tables = (to_samples(one, self._manifest, self._archive) for one in rendered)
+        most = self._manifest.documents.max_rows
+        return tables if most is None else first_rows(tables, most)
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: a page has a text and a size, and no score."""
@@ -159,6 +166,7 @@ class InChildren(Documents):
         if isinstance(content, DocumentFailure):
             return Rendered(entry, "", [], content)
         pages: list[pa.RecordBatch] = []
+        most, counted = self._manifest.documents.max_rows, 0
         digest = hashlib.sha256(content).hexdigest()
         for outcome in self._children.stream(content):
             if outcome.value is None:
@@ -166,6 +174,9 @@ class InChildren(Documents):
                     entry, digest, pages, DocumentFailure(outcome.reason or "crashed", outcome.detail or "")
                 )
             pages.append(ipc.read_record_batch(pa.py_buffer(outcome.value), PAGES))
+            counted += pages[-1]["dropped"][0].as_py() != UNDRAWN
+            if counted == most:
+                break
         return Rendered(entry, digest, pages, None if pages else DocumentFailure("no_pages"))
 
 
@@ -235,6 +246,30 @@ def in_order(
             yield flying.popleft().result()
 
 
+def first_rows(tables: Iterator[pa.Table], most: int) -> Iterator[pa.Table]:
+    """The first rows of documents, without the pages that were not drawn."""
+    for table in tables:
+        table = table.filter(pc.fill_null(pc.not_equal(table["dropped"], UNDRAWN), True))[:most]
+        most -= table.num_rows
+        if table.num_rows:
+            yield table
+        if not most:
+            return
+
+
+def limited(manifest: Manifest, limit: int) -> Manifest:
+    """The manifest of a run that takes so many pages of an input: one unit does, which stops there.
+
+    How many pages documents have is known once they are rendered, so several units could not share a limit.
+    """
+    if limit > MOST_LIMITED:
+        log.warning("--limit %d: more than %d, so documents are counted, not pages", limit, MOST_LIMITED)
+        return manifest
+    documents = msgspec.structs.replace(manifest.documents, max_rows=limit)
+    shard = msgspec.structs.replace(manifest.shard, rows=max(limit, manifest.shard.rows))
+    return msgspec.structs.replace(manifest, documents=documents, shard=shard)
+
+
 def held(flying: Iterable[Future[Rendered]]) -> int:
     """Bytes of the pages that are done."""
     return sum(page.nbytes for one in flying if one.done() for page in one.result().pages)
@@ -244,14 +279,16 @@ def to_samples(rendered: Rendered, manifest: Manifest, archive: str = "") -> pa.
     """A document's pages as SAMPLE, a row each, and a dropped row for what it failed of.
 
     `source` is `FILE#PAGE`, of a document in an `archive` `ARCHIVE!MEMBER#PAGE`, with the page's number in the
-    document, from 1. So a key does not hang on which other pages were drawn.
+    document, from 1; of a long page in several images `FILE#PAGE.PART`. So a key does not hang on which other
+    pages were drawn.
     """
     pages, failure = pa.Table.from_batches(rendered.pages, PAGES), rendered.failure
     if failure is not None:
         empty = {name: pa.nulls(1, PAGES.field(name).type) for name in PAGES.names}
         last = empty | {"dropped": [failure.reason], "detail": [failure.detail]}
         pages = pa.concat_tables([pages, pa.table(last, schema=PAGES)])
-    numbers = ["" if page is None else str(page + 1) for page in pages["page"].to_pylist()]
+    places = zip(pages["page"].to_pylist(), pages["part"].to_pylist(), strict=True)
+    numbers = [number_of(page, part) for page, part in places]
     name, rows = rendered.entry.name, pages.num_rows
     file = f"{archive}!{name}" if archive and archive != name else name
     identity = [pa.array([value] * rows, pa.large_string()) for value in (name, rendered.digest)]
@@ -265,12 +302,20 @@ def to_samples(rendered: Rendered, manifest: Manifest, archive: str = "") -> pa.
                 "url": pa.array([rendered.entry.url] * rows, pa.large_string()),
                 "source": [f"{file}#{number}" if number else file for number in numbers],
                 **{column: pages[column] for column in COPIED},
+                "answer": pages["html"],
                 "stage": pa.array(
                     [STAGE if d is not None else None for d in pages["dropped"].to_pylist()], pa.string()
                 ),
             }
         )
     )
+
+
+def number_of(page: int | None, part: int | None) -> str:
+    """What a page is called in its document: `7`, and `7.2` for the second image of a long one; empty for none."""
+    if page is None:
+        return ""
+    return str(page + 1) if part is None else f"{page + 1}.{part}"
 
 
 def settings_of(manifest: Manifest, kind: type[T]) -> T:
@@ -280,11 +325,12 @@ def settings_of(manifest: Manifest, kind: type[T]) -> T:
         ManifestError: an unknown or wrong setting.
     """
     known = [one.name for one in fields(kind)]  # type: ignore[arg-type]  # a dataclass
-    for name in manifest.render:
+    asked = dict(manifest.render) | ({"structure": True} if manifest.task == "ocr_structured" else {})
+    for name in asked:
         if name not in known:
             raise ManifestError(f"[render] has no key {name!r}{nearest(name, known)}")
     try:
-        return msgspec.convert(manifest.render, kind)
+        return msgspec.convert(asked, kind)
     except msgspec.ValidationError as error:
         raise ManifestError(f"[render]: {error}") from None
 
@@ -301,4 +347,4 @@ def module(name: str, extra: str) -> Any:
         raise MachineError(f"{error}: pip install 'curate[{extra}]' -c constraints.txt") from None
 
 
-KIND = Kind(find_documents, open_documents)
+KIND = Kind(find_documents, open_documents, limited=limited)

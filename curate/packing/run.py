@@ -33,6 +33,7 @@ from curate.packing.write import write_dropped
 from curate.storage.dataset import find
 from curate.storage.filesystems import one_line
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, files_table, write_files
+from curate.storage.product_notes import note_product, source_folders
 from curate.storage.store import Store
 from curate.tasks.formats import QWEN_VL
 from curate.version import __version__
@@ -87,22 +88,32 @@ def pack(
         tokenizer_file=file_content(settings.tokenizer) if settings.tokenizer else None,
         needs_tokens=mix.needs_tokens,
     )
+    origin = {"made_of": source_folders(paths), "options": settings.options()}
     store.lock()
     try:
         if address is not None:
             check_nodes_see(address, [file.uri for file in data.files], store)
         with watch.live():
-            return _pack(run, store, mix, plan, tokenizer, PackSteps(run, store, watch, workers, address))
+            steps = PackSteps(run, store, watch, workers, address)
+            made = _pack(run, store, mix, plan, tokenizer, steps, origin)
     except KeyboardInterrupt:
         raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
     except OSError as error:
         raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
     finally:
         store.unlock()
+    note_product(origin["made_of"], out)
+    return made
 
 
 def _pack(
-    run: PackRun, store: Store, mix: mixes.Mix, plan: dict[str, Any], tokenizer: Tokenizer, steps: PackSteps
+    run: PackRun,
+    store: Store,
+    mix: mixes.Mix,
+    plan: dict[str, Any],
+    tokenizer: Tokenizer,
+    steps: PackSteps,
+    origin: dict[str, Any],
 ) -> dict[str, Any]:
     started = _begin(store, plan)
     try:
@@ -127,6 +138,7 @@ def _pack(
         "curate_version": __version__,
         "kind": "packs",
         "plan": _digest(plan),
+        **origin,
         **plan,
         **run.describe(tokenizer),
         **mixes.reached(mix, amounts),

@@ -66,6 +66,19 @@ class PackSettings:
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return {name: value for name, value in said.items() if name not in _LATER or value != defaults[name]}
 
+    def options(self) -> list[str]:
+        """The settings that are not the default as options of `curate pack`; those it has none for are left out."""
+        said: list[str] = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name not in _OPTIONS or value == field.default:
+                continue
+            flag = f"--{_OPTIONS[field.name]}"
+            values = value if isinstance(value, tuple) else (value,)
+            for one in values:
+                said += [flag] if one is True else [flag, str(one)]
+        return said
+
     def with_recipe(self) -> PackSettings:
         """The settings with those of the recipe, where they are not given themselves.
 
@@ -122,6 +135,13 @@ _LATER = (
     "max_images",
     "max_patches",
 )
+_OPTIONS = {"dialect_settings": "dialect-set"} | {
+    name: name.replace("_", "-")
+    for name in (
+        *("seq_len", "image_tokens", "tokenizer", "mix", "seed", "truncate", "long_texts"),
+        *("dialect", "max_images", "max_patches", "recipe", "scale", "group", "turns"),
+    )
+}  # of `curate pack`
 _RANGES = (
     ("turns", 1, 10_000),
     ("max_images", 0, 2**20),

@@ -1,4 +1,6 @@
-"""The data card: `README.md` as the Hugging Face Hub reads it, and `croissant.json`, from `_manifest.json`.
+"""The data card: `README.md` as the Hugging Face Hub reads it, `croissant.json`, and `domains.csv`.
+
+They say what `_manifest.json` knows, and of the rows' own URLs and licences what the shards hold.
 
 `datasets.load_dataset(DIR)` reads the shards and nothing else of the folder, as the card's YAML says so.
 """
@@ -13,11 +15,17 @@ import msgspec
 
 from curate.engine.journal import OUR_CARD
 from curate.engine.retry import finished_manifest
+from curate.engine.tombstones import REASON
+from curate.errors import InputError
 from curate.reporting.croissant import describe
+from curate.reporting.provenance import Provenance, domains_csv, periods, provenance
 from curate.schema import LANGUAGES
+from curate.storage.filesystems import one_line
+from curate.storage.finished import listed_files
 from curate.storage.store import Store
 
-README, CROISSANT = "README.md", "croissant.json"
+README, CROISSANT, DOMAINS = "README.md", "croissant.json", "domains.csv"
+NAMED = 20  # domains, and licences of rows, that the card names
 SPDX = re.compile(r"(?:CC-[A-Z0-9.-]+|CC0-1\.0|Apache-2\.0|MIT|BSD-3-Clause|ODC-By-1\.0)\b")
 CATEGORIES = {
     "caption": "image-to-text",
@@ -33,7 +41,7 @@ SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"
 
 
 def write(folder: str, languages: Sequence[str] = ()) -> dict[str, Any]:
-    """Write `README.md` and `croissant.json` of a complete run into its folder.
+    """Write `README.md`, `croissant.json` and, where rows have URLs, `domains.csv` of a complete run into its folder.
 
     `languages` are those of its rows; where it is not said which, those of its manifest.
 
@@ -44,17 +52,38 @@ def write(folder: str, languages: Sequence[str] = ()) -> dict[str, Any]:
         OSError: it cannot be written to.
     """
     manifest, store = finished_manifest(folder), Store(folder)
-    croissant = msgspec.json.format(msgspec.json.encode(describe(manifest)), indent=1)
+    shards = listed_files(store, manifest)
+    manifest = manifest | {"shards": shards.select(["path", "rows", "bytes", "sha256"]).to_pylist()}
+    found = _provenance(store, shards["path"].to_pylist())
+    croissant = msgspec.json.format(msgspec.json.encode(describe(manifest, found)), indent=1)
     store.write_bytes(CROISSANT, croissant)
+    wrote = [CROISSANT]
+    if found is not None and found.host_rows:
+        store.write_bytes(DOMAINS, domains_csv(found))
+        wrote.append(DOMAINS)
     before = store.read_bytes(README)
     if before is not None and OUR_CARD.encode() not in before:
-        return {"wrote": [CROISSANT], "left": [README]}
-    store.write_bytes(README, readme(manifest, languages).encode())
-    return {"wrote": [README, CROISSANT], "left": []}
+        return {"wrote": wrote, "left": [README]}
+    store.write_bytes(README, readme(manifest, languages, found).encode())
+    return {"wrote": [README, *wrote], "left": []}
 
 
-def readme(manifest: Mapping[str, Any], languages: Sequence[str] = ()) -> str:
-    """The data card of a complete run."""
+def _provenance(store: Store, shards: Sequence[str]) -> Provenance | None:
+    """Where the rows come from; None where the shards are not there (a card alone can be made without them)."""
+    if not shards or not store.exists(shards[0]):
+        return None
+    try:
+        return provenance(store, shards)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read {store.uri}: {one_line(error)}; `curate verify` names what is damaged"
+        ) from None
+
+
+def readme(
+    manifest: Mapping[str, Any], languages: Sequence[str] = (), found: Provenance | None = None
+) -> str:
+    """The data card of a complete run; `found` is what was counted of where its rows come from."""
     of = manifest["manifest"]
     parts = [
         f"---\n{front_matter(manifest, languages)}\n---\n{OUR_CARD}",
@@ -62,7 +91,7 @@ def readme(manifest: Mapping[str, Any], languages: Sequence[str] = ()) -> str:
         f"{manifest['rows_out']:,} training samples, made by curate "
         f"{manifest['curate_version']} from {manifest['rows_in']:,} rows.",
     ]
-    return "\n\n".join([*parts, *_sections(manifest)]) + "\n"
+    return "\n\n".join([*parts, *_sections(manifest, found)]) + "\n"
 
 
 def front_matter(manifest: Mapping[str, Any], languages: Sequence[str] = ()) -> str:
@@ -98,11 +127,13 @@ def size_category(rows: int) -> str:
     return SIZES[max(0, digits - 3)] if digits <= 10 else "other"
 
 
-def _sections(manifest: Mapping[str, Any]) -> list[str]:
+def _sections(manifest: Mapping[str, Any], found: Provenance | None) -> list[str]:
     of = manifest["manifest"]
     return [
         "## How to read it\n\n" + READING,
-        "## Where it comes from\n\n" + _sources(manifest),
+        "## Where it comes from\n\n" + _sources(manifest, found),
+        *(["## Domains\n\n" + _domains(found)] if found is not None and found.host_rows else []),
+        "## Opt-outs and removals\n\n" + _requests(manifest),
         "## What was kept and what was not\n\n" + _counts(manifest),
         "## Rules\n\n" + _rules(of["rules"], of["clean"]),
         "## Known limits\n\n" + _limits(manifest),
@@ -125,7 +156,7 @@ Each row is one training sample: `prompt` + `target` is the training string, `im
 top left). `report.html` shows samples of it. Every dropped row and its reason is in `_dropped/`."""
 
 
-def _sources(manifest: Mapping[str, Any]) -> str:
+def _sources(manifest: Mapping[str, Any], found: Provenance | None) -> str:
     of = manifest["manifest"]
     files = len(manifest["inputs"])
     lines = [
@@ -133,7 +164,72 @@ def _sources(manifest: Mapping[str, Any]) -> str:
         f"- Licence: {_line(of['licence'])}",
         f"- Read: {manifest['inputs_in']:,} inputs of {files:,} file{'s' * (files != 1)} ",
     ]
+    days = ", ".join(first if first == last else f"{first} to {last}" for first, last in periods(manifest))
+    lines.append(f"- Read and fetched: {days} (UTC)")
+    if found is not None and found.datasets:
+        lines += ["", "| source | rows | licence |", "|---|---:|---|"]
+        lines += [
+            f"| {_cell(name)} | {rows:,} | {_cell(of['licence'])} |" for name, rows in found.datasets.items()
+        ]
+    if found is not None and found.licences:
+        lines += ["", "Rows name licences of their own:", "", "| licence | rows |", "|---|---:|"]
+        lines += [f"| {_cell(name)} | {rows:,} |" for name, rows in found.licences.most_common(NAMED)]
     return "\n".join(lines) + (f"\n\n{_line(of['notes'])}" if of["notes"] else "")
+
+
+def _domains(found: Provenance) -> str:
+    """The largest domains and their shares."""
+    whole, top = found.host_rows.total(), found.top()
+    basis = (
+        ""
+        if found.files == found.of
+        else f" Counted on {found.files:,} of {found.of:,} shards, spread evenly."
+    )
+    held = sum(found.host_rows[host] for host in top)
+    lines = [
+        f"The images of {whole:,} rows come from {len(found.host_rows):,} domains (hosts, without `www.`).{basis} "
+        f"`{DOMAINS}` lists the top 10 % of them by the size of their images: {len(top):,}, with {held / whole:.1%} of "
+        "the rows, as the EU's summary of training content asks for (AI Act, Art. 53(1)(d)).",
+        "",
+        "| domain | rows | share |",
+        "|---|---:|---:|",
+    ]
+    return "\n".join(
+        [
+            *lines,
+            *(
+                f"| {host} | {rows:,} | {rows / whole:.1%} |"
+                for host, rows in found.host_rows.most_common(NAMED)
+            ),
+        ]
+    )
+
+
+def _requests(manifest: Mapping[str, Any]) -> str:
+    """What was honoured of what owners asked for."""
+    of, dropped = manifest["manifest"]["fetch"], manifest["dropped"]
+    names = ", ".join(f"`{name}`" for name in of["opt_out"])
+    if of["respect_opt_out"]:
+        lines = [
+            f"- Opt-outs in `X-Robots-Tag` ({names}) were honoured: {dropped.get('opted_out', 0):,} rows."
+        ]
+    else:
+        lines = [
+            f"- Opt-outs in `X-Robots-Tag` ({names}) were not looked at (`fetch.respect_opt_out = false`)."
+        ]
+    lines.append(f"- Removed on request: {dropped.get(REASON, 0):,} rows.")
+    if count := manifest.get("tombstones"):
+        dates = sorted(str(one.get("date", "")) for one in manifest["removed"])
+        lines.append(
+            f"- {count:,} tombstones (hashes, the first of {dates[0][:10]}, the last of {dates[-1][:10]}) keep it out "
+            "of later versions."
+        )
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """A text in a cell of a table."""
+    return _line(text).replace("|", "\\|")
 
 
 def _counts(manifest: Mapping[str, Any]) -> str:

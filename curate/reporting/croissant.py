@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from curate.engine.tombstones import REASON
+from curate.reporting.provenance import Provenance, periods
+
 CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -74,13 +77,13 @@ FIELDS = {
 }
 
 
-def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of a complete run as JSON-LD."""
+def describe(manifest: Mapping[str, Any], found: Provenance | None = None) -> dict[str, Any]:
+    """The metadata of a complete run as JSON-LD; `found` is what was counted of where its rows come from."""
     of = manifest["manifest"]
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": of["name"],
         "description": f"{manifest['rows_out']} training samples made by curate from {of['title']}.",
         "license": of["licence"],
@@ -89,9 +92,7 @@ def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "datePublished": manifest["finished"][:10],
         "version": "1.0.0",
         "isBasedOn": of["homepage"],
-        "rai:dataCollection": f"Rows of {of['title']}; images from the addresses or files that they name.",
-        "rai:dataPreprocessingProtocol": _protocol(manifest),
-        "rai:dataLimitations": "Rules look at the form of texts and images, not at truth, taste or rights.",
+        **_responsible(manifest, found),
         "distribution": [*map(_file, manifest["shards"]), FILES],
         "recordSet": [
             {
@@ -103,6 +104,46 @@ def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _responsible(manifest: Mapping[str, Any], found: Provenance | None) -> dict[str, Any]:
+    """The part on responsible AI (RAI 1.0): what is known, and no more."""
+    of, dropped = manifest["manifest"], manifest["dropped"]
+    where = ""
+    if found is not None and found.host_rows:
+        first, rows = found.host_rows.most_common(1)[0]
+        share = rows / found.host_rows.total()
+        where = f" Images come from {len(found.host_rows)} domains; the largest, {first}, has {share:.1%} of the rows."
+    synthetic = of["adapter"] == "synthdog"
+    kinds = ["Synthetic"] if synthetic else ["Secondary Data Analysis", *(["Web Scraping"] if where else [])]
+    opted = f"{dropped.get('opted_out', 0)} rows were left out because their owners' servers opt out"
+    removed = f"{dropped.get(REASON, 0)} were removed on request"
+    return {
+        "rai:dataCollection": f"Rows of {of['title']}; images from the addresses or files that they name.{where}",
+        "rai:dataCollectionType": kinds,
+        "rai:dataCollectionTimeframe": [day for period in periods(manifest) for day in period],
+        "rai:dataCollectionMissingData": f"{manifest['rows_in'] - manifest['rows_out']} of {manifest['rows_in']} rows "
+        "are not in it; `_manifest.json` counts them by reason, `_dropped/` lists them.",
+        "rai:dataPreprocessingProtocol": _protocol(manifest),
+        "rai:dataLimitations": "Rules look at the form of texts and images, not at truth, taste or rights.",
+        "rai:dataBiases": _biases(manifest),
+        "rai:personalSensitiveInformation": "Not looked for: images and texts may show or name people."
+        if not synthetic
+        else "None: pages are drawn from a corpus of text.",
+        "rai:dataUseCases": f"Training vision-language models: {of['task']}.",
+        "rai:dataReleaseMaintenancePlan": f"{opted}; {removed}. `curate remove` makes a version without what is asked "
+        "for, whose tombstones keep it out of later versions.",
+    }
+
+
+def _biases(manifest: Mapping[str, Any]) -> str:
+    """What the rules prefer, as far as their counts tell."""
+    rules = [name for name, of in manifest["manifest"]["rules"].items() if of is not False]
+    kept = sorted(((manifest["dropped"].get(name, 0), name) for name in rules), reverse=True)[:3]
+    said = ", ".join(f"{name} ({count} rows)" for count, name in kept if count)
+    return (
+        f"Those of the source, and of what was dropped: most by {said}." if said else "Those of the source."
+    )
 
 
 def _file(shard: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 import filters
 from curate.adapters.grit import has_phrases
 from curate.engine.across import ACROSS, PHASES
 from curate.engine.retry import finished_manifest
+from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.errors import InputError
 from curate.images.evaluation import IMAGE_RULE
 from curate.marking import SCORE, SIZE
@@ -26,6 +29,7 @@ KEPT = (
     *("clip_score", "url", "source"),
     *("messages", "images.list.element.path"),
 )
+SHA256 = re.compile(r"[0-9a-f]{64}")
 OTHERS = 20  # more rows of the same URL that are listed
 LONGEST = 120  # characters of a value that is worth showing on the way
 PHASE_OF_STAGE = {"seen": ("keys", "seen"), "across": ("bytes", "near")}
@@ -51,7 +55,7 @@ def explain(folder: str, key_or_url: str) -> dict[str, Any]:
             f"cannot read {folder}: {one_line(error)}; `curate verify` names what is damaged"
         ) from None
     if not found:
-        return {"fate": "unknown", "why": _why_unknown(manifest)}
+        return _removed(store, key_or_url) or {"fate": "unknown", "why": _why_unknown(manifest)}
     first, *others = found
     told = first | {"way": list(_way(manifest, first))}
     if others:
@@ -101,6 +105,21 @@ def _found(manifest: Mapping[str, Any], store: Store, key_or_url: str) -> Iterat
             else:
                 settings = manifest["manifest"]["rules"].get(row["reason"])
                 yield {"fate": "dropped", **row, **({"settings": settings} if settings else {})}
+
+
+def _removed(store: Store, key_or_url: str) -> dict[str, Any] | None:
+    """What is known of a key, URL or image's hash that was removed on request: that it was, when and why."""
+    tombstones = Tombstones(read_tombstones(store))
+    marks = [*tombstones.of_names(key_or_url, key_or_url)]
+    marks += tombstones.of_content(key_or_url, None) if SHA256.fullmatch(key_or_url) else []
+    if not marks:
+        return None
+    table = tombstones.table
+    same = pc.and_(pc.equal(table["kind"], marks[0].kind), pc.equal(table["hash"], marks[0].hash))
+    one = table.filter(same).slice(0, 1).to_pylist()[0]
+    detail = f"{one['kind']} date={one['date']} reason={one['reason']}"
+    way = [{"stage": STAGE, "rule": REASON, "outcome": "dropped", "value": detail}]
+    return {"fate": "dropped", "reason": REASON, "detail": detail, "way": way}
 
 
 def _way(manifest: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

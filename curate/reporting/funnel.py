@@ -22,11 +22,12 @@ STAGES_SAID = {
     "size": "judged by its true size",
     "score": "judged by its CLIP score",
     "tasks": "could not be written in the task's format",
+    "remove": "removed because somebody asked for it",
     "across": "judged across the run, by image",
 }
 
 CHOSEN = frozenset(
-    {"row_not_selected", "opted_out"}
+    {"row_not_selected", "opted_out", "removed_on_request"}
 )  # dropped on request of the user or the owner: no failures
 
 

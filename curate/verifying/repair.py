@@ -7,6 +7,7 @@ web has changed meanwhile, the file is left as it is, and said to be.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from curate.engine.progress import Progress
 from curate.engine.records import STAGED, every_record
 from curate.engine.retry import again, finished_manifest
 from curate.engine.runners import InProcess
+from curate.engine.tombstones import REMOVED
 from curate.errors import InputError
 from curate.storage.finished import listed_dropped, listed_files
 from curate.storage.listing import DROPPED_FILES, SHARDS
@@ -123,6 +125,8 @@ def _scratch_run(
     """The run itself, its inputs checked to be the same, but into the scratch folder."""
     retry = msgspec.convert(manifest["request"], Request).retry
     asked: Request = msgspec.structs.replace(again(store.uri, [], plugin_files), retry=retry)
+    if (tombstones := store.read_bytes(REMOVED)) is not None:
+        scratch.write_bytes(REMOVED, tombstones)
     return Run(
         manifest=asked.manifest,
         out=scratch.uri,
@@ -130,6 +134,7 @@ def _scratch_run(
         plan=Plan(asked.inputs, tuple(one["rows"] for one in manifest["inputs"]), asked.unit_rows),
         sample=asked.sample,
         retry=asked.retry,
+        removed=hashlib.sha256(tombstones).hexdigest() if tombstones is not None else "",
         select=asked.select,
     )
 

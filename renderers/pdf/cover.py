@@ -102,7 +102,7 @@ def under_images(quads: Quads, display: pymupdf.DisplayList, drawn: Layers, view
     doubt = np.asarray(overlaps.any(axis=1))
     if not doubt.any():
         return doubt
-    full = layers(display, order=True)
+    full = layers_of(display, order=True)
     near = np.flatnonzero(overlaps.any(axis=0))
     if len(near) * len(full.texts) > MAX_PAIRS:
         return doubt
@@ -165,7 +165,7 @@ class Layers(mupdf.FzDevice2):  # type: ignore[misc]
             self.texts_before.append(len(self.texts))
 
 
-def layers(display: pymupdf.DisplayList, *, order: bool) -> Layers:
+def layers_of(display: pymupdf.DisplayList, *, order: bool) -> Layers:
     """What is painted on the page, as far as it may cover text."""
     device = Layers(order=order)
     mupdf.fz_run_display_list(display.this, device, mupdf.FzMatrix(), EVERYWHERE, mupdf.FzCookie())

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 from renderers.pdf.bidi import RTL, in_reading_order
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, turned, union
+from renderers.pdf.initials import parts_initial
 from renderers.pdf.line import SPACE, Line, around, spelt
 from renderers.pdf.rules import CELL_EM, Rules
 
 SAME_LINE_EM = 0.8  # pieces of one line lie at most so far apart
 WIDE_EM = 2.5  # and so far where running text around them has no gutter there
 SPACE_EM = 0.15  # from here on a gap between pieces is a space
+STACKED = 3  # upright characters below each other that make a column
 STACK_EM = 1.6  # upright characters that far below each other still make a column
 SHADOW_EM = 0.25  # so far at most is a line painted again to look bold or shaded
 
@@ -27,7 +29,11 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
         near = gap < SAME_LINE_EM or (
             gap < WIDE_EM and bridged(left, right, [*out[-4:-1], *lines[i + 1 : i + 4]])
         )
-        if near and not (gap > CELL_EM and rules.between(line.turn, left.box, right.box)):
+        if (
+            near
+            and not parts_initial(left, right)
+            and not (gap > CELL_EM and rules.between(line.turn, left.box, right.box))
+        ):
             last = out[-1]
             last.text += " " * (gap > SPACE_EM) + line.text
             if last.glyphs:
@@ -80,18 +86,23 @@ def read_from_right(line: Line) -> Iterator[Line]:
 
 
 def stacks(lines: Sequence[Line]) -> list[Line]:
-    """The lines, with runs of single Chinese characters below each other made columns read downwards."""
-    out: list[Line] = []
-    run: list[Line] = []
+    """The lines, with runs of single Chinese characters below each other made columns read downwards.
+
+    A run has three characters at least; on a page most of which reads downwards, one: a column's end.
+    """
+    runs: list[list[Line]] = []
     for line in lines:
-        if run and not (is_single(line) and below(run[-1], line)):
-            out += [stack(run)] if len(run) > 2 else run
-            run = []
-        if is_single(line):
-            run.append(line)
+        if runs and is_single(line) and is_single(runs[-1][-1]) and below(runs[-1][-1], line):
+            runs[-1].append(line)
         else:
-            out.append(line)
-    return out + ([stack(run)] if len(run) > 2 else run)
+            runs.append([line])
+    least = STACKED
+    if 2 * sum(len(run) for run in runs if len(run) >= STACKED) > sum(len(line.text) for line in lines):
+        least = 1
+    out: list[Line] = []
+    for run in runs:
+        out += [stack(run)] if len(run) >= least and is_single(run[0]) else run
+    return out
 
 
 def is_single(line: Line) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,11 +30,15 @@ class Line:
     stacked: bool = False  # upright characters that are read downwards
     doubtful: bool = False  # near-white characters among others
     patterned: bool = False  # filled with a gradient or picture: drawn though the page is drawn without text
+    base: float = math.nan  # where its base line lies across the frame
     glyphs: list[Glyph] = field(default_factory=list)  # empty where the line was read by its words
 
     def of(self, glyphs: list[Glyph]) -> Line:
         """The part of this line that these glyphs, not all of them white space, make up."""
-        box = turned(around(glyphs), self.axis)
+        u0, v0, u1, v1 = turned(around(glyphs), self.axis)
+        if not self.stacked:  # a line's box may have been made lower than those of its glyphs
+            v0, v1 = max(v0, self.box[1]), min(v1, self.box[3])
+        box = u0, v0, u1, v1
         return replace(self, text=spelt(glyphs), box=box, glyphs=glyphs)
 
     def words(self) -> Iterator[Line]:

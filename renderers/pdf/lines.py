@@ -66,10 +66,10 @@ def slanted_lines(display: pymupdf.DisplayList, slant: float, page: Box) -> Iter
             yield from pieces(raw, LEVEL, turn, page, Rules(()))
 
 
-def structured(display: pymupdf.DisplayList, slant: float) -> pymupdf.TextPage:
+def structured(display: pymupdf.DisplayList, slant: float, flags: int = FLAGS) -> pymupdf.TextPage:
     """MuPDF's structured text of the page, turned counter-clockwise by `slant` degrees."""
     options = mupdf.FzStextOptions()
-    options.flags = FLAGS
+    options.flags = flags
     matrix = mupdf.fz_rotate(-slant)
     bounds = mupdf.fz_transform_rect(mupdf.fz_bound_display_list(display.this), matrix)
     text = mupdf.FzStextPage(bounds)
@@ -183,8 +183,15 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
         stacked=bool(raw["wmode"]),
         doubtful=pale_among(colours),
         patterned=is_patterned(raw),
+        base=base_line(glyphs[0], axis),
         glyphs=glyphs,
     )
+
+
+def base_line(drawn: dict[str, Any], axis: Turn) -> float:
+    """Where the base line of a glyph or span lies across the frame."""
+    x, y = drawn["origin"]
+    return turned((x, y, x, y), axis)[1]
 
 
 def is_painted(span: dict[str, Any]) -> bool:

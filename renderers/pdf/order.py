@@ -16,8 +16,9 @@ from statistics import median
 from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, rows_of_cells
+from renderers.pdf.initials import with_initials
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
-from renderers.pdf.text_columns import bands_of, content_rows, count_prose, split_of
+from renderers.pdf.text_columns import bands_of, content_rows, count_prose, split_of, zones_of
 
 Interval = tuple[float, float]
 
@@ -28,6 +29,7 @@ NUMBERS = 0.4  # of cells: with so many numbers among them they are a table's, r
 DOWN = 0.4  # of the steps between columns that reading across takes: with fewer the content goes down
 DEEPEST = 16  # cuts inside cuts
 WORSE, SOME = 1.25, 2  # times as many faults, and so many more, tell that an order is worse
+MOST_ZONED = 1000  # lines of a page that is looked at for a head or foot with other columns
 MOST = 4000  # lines that are put in order; of more the content's order is kept
 
 
@@ -38,7 +40,7 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
     """
     if len(pieces) > MOST:
         return list(range(len(pieces)))
-    blocks = list(pieces)
+    blocks = with_initials(pieces)
     for grid in grids_of(rules):
         held = [piece for piece in blocks if grid.holds(piece)]
         if len(held) > 1:
@@ -77,6 +79,8 @@ def ordered(pieces: list[Piece], depth: int) -> list[Piece]:
         return [piece for row in rows_of(pieces) for piece in row]
     split = split_of(pieces)
     if split is None:
+        if len(pieces) <= MOST_ZONED and (zones := zones_of(pieces)):
+            return [piece for zone in zones for piece in ordered(zone, depth - 1)]
         return by_sections(pieces, depth)
     out: list[Piece] = []
     rows = content_rows([split.left, split.right])
@@ -183,6 +187,12 @@ def sections(strips: Sequence[list[Piece]], em: float) -> list[list[list[Piece]]
     bottom = 0.0
     for strip in strips:
         here = [piece.box for piece in strip]
+        if out and not held and len(out[-1]) == 1 and goes_on(out[-1][0], strip):
+            both = cover([piece.box for piece in (*out[-1][0], *strip)], [])
+            if len(parted(both, em)) > 1:
+                out[-1].append(strip)
+                held, bottom = both, max(box[3] for box in here)
+                continue
         if len(here) == 1 and not held:
             out.append([strip])
             bottom = here[0][3]
@@ -198,6 +208,18 @@ def sections(strips: Sequence[list[Piece]], em: float) -> list[list[list[Piece]]
             held = held if len(parted(held, em)) > 1 else []  # without a gutter there is none to share
         bottom = max(box[3] for box in here)
     return out
+
+
+def goes_on(last: Sequence[Piece], strip: Sequence[Piece]) -> bool:
+    """True where a line alone in its strip is the first of a block that goes on in the next: a title in two lines."""
+    (line,) = last if len(last) == 1 else (None,)
+    return line is not None and any(
+        piece.rank == line.rank + 1
+        and abs(piece.em - line.em) < 0.1 * line.em
+        and abs(piece.box[0] - line.box[0]) < 0.5 * line.em
+        and piece.box[1] - line.box[3] < 0.8 * line.em
+        for piece in strip
+    )
 
 
 def cover(boxes: Sequence[Box], held: Sequence[Interval]) -> list[Interval]:

@@ -16,6 +16,7 @@ from renderers.pdf.join import is_single, joined
 from renderers.pdf.line import Line
 from renderers.pdf.lines import (
     TEXT_BLOCK,
+    base_line,
     is_painted,
     is_patterned,
     pale_among,
@@ -164,6 +165,7 @@ def line_of(raw: dict[str, Any], axis: Turn, text: str) -> Line:
         raw["painted"],
         doubtful=pale_among(set(colours(raw))),
         patterned=is_patterned(raw),
+        base=base_line(first, axis),
     )
 
 

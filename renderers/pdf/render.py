@@ -14,27 +14,31 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from renderers.pdf.bands import bands_of, lines_in
 from renderers.pdf.bidi import is_rtl
-from renderers.pdf.cover import VECTOR_BLOCK, image_share, layers, shapes_of
+from renderers.pdf.cover import VECTOR_BLOCK, Layers, image_share, layers_of, shapes_of
 from renderers.pdf.document import UNREADABLE, chosen, failure, is_cut, opened, wanted_pages
-from renderers.pdf.frames import Box, Turn, View
+from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, View
 from renderers.pdf.join import distinct
 from renderers.pdf.line import Line
 from renderers.pdf.lines import page_lines, structured
 from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.order import reading_order
 from renderers.pdf.pieces import piece_of
-from renderers.pdf.pixels import Picture, coloured
+from renderers.pdf.pixels import Area, Picture, coloured
 from renderers.pdf.plain import plain_lines
 from renderers.pdf.rules import Rules
 from renderers.pdf.settings import PdfSettings
 from renderers.pdf.sight import seen
+from renderers.pdf.structure import blocks_of, described
+from renderers.pdf.tags import tags_of
+from renderers.pdf.tall import fitted
 from renderers.pdf.unlabelled import unlabelled_share
 from renderers.schema import Page, Region, record
 
@@ -44,6 +48,7 @@ SCAN_SHARE = 0.7  # of the page: with so much image it is a scan, or has one ben
 SPECKS = 0.1  # of the characters of a page with a scan: where fewer can be seen, they are a hidden layer's
 DRAWINGS = 10  # shapes other than rectangles: with more, letters may be among them
 GRID_CELL = 0.00101  # of the longer side: what is as wide has two different thousandths of it
+HEAD_EM = 0.5  # so far may a level heading reach into columns that are read downwards
 FLAT_SHARE = 0.8  # of the pixels, in two shades
 STORE_FREED = 95  # per cent of MuPDF's store, after each document: its latest, colours, are dear to make
 
@@ -51,6 +56,7 @@ STORE_FREED = 95  # per cent of MuPDF's store, after each document: its latest, 
 def render(document: bytes, settings: PdfSettings | None = None) -> Iterator[pa.RecordBatch]:
     """One batch of one row (`schema.PAGES`) a page, in page order, each as soon as it is done.
 
+    A long page whose text would be too small gives several, from the top, numbered in `part` from 1.
     A page that gives no record is a row with `dropped`: `no_text_layer` (no text that a person could see),
     `text_too_small` (to be read from the image), `beyond_max_pages`, `truncated` (no text, or damaged, in a file
     that was cut), `damaged`, `out_of_memory`.
@@ -64,13 +70,13 @@ def render(document: bytes, settings: PdfSettings | None = None) -> Iterator[pa.
     try:
         wanted = wanted_pages(settings.pages, pdf.page_count)
         facts = {"title": (pdf.metadata or {}).get("title") or None, "pages": pdf.page_count}
-        drawn = {wanted[i] for i in chosen(len(wanted), document, settings)}
-        left_out = itertools.islice((number for number in wanted if number not in drawn), MAX_NAMED)
-        why = f"{len(wanted) - len(drawn)} of {len(wanted)} pages, of which max_pages = {settings.max_pages}"
+        taken = {wanted[i] for i in chosen(len(wanted), document, settings)}
+        left_out = itertools.islice((number for number in wanted if number not in taken), MAX_NAMED)
+        why = f"{len(wanted) - len(taken)} of {len(wanted)} pages, of which max_pages = {settings.max_pages}"
         cut = pdf.is_repaired and is_cut(document)
-        for number in sorted(drawn.union(left_out)):
-            if number in drawn:
-                yield guarded_record(pdf, number, facts, settings, cut=cut)
+        for number in sorted(taken.union(left_out)):
+            if number in taken:
+                yield from guarded_records(pdf, number, facts, settings, cut=cut)
             else:
                 yield record(dropped(number, facts, "beyond_max_pages", f"{why} were drawn"))
     finally:
@@ -78,10 +84,10 @@ def render(document: bytes, settings: PdfSettings | None = None) -> Iterator[pa.
         pymupdf.TOOLS.store_shrink(STORE_FREED)
 
 
-def guarded_record(
+def guarded_records(
     pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings, *, cut: bool
-) -> pa.RecordBatch:
-    """The page's row, or what became of it instead; `cut` says that the file's end is missing.
+) -> list[pa.RecordBatch]:
+    """The page's rows, or what became of it instead; `cut` says that the file's end is missing.
 
     Without the garbage collector: a page's thousands of small dictionaries hold no cycles, and walking them
     takes longer than all else.
@@ -92,13 +98,18 @@ def guarded_record(
         try:
             found = page(pdf, number, facts, settings)
         except UNREADABLE as error:
-            found = dropped(number, facts, *failure(error))
-        if cut and found.dropped in ("no_text_layer", "damaged"):
-            found = found._replace(dropped="truncated", detail=f"the file's end is missing; {found.detail}")
-        return record(found)
+            found = [dropped(number, facts, *failure(error))]
+        return [record(cut_off(one) if cut else one) for one in found]
     finally:
         if collecting:
             gc.enable()
+
+
+def cut_off(found: Page) -> Page:
+    """The page of a file whose end is missing: that is why it has no text, or is damaged."""
+    if found.dropped not in ("no_text_layer", "damaged"):
+        return found
+    return found._replace(dropped="truncated", detail=f"the file's end is missing; {found.detail}")
 
 
 def dropped(number: int, facts: Mapping[str, Any], reason: str, detail: str) -> Page:
@@ -106,45 +117,105 @@ def dropped(number: int, facts: Mapping[str, Any], reason: str, detail: str) -> 
     return Page(number, None, None, None, None, (), json.dumps(facts), reason, detail)
 
 
-def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings) -> Page:
-    """The page as an image with its regions, or dropped."""
-    loaded = pdf[number]
-    display = loaded.get_displaylist()  # with annotations and form fields as they look
+def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings: PdfSettings) -> list[Page]:
+    """The page as an image with its regions, or dropped; a long one in several parts."""
+    content = content_of(pdf[number], settings)
+    facts = {**facts, "image_share": round(content.images, 2)}
+    if not content.lines:
+        hidden = hidden_text(content.text)
+        kind = page_class(content.images, bool(hidden), False)
+        return [dropped(number, {**facts, "class": kind}, "no_text_layer", said_of(hidden))]
+    box: Box = tuple(content.display.rect)
+    px_a_point, height = scale(box, settings), text_height(content.lines)
+    if height * px_a_point >= settings.min_text_px:
+        return [drawn(content, number, facts, settings, px_a_point)]
+    bands = bands_of(box, content.lines, content.layers.pictures)
+    smallest = min((scale(band, settings) for band in bands), default=0.0)
+    if height * smallest < settings.min_text_px:
+        return [dropped(number, facts, "text_too_small", f"lines {height * px_a_point:.1f} px high")]
+    out = []
+    for part, band in enumerate(bands, 1):
+        said = {**facts, "part": part, "parts": len(bands)}
+        inside = content._replace(lines=lines_in(band, content.lines))
+        if inside.lines:
+            one = drawn(inside, number, said, settings, smallest, area_px(band, smallest))
+        else:
+            one = dropped(number, said, "no_text_layer", "no text in this part of the page")
+        out.append(one._replace(part=part))
+    return out
+
+
+def area_px(band: Box, px_a_point: float) -> Area:
+    """A band of the page in whole pixels."""
+    x0, y0, x1, y1 = (round(side * px_a_point) for side in band)
+    return x0, y0, x1, y1
+
+
+class PageContent(NamedTuple):
+    """What a page holds, read once."""
+
+    page: pymupdf.Page
+    display: pymupdf.DisplayList  # with annotations and form fields as they look
+    text: pymupdf.TextPage
+    blocks: list[dict[str, Any]]  # of the text's dictionary
+    rules: Rules
+    lines: list[Line]
+    layers: Layers
+    images: float  # share of the page
+
+
+def content_of(loaded: pymupdf.Page, settings: PdfSettings) -> PageContent:
+    """Read a page."""
+    display = loaded.get_displaylist()
     text = structured(display, 0.0)
     blocks = text.extractDICT()["blocks"]
     rules = Rules(blocks)
     lines = plain_lines(text, blocks, tuple(display.rect), rules) if settings.granularity == "lines" else None
     if lines is None:
         lines = page_lines(display, text)
-    drawn = layers(display, order=False)
-    images = image_share(drawn.pictures, tuple(display.rect))
-    facts = {**facts, "image_share": round(images, 2)}
-    if not lines:
-        hidden = hidden_text(text)
-        kind = page_class(images, bool(hidden), False)
-        return dropped(number, {**facts, "class": kind}, "no_text_layer", said_of(hidden))
-    px_a_point = scale(display, settings)
-    height = text_height(lines) * px_a_point
-    if height < settings.min_text_px:
-        return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
-    picture = Picture(display, px_a_point, colour=coloured(loaded, display))
-    visible = seen(lines, display, text, picture, shapes_of(blocks), drawn)
-    if reason := hides(lines, visible, images):
-        facts["class"] = page_class(images, True, False)
-        return dropped(number, facts, "no_text_layer", reason)
-    regions = page_regions(visible, rules, picture.view, settings)
+    layers = layers_of(display, order=False)
+    images = image_share(layers.pictures, tuple(display.rect))
+    return PageContent(loaded, display, text, blocks, rules, fitted(lines), layers, images)
+
+
+def drawn(
+    content: PageContent,
+    number: int,
+    facts: Mapping[str, Any],
+    settings: PdfSettings,
+    px_a_point: float,
+    area: Area | None = None,
+) -> Page:
+    """A page, or an area of it, as an image with its lines that can be seen; dropped where none can."""
+    display, lines = content.display, content.lines
+    picture = Picture(display, px_a_point, colour=coloured(content.page, display), area=area)
+    visible = seen(lines, display, content.text, picture, shapes_of(content.blocks), content.layers)
+    if reason := hides(lines, visible, content.images):
+        said = {**facts, "class": page_class(content.images, True, False)}
+        return dropped(number, said, "no_text_layer", reason)
+    ordered = list(in_order(distinct(visible), content.rules))
+    regions = page_regions(ordered, picture.view, settings)
     image, form = encoded(picture, settings)
     quads = np.array([region.quad for region in regions]).reshape(-1, 4, 2)
-    may_hold = drawn.pictures or drawn.images or len(visible) < len(lines) or has_drawings(blocks)
-    facts |= {
-        "class": page_class(images, False, True),
+    pictures = content.layers.pictures or content.layers.images
+    may_hold = pictures or len(visible) < len(lines) or has_drawings(content.blocks)
+    said = {
+        **facts,
+        "class": page_class(content.images, False, True),
         "unlabelled": round(unlabelled_share(picture.pixels, quads), 3) if may_hold else 0.0,
-        "fonts": sorted(
-            {line.font.partition(" (")[0] for line in lines}
-        ),  # Type3 fonts have an object's number
-        "rotation": loaded.rotation,
+        # Type3 fonts have an object's number
+        "fonts": sorted({line.font.partition(" (")[0] for line in lines}),
+        "rotation": content.page.rotation,
     }
-    return Page(number, image, form, *picture.view.size, regions, json.dumps(facts, ensure_ascii=False))
+    markup = None
+    if settings.structure:
+        box: Box = tuple(display.rect)
+        tree = tags_of(content.page.parent, display)
+        blocks = blocks_of(ordered, tree, content.rules.boxes, content.layers.pictures, box)
+        said["blocks"] = described(blocks, picture.view)
+        markup = "".join(block.html for block in blocks)
+    extra = json.dumps(said, ensure_ascii=False)
+    return Page(number, image, form, *picture.view.size, regions, extra, html=markup)
 
 
 def has_drawings(blocks: Iterable[dict[str, Any]]) -> bool:
@@ -185,10 +256,9 @@ def said_of(hidden: str) -> str:
     return f"only hidden text ({len(hidden)} characters)" if hidden else "no text"
 
 
-def scale(display: pymupdf.DisplayList, settings: PdfSettings) -> float:
-    """Pixels a point, so that the long side comes to the wanted size."""
-    width: float = display.rect.width
-    height: float = display.rect.height
+def scale(box: Box, settings: PdfSettings) -> float:
+    """Pixels a point, so that the long side of a page, or of a part of it, comes to the wanted size."""
+    width, height = box[2] - box[0], box[3] - box[1]
     if not 0 < min(width, height) <= max(width, height) < math.inf:
         raise ValueError(f"page of {width} × {height} points")
     return min(settings.long_side / max(width, height), settings.max_dpi / POINTS_AN_INCH)
@@ -201,11 +271,9 @@ def text_height(lines: Sequence[Line]) -> float:
     return next(height for (height, _), so_far in zip(sizes, passed, strict=True) if 2 * so_far >= passed[-1])
 
 
-def page_regions(lines: Sequence[Line], rules: Rules, view: View, settings: PdfSettings) -> list[Region]:
-    """The lines, or their words, as regions in reading order."""
-    rows = [
-        list(r.words()) if settings.granularity == "words" else [r] for r in in_order(distinct(lines), rules)
-    ]
+def page_regions(lines: Sequence[Line], view: View, settings: PdfSettings) -> list[Region]:
+    """The lines, in reading order, or their words, as regions."""
+    rows = [list(line.words()) if settings.granularity == "words" else [line] for line in lines]
     parts = [part for row in rows for part in row]
     least = GRID_CELL * max(view.size) / view.scale
     quads = view.quads([with_area(part.box, least) for part in parts], [part.turn for part in parts])
@@ -228,20 +296,33 @@ def with_area(box: Box, least: float) -> Box:
 
 
 def in_order(lines: Sequence[Line], rules: Rules) -> Iterator[Line]:
-    """The lines in reading order: first the direction in which most of the page is read, then the others."""
+    """The lines in reading order: first the direction in which most of the page is read, then the others.
+
+    Where that is downwards, level lines above all columns, such as a heading, come before them.
+    """
     share: Counter[Turn] = Counter()
     for line in lines:
         share[line.turn] += len(line.text)
-    for turn, _ in share.most_common():
-        group = [line for line in lines if line.turn == turn]
-        boxes, drawn = [line.box for line in group], rules.turned(turn)
-        if is_rtl("".join(line.text for line in group)):  # columns and cells go from the right as well
-            boxes, drawn = mirrored(boxes), mirrored(drawn)
-        pieces = [
-            piece_of(i, line.text, box, line.size)
-            for i, (line, box) in enumerate(zip(group, boxes, strict=True))
-        ]
-        yield from (group[i] for i in reading_order(pieces, drawn))
+    groups = {turn: [line for line in lines if line.turn == turn] for turn, _ in share.most_common()}
+    main = next(iter(groups), LEVEL)
+    if main == DOWN and LEVEL in groups:
+        top = min(line.box[0] for line in groups[main])
+        heads = [line for line in groups[LEVEL] if line.box[3] < top + HEAD_EM * line.size]
+        yield from in_one_direction(heads, LEVEL, rules)
+        groups[LEVEL] = [line for line in groups[LEVEL] if line.box[3] >= top + HEAD_EM * line.size]
+    for turn, group in groups.items():
+        yield from in_one_direction(group, turn, rules)
+
+
+def in_one_direction(group: Sequence[Line], turn: Turn, rules: Rules) -> Iterator[Line]:
+    """Lines of one turn in reading order."""
+    boxes, drawn = [line.box for line in group], rules.turned(turn)
+    if is_rtl("".join(line.text for line in group)):  # columns and cells go from the right as well
+        boxes, drawn = mirrored(boxes), mirrored(drawn)
+    pieces = [
+        piece_of(i, line.text, box, line.size) for i, (line, box) in enumerate(zip(group, boxes, strict=True))
+    ]
+    yield from (group[i] for i in reading_order(pieces, drawn))
 
 
 def mirrored(boxes: Sequence[Box]) -> list[Box]:

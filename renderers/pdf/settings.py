@@ -24,6 +24,7 @@ class PdfSettings:
     )
     seed: int = 0
     pages: str = ""  # which ones of each document, such as "1-3,7,20-", from 1; empty: all
+    structure: bool = False  # headings, lists, ruled tables and figures too, as HTML
     password: str = ""  # opens the documents that want one
 
     def __post_init__(self) -> None:

@@ -13,9 +13,18 @@ from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of
 LINES = 3  # of running text that a column has at least, beside another column
 GUTTER_EM = 0.5  # narrower white space parts no columns
 CONFLICTS = 0.15  # of the lines of a column: so many may reach into the other one
+OVERHANG_EM = (
+    3.0  # a line that reaches so far into the other column, where that is empty, is still its own column's
+)
+BODY_LINES = 8  # of running text on both sides below a head, or above a foot, that has other columns
+BODY_SHARE = 0.4  # of all running text
+CUT_EM = 0.9  # white space between a head or foot and the columns, at least
+MOST_CUTS = 40  # places where a head or foot may end that are tried
 CELL_LINES = 2  # of cells, on average, that the content takes for such
 CELL_EM = 0.4  # white space between rows of them
+TABLE_ROWS = 2  # that a table right across both columns has at least
 HEADER_EM = 1.0  # white space that parts a running header or footer from the columns
+HEADER_GAP = 1.2  # times as much as between the next rows
 
 
 class Split(NamedTuple):
@@ -24,6 +33,7 @@ class Split(NamedTuple):
     left: list[Piece]
     right: list[Piece]
     across: list[Piece]
+    conflicts: int  # how many of them reach into the other column
 
 
 def split_of(pieces: Sequence[Piece]) -> Split | None:
@@ -56,6 +66,42 @@ def starts(prose: Sequence[Piece], em: float) -> Iterator[float]:
         held.append(start)
 
 
+def zones_of(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Piece]] | None:
+    """The pieces in two zones, from the top, one of which has columns of running text; None where none has.
+
+    Authors above an article's columns, or a table below them, stand across its gutter in columns of their own.
+    """
+    prose = count_prose(pieces)
+    if prose < 2 * BODY_LINES:
+        return None
+    least = max(BODY_LINES, BODY_SHARE * prose / 2)
+    found: list[tuple[int, float, tuple[list[Piece], list[Piece]]]] = []
+    em = median(piece.em for piece in pieces if piece.is_prose)
+    for zones in cuts(pieces):
+        if gap_between(*zones) < CUT_EM * em:
+            continue
+        for body, rest in (zones[::-1], zones):
+            split = split_of(body)
+            if split and min(count_prose(split.left), count_prose(split.right)) >= least:
+                faults = split.conflicts + len(split.across) + count_in_columns(rest, split)
+                found.append((faults, -gap_between(*zones), zones))
+    return min(found, key=lambda one: one[:2])[2] if found else None
+
+
+def count_in_columns(rest: Sequence[Piece], split: Split) -> int:
+    """How many lines of running text elsewhere begin where those of the columns do."""
+    edges = [median(p.box[0] for p in side if p.is_prose) for side in (split.left, split.right)]
+    return sum(piece.is_prose and any(abs(piece.box[0] - at) < piece.em for at in edges) for piece in rest)
+
+
+def cuts(pieces: Sequence[Piece]) -> Iterator[tuple[list[Piece], list[Piece]]]:
+    """What is above and below the white bands across: at the top ones first, then from the bottom."""
+    strips = strips_of(pieces)
+    places = range(1, len(strips))
+    for k in dict.fromkeys([*places[: MOST_CUTS // 2], *places[-MOST_CUTS // 2 :][::-1]]):
+        yield [p for strip in strips[:k] for p in strip], [p for strip in strips[k:] for p in strip]
+
+
 def tried_split(pieces: Sequence[Piece], at: float, em: float) -> Split | None:
     """The pieces parted at `at`; None where that is no gutter between columns of running text."""
     left = [piece for piece in pieces if piece.box[2] <= at - GUTTER_EM * em]
@@ -69,14 +115,37 @@ def tried_split(pieces: Sequence[Piece], at: float, em: float) -> Split | None:
     across = []
     conflicts = 0
     for piece in beyond:
-        if has_neighbour(piece, middles):
-            conflicts += 1
+        neighbour = has_neighbour(piece, middles)
+        if neighbour or min(at - piece.box[0], piece.box[2] - at) < OVERHANG_EM * em:
+            conflicts += neighbour
             (left if at - piece.box[0] > piece.box[2] - at else right).append(piece)
         else:
             across.append(piece)
     if conflicts > CONFLICTS * facing:
         return None
-    return Split(left, right, across)
+    return Split(*hung(left, right), across, conflicts)
+
+
+def hung(left: list[Piece], right: list[Piece]) -> tuple[list[Piece], list[Piece]]:
+    """The columns, with short pieces that hang to the left of what the content has right after them put there.
+
+    So numbers stand before the headings of the right column.
+    """
+    after = {piece.rank: piece for piece in right}
+    hanging = {
+        piece.members
+        for piece in left
+        if not piece.is_prose
+        and (next_ := after.get(piece.rank + 1)) is not None
+        and piece.box[1] < next_.middle < piece.box[3]
+        and 0 <= next_.box[0] - piece.box[2] < OVERHANG_EM * piece.em
+    }
+    if not hanging:
+        return left, right
+    return (
+        [piece for piece in left if piece.members not in hanging],
+        [*right, *(piece for piece in left if piece.members in hanging)],
+    )
 
 
 def beside(column: Sequence[Piece], other: Sequence[Piece]) -> list[Piece]:
@@ -121,21 +190,34 @@ def crossing(split: Split) -> list[Piece]:
     everything = [*split.left, *split.right, *split.across]
     across = {piece.members: piece for piece in split.across}
     strips = strips_of(everything)
-    for strip, next_ in ((strips[0], strips[1:2]), (strips[-1], strips[-2:-1])):
-        if next_ and is_header(strip, next_[0]):
+    for strip, *inner in (strips[:3], strips[::-1][:3]):
+        if is_header(strip, inner):
             across |= {piece.members: piece for piece in strip}
     lefts = {piece.members for piece in split.left}
-    for row in rows_of([*split.left, *split.right]):
-        if is_table_row(row, lefts):
-            across |= {piece.members: piece for piece in row}
+    table = [row for row in rows_of([*split.left, *split.right]) if is_table_row(row, lefts)]
+    if len(table) >= TABLE_ROWS:
+        across |= {piece.members: piece for row in table for piece in row}
     return sorted(across.values(), key=lambda piece: piece.middle)
 
 
-def is_header(strip: Sequence[Piece], next_: Sequence[Piece]) -> bool:
-    """True for a row at the top or bottom of the page that white space parts from the rest."""
-    top, bottom = min(p.box[1] for p in strip), max(p.box[3] for p in strip)
-    gap = max(min(p.box[1] for p in next_) - bottom, top - max(p.box[3] for p in next_))
-    return gap > HEADER_EM * strip[0].em and len(rows_of(strip)) == 1 and count_prose(strip) < 2
+def is_header(strip: Sequence[Piece], inner: Sequence[Sequence[Piece]]) -> bool:
+    """True for a row at the top or bottom of the page that white space parts from the rest.
+
+    `inner` are the next two strips from there: where these stand as far apart, it is one of the rows.
+    """
+    if not inner or len(rows_of(strip)) > 1 or count_prose(strip) >= 2:
+        return False
+    away = gap_between(strip, inner[0])
+    usual = gap_between(*inner) if len(inner) > 1 else 0.0
+    return away > HEADER_EM * strip[0].em and away > HEADER_GAP * usual
+
+
+def gap_between(one: Sequence[Piece], other: Sequence[Piece]) -> float:
+    """The white space between two strips, whichever is above."""
+    (top, bottom), (top2, bottom2) = (
+        (min(piece.box[1] for piece in strip), max(piece.box[3] for piece in strip)) for strip in (one, other)
+    )
+    return max(top2 - bottom, top - bottom2)
 
 
 def is_table_row(row: Sequence[Piece], lefts: set[tuple[int, ...]]) -> bool:

@@ -170,3 +170,65 @@ def test_wrapped_cells_are_read_whole() -> None:
     china = text_of("camelot__china.pdf", 0)
     start = china.index("Country")
     assert china[start + 1] == "China"
+
+
+def test_authors_in_columns_of_their_own_stand_above_two_columns() -> None:
+    authors = [(f"Author {r}{c}", 20.0 + 140 * c, 20.0 + 40 * r, 110.0) for r in range(3) for c in range(3)]
+    left, right = prose("left", 0, 150, 20), prose("right", 230, 150, 20)
+    found = order([*authors, *across(left, right)])
+    assert found[:9] == names(authors)
+    assert found[9:] == names([*left, *right])
+
+
+def test_a_line_that_hangs_over_the_gutter_beside_nothing_is_its_columns() -> None:
+    left, right = prose("left", 0, 0, 20), prose("right", 230, 0, 20)
+    right = [spot for spot in right if spot[2] != 96]
+    left[8] = (left[8][0], 0, 96, 250)
+    assert order(across(left, right)) == names([*left, *right])
+
+
+def test_numbers_that_hang_before_the_right_columns_headings_are_read_with_them() -> None:
+    left, right = prose("left", 0, 0, 20), prose("right", 240, 0, 20)
+    numbered = [
+        spot
+        for i, one in enumerate(right)
+        for spot in ([(f"{i}", 226.0, one[2], 8.0)] * (i % 4 == 0) + [one])
+    ]
+    assert order([*left, *numbered]) == names([*left, *numbered])
+
+
+def test_a_title_of_two_lines_beside_the_authors_is_not_parted() -> None:
+    title = [
+        ("A title that is long and", 120.0, 0.0, 200.0),
+        ("goes on in a second line", 120.0, 12.0, 190.0),
+    ]
+    authors = [(f"author {i}", 0.0, 11.0 + 12 * i, 60.0) for i in range(4)]
+    found = order([*title, *authors])
+    assert abs(found.index(title[0][0]) - found.index(title[1][0])) == 1
+
+
+def test_the_last_rows_of_a_list_are_no_footer() -> None:
+    entries = [
+        [(f"{name} entry number {i} of the list", x, 30.0 * i, 150.0) for i in range(8)]
+        for name, x in (("left", 0.0), ("right", 230.0))
+    ]
+    assert order([*entries[0], *entries[1]]) == names([*entries[0], *entries[1]])
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_an_initial_is_read_before_the_line_at_its_top(last: bool) -> None:
+    lines = [(f"line {i} of the text beside it", 40.0 if i < 3 else 0.0, 12.0 * i, 200.0) for i in range(6)]
+    spots = [*lines, ("T", 0.0, 0.0, 32.0)] if last else [("T", 0.0, 0.0, 32.0), *lines]
+    pieces = [
+        piece_of(i, text, (x, y, x + w, y + (32 if text == "T" else 8)), 36.0 if text == "T" else 9.0)
+        for i, (text, x, y, w) in enumerate(spots)
+    ]
+    assert [spots[i][0] for i in reading_order(pieces)] == ["T", *names(lines)]
+
+
+def test_many_zones_end() -> None:
+    pieces = [
+        piece_of(i, "some words of running text here", (x, y, x + 180, y + 6), 6)
+        for i, (x, y) in enumerate((37.0 * (k % 11), 9.0 * k) for k in range(900))
+    ]
+    assert sorted(reading_order(pieces)) == list(range(900))

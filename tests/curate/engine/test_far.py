@@ -142,3 +142,43 @@ def test_a_node_that_dies_in_mid_run_costs_nothing_but_time(pairs: Path, tmp_pat
     finally:
         cluster.shutdown()
     assert files(tmp_path / "there") == files(tmp_path / "here")
+
+
+def test_a_version_on_an_object_store_shares_shards_without_reading_them(
+    bucket: tuple[fs.FileSystem, dict[str, str]], pairs: Path, tmp_path: Path
+) -> None:
+    store, environment = bucket
+    done("run", "laion", "--input", pairs, "--out", "s3://shards/removing", *FEW, env=environment)
+    (tmp_path / "list.txt").write_text("https://pictures.example/2.jpg\n")
+    command = (
+        "remove",
+        "s3://shards/removing",
+        "--list",
+        tmp_path / "list.txt",
+        "--out",
+        "s3://shards/removed",
+    )
+    found = done(*command, env=environment)
+    assert (found["rows_removed"], found["rewritten"], found["shared"]) == (1, 1, 3)
+    assert done(*command, env=environment) | {"unmatched_lines": []} == found
+    assert done("verify", "s3://shards/removed", env=environment)["damaged"] == {}
+    for name in ("shard-000001.parquet", "_dropped/dropped-000003.parquet"):
+        with (
+            store.open_input_stream(f"shards/removing/{name}") as before,
+            store.open_input_stream(f"shards/removed/{name}") as after,
+        ):
+            assert before.read() == after.read()
+
+
+def test_a_run_on_an_object_store_grows_to_the_bytes_of_one_on_all_inputs(
+    bucket: tuple[fs.FileSystem, dict[str, str]], pairs: Path, tmp_path: Path
+) -> None:
+    store, environment = bucket
+    added = [pair(30), pair(31, TEXT=pair(2)["TEXT"], image=pair(2)["image"])]
+    more = write_pairs(tmp_path / "zz.parquet", added)
+    both = ("--input", pairs, "--input", more)
+    done("run", "laion", *both, "--out", tmp_path / "all", *FEW)
+    done("run", "laion", "--input", pairs, "--out", "s3://shards/growing", *FEW, env=environment)
+    done("run", "laion", *both, "--out", "s3://shards/growing", *FEW, env=environment)
+    assert files(copy_of(store, "shards/growing", tmp_path / "there")) == files(tmp_path / "all")
+    assert done("verify", "s3://shards/growing", env=environment)["damaged"] == {}

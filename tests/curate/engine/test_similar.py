@@ -106,3 +106,10 @@ def test_rows_about_one_image_stay_or_fall_together(tmp_path: Path) -> None:
     source = write_pairs(tmp_path / "pairs.parquet", rows)
     assert run(source, tmp_path / "out").dropped == {"similar_image": 2}
     assert set(dropped(tmp_path / "out")) == {"pairs.parquet#2", "pairs.parquet#3"}
+
+
+def test_a_folder_with_the_rule_is_not_grown(source: Path, tmp_path: Path) -> None:
+    run(source, tmp_path / "out")
+    more = write_pairs(tmp_path / "zz.parquet", [pair(9)])
+    with pytest.raises(curate.CurateError, match="similar_image compares images of the whole run"):
+        curate.run("laion", tmp_path / "out", [source, more], settings=RULE, workers=0, progress=False)

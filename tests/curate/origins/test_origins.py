@@ -276,3 +276,34 @@ def test_threads_that_read_one_archive_get_their_own_documents(tmp_path: Path) -
         for _ in range(3):
             read = pool.map(lambda entry: collection.content(entry, 10**6), collection.documents)
             assert list(read) == list(contents.values())
+
+
+def test_a_limit_takes_the_first_pages(tmp_path: Path) -> None:
+    pymupdf = pytest.importorskip("pymupdf")
+    (tmp_path / "documents").mkdir()
+    for name, count in (("a", 3), ("b", 30), ("c", 4)):
+        with pymupdf.open() as book:
+            for number in range(1, count + 1):
+                text = f"{name} has a page with the number {number}, and some more words on it"
+                book.new_page(width=300, height=300).insert_text((20, 50), text, fontsize=8)
+            book.save(tmp_path / "documents" / f"{name}.pdf")
+    inputs = ("--input", tmp_path / "documents", "--set", "render.max_pages=20", *HERE)
+    result = done("run", "pdf", "--out", tmp_path / "out", *inputs, "--limit", 7)
+    assert (result["rows_in"], result["rows_out"], result["inputs_in"]) == (7, 7, 2)
+    done("run", "pdf", "--out", tmp_path / "whole", *inputs)
+    assert shards(tmp_path / "out")["key"].to_pylist() == shards(tmp_path / "whole")["key"].to_pylist()[:7]
+    assert done("verify", tmp_path / "out")["damaged"] == {}
+
+
+def test_a_long_page_is_several_records(tmp_path: Path) -> None:
+    pymupdf = pytest.importorskip("pymupdf")
+    with pymupdf.open() as pdf:
+        page = pdf.new_page(width=600, height=4000)
+        for line in range(100):
+            page.insert_text((40, 60 + 38 * line), f"{line} has words of a page that is long", fontsize=11)
+        pdf.save(tmp_path / "long.pdf")
+    done("run", "pdf", "--input", tmp_path / "long.pdf", "--out", tmp_path / "out", *HERE)
+    found = shards(tmp_path / "out")
+    parts = range(1, found.num_rows + 1)
+    assert found["source"].to_pylist() == [f"long.pdf#1.{part}" for part in parts]
+    assert len(set(found["key"].to_pylist())) == len(parts) > 4

@@ -123,3 +123,54 @@ def test_a_licence_is_said_in_the_hubs_terms(said: str, name: dict[str, str]) ->
 )
 def test_sizes_are_the_hubs(rows: int, category: str) -> None:
     assert size_category(rows) == category
+
+
+@pytest.fixture(scope="module")
+def sourced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of rows on twelve hosts, some of them written by an enemy, of which two name licences."""
+    folder = tmp_path_factory.mktemp("sourced")
+    rows = [pair(n, URL=f"https://WWW.host{min(n, 11)}.example:8080/{n}.jpg") for n in range(14)]
+    rows[0]["URL"] = 'https://=cmd("x"),|<b>/0.jpg'
+    rows[1] |= {"license": "CC-BY-2.0"}
+    rows[2] |= {"license": "<script>|", "URL": "https://user@host3.example/2.jpg"}
+    table = [{"license": None} | row for row in rows]
+    source = write_pairs(folder / "rows.parquet", table)
+    done("run", "laion", "--input", source, "--out", folder / "out", "--workers", 0, "--set", "shard.rows=4")
+    card.write(str(folder / "out"), ["en"])
+    return folder / "out"
+
+
+def test_the_card_says_domains_licences_dates_and_requests(sourced: Path) -> None:
+    text = (sourced / "README.md").read_text()
+    assert "| host11.example | 3 | 21.4% |" in text
+    assert "| host3.example | 2 | 14.3% |" in text
+    assert "| CC-BY-2.0 | 1 |" in text
+    assert "<script>" not in text
+    assert "were honoured: 0 rows" in text
+    assert "- Removed on request: 0 rows." in text
+    day = json.loads((sourced / "_manifest.json").read_bytes())["finished"][:10]
+    assert f"- Read and fetched: {day} (UTC)" in text
+
+
+def test_the_top_tenth_of_the_domains_is_listed_by_size(sourced: Path) -> None:
+    lines = (sourced / "domains.csv").read_text().splitlines()
+    assert lines[0] == "domain,rows,share,bytes"
+    rows = [line.split(",") for line in lines[1:]]
+    assert [row[0] for row in rows] == ["host11.example", "host3.example"]  # of eleven hosts the largest two
+    kept = pyarrow.parquet.read_table(sorted(sourced.glob("shard-*.parquet"))).to_pylist()
+    for host, count, share, size in rows:
+        mine = [len(row["image"]["bytes"]) for row in kept if f"{host}" in row["url"].lower()]
+        assert (int(count), int(size)) == (len(mine), sum(mine))
+        assert float(share) == pytest.approx(len(mine) / 14, abs=1e-6)
+
+
+def test_croissant_has_its_part_on_responsible_ai_and_is_accepted(sourced: Path) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant")
+    described = json.loads((sourced / "croissant.json").read_bytes())
+    assert "http://mlcommons.org/croissant/RAI/1.0" in described["conformsTo"]
+    assert "Web Scraping" in described["rai:dataCollectionType"]
+    loaded = mlcroissant.Dataset(str(sourced / "croissant.json"))
+    assert not loaded.metadata.ctx.issues.errors
+    assert not loaded.metadata.ctx.issues.warnings
+    assert loaded.metadata.data_biases
+    assert "removed on request" in str(loaded.metadata.data_release_maintenance_plan)

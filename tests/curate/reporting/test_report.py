@@ -94,6 +94,7 @@ def test_a_report_leaves_the_run_as_it_was(out: Path) -> None:
         "report.html",
         "README.md",
         "croissant.json",
+        "domains.csv",
     }
 
 

@@ -1,0 +1,164 @@
+"""A finished run takes in inputs that were added behind its own, as if it had had them from the beginning.
+
+Its units stay; new ones are added behind them. Rules across the run see both. Until the new inputs are known not to
+change what is beyond change, `_manifest.json` stays where it is: a run that refuses them is as complete as before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from curate.engine.across import PHASES
+from curate.engine.journal import (
+    MANIFEST,
+    RUN,
+    Begun,
+    Journal,
+    Request,
+    first_difference,
+    now,
+    software,
+)
+from curate.engine.ledger import DONE_STATE, STAGED_STATE
+from curate.engine.plan import Plan, Run
+from curate.engine.rebuilt import finished_records, plan_of, request_of
+from curate.engine.records import DONE, SEGMENTS, STAGED, before_stem, grown_stem, write_records
+from curate.engine.retry import finished_manifest
+from curate.engine.similar import RULE as SIMILAR
+from curate.errors import OrderForbidsError, OutputError
+from curate.storage.finished import read_state
+
+log = logging.getLogger("curate")
+
+GROWABLE = frozenset({"keys", "seen", "bytes"})  # phases of rules across the run that can take in more rows
+
+
+def grows(before: Mapping[str, Any], asked: Request) -> bool:
+    """Whether what is asked for is what a finished run was asked for, with inputs added behind its own."""
+    plain = asked.plain()
+    old, new = before.get("inputs"), plain["inputs"]
+    if not isinstance(old, list | tuple) or len(new) <= len(old) or asked.retry is not None or asked.select:
+        return False
+    return first_difference(dict(before), plain | {"inputs": new[: len(old)]}) is None
+
+
+def misplaced(before: Mapping[str, Any], asked: Request) -> str | None:
+    """Why inputs were added, but not behind the others; None where that is not what differs."""
+    old, new = before.get("inputs"), asked.plain()["inputs"]
+    if not isinstance(old, list | tuple) or len(new) <= len(old):
+        return None
+    strange = [one for one in new if all(first_difference(known, one) for known in old)]
+    if len(strange) != len(new) - len(old):  # others are gone, or have changed
+        return None
+    return f"{strange[0]['uri']} comes before inputs that it has: units are numbered by the inputs' order"
+
+
+def prepare(journal: Journal, asked: Request, plan: Callable[[], Plan]) -> None:
+    """Make the folder of a finished run ready to take in the inputs that were added; repeated it does the same.
+
+    Raises:
+        OrderForbidsError: that cannot be done.
+        InputError: see `curate.engine.command.plan`.
+    """
+    store, manifest = journal.store, finished_manifest(journal.store.uri)
+    old = request_of(store, manifest)
+    before, growth = plan_of(store, manifest, old).units, 1 + len(manifest.get("grown", ()))
+    begun = read_state(store, RUN, Begun, "delete it and give the command again")
+    if (
+        begun is not None
+        and begun.growth == growth
+        and first_difference(begun.request, asked.plain()) is None
+    ):
+        return
+    _check(journal, manifest, old)
+    planned = plan()
+    _check_rows(journal, manifest, planned)
+    records = finished_records(store, manifest)
+    if records is None:
+        raise OrderForbidsError(
+            f"{store.uri}/_run is gone or not its own, and nothing else tells of its units: "
+            "run all inputs together into another --out"
+        )
+    judged = Run(manifest=asked.manifest, out=store.uri, work="", plan=planned).judges_staged
+    lineage = {name: manifest[name] for name in ("removal",) if name in manifest}
+    earlier = {
+        "started": manifest["started"],
+        "finished": manifest["finished"],
+        "inputs": len(manifest["inputs"]),
+    }
+    lineage["grown"] = [*manifest.get("grown", ()), earlier]
+    _clear_phases(journal)
+    write_records(store, list(records), STAGED_STATE if judged else DONE_STATE, before_stem(growth))
+    for folder in (DONE, STAGED):
+        store.delete_folder(folder)
+    new = Begun(asked.plain(), planned.rows, now(), lineage=lineage, before=before, growth=growth)
+    store.write_bytes(RUN, msgspec.json.encode(new))
+
+
+def undo(journal: Journal, manifest: Mapping[str, Any], growth: int) -> None:
+    """Leave the folder as it was before inputs were added, while its manifest is still there."""
+    store, old = journal.store, request_of(journal.store, manifest)
+    lineage = {name: manifest[name] for name in ("removal", "grown") if name in manifest}
+    rows = plan_of(store, manifest, old).rows
+    begun = Begun(
+        old.plain(), rows, manifest["started"], lineage=lineage, growth=len(manifest.get("grown", ()))
+    )
+    _clear_phases(journal)
+    store.write_bytes(RUN, msgspec.json.encode(begun))
+    for name in store.names(SEGMENTS):
+        if name.startswith((before_stem(growth), grown_stem(growth))):
+            store.delete(f"{SEGMENTS}/{name}")
+
+
+def begin(journal: Journal) -> None:
+    """From here on the folder is unfinished."""
+    journal.delete_papers()
+    journal.store.delete(MANIFEST)
+
+
+def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
+    """See that rules across the run can judge the rows of before.
+
+    Raises:
+        OrderForbidsError: they cannot.
+    """
+    store, active = journal.store, old.manifest.active_rules()
+    way = "run all inputs together into another --out"
+    if "scored" in manifest:
+        raise OrderForbidsError(f"{store.uri} was scored since, and new rows would have no scores: {way}")
+    if SIMILAR in active:
+        raise OrderForbidsError(f"{SIMILAR} compares images of the whole run at once: {way}")
+    for phase in set(PHASES) - GROWABLE:
+        if rules := [name for name in PHASES[phase] if name in active]:
+            raise OrderForbidsError(f"{rules[0]} compares images of the whole run at once: {way}")
+    if old.manifest.drops.sample < 1 and any(name in active for name in PHASES["bytes"]):
+        raise OrderForbidsError(
+            f"drops.sample = {old.manifest.drops.sample:g} did not write down all rows that fell across the run, "
+            f"with which new ones must be compared: {way}"
+        )
+    told = {
+        name: version
+        for name, version in software().items()
+        if manifest.get("software", {}).get(name) != version
+    }
+    if told:
+        log.warning(
+            "%s was made with other versions of %s: new units may be encoded otherwise",
+            store.uri,
+            ", ".join(told),
+        )
+
+
+def _check_rows(journal: Journal, manifest: Mapping[str, Any], planned: Plan) -> None:
+    rows = tuple(one["rows"] for one in manifest["inputs"])
+    if planned.rows[: len(rows)] != rows:
+        raise OutputError(f"{journal.store.uri} holds other rows of the same inputs: run into another --out")
+
+
+def _clear_phases(journal: Journal) -> None:
+    for phase in PHASES:
+        journal.store.delete_folder(f"_run/{phase}")

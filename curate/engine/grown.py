@@ -1,0 +1,228 @@
+"""The units that a run had finished before inputs were added: published already, and changed only where they must.
+
+A rule across the run may drop a row of them for the sake of one that was added (a picture has become a placeholder's,
+a longer text has come). Then the unit's files are written again without it, in place; the same done twice gives the
+same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.engine.across import spill_rows
+from curate.engine.output import LOST, Fallen, Staging
+from curate.engine.plan import Run
+from curate.engine.record import UnitRecord, add_counts, count_reasons
+from curate.engine.records import DONE, STAGED, before_stem, read_segments, segment_names
+from curate.errors import UnitError
+from curate.schema import DROPPED
+from curate.storage.listing import DROPPED_FILES, SHARDS, as_shards, read_files
+from curate.storage.shards import Shard, as_dropped, dropped_name, read_columns, unit_of, write_tables
+from curate.storage.store import Store
+
+ACROSS_STAGE = "across"
+DETAIL = re.compile(r"sha256=([0-9a-f]{64})")
+ROW = re.compile(r"#(\d+)$")
+
+
+def staging_of(run: Run, store: Store) -> Staging:
+    """The output side of a run, whether or not it had units before."""
+    if run.before:
+        return GrownStaging(run, store)
+    return Staging(run.manifest, store, run.judges_staged)
+
+
+class GrownStaging(Staging):
+    """The output side of a run to which inputs were added; the first `before` units are published."""
+
+    def __init__(self, run: Run, store: Store) -> None:
+        super().__init__(run.manifest, store, run.judges_staged)
+        self._before, self._stem = run.before, before_stem(run.growth)
+
+    def place(self, name: str) -> str:
+        """See `Staging.place`: what is published lies under its own name."""
+        return name if self._is_old(name) else super().place(name)
+
+    def record(self, number: int, folder: str) -> UnitRecord:
+        """See `Staging.record`: the older units' stand in the journal."""
+        if folder != STAGED or number >= self._before:
+            return super().record(number, folder)
+        if number not in self._records:
+            raise UnitError(f"unit {number} has no record of before: --overwrite begins the run anew")
+        return self._records[number]
+
+    def spilled(self, number: int, phase: str = "bytes") -> pa.Table:
+        """See `Staging.spilled`; of a published unit first its kept rows, then those that fell across the run."""
+        if number >= self._before:
+            return super().spilled(number, phase)
+        kept = [read_columns(self.store, name, ["sha256", "text"]) for name in self._shards.get(number, ())]
+        columns = [("sha256", pa.string()), ("text", pa.string())]
+        both = pa.concat_tables([pa.schema(columns).empty_table(), *kept, self._fallen(number)])
+        rows = pa.array(np.arange(both.num_rows))
+        return spill_rows(both["sha256"].combine_chunks(), both["text"].combine_chunks(), number, rows)
+
+    def publish(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
+        """See `Staging.publish`: an older unit's files are written anew where a row falls only now."""
+        if record.unit >= self._before:
+            return super().publish(record, fallen, details)
+        if fallen:
+            rows_out = record.rows_out
+            now = {row: reason for row, reason in fallen.items() if row < rows_out}
+            changed = {row - rows_out: reason for row, reason in fallen.items() if row >= rows_out}
+            record = self._amended(record, now, changed)
+        self.keep(record, DONE)
+        return record
+
+    def _is_old(self, name: str) -> bool:
+        unit = unit_of(name)
+        return unit is not None and unit < self._before
+
+    @cached_property
+    def _records(self) -> dict[int, UnitRecord]:
+        """The older units' records."""
+        names = [name for name in segment_names(self.store) if name.rsplit("/", 1)[-1].startswith(self._stem)]
+        return {record.unit: record for _, record in read_segments(self.store, names)}
+
+    @cached_property
+    def _shards(self) -> dict[int, list[str]]:
+        """The older units' shards, in order."""
+        found: dict[int, list[str]] = {}
+        table = read_files(self.store, SHARDS)
+        for one in as_shards(table) if table is not None else ():
+            found.setdefault(unit_of(one.path) or 0, []).append(one.path)
+        return found
+
+    @cached_property
+    def _files_of_dropped(self) -> frozenset[str]:
+        table = read_files(self.store, DROPPED_FILES)
+        return frozenset(table["path"].to_pylist() if table is not None else ())
+
+    def _fallen(self, number: int) -> pa.Table:
+        """The image and text of a published unit's rows that fell across the run, in the order of their file."""
+        name = dropped_name(number)
+        if name not in self._files_of_dropped:
+            return pa.table({"sha256": pa.array([], pa.string()), "text": pa.array([], pa.string())})
+        rows = read_columns(self.store, name, ["stage", "detail", "text"])
+        rows = rows.filter(_across(rows))
+        found = [DETAIL.fullmatch(detail or "") for detail in rows["detail"].to_pylist()]
+        images = [one and one[1] for one in found]
+        return pa.table({"sha256": pa.array(images, pa.string()), "text": rows["text"].combine_chunks()})
+
+    def _amended(self, record: UnitRecord, fallen: Fallen, changed: Mapping[int, str]) -> UnitRecord:
+        """Write the unit's files without kept rows that fall now, and change why others fell."""
+        before = self._across_reasons(record)
+        dropped = self._rewritten(dropped_name(record.unit), record.dropped_file) if fallen else None
+        if dropped is None:
+            dropped = self._write_more_lost(record, fallen, changed)
+        first, shards = 0, []
+        for shard in record.shards:
+            rows = range(first, first + shard.rows)
+            first += shard.rows
+            if not all(row in fallen for row in rows):
+                shards.append(self._less(shard, rows, fallen))
+        counts = Counter(record.dropped)
+        counts.subtract(Counter(before[row] for row in changed if row < len(before)))
+        counts.update(reason for row, reason in changed.items() if row < len(before))
+        rows_out = sum(shard.rows for shard in shards)
+        lost = count_reasons(pa.array(list(fallen.values()), pa.string()))
+        return msgspec.structs.replace(
+            record,
+            rows_out=rows_out,
+            shards=tuple(shards),
+            dropped_file=dropped,
+            dropped=add_counts([{reason: count for reason, count in counts.items() if count}, lost]),
+            stages=(*record.stages[:-1], msgspec.structs.replace(record.stages[-1], rows_out=rows_out)),
+        )
+
+    def _across_reasons(self, record: UnitRecord) -> list[str]:
+        """Why rows fell across the run, in the order of their file, as it was before it was written anew."""
+        reasons: list[str] = []
+        for table in self._dropped_groups(record):
+            reasons += table.filter(_across(table))["reason"].cast(pa.string()).to_pylist()
+        return reasons
+
+    def _dropped_groups(self, record: UnitRecord) -> list[pa.Table]:
+        if record.dropped_file is None:
+            return []
+        with self.store.fs.open_input_file(self.store.path(record.dropped_file.path)) as file:
+            reader = pq.ParquetFile(file, page_checksum_verification=True)
+            return [reader.read_row_group(group) for group in range(reader.num_row_groups)]
+
+    def _write_more_lost(self, record: UnitRecord, fallen: Fallen, changed: Mapping[int, str]) -> Shard:
+        """Write the unit's dropped rows with those that fall now, in the form that a run on all inputs gives them."""
+        groups = self._dropped_groups(record)
+        staged = groups[:1] if groups and not _all_across(groups[0]) else []
+        lost = _with_reasons(groups[len(staged) :], changed)
+        first, new = 0, []
+        for shard in record.shards:
+            for table, reason, detail in self._groups_of(shard, first, fallen, {}, LOST):
+                new.append(self._lost(table, reason, detail))
+            first += shard.rows
+        return write_tables(
+            self.store,
+            dropped_name(record.unit),
+            [*staged, *_merged(lost, new)],
+            DROPPED,
+            self.manifest.shard,
+        )
+
+    def _rewritten(self, name: str, staged: Shard | None) -> Shard | None:
+        """See `Staging._rewritten`: what is published lies under its final name on a disk too."""
+        if not self._is_old(name):
+            return super()._rewritten(name, staged)
+        prefix, self._prefix = self._prefix, ""
+        try:
+            return super()._rewritten(name, staged)
+        finally:
+            self._prefix = prefix
+
+    def _less(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
+        """See `Staging._less`."""
+        if self._is_old(shard.path) and not any(row in fallen for row in rows):
+            return shard
+        return super()._less(shard, rows, fallen)
+
+
+def _across(rows: pa.Table) -> pa.ChunkedArray:
+    """Which dropped rows fell across the run (N)."""
+    return pc.equal(rows["stage"].cast(pa.string()), ACROSS_STAGE)
+
+
+def _all_across(rows: pa.Table) -> bool:
+    return bool(pc.all(_across(rows), min_count=0).as_py())
+
+
+def _with_reasons(groups: Sequence[pa.Table], changed: Mapping[int, str]) -> list[pa.Table]:
+    """The groups of rows that fell across the run, some of them for another reason; `changed` counts their rows."""
+    first, made = 0, []
+    for table in groups:
+        rows = range(first, first + table.num_rows)
+        reasons = table["reason"].cast(pa.string()).to_pylist()
+        said = [changed.get(row, reason) for row, reason in zip(rows, reasons, strict=True)]
+        place = table.schema.get_field_index("reason")
+        made.append(as_dropped(table.set_column(place, "reason", pa.array(said, pa.string()))))
+        first += table.num_rows
+    return made
+
+
+def _merged(lost: list[pa.Table], new: list[pa.Table]) -> Iterator[pa.Table]:
+    """What fell before and what falls now, a group of each row group of the unit's shards, in source order."""
+    if len(lost) != len(new):  # none fell before; or a whole row group did, whose place is not known
+        yield from (*lost, *(table for table in new if table.num_rows or not lost))
+        return
+    for before, now in zip(lost, new, strict=True):
+        both = pa.concat_tables([before.cast(DROPPED), now.cast(DROPPED)]) if now.num_rows else before
+        rows = [
+            int(found[1]) if (found := ROW.search(source or "")) else 0
+            for source in both["source"].to_pylist()
+        ]
+        yield as_dropped(both.take(pa.array(np.argsort(rows, kind="stable"), pa.int64())))

@@ -1,0 +1,228 @@
+"""What is not to be in a run or in its later versions, since somebody asked for it: hashes, no names.
+
+`_manifest/removed.parquet` holds a row a tombstone, the first 10,000 stand in `_manifest.json` too. A tombstone is
+the SHA-256 of what was asked for, so that the file tells nobody where the removed things were; a run finds its rows
+among the tombstones by the same hashes. `pair` is no request of its own: it stands for a removed image with its text,
+so that a copy of the pair under another address does not take its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import DamagedError
+from curate.schema import set_column
+from curate.storage.filesystems import one_line
+from curate.storage.listing import FOLDER, LISTED
+from curate.storage.store import Store
+
+REMOVED = f"{FOLDER}/removed.parquet"
+REASON = "removed_on_request"
+STAGE = "remove"
+KINDS = ("key", "url", "host", "prefix", "sha256", "pair")
+MAX_LENGTHS = 256  # of prefixes that differ in length: each costs a hash a row
+MAX_LABELS = 16  # of a host's name that are looked at, from its end
+
+TOMBSTONES = pa.schema(
+    [
+        ("kind", pa.string()),  # one of KINDS
+        ("hash", pa.binary(32)),  # SHA-256
+        ("length", pa.int32()),  # of a prefix, in bytes of UTF-8; else null
+        ("reason", pa.string()),  # as it was given
+        ("date", pa.string()),  # UTC, ISO 8601
+    ]
+)
+
+_AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2,}([^/\\?#]*)")
+
+
+class Tombstone(NamedTuple):
+    """One thing that is not to be there: its kind, its hash, and of a prefix its length in bytes."""
+
+    kind: str
+    hash: bytes
+    length: int | None = None
+
+
+class Tombstones:
+    """Tells which rows are not to be there."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """`table`: rows of TOMBSTONES."""
+        self.table = table
+        self._hashes: dict[str, set[bytes]] = defaultdict(set)
+        for kind, value in zip(table["kind"].to_pylist(), table["hash"].to_pylist(), strict=True):
+            self._hashes[kind].add(value)
+        self._lengths = sorted(set(table["length"].drop_null().to_pylist()))
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The kinds that there are any of."""
+        return frozenset(kind for kind, hashes in self._hashes.items() if hashes)
+
+    @property
+    def by_content(self) -> bool:
+        """Whether a row's image, and not its names alone, may decide."""
+        return bool(self.kinds & {"sha256", "pair"})
+
+    def of_names(self, key: str | None, url: str | None) -> Iterator[Tombstone]:
+        """The tombstones that a row with that key and URL has."""
+        kinds = self.kinds
+        if key and "key" in kinds:
+            yield from self._known("key", sha256_of(key))
+        if not url:
+            return
+        if "url" in kinds:
+            yield from self._known("url", sha256_of(url))
+        if "host" in kinds:
+            for name in _parents(host_of(url)):
+                yield from self._known("host", sha256_of(name))
+        if "prefix" in kinds:
+            for length, digest in _prefixes(url.encode("utf-8", "surrogatepass"), self._lengths):
+                yield from self._known("prefix", digest, length)
+
+    def of_content(self, sha256: str | None, text: str | None) -> Iterator[Tombstone]:
+        """The tombstones that a row has whose image has that hash (hex), with that text."""
+        if sha256 is None:
+            return
+        if "sha256" in self.kinds:
+            yield from self._known("sha256", bytes.fromhex(sha256))
+        if "pair" in self.kinds:
+            yield from self._known("pair", pair_hash(sha256, text))
+
+    def named(self, key: pa.ChunkedArray, url: pa.ChunkedArray) -> pa.Array:
+        """Whether a row's key or URL has a tombstone (N rows)."""
+        if self.kinds <= {"sha256", "pair"}:
+            return pa.repeat(False, len(key))
+        names = zip(key.to_pylist(), url.to_pylist(), strict=True)
+        return pa.array([any(True for _ in self.of_names(*one)) for one in names], pa.bool_())
+
+    def _known(self, kind: str, value: bytes, length: int | None = None) -> Iterator[Tombstone]:
+        if value in self._hashes[kind]:
+            yield Tombstone(kind, value, length)
+
+
+def sha256_of(text: str) -> bytes:
+    """The SHA-256 of a text as UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def pair_hash(sha256: str, text: str | None) -> bytes:
+    """What stands for an image, by its hash (hex), with its text."""
+    return sha256_of(f"{sha256}\n{text or ''}")
+
+
+def host_of(url: str) -> str:
+    """The host that a URL names, in lower case; empty where it has none."""
+    found = _AUTHORITY.match(url)
+    place = found[1].rpartition("@")[2] if found else ""
+    host = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
+    return plain_host(host)
+
+
+def plain_host(host: str) -> str:
+    """A host's name in lower case and ASCII, without a dot at its end."""
+    host = host.strip().lower().rstrip(".")
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        return host
+
+
+def _parents(host: str) -> Iterator[str]:
+    """A host and the domains above it: `a.b.example`, `b.example`, `example`."""
+    labels = host.split(".")
+    if not host:
+        return
+    for first in range(max(0, len(labels) - MAX_LABELS), len(labels)):
+        yield ".".join(labels[first:])
+
+
+def _prefixes(data: bytes, lengths: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+    """The SHA-256 of the first bytes, for each of these lengths, ascending, that there are so many of."""
+    done, digest = 0, hashlib.sha256()
+    for length in lengths:
+        if length > len(data):
+            return
+        digest.update(data[done:length])
+        done = length
+        yield length, digest.copy().digest()
+
+
+def tombstones_table(marks: Iterable[Tombstone], reason: str, date: str) -> pa.Table:
+    """Rows of TOMBSTONES for these marks, each once."""
+    rows = [{**mark._asdict(), "reason": reason, "date": date} for mark in dict.fromkeys(marks)]
+    return pa.Table.from_pylist(rows, TOMBSTONES)
+
+
+def together(tables: Iterable[pa.Table]) -> pa.Table:
+    """These rows of TOMBSTONES, of those of one kind and hash the first."""
+    seen: set[tuple[str, bytes]] = set()
+    table = pa.concat_tables([TOMBSTONES.empty_table(), *tables])
+    new = []
+    for one in zip(table["kind"].to_pylist(), table["hash"].to_pylist(), strict=True):
+        new.append(one not in seen)
+        seen.add(one)
+    return table.filter(pa.array(new, pa.bool_())).combine_chunks()
+
+
+def write_tombstones(store: Store, table: pa.Table) -> None:
+    """Write the tombstones of a folder (rows of TOMBSTONES)."""
+
+    def fill(sink: Any) -> None:
+        pq.write_table(table, pa.PythonFile(sink, mode="w"), compression="zstd", write_page_checksum=True)
+
+    store.write(REMOVED, fill)
+
+
+def read_tombstones(store: Store) -> pa.Table:
+    """The tombstones of a folder (rows of TOMBSTONES); none where there is no such file.
+
+    Raises:
+        DamagedError: the file cannot be read.
+    """
+    data = store.read_bytes(REMOVED)
+    if data is None:
+        return TOMBSTONES.empty_table()
+    try:
+        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True).cast(TOMBSTONES)
+        strange = set(table["kind"].to_pylist()) - set(KINDS)
+        if strange or table["hash"].null_count:
+            raise ValueError(f"tombstones of kind {', '.join(map(str, strange)) or 'unknown'}")
+    except (OSError, ValueError) as error:
+        raise DamagedError(
+            f"{store.uri}/{REMOVED} is damaged ({one_line(error)}): without it a run would take back what was removed "
+            "on request; get it from a copy of the folder, or remove again from its parent"
+        ) from None
+    return table
+
+
+def without_names(dropped: pa.Table) -> pa.Table:
+    """Dropped rows of SAMPLE, those that were removed on request without their URL and text (N rows)."""
+    removed = pc.fill_null(pc.equal(dropped["stage"], STAGE), False)
+    if not pc.any(removed, min_count=0).as_py():
+        return dropped
+    for name in ("url", "text"):
+        nothing = pa.scalar(None, dropped[name].type)
+        dropped = set_column(dropped, name, pc.if_else(removed, nothing, dropped[name]))
+    return dropped
+
+
+def told(table: pa.Table) -> dict[str, Any]:
+    """What `_manifest.json` says of tombstones; nothing where there are none."""
+    if not table.num_rows:
+        return {}
+    first = table.slice(0, LISTED).to_pylist()
+    plain = [{n: v.hex() if n == "hash" else v for n, v in one.items() if v is not None} for one in first]
+    return {"removed": plain, "tombstones": table.num_rows}

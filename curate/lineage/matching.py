@@ -1,0 +1,104 @@
+"""Which rows of a run a list asks to remove: read from the columns of its shards that can tell, and no others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.engine.records import in_parallel
+from curate.engine.tombstones import Tombstone, Tombstones
+from curate.errors import DamagedError
+from curate.storage.filesystems import one_line
+from curate.storage.shards import Shard
+from curate.storage.store import Store
+
+NAMES = frozenset({"key", "url", "host", "prefix"})
+DIALOGUE_IMAGES = "images.list.element.bytes"
+
+
+class ShardMatch(NamedTuple):
+    """The rows of a shard that are to go."""
+
+    shard: Shard
+    rows: list[int]  # places, ascending
+    marks: set[Tombstone]  # what was asked for that they are
+
+
+def matches(store: Store, shards: Sequence[Shard], wanted: Tombstones) -> Iterator[ShardMatch]:
+    """The shards that hold rows of these, in order; a bounded number is read at once.
+
+    Raises:
+        DamagedError: a shard cannot be read.
+    """
+
+    def look(shard: Shard) -> ShardMatch:
+        return _match(store, shard, wanted)
+
+    if store.local:
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 2) as pool:
+            found: Iterator[ShardMatch] = (
+                one
+                for start in range(0, len(shards), 1024)
+                for one in pool.map(look, shards[start : start + 1024])
+            )
+            yield from (one for one in found if one.rows)
+    else:
+        yield from (one for one in in_parallel(look, shards) if one.rows)
+
+
+def _match(store: Store, shard: Shard, wanted: Tombstones) -> ShardMatch:
+    try:
+        with store.fs.open_input_file(store.path(shard.path)) as file:
+            reader = pq.ParquetFile(file, page_checksum_verification=True)
+            if reader.metadata.num_rows != shard.rows:
+                raise ValueError(f"{reader.metadata.num_rows} rows instead of {shard.rows}")
+            return ShardMatch(shard, *_rows(reader, wanted))
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedError(
+            f"cannot read {store.uri}/{shard.path}: {one_line(error)}; `curate verify {store.uri}` names every "
+            "damaged file"
+        ) from None
+
+
+def _rows(reader: pq.ParquetFile, wanted: Tombstones) -> tuple[list[int], set[Tombstone]]:
+    """The places of the rows that match, and what they match."""
+    rows: set[int] = set()
+    marks: set[Tombstone] = set()
+    if wanted.kinds & NAMES:
+        columns = ["key"] if wanted.kinds & NAMES == {"key"} else ["key", "url"]
+        table = reader.read(columns, use_threads=False)
+        urls = table["url"].to_pylist() if "url" in columns else [None] * table.num_rows
+        for row, names in enumerate(zip(table["key"].to_pylist(), urls, strict=True)):
+            for mark in wanted.of_names(*names):
+                rows.add(row)
+                marks.add(mark)
+    if "sha256" in wanted.kinds:
+        for row, sha256 in _hashes(reader):
+            for mark in wanted.of_content(sha256, None):
+                rows.add(row)
+                marks.add(mark)
+    return sorted(rows), marks
+
+
+def _hashes(reader: pq.ParquetFile) -> Iterator[tuple[int, str]]:
+    """The SHA-256 (hex) of every image, with its row; of a dialogue's images they are computed."""
+    table = reader.read(["sha256", "task"], use_threads=False)
+    yield from ((row, one) for row, one in enumerate(table["sha256"].to_pylist()) if one)
+    if "conversation" not in table["task"].cast(pa.string()).unique().to_pylist():
+        return
+    first = 0
+    for group in range(reader.num_row_groups):
+        lists = reader.read_row_group(group, [DIALOGUE_IMAGES])["images"].combine_chunks()
+        parents = pc.list_parent_indices(lists).to_pylist()
+        bodies = pc.struct_field(pc.list_flatten(lists), "bytes")
+        for row, body in zip(parents, bodies, strict=True):
+            if body.is_valid:
+                yield first + row, hashlib.sha256(body.as_buffer()).hexdigest()
+        first += len(lists)

@@ -1,0 +1,403 @@
+"""`curate remove`: a new version of a finished run without what a list names.
+
+The new folder shares every file that loses no row: by a hard link on a disk, by a copy that an object store makes
+itself. Units that lose rows are written again. Nothing is complete until `_manifest.json` is there, which is written
+last; the same command goes on where a killed one stood.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from curate.engine.journal import DATA_FILES, MANIFEST, RUN, Begun, data_files, now
+from curate.engine.rebuilt import finished_records, plan_of, request_of
+from curate.engine.record import Stage, add_counts
+from curate.engine.records import SEGMENTS, write_records
+from curate.engine.retry import finished_manifest
+from curate.engine.tombstones import (
+    REASON,
+    Tombstone,
+    Tombstones,
+    read_tombstones,
+    together,
+    told,
+    tombstones_table,
+    write_tombstones,
+)
+from curate.errors import CurateError, Halted, OutputError, Stopped
+from curate.lineage.matching import ShardMatch, matches
+from curate.lineage.products import products
+from curate.lineage.removal_list import RemovalList, read_list
+from curate.lineage.rewriting import Rewriter, UnitAnew, pair_marks, record_without, stages_with
+from curate.manifest.settings import ShardSettings
+from curate.storage.filesystems import one_line
+from curate.storage.finished import (
+    SCORING,
+    check_complete,
+    damaged_manifest,
+    listed_dropped,
+    listed_files,
+    read_manifest,
+    read_state,
+)
+from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, as_shards, files_table, write_files
+from curate.storage.product_notes import absolute
+from curate.storage.shards import Shard, place_of, unit_of
+from curate.storage.sharing import share
+from curate.storage.store import Store
+from curate.terminal import printable
+
+STATE = "_run/remove/asked.json"
+UNITS = "_run/remove/units"
+OURS = re.compile(
+    r"(?:_dropped/dropped|_scores/[a-z0-9][a-z0-9._-]{0,63}/shard|shard)-[0-9]{6,12}(?:-[0-9]{1,6})?\.parquet"
+)  # names of files that lie in the folder and nowhere else
+NAMED = 5  # lines of a list that are said to match nothing
+REMOTE_COPIES = 32
+
+
+class NothingRemovedError(CurateError):
+    """No row is what a list asks for: nothing was written."""
+
+    exit_code = 1
+
+
+class Removal(msgspec.Struct, frozen=True, kw_only=True):
+    """`_run/remove/asked.json`: a removal; the same one goes on where it was stopped."""
+
+    parent: str  # the folder of the older version
+    parent_manifest: str  # hex, SHA-256 of its _manifest.json
+    list: str  # hex, SHA-256 of the list
+    reason: str
+    date: str  # when it began
+
+    def same(self, other: Removal) -> bool:
+        """Whether they ask for the same of the same."""
+        return msgspec.structs.replace(self, date="", parent="") == msgspec.structs.replace(
+            other, date="", parent=""
+        )
+
+
+def remove(folder: str, list_uri: str, out: str, reason: str = "on request") -> dict[str, Any]:
+    """Write a version of the run in `folder` without what the list names to `out`.
+
+    What is found: `folder`, `parent`, `rows_removed`, `rows_out`, `rewritten`, `emptied` and `shared` (files), `lines`
+    and `unmatched` (of the list), and `made_of_parent`: the packs and exports of the older version, each with the
+    command that makes it anew.
+
+    Raises:
+        InputError: no complete run, or a list that cannot be read.
+        NothingRemovedError: nothing that is listed is there.
+        DamagedError: a file of the run is missing or damaged.
+        OutputError: `out` holds something else, or is the run itself.
+        Halted, Stopped: it came to an end too early; the same command goes on.
+    """
+    source, target = Store(folder), Store(out)
+    manifest, wanted = finished_manifest(folder), read_list(list_uri)
+    if source.exists(SCORING):
+        raise OutputError(f"a scoring is unfinished in {folder}: the same `curate score` command finishes it")
+    if absolute(folder) == absolute(out):
+        raise OutputError(f"{out} is the run itself: a removal makes a new version, give another --out")
+    asked = Removal(
+        parent=absolute(folder),
+        parent_manifest=hashlib.sha256(source.read_bytes(MANIFEST) or b"").hexdigest(),
+        list=wanted.sha256,
+        reason=reason,
+        date=now(),
+    )
+    try:
+        if (done := _finished(target, asked)) is None:
+            done = _remove(source, target, manifest, wanted, asked)
+    except KeyboardInterrupt:
+        raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
+    except OSError as error:
+        raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
+    return done | {"made_of_parent": msgspec.to_builtins(products(source, out))}
+
+
+def _finished(target: Store, asked: Removal) -> dict[str, Any] | None:
+    """What the same removal found, if it is complete already.
+
+    Raises:
+        OutputError: something else is there.
+    """
+    manifest = read_manifest(target)
+    if manifest is None:
+        begun = read_state(target, STATE, Removal, "delete the folder and give the command again")
+        if begun is not None and not begun.same(asked):
+            raise OutputError(
+                f"{target.uri} holds an unfinished removal of another list or run: give another --out"
+            )
+        if begun is None and (target.exists(RUN) or target.names()):
+            raise OutputError(f"{target.uri} is not empty: give another folder")
+        return None
+    said = manifest.get("removal")
+    if not isinstance(said, dict) or any(
+        said.get(n) != getattr(asked, n) for n in ("parent_manifest", "list", "reason")
+    ):
+        raise OutputError(f"{target.uri} holds something else already: give another --out")
+    return {"folder": target.uri, **said["found"], "unmatched_lines": []}
+
+
+def _remove(
+    source: Store, target: Store, manifest: dict[str, Any], wanted: RemovalList, asked: Removal
+) -> dict[str, Any]:
+    files = listed_files(source, manifest)
+    check_complete(source, files, "shard")
+    shards = as_shards(files)
+    marks = tombstones_table(wanted.marks, asked.reason, asked.date)
+    found = list(matches(source, shards, Tombstones(marks)))
+    if not found:
+        raise NothingRemovedError(
+            f"nothing in {source.uri} is what {wanted.uri} lists ({len(wanted.marks)} of it): nothing was written"
+        )
+    target.lock()
+    try:
+        version = RunVersion(source, target, manifest, shards, _begun(target, asked))
+        return version.make(found, wanted)
+    finally:
+        target.unlock()
+
+
+def _begun(target: Store, asked: Removal) -> Removal:
+    """The removal that is under way, or this one as it begins."""
+    begun = read_state(target, STATE, Removal, "delete the folder and give the command again")
+    if begun is None:
+        target.write_bytes(STATE, msgspec.json.encode(asked))
+    elif not begun.same(asked):
+        raise OutputError(
+            f"{target.uri} holds an unfinished removal of another list or run: give another --out"
+        )
+    return begun or asked
+
+
+class RunVersion:
+    """A new version of a run on its way."""
+
+    def __init__(
+        self, source: Store, target: Store, manifest: dict[str, Any], shards: Sequence[Shard], asked: Removal
+    ) -> None:
+        self.source, self.target, self.manifest, self.shards, self.asked = (
+            source,
+            target,
+            manifest,
+            shards,
+            asked,
+        )
+        said = [one for of in manifest.get("scorers", {}).values() for one in of.get("files", ())]
+        try:
+            self.scores = {one.path: one for one in msgspec.convert(said, list[Shard])}
+        except msgspec.ValidationError as error:
+            raise damaged_manifest(source, f"its files of scores: {error}") from None
+        listed = listed_dropped(source)
+        self.lists_dropped = listed is not None
+        names = [f"_dropped/{name}" for name in source.names("_dropped") if unit_of(name) is not None]
+        dropped = as_shards(listed) if listed is not None else [Shard(name, -1, -1, "") for name in names]
+        self.dropped = {one.path: one for one in dropped}
+        for path in (*self.dropped, *self.scores, *(one.path for one in shards)):
+            if not OURS.fullmatch(path):
+                raise damaged_manifest(source, f"it lists {path[:80]!r}, which is no file of a run")
+
+    def make(self, found: Sequence[ShardMatch], wanted: RemovalList) -> dict[str, Any]:
+        """Write all files, and `_manifest.json` last; what was found."""
+        anew = self._units_anew(found)
+        gone = {name: shard for one in anew.values() for name, shard in {**one.shards, **one.scores}.items()}
+        touched = {*gone, *(one.dropped_file.path for one in anew.values())}
+        self._share(
+            [
+                one
+                for one in (*self.shards, *self.scores.values(), *self.dropped.values())
+                if one.path not in touched
+            ]
+        )
+        said = self._said(found, wanted, anew)
+        self._finish(anew, gone, {mark for one in found for mark in one.marks}, wanted, said)
+        return {"folder": self.target.uri, **said}
+
+    def _units_anew(self, found: Sequence[ShardMatch]) -> dict[int, UnitAnew]:
+        """The units that lose rows, each written anew unless it was before."""
+        lost: dict[int, dict[str, list[int]]] = {}
+        for one in found:
+            lost.setdefault(place_of(one.shard.path)[0], {})[one.shard.path] = one.rows
+        rewriter = Rewriter(
+            self.source,
+            self.target,
+            msgspec.convert(self.manifest["manifest"]["shard"], ShardSettings),
+            self.scores,
+            self.dropped,
+            f"reason={self.asked.reason} date={self.asked.date}",
+        )
+        anew = self._done_before()
+        for unit in sorted(lost.keys() - anew.keys()):
+            anew[unit] = rewriter.anew(unit, lost[unit])
+            self.target.check_held()
+            self.target.write_bytes(f"{UNITS}/{unit:06d}.json", msgspec.json.encode(anew[unit]))
+        return anew
+
+    def _done_before(self) -> dict[int, UnitAnew]:
+        """Units that a stopped command wrote anew; a torn note is of one that is written again."""
+        found = {}
+        for name in self.target.names(UNITS):
+            try:
+                one = msgspec.json.decode(self.target.read_bytes(f"{UNITS}/{name}") or b"", type=UnitAnew)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue
+            found[one.unit] = one
+        return found
+
+    def _share(self, files: Sequence[Shard]) -> None:
+        """Publish the files that lose nothing in the new folder too."""
+        threads = (
+            2 * len(os.sched_getaffinity(0)) if self.source.local and self.target.local else REMOTE_COPIES
+        )
+        there = {} if self.target.local else self._sizes()
+
+        def one(file: Shard) -> None:
+            if there.get(file.path) != file.bytes:
+                share(self.source, self.target, file.path, file.bytes, file.sha256)
+
+        with ThreadPoolExecutor(threads) as pool:
+            for start in range(0, len(files), 1024):
+                self.target.check_held()
+                list(pool.map(one, files[start : start + 1024]))
+
+    def _sizes(self) -> dict[str, int]:
+        """The files that an object store's folder has already, with their sizes."""
+        from pyarrow import fs
+
+        infos = self.target.fs.get_file_info(
+            fs.FileSelector(self.target.root, recursive=True, allow_not_found=True)
+        )
+        return {one.path.removeprefix(f"{self.target.root}/"): one.size for one in infos if one.is_file}
+
+    def _said(
+        self, found: Sequence[ShardMatch], wanted: RemovalList, anew: Mapping[int, UnitAnew]
+    ) -> dict[str, Any]:
+        matched = {mark for one in found for mark in one.marks}
+        idle = [line for mark, line in wanted.marks.items() if mark not in matched]
+        now_as = [shard for one in anew.values() for shard in one.shards.values()]
+        return {
+            "parent": self.asked.parent,
+            "rows_removed": sum(one.removed for one in anew.values()),
+            "rows_out": self.manifest["rows_out"] - sum(one.removed for one in anew.values()),
+            "rewritten": sum(shard is not None for shard in now_as),
+            "emptied": sum(shard is None for shard in now_as),
+            "shared": len(self.shards) - len(now_as),
+            "lines": len(wanted.marks),
+            "unmatched": len(idle),
+            "unmatched_lines": [f"{number}: {line[:200]}" for number, line in idle[:NAMED]],
+        }
+
+    def _finish(
+        self,
+        anew: Mapping[int, UnitAnew],
+        gone: Mapping[str, Shard | None],
+        matched: set[Tombstone],
+        wanted: RemovalList,
+        said: dict[str, Any],
+    ) -> None:
+        """Write what tells of the new version, its manifest last."""
+        named = any(mark.kind != "sha256" for mark in matched)
+        pairs = pair_marks([*anew.values()]) if named else ()
+        marks = tombstones_table([*wanted.marks, *pairs], self.asked.reason, self.asked.date)
+        tombstones = together([read_tombstones(self.source), marks])
+        lineage = {
+            "removal": {
+                "parent_manifest": self.asked.parent_manifest,
+                "list": self.asked.list,
+                "reason": self.asked.reason,
+                "date": self.asked.date,
+                "fetched": self.manifest.get("removal", {}).get("fetched", self.manifest.get("finished")),
+                "found": {name: of for name, of in said.items() if name != "unmatched_lines"},
+            }
+        }
+        shards = [one for shard in self.shards if (one := gone.get(shard.path, shard)) is not None]
+        manifest = self._manifest_without(shards, gone, said["rows_removed"]) | lineage | told(tombstones)
+        self._write_records(anew, lineage)
+        write_tombstones(self.target, tombstones)
+        write_files(self.target, SHARDS, files_table(shards))
+        self._list_dropped(anew)
+        self.target.write_bytes(DATA_FILES, data_files("shard").encode())
+        self.target.check_held()
+        self.target.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        for name in ("remove", "tmp"):
+            self.target.delete_folder(f"_run/{name}")
+
+    def _manifest_without(
+        self, shards: Sequence[Shard], gone: Mapping[str, Shard | None], removed: int
+    ) -> dict[str, Any]:
+        """The parent's manifest less the removed rows."""
+        manifest = {
+            name: of for name, of in self.manifest.items() if name not in ("removal", "removed", "tombstones")
+        }
+        stages = stages_with(msgspec.convert(self.manifest["stages"], list[Stage]), removed)
+        manifest |= {
+            "rows_out": self.manifest["rows_out"] - removed,
+            "dropped": add_counts([self.manifest["dropped"], {REASON: removed}]),
+            "stages": msgspec.to_builtins(stages),
+            "shards": msgspec.to_builtins(shards[:LISTED]),
+            "finished": now(),
+        }
+        if "scorers" in self.manifest:
+            manifest["scorers"] = {n: _scores_without(of, gone) for n, of in self.manifest["scorers"].items()}
+        return manifest
+
+    def _write_records(self, anew: Mapping[int, UnitAnew], lineage: dict[str, Any]) -> None:
+        """The journal of the new version, so that it can grow and be mended; without one where none can be told."""
+        try:
+            records = finished_records(self.source, self.manifest)
+        except (CurateError, OSError, ValueError):
+            records = None
+        if records is None:
+            return
+        asked = request_of(self.source, self.manifest)
+        self.target.delete_folder(SEGMENTS)
+        write_records(self.target, (record_without(one, anew.get(one.unit)) for one in records))
+        begun = Begun(
+            asked.plain(),
+            plan_of(self.source, self.manifest, asked).rows,
+            str(self.manifest.get("started")),
+            lineage=lineage,
+        )
+        self.target.write_bytes(RUN, msgspec.json.encode(begun))
+
+    def _list_dropped(self, anew: Mapping[int, UnitAnew]) -> None:
+        """The table of the files of dropped rows; a run of an older version has none, and gets none."""
+        if not self.lists_dropped:
+            return
+        now_as = {**self.dropped, **{one.dropped_file.path: one.dropped_file for one in anew.values()}}
+        write_files(
+            self.target, DROPPED_FILES, files_table(now_as[path] for path in sorted(now_as, key=place_of))
+        )
+
+
+def _scores_without(said: Mapping[str, Any], gone: Mapping[str, Shard | None]) -> dict[str, Any]:
+    """What the manifest tells of scores beside the shards, with their files as they are now."""
+    files = [gone.get(one["path"], one) for one in said.get("files", ())]
+    return {**said, "files": [msgspec.to_builtins(one) for one in files if one is not None]}
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What a removal found, for a person."""
+    counts = Counter({name: found[name] for name in ("rows_removed", "rewritten", "emptied", "shared")})
+    yield (
+        f"{counts['rows_removed']:,} rows removed, {found['rows_out']:,} left in {found['folder']}: shards written "
+        f"again {counts['rewritten']:,}, gone {counts['emptied']:,}, shared with {found['parent']} {counts['shared']:,}"
+    )
+    if found["unmatched"]:
+        first = "; ".join(f"line {printable(line)}" for line in found["unmatched_lines"])
+        yield (
+            f"{found['unmatched']:,} of {found['lines']:,} lines match no row here, and are kept out from now on"
+            + (f": {first}" if first else "")
+        )
+    for one in found["made_of_parent"]:
+        folder, remake = printable(one["folder"]), printable(one["remake"], 4000)
+        yield f"{folder} ({one['kind']}) was made of the older version: {remake}"

@@ -1,0 +1,77 @@
+"""Long pages cut into bands, from the top, each an image of its own: no line and no picture is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from renderers.pdf.frames import Box, View
+from renderers.pdf.line import Line
+
+LONG = 2.0  # times as high as wide is a long page, at least
+BAND = 2**0.5  # times as high as wide is a band, at most: a sheet of paper
+LAST_SHARE = 0.4  # of a band: the widest white space there is where it ends
+MOST = 100  # bands of a page
+
+
+def bands_of(page: Box, lines: Sequence[Line], pictures: Sequence[Box]) -> list[Box]:
+    """The bands of a page that is long, in points; none where it is not, or nowhere white enough.
+
+    `lines` and `pictures` are what stays whole; a picture higher than half a band may be cut.
+    """
+    x0, top, x1, bottom = page
+    height = BAND * (x1 - x0)
+    if bottom - top < LONG * (x1 - x0) or bottom - top > MOST * height / 2:
+        return []
+    whole = [box for box in pictures if box[3] - box[1] < height / 2]
+    gaps = white_gaps([*extents(lines), *((box[1], box[3]) for box in whole)])
+    out: list[Box] = []
+    while bottom - top > height:
+        gap = last_gap(gaps, top + (1 - LAST_SHARE) * height, top + height) or last_gap(
+            gaps, top, top + height
+        )
+        if gap is None:
+            return []
+        out.append((x0, top, x1, gap))
+        top = gap
+    return [*out, (x0, top, x1, bottom)]
+
+
+def extents(lines: Sequence[Line]) -> list[tuple[float, float]]:
+    """From where to where each line reaches down the page."""
+    if not lines:
+        return []
+    corners = View(1.0, (0, 0), (0, 0)).quads([line.box for line in lines], [line.turn for line in lines])
+    low, high = corners[..., 1].min(axis=1), corners[..., 1].max(axis=1)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def white_gaps(taken: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The white bands between intervals, from the top; the last one has no end."""
+    gaps: list[tuple[float, float]] = []
+    end = -np.inf
+    for low, high in sorted(taken):
+        if low > end:
+            gaps.append((end, low))
+        end = max(end, high)
+    return [*gaps, (end, np.inf)]
+
+
+def last_gap(gaps: Sequence[tuple[float, float]], low: float, high: float) -> float | None:
+    """Where to cut between `low` and `high`: the middle of the widest white band there; None where none is."""
+    parts = [(max(start, low), min(end, high)) for start, end in gaps if end > low and start < high]
+    if not parts:
+        return None
+    start, end = max(parts, key=lambda part: part[1] - part[0])
+    middle = (start + end) / 2
+    return middle if middle > low else None
+
+
+def lines_in(band: Box, lines: Sequence[Line]) -> list[Line]:
+    """The lines whose middles lie in a band."""
+    return [
+        line
+        for line, (low, high) in zip(lines, extents(lines), strict=True)
+        if band[1] <= (low + high) / 2 < band[3]
+    ]

@@ -1,0 +1,190 @@
+"""Tables that are drawn with rules, as HTML: cells by the rules around them, text by its lines.
+
+A table is only taken for one where its rules part its box into whole cells: every border of every cell is
+drawn, or lacks where a cell spans several rows or columns, and each line lies in one cell.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Container, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from renderers.pdf.frames import Box
+from renderers.pdf.grids import SAME_ROW_PT, TOUCH_PT, Grid
+from renderers.pdf.pieces import Piece
+
+MOST_CELLS = 5000
+DRAWN = 0.9  # of a border, that is drawn
+MIN_TRACK_PT = 3.0  # a row or column narrower than this is a double rule
+
+WIDE = re.compile(r"[\u2e80-\u9fff\uf900-\uffdc]")  # Chinese, which has no spaces
+
+Taken = npt.NDArray[np.bool_]
+
+
+class TableCell(NamedTuple):
+    """A cell: its first row and column, how many it spans, and its lines in reading order."""
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+    pieces: list[Piece]
+
+
+class RuledTable(NamedTuple):
+    """A table with whole cells, from the top left."""
+
+    box: Box
+    rows: int
+    columns: int
+    cells: list[TableCell]
+
+
+def table_of(grid: Grid, pieces: Sequence[Piece]) -> RuledTable | None:
+    """The table that a grid of rules draws, with the lines in it; None where it is no table of whole cells."""
+    edges_x = tracks([(a + b) / 2 for a, b in grid.down[:, [0, 2]].tolist()])
+    edges_y = tracks([(a + b) / 2 for a, b in grid.across[:, [1, 3]].tolist()])
+    rows, columns = len(edges_y) - 1, len(edges_x) - 1
+    if rows < 1 or columns < 1 or rows * columns < 2 or rows * columns > MOST_CELLS:
+        return None
+    down = drawn_borders(grid.down[:, [0, 2, 1, 3]], edges_x, edges_y)  # columns + 1 × rows
+    across = drawn_borders(grid.across[:, [1, 3, 0, 2]], edges_y, edges_x)  # rows + 1 × columns
+    if not (down[[0, -1]].all() and across[[0, -1]].all()):
+        return None
+    cells = whole_cells(down, across)
+    if cells is None or not put_in(cells, pieces, edges_x, edges_y):
+        return None
+    if len(cells) < 2:
+        return None
+    return RuledTable((edges_x[0], edges_y[0], edges_x[-1], edges_y[-1]), rows, columns, cells)
+
+
+def tracks(places: Sequence[float]) -> list[float]:
+    """Where rules stand, those that are near each other made one."""
+    out: list[list[float]] = []
+    for place in sorted(places):
+        if out and place - out[-1][0] < MIN_TRACK_PT:
+            out[-1].append(place)
+        else:
+            out.append([place])
+    return [sum(group) / len(group) for group in out]
+
+
+def drawn_borders(rules: npt.NDArray[np.float64], across: Sequence[float], along: Sequence[float]) -> Taken:
+    """Which parts of which edges are drawn (edges × parts between those the other way).
+
+    `rules` have first the two sides across, then where they begin and end along.
+    """
+    found = np.zeros((len(across), len(along) - 1), np.bool_)
+    middles = (rules[:, 0] + rules[:, 1]) / 2
+    for k, place in enumerate(across):
+        near = rules[abs(middles - place) < MIN_TRACK_PT]
+        for part, (start, end) in enumerate(pairwise(along)):
+            found[k, part] = covered(near[:, 2:], start, end) >= DRAWN * (end - start)
+    return found
+
+
+def covered(spans: npt.NDArray[np.float64], start: float, end: float) -> float:
+    """How much of an interval the spans cover; such as touch count as one."""
+    total, reached = 0.0, start
+    for low, high in sorted(spans.tolist()):
+        low, high = max(low - TOUCH_PT / 2, reached), min(high + TOUCH_PT / 2, end)
+        if high > low:
+            total, reached = total + high - low, high
+    return total
+
+
+def whole_cells(down: Taken, across: Taken) -> list[TableCell] | None:
+    """The cells that borders part, each a rectangle; None where some are none."""
+    rows, columns = down.shape[1], across.shape[1]
+    taken = np.zeros((rows, columns), np.bool_)
+    cells = []
+    for row in range(rows):
+        for column in range(columns):
+            if taken[row, column]:
+                continue
+            wide = next(k for k in range(1, columns - column + 1) if down[column + k, row])
+            high = next(k for k in range(1, rows - row + 1) if across[row + k, column])
+            inside_down = down[column + 1 : column + wide, row : row + high]
+            inside_across = across[row + 1 : row + high, column : column + wide]
+            sides = (down[column, row : row + high], down[column + wide, row : row + high])
+            ends = (across[row, column : column + wide], across[row + high, column : column + wide])
+            part = taken[row : row + high, column : column + wide]
+            if (
+                inside_down.any()
+                or inside_across.any()
+                or part.any()
+                or not all(s.all() for s in (*sides, *ends))
+            ):
+                return None
+            part[:] = True
+            cells.append(TableCell(row, column, high, wide, []))
+    return cells
+
+
+def put_in(
+    cells: Sequence[TableCell], pieces: Sequence[Piece], edges_x: Sequence[float], edges_y: Sequence[float]
+) -> bool:
+    """Put each line, in reading order, into its cell; False where one lies in none, or across a border."""
+    for piece in pieces:
+        u0, v0, u1, v1 = piece.box
+        for cell in cells:
+            left, right = edges_x[cell.column], edges_x[cell.column + cell.columns]
+            top, bottom = edges_y[cell.row], edges_y[cell.row + cell.rows]
+            middle = (v0 + v1) / 2
+            if u0 >= left - TOUCH_PT and u1 <= right + TOUCH_PT and top <= middle < bottom:
+                cell.pieces.append(piece)
+                break
+        else:
+            return False
+    return True
+
+
+def html_of(table: RuledTable, text: Sequence[str], heads: Container[int] = ()) -> str:
+    """The table as HTML; `text` are all lines', by their indices, `heads` the numbers of heading cells.
+
+    A cell's lines are joined as those of a paragraph. White space between tags there is none.
+    """
+    rows: list[list[str]] = [[] for _ in range(table.rows)]
+    for number, cell in enumerate(table.cells):
+        rows[cell.row].append(cell_html(cell, "th" if number in heads else "td", text))
+    return "<table>" + "".join(f"<tr>{''.join(row)}</tr>" for row in rows) + "</table>"
+
+
+def cell_html(cell: TableCell, tag: str, text: Sequence[str]) -> str:
+    """One cell."""
+    spans = f' rowspan="{cell.rows}"' * (cell.rows > 1) + f' colspan="{cell.columns}"' * (cell.columns > 1)
+    said = joined_text([text[index] for piece in cell.pieces for index in piece.members])
+    return f"<{tag}{spans}>{html.escape(said, quote=False)}</{tag}>"
+
+
+def joined_text(texts: Sequence[str]) -> str:
+    """Lines as one text: no space in Chinese, nor after a hyphen, which may or may not be the word's own."""
+    out = texts[0] if texts else ""
+    for text in texts[1:]:
+        close = out.endswith("-") or (WIDE.match(out[-1:]) and WIDE.match(text[:1]))
+        out += text if close else f" {text}"
+    return out
+
+
+def largest_first(grids: Sequence[Grid]) -> Iterator[Grid]:
+    """The grids, but for those within another one: a table in a table's cell is its text."""
+    kept: list[Box] = []
+    for grid in reversed(grids):
+        x0, y0, x1, y1 = grid.box
+        if not any(
+            a <= x0 + SAME_ROW_PT
+            and b <= y0 + SAME_ROW_PT
+            and c >= x1 - SAME_ROW_PT
+            and d >= y1 - SAME_ROW_PT
+            for a, b, c, d in kept
+        ):
+            kept.append(grid.box)
+            yield grid
