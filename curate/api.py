@@ -19,6 +19,7 @@ from curate.results import (
     DiffResult,
     ExplainResult,
     ExportResult,
+    FingerprintResult,
     PackResult,
     PreviewResult,
     RemoveResult,
@@ -40,6 +41,7 @@ StrPaths = StrPath | Sequence[StrPath]  # one, or a list of them
 P = ParamSpec("P")
 R = TypeVar("R")
 
+COLUMNS = ("question", "answer", "answers")  # of evaluation sets, whose texts are fingerprinted
 MODEL, TAG = "ViT-L-14", "openai"  # CLIP as published
 PLAIN: Mapping[Any, Any] = {StrPath: str, StrPaths: list[str]}  # what arguments are turned into
 
@@ -462,6 +464,26 @@ def export(
         export_shards(str(folder), to, str(out), str(dialect), dialect_settings, group, turns),
         folder=str(out),
     )
+
+
+@_checked
+def fingerprint(
+    paths: StrPaths, out: StrPath, *, columns: Sequence[str] = COLUMNS, pictures: bool = True
+) -> FingerprintResult:
+    """Fingerprint the images and texts of evaluation sets into one file, for rules that keep them out of training.
+
+    Args:
+        paths: folders or files of images, tars, tables, Parquet, shards; globs and URIs as `run` takes them.
+        out: the file, such as `evaluation.prints`.
+        columns: the columns of tables whose texts count, a row's one after the other.
+        pictures: keep a small picture of each image, to be shown in reports.
+
+    Raises:
+        ManifestError, InputError, OutputError: see `run`.
+    """
+    from curate.fingerprinting import fingerprint as make
+
+    return made(FingerprintResult, make(_strings(paths), str(out), columns, pictures))
 
 
 @_checked

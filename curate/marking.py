@@ -23,6 +23,7 @@ Rules = Mapping[str, Mapping[str, Any]]
 RULE_STAGES = (
     "rules",
     "seen",
+    "copies",
     "size",
     "score",
     "across",

@@ -94,6 +94,17 @@ class ExportResult:
 
 
 @dataclass(frozen=True)
+class FingerprintResult:
+    """A fingerprint file, for the rules `image_in_evaluation_set` and `text_in_evaluation_set`."""
+
+    out: str
+    images: int
+    texts: int
+    left_out: dict[str, int]  # reason → images without a fingerprint
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class RemoveResult:
     """A new version of a run without what a list names."""
 

@@ -63,6 +63,7 @@ SAMPLE = pa.schema(
             pa.list_(MESSAGE),
         ),  # of a dialogue; `<image>` in a user's stands for the next of `images`
         ("images", pa.list_(PICTURE)),
+        ("fingerprint", pa.binary(544)),  # of the upright image and 16 crops of it; null unless it is wanted
         ("clip_score", pa.float32()),
         ("clip_features", pa.list_(pa.float16())),  # of the image, unit length; null until scored
         ("extra", pa.large_string()),  # JSON of the source's other columns
@@ -97,6 +98,9 @@ SHARD = pa.schema(
         ("extra", pa.string()),
     ]
 )
+
+FINGERPRINT = pa.field("fingerprint", pa.string())  # of the whole image, 64 hex digits; a column by setting
+SHARD_FORMS = (SHARD, SHARD.append(FINGERPRINT))
 
 DROPPED = pa.schema(
     [
@@ -135,17 +139,19 @@ def set_column(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -
     return table.set_column(SAMPLE.get_field_index(name), field, values.cast(field.type))
 
 
-def shard_metadata(manifest_digest: str, scorer: dict[str, Any] | None = None) -> dict[bytes, bytes]:
+def shard_metadata(
+    manifest_digest: str, scorer: dict[str, Any] | None = None, form: pa.Schema = SHARD
+) -> dict[bytes, bytes]:
     """What a shard's schema says of itself: to `datasets` (`huggingface`) and to us (`curate`)."""
     curate = {"version": __version__, "manifest": manifest_digest, "scorer": scorer}
     return {
-        b"huggingface": json.dumps({"info": {"features": _hub_features()}}, sort_keys=True).encode(),
+        b"huggingface": json.dumps({"info": {"features": _hub_features(form)}}, sort_keys=True).encode(),
         b"curate": json.dumps(curate, sort_keys=True).encode(),
     }
 
 
-def _hub_features() -> dict[str, Any]:
-    """SHARD in the legacy form of `datasets` features, which its versions 3 to 5 read alike."""
+def _hub_features(form: pa.Schema) -> dict[str, Any]:
+    """A form of SHARD in the legacy form of `datasets` features, which its versions 3 to 5 read alike."""
 
     def value(dtype: str) -> dict[str, str]:
         return {"dtype": dtype, "_type": "Value"}
@@ -167,4 +173,4 @@ def _hub_features() -> dict[str, Any]:
         "clip_score": value("float32"),
         "clip_features": {"feature": value("float16"), "_type": "Sequence"},
     }
-    return {name: special.get(name, value("string")) for name in SHARD.names}
+    return {name: special.get(name, value("string")) for name in form.names}

@@ -1,6 +1,18 @@
 """Rules and cleaners on Arrow columns. Importing the package registers them in RULES and CLEANERS."""
 
-from filters import duplicates, grounding, html, language, near_duplicate, page_rules, patterns, shape, text
+from filters import (
+    copies,
+    duplicates,
+    evaluation_texts,
+    grounding,
+    html,
+    language,
+    near_duplicate,
+    page_rules,
+    patterns,
+    shape,
+    text,
+)
 from filters.column import PREFIX, SLUG, column_rule, find_rule, is_judgeable
 from filters.judgement import Judgement, judge
 from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting, find_cleaner
@@ -15,7 +27,9 @@ __all__ = [
     "Rule",
     "Setting",
     "column_rule",
+    "copies",
     "duplicates",
+    "evaluation_texts",
     "find_cleaner",
     "find_rule",
     "grounding",

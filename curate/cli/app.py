@@ -402,6 +402,29 @@ def export(
 
 
 @app.command()
+def fingerprint(
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Folders or files of images, tars, tables, Parquet, shards; globs and URIs."),
+    ],
+    out: Annotated[str, typer.Option("--out", help="The file to write: evaluation.prints")],
+    columns: Annotated[
+        str, typer.Option(help="The columns of tables whose texts count, joined by commas; empty: none.")
+    ] = "question,answer,answers",
+    pictures: Annotated[
+        bool, typer.Option(help="Keep a small picture of each image, which reports show beside its copies.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Fingerprint evaluation images and texts, so that rules keep them out of what is trained on."""
+    from curate import api
+    from curate.fingerprinting import lines
+
+    named = [name.strip() for name in columns.split(",") if name.strip()]
+    _show(api.fingerprint(paths, out, columns=named, pictures=pictures).raw, lines, as_json)
+
+
+@app.command()
 def remove(
     folder: Dir,
     listed: Annotated[

@@ -49,6 +49,7 @@ class AcquiredImage:
     stage: str | None = None
     reason: str | None = None
     detail: str | None = None
+    fingerprint: bytes | None = None  # of the image and its crops, where they are wanted
 
     def without_image(self) -> AcquiredImage:
         """What is known of it, less its bytes."""
@@ -153,4 +154,6 @@ def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, Acquir
     answer = protocol.read_answer(outcome.value, body)
     if answer.reason is not None:
         return row, AcquiredImage(stage="decode", reason=answer.reason, detail=answer.detail)
-    return row, AcquiredImage(answer.image, answer.format, answer.width, answer.height, answer.turn)
+    return row, AcquiredImage(
+        answer.image, answer.format, answer.width, answer.height, answer.turn, fingerprint=answer.fingerprint
+    )

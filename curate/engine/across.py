@@ -7,8 +7,9 @@ writes one file, whose presence means that it is done, so a kill costs only the 
 
 It happens up to three times: first for rows with the same key (`keys`, where the key stands for the image);
 before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an image is its
-bytes (`bytes`), which finds what hides behind different URLs. What no hash finds comes last (`near`): images
-that look alike, by their features, in one piece (`curate.engine.near_duplicates`).
+bytes (`bytes`), which finds what hides behind different URLs. Then come copies that were altered, by their
+fingerprints (`similar`, see `curate.engine.similar`), and last what no hash finds (`near`): images that look alike, by
+their features, in one piece (`curate.engine.near_duplicates`).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ PHASES: Mapping[str, tuple[str, ...]] = {
 
 BEFORE_IMAGES, AFTER_IMAGES = ("keys", "seen"), ("bytes", "near")
 
-ACROSS = frozenset(name for names in PHASES.values() for name in names)
+ACROSS = frozenset({"similar_image"}.union(*PHASES.values()))
 
 
 def rules_of(phase: str, active: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import numpy as np
 import filters
 from curate.adapters.published_columns import columns_of
 from curate.engine import growing
+from curate.engine.across import Across
 from curate.engine.journal import Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.nodes import check_nodes
@@ -24,8 +25,10 @@ from curate.engine.progress import Progress
 from curate.engine.record import UnitRecord
 from curate.engine.runners import Runner, runner_for
 from curate.engine.selectable import check_columns, check_selectable
+from curate.engine.similar import SimilarImages
 from curate.engine.worker import Job, JobFailure, Result
 from curate.errors import Halted, InputError, OrderForbidsError, OutputError, Stopped, UnitError
+from curate.images.evaluation import check_sets
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
 from curate.origins import find, kind_of, open_origin
@@ -64,11 +67,13 @@ def request(
 
     Raises:
         InputError: there is nothing to read, or a number makes no sense.
+        ManifestError: a fingerprint file of the rules cannot be used.
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit must be at least 1, not {limit}")
     if not 0 < sample <= 1:
         raise InputError(f"--sample must be above 0 and at most 1, not {sample}")
+    check_sets(manifest.active_rules())
     kind = kind_of(manifest)
     if select:
         check_selectable(manifest, kind)
@@ -249,6 +254,7 @@ def _do(
         steps.units("stage", journal.ledger.below(STAGED_STATE if run.judges_staged else DONE_STATE))
         if run.judges_staged:
             steps.judge_across("bytes")
+            steps.judge_similar()
             steps.judge_near()
             journal.settle_before(steps.touched())
             steps.units("publish", journal.ledger.below(DONE_STATE))
@@ -279,15 +285,25 @@ class Steps:
         across = self.run.across(phase)
         if across is None:
             return
+        self._spilled_and_resolved(phase, across)
+        self._each("gather", phase, range(across.slices), across.verdict_name)
+
+    def judge_similar(self) -> None:
+        """Find altered copies: spill each slice, resolve each partition, settle all pairs in one piece."""
+        similar = self.run.similar
+        if similar is not None and not self.journal.store.exists(similar.verdict_name(similar.slices - 1)):
+            self._spilled_and_resolved(similar.phase, similar)
+            self.all("settle", [Job("settle", (0,))], 1)
+
+    def _spilled_and_resolved(self, phase: str, across: Across | SimilarImages) -> None:
+        self._each("scan", phase, range(across.slices), across.spill_name)
+        self._each("resolve", phase, range(across.partitions), across.partition_name)
+
+    def _each(self, kind: str, phase: str, numbers: range, name: Callable[[int], str]) -> None:
+        """Do one kind of job to each number whose file is not there."""
         have = set(self.journal.store.names(f"_run/{phase}"))
-        slices, partitions = range(across.slices), range(across.partitions)
-        for kind, numbers, name in (
-            ("scan", slices, across.spill_name),
-            ("resolve", partitions, across.partition_name),
-            ("gather", slices, across.verdict_name),
-        ):
-            left = [n for n in numbers if name(n).rsplit("/", 1)[-1] not in have]
-            self.all(kind, [Job(kind, (n,), phase) for n in left], len(left), phase)
+        left = [n for n in numbers if name(n).rsplit("/", 1)[-1] not in have]
+        self.all(kind, [Job(kind, (n,), phase) for n in left], len(left), phase)
 
     def touched(self) -> set[int]:
         """The units of before inputs were added of which a row falls only now."""

@@ -7,7 +7,7 @@ turn whose text falls to a rule.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from curate.tasks.chat import IMAGE, turns_of
 FIRST_SLOT = 2**40  # numbers below are rows
 Ints = npt.NDArray[np.int64]
 Rules = Mapping[str, Mapping[str, Any]]
+
+ITEM = ("width", "height", "fingerprint", "stage", "detail")  # what is judged of an image of a dialogue
 
 
 def judge_turns(table: pa.Table, rules: Rules) -> pa.Table:
@@ -77,21 +79,29 @@ def without_bytes(table: pa.Table) -> pa.Table:
     return set_column(table, "images", _relist(images, flat, bytes=pa.nulls(len(flat), pa.large_binary())))
 
 
-def settle(table: pa.Table, shown: Iterable[tuple[int, AcquiredImage]], size_rules: Rules) -> pa.Table:
-    """The table with what became of each dialogue's images: their paths, or why the dialogue is dropped."""
+def settle(
+    table: pa.Table,
+    shown: Iterable[tuple[int, AcquiredImage]],
+    size_rules: Rules,
+    drop_copies: Callable[[pa.Table], pa.Table],
+) -> pa.Table:
+    """The table with what became of each dialogue's images: their paths, or why the dialogue is dropped.
+
+    `drop_copies` takes a table of SAMPLE with a row an image, and marks copies of evaluation images.
+    """
     known = dict(shown)
     images = table["images"].combine_chunks()
     flat = pc.list_flatten(images)
     row = np.asarray(pc.list_parent_indices(images))
     found = [known.get(slot, AcquiredImage()) for slot in pc.struct_field(flat, "slot").to_pylist()]
     number = np.arange(len(row)) - np.searchsorted(row, row)
-    made = {name: [getattr(one, name) for one in found] for name in ("width", "height", "stage", "detail")}
+    made = {name: [getattr(one, name) for one in found] for name in ITEM}
     made["dropped"] = [one.reason for one in found]
     judged = conform(
         pa.table({name: pa.array(values, SAMPLE.field(name).type) for name, values in made.items()})
     )
     missing = pa.array([one.format is None and one.reason is None for one in found], pa.bool_())
-    judged = judge(judged, size_rules, "size")
+    judged = judge(drop_copies(judged), size_rules, "size")
     judged = drop(judged, pc.if_else(missing, "image_missing", None), "decode")
     table = _first(table, row, judged, [f"image {n + 1}: " for n in number.tolist()])
     names = table.select(["dataset", "key"]).take(pa.array(row)).to_pylist()

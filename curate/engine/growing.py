@@ -28,6 +28,7 @@ from curate.engine.plan import Plan, Run
 from curate.engine.rebuilt import finished_records, plan_of, request_of
 from curate.engine.records import DONE, SEGMENTS, STAGED, before_stem, grown_stem, write_records
 from curate.engine.retry import finished_manifest
+from curate.engine.similar import RULE as SIMILAR
 from curate.errors import OrderForbidsError, OutputError
 from curate.storage.finished import read_state
 
@@ -129,6 +130,8 @@ def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
     way = "run all inputs together into another --out"
     if "scored" in manifest:
         raise OrderForbidsError(f"{store.uri} was scored since, and new rows would have no scores: {way}")
+    if SIMILAR in active:
+        raise OrderForbidsError(f"{SIMILAR} compares images of the whole run at once: {way}")
     for phase in set(PHASES) - GROWABLE:
         if rules := [name for name in PHASES[phase] if name in active]:
             raise OrderForbidsError(f"{rules[0]} compares images of the whole run at once: {way}")

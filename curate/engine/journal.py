@@ -17,6 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.engine.evaluation_copies import FOLDER as COPIES
 from curate.engine.ledger import DONE_STATE, STAGED_STATE, Ledger
 from curate.engine.plan import Plan, Retry, Run
 from curate.engine.record import UnitRecord
@@ -137,11 +138,14 @@ class Journal:
         for name in (MANIFEST, SHARDS, DROPPED_FILES, DATA_FILES):
             self.store.delete(name)
         self.delete_papers()
-        for name in ("journal", "done", "staged", "keys", "seen", "bytes", "near", "tmp", "inputs/web"):
+        for name in (
+            "journal", "done", "staged", "keys", "seen", "bytes", "similar", "near", "tmp", "inputs/web",
+        ):  # fmt: skip
             self.store.delete_folder(
                 f"_run/{name}"
             )  # first what speaks of the files, lest a kill leave it behind them
         self.store.delete(RUN)
+        self.store.delete_folder(COPIES)
         for name in self._ours():
             self.store.delete(name)
 
@@ -244,7 +248,7 @@ class Journal:
         self.store.write_bytes(DATA_FILES, data_files("part" if run.select else "shard").encode())
         self.store.check_held()
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        for name in ("keys", "seen", "bytes", "near", "staged", "tmp", "inputs"):
+        for name in ("keys", "seen", "bytes", "similar", "near", "staged", "tmp", "inputs"):
             self.store.delete_folder(f"_run/{name}")
         return manifest
 

@@ -28,7 +28,7 @@ from curate.engine.tombstones import without_names
 from curate.errors import UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import RULE_STAGES, alive, sampled
-from curate.schema import DROPPED, SHARD, shard_metadata
+from curate.schema import DROPPED, SHARD, SHARD_FORMS, shard_metadata
 from curate.storage.shards import (
     Shard,
     as_dropped,
@@ -71,7 +71,8 @@ class Staging:
         """Stage the table's alive rows as shards (N rows of SAMPLE)."""
         rows = pc.indices_nonzero(alive(table))
         kept, places, first, shards = table.take(rows), rows.to_numpy(), 0, []
-        schema = SHARD.with_metadata(shard_metadata(self.manifest.digest(), self.scorer))
+        form = SHARD_FORMS[self.manifest.image.fingerprints]
+        schema = form.with_metadata(shard_metadata(self.manifest.digest(), self.scorer, form))
         shown = dialogue_images.shown(kept, places, spool)
         for part, groups in enumerate(row_groups(shown, self.manifest.shard)):
             pieces = self._groups(kept.slice(first), places[first:], groups, spool)
@@ -131,7 +132,8 @@ class Staging:
             stored = spool.take(mine[where])
             prompt, target = tasks.row_strings(sample, image_path(sample))
             image, hashes = (column.take(pa.array(which)) for column in (stored, image_hashes(stored)))
-            yield to_shard(sample, image, prompt, target, dialogue_images.taken(sample, spool), hashes)
+            form = SHARD_FORMS[self.manifest.image.fingerprints]
+            yield to_shard(sample, image, prompt, target, dialogue_images.taken(sample, spool), hashes, form)
             first += rows
 
     def _written(self, dropped: pa.Table) -> pa.Table:

@@ -18,6 +18,9 @@ import msgspec
 
 from curate.adapters.grit import caption_rules
 from curate.engine.across import ACROSS, AFTER_IMAGES, BEFORE_IMAGES, PHASES, Across, partitions_for, rules_of
+from curate.engine.similar import RULE as SIMILAR
+from curate.engine.similar import SimilarImages
+from curate.images.evaluation import IMAGE_RULE as IN_EVALUATION
 from curate.manifest.settings import Manifest, ScorerSettings
 from curate.sources import Input
 
@@ -149,13 +152,22 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return phases
 
     @cached_property
+    def similar(self) -> SimilarImages | None:
+        """The search for altered copies, or None where no rule asks for it."""
+        settings, plan = self.manifest.active_rules().get(SIMILAR), self.plan
+        if settings is None or not plan.slices or self.select:
+            return None
+        return SimilarImages(settings["max_distance"], plan.total, plan.slices, plan.slice_units)
+
+    @cached_property
     def judges_staged(self) -> bool:
         """Whether rules across the run are to be judged once all units are staged."""
-        phases = BEFORE_IMAGES if self.select else AFTER_IMAGES
-        return any(self.across(phase) is not None for phase in phases)
+        if self.select:
+            return any(self.across(phase) is not None for phase in BEFORE_IMAGES)
+        return any((self.similar, *map(self.across, AFTER_IMAGES)))
 
 
 def row_rules(manifest: Manifest) -> dict[str, dict[str, Any]]:
     """The switched-on rules that judge a row by itself, in order."""
-    others = {*ACROSS, *caption_rules(manifest)}
+    others = {*ACROSS, *caption_rules(manifest), IN_EVALUATION}
     return {name: settings for name, settings in manifest.active_rules().items() if name not in others}

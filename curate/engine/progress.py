@@ -26,6 +26,8 @@ TOP_REASONS = 10
 
 PHASES = {
     "stage": "curating",
+    "similar": "comparing fingerprints",
+    "settle": "settling which copies stay",
     "judge_near": "comparing features",
     "publish": "publishing",
     "scan keys": "reading ids",
@@ -100,7 +102,8 @@ class Progress:
             self._print(json_line("info", said, event="step", step=self._step, parts=numbers))
         noun = NOUNS.get(kind, "parts" if phase else "units")
         self._task = self._bars.add_task(said, total=numbers, noun=noun)
-        reads = kind in ("stage", "spill") or (kind == "scan" and phase != "bytes" and not self._read)
+        later = phase in ("bytes", "similar")
+        reads = kind in ("stage", "spill") or (kind == "scan" and not later and not self._read)
         if reads:
             self._begun, self._ended = time.monotonic(), 0.0
         try:

@@ -21,6 +21,8 @@ from curate import tasks
 from curate.engine import dialogue_images
 from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.across import SPILL, spill_rows
+from curate.engine.evaluation_copies import STAGE as STAGE_OF_COPIES
+from curate.engine.evaluation_copies import EvaluationCopies
 from curate.engine.grown import staging_of
 from curate.engine.output import Fallen
 from curate.engine.plan import Run, Unit, row_rules
@@ -28,6 +30,7 @@ from curate.engine.published_images import PublishedImages
 from curate.engine.record import Meter, Stage, UnitRecord, count_reasons
 from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
+from curate.engine.similar import keep_fingerprints
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
 from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
@@ -40,7 +43,11 @@ from curate.storage.filesystems import scheme
 from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
 
-STAGES = ("read", "render", "rules", "seen", "fetch", "decode", "size", "score", "tasks", "write", "across")
+STAGES = (
+    "read", "render", "rules", "seen", "fetch", "decode", "copies", "size", "score", "tasks", "write", "across",
+)  # fmt: skip
+
+AT_ONCE = 64  # images that are hashed
 STAGES_LESS = (*STAGES[:-1], STAGE, STAGES[-1])  # of a run from whose folder something was removed
 HASHED = 64  # images that are in memory while they are compared with removed ones
 
@@ -85,6 +92,9 @@ class Pipeline:
         self.staging = staging_of(run, store)
         self.tombstones = Tombstones(read_tombstones(store)) if run.removed else None
         self.acquirer = Acquirer(run.manifest, children, exchange)
+        self.copies = EvaluationCopies(run.manifest)
+        stages = STAGES if self.tombstones is None else STAGES_LESS
+        self._stages = [name for name in stages if self.copies.is_on or name != STAGE_OF_COPIES]
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
         self._rules = row_rules(run.manifest)
         self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.find_rule(n, s).columns}
@@ -145,13 +155,15 @@ class Pipeline:
             with work.watch.stage("write"):
                 dropped_file = self.staging.write_dropped(work.unit.number, table)
                 shards = self.staging.write(work.unit.number, table, work.spool)
+                if self.run.similar is not None:
+                    self._keep_fingerprints(table, work)
         record = UnitRecord(
             unit=work.unit.number,
             inputs_in=self._inputs(work, table),
             rows_in=table.num_rows,
             rows_out=sum(shard.rows for shard in shards),
             dropped=count_reasons(table["dropped"]),
-            stages=tuple(_stages(table, work.watch, STAGES if self.tombstones is None else STAGES_LESS)),
+            stages=tuple(_stages(table, work.watch, self._stages)),
             shards=tuple(shards),
             dropped_file=dropped_file,
         )
@@ -264,7 +276,7 @@ class Pipeline:
         """The unit's table, with what became of each image."""
         table = pa.concat_tables([SAMPLE.empty_table(), *work.tables]).combine_chunks()
         if self.manifest.task == CONVERSATION:
-            return dialogue_images.settle(table, prepared, self._size_rules)
+            return dialogue_images.settle(table, prepared, self._size_rules, self.copies.drop)
         if not prepared:
             return table
         rows = pa.array([row for row, _ in prepared], pa.int64())
@@ -273,7 +285,7 @@ class Pipeline:
             return scatter(pa.array([getattr(one, name) for _, one in prepared], kind), rows, table.num_rows)
 
         published = table.select(["width", "height"])
-        for name in ("format", "width", "height"):
+        for name in ("format", "width", "height", "fingerprint"):
             found = column(name, SAMPLE.field(name).type)
             table = set_column(table, name, pc.coalesce(found, table[name]))
         turn = column("turn", pa.int32())
@@ -282,7 +294,29 @@ class Pipeline:
         reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
-        return table
+        return self._drop_copies(table, work)
+
+    def _keep_fingerprints(self, table: pa.Table, work: Work) -> None:
+        """Leave the fingerprints of the alive rows for the search across the run."""
+        rows = pc.indices_nonzero(alive(table))
+        places = rows.to_numpy()
+        parts = (places[at : at + AT_ONCE] for at in range(0, len(places), AT_ONCE))
+        images = (
+            body.as_buffer() if body.is_valid else None for part in parts for body in work.spool.take(part)
+        )
+        keep_fingerprints(self.staging.store, work.unit.number, table.take(rows), images)
+
+    def _drop_copies(self, table: pa.Table, work: Work) -> pa.Table:
+        """Drop copies of evaluation images, where the manifest asks for it."""
+        if not self.copies.is_on:
+            return table
+
+        def image(row: int) -> bytes:
+            body: bytes | None = work.spool.take(np.array([row]))[0].as_py()
+            return body or b""
+
+        with work.watch.stage(STAGE_OF_COPIES):
+            return self.copies.drop_and_show(table, image, self.staging.store, work.unit.number)
 
     def _inputs(self, work: Work, table: pa.Table) -> int:
         """How many inputs the unit's rows came from; of documents that a limit cut off, those that were reached."""
@@ -332,11 +366,11 @@ class Pipeline:
         return table
 
 
-def _stages(table: pa.Table, watch: Stopwatch, names: Sequence[str]) -> Iterator[Stage]:
+def _stages(table: pa.Table, watch: Stopwatch, stages: Sequence[str]) -> Iterator[Stage]:
     """The funnel of a finished table: how many rows entered and left each stage alive."""
     lost = count_reasons(table["stage"])
     rows = table.num_rows
-    for name in names:
+    for name in stages:
         left = rows - lost.get(name, 0)
         yield Stage(name, rows, left, round(watch.seconds.get(name, 0.0), 3))
         rows = left

@@ -22,6 +22,8 @@ from curate.engine.plan import Run, Unit
 from curate.engine.record import Meter, UnitRecord
 from curate.engine.records import DONE, STAGED, every_record, read_record
 from curate.engine.select_unit import Selection
+from curate.engine.similar import PHASE as SIMILAR
+from curate.engine.similar import SimilarImages
 from curate.engine.unit import Pipeline
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
 from curate.fetch.engine import Exchange
@@ -170,14 +172,22 @@ class Worker(JobWorker):
         if known is not None:
             return known
         staging, alike = self.pipeline.staging, self._likenesses(number)
-        fallen: Fallen = {**self._fallen("bytes", number), **dict.fromkeys(alike, "near_duplicate")}
+        fallen: Fallen = {
+            **self._fallen("bytes", number),
+            **self._copies(number, "reason"),
+            **dict.fromkeys(alike, "near_duplicate"),
+        }
         if self.run.select:
             fallen = self._fallen_before(number)
-        return staging.publish(staging.record(number, STAGED), fallen, alike)
+        return staging.publish(staging.record(number, STAGED), fallen, alike | self._copies(number, "detail"))
 
     def scan(self, number: int, phase: str) -> None:
         """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
         plan = self.run.plan
+        if phase == SIMILAR:
+            kept = ((unit, self._fallen("bytes", unit)) for unit in plan.slice(number))
+            self._similar.spill(self.store, number, kept)
+            return
         if phase == "bytes":
             rows = [self.pipeline.staging.spilled(unit) for unit in plan.slice(number)]
         else:
@@ -187,11 +197,16 @@ class Worker(JobWorker):
 
     def resolve(self, number: int, phase: str) -> None:
         """Judge a partition of what was spilled."""
-        self._across(phase).resolve(self.store, number)
+        across = self._similar if phase == SIMILAR else self._across(phase)
+        across.resolve(self.store, number)
 
     def gather(self, number: int, phase: str) -> None:
         """Bring a slice's verdicts together."""
         self._across(phase).gather(self.store, number)
+
+    def settle(self, _: int) -> None:
+        """Say which of the similar images stay, in source order."""
+        self._similar.settle(self.store)
 
     def judge_near(self, _: int) -> None:
         """Find near duplicates among all that is staged."""
@@ -199,7 +214,7 @@ class Worker(JobWorker):
 
         staging = self.pipeline.staging
         units = {
-            record.unit: (record, self._fallen("bytes", record.unit))
+            record.unit: (record, self._fallen("bytes", record.unit) | self._copies(record.unit, "reason"))
             for record in sorted(every_record(self.store, STAGED_STATE), key=lambda record: record.unit)
         }
         judge_alike(staging, self._across("near"), units, self.run.plan.slice_units)
@@ -217,17 +232,26 @@ class Worker(JobWorker):
         assert across is not None, phase
         return across
 
-    def _fallen(self, phase: str, number: int) -> Fallen:
+    @property
+    def _similar(self) -> SimilarImages:
+        assert self.run.similar is not None
+        return self.run.similar
+
+    def _fallen(self, phase: str, number: int) -> dict[int, str]:
         """The rows of a unit that fall in a phase, and why."""
         across = self.run.across(phase)
         return {} if across is None else self._told(across, number, "reason")
+
+    def _copies(self, number: int, column: str) -> dict[int, str]:
+        """What is said of the altered copies in a unit."""
+        return {} if self.run.similar is None else self._told(self.run.similar, number, column)
 
     def _likenesses(self, number: int) -> dict[int, str]:
         """The near duplicates of a unit, and what each is like."""
         across = self.run.across("near")
         return {} if across is None else self._told(across, number, "detail")
 
-    def _told(self, across: Across, unit: int, column: str) -> dict[int, str]:
+    def _told(self, across: Across | SimilarImages, unit: int, column: str) -> dict[int, str]:
         """What a phase's verdicts say of a unit's rows; one slice's units come one after the other."""
         number = unit // self.run.plan.slice_units
         if self._verdicts.get(across.phase, (-1, None))[0] != number:

@@ -19,6 +19,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from PIL import AvifImagePlugin, Image, ImageFile
@@ -31,6 +32,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from curate.images import jpeg, protocol
 from curate.images.blur import blurred
+from curate.images.fingerprint import LARGEST_SIDE, SMALLEST_SIDE, fingerprint
 from curate.images.protocol import Prepared, Recipe
 from curate.images.resize import resized
 from curate.images.sniffing import sniff
@@ -121,8 +123,8 @@ def prepare(body: bytes, recipe: Recipe) -> Prepared:
             refuse_blank(opaque(image), recipe)
         size, turn = shrunk(width, height, recipe), orientation(image)
         if sound and size == (width, height) and turn == 1 and plain(image, body, format):
-            return Prepared(body, format, width, height)
-        return encoded(image, size, turn, recipe.quality)
+            return marked(Prepared(body, format, width, height), image, recipe)
+        return encoded(image, size, turn, recipe)
 
 
 def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Prepared:
@@ -134,19 +136,20 @@ def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Pre
         if strict and not keep and image.mode in LAYOUTS:
             pixels = strictly(image, body, size)
             refuse_blank(pixels, recipe)
-            return encode_jpeg(pixels, size, turn, recipe.quality)
+            return encode_jpeg(pixels, size, turn, recipe)
         if strict:
-            small, ended = jpeg.decode(body, look(image, recipe), (1, 1))
+            small, ended = jpeg.decode(body, look(image, recipe), least(image, recipe))
             refuse_blank(small, recipe)
             if keep:
-                return Prepared(ended, "jpeg", *size, reencoded=ended is not body)
+                kept = Prepared(ended, "jpeg", *size, reencoded=ended is not body)
+                return marked(kept, small, recipe)
     except jpeg.UnknownKindError:
         pass
     if keep:
-        image.draft("L", (1, 1))  # it is read to its end, but only an eighth of it is computed
+        image.draft("L", least(image, recipe))  # it is read to its end, but only an eighth of it is computed
         image.load()
-        return Prepared(body, "jpeg", *size)
-    return encoded(image, size, turn, recipe.quality)
+        return marked(Prepared(body, "jpeg", *size), image, recipe)
+    return encoded(image, size, turn, recipe)
 
 
 def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> Image.Image:
@@ -162,6 +165,31 @@ def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> 
     pixels, _ = jpeg.decode(body, colours, (-(-width // scale), -(-height // scale)))
     height, width = pixels.shape[:2]
     return Image.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1)
+
+
+def least(image: Image.Image, recipe: Recipe) -> tuple[int, int]:
+    """The size (width, height) at which a JPEG that stays as it is is decoded at least."""
+    width, height = image.size
+    return (min(width, SMALLEST_SIDE), min(height, SMALLEST_SIDE)) if recipe.fingerprints else (1, 1)
+
+
+def marked(prepared: Prepared, pixels: Image.Image | jpeg.Pixels, recipe: Recipe) -> Prepared:
+    """The same with the fingerprints of its upright pixels (a fourth channel is padding), if these are wanted."""
+    if not recipe.fingerprints:
+        return prepared
+    if isinstance(pixels, np.ndarray):
+        if pixels.shape[2] == 1 and max(pixels.shape) <= LARGEST_SIDE:
+            return replace(prepared, fingerprint=fingerprint(pixels[:, :, 0]))
+        pixels = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    width, height = pixels.size
+    step = max(1, min(width, height) // SMALLEST_SIDE)
+    grey = pixels.convert("L").reduce((max(step, width // LARGEST_SIDE), max(step, height // LARGEST_SIDE)))
+    return replace(prepared, fingerprint=fingerprint(np.asarray(grey)))
+
+
+def large_enough(stored: Image.Image, pixels: Image.Image, turn: int) -> Image.Image:
+    """The upright pixels to take fingerprints of: as they are stored, unless these were shrunk too far."""
+    return stored if min(stored.size) >= SMALLEST_SIDE else turned(pixels, turn)
 
 
 def look(image: Image.Image, recipe: Recipe) -> str:
@@ -324,7 +352,7 @@ def shrunk(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, quality: int) -> Prepared:
+def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, recipe: Recipe) -> Prepared:
     """The image at `size` (before its turn), upright, 8-bit RGB or grey, without metadata."""
     lossy = isinstance(image, (JpegImageFile, WebPImageFile, AvifImageFile))
     if size != image.size:
@@ -332,19 +360,22 @@ def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, qualit
     image.load()
     pixels = opaque(image)
     if lossy:
-        return encode_jpeg(pixels, size, turn, quality)
-    pixels = turned(resized(pixels, size) if size != pixels.size else pixels.convert(pixels.mode), turn)
-    pixels.info = {}
+        return encode_jpeg(pixels, size, turn, recipe)
+    stored = turned(resized(pixels, size) if size != pixels.size else pixels.convert(pixels.mode), turn)
+    stored.info = {}
     out = io.BytesIO()
-    pixels.save(out, "PNG", compress_level=LEVEL)
-    return Prepared(out.getvalue(), "png", *pixels.size, True, turn)
+    stored.save(out, "PNG", compress_level=LEVEL)
+    made = Prepared(out.getvalue(), "png", *stored.size, True, turn)
+    return marked(made, large_enough(stored, pixels, turn), recipe)
 
 
-def encode_jpeg(pixels: Image.Image, size: tuple[int, int], turn: int, quality: int) -> Prepared:
+def encode_jpeg(pixels: Image.Image, size: tuple[int, int], turn: int, recipe: Recipe) -> Prepared:
     """A JPEG of grey or RGB pixels, or of RGB with a byte of padding behind each; `size` is that before the turn."""
-    pixels = turned(resized(pixels, size) if size != pixels.size else pixels, turn)
-    image = jpeg.encode(np.asarray(pixels), quality)
-    return Prepared(image, "jpeg", *pixels.size, True, turn)
+    stored = turned(resized(pixels, size) if size != pixels.size else pixels, turn)
+    image = jpeg.encode(np.asarray(stored), recipe.quality)
+    return marked(
+        Prepared(image, "jpeg", *stored.size, True, turn), large_enough(stored, pixels, turn), recipe
+    )
 
 
 def turned(pixels: Image.Image, turn: int) -> Image.Image:

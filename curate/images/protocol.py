@@ -20,13 +20,16 @@ from curate.images.sniffing import sniff
 if TYPE_CHECKING:
     from curate.manifest.settings import ImageSettings
 
+ON_FINGERPRINTS = frozenset({"image_in_evaluation_set", "similar_image"})  # rules that compare them
 TARGET = "curate.images.prepare:preparer"
 STORED = ("jpeg", "png", "webp")  # what a shard may hold
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "avif")  # what may come in, at most
 
 KEPT, ENCODED, SKIPPED = range(3)  # as it came; encoded again; not decoded, as its size is judged elsewhere
 BOXES = struct.Struct("<I")  # bytes of the boxes, which are JSON
-ANSWER = struct.Struct("<BBBII")  # one of these, index into FORMATS, turn, width, height; then encoded bytes
+# One of these, index into FORMATS, turn, width, height, bytes of fingerprints; then these, then encoded bytes
+ANSWER = struct.Struct("<BBBIIH")
+FINGERPRINT_BYTES = 544  # as `curate.images.fingerprint` makes them, or none
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Recipe:
     smallest_side: int = 0  # an image with a shorter side is not decoded
     blank_share: float | None = None  # one with more of its pixels in one colour is `image_blank`
     largest_ratio: float | None = None  # nor is one with long side / short side beyond this
+    fingerprints: bool = False  # whether each image that is decoded gets its fingerprints
     boxed: bool = False  # whether boxes to be blurred stand before each image: see `with_boxes`
 
     def passes(self, width: int, height: int) -> bool:
@@ -64,10 +68,13 @@ class Prepared:
     turn: int = 1  # the EXIF orientation (1 to 8) that was undone
     reason: str | None = None
     detail: str | None = None
+    fingerprint: bytes | None = (
+        None  # of the whole and its crops; None where none were asked for, or it is too flat
+    )
 
 
 def child_settings(image: ImageSettings, rules: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """What a child is told: the image settings, and the size rules that decide whether to decode at all."""
+    """What a child is told: the image settings, the size rules that decide whether to decode at all, fingerprints."""
     recipe = Recipe(
         formats=image.formats,
         max_pixels=image.max_pixels,
@@ -78,6 +85,7 @@ def child_settings(image: ImageSettings, rules: Mapping[str, Mapping[str, Any]])
         smallest_side=rules.get("image_too_small", {}).get("min_side", 0),
         blank_share=rules.get("image_blank", {}).get("max_share"),
         largest_ratio=rules.get("image_too_elongated", {}).get("max_ratio"),
+        fingerprints=image.fingerprints or not ON_FINGERPRINTS.isdisjoint(rules),
         boxed=bool(image.blur_boxes),
     )
     return json.dumps(asdict(recipe)).encode()  # not msgpack: children start without msgspec
@@ -104,17 +112,22 @@ def recipe(settings: bytes) -> Recipe:
 def write_answer(prepared: Prepared) -> bytes:
     """A child's answer; an image that is kept as it came does not travel back."""
     how = SKIPPED if prepared.image is None else ENCODED if prepared.reencoded else KEPT
-    header = ANSWER.pack(how, FORMATS.index(prepared.format), prepared.turn, prepared.width, prepared.height)
+    form, marks = FORMATS.index(prepared.format), prepared.fingerprint or b""
+    header = ANSWER.pack(how, form, prepared.turn, prepared.width, prepared.height, len(marks)) + marks
     return header + prepared.image if prepared.image is not None and prepared.reencoded else header
 
 
 def read_answer(answer: bytes, body: bytes) -> Prepared:
     """What a child made of `body`; an answer that makes no sense is a crash."""
     try:
-        how, place, turn, width, height = ANSWER.unpack_from(answer)
-        format, image = FORMATS[place], {KEPT: body, ENCODED: answer[ANSWER.size :], SKIPPED: None}[how]
+        how, place, turn, width, height, size = ANSWER.unpack_from(answer)
+        rest = ANSWER.size + size
+        format, image = FORMATS[place], {KEPT: body, ENCODED: answer[rest:], SKIPPED: None}[how]
         if image is not None and (format not in STORED or sniff(image) != format):
             raise ValueError(f"{format} image is none")
+        if size not in (0, FINGERPRINT_BYTES) or len(answer) < rest:
+            raise ValueError(f"{size} bytes of fingerprints")
     except (struct.error, LookupError, ValueError) as error:
         return Prepared(None, "", 0, 0, reason="crashed", detail=f"answered with rubbish: {error}")
-    return Prepared(image, format, width, height, reencoded=how == ENCODED, turn=turn)
+    marks = answer[ANSWER.size : rest] or None
+    return Prepared(image, format, width, height, reencoded=how == ENCODED, turn=turn, fingerprint=marks)

@@ -16,6 +16,7 @@ from curate import plugins
 from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
 from curate.manifest.checks import check_near, check_values
+from curate.manifest.pinning import pin
 from curate.manifest.settings import (
     DocumentSettings,
     DropSettings,
@@ -89,9 +90,11 @@ def load(
         tree["plugins"] = plugins.read(tree["plugins"], path.parent)
     if preset != PAPER:
         _switch_on(tree, preset, name_or_path)
+    pin(tree, path.parent)
     changes = settings if isinstance(settings, Mapping) else assignments(settings)
     for place, value in changes.items():
         assign(tree, place, plugins.read(value, Path()) if place == "plugins" else value)
+    pin(tree, Path())
     _add_installed(tree)
     return parse(tree, origin=name_or_path)
 
@@ -107,6 +110,7 @@ def changed(manifest: Manifest, settings: Mapping[str, Any]) -> Manifest:
     tree = manifest.resolved()
     for place, value in settings.items():
         assign(tree, place, value)
+    pin(tree, Path())
     return parse(tree, origin=manifest.name)
 
 

@@ -104,6 +104,7 @@ class ImageSettings(Settings, frozen=True):
     )
     timeout_s: float = 20.0
     memory_bytes: int = 2 * 2**30  # of the process that decodes
+    fingerprints: bool = False  # keep each image's perceptual fingerprint as a column
 
 
 class DocumentSettings(Settings, frozen=True):
@@ -186,6 +187,10 @@ class Manifest(Settings, frozen=True):
         plain: dict[str, Any] = msgspec.to_builtins(self)
         if not self.plugins:
             del plain["plugins"]
+        if (
+            not self.image.fingerprints
+        ):  # so that manifests keep the digests that they had before there were any
+            del plain["image"]["fingerprints"]
         return plain
 
     def active_rules(self) -> dict[str, dict[str, Any]]:

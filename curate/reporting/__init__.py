@@ -16,6 +16,7 @@ from curate.reporting.funnel import shares, steps
 from curate.reporting.gallery import cards
 from curate.reporting.kept_columns import KeptColumns
 from curate.reporting.measures import measures
+from curate.reporting.overlaps import overlaps
 from curate.reporting.sampling import Kept, read_dropped, read_kept
 from curate.reporting.tokens import count_tokens
 from curate.storage.filesystems import one_line
@@ -91,6 +92,7 @@ def build(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Tab
         cards(store, manifest, kept, dropped),
         failures(path, dropped),
         _basis(manifest, kept),
+        overlaps(store, manifest, dropped),
     )
 
 

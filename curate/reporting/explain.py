@@ -15,6 +15,7 @@ from curate.engine.across import ACROSS, PHASES
 from curate.engine.retry import finished_manifest
 from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.errors import InputError
+from curate.images.evaluation import IMAGE_RULE
 from curate.marking import SCORE, SIZE
 from curate.reporting.kept_columns import KeptColumns
 from curate.reporting.key_lookup import find_rows, read_rows
@@ -147,8 +148,11 @@ def _rules_of(manifest: Mapping[str, Any], stage: str) -> dict[str, dict[str, An
     active = {name: of for name, of in manifest["rules"].items() if of is not False and of.get("on", True)}
     if stage in PHASE_OF_STAGE:
         here = {name for phase in PHASE_OF_STAGE[stage] for name in PHASES[phase]}
+        here |= {"similar_image"} if stage == "across" else set()
         return {name: settings for name, settings in active.items() if name in here}
-    row_rules = {name: of for name, of in active.items() if name not in ACROSS}
+    if stage == "copies":
+        return {name: of for name, of in active.items() if name == IMAGE_RULE}
+    row_rules = {name: of for name, of in active.items() if name not in {*ACROSS, IMAGE_RULE}}
     columns = {name: _columns(name, of) for name, of in row_rules.items()}
     if stage == "size":
         return {name: row_rules[name] for name in columns if columns[name] & SIZE}

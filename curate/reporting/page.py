@@ -25,6 +25,7 @@ from curate.reporting.funnel import STAGES_SAID, Step
 from curate.reporting.gallery import Card
 from curate.reporting.marks import visible
 from curate.reporting.measures import Measure
+from curate.reporting.overlaps import Overlaps
 from curate.reporting.plots import compact, histogram
 from curate.terminal import bytes_said, duration_said
 
@@ -40,6 +41,7 @@ def render(
     cards: Sequence[Card],
     failures: Sequence[FailureGroup],
     looked_at: str,
+    overlaps: Overlaps | None = None,
 ) -> str:
     """The report as HTML (`panels`: title, rows of name, count and share, and a note)."""
     css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
@@ -52,6 +54,7 @@ def render(
         plots=[(measure, Markup(histogram(measure))) for measure in measures],
         panels=panels,
         looked_at=looked_at,
+        overlaps=overlaps,
         groups=[(name, counts[name], list(group)) for name, group in groupby(cards, lambda c: c.reason)],
         samples=len(cards),
         reasons=list(counts.items()),

@@ -16,7 +16,7 @@ import filters
 from curate.engine.record import add_counts, count_reasons
 from curate.manifest.settings import ShardSettings
 from curate.marking import sampled
-from curate.schema import DROPPED, SHARD
+from curate.schema import DROPPED, SHARD, SHARD_FORMS
 from curate.scorer.identity import Identity, record, recorded
 from curate.scorer.reload import BESIDE
 from curate.scorer.table import Scored
@@ -94,7 +94,7 @@ class ShardReading:
         yield from repeat(None, int(self.counts.sum()) - given)
 
     def _check(self, reader: pq.ParquetFile) -> None:
-        if not reader.schema_arrow.equals(SHARD):
+        if not any(reader.schema_arrow.equals(form) for form in SHARD_FORMS):
             raise ValueError("its columns are not a shard's")
         if reader.metadata.num_rows != self.rows:
             raise ValueError(f"{reader.metadata.num_rows} rows instead of {self.rows}")

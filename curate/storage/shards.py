@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.manifest.settings import ShardSettings
-from curate.schema import DROPPED, SHARD
+from curate.schema import DROPPED, FINGERPRINT, SHARD
 from curate.storage.image_index import LEAVES, write_groups
 from curate.storage.store import HashingSink, Store
 
@@ -196,8 +196,9 @@ def to_shard(
     target: pa.Array,
     images: pa.Array | None = None,
     hashes: pa.Array | None = None,
+    form: pa.Schema = SHARD,
 ) -> pa.Table:
-    """Alive rows of SAMPLE with their images, prompts and targets as rows of SHARD (N rows).
+    """Alive rows of SAMPLE with their images, prompts and targets as rows of SHARD, or of a `form` of it (N rows).
 
     `images` are dialogues'; `hashes` the `image_hashes` of `image`, where they are known already.
     """
@@ -211,14 +212,16 @@ def to_shard(
         "target": target,
         "sha256": image_hashes(image) if hashes is None else hashes,
     }
+    if FINGERPRINT in form:
+        made["fingerprint"] = pa.array(map(as_hex, sample["fingerprint"].to_pylist()), pa.string())
     columns = [
         _as(
             made.get(field.name, sample[field.name] if field.name in sample.column_names else None),
             field.type,
         )
-        for field in SHARD
+        for field in form
     ]
-    return pa.table(columns, schema=SHARD)
+    return pa.table(columns, schema=form)
 
 
 def image_hashes(image: pa.BinaryArray) -> pa.Array:
@@ -236,6 +239,11 @@ def image_path(sample: pa.Table) -> pa.Array:
 def as_dropped(rows: pa.Table) -> pa.Table:
     """DROPPED's columns of rows that have them all, in whatever form (N rows)."""
     return pa.table([_as(rows[field.name], field.type) for field in DROPPED], schema=DROPPED)
+
+
+def as_hex(fingerprints: bytes | None) -> str | None:
+    """The fingerprint of the whole image, the first of `fingerprints`, as 64 hex digits, as PDQ is exchanged."""
+    return fingerprints[:32].hex() if fingerprints else None
 
 
 def _sha256(body: pa.BinaryScalar) -> str | None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from curate import tasks
 from curate.children.pool import Children
 from curate.engine.journal import SELECTION
-from curate.schema import SHARD, conform, shard_metadata
+from curate.schema import SHARD_FORMS, conform, shard_metadata
 from curate.storage.store import Store
 from curate.tasks.chat import dialogue_faults, dialogue_strings
 from curate.tasks.formats import CONVERSATION
@@ -37,6 +37,11 @@ class ExpectedShards(msgspec.Struct, frozen=True):
     cleaned: bool
     image: dict[str, Any]  # the manifest's settings of images
     selection: bool = False  # parts of a selection, and no shards
+
+    @property
+    def form(self) -> pa.Schema:
+        """The columns of its shards."""
+        return SHARD_FORMS[bool(self.image.get("fingerprints"))]
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> ExpectedShards:
@@ -76,7 +81,7 @@ class ShardCheck:
         if self._terms.selection:
             problems = list(part_problems(self._store, listed, self._terms.digest, keys))
         else:
-            problems = list(file_problems(self._store, listed, SHARD, look))
+            problems = list(file_problems(self._store, listed, self._terms.form, look))
         return Checked(listed["path"], problems, b"".join(keys))
 
     def close(self) -> None:
@@ -101,7 +106,7 @@ def _shard_problems(
 
 def _says_so(metadata: Mapping[bytes, bytes], terms: ExpectedShards) -> bool:
     """Whether a shard says of itself what `datasets` needs, which manifest it is of, and who scored it."""
-    expected = shard_metadata(terms.digest, terms.scorer)
+    expected = shard_metadata(terms.digest, terms.scorer, terms.form)
     try:
         told, ours = (msgspec.json.decode(one[b"curate"]) for one in (metadata, expected))
     except (KeyError, msgspec.MsgspecError):

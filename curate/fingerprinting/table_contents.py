@@ -1,0 +1,91 @@
+"""Images and texts in the columns of any table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from curate.errors import InputError
+from curate.images.fingerprint import VIEWS
+from curate.images.sniffing import sniff
+from curate.terminal import printable
+from filters.evaluation_texts import words_of
+
+HASH = re.compile(rb"[0-9a-fA-F]{64}")
+CALLED_IMAGES = ("image", "images", "jpg", "jpeg", "png", "webp", "bytes")
+
+
+def images_of(batch: pa.RecordBatch, name: str, first: int) -> Iterator[tuple[str, bytes]]:
+    """The encoded images of a batch, each called `NAME#ROW`; `first` is the number of the batch's first row.
+
+    They lie in binary columns, alone, as the `bytes` of a struct, or in lists of these. What is no image by its first
+    bytes counts only in columns that are called so.
+    """
+    columns = [field.name for field in batch.schema if _is_binary(field.type)]
+    for row in range(batch.num_rows):
+        for column in columns:
+            for body in _bodies(batch.column(column)[row].as_py()):
+                if column.lower() in CALLED_IMAGES or sniff(body):
+                    yield f"{name}#{first + row}", body
+
+
+def hashes_of(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
+    """The fingerprints of a list of PDQ hashes, each called `NAME:LINE`, from 1; of crops such a list knows nothing.
+
+    A line is 64 hex digits, perhaps with a comma and more behind it, such as PDQ's quality; empty ones count not.
+
+    Raises:
+        InputError: a line is none.
+    """
+    for number, line in enumerate(content.splitlines(), 1):
+        digits = line.partition(b",")[0].strip()
+        if not digits:
+            continue
+        if not HASH.fullmatch(digits):
+            said = printable(digits[:40].decode("utf-8", "replace"))
+            raise InputError(f"{name}, line {number} is no PDQ hash of 64 hex digits: {said!r}")
+        yield f"{name}:{number}", bytes.fromhex(digits.decode()) * VIEWS
+
+
+def texts_of(batch: pa.RecordBatch, columns: Sequence[str]) -> list[npt.NDArray[np.uint64]]:
+    """The words of each row's texts, those of the named columns one after the other; rows without any are left out."""
+    named = [name for name in columns if name in batch.schema.names]
+    found = []
+    for row in range(batch.num_rows if named else 0):
+        text = " ".join(_strings(batch.column(name)[row].as_py()) for name in named)
+        if len(words := words_of(text)):
+            found.append(words)
+    return found
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    """Whether values of that type can hold encoded images."""
+    if pa.types.is_struct(kind):
+        at = kind.get_field_index("bytes")
+        return at >= 0 and _is_binary(kind.field(at).type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_binary(kind.value_type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _bodies(value: Any) -> Iterator[bytes]:
+    """The byte strings in a value."""
+    if isinstance(value, bytes):
+        yield value
+    elif isinstance(value, dict):
+        yield from _bodies(value.get("bytes"))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _bodies(one)
+
+
+def _strings(value: Any) -> str:
+    """The texts in a value: a string, or a list of strings, each once."""
+    if isinstance(value, list):
+        return " ".join(dict.fromkeys(one for one in value if isinstance(one, str)))
+    return value if isinstance(value, str) else ""

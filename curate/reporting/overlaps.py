@@ -1,0 +1,83 @@
+"""The report's section on evaluation sets: which sets, how many rows fell for each, and pictures side by side."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.engine.evaluation_copies import FOLDER, EvaluationCopy
+from curate.images.evaluation import IMAGE_RULE
+from curate.manifest.pinning import RULES, place
+from curate.reporting.marks import plain
+from curate.reporting.sampling import evenly
+from curate.reporting.thumbnails import data_urls
+from curate.storage.store import Store
+
+PAIRS = 12
+FILES = 12  # of copies, read at most
+LARGEST = 64 * 2**20  # bytes of such a file
+FOUND = re.compile(r"distance=\d+ to (.+?): ")
+
+
+@dataclass(frozen=True)
+class PicturePair:
+    """A dropped image and the evaluation image that it is a copy of, as `data:` URLs; None where there is none."""
+
+    said: str
+    dropped: str | None
+    evaluated: str | None
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """What the rules against evaluation sets did in a run."""
+
+    rules: list[tuple[str, int, str]]  # rule, rows that fell, the files it compared with
+    sets: list[tuple[str, int]]  # set, images that fell for it, among the rows that were written down
+    pairs: list[PicturePair]
+
+
+def overlaps(store: Store, manifest: Mapping[str, Any], dropped: pa.Table) -> Overlaps | None:
+    """The section of a run; None where no rule compares with evaluation sets."""
+    active = {name: of for name, of in manifest["manifest"]["rules"].items() if of and of.get("on", True)}
+    rules = [
+        (
+            name,
+            manifest["dropped"].get(name, 0),
+            ", ".join(place(one)[0].name for one in active[name]["against"]),
+        )
+        for name in RULES
+        if name in active
+    ]
+    return Overlaps(rules, _sets(dropped), _pairs(store)) if rules else None
+
+
+def _sets(dropped: pa.Table) -> list[tuple[str, int]]:
+    """How many images fell for each set, the most first."""
+    rows = dropped.filter(pc.equal(dropped["reason"].cast(pa.string()), IMAGE_RULE))
+    found = (FOUND.search(detail or "") for detail in rows["detail"].to_pylist())
+    return Counter(plain(one[1], 80) for one in found if one).most_common(20)
+
+
+def _pairs(store: Store) -> list[PicturePair]:
+    """Some of the copies, from files spread evenly over the run."""
+    copies: list[EvaluationCopy] = []
+    for name in evenly(store.names(FOLDER), FILES):
+        content = store.read_bytes(f"{FOLDER}/{name}") or b""
+        try:
+            copies += msgspec.json.decode(content[:LARGEST], type=list[EvaluationCopy])
+        except msgspec.MsgspecError:
+            continue  # it is there for people alone; the counts come from elsewhere
+    shown = evenly(copies, PAIRS)
+    urls = data_urls([body for one in shown for body in (one.image, one.picture)])
+    return [
+        PicturePair(plain(f"{one.set}: {one.name}, {one.distance} of 256 bits differ", 160), mine, other)
+        for one, mine, other in zip(shown, urls[::2], urls[1::2], strict=True)
+    ]

@@ -1,0 +1,104 @@
+"""Texts of evaluation sets, found again by their runs of words.
+
+Words are runs of letters and digits in lower case; a Chinese or Japanese character is a word of its own. A text falls
+if any `ngram` words in a row are among those of an evaluation text, or, where it has fewer words, if it is one of the
+evaluation texts as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import regex
+import xxhash
+
+from filters.rule import rule
+
+NGRAM = 8
+WORD = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}]|(?:(?![\p{Han}\p{Hiragana}\p{Katakana}])[\p{L}\p{M}\p{N}])+"
+)
+PRIME = np.uint64(0x9E3779B97F4A7C15)
+ODD = np.uint64(0xC2B2AE3D27D4EB4F)
+
+Words = npt.NDArray[np.uint64]
+Ends = npt.NDArray[np.int64]
+
+
+def _nobody(name: str) -> tuple[Words, Ends]:
+    raise KeyError(f"nobody opens {name}")
+
+
+open_texts: Callable[[str], tuple[Words, Ends]] = _nobody  # who reads fingerprint files puts a function here
+
+
+def words_of(text: str) -> Words:
+    """The words of a text as hashes of 64 bits, the same on every machine."""
+    found = [xxhash.xxh3_64_intdigest(word.encode()) for word in WORD.findall(text.lower())]
+    return np.array(found, np.uint64)
+
+
+def _said(text: pa.StringArray, *, against: tuple[str, ...], ngram: int = NGRAM) -> pa.StringArray:
+    """What decided: how many words in a row are shared (N rows)."""
+    return pa.array([f"ngram={ngram}"] * len(text), pa.string())
+
+
+@rule("text_in_evaluation_set", describe=_said)
+def unlike_evaluation_texts(
+    text: pa.StringArray, *, against: tuple[str, ...], ngram: int = NGRAM
+) -> pa.BooleanArray:
+    """Keep texts that share no `ngram` words in a row with a text of an evaluation set; null for null.
+
+    `against` names fingerprint files. Raises: ValueError if `ngram` is below 1.
+    """
+    if ngram < 1:
+        raise ValueError(f"ngram is a number of words, at least 1, not {ngram}")
+    if not text.null_count < len(text):
+        return pa.nulls(len(text), pa.bool_())
+    words = [words_of(one or "") for one in text.to_pylist()]
+    lengths = np.array([len(one) for one in words], np.int64)
+    runs, owner, whole = _runs(np.concatenate(words), np.cumsum(lengths), ngram)
+    falls = np.zeros(len(text), bool)
+    known_runs, known_texts = _known(against, ngram)
+    falls[owner[_among(runs, known_runs)]] = True
+    short = np.flatnonzero((lengths < ngram) & (lengths > 0))
+    falls[short[_among(whole[short], known_texts)]] = True
+    return pa.array(~falls, mask=text.is_null().to_numpy(zero_copy_only=False))
+
+
+@lru_cache(maxsize=8)
+def _known(against: tuple[str, ...], ngram: int) -> tuple[Words, Words]:
+    """The runs of words of all these sets' texts, and the texts shorter than that, as sorted hashes."""
+    runs, texts = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
+    for name in against:
+        words, ends = open_texts(name)
+        some, _, whole = _runs(words, ends, ngram)
+        lengths = np.diff(ends, prepend=0)
+        runs.append(some)
+        texts.append(whole[(lengths < ngram) & (lengths > 0)])
+    return np.unique(np.concatenate(runs)), np.unique(np.concatenate(texts))
+
+
+def _runs(words: Words, ends: Ends, ngram: int) -> tuple[Words, Ends, Words]:
+    """The hash of each run of `ngram` words within a text, whose it is, and the hash of each whole text."""
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64) if len(ends) else ends
+    place = np.arange(len(words)) - np.repeat(starts, ends - starts)
+    owner = np.repeat(np.arange(len(ends)), ends - starts)
+    hashes = np.zeros(max(0, len(words) - ngram + 1), np.uint64)
+    for offset in range(ngram):
+        hashes = (hashes * PRIME) ^ (words[offset : offset + len(hashes)] * ODD)
+    inside = np.flatnonzero(place[ngram - 1 :] >= ngram - 1)
+    seats = words * (place.astype(np.uint64) * np.uint64(2) + np.uint64(1)) * ODD
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(seats, dtype=np.uint64)])
+    whole = (sums[ends] - sums[starts]) ^ ((ends - starts).astype(np.uint64) * PRIME)
+    return hashes[inside], owner[inside], whole
+
+
+def _among(hashes: Words, known: Words) -> npt.NDArray[np.bool_]:
+    """Which hashes are among the known ones, which are sorted."""
+    at = np.minimum(np.searchsorted(known, hashes), max(0, len(known) - 1))
+    return known[at] == hashes if len(known) else np.zeros(len(hashes), bool)
