@@ -60,7 +60,7 @@ def solve(of: Levers, asked: float, keep: Keep) -> Solved:
     """The threshold at which the share that is kept is nearest to the one asked for.
 
     Raises:
-        InputError: there is none within half a point, or a row: the other rules leave less, or many rows have one value.
+        InputError: none is within half a point, or a row: the other rules leave less, or many rows have one value.
     """
     steps = np.unique(of.values[of.others & ~np.isnan(of.values)])
     steps = steps if of.threshold.keeps == "up to" else steps[::-1]  # from the strictest to the mildest
@@ -69,7 +69,9 @@ def solve(of: Levers, asked: float, keep: Keep) -> Solved:
     at = _nearest(lambda step: keep(of.kept(steps[step])), len(steps), asked)
     value = _short(of, steps, at, asked, keep)
     found = keep(of.kept(value))
-    if abs(found - asked) > max(CLOSE, 1 / len(of.values)):  # a row of a small sample is more than half a point
+    if abs(found - asked) > max(
+        CLOSE, 1 / len(of.values)
+    ):  # a row of a small sample is more than half a point
         raise InputError(_unreachable(of, steps, at, asked, keep))
     return Solved(of.threshold, value, asked, found)
 

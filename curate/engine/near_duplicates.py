@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 from curate.engine.across import VERDICT, Across, write_batches
 from curate.engine.output import Fallen, Staging
 from curate.engine.record import UnitRecord
-from curate.scorer.near_duplicate_rows import find_alike
+from curate.scorer.near_duplicate_rows import find_near_duplicates
 from curate.storage.store import Store
 
 RULE = "near_duplicate"
-ALIKE = VERDICT.append(pa.field("detail", pa.string()))
+NEAR_DUPLICATES = VERDICT.append(pa.field("detail", pa.string()))
 
 
-def judge_alike(
+def judge_near_duplicates(
     staging: Staging, phase: Across, units: Mapping[int, tuple[UnitRecord, Fallen]], slice_units: int
 ) -> None:
     """Judge all staged units (number to record, and the kept rows that have fallen since), in source order.
@@ -41,7 +41,7 @@ def judge_alike(
             places[name], rows[name] = (number, first), shard.rows
             gone[name] = [row - first for row in fallen if first <= row < first + shard.rows]
             first += shard.rows
-    fell = find_alike(store, rows, gone, phase.rules[RULE]["max_similarity"])
+    fell = find_near_duplicates(store, rows, gone, phase.rules[RULE]["max_similarity"])
     verdicts = (_verdicts(table, *places[table["path"][0].as_py()]) for table in fell)
     slices = groupby(verdicts, key=lambda table: table["unit"][0].as_py() // slice_units)
     empty = set(range(phase.slices))
@@ -49,14 +49,16 @@ def judge_alike(
         _write(store, phase, number, pa.concat_tables(tables))
         empty.remove(number)
     for number in empty:
-        _write(store, phase, number, ALIKE.empty_table())
+        _write(store, phase, number, NEAR_DUPLICATES.empty_table())
 
 
 def _verdicts(fell: pa.Table, unit: int, first: int) -> pa.Table:
     """The same rows by their unit, and by their places among its kept rows."""
     units, reasons = (pa.repeat(pa.scalar(value), len(fell)) for value in (unit, RULE))
-    return pa.table([units, pc.add(fell["row"], first), reasons, fell["detail"]], ALIKE.names).cast(ALIKE)
+    return pa.table([units, pc.add(fell["row"], first), reasons, fell["detail"]], NEAR_DUPLICATES.names).cast(
+        NEAR_DUPLICATES
+    )
 
 
 def _write(store: Store, phase: Across, number: int, verdicts: pa.Table) -> None:
-    write_batches(store, phase.verdict_name(number), ALIKE, [verdicts])
+    write_batches(store, phase.verdict_name(number), NEAR_DUPLICATES, [verdicts])

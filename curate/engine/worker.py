@@ -171,15 +171,15 @@ class Worker(JobWorker):
         known = read_record(self.store, DONE, number) if again else None
         if known is not None:
             return known
-        staging, alike = self.pipeline.staging, self._likenesses(number)
+        staging, near = self.pipeline.staging, self._near_duplicates(number)
         fallen: Fallen = {
             **self._fallen("bytes", number),
             **self._copies(number, "reason"),
-            **dict.fromkeys(alike, "near_duplicate"),
+            **dict.fromkeys(near, "near_duplicate"),
         }
         if self.run.select:
             fallen = self._fallen_before(number)
-        return staging.publish(staging.record(number, STAGED), fallen, alike | self._copies(number, "detail"))
+        return staging.publish(staging.record(number, STAGED), fallen, near | self._copies(number, "detail"))
 
     def scan(self, number: int, phase: str) -> None:
         """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
@@ -210,14 +210,14 @@ class Worker(JobWorker):
 
     def judge_near(self, _: int) -> None:
         """Find near duplicates among all that is staged."""
-        from curate.engine.near_duplicates import judge_alike
+        from curate.engine.near_duplicates import judge_near_duplicates
 
         staging = self.pipeline.staging
         units = {
             record.unit: (record, self._fallen("bytes", record.unit) | self._copies(record.unit, "reason"))
             for record in sorted(every_record(self.store, STAGED_STATE), key=lambda record: record.unit)
         }
-        judge_alike(staging, self._across("near"), units, self.run.plan.slice_units)
+        judge_near_duplicates(staging, self._across("near"), units, self.run.plan.slice_units)
 
     def _begin(self, number: int) -> Any:
         fallen = {} if self.run.select else self._fallen_before(number)
@@ -246,7 +246,7 @@ class Worker(JobWorker):
         """What is said of the altered copies in a unit."""
         return {} if self.run.similar is None else self._told(self.run.similar, number, column)
 
-    def _likenesses(self, number: int) -> dict[int, str]:
+    def _near_duplicates(self, number: int) -> dict[int, str]:
         """The near duplicates of a unit, and what each is like."""
         across = self.run.across("near")
         return {} if across is None else self._told(across, number, "detail")

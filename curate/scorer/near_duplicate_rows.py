@@ -15,13 +15,13 @@ from filters.near_duplicate import NOBODY, stored_matrix, witnesses
 from filters.near_duplicate_index import Matrix, NoRoomError, Rows
 
 # One record batch a shard: the rows that are near duplicates, and of which row.
-ALIKE = pa.schema([("path", pa.string()), ("row", pa.int64()), ("detail", pa.string())])
+NEAR_DUPLICATES = pa.schema([("path", pa.string()), ("row", pa.int64()), ("detail", pa.string())])
 
 
-def find_alike(
+def find_near_duplicates(
     store: Store, rows: Mapping[str, int], gone: Mapping[str, Collection[int]], max_similarity: float
 ) -> Iterator[pa.Table]:
-    """Yield, for each shard in order, a table of ALIKE with the rows too similar to an earlier one.
+    """Yield, for each shard in order, a table of NEAR_DUPLICATES with the rows too similar to an earlier one.
 
     `rows` gives each shard's number of rows, `gone` the row numbers in a shard that are left out.
 
@@ -44,7 +44,7 @@ def find_alike(
         near = keys.take(pa.array(np.searchsorted(stays, witness[first:stop]))).to_pylist()
         told = zip(similarity[first:stop].tolist(), near, strict=True)
         detail = [f"similarity={cosine:.4f} to {key}" for cosine, key in told]
-        yield pa.table([[path] * len(places), places, detail], schema=ALIKE)
+        yield pa.table([[path] * len(places), places, detail], schema=NEAR_DUPLICATES)
 
 
 def _fallen(features: _Features, rows: int, max_similarity: float) -> tuple[Rows, Rows, Matrix]:

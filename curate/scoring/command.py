@@ -20,7 +20,7 @@ from curate.engine.retry import finished_manifest
 from curate.errors import CurateError, Halted, ManifestError, OutputError, Stopped, UnitError
 from curate.manifest.settings import ScorerSettings, ShardSettings
 from curate.scorer.identity import Identity, from_plain
-from curate.scoring.drop_near_duplicates import drop_alike
+from curate.scoring.drop_near_duplicates import drop_near_duplicates
 from curate.scoring.in_process import ScoringRunner
 from curate.scoring.journal import Asked, ScoreJournal
 from curate.scoring.meter import ScoringMeter, Silent
@@ -90,7 +90,7 @@ def _score(
     if settings.rescore or not _is_scored(manifest, settings):
         manifest = _score_shards(store, manifest, settings, hands, watch)
     if settings.max_similarity is not None:
-        manifest = drop_alike(store, manifest, settings.max_similarity, watch)
+        manifest = drop_near_duplicates(store, manifest, settings.max_similarity, watch)
     return manifest
 
 

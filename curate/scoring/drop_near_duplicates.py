@@ -12,7 +12,7 @@ from curate.engine.across import write_batches
 from curate.errors import ManifestError
 from curate.manifest.settings import ShardSettings
 from curate.scorer.identity import from_plain
-from curate.scorer.near_duplicate_rows import ALIKE, find_alike
+from curate.scorer.near_duplicate_rows import NEAR_DUPLICATES, find_near_duplicates
 from curate.scoring.journal import FOLDER, Asked, ScoreJournal
 from curate.scoring.meter import ScoringMeter
 from curate.scoring.shard import ScoringTerms, stored, write
@@ -21,7 +21,7 @@ from curate.storage.store import Store
 VERDICT = f"{FOLDER}/alike.arrow"
 
 
-def drop_alike(
+def drop_near_duplicates(
     store: Store, manifest: dict[str, Any], max_similarity: float, watch: ScoringMeter
 ) -> dict[str, Any]:
     """Drop the rows of a scored run that are too much like an earlier one; its new `_manifest.json`.
@@ -48,17 +48,17 @@ def drop_alike(
     )
     if not store.exists(VERDICT):
         rows = {one["path"]: one["rows"] for one in manifest["shards"]}
-        write_batches(store, VERDICT, ALIKE, find_alike(store, rows, {}, max_similarity))
+        write_batches(store, VERDICT, NEAR_DUPLICATES, find_near_duplicates(store, rows, {}, max_similarity))
     watch.say("dropping the rows that are like an earlier one")
-    for path, alike in _verdicts(store):
+    for path, fallen in _verdicts(store):
         if path in done:
             continue
         scored = stored(store, path, identity, features=True)
         if scored is None:
             raise ManifestError(f"{path} holds no features of {identity}: score it again, with --features")
-        mine = msgspec.structs.replace(terms, alike={path: alike})
+        mine = msgspec.structs.replace(terms, near_duplicates={path: fallen})
         done[path] = books.keep(write(store, path, scored, identity, mine))
-    return books.close_alike(manifest, done)
+    return books.close_near_duplicates(manifest, done)
 
 
 def _verdicts(store: Store) -> Iterator[tuple[str, dict[int, str]]]:

@@ -129,7 +129,7 @@ class ScoreJournal:
             manifest["software"] = manifest["software"] | software
         return self._finish(manifest)
 
-    def close_alike(self, manifest: dict[str, Any], done: dict[str, Done]) -> dict[str, Any]:
+    def close_near_duplicates(self, manifest: dict[str, Any], done: dict[str, Done]) -> dict[str, Any]:
         """The same, once near duplicates are gone from the shards."""
         said = manifest["scored"] | {"max_similarity": self._asked().max_similarity, "finished": now()}
         return self._finish(self._settled(manifest, done) | {"scored": said})

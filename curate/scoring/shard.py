@@ -27,7 +27,7 @@ from curate.storage.store import Store
 
 STAGED = "_run/score/staged"
 STAGE, RULE, MISSING = "score", "clip_score_too_low", "clip_score_missing"
-ALIKE = "near_duplicate"
+NEAR_DUPLICATE = "near_duplicate"
 NAME = re.compile(r"shard-(\d{6,})(?:-(\d+))?\.parquet")
 SEVERAL = ("images.list.element.bytes",)
 SCORES = pa.schema([SHARD.field(name) for name in ("key", "clip_score", "clip_features")])
@@ -41,7 +41,7 @@ class ScoringTerms(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None
     drops_sample: float  # share of the dropped rows that is written down
     shard: ShardSettings
-    alike: Mapping[str, Mapping[int, str]] = {}  # near duplicates: shard to row to what it is like
+    near_duplicates: Mapping[str, Mapping[int, str]] = {}  # near duplicates: shard to row to what it is like
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,11 +170,13 @@ def _groups(
         for name, values in (("clip_score", scores), ("clip_features", features)):
             field = SHARD.field(name)
             table = table.set_column(SHARD.get_field_index(name), field, values.cast(field.type))
-        alike = terms.alike.get(path, {})
-        like = pa.array([alike.get(row) for row in range(first - table.num_rows, first)], pa.string())
-        reason = pc.coalesce(judged(table, terms.threshold), pc.if_else(pc.is_valid(like), ALIKE, None))
+        fallen = terms.near_duplicates.get(path, {})
+        near = pa.array([fallen.get(row) for row in range(first - table.num_rows, first)], pa.string())
+        reason = pc.coalesce(
+            judged(table, terms.threshold), pc.if_else(pc.is_valid(near), NEAR_DUPLICATE, None)
+        )
         if reason.null_count < len(reason):
-            lost.append(_fallen(table, reason, like))
+            lost.append(_fallen(table, reason, near))
             table = table.filter(pc.is_null(reason))
         if table.num_rows:
             yield table
@@ -194,8 +196,8 @@ def judged(table: pa.Table, threshold: float | None) -> pa.Array:
     return pc.if_else(pair, pc.coalesce(low, absent), pa.scalar(None, pa.string()))
 
 
-def _fallen(table: pa.Table, reason: pa.Array, like: pa.Array) -> pa.Table:
-    detail = pc.coalesce(like, filters.RULES[RULE].detail(table.select(["clip_score"])))
+def _fallen(table: pa.Table, reason: pa.Array, near: pa.Array) -> pa.Table:
+    detail = pc.coalesce(near, filters.RULES[RULE].detail(table.select(["clip_score"])))
     stage = pa.repeat(STAGE, table.num_rows)
     for name, values in (("reason", reason), ("stage", stage), ("detail", detail)):
         table = table.append_column(name, values)

@@ -15,7 +15,7 @@ import pytest
 
 import filters.near_duplicate
 from curate.errors import MachineError, UnitError
-from curate.scorer.near_duplicate_rows import find_alike
+from curate.scorer.near_duplicate_rows import find_near_duplicates
 from curate.scoring import score
 from curate.storage.store import Store
 from tests.curate.runs import ROOT, files
@@ -37,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def found(folder: Path, rows: dict[str, int], gone: dict[str, list[int]]) -> list[dict[str, object]]:
-    tables = find_alike(Store(str(folder)), rows, gone, ALIKE)
+    tables = find_near_duplicates(Store(str(folder)), rows, gone, ALIKE)
     return [row for table in tables for row in table.to_pylist()]
 
 
