@@ -13,15 +13,12 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import regex
 import xxhash
 
 from filters.rule import rule
 
 NGRAM = 8
-WORD = regex.compile(
-    r"[\p{Han}\p{Hiragana}\p{Katakana}]|(?:(?![\p{Han}\p{Hiragana}\p{Katakana}])[\p{L}\p{M}\p{N}])+"
-)
+WORD = r"[\p{Han}\p{Hiragana}\p{Katakana}]|(?:(?![\p{Han}\p{Hiragana}\p{Katakana}])[\p{L}\p{M}\p{N}])+"
 PRIME = np.uint64(0x9E3779B97F4A7C15)
 ODD = np.uint64(0xC2B2AE3D27D4EB4F)
 
@@ -38,7 +35,9 @@ open_texts: Callable[[str], tuple[Words, Ends]] = _nobody  # who reads fingerpri
 
 def words_of(text: str) -> Words:
     """The words of a text as hashes of 64 bits, the same on every machine."""
-    found = [xxhash.xxh3_64_intdigest(word.encode()) for word in WORD.findall(text.lower())]
+    import regex
+
+    found = [xxhash.xxh3_64_intdigest(word.encode()) for word in regex.findall(WORD, text.lower())]
     return np.array(found, np.uint64)
 
 
@@ -63,7 +62,7 @@ def unlike_evaluation_texts(
     lengths = np.array([len(one) for one in words], np.int64)
     runs, owner, whole = _runs(np.concatenate(words), np.cumsum(lengths), ngram)
     falls = np.zeros(len(text), bool)
-    known_runs, known_texts = _known(against, ngram)
+    known_runs, known_texts = _known(tuple(against), ngram)
     falls[owner[_among(runs, known_runs)]] = True
     short = np.flatnonzero((lengths < ngram) & (lengths > 0))
     falls[short[_among(whole[short], known_texts)]] = True

@@ -152,6 +152,7 @@ def test_every_set_of_a_task_runs_on_its_sample(name: str, tmp_path: Path) -> No
     assert set(manifest["dropped"]) <= {
         "annotation_missing",
         "image_missing",
+        "letters_not_drawn",
         "no_boxes_left",
         "question_missing",
         "row_not_selected",

@@ -27,6 +27,7 @@ FORMATS = {
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".tgz": "gzip"}
 
 STATS, TARS = "_stats.json", (".tar", ".tar.gz", ".tgz")  # of img2dataset's folders
+OF_REPORT = ("croissant.json", "domains.csv")  # beside the shards of a run, no data of it
 WHOLE = 16 * 2**20  # files up to this size are fingerprinted whole
 PROBE = 64 * 2**10  # bytes of each of the PROBES blocks that are read of larger ones
 PROBES = 16
@@ -112,7 +113,7 @@ def _matches(uri: str, known: Collection[str]) -> Iterable[tuple[str, tuple[str,
                 found[name] = item
         is_ours = system.get_file_info(f"{path.rstrip('/')}/_manifest.json").type == fs.FileType.File
         for name in without_stats(found):
-            if not (is_ours and name == "croissant.json"):  # that `curate report` wrote
+            if not (is_ours and name in OF_REPORT):
                 yield head + found[name].path, (name, found[name])
     elif re.search(r"[*?[]", path) and scheme(uri) not in ("http", "https"):
         base = re.split(r"[^/]*[*?[]", path, maxsplit=1)[0].rstrip("/")

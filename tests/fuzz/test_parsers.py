@@ -236,6 +236,7 @@ def test_task_parse(target: str) -> None:
 def test_page_walker(chunk: bytes) -> None:
     class Column:
         compression, path_in_schema, data_page_offset = "UNCOMPRESSED", "image", 0
+        has_dictionary_page = False
 
     column: Any = Column()
     with contextlib.suppress(ValueError):

@@ -266,7 +266,9 @@ def test_columns_without_a_common_gap_lose_no_line_and_show_none_twice(browser: 
 
 def test_a_page_budget_ends_very_long_documents(ready: None) -> None:
     with Browser(HtmlSettings(tabs=1, max_pages=2, page_height=400, widths=(640, 320))) as browser:
-        pages = show(browser, "<p>line</p>" * 500)
+        every = show(browser, "<p>line</p>" * 500)
+    pages = [row for row in every if row["dropped"] is None]
+    assert {row["dropped"] for row in every[len(pages) :]} == {"beyond_max_pages"}
     assert [row["page"] for row in pages] == [0, 1, 2, 3]
     assert [row["width"] for row in pages] == [640, 640, 320, 320]
     assert all(int(str(row["height"])) <= 400 for row in pages)
