@@ -15,7 +15,7 @@ from curate.engine.record import Stage, UnitRecord, add_counts
 from curate.engine.tombstones import REASON, STAGE, Tombstone, pair_hash
 from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED
-from curate.storage.shards import Shard, as_dropped, dropped_name, place_of, write_tables
+from curate.storage.shards import Shard, as_dropped, dropped_name, has_repeated, place_of, write_tables
 from curate.storage.store import Store
 
 COLUMNS = ("key", "source", "sha256", "text")
@@ -76,7 +76,8 @@ class Rewriter:
                 self.target.delete(name)
                 return None
             groups = self._kept(reader, np.asarray(rows))
-            return write_tables(self.target, name, groups, reader.schema_arrow, self.settings)
+            repeated = has_repeated(reader)
+            return write_tables(self.target, name, groups, reader.schema_arrow, self.settings, repeated)
 
     def _kept(self, reader: pq.ParquetFile, rows: Any) -> Iterator[pa.Table]:
         first = 0
