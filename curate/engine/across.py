@@ -81,9 +81,31 @@ def spill_rows(image: pa.Array, text: pa.Array, unit: int, rows: pa.Array) -> pa
     return table.filter(pc.is_valid(image))
 
 
+class PhaseFiles:
+    """Where the files of a phase lie: what its slices spill, what its partitions find, its verdicts by slice."""
+
+    phase: str
+
+    def verdicts(self, store: Store, number: int) -> pa.Table:
+        """The rows of slice `number` that fall in this phase, in source order."""
+        return read_batch(store, self.verdict_name(number), 0).combine_chunks()
+
+    def spill_name(self, number: int) -> str:
+        """The file that a slice spills."""
+        return f"_run/{self.phase}/spill-{number:06d}.arrow"
+
+    def partition_name(self, partition: int) -> str:
+        """The file of what a partition finds."""
+        return f"_run/{self.phase}/partition-{partition:06d}.arrow"
+
+    def verdict_name(self, number: int) -> str:
+        """The file of a slice's verdicts."""
+        return f"_run/{self.phase}/verdict-{number:06d}.arrow"
+
+
 @dataclass(frozen=True)
-class Across:
-    """One phase of one run: where its files lie and how it is cut."""
+class Across(PhaseFiles):
+    """One phase of one run, and how it is cut."""
 
     phase: str
     rules: Mapping[str, Mapping[str, Any]]
@@ -151,22 +173,6 @@ class Across:
         parts = list(in_parallel(lambda name: read_batch(store, name, number), names))
         table = pa.concat_tables(parts).sort_by([("unit", "ascending"), ("row", "ascending")])
         write_batches(store, self.verdict_name(number), VERDICT, [table])
-
-    def verdicts(self, store: Store, number: int) -> pa.Table:
-        """The rows of slice `number` that fall in this phase, in source order."""
-        return read_batch(store, self.verdict_name(number), 0).combine_chunks()
-
-    def spill_name(self, number: int) -> str:
-        """The file of a slice's pairs."""
-        return f"_run/{self.phase}/spill-{number:06d}.arrow"
-
-    def partition_name(self, partition: int) -> str:
-        """The file of a partition's verdicts."""
-        return f"_run/{self.phase}/partition-{partition:06d}.arrow"
-
-    def verdict_name(self, number: int) -> str:
-        """The file of a slice's verdicts."""
-        return f"_run/{self.phase}/verdict-{number:06d}.arrow"
 
 
 def _said(reason: pa.StringScalar) -> str:

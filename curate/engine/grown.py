@@ -26,7 +26,7 @@ from curate.engine.records import DONE, STAGED, before_stem, read_segments, segm
 from curate.errors import UnitError
 from curate.schema import DROPPED
 from curate.storage.listing import DROPPED_FILES, SHARDS, as_shards, read_files
-from curate.storage.shards import Shard, as_dropped, dropped_name, read_columns, unit_of, write_tables
+from curate.storage.shards import Shard, as_dropped, dropped_name, read_columns, unit_of
 from curate.storage.store import Store
 
 ACROSS_STAGE = "across"
@@ -123,12 +123,7 @@ class GrownStaging(Staging):
         dropped = self._rewritten(dropped_name(record.unit), record.dropped_file) if fallen else None
         if dropped is None:
             dropped = self._write_more_lost(record, fallen, changed)
-        first, shards = 0, []
-        for shard in record.shards:
-            rows = range(first, first + shard.rows)
-            first += shard.rows
-            if not all(row in fallen for row in rows):
-                shards.append(self._less(shard, rows, fallen))
+        shards = self._all_less(record, fallen)
         counts = Counter(record.dropped)
         counts.subtract(Counter(before[row] for row in changed if row < len(before)))
         counts.update(reason for row, reason in changed.items() if row < len(before))
@@ -167,13 +162,7 @@ class GrownStaging(Staging):
             for table, reason, detail in self._groups_of(shard, first, fallen, {}, LOST):
                 new.append(self._lost(table, reason, detail))
             first += shard.rows
-        return write_tables(
-            self.store,
-            dropped_name(record.unit),
-            [*staged, *_merged(lost, new)],
-            DROPPED,
-            self.manifest.shard,
-        )
+        return self._write(dropped_name(record.unit), [*staged, *_merged(lost, new)], DROPPED)
 
     def _rewritten(self, name: str, staged: Shard | None) -> Shard | None:
         """See `Staging._rewritten`: what is published lies under its final name on a disk too."""

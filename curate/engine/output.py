@@ -151,12 +151,7 @@ class Staging:
         dropped = self._rewritten(dropped_name(record.unit), record.dropped_file)
         if dropped is None:
             dropped = self._write_lost(record, fallen, details)
-        first, shards = 0, []
-        for shard in record.shards:
-            rows = range(first, first + shard.rows)
-            first += shard.rows
-            if not all(row in fallen for row in rows):
-                shards.append(self._less(shard, rows, fallen))
+        shards = self._all_less(record, fallen)
         rows_out = sum(shard.rows for shard in shards)
         return msgspec.structs.replace(
             record,
@@ -174,7 +169,17 @@ class Staging:
             for table, reason, detail in self._groups_of(shard, first, fallen, details, LOST):
                 lost.append(self._lost(table, reason, detail))
             first += shard.rows
-        return write_tables(self.store, dropped_name(record.unit), lost, DROPPED, self.manifest.shard)
+        return self._write(dropped_name(record.unit), lost, DROPPED)
+
+    def _all_less(self, record: UnitRecord, fallen: Fallen) -> list[Shard]:
+        """The unit's shards under their final names, without the fallen rows; one that loses all is none."""
+        first, shards = 0, []
+        for shard in record.shards:
+            rows = range(first, first + shard.rows)
+            first += shard.rows
+            if not all(row in fallen for row in rows):
+                shards.append(self._less(shard, rows, fallen))
+        return shards
 
     def _less(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
         """A shard under its final name, without the fallen rows (`rows` are its places among the kept)."""

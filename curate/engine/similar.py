@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 import xxhash
 
-from curate.engine.across import VERDICT, read_batch, write_batches
+from curate.engine.across import VERDICT, PhaseFiles, read_batch, write_batches
 from curate.engine.records import in_parallel
 from curate.storage.store import Store
 from filters.copies import (
@@ -69,7 +69,7 @@ def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[
 
 
 @dataclass(frozen=True)
-class SimilarImages:
+class SimilarImages(PhaseFiles):
     """The phase of one run: how it is cut, and how near is similar."""
 
     max_distance: int
@@ -109,22 +109,6 @@ class SimilarImages:
             columns = (pairs[name].to_numpy().astype(np.int64) for name in PAIR.names)
             told = list(_judged(*nearest_pairs(*columns), fallen))
             write_batches(store, self.verdict_name(number), TOLD, [_verdicts(store, told)])
-
-    def verdicts(self, store: Store, number: int) -> pa.Table:
-        """The rows of slice `number` that fall, in source order."""
-        return read_batch(store, self.verdict_name(number), 0).combine_chunks()
-
-    def spill_name(self, number: int) -> str:
-        """The file of a slice's entries."""
-        return f"_run/{PHASE}/spill-{number:06d}.arrow"
-
-    def partition_name(self, partition: int) -> str:
-        """The file of a partition's pairs."""
-        return f"_run/{PHASE}/partition-{partition:06d}.arrow"
-
-    def verdict_name(self, number: int) -> str:
-        """The file of a slice's verdicts."""
-        return f"_run/{PHASE}/verdict-{number:06d}.arrow"
 
     def _partitioned(self, group: pa.Table) -> Iterator[pa.Table]:
         """The entries of some rows, a table a partition."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import pyarrow as pa
 
-from curate.engine.across import Across, of_unit
+from curate.engine.across import Across, PhaseFiles, of_unit
 from curate.engine.ledger import STAGED_STATE
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Run, Unit
@@ -172,13 +172,10 @@ class Worker(JobWorker):
         if known is not None:
             return known
         staging, near = self.pipeline.staging, self._near_duplicates(number)
-        fallen: Fallen = {
-            **self._fallen("bytes", number),
-            **self._copies(number, "reason"),
-            **dict.fromkeys(near, "near_duplicate"),
-        }
         if self.run.select:
             fallen = self._fallen_before(number)
+        else:
+            fallen = {**self._fallen_after(number), **dict.fromkeys(near, "near_duplicate")}
         return staging.publish(staging.record(number, STAGED), fallen, near | self._copies(number, "detail"))
 
     def scan(self, number: int, phase: str) -> None:
@@ -214,7 +211,7 @@ class Worker(JobWorker):
 
         staging = self.pipeline.staging
         units = {
-            record.unit: (record, self._fallen("bytes", record.unit) | self._copies(record.unit, "reason"))
+            record.unit: (record, self._fallen_after(record.unit))
             for record in sorted(every_record(self.store, STAGED_STATE), key=lambda record: record.unit)
         }
         judge_near_duplicates(staging, self._across("near"), units, self.run.plan.slice_units)
@@ -226,6 +223,10 @@ class Worker(JobWorker):
     def _fallen_before(self, number: int) -> Fallen:
         """The rows of a unit that fall across the run by what needs no image, and why."""
         return {**self._fallen("seen", number), **self._fallen("keys", number)}
+
+    def _fallen_after(self, number: int) -> Fallen:
+        """The kept rows of a staged unit that fall across the run by their images' bytes and fingerprints, and why."""
+        return {**self._fallen("bytes", number), **self._copies(number, "reason")}
 
     def _across(self, phase: str) -> Across:
         across = self.run.across(phase)
@@ -251,7 +252,7 @@ class Worker(JobWorker):
         across = self.run.across("near")
         return {} if across is None else self._told(across, number, "detail")
 
-    def _told(self, across: Across | SimilarImages, unit: int, column: str) -> dict[int, str]:
+    def _told(self, across: PhaseFiles, unit: int, column: str) -> dict[int, str]:
         """What a phase's verdicts say of a unit's rows; one slice's units come one after the other."""
         number = unit // self.run.plan.slice_units
         if self._verdicts.get(across.phase, (-1, None))[0] != number:

@@ -131,12 +131,7 @@ def _finished(target: Store, asked: Removal) -> dict[str, Any] | None:
     """
     manifest = read_manifest(target)
     if manifest is None:
-        begun = read_state(target, STATE, Removal, "delete the folder and give the command again")
-        if begun is not None and not begun.same(asked):
-            raise OutputError(
-                f"{target.uri} holds an unfinished removal of another list or run: give another --out"
-            )
-        if begun is None and (target.exists(RUN) or target.names()):
+        if _under_way(target, asked) is None and (target.exists(RUN) or target.names()):
             raise OutputError(f"{target.uri} is not empty: give another folder")
         return None
     said = manifest.get("removal")
@@ -169,14 +164,24 @@ def _remove(
 
 def _begun(target: Store, asked: Removal) -> Removal:
     """The removal that is under way, or this one as it begins."""
-    begun = read_state(target, STATE, Removal, "delete the folder and give the command again")
+    begun = _under_way(target, asked)
     if begun is None:
         target.write_bytes(STATE, msgspec.json.encode(asked))
-    elif not begun.same(asked):
+    return begun or asked
+
+
+def _under_way(target: Store, asked: Removal) -> Removal | None:
+    """The same removal, as it began; None where none did.
+
+    Raises:
+        OutputError: another one is under way.
+    """
+    begun = read_state(target, STATE, Removal, "delete the folder and give the command again")
+    if begun is not None and not begun.same(asked):
         raise OutputError(
             f"{target.uri} holds an unfinished removal of another list or run: give another --out"
         )
-    return begun or asked
+    return begun
 
 
 class RunVersion:

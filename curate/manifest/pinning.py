@@ -15,7 +15,6 @@ from curate.errors import ManifestError
 
 RULES = ("image_in_evaluation_set", "text_in_evaluation_set")
 PINNED = re.compile(r"(?P<path>.+)@sha256:(?P<sha256>[0-9a-f]{64})", re.DOTALL)
-BLOCK = 2**20
 
 
 def pin(tree: Mapping[str, Any], beside: Path) -> None:
@@ -46,11 +45,8 @@ def place(pinned: str) -> tuple[Path, str]:
 
 def sha256_of(path: Path) -> str:
     """The hex SHA-256 of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _pinned(name: str, beside: Path, rule: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from curate.errors import MachineError, ManifestError
+from curate.manifest.pinning import sha256_of
 from curate.manifest.settings import ScorerSettings
 from curate.scorer.framing import Framing
 from curate.scorer.identity import Identity
@@ -24,7 +25,6 @@ from curate.scorer.weights import (
     locate,
     missing,
     open_clip_module,
-    sha256_of,
 )
 from curate.storage.filesystems import one_line
 

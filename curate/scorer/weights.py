@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import re
@@ -21,7 +20,6 @@ TOWER = "config.json"  # describes a text tower of transformers
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB, FOLDER = "hf-hub:", "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-BLOCK = 2**22
 
 _schemas: list[Any] = []  # keeps alive the operators that `_imported` defines in torchvision's place
 
@@ -136,15 +134,6 @@ def _listed(weights: Path) -> Any:
     if not begins.startswith(b"\x80"):
         raise ValueError("neither a zip file nor a pickle, as torch writes them")
     return torch.load(weights, map_location="meta", weights_only=True)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _by_name(settings: ScorerSettings) -> ModelFiles:
