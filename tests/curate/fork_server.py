@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 
 import curate.__main__
 import curate.cli.app
@@ -18,8 +19,8 @@ import curate.engine.unit
 from curate.children.no_pandas import hide_pandas
 
 
-def fork(arguments: list[str], out: str, err: str) -> int:
-    """The process id of a fork that runs the command line."""
+def fork(arguments: list[str], out: str, err: str, first: Callable[[], None] | None = None) -> int:
+    """The process id of a fork that does `first`, if that is given, and runs the command line."""
     child = os.fork()
     if child:
         return child
@@ -28,6 +29,8 @@ def fork(arguments: list[str], out: str, err: str) -> int:
     sys.argv = ["curate", *arguments]
     code = 1
     try:
+        if first is not None:
+            first()
         curate.__main__.main()
         code = 0
     except SystemExit as stop:

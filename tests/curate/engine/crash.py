@@ -15,10 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import curate.cli.app
-import curate.engine.command
-import curate.engine.runners
-import curate.engine.unit
+from curate.children.no_pandas import hide_pandas
+from tests.curate.fork_server import fork
 
 
 def arrange(call: str, number: int, accident: str, report: int) -> None:
@@ -48,17 +46,12 @@ def arrange(call: str, number: int, accident: str, report: int) -> None:
 def run(job: dict[str, Any]) -> tuple[int, int]:
     """One fork; its exit code and the number of calls."""
     reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
+
+    def first() -> None:
         os.close(reading)
-        os.dup2(2, 1)  # answers alone go to standard output
         arrange(job["call"], job["number"], job["accident"], writing)
-        sys.argv = ["curate", *job["arguments"]]
-        try:
-            curate.cli.app.main()
-        except SystemExit as stop:
-            os._exit(stop.code if isinstance(stop.code, int) else 0)
-        os._exit(0)
+
+    child = fork(job["arguments"], os.devnull, os.devnull, first)
     os.close(writing)
     calls = 0
     while seen := os.read(reading, 4096):
@@ -68,5 +61,6 @@ def run(job: dict[str, Any]) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
+    hide_pandas()
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), flush=True)
