@@ -34,7 +34,7 @@ from curate.images import jpeg, protocol
 from curate.images.blur import blurred
 from curate.images.fingerprint import LARGEST_SIDE, SMALLEST_SIDE, fingerprint
 from curate.images.protocol import Prepared, Recipe
-from curate.images.resize import resized
+from curate.images.resize import resized, resized_pixels
 from curate.images.sniffing import sniff
 from curate.images.whole import (
     KEPT_CHUNKS,
@@ -55,7 +55,7 @@ READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "bmp": BmpImageFile,
     "avif": AvifImageFile,
 }
-LAYOUTS = {"RGB": ("RGBA", "RGBX"), "L": ("L", "GRAY")}  # a JPEG's pixels: Pillow's word, simplejpeg's word
+COLOURS = {"RGB": "RGB", "L": "GRAY"}  # a JPEG's pixels: Pillow's word, simplejpeg's word
 ORIENTATION = 0x0112
 TURN = re.compile(
     rb"\x12\x01.{6}[\2-\x08]\0|\x01\x12.{6}\0[\2-\x08]", re.DOTALL
@@ -133,10 +133,11 @@ def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Pre
     keep = size == image.size and turn == 1 and plain(image, body, "jpeg")
     strict = recipe.strictness == "whole"
     try:
-        if strict and not keep and image.mode in LAYOUTS:
+        if strict and not keep and image.mode in COLOURS:
             pixels = strictly(image, body, size)
             refuse_blank(pixels, recipe)
-            return encode_jpeg(pixels, size, turn, recipe)
+            small = resized_pixels(pixels, size) if size != pixels.shape[1::-1] else pixels
+            return stored("jpeg", small, pixels, turn, recipe)
         if strict:
             small, ended = jpeg.decode(body, look(image, recipe), least(image, recipe))
             refuse_blank(small, recipe)
@@ -152,8 +153,8 @@ def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Pre
     return encoded(image, size, turn, recipe)
 
 
-def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> Image.Image:
-    """The pixels of an RGB or grey JPEG, a byte of padding behind each of RGB, at no less than GAP times `size`.
+def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> jpeg.Pixels:
+    """The pixels of an RGB or grey JPEG (height x width x 3, or height x width), at no less than GAP times `size`.
 
     Raises:
         jpeg.JpegError, jpeg.UnknownKindError.
@@ -161,10 +162,8 @@ def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> 
     width, height = image.size
     wanted = (width, height) if size == image.size else (round(size[0] * GAP), round(size[1] * GAP))
     scale = next((s for s in (8, 4, 2) if width // s >= wanted[0] and height // s >= wanted[1]), 1)
-    mode, colours = LAYOUTS[image.mode]
-    pixels, _ = jpeg.decode(body, colours, (-(-width // scale), -(-height // scale)))
-    height, width = pixels.shape[:2]
-    return Image.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1)
+    pixels, _ = jpeg.decode(body, COLOURS[image.mode], (-(-width // scale), -(-height // scale)))
+    return pixels[:, :, 0] if image.mode == "L" else pixels
 
 
 def least(image: Image.Image, recipe: Recipe) -> tuple[int, int]:
@@ -174,22 +173,18 @@ def least(image: Image.Image, recipe: Recipe) -> tuple[int, int]:
 
 
 def marked(prepared: Prepared, pixels: Image.Image | jpeg.Pixels, recipe: Recipe) -> Prepared:
-    """The same with the fingerprints of its upright pixels (a fourth channel is padding), if these are wanted."""
+    """The same with the fingerprints of its upright pixels, if these are wanted."""
     if not recipe.fingerprints:
         return prepared
     if isinstance(pixels, np.ndarray):
-        if pixels.shape[2] == 1 and max(pixels.shape) <= LARGEST_SIDE:
-            return replace(prepared, fingerprint=fingerprint(pixels[:, :, 0]))
-        pixels = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        pixels = pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
+        if pixels.ndim == 2 and max(pixels.shape) <= LARGEST_SIDE:
+            return replace(prepared, fingerprint=fingerprint(pixels))
+        pixels = Image.fromarray(pixels)
     width, height = pixels.size
     step = max(1, min(width, height) // SMALLEST_SIDE)
     grey = pixels.convert("L").reduce((max(step, width // LARGEST_SIDE), max(step, height // LARGEST_SIDE)))
     return replace(prepared, fingerprint=fingerprint(np.asarray(grey)))
-
-
-def large_enough(stored: Image.Image, pixels: Image.Image, turn: int) -> Image.Image:
-    """The upright pixels to take fingerprints of: as they are stored, unless these were shrunk too far."""
-    return stored if min(stored.size) >= SMALLEST_SIDE else turned(pixels, turn)
 
 
 def look(image: Image.Image, recipe: Recipe) -> str:
@@ -359,28 +354,35 @@ def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, recipe
         image.draft(None, (round(size[0] * GAP), round(size[1] * GAP)))  # a JPEG's decoder shrinks it at once
     image.load()
     pixels = opaque(image)
-    if lossy:
-        return encode_jpeg(pixels, size, turn, recipe)
-    stored = turned(resized(pixels, size) if size != pixels.size else pixels.convert(pixels.mode), turn)
-    stored.info = {}
+    small = np.asarray(resized(pixels, size) if size != pixels.size else pixels)
+    return stored("jpeg" if lossy else "png", small, pixels, turn, recipe)
+
+
+def stored(
+    format: str, small: jpeg.Pixels, whole: Image.Image | jpeg.Pixels, turn: int, recipe: Recipe
+) -> Prepared:
+    """These pixels, turned upright and encoded; `whole` has them before they were shrunk.
+
+    Fingerprints are taken of what is stored, unless that was shrunk too far.
+    """
+    pixels = turned(small, turn)
+    body = jpeg.encode(pixels, recipe.quality) if format == "jpeg" else encode_png(pixels)
+    made = Prepared(body, format, pixels.shape[1], pixels.shape[0], True, turn)
+    if recipe.fingerprints and min(pixels.shape[:2]) < SMALLEST_SIDE:
+        pixels = turned(np.asarray(whole), turn)
+    return marked(made, pixels, recipe)
+
+
+def encode_png(pixels: jpeg.Pixels) -> bytes:
+    """A PNG of grey or RGB pixels."""
     out = io.BytesIO()
-    stored.save(out, "PNG", compress_level=LEVEL)
-    made = Prepared(out.getvalue(), "png", *stored.size, True, turn)
-    return marked(made, large_enough(stored, pixels, turn), recipe)
+    Image.fromarray(pixels).save(out, "PNG", compress_level=LEVEL)
+    return out.getvalue()
 
 
-def encode_jpeg(pixels: Image.Image, size: tuple[int, int], turn: int, recipe: Recipe) -> Prepared:
-    """A JPEG of grey or RGB pixels, or of RGB with a byte of padding behind each; `size` is that before the turn."""
-    stored = turned(resized(pixels, size) if size != pixels.size else pixels, turn)
-    image = jpeg.encode(np.asarray(stored), recipe.quality)
-    return marked(
-        Prepared(image, "jpeg", *stored.size, True, turn), large_enough(stored, pixels, turn), recipe
-    )
-
-
-def turned(pixels: Image.Image, turn: int) -> Image.Image:
-    """The image upright, as its EXIF orientation asks."""
-    return pixels.transpose(UPRIGHT[turn]) if turn in UPRIGHT else pixels
+def turned(pixels: jpeg.Pixels, turn: int) -> jpeg.Pixels:
+    """The pixels upright, as the EXIF orientation asks."""
+    return np.asarray(Image.fromarray(pixels).transpose(UPRIGHT[turn])) if turn in UPRIGHT else pixels
 
 
 def opaque(image: Image.Image) -> Image.Image:

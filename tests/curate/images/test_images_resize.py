@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from curate.images import resize as images_resize
-from curate.images.resize import resized
+from curate.images.resize import resized, resized_pixels
 
 
 def stripes(width: int, height: int) -> Image.Image:
@@ -56,3 +56,11 @@ def test_without_the_library_pillow_shrinks(monkeypatch: pytest.MonkeyPatch) -> 
     image = stripes(640, 427)
     expected = image.resize((384, 256), Image.Resampling.BICUBIC)
     assert resized(image, (384, 256)).tobytes() == expected.tobytes()
+    assert resized_pixels(np.asarray(image), (384, 256)).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("size", SIZES)
+def test_arrays_are_resized_as_images_are(mode: str, size: tuple[int, int]) -> None:
+    image = stripes(640, 427).convert(mode)
+    assert (resized_pixels(np.asarray(image), size) == np.asarray(resized(image, size))).all()
