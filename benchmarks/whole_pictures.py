@@ -219,7 +219,6 @@ def main() -> None:
         "OpenCV": by_opencv,
         "torchvision": torchvision_reader(),
     }
-    cv2.setLogLevel(0)
     real = pictures(options.folders)
     photographs = [body for body in real["jpeg"] if len(body) > 40_000]
     newly: list[bytes] = []
