@@ -63,7 +63,7 @@ SAMPLE = pa.schema(
             pa.list_(MESSAGE),
         ),  # of a dialogue; `<image>` in a user's stands for the next of `images`
         ("images", pa.list_(PICTURE)),
-        ("fingerprint", pa.binary(544)),  # of the upright image and 16 crops of it; null unless it is wanted
+        ("fingerprint", pa.binary()),  # 544 bytes of the upright image and 16 crops of it; null unless it is wanted
         ("clip_score", pa.float32()),
         ("clip_features", pa.list_(pa.float16())),  # of the image, unit length; null until scored
         ("extra", pa.large_string()),  # JSON of the source's other columns
