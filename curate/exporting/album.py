@@ -27,7 +27,7 @@ class Images(Protocol):
         """An image with its `bytes`; where it lies in the folder."""
 
 
-class ImageNotes:
+class AlbumNotes:
     """Notes images by their content, and writes none."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Album:
             raise OutputError(f"cannot write {whole}: {error.strerror or error}") from None
 
 
-def write_notes(store: Store, name: str, notes: ImageNotes) -> None:
+def write_notes(store: Store, name: str, notes: AlbumNotes) -> None:
     """Keep a shard's notes under `name`."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, NOTED) as writer:

@@ -10,7 +10,7 @@ import msgspec
 from curate.engine.kept_results import keep_result
 from curate.engine.record import Meter
 from curate.engine.worker import JobWorker
-from curate.exporting.album import Album, ImageNotes, Images, read_moved, write_notes
+from curate.exporting.album import Album, AlbumNotes, Images, read_moved, write_notes
 from curate.exporting.sample_files import Records
 from curate.manifest.settings import ScorerSettings
 from curate.storage.dataset import DataFile, DataSet
@@ -95,7 +95,7 @@ class Exporter(JobWorker):
 
     def look(self, number: int) -> Looked:
         """Note a shard's images."""
-        notes, records = ImageNotes(), Records(self.run.data)
+        notes, records = AlbumNotes(), Records(self.run.data)
         self._form.look(records, self.run.data.files[number], notes)
         write_notes(self.store, notes_name(number), notes)
         return keep_result(self.store, FOLDER, "look", Looked(number))
