@@ -442,6 +442,9 @@ def export(
     dialect_settings: Sequence[str] = (),
     group: str = "",
     turns: int = 20,
+    workers: int | None = None,
+    address: str | None = None,
+    progress: bool = True,
 ) -> ExportResult:
     """Hand the shards or packs in `folder` to another framework.
 
@@ -453,17 +456,18 @@ def export(
         dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
         group: `image`: what is asked of one image becomes a dialogue (the formats with dialogues alone).
         turns: questions of such a dialogue at most.
+        workers, address, progress: see `run`; the export does not depend on them.
 
     Raises:
-        ManifestError, InputError, OutputError: see `run`.
+        CurateError: see `run`; the same call goes on.
     """
     from curate.exporting import export as export_shards
 
-    return made(
-        ExportResult,
-        export_shards(str(folder), to, str(out), str(dialect), dialect_settings, group, turns),
-        folder=str(out),
-    )
+    exported = export_shards(
+        str(folder), to, str(out), str(dialect), dialect_settings, group, turns,
+        workers=workers, address=address, progress=_view(progress),
+    )  # fmt: skip
+    return made(ExportResult, exported, folder=str(out))
 
 
 @_checked

@@ -385,14 +385,20 @@ def export(
     dialect_set: DialectSet = None,
     group: Group = "",
     turns: Turns = 20,
+    workers: Workers = None,
+    address: Address = None,
+    log: Log = "text",
+    metrics: Metrics = "",
     as_json: Json = False,
 ) -> None:
     """Hand shards or packs to another framework."""
     from curate import api
 
+    _tell(log, metrics)
     made = api.export(
-        folder, to, out, dialect=dialect, dialect_settings=dialect_set or [], group=group, turns=turns
-    ).raw
+        folder, to, out, dialect=dialect, dialect_settings=dialect_set or [], group=group, turns=turns,
+        workers=workers, address=address, progress=not as_json,
+    ).raw  # fmt: skip
     if as_json:
         print(json.dumps(made))
         return

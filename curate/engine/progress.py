@@ -40,8 +40,17 @@ PHASES = {
     "spill": "reading samples",
     "lay": "laying sequences",
     "assemble": "writing packs",
+    "look": "looking at images",
+    "write": "writing samples",
 }
-NOUNS = {"count": "slices", "spill": "slices", "lay": "buckets", "assemble": "packs"}
+NOUNS = {
+    "count": "slices",
+    "spill": "slices",
+    "lay": "buckets",
+    "assemble": "packs",
+    "look": "shards",
+    "write": "shards",
+}
 
 
 class Progress:
