@@ -23,6 +23,7 @@ from curate.engine.acquire import Acquirer
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.evaluation_copies import STAGE as STAGE_OF_COPIES
 from curate.engine.evaluation_copies import EvaluationCopies
+from curate.engine.flagging import Flagging
 from curate.engine.grown import staging_of
 from curate.engine.listed_images import STAGE as STAGE_OF_LISTS
 from curate.engine.listed_images import ListedImages, whole_prints
@@ -91,6 +92,7 @@ class Pipeline:
         is_on = {STAGE_OF_COPIES: self.copies.is_on, STAGE_OF_LISTS: self.listed.is_on}
         self._stages = [name for name in stages if is_on.get(name, True)]
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
+        self.flagging = Flagging(run.manifest)
         self._rules = row_rules(run.manifest)
         self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.find_rule(n, s).columns}
         self._size_rules = {
@@ -289,7 +291,7 @@ class Pipeline:
             return table
         table = windows.fill(table)
         self.staging.scorer = self.scoring.identity()
-        return judge(table, self._score_rules, "score")
+        return self.flagging.flag_and_judge(judge(table, self._score_rules, "score"), self.scoring)
 
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
         """Drop what the child processes did not decode, as its true size is one that the rules do not keep.
