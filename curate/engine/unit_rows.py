@@ -159,7 +159,7 @@ def together(pairs: Iterable[Pair]) -> Iterator[Pair]:
 
 def _joined(pairs: list[Pair]) -> Pair:
     published, samples = (pa.concat_tables([pair[side] for pair in pairs]) for side in (0, 1))
-    return published, samples.combine_chunks()
+    return published, samples
 
 
 def _without_images(samples: pa.Table) -> pa.Table:

@@ -1,6 +1,6 @@
 """How fast is `curate select` from Parquet to Parquet, against plainly reading and writing the same columns?
 
-    python -m benchmarks.select --data ../shared/data [--rows 1000000]
+    python -m benchmarks.selecting --data ../shared/data [--rows 1000000]
 
 One process, in seconds of CPU time with those of the child that reads Parquet, since the machine may be shared. Rows
 are real LAION captions repeated with changes, with LAION's columns. Both are run on a quarter of the rows and on all;
