@@ -283,7 +283,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         within=(
             rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)|© ?[A-Z\x{{C0}}-\x{{DE}}]"
-            rf"|all rights|\b{SLASHED} ?/|source:? |(?:pics?|foto|bild): "
+            rf"|all rights|{SLASHED} ?/|[.!?] source|(?:pics?|foto|bild): "
         ),
         end=rf"\({WIRE}\)|/ ?{SLASHED}\)|\b(?i:cc[ -]by)(?i:-sa|-nc|-nd)*(?: \d\.\d)?\)?",
     ),
