@@ -17,6 +17,7 @@ from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, rows_of_cells
 from renderers.pdf.initials import with_initials
+from renderers.pdf.line_numbers import with_line_numbers
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
 from renderers.pdf.text_columns import bands_of, content_rows, count_prose, split_of, zones_of
 
@@ -40,7 +41,7 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
     """
     if len(pieces) > MOST:
         return list(range(len(pieces)))
-    blocks = with_initials(pieces)
+    blocks = with_line_numbers(with_initials(pieces))
     for grid in grids_of(rules):
         held = [piece for piece in blocks if grid.holds(piece)]
         if len(held) > 1:
