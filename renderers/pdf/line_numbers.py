@@ -14,7 +14,8 @@ LEAST = 5  # numbers below each other that count on
 STEP = 10  # from one to the next, at most: some drafts count every fifth line
 MOST = 1000  # numbers of a page that are compared
 GAP_EM = 8.0  # white space between a number and its line, at most
-BESIDE = 0.5  # of the numbers that stand at the height of a line, at least; others count blank ones
+OFF = 0.4  # of a line's height, so far above or below it: some drafts count by a measure of their own
+BESIDE = 0.3  # of the numbers that stand at the height of a line, at least; others count blank ones
 
 
 def with_line_numbers(pieces: Sequence[Piece]) -> list[Piece]:
@@ -77,7 +78,7 @@ def beside(run: Sequence[Piece], lines: Sequence[Piece]) -> Iterator[tuple[Piece
     """Each number of a run with its line, and whether it is read before it; none where these are no lines' numbers.
 
     `lines` are in the order of their tops. A number beside nothing counts a blank line: it goes with the last
-    line above.
+    line above, the first ones with the first line.
     """
     best: list[tuple[Piece, Piece | None, float]] = []
     left = False
@@ -88,13 +89,11 @@ def beside(run: Sequence[Piece], lines: Sequence[Piece]) -> Iterator[tuple[Piece
             best, left = found, side
     if sum(line is not None for _, line, _ in best) < BESIDE * len(run):
         return
-    last = None
+    last = next(line for _, line, _ in best if line is not None)
+    before = True
     for number, line, _ in best:
-        if line is not None:
-            yield number, line, not left
-        elif last is not None:
-            yield number, last, False
-        last = line or last
+        yield number, line or last, not left if line else before
+        last, before = line or last, before and line is None
 
 
 def rated(found: Sequence[tuple[Piece, Piece | None, float]]) -> tuple[int, float]:
@@ -117,10 +116,13 @@ def at_heights(
     tops = [line.box[1] for line in column]
     tallest = max((line.box[3] - line.box[1] for line in column), default=0.0)
     for number in run:
-        start = bisect_left(tops, number.middle - tallest)
-        near = column[start : bisect_right(tops, number.middle)]
-        gaps = [(gap_of([number], line, left), line) for line in near if line.box[3] >= number.middle]
-        gap, line = min(gaps, key=lambda one: one[0], default=(0.0, None))
+        start = bisect_left(tops, number.middle - (1 + OFF) * tallest)
+        near = [
+            (abs(line.middle - number.middle) / (line.box[3] - line.box[1] or 1.0), line)
+            for line in column[start : bisect_right(tops, number.middle + OFF * tallest)]
+        ]
+        rated = [(off > 0.5, gap_of([number], line, left), line) for off, line in near if off < 0.5 + OFF]
+        _, gap, line = min(rated, key=lambda one: one[:2], default=(False, 0.0, None))
         yield number, line, gap
 
 
