@@ -83,14 +83,13 @@ def zones_of(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Piece]] | None:
     least = max(BODY_LINES, BODY_SHARE * prose / 2)
     found: list[tuple[int, float, tuple[list[Piece], list[Piece]]]] = []
     em = median(piece.em for piece in pieces if piece.is_prose)
-    for zones in cuts(pieces):
-        if gap_between(*zones) < CUT_EM * em:
-            continue
-        for body, rest in (zones[::-1], zones):
-            split = split_of(body)
+    for *zones, gap in cuts(pieces, CUT_EM * em):
+        above, below = zones
+        for body, rest in ((below, above), (above, below)):
+            split = split_of(body) if count_prose(body) >= 2 * least else None
             if split and min(count_prose(split.left), count_prose(split.right)) >= least:
                 faults = split.conflicts + len(split.across) + count_in_columns(rest, split)
-                found.append((faults, -gap_between(*zones), zones))
+                found.append((faults, -gap, (above, below)))
     return min(found, key=lambda one: one[:2])[2] if found else None
 
 
@@ -100,12 +99,19 @@ def count_in_columns(rest: Sequence[Piece], split: Split) -> int:
     return sum(piece.is_prose and any(abs(piece.box[0] - at) < piece.em for at in edges) for piece in rest)
 
 
-def cuts(pieces: Sequence[Piece]) -> Iterator[tuple[list[Piece], list[Piece]]]:
-    """What is above and below the white bands across: at the top ones first, then from the bottom."""
+def cuts(pieces: Sequence[Piece], least: float) -> Iterator[tuple[list[Piece], list[Piece], float]]:
+    """What is above and below white bands across of at least so much, which comes third.
+
+    At the top ones first, then from the bottom.
+    """
     strips = strips_of(pieces)
+    bottoms = list(accumulate((max(p.box[3] for p in strip) for strip in strips), max))
+    tops = list(accumulate((min(p.box[1] for p in strip) for strip in reversed(strips)), min))[::-1]
     places = range(1, len(strips))
     for k in dict.fromkeys([*places[: MOST_CUTS // 2], *places[-MOST_CUTS // 2 :][::-1]]):
-        yield [p for strip in strips[:k] for p in strip], [p for strip in strips[k:] for p in strip]
+        gap = tops[k] - bottoms[k - 1]
+        if gap >= least:
+            yield [p for strip in strips[:k] for p in strip], [p for strip in strips[k:] for p in strip], gap
 
 
 def tried_split(pieces: Sequence[Piece], at: float, em: float) -> Split | None:
