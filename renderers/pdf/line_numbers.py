@@ -130,4 +130,5 @@ def numbered(row: Sequence[Piece], before: Sequence[Piece], after: Sequence[Piec
     """The parts of a line as one piece, with numbers before and after it."""
     members = tuple(index for one in (*before, *row, *after) for index in one.members)
     box = reduce(union, (piece.box for piece in row))
-    return row[0]._replace(box=box, chars=sum(piece.chars for piece in row), members=members)
+    long = any(piece.is_prose for piece in row)
+    return row[0]._replace(box=box, chars=sum(p.chars for p in row), members=members, is_prose=long)

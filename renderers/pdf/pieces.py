@@ -26,12 +26,7 @@ class Piece(NamedTuple):
     members: tuple[int, ...]  # the lines' indices
     number: bool = False  # mostly digits
     value: int = -1  # of a whole number of up to DIGITS digits, which may count lines
-
-    @property
-    def is_prose(self) -> bool:
-        """True for a line of running text."""
-        u0, _, u1, _ = self.box
-        return self.chars > PROSE_CHARS and u1 - u0 > PROSE_EM * self.em
+    is_prose: bool = False  # a line of running text
 
     @property
     def middle(self) -> float:
@@ -45,7 +40,8 @@ def piece_of(index: int, text: str, box: Box, em: float) -> Piece:
     digits = sum(map(str.isdigit, text))
     chars = len(text) - text.count(" ")
     value = int(text) if digits == len(text) <= DIGITS and text.isascii() and text else -1
-    return Piece(box, chars + wide, em, index, (index,), digits >= NUMBER_SHARE * chars, value)
+    long = chars + wide > PROSE_CHARS and box[2] - box[0] > PROSE_EM * em
+    return Piece(box, chars + wide, em, index, (index,), digits >= NUMBER_SHARE * chars, value, long)
 
 
 def together(pieces: Sequence[Piece]) -> Piece:
