@@ -23,7 +23,10 @@ from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.evaluation_copies import STAGE as STAGE_OF_COPIES
 from curate.engine.evaluation_copies import EvaluationCopies
+from curate.engine.flagging import Flagging
 from curate.engine.grown import staging_of
+from curate.engine.listed_images import STAGE as STAGE_OF_LISTS
+from curate.engine.listed_images import ListedImages, whole_prints
 from curate.engine.output import Fallen
 from curate.engine.plan import Run, Unit, row_rules
 from curate.engine.published_images import PublishedImages
@@ -44,7 +47,8 @@ from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
 
 STAGES = (
-    "read", "render", "rules", "seen", "fetch", "decode", "copies", "size", "score", "tasks", "write", "across",
+    "read", "render", "rules", "seen", "fetch", "decode", "listed", "copies", "size", "score", "tasks", "write",
+    "across",
 )  # fmt: skip
 
 AT_ONCE = 64  # images that are hashed
@@ -91,11 +95,16 @@ class Pipeline:
         self.run, self.manifest, self.meter = run, run.manifest, meter
         self.staging = staging_of(run, store)
         self.tombstones = Tombstones(read_tombstones(store)) if run.removed else None
-        self.acquirer = Acquirer(run.manifest, children, exchange)
+        self.listed = ListedImages(run.manifest)
+        by_removed = self.tombstones is not None and self.tombstones.by_fingerprint
+        fingerprints = self.listed.by_fingerprint or by_removed
+        self.acquirer = Acquirer(run.manifest, children, exchange, fingerprints)
         self.copies = EvaluationCopies(run.manifest)
         stages = STAGES if self.tombstones is None else STAGES_LESS
-        self._stages = [name for name in stages if self.copies.is_on or name != STAGE_OF_COPIES]
+        is_on = {STAGE_OF_COPIES: self.copies.is_on, STAGE_OF_LISTS: self.listed.is_on}
+        self._stages = [name for name in stages if is_on.get(name, True)]
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
+        self.flagging = Flagging(run.manifest)
         self._rules = row_rules(run.manifest)
         self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.find_rule(n, s).columns}
         self._size_rules = {
@@ -175,7 +184,7 @@ class Pipeline:
         """Each image that could be had, or why not, in any order; good ones go to the spool on the way."""
         done: dict[int, AcquiredImage] = {}
         with work.watch.stage("decode"):
-            images = work.published.held(self._bodies(work, seen))
+            images = self.listed.held(work.published.held(self._bodies(work, seen)))
             for row, prepared in self.acquirer.prepare(images):
                 if prepared.image is not None:
                     work.spool.put(row, prepared.image)
@@ -276,7 +285,7 @@ class Pipeline:
         """The unit's table, with what became of each image."""
         table = pa.concat_tables([SAMPLE.empty_table(), *work.tables]).combine_chunks()
         if self.manifest.task == CONVERSATION:
-            return dialogue_images.settle(table, prepared, self._size_rules, self.copies.drop)
+            return dialogue_images.settle(table, prepared, self._size_rules, self._drop_known)
         if not prepared:
             return table
         rows = pa.array([row for row, _ in prepared], pa.int64())
@@ -294,7 +303,7 @@ class Pipeline:
         reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
-        return self._drop_copies(table, work)
+        return self._drop_copies(self.listed.drop(self._drop_removed_prints(table)), work)
 
     def _keep_fingerprints(self, table: pa.Table, work: Work) -> None:
         """Leave the fingerprints of the alive rows for the search across the run."""
@@ -305,6 +314,18 @@ class Pipeline:
             body.as_buffer() if body.is_valid else None for part in parts for body in work.spool.take(part)
         )
         keep_fingerprints(self.staging.store, work.unit.number, table.take(rows), images)
+
+    def _drop_removed_prints(self, table: pa.Table) -> pa.Table:
+        """Drop rows whose image shows what was removed on request."""
+        if self.tombstones is None or not self.tombstones.by_fingerprint:
+            return table
+        places, prints = whole_prints(table)
+        removed = [REASON if mark is not None else None for mark in self.tombstones.of_prints(prints)]
+        return drop(table, scatter(pa.array(removed, pa.string()), places, table.num_rows), STAGE)
+
+    def _drop_known(self, images: pa.Table) -> pa.Table:
+        """Drop images of dialogues (a row each) that were removed, are on a list, or copies of evaluation images."""
+        return self.copies.drop(self.listed.drop(self._drop_removed_prints(images)))
 
     def _drop_copies(self, table: pa.Table, work: Work) -> pa.Table:
         """Drop copies of evaluation images, where the manifest asks for it."""
@@ -347,7 +368,7 @@ class Pipeline:
             return table
         table = windows.fill(table)
         self.staging.scorer = self.scoring.identity()
-        return judge(table, self._score_rules, "score")
+        return self.flagging.flag_and_judge(judge(table, self._score_rules, "score"), self.scoring)
 
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
         """Drop what the child processes did not decode, as its true size is one that the rules do not keep.
