@@ -7,7 +7,7 @@ turn whose text falls to a rule.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def without_bytes(table: pa.Table) -> pa.Table:
 
 def settle(
     table: pa.Table,
-    shown: Iterable[tuple[int, AcquiredImage]],
+    outcomes: Mapping[int, AcquiredImage],
     size_rules: Rules,
     drop_known: Callable[[pa.Table], pa.Table],
 ) -> pa.Table:
@@ -89,11 +89,10 @@ def settle(
 
     `drop_known` takes a table of SAMPLE with a row an image, and marks those that are not to be there.
     """
-    known = dict(shown)
     images = table["images"].combine_chunks()
     flat = pc.list_flatten(images)
     row = np.asarray(pc.list_parent_indices(images))
-    found = [known.get(slot, AcquiredImage()) for slot in pc.struct_field(flat, "slot").to_pylist()]
+    found = [outcomes.get(slot, AcquiredImage()) for slot in pc.struct_field(flat, "slot").to_pylist()]
     number = np.arange(len(row)) - np.searchsorted(row, row)
     made = {name: [getattr(one, name) for one in found] for name in ITEM}
     made["dropped"] = [one.reason for one in found]

@@ -133,6 +133,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return None if self.select else self.manifest.scorer
 
     @property
+    def models(self) -> int | None:
+        """None: on Ray, one a GPU, or one a node without GPUs."""
+        return None
+
+    @property
     def per_host(self) -> int:
         """The manifest's limit of requests to one host."""
         return self.manifest.fetch.per_host

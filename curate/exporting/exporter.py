@@ -64,6 +64,11 @@ class ExportRun(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     @property
+    def models(self) -> int | None:
+        """See `scorer`."""
+        return None
+
+    @property
     def per_host(self) -> int:
         """Nothing is fetched."""
         return 0

@@ -97,6 +97,11 @@ class PackRun(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return None
 
     @property
+    def models(self) -> int | None:
+        """See `scorer`."""
+        return None
+
+    @property
     def per_host(self) -> int:
         """Nothing is fetched."""
         return 0
