@@ -55,10 +55,8 @@ def fingerprint(grey: Grey) -> bytes | None:
     if _quality(grey) < MIN_QUALITY:
         return None
     levels = grey.astype(np.float64)
-    if width > height:  # whole numbers: the order changes the work, and no bit
-        waves = _waves(height) @ (levels @ _waves(width).T)
-    else:
-        waves = (_waves(height) @ levels) @ _waves(width).T
+    down, across = _waves(height), _waves(width).T
+    waves = down @ (levels @ across) if width > height else down @ levels @ across  # the same bits, for less work
     blocks = waves.reshape(len(SPANS), FREQUENCIES, len(SPANS), FREQUENCIES)
     views = blocks[DOWN, :, ACROSS].reshape(VIEWS, -1)
     middle = np.partition(views, 127, axis=1)[:, 127:128]
