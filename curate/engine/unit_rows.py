@@ -19,7 +19,7 @@ from curate.marking import SCORE, SIZE, clean_and_judge, share_below
 from curate.origins import Origin, open_origin
 from curate.origins.table_rows import Rows
 from curate.schema import SAMPLE, set_column
-from curate.sources.columns import holds_images
+from curate.storage.selected import holds_bytes
 from curate.storage.shards import read_columns, unit_of
 from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
@@ -74,7 +74,7 @@ class UnitReader:
     def _has_images(self, unit: Unit) -> bool:
         """Whether samples come with their images, so that a unit is more than is held at once."""
         origin = self._open(unit.input)
-        return not isinstance(origin, Rows) or any(holds_images(column.type) for column in origin.schema)
+        return not isinstance(origin, Rows) or any(holds_bytes(column.type) for column in origin.schema)
 
     def _neighbours(self, unit: Unit) -> Iterator[tuple[Unit, pa.Table]]:
         """The unit's samples, and those of the units behind it that are judged with it."""

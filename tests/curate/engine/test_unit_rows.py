@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.engine.command import request
@@ -76,3 +77,16 @@ def test_a_unit_that_cannot_be_read_costs_itself_alone(run: Run, monkeypatch: py
     assert rows == {0: 3, 1: 3, 3: 3, 4: 2}
     with pytest.raises(UnitError, match="gone"):
         next(reader.samples(run.plan.unit(2), Stopwatch()))
+
+
+@pytest.mark.parametrize("inline", [pa.binary(), pa.list_(pa.struct([("bytes", pa.binary())]))])
+def test_units_that_come_with_images_are_read_one_by_one(inline: pa.DataType, tmp_path: Path) -> None:
+    rows = [{name: value for name, value in pair(n).items() if name != "image"} for n in range(6)]
+    table = pa.Table.from_pylist(rows).append_column("picture", pa.nulls(6, inline))
+    pq.write_table(table, tmp_path / "in.parquet")
+    asked = request(manifests.load("laion", ["shard.rows=3"]), [str(tmp_path / "in.parquet")])
+    plan = Plan(asked.inputs, (6,), 3)
+    reader = UnitReader(Run(manifest=asked.manifest, out=str(tmp_path), work=str(tmp_path), plan=plan), 1)
+    reader.stop = plan.units
+    assert sum(table.num_rows for table in reader.samples(plan.unit(0), Stopwatch())) == 3
+    assert not reader._ahead
