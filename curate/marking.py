@@ -23,6 +23,7 @@ Rules = Mapping[str, Mapping[str, Any]]
 RULE_STAGES = (
     "rules",
     "seen",
+    "listed",
     "copies",
     "size",
     "score",
@@ -92,15 +93,19 @@ def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = f
     A row for which a rule's answer is null stays if one of the columns in `pending` is yet to be filled in,
     and is else dropped with `COLUMN_missing`.
     """
+    if not rules:
+        return table
     places = pc.indices_nonzero(alive(table))
-    rows = table if len(places) == table.num_rows else table.take(places)
+    read = {column for name, of in rules.items() for column in filters.find_rule(name, of).columns}
+    columns = table.select([name for name in table.column_names if name in read])
+    rows = columns if len(places) == table.num_rows else columns.take(places)
     judgement = filters.judge(rows, rules)
     reason = judgement.reason
     for name, unjudged in judgement.unjudged.items():
         columns = filters.find_rule(name, rules[name]).columns
         reason = pc.coalesce(reason, missing(rows, columns, unjudged, pending))
     detail = details(rows, reason, rules)
-    if rows is not table:
+    if rows is not columns:
         reason, detail = scatter(reason, places, table.num_rows), scatter(detail, places, table.num_rows)
     return drop(table, reason, stage, detail)
 
@@ -121,7 +126,8 @@ def details(rows: pa.Table, reason: pa.Array, rules: Rules) -> pa.Array:
     for name in pc.unique(reason.drop_null()).to_pylist():
         if name in rules:
             places = pc.indices_nonzero(pc.equal(reason, name))
-            said = filters.find_rule(name, rules[name]).detail(rows.take(places), **rules[name])
+            rule = filters.find_rule(name, rules[name])
+            said = rule.detail(rows.select(dict.fromkeys(rule.columns)).take(places), **rules[name])
             detail = pc.coalesce(detail, scatter(said.cast(pa.large_string()), places, rows.num_rows))
     return detail
 

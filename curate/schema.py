@@ -63,7 +63,10 @@ SAMPLE = pa.schema(
             pa.list_(MESSAGE),
         ),  # of a dialogue; `<image>` in a user's stands for the next of `images`
         ("images", pa.list_(PICTURE)),
-        ("fingerprint", pa.binary(544)),  # of the upright image and 16 crops of it; null unless it is wanted
+        (
+            "fingerprint",
+            pa.binary(),
+        ),  # 544 bytes of the upright image and 16 crops of it; null unless it is wanted
         ("clip_score", pa.float32()),
         ("clip_features", pa.list_(pa.float16())),  # of the image, unit length; null until scored
         ("extra", pa.large_string()),  # JSON of the source's other columns
@@ -124,10 +127,9 @@ def conform(table: pa.Table) -> pa.Table:
     unknown = set(table.column_names) - set(SAMPLE.names)
     if unknown:
         raise InputError(f"columns {sorted(unknown)} are not in the sample schema: put them into 'extra'")
+    there = dict(zip(table.column_names, table.columns, strict=True))
     columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(table.num_rows, field.type)
+        _as(there[field.name], field.type) if field.name in there else pa.nulls(table.num_rows, field.type)
         for field in SAMPLE
     ]
     return pa.table(columns, schema=SAMPLE)
@@ -136,7 +138,12 @@ def conform(table: pa.Table) -> pa.Table:
 def set_column(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
     """The table with one of SAMPLE's columns replaced (N rows)."""
     field = SAMPLE.field(name)
-    return table.set_column(SAMPLE.get_field_index(name), field, values.cast(field.type))
+    return table.set_column(SAMPLE.get_field_index(name), field, _as(values, field.type))
+
+
+def _as(column: Any, kind: pa.DataType) -> Any:
+    """A column as one of that type; a cast costs a small table as much as a search."""
+    return column if column.type == kind else column.cast(kind)
 
 
 def shard_metadata(

@@ -261,6 +261,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (rf"((?:^|[ (\[,;:/\"'])[{LETTER}\d][{LETTER}\d.,'()-]*)_+([{LETTER}\d])", r"\1 \2"),
         ),  # not in @some_user nor in #a_tag
         within=rf"[{LETTER}\d.,'()-]_+[{LETTER}\d]",
+        again=True,
     ),
     Pattern(
         "stock_tails",

@@ -25,6 +25,7 @@ class Pattern:
     start: str = ""  # at its start, or
     end: str = ""  # at its end
     wide: bool = False  # found only in texts with characters beyond ASCII
+    again: bool = False  # the steps take out one of several neighbours: they are made until nothing changes
 
 
 def added(name: str, table: Mapping[str, Any]) -> Pattern:

@@ -17,6 +17,7 @@ from filters.rule import cleaner
 
 PATTERNS = {pattern.name: pattern for pattern in CATALOGUE}
 MAX_ROUNDS = 12  # what one pattern leaves can be another's; real captions need three
+MAX_REPEATS = 64  # of a pattern that takes out one of several neighbours at a time
 BRANCHES = 4  # that a search for several patterns parts into; 2, 3 and 6 took longer on real captions
 
 
@@ -75,12 +76,20 @@ def take_out(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.StringArray:
     Some of the patterns are searched for at once, then some of those in the texts so found, and so on.
     """
     if len(chosen) == 1:
-        return reduce(replace, chosen[0].steps, text)
+        return replaced(text, chosen[0], MAX_REPEATS if chosen[0].again else 1)
     branches = min(BRANCHES, len(chosen))
     for first, last in pairwise(len(chosen) * branch // branches for branch in range(branches + 1)):
         some = chosen[first:last]
         text = rewrite(text, irregular(text, some), partial(take_out, chosen=some))
     return text
+
+
+def replaced(text: pa.StringArray, pattern: Pattern, repeats: int) -> pa.StringArray:
+    """One pattern's steps made in order, and made again on the texts that they changed, `repeats` times at most."""
+    made = reduce(replace, pattern.steps, text)
+    if repeats == 1:
+        return made
+    return rewrite(made, pc.not_equal(made, text), lambda rows: replaced(rows, pattern, repeats - 1))
 
 
 def irregular(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.BooleanArray:

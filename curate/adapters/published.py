@@ -27,6 +27,7 @@ STAGE = "read"
 NOT_THE_NAME = r"[?#].*$|^[^?#]*/"  # all of an address but the last part of its path
 ADDRESS = r"^(?i)https?://"
 
+Text = tuple[pa.Array, pa.Array | None]  # texts, and true where one was not UTF-8 (None: all were)
 Reasons = Mapping[str, pa.Array | None]  # reason to true where it holds (N rows); None: nowhere
 
 
@@ -59,11 +60,21 @@ class Published:
         """One of our columns as it was published (N rows); None where it is not there."""
         return values.plain(self.table[self.there[ours]]) if ours in self.there else None
 
-    def text(self, ours: str) -> tuple[pa.Array, pa.Array | None]:
+    def text(self, ours: str) -> Text:
         """A column as text, trimmed (N rows, null without it), and true where it was not UTF-8.
 
         Rows without it have the next of its published names that they have: tars and JSON Lines may mix them.
         """
+        if ours not in self._texts:
+            self._texts[ours] = self._text(ours)
+        return self._texts[ours]
+
+    @cached_property
+    def _texts(self) -> dict[str, Text]:
+        """The columns that were read as text so far."""
+        return {}
+
+    def _text(self, ours: str) -> Text:
         raw = self.raw(ours)
         if raw is None:
             return pa.nulls(len(self), pa.large_string()), None

@@ -64,7 +64,7 @@ class Staging:
         dropped = without_names(self._written(table.filter(pc.invert(alive(table)))))
         if not dropped.num_rows:
             return None
-        rows = as_dropped(dropped.append_column("reason", dropped["dropped"]))
+        rows = as_dropped(dropped.append_column("reason", dropped["dropped"])).combine_chunks()
         return self._stage(dropped_name(unit), [rows], DROPPED)
 
     def write(self, unit: int, table: pa.Table, spool: Spool) -> list[Shard]:

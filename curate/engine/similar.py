@@ -64,7 +64,7 @@ def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[
     """Leave the fingerprints of a unit's kept rows (N rows of SAMPLE, their N images) for the rule across the run."""
     rows = pa.array(np.arange(kept.num_rows), pa.int32())
     hashes = pa.array([xxhash.xxh3_64_intdigest(body or b"") for body in images], pa.uint64())
-    table = pa.table([rows, kept["key"], hashes, kept["fingerprint"]], schema=KEPT)
+    table = pa.table([rows, kept["key"], hashes, kept["fingerprint"].cast(KIND)], schema=KEPT)
     write_batches(store, _unit_name(unit), KEPT, [table.filter(pc.is_valid(table["fingerprint"]))])
 
 

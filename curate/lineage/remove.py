@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.journal import DATA_FILES, MANIFEST, RUN, Begun, data_files, now
+from curate.engine.journal import DATA_FILES, MANIFEST, RUN, Begun, data_files
+from curate.engine.making import now
 from curate.engine.rebuilt import finished_records, plan_of, request_of
 from curate.engine.record import Stage, add_counts
 from curate.engine.records import SEGMENTS, write_records
@@ -310,7 +311,7 @@ class RunVersion:
         said: dict[str, Any],
     ) -> None:
         """Write what tells of the new version, its manifest last."""
-        named = any(mark.kind != "sha256" for mark in matched)
+        named = any(mark.kind not in ("sha256", "pdq") for mark in matched)
         pairs = pair_marks([*anew.values()]) if named else ()
         marks = tombstones_table([*wanted.marks, *pairs], self.asked.reason, self.asked.date)
         tombstones = together([read_tombstones(self.source), marks])

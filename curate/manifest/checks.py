@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from curate.errors import ManifestError
+from filters.column import SLUG
 
 if TYPE_CHECKING:
     from curate.manifest.settings import Manifest, ScorerSettings
+
+MAX_PROMPTS = 64  # of a flag, on each side
+MAX_PROMPT = 1000  # characters
 
 _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     ("shard.rows must be at least 1", lambda m: m.shard.rows >= 1),
@@ -95,3 +100,40 @@ def check_near(
             f"{origin}: rule 'near_duplicate', setting 'max_similarity': a cosine, above 0 and at most 1, "
             f"not {rule['max_similarity']}"
         )
+
+
+def check_models(manifest: Manifest, origin: str) -> None:
+    """Flags and heads: a scorer that flags can be told by, names that rules can have, numbers that make sense.
+
+    Raises:
+        ManifestError: one of them makes none.
+    """
+    scorer = manifest.scorer
+    if manifest.flags and (scorer is None or not scorer.features):
+        raise ManifestError(
+            f"{origin}: [flags] are told by CLIP features: give it a [scorer] (scorer.model=…) with features = true"
+        )
+    if manifest.task == "conversation" and (manifest.flags or manifest.heads):
+        raise ManifestError(
+            f"{origin}: [flags] and [heads] judge a row's own image, which dialogues do not have"
+        )
+    for name in (*manifest.flags, *manifest.heads):
+        if not SLUG.fullmatch(name):
+            raise ManifestError(
+                f"{origin}: flag or head {name[:80]!r} must be like 'watermark' (a-z, 0-9, _)"
+            )
+    for name, flag in manifest.flags.items():
+        for setting, texts in (("prompts", flag.prompts), ("others", flag.others)):
+            if not 1 <= len(texts) <= MAX_PROMPTS or not all(
+                1 <= len(t.strip()) <= MAX_PROMPT for t in texts
+            ):
+                raise ManifestError(
+                    f"{origin}: flag {name!r}, setting {setting!r}: 1 to {MAX_PROMPTS} texts of 1 to {MAX_PROMPT} "
+                    "characters each"
+                )
+    for name, head in manifest.heads.items():
+        numbers = (*head.mean, *head.std)
+        if not all(map(math.isfinite, numbers)) or min(head.std) <= 0 or not 0.1 <= head.crop <= 1:
+            raise ManifestError(
+                f"{origin}: head {name!r}: mean must be finite, std above 0, crop from 0.1 to 1 (a share)"
+            )

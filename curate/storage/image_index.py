@@ -41,6 +41,7 @@ from curate.storage.parquet_pages import walk_values as walk
 KEY = b"curate.images"
 FORMAT = 1
 LEAVES = ("image.bytes", "images.list.element.bytes")  # of shards, of packs
+AT_ONCE = 2**18  # bytes: a file comes in a hundred small pieces
 MAX_HEADER = 2**16  # bytes; statistics in a page's header hold a value at each end
 
 Ints = npt.NDArray[np.int64]
@@ -67,12 +68,17 @@ def write_groups(sink: Any, tables: Iterable[pa.Table], schema: pa.Schema, optio
     """
     rows, schema = 0, without_index(schema)
     recorder = Recorder(sink, schema)
-    with pq.ParquetWriter(pa.PythonFile(recorder, mode="w"), schema, **options) as writer:
+    with (
+        pa.BufferedOutputStream(pa.PythonFile(recorder, mode="w"), AT_ONCE) as stream,
+        pq.ParquetWriter(stream, schema, **options) as writer,
+    ):
         for table in tables:
             table = table.cast(schema)
+            stream.flush()
             recorder.begin(table)
             writer.write_table(table, row_group_size=max(table.num_rows, 1))
             rows += table.num_rows
+        stream.flush()
         if (index := recorder.index()) is not None:
             writer.add_key_value_metadata({KEY.decode(): index})
     return rows

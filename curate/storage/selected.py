@@ -20,6 +20,7 @@ from curate.version import __version__
 
 KEY_COLUMN, TEXT_COLUMN = "curate_key", "curate_text"
 SELECTED_COLUMNS = (KEY_COLUMN, TEXT_COLUMN)
+UNLIKE = (*SELECTED_COLUMNS, "key", "source", "url", "text")  # columns of parts and of dropped rows
 METADATA = b"curate"
 GROUP_ROWS = 131_072  # of a row group, at most
 GROUP_BYTES = 64 * 2**20  # in memory, about where a row group closes
@@ -107,10 +108,15 @@ def _grouped(tables: Iterable[pa.Table]) -> Iterable[pa.Table]:
 
 
 def _options(schema: pa.Schema, level: int) -> dict[str, Any]:
-    """How parts are written: zstd, statistics of all but bytes, an index and checksums of pages."""
-    binary = {one.name for one in schema if _holds_bytes(one.type)}
-    leaves = [leaf for leaf in leaf_paths(schema) if leaf.partition(".")[0] not in binary]
+    """How parts are written: zstd, statistics of all but bytes, an index and checksums of pages.
+
+    Dictionaries of what is hardly ever repeated take time and room.
+    """
+    binary = {one.name for one in schema if holds_bytes(one.type)}
+    every = leaf_paths(schema)
+    leaves = [leaf for leaf in every if leaf.partition(".")[0] not in binary]
     return {
+        "use_dictionary": [leaf for leaf in every if leaf not in UNLIKE],
         "compression": "zstd",
         "compression_level": level,
         "write_statistics": leaves,
@@ -120,9 +126,10 @@ def _options(schema: pa.Schema, level: int) -> dict[str, Any]:
     }
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
+def holds_bytes(kind: pa.DataType) -> bool:
+    """Whether values of this type hold bytes, such as images, at any depth."""
     if pa.types.is_dictionary(kind):
-        return _holds_bytes(kind.value_type)
+        return holds_bytes(kind.value_type)
     if kind.num_fields:
-        return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
+        return any(holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ class Shard(msgspec.Struct, frozen=True):
     sha256: str
 
 
+@lru_cache(maxsize=16)
 def writer_options(schema: pa.Schema, level: int, repeated: bool = False) -> dict[str, Any]:
     """How shards are written: images plain and uncompressed (they are compressed already, and a reader may
     then fetch one by its byte range), everything else zstd; checksums on every page.
@@ -252,6 +254,8 @@ def _sha256(body: pa.BinaryScalar) -> str | None:
 
 def _as(column: Any, kind: pa.DataType) -> pa.ChunkedArray:
     column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    if column.type.equals(kind):
+        return column
     if pa.types.is_dictionary(kind):
         return column.cast(pa.string()).dictionary_encode().cast(kind)
     return column.cast(kind)

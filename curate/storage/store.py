@@ -15,8 +15,9 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -26,6 +27,8 @@ from curate.errors import Halted, OutputError
 from curate.storage.filesystems import filesystem, one_line
 from curate.storage.lease import Lease, acquire
 from curate.storage.objects import open_objects
+
+Made = TypeVar("Made")
 
 TMP = "_run/tmp"
 BLOCK = 2**20
@@ -110,8 +113,7 @@ class Store:
         if self.local:
             with suppress(FileNotFoundError):
                 Path(self.path(name)).unlink()
-            self._make_parent(self.path(name))
-            os.link(self.path(source), self.path(name))
+            _in_folder(partial(os.link, self.path(source), self.path(name)), self.path(name))
             _fsync_folder(self.path(name))
         else:
             self.fs.copy_file(self.path(source), self.path(name))
@@ -270,8 +272,7 @@ class Store:
         return sorted(info.base_name for info in infos if info.type == kind)
 
     def _write_local(self, tmp: str, fill: Callable[[HashingSink], object]) -> HashingSink:
-        self._make_parent(tmp)
-        with Path(tmp).open("xb") as file:
+        with _in_folder(partial(open, tmp, "xb"), tmp) as file:
             sink = HashingSink(file)
             fill(sink)
             file.flush()
@@ -286,19 +287,24 @@ class Store:
 
     def _rename(self, tmp: str, path: str) -> None:
         if self.local:
-            self._make_parent(path)
-            Path(tmp).replace(path)
+            _in_folder(partial(os.replace, tmp, path), path)
             _fsync_folder(path)
         else:
             self.fs.move(tmp, path)
 
-    def _make_parent(self, path: str) -> None:
+
+def _in_folder(act: Callable[[], Made], path: str) -> Made:
+    """Do what puts a file at `path`; its folder is made where it is not there, which it nearly always is."""
+    try:
+        return act()
+    except FileNotFoundError:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return act()
 
 
 def _fsync_folder(path: str) -> None:
     """Make a rename in the file's folder survive a power cut."""
-    descriptor = os.open(Path(path).parent, os.O_RDONLY)
+    descriptor = os.open(path.rpartition("/")[0] or "/", os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

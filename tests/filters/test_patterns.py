@@ -299,6 +299,11 @@ def test_the_words_for_stock_pictures_go_in_other_languages_too(tail: str) -> No
     assert clean(f"Invitations with floral background — {tail}") == ["Invitations with floral background"]
 
 
+def test_any_number_of_underscores_goes() -> None:
+    words = [f"word{number}" for number in range(30)]
+    assert clean("A_sign " + "_".join(words)) == ["A sign " + " ".join(words)]
+
+
 ZH = Path(__file__).with_name("zh_captions.tsv").read_text(encoding="utf-8").splitlines()
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.adapters import adapter, available, pairs
+from curate.adapters.row_keys import languages
 from curate.errors import InputError, ManifestError
 from curate.manifest.load import load
 from curate.manifest.settings import ImageSettings, InputSettings, Manifest
@@ -290,6 +291,12 @@ def test_images_without_address_are_told_apart_by_their_bytes() -> None:
 )
 def test_language_is_told_by_script(text: str, language: str) -> None:
     assert row(pair(text=[text]))["language"] == language
+
+
+def test_languages_of_many_texts_are_told_one_by_one() -> None:
+    texts = pa.array(["", "福", "", None, "a long sentence about 福", "", "百合花"], pa.large_string())
+    assert languages(texts.slice(1)).to_pylist() == ["zh", "en", "en", "en", "en", "zh"]
+    assert languages(texts.slice(0, 0)).to_pylist() == []
 
 
 def test_a_manifest_can_settle_the_language() -> None:
