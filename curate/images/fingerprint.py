@@ -56,7 +56,8 @@ def fingerprint(grey: Grey) -> bytes | None:
         return None
     levels = grey.astype(np.float64)
     down, across = _waves(height), _waves(width).T
-    waves = down @ (levels @ across) if width > height else down @ levels @ across  # the same bits, for less work
+    # Either order gives the same bits; this one is less work.
+    waves = down @ (levels @ across) if width > height else down @ levels @ across
     blocks = waves.reshape(len(SPANS), FREQUENCIES, len(SPANS), FREQUENCIES)
     views = blocks[DOWN, :, ACROSS].reshape(VIEWS, -1)
     middle = np.partition(views, 127, axis=1)[:, 127:128]
