@@ -25,6 +25,7 @@ DASH = r"(?:-{1,2}|[–—―])"
 EXTENSION = (
     r"\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|psd|svg|heic|avif|nef|cr2|arw|dng|xcf|pdf|djvu|webm|ogv|mp4)"
 )
+QUERY = r"(?:\?[\w.%;&+-]+=[\w.%;&+=-]*)?"  # of the address that the name was taken from
 CAMERA = (
     r"(?:(?:FB_)?(?:IMG|IMGP|IMAG|DSC|DSCN|DSCF|_MG|PICT|DCIM|MVI|GOPR|SAM|CIMG|HPIM|PANO|PXL)[_-]?\d{3,8}|P10\d{5})"
     r"(?:[_-](?:\d+|WA\d+|edit(?:ed)?|copy|small|web|crop(?:ped)?|resized?)\b)*"
@@ -71,6 +72,7 @@ PRESS = "(?:ap |afp |reuters )?"
 CREDIT = f"{PRESS}(?:photo(?:graph)?|image|picture)"
 PERSON = r"(?:[A-Z\x{C0}-\x{DE}][^ .!?©]*[ .]*(?:(?:of|de|van|von|and|for|the|&|/) *)*){1,6}"  # names, none of them in lower case
 WIRE = r"(?:REUTERS|Reuters|AFP|Getty Images|Associated Press)"
+STOCK_SITE = r"(?i:unsplash|pexels|pixabay|giphy)"
 NAMES = r"(?:[^ .!?]+[ .]*){1,7}"  # who is to be credited
 CLICK = (
     "to (?:see|view|enlarge|zoom)|on (?:the )?(?:image|photo)|for (?:larger|full)"
@@ -94,6 +96,11 @@ SITE = (
     r"|pinterest|ebay|etsy(?: [a-z]{2})?|amazon|tumblr|instagram|facebook|twitter|deviantart|behance|vimeo"
     r"|imdb|redbubble|zazzle)"
 )
+SHORTCODE = r"\[(?:caption|gallery|embed|video|audio)(?: [\w-]+=[^\[\]]*)?\]|\[/(?:caption|gallery|embed|video|audio)\]"
+LINK = r"!?\[([^\[\]]+)\]\([^\s()]*[./][^\s()]*(?: \"[^\"()]*\")?\)"  # Markdown's
+ZOOM = r"(?:tap|hover|roll|mouse ?over)(?: over| on)?(?: (?:the )?(?:image|photo|picture))? (?:to|for) (?:zoom|enlarge|magnify)(?: in)?\b"
+LARGER = r"(?:view|open|show|see|enlarge) (?:the )?(?:full[ -]?size|larger|bigger) (?:image|photo|picture)(?: of| for)?\b"
+COUNTED = r"(?:image|photo|picture|slide) #?\d{1,3} of \d{1,4}\b"
 PICTURE = r"(?:photo|picture|image|foto|img|pic|thumbnail|screenshot|gallery image|gallery photo)"
 
 CATALOGUE: tuple[Pattern, ...] = (
@@ -161,7 +168,7 @@ CATALOGUE: tuple[Pattern, ...] = (
                 "",
             ),
             (r"(?i)^thumbnail(?: image)?(?: of| for)? +", ""),
-            (r"(?i)^(?:file|name|picture|image|photo|main photo) ?: *", ""),
+            (r"(?i)^(?:file|name|picture|image|photo|main photo|file photo) ?: *", ""),
             (r"(?i)^rt @\w+: *", ""),
             (r"^\(\d+k, \d+x\d+\) *", ""),
             (r"(?i)^buy (.+?),? online at\b.*$", r"\1"),
@@ -169,6 +176,13 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i)(?: \([^()]{1,40}\))? tags: .*$", ""),
             (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
             (rf"(?i) *(?: {DASH}|[|•·]) *{SITE}$", ""),
+            (SHORTCODE, ""),
+            (LINK, r"\1"),
+            (
+                r"(?i)^[(\[](?:please )?click (?:here|to|on|for|image|photo|picture)\b[^()\[\]]{0,40}[)\]] *([^ ])",
+                r"\1",
+            ),
+            (rf"(?i)^(?:{ZOOM}|{LARGER}|{COUNTED})[ :.,!–—-]*", ""),
             (rf"(?i){CLICK_FORUM}", r"\1"),
             (rf"(?i)^{CLICK_ABOUT} '(.+)'$", r"\1"),
             (rf"(?i)^(?:{CLICK_ABOUT}|{CLICK_FIRST})[ :.!,–—-]*", ""),
@@ -183,9 +197,9 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i) (?:small )?(?:image|photo|screenshot) ?#?\d{1,2}$", ""),
             (r"(?i) thumbnail$", ""),
         ),
-        within=r"(?i) tags: |view on|\bclick (?:to|on|for|here|the|image|photo|picture|thumbnail)",
+        within=rf"(?i) tags: |view on|{SHORTCODE}|\]\(|\bclick (?:to|on|for|here|the|image|photo|picture|thumbnail)",
         start=(
-            r"(?i:load image into|google image result|image result|thumbnail|rt @|(?:file|name|main photo) ?:"
+            rf"(?i:load image into|google image result|image result|thumbnail|rt @|(?:file|name|main photo|file photo) ?:|{ZOOM}|{LARGER}|{COUNTED}"
             rf"|(?:picture|image|photo) ?:|buy .* online at|\(\d+k, |{NAMELESS}[ #_-]*\d*(?: of \d+)?$)"
         ),
         end=(
@@ -239,8 +253,8 @@ CATALOGUE: tuple[Pattern, ...] = (
             (rf"([{LETTER},.)])%20", r"\1 "),
             (rf"(?i)(?:\b|_){CAMERA}(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
             (rf"(?i)^(?:{NAMELESS}[\d_. ()-]*|[\d_. -]+|[\da-f-]{{12,}}){EXTENSION}$", ""),
-            (rf"(?i)([{LETTER}\d])[_-]\d{{2,4}}x\d{{2,4}}{EXTENSION}\b", r"\1"),
-            (rf"(?i)([{LETTER}\d)_-]){EXTENSION}\b", r"\1"),
+            (rf"(?i)([{LETTER}\d])[_-]\d{{2,4}}x\d{{2,4}}{EXTENSION}\b{QUERY}", r"\1"),
+            (rf"(?i)([{LETTER}\d)_-]){EXTENSION}\b{QUERY}", r"\1"),
         ),
         within=rf"(?i){EXTENSION}\b|(?:\b|_){CAMERA}|%20",
         start=r"\d{2,4}px-",
@@ -310,6 +324,11 @@ CATALOGUE: tuple[Pattern, ...] = (
         "Fans at ANZ Stadium (Photo by Mark Kolbe/Getty Images)",
         "Fans at ANZ Stadium",
         (
+            (rf"^(?i:{CREDIT}s? by) {PERSON}(?:(?:on|from|via) {STOCK_SITE})?(?:: +|$)", ""),
+            (rf"(?i)[ ,]+(?:via|from|on) {STOCK_SITE}$", ""),
+            (rf"(?:^|([.!?]) +){WIRE} ?/ ?{PERSON}$", r"\1"),
+            (rf"(?:^|([.!?]) +| *[(\[])(?i:(?:image|photo|picture)? ?sources?): {PERSON}[)\]]?$", r"\1"),
+            (r"[ ,|–—-]*[(\[]?\bCC[ -]BY(?:-[A-Z]{2}){0,2}(?: \d\.\d)?[)\]]?$", ""),
             (rf"(?i) *\({CREDIT}s?(?: credit| courtesy)?(?: by| of|:|/)[^()]*\)", ""),
             (r"(?i) *\((?:mandatory )?(?:credit|courtesy)s?(?: of|:)[^()]*\)", ""),
             (rf" *\((?:{WIRE}(?: ?/[^()]+)?|[^()/]+/ ?(?:{WIRE}|AP|EPA|PA))\)$", ""),
@@ -326,7 +345,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         within=(
             rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)|© ?[A-Z\x{{C0}}-\x{{DE}}]"
-            rf"|all rights|\({WIRE} ?/"
+            rf"|all rights|\({WIRE} ?/|{WIRE} ?/|source|\b(?:on|from|via) {STOCK_SITE}|^{CREDIT}s? by\b|\bCC[ -]BY"
         ),
         end=rf"\({WIRE}\)|/ ?(?:{WIRE}|AP|EPA|PA)\)",
     ),

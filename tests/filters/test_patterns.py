@@ -299,6 +299,38 @@ def test_the_words_for_stock_pictures_go_in_other_languages_too(tail: str) -> No
     assert clean(f"Invitations with floral background — {tail}") == ["Invitations with floral background"]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(Click to enlarge) Red barn in snow", "Red barn in snow"),
+        ("[click here for more] Red barn in snow", "Red barn in snow"),
+        ("Tap to zoom - Leather handbag in brown", "Leather handbag in brown"),
+        ("Hover over image to zoom Ladies Cotton T-Shirt", "Ladies Cotton T-Shirt"),
+        ("Image 3 of 7: Toyota Corolla 2014 Sedan", "Toyota Corolla 2014 Sedan"),
+        ("See larger photo of Sunset", "Sunset"),
+        ("See larger waves at the beach", "See larger waves at the beach"),
+        ("Hover over a hot plate", "Hover over a hot plate"),
+        ('[caption id="a_1" width="300"]Old mill[/caption]', "Old mill"),
+        ('[gallery ids="1,2,3"]', ""),
+        ("[video] of a cat", "of a cat"),
+        ("![Sunset](a.jpg) at sea", "Sunset at sea"),
+        ("Array [a](b) of two", "Array [a](b) of two"),
+        ("Blue_Vase_Large.png?width=300&height=200", "Blue Vase Large"),
+        ("Is this Vase.png?", "Is this Vase?"),
+        ("FILE PHOTO: Protesters march in Paris", "Protesters march in Paris"),
+        ("Protesters march in Paris. REUTERS/Jane Doe", "Protesters march in Paris."),
+        ("Photo by Jane Doe on Unsplash", ""),
+        ("Photo by Jane Doe from Pexels: Woman with a vase", "Woman with a vase"),
+        ("Photo by the sea", "Photo by the sea"),
+        ("Sunset (Source: Jane Doe)", "Sunset"),
+        ("Source: the river's first spring", "Source: the river's first spring"),
+        ("Blue vase by Jane Doe (CC BY-SA 2.0)", "Blue vase by Jane Doe"),
+    ],
+)
+def test_what_pages_put_around_a_caption_goes_and_the_caption_stays(text: str, expected: str) -> None:
+    assert clean(text) == [expected]
+
+
 def test_any_number_of_underscores_goes() -> None:
     words = [f"word{number}" for number in range(30)]
     assert clean("A_sign " + "_".join(words)) == ["A sign " + " ".join(words)]
