@@ -41,17 +41,19 @@ import torch
 from PIL import Image
 
 from benchmarks.scorer_peers import clip_retrieval, plain_loop
-from curate.errors import CurateError
+from curate.engine.progress import Progress
+from curate.engine.worker import Job
 from curate.manifest.settings import ScorerSettings, ShardSettings
 from curate.schema import SAMPLE, SHARD, shard_metadata
 from curate.scorer import open_scorer
 from curate.scorer.encoder import Waiter, blank
 from curate.scorer.scorer import Scorer
 from curate.scorer.weights import locate, open_clip_module
-from curate.scoring.in_process import ScoringRunner
-from curate.scoring.runners import crew
-from curate.scoring.shard import ScoringTerms
-from curate.storage.shards import image_path, shard_name, to_shard, write_tables
+from curate.scoring.command import runner_of
+from curate.scoring.shard import Done, ScoringTerms
+from curate.scoring.shard_jobs import ScoringRun
+from curate.storage.listing import SHARDS, files_table, write_files
+from curate.storage.shards import Shard, image_path, shard_name, to_shard, write_tables
 from curate.storage.store import Store
 from curate.tasks import render
 
@@ -83,7 +85,7 @@ def text(rng: random.Random) -> str:
 
 def write_shards(folder: str, pairs: int, images: Path) -> list[tuple[str, int]]:
     """Shards of at most 1,000 such images with captions of 5 to 25 words; their paths and rows."""
-    rng, store, made = random.Random(0), Store(folder), []
+    rng, store, made = random.Random(0), Store(folder), list[Shard]()
     rows = [
         {"key": f"{n:032x}", "dataset": "made", "task": "caption", "language": "en", "source": f"made#{n}",
          "image": body, "format": "jpeg", "width": 640, "height": 480, "text": text(rng)}
@@ -97,8 +99,9 @@ def write_shards(folder: str, pairs: int, images: Path) -> list[tuple[str, int]]
         shard = to_shard(table, image, *render(table, image_path(table)))
         groups = [shard.slice(first, 100) for first in range(0, len(part), 100)]
         written = write_tables(store, shard_name(unit, 0), groups, schema, ShardSettings())
-        made.append((written.path, written.rows))
-    return made
+        made.append(written)
+    write_files(store, SHARDS, files_table(made))
+    return [(one.path, one.rows) for one in made]
 
 
 def random_weights(name: str, where: Path) -> ScorerSettings:
@@ -116,16 +119,19 @@ def random_weights(name: str, where: Path) -> ScorerSettings:
     return ScorerSettings(model=name, pretrained=str(where / "random.safetensors"))
 
 
-def ours(hands: ScoringRunner, shards: list[tuple[str, int]]) -> Callable[[], None]:
+def ours(
+    held: ExitStack, folder: str, settings: ScorerSettings, workers: int | None, shards: int
+) -> Callable[[], None]:
     """From shards to shards with scores, as `curate score` does it."""
     terms = ScoringTerms(name="", features=True, threshold=None, drops_sample=1.0, shard=ShardSettings())
+    run = ScoringRun(out=folder, scorer=settings, terms=terms)
+    runner = held.enter_context(runner_of(run, workers, None, Progress.silent(), shards))
 
-    def run() -> None:
-        for _, done in hands.map(dict(shards), terms):
-            assert not isinstance(done, CurateError), done
-            assert not done.failed
+    def score() -> None:
+        for _, results in runner.map(Job("score", (number,)) for number in range(shards)):
+            assert all(isinstance(one, Done) and not one.failed for one in results), results
 
-    return run
+    return score
 
 
 def model_alone(scorer: Scorer, pairs: int) -> Callable[[], None]:
@@ -191,13 +197,11 @@ def main() -> None:
         to_the_pixel = msgspec.structs.replace(settings, exact=True)
         with ExitStack() as held:
             scorer = held.enter_context(open_scorer(settings))
-            hands = held.enter_context(crew(folder, settings, None, None))
-            exact = held.enter_context(crew(folder, to_the_pixel, 0, None))
             works = {
                 "plain": plain_loop(scorer, folder, shards),
                 "plain, 1 thread": plain_loop(scorer, folder, shards, threads=1),
-                "ours": ours(hands, shards),
-                "ours, exact": ours(exact, shards),
+                "ours": ours(held, folder, settings, None, len(shards)),
+                "ours, exact": ours(held, folder, to_the_pixel, 0, len(shards)),
                 "model alone": model_alone(scorer, asked.pairs),
             }
             if asked.clip_retrieval:

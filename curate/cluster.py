@@ -11,8 +11,10 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,7 @@ def start(workers: int | None, address: str | None) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:  # Ray turns 127.0.0.1 into the machine's own address, but for this switch
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    if address is None and "RAY_AUTH_MODE" not in os.environ:  # its ports are open to every neighbour else
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        _require_token()
     import ray
 
     if ray.is_initialized():
@@ -48,6 +49,15 @@ def start(workers: int | None, address: str | None) -> Any:
     except Exception as error:
         where = f"no Ray cluster answers at {address}" if address else "Ray cannot start here"
         raise MachineError(f"{where}: {str(error).splitlines()[0]} (--workers 0 does without Ray)") from None
+
+
+def _require_token() -> None:
+    """Have the Ray that is started here ask for a token: its ports are open to every neighbour otherwise."""
+    if "RAY_AUTH_MODE" in os.environ:
+        return
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    if "ray" in sys.modules:
+        import_module("ray._raylet").Config.initialize("")  # it has read the environment already
 
 
 def _private_folder() -> str:
@@ -92,3 +102,13 @@ def memory_of_task(ray: Any, wanted: int) -> int:
         if node["Alive"] and have.get("CPU") and have.get("memory"):
             shares.append(int(have["memory"] / have["CPU"] / 2))
     return min(shares)
+
+
+def cores_of_task(ray: Any, wanted: int) -> int:
+    """CPUs that a task may ask for, at most `wanted`, so that every node with any can run one."""
+    cores = [
+        int(node["Resources"]["CPU"])
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU")
+    ]
+    return max(1, min([wanted, *cores]))

@@ -23,6 +23,7 @@ Rules = Mapping[str, Mapping[str, Any]]
 RULE_STAGES = (
     "rules",
     "seen",
+    "listed",
     "copies",
     "size",
     "score",

@@ -9,7 +9,11 @@ import msgspec
 from filters import RULES
 
 VALUES = (1, "", ["<x>"])
-TRUE = {"keep": ["en"], "min_score": 0.5}  # settings that only certain values make sense for
+TRUE = {
+    "keep": ["en"],
+    "min_score": 0.5,
+    "max_distance": 1,
+}  # settings that only certain values make sense for
 
 
 def some_settings(rule: str) -> dict[str, Any]:

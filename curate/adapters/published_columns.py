@@ -18,7 +18,12 @@ from curate.manifest.settings import Manifest
 def columns_of(manifest: Manifest) -> dict[str, str]:
     """The switched-on rules on the source's columns: their names, and the column of each."""
     active: Mapping[str, Mapping[str, Any]] = manifest.active_rules()
-    return {name: str(of["column"]) for name, of in active.items() if _on_column(name, of)}
+    on_flags = manifest.flag_rules()
+    return {
+        name: str(of["column"])
+        for name, of in active.items()
+        if name not in on_flags and _on_column(name, of)
+    }
 
 
 def _on_column(name: str, settings: Mapping[str, Any]) -> bool:
@@ -33,6 +38,10 @@ def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
     Raises:
         InputError: a column is missing, or holds what no rule can judge; names the nearest one.
     """
+    if manifest.flags and first(schema.names, ("flags",)) is not None:
+        raise InputError(
+            "the input has a column 'flags', where those of the manifest's [flags] would stand in 'extra'"
+        )
     for rule, column in columns_of(manifest).items():
         if column.partition(".")[0] in manifest.input.explode:
             continue

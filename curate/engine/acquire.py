@@ -59,8 +59,16 @@ class AcquiredImage:
 class Acquirer:
     """Fetches and prepares images; connections and child processes start when they are first needed."""
 
-    def __init__(self, manifest: Manifest, children: int, exchange: Exchange | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        children: int,
+        exchange: Exchange | None = None,
+        fingerprints: bool = False,
+    ) -> None:
+        """`fingerprints`: make them, even where no setting or rule of the manifest asks for them by itself."""
         self._manifest, self._count, self._exchange = manifest, children, exchange
+        self._fingerprints = fingerprints
 
     def close(self) -> None:
         """End connections and child processes."""
@@ -142,7 +150,7 @@ class Acquirer:
             protocol.TARGET,
             self._count,
             limits,
-            protocol.child_settings(settings, self._manifest.active_rules()),
+            protocol.child_settings(settings, self._manifest.active_rules(), self._fingerprints),
         )
 
 

@@ -29,6 +29,7 @@ from curate.engine.similar import SimilarImages
 from curate.engine.worker import Job, JobFailure, Result
 from curate.errors import Halted, InputError, OrderForbidsError, OutputError, Stopped, UnitError
 from curate.images.evaluation import check_sets
+from curate.images.hash_lists import check_lists
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
 from curate.origins import find, kind_of, open_origin
@@ -68,13 +69,14 @@ def request(
 
     Raises:
         InputError: there is nothing to read, or a number makes no sense.
-        ManifestError: a fingerprint file of the rules cannot be used.
+        ManifestError: a fingerprint file or list of hashes of the rules cannot be used.
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit must be at least 1, not {limit}")
     if not 0 < sample <= 1:
         raise InputError(f"--sample must be above 0 and at most 1, not {sample}")
     check_sets(manifest.active_rules())
+    check_lists(manifest.active_rules())
     kind = kind_of(manifest)
     if select:
         check_selectable(manifest, kind)

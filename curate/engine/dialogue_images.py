@@ -7,7 +7,7 @@ turn whose text falls to a rule.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +81,18 @@ def without_bytes(table: pa.Table) -> pa.Table:
 
 def settle(
     table: pa.Table,
-    shown: Iterable[tuple[int, AcquiredImage]],
+    outcomes: Mapping[int, AcquiredImage],
     size_rules: Rules,
-    drop_copies: Callable[[pa.Table], pa.Table],
+    drop_known: Callable[[pa.Table], pa.Table],
 ) -> pa.Table:
     """The table with what became of each dialogue's images: their paths, or why the dialogue is dropped.
 
-    `drop_copies` takes a table of SAMPLE with a row an image, and marks copies of evaluation images.
+    `drop_known` takes a table of SAMPLE with a row an image, and marks those that are not to be there.
     """
-    known = dict(shown)
     images = table["images"].combine_chunks()
     flat = pc.list_flatten(images)
     row = np.asarray(pc.list_parent_indices(images))
-    found = [known.get(slot, AcquiredImage()) for slot in pc.struct_field(flat, "slot").to_pylist()]
+    found = [outcomes.get(slot, AcquiredImage()) for slot in pc.struct_field(flat, "slot").to_pylist()]
     number = np.arange(len(row)) - np.searchsorted(row, row)
     made = {name: [getattr(one, name) for one in found] for name in ITEM}
     made["dropped"] = [one.reason for one in found]
@@ -101,7 +100,7 @@ def settle(
         pa.table({name: pa.array(values, SAMPLE.field(name).type) for name, values in made.items()})
     )
     missing = pa.array([one.format is None and one.reason is None for one in found], pa.bool_())
-    judged = judge(drop_copies(judged), size_rules, "size")
+    judged = judge(drop_known(judged), size_rules, "size")
     judged = drop(judged, pc.if_else(missing, "image_missing", None), "decode")
     table = _first(table, row, judged, [f"image {n + 1}: " for n in number.tolist()])
     names = table.select(["dataset", "key"]).take(pa.array(row)).to_pylist()

@@ -17,6 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.engine.across import PHASES
 from curate.engine.evaluation_copies import FOLDER as COPIES
 from curate.engine.ledger import DONE_STATE, STAGED_STATE, Ledger
 from curate.engine.plan import Plan, Retry, Run
@@ -31,6 +32,7 @@ from curate.engine.records import (
     segment_names,
     write_segment,
 )
+from curate.engine.similar import PHASE as SIMILAR
 from curate.engine.tombstones import REMOVED, read_tombstones, told
 from curate.errors import OutputError, UnitError
 from curate.manifest.settings import Manifest, ShardSettings
@@ -51,6 +53,7 @@ DATA_FILES = (
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
 SELECT_ROWS = 2**18
 SELECTION = "selection"  # the `kind` of a selection's `_manifest.json`; a run's has none
+JUDGED = (*PHASES, SIMILAR)  # folders of the rules across the run
 SEGMENT_S = 30.0  # between two segments while units are finished
 SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "simplejpeg", "numpy", "regex", "aiohttp")
 
@@ -138,9 +141,7 @@ class Journal:
         for name in (MANIFEST, SHARDS, DROPPED_FILES, DATA_FILES):
             self.store.delete(name)
         self.delete_papers()
-        for name in (
-            "journal", "done", "staged", "keys", "seen", "bytes", "similar", "near", "tmp", "inputs/web",
-        ):  # fmt: skip
+        for name in ("journal", "done", "staged", *JUDGED, "tmp", "inputs/web"):
             self.store.delete_folder(
                 f"_run/{name}"
             )  # first what speaks of the files, lest a kill leave it behind them
@@ -248,7 +249,7 @@ class Journal:
         self.store.write_bytes(DATA_FILES, data_files("part" if run.select else "shard").encode())
         self.store.check_held()
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        for name in ("keys", "seen", "bytes", "similar", "near", "staged", "tmp", "inputs"):
+        for name in (*JUDGED, "staged", "tmp", "inputs"):
             self.store.delete_folder(f"_run/{name}")
         return manifest
 

@@ -21,6 +21,7 @@ from curate.engine.across import ACROSS, AFTER_IMAGES, BEFORE_IMAGES, PHASES, Ac
 from curate.engine.similar import RULE as SIMILAR
 from curate.engine.similar import SimilarImages
 from curate.images.evaluation import IMAGE_RULE as IN_EVALUATION
+from curate.manifest.pinning import LIST_RULE
 from curate.manifest.settings import Manifest, ScorerSettings
 from curate.sources import Input
 
@@ -132,6 +133,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return None if self.select else self.manifest.scorer
 
     @property
+    def models(self) -> int | None:
+        """None: on Ray, one a GPU, or one a node without GPUs."""
+        return None
+
+    @property
     def per_host(self) -> int:
         """The manifest's limit of requests to one host."""
         return self.manifest.fetch.per_host
@@ -169,5 +175,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 def row_rules(manifest: Manifest) -> dict[str, dict[str, Any]]:
     """The switched-on rules that judge a row by itself, in order."""
-    others = {*ACROSS, *caption_rules(manifest), IN_EVALUATION}
+    others = {*ACROSS, *caption_rules(manifest), *manifest.flag_rules(), IN_EVALUATION, LIST_RULE}
     return {name: settings for name, settings in manifest.active_rules().items() if name not in others}

@@ -40,8 +40,15 @@ PHASES = {
     "spill": "reading samples",
     "lay": "laying sequences",
     "assemble": "writing packs",
+    "look": "looking at images",
+    "write": "writing samples",
+    "score": "scoring",
+    "drop": "dropping near duplicates",
 }
-NOUNS = {"count": "slices", "spill": "slices", "lay": "buckets", "assemble": "packs"}
+NOUNS = {
+    "count": "slices", "spill": "slices", "lay": "buckets", "assemble": "packs",
+    "look": "shards", "write": "shards", "score": "shards", "drop": "shards",
+}  # fmt: skip
 
 
 class Progress:
@@ -103,7 +110,7 @@ class Progress:
         noun = NOUNS.get(kind, "parts" if phase else "units")
         self._task = self._bars.add_task(said, total=numbers, noun=noun)
         later = phase in ("bytes", "similar")
-        reads = kind in ("stage", "spill") or (kind == "scan" and not later and not self._read)
+        reads = kind in ("stage", "spill", "score") or (kind == "scan" and not later and not self._read)
         if reads:
             self._begun, self._ended = time.monotonic(), 0.0
         try:

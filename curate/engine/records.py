@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -40,6 +41,11 @@ Entry = tuple[int, UnitRecord]  # how far the unit is, and its record
 def record_name(folder: str, unit: int) -> str:
     """Where a unit's record lies: `FOLDER/2a/000042.json`."""
     return f"{folder}/{unit % SPREAD:02x}/{unit:06d}.json"
+
+
+def spread(name: str) -> str:
+    """One of SPREAD folders for a record of that name, where it bears no number."""
+    return f"{zlib.crc32(name.encode()) % SPREAD:02x}"
 
 
 def write_record(store: Store, folder: str, record: UnitRecord) -> None:

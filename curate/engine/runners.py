@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from curate.cluster import connected, memory_of_task, start
+from curate.cluster import connected, cores_of_task, memory_of_task, start
 from curate.engine.host_slots import HostExchange, HostSlots
 from curate.engine.nodes import code_digest
 from curate.engine.record import Meter
@@ -51,6 +51,10 @@ class Runnable(Protocol):
     @property
     def scorer(self) -> ScorerSettings | None:
         """The model that its jobs use, if any."""
+
+    @property
+    def models(self) -> int | None:
+        """How many of it there are on Ray; None: one a GPU, or one a node without GPUs."""
 
     @property
     def per_host(self) -> int:
@@ -108,26 +112,34 @@ class InProcess:
 class OnRay:
     """Jobs as Ray tasks, a bounded number in flight.
 
-    What all tasks share is put into the cluster once, and fetched once by each process.
+    What all tasks share is put into the cluster once, and fetched once by each process. Where there are fewer `parts`
+    of work than cores, each task gets several.
     """
 
     def __init__(
-        self, run: Runnable, meter: Meter, workers: int | None, address: str | None, hire: Hire = Worker
+        self,
+        run: Runnable,
+        meter: Meter,
+        workers: int | None,
+        address: str | None,
+        hire: Hire = Worker,
+        parts: int | None = None,
     ) -> None:
         ray = start(workers, address)
         self._ray, self._meter, self._asked = ray, meter, workers
         self.workers, self._counted = workers or cluster_cpus(ray), time.monotonic()
+        cores = cores_of_task(ray, max(1, self.workers // max(1, parts or self.workers)))
         try:
-            scorers = [] if run.scorer is None else _scorers(run.scorer)
+            scorers = [] if run.scorer is None else _scorers(run.scorer, run.models)
             self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote(run.per_host)
-            shared = (run, self._counts, scorers, code_digest(), hire, self.workers)
+            shared = (run, self._counts, scorers, code_digest(), hire, self.workers, cores)
             self._shared = [ray.put(shared)]  # in a list: a bare one would be fetched a task
         except BaseException:
             self.close()
             raise
         self._identity = run.identity
         memory = memory_of_task(ray, MEMORY_BYTES)
-        self._task = ray.remote(num_cpus=1, memory=memory, max_retries=0)(_do)
+        self._task = ray.remote(num_cpus=cores, memory=memory, max_retries=0)(_do)
         self._deaths = Counter[Job]()
 
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
@@ -208,15 +220,15 @@ def cluster_cpus(ray: Any) -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def _scorers(settings: ScorerSettings) -> list[Any]:
-    """The actors that hold a manifest's scorer, of which one is ready.
+def _scorers(settings: ScorerSettings, count: int | None) -> list[Any]:
+    """The actors that hold a scorer, of which one is ready.
 
     Raises:
         ManifestError, MachineError, Halted: see `curate.scorer.actors`.
     """
     from curate.scorer.actors import RemoteEncoder, hire
 
-    actors = hire(settings)
+    actors = hire(settings, count)
     RemoteEncoder(actors).close()
     return actors
 
@@ -315,10 +327,11 @@ def _worker(shared: list[Any], identity: str) -> tuple[JobWorker, Any]:
         while _HELD:
             _HELD.popitem()[1][0].close()
         ray = connected()
-        run, counts, scorers, code, hire, workers = ray.get(shared[0])
+        run, counts, scorers, code, hire, workers, cores = ray.get(shared[0])
         if code != code_digest():
             raise MachineError(
                 f"node {platform.node()} has another curate than the driver: install the same one"
             )
-        _HELD[identity] = hire(run, _Reporter(counts), 1, scorers, HostExchange(ray, counts, workers)), counts
+        exchange = HostExchange(ray, counts, workers)
+        _HELD[identity] = hire(run, _Reporter(counts), cores, scorers, exchange), counts
     return _HELD[identity]

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,18 +26,20 @@ from curate.schema import set_column
 from curate.storage.filesystems import one_line
 from curate.storage.listing import FOLDER, LISTED
 from curate.storage.store import Store
+from filters.copies import VIEW_BYTES
+from filters.hash_list import MAX_DISTANCE, PdqIndex
 
 REMOVED = f"{FOLDER}/removed.parquet"
 REASON = "removed_on_request"
 STAGE = "remove"
-KINDS = ("key", "url", "host", "prefix", "sha256", "pair")
+KINDS = ("key", "url", "host", "prefix", "sha256", "pdq", "pair")
 MAX_LENGTHS = 256  # of prefixes that differ in length: each costs a hash a row
 MAX_LABELS = 16  # of a host's name that are looked at, from its end
 
 TOMBSTONES = pa.schema(
     [
         ("kind", pa.string()),  # one of KINDS
-        ("hash", pa.binary(32)),  # SHA-256
+        ("hash", pa.binary(32)),  # SHA-256; of `pdq` the 256 bits themselves, as near ones count too
         ("length", pa.int32()),  # of a prefix, in bytes of UTF-8; else null
         ("reason", pa.string()),  # as it was given
         ("date", pa.string()),  # UTC, ISO 8601
@@ -74,6 +78,26 @@ class Tombstones:
         """Whether a row's image, and not its names alone, may decide."""
         return bool(self.kinds & {"sha256", "pair"})
 
+    @property
+    def by_fingerprint(self) -> bool:
+        """Whether what a row's image shows may decide."""
+        return "pdq" in self.kinds
+
+    def of_prints(self, prints: npt.NDArray[np.uint8]) -> list[Tombstone | None]:
+        """Of each of N images, by the PDQ hash of the whole (N x 32): the nearest tombstone within 31 bits, if any."""
+        if not self.by_fingerprint or not len(prints):
+            return [None] * len(prints)
+        marks, index = self._pdq
+        return [
+            marks[place] if place >= 0 else None for place in index.nearest(prints, MAX_DISTANCE)[0].tolist()
+        ]
+
+    @cached_property
+    def _pdq(self) -> tuple[list[Tombstone], PdqIndex]:
+        hashes = sorted(self._hashes["pdq"])
+        bits = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, VIEW_BYTES)
+        return [Tombstone("pdq", one) for one in hashes], PdqIndex(bits)
+
     def of_names(self, key: str | None, url: str | None) -> Iterator[Tombstone]:
         """The tombstones that a row with that key and URL has."""
         kinds = self.kinds
@@ -101,7 +125,7 @@ class Tombstones:
 
     def named(self, key: pa.ChunkedArray, url: pa.ChunkedArray) -> pa.Array:
         """Whether a row's key or URL has a tombstone (N rows)."""
-        if self.kinds <= {"sha256", "pair"}:
+        if self.kinds <= {"sha256", "pdq", "pair"}:
             return pa.repeat(False, len(key))
         names = zip(key.to_pylist(), url.to_pylist(), strict=True)
         return pa.array([any(True for _ in self.of_names(*one)) for one in names], pa.bool_())

@@ -1,7 +1,7 @@
 """The way of one unit: source → clean → rules → fetch → decode → rules → staged shard.
 
-Cheap rules come before costly stages, and a dropped row costs nothing more. Images pass through a spool on
-disk, so memory holds a unit's texts and the images in flight, never a unit's images.
+Three steps hand tables on: reading gives tables of rows, imaging one table and what became of each image, finishing
+judges that table and writes it. Cheap rules come before costly stages, and a dropped row costs nothing more.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ import pyarrow.compute as pc
 import filters
 from curate import tasks
 from curate.engine import dialogue_images
-from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
+from curate.engine.acquire import Acquirer
 from curate.engine.across import SPILL, spill_rows
 from curate.engine.evaluation_copies import STAGE as STAGE_OF_COPIES
 from curate.engine.evaluation_copies import EvaluationCopies
+from curate.engine.flagging import Flagging
 from curate.engine.grown import staging_of
+from curate.engine.listed_images import STAGE as STAGE_OF_LISTS
+from curate.engine.listed_images import ListedImages, whole_prints
 from curate.engine.output import Fallen
 from curate.engine.plan import Run, Unit, row_rules
-from curate.engine.published_images import PublishedImages
 from curate.engine.record import Meter, Stage, UnitRecord, count_reasons
 from curate.engine.records import DONE, STAGED
 from curate.engine.score import Scoring, Windows
@@ -34,6 +36,7 @@ from curate.engine.similar import keep_fingerprints
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
 from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
+from curate.engine.unit_images import Outcomes, UnitImages
 from curate.engine.unit_rows import UnitReader
 from curate.fetch.engine import Exchange
 from curate.images.region_scaling import ON_ITS_SIDE, fit
@@ -44,7 +47,8 @@ from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
 
 STAGES = (
-    "read", "render", "rules", "seen", "fetch", "decode", "copies", "size", "score", "tasks", "write", "across",
+    "read", "render", "rules", "seen", "fetch", "decode", "listed", "copies", "size", "score", "tasks", "write",
+    "across",
 )  # fmt: skip
 
 AT_ONCE = 64  # images that are hashed
@@ -59,21 +63,9 @@ class Work:
     unit: Unit
     spool: Spool
     windows: Windows
-    published: PublishedImages
     watch: Stopwatch = field(default_factory=Stopwatch)
-    tables: list[pa.Table] = field(default_factory=list)  # read and judged so far, without images
-    first: dict[str, int] = field(default_factory=dict)  # path or URL to the first row that wants it
-    others: dict[int, list[int]] = field(default_factory=dict)  # that first row to those that want it again
-    rows: int = 0
-    slots: int = 0  # images of dialogues so far
+    table: pa.Table = field(default_factory=SAMPLE.empty_table)  # its rows as judged so far, without images
     held: ExitStack = field(default_factory=ExitStack)  # what is to be let go of once it is finished
-
-    def is_first(self, row: int, image: str) -> bool:
-        """Whether no earlier row wants the same image; else this one is to have what that one gets."""
-        first = self.first.setdefault(image, row)
-        if first != row:
-            self.others.setdefault(first, []).append(row)
-        return first == row
 
 
 class Pipeline:
@@ -91,11 +83,16 @@ class Pipeline:
         self.run, self.manifest, self.meter = run, run.manifest, meter
         self.staging = staging_of(run, store)
         self.tombstones = Tombstones(read_tombstones(store)) if run.removed else None
-        self.acquirer = Acquirer(run.manifest, children, exchange)
+        self.listed = ListedImages(run.manifest)
+        by_removed = self.tombstones is not None and self.tombstones.by_fingerprint
+        fingerprints = self.listed.by_fingerprint or by_removed
+        self.acquirer = Acquirer(run.manifest, children, exchange, fingerprints)
         self.copies = EvaluationCopies(run.manifest)
         stages = STAGES if self.tombstones is None else STAGES_LESS
-        self._stages = [name for name in stages if self.copies.is_on or name != STAGE_OF_COPIES]
+        is_on = {STAGE_OF_COPIES: self.copies.is_on, STAGE_OF_LISTS: self.listed.is_on}
+        self._stages = [name for name in stages if is_on.get(name, True)]
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
+        self.flagging = Flagging(run.manifest)
         self._rules = row_rules(run.manifest)
         self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.find_rule(n, s).columns}
         self._size_rules = {
@@ -133,19 +130,21 @@ class Pipeline:
         """Read a unit, and get and decode its images; units begin one after the other."""
         with ExitStack() as held:
             spool = held.enter_context(Spool())
-            work = Work(
-                unit, spool, held.enter_context(Windows(self.scoring, spool)), PublishedImages(self.manifest)
+            work = Work(unit, spool, held.enter_context(Windows(self.scoring, spool)))
+            images = UnitImages(
+                self.manifest, self.acquirer, self.listed, spool, work.windows, self._beside(unit)
             )
-            work.tables = [self._settle(work, list(self._prepared(work, seen)))]
+            with work.watch.stage("decode"):
+                table, outcomes = images.get(self._read(work, seen), self.meter)
+            work.table = self._settle(table, outcomes, work)
             work.held = held.pop_all()
         return work
 
     def finish(self, work: Work) -> UnitRecord:
         """Take a unit that has begun to its staged files; its record says that they are complete."""
         with work.held:
-            (table,) = work.tables
             with work.watch.stage("size"):
-                table = self._judge_sizes(table, work.spool)
+                table = self._judge_sizes(work.table, work.spool)
             with work.watch.stage("score"):
                 table = self._score(table, work.windows)
             with work.watch.stage("tasks"):
@@ -171,53 +170,13 @@ class Pipeline:
         self.meter.add(kept=record.rows_out, bytes=sum(shard.bytes for shard in shards))
         return record
 
-    def _prepared(self, work: Work, seen: Fallen) -> Iterator[tuple[int, AcquiredImage]]:
-        """Each image that could be had, or why not, in any order; good ones go to the spool on the way."""
-        done: dict[int, AcquiredImage] = {}
-        with work.watch.stage("decode"):
-            images = work.published.held(self._bodies(work, seen))
-            for row, prepared in self.acquirer.prepare(images):
-                if prepared.image is not None:
-                    work.spool.put(row, prepared.image)
-                    prepared = prepared.without_image()
-                self.meter.add(images=1)
-                done[row] = prepared
-                if row < dialogue_images.FIRST_SLOT:
-                    work.windows.settle(row)
-                yield row, prepared
-                yield from self._shared(work, row, prepared)
-            for first in list(work.others):  # those that were read after their image had come
-                yield from self._shared(work, first, done[first])
-
-    def _shared(self, work: Work, first: int, prepared: AcquiredImage) -> Iterator[tuple[int, AcquiredImage]]:
-        """The rows that are to have what `first` got."""
-        for row in work.others.pop(first, ()):
-            work.spool.put_again(row, first)
-            if row < dialogue_images.FIRST_SLOT:
-                work.windows.settle(row)
-            yield row, prepared
-
-    def _bodies(self, work: Work, seen: Fallen) -> Iterator[tuple[int, RawImage]]:
-        """The raw image of every row that is still alive: from the table, a local file, or the network."""
-        wanted: dict[int, str] = {}
+    def _read(self, work: Work, seen: Fallen) -> Iterator[pa.Table]:
+        """The unit's rows, clean and judged by all that needs no image."""
+        first = 0
         for table in self.reader.samples(work.unit, work.watch):
-            reason = pa.array(
-                [seen.get(row) for row in range(work.rows, work.rows + table.num_rows)], pa.string()
-            )
-            table = self._drop_removed_names(drop(table, reason, "seen"))
-            if self.manifest.task == CONVERSATION:
-                table = dialogue_images.numbered(table, work.slots)
-                work.slots += len(pc.list_flatten(table["images"]))
-                yield from dialogue_images.bodies(
-                    table, self.acquirer, self._beside(work.unit), work.is_first, wanted
-                )
-                table = dialogue_images.without_bytes(table)
-            yield from self._at_hand(table, work, wanted)
-            work.tables.append(set_column(table, "image", pa.nulls(table.num_rows, pa.large_binary())))
-            work.rows += table.num_rows
-            work.windows.read(table["text"])
-            self.meter.add(rows=table.num_rows)
-        yield from self.acquirer.fetch(wanted)
+            reason = pa.array([seen.get(row) for row in range(first, first + table.num_rows)], pa.string())
+            first += table.num_rows
+            yield self._drop_removed_names(drop(table, reason, "seen"))
 
     def _drop_removed_names(self, table: pa.Table) -> pa.Table:
         """Drop rows whose key or address was removed on request, before anything is fetched for them."""
@@ -245,44 +204,17 @@ class Pipeline:
         uri = self.run.plan.inputs[unit.input].uri
         return Path(uri.removeprefix("file://")).parent if scheme(uri) == "file" else None
 
-    def _at_hand(self, table: pa.Table, work: Work, wanted: dict[int, str]) -> Iterator[tuple[int, RawImage]]:
-        """The images that need no network; what does is noted in `wanted` (row of the unit to URL).
-
-        An image that several rows want is got once.
-        """
-        if self.manifest.task in ("text", CONVERSATION):
-            return
-        places = pc.indices_nonzero(alive(table))
-        work.published.note(table, places, work.rows)
-        living = table.select(["image", "format", "image_path", "url"]).take(places)
-        for place, image, kind, path, url in zip(places.to_pylist(), *living.columns, strict=True):
-            row = work.rows + place
-            if kind.is_valid:
-                work.spool.put(row, image.as_py())
-                continue
-            work.windows.expect(row)
-            if image.is_valid:
-                yield row, RawImage(image.as_py())
-            elif path.is_valid and self.manifest.image.folder:
-                if work.is_first(row, f"path {path}"):
-                    yield row, self.acquirer.local(path.as_py())
-            elif url.is_valid:
-                if work.is_first(row, f"url {url}"):
-                    wanted[row] = url.as_py()
-            else:
-                yield row, RawImage(None, "read", "image_missing")
-
-    def _settle(self, work: Work, prepared: list[tuple[int, AcquiredImage]]) -> pa.Table:
+    def _settle(self, table: pa.Table, outcomes: Outcomes, work: Work) -> pa.Table:
         """The unit's table, with what became of each image."""
-        table = pa.concat_tables([SAMPLE.empty_table(), *work.tables]).combine_chunks()
         if self.manifest.task == CONVERSATION:
-            return dialogue_images.settle(table, prepared, self._size_rules, self.copies.drop)
-        if not prepared:
+            return dialogue_images.settle(table, outcomes, self._size_rules, self._drop_known)
+        if not outcomes:
             return table
-        rows = pa.array([row for row, _ in prepared], pa.int64())
+        rows = pa.array(list(outcomes), pa.int64())
 
         def column(name: str, kind: pa.DataType) -> pa.Array:
-            return scatter(pa.array([getattr(one, name) for _, one in prepared], kind), rows, table.num_rows)
+            values = pa.array([getattr(one, name) for one in outcomes.values()], kind)
+            return scatter(values, rows, table.num_rows)
 
         published = table.select(["width", "height"])
         for name in ("format", "width", "height", "fingerprint"):
@@ -294,7 +226,7 @@ class Pipeline:
         reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
-        return self._drop_copies(table, work)
+        return self._drop_copies(self.listed.drop(self._drop_removed_prints(table)), work)
 
     def _keep_fingerprints(self, table: pa.Table, work: Work) -> None:
         """Leave the fingerprints of the alive rows for the search across the run."""
@@ -305,6 +237,18 @@ class Pipeline:
             body.as_buffer() if body.is_valid else None for part in parts for body in work.spool.take(part)
         )
         keep_fingerprints(self.staging.store, work.unit.number, table.take(rows), images)
+
+    def _drop_removed_prints(self, table: pa.Table) -> pa.Table:
+        """Drop rows whose image shows what was removed on request."""
+        if self.tombstones is None or not self.tombstones.by_fingerprint:
+            return table
+        places, prints = whole_prints(table)
+        removed = [REASON if mark is not None else None for mark in self.tombstones.of_prints(prints)]
+        return drop(table, scatter(pa.array(removed, pa.string()), places, table.num_rows), STAGE)
+
+    def _drop_known(self, images: pa.Table) -> pa.Table:
+        """Drop images of dialogues (a row each) that were removed, are on a list, or copies of evaluation images."""
+        return self.copies.drop(self.listed.drop(self._drop_removed_prints(images)))
 
     def _drop_copies(self, table: pa.Table, work: Work) -> pa.Table:
         """Drop copies of evaluation images, where the manifest asks for it."""
@@ -320,7 +264,7 @@ class Pipeline:
 
     def _inputs(self, work: Work, table: pa.Table) -> int:
         """How many inputs the unit's rows came from; of documents that a limit cut off, those that were reached."""
-        asked = self.reader.inputs(work.unit, work.rows)
+        asked = self.reader.inputs(work.unit, table.num_rows)
         if self.manifest.documents.max_rows is None:
             return asked
         named = pc.replace_substring_regex(table["source"], r"#[0-9.]+$", "")
@@ -347,7 +291,7 @@ class Pipeline:
             return table
         table = windows.fill(table)
         self.staging.scorer = self.scoring.identity()
-        return judge(table, self._score_rules, "score")
+        return self.flagging.flag_and_judge(judge(table, self._score_rules, "score"), self.scoring)
 
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
         """Drop what the child processes did not decode, as its true size is one that the rules do not keep.

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curate.errors import InputError, ManifestError, OutputError, nearest
-from curate.exporting.conversations import write_conversations
-from curate.exporting.energon import write_energon
-from curate.exporting.mds import write_mds
-from curate.exporting.sample_files import Records
-from curate.exporting.training import writer
-from curate.exporting.webdataset import write_webdataset
+from curate.engine.kept_results import KeptResults
+from curate.engine.nodes import check_nodes_see
+from curate.engine.progress import Progress
+from curate.engine.records import in_parallel
+from curate.errors import Halted, InputError, ManifestError, OutputError, Stopped, nearest
+from curate.exporting.album import elsewhere, read_notes, write_moved
+from curate.exporting.conversations import Conversations
+from curate.exporting.energon import Energon
+from curate.exporting.exporter import (
+    FOLDER,
+    Exported,
+    Exporter,
+    ExportFormat,
+    ExportRun,
+    Looked,
+    moved_name,
+    notes_name,
+)
+from curate.exporting.mds import Mds
+from curate.exporting.training import Training
+from curate.exporting.webdataset import WebDataset
 from curate.storage.dataset import DataSet, find
+from curate.storage.filesystems import one_line
 from curate.storage.finished import read_manifest
 from curate.storage.product_notes import note_product, source_folders
 from curate.storage.store import Store
@@ -23,11 +39,12 @@ from curate.tasks.dialect import load_with
 from curate.tasks.grouping import MAX_TURNS
 from curate.version import __version__
 
-FORMATS: dict[str, Callable[[Store, Records], list[str]]] = {
-    "webdataset": write_webdataset,
-    "energon": write_energon,
-    "mds": write_mds,
-    "qwen-vl": write_conversations,
+PLAN = f"{FOLDER}/plan"
+FORMATS: dict[str, Callable[[], ExportFormat]] = {
+    "webdataset": WebDataset,
+    "energon": Energon,
+    "mds": Mds,
+    "qwen-vl": Conversations,
 }
 TRAINING = {  # formats in a dialect, each with the one that it is in unless another is asked for
     "qwen3-vl": "qwen3-vl",
@@ -45,73 +62,133 @@ def export(
     dialect_settings: Sequence[str] = (),
     group: str = "",
     turns: int = MAX_TURNS,
+    workers: int | None = None,
+    address: str | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write the shards or packs in `source` to the folder `out`; gives what its `_manifest.json` says.
 
     With `group="image"` questions, regions and references of one image become dialogues of at most `turns` questions.
+    `workers` are processes, 0 this one alone; without it as many as there are cores, and this one where there is
+    little to do. `address` is that of a Ray cluster.
 
     Raises:
         ManifestError: there is no such format, or it takes no dialect or groups.
         InputError: no shards or packs, or damaged ones.
         OutputError: `out` holds something else.
+        MachineError, UnitError, Halted, Stopped: see `curate.errors`; the same command goes on.
     """
-    known = {**FORMATS, **TRAINING}
-    if to not in known:
-        raise ManifestError(f"cannot export to {to!r}{nearest(to, known)}")
-    said: dict[str, Any] = {}
-    most = _turns(to, group, turns)
-    if to in TRAINING:
-        spoken = load_with(dialect or TRAINING[to], dialect_settings)
-        write = writer(to, spoken, most)
-        said = {
-            "dialect": {
-                "name": spoken.name,
-                "digest": spoken.digest,
-                "boxes_fit_one_setting": spoken.one_setting,
-            }
-        }
-        said["dialect"]["cost"] = {name: value for name, value in spoken.describe()["cost"].items() if value}
-    elif dialect or dialect_settings:
-        raise ManifestError(
-            f"{to} has no dialect: it hands rows over as they are (these have one: {', '.join(TRAINING)})"
-        )
-    elif to == "qwen-vl":
-        write = partial(write_conversations, turns=most)
-    else:
-        write = FORMATS[to]
-    said |= {"group": group, "turns": most} if group else {}
+    form, said = _format(to, dialect, dialect_settings, _turns(to, group, turns))
+    said |= {"group": group, "turns": turns} if group else {}
     data = _find(source)
-    store = Store(out)
+    if form.album and "loss_mask" in data.schema.names:
+        raise InputError(f"packs hold tokens: export the shards that they were made of as {to}")
+    store, watch = Store(out), progress or Progress.silent()
     plan = {"kind": "export", "to": to, "digest": data.digest, **said}
-    done = read_manifest(store)
-    if done is not None:
-        if {name: done.get(name) for name in plan} == plan:
-            return done
-        raise OutputError(f"{out} holds another export: give another folder")
-    if store.names() and not store.names("_run"):
-        raise OutputError(f"{out} is not empty: give another folder")
+    if (done := _done(store, plan)) is not None:
+        return done
+    identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    run = ExportRun(
+        identity=f"{identity} {out}", out=store.root if store.local else store.uri, data=data, form=form
+    )
+    options = ["--dialect", dialect] if dialect else []
+    options += [word for one in dialect_settings for word in ("--dialect-set", one)]
+    origin = {"curate_version": __version__, "made_of": source_folders([source]), "options": options}
     store.lock()
     try:
-        records = Records(data)
-        files = write(store, records)
-        options = ["--dialect", dialect] if dialect else []
-        options += [word for one in dialect_settings for word in ("--dialect-set", one)]
-        manifest = plan | {
-            "curate_version": __version__,
-            "made_of": source_folders([source]),
-            "options": options,
-            "rows_in": data.rows,
-            "rows_out": records.written,
-            "dropped": dict(records.dropped),
-            "files": files,
-        }
+        _begin(store, identity)
+        if address is not None:
+            check_nodes_see(address, [file.uri for file in data.files], store)
+        with watch.live():
+            manifest = plan | origin | _export(run, store, watch, workers, address)
         store.write_bytes("_manifest.json", json.dumps(manifest, indent=1).encode())
-        store.delete_folder("_run/tmp")
+    except KeyboardInterrupt:
+        raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
+    except OSError as error:
+        raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
     finally:
         store.unlock()
     store.delete_folder("_run")
     note_product(manifest["made_of"], out)
     return manifest
+
+
+def _format(
+    to: str, dialect: str, dialect_settings: Sequence[str], turns: int
+) -> tuple[ExportFormat, dict[str, Any]]:
+    """The format, and what the manifest says of its dialect.
+
+    Raises:
+        ManifestError: there is no such format, or it takes no dialect.
+    """
+    known = {**FORMATS, **TRAINING}
+    if to not in known:
+        raise ManifestError(f"cannot export to {to!r}{nearest(to, known)}")
+    if to in TRAINING:
+        spoken = load_with(dialect or TRAINING[to], dialect_settings)
+        told = {"name": spoken.name, "digest": spoken.digest, "boxes_fit_one_setting": spoken.one_setting}
+        cost = {name: value for name, value in spoken.describe()["cost"].items() if value}
+        return Training(to, spoken, turns), {"dialect": told | {"cost": cost}}
+    if dialect or dialect_settings:
+        raise ManifestError(
+            f"{to} has no dialect: it hands rows over as they are (these have one: {', '.join(TRAINING)})"
+        )
+    return Conversations(turns) if to == "qwen-vl" else FORMATS[to](), {}
+
+
+def _export(
+    run: ExportRun, store: Store, progress: Progress, workers: int | None, address: str | None
+) -> dict[str, Any]:
+    """Do the jobs: where images lie in a folder, all shards are looked at first; what the manifest says of the rows."""
+    form, count = run.form, len(run.data.files)
+    jobs = KeptResults(run, store, FOLDER, Exporter, progress, workers, address, parts=count)
+    try:
+        if form.album:
+            jobs.all("look", count, Looked)
+            notes = in_parallel(lambda number: read_notes(store, notes_name(number)), range(count))
+            for number, moved in enumerate(elsewhere(notes)):
+                write_moved(store, moved_name(number), moved)
+        done = jobs.all("write", count, Exported)
+    finally:
+        jobs.close()
+    files = form.finish(store, run.data, done)
+    return {
+        "rows_in": run.data.rows,
+        "rows_out": sum(one.rows for one in done),
+        "dropped": dict(sum((Counter(one.dropped) for one in done), Counter[str]())),
+        "files": files,
+    }
+
+
+def _done(store: Store, plan: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of the same export, if it is there already.
+
+    Raises:
+        OutputError: the folder holds something else.
+    """
+    done = read_manifest(store)
+    if done is None:
+        if store.names() and not store.names("_run") and not store.exists(PLAN):
+            raise OutputError(f"{store.uri} is not empty: give another folder")
+        return None
+    if {name: done.get(name) for name in plan} == plan:
+        return done
+    raise OutputError(f"{store.uri} holds another export: give another folder")
+
+
+def _begin(store: Store, identity: str) -> None:
+    """Note what is exported; what an earlier attempt at the same did is done.
+
+    Raises:
+        OutputError: an earlier attempt at something else is unfinished.
+    """
+    known = store.read_bytes(PLAN)
+    if known is not None and known != identity.encode():
+        raise OutputError(
+            f"{store.uri} holds another export, which is unfinished: finish it, or give another folder"
+        )
+    if known is None:
+        store.write_bytes(PLAN, identity.encode())
 
 
 def _turns(to: str, group: str, turns: int) -> int:

@@ -7,16 +7,17 @@ dialogues: they go into `text.jsonl`, one a line. Paths are relative to the fold
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from curate.errors import InputError
-from curate.exporting.album import Album
-from curate.exporting.sample_files import Record, Records, to_json
-from curate.storage.store import HashingSink, Store
+from curate.exporting.album import Album, Images
+from curate.exporting.exporter import Exported
+from curate.exporting.sample_files import Record, Records
+from curate.exporting.sample_lists import join_fragments, write_fragment
+from curate.storage.dataset import DataFile, DataSet
+from curate.storage.store import Store
 from curate.tasks.chat import IMAGE as PICTURE
 from curate.tasks.formats import CONVERSATION
 from curate.tasks.grouping import GROUPED, grouped
@@ -27,7 +28,7 @@ COLUMNS = ["key", "image.path", "prompt", "target"]
 TALK = ["task", "messages", "images.list.element.path"]
 TEXT = "text"  # the task that is no dialogue
 Talk = tuple[Record, list[str]]  # a record, and where its images lie in the folder
-Form = Callable[[Record, list[str]], Any]
+TEXTS, INFO_FILE = "text.jsonl", "dataset_info.json"
 INFO = {
     "curate": {
         "file_name": "messages.jsonl",
@@ -44,62 +45,58 @@ INFO = {
 }
 
 
-def write_conversations(store: Store, records: Records, turns: int = 0) -> list[str]:
-    """The images, then the other files; rows of one image as dialogues of at most `turns` questions (0: each alone).
+class Conversations:
+    """The images, then the lists; rows of one image as dialogues of at most `turns` questions (0: each alone)."""
 
-    Raises:
-        InputError: packs; their tokens are no conversation any more.
-    """
-    if records.packs:
-        raise InputError("packs hold tokens: export the shards that they were made of as qwen-vl")
-    album = Album(store)
-    for file in records.data.files:
+    album = True
+
+    def __init__(self, turns: int = 0) -> None:
+        self._turns = turns
+
+    def look(self, records: Records, file: DataFile, images: Images) -> None:
+        """See `ExportFormat.look`."""
         several = ["images"] if "images" in records.data.schema.names else []
         for record in records.of(file, ["key", "image", *several]):
             for image in [record.row["image"], *(record.row.get("images") or [])]:
                 if image is not None and image["bytes"] is not None:
-                    album.add(image)
-    forms: dict[str, Form] = {"messages.jsonl": _messages, "chatml.jsonl": _chatml}
-    for name, form in forms.items():
-        store.write(name, _lines(_talks(records, album, turns), form))
-    texts = [record for record in _texts(records) if record.row["task"] == TEXT]
-    if texts:
-        store.write("text.jsonl", _lines(((record, []) for record in texts), _text))
-    store.write("conversations.json", _list(_talks(records, album, turns)))
-    store.write_bytes("dataset_info.json", json.dumps(_info(bool(texts)), indent=2).encode())
-    return ["conversations.json", *forms, *(["text.jsonl"] if texts else []), "dataset_info.json"]
+                    images.add(image)
+
+    def write(self, store: Store, records: Records, number: int, album: Album) -> list[Any]:
+        """See `ExportFormat.write`."""
+        file = records.data.files[number]
+        self.look(Records(records.data), file, album)
+        for name, form in FORMS.items():
+            talks = _talks(Records(records.data), file, album, self._turns)
+            write_fragment(store, name, number, (form(record, paths) for record, paths in talks))
+        texts = [record for record in _light(records, file) if record.row["task"] == TEXT]
+        if texts:
+            write_fragment(store, TEXTS, number, map(_text, texts))
+        return [TEXTS] if texts else []
+
+    def finish(self, store: Store, data: DataSet, done: Sequence[Exported]) -> list[str]:
+        """See `ExportFormat.finish`."""
+        texts = [TEXTS] if any(one.told for one in done) else []
+        names = [*FORMS, *texts]
+        for name in names:
+            join_fragments(store, name, len(done))
+        store.write_bytes(INFO_FILE, json.dumps(_info(bool(texts)), indent=2).encode())
+        return [*names, INFO_FILE]
 
 
-def _lines(talks: Iterable[Talk], form: Form) -> Callable[[HashingSink], None]:
-    def fill(sink: HashingSink) -> None:
-        for record, paths in talks:
-            sink.write(to_json(form(record, paths)) + b"\n")
-
-    return fill
-
-
-def _list(talks: Iterable[Talk]) -> Callable[[HashingSink], None]:
-    def fill(sink: HashingSink) -> None:
-        before = itertools.chain([b"[\n"], itertools.repeat(b",\n"))
-        count = 0
-        for start, talk in zip(before, talks, strict=False):
-            sink.write(start + to_json(_conversation(*talk)))
-            count += 1
-        sink.write(b"\n]\n" if count else b"[]\n")
-
-    return fill
+def _talks(records: Records, file: DataFile, album: Album, turns: int) -> Iterator[Talk]:
+    """The records of a shard that are dialogues, each with where its images lie."""
+    talks = (
+        (record, [album.place(image) for image in _images(record)])
+        for record in _light(records, file)
+        if record.row["task"] != TEXT
+    )
+    groups = grouped(talks, _image_of, turns) if turns else ([talk] for talk in talks)
+    return (_merged(group) for group in groups)
 
 
-def _talks(records: Records, album: Album, turns: int) -> Iterator[Talk]:
-    """The records that are dialogues, each with where its images lie."""
-    for records_of_file in _by_file(records):
-        talks = (
-            (record, [album.place(image) for image in _images(record)])
-            for record in records_of_file
-            if record.row["task"] != TEXT
-        )
-        groups = grouped(talks, _image_of, turns) if turns else ([talk] for talk in talks)
-        yield from (_merged(group) for group in groups)
+def _light(records: Records, file: DataFile) -> Iterator[Record]:
+    """The records of a shard without their images' bytes."""
+    return records.of(file, [*COLUMNS, *(TALK if "messages" in records.data.schema.names else ["task"])])
 
 
 def _images(record: Record) -> list[dict[str, Any]]:
@@ -123,20 +120,6 @@ def _merged(talks: list[Talk]) -> Talk:
     said = [{"role": role, "content": content} for role, content in asked]
     said[0]["content"] = f"{PICTURE}{said[0]['content']}"
     return Record(first.name, {"task": CONVERSATION, "messages": said}), paths
-
-
-def _texts(records: Records) -> Iterator[Record]:
-    for records_of_file in _by_file(records):
-        yield from records_of_file
-
-
-def _by_file(records: Records) -> Iterator[Iterator[Record]]:
-    """All records without their images' bytes, file by file, counted anew."""
-    records.written = 0
-    records.dropped.clear()
-    talk = TALK if "messages" in records.data.schema.names else ["task"]
-    for file in records.data.files:
-        yield records.of(file, [*COLUMNS, *talk])
 
 
 def _turns(record: Record, paths: list[str], picture: Callable[[int, str], str]) -> list[tuple[str, str]]:
@@ -183,10 +166,17 @@ def _chatml(record: Record, paths: list[str]) -> dict[str, str]:
     return {"id": record.name, "text": text}
 
 
-def _text(record: Record, paths: list[str]) -> dict[str, str]:
+def _text(record: Record) -> dict[str, str]:
     return {"id": record.name, "text": record.row["target"] or ""}
 
 
 def _info(texts: bool) -> dict[str, Any]:
     plain = {"curate_text": {"file_name": "text.jsonl", "columns": {"prompt": "text"}}}
     return INFO | (plain if texts else {})
+
+
+FORMS: dict[str, Callable[[Record, list[str]], Any]] = {
+    "conversations.json": _conversation,
+    "messages.jsonl": _messages,
+    "chatml.jsonl": _chatml,
+}

@@ -12,13 +12,20 @@ import sqlite3
 import struct
 import tempfile
 import uuid
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from curate.exporting import energon_samples
+from curate.exporting.album import Album, Images
 from curate.exporting.energon_samples import type_name
+from curate.exporting.exporter import FOLDER, Exported
 from curate.exporting.sample_files import Records
-from curate.exporting.webdataset import Tar, write_tars
+from curate.exporting.webdataset import Tar, write_tar
+from curate.storage.dataset import DataFile, DataSet
 from curate.storage.store import Store
 
 META = ".nv-meta"
@@ -37,25 +44,46 @@ CREATE INDEX idx_sample_parts_full ON sample_parts(tar_file_id, sample_index, pa
 """
 
 
-def write_energon(store: Store, records: Records) -> list[str]:
+class Energon:
     """The tars, `shard-000000.tar.idx` beside each, and `.nv-meta`."""
-    counts: dict[str, int] = {}
-    files: list[str] = []
-    with closing(_database()) as database:
-        for number, tar in enumerate(write_tars(store, records)):
-            starts = [members[0].header for _, members in tar.samples]
-            store.write_bytes(f"{tar.name}.idx", struct.pack(f"<{len(starts) + 1}Q", *starts, tar.end))
-            _index(database, number, tar)
-            counts[tar.name] = len(tar.samples)
-            files += [tar.name, f"{tar.name}.idx"]
-        database.executescript(INDICES)
-        database.commit()
-        types = set() if records.packs else {type_name(task) for task in records.tasks}
-        meta = _meta(records, counts) | _typed(types)
-        meta["index.sqlite"] = database.serialize()
-        for name, body in meta.items():
-            store.write_bytes(f"{META}/{name}", body)
-    return files + [f"{META}/{name}" for name in meta]
+
+    album = False
+
+    def look(self, records: Records, file: DataFile, images: Images) -> None:
+        """See `ExportFormat.look`: images lie with their samples."""
+
+    def write(self, store: Store, records: Records, number: int, album: Album) -> list[Any]:
+        """See `ExportFormat.write`."""
+        tar = write_tar(store, records, number)
+        if tar is None:
+            return []
+        starts = [members[0].header for _, members in tar.samples]
+        store.write_bytes(f"{tar.name}.idx", struct.pack(f"<{len(starts) + 1}Q", *starts, tar.end))
+        store.write_bytes(_tar_name(number), msgspec.msgpack.encode(tar))
+        return [tar.name, len(tar.samples)]
+
+    def finish(self, store: Store, data: DataSet, done: Sequence[Exported]) -> list[str]:
+        """See `ExportFormat.finish`."""
+        counts = {one.told[0]: one.told[1] for one in done if one.told}
+        decode = msgspec.msgpack.Decoder(Tar).decode
+        with closing(_database()) as database:
+            for number, one in enumerate(one for one in done if one.told):
+                _index(database, number, decode(store.read_bytes(_tar_name(one.number)) or b""))
+            database.executescript(INDICES)
+            database.commit()
+            packs = "loss_mask" in data.schema.names
+            types = set() if packs else {type_name(task) for one in done for task in one.tasks}
+            meta = _meta(data, counts) | _typed(types)
+            meta["index.sqlite"] = database.serialize()
+            for name, body in meta.items():
+                store.write_bytes(f"{META}/{name}", body)
+        files = [name for tar in counts for name in (tar, f"{tar}.idx")]
+        return files + [f"{META}/{name}" for name in meta]
+
+
+def _tar_name(number: int) -> str:
+    """What a tar holds, while the export goes on."""
+    return f"{FOLDER}/tars/{number:06d}.msgpack"
 
 
 def _database() -> sqlite3.Connection:
@@ -99,11 +127,11 @@ def _typed(types: set[str]) -> dict[str, bytes]:
     return found
 
 
-def _meta(records: Records, counts: dict[str, int]) -> dict[str, bytes]:
+def _meta(data: DataSet, counts: dict[str, int]) -> dict[str, bytes]:
     """The small files of `.nv-meta`; JSON is YAML too."""
     dataset = {"__module__": "megatron.energon", "__class__": "CrudeWebdataset"}
     split = {"split_parts": {"train": list(counts), "val": [], "test": []}, "exclude": []}
     info = {"energon_version": VERSION, "shard_counts": counts}
     made = {".info.json": info, "split.yaml": split, "dataset.yaml": dataset}
     found = {name: json.dumps(value, indent=2).encode() for name, value in made.items()}
-    return found | {"index.uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, records.data.digest)).encode()}
+    return found | {"index.uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, data.digest)).encode()}

@@ -11,12 +11,15 @@ from __future__ import annotations
 import itertools
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from curate.exporting.album import Album, Images
+from curate.exporting.exporter import Exported
 from curate.exporting.sample_files import Record, Records, to_json
+from curate.storage.dataset import DataFile, DataSet
 from curate.storage.store import Store
 
 SHARD_BYTES = 2**26
@@ -34,20 +37,34 @@ PACK_COLUMNS = dict.fromkeys(("image", "tokens", "loss_mask", "segments"), "byte
 FIXED = {"int": 8}  # bytes of encodings that are not sized one by one
 
 
-def write_mds(store: Store, records: Records) -> list[str]:
+class Mds:
     """`shard.00000.mds` and so on, and `index.json`, which is written last."""
-    columns = dict(sorted((PACK_COLUMNS if records.packs else SHARD_COLUMNS).items()))
-    shards: list[dict[str, Any]] = []
-    encode = _pack if records.packs else _shard
-    rows = (record for file in records.data.files for record in records.of(file))
-    for samples in _cut(_encoded(encode(record), columns) for record in rows):
-        name = f"shard.{len(shards):05d}.mds"
-        body = _body(samples, _config(columns))
-        store.write_bytes(name, body)
-        raw = {"basename": name, "bytes": len(body), "hashes": {}}
-        shards.append(_config(columns) | {"samples": len(samples), "raw_data": raw, "zip_data": None})
-    store.write_bytes("index.json", json.dumps({"version": 2, "shards": shards}, sort_keys=True).encode())
-    return [shard["raw_data"]["basename"] for shard in shards] + ["index.json"]
+
+    album = False
+
+    def look(self, records: Records, file: DataFile, images: Images) -> None:
+        """See `ExportFormat.look`: images lie with their samples."""
+
+    def write(self, store: Store, records: Records, number: int, album: Album) -> list[Any]:
+        """See `ExportFormat.write`."""
+        columns = dict(sorted((PACK_COLUMNS if records.packs else SHARD_COLUMNS).items()))
+        encode = _pack if records.packs else _shard
+        rows = records.of(records.data.files[number])
+        told: list[dict[str, Any]] = []
+        for samples in _cut(_encoded(encode(record), columns) for record in rows):
+            name = f"shard.{number:05d}{f'-{len(told)}' if told else ''}.mds"
+            body = _body(samples, _config(columns))
+            store.write_bytes(name, body)
+            raw = {"basename": name, "bytes": len(body), "hashes": {}}
+            told.append(_config(columns) | {"samples": len(samples), "raw_data": raw, "zip_data": None})
+        return told
+
+    def finish(self, store: Store, data: DataSet, done: Sequence[Exported]) -> list[str]:
+        """See `ExportFormat.finish`."""
+        shards = [shard for one in done for shard in one.told]
+        index = {"version": 2, "shards": shards}
+        store.write_bytes("index.json", json.dumps(index, sort_keys=True).encode())
+        return [shard["raw_data"]["basename"] for shard in shards] + ["index.json"]
 
 
 def _config(columns: dict[str, str]) -> dict[str, Any]:

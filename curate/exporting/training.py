@@ -7,19 +7,21 @@ Paths are relative to the folder; an image is written once, however many rows sh
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import InputError
-from curate.exporting.album import Album
-from curate.exporting.sample_files import SAFE_KEY, SAFE_PATH, Records, to_json
+from curate.exporting.album import Album, Images
+from curate.exporting.exporter import Exported
+from curate.exporting.sample_files import SAFE_KEY, SAFE_PATH, Records
+from curate.exporting.sample_lists import join_fragments, write_fragment
+from curate.storage.dataset import DataFile, DataSet
 from curate.storage.filesystems import one_line
-from curate.storage.store import HashingSink, Store
+from curate.storage.store import Store
 from curate.tasks.chat import IMAGE, PLACEHOLDER
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import CONVERSATION
@@ -41,59 +43,69 @@ class Sample(NamedTuple):
     objects: dict[str, Any] | None = None  # ms-swift's: what `<ref-object>` and `<bbox>` stand for
 
 
-Form = Callable[[Sample], dict[str, Any]]
+TEXTS, INFO_FILE = "text.jsonl", "dataset_info.json"
 
 
-def writer(form: str, dialect: Dialect, turns: int = 0) -> Callable[[Store, Records], list[str]]:
-    """The function that writes one of the four formats in this dialect.
+class Training:
+    """One of the four formats, in a dialect.
 
     Rows of one image become dialogues of at most `turns` questions; 0: each row stands alone.
     """
 
-    def write(store: Store, records: Records) -> list[str]:
-        if records.packs:
-            raise InputError(f"packs hold tokens: export the shards that they were made of as {form}")
-        return _write(store, records, form, dialect, turns)
+    album = True
 
-    return write
+    def __init__(self, form: str, dialect: Dialect, turns: int = 0) -> None:
+        self._form, self._dialect, self._turns = form, dialect, turns
+        self._name, self._make = TALKS[form]
+
+    def look(self, records: Records, file: DataFile, images: Images) -> None:
+        """See `ExportFormat.look`."""
+        for _ in _samples(images, records, file, self._dialect, 0):
+            pass
+
+    def write(self, store: Store, records: Records, number: int, album: Album) -> list[Any]:
+        """See `ExportFormat.write`."""
+        texts: list[Sample] = []
+
+        def talks() -> Iterator[Sample]:
+            for sample in _samples(album, records, records.data.files[number], self._dialect, self._turns):
+                if sample.text is None:
+                    yield sample
+                else:
+                    texts.append(sample)
+
+        write_fragment(store, self._name, number, map(self._make, talks()))
+        if texts:
+            form = _spoken_text if self._form == "ms-swift" else _plain_text
+            write_fragment(store, TEXTS, number, map(form, texts))
+        return [TEXTS] if texts else []
+
+    def finish(self, store: Store, data: DataSet, done: Sequence[Exported]) -> list[str]:
+        """See `ExportFormat.finish`."""
+        texts = [TEXTS] if any(one.told for one in done) else []
+        files = [self._name, *texts]
+        for name in files:
+            join_fragments(store, name, len(done))
+        if self._form == "llama-factory":
+            store.write_bytes(INFO_FILE, json.dumps(_info(bool(texts)), indent=2).encode())
+            files.append(INFO_FILE)
+        return files
 
 
-def _write(store: Store, records: Records, form: str, dialect: Dialect, turns: int) -> list[str]:
-    listed = form in ("qwen3-vl", "llava")
-    name, make = ("conversations.json", _conversation) if listed else ("messages.jsonl", _messages)
-    album = Album(store)
-    talks = (sample for sample in _samples(album, records, dialect, turns) if sample.text is None)
-    store.write(name, _list(talks, make) if listed else _lines(talks, make))
-    counted = records.written, records.dropped.copy()
-    texts = [sample for sample in _samples(album, records, dialect, 0) if sample.text is not None]
-    records.written, records.dropped = counted
-    files = [name]
-    if texts:
-        store.write("text.jsonl", _lines(iter(texts), _spoken_text if form == "ms-swift" else _plain_text))
-        files.append("text.jsonl")
-    if form == "llama-factory":
-        store.write_bytes("dataset_info.json", json.dumps(_info(bool(texts)), indent=2).encode())
-        files.append("dataset_info.json")
-    return files
-
-
-def _samples(album: Album, records: Records, dialect: Dialect, turns: int) -> Iterator[Sample]:
-    """Every row that the dialect and the trainers can have; its images are written into the album."""
-    records.written = 0
-    records.dropped.clear()
+def _samples(
+    images: Images, records: Records, file: DataFile, dialect: Dialect, turns: int
+) -> Iterator[Sample]:
+    """Every row of a shard that the dialect and the trainers can have; its images are shown to `images`."""
     talk = [name for name in ("messages", "images") if name in records.data.schema.names]
-    for file in records.data.files:
-        with file.open() as parquet:
-            for group in range(parquet.num_row_groups):
-                try:
-                    table = parquet.read_row_group(group, columns=[*COLUMNS, "image", *talk])
-                except (OSError, pa.ArrowInvalid) as error:
-                    raise InputError(
-                        f"{file.uri} is damaged in row group {group}: {one_line(error)}"
-                    ) from None
-                samples = _of_group(table, album, records, dialect)
-                groups = grouped(samples, _image_of, turns) if turns else ([one] for one in samples)
-                yield from (_merged(group) for group in groups)
+    with file.open() as parquet:
+        for group in range(parquet.num_row_groups):
+            try:
+                table = parquet.read_row_group(group, columns=[*COLUMNS, "image", *talk])
+            except (OSError, pa.ArrowInvalid) as error:
+                raise InputError(f"{file.uri} is damaged in row group {group}: {one_line(error)}") from None
+            samples = _of_group(table, images, records, dialect)
+            groups = grouped(samples, _image_of, turns) if turns else ([one] for one in samples)
+            yield from (_merged(group) for group in groups)
 
 
 def _image_of(sample: Sample) -> str | None:
@@ -118,7 +130,7 @@ def _without_image(role: str, said: str) -> tuple[str, str]:
     return role, said.replace(IMAGE, "").lstrip() if role == "user" else said
 
 
-def _of_group(table: pa.Table, album: Album, records: Records, dialect: Dialect) -> Iterator[Sample]:
+def _of_group(table: pa.Table, shown_to: Images, records: Records, dialect: Dialect) -> Iterator[Sample]:
     faults = shard_faults(table, dialect).to_pylist()
     prompts, targets = (column.to_pylist() for column in rendered(table, dialect))
     held = pc.match_substring_regex(table["text"], PLACEHOLDER).fill_null(False).to_pylist()
@@ -146,7 +158,7 @@ def _of_group(table: pa.Table, album: Album, records: Records, dialect: Dialect)
         if row["task"] == CONVERSATION:
             turns = [(turn["role"], turn["content"]) for turn in row["messages"]]
         objects = _objects(row) if "<bbox>" in dialect.places.box else None
-        yield Sample(row["key"], row["task"], turns, [album.add(image) for image in images], None, objects)
+        yield Sample(row["key"], row["task"], turns, [shown_to.add(image) for image in images], None, objects)
 
 
 def _light(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -200,26 +212,6 @@ def _spoken_text(sample: Sample) -> dict[str, Any]:
     return _plain_text(sample) | {"messages": [{"role": "assistant", "content": sample.text}]}
 
 
-def _lines(samples: Iterator[Sample], form: Form) -> Callable[[HashingSink], None]:
-    def fill(sink: HashingSink) -> None:
-        for sample in samples:
-            sink.write(to_json(form(sample)) + b"\n")
-
-    return fill
-
-
-def _list(samples: Iterator[Sample], form: Form) -> Callable[[HashingSink], None]:
-    def fill(sink: HashingSink) -> None:
-        count = 0
-        before = itertools.chain([b"[\n"], itertools.repeat(b",\n"))
-        for start, sample in zip(before, samples, strict=False):
-            sink.write(start + to_json(form(sample)))
-            count += 1
-        sink.write(b"\n]\n" if count else b"[]\n")
-
-    return fill
-
-
 def _info(texts: bool) -> dict[str, Any]:
     """LLaMA-Factory's description of the files."""
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
@@ -232,3 +224,11 @@ def _info(texts: bool) -> dict[str, Any]:
     return {"curate": talk} | (
         {"curate_text": {"file_name": "text.jsonl", "columns": {"prompt": "text"}}} if texts else {}
     )
+
+
+TALKS: dict[str, tuple[str, Callable[[Sample], dict[str, Any]]]] = {
+    "qwen3-vl": ("conversations.json", _conversation),
+    "llava": ("conversations.json", _conversation),
+    "ms-swift": ("messages.jsonl", _messages),
+    "llama-factory": ("messages.jsonl", _messages),
+}

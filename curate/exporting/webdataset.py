@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
+from curate.exporting.album import Album, Images
+from curate.exporting.exporter import Exported
 from curate.exporting.sample_files import Record, Records, parts
+from curate.storage.dataset import DataFile, DataSet
 from curate.storage.store import HashingSink, Store
 
 
@@ -28,18 +31,29 @@ class Tar(NamedTuple):
     end: int
 
 
-def write_webdataset(store: Store, records: Records) -> list[str]:
-    """`shard-000000.tar` and so on; files without a sample give no tar."""
-    return [tar.name for tar in write_tars(store, records)]
+class WebDataset:
+    """`shard-000000.tar` and so on; a shard without a sample gives no tar."""
+
+    album = False
+
+    def look(self, records: Records, file: DataFile, images: Images) -> None:
+        """See `ExportFormat.look`: images lie with their samples."""
+
+    def write(self, store: Store, records: Records, number: int, album: Album) -> list[Any]:
+        """See `ExportFormat.write`."""
+        tar = write_tar(store, records, number)
+        return [] if tar is None else [tar.name]
+
+    def finish(self, store: Store, data: DataSet, done: Sequence[Exported]) -> list[str]:
+        """See `ExportFormat.finish`."""
+        return [name for one in done for name in one.told]
 
 
-def write_tars(store: Store, records: Records) -> Iterator[Tar]:
-    """Write a tar a file of the data set."""
-    for number, file in enumerate(records.data.files):
-        samples = records.of(file)
-        first = next(samples, None)
-        if first is not None:
-            yield _write(store, f"shard-{number:06d}.tar", first, samples)
+def write_tar(store: Store, records: Records, number: int) -> Tar | None:
+    """Write the tar of the data set's file `number`; None where it has no sample."""
+    samples = records.of(records.data.files[number])
+    first = next(samples, None)
+    return None if first is None else _write(store, f"shard-{number:06d}.tar", first, samples)
 
 
 def _write(store: Store, name: str, first: Record, more: Iterator[Record]) -> Tar:

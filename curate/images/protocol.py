@@ -73,8 +73,13 @@ class Prepared:
     )
 
 
-def child_settings(image: ImageSettings, rules: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """What a child is told: the image settings, the size rules that decide whether to decode at all, fingerprints."""
+def child_settings(
+    image: ImageSettings, rules: Mapping[str, Mapping[str, Any]], fingerprints: bool = False
+) -> bytes:
+    """What a child is told: the image settings, the size rules that decide whether to decode at all, fingerprints.
+
+    `fingerprints` asks for these where neither the settings nor the rules do.
+    """
     recipe = Recipe(
         formats=image.formats,
         max_pixels=image.max_pixels,
@@ -85,7 +90,7 @@ def child_settings(image: ImageSettings, rules: Mapping[str, Mapping[str, Any]])
         smallest_side=rules.get("image_too_small", {}).get("min_side", 0),
         blank_share=rules.get("image_blank", {}).get("max_share"),
         largest_ratio=rules.get("image_too_elongated", {}).get("max_ratio"),
-        fingerprints=image.fingerprints or not ON_FINGERPRINTS.isdisjoint(rules),
+        fingerprints=fingerprints or image.fingerprints or not ON_FINGERPRINTS.isdisjoint(rules),
         boxed=bool(image.blur_boxes),
     )
     return json.dumps(asdict(recipe)).encode()  # not msgpack: children start without msgspec

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,6 +16,8 @@ import pyarrow.parquet as pq
 from curate.engine.records import in_parallel
 from curate.engine.tombstones import Tombstone, Tombstones
 from curate.errors import DamagedError
+from curate.images.decoded_prints import DecodedPrints
+from curate.schema import FINGERPRINT
 from curate.storage.filesystems import one_line
 from curate.storage.shards import Shard
 from curate.storage.store import Store
@@ -38,8 +41,18 @@ def matches(store: Store, shards: Sequence[Shard], wanted: Tombstones) -> Iterat
         DamagedError: a shard cannot be read.
     """
 
+    if wanted.by_fingerprint:
+        with DecodedPrints() as decoded:
+            yield from _found(store, shards, wanted, decoded)
+    else:
+        yield from _found(store, shards, wanted, None)
+
+
+def _found(
+    store: Store, shards: Sequence[Shard], wanted: Tombstones, decoded: DecodedPrints | None
+) -> Iterator[ShardMatch]:
     def look(shard: Shard) -> ShardMatch:
-        return _match(store, shard, wanted)
+        return _match(store, shard, wanted, decoded)
 
     if store.local:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 2) as pool:
@@ -53,13 +66,13 @@ def matches(store: Store, shards: Sequence[Shard], wanted: Tombstones) -> Iterat
         yield from (one for one in in_parallel(look, shards) if one.rows)
 
 
-def _match(store: Store, shard: Shard, wanted: Tombstones) -> ShardMatch:
+def _match(store: Store, shard: Shard, wanted: Tombstones, decoded: DecodedPrints | None) -> ShardMatch:
     try:
         with store.fs.open_input_file(store.path(shard.path)) as file:
             reader = pq.ParquetFile(file, page_checksum_verification=True)
             if reader.metadata.num_rows != shard.rows:
                 raise ValueError(f"{reader.metadata.num_rows} rows instead of {shard.rows}")
-            return ShardMatch(shard, *_rows(reader, wanted))
+            return ShardMatch(shard, *_rows(reader, wanted, decoded))
     except (OSError, ValueError, KeyError) as error:
         raise DamagedError(
             f"cannot read {store.uri}/{shard.path}: {one_line(error)}; `curate verify {store.uri}` names every "
@@ -67,7 +80,9 @@ def _match(store: Store, shard: Shard, wanted: Tombstones) -> ShardMatch:
         ) from None
 
 
-def _rows(reader: pq.ParquetFile, wanted: Tombstones) -> tuple[list[int], set[Tombstone]]:
+def _rows(
+    reader: pq.ParquetFile, wanted: Tombstones, decoded: DecodedPrints | None
+) -> tuple[list[int], set[Tombstone]]:
     """The places of the rows that match, and what they match."""
     rows: set[int] = set()
     marks: set[Tombstone] = set()
@@ -84,7 +99,36 @@ def _rows(reader: pq.ParquetFile, wanted: Tombstones) -> tuple[list[int], set[To
             for mark in wanted.of_content(sha256, None):
                 rows.add(row)
                 marks.add(mark)
+    for row, print_ in _prints(reader, decoded) if decoded is not None else ():
+        for near in wanted.of_prints(np.frombuffer(print_, np.uint8)[None]):
+            if near is not None:
+                rows.add(row)
+                marks.add(near)
     return sorted(rows), marks
+
+
+def _prints(reader: pq.ParquetFile, decoded: DecodedPrints) -> Iterator[tuple[int, bytes]]:
+    """The PDQ hash of every image that shows enough, with its row; where the shard does not hold it, it is made."""
+    if FINGERPRINT.name in reader.schema_arrow.names:
+        table = reader.read([FINGERPRINT.name], use_threads=False)
+        yield from ((n, bytes.fromhex(one)) for n, one in enumerate(table[0].to_pylist()) if one)
+        columns = [DIALOGUE_IMAGES]
+    else:
+        columns = ["image.bytes", DIALOGUE_IMAGES]
+    first = 0
+    for group in range(reader.num_row_groups):
+        table = reader.read_row_group(group, columns, use_threads=False)
+        lists = table["images"].combine_chunks()
+        rows = pc.list_parent_indices(lists).to_pylist()
+        bodies = pc.struct_field(pc.list_flatten(lists), "bytes").to_pylist()
+        if "image" in table.column_names:
+            rows += range(table.num_rows)
+            bodies += pc.struct_field(table["image"], "bytes").to_pylist()
+        there = [(row, body) for row, body in zip(rows, bodies, strict=True) if body is not None]
+        for (row, _), print_ in zip(there, decoded.of(body for _, body in there), strict=True):
+            if print_ is not None:
+                yield first + row, print_
+        first += table.num_rows
 
 
 def _hashes(reader: pq.ParquetFile) -> Iterator[tuple[int, str]]:

@@ -20,7 +20,10 @@ KEY = re.compile(r"[0-9a-fA-F]{32}")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 HOST = re.compile(r"[^\s/\\?#@:*\[\]]{1,253}|[0-9a-f:.]{2,45}")
 URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/\s]")
-FORMS = "a key (32 hex digits), a URL, an image's sha256 (64 hex digits), host:NAME, prefix:URL or key:, url:, sha256:"
+FORMS = (
+    "a key (32 hex digits), a URL, an image's sha256 (64 hex digits), host:NAME, prefix:URL, pdq:HASH or key:, url:, "
+    "sha256:"
+)
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,13 @@ def _sha256(text: str, where: str) -> Tombstone:
     return Tombstone("sha256", bytes.fromhex(text))
 
 
+def _pdq(text: str, where: str) -> Tombstone:
+    digits = text.partition(",")[0].strip()
+    if not SHA256.fullmatch(digits):
+        raise InputError(f"{where}: {text[:80]!r} is no PDQ hash of 64 hex digits")
+    return Tombstone("pdq", bytes.fromhex(digits))
+
+
 def _url(text: str, where: str) -> Tombstone:
     if not text:
         raise InputError(f"{where}: there is no URL")
@@ -143,4 +153,5 @@ _KINDS: dict[str, Callable[[str, str], Tombstone]] = {
     "sha256": _sha256,
     "host": _host,
     "prefix": _prefix,
+    "pdq": _pdq,
 }

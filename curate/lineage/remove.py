@@ -310,7 +310,7 @@ class RunVersion:
         said: dict[str, Any],
     ) -> None:
         """Write what tells of the new version, its manifest last."""
-        named = any(mark.kind != "sha256" for mark in matched)
+        named = any(mark.kind not in ("sha256", "pdq") for mark in matched)
         pairs = pair_marks([*anew.values()]) if named else ()
         marks = tombstones_table([*wanted.marks, *pairs], self.asked.reason, self.asked.date)
         tombstones = together([read_tombstones(self.source), marks])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from curate.errors import ManifestError
+from filters.column import SLUG
 
 if TYPE_CHECKING:
-    from curate.manifest.settings import Manifest, ScorerSettings
+    from curate.manifest.settings import FlagSettings, Manifest, ScorerSettings
+
+MAX_PROMPTS = 64  # of a flag, on each side
+MAX_PROMPT = 1000  # characters
 
 _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     ("shard.rows must be at least 1", lambda m: m.shard.rows >= 1),
@@ -95,3 +99,26 @@ def check_near(
             f"{origin}: rule 'near_duplicate', setting 'max_similarity': a cosine, above 0 and at most 1, "
             f"not {rule['max_similarity']}"
         )
+
+
+def check_flags(flags: Mapping[str, FlagSettings], scorer: ScorerSettings | None, origin: str) -> None:
+    """Flags are told by the features of the run's own scorer, each by texts that say something.
+
+    Raises:
+        ManifestError: there is no scorer, or it keeps no features; or a name or text makes no sense.
+    """
+    if flags and (scorer is None or not scorer.features):
+        raise ManifestError(
+            f"{origin}: [flags] are told by CLIP features: give it a [scorer] (scorer.model=…) with features = true"
+        )
+    for name, flag in flags.items():
+        if not SLUG.fullmatch(name):
+            raise ManifestError(f"{origin}: flag {name[:80]!r} must be like 'watermark' (a-z, 0-9, _)")
+        for setting, texts in (("prompts", flag.prompts), ("others", flag.others)):
+            if not 1 <= len(texts) <= MAX_PROMPTS or not all(
+                1 <= len(t.strip()) <= MAX_PROMPT for t in texts
+            ):
+                raise ManifestError(
+                    f"{origin}: flag {name!r}, setting {setting!r}: 1 to {MAX_PROMPTS} texts of 1 to {MAX_PROMPT} "
+                    "characters each"
+                )

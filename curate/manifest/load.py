@@ -15,12 +15,13 @@ import filters
 from curate import plugins
 from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
-from curate.manifest.checks import check_near, check_values
+from curate.manifest.checks import check_flags, check_near, check_values
 from curate.manifest.pinning import pin
 from curate.manifest.settings import (
     DocumentSettings,
     DropSettings,
     FetchSettings,
+    FlagSettings,
     ImageSettings,
     InputSettings,
     JoinSettings,
@@ -192,7 +193,8 @@ def _takes_list(path: Sequence[str]) -> bool:
     """Whether the setting at that path is a list of strings, for which a single one may stand."""
     if path[:-1] in (["columns"], ["only"]):
         return True
-    struct = TABLES.get(".".join(path[:-1]))
+    table = "flags.NAME" if path[0] == "flags" else ".".join(path[:-1])
+    struct = TABLES.get(table)
     return struct is not None and get_type_hints(struct).get(path[-1]) == tuple[str, ...]
 
 
@@ -223,6 +225,7 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
         for name, settings, known in _known("cleaner", given, {**filters.CLEANERS, **own.cleaners}, origin)
     }
     check_near(rules.get("near_duplicate"), manifest.scorer, origin)
+    check_flags(manifest.flags, manifest.scorer, origin)
     return msgspec.structs.replace(manifest, rules=rules, cleaners=cleaners)
 
 
@@ -350,6 +353,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "shard": ShardSettings,
     "drops": DropSettings,
     "scorer": ScorerSettings,
+    "flags.NAME": FlagSettings,
 }
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from curate.errors import ManifestError
 
-RULES = ("image_in_evaluation_set", "text_in_evaluation_set")
+RULES = ("image_in_evaluation_set", "text_in_evaluation_set")  # compare with fingerprint files
+LIST_RULE = "image_on_list"  # compares with lists of hashes
 PINNED = re.compile(r"(?P<path>.+)@sha256:(?P<sha256>[0-9a-f]{64})", re.DOTALL)
 
 
@@ -28,7 +29,7 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
     rules = tree.get("rules")
     if not isinstance(rules, Mapping):
         return
-    for name in RULES:
+    for name in (*RULES, LIST_RULE):
         rule = rules.get(name)
         if not isinstance(rule, dict) or "against" not in rule:
             continue
@@ -56,9 +57,8 @@ def _pinned(name: str, beside: Path, rule: str) -> str:
         found = sha256_of(path)
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
-        raise ManifestError(
-            f"rule {rule!r}: cannot read {path}: {said}; make it by `curate fingerprint`"
-        ) from None
+        way = "give a text file, a hash a line" if rule == LIST_RULE else "make it by `curate fingerprint`"
+        raise ManifestError(f"rule {rule!r}: cannot read {path}: {said}; {way}") from None
     if expected not in ("", found):
         raise ManifestError(
             f"rule {rule!r}: {path} is another file than the manifest names: its SHA-256 is {found}"

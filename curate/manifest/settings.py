@@ -146,6 +146,16 @@ class ScorerSettings(Settings, frozen=True):
     exact: bool = False  # decode every pixel and resize as open_clip does, rather than shrink while decoding
 
 
+class FlagSettings(Settings, frozen=True):
+    """Something that images may show, told by words: rules read it as the column `flags.NAME`."""
+
+    prompts: tuple[str, ...]  # texts that fit images which show it
+    others: tuple[str, ...] = ("a photo",)  # texts that fit the others better
+
+
+FLAGS = "flags."  # before a flag's name, in a rule's `column`
+
+
 class Manifest(Settings, frozen=True):
     """One data set: where it comes from, how its columns are called, and what is kept of it."""
 
@@ -177,6 +187,7 @@ class Manifest(Settings, frozen=True):
     shard: ShardSettings = ShardSettings()
     drops: DropSettings = DropSettings()
     scorer: ScorerSettings | None = None
+    flags: dict[str, FlagSettings] = {}  # by name: told by the scorer's features
 
     def digest(self) -> str:
         """Hex SHA-256 of the resolved manifest: two runs agree on it when they would do the same."""
@@ -187,6 +198,8 @@ class Manifest(Settings, frozen=True):
         plain: dict[str, Any] = msgspec.to_builtins(self)
         if not self.plugins:
             del plain["plugins"]
+        if not self.flags:
+            del plain["flags"]
         if (
             not self.image.fingerprints
         ):  # so that manifests keep the digests that they had before there were any
@@ -196,6 +209,12 @@ class Manifest(Settings, frozen=True):
     def active_rules(self) -> dict[str, dict[str, Any]]:
         """The rules that are switched on, in the order in which they are judged."""
         return {name: of for name, of in self.rules.items() if of is not False and of.get("on", True)}
+
+    def flag_rules(self) -> dict[str, dict[str, Any]]:
+        """The rules among them that judge a flag, and not a column of the source."""
+        columns = {FLAGS + name for name in self.flags}
+        active = self.active_rules().items()
+        return {name: of for name, of in active if "plugin" not in of and of.get("column") in columns}
 
 
 def digest_of(resolved: Mapping[str, Any]) -> str:

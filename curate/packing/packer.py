@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from curate.engine.kept_results import keep_result
 from curate.engine.record import Meter
 from curate.engine.worker import JobWorker
 from curate.manifest.settings import ScorerSettings
@@ -96,6 +97,11 @@ class PackRun(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return None
 
     @property
+    def models(self) -> int | None:
+        """See `scorer`."""
+        return None
+
+    @property
     def per_host(self) -> int:
         """Nothing is fetched."""
         return 0
@@ -127,11 +133,6 @@ def slices(rows: np.ndarray) -> list[range]:
     number = (np.cumsum(rows) - rows) // size
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     return [range(a, b) for a, b in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True)]
-
-
-def state_name(kind: str, number: int) -> str:
-    """Where the result of a job lies: `_run/pack/spill/000012.json`."""
-    return f"{FOLDER}/{kind}/{number:06d}.json"
 
 
 def spill_names(number: int) -> dict[str, str]:
@@ -208,8 +209,7 @@ class Packer(JobWorker):
 
     def _kept(self, kind: str, result: Made) -> Made:
         """The result, once it is written down: the mark that this need not be done again."""
-        self.store.write_bytes(state_name(kind, result.number), msgspec.json.encode(result))
-        return result
+        return keep_result(self.store, FOLDER, kind, result)
 
     def _reader(self, number: int, by_image: bool = False) -> SampleReader:
         run = self.run

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import TypeVar
 
 import msgspec
 import pyarrow as pa
 
+from curate.engine.kept_results import KeptResults
 from curate.engine.progress import Progress
 from curate.engine.records import in_parallel
-from curate.engine.runners import Runner, runner_for
-from curate.engine.worker import Job, JobFailure
+from curate.engine.worker import Job
 from curate.packing.assembly import write_laid
 from curate.packing.mix import Group
 from curate.packing.packer import (
@@ -38,8 +37,6 @@ LAID = f"{FOLDER}/laid.json"
 MAX_BUCKETS = 10_000
 BATCH_BYTES = 64 << 20  # of LIGHT that is read at once
 
-Done = TypeVar("Done", Counted, Spilled, Packed)
-
 
 class PackSteps:
     """What the driver of a packing does; processes start when the first job is to be done."""
@@ -48,17 +45,17 @@ class PackSteps:
         self, run: PackRun, store: Store, progress: Progress, workers: int | None, address: str | None
     ) -> None:
         self._run, self._store, self._progress = run, store, progress
-        self._workers, self._address = workers, address
-        self._runner: Runner | None = None
+        self._jobs = KeptResults(
+            run, store, FOLDER, Packer, progress, workers, address, parts=len(run.slices)
+        )
 
     def close(self) -> None:
         """End the processes."""
-        if self._runner is not None:
-            self._runner.close()
+        self._jobs.close()
 
     def count(self) -> list[Counted]:
         """What each slice holds."""
-        return self._all("count", len(self._run.slices), Counted)
+        return self._jobs.all("count", len(self._run.slices), Counted)
 
     def spill(self, epochs: Mapping[Group, float], buckets: int, by_image: bool) -> list[Spilled]:
         """Spill every slice; what became of its rows."""
@@ -68,7 +65,7 @@ class PackSteps:
         if self._store.read_bytes(TERMS) != data:
             self._store.write_bytes(TERMS, data)
         self._terms = terms
-        return self._all("spill", len(self._run.slices), Spilled)
+        return self._jobs.all("spill", len(self._run.slices), Spilled)
 
     def lay(self) -> dict[str, dict[str, int]]:
         """Decide on sequences and files; sequences, tokens and samples of each task."""
@@ -101,54 +98,13 @@ class PackSteps:
         data = self._store.read_bytes(FILES_PLAN) or b""
         plan = pa.ipc.open_file(pa.py_buffer(data)).read_all()
         files = plan["file"][-1].as_py() + 1 if plan.num_rows else 1
-        return self._all("assemble", files, Packed)
+        there = set(self._store.names())
+        return self._jobs.all("assemble", files, Packed, lambda one: pack_name(one.number) in there)
 
     def dropped(self) -> Iterator[pa.Table]:
         """All dropped rows, in order."""
         parts = in_parallel(lambda number: read_dropped(self._store, number), range(len(self._run.slices)))
         return (table for tables in parts for table in tables)
-
-    def _all(self, kind: str, count: int, result: type[Done]) -> list[Done]:
-        """Do the jobs of one kind that no earlier attempt did; the results of all, in order.
-
-        Raises:
-            CurateError: some failed, and this is what befell the first; the others are done.
-        """
-        done = self._known(kind, result)
-        failed: list[JobFailure] = []
-        left = [number for number in range(count) if number not in done]
-        if left:
-            if self._runner is None:
-                slices = len(self._run.slices)
-                self._runner = runner_for(
-                    self._run, self._progress, max(slices, count), self._workers, self._address, Packer
-                )
-            with self._progress.step(kind, "", len(left)):
-                for job, results in self._runner.map(Job(kind, (number,)) for number in left):
-                    self._store.check_held()
-                    failed += [one for one in results if isinstance(one, JobFailure)]
-                    done |= {one.number: one for one in results if isinstance(one, result)}
-                    self._progress.done(job, [])
-        if failed:
-            raise min(failed, key=lambda one: one.number).error
-        return [done[number] for number in range(count)]
-
-    def _known(self, kind: str, result: type[Done]) -> dict[int, Done]:
-        """What earlier attempts did."""
-        names = [name for name in self._store.names(f"{FOLDER}/{kind}") if name.endswith(".json")]
-        decode = msgspec.json.Decoder(result).decode
-
-        def read(name: str) -> Done | None:
-            try:
-                return decode(self._store.read_bytes(f"{FOLDER}/{kind}/{name}") or b"")
-            except msgspec.MsgspecError:  # a disk that lost power
-                return None
-
-        found = {one.number: one for one in in_parallel(read, names) if one is not None}
-        if kind == "assemble":
-            there = set(self._store.names())
-            found = {number: one for number, one in found.items() if pack_name(number) in there}
-        return found
 
 
 def _buckets(light: SpillReader, count: int) -> Iterator[tuple[int, list[pa.Table]]]:

@@ -16,6 +16,8 @@ from curate.engine.retry import finished_manifest
 from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.errors import InputError
 from curate.images.evaluation import IMAGE_RULE
+from curate.manifest.pinning import LIST_RULE
+from curate.manifest.settings import FLAGS
 from curate.marking import SCORE, SIZE
 from curate.reporting.kept_columns import KeptColumns
 from curate.reporting.key_lookup import find_rows, read_rows
@@ -32,6 +34,7 @@ KEPT = (
 SHA256 = re.compile(r"[0-9a-f]{64}")
 OTHERS = 20  # more rows of the same URL that are listed
 LONGEST = 120  # characters of a value that is worth showing on the way
+KNOWN_IMAGES = {"listed": LIST_RULE, "copies": IMAGE_RULE}
 PHASE_OF_STAGE = {"seen": ("keys", "seen"), "across": ("bytes", "near")}
 
 
@@ -150,16 +153,19 @@ def _rules_of(manifest: Mapping[str, Any], stage: str) -> dict[str, dict[str, An
         here = {name for phase in PHASE_OF_STAGE[stage] for name in PHASES[phase]}
         here |= {"similar_image"} if stage == "across" else set()
         return {name: settings for name, settings in active.items() if name in here}
-    if stage == "copies":
-        return {name: of for name, of in active.items() if name == IMAGE_RULE}
-    row_rules = {name: of for name, of in active.items() if name not in {*ACROSS, IMAGE_RULE}}
+    if stage in KNOWN_IMAGES:
+        return {name: of for name, of in active.items() if name == KNOWN_IMAGES[stage]}
+    others = {*ACROSS, *KNOWN_IMAGES.values()}
+    row_rules = {name: of for name, of in active.items() if name not in others}
     columns = {name: _columns(name, of) for name, of in row_rules.items()}
     if stage == "size":
         return {name: row_rules[name] for name in columns if columns[name] & SIZE}
+    by_scorer = {SCORE, *(f"{filters.PREFIX}{FLAGS}{flag}" for flag in manifest.get("flags", {}))}
+    late = {name for name in columns if manifest["scorer"] and columns[name] & by_scorer}
     if stage == "score":
-        return {name: row_rules[name] for name in columns if SCORE in columns[name] and manifest["scorer"]}
+        return {name: row_rules[name] for name in columns if name in late}
     if stage == "rules":
-        judged = [name for name in columns if not (SCORE in columns[name] and manifest["scorer"])]
+        judged = [name for name in columns if name not in late]
         return {name: row_rules[name] for name in sorted(judged, key=lambda name: "text" in columns[name])}
     return {}
 

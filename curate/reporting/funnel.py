@@ -18,6 +18,7 @@ STAGES_SAID = {
     "seen": "judged across the run, by URL",
     "fetch": "could not be fetched",
     "decode": "could not be decoded",
+    "listed": "is on a list of hashes",
     "copies": "is in an evaluation set",
     "size": "judged by its true size",
     "score": "judged by its CLIP score",

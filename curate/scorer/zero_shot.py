@@ -23,9 +23,19 @@ def zero_shot(features: pa.ListArray, scorer: Scorer, concept: str, other: str) 
     `scorer` must be the one that made the features. How reliable it is depends on the model and on both texts: try it
     on rows whose answer you know.
     """
+    texts = scorer.embed_texts([concept, other])
+    return fits(features, texts[:1], texts[1:]).cast(pa.float32())
+
+
+def fits(features: pa.ListArray, texts: np.ndarray, others: np.ndarray) -> pa.DoubleArray:
+    """The probability that an image fits the best of some texts rather than the best of others (N; null for null).
+
+    `features` are a column `clip_features`; `texts` and `others` the features of texts (any number x D).
+    """
     there = features.is_valid().to_numpy(zero_copy_only=False)
-    images, texts = feature_matrix(features.drop_null()), scorer.embed_texts([concept, other])
-    odds = SCALE * (images @ (texts[0] - texts[1])) if there.any() else np.zeros(0)
-    found = np.zeros(len(features), np.float32)
-    found[there] = 1 / (1 + np.exp(-odds))
+    images = feature_matrix(features.drop_null()).astype(np.float64)
+    found = np.zeros(len(features))
+    if there.any():
+        one, two = ((images @ side.T.astype(np.float64)).max(axis=1) for side in (texts, others))
+        found[there] = 1 / (1 + np.exp(-SCALE * (one - two)))
     return pa.array(found, mask=~there)

@@ -12,20 +12,24 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
 
+from curate.engine.progress import Progress
+from curate.engine.record import Meter
 from curate.engine.retry import finished_manifest
-from curate.errors import CurateError, Halted, ManifestError, OutputError, Stopped, UnitError
+from curate.engine.runners import InProcess, OnRay, Runner
+from curate.engine.worker import Job, JobFailure
+from curate.errors import Halted, ManifestError, OutputError, Stopped, UnitError
 from curate.manifest.settings import ScorerSettings, ShardSettings
 from curate.scorer.identity import Identity, from_plain
 from curate.scoring.drop_near_duplicates import drop_near_duplicates
-from curate.scoring.in_process import ScoringRunner
 from curate.scoring.journal import Asked, ScoreJournal
-from curate.scoring.meter import ScoringMeter, Silent
-from curate.scoring.runners import crew
 from curate.scoring.shard import Done, ScoringTerms
+from curate.scoring.shard_jobs import ScoringRun, ScoringWorker
 from curate.storage.filesystems import one_line
 from curate.storage.finished import SCORING, check_complete, listed_files
 from curate.storage.store import Store
@@ -50,7 +54,7 @@ def score(
     settings: ScoreSettings,
     workers: int | None = None,
     address: str | None = None,
-    progress: ScoringMeter | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Score every shard of a finished run; its new `_manifest.json`.
 
@@ -64,7 +68,7 @@ def score(
         MachineError, Halted, UnitError, Stopped: see `curate.errors`; finished shards stay finished.
     """
     _check(settings)
-    watch, store = progress or Silent(), Store(folder)
+    watch, store = progress or Progress.silent(), Store(folder)
     manifest = finished_manifest(folder)
     if not settings.rescore and _is_done(manifest, settings):
         watch.say(f"{folder} is scored already: nothing to do")
@@ -74,8 +78,12 @@ def score(
             store, listed_files(store, manifest), "shard", sizes=False
         )  # a damaged one costs itself
     try:
-        with _locked(store), crew(store.uri, settings.scorer, workers, address) as hands:
-            return _score(store, manifest, settings, hands, watch)
+        run = ScoringRun(
+            out=store.uri, scorer=settings.scorer, terms=_terms(manifest, settings), models=workers or None
+        )
+        parts = len(manifest["shards"])
+        with _locked(store), watch.live(), runner_of(run, workers, address, watch, parts) as runner:
+            return ScoringSteps(store, runner, watch).all(manifest, settings)
     except KeyboardInterrupt:
         raise Stopped(f"interrupted; the same command goes on where {folder} stands") from None
     except OSError as error:
@@ -84,35 +92,91 @@ def score(
         ) from None
 
 
-def _score(
-    store: Store, manifest: dict[str, Any], settings: ScoreSettings, hands: ScoringRunner, watch: ScoringMeter
-) -> dict[str, Any]:
-    if settings.rescore or not _is_scored(manifest, settings):
-        manifest = _score_shards(store, manifest, settings, hands, watch)
-    if settings.max_similarity is not None:
-        manifest = drop_near_duplicates(store, manifest, settings.max_similarity, watch)
-    return manifest
+@dataclass
+class ScoringSteps:
+    """The steps of one scoring, done by the same runners as those of a run."""
+
+    store: Store
+    runner: Runner
+    watch: Progress
+
+    def all(self, manifest: dict[str, Any], settings: ScoreSettings) -> dict[str, Any]:
+        """Score all shards, then drop near duplicates, as far as that is asked for and not done; the new manifest."""
+        if settings.rescore or not _is_scored(manifest, settings):
+            manifest = self.score(manifest, settings)
+        if settings.max_similarity is not None:
+            manifest = drop_near_duplicates(self.store, manifest, settings.max_similarity, self.work)
+        return manifest
+
+    def score(self, manifest: dict[str, Any], settings: ScoreSettings) -> dict[str, Any]:
+        """Score the shards that are not done; the new manifest."""
+        begun, journal = time.monotonic(), ScoreJournal(self.store, settings.name)
+        (identity,) = (
+            result for _, results in self.runner.map([Job("identify", (0,))]) for result in results
+        )
+        if isinstance(identity, JobFailure):
+            raise identity.error
+        _refuse_another(self.store.uri, manifest, settings, identity)
+        manifest, done = journal.open(manifest, _asked(settings, identity), settings.rescore)
+        shards = manifest["shards"]
+        left = [number for number, one in enumerate(shards) if one["path"] not in done]
+        self.watch.say(f"scoring {len(left)} of {len(shards)} shards with {identity}")
+        for one in self.work("score", left):
+            done[one.path] = journal.keep(one)
+        return journal.close(manifest, done, settings.scorer, identity, time.monotonic() - begun)
+
+    def work(self, kind: str, numbers: list[int]) -> Iterator[Done]:
+        """Do the jobs of one kind; what became of each that could be done.
+
+        Raises:
+            UnitError: some could not; the others are done.
+        """
+        failed: list[JobFailure] = []
+        with self.watch.step(kind, "", len(numbers)):
+            for job, results in self.runner.map(Job(kind, (number,)) for number in numbers):
+                for result in results:
+                    if isinstance(result, JobFailure):
+                        failed.append(result)
+                        log.error("%s", result.error)
+                    else:
+                        yield result
+                        _count(self.watch, result)
+                self.watch.done(job, [])
+        if failed:
+            said = f"{len(failed)} of {len(numbers)} shards could not be scored"
+            raise UnitError(f"{said}, first {failed[0].error}")
 
 
-def _score_shards(
-    store: Store, manifest: dict[str, Any], settings: ScoreSettings, hands: ScoringRunner, watch: ScoringMeter
-) -> dict[str, Any]:
-    begun, books = time.monotonic(), ScoreJournal(store, settings.name)
-    _refuse_another(store.uri, manifest, settings, hands.identity)
-    manifest, done = books.open(manifest, _asked(settings, hands.identity), settings.rescore)
-    left = {one["path"]: one["rows"] for one in manifest["shards"] if one["path"] not in done}
-    watch.say(f"scoring {len(left)} of {len(manifest['shards'])} shards with {hands.identity}")
-    failed: list[str] = []
-    for path, result in hands.map(left, _terms(manifest, settings)):
-        if isinstance(result, CurateError):
-            failed.append(f"{path}: {result}")
-            log.error("%s", failed[-1])
-            continue
-        done[path] = books.keep(result)
-        _count(watch, result)
-    if failed:
-        raise UnitError(f"{len(failed)} of {len(left)} shards could not be scored, first {failed[0]}")
-    return books.close(manifest, done, settings.scorer, hands.identity, time.monotonic() - begun)
+@contextmanager
+def runner_of(
+    run: ScoringRun, workers: int | None, address: str | None, watch: Meter, parts: int
+) -> Iterator[Runner]:
+    """Who does the jobs, `parts` of them: tasks on all cores where Ray is asked for or a GPU found, else this process.
+
+    A process alone could not hand a GPU images fast enough.
+
+    Raises:
+        ManifestError, MachineError: see `curate.scorer.open_scorer`.
+    """
+    alone = not _has_gpu(run.scorer) if workers is None else workers < 2
+    runner: Runner
+    if address is None and alone:
+        runner = InProcess(run, watch, ScoringWorker)
+    else:
+        runner = OnRay(run, watch, None, address, ScoringWorker, parts)
+    try:
+        yield runner
+    finally:
+        runner.close()
+
+
+def _has_gpu(settings: ScorerSettings) -> bool:
+    """Whether this machine's GPUs are to be used, and not a certain one."""
+    if settings.device not in ("auto", "cuda") or find_spec("torch") is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
 
 
 def _check(settings: ScoreSettings) -> None:
@@ -188,7 +252,7 @@ def _said(manifest: dict[str, Any], name: str) -> dict[str, Any]:
     return found or {}
 
 
-def _count(watch: ScoringMeter, done: Done) -> None:
+def _count(watch: Progress, done: Done) -> None:
     kept = 0 if done.written is None else done.written.rows
     images = done.rows_in - sum(done.failed.values())
     watch.add(

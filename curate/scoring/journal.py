@@ -11,11 +11,12 @@ import msgspec
 
 from curate.engine.journal import MANIFEST, now
 from curate.engine.record import add_counts
+from curate.engine.records import in_parallel, spread
 from curate.errors import OutputError
 from curate.manifest.settings import ScorerSettings
 from curate.scorer.identity import Identity
 from curate.scorer.reload import places
-from curate.scoring.shard import STAGE, Done, publish
+from curate.scoring.shard import FOLDER, STAGE, Done, publish
 from curate.storage.finished import read_state
 from curate.storage.listing import (
     DROPPED_FILES,
@@ -30,7 +31,6 @@ from curate.storage.listing import (
 from curate.storage.shards import Shard, place_of
 from curate.storage.store import TMP, Store
 
-FOLDER = "_run/score"
 ASKED = f"{FOLDER}/asked.json"
 RECORDS = f"{FOLDER}/done"
 
@@ -96,8 +96,8 @@ class ScoreJournal:
 
     def keep(self, done: Done) -> Done:
         """Record that a shard is written, then put it in its place."""
-        name = f"{RECORDS}/{done.path.removesuffix('.parquet')}.json"
-        self.store.write_bytes(name, msgspec.json.encode(done))
+        name = f"{done.path.removesuffix('.parquet')}.json"
+        self.store.write_bytes(f"{RECORDS}/{spread(name)}/{name}", msgspec.json.encode(done))
         if not self.name:
             publish(self.store, done)
         return done
@@ -170,17 +170,21 @@ class ScoreJournal:
 
     def _recover(self) -> dict[str, Done]:
         """The shards that are recorded, each put in its place if a kill came between; torn records go."""
-        found = {}
-        for name in self.store.names(RECORDS):
-            try:
-                done = msgspec.json.decode(self.store.read_bytes(f"{RECORDS}/{name}") or b"", type=Done)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                self.store.delete(f"{RECORDS}/{name}")
-                continue
-            if not self.name:
-                publish(self.store, done)
-            found[done.path] = done
-        return found
+        folders = self.store.folders(RECORDS)
+        named = in_parallel(lambda folder: [f"{folder}/{name}" for name in self.store.names(folder)], folders)
+        found = in_parallel(self._recovered, (name for names in named for name in names))
+        return {done.path: done for done in found if done is not None}
+
+    def _recovered(self, name: str) -> Done | None:
+        """A recorded shard, put in its place; None of a torn record, which goes."""
+        try:
+            done = msgspec.json.decode(self.store.read_bytes(name) or b"", type=Done)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            self.store.delete(name)
+            return None
+        if not self.name:
+            publish(self.store, done)
+        return done
 
     def _list_dropped(self, done: dict[str, Done]) -> None:
         """Add to the folder's table what was written down here; no table is begun where there is none."""

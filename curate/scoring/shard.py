@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
 import filters
@@ -25,7 +26,9 @@ from curate.storage.filesystems import one_line
 from curate.storage.shards import Shard, as_dropped, has_repeated, write_tables
 from curate.storage.store import Store
 
-STAGED = "_run/score/staged"
+FOLDER = "_run/score"
+STAGED = f"{FOLDER}/staged"
+VERDICT = f"{FOLDER}/alike.arrow"  # a record batch a shard that loses near duplicates
 STAGE, RULE, MISSING = "score", "clip_score_too_low", "clip_score_missing"
 NEAR_DUPLICATE = "near_duplicate"
 NAME = re.compile(r"shard-(\d{6,})(?:-(\d+))?\.parquet")
@@ -136,6 +139,13 @@ def write(store: Store, path: str, scored: Scored, identity: Identity, terms: Sc
         failed=scored.failed,
         dropped_file=file,
     )
+
+
+def verdict(store: Store, number: int) -> tuple[str, dict[int, str]]:
+    """A shard that loses near duplicates: its path; which rows fall, and what they are like."""
+    with store.fs.open_input_file(store.path(VERDICT)) as file:
+        fell = ipc.open_file(file).get_batch(number).to_pydict()
+    return fell["path"][0], dict(zip(fell["row"], fell["detail"], strict=True))
 
 
 def publish(store: Store, done: Done) -> None:

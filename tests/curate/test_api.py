@@ -212,21 +212,21 @@ def test_no_module_of_the_package_bears_the_name_of_a_public_function() -> None:
 
 def test_the_command_line_is_a_skin_over_the_functions() -> None:
     """What a command does is done by `curate.api`: the command line itself imports only what shows it."""
-    tree = ast.parse((ROOT / "curate" / "cli" / "app.py").read_text())
-    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    files = [path for path in (ROOT / "curate" / "cli").glob("*.py") if path.stem not in ("doctor", "faults")]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
+    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     shows = {"curate.engine.journal", "curate.engine.progress", "curate.engine.preview", "curate.terminal"}
     reads = {
         "curate.children.no_pandas",
-        "curate.cli",
         "curate.manifest",
         "curate.manifest.load",
         "curate.manifest.toml",
-        "curate.cli.doctor",
     }
     lines = {"curate.reporting", "curate.reporting.explain", "curate.verifying.command"}
     lines |= {"curate.reporting.trace", "curate.lineage.remove", "curate.lineage.diff", "curate.calibrating"}
     lines |= {"curate.fingerprinting"}
     ours = {name for name in imported if name and name.startswith("curate.")}
+    ours = {name for name in ours if not f"{name}.".startswith("curate.cli.")}
     assert ours <= shows | reads | lines | {"curate.api", "curate.errors", "curate.results", "curate.version"}
 
 

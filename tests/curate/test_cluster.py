@@ -10,6 +10,7 @@ from pathlib import Path
 
 PROGRAM = """
 import json, os, psutil, stat
+import ray  # the harder case: it has read its environment already
 from curate.cluster import start
 
 ray = start(1, None)

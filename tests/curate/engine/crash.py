@@ -35,10 +35,11 @@ def arrange(call: str, number: int, accident: str, report: int) -> None:
         if accident in ("ENOSPC", "EIO"):
             code = getattr(errno, accident)
             raise OSError(code, os.strerror(code))
-        result = real(*arguments, **options)
-        if accident == "kill after":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+        try:
+            return real(*arguments, **options)
+        finally:  # also of a call that fails: one may try before it makes a folder
+            if accident == "kill after":
+                os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(os, call, faulty)
 

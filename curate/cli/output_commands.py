@@ -1,0 +1,179 @@
+"""The commands that make something of a finished folder: score, pack, export, fingerprint, remove."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+
+import typer
+
+from curate.cli.options import (
+    Address,
+    Dialect,
+    DialectSet,
+    Dir,
+    Group,
+    Json,
+    Log,
+    Metrics,
+    Out,
+    Overwrite,
+    Turns,
+    Workers,
+)
+from curate.cli.showing import export_lines, pack_lines, show_found, show_run, tell
+
+MODEL = "ViT-L-14"
+
+
+def score(
+    folder: Dir,
+    model: Annotated[str, typer.Option(help="open_clip's name, hf-hub:OWNER/NAME, or a folder.")] = MODEL,
+    pretrained: Annotated[str, typer.Option(help="The path of its weights, or open_clip's tag.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    batch_size: Annotated[str, typer.Option(help="Images at once; auto finds it by trial.")] = "auto",
+    features: Annotated[bool, typer.Option(help="Keep the images' features beside the scores.")] = True,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Decode and resize exactly as open_clip does.")
+    ] = False,
+    threshold: Annotated[float | None, typer.Option(help="Drop rows with a lower score.")] = None,
+    max_similarity: Annotated[
+        float | None, typer.Option(help="Drop images whose feature is closer than this to an earlier one's.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Keep this scorer's findings beside the shards, by name.")] = "",
+    rescore: Annotated[bool, typer.Option("--rescore", help="Replace what another scorer found.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Models, on Ray. Default: one a GPU; without any, this process alone."),
+    ] = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Give existing shards CLIP features and scores, on the GPU where there is one."""
+    from curate import api
+
+    scored = api.score(
+        folder, model=model, pretrained=pretrained, device=device, precision=precision,
+        batch_size=int(batch_size) if batch_size.isdigit() else batch_size, features=features, exact=exact,
+        threshold=threshold, max_similarity=max_similarity, name=name, rescore=rescore, workers=workers,
+        address=address, progress=not as_json,
+    )  # fmt: skip
+    show_run(scored, as_json)
+
+
+def pack(
+    folders: Annotated[list[str], typer.Argument(help="Folders of shards, of any tasks.")],
+    out: Out,
+    seq_len: Annotated[int, typer.Option(help="Tokens a sequence.")] = 2048,
+    image_tokens: Annotated[int, typer.Option(help="Tokens an image, beside its two markers.")] = 256,
+    tokenizer: Annotated[str, typer.Option(help="A tiktoken, tokenizer.json or SentencePiece file.")] = "",
+    mix: Annotated[str, typer.Option(help="A mix.toml: weights by data set and task.")] = "",
+    recipe: Annotated[
+        str, typer.Option(help="A training stage in its place: qwen-vl-stage1, -stage2, -stage3, or a .toml.")
+    ] = "",
+    scale: Annotated[float, typer.Option(help="The share of the recipe's counts that is wanted.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The seed of the shuffle.")] = 0,
+    truncate: Annotated[bool, typer.Option("--truncate", help="Cut samples that are too long.")] = False,
+    dialect: Dialect = "qwen-vl",
+    dialect_set: DialectSet = None,
+    long_texts: Annotated[
+        str, typer.Option(help="Texts longer than a sequence: cut into consecutive pieces, or drop.")
+    ] = "cut",
+    group: Group = "",
+    turns: Turns = 20,
+    max_images: Annotated[int, typer.Option(help="Images a sequence, at most; 0: any number.")] = 0,
+    max_patches: Annotated[int, typer.Option(help="Patches of a sequence's images; 0: any number.")] = 0,
+    workers: Workers = None,
+    address: Address = None,
+    overwrite: Overwrite = False,
+    log: Log = "text",
+    metrics: Metrics = "",
+    as_json: Json = False,
+) -> None:
+    """Mix shards of several tasks and pack them into training sequences."""
+    from curate import api
+
+    tell(log, metrics)
+    packed = api.pack(
+        folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
+        recipe=recipe, scale=scale, group=group, turns=turns,
+        truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
+        long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, workers=workers, address=address,
+        overwrite=overwrite, progress=not as_json,
+    ).raw  # fmt: skip
+    show_found(packed, lambda found: pack_lines(found, out), as_json)
+
+
+def export(
+    folder: Annotated[str, typer.Argument(help="A folder of shards or packs.")],
+    out: Out,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="webdataset, energon, mds, qwen-vl, qwen3-vl, llava, ms-swift or llama-factory."
+        ),
+    ],
+    dialect: Annotated[
+        str,
+        typer.Option(help="How samples are written, for the last four: NAME, NAME:PRESET or a .toml file."),
+    ] = "",
+    dialect_set: DialectSet = None,
+    group: Group = "",
+    turns: Turns = 20,
+    workers: Workers = None,
+    address: Address = None,
+    log: Log = "text",
+    metrics: Metrics = "",
+    as_json: Json = False,
+) -> None:
+    """Hand shards or packs to another framework."""
+    from curate import api
+
+    tell(log, metrics)
+    made = api.export(
+        folder, to, out, dialect=dialect, dialect_settings=dialect_set or [], group=group, turns=turns,
+        workers=workers, address=address, progress=not as_json,
+    ).raw  # fmt: skip
+    show_found(made, lambda found: export_lines(found, to, out), as_json)
+
+
+def fingerprint(
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Folders or files of images, tars, tables, Parquet, shards; globs and URIs."),
+    ],
+    out: Annotated[str, typer.Option("--out", help="The file to write: evaluation.prints")],
+    columns: Annotated[
+        str, typer.Option(help="The columns of tables whose texts count, joined by commas; empty: none.")
+    ] = "question,answer,answers",
+    pictures: Annotated[
+        bool, typer.Option(help="Keep a small picture of each image, which reports show beside its copies.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Fingerprint evaluation images and texts, so that rules keep them out of what is trained on."""
+    from curate import api
+    from curate.fingerprinting import lines
+
+    named = [name.strip() for name in columns.split(",") if name.strip()]
+    show_found(api.fingerprint(paths, out, columns=named, pictures=pictures).raw, lines, as_json)
+
+
+def remove(
+    folder: Dir,
+    listed: Annotated[
+        str,
+        typer.Option(
+            "--list",
+            help="A text file, one a line: a key, a URL, an image's sha256, host:NAME, a URL that ends in *.",
+        ),
+    ],
+    out: Out,
+    reason: Annotated[str, typer.Option(help="What the tombstones say, beside the date.")] = "on request",
+    as_json: Json = False,
+) -> None:
+    """Write a new version of a finished run without what a list names; exit 1 where none of it is there."""
+    from curate import api
+    from curate.lineage.remove import lines
+
+    show_found(api.remove(folder, listed, out, reason=reason).raw, lines, as_json)

@@ -1,0 +1,112 @@
+"""How results are shown: JSON on standard output for programs, lines and tables for people."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import CurateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from curate.results import PreviewResult, RunResult
+
+
+def tell(log: str, metrics: str) -> None:
+    """Tell programs of progress, too: by lines of JSON, by a file of metrics.
+
+    Raises:
+        ManifestError: `log` is neither text nor json.
+    """
+    from curate.errors import ManifestError
+    from curate.terminal import LOG, METRICS, JsonLines, logs_json
+
+    if log not in ("text", "json"):
+        raise ManifestError(f"--log must be text or json, not {log!r}")
+    if log == "json":
+        os.environ[LOG] = log
+    if metrics:
+        os.environ[METRICS] = metrics
+    if logs_json():
+        for handler in logging.getLogger("curate").handlers or logging.getLogger().handlers:
+            handler.setFormatter(JsonLines())
+
+
+def show_made(found: RunResult | PreviewResult, as_json: bool) -> None:
+    """Show a finished run, or what it would do."""
+    from curate.results import RunResult
+
+    if isinstance(found, RunResult):
+        finish(found, as_json)
+        return
+    from curate.engine.preview import lines
+
+    show_found(found.raw, lines, as_json)
+
+
+def finish(result: RunResult, as_json: bool) -> None:
+    """Show a finished run.
+
+    Raises:
+        CurateError: rows of it could not be read.
+    """
+    show_run(result, as_json)
+    unreadable = result.dropped.get("unreadable", 0)
+    if unreadable:
+        raise CurateError(
+            f"{unreadable} rows could not be read and are counted as dropped: mend the input and run again "
+            "with --overwrite"
+        )
+
+
+def show_run(result: RunResult, as_json: bool) -> None:
+    """The result of a finished run: its manifest for a program, the funnel for a person."""
+    from rich.console import Console
+
+    from curate.engine.journal import took_s
+    from curate.engine.progress import funnel
+    from curate.terminal import bytes_said, duration_said, json_line, logs_json, plural
+
+    if as_json:
+        print(json.dumps(result.raw))
+        return
+    if logs_json():
+        counts = {"rows_in": result.rows_in, "rows_out": result.rows_out, "dropped": result.dropped}
+        line = json_line("info", "finished", event="finished", folder=result.folder, **counts)
+        print(line, file=sys.stderr)
+        return
+    console = Console(stderr=True, markup=False, emoji=False, soft_wrap=True)
+    console.print(funnel(result.raw))
+    size = bytes_said(sum(shard["bytes"] for shard in result.shards))
+    took = "" if "scored" in result.raw else f", took {duration_said(took_s(result.raw))}"
+    noun = "part" if result.raw.get("kind") else "shard"
+    console.print(f"{plural(len(result.shards), noun)} in {result.folder}, {size}{took}", highlight=False)
+
+
+def show_found(
+    found: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str]], as_json: bool
+) -> None:
+    """Show a finding: JSON for a program, else `lines` of it."""
+    print(json.dumps(found) if as_json else "\n".join(lines(found)))
+
+
+def pack_lines(packed: dict[str, Any], out: str) -> Iterator[str]:
+    """What a person reads of packs in `out`."""
+    for task, of in packed["tasks"].items():
+        yield f"{task}: {of['samples']:,} samples in {of['sequences']:,} sequences, {of['padding']:.1%} padding"
+    yield from _dropped_lines(packed["dropped"])
+    yield f"{packed['rows_out']:,} of {packed['rows_in']:,} samples in {len(packed['shards'])} packs in {out}"
+
+
+def export_lines(exported: dict[str, Any], to: str, out: str) -> Iterator[str]:
+    """What a person reads of an export of the format `to` in `out`."""
+    yield from _dropped_lines(exported["dropped"])
+    yield f"{exported['rows_out']:,} of {exported['rows_in']:,} rows as {to} in {out}"
+
+
+def _dropped_lines(dropped: dict[str, int]) -> Iterator[str]:
+    return (f"dropped: {reason} {count:,}" for reason, count in dropped.items())

@@ -1,0 +1,109 @@
+"""Jobs of commands on finished folders, such as packing: each leaves its result, so that none is done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from curate.engine.progress import Progress
+from curate.engine.records import in_parallel
+from curate.engine.runners import Hire, Runnable, Runner, runner_for
+from curate.engine.worker import Job, JobFailure
+from curate.storage.store import Store
+
+
+class Numbered(Protocol):
+    """What a job makes of its number."""
+
+    @property
+    def number(self) -> int:
+        """Which job it is."""
+
+
+Result = TypeVar("Result", bound=Numbered)
+
+
+def state_name(folder: str, kind: str, number: int) -> str:
+    """Where the result of a job lies: `_run/pack/spill/000012.json`."""
+    return f"{folder}/{kind}/{number:06d}.json"
+
+
+def keep_result(store: Store, folder: str, kind: str, result: Result) -> Result:
+    """The result, once it is written down: the mark that the job need not be done again."""
+    store.write_bytes(state_name(folder, kind, result.number), msgspec.json.encode(result))
+    return result
+
+
+class KeptResults:
+    """Does the jobs of one command, whose results lie below `folder` of its store.
+
+    Processes start when the first job is to be done; `parts` says how much there is to do in all.
+    """
+
+    def __init__(
+        self,
+        run: Runnable,
+        store: Store,
+        folder: str,
+        hire: Hire,
+        progress: Progress,
+        workers: int | None,
+        address: str | None,
+        parts: int,
+    ) -> None:
+        self._run, self._store, self._folder, self._hire = run, store, folder, hire
+        self._progress, self._workers, self._address, self._parts = progress, workers, address, parts
+        self._runner: Runner | None = None
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._runner is not None:
+            self._runner.close()
+
+    def all(
+        self,
+        kind: str,
+        count: int,
+        result: type[Result],
+        still_there: Callable[[Result], bool] = lambda _: True,
+    ) -> list[Result]:
+        """Do the jobs of one kind that no earlier attempt did; the results of all, in order.
+
+        An earlier result counts where what it tells of is `still_there`.
+
+        Raises:
+            CurateError: some failed, and this is what befell the first; the others are done.
+        """
+        done = {number: one for number, one in self._known(kind, result).items() if still_there(one)}
+        failed: list[JobFailure] = []
+        left = [number for number in range(count) if number not in done]
+        if left:
+            if self._runner is None:
+                parts = max(self._parts, count)
+                self._runner = runner_for(
+                    self._run, self._progress, parts, self._workers, self._address, self._hire
+                )
+            with self._progress.step(kind, "", len(left)):
+                for job, results in self._runner.map(Job(kind, (number,)) for number in left):
+                    self._store.check_held()
+                    failed += [one for one in results if isinstance(one, JobFailure)]
+                    done |= {one.number: one for one in results if isinstance(one, result)}
+                    self._progress.done(job, [])
+        if failed:
+            raise min(failed, key=lambda one: one.number).error
+        return [done[number] for number in range(count)]
+
+    def _known(self, kind: str, result: type[Result]) -> dict[int, Result]:
+        """What earlier attempts did."""
+        names = [name for name in self._store.names(f"{self._folder}/{kind}") if name.endswith(".json")]
+        decode = msgspec.json.Decoder(result).decode
+
+        def read(name: str) -> Result | None:
+            try:
+                return decode(self._store.read_bytes(f"{self._folder}/{kind}/{name}") or b"")
+            except msgspec.MsgspecError:  # a disk that lost power
+                return None
+
+        return {one.number: one for one in in_parallel(read, names) if one is not None}

@@ -1,0 +1,129 @@
+"""The images of one unit: which rows want which, and what became of each.
+
+Rows come table by table with what their source has of the image: a rendered page, bytes, a path or a URL. Images are
+decoded while further rows are read; one that several rows want is got once. Good ones go to the spool on disk, so that
+memory holds the images in flight alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.engine import dialogue_images
+from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
+from curate.engine.listed_images import ListedImages
+from curate.engine.published_images import PublishedImages
+from curate.engine.record import Meter
+from curate.engine.score import Windows
+from curate.engine.spool import Spool
+from curate.manifest.settings import Manifest
+from curate.marking import alive
+from curate.schema import SAMPLE, set_column
+from curate.tasks.formats import CONVERSATION
+
+Outcomes = dict[
+    int, AcquiredImage
+]  # by row of the unit, or by slot where dialogues show images; without their bytes
+
+
+class UnitImages:
+    """Gets the images of one unit. `beside` is the folder below which paths lie that no image folder holds."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        acquirer: Acquirer,
+        listed: ListedImages,
+        spool: Spool,
+        windows: Windows,
+        beside: Path | None,
+    ) -> None:
+        self._manifest, self._acquirer, self._spool, self._windows = manifest, acquirer, spool, windows
+        self._beside, self._published, self._listed = beside, PublishedImages(manifest), listed
+        self._first: dict[str, int] = {}  # path or URL to the first row that wants it
+        self._others: dict[int, list[int]] = {}  # that first row to those that want it again
+        self._remote: dict[int, str] = {}  # row to the URL that is fetched once all rows are read
+
+    def get(self, tables: Iterable[pa.Table], meter: Meter) -> tuple[pa.Table, Outcomes]:
+        """Get what the unit's alive rows want; all rows in one table, without images, and what became of each image."""
+        bare: list[pa.Table] = [SAMPLE.empty_table()]
+        found: Outcomes = {}
+        images = self._listed.held(self._published.held(self._raw(tables, bare, meter)))
+        for row, prepared in self._acquirer.prepare(images):
+            if prepared.image is not None:
+                self._spool.put(row, prepared.image)
+                prepared = prepared.without_image()
+            meter.add(images=1)
+            found[row] = prepared
+            self._settle(row)
+            found |= self._shared(row, prepared)
+        for first in list(self._others):  # those that were read after their image had come
+            found |= self._shared(first, found[first])
+        return pa.concat_tables(bare).combine_chunks(), found
+
+    def _raw(
+        self, tables: Iterable[pa.Table], bare: list[pa.Table], meter: Meter
+    ) -> Iterator[tuple[int, RawImage]]:
+        """The raw image of every alive row, the network's last; each table goes to `bare` without its images."""
+        first = slots = 0
+        for table in tables:
+            if self._manifest.task == CONVERSATION:
+                table = dialogue_images.numbered(table, slots)
+                slots += len(pc.list_flatten(table["images"]))
+                yield from dialogue_images.bodies(
+                    table, self._acquirer, self._beside, self._is_first, self._remote
+                )
+                table = dialogue_images.without_bytes(table)
+            elif self._manifest.task != "text":
+                yield from self._at_hand(table, first)
+            bare.append(set_column(table, "image", pa.nulls(table.num_rows, pa.large_binary())))
+            first += table.num_rows
+            self._windows.read(table["text"])
+            meter.add(rows=table.num_rows)
+        yield from self._acquirer.fetch(self._remote)
+
+    def _at_hand(self, table: pa.Table, first: int) -> Iterator[tuple[int, RawImage]]:
+        """The images that need no network, of a table whose first row is number `first`; others are noted."""
+        places = pc.indices_nonzero(alive(table))
+        self._published.note(table, places, first)
+        living = table.select(["image", "format", "image_path", "url"]).take(places)
+        for place, image, kind, path, url in zip(places.to_pylist(), *living.columns, strict=True):
+            row = first + place
+            if kind.is_valid:
+                self._spool.put(row, image.as_py())
+                continue
+            self._windows.expect(row)
+            if image.is_valid:
+                yield row, RawImage(image.as_py())
+            elif path.is_valid and self._manifest.image.folder:
+                if self._is_first(row, f"path {path}"):
+                    yield row, self._acquirer.local(path.as_py())
+            elif url.is_valid:
+                if self._is_first(row, f"url {url}"):
+                    self._remote[row] = url.as_py()
+            else:
+                yield row, RawImage(None, "read", "image_missing")
+
+    def _is_first(self, row: int, image: str) -> bool:
+        """Whether no earlier row wants the same image; else this one is to have what that one gets."""
+        first = self._first.setdefault(image, row)
+        if first != row:
+            self._others.setdefault(first, []).append(row)
+        return first == row
+
+    def _shared(self, first: int, prepared: AcquiredImage) -> Outcomes:
+        """The rows that are to have what `first` got, each with that."""
+        rows = self._others.pop(first, [])
+        for row in rows:
+            self._spool.put_again(row, first)
+            self._settle(row)
+        return dict.fromkeys(rows, prepared)
+
+    def _settle(self, row: int) -> None:
+        """Tell the scorer that a row's image has come, or never will; a dialogue's are not scored here."""
+        if row < dialogue_images.FIRST_SLOT:
+            self._windows.settle(row)

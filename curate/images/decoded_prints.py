@@ -1,0 +1,41 @@
+"""The PDQ hashes of encoded images, decoded in disposable child processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+from curate.children.pool import Children, Limits
+from curate.images import protocol
+from curate.images.fingerprint import SMALLEST_SIDE, VIEW_BYTES
+from curate.manifest.settings import ImageSettings
+
+
+class DecodedPrints:
+    """Child processes that decode images for their hashes."""
+
+    def __init__(self) -> None:
+        settings = ImageSettings(max_side=2 * SMALLEST_SIDE, fingerprints=True)
+        limits = Limits(timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes)
+        count = len(os.sched_getaffinity(0))
+        self._children = Children(protocol.TARGET, count, limits, protocol.child_settings(settings, {}))
+
+    def of(self, bodies: Iterable[bytes]) -> Iterator[bytes | None]:
+        """The 256 bits of each image, in order; None where it cannot be decoded or shows too little.
+
+        All of `bodies` are in memory at once.
+        """
+        for body, future in [(body, self._children.submit(body)) for body in bodies]:
+            outcome = future.result()
+            answer = None if outcome.value is None else protocol.read_answer(outcome.value, body)
+            marks = None if answer is None else answer.fingerprint
+            yield None if marks is None else marks[:VIEW_BYTES]
+
+    def __enter__(self) -> DecodedPrints:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._children.close()

@@ -1,0 +1,144 @@
+"""A worker of a scoring: shards scored, or written again without near duplicates, by their number in the folder's list.
+
+One shard is written while the next one is scored. With Ray, actors hold the models, and each worker decodes for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from curate.engine.worker import Job, JobFailure, JobWorker, Result
+from curate.errors import UnitError
+from curate.manifest.settings import ScorerSettings
+from curate.scorer import open_scorer
+from curate.scorer.identity import Identity, from_plain
+from curate.scorer.scorer import Pairs, Scorer
+from curate.scorer.table import Scored
+from curate.scoring.items import folded
+from curate.scoring.shard import Done, ScoringTerms, ShardReading, stored, verdict, write
+from curate.storage.filesystems import one_line
+from curate.storage.finished import read_manifest
+from curate.storage.listing import listed_shards
+from curate.storage.shards import Shard
+from curate.storage.store import Store
+
+
+class ScoringRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What the workers of one scoring share."""
+
+    out: str  # the folder that is scored
+    scorer: ScorerSettings
+    terms: ScoringTerms
+    models: int | None = None  # None: one a GPU, or one a node without GPUs
+    identity: str = msgspec.field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def per_host(self) -> int:
+        """Nothing is fetched."""
+        return 0
+
+
+class ScoringWorker(JobWorker):
+    """A process that scores shards; see `curate.engine.worker.Worker`."""
+
+    def __init__(self, run: ScoringRun, _: Any, children: int, actors: Sequence[Any], __: Any) -> None:
+        super().__init__(run.out)
+        self._run, self._children, self._actors = run, children, actors
+        self.store = Store(run.out)
+
+    def close(self) -> None:
+        """End the child processes and let go of the device."""
+        if "scorer" in self.__dict__:
+            self.scorer.close()
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The scorer, opened when it is first needed.
+
+        Raises:
+            ManifestError, MachineError: see `curate.scorer.open_scorer`.
+        """
+        if not self._actors:
+            return open_scorer(self._run.scorer, self._children)
+        from curate.scorer.actors import RemoteEncoder
+
+        return Scorer(RemoteEncoder(self._actors), self._children)
+
+    def start(self, job: Job) -> Callable[[], Result]:
+        """Score a shard; what is returned writes it."""
+        if job.kind != "score" or len(job.numbers) > 1:
+            return super().start(job)
+        (number,) = job.numbers
+        begun = self._guarded(job, number, lambda: self._scored(number))
+        if isinstance(begun, JobFailure):
+            return lambda: [begun]
+        return lambda: [self._guarded(job, number, lambda: self._written(*begun))]
+
+    def identify(self, _: int) -> Identity:
+        """Who the scorer is."""
+        return self.scorer.identity
+
+    def score(self, number: int) -> Done:
+        """Score one shard, and write it beside the old one."""
+        return self._written(*self._scored(number))
+
+    def drop(self, number: int) -> Done:
+        """Write the shard of the verdict's part `number` again, without its near duplicates.
+
+        Raises:
+            UnitError: it holds no features any more.
+        """
+        path, fallen = verdict(self.store, number)
+        scored = stored(self.store, path, self._recorded, features=True)
+        if scored is None:
+            raise UnitError(f"{path} holds no features of {self._recorded}: score it again, with --features")
+        terms = msgspec.structs.replace(self._run.terms, near_duplicates={path: fallen})
+        return write(self.store, path, scored, self._recorded, terms)
+
+    def _scored(self, number: int) -> tuple[ShardReading, Scored]:
+        """The shard's scores: those that this scorer gave it before, or new ones."""
+        shard = self._shards[number]
+        reading = ShardReading(self.store, shard.path, shard.rows)
+        known = None if self._run.terms.name else self._known(shard.path)
+        if known is not None:
+            return reading, known
+        (scored,) = self.scorer.score_all([Pairs(reading.images(), reading.texts, reading.names)])
+        return reading, folded(scored, reading.counts)
+
+    def _known(self, path: str) -> Scored | None:
+        try:
+            return stored(self.store, path, self.scorer.identity, self._run.terms.features)
+        except (OSError, ValueError):  # reading it again says what is wrong
+            return None
+
+    def _written(self, reading: ShardReading, scored: Scored) -> Done:
+        """Write a shard, if it was read.
+
+        Raises:
+            UnitError: it was not.
+            OSError: the disk is full, or the folder is gone.
+        """
+        if reading.error is not None:
+            said = f"cannot be read: {reading.error}; `curate verify` names what is damaged"
+            raise UnitError(f"{reading.path}: {said}")
+        try:
+            return write(self.store, reading.path, scored, self.scorer.identity, self._run.terms)
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) is not None:
+                raise
+            raise UnitError(f"{reading.path}: cannot be written: {one_line(error)}") from None
+
+    @cached_property
+    def _shards(self) -> list[Shard]:
+        """Every shard of the folder, in order."""
+        return listed_shards(self.store, read_manifest(self.store) or {})
+
+    @cached_property
+    def _recorded(self) -> Identity:
+        """The scorer that the folder names once it is scored."""
+        return from_plain((read_manifest(self.store) or {})["scorer"])
