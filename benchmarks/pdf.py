@@ -1,6 +1,7 @@
 """How fast are pages of PDFs rendered, isolation included, against a bare loop of PyMuPDF calls?
 
     python -m benchmarks.pdf [FOLDER] [--processes 2] [--rounds 5]
+    python -m benchmarks.pdf [FOLDER] --stages
 
 The documents are those of FOLDER whose every page gives a record. Ours is the origin that `curate run pdf`
 reads: killable child processes, text, order, what can be seen, image, records as samples in this process.
@@ -8,6 +9,8 @@ The bare loops run in as many processes, which open, read the text with its boxe
 (`get_pixmap`) and encode, and return nothing: no reading order, no test of what can be seen, no record. One
 hands pixels to Pillow as PyMuPDF's documentation does, one renders four bytes a pixel as we do, which Pillow
 encodes without a copy, and one takes MuPDF's own JPEG encoder; all at the same quality and subsampling.
+
+`--stages` says instead where the CPU time goes, in this process: of each stage of ours, and of the bare loop.
 
 All processes are warm. Rounds take turns; CPU seconds are user and system time of all processes of a side.
 """
@@ -35,10 +38,18 @@ from PIL import Image
 from curate.manifest.load import load
 from curate.origins import find, open_origin
 from renderers import RenderError
-from renderers.pdf.render import PdfSettings, render
+from renderers.pdf import render as stages
+from renderers.pdf.mupdf import pymupdf as reader
+from renderers.pdf.render import render
+from renderers.pdf.settings import PdfSettings
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "pdf"
 SETTINGS = PdfSettings()
+
+STAGES = (  # functions of renderers.pdf.render, none of which calls another; MuPDF's display list goes before
+    *("structured", "Rules", "plain_lines", "page_lines", "fitted", "layers_of", "image_share", "coloured"),
+    *("Picture", "seen", "distinct", "in_order", "page_regions", "encoded", "unlabelled_share", "record"),
+)
 
 Side = tuple[Callable[[], int], Callable[[], list[psutil.Process]]]  # what it runs, and in which processes
 
@@ -60,6 +71,42 @@ def bare(encode: str, path: str) -> int:
     count = int(pdf.page_count)
     pdf.close()
     return count
+
+
+def print_stages(paths: list[Path]) -> None:
+    """CPU milliseconds a page of each stage, and of the bare loop, in this process."""
+    spent: dict[str, float] = dict.fromkeys(("get_displaylist", *STAGES), 0.0)
+    originals = {name: getattr(stages, name) for name in STAGES}
+    display_list = reader.Page.get_displaylist
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **named: Any) -> Any:
+            start = time.process_time()
+            try:
+                found = function(*args, **named)
+                return list(found) if name == "in_order" else found
+            finally:
+                spent[name] += time.process_time() - start
+
+        return run
+
+    total = {"ours": 0.0, "bare loop": 0.0}
+    pages = 0
+    for path in paths:
+        for name, function in originals.items():
+            setattr(stages, name, timed(name, function))
+        reader.Page.get_displaylist = timed("get_displaylist", display_list)
+        start = time.process_time()
+        pages += sum(1 for _ in render(path.read_bytes(), SETTINGS))
+        total["ours"] += time.process_time() - start
+        for name, function in originals.items():
+            setattr(stages, name, function)
+        reader.Page.get_displaylist = display_list
+        start = time.process_time()
+        bare("RGB", str(path))
+        total["bare loop"] += time.process_time() - start
+    for name, seconds in {**spent, "other": total["ours"] - sum(spent.values()), **total}.items():
+        print(f"{name:18} {1000 * seconds / pages:6.2f} ms a page")
 
 
 def whole(path: Path) -> bool:
@@ -101,7 +148,11 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=SHARED)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--stages", action="store_true")
     options = parser.parse_args()
+    if options.stages:
+        print_stages([path for path in sorted(options.folder.glob("*.pdf")) if whole(path)])
+        return
     me = psutil.Process()
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(tempfile.TemporaryDirectory())

@@ -183,17 +183,22 @@ def layout_of(page: Any) -> Layout:
 
 
 def jumps(words: Iterable[Point], layout: Layout) -> int:
-    """How many steps between columns the words take, in their order."""
+    """How many steps between columns beside each other the words take, in their order."""
     count, last = 0, None
     for place in visited(words, layout):
         one = layout.segments[place]
-        middle = (one.box[0] + one.box[2]) / 2
-        where = [k for k, column in enumerate(layout.columns) if column[0] <= middle <= column[2]]
-        inside = [k for k in where if one.box[2] <= layout.columns[k][2] + 2 * one.em]
-        if one.is_prose and inside:
-            count += last is not None and inside[0] != last
-            last = inside[0]
+        column = next((column for column in layout.columns if is_of(one, column)), None)
+        if column is not None:
+            count += last is not None and (column[2] <= last[0] or last[2] <= column[0])
+            last = column
     return count
+
+
+def is_of(one: Segment, column: Box) -> bool:
+    """True for running text of a column: not what stands above or below it, nor reaches out of it."""
+    x0, y0, x1, y1 = one.box
+    across = column[0] - 1.5 * one.em <= x0 and x0 + x1 <= 2 * column[2] and x1 <= column[2] + 2 * one.em
+    return one.is_prose and across and 2 * column[1] <= y0 + y1 <= 2 * column[3]
 
 
 def leaps(words: Iterable[Point], layout: Layout) -> int:

@@ -141,8 +141,9 @@ def journal_of(units: int, folder: Path) -> dict[str, float]:
     import msgspec
 
     from curate.engine import records
-    from curate.engine.journal import SEGMENT_RECORDS, Begun, Journal, now
+    from curate.engine.journal import SEGMENT_RECORDS, Begun, Journal
     from curate.engine.ledger import DONE_STATE
+    from curate.engine.making import now
     from curate.storage.store import Store
 
     asked, run = plan_of(units, folder)

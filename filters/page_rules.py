@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from filters.rule import rule
 
+STRUCTURED = "ocr_structured"  # the task whose target is HTML
 MARKS = (
     66  # characters that the task `ocr` writes around a region's text: <ref>, </ref>, <quad>, four corners
 )
@@ -61,29 +62,49 @@ def page_mostly_unlabelled(extra: pa.StringArray, *, max_share: float) -> pa.Boo
     return at_most(extra, "unlabelled", max_share)
 
 
-def target_chars(text: pa.StringArray, regions: pa.ListArray) -> pa.Array:
-    """How long the text is with the marks around each of its regions, in characters (N)."""
+def target_chars(
+    task: pa.StringArray, text: pa.StringArray, answer: pa.StringArray, regions: pa.ListArray
+) -> pa.Array:
+    """How long what is to be said is, in characters (N): the page's HTML, or text with marks around regions."""
     marks = pc.multiply(pc.list_value_length(regions).fill_null(0), MARKS)
-    return pc.add(pc.cast(pc.utf8_length(text), pa.int64()), marks)
+    written = pc.add(pc.cast(pc.utf8_length(text), pa.int64()), marks)
+    structured = pc.equal(task, STRUCTURED).fill_null(False)
+    return pc.if_else(structured, pc.cast(pc.utf8_length(answer), pa.int64()), written)
 
 
-def said(text: pa.StringArray, regions: pa.ListArray, *, max_chars: int) -> pa.StringArray:
+def said(
+    task: pa.StringArray,
+    text: pa.StringArray,
+    answer: pa.StringArray,
+    regions: pa.ListArray,
+    *,
+    max_chars: int,
+) -> pa.StringArray:
     """The length that decided."""
-    return pc.binary_join_element_wise("chars=", pc.cast(target_chars(text, regions), pa.string()), "")
+    length = target_chars(task, text, answer, regions)
+    return pc.binary_join_element_wise("chars=", pc.cast(length, pa.string()), "")
 
 
 @rule("target_too_long", describe=said)
-def target_too_long(text: pa.StringArray, regions: pa.ListArray, *, max_chars: int) -> pa.BooleanArray:
+def target_too_long(
+    task: pa.StringArray,
+    text: pa.StringArray,
+    answer: pa.StringArray,
+    regions: pa.ListArray,
+    *,
+    max_chars: int,
+) -> pa.BooleanArray:
     """Keep rows whose text, with the marks around each region, has at most `max_chars` characters.
 
-    A region's text counts with the 66 characters that the task `ocr` writes around it.
+    A region's text counts with the 66 characters that the task `ocr` writes around it; of `ocr_structured` the
+    page's HTML (`answer`) counts instead.
 
     Raises:
         ValueError: `max_chars` is negative.
     """
     if max_chars < 0:
         raise ValueError(f"max_chars must be at least 0, not {max_chars}")
-    return pc.less_equal(target_chars(text, regions), max_chars)
+    return pc.less_equal(target_chars(task, text, answer, regions), max_chars)
 
 
 LINKLESS = "classes, and no stylesheet that says what they look like"

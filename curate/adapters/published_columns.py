@@ -18,11 +18,11 @@ from curate.manifest.settings import Manifest
 def columns_of(manifest: Manifest) -> dict[str, str]:
     """The switched-on rules on the source's columns: their names, and the column of each."""
     active: Mapping[str, Mapping[str, Any]] = manifest.active_rules()
-    on_flags = manifest.flag_rules()
+    on_models = manifest.rules_on_models()
     return {
         name: str(of["column"])
         for name, of in active.items()
-        if name not in on_flags and _on_column(name, of)
+        if name not in on_models and _on_column(name, of)
     }
 
 
@@ -38,10 +38,11 @@ def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
     Raises:
         InputError: a column is missing, or holds what no rule can judge; names the nearest one.
     """
-    if manifest.flags and first(schema.names, ("flags",)) is not None:
-        raise InputError(
-            "the input has a column 'flags', where those of the manifest's [flags] would stand in 'extra'"
-        )
+    for group, of in (("flags", manifest.flags), ("heads", manifest.heads)):
+        if of and first(schema.names, (group,)) is not None:
+            raise InputError(
+                f"the input has a column {group!r}, where those of the manifest's [{group}] would stand in 'extra'"
+            )
     for rule, column in columns_of(manifest).items():
         if column.partition(".")[0] in manifest.input.explode:
             continue

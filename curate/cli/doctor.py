@@ -83,6 +83,7 @@ def _extras() -> Iterator[Check]:
         ("html", ("pyppeteer", "warcio")),
         ("synthdog", ("synthtiger", "fontTools")),
         ("score", ("torch", "open_clip", "transformers")),
+        ("heads", ("onnxruntime",)),
         ("dedup", ("faiss",)),
         ("tokenizers", ("tokenizers", "sentencepiece")),
     ):

@@ -67,7 +67,7 @@ def show_run(result: RunResult, as_json: bool) -> None:
     """The result of a finished run: its manifest for a program, the funnel for a person."""
     from rich.console import Console
 
-    from curate.engine.journal import took_s
+    from curate.engine.making import took_s
     from curate.engine.progress import funnel
     from curate.terminal import bytes_said, duration_said, json_line, logs_json, plural
 

@@ -34,6 +34,7 @@ from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
 from curate.origins import find, kind_of, open_origin
 from curate.scorer import check, check_device
+from curate.scorer.heads import check_heads
 from curate.sources import Input
 from curate.storage.filesystems import filesystem, one_line, scheme
 from curate.storage.finished import held
@@ -103,6 +104,8 @@ def plan(asked: Request, work: Path) -> Plan:
     """
     if asked.manifest.scorer is not None and not asked.select:
         check(asked.manifest.scorer)
+    if not asked.select:
+        check_heads(asked.manifest.heads)
     with ThreadPoolExecutor(16) as pool:
         surveys = list(pool.map(lambda one: survey(one, asked, work), asked.inputs))
     for name, settings in row_rules(asked.manifest).items():

@@ -13,17 +13,10 @@ from typing import Any
 import msgspec
 
 from curate.engine.across import PHASES
-from curate.engine.journal import (
-    MANIFEST,
-    RUN,
-    Begun,
-    Journal,
-    Request,
-    first_difference,
-    now,
-    software,
-)
+from curate.engine.differences import first_difference
+from curate.engine.journal import MANIFEST, RUN, Begun, Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
+from curate.engine.making import now, software
 from curate.engine.plan import Plan, Run
 from curate.engine.rebuilt import finished_records, plan_of, request_of
 from curate.engine.records import DONE, SEGMENTS, STAGED, before_stem, grown_stem, write_records

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import platform
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.engine.across import PHASES
+from curate.engine.differences import first_difference
 from curate.engine.evaluation_copies import FOLDER as COPIES
 from curate.engine.ledger import DONE_STATE, STAGED_STATE, Ledger
+from curate.engine.making import now, software
 from curate.engine.plan import Plan, Retry, Run
 from curate.engine.record import UnitRecord
 from curate.engine.records import (
@@ -55,7 +54,6 @@ SELECT_ROWS = 2**18
 SELECTION = "selection"  # the `kind` of a selection's `_manifest.json`; a run's has none
 JUDGED = (*PHASES, SIMILAR)  # folders of the rules across the run
 SEGMENT_S = 30.0  # between two segments while units are finished
-SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "simplejpeg", "numpy", "regex", "aiohttp")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -386,47 +384,3 @@ def data_files(stem: str) -> str:
     """The YAML by which `datasets.load_dataset(FOLDER)` takes the files `STEM-*.parquet` and nothing else."""
     files = f"  data_files:\n  - split: train\n    path: {stem}-*.parquet\n"
     return f"configs:\n- config_name: default\n{files}"
-
-
-def first_difference(before: Any, now: Any, path: str = "") -> str | None:
-    """Where two trees of plain data first differ, in words; None where they do not."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in before | now:
-            below = f"{path}.{name}".removeprefix(".")
-            if found := first_difference(before.get(name), now.get(name), below):
-                return found
-        return None
-    if isinstance(before, list | tuple) and isinstance(now, list | tuple) and len(before) == len(now):
-        pairs = enumerate(zip(before, now, strict=True))
-        return next((f for i, (b, n) in pairs if (f := first_difference(b, n, f"{path}[{i}]"))), None)
-    if before == now:
-        return None
-    return f"{path} is {_short(before)} there and {_short(now)} here"
-
-
-def software() -> dict[str, str]:
-    """The versions that decide what bytes come out."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in SOFTWARE}
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:  # there is no wheel of it for this machine
-        return "none"
-
-
-def took_s(manifest: Mapping[str, Any]) -> float:
-    """Seconds from a finished run's beginning to its end, with any pause between a kill and going on."""
-    begun, ended = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
-    return (ended - begun).total_seconds()
-
-
-def now() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

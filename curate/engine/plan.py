@@ -175,5 +175,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 def row_rules(manifest: Manifest) -> dict[str, dict[str, Any]]:
     """The switched-on rules that judge a row by itself, in order."""
-    others = {*ACROSS, *caption_rules(manifest), *manifest.flag_rules(), IN_EVALUATION, LIST_RULE}
+    others = {*ACROSS, *caption_rules(manifest), *manifest.rules_on_models(), IN_EVALUATION, LIST_RULE}
     return {name: settings for name, settings in manifest.active_rules().items() if name not in others}

@@ -92,7 +92,7 @@ class Pipeline:
         is_on = {STAGE_OF_COPIES: self.copies.is_on, STAGE_OF_LISTS: self.listed.is_on}
         self._stages = [name for name in stages if is_on.get(name, True)]
         self.scoring = Scoring(run.manifest.scorer, children, scorers) if run.manifest.scorer else None
-        self.flagging = Flagging(run.manifest)
+        self.flagging = Flagging(run.manifest, children)
         self._rules = row_rules(run.manifest)
         self._score_rules = {n: s for n, s in self._rules.items() if SCORE in filters.find_rule(n, s).columns}
         self._size_rules = {
@@ -105,6 +105,7 @@ class Pipeline:
         self.acquirer.close()
         if self.scoring is not None:
             self.scoring.close()
+        self.flagging.close()
         self.reader.close()
 
     def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
@@ -146,7 +147,7 @@ class Pipeline:
             with work.watch.stage("size"):
                 table = self._judge_sizes(work.table, work.spool)
             with work.watch.stage("score"):
-                table = self._score(table, work.windows)
+                table = self._score(table, work)
             with work.watch.stage("tasks"):
                 table = drop(table, pc.if_else(alive(table), tasks.row_faults(table), None), "tasks")
             with work.watch.stage(STAGE):
@@ -285,13 +286,15 @@ class Pipeline:
         )
         return drop(table, pc.if_else(falls, "image_changed", None), "size", detail)
 
-    def _score(self, table: pa.Table, windows: Windows) -> pa.Table:
-        """Fill in the scores, where the manifest has a scorer, and judge them."""
-        if self.scoring is None or not pc.any(alive(table), min_count=0).as_py():
+    def _score(self, table: pa.Table, work: Work) -> pa.Table:
+        """Fill in what the manifest's models say, and judge it."""
+        if not pc.any(alive(table), min_count=0).as_py():
             return table
-        table = windows.fill(table)
-        self.staging.scorer = self.scoring.identity()
-        return self.flagging.flag_and_judge(judge(table, self._score_rules, "score"), self.scoring)
+        if self.scoring is not None:
+            table = work.windows.fill(table)
+            self.staging.scorer = self.scoring.identity()
+            table = judge(table, self._score_rules, "score")
+        return self.flagging.flag_and_judge(table, self.scoring, work.spool)
 
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
         """Drop what the child processes did not decode, as its true size is one that the rules do not keep.

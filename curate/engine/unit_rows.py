@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ import filters
 from curate.engine import dialogue_images
 from curate.engine.plan import Run, Unit, row_rules
 from curate.engine.stopwatch import Stopwatch
-from curate.errors import InputError
+from curate.errors import CurateError, InputError
 from curate.marking import SCORE, SIZE, clean_and_judge, share_below
 from curate.origins import Origin, open_origin
 from curate.origins.table_rows import Rows
 from curate.schema import SAMPLE, set_column
+from curate.storage.selected import holds_bytes
 from curate.storage.shards import read_columns, unit_of
 from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
@@ -38,6 +39,8 @@ class UnitReader:
         self._run, self._manifest, self._children = run, run.manifest, children
         self._rules = row_rules(run.manifest)
         self._origin: tuple[int, Origin] | None = None
+        self._ahead: dict[int, pa.Table] = {}  # units that were read with the one before them
+        self.stop = 0  # the unit before which others are asked for next, in order
 
     def close(self) -> None:
         """Let go of the input."""
@@ -45,12 +48,58 @@ class UnitReader:
             self._origin[1].close()
 
     def samples(self, unit: Unit, watch: Stopwatch) -> Iterator[pa.Table]:
-        """The unit's samples, clean and judged; images still in their column."""
-        tables = self._open(unit.input).read(unit.start, unit.stop)
-        while (table := _timed(tables, watch)) is not None:
+        """The unit's samples, clean and judged; images still in their column.
+
+        Units without images are judged together with those behind them, as far as these are asked for next.
+        """
+        if unit.number not in self._ahead and self._has_images(unit):
+            tables = self._tables(unit)
+            while (table := _timed(tables, watch)) is not None:
+                with watch.stage("rules"):
+                    yield self._judged(table, unit)
+            return
+        if unit.number not in self._ahead:
+            with watch.stage("read"):
+                units = list(self._neighbours(unit))
             with watch.stage("rules"):
-                chosen = self._chosen(table, unit)
-                yield self._judged(table if chosen is None else table.filter(chosen), unit)
+                self._ahead = dict(self._judged_together(units))
+        yield self._ahead.pop(unit.number)
+
+    def _tables(self, unit: Unit) -> Iterator[pa.Table]:
+        """The unit's samples that the command line asked for."""
+        for table in self._open(unit.input).read(unit.start, unit.stop):
+            chosen = self._chosen(table, unit)
+            yield table if chosen is None else table.filter(chosen)
+
+    def _has_images(self, unit: Unit) -> bool:
+        """Whether samples come with their images, so that a unit is more than is held at once."""
+        origin = self._open(unit.input)
+        return not isinstance(origin, Rows) or any(holds_bytes(column.type) for column in origin.schema)
+
+    def _neighbours(self, unit: Unit) -> Iterator[tuple[Unit, pa.Table]]:
+        """The unit's samples, and those of the units behind it that are judged with it."""
+        rows = size = 0
+        for number in range(unit.number, max(unit.number + 1, self.stop)):
+            each = self._run.plan.unit(number)
+            if each.input != unit.input or rows >= TOGETHER_ROWS or size >= TOGETHER_BYTES:
+                return
+            try:
+                table = _concatenated(self._tables(each))
+            except CurateError:
+                if number == unit.number:
+                    raise
+                return  # in its turn it says so
+            rows, size = rows + table.num_rows, size + table.nbytes
+            yield each, table
+
+    def _judged_together(self, units: Sequence[tuple[Unit, pa.Table]]) -> Iterator[tuple[int, pa.Table]]:
+        """The units' samples, clean and judged."""
+        first = 0
+        joined = _concatenated(table for _, table in units).combine_chunks()
+        judged = self._judged(joined, units[0][0])
+        for unit, table in units:
+            yield unit.number, judged.slice(first, table.num_rows)
+            first += table.num_rows
 
     def published(self, unit: Unit, watch: Stopwatch) -> Iterator[Pair]:
         """The unit's rows as they were published, and their samples, clean and judged, without images."""
@@ -158,8 +207,13 @@ def together(pairs: Iterable[Pair]) -> Iterator[Pair]:
 
 
 def _joined(pairs: list[Pair]) -> Pair:
-    published, samples = (pa.concat_tables([pair[side] for pair in pairs]) for side in (0, 1))
+    published, samples = (_concatenated(pair[side] for pair in pairs) for side in (0, 1))
     return published, samples
+
+
+def _concatenated(tables: Iterable[pa.Table]) -> pa.Table:
+    """The tables as one; rows that could not be read have columns without a type."""
+    return pa.concat_tables(list(tables), promote_options="default")
 
 
 def _without_images(samples: pa.Table) -> pa.Table:

@@ -25,6 +25,7 @@ from curate.engine.select_unit import Selection
 from curate.engine.similar import PHASE as SIMILAR
 from curate.engine.similar import SimilarImages
 from curate.engine.unit import Pipeline
+from curate.engine.unit_rows import UnitReader
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
 from curate.fetch.engine import Exchange
 from curate.storage.store import Store
@@ -146,6 +147,12 @@ class Worker(JobWorker):
         """End child processes and connections."""
         self.pipeline.close()
 
+    def do(self, job: Job) -> Result:
+        """See `JobWorker.do`."""
+        if job.kind == "stage":
+            self.pipeline.reader.stop = max(self.pipeline.reader.stop, job.numbers[-1] + 1)
+        return super().do(job)
+
     def start(self, job: Job) -> Callable[[], Result]:
         """Do as much of the job as must be done before the next one begins; what is returned does the rest.
 
@@ -155,6 +162,7 @@ class Worker(JobWorker):
         if job.kind != "stage" or len(job.numbers) > 1 or self.run.manifest.scorer is not None:
             return super().start(job)
         (number,) = job.numbers
+        self.pipeline.reader.stop = self.run.plan.units  # in one process units come in order
         begun = self._guarded(job, number, lambda: self._begin(number))
         if isinstance(begun, JobFailure):
             return lambda: [begun]
@@ -189,6 +197,7 @@ class Worker(JobWorker):
             rows = [self.pipeline.staging.spilled(unit) for unit in plan.slice(number)]
         else:
             units = map(plan.unit, plan.slice(number))
+            self.pipeline.reader.stop = plan.slice(number).stop
             rows = [self.pipeline.scan(unit, by_key=phase == "keys") for unit in units]
         self._across(phase).spill(self.store, number, rows)
 
@@ -268,6 +277,10 @@ class UnitWay(Protocol):
     @property
     def staging(self) -> Staging:
         """The output side."""
+
+    @property
+    def reader(self) -> UnitReader:
+        """What reads the units."""
 
     def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
         """What the rules across the run need of a unit before any image is there (rows of SPILL)."""

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.journal import DATA_FILES, MANIFEST, RUN, Begun, data_files, now
+from curate.engine.journal import DATA_FILES, MANIFEST, RUN, Begun, data_files
+from curate.engine.making import now
 from curate.engine.rebuilt import finished_records, plan_of, request_of
 from curate.engine.record import Stage, add_counts
 from curate.engine.records import SEGMENTS, write_records

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from curate.errors import ManifestError
 from filters.column import SLUG
 
 if TYPE_CHECKING:
-    from curate.manifest.settings import FlagSettings, Manifest, ScorerSettings
+    from curate.manifest.settings import Manifest, ScorerSettings
 
 MAX_PROMPTS = 64  # of a flag, on each side
 MAX_PROMPT = 1000  # characters
@@ -101,19 +102,27 @@ def check_near(
         )
 
 
-def check_flags(flags: Mapping[str, FlagSettings], scorer: ScorerSettings | None, origin: str) -> None:
-    """Flags are told by the features of the run's own scorer, each by texts that say something.
+def check_models(manifest: Manifest, origin: str) -> None:
+    """Flags and heads: a scorer that flags can be told by, names that rules can have, numbers that make sense.
 
     Raises:
-        ManifestError: there is no scorer, or it keeps no features; or a name or text makes no sense.
+        ManifestError: one of them makes none.
     """
-    if flags and (scorer is None or not scorer.features):
+    scorer = manifest.scorer
+    if manifest.flags and (scorer is None or not scorer.features):
         raise ManifestError(
             f"{origin}: [flags] are told by CLIP features: give it a [scorer] (scorer.model=…) with features = true"
         )
-    for name, flag in flags.items():
+    if manifest.task == "conversation" and (manifest.flags or manifest.heads):
+        raise ManifestError(
+            f"{origin}: [flags] and [heads] judge a row's own image, which dialogues do not have"
+        )
+    for name in (*manifest.flags, *manifest.heads):
         if not SLUG.fullmatch(name):
-            raise ManifestError(f"{origin}: flag {name[:80]!r} must be like 'watermark' (a-z, 0-9, _)")
+            raise ManifestError(
+                f"{origin}: flag or head {name[:80]!r} must be like 'watermark' (a-z, 0-9, _)"
+            )
+    for name, flag in manifest.flags.items():
         for setting, texts in (("prompts", flag.prompts), ("others", flag.others)):
             if not 1 <= len(texts) <= MAX_PROMPTS or not all(
                 1 <= len(t.strip()) <= MAX_PROMPT for t in texts
@@ -122,3 +131,9 @@ def check_flags(flags: Mapping[str, FlagSettings], scorer: ScorerSettings | None
                     f"{origin}: flag {name!r}, setting {setting!r}: 1 to {MAX_PROMPTS} texts of 1 to {MAX_PROMPT} "
                     "characters each"
                 )
+    for name, head in manifest.heads.items():
+        numbers = (*head.mean, *head.std)
+        if not all(map(math.isfinite, numbers)) or min(head.std) <= 0 or not 0.1 <= head.crop <= 1:
+            raise ManifestError(
+                f"{origin}: head {name!r}: mean must be finite, std above 0, crop from 0.1 to 1 (a share)"
+            )

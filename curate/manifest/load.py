@@ -15,13 +15,14 @@ import filters
 from curate import plugins
 from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
-from curate.manifest.checks import check_flags, check_near, check_values
+from curate.manifest.checks import check_models, check_near, check_values
 from curate.manifest.pinning import pin
 from curate.manifest.settings import (
     DocumentSettings,
     DropSettings,
     FetchSettings,
     FlagSettings,
+    HeadSettings,
     ImageSettings,
     InputSettings,
     JoinSettings,
@@ -225,7 +226,7 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
         for name, settings, known in _known("cleaner", given, {**filters.CLEANERS, **own.cleaners}, origin)
     }
     check_near(rules.get("near_duplicate"), manifest.scorer, origin)
-    check_flags(manifest.flags, manifest.scorer, origin)
+    check_models(manifest, origin)
     return msgspec.structs.replace(manifest, rules=rules, cleaners=cleaners)
 
 
@@ -354,6 +355,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "drops": DropSettings,
     "scorer": ScorerSettings,
     "flags.NAME": FlagSettings,
+    "heads.NAME": HeadSettings,
 }
 
 

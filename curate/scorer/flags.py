@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -36,15 +35,3 @@ def embed_flags(flags: Mapping[str, FlagSettings], scorer: Scorer) -> Embedded:
 def flag_values(features: pa.ListArray, flags: Embedded) -> dict[str, pa.DoubleArray]:
     """Each flag's value of N images by their `clip_features`: a probability from 0 to 1, null without a feature."""
     return {name: pc.round(fits(features, *texts), DECIMALS) for name, texts in flags.items()}
-
-
-def with_flags(extra: pa.Array, values: Mapping[str, pa.DoubleArray]) -> pa.Array:
-    """JSON objects (N rows, null for an empty one) with these values behind their other fields, as `flags`."""
-    extra = pc.fill_null(extra, "{}")
-    behind = pc.if_else(pc.equal(extra, "{}"), "", ",")
-    parts = [pc.utf8_slice_codeunits(extra, 0, -1), behind]  # without the brace at its end
-    for number, (name, value) in enumerate(values.items()):
-        parts.append(pa.scalar(("," if number else '"flags":{') + json.dumps(name) + ":"))
-        parts.append(pc.fill_null(value.cast(pa.string()), "null"))
-    wide = [part.cast(extra.type) for part in (*parts, pa.scalar("}}"), pa.scalar(""))]
-    return pc.binary_join_element_wise(*wide)

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.journal import MANIFEST, now
+from curate.engine.journal import MANIFEST
+from curate.engine.making import now
 from curate.engine.record import add_counts
 from curate.engine.records import in_parallel, spread
 from curate.errors import OutputError

@@ -112,7 +112,7 @@ def _options(schema: pa.Schema, level: int) -> dict[str, Any]:
 
     Dictionaries of what is hardly ever repeated take time and room.
     """
-    binary = {one.name for one in schema if _holds_bytes(one.type)}
+    binary = {one.name for one in schema if holds_bytes(one.type)}
     every = leaf_paths(schema)
     leaves = [leaf for leaf in every if leaf.partition(".")[0] not in binary]
     return {
@@ -126,9 +126,10 @@ def _options(schema: pa.Schema, level: int) -> dict[str, Any]:
     }
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
+def holds_bytes(kind: pa.DataType) -> bool:
+    """Whether values of this type hold bytes, such as images, at any depth."""
     if pa.types.is_dictionary(kind):
-        return _holds_bytes(kind.value_type)
+        return holds_bytes(kind.value_type)
     if kind.num_fields:
-        return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
+        return any(holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

@@ -67,21 +67,23 @@ def area(box: Box) -> float:
 
 
 def groups_of(rules: Rules) -> Iterator[Rules]:
-    """The rules in groups that touch, whichever way through others."""
+    """The rules in groups that touch, whichever way through others; those that touch none are left out."""
     low, high = rules[:, :2] - TOUCH_PT / 2, rules[:, 2:] + TOUCH_PT / 2
-    left = np.ones(len(rules), np.bool_)
-    for first in range(len(rules)):
+    met = np.ones((len(rules), len(rules)), np.bool_)
+    for axis in (0, 1):
+        met &= np.less_equal.outer(low[:, axis], high[:, axis])
+        met &= np.greater_equal.outer(high[:, axis], low[:, axis])
+    left = np.count_nonzero(met, axis=1) > 1
+    for first in np.flatnonzero(left).tolist():
         if not left[first]:
             continue
-        group = np.zeros(len(rules), np.bool_)
-        front = [first]
-        left[first] = False
-        while front:
-            one = front.pop()
-            group[one] = True
-            met = np.flatnonzero(left & (low <= high[one]).all(axis=1) & (high >= low[one]).all(axis=1))
-            left[met] = False
-            front += met.tolist()
+        group = met[first] & left
+        front = np.flatnonzero(group)
+        while len(front):
+            reached = met[front].any(axis=0) & ~group
+            front = np.flatnonzero(reached)
+            group |= reached
+        left &= ~group
         yield rules[group]
 
 

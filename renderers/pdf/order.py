@@ -17,8 +17,9 @@ from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, rows_of_cells
 from renderers.pdf.initials import with_initials
+from renderers.pdf.line_numbers import with_line_numbers
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
-from renderers.pdf.text_columns import bands_of, content_rows, count_prose, split_of, zones_of
+from renderers.pdf.text_columns import are_entries, bands_of, content_rows, count_prose, split_of, zones_of
 
 Interval = tuple[float, float]
 
@@ -40,7 +41,7 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
     """
     if len(pieces) > MOST:
         return list(range(len(pieces)))
-    blocks = with_initials(pieces)
+    blocks = with_line_numbers(with_initials(pieces))
     for grid in grids_of(rules):
         held = [piece for piece in blocks if grid.holds(piece)]
         if len(held) > 1:
@@ -89,7 +90,9 @@ def ordered(pieces: list[Piece], depth: int) -> list[Piece]:
             out += ordered(row, depth - 1)
         return out
     for left, right in bands_of(split):
-        if left and right and (count_prose(left) < 2 or count_prose(right) < 2):
+        if left and right and are_entries([left, right]):
+            out += [piece for row in rows_of([*left, *right]) for piece in row]
+        elif left and right and (count_prose(left) < 2 or count_prose(right) < 2):
             out += by_sections([*left, *right], depth)
         else:
             out += [*ordered(left, depth - 1), *ordered(right, depth - 1)]

@@ -13,6 +13,7 @@ PROSE_CHARS = 16  # a line of running text has more characters, white space apar
 PROSE_EM = 7.5  # and is longer
 OVERLAP = 0.05  # this much of a box's height may overlap the row above: tall glyphs, tight leading
 NUMBER_SHARE = 0.5  # of its characters: with so many digits a cell holds a number
+DIGITS = 5
 
 
 class Piece(NamedTuple):
@@ -24,12 +25,8 @@ class Piece(NamedTuple):
     rank: int  # its place in the order of content
     members: tuple[int, ...]  # the lines' indices
     number: bool = False  # mostly digits
-
-    @property
-    def is_prose(self) -> bool:
-        """True for a line of running text."""
-        u0, _, u1, _ = self.box
-        return self.chars > PROSE_CHARS and u1 - u0 > PROSE_EM * self.em
+    value: int = -1  # of a whole number of up to DIGITS digits, which may count lines
+    is_prose: bool = False  # a line of running text
 
     @property
     def middle(self) -> float:
@@ -42,7 +39,9 @@ def piece_of(index: int, text: str, box: Box, em: float) -> Piece:
     wide = 0 if text.isascii() else sum("\u2e80" <= char <= "\uffdc" for char in text)
     digits = sum(map(str.isdigit, text))
     chars = len(text) - text.count(" ")
-    return Piece(box, chars + wide, em, index, (index,), digits >= NUMBER_SHARE * chars)
+    value = int(text) if digits == len(text) <= DIGITS and text.isascii() and text else -1
+    long = chars + wide > PROSE_CHARS and box[2] - box[0] > PROSE_EM * em
+    return Piece(box, chars + wide, em, index, (index,), digits >= NUMBER_SHARE * chars, value, long)
 
 
 def together(pieces: Sequence[Piece]) -> Piece:

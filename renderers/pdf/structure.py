@@ -26,6 +26,7 @@ SAME_SIZE = 0.1
 FIGURE_SHARE = (0.01, 0.7)  # of the page, from smaller to larger images: neither an icon nor a ground
 MOST_FIGURES = 100
 BOLD = re.compile(r"bold|black|heavy|semibold|demi", re.IGNORECASE)
+DRAWN = re.compile(r"Type3\b")  # how browsers write what they make bold by themselves, lacking a bold font
 BULLET = re.compile(r"[•●○▪■◦‣–·]\s*")
 NUMBER = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s+")
 
@@ -170,16 +171,24 @@ def is_tagged(members: Sequence[int], tags: Sequence[Tag | None], kind: str) -> 
 
 
 def bold_heads(table: RuledTable, lines: Sequence[Line]) -> set[int]:
-    """The numbers of the cells in the first rows whose every line is bold; none where all rows are such."""
+    """The numbers of the cells in the first rows whose every line is bold; none where all rows are such.
+
+    A font of drawings is taken for bold too: where a document has no other, all rows are in such.
+    """
     rows: dict[int, list[int]] = {}
     for number, members in numbered(table):
         rows.setdefault(table.cells[number].row, []).extend(members)
     heads = 0
-    while heads in rows and rows[heads] and all(BOLD.search(lines[index].font) for index in rows[heads]):
+    while heads in rows and rows[heads] and all(is_heavy(lines[index]) for index in rows[heads]):
         heads += 1
     if heads >= table.rows:
         return set()
     return {number for number, cell in enumerate(table.cells) if cell.row < heads}
+
+
+def is_heavy(line: Line) -> bool:
+    """True for a line in bold type, by its font."""
+    return bool(BOLD.search(line.font) or DRAWN.match(line.font))
 
 
 def body_size(lines: Sequence[Line]) -> float:

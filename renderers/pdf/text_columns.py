@@ -8,7 +8,7 @@ from itertools import accumulate
 from statistics import median
 from typing import NamedTuple
 
-from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of
+from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches
 
 LINES = 3  # of running text that a column has at least, beside another column
 GUTTER_EM = 0.5  # narrower white space parts no columns
@@ -22,6 +22,12 @@ CUT_EM = 0.9  # white space between a head or foot and the columns, at least
 MOST_CUTS = 40  # places where a head or foot may end that are tried
 CELL_LINES = 2  # of cells, on average, that the content takes for such
 CELL_EM = 0.4  # white space between rows of them
+ENTRY_ROWS = 4  # of entries beside each other, such as a form's, at least
+MOST_ENTRIES = 2.2  # of a row, on average: more are columns in columns
+ACROSS = 0.9  # of the steps between columns that reading across takes: so many tell that the content does
+FULL = 0.85  # of the width of its column is a full line
+WIDEST = 0.9  # of a column's lines are no wider than it
+FULL_SHARE = 0.6  # of the lines of running text: with fewer full ones they are entries
 TABLE_ROWS = 2  # that a table right across both columns has at least
 HEADER_EM = 1.0  # white space that parts a running header or footer from the columns
 HEADER_GAP = 1.2  # times as much as between the next rows
@@ -77,14 +83,13 @@ def zones_of(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Piece]] | None:
     least = max(BODY_LINES, BODY_SHARE * prose / 2)
     found: list[tuple[int, float, tuple[list[Piece], list[Piece]]]] = []
     em = median(piece.em for piece in pieces if piece.is_prose)
-    for zones in cuts(pieces):
-        if gap_between(*zones) < CUT_EM * em:
-            continue
-        for body, rest in (zones[::-1], zones):
-            split = split_of(body)
+    for *zones, gap in cuts(pieces, CUT_EM * em):
+        above, below = zones
+        for body, rest in ((below, above), (above, below)):
+            split = split_of(body) if count_prose(body) >= 2 * least else None
             if split and min(count_prose(split.left), count_prose(split.right)) >= least:
                 faults = split.conflicts + len(split.across) + count_in_columns(rest, split)
-                found.append((faults, -gap_between(*zones), zones))
+                found.append((faults, -gap, (above, below)))
     return min(found, key=lambda one: one[:2])[2] if found else None
 
 
@@ -94,12 +99,19 @@ def count_in_columns(rest: Sequence[Piece], split: Split) -> int:
     return sum(piece.is_prose and any(abs(piece.box[0] - at) < piece.em for at in edges) for piece in rest)
 
 
-def cuts(pieces: Sequence[Piece]) -> Iterator[tuple[list[Piece], list[Piece]]]:
-    """What is above and below the white bands across: at the top ones first, then from the bottom."""
+def cuts(pieces: Sequence[Piece], least: float) -> Iterator[tuple[list[Piece], list[Piece], float]]:
+    """What is above and below white bands across of at least so much, which comes third.
+
+    At the top ones first, then from the bottom.
+    """
     strips = strips_of(pieces)
+    bottoms = list(accumulate((max(p.box[3] for p in strip) for strip in strips), max))
+    tops = list(accumulate((min(p.box[1] for p in strip) for strip in reversed(strips)), min))[::-1]
     places = range(1, len(strips))
     for k in dict.fromkeys([*places[: MOST_CUTS // 2], *places[-MOST_CUTS // 2 :][::-1]]):
-        yield [p for strip in strips[:k] for p in strip], [p for strip in strips[k:] for p in strip]
+        gap = tops[k] - bottoms[k - 1]
+        if gap >= least:
+            yield [p for strip in strips[:k] for p in strip], [p for strip in strips[k:] for p in strip], gap
 
 
 def tried_split(pieces: Sequence[Piece], at: float, em: float) -> Split | None:
@@ -247,3 +259,22 @@ def content_rows(columns: Sequence[Sequence[Piece]]) -> list[list[Piece]]:
         rows[-1].append(piece)
         bottom = max(bottom, piece.box[3])
     return rows if len(read) >= CELL_LINES * len(columns) * len(rows) else [read]
+
+
+def are_entries(columns: Sequence[Sequence[Piece]]) -> bool:
+    """True for entries in rows, such as a form's: the content goes across, and most lines leave room at their ends."""
+    place = {piece.members: k for k, column in enumerate(columns) for piece in column}
+    pieces = [piece for column in columns for piece in column]
+    taken = switches(place[piece.members] for piece in by_content(pieces))
+    rows = rows_of(pieces)
+    most = switches(place[piece.members] for row in rows for piece in row)
+    if len(rows) < ENTRY_ROWS or taken < ACROSS * most or len(pieces) > MOST_ENTRIES * len(rows):
+        return False
+    widths = [[p.box[2] - p.box[0] for p in column if p.is_prose] for column in columns]
+    full = sum(width >= FULL * usual_width(column) for column in widths for width in column)
+    return full < FULL_SHARE * sum(map(len, widths))
+
+
+def usual_width(widths: Sequence[float]) -> float:
+    """The width of a column: of its widest lines, but for the odd one that reaches beyond it."""
+    return sorted(widths)[int(WIDEST * len(widths))] if widths else 0.0

@@ -68,11 +68,32 @@ def unlabelled_share(pixels: Pixels, quads: Quads) -> float:
     ground = cv2.blur(half, (AROUND_PX, AROUND_PX)).astype(np.int16)
     labelled, other = 0, 0
     for ink in (half < ground - INK, (half > ground + INK) & (ground < DARK)):
-        shapes = shapes_of(ink.astype(np.uint8))
-        outside = written(shapes, inside[shapes.middles] == 0)
-        other += int(shapes.area[outside].sum())
-        labelled += int(np.count_nonzero(ink & (inside > 0)))
+        covered = ink & (inside > 0)
+        labelled += int(np.count_nonzero(covered))
+        rows, columns = around_ink(ink, covered)
+        if len(rows):
+            shapes = shapes_of(ink[rows, columns].astype(np.uint8))
+            outside = written(shapes, inside[rows, columns][shapes.middles] == 0)
+            other += int(shapes.area[outside].sum())
     return other / max(1, other + labelled)
+
+
+def around_ink(ink: Mask, covered: Mask) -> tuple[npt.NDArray[np.intp], slice]:
+    """The rows and columns that hold all shapes with ink that is not covered, whole; no rows where there is none.
+
+    Between the rows that are left out stands a white one, so no shapes meet that did not.
+    """
+    inked, open_ = ink.any(axis=1), (ink & ~covered).any(axis=1)
+    runs = np.cumsum(~inked)  # a white row and the inked ones below it have one number
+    rows = np.flatnonzero(np.isin(runs, runs[open_]))
+    if not len(rows):
+        return rows, slice(0)
+    part = ink[rows]
+    white = np.flatnonzero(~part.any(axis=0))
+    at = np.flatnonzero((part & ~covered[rows]).any(axis=0))
+    first, last = np.searchsorted(white, at[0]), np.searchsorted(white, at[-1])
+    start = int(white[first - 1]) if first else 0
+    return rows, slice(start, int(white[last]) + 1 if last < len(white) else ink.shape[1])
 
 
 def is_quiet(grey: Grey, quads: Quads) -> bool:

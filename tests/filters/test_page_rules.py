@@ -32,13 +32,16 @@ def test_a_target_is_as_long_as_its_text_and_the_marks_of_its_regions() -> None:
     region = {"text": "a", "start": 0, "end": 1, "quad": [0.0] * 8, "score": 1.0}
     table = pa.table(
         {
-            "text": pa.array(["abc", "abc", None], pa.large_string()),
-            "regions": pa.array([[region] * 2, [region] * 3, []], pa.list_(REGION)),
+            "task": pa.array(["ocr", "ocr", "ocr", "ocr_structured", "ocr_structured"]),
+            "text": pa.array(["abc", "abc", None, "abc", "abc"], pa.large_string()),
+            "answer": pa.array([None, None, None, "<p>abc</p>", None], pa.large_string()),
+            "regions": pa.array([[region] * 2, [region] * 3, [], [region] * 3, []], pa.list_(REGION)),
         }
     )
     rule = RULES["target_too_long"]
-    assert rule.keep(table, max_chars=135).to_pylist() == [True, False, None]
-    assert rule.detail(table, max_chars=135).to_pylist()[1] == "chars=201"
+    assert rule.keep(table, max_chars=135).to_pylist() == [True, False, None, True, None]
+    assert rule.keep(table, max_chars=9).to_pylist() == [False, False, None, False, None]
+    assert rule.detail(table, max_chars=9).to_pylist()[1::2] == ["chars=201", "chars=10"]
 
 
 def test_characters_that_were_lost_count_by_their_share() -> None:

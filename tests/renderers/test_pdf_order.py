@@ -232,3 +232,53 @@ def test_many_zones_end() -> None:
         for i, (x, y) in enumerate((37.0 * (k % 11), 9.0 * k) for k in range(900))
     ]
     assert sorted(reading_order(pieces)) == list(range(900))
+
+
+def numbers(left: float, first: int, count: int, pitch: float = 12.0) -> list[Spot]:
+    return [(f"{first + i}", left, pitch * i + 1, 8.0) for i in range(count)]
+
+
+def test_numbers_of_lines_are_read_with_their_lines_though_the_content_has_them_first() -> None:
+    left, right = prose("left", 30, 0, 12), prose("right", 260, 0, 12)
+    ours, theirs = numbers(5, 1, 12), numbers(475, 13, 12)
+    wanted = [spot for pair in zip(ours, left, strict=True) for spot in pair]
+    wanted += [spot for pair in zip(right, theirs, strict=True) for spot in pair]
+    assert order([*ours, *theirs, *left, *right]) == names(wanted)
+
+
+def test_numbers_of_blank_lines_stay_behind_the_line_above() -> None:
+    lines = [spot for i, spot in enumerate(prose("line", 30, 0, 12)) if i not in (0, 5)]
+    found = order([*numbers(5, 1, 12), *lines])
+    assert found[:4] == ["1", "2", lines[0][0], "3"]
+    assert found[found.index("6") - 1] == lines[3][0]
+
+
+def test_a_numbered_line_of_a_listing_is_read_to_its_end() -> None:
+    rows = [
+        spot
+        for i in range(8)
+        for spot in (
+            (f"{i + 1}", 5.0, 12.0 * i, 8.0),
+            (f"name / key {i} of the settings", 30.0, 12.0 * i, 150.0),
+            (f"its value {i} as it is written down", 260.0, 12.0 * i, 150.0),
+        )
+    ]
+    assert order(rows) == names(rows)
+
+
+def test_years_of_a_chart_are_no_numbers_of_lines() -> None:
+    years = numbers(5, 2001, 6)
+    left, right = prose("left", 120, 0, 8), prose("right", 350, 0, 8)
+    assert order([*years, *left, *right]) == names([*years, *left, *right])
+
+
+def test_entries_of_a_form_are_read_across_where_the_content_does() -> None:
+    rows = [
+        spot
+        for i in range(10)
+        for spot in (
+            (f"a label {i} and what was written", 0.0, 18.0 * i, 110.0 + 11 * (i % 7)),
+            (f"another {i} with what was written", 230.0, 18.0 * i, 110.0 + 13 * ((i + 3) % 6)),
+        )
+    ]
+    assert order(rows) == names(rows)

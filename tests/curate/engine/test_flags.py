@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
+from curate.engine.flagging import with_values
 from curate.errors import CurateError
-from curate.scorer.flags import with_flags
 from tests.curate.runs import files, shards, write_pairs
 from tests.curate.scored import HELD_OUT, SCORER, encoded
 from tests.models.train_shapes import COLOURS, SHAPES, caption, draw, picture
@@ -99,7 +99,7 @@ def test_the_same_run_writes_the_same_bytes(source: Path, flagged: Path, tmp_pat
 def test_flags_stand_behind_what_is_in_extra() -> None:
     extra = pa.array(["{}", None, '{"a":"}é"}'], pa.large_string())
     values = {"x": pa.array([0.25, None, 1.0]), "y": pa.array([0.0, 0.5, None], pa.float64())}
-    assert [json.loads(one) for one in with_flags(extra, values).to_pylist()] == [
+    assert [json.loads(one) for one in with_values(extra, "flags", values).to_pylist()] == [
         {"flags": {"x": 0.25, "y": 0.0}},
         {"flags": {"x": None, "y": 0.5}},
         {"a": "}é", "flags": {"x": 1.0, "y": None}},

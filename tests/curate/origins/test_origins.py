@@ -307,3 +307,7 @@ def test_a_long_page_is_several_records(tmp_path: Path) -> None:
     parts = range(1, found.num_rows + 1)
     assert found["source"].to_pylist() == [f"long.pdf#1.{part}" for part in parts]
     assert len(set(found["key"].to_pylist())) == len(parts) > 4
+    for name in ("long.pdf", "long.pdf#1"):
+        told = done("explain", tmp_path / "out", name)
+        assert [one["source"] for one in (told, *told["also"])] == found["source"].to_pylist()
+    assert done("explain", tmp_path / "out", "long.pdf#1.2")["source"] == "long.pdf#1.2"
