@@ -101,6 +101,25 @@ def test_the_first_bold_row_is_of_headings() -> None:
     )
 
 
+@needs_chromium
+def test_a_head_that_a_browser_made_bold_by_itself_is_of_headings(tmp_path: Path) -> None:
+    source, target = tmp_path / "page.html", tmp_path / "page.pdf"
+    source.write_text(
+        "<!doctype html><meta charset=utf-8><style>table{border-collapse:collapse}"
+        "td,th{border:1px solid;padding:3px 7px}</style>"
+        "<table><tr><th>港口</th><th>head</th></tr><tr><td>船舶</td><td>ship</td></tr></table>",
+        encoding="utf-8",
+    )
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--print-to-pdf={target}"]
+    subprocess.run(["chromium", *options, source.as_uri()], capture_output=True, check=True)
+    with pymupdf.open(target) as pdf:
+        pdf.xref_set_key(pdf.pdf_catalog(), "StructTreeRoot", "null")
+        (table,) = [block for block in blocks(pdf.tobytes()) if block["type"] == "table"]
+    assert table["html"] == (
+        "<table><tr><th>港口</th><th>head</th></tr><tr><td>船舶</td><td>ship</td></tr></table>"
+    )
+
+
 def test_headings_lists_figures_and_wrapped_paragraphs() -> None:
     def paint(page: Any) -> None:
         page.insert_text((50, 60), "A heading of the page", fontsize=20)
