@@ -83,6 +83,6 @@ HOPELESS = (Halted, MachineError, ManifestError)  # what would befall every othe
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown `name`: ` (did you mean X?)`, or ` (there are: …)` when none is near."""
-    names = sorted(known)
+    names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else f" (there are: {', '.join(names) or 'none'})"

@@ -37,6 +37,7 @@ from curate.scorer import check, check_device
 from curate.scorer.heads import check_heads
 from curate.sources import Input
 from curate.storage.filesystems import filesystem, one_line, scheme
+from curate.storage.finished import held
 from curate.storage.shards import unit_of
 from curate.storage.store import Store
 from curate.storage.uploads import abort_unfinished
@@ -171,6 +172,8 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
     """
     journal = Journal(Store(out), asked.select)
     try:
+        if (kind := held(journal.store)) in ("packs", "an export"):
+            raise OutputError(f"{out} holds {kind}: give another --out")
         finished = None if options.overwrite else journal.finished()
     except OSError as error:
         raise OutputError(f"cannot write to {out}: {one_line(error)}") from None

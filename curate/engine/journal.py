@@ -37,14 +37,14 @@ from curate.errors import OutputError, UnitError
 from curate.manifest.settings import Manifest, ShardSettings
 from curate.scorer.reload import places
 from curate.sources import Input
-from curate.storage.finished import damaged_manifest, read_manifest, read_state
+from curate.storage.finished import BEGUN, damaged_manifest, read_manifest, read_state
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, as_shards, write_files
 from curate.storage.shards import place_of, unit_of
 from curate.storage.store import TMP, Store
 from curate.version import __version__
 
 MANIFEST = "_manifest.json"
-RUN = "_run/run.json"
+RUN = BEGUN
 PAPERS = ("report.html", "croissant.json", "domains.csv")  # what `curate report` writes, beside the card
 DATA_FILES = (
     ".huggingface.yaml"  # which files are the data, for `datasets`; other readers pass such names over

@@ -20,7 +20,7 @@ from curate.manifest.load import changed
 from curate.manifest.settings import digest_of
 from curate.origins import find
 from curate.plugins import require
-from curate.storage.finished import damaged_manifest, read_manifest
+from curate.storage.finished import KINDS, damaged_manifest, read_manifest
 from curate.storage.shards import Shard
 from curate.storage.store import Store
 
@@ -30,9 +30,6 @@ NEEDED = (
     *("manifest", "manifest_digest", "request", "inputs", "rows_in", "rows_out", "dropped", "stages"),
     *("shards", "scorer"),
 )
-
-
-KINDS = {"packs": "packs", "export": "an export"}
 
 
 class RunShape(msgspec.Struct, frozen=True):
@@ -138,8 +135,10 @@ def _matching(wanted: Sequence[str], dropped: Mapping[str, int], folder: str) ->
     """The reasons of the run that were named, or that a pattern matches.
 
     Raises:
-        ManifestError: one of them names none.
+        ManifestError: one of them names none, or there is none.
     """
+    if not wanted:
+        raise ManifestError(f"name the reasons to run again (there are: {', '.join(dropped) or 'none'})")
     found: dict[str, None] = {}
     for reason in wanted:
         matching = fnmatch.filter(dropped, reason)

@@ -205,6 +205,8 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
     Raises:
         ManifestError: see `load`.
     """
+    if beyond := parsing.beyond_64_bits(tree):
+        raise ManifestError(f"{origin}: {beyond} is a whole number beyond 64 bits")
     for name, settings in tree["rules"].items() if isinstance(tree.get("rules"), Mapping) else ():
         if settings is not False and not isinstance(settings, Mapping):
             off = f"rules.{name} is {settings!r}: a rule is a table of its settings, or false"

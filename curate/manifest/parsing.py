@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def loads(text: str) -> dict[str, Any]:
     if level:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
     return tree
+
+
+def beyond_64_bits(tree: Mapping[str, Any]) -> str | None:
+    """The path of a whole number that no signed 64-bit integer holds, as TOML asks; None where there is none."""
+    level: list[tuple[str, Any]] = list(tree.items())
+    while level:
+        path, value = level.pop()
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return path
+        if isinstance(value, Mapping):
+            level += [(f"{path}.{name}", below) for name, below in value.items()]
+        elif isinstance(value, list | tuple):
+            level += [(path, below) for below in value]
+    return None
 
 
 def _below(value: Any) -> list[Any]:

@@ -32,6 +32,7 @@ from curate.packing.tokenizer import Tokenizer, file_content, load
 from curate.packing.write import write_dropped
 from curate.storage.dataset import find
 from curate.storage.filesystems import one_line
+from curate.storage.finished import held
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, files_table, write_files
 from curate.storage.product_notes import note_product, source_folders
 from curate.storage.store import Store
@@ -172,7 +173,13 @@ def _begin(store: Store, plan: dict[str, Any]) -> str:
 
 
 def _done(store: Store, plan: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
-    """The manifest of the same packs, if they are there already."""
+    """The manifest of the same packs, if they are there already.
+
+    Raises:
+        OutputError: other packs are there and `overwrite` is not set, or a run, whose files nothing here removes.
+    """
+    if (kind := held(store)) not in ("", "packs"):
+        raise OutputError(f"{store.uri} holds {kind}: give the packs a folder of their own")
     raw = store.read_bytes("_manifest.json")
     if raw is None:
         if store.names() and not overwrite and not store.names("_run"):

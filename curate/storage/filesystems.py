@@ -39,9 +39,11 @@ def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     """The file system that holds `uri`, and the path of `uri` on it.
 
     Raises:
-        InputError: a scheme that nothing here can read.
+        InputError: an empty `uri`, or a scheme that nothing here can read.
         MachineError: the library or the credentials that the scheme needs are missing.
     """
+    if not uri.strip():
+        raise InputError("an empty path names no file or folder (is a variable of the shell not set?)")
     kind = scheme(uri)
     if kind not in _OPENERS:
         raise InputError(f"cannot read {uri!r}: no storage for {kind}://{nearest(kind, _OPENERS)}")

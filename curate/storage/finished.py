@@ -22,6 +22,11 @@ from curate.storage.store import Store
 
 MANIFEST = "_manifest.json"
 WAY_OUT = "delete it and run the same command again, which writes it anew from _run"
+MADE_ANEW = (
+    "make the folder anew, with --overwrite where the command has it"  # packs and exports keep no _run
+)
+KINDS = {"packs": "packs", "export": "an export", "selection": "a selection"}  # by the `kind` of a manifest
+BEGUN = "_run/run.json"  # there while a run is unfinished, and after it
 SCORING = "_run/score/asked.json"  # there while shards are being scored
 OLD = ("path", "rows", "bytes", "sha256")  # what `_manifest.json` says of a shard
 
@@ -47,9 +52,21 @@ def read_manifest(store: Store) -> dict[str, Any] | None:
         raise damaged_manifest(store, str(error)) from None
 
 
+def held(store: Store) -> str:
+    """What a folder holds, finished or not: `shards`, `a selection`, `packs`, `an export`; empty if nobody can tell."""
+    try:
+        manifest = read_manifest(store)
+    except DamagedManifestError:
+        manifest = None
+    if manifest is None:
+        return "shards" if store.exists(BEGUN) else ""
+    return KINDS.get(str(manifest["kind"]), "something else") if "kind" in manifest else "shards"
+
+
 def damaged_manifest(store: Store, why: str) -> DamagedManifestError:
     """The error that names the manifest and the way out."""
-    return DamagedManifestError(f"{store.uri}/{MANIFEST} is damaged ({why}): {WAY_OUT}")
+    way_out = WAY_OUT if store.exists(BEGUN) else MADE_ANEW
+    return DamagedManifestError(f"{store.uri}/{MANIFEST} is damaged ({why}): {way_out}")
 
 
 def read_state(store: Store, name: str, kind: type[T], way_out: str) -> T | None:

@@ -71,7 +71,7 @@ class Store:
     """A folder of `uri` (a path, or `s3://…`) in which files are published atomically."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/")
+        self.uri = uri.rstrip("/") or uri[:1]
         self.fs, self.root = filesystem(self.uri)
         self.root = self.root.rstrip("/")
         self.local = isinstance(self.fs, pafs.LocalFileSystem)

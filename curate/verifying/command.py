@@ -13,6 +13,7 @@ from curate.engine.records import every_record
 from curate.engine.retry import finished_manifest
 from curate.errors import DamagedError
 from curate.storage.finished import (
+    MADE_ANEW,
     DamagedManifestError,
     files_there,
     listed_dropped,
@@ -99,6 +100,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{whole}: all is as it should be"
     elif packs:
         yield f"{whole}: {plural(damaged, 'file')} damaged; pack again with --overwrite"
+    elif any(MADE_ANEW in problem for problem in found["damaged"].get(MANIFEST, ())):
+        yield f"{whole}: {MADE_ANEW}"
     elif set(found["damaged"]) <= {MANIFEST, SHARDS, DROPPED_FILES}:
         yield f"{whole}: delete {MANIFEST} and run the same command again, which writes it anew from _run"
     elif "repaired" in found:

@@ -71,3 +71,69 @@ def test_a_retry_of_rows_that_were_not_written_down_is_refused(tmp_path: Path) -
     assert refused.returncode == 2
     assert "1 rows of" in refused.stderr
     assert "drops.sample = 0 wrote none of them down" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "rules.image_too_small.min_side",
+        "rules.text_has_too_few_words.min_words",
+        "input.max_expansion",
+        "seed",
+    ],
+)
+def test_a_number_beyond_64_bits_is_refused_by_name(setting: str) -> None:
+    for number in (10**20, -(2**63) - 1):
+        with pytest.raises(ManifestError, match=f"^laion: {setting} is a whole number beyond 64 bits$"):
+            load("laion", {setting: number})
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "laion", "--out", ""), ("run", "laion", "--out", "X", "--input", " ")]
+)
+def test_an_empty_path_is_refused_and_not_taken_for_the_working_folder(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    refused = curate(*[str(tmp_path / "out") if word == "X" else word for word in words])
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("curate: an empty path names no file or folder")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_retry_of_no_reason_is_refused(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "rows.parquet", [pair(0)])
+    done("run", "laion", "--input", source, "--out", tmp_path / "out")
+    refused = curate("retry", tmp_path / "out", "--reasons", "", "--out", tmp_path / "again")
+    assert refused.returncode == 2
+    assert "name the reasons to run again" in refused.stderr
+    assert not (tmp_path / "again").exists()
+
+
+def test_packs_and_runs_do_not_take_each_others_folder(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "rows.parquet", [pair(0)])
+    run, packs = tmp_path / "run", tmp_path / "packs"
+    done("run", "laion", "--input", source, "--out", run)
+    done("pack", run, "--out", packs)
+    before = {path: path.read_bytes() for path in (run / "_manifest.json", packs / "_manifest.json")}
+    for words in (("pack", run, "--out", run), ("run", "laion", "--input", source, "--out", packs)):
+        for more in ((), ("--overwrite",)):
+            refused = curate(*words, *more)
+            assert refused.returncode == 2
+            assert refused.stderr.splitlines()[-1].endswith(("of their own", "give another --out"))
+    (run / "_manifest.json").unlink()
+    assert (
+        curate("pack", run / "shard-000000.parquet", "--out", run).returncode == 2
+    )  # unfinished, and a run's
+    assert (packs / "_manifest.json").read_bytes() == before[packs / "_manifest.json"]
+
+
+def test_packs_with_a_damaged_manifest_are_not_sent_to_a_journal(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "rows.parquet", [pair(0)])
+    done("run", "laion", "--input", source, "--out", tmp_path / "run")
+    done("pack", tmp_path / "run", "--out", tmp_path / "packs")
+    (tmp_path / "packs" / "_manifest.json").write_text("{")
+    refused = curate("verify", tmp_path / "packs")
+    assert refused.returncode == 1
+    assert "make the folder anew, with --overwrite" in refused.stdout + refused.stderr
+    assert "_run" not in refused.stdout + refused.stderr
+    done("pack", tmp_path / "run", "--out", tmp_path / "packs", "--overwrite")
