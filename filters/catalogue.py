@@ -7,10 +7,12 @@ real rows before and after. Expressions are RE2; a text is one line by the time 
 from __future__ import annotations
 
 from filters._ranges import PICTOGRAPHIC, SKIN_TONE
+from filters.catalogue_stock import CATALOGUE_STOCK, CREDIT, DASH, PRESS
 from filters.catalogue_zh import CATALOGUE_ZH, HAN
 from filters.pattern import Pattern
 
 LETTER = r"A-Za-z\x{A1}-\x{10FFFF}"  # near enough: RE2 takes 0.5 ms to compile a \pL, and units are small
+ALPHABETIC = r"A-Za-z\x{A1}-\x{2E7F}"  # letters of scripts that part words by spaces
 ODD_SPACE = r"[\t-\r\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]"
 CONTROL = r"[\x00-\x08\x0E-\x1F\x7F-\x{84}\x{86}-\x{9F}\x{FFF9}-\x{FFFC}]"
 INVISIBLE = (
@@ -21,7 +23,6 @@ JOINER = r"\x{200D}"
 JOINED = (
     rf"{PICTOGRAPHIC}{SKIN_TONE}\x{{FE0F}}"  # what it joins into one emoji, which text_has_emoji is to see
 )
-DASH = r"(?:-{1,2}|[–—―])"
 EXTENSION = (
     r"\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|psd|svg|heic|avif|nef|cr2|arw|dng|xcf|pdf|djvu|webm|ogv|mp4)"
 )
@@ -30,67 +31,56 @@ CAMERA = (
     r"(?:(?:FB_)?(?:IMG|IMGP|IMAG|DSC|DSCN|DSCF|_MG|PICT|DCIM|MVI|GOPR|SAM|CIMG|HPIM|PANO|PXL)[_-]?\d{3,8}|P10\d{5})"
     r"(?:[_-](?:\d+|WA\d+|edit(?:ed)?|copy|small|web|crop(?:ped)?|resized?)\b)*"
 )
-NAMELESS = r"(?:image|photo|picture|pic|img|untitled|unnamed|download|screen ?shot|thumbnail|wp|fb[ _]img)"
+NAMELESS = (
+    r"(?:images?|photo|picture|pic|img|untitled|unnamed|download|screen ?shot|thumbnail|slide|wp|fb[ _]img)"
+)
+SHOT = (  # a messenger's or a screen's picture, told by its time
+    r"(?:whatsapp (?:image|video)|screen ?shot|bildschirmfoto|captura de pantalla)[ _-]*\d{4}[\d _.:-]*"
+    r"(?:(?:at|um|a las) [\d.:]+)?(?: ?[ap]m)?(?: ?\(\d+\))?"
+)
 MORE = "(?:(?:for )?(?:learn|read|find out) more|(?:for )?more info(?:rmation)?|available|shop now|order) (?:at|from|on)"
 LEAD = rf"full review at|{MORE}|more at|seen on|found on|at|from|on|via|by|see|visit"
 VISIT = r"(?:please )?visit (?:us at |our (?:web ?)?site:? )?"
 PATH = r"(?:[^\s<>\"|()\[\]{}]|\([^\s()]*\))"  # not the bracket that an address stands in
 URL = rf"(?:(?:https?|ftp)://|www\.){PATH}+"
-ENDING = r"\.(?:com|net|org|co\.uk|us|info|eu|biz)"
+ENDING = r"\.(?:com|net|org|co\.uk|us|info|eu|biz|de|fr|ca|nl|es|pl|ch|io|tv|ru|cn|com\.(?:au|cn|br)|co\.(?:nz|za)|shop|store)"
 DOMAIN = rf"(?:[\w-]{{1,40}}\.)?[\w-]{{2,40}}{ENDING}"
 SHORTENED = r"(?:bit\.ly|t\.co|goo\.gl|ow\.ly|youtu\.be|fb\.me|buff\.ly|instagr\.am|amzn\.to|tmblr\.co)"
 BARE_URL = rf"(?://)?(?:{DOMAIN}|\b{SHORTENED})/{PATH}*"  # without a scheme, but with a path
 MAILBOX = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-# What the agencies call their goods, in the languages in which English captions carry it.
-KIND = (
-    r"(?:photos?|photograph(?:s|y)?|images?|pictures?|pics?|vectors?|illustrations?|footage|videos?|clips?"
-    r"|clip ?arts?|fotos?|fotografie|graphics?|vektorgrafik)"
-)
-FREE = r"(?:(?:editorial|free|premium|royalty[ -]free|rights[ -]managed) )"
-FOREIGN_STOCK = (
-    rf"(?:stock-?foto\S{{0,8}}|{KIND} (?:de )?stock|stok foto\S{{0,8}}|vettoriali stock|zdjęcie seryjne"
-    r"|stock illustratie|стоков\S{1,4} \S{4,12}|\S{0,12}(?:图库|圖庫|ストック)\S{0,18})"
-)
-# A tail of nothing but the word for a stock vector or photograph, as the agencies' other languages have it.
-FOREIGN_TAIL = (
-    r"(?:stock(?:vektor\w{0,4}|vector\w{0,6}|illustratie\w?|illustration\w{0,3}|video\w?|bild\w{0,3}|foto\w{0,7})|vecteurs?|vektor\w{0,4}"
-    r"|image vectorielle|vecteurs? libres? de droits|clip ?art vectoriel|(?:vetor(?:es)?|vectores?|vector|fotos?|fotografías?|fotografias?|imágenes"
-    r"|imagens|photos?|images?|vídeos?|vidéos?|illustrations?|ilustração|ilustración|ilustrações) (?:de )?(?:stock|archivo|banco de imagens?)"
-    r"|archivo imágenes vectoriales|vettoriale? stock|foto stock|illustrazione stock|(?:zdjęcie|wektor|grafika|wideo) (?:stockow[eay]|wektorow[ea])"
-    r"|stok (?:vektör|fotoğraf\w?|illüstrasyon)|arkiv(?:foto|bild)\w{0,4}|arkistokuva|stockov\w{1,3} \w{3,12}|стоков\S{1,4} \S{4,12}"
-    r"|векторн\S{1,4} \S{4,12}|스톡 \S{2,4}|ベクターイラスト|ストック\S{2,8}|(?:lizenzfreie\w{0,2}|rechtenvrije|royaltyfri\w{0,2}|royalty[ -]free) [\w']{3,14}"
-    r"|kaufen sie dieses \w{3,12}|(?:photos?|images?|illustrations?|vidéos?|imagen|imágenes|fotos?|ilustraci\w{2,4}) libres? de (?:droits|derechos))"
-)
-BEFORE = "(?: *[|:–—-]+)? +"  # what parts a caption from the agency's words
-NUMBER = r"[ :#№–—-]*\d*\.?"
-AGENCY = (
-    r"(?:shutterstock|i?stock ?photo|depositphotos|dreamstime|123rf|alamy|fotolia|bigstock(?:photo)?"
-    r"|istock|adobe ?stock|getty ?images|vectorstock|can ?stock ?photo|fotosearch|freepik|pond5|graphicriver"
-    r"|videohive|colourbox)"
-)
-PRESS = "(?:ap |afp |reuters )?"
-CREDIT = f"{PRESS}(?:photo(?:graph)?|image|picture)"
 PERSON = r"(?:[A-Z\x{C0}-\x{DE}][^ .!?©]*[ .]*(?:(?:of|de|van|von|and|for|the|&|/) *)*){1,6}"  # names, none of them in lower case
 WIRE = r"(?:REUTERS|Reuters|AFP|Getty Images|Associated Press)"
 STOCK_SITE = r"(?i:unsplash|pexels|pixabay|giphy)"
+SLASHED = (  # agencies that are told by the slash beside them
+    rf"(?:{WIRE}|AP(?: Photo)?|EPA(?:-EFE)?|PA(?: Wire| Images)?|Xinhua|ANI|PTI|IANS|TASS|Sputnik|[Dd][Pp][Aa]|Anadolu(?: Agency)?"
+    r"|Kyodo|Yonhap|Bloomberg|UPI|NurPhoto|Shutterstock|Alamy)"
+)
 NAMES = r"(?:[^ .!?]+[ .]*){1,7}"  # who is to be credited
 CLICK = (
-    "to (?:see|view|enlarge|zoom)|on (?:the )?(?:image|photo)|for (?:larger|full)"
+    "to (?:see|view|enlarge|zoom|expand)|on (?:the )?(?:image|photo)|for (?:a )?(?:larger|bigger|full|more|details|hi)"
     "|(?:the )?(?:image|photo|picture|thumbnail) (?:to|for)"
 )
 CLICK_FIRST = (  # and then what the picture shows
-    r"click (?:(?:here|on (?:the )?(?:image|photo)|(?:the )?(?:image|photo|picture)) )?(?:to|for)"
-    r"(?: (?:enlarge|zoom|(?:see|view)(?: (?:an? |the )?(?:larger|bigger|full)\b[^:,.!–—-]*)?)(?:[:,.!]|\b)"
+    r"(?:click|tap|hover) (?:(?:here|on (?:the )?(?:image|photo)|(?:the )?(?:image|photo|picture)) )?(?:to|for)"
+    r"(?: (?:enlarge|expand|zoom(?: in)?|(?:see|view)(?: (?:an? |the )?(?:larger|bigger|full)\b[^:,.!–—-]*)?)(?:[:,.!]|\b)"
     r"| [^:]{1,30}:)"
 )
 CLICK_ABOUT = (  # and then the item itself
     r"(?:please )?click(?: here| (?:on )?(?:the |this )?(?:image|photo|picture))?(?: to| for)? "
     r"(?:(?:(?:enlarge|view|see) )?(?:(?:an?|the) )?(?:(?:larger|bigger|full|full[- ]size|enlarged|more) )?(?:images?|photos?|pictures?|version|view)"
     r"(?: of| and (?:see|read|view|find|learn) more(?: (?:about|of|on)(?: item \w{1,20})?)?)"
-    r"|(?:more|further|full) (?:info(?:rmation)?|details)\b(?: (?:about|on|of|for))?"
+    r"|(?:(?:more|further|full) )?(?:info(?:rmation)?|details)\b(?: (?:about|on|of|for))?"
     r"|enlarge (?:the |this )?(?:image|photo|picture)\b|(?:buy|order|purchase)\b)"
 )
 CLICK_FORUM = r"^click image for larger version[ .:]*name: *(.*?) *views: .*$"
+VIEWER = (  # what a page says of its pictures
+    r"(?:(?:view|see|show) (?:all )?(?:\d+ )?(?:more )?(?:photos|images|pictures)(?: \(\d+\))?"
+    r"|(?:open|view) (?:the )?(?:image|photo|picture) in (?:a )?(?:new|full)[ -]?(?:window|tab|screen|size)"
+    r"|(?:click|tap|hover|roll ?over|mouse ?over|pinch) (?:(?:on )?(?:the |this )?(?:image|photo|picture) )?"
+    r"(?:to|for) (?:zoom|enlarge|expand|magnify)(?: in)?"
+    r"|no (?:photo |image )?(?:description|caption|image|photo)(?: available)?\.?)"
+)
+OF_MANY = r"(?:\(\d{1,3} of \d{1,3}\)|, ?(?:image|photo|picture) \d{1,3}(?: of |/)\d{1,3})"
 SITE = (
     r"(?:flickr(?: - photo sharing!?)?|wikipedia(?:, the free encyclopedia)?|wikimedia commons|youtube"
     r"|pinterest|ebay|etsy(?: [a-z]{2})?|amazon|tumblr|instagram|facebook|twitter|deviantart|behance|vimeo"
@@ -171,6 +161,8 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i)^(?:file|name|picture|image|photo|main photo|file photo) ?: *", ""),
             (r"(?i)^rt @\w+: *", ""),
             (r"^\(\d+k, \d+x\d+\) *", ""),
+            (r"(?i)^(?:image|photo) may contain:? *", ""),
+            (rf"(?i)^{VIEWER}$", ""),
             (r"(?i)^buy (.+?),? online at\b.*$", r"\1"),
             (r"(?i)^rating: \w+ score: -?\d+ tags: (.+?)(?: user: \S+)?$", r"\1"),
             (r"(?i)(?: \([^()]{1,40}\))? tags: .*$", ""),
@@ -187,6 +179,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (rf"(?i)^{CLICK_ABOUT} '(.+)'$", r"\1"),
             (rf"(?i)^(?:{CLICK_ABOUT}|{CLICK_FIRST})[ :.!,–—-]*", ""),
             (r"(?i) *\((?:image|photo|picture) ?\d{1,2}\)$", ""),
+            (rf"(?i) *{OF_MANY}$", ""),
             (rf"(?i)[ *|–([-]*\bclick (?:here|{CLICK})\b.*$", ""),
             (
                 r"(?i)(?:^| *[.…|–»([-] *)(?:view (?:larger|full[ -]?size)|read more)(?: image)?[ .…»)\]]*$",
@@ -199,12 +192,13 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         within=rf"(?i) tags: |view on|{SHORTCODE}|\]\(|\bclick (?:to|on|for|here|the|image|photo|picture|thumbnail)",
         start=(
-            rf"(?i:load image into|google image result|image result|thumbnail|rt @|(?:file|name|main photo|file photo) ?:|{ZOOM}|{LARGER}|{COUNTED}"
+            rf"(?i:{VIEWER}$|(?:image|photo) may contain|(?:tap|hover) |load image into|google image result|image result|thumbnail|rt @"
+            rf"|(?:file|name|main photo|file photo) ?:|{ZOOM}|{LARGER}|{COUNTED}"
             rf"|(?:picture|image|photo) ?:|buy .* online at|\(\d+k, |{NAMELESS}[ #_-]*\d*(?: of \d+)?$)"
         ),
         end=(
             rf"(?i:(?:{DASH} +|[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?| thumbnail"
-            rf"| (?:image|photo|screenshot) ?#?\d{{1,2}}|\((?:image|photo|picture) ?\d{{1,2}}\)|(?:{DASH}|[|•·]) *{SITE}"
+            rf"| (?:image|photo|screenshot) ?#?\d{{1,2}}|{OF_MANY}|\((?:image|photo|picture) ?\d{{1,2}}\)|(?:{DASH}|[|•·]) *{SITE}"
             r"|(?:view larger|full[ -]?size|read more)(?: image)?[ .…»)\]]*)"
         ),
     ),
@@ -252,12 +246,13 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"^\d{2,4}px-", ""),
             (rf"([{LETTER},.)])%20", r"\1 "),
             (rf"(?i)(?:\b|_){CAMERA}(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
+            (rf"(?i)^{SHOT}(?:{EXTENSION})?$", ""),
             (rf"(?i)^(?:{NAMELESS}[\d_. ()-]*|[\d_. -]+|[\da-f-]{{12,}}){EXTENSION}$", ""),
             (rf"(?i)([{LETTER}\d])[_-]\d{{2,4}}x\d{{2,4}}{EXTENSION}\b{QUERY}", r"\1"),
             (rf"(?i)([{LETTER}\d)_-]){EXTENSION}\b{QUERY}", r"\1"),
         ),
         within=rf"(?i){EXTENSION}\b|(?:\b|_){CAMERA}|%20",
-        start=r"\d{2,4}px-",
+        start=rf"\d{{2,4}}px-|(?i:{SHOT}(?:{EXTENSION})?$)",
     ),
     *CATALOGUE_ZH,
     Pattern(
@@ -265,7 +260,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         "March-2012-Page-of-the-Month",
         "March 2012 Page of the Month",
         ((r"[_-]+", " "),),
-        start=rf"[{LETTER}\d.,()']+(?:[_-]+[{LETTER}\d.,()']+){{3,}}$|[{LETTER}\d-]+(?:_+[{LETTER}\d-]+)+$",
+        start=rf"[{ALPHABETIC}\d.,()']+(?:[_-]+[{ALPHABETIC}\d.,()']+){{3,}}$|[{LETTER}\d-]+(?:_+[{LETTER}\d-]+)+$",
     ),
     Pattern(
         "underscores",
@@ -277,48 +272,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         within=rf"[{LETTER}\d.,'()-]_+[{LETTER}\d]",
         again=True,
     ),
-    Pattern(
-        "stock_tails",
-        "Boy blowing out candles — Stock Photo #13233201",
-        "Boy blowing out candles",
-        (
-            (rf"(?i) {FREE}*stock {KIND} - (?:premium )?(?:royalty-free|rights-managed), artist:.*$", ""),
-            (rf"(?i) stock {KIND} ?© ?\w+$", ""),
-            (rf"(?i){BEFORE}{FREE}*stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}$", ""),
-            (rf"(?i){BEFORE}{FREE}+(?:stock )?(?:{KIND}|clip ?art){NUMBER}$", ""),
-            (rf"(?i){BEFORE}{FOREIGN_STOCK}{NUMBER}$", ""),
-            (rf"(?i) +[|–—-] +{FOREIGN_TAIL}{NUMBER}$", ""),
-            (r"(?i) +[|–—-](?: free| kostenloses)? vector(?: gratuit)?[ #]+\d+$", ""),
-            (rf"(?i) *(?: {DASH} |[|] *|\bby |©){AGENCY}\b[^-|]{{0,30}}$", ""),
-            (rf"(?i) +(?:(?:{CREDIT}s?:|via|from|by|on|at) +|/ *)?{AGENCY}(?:\.com)?\.?$", ""),
-            (rf"(?i) *[(\[]{AGENCY}[)\]]\.?$", ""),
-            (r"(?i) *\| *price: \d+ credits? \(usd \$\d+\)$", ""),
-            (r"(?i)( vector(?: image)?)(?: vector(?: image)?)+$", r"\1"),
-        ),
-        within=(
-            rf"(?i), artist:|\| *price:|{AGENCY}|[|–—-] +(?:lizenzfrei|rechtenvrij|royaltyfri|kaufen)| libres? de d"
-            r"| [|–—-] +(?:stock[a-z]|stok |ve[ck]t|vettoria|vetor|fotos? |fotograf|photos? de|images? (?:de|vec)|im[aá]ge|v[ií]d[eé]os? de|illustra|ilustra"
-            r"|archivo|arkiv|arkisto|wektor|grafika|zdj|wideo|clip ?art vec|стоков|векторн|스톡|ベクター|ストック)"
-            r"|stock-?foto|stok foto|vettoriali stock|seryjne|stock illustratie|стоков|图库|圖庫|ストック"
-        ),
-        end=(
-            rf"(?i: stock {KIND} ?© ?\w+| stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}"
-            rf"|{FREE}(?:{KIND}|clip ?art){NUMBER}|{FREE}stock (?:{KIND}|clip ?art){NUMBER}"
-            rf"|{KIND} (?:de )?stock{NUMBER}"
-            rf"| vector(?: gratuit)?[ #]+\d+| vector(?: image)? vector(?: image)?)"
-        ),
-    ),
-    Pattern(
-        "stock_heads",
-        "Royalty-Free Stock Photo: Sold Home For Sale Sign",
-        "Sold Home For Sale Sign",
-        (
-            (rf"(?i)^(?:stock )?(?:{KIND}|clip ?art) of [^-]{{1,40}} - (.+) - jpg$", r"\1"),
-            (rf"(?i)^(?:{FREE}*stock (?:{KIND} )*{KIND}|royalty[ -]free {KIND})(?: of|:) +", ""),
-        ),
-        start=rf"(?i:{FREE}*stock|royalty)",
-        end="(?i: - jpg)",
-    ),
+    *CATALOGUE_STOCK,
     Pattern(
         "photo_credits",
         "Fans at ANZ Stadium (Photo by Mark Kolbe/Getty Images)",
@@ -331,7 +285,11 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"[ ,|–—-]*[(\[]?\bCC[ -]BY(?:-[A-Z]{2}){0,2}(?: \d\.\d)?[)\]]?$", ""),
             (rf"(?i) *\({CREDIT}s?(?: credit| courtesy)?(?: by| of|:|/)[^()]*\)", ""),
             (r"(?i) *\((?:mandatory )?(?:credit|courtesy)s?(?: of|:)[^()]*\)", ""),
-            (rf" *\((?:{WIRE}(?: ?/[^()]+)?|[^()/]+/ ?(?:{WIRE}|AP|EPA|PA))\)$", ""),
+            (rf" *\((?:{WIRE}|{SLASHED} ?/[^()]+|[^()/]+/ ?{SLASHED})\)$", ""),
+            (rf"([.!?])[ |/–—-]*{SLASHED} ?/ ?{PERSON}$", r"\1"),
+            (rf"(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?i:pics?|fotos?|bild):  ?{PERSON}$", r"\1"),
+            (rf"(?i)([.!?]) +(?:credits?|source|courtesy(?: of)?)\b:? {NAMES}$", r"\1"),
+            (r"(?i)(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+)\(?cc[ -]by(?:-(?:sa|nc|nd))*(?: \d\.\d)?\)?$", r"\1"),
             (rf"(?i)[ ,;:|/–—-]*(?:mandatory |{CREDIT} )credits?:? {NAMES}$", ""),
             (
                 rf"(?i)(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?:{CREDIT}s?(?: by:?| courtesy(?: of)?:?)|{PRESS}photo(?:graph)?s?:) {NAMES}$",
@@ -345,9 +303,9 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         within=(
             rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)|© ?[A-Z\x{{C0}}-\x{{DE}}]"
-            rf"|all rights|\({WIRE} ?/|{WIRE} ?/|source|\b(?:on|from|via) {STOCK_SITE}|^{CREDIT}s? by\b|\bCC[ -]BY"
+            rf"|all rights|{SLASHED} ?/|source|(?:pics?|foto|bild): |\b(?:on|from|via) {STOCK_SITE}|^{CREDIT}s? by\b|\bCC[ -]BY"
         ),
-        end=rf"\({WIRE}\)|/ ?(?:{WIRE}|AP|EPA|PA)\)",
+        end=rf"\({WIRE}\)|/ ?{SLASHED}\)|\b(?i:cc[ -]by)(?i:-sa|-nc|-nd)*(?: \d\.\d)?\)?",
     ),
     Pattern(
         "copy_numbers",
@@ -367,6 +325,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"\?![!?]+", "?!"),
             (",{2,}", ","),
             (";{2,}", ";"),
+            (rf"([{HAN}])\.\.$", r"\1..."),  # where a site cut the text
             (rf"([^.])\.\.([{LETTER}])", r"\1. \2"),
             (r"(^|[^.])\.\.([^.]|$)", r"\1.\2"),
             (r"\.(?: \.){2,}|\.{4,}", "..."),
@@ -385,7 +344,11 @@ CATALOGUE: tuple[Pattern, ...] = (
             ("。{2,}", "。"),
             ("，{2,}", "，"),
             ("、{2,}", "、"),
-            ("…{2,}", "…"),
+            (
+                rf"([{HAN}\x{{3000}}-\x{{303F}}\x{{FF00}}-\x{{FFEF}}”’])…{{3,}}",
+                r"\1……",
+            ),  # in Chinese it is two
+            (rf"(^|[^{HAN}\x{{3000}}-\x{{303F}}\x{{FF00}}-\x{{FFEF}}”’…])…{{2,}}", r"\1…"),
             ("[•·]{2,}", "•"),
         ),
         within=(
@@ -448,7 +411,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         "trailing_junk",
         "Beatles 1CBK6-10B2 - |",
         "Beatles 1CBK6-10B2",
-        ((r"(?:[|,;:/\\_•·«~–—―，、；： -]| [»<>*&=#^+])+$", ""),),
-        end=r"[ |,;:/\\_•·«»<~–—―，、；：*&=>#^+-]",
+        ((r"(?:[|,;:/\\_•·«~–—―，、；：→⬇▶▼ -]| [»<>*&=#^+])+$", ""),),
+        end=r"[ |,;:/\\_•·«»<~–—―，、；：→⬇▶▼*&=>#^+-]",
     ),
 )
