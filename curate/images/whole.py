@@ -27,7 +27,7 @@ INTERLACED = (
     (0, 1, 1, 2),
 )
 UNPACKED_AT_ONCE = 2**20  # bytes
-HOLE = 32  # zero bytes in a row; the longest in 60 intact photographs had 16
+HOLE = 64  # zero bytes in a row; the longest in 3,901 intact AVIFs, most of them drawings, had 42
 PIXELS_A_BYTE = 8192  # of one colour, a lossy encoder may well write so many into a zero byte
 
 
