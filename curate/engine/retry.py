@@ -102,21 +102,21 @@ def _fault(manifest: dict[str, Any]) -> str | None:
 
 def again(
     folder: str,
-    reasons: Sequence[str],
+    reasons: Sequence[str] | None,
     plugin_files: Sequence[str] = (),
     settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Request:
     """The request of the run in `folder`, for the rows alone that it dropped for `reasons`.
 
-    A reason may be a pattern: `http_*`. `plugin_files` are the plug-ins that the run used: what a folder names is never
-    run by itself. `settings` change the run's manifest, by their paths.
+    A reason may be a pattern: `http_*`; None stands for no reason at all. `plugin_files` are the plug-ins that the run
+    used: what a folder names is never run by itself. `settings` change the run's manifest, by their paths.
 
     Raises:
         InputError: the run is not complete, its inputs have changed, or the rows were not written down.
         ManifestError: nothing was dropped for one of the reasons, or a setting makes no sense.
     """
     manifest = finished_manifest(folder, selections=True)
-    reasons = _matching(reasons, manifest["dropped"], folder)
+    reasons = [] if reasons is None else _matching(reasons, manifest["dropped"], folder)
     _check_kept(reasons, manifest, folder)
     try:
         before = msgspec.convert(manifest["request"], Request)

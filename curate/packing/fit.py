@@ -94,24 +94,28 @@ def best_fit_decreasing(lengths: Ints, capacity: int) -> Ints:
         waiting = order[taken[length] : taken[length + 1]] if counts[length] else order[:0]
         while len(waiting):
             place = bisect_left(spaces, length)
+            space = spaces[place] if place < len(spaces) else capacity
+            each = space // length  # samples that a bin takes before it is another's turn
+            wanted = -(-len(waiting) // each)
             if place < len(spaces):
-                space = spaces[place]
                 some = open_bins[space].pop()
-                some, rest = some[: len(waiting)], some[len(waiting) :]
+                some, rest = some[:wanted], some[wanted:]
                 if len(rest):
                     open_bins[space].append(rest)
                 elif not open_bins[space]:
                     spaces.pop(place)
             else:
-                each = capacity // length
-                space, some = capacity, np.arange(number, number - (-len(waiting) // each))
-                number += len(some)
-            bins[waiting[: len(some)]] = some
-            waiting = waiting[len(some) :]
-            if space > length:
-                if not open_bins[space - length]:
-                    spaces.insert(bisect_left(spaces, space - length), space - length)
-                open_bins[space - length].append(some)
+                some = np.arange(number, number + wanted)
+                number += wanted
+            filled = np.repeat(some, each)[: len(waiting)]
+            bins[waiting[: len(filled)]] = filled
+            waiting = waiting[len(filled) :]
+            full, partly = divmod(len(filled), each)
+            for those, left in ((some[:full], space - each * length), (some[full:], space - partly * length)):
+                if len(those) and left:
+                    if not open_bins[left]:
+                        spaces.insert(bisect_left(spaces, left), left)
+                    open_bins[left].append(those)
     return bins
 
 

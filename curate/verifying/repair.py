@@ -124,7 +124,7 @@ def _scratch_run(
 ) -> Run:
     """The run itself, its inputs checked to be the same, but into the scratch folder."""
     retry = msgspec.convert(manifest["request"], Request).retry
-    asked: Request = msgspec.structs.replace(again(store.uri, [], plugin_files), retry=retry)
+    asked: Request = msgspec.structs.replace(again(store.uri, None, plugin_files), retry=retry)
     if (tombstones := store.read_bytes(REMOVED)) is not None:
         scratch.write_bytes(REMOVED, tombstones)
     return Run(

@@ -215,7 +215,7 @@ def test_the_command_line_is_a_skin_over_the_functions() -> None:
     files = [path for path in (ROOT / "curate" / "cli").glob("*.py") if path.stem not in ("doctor", "faults")]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
     imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-    shows = {"curate.engine.journal", "curate.engine.progress", "curate.engine.preview", "curate.terminal"}
+    shows = {"curate.engine.making", "curate.engine.progress", "curate.engine.preview", "curate.terminal"}
     reads = {
         "curate.children.no_pandas",
         "curate.manifest",

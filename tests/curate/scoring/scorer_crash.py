@@ -26,10 +26,10 @@ def die_at(number: int, before: bool) -> None:
 
     def replace(*arguments: Any, **options: Any) -> None:
         nonlocal seen
-        seen += 1
-        if seen == number and before:
+        if seen + 1 == number and before:
             os.kill(os.getpid(), signal.SIGKILL)
-        real(*arguments, **options)
+        real(*arguments, **options)  # one that finds no folder is made again, and counts once
+        seen += 1
         if seen == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
