@@ -99,11 +99,8 @@ def run(
     asked = _request(manifest, inputs, settings, seed, preset, limit, sample)
     view = view_of(progress)
     _say_first(manifest, inputs, asked, view)
-    if dry_run:
-        from curate.engine.preview import preview
-
-        return made(PreviewResult, preview(asked))
-    return _execute(asked, str(out), _options(workers, address, overwrite, lease), view)
+    options = _options(workers, address, overwrite, lease)
+    return _previewed(asked) if dry_run else _execute(asked, str(out), options, view)
 
 
 @overload
@@ -173,11 +170,8 @@ def select(
     asked = _request(manifest, inputs, settings, seed, preset, limit, sample, select=True)
     view = view_of(progress)
     _say_first(manifest, inputs, asked, view)
-    if dry_run:
-        from curate.engine.preview import preview
-
-        return made(PreviewResult, preview(asked))
-    return _execute(asked, str(out), _options(workers, address, overwrite, lease), view)
+    options = _options(workers, address, overwrite, lease)
+    return _previewed(asked) if dry_run else _execute(asked, str(out), options, view)
 
 
 @checked
@@ -271,6 +265,12 @@ def _say_first(manifest: StrPath, inputs: StrPaths, asked: Request, view: Progre
         view.say(f"no --input: {manifest} runs on the small sample that ships with curate")
     if notice := kind_of(asked.manifest).notice(asked.manifest):
         view.say(notice)
+
+
+def _previewed(asked: Request) -> PreviewResult:
+    from curate.engine.preview import preview
+
+    return made(PreviewResult, preview(asked))
 
 
 def _options(workers: int | None, address: str | None, overwrite: bool, lease: bool) -> Options:

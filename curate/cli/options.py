@@ -21,6 +21,9 @@ Set = Annotated[
 Preset = Annotated[
     str, typer.Option(help="paper, or strict: switches on what the manifest keeps ready beyond the paper.")
 ]
+Sample = Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")]
+Seed = Annotated[int | None, typer.Option(help="The seed of all that is drawn by lot.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and some rows' fate; write nothing.")]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -9,6 +9,7 @@ import typer
 from curate.cli.options import (
     Address,
     Dir,
+    DryRun,
     Inputs,
     Json,
     Log,
@@ -19,6 +20,8 @@ from curate.cli.options import (
     Overwrite,
     Plugins,
     Preset,
+    Sample,
+    Seed,
     Set,
     Workers,
 )
@@ -32,17 +35,15 @@ def run(
     limit: Annotated[
         int | None, typer.Option(help="Take only the first N rows; of PDFs and web pages, the first N pages.")
     ] = None,
-    sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
+    sample: Sample = 1.0,
     settings: Set = None,
     preset: Preset = "paper",
     workers: Workers = None,
     address: Address = None,
-    seed: Annotated[int | None, typer.Option(help="The seed of all that is drawn by lot.")] = None,
+    seed: Seed = None,
     overwrite: Overwrite = False,
     no_lease: NoLease = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan and some rows' fate; write nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     log: Log = "text",
     metrics: Metrics = "",
     as_json: Json = False,
@@ -67,17 +68,15 @@ def select(
     out: Out,
     inputs: Inputs = None,
     limit: Annotated[int | None, typer.Option(help="Take only the first N rows.")] = None,
-    sample: Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")] = 1.0,
+    sample: Sample = 1.0,
     settings: Set = None,
     preset: Preset = "paper",
     workers: Workers = None,
     address: Address = None,
-    seed: Annotated[int | None, typer.Option(help="The seed of all that is drawn by lot.")] = None,
+    seed: Seed = None,
     overwrite: Overwrite = False,
     no_lease: NoLease = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan and some rows' fate; write nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Keep rows of a data set by its metadata alone, as Parquet with its own columns; `run --input DIR` goes on."""

@@ -171,12 +171,7 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         CurateError: see `curate.errors`; whatever was finished stays finished.
     """
     journal = Journal(Store(out), asked.select)
-    try:
-        if (kind := held(journal.store)) in ("packs", "an export"):
-            raise OutputError(f"{out} holds {kind}: give another --out")
-        finished = None if options.overwrite else journal.finished()
-    except OSError as error:
-        raise OutputError(f"cannot write to {out}: {one_line(error)}") from None
+    finished = _finished(journal, out, options)
     added = finished is not None and growing.grows(finished["request"], asked)
     if finished is not None and not added:
         if why := growing.misplaced(finished["request"], asked):
@@ -206,6 +201,20 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
     except OSError as error:
         raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
+
+
+def _finished(journal: Journal, out: str, options: Options) -> dict[str, Any] | None:
+    """The manifest of the run that is complete in the folder and is to stay there, if any.
+
+    Raises:
+        OutputError: the folder cannot be read, or holds something else.
+    """
+    try:
+        if (kind := held(journal.store)) in ("packs", "an export"):
+            raise OutputError(f"{out} holds {kind}: give another --out")
+        return None if options.overwrite else journal.finished()
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {one_line(error)}") from None
 
 
 def _check_apart(asked: Request, store: Store) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -34,6 +34,21 @@ def keep_result(store: Store, folder: str, kind: str, result: Result) -> Result:
     """The result, once it is written down: the mark that the job need not be done again."""
     store.write_bytes(state_name(folder, kind, result.number), msgspec.json.encode(result))
     return result
+
+
+def each_result(
+    runner: Runner, store: Store, progress: Progress, kind: str, numbers: Sequence[int]
+) -> Iterator[Any]:
+    """Do one job of a kind for each number; what came of each, in any order, or its JobFailure.
+
+    Raises:
+        Halted: nothing can go on, or another process took the folder over.
+    """
+    with progress.step(kind, "", len(numbers)):
+        for job, results in runner.map(Job(kind, (number,)) for number in numbers):
+            store.check_held()
+            yield from results
+            progress.done(job, [])
 
 
 class KeptResults:
@@ -85,12 +100,11 @@ class KeptResults:
                 self._runner = runner_for(
                     self._run, self._progress, parts, self._workers, self._address, self._hire
                 )
-            with self._progress.step(kind, "", len(left)):
-                for job, results in self._runner.map(Job(kind, (number,)) for number in left):
-                    self._store.check_held()
-                    failed += [one for one in results if isinstance(one, JobFailure)]
-                    done |= {one.number: one for one in results if isinstance(one, result)}
-                    self._progress.done(job, [])
+            for one in each_result(self._runner, self._store, self._progress, kind, left):
+                if isinstance(one, JobFailure):
+                    failed.append(one)
+                else:
+                    done[one.number] = one
         if failed:
             raise min(failed, key=lambda one: one.number).error
         return [done[number] for number in range(count)]

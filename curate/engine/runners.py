@@ -61,6 +61,25 @@ class Runnable(Protocol):
         """How many requests one host gets at once, from all workers."""
 
 
+class OfflineRun(msgspec.Struct, frozen=True):
+    """What jobs share that use no model and fetch nothing; see `Runnable`."""
+
+    @property
+    def scorer(self) -> ScorerSettings | None:
+        """None: no model."""
+        return None
+
+    @property
+    def models(self) -> int | None:
+        """See `scorer`."""
+        return None
+
+    @property
+    def per_host(self) -> int:
+        """Nothing is fetched."""
+        return 0
+
+
 Hire = Callable[
     ..., JobWorker
 ]  # of what is run, a meter, child processes, scorers, and where hosts are shared

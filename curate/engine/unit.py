@@ -31,7 +31,7 @@ from curate.engine.output import Fallen
 from curate.engine.plan import Run, Unit, row_rules
 from curate.engine.record import Meter, Stage, UnitRecord, count_reasons
 from curate.engine.records import DONE, STAGED
-from curate.engine.score import Scoring, Windows
+from curate.engine.score import TAKEN, Scoring, Windows
 from curate.engine.similar import keep_fingerprints
 from curate.engine.spool import Spool
 from curate.engine.stopwatch import Stopwatch
@@ -51,9 +51,7 @@ STAGES = (
     "across",
 )  # fmt: skip
 
-AT_ONCE = 64  # images that are hashed
 STAGES_LESS = (*STAGES[:-1], STAGE, STAGES[-1])  # of a run from whose folder something was removed
-HASHED = 64  # images that are in memory while they are compared with removed ones
 
 
 @dataclass
@@ -192,9 +190,9 @@ class Pipeline:
             return table
         places = pc.indices_nonzero(alive(table))
         reasons: list[str | None] = []
-        for start in range(0, len(places), HASHED):
-            some = table.take(places.slice(start, HASHED))
-            images = dialogue_images.hashes(some, places.slice(start, HASHED).to_numpy(), spool)
+        for start in range(0, len(places), TAKEN):
+            some = table.take(places.slice(start, TAKEN))
+            images = dialogue_images.hashes(some, places.slice(start, TAKEN).to_numpy(), spool)
             for hashes, text in zip(images, some["text"].to_pylist(), strict=True):
                 removed = any(True for one in hashes for _ in self.tombstones.of_content(one, text))
                 reasons.append(REASON if removed else None)
@@ -233,7 +231,7 @@ class Pipeline:
         """Leave the fingerprints of the alive rows for the search across the run."""
         rows = pc.indices_nonzero(alive(table))
         places = rows.to_numpy()
-        parts = (places[at : at + AT_ONCE] for at in range(0, len(places), AT_ONCE))
+        parts = (places[at : at + TAKEN] for at in range(0, len(places), TAKEN))
         images = (
             body.as_buffer() if body.is_valid else None for part in parts for body in work.spool.take(part)
         )

@@ -9,10 +9,10 @@ import msgspec
 
 from curate.engine.kept_results import keep_result
 from curate.engine.record import Meter
+from curate.engine.runners import OfflineRun
 from curate.engine.worker import JobWorker
 from curate.exporting.album import Album, AlbumNotes, Images, read_moved, write_notes
 from curate.exporting.sample_files import Records
-from curate.manifest.settings import ScorerSettings
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.store import Store
 
@@ -50,28 +50,13 @@ class ExportFormat(Protocol):
         """Write what is of all shards; the names of all files."""
 
 
-class ExportRun(msgspec.Struct, frozen=True, kw_only=True):
+class ExportRun(OfflineRun, frozen=True, kw_only=True):
     """All that a worker must know."""
 
     identity: str  # of the shards, the format and the folder
     out: str
     data: DataSet
     form: Any  # an ExportFormat
-
-    @property
-    def scorer(self) -> ScorerSettings | None:
-        """None: exporting uses no model."""
-        return None
-
-    @property
-    def models(self) -> int | None:
-        """See `scorer`."""
-        return None
-
-    @property
-    def per_host(self) -> int:
-        """Nothing is fetched."""
-        return 0
 
 
 def notes_name(number: int) -> str:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from curate.errors import ManifestError
 from curate.images.fingerprint import BYTES, METHOD, VERSION, VIEW_BYTES, VIEWS
-from curate.manifest.pinning import RULES, place
+from curate.manifest.pinning import RULES, read_pinned
 from filters import evaluation_texts
 from filters.copies import CopyIndex, Prints
 
@@ -136,13 +136,7 @@ def open_set(pinned: str) -> EvaluationSet:
     Raises:
         ManifestError: it cannot be read, is another one than was pinned, or see `read_set`.
     """
-    path, expected = place(pinned)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ManifestError(f"cannot read {path}: {error.strerror or error}") from None
-    if expected and hashlib.sha256(content).hexdigest() != expected:
-        raise ManifestError(f"{path} is another file than the manifest names")
+    path, content = read_pinned(pinned)
     return read_set(content, path)
 
 

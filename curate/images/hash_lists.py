@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import ManifestError
-from curate.manifest.pinning import LIST_RULE, place
+from curate.manifest.pinning import LIST_RULE, read_pinned
 from curate.terminal import printable
 from filters.copies import VIEW_BYTES
 from filters.hash_list import PdqIndex
@@ -100,16 +100,7 @@ def open_list(pinned: str) -> HashList:
     Raises:
         ManifestError: it cannot be read, is another one than was pinned, or see `read_list`.
     """
-    path, expected = place(pinned)
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ManifestError(f"cannot read {path}: {error.strerror or error}") from None
-    if len(content) > MAX_BYTES:
-        raise ManifestError(f"{path} has more than {MAX_BYTES >> 20} MiB: cut the list into several")
-    if expected and hashlib.sha256(content).hexdigest() != expected:
-        raise ManifestError(f"{path} is another file than the manifest names")
+    path, content = read_pinned(pinned, MAX_BYTES, "cut the list into several")
     return read_list(content, path)
 
 

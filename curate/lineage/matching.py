@@ -17,6 +17,7 @@ from curate.engine.records import in_parallel
 from curate.engine.tombstones import Tombstone, Tombstones
 from curate.errors import DamagedError
 from curate.images.decoded_prints import DecodedPrints
+from curate.images.fingerprint import VIEW_BYTES
 from curate.schema import FINGERPRINT
 from curate.storage.filesystems import one_line
 from curate.storage.shards import Shard
@@ -99,8 +100,10 @@ def _rows(
             for mark in wanted.of_content(sha256, None):
                 rows.add(row)
                 marks.add(mark)
-    for row, print_ in _prints(reader, decoded) if decoded is not None else ():
-        for near in wanted.of_prints(np.frombuffer(print_, np.uint8)[None]):
+    if decoded is not None:
+        shown = list(_prints(reader, decoded))  # 32 bytes an image
+        prints = np.frombuffer(b"".join(print_ for _, print_ in shown), np.uint8).reshape(-1, VIEW_BYTES)
+        for (row, _), near in zip(shown, wanted.of_prints(prints), strict=True):
             if near is not None:
                 rows.add(row)
                 marks.add(near)

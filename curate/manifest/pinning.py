@@ -78,6 +78,25 @@ def place(pinned: str) -> tuple[Path, str]:
     return (Path(found["path"]), found["sha256"]) if found else (Path(pinned), "")
 
 
+def read_pinned(pinned: str, max_bytes: int | None = None, way: str = "") -> tuple[Path, bytes]:
+    """The path and the content of a pinned file; `way` says what to do where it has more than `max_bytes`.
+
+    Raises:
+        ManifestError: it cannot be read, is larger, or is another one than was pinned.
+    """
+    path, expected = place(pinned)
+    try:
+        with path.open("rb") as file:
+            content = file.read(-1 if max_bytes is None else max_bytes + 1)
+    except OSError as error:
+        raise ManifestError(f"cannot read {path}: {error.strerror or error}") from None
+    if max_bytes is not None and len(content) > max_bytes:
+        raise ManifestError(f"{path} has more than {max_bytes >> 20} MiB: {way}")
+    if expected and hashlib.sha256(content).hexdigest() != expected:
+        raise ManifestError(f"{path} is another file than the manifest names")
+    return path, content
+
+
 def sha256_of(path: Path) -> str:
     """The hex SHA-256 of a file."""
     with path.open("rb") as file:

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from curate.engine.kept_results import keep_result
 from curate.engine.record import Meter
+from curate.engine.runners import OfflineRun
 from curate.engine.worker import JobWorker
-from curate.manifest.settings import ScorerSettings
 from curate.packing.assembly import Assembler
 from curate.packing.mix import Amount, Group
 from curate.packing.read import SampleReader
@@ -80,7 +80,7 @@ class PackTerms(msgspec.Struct, frozen=True):
         return sorted({task for _, task, _ in self.epochs})
 
 
-class PackRun(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+class PackRun(OfflineRun, frozen=True, kw_only=True, dict=True):
     """All that a worker must know."""
 
     identity: str  # of the inputs, the settings and the folder
@@ -90,21 +90,6 @@ class PackRun(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     dialect: Dialect
     tokenizer_file: bytes | None  # a file's content; None: Qwen's, which ships with curate
     needs_tokens: bool  # whether tokens must be counted before anything is drawn
-
-    @property
-    def scorer(self) -> ScorerSettings | None:
-        """None: packing uses no model."""
-        return None
-
-    @property
-    def models(self) -> int | None:
-        """See `scorer`."""
-        return None
-
-    @property
-    def per_host(self) -> int:
-        """Nothing is fetched."""
-        return 0
 
     @property
     def grids(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from curate.engine.kept_results import each_result
 from curate.engine.progress import Progress
 from curate.engine.record import Meter
 from curate.engine.retry import finished_manifest
@@ -132,16 +133,13 @@ class ScoringSteps:
             UnitError: some could not; the others are done.
         """
         failed: list[JobFailure] = []
-        with self.watch.step(kind, "", len(numbers)):
-            for job, results in self.runner.map(Job(kind, (number,)) for number in numbers):
-                for result in results:
-                    if isinstance(result, JobFailure):
-                        failed.append(result)
-                        log.error("%s", result.error)
-                    else:
-                        yield result
-                        _count(self.watch, result)
-                self.watch.done(job, [])
+        for result in each_result(self.runner, self.store, self.watch, kind, numbers):
+            if isinstance(result, JobFailure):
+                failed.append(result)
+                log.error("%s", result.error)
+            else:
+                yield result
+                _count(self.watch, result)
         if failed:
             said = f"{len(failed)} of {len(numbers)} shards could not be scored"
             raise UnitError(f"{said}, first {failed[0].error}")

@@ -12,10 +12,10 @@ from uuid import uuid4
 
 import msgspec
 
+from curate.engine.score import Scoring
 from curate.engine.worker import Job, JobFailure, JobWorker, Result
 from curate.errors import UnitError
 from curate.manifest.settings import ScorerSettings
-from curate.scorer import open_scorer
 from curate.scorer.identity import Identity, from_plain
 from curate.scorer.scorer import Pairs, Scorer
 from curate.scorer.table import Scored
@@ -48,26 +48,20 @@ class ScoringWorker(JobWorker):
 
     def __init__(self, run: ScoringRun, _: Any, children: int, actors: Sequence[Any], __: Any) -> None:
         super().__init__(run.out)
-        self._run, self._children, self._actors = run, children, actors
+        self._run, self._scoring = run, Scoring(run.scorer, children, actors)
         self.store = Store(run.out)
 
     def close(self) -> None:
         """End the child processes and let go of the device."""
-        if "scorer" in self.__dict__:
-            self.scorer.close()
+        self._scoring.close()
 
-    @cached_property
+    @property
     def scorer(self) -> Scorer:
         """The scorer, opened when it is first needed.
 
-        Raises:
-            ManifestError, MachineError: see `curate.scorer.open_scorer`.
+        Raises: see `Scoring.scorer`.
         """
-        if not self._actors:
-            return open_scorer(self._run.scorer, self._children)
-        from curate.scorer.actors import RemoteEncoder
-
-        return Scorer(RemoteEncoder(self._actors), self._children)
+        return self._scoring.scorer
 
     def start(self, job: Job) -> Callable[[], Result]:
         """Score a shard; what is returned writes it."""
