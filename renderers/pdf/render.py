@@ -26,6 +26,7 @@ from renderers.pdf.cover import VECTOR_BLOCK, Layers, image_share, layers_of, sh
 from renderers.pdf.document import UNREADABLE, chosen, failure, is_cut, opened, wanted_pages
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, View
 from renderers.pdf.join import distinct
+from renderers.pdf.letter_shapes import unlike_share
 from renderers.pdf.line import Line
 from renderers.pdf.lines import page_lines, structured
 from renderers.pdf.mupdf import pymupdf
@@ -203,6 +204,7 @@ def drawn(
         **facts,
         "class": page_class(content.images, False, True),
         "unlabelled": round(unlabelled_share(picture.pixels, quads), 3) if may_hold else 0.0,
+        "unlike": round(unlike_share(visible, content.text, picture), 3),
         # Type3 fonts have an object's number
         "fonts": sorted({line.font.partition(" (")[0] for line in lines}),
         "rotation": content.page.rotation,
