@@ -53,7 +53,7 @@ from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, as_shards, fil
 from curate.storage.product_notes import absolute
 from curate.storage.shards import Shard, place_of, unit_of
 from curate.storage.sharing import share
-from curate.storage.store import Store
+from curate.storage.store import PublishedFile, Store
 from curate.terminal import printable
 
 STATE = "_run/remove/asked.json"
@@ -328,9 +328,12 @@ class RunVersion:
         shards = [one for shard in self.shards if (one := gone.get(shard.path, shard)) is not None]
         manifest = self._manifest_without(shards, gone, said["rows_removed"]) | lineage | told(tombstones)
         self._write_records(anew, lineage)
-        write_tombstones(self.target, tombstones)
-        write_files(self.target, SHARDS, files_table(shards))
-        self._list_dropped(anew)
+        tables = [
+            write_files(self.target, SHARDS, files_table(shards)),
+            *self._list_dropped(anew),
+            write_tombstones(self.target, tombstones),
+        ]
+        manifest["tables"] = msgspec.to_builtins(tables)
         self.target.write_bytes(DATA_FILES, data_files("shard").encode())
         self.target.check_held()
         self.target.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
@@ -375,14 +378,13 @@ class RunVersion:
         )
         self.target.write_bytes(RUN, msgspec.json.encode(begun))
 
-    def _list_dropped(self, anew: Mapping[int, UnitAnew]) -> None:
+    def _list_dropped(self, anew: Mapping[int, UnitAnew]) -> list[PublishedFile]:
         """The table of the files of dropped rows; a run of an older version has none, and gets none."""
         if not self.lists_dropped:
-            return
+            return []
         now_as = {**self.dropped, **{one.dropped_file.path: one.dropped_file for one in anew.values()}}
-        write_files(
-            self.target, DROPPED_FILES, files_table(now_as[path] for path in sorted(now_as, key=place_of))
-        )
+        in_order = files_table(now_as[path] for path in sorted(now_as, key=place_of))
+        return [write_files(self.target, DROPPED_FILES, in_order)]
 
 
 def _scores_without(said: Mapping[str, Any], gone: Mapping[str, Shard | None]) -> dict[str, Any]:
