@@ -54,7 +54,7 @@ from curate.storage.product_notes import absolute
 from curate.storage.shards import Shard, place_of, unit_of
 from curate.storage.sharing import share
 from curate.storage.store import PublishedFile, Store
-from curate.terminal import printable
+from curate.terminal import plural, printable
 
 STATE = "_run/remove/asked.json"
 UNITS = "_run/remove/units"
@@ -397,8 +397,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What a removal found, for a person."""
     counts = Counter({name: found[name] for name in ("rows_removed", "rewritten", "emptied", "shared")})
     yield (
-        f"{counts['rows_removed']:,} rows removed, {found['rows_out']:,} left in {found['folder']}: shards written "
-        f"again {counts['rewritten']:,}, gone {counts['emptied']:,}, shared with {found['parent']} {counts['shared']:,}"
+        f"{plural(counts['rows_removed'], 'row')} removed, {found['rows_out']:,} left in {found['folder']}: shards "
+        f"written again {counts['rewritten']:,}, gone {counts['emptied']:,}, shared with {found['parent']} "
+        f"{counts['shared']:,}"
     )
     if found["unmatched"]:
         first = "; ".join(f"line {printable(line)}" for line in found["unmatched_lines"])
