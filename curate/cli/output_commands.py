@@ -81,6 +81,9 @@ def pack(
     ] = "cut",
     group: Group = "",
     turns: Turns = 20,
+    images: Annotated[
+        str, typer.Option(help="embed them in the packs, or reference: leave them in the shards.")
+    ] = "embed",
     max_images: Annotated[int, typer.Option(help="Images a sequence, at most; 0: any number.")] = 0,
     max_patches: Annotated[int, typer.Option(help="Patches of a sequence's images; 0: any number.")] = 0,
     workers: Workers = None,
@@ -98,6 +101,7 @@ def pack(
         folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
         recipe=recipe, scale=scale, group=group, turns=turns,
         truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
+        images=cast(Literal["embed", "reference", "name"], images),
         long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, workers=workers, address=address,
         overwrite=overwrite, progress=not as_json,
     ).raw  # fmt: skip
