@@ -19,7 +19,11 @@ StrPaths = StrPath | Sequence[StrPath]  # one, or a list of them
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PLAIN: Mapping[Any, Any] = {StrPath: str, StrPaths: list[str]}  # what arguments are turned into
+PLAIN: Mapping[Any, Any] = {  # what arguments are turned into
+    StrPath: str,
+    StrPath | None: str | None,
+    StrPaths: list[str],
+}
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:

@@ -195,21 +195,34 @@ def fingerprint(
 
 
 @checked
-def remove(folder: StrPath, list: StrPath, out: StrPath, *, reason: str = "on request") -> RemoveResult:
-    """Write a new version of a finished run without what a list names, sharing all files that lose no row.
+def remove(
+    folder: StrPath,
+    list: StrPath | None,
+    out: StrPath,
+    *,
+    reason: str | None = None,
+    against: StrPaths = (),
+) -> RemoveResult:
+    """Write a new version of a finished run without what a list names, or what evaluation sets hold.
+
+    All files that lose no row are shared with the older version.
 
     Args:
         folder: the run's folder; it stays as it is.
         list: a text file, a line each: a key, a URL, an image's sha256, `host:example.org`, a URL that ends in `*`
-            (all that begin so), or `key:`, `url:`, `sha256:`, `prefix:` before what it is.
+            (all that begin so), or `key:`, `url:`, `sha256:`, `prefix:` before what it is; None: no list.
         out: the folder of the new version.
-        reason: what its tombstones say, beside the date.
+        reason: what its tombstones say, beside the date; None: `on request`, without a list `in an evaluation set`.
+        against: files that `fingerprint` made: rows with an image or a text of these sets go, as the rules
+            `image_in_evaluation_set` and `text_in_evaluation_set` with their defaults tell them.
 
     Raises:
-        InputError, OutputError: see `run`.
+        InputError, OutputError, ManifestError: see `run`.
         CurateError: nothing that is listed is there; nothing was written.
         Halted, Stopped: it came to an end too early; the same call goes on.
     """
     from curate.lineage.remove import remove as remove_rows
 
-    return made(RemoveResult, remove_rows(str(folder), str(list), str(out), reason))
+    listed = None if list is None else str(list)
+    found = remove_rows(str(folder), listed, str(out), reason, strings(against))
+    return made(RemoveResult, found)

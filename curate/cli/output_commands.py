@@ -161,19 +161,28 @@ def fingerprint(
 
 def remove(
     folder: Dir,
+    out: Out,
     listed: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--list",
             help="A text file, one a line: a key, a URL, an image's sha256, host:NAME, a URL that ends in *.",
         ),
-    ],
-    out: Out,
-    reason: Annotated[str, typer.Option(help="What the tombstones say, beside the date.")] = "on request",
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file of `curate fingerprint`: what evaluation sets hold goes too; may be repeated."
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="What the tombstones say, beside the date: `on request` by default.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a new version of a finished run without what a list names; exit 1 where none of it is there."""
+    """Write a new version of a finished run without what is listed or in evaluation sets; exit 1 if nothing is."""
     from curate import api
     from curate.lineage.remove import lines
 
-    show_found(api.remove(folder, listed, out, reason=reason).raw, lines, as_json)
+    removed = api.remove(folder, listed, out, reason=reason, against=against or ())
+    show_found(removed.raw, lines, as_json)

@@ -22,7 +22,7 @@ from curate.origins import find
 from curate.plugins import require
 from curate.storage.finished import KINDS, damaged_manifest, read_manifest
 from curate.storage.shards import Shard
-from curate.storage.store import Store
+from curate.storage.store import PublishedFile, Store
 
 log = logging.getLogger("curate")
 
@@ -55,6 +55,7 @@ class RunShape(msgspec.Struct, frozen=True):
     removal: dict[str, Any] = {}
     removed: list[dict[str, Any]] = []
     tombstones: int = 0
+    tables: list[PublishedFile] = []
 
 
 def finished_manifest(folder: str, selections: bool = False) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from curate.errors import DamagedError
 from curate.schema import set_column
 from curate.storage.filesystems import one_line
 from curate.storage.listing import FOLDER, LISTED
-from curate.storage.store import Store
+from curate.storage.store import PublishedFile, Store
 from filters.copies import VIEW_BYTES
 from filters.hash_list import MAX_DISTANCE, PdqIndex
 
@@ -201,13 +201,13 @@ def together(tables: Iterable[pa.Table]) -> pa.Table:
     return table.filter(pa.array(new, pa.bool_())).combine_chunks()
 
 
-def write_tombstones(store: Store, table: pa.Table) -> None:
+def write_tombstones(store: Store, table: pa.Table) -> PublishedFile:
     """Write the tombstones of a folder (rows of TOMBSTONES)."""
 
     def fill(sink: Any) -> None:
         pq.write_table(table, pa.PythonFile(sink, mode="w"), compression="zstd", write_page_checksum=True)
 
-    store.write(REMOVED, fill)
+    return store.write(REMOVED, fill)
 
 
 def read_tombstones(store: Store) -> pa.Table:

@@ -15,9 +15,8 @@ from curate.storage.filesystems import one_line
 from curate.storage.listing import DROPPED_FILES
 from curate.storage.shards import dropped_name
 from curate.storage.store import Store
+from curate.verifying.listed import Problems, each_listed
 from curate.verifying.parquet_checks import file_problems
-
-Problems = dict[str, list[str]]  # by file
 
 
 def dropped_problems(
@@ -31,14 +30,11 @@ def dropped_problems(
     if listed is None:
         return _by_records(store, manifest, records, whole)
     damaged, counts = Problems(), Counter[str]()
-    for batch in listed.to_batches(max_chunksize=4096):
-        for one in batch.to_pylist():
-            if not store.exists(one["path"]):
-                damaged[one["path"]] = [f"it is missing: holds 0 rows instead of {one['rows']}"]
-            elif problems := [
-                *file_problems(store, one, DROPPED, lambda reader: count_dropped(reader, counts))
-            ]:
-                damaged[one["path"]] = problems
+    for one in each_listed(listed):
+        if not store.exists(one["path"]):
+            damaged[one["path"]] = [f"it is missing: holds 0 rows instead of {one['rows']}"]
+        elif problems := [*file_problems(store, one, DROPPED, lambda reader: count_dropped(reader, counts))]:
+            damaged[one["path"]] = problems
     known = set(listed["path"].to_pylist())
     for name in (f"_dropped/{name}" for name in store.names("_dropped")):
         if name.endswith(".parquet") and name not in known:
