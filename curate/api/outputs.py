@@ -89,6 +89,7 @@ def pack(
     long_texts: Literal["cut", "drop"] = "cut",
     group: str = "",
     turns: int = 20,
+    images: Literal["embed", "reference", "name"] = "embed",
     max_images: int = 0,
     max_patches: int = 0,
     workers: int | None = None,
@@ -114,6 +115,8 @@ def pack(
         long_texts: what becomes of texts longer than a sequence: they are cut into pieces, or dropped.
         group: `image`: what is asked of one image is one sample, a dialogue.
         turns: questions of such a dialogue at most.
+        images: `embed` puts them into the packs; `reference` leaves them in the shards, where the loader reads them by
+            their places, so that the shards must stay as they are; `name` gives their paths alone.
         max_images: images of a sequence, at most; 0: any number.
         max_patches: patches of a sequence's images, at most; 0: any number.
         overwrite: replace other packs in `out`.
@@ -128,7 +131,7 @@ def pack(
     settings = PackSettings(
         seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix),
         recipe=str(recipe), scale=scale, seed=seed, truncate=truncate, dialect=str(dialect),
-        dialect_settings=tuple(dialect_settings), long_texts=long_texts, max_images=max_images,
+        dialect_settings=tuple(dialect_settings), long_texts=long_texts, images=images, max_images=max_images,
         group=cast(Literal["", "image"], group), turns=turns,
         max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip

@@ -18,14 +18,14 @@ from pyarrow import fs
 from xxhash import xxh3_64_intdigest
 
 from curate.errors import DamagedError, InputError
-from curate.loader.file_index import open_index
+from curate.loader.file_index import REFERENCES, open_index
 from curate.storage.dataset import DataFile, find
 from curate.storage.filesystems import filesystem, one_line
 from curate.storage.image_places import PLACE
 
 Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
-Place = tuple[int, int, int, int]  # number of the file, offset and size in bytes, checksum
+Place = tuple[int | str, int, int, int]  # number of the file, or its URI; offset and size in bytes; checksum
 
 REMOTE_READS = 32  # at once, of an object store: a read there is mostly waiting
 OPEN_FILES = 128  # at once in a process: a data set may have more than the system allows
@@ -47,9 +47,9 @@ class ShardSource:
     """The rows of all files, numbered through. Each process that it is sent to opens the files anew.
 
     A row is a dictionary. At first, places (file, offset, size, checksum) stand for its images' bytes: in
-    `image`, and in the `bytes` of each of a dialogue's or a pack's `images`; None where there is no image. `fill`
-    reads them, and compares their checksums unless `check` is False. A shard's row that is no dialogue has no list:
-    its `images` is None.
+    `image`, and in the `bytes` of each of a dialogue's or a pack's `images`; None where there is no image. The images
+    that a pack refers to lie in the shards that it was made of. `fill` reads them, and compares their checksums unless
+    `check` is False. A shard's row that is no dialogue has no list: its `images` is None.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class ShardSource:
         if unknown := set(columns) - known:
             raise InputError(f"{self._data.files[0].uri} has no column {', '.join(sorted(unknown))}")
         self._columns, self._cache, self._check = columns, cache, check
+        self._refers = REFERENCES in known  # packs whose images lie in shards elsewhere
         self.digest = self._data.digest
         self.rows = self._data.rows
         self.files_of_paths = self._data.files_of
@@ -112,7 +113,10 @@ class ShardSource:
             DamagedError: an image is not what was written, or its file cannot be read.
         """
         self._files()
-        faults = self._fill_from_disk(rows) if self.local else self._fill_from_store(rows)
+        near = self.local and not (
+            self._refers and any(_is_far(holder[name]) for holder, name in _holders(rows))
+        )
+        faults = self._fill_from_disk(rows) if near else self._fill_from_store(rows)
         if not faults:
             return list(rows)
         if damaged is None:
@@ -161,6 +165,11 @@ class ShardSource:
     def _damaged(self, place: Place) -> DamagedError:
         """The error that names the row, by the place of its image."""
         number, offset = place[:2]
+        if isinstance(number, str):
+            return DamagedError(
+                f"{number}, the image at byte {offset}: its bytes are not those that were packed; `curate verify` on "
+                "its folder names every damaged file"
+            )
         file = self._data.files[number]
         row, key = row_of(file, self._table(number), offset)
         return DamagedError(
@@ -168,8 +177,8 @@ class ShardSource:
             "`curate verify` on its folder names every damaged file, and with --repair makes shards anew"
         )
 
-    def _files(self) -> Callable[[int], ByteRanges]:
-        """What opens a file by its number."""
+    def _files(self) -> Callable[[int | str], ByteRanges]:
+        """What opens a file by its number or URI."""
         if os.getpid() != self._process:  # a fork has the parent's connections
             self._open()
         return self._file
@@ -178,11 +187,11 @@ class ShardSource:
         """Begin with no file open; in a worker process, or a fork of one, too."""
         self._process = os.getpid()
         _keep_freed_memory()
-        self._file: Callable[[int], ByteRanges] = lru_cache(OPEN_FILES)(self._open_file)
+        self._file: Callable[[int | str], ByteRanges] = lru_cache(OPEN_FILES)(self._open_file)
         self._table: Callable[[int], pa.RecordBatch] = lru_cache(OPEN_INDEXES)(self._open_table)
 
-    def _open_file(self, number: int) -> ByteRanges:
-        return ByteRanges(self._data.files[number])
+    def _open_file(self, file: int | str) -> ByteRanges:
+        return ByteRanges(file if isinstance(file, str) else self._data.files[file].uri)
 
     def _open_table(self, number: int) -> pa.RecordBatch:
         table = open_index(self._data.files[number], self._columns, self._cache)
@@ -233,7 +242,7 @@ def _records(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> list[Row
 def _image_lists(places: pa.ListArray, file: int) -> list[list[Row] | None]:
     """The images of each row, with places for their bytes; None where it has no list of them."""
     flat = places.flatten()
-    told = [field.name for field in flat.type if field.name not in PLACE.names]
+    told = [field.name for field in flat.type if field.name not in ("uri", *PLACE.names)]
     columns = [flat.field(name).to_pylist() for name in told] + [_places(flat, file)]
     images = _records([*told, "bytes"], columns)
     ends = np.append(0, np.cumsum(places.value_lengths().fill_null(0).to_numpy())).tolist()
@@ -248,7 +257,9 @@ def _places(place: pa.StructArray, file: int) -> list[Place | None]:
     """Where each image lies; None where there is none."""
     known = pc.and_(place.is_valid(), place.field("size").is_valid()).to_numpy(zero_copy_only=False)
     fields = [place.field(name).fill_null(0).to_numpy().tolist() for name in ("offset", "size", "sum")]
-    places: list[Place | None] = list(zip(itertools.repeat(file), *fields))
+    own = place.type.get_field_index("uri") < 0
+    files = [file] * len(place) if own else place.field("uri").to_pylist()
+    places: list[Place | None] = list(zip(files, *fields, strict=True))
     if not known.all():
         places = [at if there else None for at, there in zip(places, known.tolist(), strict=True)]
     return places
@@ -272,6 +283,11 @@ def _holders(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
                 yield image, "bytes"
 
 
+def _is_far(place: Place) -> bool:
+    """Whether an image lies on an object store, though its pack does not."""
+    return isinstance(place[0], str) and "://" in place[0]
+
+
 def _identities(row: Row) -> Iterator[int]:
     """Of what may hold an image's bytes in a row."""
     yield id(row)
@@ -285,10 +301,10 @@ class ByteRanges:
         DamagedError: the file cannot be opened.
     """
 
-    def __init__(self, file: DataFile) -> None:
-        self._file = file
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
         self.descriptor = -1  # of a file on a disk
-        system, path = filesystem(file.uri)
+        system, path = filesystem(uri)
         try:
             if isinstance(system, fs.LocalFileSystem):
                 self.descriptor = os.open(path, os.O_RDONLY)
@@ -315,7 +331,7 @@ class ByteRanges:
         except OSError as error:
             raise self._unreadable(error) from None
         if len(body) != size:
-            raise DamagedError(f"{self._file.uri} is shorter than it was: its index is of another file")
+            raise DamagedError(f"{self._uri} is shorter than it was: its index is of another file")
         return body
 
     def expect(self, offset: int, size: int) -> None:
@@ -325,7 +341,7 @@ class ByteRanges:
                 os.posix_fadvise(self.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
 
     def _unreadable(self, error: OSError) -> DamagedError:
-        return DamagedError(f"cannot read {self._file.uri}: {one_line(error)}")
+        return DamagedError(f"cannot read {self._uri}: {one_line(error)}")
 
 
 def _keep_freed_memory() -> None:

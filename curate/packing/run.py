@@ -122,7 +122,7 @@ def _pack(
         amounts = total(counted)
         epochs = mixes.epochs(mix, amounts)
         memory = sum(one.memory for one in counted) * max(epochs.values(), default=1.0)
-        by_image = run.settings.embed_images and any(one.repeated for one in counted)
+        by_image = run.settings.images == "embed" and any(one.repeated for one in counted)
         room = run.settings.row_group_bytes if by_image else run.settings.bucket_bytes
         buckets = max(1, math.ceil(memory / room))
         spilled = steps.spill(epochs, buckets, by_image)

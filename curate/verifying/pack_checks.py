@@ -27,6 +27,7 @@ class ExpectedPacks(msgspec.Struct, frozen=True):
     tokenizer: dict[str, Any]
     seq_len: int
     grids: bool  # whether images have a column of their grid
+    references: bool  # whether images lie in the shards, and a column says where
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> ExpectedPacks:
@@ -37,6 +38,7 @@ class ExpectedPacks(msgspec.Struct, frozen=True):
             manifest["tokenizer"],
             manifest["settings"]["seq_len"],
             cost.get("rule") == "smart_resize",
+            manifest["settings"].get("images") == "reference",
         )
 
     def check(self, folder: str, children: int) -> PackCheck:
@@ -65,7 +67,8 @@ class PackCheck:
         def look(reader: pq.ParquetFile) -> Iterator[str]:
             return _pack_problems(reader, self._expected, tally)
 
-        problems = list(file_problems(self._store, listed, pack_schema(self._expected.grids), look))
+        schema = pack_schema(self._expected.grids, self._expected.references)
+        problems = list(file_problems(self._store, listed, schema, look))
         return CheckedPack(listed["path"], problems, {task: dict(counts) for task, counts in tally.items()})
 
     def close(self) -> None:
