@@ -136,7 +136,9 @@ async def unprotected(counter: Any) -> None:
         for name in PAGES:
             page = await browser.newPage()
             page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.dismiss()))
-            await asyncio.wait([asyncio.ensure_future(page.setContent(hostile(counter.port, name)))], timeout=5)
+            await asyncio.wait(
+                [asyncio.ensure_future(page.setContent(hostile(counter.port, name)))], timeout=5
+            )
             await asyncio.sleep(2)
     await browser.close()
 
