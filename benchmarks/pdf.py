@@ -48,7 +48,17 @@ SETTINGS = PdfSettings()
 
 STAGES = (  # functions of renderers.pdf.render, none of which calls another; MuPDF's display list goes before
     *("structured", "Rules", "plain_lines", "page_lines", "fitted", "layers_of", "image_share", "coloured"),
-    *("Picture", "seen", "distinct", "in_order", "page_regions", "encoded", "unlabelled_share", "record"),
+    *(
+        "Picture",
+        "seen",
+        "distinct",
+        "in_order",
+        "page_regions",
+        "encoded",
+        "unlabelled_share",
+        "unlike_share",
+        "record",
+    ),
 )
 
 Side = tuple[Callable[[], int], Callable[[], list[psutil.Process]]]  # what it runs, and in which processes

@@ -116,6 +116,7 @@ class RemoveResult:
     emptied: int  # shards of which no row is left: they are gone
     shared: int  # shards that both versions have, linked or copied by the store
     unmatched: int  # lines of the list that match no row
+    overlaps: dict[str, int]  # rows in evaluation sets, by the rule that tells them
     made_of_parent: list[dict[str, str]] = field(
         repr=False
     )  # packs and exports: kind, folder, remake (a command)

@@ -62,6 +62,21 @@ def page_mostly_unlabelled(extra: pa.StringArray, *, max_share: float) -> pa.Boo
     return at_most(extra, "unlabelled", max_share)
 
 
+def unlike(extra: pa.StringArray, *, max_share: float) -> pa.StringArray:
+    """The share that decided."""
+    return stated(extra, "unlike")
+
+
+@rule("text_unlike_image", describe=unlike)
+def text_unlike_image(extra: pa.StringArray, *, max_share: float) -> pa.BooleanArray:
+    """Keep pages of whose letters at most `max_share` is in fonts that draw other letters; null where not told.
+
+    Raises:
+        ValueError: `max_share` is no share.
+    """
+    return at_most(extra, "unlike", max_share)
+
+
 def target_chars(
     task: pa.StringArray, text: pa.StringArray, answer: pa.StringArray, regions: pa.ListArray
 ) -> pa.Array:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from curate.errors import ManifestError
 
@@ -19,7 +19,11 @@ StrPaths = StrPath | Sequence[StrPath]  # one, or a list of them
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PLAIN: Mapping[Any, Any] = {StrPath: str, StrPaths: list[str]}  # what arguments are turned into
+PLAIN: Mapping[Any, Any] = {  # what arguments are turned into
+    StrPath: str,
+    StrPath | None: str | None,
+    StrPaths: list[str],
+}
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -52,7 +56,8 @@ def _plain(who: str, value: Any, hint: Any) -> Any:
     try:
         return msgspec.convert(value, PLAIN.get(hint, hint))
     except msgspec.ValidationError as error:
-        raise ManifestError(f"{who} is {value!r}: {error}") from None
+        said = f"say {' or '.join(get_args(hint))}" if get_origin(hint) is Literal else str(error)
+        raise ManifestError(f"{who} is {value!r}: {said}") from None
 
 
 def strings(paths: StrPaths) -> list[str]:

@@ -89,6 +89,7 @@ def pack(
     long_texts: Literal["cut", "drop"] = "cut",
     group: str = "",
     turns: int = 20,
+    images: Literal["embed", "reference", "name"] = "embed",
     max_images: int = 0,
     max_patches: int = 0,
     workers: int | None = None,
@@ -114,6 +115,8 @@ def pack(
         long_texts: what becomes of texts longer than a sequence: they are cut into pieces, or dropped.
         group: `image`: what is asked of one image is one sample, a dialogue.
         turns: questions of such a dialogue at most.
+        images: `embed` puts them into the packs; `reference` leaves them in the shards, where the loader reads them by
+            their places, so that the shards must stay as they are; `name` gives their paths alone.
         max_images: images of a sequence, at most; 0: any number.
         max_patches: patches of a sequence's images, at most; 0: any number.
         overwrite: replace other packs in `out`.
@@ -128,7 +131,7 @@ def pack(
     settings = PackSettings(
         seq_len=seq_len, image_tokens=image_tokens, tokenizer=str(tokenizer), mix=str(mix),
         recipe=str(recipe), scale=scale, seed=seed, truncate=truncate, dialect=str(dialect),
-        dialect_settings=tuple(dialect_settings), long_texts=long_texts, max_images=max_images,
+        dialect_settings=tuple(dialect_settings), long_texts=long_texts, images=images, max_images=max_images,
         group=cast(Literal["", "image"], group), turns=turns,
         max_patches=max_patches, overwrite=overwrite,
     )  # fmt: skip
@@ -195,21 +198,34 @@ def fingerprint(
 
 
 @checked
-def remove(folder: StrPath, list: StrPath, out: StrPath, *, reason: str = "on request") -> RemoveResult:
-    """Write a new version of a finished run without what a list names, sharing all files that lose no row.
+def remove(
+    folder: StrPath,
+    list: StrPath | None,
+    out: StrPath,
+    *,
+    reason: str | None = None,
+    against: StrPaths = (),
+) -> RemoveResult:
+    """Write a new version of a finished run without what a list names, or what evaluation sets hold.
+
+    All files that lose no row are shared with the older version.
 
     Args:
         folder: the run's folder; it stays as it is.
         list: a text file, a line each: a key, a URL, an image's sha256, `host:example.org`, a URL that ends in `*`
-            (all that begin so), or `key:`, `url:`, `sha256:`, `prefix:` before what it is.
+            (all that begin so), or `key:`, `url:`, `sha256:`, `prefix:` before what it is; None: no list.
         out: the folder of the new version.
-        reason: what its tombstones say, beside the date.
+        reason: what its tombstones say, beside the date; None: `on request`, without a list `in an evaluation set`.
+        against: files that `fingerprint` made: rows with an image or a text of these sets go, as the rules
+            `image_in_evaluation_set` and `text_in_evaluation_set` with their defaults tell them.
 
     Raises:
-        InputError, OutputError: see `run`.
+        InputError, OutputError, ManifestError: see `run`.
         CurateError: nothing that is listed is there; nothing was written.
         Halted, Stopped: it came to an end too early; the same call goes on.
     """
     from curate.lineage.remove import remove as remove_rows
 
-    return made(RemoveResult, remove_rows(str(folder), str(list), str(out), reason))
+    listed = None if list is None else str(list)
+    found = remove_rows(str(folder), listed, str(out), reason, strings(against))
+    return made(RemoveResult, found)

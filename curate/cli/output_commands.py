@@ -56,7 +56,7 @@ def score(
         folder, model=model, pretrained=pretrained, device=device, precision=precision,
         batch_size=int(batch_size) if batch_size.isdigit() else batch_size, features=features, exact=exact,
         threshold=threshold, max_similarity=max_similarity, name=name, rescore=rescore, workers=workers,
-        address=address, progress=not as_json,
+        address=address,
     )  # fmt: skip
     show_run(scored, as_json)
 
@@ -81,6 +81,9 @@ def pack(
     ] = "cut",
     group: Group = "",
     turns: Turns = 20,
+    images: Annotated[
+        str, typer.Option(help="embed them in the packs, or reference: leave them in the shards.")
+    ] = "embed",
     max_images: Annotated[int, typer.Option(help="Images a sequence, at most; 0: any number.")] = 0,
     max_patches: Annotated[int, typer.Option(help="Patches of a sequence's images; 0: any number.")] = 0,
     workers: Workers = None,
@@ -98,8 +101,9 @@ def pack(
         folders, out, seq_len=seq_len, image_tokens=image_tokens, tokenizer=tokenizer, mix=mix, seed=seed,
         recipe=recipe, scale=scale, group=group, turns=turns,
         truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
+        images=cast(Literal["embed", "reference", "name"], images),
         long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, workers=workers, address=address,
-        overwrite=overwrite, progress=not as_json,
+        overwrite=overwrite,
     ).raw  # fmt: skip
     show_found(packed, lambda found: pack_lines(found, out), as_json)
 
@@ -132,7 +136,7 @@ def export(
     tell(log, metrics)
     made = api.export(
         folder, to, out, dialect=dialect, dialect_settings=dialect_set or [], group=group, turns=turns,
-        workers=workers, address=address, progress=not as_json,
+        workers=workers, address=address,
     ).raw  # fmt: skip
     show_found(made, lambda found: export_lines(found, to, out), as_json)
 
@@ -161,19 +165,28 @@ def fingerprint(
 
 def remove(
     folder: Dir,
+    out: Out,
     listed: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--list",
             help="A text file, one a line: a key, a URL, an image's sha256, host:NAME, a URL that ends in *.",
         ),
-    ],
-    out: Out,
-    reason: Annotated[str, typer.Option(help="What the tombstones say, beside the date.")] = "on request",
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file of `curate fingerprint`: what evaluation sets hold goes too; may be repeated."
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="What the tombstones say, beside the date: `on request` by default.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a new version of a finished run without what a list names; exit 1 where none of it is there."""
+    """Write a new version of a finished run without what is listed or in evaluation sets; exit 1 if nothing is."""
     from curate import api
     from curate.lineage.remove import lines
 
-    show_found(api.remove(folder, listed, out, reason=reason).raw, lines, as_json)
+    removed = api.remove(folder, listed, out, reason=reason, against=against or ())
+    show_found(removed.raw, lines, as_json)

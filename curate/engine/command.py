@@ -356,7 +356,7 @@ class Steps:
             for job, results in self.runner.map(jobs):
                 self.journal.store.check_held()
                 records = [result for result in results if isinstance(result, UnitRecord)]
-                failed += self._failed(results)
+                failed += self._failed(results, bool(failed))
                 for record in records:
                     self.journal.keep(record, state)
                 self.progress.done(job, records)
@@ -367,9 +367,11 @@ class Steps:
                 "command again"
             )
 
-    def _failed(self, results: Result) -> list[JobFailure]:
+    def _failed(self, results: Result, before: bool) -> list[JobFailure]:
         failed = [result for result in results if isinstance(result, JobFailure)]
-        for failure in failed:
+        for failure in (
+            failed if before else failed[1:]
+        ):  # the very first is told by the error that ends the step
             log.error("%s", failure.error)
         return failed
 

@@ -242,8 +242,10 @@ class Journal:
         self._delete_orphans(shards, dropped)
         for name in set(segment_names(self.store)) - set(self._segments()):
             self.store.delete(name)
-        write_files(self.store, SHARDS, shards)
-        write_files(self.store, DROPPED_FILES, dropped)
+        tables = [write_files(self.store, SHARDS, shards), write_files(self.store, DROPPED_FILES, dropped)]
+        if self.store.exists(REMOVED):
+            tables.append(self.store.describe(REMOVED))
+        manifest["tables"] = msgspec.to_builtins(tables)
         self.store.write_bytes(DATA_FILES, data_files("part" if run.select else "shard").encode())
         self.store.check_held()
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))

@@ -25,7 +25,7 @@ from curate.errors import DamagedError
 from curate.schema import set_column
 from curate.storage.filesystems import one_line
 from curate.storage.listing import FOLDER, LISTED
-from curate.storage.store import Store
+from curate.storage.store import PublishedFile, Store
 from filters.copies import VIEW_BYTES
 from filters.hash_list import MAX_DISTANCE, PdqIndex
 
@@ -201,13 +201,13 @@ def together(tables: Iterable[pa.Table]) -> pa.Table:
     return table.filter(pa.array(new, pa.bool_())).combine_chunks()
 
 
-def write_tombstones(store: Store, table: pa.Table) -> None:
+def write_tombstones(store: Store, table: pa.Table) -> PublishedFile:
     """Write the tombstones of a folder (rows of TOMBSTONES)."""
 
     def fill(sink: Any) -> None:
         pq.write_table(table, pa.PythonFile(sink, mode="w"), compression="zstd", write_page_checksum=True)
 
-    store.write(REMOVED, fill)
+    return store.write(REMOVED, fill)
 
 
 def read_tombstones(store: Store) -> pa.Table:
@@ -220,7 +220,11 @@ def read_tombstones(store: Store) -> pa.Table:
     if data is None:
         return TOMBSTONES.empty_table()
     try:
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True).cast(TOMBSTONES)
+        table = (
+            pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+            .read(use_threads=False)
+            .cast(TOMBSTONES)
+        )
         strange = set(table["kind"].to_pylist()) - set(KINDS)
         if strange or table["hash"].null_count:
             raise ValueError(f"tombstones of kind {', '.join(map(str, strange)) or 'unknown'}")

@@ -30,6 +30,7 @@ from curate.exporting.exporter import (
 from curate.exporting.mds import Mds
 from curate.exporting.training import Training
 from curate.exporting.webdataset import WebDataset
+from curate.packing.sequences import REFERENCES
 from curate.storage.dataset import DataSet, find
 from curate.storage.filesystems import one_line
 from curate.storage.finished import read_manifest
@@ -207,10 +208,17 @@ def _turns(to: str, group: str, turns: int) -> int:
 
 
 def _find(source: str) -> DataSet:
-    """Shards, or else packs."""
+    """Shards, or else packs.
+
+    Raises:
+        InputError: neither is there, or packs that refer to their images.
+    """
     try:
         return find([source])
     except InputError as error:
         if "no shard-" not in str(error):
             raise
-        return find([source], "pack")
+    packs = find([source], "pack")
+    if REFERENCES.name in packs.schema.names:
+        raise InputError(f"{source} refers to images in shards: export these, or pack with --images embed")
+    return packs

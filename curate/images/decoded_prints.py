@@ -1,4 +1,4 @@
-"""The PDQ hashes of encoded images, decoded in disposable child processes."""
+"""The fingerprints of encoded images, decoded in disposable child processes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from types import TracebackType
 
 from curate.children.pool import Children, Limits
 from curate.images import protocol
-from curate.images.fingerprint import SMALLEST_SIDE, VIEW_BYTES
+from curate.images.fingerprint import SMALLEST_SIDE
 from curate.manifest.settings import ImageSettings
 
 
 class DecodedPrints:
-    """Child processes that decode images for their hashes."""
+    """Child processes that decode images for their fingerprints."""
 
     def __init__(self) -> None:
         settings = ImageSettings(max_side=2 * SMALLEST_SIDE, fingerprints=True)
@@ -22,15 +22,15 @@ class DecodedPrints:
         self._children = Children(protocol.TARGET, count, limits, protocol.child_settings(settings, {}))
 
     def of(self, bodies: Iterable[bytes]) -> Iterator[bytes | None]:
-        """The 256 bits of each image, in order; None where it cannot be decoded or shows too little.
+        """The fingerprints of each image, in order; None where it cannot be decoded or shows too little.
 
-        All of `bodies` are in memory at once.
+        They are BYTES long, of all views; the first VIEW_BYTES are the PDQ hash of the whole. All of `bodies` are in
+        memory at once.
         """
         for body, future in [(body, self._children.submit(body)) for body in bodies]:
             outcome = future.result()
             answer = None if outcome.value is None else protocol.read_answer(outcome.value, body)
-            marks = None if answer is None else answer.fingerprint
-            yield None if marks is None else marks[:VIEW_BYTES]
+            yield None if answer is None else answer.fingerprint
 
     def __enter__(self) -> DecodedPrints:
         return self

@@ -1,12 +1,14 @@
-"""Which rows of a run a list asks to remove: read from the columns of its shards that can tell, and no others."""
+"""Which rows of a run are to be removed: read from the columns of its shards that can tell, and no others."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +20,14 @@ from curate.engine.tombstones import Tombstone, Tombstones
 from curate.errors import DamagedError
 from curate.images.decoded_prints import DecodedPrints
 from curate.images.fingerprint import VIEW_BYTES
+from curate.lineage.evaluation_overlap import EvaluationOverlap
 from curate.schema import FINGERPRINT
 from curate.storage.filesystems import one_line
+from curate.storage.shard_images import DIALOGUE_IMAGES, images_of_group
 from curate.storage.shards import Shard
 from curate.storage.store import Store
 
 NAMES = frozenset({"key", "url", "host", "prefix"})
-DIALOGUE_IMAGES = "images.list.element.bytes"
 
 
 class ShardMatch(NamedTuple):
@@ -33,105 +36,93 @@ class ShardMatch(NamedTuple):
     shard: Shard
     rows: list[int]  # places, ascending
     marks: set[Tombstone]  # what was asked for that they are
+    overlaps: Counter[str]  # rows in evaluation sets, by the rule that tells them
+    copies: list[dict[str, Any]]  # of evaluation images
 
 
-def matches(store: Store, shards: Sequence[Shard], wanted: Tombstones) -> Iterator[ShardMatch]:
+def matches(
+    store: Store, shards: Sequence[Shard], wanted: Tombstones, overlap: EvaluationOverlap
+) -> Iterator[ShardMatch]:
     """The shards that hold rows of these, in order; a bounded number is read at once.
 
     Raises:
         DamagedError: a shard cannot be read.
     """
+    with DecodedPrints() if wanted.by_fingerprint or overlap.by_image else nullcontext() as decoded:
 
-    if wanted.by_fingerprint:
-        with DecodedPrints() as decoded:
-            yield from _found(store, shards, wanted, decoded)
-    else:
-        yield from _found(store, shards, wanted, None)
+        def look(shard: Shard) -> ShardMatch:
+            return _match(store, shard, wanted, overlap, decoded)
 
-
-def _found(
-    store: Store, shards: Sequence[Shard], wanted: Tombstones, decoded: DecodedPrints | None
-) -> Iterator[ShardMatch]:
-    def look(shard: Shard) -> ShardMatch:
-        return _match(store, shard, wanted, decoded)
-
-    if store.local:
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 2) as pool:
-            found: Iterator[ShardMatch] = (
-                one
-                for start in range(0, len(shards), 1024)
-                for one in pool.map(look, shards[start : start + 1024])
-            )
-            yield from (one for one in found if one.rows)
-    else:
-        yield from (one for one in in_parallel(look, shards) if one.rows)
+        if store.local:
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 2) as pool:
+                for start in range(0, len(shards), 1024):
+                    yield from (one for one in pool.map(look, shards[start : start + 1024]) if one.rows)
+        else:
+            yield from (one for one in in_parallel(look, shards) if one.rows)
 
 
-def _match(store: Store, shard: Shard, wanted: Tombstones, decoded: DecodedPrints | None) -> ShardMatch:
+def _match(
+    store: Store,
+    shard: Shard,
+    wanted: Tombstones,
+    overlap: EvaluationOverlap,
+    decoded: DecodedPrints | None,
+) -> ShardMatch:
     try:
         with store.fs.open_input_file(store.path(shard.path)) as file:
             reader = pq.ParquetFile(file, page_checksum_verification=True)
             if reader.metadata.num_rows != shard.rows:
                 raise ValueError(f"{reader.metadata.num_rows} rows instead of {shard.rows}")
-            return ShardMatch(shard, *_rows(reader, wanted, decoded))
+            found = [*_found(reader, wanted, decoded)]
+            same = [*overlap.of_shard(reader, decoded)]
     except (OSError, ValueError, KeyError) as error:
         raise DamagedError(
             f"cannot read {store.uri}/{shard.path}: {one_line(error)}; `curate verify {store.uri}` names every "
             "damaged file"
         ) from None
+    return ShardMatch(
+        shard,
+        sorted({row for row, _ in found} | {one.row for one in same}),
+        {mark for _, mark in found} | {one.mark for one in same},
+        Counter(rule for rule, _ in {(one.rule, one.row) for one in same}),
+        [one.copy for one in same if one.copy is not None],
+    )
 
 
-def _rows(
+def _found(
     reader: pq.ParquetFile, wanted: Tombstones, decoded: DecodedPrints | None
-) -> tuple[list[int], set[Tombstone]]:
+) -> Iterator[tuple[int, Tombstone]]:
     """The places of the rows that match, and what they match."""
-    rows: set[int] = set()
-    marks: set[Tombstone] = set()
     if wanted.kinds & NAMES:
         columns = ["key"] if wanted.kinds & NAMES == {"key"} else ["key", "url"]
         table = reader.read(columns, use_threads=False)
         urls = table["url"].to_pylist() if "url" in columns else [None] * table.num_rows
         for row, names in enumerate(zip(table["key"].to_pylist(), urls, strict=True)):
-            for mark in wanted.of_names(*names):
-                rows.add(row)
-                marks.add(mark)
+            yield from ((row, mark) for mark in wanted.of_names(*names))
     if "sha256" in wanted.kinds:
         for row, sha256 in _hashes(reader):
-            for mark in wanted.of_content(sha256, None):
-                rows.add(row)
-                marks.add(mark)
-    if decoded is not None:
+            yield from ((row, mark) for mark in wanted.of_content(sha256, None))
+    if decoded is not None and wanted.by_fingerprint:
         shown = list(_prints(reader, decoded))  # 32 bytes an image
         prints = np.frombuffer(b"".join(print_ for _, print_ in shown), np.uint8).reshape(-1, VIEW_BYTES)
         for (row, _), near in zip(shown, wanted.of_prints(prints), strict=True):
             if near is not None:
-                rows.add(row)
-                marks.add(near)
-    return sorted(rows), marks
+                yield row, near
 
 
 def _prints(reader: pq.ParquetFile, decoded: DecodedPrints) -> Iterator[tuple[int, bytes]]:
     """The PDQ hash of every image that shows enough, with its row; where the shard does not hold it, it is made."""
-    if FINGERPRINT.name in reader.schema_arrow.names:
+    kept = FINGERPRINT.name in reader.schema_arrow.names
+    if kept:
         table = reader.read([FINGERPRINT.name], use_threads=False)
         yield from ((n, bytes.fromhex(one)) for n, one in enumerate(table[0].to_pylist()) if one)
-        columns = [DIALOGUE_IMAGES]
-    else:
-        columns = ["image.bytes", DIALOGUE_IMAGES]
     first = 0
     for group in range(reader.num_row_groups):
-        table = reader.read_row_group(group, columns, use_threads=False)
-        lists = table["images"].combine_chunks()
-        rows = pc.list_parent_indices(lists).to_pylist()
-        bodies = pc.struct_field(pc.list_flatten(lists), "bytes").to_pylist()
-        if "image" in table.column_names:
-            rows += range(table.num_rows)
-            bodies += pc.struct_field(table["image"], "bytes").to_pylist()
-        there = [(row, body) for row, body in zip(rows, bodies, strict=True) if body is not None]
-        for (row, _), print_ in zip(there, decoded.of(body for _, body in there), strict=True):
-            if print_ is not None:
-                yield first + row, print_
-        first += table.num_rows
+        rows, bodies = images_of_group(reader, group, dialogues_alone=kept)
+        for row, views in zip(rows, decoded.of(bodies), strict=True):
+            if views is not None:
+                yield first + row, views[:VIEW_BYTES]
+        first += reader.metadata.row_group(group).num_rows
 
 
 def _hashes(reader: pq.ParquetFile) -> Iterator[tuple[int, str]]:

@@ -35,6 +35,9 @@ class RemovalList:
     sha256: str  # hex, of the file
 
 
+NO_LIST = RemovalList("", {}, "")
+
+
 def read_list(uri: str) -> RemovalList:
     """Read a list. Empty lines and lines that begin with `#` are passed over.
 

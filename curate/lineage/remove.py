@@ -33,10 +33,12 @@ from curate.engine.tombstones import (
     tombstones_table,
     write_tombstones,
 )
-from curate.errors import CurateError, Halted, OutputError, Stopped
+from curate.errors import CurateError, Halted, InputError, OutputError, Stopped
+from curate.lineage.evaluation_overlap import EvaluationOverlap
 from curate.lineage.matching import ShardMatch, matches
 from curate.lineage.products import products
-from curate.lineage.removal_list import RemovalList, read_list
+from curate.lineage.removal import Removal, begin_removal, finished_removal
+from curate.lineage.removal_list import NO_LIST, RemovalList, read_list
 from curate.lineage.rewriting import Rewriter, UnitAnew, pair_marks, record_without, stages_with
 from curate.manifest.settings import ShardSettings
 from curate.storage.filesystems import one_line
@@ -46,22 +48,20 @@ from curate.storage.finished import (
     damaged_manifest,
     listed_dropped,
     listed_files,
-    read_manifest,
-    read_state,
 )
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, as_shards, files_table, write_files
 from curate.storage.product_notes import absolute
 from curate.storage.shards import Shard, place_of, unit_of
 from curate.storage.sharing import share
-from curate.storage.store import Store
-from curate.terminal import printable
+from curate.storage.store import PublishedFile, Store
+from curate.terminal import plural, printable
 
-STATE = "_run/remove/asked.json"
 UNITS = "_run/remove/units"
 OURS = re.compile(
     r"(?:_dropped/dropped|_scores/[a-z0-9][a-z0-9._-]{0,63}/shard|shard)-[0-9]{6,12}(?:-[0-9]{1,6})?\.parquet"
 )  # names of files that lie in the folder and nowhere else
-NAMED = 5  # lines of a list that are said to match nothing
+NAMED = 5  # lines of a list that are said to match nothing, and copies of evaluation images
+COPIES = 10_000  # of evaluation images that `copies` names
 REMOTE_COPIES = 32
 
 
@@ -71,38 +71,31 @@ class NothingRemovedError(CurateError):
     exit_code = 1
 
 
-class Removal(msgspec.Struct, frozen=True, kw_only=True):
-    """`_run/remove/asked.json`: a removal; the same one goes on where it was stopped."""
-
-    parent: str  # the folder of the older version
-    parent_manifest: str  # hex, SHA-256 of its _manifest.json
-    list: str  # hex, SHA-256 of the list
-    reason: str
-    date: str  # when it began
-
-    def same(self, other: Removal) -> bool:
-        """Whether they ask for the same of the same."""
-        return msgspec.structs.replace(self, date="", parent="") == msgspec.structs.replace(
-            other, date="", parent=""
-        )
-
-
-def remove(folder: str, list_uri: str, out: str, reason: str = "on request") -> dict[str, Any]:
-    """Write a version of the run in `folder` without what the list names to `out`.
+def remove(
+    folder: str, list_uri: str | None, out: str, reason: str | None = None, against: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Write a version of the run in `folder` without what the list names, or evaluation sets hold, to `out`.
 
     What is found: `folder`, `parent`, `rows_removed`, `rows_out`, `rewritten`, `emptied` and `shared` (files), `lines`
-    and `unmatched` (of the list), and `made_of_parent`: the packs and exports of the older version, each with the
-    command that makes it anew.
+    and `unmatched` (of the list), `overlaps` (rows by the rule that tells them from those of the fingerprint files
+    `against`), `copies` (some of these rows), and `made_of_parent`: the packs and exports of the older version, each
+    with the command that makes it anew. `reason` is `on request` by default, or `in an evaluation set` without a list.
 
     Raises:
-        InputError: no complete run, or a list that cannot be read.
+        InputError: no complete run, or a list that cannot be read, or neither list nor fingerprint file.
+        ManifestError: a fingerprint file cannot be read.
         NothingRemovedError: nothing that is listed is there.
         DamagedError: a file of the run is missing or damaged.
         OutputError: `out` holds something else, or is the run itself.
         Halted, Stopped: it came to an end too early; the same command goes on.
     """
     source, target = Store(folder), Store(out)
-    manifest, wanted = finished_manifest(folder), read_list(list_uri)
+    if list_uri is None and not against:
+        raise InputError(
+            "nothing says what is to go: give --list FILE, or --against a file that `curate fingerprint` made"
+        )
+    manifest, overlap = finished_manifest(folder), EvaluationOverlap.of(against)
+    wanted = NO_LIST if list_uri is None else read_list(list_uri)
     if source.exists(SCORING):
         raise OutputError(f"a scoring is unfinished in {folder}: the same `curate score` command finishes it")
     if absolute(folder) == absolute(out):
@@ -111,12 +104,13 @@ def remove(folder: str, list_uri: str, out: str, reason: str = "on request") -> 
         parent=absolute(folder),
         parent_manifest=hashlib.sha256(source.read_bytes(MANIFEST) or b"").hexdigest(),
         list=wanted.sha256,
-        reason=reason,
+        against=overlap.sha256s,
+        reason=reason or ("on request" if list_uri is not None else "in an evaluation set"),
         date=now(),
     )
     try:
-        if (done := _finished(target, asked)) is None:
-            done = _remove(source, target, manifest, wanted, asked)
+        if (done := finished_removal(target, asked)) is None:
+            done = _remove(source, target, manifest, wanted, overlap, asked)
     except KeyboardInterrupt:
         raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
     except OSError as error:
@@ -124,65 +118,29 @@ def remove(folder: str, list_uri: str, out: str, reason: str = "on request") -> 
     return done | {"made_of_parent": msgspec.to_builtins(products(source, out))}
 
 
-def _finished(target: Store, asked: Removal) -> dict[str, Any] | None:
-    """What the same removal found, if it is complete already.
-
-    Raises:
-        OutputError: something else is there.
-    """
-    manifest = read_manifest(target)
-    if manifest is None:
-        if _under_way(target, asked) is None and (target.exists(RUN) or target.names()):
-            raise OutputError(f"{target.uri} is not empty: give another folder")
-        return None
-    said = manifest.get("removal")
-    if not isinstance(said, dict) or any(
-        said.get(n) != getattr(asked, n) for n in ("parent_manifest", "list", "reason")
-    ):
-        raise OutputError(f"{target.uri} holds something else already: give another --out")
-    return {"folder": target.uri, **said["found"], "unmatched_lines": []}
-
-
 def _remove(
-    source: Store, target: Store, manifest: dict[str, Any], wanted: RemovalList, asked: Removal
+    source: Store,
+    target: Store,
+    manifest: dict[str, Any],
+    wanted: RemovalList,
+    overlap: EvaluationOverlap,
+    asked: Removal,
 ) -> dict[str, Any]:
     files = listed_files(source, manifest)
     check_complete(source, files, "shard")
     shards = as_shards(files)
     marks = tombstones_table(wanted.marks, asked.reason, asked.date)
-    found = list(matches(source, shards, Tombstones(marks)))
+    found = list(matches(source, shards, Tombstones(marks), overlap))
     if not found:
-        raise NothingRemovedError(
-            f"nothing in {source.uri} is what {wanted.uri} lists ({len(wanted.marks)} of it): nothing was written"
-        )
+        listed = [f"what {wanted.uri} lists ({len(wanted.marks)} of it)"] if wanted.marks else []
+        asked_for = " or ".join([*listed, *(f"in the evaluation set {name}" for name in overlap.names)])
+        raise NothingRemovedError(f"nothing in {source.uri} is {asked_for}: nothing was written")
     target.lock()
     try:
-        version = RunVersion(source, target, manifest, shards, _begun(target, asked))
+        version = RunVersion(source, target, manifest, shards, begin_removal(target, asked))
         return version.make(found, wanted)
     finally:
         target.unlock()
-
-
-def _begun(target: Store, asked: Removal) -> Removal:
-    """The removal that is under way, or this one as it begins."""
-    begun = _under_way(target, asked)
-    if begun is None:
-        target.write_bytes(STATE, msgspec.json.encode(asked))
-    return begun or asked
-
-
-def _under_way(target: Store, asked: Removal) -> Removal | None:
-    """The same removal, as it began; None where none did.
-
-    Raises:
-        OutputError: another one is under way.
-    """
-    begun = read_state(target, STATE, Removal, "delete the folder and give the command again")
-    if begun is not None and not begun.same(asked):
-        raise OutputError(
-            f"{target.uri} holds an unfinished removal of another list or run: give another --out"
-        )
-    return begun
 
 
 class RunVersion:
@@ -300,6 +258,8 @@ class RunVersion:
             "lines": len(wanted.marks),
             "unmatched": len(idle),
             "unmatched_lines": [f"{number}: {line[:200]}" for number, line in idle[:NAMED]],
+            "overlaps": dict(sum((one.overlaps for one in found), Counter[str]())),
+            "copies": [copy for one in found for copy in one.copies][:COPIES],
         }
 
     def _finish(
@@ -313,24 +273,32 @@ class RunVersion:
         """Write what tells of the new version, its manifest last."""
         named = any(mark.kind not in ("sha256", "pdq") for mark in matched)
         pairs = pair_marks([*anew.values()]) if named else ()
-        marks = tombstones_table([*wanted.marks, *pairs], self.asked.reason, self.asked.date)
+        marks = tombstones_table(
+            [*wanted.marks, *sorted(matched - wanted.marks.keys()), *pairs],
+            self.asked.reason,
+            self.asked.date,
+        )
         tombstones = together([read_tombstones(self.source), marks])
         lineage = {
             "removal": {
                 "parent_manifest": self.asked.parent_manifest,
                 "list": self.asked.list,
+                "against": list(self.asked.against),
                 "reason": self.asked.reason,
                 "date": self.asked.date,
                 "fetched": self.manifest.get("removal", {}).get("fetched", self.manifest.get("finished")),
-                "found": {name: of for name, of in said.items() if name != "unmatched_lines"},
+                "found": {name: of for name, of in said.items() if name not in ("unmatched_lines", "copies")},
             }
         }
         shards = [one for shard in self.shards if (one := gone.get(shard.path, shard)) is not None]
         manifest = self._manifest_without(shards, gone, said["rows_removed"]) | lineage | told(tombstones)
         self._write_records(anew, lineage)
-        write_tombstones(self.target, tombstones)
-        write_files(self.target, SHARDS, files_table(shards))
-        self._list_dropped(anew)
+        tables = [
+            write_files(self.target, SHARDS, files_table(shards)),
+            *self._list_dropped(anew),
+            write_tombstones(self.target, tombstones),
+        ]
+        manifest["tables"] = msgspec.to_builtins(tables)
         self.target.write_bytes(DATA_FILES, data_files("shard").encode())
         self.target.check_held()
         self.target.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
@@ -375,14 +343,13 @@ class RunVersion:
         )
         self.target.write_bytes(RUN, msgspec.json.encode(begun))
 
-    def _list_dropped(self, anew: Mapping[int, UnitAnew]) -> None:
+    def _list_dropped(self, anew: Mapping[int, UnitAnew]) -> list[PublishedFile]:
         """The table of the files of dropped rows; a run of an older version has none, and gets none."""
         if not self.lists_dropped:
-            return
+            return []
         now_as = {**self.dropped, **{one.dropped_file.path: one.dropped_file for one in anew.values()}}
-        write_files(
-            self.target, DROPPED_FILES, files_table(now_as[path] for path in sorted(now_as, key=place_of))
-        )
+        in_order = files_table(now_as[path] for path in sorted(now_as, key=place_of))
+        return [write_files(self.target, DROPPED_FILES, in_order)]
 
 
 def _scores_without(said: Mapping[str, Any], gone: Mapping[str, Shard | None]) -> dict[str, Any]:
@@ -395,9 +362,14 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What a removal found, for a person."""
     counts = Counter({name: found[name] for name in ("rows_removed", "rewritten", "emptied", "shared")})
     yield (
-        f"{counts['rows_removed']:,} rows removed, {found['rows_out']:,} left in {found['folder']}: shards written "
-        f"again {counts['rewritten']:,}, gone {counts['emptied']:,}, shared with {found['parent']} {counts['shared']:,}"
+        f"{plural(counts['rows_removed'], 'row')} removed, {found['rows_out']:,} left in {found['folder']}: shards "
+        f"written again {counts['rewritten']:,}, gone {counts['emptied']:,}, shared with {found['parent']} "
+        f"{counts['shared']:,}"
     )
+    for rule, rows in found["overlaps"].items():
+        yield f"{rule}: {plural(rows, 'row')}"
+    for copy in found["copies"][:NAMED]:
+        yield f"  {copy['key']} shows {printable(copy['image'])}, {copy['distance']} of 256 bits differ"
     if found["unmatched"]:
         first = "; ".join(f"line {printable(line)}" for line in found["unmatched_lines"])
         yield (

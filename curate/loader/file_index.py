@@ -36,6 +36,7 @@ from curate.storage.image_places import (
 from curate.storage.parquet_pages import chunk_range
 
 FORMAT = 3  # of the index itself
+REFERENCES = "image_places"  # of packs that refer to their images
 IMAGES = {"image": IMAGE_LEAF, "images": IMAGES_LEAF}
 SEAL = 8  # bytes behind the table: XXH3-64 of it
 
@@ -44,7 +45,7 @@ def open_index(file: DataFile, columns: tuple[str, ...], cache: str = "") -> pa.
     """The index of a file: `columns`, and the places of its images.
 
     `place` (PLACE) is a row's own image; in packs and shards of dialogues `places` lists a row's images (PLACE, with
-    each one's `path`, and in packs its `start`).
+    each one's `path`, in packs its `start`, and where they refer to their images the `uri` of the shard).
 
     Raises:
         DamagedError: the file is damaged, or not the one that its folder lists.
@@ -132,9 +133,10 @@ def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ..
     packs = "image" not in parquet.schema_arrow.names
     several = packs or _has_dialogues(parquet)
     columns_of_images = ([] if packs else ["image"]) + (["images"] if several else [])
-    known = {name: read_index(parquet, IMAGES[name]) for name in columns_of_images}
+    refers = packs and REFERENCES in parquet.schema_arrow.names
+    known = {name: read_index(parquet, IMAGES[name]) for name in columns_of_images if not refers}
     told = ["images.list.element.path", *(["images.list.element.start"] if packs else [])]
-    extra = ([] if packs else ["image.path"]) + (told if several else [])
+    extra = ([] if packs else ["image.path"]) + (told if several else []) + ([REFERENCES] if refers else [])
     tables = []
     for group in range(parquet.num_row_groups):
         table = parquet.read_row_group(group, columns=[*light, *extra])
@@ -145,8 +147,29 @@ def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ..
             there = image.is_valid().to_numpy(zero_copy_only=False)
             each = one_each(there, places) if name == "image" else _many_each(image, places)
             made = made.append_column("place" if name == "image" else "places", each)
+        if refers:
+            made = made.append_column(
+                "places", _referenced(*(table[name] for name in ("images", REFERENCES)))
+            )
         tables.append(made)
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else pa.table({})
+
+
+def _referenced(images: pa.ChunkedArray, places: pa.ChunkedArray) -> pa.Array:
+    """A list of path, start, `uri` of the shard, and place there, for each row's images.
+
+    Raises:
+        ValueError: there are more or fewer places than images.
+    """
+    lists = images.combine_chunks()
+    flat, there = lists.flatten(), places.combine_chunks().flatten()
+    if len(flat) != len(there):
+        raise ValueError(f"{len(flat)} images are named, but {len(there)} places are there")
+    told = [one for one in flat.type if one.name != "bytes"]
+    values = [*(flat.field(one.name) for one in told), *(there.field(one.name) for one in there.type)]
+    each = pa.StructArray.from_arrays(values, fields=[*told, *there.type])
+    lengths = np.append(0, np.cumsum(lists.value_lengths().fill_null(0).to_numpy()))
+    return pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), each, mask=lists.is_null())
 
 
 def _has_dialogues(parquet: pq.ParquetFile) -> bool:

@@ -25,7 +25,7 @@ from curate.storage.image_places import PLACE
 
 Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
-Place = tuple[int, int, int, int]  # number of the file, offset and size in bytes, checksum
+Place = tuple[int | str, int, int, int]  # number of the file, or its URI; offset and size in bytes; checksum
 
 REMOTE_READS = 32  # at once, of an object store: a read there is mostly waiting
 OPEN_FILES = 128  # at once in a process: a data set may have more than the system allows
@@ -39,9 +39,9 @@ class ShardSource:
     """The rows of all files, numbered through. Each process that it is sent to opens the files anew.
 
     A row is a dictionary. At first, places (file, offset, size, checksum) stand for its images' bytes: in
-    `image`, and in the `bytes` of each of a dialogue's or a pack's `images`; None where there is no image. `fill`
-    reads them, and compares their checksums unless `check` is False. A shard's row that is no dialogue has no list:
-    its `images` is None.
+    `image`, and in the `bytes` of each of a dialogue's or a pack's `images`; None where there is no image. The images
+    that a pack refers to lie in the shards that it was made of. `fill` reads them, and compares their checksums unless
+    `check` is False. A shard's row that is no dialogue has no list: its `images` is None.
     """
 
     def __init__(
@@ -116,9 +116,9 @@ class ShardSource:
 
     def _bodies(self, rows: Iterable[Row]) -> Iterator[tuple[Row, str, Any]]:
         """What holds each image's bytes, under which name, and the bytes or what is wrong with them."""
-        if self.local:
-            return ((holder, name, self._body(holder[name])) for holder, name in _holders(rows))
         holders = list(_holders(rows))
+        if self.local and not any(_is_far(holder[name]) for holder, name in holders):
+            return ((holder, name, self._body(holder[name])) for holder, name in holders)
         bodies = _readers().map(self._body, [holder[name] for holder, name in holders])
         return ((*of, body) for of, body in zip(holders, bodies, strict=True))
 
@@ -135,6 +135,11 @@ class ShardSource:
     def _damaged(self, place: Place) -> DamagedError:
         """The error that names the row, by the place of its image."""
         number, offset = place[:2]
+        if isinstance(number, str):
+            return DamagedError(
+                f"{number}, the image at byte {offset}: its bytes are not those that were packed; `curate verify` on "
+                "its folder names every damaged file"
+            )
         file = self._data.files[number]
         row, key = row_of(file, self._table(number), offset)
         return DamagedError(
@@ -142,8 +147,8 @@ class ShardSource:
             "`curate verify` on its folder names every damaged file, and with --repair makes shards anew"
         )
 
-    def _files(self) -> Callable[[int], ByteRanges]:
-        """What opens a file by its number."""
+    def _files(self) -> Callable[[int | str], ByteRanges]:
+        """What opens a file by its number or URI."""
         if os.getpid() != self._process:  # a fork has the parent's connections
             self._open()
         return self._file
@@ -151,11 +156,11 @@ class ShardSource:
     def _open(self) -> None:
         """Begin with no file open; in a worker process, or a fork of one, too."""
         self._process = os.getpid()
-        self._file: Callable[[int], ByteRanges] = lru_cache(OPEN_FILES)(self._open_file)
+        self._file: Callable[[int | str], ByteRanges] = lru_cache(OPEN_FILES)(self._open_file)
         self._table: Callable[[int], pa.RecordBatch] = lru_cache(OPEN_INDEXES)(self._open_table)
 
-    def _open_file(self, number: int) -> ByteRanges:
-        return ByteRanges(self._data.files[number])
+    def _open_file(self, file: int | str) -> ByteRanges:
+        return ByteRanges(file if isinstance(file, str) else self._data.files[file].uri)
 
     def _open_table(self, number: int) -> pa.RecordBatch:
         table = open_index(self._data.files[number], self._columns, self._cache)
@@ -196,7 +201,7 @@ def _rows(batch: pa.RecordBatch, file: int) -> Iterator[Row]:
 def _image_lists(places: pa.ListArray, file: int) -> list[list[Row] | None]:
     """The images of each row, with places for their bytes; None where it has no list of them."""
     flat = places.flatten()
-    told = [field.name for field in flat.type if field.name not in PLACE.names]
+    told = [field.name for field in flat.type if field.name not in ("uri", *PLACE.names)]
     columns = [flat.field(name).to_pylist() for name in told] + [_places(flat, file)]
     images = [dict(zip([*told, "bytes"], values, strict=True)) for values in zip(*columns, strict=True)]
     ends = np.append(0, np.cumsum(places.value_lengths().fill_null(0).to_numpy())).tolist()
@@ -211,7 +216,9 @@ def _places(place: pa.StructArray, file: int) -> list[Place | None]:
     """Where each image lies; None where there is none."""
     known = pc.and_(place.is_valid(), place.field("size").is_valid()).to_numpy(zero_copy_only=False)
     fields = [place.field(name).fill_null(0).to_numpy().tolist() for name in ("offset", "size", "sum")]
-    places: list[Place | None] = list(zip(itertools.repeat(file), *fields))
+    own = place.type.get_field_index("uri") < 0
+    files = [file] * len(place) if own else place.field("uri").to_pylist()
+    places: list[Place | None] = list(zip(files, *fields, strict=True))
     if not known.all():
         places = [at if there else None for at, there in zip(places, known.tolist(), strict=True)]
     return places
@@ -227,6 +234,11 @@ def _holders(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
                 yield image, "bytes"
 
 
+def _is_far(place: Place) -> bool:
+    """Whether an image lies on an object store, though its pack does not."""
+    return isinstance(place[0], str) and "://" in place[0]
+
+
 def _identities(row: Row) -> Iterator[int]:
     """Of what may hold an image's bytes in a row."""
     yield id(row)
@@ -236,9 +248,9 @@ def _identities(row: Row) -> Iterator[int]:
 class ByteRanges:
     """Byte ranges of one file."""
 
-    def __init__(self, file: DataFile) -> None:
-        self._file = file
-        self._system, self._path = filesystem(file.uri)
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._system, self._path = filesystem(uri)
         self._descriptor = -1  # of a file on a disk, once it is open
         self._stream: Any = None  # of an object store
         self._lock = threading.Lock()
@@ -261,9 +273,9 @@ class ByteRanges:
             else:
                 body = self._stream.read_at(size, offset)
         except OSError as error:
-            raise DamagedError(f"cannot read {self._file.uri}: {one_line(error)}") from None
+            raise DamagedError(f"cannot read {self._uri}: {one_line(error)}") from None
         if len(body) != size:
-            raise DamagedError(f"{self._file.uri} is shorter than it was: its index is of another file")
+            raise DamagedError(f"{self._uri} is shorter than it was: its index is of another file")
         return body
 
     def expect(self, offset: int, size: int) -> None:

@@ -16,6 +16,7 @@ from curate.packing.spill import SpillReader
 from curate.schema import LABEL
 from curate.storage.dataset import DataSet
 from curate.storage.image_index import checksum
+from curate.storage.product_notes import absolute
 from curate.storage.ranges import RangeReader, Ranges
 from curate.storage.store import Store
 
@@ -26,10 +27,18 @@ class Assembler:
     """Makes sequences of the buckets that a layout was made for; keeps the latest bucket at hand."""
 
     def __init__(
-        self, data: DataSet, store: Store, heavy: SpillReader, tasks: Sequence[str], grids: bool
+        self,
+        data: DataSet,
+        store: Store,
+        heavy: SpillReader,
+        tasks: Sequence[str],
+        grids: bool,
+        references: bool,
     ) -> None:
+        """`references`: images stay in their shards, and the sequences say where."""
         self._data, self._store, self._heavy, self._tasks, self._grids = data, store, heavy, tasks, grids
         self._images = RangeReader(lambda number: data.files[number].uri)
+        self._uris = [absolute(file.uri) for file in data.files] if references else None
         self._bucket: Bucket | None = None
 
     def close(self) -> None:
@@ -46,12 +55,14 @@ class Assembler:
             self._bucket = None  # before the next one is read
             self._bucket = bucket = Bucket(number, self._store, self._heavy)
         laid = bucket.laid.slice(start, stop - start)
-        samples = self._with_images(bucket.samples(laid["samples"].combine_chunks().flatten()))
+        samples = bucket.samples(laid["samples"].combine_chunks().flatten())
+        if self._uris is None:
+            samples = self._with_images(samples)
         counts = pc.list_value_length(laid["samples"]).to_numpy().astype(np.int64)
         names = pc.take(pa.array(self._tasks, pa.string()), pa.array(bucket.tasks, pa.int32()))
         code = pc.index_in(laid["task"].combine_chunks(), pa.array(bucket.tasks, pa.int16()))
         tasks = pa.DictionaryArray.from_arrays(code.cast(pa.int32()), names).cast(LABEL)
-        return sequences_of(samples, counts, tasks, self._grids)
+        return sequences_of(samples, counts, tasks, self._grids, self._uris)
 
     def _with_images(self, samples: pa.Table) -> pa.Table:
         """The samples with the bytes of those images whose places are known."""

@@ -96,6 +96,11 @@ class PackRun(OfflineRun, frozen=True, kw_only=True, dict=True):
         """Whether images are grids of patches."""
         return bool(self.dialect.cost.rule == "smart_resize")
 
+    @property
+    def references(self) -> bool:
+        """Whether images stay in their shards, and the packs say where."""
+        return self.settings.images == "reference"
+
     @cached_property
     def slices(self) -> list[range]:
         """The files of each slice: neighbours, by the number of their rows."""
@@ -186,7 +191,7 @@ class Packer(JobWorker):
         assembler = self._assembler
         edges = [*np.flatnonzero(np.diff(group, prepend=-1)).tolist(), len(group)]
         said = about(self.run.settings, self.run.describe(self._tokenizer))
-        schema = pack_schema(self.run.grids).with_metadata(said)
+        schema = pack_schema(self.run.grids, self.run.references).with_metadata(said)
         groups = (assembler.group(parts[a:b]) for a, b in pairwise(edges))
         file = write_pack(self.store, number, groups, schema, self._terms.by_image)
         self._meter.add(bytes=file.bytes, sequences=file.rows)
@@ -204,7 +209,8 @@ class Packer(JobWorker):
     def _open_assembler(self) -> Assembler:
         names = [spill_names(number)["heavy"] for number in range(len(self.run.slices))]
         heavy = SpillReader(self.store, names, "heavy", self._terms.buckets)
-        return Assembler(self.run.data, self.store, heavy, self._terms.tasks, self.run.grids)
+        run = self.run
+        return Assembler(run.data, self.store, heavy, self._terms.tasks, run.grids, run.references)
 
     def _write_dropped(self, number: int, tables: list[pa.Table]) -> None:
         def fill(sink: Any) -> None:

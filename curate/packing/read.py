@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.errors import DamagedError
+from curate.errors import DamagedError, InputError
 from curate.packing.buckets import draw, shares
 from curate.packing.encode import Encoded, cut_in_pieces, truncate
 from curate.packing.image_groups import RowGroups, as_dialogues, groups_of
@@ -91,10 +91,11 @@ class SampleReader:
         """The rows as SAMPLES, each as often as its group is seen; long texts in pieces."""
         number = int(self.data.file_rows[: self.files.start].sum())
         columns = (*TEXTS, *self._written, "key", "source", "url", "text")
-        for file, table in self._tables(tuple(dict.fromkeys(columns)), self.settings.embed_images):
+        for file, table in self._tables(tuple(dict.fromkeys(columns)), self.settings.images != "name"):
             first = number
             number += table.num_rows
             table, groups, (encoded, images, fault) = self._grouped(table)
+            self._check_places(file, images)
             rows = first + groups.first
             sound = self._judge(table, encoded, images, fault)
             copies = self._copies(table, rows, epochs)
@@ -114,6 +115,20 @@ class SampleReader:
                 )
             yield self._samples(table, pieces.take(drawn), whose[drawn], images, file, order)
         self.reasons += Counter()  # without the zeros
+
+    def _check_places(self, file: int, images: ShownImages) -> None:
+        """Refuse a shard whose images cannot be referred to.
+
+        Raises:
+            InputError: one has no place of its own in the shard's file.
+        """
+        if self.settings.images == "reference":
+            lost = pc.and_(pc.is_valid(images.bytes), pc.is_null(images.place))
+            if pc.any(lost, min_count=0).as_py():
+                raise InputError(
+                    f"{self.data.files[file].uri}: its images cannot be read by their places, as curate did not write "
+                    "them: pack with --images embed"
+                )
 
     @property
     def _written(self) -> tuple[str, ...]:
@@ -192,7 +207,7 @@ class SampleReader:
                 str(name): _bools(pc.equal(fault, name).fill_null(False))
                 for name in pc.unique(fault.drop_null())
             },
-            "image_missing": images.lacking(self.settings.embed_images),
+            "image_missing": images.lacking(self.settings.images != "name"),
             "image_too_elongated": images.refused(),
             "sample_too_long": long,
         }

@@ -122,7 +122,7 @@ def _pack(
         amounts = total(counted)
         epochs = mixes.epochs(mix, amounts)
         memory = sum(one.memory for one in counted) * max(epochs.values(), default=1.0)
-        by_image = run.settings.embed_images and any(one.repeated for one in counted)
+        by_image = run.settings.images == "embed" and any(one.repeated for one in counted)
         room = run.settings.row_group_bytes if by_image else run.settings.bucket_bytes
         buckets = max(1, math.ceil(memory / room))
         spilled = steps.spill(epochs, buckets, by_image)
@@ -130,7 +130,9 @@ def _pack(
         packs = [one.file for one in steps.assemble()]
     finally:
         steps.close()
-    write_dropped(store, steps.dropped())
+    tables = [write_dropped(store, steps.dropped())]
+    if len(packs) > LISTED:
+        tables.append(write_files(store, SHARDS, files_table(packs)))
     dropped = dict(sorted((+reasons_of(spilled)).items()))
     packed = sum(one.packed for one in spilled)
     if run.data.rows != packed + sum(dropped.values()):
@@ -149,11 +151,10 @@ def _pack(
         "copies": sum(counts["samples"] for counts in tasks.values()),
         "tasks": {task: _padding(counts, run.settings.seq_len) for task, counts in sorted(tasks.items())},
         "shards": [msgspec.to_builtins(file) for file in packs[:LISTED]],
+        "tables": msgspec.to_builtins(tables),
         "started": started,
         "finished": _now(),
     }
-    if len(packs) > LISTED:
-        write_files(store, SHARDS, files_table(packs))
     written = json.dumps(said, indent=1)
     store.write_bytes("_manifest.json", written.encode())
     store.delete_folder("_run")

@@ -124,15 +124,13 @@ class Cutter:
         """The row groups (PARTS) that are full with these sequences."""
         size, total = self._settings.row_group_bytes, laid.sequences.num_rows
         label = label_bytes([self._tasks[task] for task in laid.tasks()])
-        whole = table_bytes(laid.before, 0, total, label, self._grids, self._settings.embed_images)
+        whole = table_bytes(laid.before, 0, total, label, self._grids, self._settings.images)
         rows = max(MIN_GROUP_ROWS, total * size // max(whole, 1))
         for start in range(0, total, rows):
             stop = min(start + rows, total)
             self._waiting.append((bucket, start, stop))
             self._rows += stop - start
-            self._bytes += table_bytes(
-                laid.before, start, stop, label, self._grids, self._settings.embed_images
-            )
+            self._bytes += table_bytes(laid.before, start, stop, label, self._grids, self._settings.images)
             if self._rows >= MIN_GROUP_ROWS and self._bytes >= size * 0.9:
                 yield self._close()
 
@@ -159,10 +157,11 @@ def label_bytes(tasks: Sequence[str]) -> int:
     return int(empty.cast(LABEL).nbytes)
 
 
-def table_bytes(
-    before: dict[str, Ints], start: int, stop: int, label: int, grids: bool, embedded: bool
-) -> int:
-    """`nbytes` of the table (PACK) of the sequences from `start` to before `stop`, all its lists nullable."""
+def table_bytes(before: dict[str, Ints], start: int, stop: int, label: int, grids: bool, mode: str) -> int:
+    """`nbytes` of the table (PACK) of the sequences from `start` to before `stop`, all its lists nullable.
+
+    `mode` is what becomes of images; of references all is counted but the names of their shards.
+    """
     rows = stop - start
     at = {name: (int(before[name][start]), int(before[name][stop])) for name in AMOUNTS}
     many = {name: high - low for name, (low, high) in at.items()}
@@ -172,7 +171,8 @@ def table_bytes(
     loss = 4 * rows + mask + bit_bytes(*at["tokens"])
     segments = 4 * rows + mask + 4 * (many["samples"] + rows)
     images = 4 * rows + mask + 2 * bit_bytes(*at["images"]) + 12 * many["images"] + many["path_bytes"]
-    images += many["image_bytes"] if embedded else 0
+    images += many["image_bytes"] if mode == "embed" else 0
+    images += 4 * rows + mask + 24 * many["images"] if mode == "reference" else 0
     keys = 4 * rows + mask + bit_bytes(*at["samples"]) + 4 * many["samples"] + many["key_bytes"]
     grid = 4 * rows + mask + 12 * many["images"] if grids else 0
     return task + tokens + loss + segments + images + keys + grid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,20 @@ GRIDS = pa.field(
     "image_grid_thw", pa.list_(GRID)
 )  # one an image, in packs of a dialect whose images are grids
 
+REFERENCES = pa.field(
+    "image_places",
+    pa.list_(
+        pa.struct(
+            [
+                ("uri", pa.string()),  # of the shard that holds the image
+                ("offset", pa.int64()),  # bytes from its start
+                ("size", pa.int64()),  # bytes
+                ("sum", pa.uint32()),  # `curate.storage.image_index.checksum` of them
+            ]
+        )
+    ),
+)  # one an image, in packs that refer to their images
+
 SAMPLE_IMAGE = pa.struct(
     [
         ("bytes", pa.large_binary()),  # null where the image is read from its shard later, or not at all
@@ -65,9 +80,10 @@ SAMPLES = pa.schema(
 CARRIED = 8  # of a bucket's emptiest sequences, whose samples wait for the next bucket
 
 
-def pack_schema(grids: bool) -> pa.Schema:
-    """PACK, with `image_grid_thw` where the dialect's images are grids of patches."""
-    return PACK.append(GRIDS) if grids else PACK
+def pack_schema(grids: bool, references: bool) -> pa.Schema:
+    """PACK, with `image_grid_thw` where the dialect's images are grids of patches, and `image_places` of references."""
+    schema = PACK.append(GRIDS) if grids else PACK
+    return schema.append(REFERENCES) if references else schema
 
 
 class Chosen(NamedTuple):
@@ -106,10 +122,17 @@ def choose(lengths: Ints, images: Ints, patches: Ints, limits: SequenceLimits, l
     return Chosen(order, bins[order], waits)
 
 
-def sequences_of(samples: pa.Table, counts: Ints, tasks: pa.DictionaryArray, grids: bool) -> pa.Table:
+def sequences_of(
+    samples: pa.Table,
+    counts: Ints,
+    tasks: pa.DictionaryArray,
+    grids: bool,
+    uris: Sequence[str] | None = None,
+) -> pa.Table:
     """S sequences (PACK) of samples that lie in their order: of each its number of samples and its task (S each).
 
-    `samples` has the columns `key`, `tokens`, `loss` and `images` of SAMPLES.
+    `samples` has the columns `key`, `tokens`, `loss` and `images` of SAMPLES. With `uris`, those of the shards by their
+    numbers, the sequences refer to their images.
     """
     runs = np.concatenate([[0], np.cumsum(counts)])
     first = runs[:-1]
@@ -125,7 +148,20 @@ def sequences_of(samples: pa.Table, counts: Ints, tasks: pa.DictionaryArray, gri
         images,
         pa.ListArray.from_arrays(pa.array(runs, pa.int32()), _one(samples["key"])),
     ]
-    return pa.table([*columns, grid] if grids else columns, schema=pack_schema(grids))
+    columns += [grid] if grids else []
+    columns += [] if uris is None else [_references(samples, runs, uris)]
+    return pa.table(columns, schema=pack_schema(grids, uris is not None))
+
+
+def _references(samples: pa.Table, runs: Ints, uris: Sequence[str]) -> pa.Array:
+    """Where the images of each run lie (REFERENCES)."""
+    lists = _one(samples["images"])
+    flat, sizes = lists.flatten(), pc.list_value_length(lists).to_numpy()
+    uri = pa.array(uris, pa.string()).take(flat.field("file"))
+    kind = REFERENCES.type.value_type
+    fields = [uri, *(flat.field(field.name) for field in list(kind)[1:])]
+    edges = pa.array(np.append(0, np.cumsum(sizes))[runs], pa.int32())
+    return pa.ListArray.from_arrays(edges, pa.StructArray.from_arrays(fields, fields=list(kind)))
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

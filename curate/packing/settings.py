@@ -41,7 +41,9 @@ class PackSettings:
     turns: int = MAX_TURNS  # questions of such a dialogue at most
     max_images: int = 0  # of a sequence; 0: any number
     max_patches: int = 0  # of the image encoder in a sequence (four a token in Qwen's); 0: any number
-    embed_images: bool = True  # put the images into the packs, rather than their paths alone
+    images: Literal["embed", "reference", "name"] = (
+        "embed"  # in the packs, left in the shards, or by path alone
+    )
     bucket_bytes: int = 512 * 2**20  # what is shuffled and packed in memory at once
     file_bytes: int = 2**30  # a pack file ends here
     row_group_bytes: int = 64 * 2**20
@@ -55,6 +57,8 @@ class PackSettings:
         """
         if self.group not in ("", "image"):
             raise ManifestError(f"cannot group by {self.group!r}: say image")
+        if self.images not in IMAGE_MODES:
+            raise ManifestError(f"images are {', '.join(IMAGE_MODES)}: not {self.images!r}")
         for name, low, high in _RANGES:
             if not low <= getattr(self, name) <= high:
                 raise ManifestError(f"{name} must be from {low} to {high}, not {getattr(self, name)}")
@@ -123,6 +127,7 @@ class PackSettings:
         return load_with(self.dialect, given)
 
 
+IMAGE_MODES = ("embed", "reference", "name")
 # unsaid while they are the default
 _LATER = (
     "recipe",
@@ -139,7 +144,7 @@ _OPTIONS = {"dialect_settings": "dialect-set"} | {
     name: name.replace("_", "-")
     for name in (
         *("seq_len", "image_tokens", "tokenizer", "mix", "seed", "truncate", "long_texts"),
-        *("dialect", "max_images", "max_patches", "recipe", "scale", "group", "turns"),
+        *("dialect", "max_images", "max_patches", "recipe", "scale", "group", "turns", "images"),
     )
 }  # of `curate pack`
 _RANGES = (

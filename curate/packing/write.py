@@ -13,7 +13,7 @@ from curate.schema import DROPPED
 from curate.storage.image_index import write_groups
 from curate.storage.listing import DROPPED_FILES, files_table, write_files
 from curate.storage.shards import Shard, writer_options
-from curate.storage.store import HashingSink, Store
+from curate.storage.store import HashingSink, PublishedFile, Store
 from curate.version import __version__
 
 LEVEL = 3  # of zstd, as in shards
@@ -43,8 +43,11 @@ def write_pack(
     return _write(store, pack_name(number), groups, schema, repeated)
 
 
-def write_dropped(store: Store, dropped: Iterable[pa.Table]) -> None:
-    """Write `_dropped/dropped-000000.parquet` and so on, about a million rows each, and the table that lists them."""
+def write_dropped(store: Store, dropped: Iterable[pa.Table]) -> PublishedFile:
+    """Write `_dropped/dropped-000000.parquet` and so on, about a million rows each, and the table that lists them.
+
+    Gives that table.
+    """
     files: list[Shard] = []
     waiting: list[pa.Table] = []
 
@@ -60,7 +63,7 @@ def write_dropped(store: Store, dropped: Iterable[pa.Table]) -> None:
             close()
     if waiting:
         close()
-    write_files(store, DROPPED_FILES, files_table(files))
+    return write_files(store, DROPPED_FILES, files_table(files))
 
 
 def _write(

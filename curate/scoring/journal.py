@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ from curate.storage.listing import (
     write_files,
 )
 from curate.storage.shards import Shard, place_of
-from curate.storage.store import TMP, Store
+from curate.storage.store import TMP, PublishedFile, Store
 
 ASKED = f"{FOLDER}/asked.json"
 RECORDS = f"{FOLDER}/done"
@@ -147,7 +148,7 @@ class ScoreJournal:
         self, manifest: dict[str, Any], done: dict[str, Done], seconds: float = 0.0
     ) -> dict[str, Any]:
         """The manifest with these shards as they are now; the files of dropped rows are listed anew."""
-        self._list_dropped(done)
+        manifest = _with_tables(manifest, self._list_dropped(done))
         shards = []
         for one in manifest["shards"]:
             record = done.get(one["path"])
@@ -187,25 +188,36 @@ class ScoreJournal:
             publish(self.store, done)
         return done
 
-    def _list_dropped(self, done: dict[str, Done]) -> None:
-        """Add to the folder's table what was written down here; no table is begun where there is none."""
+    def _list_dropped(self, done: dict[str, Done]) -> list[PublishedFile]:
+        """Add to the folder's table what was written down here; no table is begun where there is none.
+
+        Gives that table as it is written now.
+        """
         table = read_files(self.store, DROPPED_FILES)
         if table is None:
-            return
+            return []
         files = {file.path: file for file in as_shards(table)}
         files |= {one.dropped_file.path: one.dropped_file for one in done.values() if one.dropped_file}
-        write_files(
-            self.store, DROPPED_FILES, files_table(files[path] for path in sorted(files, key=place_of))
-        )
+        in_order = files_table(files[path] for path in sorted(files, key=place_of))
+        return [write_files(self.store, DROPPED_FILES, in_order)]
 
     def _write(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Write the manifest, and before it the table of all its shards; the manifest as it was written."""
         if self.store.exists(SHARDS):
             shards = msgspec.convert(manifest["shards"], list[Shard])
-            write_files(self.store, SHARDS, files_table(shards))
+            manifest = _with_tables(manifest, [write_files(self.store, SHARDS, files_table(shards))])
         manifest = manifest | {"shards": manifest["shards"][:LISTED]}
         self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         return manifest
+
+
+def _with_tables(manifest: dict[str, Any], tables: Sequence[PublishedFile]) -> dict[str, Any]:
+    """The manifest, with these tables as they are now; one of an older version lists none."""
+    if "tables" not in manifest:
+        return manifest
+    listed = {one["path"]: one for one in manifest["tables"]}
+    listed |= {one.path: msgspec.to_builtins(one) for one in tables}
+    return manifest | {"tables": [*listed.values()]}
 
 
 def _digest(manifest: dict[str, Any]) -> str:

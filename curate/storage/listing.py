@@ -1,7 +1,8 @@
 """The tables of a finished folder's files: what lies in it, so that a reader need neither list nor open anything.
 
 `_manifest/shards.parquet` names every shard, `_manifest/dropped.parquet` every file of dropped rows. Both are
-written just before `_manifest.json`, sorted by unit; a folder of an older version has neither.
+written just before `_manifest.json`, sorted by unit; a folder of an older version has neither. `_manifest.json` has
+their sizes and hashes under `tables`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.storage.shards import Shard, unit_of
-from curate.storage.store import Store
+from curate.storage.store import PublishedFile, Store
 
 FOLDER = "_manifest"
 SHARDS = f"{FOLDER}/shards.parquet"
@@ -41,14 +42,14 @@ def files_table(files: Iterable[Shard]) -> pa.Table:
     return pa.table(columns).select(FILES.names).cast(FILES)
 
 
-def write_files(store: Store, name: str, files: pa.Table) -> None:
+def write_files(store: Store, name: str, files: pa.Table) -> PublishedFile:
     """Write a table of FILES as SHARDS or DROPPED_FILES."""
 
     def fill(sink: Any) -> None:
         options = {"compression": "zstd", "write_page_checksum": True, "row_group_size": GROUP_ROWS}
         pq.write_table(files.cast(FILES), pa.PythonFile(sink, mode="w"), **options)
 
-    store.write(name, fill)
+    return store.write(name, fill)
 
 
 def read_files(store: Store, name: str) -> pa.Table | None:
@@ -60,7 +61,11 @@ def read_files(store: Store, name: str) -> pa.Table | None:
     data = store.read_bytes(name)
     if data is None:
         return None
-    return pq.read_table(pa.BufferReader(data), page_checksum_verification=True).cast(FILES)
+    return (
+        pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        .read(use_threads=False)
+        .cast(FILES)
+    )
 
 
 def listed_shards(store: Store, manifest: Mapping[str, Any]) -> list[Shard]:

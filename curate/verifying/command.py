@@ -27,27 +27,26 @@ from curate.terminal import plural, printable
 from curate.verifying.counts import manifest_problems
 from curate.verifying.dropped import dropped_problems
 from curate.verifying.keys import KeyPartitions
+from curate.verifying.listed import UNLISTED, Problems, each_listed, table_problems
 from curate.verifying.packs import finished_packs, verify_packs
 from curate.verifying.runners import checkers
 from curate.verifying.shard_checks import ExpectedShards
-
-UNLISTED = "it is not in the manifest: delete it, or move it away"
-
-Problems = dict[str, list[str]]  # by file
 
 
 def verify(folder: str, workers: int | None = None, address: str | None = None) -> dict[str, Any]:
     """What is damaged, file by file; nothing where all is well.
 
-    `workers` and `address` say who checks a run's shards, as for `curate run`.
+    `workers` and `address` say who checks its shards or packs, as for `curate run`.
 
     Raises:
         InputError: the folder holds no complete run, nor packs.
-        MachineError, UnitError: the shards cannot be checked there.
+        MachineError, UnitError: the files cannot be checked there.
     """
     store = Store(folder)
     packs = finished_packs(store)
-    return verify_run(folder, workers, address) if packs is None else verify_packs(store, packs)
+    if packs is None:
+        return verify_run(folder, workers, address)
+    return verify_packs(store, packs, workers, address)
 
 
 def verify_run(folder: str, workers: int | None = None, address: str | None = None) -> dict[str, Any]:
@@ -79,6 +78,7 @@ def verify_run(folder: str, workers: int | None = None, address: str | None = No
         keys.close()
     stem = "part" if "kind" in manifest else "shard"
     damaged |= {name: [UNLISTED] for name in strange_files(shards, files_there(store, stem))}
+    damaged |= table_problems(store, manifest) | damaged
     damaged |= _dropped(store, manifest, damaged)
     damaged |= _score_problems(store, manifest)
     if problems := [*manifest_problems(store, manifest, shards, duplicates, records(store))]:
@@ -128,8 +128,7 @@ def _shards(store: Store, manifest: Mapping[str, Any], damaged: Problems) -> pa.
 def listed_shards(manifest: Mapping[str, Any], shards: pa.Table) -> Iterator[dict[str, Any]]:
     """What is listed of each shard: by the manifest where it names it, else by the table."""
     told = {one["path"]: one for one in manifest["shards"]}
-    for batch in shards.to_batches(max_chunksize=4096):
-        yield from (told.get(one["path"], one) for one in batch.to_pylist())
+    return (told.get(one["path"], one) for one in each_listed(shards))
 
 
 def _dropped(store: Store, manifest: Mapping[str, Any], damaged: Problems) -> Problems:

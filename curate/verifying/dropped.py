@@ -15,9 +15,9 @@ from curate.storage.filesystems import one_line
 from curate.storage.listing import DROPPED_FILES
 from curate.storage.shards import dropped_name
 from curate.storage.store import Store
+from curate.terminal import plural
+from curate.verifying.listed import Problems, each_listed
 from curate.verifying.parquet_checks import file_problems
-
-Problems = dict[str, list[str]]  # by file
 
 
 def dropped_problems(
@@ -31,14 +31,11 @@ def dropped_problems(
     if listed is None:
         return _by_records(store, manifest, records, whole)
     damaged, counts = Problems(), Counter[str]()
-    for batch in listed.to_batches(max_chunksize=4096):
-        for one in batch.to_pylist():
-            if not store.exists(one["path"]):
-                damaged[one["path"]] = [f"it is missing: holds 0 rows instead of {one['rows']}"]
-            elif problems := [
-                *file_problems(store, one, DROPPED, lambda reader: count_dropped(reader, counts))
-            ]:
-                damaged[one["path"]] = problems
+    for one in each_listed(listed):
+        if not store.exists(one["path"]):
+            damaged[one["path"]] = [f"it is missing: holds 0 rows instead of {one['rows']}"]
+        elif problems := [*file_problems(store, one, DROPPED, lambda reader: count_dropped(reader, counts))]:
+            damaged[one["path"]] = problems
     known = set(listed["path"].to_pylist())
     for name in (f"_dropped/{name}" for name in store.names("_dropped")):
         if name.endswith(".parquet") and name not in known:
@@ -73,10 +70,12 @@ def _by_records(
 def _difference(there: Mapping[str, int], told: Mapping[str, int]) -> str | None:
     """How rows by reason differ from those that were counted; None where they do not."""
     if sum(there.values()) != sum(told.values()):
-        return f"holds {sum(there.values())} rows instead of {sum(told.values())}"
+        return f"holds {plural(sum(there.values()), 'row')} instead of {sum(told.values())}"
     for reason in {**told, **there}:
         if there.get(reason, 0) != told.get(reason, 0):
-            return f"holds {there.get(reason, 0)} rows for {reason} instead of {told.get(reason, 0)}"
+            return (
+                f"holds {plural(there.get(reason, 0), 'row')} for {reason} instead of {told.get(reason, 0)}"
+            )
     return None
 
 
@@ -101,6 +100,6 @@ def dropped_counts(store: Store, name: str) -> dict[str, int]:
 def _rows(store: Store, name: str) -> str:
     """How many rows a file holds that nothing lists."""
     try:
-        return f"holds {sum(dropped_counts(store, name).values())} rows"
+        return f"holds {plural(sum(dropped_counts(store, name).values()), 'row')}"
     except (OSError, ValueError, pa.ArrowException):
         return "cannot be read and holds unknown rows"

@@ -43,6 +43,10 @@ class ExpectedShards(msgspec.Struct, frozen=True):
         """The columns of its shards."""
         return SHARD_FORMS[bool(self.image.get("fingerprints"))]
 
+    def check(self, folder: str, children: int) -> ShardCheck:
+        """What checks such shards, with so many child processes that decode their images."""
+        return ShardCheck(folder, self, children)
+
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> ExpectedShards:
         """Those of this manifest."""

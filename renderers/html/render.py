@@ -128,11 +128,12 @@ class Browser:
         """
         if self.settings.restyle:
             layout = await tab.load(reading.markup, self.settings.widths[0], resources)
-            if layout.facts["unstyled"]:
-                with suppress(RenderError):  # without main content it stays as it is
-                    anew = await self.reader.read(document, layout.title)
-                    return await render(tab, anew, {}, self.settings, {"restyled": True})
-        return await render(tab, reading, resources, self.settings, {})
+            if not layout.facts["unstyled"]:
+                return await render(tab, Showing(reading, resources, {}, layout), self.settings)
+            with suppress(RenderError):  # without main content it stays as it is
+                anew = await self.reader.read(document, layout.title)
+                return await render(tab, Showing(anew, {}, {"restyled": True}), self.settings)
+        return await render(tab, Showing(reading, resources, {}), self.settings)
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Run something on the browser's thread."""
@@ -159,26 +160,31 @@ async def make_stages(program: str, settings: HtmlSettings) -> tuple[ReaderProce
     return ReaderProcess(settings), Pool(program, build_wall(program, settings), settings)
 
 
-async def render(
-    tab: Tab,
-    reading: ShownDocument,
-    resources: Mapping[str, tuple[str, bytes]],
-    settings: HtmlSettings,
-    facts: Mapping[str, Any],
-) -> list[Page]:
+class Showing(NamedTuple):
+    """A document on its way to page images."""
+
+    reading: ShownDocument
+    resources: Mapping[str, tuple[str, bytes]]
+    facts: Mapping[str, Any]  # what `extra` says beyond the usual
+    loaded: Layout | None = None  # what a tab shows of it already, at the first width
+
+
+async def render(tab: Tab, showing: Showing, settings: HtmlSettings) -> list[Page]:
     """All pages of a document, one viewport width after another.
 
     Raises: RenderError, where none has text; BrowserGoneError.
     """
     pages: list[Page] = []
     unread = beyond = 0
+    reading, loaded = showing.reading, showing.loaded
     for width in settings.widths:
-        layout = await tab.load(reading.markup, width, resources)
+        layout = loaded or await tab.load(reading.markup, width, showing.resources)
+        loaded = None
         unread += layout.unread
         if len(layout.lines) > MOST_LINES:
             raise RenderError("too_large", f"{len(layout.lines)} lines of text")
         arranged = await asyncio.to_thread(arrange, layout, settings)  # the other tabs go on meanwhile
-        about = {**describe(reading, layout, width, arranged, settings), **facts}
+        about = {**describe(reading, layout, width, arranged, settings), **showing.facts}
         beyond += about["pages_beyond"]
         for cut in arranged.cuts:
             page = await shown(tab, len(pages), cut, arranged, width, settings, about)

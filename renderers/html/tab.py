@@ -28,11 +28,20 @@ READER = Path(__file__).parent / "reader"
 SCRIPTS = ("house", "styles", "sight", "generated", "lines", "cleaned")
 WAKING_S = 2.0  # for images that wait to be scrolled to, where the archive has them
 POLL_IMAGES_S = 0.05
+LARGE = 300  # lines of a document whose memory is asked back at once: that takes some 20 ms
+SCROLL_S = 0.1  # on each screenful, for scripts that wait for it to be seen
 
 
 OPEN_SHADOWS = """{  // that scripts make no shadow tree which the reader cannot look into
     const attach = Element.prototype.attachShadow;
     Element.prototype.attachShadow = function (init) { return attach.call(this, {...init, mode: 'open'}); };
+}"""
+
+
+SCROLL = """limit => {  // a screenful down; false where the page, or what is looked at of it, ends
+    const before = scrollY;
+    scrollBy({top: innerHeight, behavior: 'instant'});
+    return scrollY > before && scrollY < limit;
 }"""
 
 
@@ -94,6 +103,7 @@ class Tab:
         self.answered: set[str] = set()  # the addresses whose content the page was given
         self.answering: set[asyncio.Task[None]] = set()
         self.world = 0
+        self.large = False  # whether the last document leaves much memory behind
         self.origin = (0.0, 0.0)  # px of the document to the left of what a reader first sees, and above it
 
     @classmethod
@@ -134,16 +144,20 @@ class Tab:
         blank = self.next_load()
         await self.ask("Page.navigate", {"url": "about:blank"})  # else the last page's policies would stay
         await self.ask_page(blank)
+        if self.large:
+            await self.ask("HeapProfiler.collectGarbage", {})
         loaded = self.next_load()
         await self.ask_page(self.page.setContent(markup))
+        limit = settings.page_height * settings.max_pages
         if settings.javascript:  # what the scripts leave in time is what is read: nothing may move any more
+            until = time.monotonic() + settings.scripts_s
             await asyncio.wait((loaded,), timeout=settings.scripts_s)
+            await self.enter_world()
+            await self.scroll_through(limit, until)
             await self.ask("Emulation.setScriptExecutionDisabled", {"value": True})
         else:
             await self.ask_page(loaded)
-        frame = {"frameId": self.page.mainFrame._id, "worldName": "curate"}
-        self.world = (await self.ask("Page.createIsolatedWorld", frame))["executionContextId"]
-        limit = settings.page_height * settings.max_pages
+            await self.enter_world()
         if resources:
             await self.wake_images()
         given = settings.min_font, limit, bool(resources), sorted(self.answered)
@@ -154,7 +168,22 @@ class Tab:
         seen = await self.run(f"readPage({json.dumps(told)})")
         lines = tuple(HtmlLine(*line) for line in seen["lines"])
         self.origin = tuple(seen["origin"])
+        self.large = len(lines) >= LARGE
         return Layout(seen["title"], seen["height"], seen["unread"], lines, seen["beyond"], seen["facts"])
+
+    async def enter_world(self) -> None:
+        """Make a world of our own in the page: its scripts cannot reach into it."""
+        frame = {"frameId": self.page.mainFrame._id, "worldName": "curate"}
+        self.world = (await self.ask("Page.createIsolatedWorld", frame))["executionContextId"]
+
+    async def scroll_through(self, limit: float, until: float) -> None:
+        """Go down the page as a reader does, at most `limit` px and to a time, and back to its top.
+
+        What scripts load once it comes into view, images above all, is then there.
+        """
+        while time.monotonic() < until and await self.run(f"({SCROLL})({limit})"):
+            await asyncio.sleep(SCROLL_S)
+        await self.run("scrollTo({top: 0, behavior: 'instant'})")
 
     async def wake_images(self) -> None:
         """Load the images that wait to be scrolled to, as long as they may take."""

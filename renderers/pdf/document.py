@@ -13,8 +13,17 @@ from renderers.pdf.settings import PdfSettings, ranges_of
 HEADER = b"%PDF-"  # without it MuPDF would try its readers of HTML, SVG, …
 HEADER_WITHIN = 1024  # bytes, as readers agree
 END, END_WITHIN = b"%%EOF", 1024  # how a file ends, and in how many last bytes that stands
-# MuPDF's errors and its binding's; anything else is a mistake of ours, and shall not pass for the document's
-UNREADABLE = (mupdf.FzErrorBase, RuntimeError, ValueError, AssertionError, IndexError, MemoryError)
+# MuPDF's errors and its binding's; anything else is a mistake of ours, and shall not pass for the document's.
+# SystemError: the binding's C code met a character that Unicode does not have, and went on.
+UNREADABLE = (
+    mupdf.FzErrorBase,
+    RuntimeError,
+    ValueError,
+    AssertionError,
+    IndexError,
+    MemoryError,
+    SystemError,
+)
 
 
 def opened(document: bytes, password: str = "") -> pymupdf.Document:

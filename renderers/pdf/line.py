@@ -31,6 +31,7 @@ class Line:
     doubtful: bool = False  # near-white characters among others
     patterned: bool = False  # filled with a gradient or picture: drawn though the page is drawn without text
     base: float = math.nan  # where its base line lies across the frame
+    score: float = 1.0  # how sure its text is; 1 but for OCR's
     glyphs: list[Glyph] = field(default_factory=list)  # empty where the line was read by its words
 
     def of(self, glyphs: list[Glyph]) -> Line:

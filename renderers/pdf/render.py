@@ -20,15 +20,19 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from renderers import RenderError
 from renderers.pdf.bands import bands_of, lines_in
 from renderers.pdf.bidi import is_rtl
 from renderers.pdf.cover import VECTOR_BLOCK, Layers, image_share, layers_of, shapes_of
 from renderers.pdf.document import UNREADABLE, chosen, failure, is_cut, opened, wanted_pages
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, View
 from renderers.pdf.join import distinct
+from renderers.pdf.kinds import SCAN_SHARE, hidden_text, hides, page_class, said_of
+from renderers.pdf.letter_shapes import unlike_share
 from renderers.pdf.line import Line
 from renderers.pdf.lines import page_lines, structured
 from renderers.pdf.mupdf import pymupdf
+from renderers.pdf.ocr import check_engine, engine, lines_read, mean_score
 from renderers.pdf.order import reading_order
 from renderers.pdf.pieces import piece_of
 from renderers.pdf.pixels import Area, Picture, coloured
@@ -44,8 +48,6 @@ from renderers.schema import Page, Region, record
 
 MAX_NAMED = 10_000  # pages beyond max_pages that have a row each
 POINTS_AN_INCH = 72
-SCAN_SHARE = 0.7  # of the page: with so much image it is a scan, or has one beneath its text
-SPECKS = 0.1  # of the characters of a page with a scan: where fewer can be seen, they are a hidden layer's
 DRAWINGS = 10  # shapes other than rectangles: with more, letters may be among them
 GRID_CELL = 0.00101  # of the longer side: what is as wide has two different thousandths of it
 HEAD_EM = 0.5  # so far may a level heading reach into columns that are read downwards
@@ -53,12 +55,18 @@ FLAT_SHARE = 0.8  # of the pixels, in two shades
 STORE_FREED = 95  # per cent of MuPDF's store, after each document: its latest, colours, are dear to make
 
 
+def check_machine(settings: PdfSettings) -> None:
+    """Raises: NotReadyError, which says what this machine lacks to render PDFs so, and how to mend it."""
+    check_engine(settings)
+
+
 def render(document: bytes, settings: PdfSettings | None = None) -> Iterator[pa.RecordBatch]:
     """One batch of one row (`schema.PAGES`) a page, in page order, each as soon as it is done.
 
     A long page whose text would be too small gives several, from the top, numbered in `part` from 1.
     A page that gives no record is a row with `dropped`: `no_text_layer` (no text that a person could see),
-    `text_too_small` (to be read from the image), `beyond_max_pages`, `truncated` (no text, or damaged, in a file
+    `text_too_small` (to be read from the image), `ocr_uncertain`, `ocr_timed_out`, `ocr_failed`,
+    `beyond_max_pages`, `truncated` (no text, or damaged, in a file
     that was cut), `damaged`, `out_of_memory`.
 
     Raises:
@@ -123,8 +131,7 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     facts = {**facts, "image_share": round(content.images, 2)}
     if not content.lines:
         hidden = hidden_text(content.text)
-        kind = page_class(content.images, bool(hidden), False)
-        return [dropped(number, {**facts, "class": kind}, "no_text_layer", said_of(hidden))]
+        return [scanned(content, number, facts, settings, hidden=bool(hidden), why=said_of(hidden))]
     box: Box = tuple(content.display.rect)
     px_a_point, height = scale(box, settings), text_height(content.lines)
     if height * px_a_point >= settings.min_text_px:
@@ -191,69 +198,81 @@ def drawn(
     picture = Picture(display, px_a_point, colour=coloured(content.page, display), area=area)
     visible = seen(lines, display, content.text, picture, shapes_of(content.blocks), content.layers)
     if reason := hides(lines, visible, content.images):
-        said = {**facts, "class": page_class(content.images, True, False)}
-        return dropped(number, said, "no_text_layer", reason)
-    ordered = list(in_order(distinct(visible), content.rules))
-    regions = page_regions(ordered, picture.view, settings)
-    image, form = encoded(picture, settings)
-    quads = np.array([region.quad for region in regions]).reshape(-1, 4, 2)
+        return scanned(content, number, facts, settings, hidden=True, why=reason)
     pictures = content.layers.pictures or content.layers.images
-    may_hold = pictures or len(visible) < len(lines) or has_drawings(content.blocks)
+    may_hold = bool(pictures) or len(visible) < len(lines) or has_drawings(content.blocks)
     said = {
         **facts,
         "class": page_class(content.images, False, True),
-        "unlabelled": round(unlabelled_share(picture.pixels, quads), 3) if may_hold else 0.0,
+        "unlike": round(unlike_share(visible, content.text, picture), 3),
         # Type3 fonts have an object's number
         "fonts": sorted({line.font.partition(" (")[0] for line in lines}),
-        "rotation": content.page.rotation,
     }
+    return labelled(content, distinct(visible), picture, Label(number, said, may_hold), settings)
+
+
+def scanned(
+    content: PageContent,
+    number: int,
+    facts: Mapping[str, Any],
+    settings: PdfSettings,
+    *,
+    hidden: bool,
+    why: str,
+) -> Page:
+    """A page without text that a person sees: read by OCR where it is a scan and that is wanted, else dropped."""
+    facts = {**facts, "class": page_class(content.images, hidden, False)}
+    if settings.ocr == "none" or content.images < SCAN_SHARE:
+        return dropped(number, facts, "no_text_layer", why)
+    px_a_point = scale(tuple(content.display.rect), settings)
+    try:
+        lines = lines_read(content.display, px_a_point, settings)
+    except RenderError as error:
+        return dropped(number, facts, error.reason, error.detail)
+    if not lines:
+        return dropped(number, facts, "no_text_layer", f"{why}; OCR reads none")
+    height = text_height(lines) * px_a_point
+    if height < settings.min_text_px:
+        return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
+    picture = Picture(content.display, px_a_point, colour=coloured(content.page, content.display))
+    said = {**facts, "unlike": 0.0, "ocr": {"engine": engine(), "languages": settings.ocr_languages}}
+    said["ocr"]["score"] = round(mean_score(lines), 3)
+    return labelled(content, lines, picture, Label(number, said, True), settings)
+
+
+class Label(NamedTuple):
+    """What is known of a page's text before it is put in order."""
+
+    number: int
+    said: dict[str, Any]  # what `extra` says
+    may_hold: bool  # writing that is in no line
+
+
+def labelled(
+    content: PageContent, lines: Sequence[Line], picture: Picture, label: Label, settings: PdfSettings
+) -> Page:
+    """The page with its lines in reading order, its structure where that is wanted, and what can be told of it."""
+    ordered = list(in_order(lines, content.rules))
+    regions = page_regions(ordered, picture.view, settings)
+    image, form = encoded(picture, settings)
+    quads = np.array([region.quad for region in regions]).reshape(-1, 4, 2)
+    unlabelled = round(unlabelled_share(picture.pixels, quads), 3) if label.may_hold else 0.0
+    said = {**label.said, "unlabelled": unlabelled, "rotation": content.page.rotation}
     markup = None
     if settings.structure:
-        box: Box = tuple(display.rect)
-        tree = tags_of(content.page.parent, display)
+        box: Box = tuple(content.display.rect)
+        tree = tags_of(content.page.parent, content.display)
         blocks = blocks_of(ordered, tree, content.rules.boxes, content.layers.pictures, box)
         said["blocks"] = described(blocks, picture.view)
         markup = "".join(block.html for block in blocks)
     extra = json.dumps(said, ensure_ascii=False)
-    return Page(number, image, form, *picture.view.size, regions, extra, html=markup)
+    return Page(label.number, image, form, *picture.view.size, regions, extra, html=markup)
 
 
 def has_drawings(blocks: Iterable[dict[str, Any]]) -> bool:
     """True where so many shapes other than rectangles are drawn that they may be letters."""
     shapes = (block for block in blocks if block["type"] == VECTOR_BLOCK and not block["isrect"])
     return next(itertools.islice(shapes, DRAWINGS, None), None) is not None
-
-
-def page_class(images: float, hidden: bool, shown: bool) -> str:
-    """What kind of page it is, by the share of images on it, and whether it has hidden text, and shown text."""
-    if shown:
-        return "mixed" if images >= SCAN_SHARE else "born-digital"
-    if images < SCAN_SHARE:
-        return "without text"
-    return "scan with OCR" if hidden else "scan"
-
-
-def hides(lines: Sequence[Line], visible: Sequence[Line], images: float) -> str:
-    """Why the text that can be seen is no label; empty where it is one.
-
-    Of a hidden layer under a scan specks may show: dots and dashes on the scan's dirt.
-    """
-    if not visible:
-        return "none of its text can be seen"
-    count, shown = (sum(len(line.text) for line in some) for some in (lines, visible))
-    if images >= SCAN_SHARE and shown < SPECKS * count:
-        return f"hidden text, of which specks can be seen ({shown} of {count} characters)"
-    return ""
-
-
-def hidden_text(text: pymupdf.TextPage) -> str:
-    """The text of a page without painted text."""
-    return str(text.extractText().strip())
-
-
-def said_of(hidden: str) -> str:
-    """What to say of it."""
-    return f"only hidden text ({len(hidden)} characters)" if hidden else "no text"
 
 
 def scale(box: Box, settings: PdfSettings) -> float:
@@ -282,7 +301,7 @@ def page_regions(lines: Sequence[Line], view: View, settings: PdfSettings) -> li
     corners = quads.clip(0, view.size).reshape(-1, 8).tolist()
     ends = {end - 1 for end in itertools.accumulate(len(row) for row in rows)}
     return [
-        Region(part.text, tuple(quad), after="\n" if i in ends else " ")
+        Region(part.text, tuple(quad), part.score, after="\n" if i in ends else " ")
         for i, (part, quad) in enumerate(zip(parts, corners, strict=True))
         if part.text
     ]

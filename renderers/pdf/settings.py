@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+LANGUAGES = re.compile(r"[A-Za-z_]{3,40}(?:\+[A-Za-z_]{3,40}){0,9}")
 PAGE_RANGE = re.compile(r"(\d{1,9})(-?)(\d{0,9})")
 
 
@@ -25,12 +26,18 @@ class PdfSettings:
     seed: int = 0
     pages: str = ""  # which ones of each document, such as "1-3,7,20-", from 1; empty: all
     structure: bool = False  # headings, lists, ruled tables and figures too, as HTML
+    ocr: Literal["none", "tesseract"] = "none"  # reads scans, which are dropped otherwise
+    ocr_languages: str = "eng"  # as Tesseract names them, joined by +: "chi_sim+eng"
+    ocr_min_score: float = 0.75  # of a page: handwriting has 0.2 to 0.3, clean print 0.9
+    ocr_s: float = 40.0  # for one page; documents.page_timeout_s goes on beside it
     password: str = ""  # opens the documents that want one
 
     def __post_init__(self) -> None:
-        """Raises: ValueError, where `pages` is no list of pages."""
+        """Raises: ValueError, where `pages` is no list of pages, or `ocr_languages` none of languages."""
         if self.pages:
             ranges_of(self.pages)
+        if not LANGUAGES.fullmatch(self.ocr_languages):
+            raise ValueError(f"ocr_languages = {self.ocr_languages!r}: write them as eng+chi_sim")
 
 
 def ranges_of(asked: str) -> list[tuple[int, int | None]]:

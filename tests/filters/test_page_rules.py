@@ -20,6 +20,12 @@ def test_a_page_is_kept_up_to_the_share_of_its_writing_without_a_label() -> None
     assert rule.detail(table, max_share=0.3).to_pylist()[1] == "unlabelled=0.31"
 
 
+def test_a_page_is_kept_up_to_the_share_of_its_letters_that_are_others() -> None:
+    table = pages('{"unlike": 0.1}', '{"unlike": 0.101}', "{}")
+    assert RULES["text_unlike_image"].keep(table, max_share=0.1).to_pylist() == [True, False, None]
+    assert RULES["text_unlike_image"].detail(table, max_share=0.1).to_pylist()[1] == "unlike=0.101"
+
+
 @pytest.mark.parametrize(
     "extra",
     [None, "", "{}", "[1]", "not JSON", '{"unlabelled": "0.9"}', '{"unlabelled": true}', "[" * 100_000],
@@ -53,7 +59,8 @@ def test_characters_that_were_lost_count_by_their_share() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["page_mostly_unlabelled", "page_mostly_blank", "text_has_replacement_character"]
+    "name",
+    ["page_mostly_unlabelled", "page_mostly_blank", "text_unlike_image", "text_has_replacement_character"],
 )
 def test_a_share_is_from_0_to_1(name: str) -> None:
     with pytest.raises(ValueError, match="share"):

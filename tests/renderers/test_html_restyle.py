@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from renderers import RenderError
 from renderers.html.render import Browser, Document, HtmlSettings
 from renderers.html.restyle import main_blocks, restyle
+from renderers.html.tab import Tab
 
 SENTENCE = "A sentence of the article that people came to read, with <b>bold</b> &lt;words&gt; in it. "
 WORDS = f"<p>{SENTENCE * 6}</p>"
@@ -160,6 +162,39 @@ def test_images_that_wait_to_be_scrolled_to_are_shown(ready: None) -> None:
     pixels = np.asarray(Image.open(io.BytesIO(pages[-1]["image"])).convert("RGB")).astype(int)
     red = np.abs(pixels - (254, 0, 0)).max(2) < 12
     assert red.sum(1).max() > 3 * 290  # all three stand beside each other
+
+
+def test_what_scripts_show_once_it_comes_into_view_is_there(ready: None) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (300, 300), "red").save(buffer, "PNG")
+    html = """<p>top<div style="height:4000px"></div><img id=i width=300 height=300><p id=p>waits<script>
+        const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
+            if (!entry.isIntersecting) return;
+            document.getElementById('i').src = 'http://site.test/a.png';
+            document.getElementById('p').textContent = 'was seen';
+        }));
+        seen.observe(document.getElementById('i'));
+    </script>"""
+    held = {"http://site.test/a.png": ("image/png", buffer.getvalue())}
+    with Browser(HtmlSettings(tabs=1, javascript=True)) as browser:
+        pages = [batch.to_pylist()[0] for batch in browser.render(html.encode(), resources=held)]
+    assert [page["text"] for page in pages] == ["top", "was seen"]
+    pixels = np.asarray(Image.open(io.BytesIO(pages[-1]["image"])).convert("RGB")).astype(int)
+    assert (np.abs(pixels - (254, 0, 0)).max(2) < 12).sum(1).max() > 290
+
+
+def test_a_page_that_kept_its_styles_is_loaded_once(ready: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = []
+    load = Tab.load
+
+    async def counted(tab: Tab, *how: Any) -> Any:
+        loads.append(how[0])
+        return await load(tab, *how)
+
+    monkeypatch.setattr(Tab, "load", counted)
+    with Browser(HtmlSettings(tabs=1, restyle=True)) as browser:
+        browser.render(b"<style>p {color: blue}</style><p>styled")
+    assert len(loads) == 1
 
 
 def test_notices_to_switch_scripts_on_are_hidden(browser: Browser) -> None:

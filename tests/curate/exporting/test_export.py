@@ -353,6 +353,6 @@ def test_wrong_formats_inputs_and_folders_are_refused(shards: Path, packs: Path,
 
 
 def test_packs_are_exported_after_truncation_too(shards: Path, tmp_path: Path) -> None:
-    pack([str(shards)], str(tmp_path / "packs"), PackSettings(seq_len=600, embed_images=False))
+    pack([str(shards)], str(tmp_path / "packs"), PackSettings(seq_len=600, images="name"))
     manifest = export(str(tmp_path / "packs"), "webdataset", str(tmp_path / "out"))
     assert manifest["rows_out"] == manifest["rows_in"] > 0

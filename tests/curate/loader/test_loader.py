@@ -297,7 +297,7 @@ def test_packs_by_number_have_the_bytes_of_their_images(packs: Path) -> None:
 
 
 def test_packs_that_name_their_images_only_are_read_too(shards: Path, tmp_path: Path) -> None:
-    pack([str(shards)], str(tmp_path / "packs"), PackSettings(embed_images=False))
+    pack([str(shards)], str(tmp_path / "packs"), PackSettings(images="name"))
     images = [image for row in PackDataset(str(tmp_path / "packs")) for image in row["images"]]
     assert images
     assert all(image["bytes"] is None and image["path"] for image in images)

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 from curate.errors import InputError  # noqa: E402
 from curate.loader import CollatePacks, PackDataset, ShardDataset, ShardMap  # noqa: E402
-from curate.packing import pack  # noqa: E402
+from curate.packing import PackSettings, pack  # noqa: E402
 from tests.curate.made_shards import make_shards  # noqa: E402
 
 ROWS = 600
@@ -160,3 +160,11 @@ def test_a_shard_that_is_gone_from_the_store_is_an_error_that_names_it(
     there.delete_file("training/shards-2/shard-000001.parquet")
     with pytest.raises(InputError, match=r"shard-000001\.parquet"):
         data[ROWS // 3 + 1]
+
+
+def test_packs_here_refer_to_images_of_shards_there(there: fs.FileSystem, here: Path, tmp_path: Path) -> None:
+    settings = PackSettings(images="reference")
+    pack(["s3://training/shards"], str(tmp_path), settings)
+    wanted = {tuple(one["keys"]): one["images"] for one in PackDataset(str(here / "packs"))}
+    found = {tuple(one["keys"]): one["images"] for one in PackDataset(str(tmp_path))}
+    assert found == wanted

@@ -163,7 +163,7 @@ def test_long_samples_are_cut_on_request(shards: Path, tmp_path: Path) -> None:
 
 
 def test_packs_can_name_their_images_only(shards: Path, tmp_path: Path) -> None:
-    pack([str(shards)], str(tmp_path / "out"), PackSettings(embed_images=False))
+    pack([str(shards)], str(tmp_path / "out"), PackSettings(images="name"))
     images = [image for row in read(tmp_path / "out").to_pylist() for image in row["images"]]
     assert len(images) == 525
     assert all(image["bytes"] is None and image["path"].endswith(".jpg") for image in images)

@@ -163,7 +163,7 @@ def test_the_size_of_a_row_group_by_arithmetic_is_what_arrow_says(made: Path) ->
     for start, stop in np.sort(rng.integers(0, table.num_rows + 1, (50, 2))).tolist():
         if start < stop:
             real = table.slice(start, stop - start).nbytes
-            assert table_bytes(before, start, stop, label, False, True) == real
+            assert table_bytes(before, start, stop, label, False, "embed") == real
 
 
 def cumulated(values: pa.Array) -> np.ndarray:

@@ -1,0 +1,109 @@
+"""Which rows of finished shards show an image, or say a text, of evaluation sets: as the rules of a run tell them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.engine.tombstones import Tombstone, sha256_of
+from curate.images.decoded_prints import DecodedPrints
+from curate.images.evaluation import IMAGE_RULE, EvaluationImages, check_sets
+from curate.images.fingerprint import VIEW_BYTES, VIEWS
+from curate.manifest.pinning import RULES, pin, place
+from curate.storage.shard_images import images_of_group
+from filters.copies import MAX_DISTANCE
+from filters.evaluation_texts import unlike_evaluation_texts
+
+MESSAGES = "messages.list.element.content"
+(TEXT_RULE,) = set(RULES) - {IMAGE_RULE}
+
+
+class Overlap(NamedTuple):
+    """A row that is in an evaluation set, by which rule, and what keeps it out from now on."""
+
+    row: int
+    rule: str
+    mark: Tombstone
+    copy: dict[str, Any] | None = (
+        None  # of an image: `key`, `image` (of the evaluation set), `distance` (bits of 256)
+    )
+
+
+class EvaluationOverlap:
+    """What the evaluation sets in some fingerprint files hold."""
+
+    def __init__(self, pinned: Sequence[str]) -> None:
+        self._pinned = tuple(pinned)
+        self._images = EvaluationImages.of(self._pinned)
+        self.by_image = any(len(one.prints) for one in self._images.sets)
+        self._by_text = any(one.header["texts"] for one in self._images.sets)
+
+    @classmethod
+    def of(cls, paths: Sequence[str]) -> EvaluationOverlap:
+        """Those of the fingerprint files at `paths`.
+
+        Raises:
+            ManifestError: one cannot be read, or was made by another method.
+        """
+        rules: dict[str, Any] = {IMAGE_RULE: {"against": list(paths)}}
+        pin({"rules": rules}, Path())
+        check_sets(rules)
+        return cls(rules[IMAGE_RULE]["against"])
+
+    @property
+    def sha256s(self) -> tuple[str, ...]:
+        """The SHA-256 of each file (hex)."""
+        return tuple(place(one)[1] for one in self._pinned)
+
+    @property
+    def names(self) -> list[str]:
+        """What the sets are called."""
+        return [one.name for one in self._images.sets]
+
+    def of_shard(self, reader: pq.ParquetFile, decoded: DecodedPrints | None) -> Iterator[Overlap]:
+        """A shard's rows that are in one of the sets; each of its images is decoded where a set has any."""
+        first = 0
+        for group in range(reader.num_row_groups) if self.by_image or self._by_text else ():
+            table = reader.read_row_group(group, ["key", "text", MESSAGES], use_threads=False)
+            keys = dict(enumerate(table["key"].to_pylist(), first))
+            if self._by_text:
+                yield from self._by_words(keys, table)
+            if self.by_image and decoded is not None:
+                rows, bodies = images_of_group(reader, group)
+                yield from self._by_look(keys, [first + row for row in rows], bodies, decoded)
+            first += table.num_rows
+
+    def _by_words(self, keys: dict[int, str], table: pa.Table) -> Iterator[Overlap]:
+        """By the text of each row, of a dialogue by each turn."""
+        messages = table["messages"].combine_chunks()
+        rows = [*keys, *(min(keys, default=0) + row for row in pc.list_parent_indices(messages).to_pylist())]
+        turns = pc.struct_field(pc.list_flatten(messages), "content")
+        texts = pa.concat_arrays([table["text"].combine_chunks(), turns])
+        kept = unlike_evaluation_texts(texts, against=self._pinned).to_pylist()
+        for row in sorted({row for row, keep in zip(rows, kept, strict=True) if keep is False}):
+            yield Overlap(row, TEXT_RULE, Tombstone("key", sha256_of(keys[row])))
+
+    def _by_look(
+        self, keys: dict[int, str], rows: list[int], bodies: list[bytes], decoded: DecodedPrints
+    ) -> Iterator[Overlap]:
+        found = [
+            (row, body, views)
+            for row, body, views in zip(rows, bodies, decoded.of(bodies), strict=True)
+            if views is not None
+        ]
+        prints = np.frombuffer(b"".join(views for *_, views in found), np.uint8).reshape(
+            -1, VIEWS, VIEW_BYTES
+        )
+        nearest = self._images.nearest(prints, MAX_DISTANCE) if found else []
+        for (row, body, _), near in zip(found, nearest, strict=True):
+            if near is not None:
+                of, number, bits = near
+                copy = {"key": keys[row], "image": f"{of.name}: {of.image_name(number)}", "distance": bits}
+                yield Overlap(row, IMAGE_RULE, Tombstone("sha256", hashlib.sha256(body).digest()), copy)

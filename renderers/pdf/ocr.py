@@ -1,0 +1,154 @@
+"""The text of scanned pages, read by Tesseract: a program of its own, with a time limit, at most as sure as it says."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, reduce
+from itertools import groupby
+from typing import NamedTuple
+
+from PIL import Image
+
+from renderers import NotReadyError, RenderError
+from renderers.page_text import normalise
+from renderers.pdf.frames import LEVEL, Box, View, union
+from renderers.pdf.line import SPACE, Glyph, Line
+from renderers.pdf.mupdf import pymupdf
+from renderers.pdf.pixels import Picture
+from renderers.pdf.settings import PdfSettings
+
+TESSERACT = "tesseract"
+READ_SIDE = 3500  # px of the picture that is read, at the most
+WORD = "5"  # the level of Tesseract's table
+CLOSED_UP = (
+    (0x2E80, 0xA000),
+    (0xF900, 0xFB00),
+    (0xFF00, 0xFFF0),
+    (0x20000, 0x32000),
+)  # written without spaces
+MEND = "apt-get install tesseract-ocr tesseract-ocr-eng tesseract-ocr-chi-sim"
+
+
+class ReadWord(NamedTuple):
+    """A word as Tesseract gives it: its line's number, its box in points of the page, its text, how sure it is."""
+
+    line: tuple[str, ...]
+    box: Box
+    text: str
+    score: float
+
+
+def check_engine(settings: PdfSettings) -> None:
+    """Raises: NotReadyError: Tesseract, or one of the languages that it shall read, is not installed."""
+    if settings.ocr != TESSERACT:
+        return
+    if shutil.which(TESSERACT) is None:
+        raise NotReadyError(f"render.ocr needs Tesseract, which is not installed: {MEND}")
+    listed = subprocess.run(
+        [TESSERACT, "--list-langs"], capture_output=True, text=True, timeout=30, check=False
+    )
+    lacking = sorted(set(settings.ocr_languages.split("+")) - set(listed.stdout.split()))
+    if lacking:
+        raise NotReadyError(
+            f"Tesseract has no data to read {', '.join(lacking)}: {MEND}, or set render.ocr_languages"
+        )
+
+
+@lru_cache(maxsize=1)
+def engine() -> str:
+    """Tesseract's name and version."""
+    said = subprocess.run([TESSERACT, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    return (said.stdout or said.stderr).partition("\n")[0].strip()
+
+
+def lines_read(display: pymupdf.DisplayList, px_a_point: float, settings: PdfSettings) -> list[Line]:
+    """The lines that Tesseract reads on the page, in its order, each with how sure it is (`Line.score`).
+
+    It is shown the page at twice `px_a_point`, within READ_SIDE.
+
+    Raises:
+        RenderError: `ocr_timed_out`; `ocr_failed`, with what Tesseract said; `ocr_uncertain`: it is less sure of the
+            page than `ocr_min_score`.
+    """
+    width, height = display.rect.width, display.rect.height
+    scale = max(px_a_point, min(2 * px_a_point, READ_SIDE / max(width, height)))
+    picture = Picture(display, scale, colour=False)
+    words = list(words_of(table_of(picture, settings), picture.view))
+    score = mean_score(words)
+    if words and score < settings.ocr_min_score:
+        raise RenderError(
+            "ocr_uncertain", f"score={score:.2f} of {sum(len(word.text) for word in words)} characters"
+        )
+    return [line_of(list(some)) for _, some in groupby(words, key=lambda word: word.line)]
+
+
+def table_of(picture: Picture, settings: PdfSettings) -> str:
+    """What Tesseract finds on a picture, as its table of tab-separated values.
+
+    Raises:
+        RenderError: it took more than `ocr_s`, or failed.
+    """
+    buffer = io.BytesIO()
+    image = Image.frombuffer("L", picture.view.size, picture.pixels, "raw", "L", 0, 1)
+    image.save(buffer, "PNG", compress_level=1)
+    dpi = str(max(70, round(picture.view.scale * 72)))
+    command = [TESSERACT, "stdin", "stdout", "-l", settings.ocr_languages, "--psm", "3", "--dpi", dpi, "tsv"]
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "OMP_THREAD_LIMIT": "1"}
+    try:
+        done = subprocess.run(
+            command,
+            input=buffer.getvalue(),
+            capture_output=True,
+            timeout=settings.ocr_s,
+            env=environment,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RenderError("ocr_timed_out", f"Tesseract took more than {settings.ocr_s:g} s") from None
+    if done.returncode:
+        said = " ".join(done.stderr.decode(errors="replace").split())[:200]
+        raise RenderError("ocr_failed", f"exit {done.returncode}: {said}")
+    return done.stdout.decode(errors="replace")
+
+
+def words_of(table: str, view: View) -> Iterator[ReadWord]:
+    """The words of Tesseract's table that are not blank."""
+    for row in table.split("\n")[1:]:
+        cells = row.split("\t", 11)
+        if len(cells) < 12 or cells[0] != WORD or not (text := normalise(cells[11])):
+            continue
+        left, top, width, height = map(int, cells[6:10])
+        (x0, y0), (x1, y1) = (
+            ((x + view.origin[0]) / view.scale, (y + view.origin[1]) / view.scale)
+            for x, y in ((left, top), (left + width, top + height))
+        )
+        yield ReadWord(tuple(cells[1:5]), (x0, y0, x1, y1), text, min(1.0, max(0.0, float(cells[10]) / 100)))
+
+
+def mean_score(parts: Iterable[ReadWord | Line]) -> float:
+    """How sure Tesseract is of words or lines, by their characters; from 0 to 1."""
+    weighed = [(len(part.text), part.score) for part in parts]
+    return sum(count * score for count, score in weighed) / max(1, sum(count for count, _ in weighed))
+
+
+def line_of(words: Sequence[ReadWord]) -> Line:
+    """The words of one line as a line; each is one of its glyphs."""
+    glyphs: list[Glyph] = []
+    for word in words:
+        if glyphs and not (closes_up(glyphs[-1]["c"][-1]) and closes_up(word.text[0])):
+            glyphs.append(SPACE)
+        glyphs.append({"c": word.text, "bbox": word.box})
+    box = reduce(union, [word.box for word in words])
+    text = "".join(glyph["c"] for glyph in glyphs)
+    line = Line(text, box, LEVEL, LEVEL, box[3] - box[1], "", 0, -1, base=box[3], score=mean_score(words))
+    line.glyphs = glyphs
+    return line
+
+
+def closes_up(character: str) -> bool:
+    """True for what is written without spaces: Chinese, Japanese and their marks."""
+    return any(low <= ord(character) < high for low, high in CLOSED_UP)

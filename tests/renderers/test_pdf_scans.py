@@ -1,0 +1,113 @@
+"""Scanned pages, read by Tesseract."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+import pytest
+
+from renderers import NotReadyError
+from renderers.pdf.frames import View
+from renderers.pdf.mupdf import pymupdf
+from renderers.pdf.ocr import line_of, words_of
+from renderers.pdf.render import PdfSettings, check_machine, render
+
+LINES = ["What is written here was scanned,", "and holds no text to be copied:", "a machine has to read it."]
+
+
+@pytest.fixture
+def tesseract() -> None:
+    if shutil.which("tesseract") is None:
+        pytest.skip("tesseract is not installed")
+
+
+def scan(*, stamp: bool = False) -> bytes:
+    inner = pymupdf.open()
+    sheet = inner.new_page(width=300, height=120)
+    for i, line in enumerate(LINES):
+        sheet.insert_text((20, 30 + 20 * i), line, fontsize=14)
+    pdf = pymupdf.open()
+    page = pdf.new_page(width=300, height=120)
+    page.insert_image(page.rect, pixmap=sheet.get_pixmap(dpi=200))
+    if stamp:
+        page.insert_text((20, 110), "Downloaded from an archive", fontsize=10)
+    return bytes(pdf.tobytes())
+
+
+def page(document: bytes, **settings: Any) -> dict[str, Any]:
+    (row,) = (row for batch in render(document, PdfSettings(**settings)) for row in batch.to_pylist())
+    return dict(row)
+
+
+def test_a_scan_is_dropped_unless_it_is_to_be_read() -> None:
+    row = page(scan())
+    assert row["dropped"] == "no_text_layer"
+    assert json.loads(row["extra"])["class"] == "scan"
+
+
+@pytest.mark.parametrize("granularity", ["lines", "words"])
+def test_a_scan_is_read_and_says_so(tesseract: None, granularity: str) -> None:
+    row = page(scan(), ocr="tesseract", granularity=granularity)
+    assert row["text"] == "\n".join(LINES)
+    facts = json.loads(row["extra"])
+    assert facts["class"] == "scan"
+    assert facts["ocr"]["engine"].startswith("tesseract ")
+    assert facts["ocr"]["languages"] == "eng"
+    assert 0.8 < facts["ocr"]["score"] <= 1
+    assert facts["unlabelled"] < 0.05
+    assert len(row["regions"]) == (3 if granularity == "lines" else len(" ".join(LINES).split()))
+    px = row["width"] / 300
+    for region in row["regions"]:
+        line = row["text"].count("\n", 0, region["start"])
+        assert 0.5 < region["score"] < 1
+        assert abs(region["quad"][5] - (30 + 20 * line) * px) < 6 * px  # its foot is at the base line
+
+
+def test_text_that_a_page_has_is_never_mixed_with_what_is_read(tesseract: None) -> None:
+    row = page(scan(stamp=True), ocr="tesseract")
+    assert row["text"] == "Downloaded from an archive"
+    assert "ocr" not in json.loads(row["extra"])
+
+
+def test_a_page_that_takes_too_long_costs_itself_alone(tesseract: None) -> None:
+    assert page(scan(), ocr="tesseract", ocr_s=0.001)["dropped"] == "ocr_timed_out"
+
+
+def test_a_page_that_is_read_without_certainty_is_dropped(tesseract: None) -> None:
+    row = page(scan(), ocr="tesseract", ocr_min_score=1.0)
+    assert row["dropped"] == "ocr_uncertain"
+    assert row["detail"].startswith("score=0.9")
+
+
+def test_a_language_that_is_not_there_stops_before_anything_is_read(tesseract: None) -> None:
+    check_machine(PdfSettings(ocr="tesseract"))
+    with pytest.raises(NotReadyError, match=r"no data to read tlh: apt-get install"):
+        check_machine(PdfSettings(ocr="tesseract", ocr_languages="eng+tlh"))
+
+
+def test_without_the_program_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    check_machine(PdfSettings())
+    with pytest.raises(NotReadyError, match="Tesseract, which is not installed"):
+        check_machine(PdfSettings(ocr="tesseract"))
+
+
+@pytest.mark.parametrize("languages", ["", "--psm", "eng+", "eng chi_sim", "../eng"])
+def test_what_is_no_list_of_languages_is_refused(languages: str) -> None:
+    with pytest.raises(ValueError, match="ocr_languages"):
+        PdfSettings(ocr_languages=languages)
+
+
+def test_chinese_words_are_put_together_without_spaces() -> None:
+    rows = ["level", "4\t1\t1\t1\t1\t0\t10\t20\t90\t30\t-1\t"]
+    rows += [
+        f"5\t1\t1\t1\t1\t{i}\t{10 + 30 * i}\t20\t28\t30\t{score}\t{text}"
+        for i, (text, score) in enumerate([("学而", 90), ("时", 80), ("PDF", 70), ("is", 60), (" ", 95)])
+    ]
+    words = list(words_of("\n".join([*rows, "5\tcut"]), View(2.0, (0, 0), (200, 100))))
+    line = line_of(words)
+    assert line.text == "学而时 PDF is"
+    assert line.box == (5.0, 10.0, 64.0, 25.0)
+    assert line.score == pytest.approx((2 * 0.9 + 0.8 + 3 * 0.7 + 2 * 0.6) / 8)
