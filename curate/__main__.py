@@ -8,6 +8,10 @@ from curate.cli import faults
 def main() -> None:
     """Run the command line."""
     faults.early_interrupt()
+    faults.ProgramEnd().after(_run)
+
+
+def _run() -> None:
     try:
         from curate.cli.app import main as run
     except (MemoryError, ImportError, OSError, RuntimeError) as error:

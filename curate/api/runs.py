@@ -186,6 +186,7 @@ def calibrate(
     settings: Mapping[str, Any] | None = None,
     preset: str = "paper",
     seed: int | None = None,
+    progress: bool = True,
 ) -> CalibrateResult:
     """Measure on a sample what each rule drops, and find the thresholds that keep a share of the rows.
 
@@ -198,6 +199,7 @@ def calibrate(
         limit: look only at the first rows, so many. Default: all.
         settings, preset: see `run`.
         seed: the seed by which rows are drawn. Default: the manifest's.
+        progress: say on standard error where a manifest runs on its sample.
 
     Raises:
         ManifestError: there is no such rule, or it has no threshold.
@@ -208,6 +210,7 @@ def calibrate(
 
     shares = [keep] if isinstance(keep, int | float | str) else keep
     asked = _request(manifest, inputs, settings, seed, preset, limit, 1.0)
+    _say_first(manifest, inputs, asked, view_of(progress))
     return made(CalibrateResult, measure(asked, [share_of(one) for one in shares], strings(rules), rows))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from curate.terminal import plural
+
 NAME = 32  # characters of the first column
 SHARE = 16
 STEPS_A_LINE = 10
@@ -33,7 +35,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
 def _of_sample(found: Mapping[str, Any]) -> str:
     sample = found["sample"]
     if sample["whole"]:
-        return f"{found['manifest']}: all {sample['rows']:,} rows"
+        return f"{found['manifest']}: all {plural(sample['rows'], 'row')}"
     spread = f"{sample['blocks']:,} blocks of {sample['inputs']:,} inputs"
     return f"{found['manifest']}: {sample['rows']:,} of {sample['of']:,} rows ({spread}); ± holds 95 times in 100"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -10,16 +11,36 @@ import typer
 from curate.cli.options import Json, Preset, Set
 
 
-def list_manifests(as_json: Json = False) -> None:
-    """The built-in manifests."""
+def list_manifests(
+    recipes: Annotated[
+        bool, typer.Option("--recipes", help="The recipes of `pack --recipe` instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """The built-in manifests; with --recipes the built-in recipes of training stages."""
+    listed = _recipes() if recipes else _manifests()
+    if as_json:
+        print(json.dumps(listed))
+        return
+    widths = {name: max(len(str(one[name])) for one in listed) for name in listed[0]}
+    for one in listed:
+        print("  ".join(f"{one[name]:{width}}" for name, width in widths.items()).rstrip())
+    if not recipes:
+        print("recipes of training stages, for `curate pack`: `curate list --recipes`", file=sys.stderr)
+
+
+def _manifests() -> list[dict[str, str]]:
     from curate.manifest import load as manifests
 
     loaded = [manifests.load(name) for name in manifests.builtin()]
-    if as_json:
-        print(json.dumps([{"name": m.name, "task": m.task, "title": m.title} for m in loaded]))
-        return
-    for one in loaded:
-        print(f"{one.name:13} {one.task:16} {one.title}")
+    return [{"name": one.name, "task": one.task, "title": one.title} for one in loaded]
+
+
+def _recipes() -> list[dict[str, str]]:
+    from curate.packing.recipe import load_recipe, recipe_names
+
+    loaded = [load_recipe(name) for name in recipe_names()]
+    return [{"name": one.name, "title": one.title} for one in loaded]
 
 
 def show(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 MEND = {
@@ -39,6 +42,35 @@ def early_interrupt() -> None:
 def _leave(number: int, frame: Any) -> NoReturn:
     os.write(2, b"curate: interrupted\n")
     os._exit(130)
+
+
+class ProgramEnd:
+    """The end of the program's process: at once, after all that was registered to be done at its exit.
+
+    Without it Python takes itself apart first. A thread of Arrow's that lets go of a buffer of Python's meanwhile ends
+    the process by SIGABRT, exit 134: of 60 refusals of a damaged folder 5 did, on a busy machine.
+    """
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+        atexit.register(self._leave)  # the first to be registered is the last to be done
+
+    def after(self, command: Callable[[], object]) -> None:
+        """Do `command`, and end with its exit code; 1 after an error that nobody expected."""
+        try:
+            command()
+        except SystemExit as stop:
+            self.exit_code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+            raise
+        except BaseException:
+            self.exit_code = 1
+            raise
+
+    def _leave(self) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # closed, or none at all
+                stream.flush()
+        os._exit(self.exit_code)
 
 
 def leave(error: BaseException) -> NoReturn:

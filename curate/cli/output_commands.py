@@ -56,7 +56,7 @@ def score(
         folder, model=model, pretrained=pretrained, device=device, precision=precision,
         batch_size=int(batch_size) if batch_size.isdigit() else batch_size, features=features, exact=exact,
         threshold=threshold, max_similarity=max_similarity, name=name, rescore=rescore, workers=workers,
-        address=address, progress=not as_json,
+        address=address,
     )  # fmt: skip
     show_run(scored, as_json)
 
@@ -103,7 +103,7 @@ def pack(
         truncate=truncate, dialect=dialect, dialect_settings=dialect_set or [], max_images=max_images,
         images=cast(Literal["embed", "reference", "name"], images),
         long_texts=cast(Literal["cut", "drop"], long_texts), max_patches=max_patches, workers=workers, address=address,
-        overwrite=overwrite, progress=not as_json,
+        overwrite=overwrite,
     ).raw  # fmt: skip
     show_found(packed, lambda found: pack_lines(found, out), as_json)
 
@@ -136,7 +136,7 @@ def export(
     tell(log, metrics)
     made = api.export(
         folder, to, out, dialect=dialect, dialect_settings=dialect_set or [], group=group, turns=turns,
-        workers=workers, address=address, progress=not as_json,
+        workers=workers, address=address,
     ).raw  # fmt: skip
     show_found(made, lambda found: export_lines(found, to, out), as_json)
 

@@ -58,7 +58,6 @@ def run(
         manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
         preset=preset, workers=workers, address=address, seed=seed, overwrite=overwrite,
         lease=not no_lease, dry_run=dry_run,
-        progress=not as_json,
     )  # fmt: skip
     show_made(found, as_json)
 
@@ -86,7 +85,7 @@ def select(
     found = api.select(  # type: ignore[misc, call-overload]  # an overload takes True or False, not either
         manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
         preset=preset, workers=workers, address=address, seed=seed, overwrite=overwrite,
-        lease=not no_lease, dry_run=dry_run, progress=not as_json,
+        lease=not no_lease, dry_run=dry_run,
     )  # fmt: skip
     show_made(found, as_json)
 
@@ -150,6 +149,5 @@ def retry(
         address=address,
         overwrite=overwrite,
         lease=not no_lease,
-        progress=not as_json,
     )
     finish(again, as_json)

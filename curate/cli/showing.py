@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import CurateError
+from curate.terminal import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,7 +59,7 @@ def finish(result: RunResult, as_json: bool) -> None:
     unreadable = result.dropped.get("unreadable", 0)
     if unreadable:
         raise CurateError(
-            f"{unreadable} rows could not be read and are counted as dropped: mend the input and run again "
+            f"{plural(unreadable, 'row')} could not be read, counted as dropped: mend the input and run again "
             "with --overwrite"
         )
 
@@ -69,7 +70,7 @@ def show_run(result: RunResult, as_json: bool) -> None:
 
     from curate.engine.making import took_s
     from curate.engine.progress import funnel
-    from curate.terminal import bytes_said, duration_said, json_line, logs_json, plural
+    from curate.terminal import bytes_said, duration_said, json_line, logs_json
 
     if as_json:
         print(json.dumps(result.raw))
@@ -97,15 +98,17 @@ def show_found(
 def pack_lines(packed: dict[str, Any], out: str) -> Iterator[str]:
     """What a person reads of packs in `out`."""
     for task, of in packed["tasks"].items():
-        yield f"{task}: {of['samples']:,} samples in {of['sequences']:,} sequences, {of['padding']:.1%} padding"
+        samples, sequences = plural(of["samples"], "sample"), plural(of["sequences"], "sequence")
+        yield f"{task}: {samples} in {sequences}, {of['padding']:.1%} padding"
     yield from _dropped_lines(packed["dropped"])
-    yield f"{packed['rows_out']:,} of {packed['rows_in']:,} samples in {len(packed['shards'])} packs in {out}"
+    kept = f"{packed['rows_out']:,} of {plural(packed['rows_in'], 'sample')}"
+    yield f"{kept} in {plural(len(packed['shards']), 'pack')} in {out}"
 
 
 def export_lines(exported: dict[str, Any], to: str, out: str) -> Iterator[str]:
     """What a person reads of an export of the format `to` in `out`."""
     yield from _dropped_lines(exported["dropped"])
-    yield f"{exported['rows_out']:,} of {exported['rows_in']:,} rows as {to} in {out}"
+    yield f"{exported['rows_out']:,} of {plural(exported['rows_in'], 'row')} as {to} in {out}"
 
 
 def _dropped_lines(dropped: dict[str, int]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from rich.table import Table
 from curate.engine.metrics import HELP, MetricsFile, Seen
 from curate.engine.record import UnitRecord, add_counts
 from curate.engine.worker import Job
-from curate.terminal import METRICS, json_line, logs_json
+from curate.terminal import METRICS, json_line, logs_json, plural
 
 LINE_EVERY_S = 10.0
 TOP_REASONS = 10
@@ -171,8 +171,11 @@ class Progress:
         rows, images, size = (self._counts.get(name, 0) for name in ("rows", "images", "bytes"))
         if not rows:
             scanned = self._counts.get("scanned", 0)
-            return f"{scanned:,} rows read ({scanned / seconds:,.0f}/s)"
-        parts = [f"{rows:,} rows ({rows / seconds:,.0f}/s)", f"{images:,} images ({images / seconds:,.0f}/s)"]
+            return f"{plural(scanned, 'row')} read ({scanned / seconds:,.0f}/s)"
+        parts = [
+            f"{plural(rows, 'row')} ({rows / seconds:,.0f}/s)",
+            f"{plural(images, 'image')} ({images / seconds:,.0f}/s)",
+        ]
         if self._read:
             share = f"{self._kept / self._read:.1%} of {self._read:,}"
             parts += [f"{self._kept:,} kept ({share})", f"{size / 1e6:,.1f} MB written"]

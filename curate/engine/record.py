@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from curate.errors import UnitError
 from curate.storage.shards import Shard
+from curate.terminal import plural
 
 
 class Meter(Protocol):
@@ -49,7 +50,7 @@ class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.rows_in != self.rows_out + sum(self.dropped.values()):
             raise UnitError(
-                f"unit {self.unit}: {self.rows_in} rows in, {self.rows_out} out, {self.dropped} dropped"
+                f"unit {self.unit}: {plural(self.rows_in, 'row')} in, {self.rows_out} out, {self.dropped} dropped"
             )
         return self
 

@@ -23,6 +23,7 @@ from curate.plugins import require
 from curate.storage.finished import KINDS, damaged_manifest, read_manifest
 from curate.storage.shards import Shard
 from curate.storage.store import PublishedFile, Store
+from curate.terminal import plural
 
 log = logging.getLogger("curate")
 
@@ -159,7 +160,7 @@ def _check_kept(reasons: Sequence[str], manifest: Mapping[str, Any], folder: str
     ruled = {reason: manifest["dropped"][reason] for reason in reasons if reason in rules}
     if not ruled or share >= 1:
         return
-    rows = f"{sum(ruled.values()):,} rows of {folder} fell to {', '.join(ruled)}"
+    rows = f"{plural(sum(ruled.values()), 'row')} of {folder} fell to {', '.join(ruled)}"
     if share == 0:
         raise InputError(f"{rows}, and drops.sample = 0 wrote none of them down: run the inputs anew")
     log.warning(

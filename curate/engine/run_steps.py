@@ -102,7 +102,7 @@ class Steps:
             for job, results in self.runner.map(jobs):
                 self.journal.store.check_held()
                 records = [result for result in results if isinstance(result, UnitRecord)]
-                failed += self._failed(results)
+                failed += self._failed(results, bool(failed))
                 for record in records:
                     self.journal.keep(record, state)
                 self.progress.done(job, records)
@@ -113,9 +113,10 @@ class Steps:
                 "command again"
             )
 
-    def _failed(self, results: Result) -> list[JobFailure]:
+    def _failed(self, results: Result, before: bool) -> list[JobFailure]:
+        """The failures among them, each logged but the very first, which the error tells that ends the step."""
         failed = [result for result in results if isinstance(result, JobFailure)]
-        for failure in failed:
+        for failure in failed if before else failed[1:]:
             log.error("%s", failure.error)
         return failed
 

@@ -265,7 +265,7 @@ def attempt(worker: JobWorker, job: Job, first: Result | None = None) -> Result:
         if not failed:
             break
         for failure in failed:
-            log.warning("%s", failure.error)
+            log.info("%s; tried again", failure.error)
         numbers = tuple(failure.number for failure in failed)
         kept: Result = [result for result in results if not isinstance(result, JobFailure)]
         results = kept + worker.do(msgspec.structs.replace(job, numbers=numbers))

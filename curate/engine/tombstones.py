@@ -220,7 +220,11 @@ def read_tombstones(store: Store) -> pa.Table:
     if data is None:
         return TOMBSTONES.empty_table()
     try:
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True).cast(TOMBSTONES)
+        table = (
+            pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+            .read(use_threads=False)
+            .cast(TOMBSTONES)
+        )
         strange = set(table["kind"].to_pylist()) - set(KINDS)
         if strange or table["hash"].null_count:
             raise ValueError(f"tombstones of kind {', '.join(map(str, strange)) or 'unknown'}")

@@ -27,7 +27,7 @@ from curate.images.fingerprint import METHOD, VERSION
 from curate.manifest.settings import FetchSettings, ImageSettings, InputSettings
 from curate.sources import FORMATS, Input, expand, open_source
 from curate.storage.filesystems import filesystem, one_line
-from curate.terminal import bytes_said
+from curate.terminal import bytes_said, plural
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
 HASHES = (".txt", ".pdq")  # lists of PDQ hashes, one a line
@@ -87,7 +87,8 @@ def fingerprint(
 
 def lines(made: Mapping[str, Any]) -> Iterator[str]:
     """What `fingerprint` made, for a person."""
-    yield f"{made['images']:,} images, {made['texts']:,} texts in {made['out']}, {bytes_said(made['bytes'])}"
+    found = f"{plural(made['images'], 'image')}, {plural(made['texts'], 'text')}"
+    yield f"{found} in {made['out']}, {bytes_said(made['bytes'])}"
     for reason, count in made["left_out"].items():
         yield f"  left out {count:,} as {reason}"
 

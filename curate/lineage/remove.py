@@ -354,8 +354,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What a removal found, for a person."""
     counts = Counter({name: found[name] for name in ("rows_removed", "rewritten", "emptied", "shared")})
     yield (
-        f"{counts['rows_removed']:,} rows removed, {found['rows_out']:,} left in {found['folder']}: shards written "
-        f"again {counts['rewritten']:,}, gone {counts['emptied']:,}, shared with {found['parent']} {counts['shared']:,}"
+        f"{plural(counts['rows_removed'], 'row')} removed, {found['rows_out']:,} left in {found['folder']}: shards "
+        f"written again {counts['rewritten']:,}, gone {counts['emptied']:,}, shared with {found['parent']} "
+        f"{counts['shared']:,}"
     )
     for rule, rows in found["overlaps"].items():
         yield f"{rule}: {plural(rows, 'row')}"

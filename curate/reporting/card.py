@@ -23,6 +23,7 @@ from curate.schema import LANGUAGES
 from curate.storage.filesystems import one_line
 from curate.storage.finished import listed_files
 from curate.storage.store import Store
+from curate.terminal import plural
 
 README, CROISSANT, DOMAINS = "README.md", "croissant.json", "domains.csv"
 NAMED = 20  # domains, and licences of rows, that the card names
@@ -89,7 +90,7 @@ def readme(
         f"---\n{front_matter(manifest, languages)}\n---\n{OUR_CARD}",
         f"# {_line(of['title'])}",
         f"{manifest['rows_out']:,} training samples, made by curate "
-        f"{manifest['curate_version']} from {manifest['rows_in']:,} rows.",
+        f"{manifest['curate_version']} from {plural(manifest['rows_in'], 'row')}.",
     ]
     return "\n\n".join([*parts, *_sections(manifest, found)]) + "\n"
 
@@ -187,7 +188,8 @@ def _domains(found: Provenance) -> str:
     )
     held = sum(found.host_rows[host] for host in top)
     lines = [
-        f"The images of {whole:,} rows come from {len(found.host_rows):,} domains (hosts, without `www.`).{basis} "
+        f"The images of {plural(whole, 'row')} come from {plural(len(found.host_rows), 'domain')} (hosts, without "
+        f"`www.`).{basis} "
         f"`{DOMAINS}` lists the top 10 % of them by the size of their images: {len(top):,}, with {held / whole:.1%} of "
         "the rows, as the EU's summary of training content asks for (AI Act, Art. 53(1)(d)).",
         "",
@@ -211,13 +213,13 @@ def _requests(manifest: Mapping[str, Any]) -> str:
     names = ", ".join(f"`{name}`" for name in of["opt_out"])
     if of["respect_opt_out"]:
         lines = [
-            f"- Opt-outs in `X-Robots-Tag` ({names}) were honoured: {dropped.get('opted_out', 0):,} rows."
+            f"- Opt-outs in `X-Robots-Tag` ({names}) were honoured: {plural(dropped.get('opted_out', 0), 'row')}."
         ]
     else:
         lines = [
             f"- Opt-outs in `X-Robots-Tag` ({names}) were not looked at (`fetch.respect_opt_out = false`)."
         ]
-    lines.append(f"- Removed on request: {dropped.get(REASON, 0):,} rows.")
+    lines.append(f"- Removed on request: {plural(dropped.get(REASON, 0), 'row')}.")
     if count := manifest.get("tombstones"):
         dates = sorted(str(one.get("date", "")) for one in manifest["removed"])
         lines.append(
@@ -268,7 +270,7 @@ def _limits(manifest: Mapping[str, Any]) -> str:
         lines.append("- This is a part of its source: the run was given a limit or a sample of it.")
     failed = manifest["dropped"].get("unreadable", 0)
     if failed:
-        lines.append(f"- {failed:,} rows of the source could not be read.")
+        lines.append(f"- {plural(failed, 'row')} of the source could not be read.")
     return "\n".join(lines)
 
 

@@ -129,8 +129,9 @@ class ScoringSteps:
         failed: list[JobFailure] = []
         for result in each_result(self.runner, self.store, self.watch, kind, numbers):
             if isinstance(result, JobFailure):
+                if failed:  # the first is told by the error that ends the step
+                    log.error("%s", result.error)
                 failed.append(result)
-                log.error("%s", result.error)
             else:
                 yield result
                 _count(self.watch, result)

@@ -71,7 +71,7 @@ def expand(uris: Sequence[str], known: Collection[str] = tuple(FORMATS)) -> list
         if not matches:
             what = ", ".join(sorted(known))
             raise InputError(
-                f"no input at {uri!r}: give a file, a folder or a glob of {what} (also .gz, .zst)"
+                f"no input at {uri!r}: give a file, a folder or a glob of {what} (also .bz2, .gz, .zst)"
             )
         found |= matches
     tables = beside_tars(found)

@@ -18,6 +18,7 @@ from curate.storage.filesystems import filesystem, one_line
 from curate.storage.finished import check_complete, files_there, listed_files, read_manifest
 from curate.storage.listing import SHARDS
 from curate.storage.store import Store
+from curate.terminal import plural
 
 PLACES = pa.schema(
     [("uri", pa.string()), ("bytes", pa.int64()), ("rows", pa.int64()), ("mark", pa.string())]
@@ -44,7 +45,9 @@ class DataFile(msgspec.Struct, frozen=True):
         except (OSError, ValueError) as error:
             raise DamagedError(f"cannot read {self.uri}: {one_line(error)}") from None
         if file.metadata.num_rows != self.rows:
-            raise DamagedError(f"{self.uri} holds {file.metadata.num_rows} rows instead of {self.rows}")
+            raise DamagedError(
+                f"{self.uri} holds {plural(file.metadata.num_rows, 'row')} instead of {self.rows}"
+            )
         return file
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from curate.errors import InputError, MachineError, nearest
-from curate.storage.stores import StoreClient
+from curate.storage.stores import StoreClient, WebClient
 
 CONNECT_TIMEOUT_S = 20.0
 REQUEST_TIMEOUT_S = 60.0
@@ -170,7 +170,7 @@ def _http_filesystem() -> fs.FileSystem:
         total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S
     )  # no total: a file may be hundreds of GB
     http = fsspec.filesystem("https", client_kwargs={"timeout": timeout}, skip_instance_cache=True)
-    return fs.PyFileSystem(StoreClient(http))
+    return fs.PyFileSystem(WebClient(http))
 
 
 _OPENERS = {"file": _local, "s3": _s3, "gs": _gs, "az": _az, "hf": _hf, "http": _http, "https": _http}

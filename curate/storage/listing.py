@@ -61,7 +61,11 @@ def read_files(store: Store, name: str) -> pa.Table | None:
     data = store.read_bytes(name)
     if data is None:
         return None
-    return pq.read_table(pa.BufferReader(data), page_checksum_verification=True).cast(FILES)
+    return (
+        pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        .read(use_threads=False)
+        .cast(FILES)
+    )
 
 
 def listed_shards(store: Store, manifest: Mapping[str, Any]) -> list[Shard]:

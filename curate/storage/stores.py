@@ -54,6 +54,34 @@ class StoreClient(fs.FSSpecHandler):  # type: ignore[misc]
         return PythonFile(File(self.fs.open(path, mode="rb")), mode="r")
 
 
+class WebClient(StoreClient):
+    """A web server's files: what a server refuses, or one that nobody reaches, is no file that is not there."""
+
+    def get_file_info(self, paths: list[str]) -> list[fs.FileInfo]:
+        """What is known of each file.
+
+        Raises:
+            OSError: a server cannot be reached, or answers with something else than that the file is not there.
+        """
+        return [self._info(path) for path in paths]
+
+    def _info(self, path: str) -> fs.FileInfo:
+        try:
+            return self._create_file_info(path, self.fs.info(path))
+        except FileNotFoundError as error:
+            cause = (
+                error.__cause__
+            )  # fsspec says of every failure that nothing is there; this is the true one
+            status = getattr(cause, "status", None)
+            if cause is None or status in (404, 410):
+                return fs.FileInfo(path, fs.FileType.NotFound)
+            said = " ".join(str(getattr(cause, "message", "") or cause or type(cause).__name__).split())[:300]
+            what = (
+                f"its server answers {status}: {said}" if status else f"its server cannot be reached: {said}"
+            )
+            raise OSError(what) from None
+
+
 for _name in METHODS:
     setattr(StoreClient, _name, plain_errors(getattr(fs.FSSpecHandler, _name)))
 

@@ -17,6 +17,7 @@ from curate.engine.journal import RUN, Begun
 from curate.engine.record import Stage, UnitRecord, add_counts, add_stages
 from curate.storage.listing import LISTED, SHARDS
 from curate.storage.store import Store
+from curate.terminal import plural
 
 LIST = ("path", "rows", "bytes", "sha256")
 
@@ -35,7 +36,7 @@ def manifest_problems(
     told = manifest["shards"]
     kept = sum(shard["rows"] for shard in told) if len(told) < LISTED else pc.sum(shards["rows"]).as_py()
     if kept != manifest["rows_out"]:
-        yield f"its shards hold {kept} rows instead of {manifest['rows_out']}"
+        yield f"its shards hold {plural(kept, 'row')} instead of {manifest['rows_out']}"
     if [{name: one[name] for name in LIST} for one in told] != shards.select(LIST).slice(
         0, LISTED
     ).to_pylist():
@@ -45,7 +46,7 @@ def manifest_problems(
     for before, after in pairwise(manifest["stages"]):
         if before["rows_out"] != after["rows_in"]:
             names = f"{before['name']} and {after['name']}"
-            yield f"{before['rows_out']} and {after['rows_in']} rows between {names}"
+            yield f"{before['rows_out']} and {plural(after['rows_in'], 'row')} between {names}"
     yield from _journal_problems(store, manifest, shards, records)
 
 

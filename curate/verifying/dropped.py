@@ -15,6 +15,7 @@ from curate.storage.filesystems import one_line
 from curate.storage.listing import DROPPED_FILES
 from curate.storage.shards import dropped_name
 from curate.storage.store import Store
+from curate.terminal import plural
 from curate.verifying.listed import Problems, each_listed
 from curate.verifying.parquet_checks import file_problems
 
@@ -69,10 +70,12 @@ def _by_records(
 def _difference(there: Mapping[str, int], told: Mapping[str, int]) -> str | None:
     """How rows by reason differ from those that were counted; None where they do not."""
     if sum(there.values()) != sum(told.values()):
-        return f"holds {sum(there.values())} rows instead of {sum(told.values())}"
+        return f"holds {plural(sum(there.values()), 'row')} instead of {sum(told.values())}"
     for reason in {**told, **there}:
         if there.get(reason, 0) != told.get(reason, 0):
-            return f"holds {there.get(reason, 0)} rows for {reason} instead of {told.get(reason, 0)}"
+            return (
+                f"holds {plural(there.get(reason, 0), 'row')} for {reason} instead of {told.get(reason, 0)}"
+            )
     return None
 
 
@@ -97,6 +100,6 @@ def dropped_counts(store: Store, name: str) -> dict[str, int]:
 def _rows(store: Store, name: str) -> str:
     """How many rows a file holds that nothing lists."""
     try:
-        return f"holds {sum(dropped_counts(store, name).values())} rows"
+        return f"holds {plural(sum(dropped_counts(store, name).values()), 'row')}"
     except (OSError, ValueError, pa.ArrowException):
         return "cannot be read and holds unknown rows"

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
+from curate.terminal import plural
 
 Look = Callable[[pq.ParquetFile], Iterator[str]]
 
@@ -34,7 +35,7 @@ def file_problems(
                 yield "its columns are not those it should have"
                 return
             if reader.metadata.num_rows != listed["rows"]:
-                yield f"{reader.metadata.num_rows} rows instead of {listed['rows']}"
+                yield f"{plural(reader.metadata.num_rows, 'row')} instead of {listed['rows']}"
             yield from look(reader)
     except (OSError, ValueError, pa.ArrowException) as error:
         yield f"cannot be read: {one_line(error)[:200]}"

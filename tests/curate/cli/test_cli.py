@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from curate.cli.showing import export_lines, pack_lines
+from curate.packing.recipe import recipe_names
 from tests.curate.runs import curate
 
 
@@ -67,3 +70,30 @@ def test_synthetic_pages_say_that_no_photographs_lie_behind_them(tmp_path: Path)
     command = ("run", "synthdog-en", "--dry-run", "--out", "x", "--limit", "1", "--set", chosen)
     assert "procedural" not in curate(*command, cwd=tmp_path).stderr
     assert "render.background.image.paths" in curate("doctor").stdout
+
+
+def test_what_a_person_is_told_goes_to_standard_error_beside_json_too(tmp_path: Path) -> None:
+    finished = curate("run", "text", "--out", tmp_path / "texts", "--workers", "0", "--json")
+    assert "text runs on the small sample that ships with curate" in finished.stderr
+    assert json.loads(finished.stdout)["rows_out"] == 3
+    found = curate("calibrate", "laion", "--json")
+    assert "laion runs on the small sample" in found.stderr
+    assert json.loads(found.stdout)["sample"]["whole"]
+
+
+def test_recipes_are_listed_apart_from_manifests() -> None:
+    manifests, recipes = curate("list"), curate("list", "--recipes")
+    assert "curate list --recipes" in manifests.stderr
+    assert {line.split()[0] for line in recipes.stdout.splitlines()} == set(recipe_names())
+    assert [one["name"] for one in json.loads(curate("list", "--recipes", "--json").stdout)] == recipe_names()
+
+
+def test_one_is_told_in_the_singular() -> None:
+    packed = {"tasks": {"vqa": {"samples": 1, "sequences": 1, "padding": 0.5}}, "dropped": {}}
+    counts = {"rows_out": 1, "rows_in": 1, "dropped": {}}
+    lines = [*pack_lines(packed | counts | {"shards": [{}]}, "packs"), *export_lines(counts, "mds", "out")]
+    assert lines == [
+        "vqa: 1 sample in 1 sequence, 50.0% padding",
+        "1 of 1 sample in 1 pack in packs",
+        "1 of 1 row as mds in out",
+    ]

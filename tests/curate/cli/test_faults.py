@@ -41,6 +41,27 @@ def test_the_machines_faults_are_one_line(error: Exception, code: int, said: str
     assert said in found[0]
 
 
+ENDING = """
+import atexit, sys
+from curate.cli.faults import ProgramEnd
+
+class Kept:
+    def __del__(self):
+        print("taken apart")
+
+kept = Kept()
+end = ProgramEnd()
+atexit.register(print, "registered")
+end.after(lambda: (print("done"), sys.exit(7)))
+"""
+
+
+def test_the_program_ends_before_python_takes_itself_apart() -> None:
+    """Or a thread of Arrow's that lets go of Python's bytes then would abort it, whatever its exit code."""
+    ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "done\nregistered\n", "")
+
+
 def test_a_fault_of_ours_stays_one() -> None:
     assert faults.said(RuntimeError("no such thing")) is None
 

@@ -69,7 +69,7 @@ def test_a_retry_of_rows_that_were_not_written_down_is_refused(tmp_path: Path) -
     done("run", "laion", "--input", source, "--out", tmp_path / "out", *cut)
     refused = curate("retry", tmp_path / "out", "--reasons", "text_too_long", "--out", tmp_path / "more")
     assert refused.returncode == 2
-    assert "1 rows of" in refused.stderr
+    assert "1 row of" in refused.stderr
     assert "drops.sample = 0 wrote none of them down" in refused.stderr
 
 

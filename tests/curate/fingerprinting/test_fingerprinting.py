@@ -97,7 +97,7 @@ def test_the_command_says_what_it_made(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(picture(1))
     out = tmp_path / "new" / "set.prints"
     said = command("fingerprint", tmp_path / "a.jpg", "--out", out)
-    assert (said.returncode, said.stdout.split(",")[0]) == (0, "1 images")
+    assert (said.returncode, said.stdout.split(",")[0]) == (0, "1 image")
     assert done("fingerprint", tmp_path / "a.jpg", "--out", out)["method"] == "pdq-17"
     assert [path.name for path in out.parent.iterdir()] == ["set.prints"]
 

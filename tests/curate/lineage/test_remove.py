@@ -392,7 +392,7 @@ def test_a_version_can_be_reported_exported_loaded_and_tried_again(whole: Path, 
     curate.remove(out, listed(tmp_path, "https://pictures.example/2.jpg"), tmp_path / "new")
     curate.report(tmp_path / "new")
     card = (tmp_path / "new" / "README.md").read_text()
-    assert "- Removed on request: 1 rows." in card
+    assert "- Removed on request: 1 row." in card
     assert "2 tombstones (hashes" in card
     assert curate.export(tmp_path / "new", "qwen-vl", tmp_path / "qwen").rows_out == 10
     assert len(curate.loader.ShardMap(str(tmp_path / "new"))) == 10

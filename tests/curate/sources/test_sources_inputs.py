@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from curate.errors import InputError
 from curate.manifest.settings import InputSettings
 from curate.sources import expand, open_source
 from curate.sources.inputs import glob_regex, suffixes
+from tests.curate.web import Site
 
 
 def write(folder: Path, *names: str) -> None:
@@ -113,3 +116,27 @@ def test_an_empty_file_and_an_unknown_format_are_refused(tmp_path: Path) -> None
         open_source(expand([f"{tmp_path}/empty.csv"])[0], InputSettings(), tmp_path)
     with pytest.raises(InputError, match=r"cannot tell the format of .*notes\.txt.*input\.format"):
         open_source(expand([f"{tmp_path}/notes.txt"])[0], InputSettings(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(403, "its server answers 403: Forbidden"), (500, "its server answers 500"), (404, "no input at")],
+)
+def test_what_a_web_server_refuses_is_not_said_to_be_missing(status: int, said: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    site = Site()
+    try:
+        site.handlers["/part.parquet"] = answer
+        with pytest.raises(InputError, match=said):
+            expand([site.url("/part.parquet")])
+    finally:
+        site.close()
+
+
+def test_a_web_server_that_nobody_reaches_is_said_to_be_so() -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(InputError, match="its server cannot be reached"):
+            expand([f"http://127.0.0.1:{taken.getsockname()[1]}/part.parquet"])
