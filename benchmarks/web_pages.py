@@ -6,6 +6,11 @@ All sides get the same documents, the same Chromium and viewport, no network, an
 JPEGs of quality 90. The peers take the text nodes' client rectangles and one picture of the whole page; ours
 cuts lines, judges what is seen, cuts pages and encodes each. PYTHON is an interpreter that has Playwright
 (PyPI `playwright`); it runs this file with `--peer`. Rounds take turns; the median of each side counts.
+
+    python -m benchmarks.web_pages PAGES_FOLDER --own [--tabs 3]
+
+says instead what ours takes: CPU seconds of this process and of the browser's, which hold on a busy machine as well,
+and the browser's memory at its peak (PSS). CURATE_CHROMIUM names another browser.
 """
 
 from __future__ import annotations
@@ -51,6 +56,28 @@ def ours(documents: list[bytes], tabs: int) -> float:
             if isinstance(pages, RenderError):
                 raise pages
         return time.perf_counter() - began
+
+
+def own(documents: list[bytes], tabs: int) -> None:
+    """Print what ours takes, the browser's start included."""
+    import psutil
+
+    from renderers.html.render import Browser, Document, HtmlSettings
+
+    images = peak = 0
+    before = time.process_time()
+    with Browser(HtmlSettings(tabs=tabs, recycle_after=10**6)) as browser:
+        for _, pages in browser.render_many(Document(str(i), content) for i, content in enumerate(documents)):
+            images += len(pages) if isinstance(pages, list) else 0
+            chromium = browser.pool.chromium
+            peak = max(peak, chromium.memory() if chromium else 0)
+        here = time.process_time() - before
+        others = psutil.Process().children(recursive=True)
+        there = sum(sum(process.cpu_times()[:2]) for process in others if process.is_running())
+    print(
+        f"{len(documents)} documents, {images} images: {here:.1f} s of CPU here, {there:.1f} s in the browser"
+    )
+    print(f"{1000 * (here + there) / images:.0f} ms of CPU an image; the browser's peak {peak >> 20} MB")
 
 
 async def plain(documents: list[bytes]) -> float:
@@ -129,12 +156,16 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--tabs", type=int, default=3)
     arguments.add_argument("--playwright", metavar="PYTHON")
+    arguments.add_argument("--own", action="store_true")
     arguments.add_argument("--peer", action="store_true", help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
     if chosen.peer:
         print(playwright(**json.load(sys.stdin)))
         return
     documents = read(chosen.folder, chosen.limit)
+    if chosen.own:
+        own(documents, chosen.tabs)
+        return
     sides = {
         "plain pyppeteer": lambda: asyncio.run(plain(documents)),
         "ours, 1 tab": lambda: ours(documents, 1),

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -162,14 +163,17 @@ def _of_group(table: pa.Table, shown_to: Images, records: Records, dialect: Dial
 
 
 def _light(table: pa.Table) -> Iterator[dict[str, Any]]:
-    wanted = ("key", "task", "text", "regions", "image", "images", "messages")
+    wanted = ("key", "task", "text", "regions", "width", "height", "image", "images", "messages")
     names = [name for name in wanted if name in table.column_names]
     for row in table.select(names).to_pylist():
         yield {"images": None, "messages": None} | row
 
 
 def _objects(row: dict[str, Any]) -> dict[str, Any] | None:
-    """The boxes of a row's regions in the order in which they are written, in pixels of its image."""
+    """The boxes of a row's regions in the order in which they are written, in pixels of its image, within it.
+
+    ms-swift does not clip them.
+    """
     if not row["regions"]:
         return None
     regions = (
@@ -177,8 +181,9 @@ def _objects(row: dict[str, Any]) -> dict[str, Any] | None:
         if row["task"] == "grounded_caption"
         else row["regions"]
     )
-    corners = [(one["quad"][0::2], one["quad"][1::2]) for one in regions]
-    boxes = [[min(x), min(y), max(x), max(y)] for x, y in corners]
+    quads = np.array([one["quad"] for one in regions])
+    x, y = (quads[:, axis::2].clip(0, row[side]) for axis, side in enumerate(("width", "height")))
+    boxes = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1).tolist()
     return {"ref": [row["text"]] if row["task"] == "referring" else [], "bbox": boxes, "bbox_type": "real"}
 
 

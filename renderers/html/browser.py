@@ -34,6 +34,7 @@ from renderers.html.settings import HtmlSettings
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SYSTEM = ("/usr", "/opt", "/etc/fonts", "/etc/alternatives", "/etc/chromium.d", "/var/cache/fontconfig")
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC"}
+TARGET_S = 0.01
 TO_PIPES = 'exec "$@" 3<&0 4>&1 0</dev/null 1>&2'  # DevTools reads descriptor 3 and writes 4
 
 # A plain dead proxy, a blocked resolver alone and offline mode all leak; these two together do not.
@@ -219,8 +220,9 @@ class Chromium:
         Raises: NetworkError.
         """
         made = await self.connection.send("Target.createTarget", {"url": "about:blank", "newWindow": True})
-        (target,) = (t for t in self.pages.targets() if t._targetId == made["targetId"])
-        return await target.page()
+        while not (found := [t for t in self.pages.targets() if t._targetId == made["targetId"]]):
+            await asyncio.sleep(TARGET_S)  # Chromium's headless shell tells of it a little later
+        return await found[0].page()
 
     @property
     def alive(self) -> bool:

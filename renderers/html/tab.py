@@ -28,6 +28,7 @@ READER = Path(__file__).parent / "reader"
 SCRIPTS = ("house", "styles", "sight", "generated", "lines", "cleaned")
 WAKING_S = 2.0  # for images that wait to be scrolled to, where the archive has them
 POLL_IMAGES_S = 0.05
+LARGE = 300  # lines of a document whose memory is asked back at once: that takes some 20 ms
 SCROLL_S = 0.1  # on each screenful, for scripts that wait for it to be seen
 
 
@@ -102,6 +103,7 @@ class Tab:
         self.answered: set[str] = set()  # the addresses whose content the page was given
         self.answering: set[asyncio.Task[None]] = set()
         self.world = 0
+        self.large = False  # whether the last document leaves much memory behind
         self.origin = (0.0, 0.0)  # px of the document to the left of what a reader first sees, and above it
 
     @classmethod
@@ -142,6 +144,8 @@ class Tab:
         blank = self.next_load()
         await self.ask("Page.navigate", {"url": "about:blank"})  # else the last page's policies would stay
         await self.ask_page(blank)
+        if self.large:
+            await self.ask("HeapProfiler.collectGarbage", {})
         loaded = self.next_load()
         await self.ask_page(self.page.setContent(markup))
         limit = settings.page_height * settings.max_pages
@@ -164,6 +168,7 @@ class Tab:
         seen = await self.run(f"readPage({json.dumps(told)})")
         lines = tuple(HtmlLine(*line) for line in seen["lines"])
         self.origin = tuple(seen["origin"])
+        self.large = len(lines) >= LARGE
         return Layout(seen["title"], seen["height"], seen["unread"], lines, seen["beyond"], seen["facts"])
 
     async def enter_world(self) -> None:

@@ -15,6 +15,7 @@ from renderers.pdf.rules import CELL_EM, Rules
 SAME_LINE_EM = 0.8  # pieces of one line lie at most so far apart
 WIDE_EM = 2.5  # and so far where running text around them has no gutter there
 SPACE_EM = 0.15  # from here on a gap between pieces is a space
+LEADERS = frozenset(". ·…‥")
 STACKED = 3  # upright characters below each other that make a column
 STACK_EM = 1.6  # upright characters that far below each other still make a column
 SHADOW_EM = 0.25  # so far at most is a line painted again to look bold or shaded
@@ -27,7 +28,8 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
         left, right = beside(out[-1], line) if out else (line, line)
         gap = gap_em(left, right) if out else math.inf
         near = gap < SAME_LINE_EM or (
-            gap < WIDE_EM and bridged(left, right, [*out[-4:-1], *lines[i + 1 : i + 4]])
+            gap < WIDE_EM
+            and (lead(left, right) or bridged(left, right, [*out[-4:-1], *lines[i + 1 : i + 4]]))
         )
         if (
             near
@@ -44,6 +46,11 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
         else:
             out.append(line)
     return out
+
+
+def lead(left: Line, right: Line) -> bool:
+    """True for dots that lead the eye across a form or a table of contents: they are one line of dots."""
+    return LEADERS.issuperset(left.text) and LEADERS.issuperset(right.text)
 
 
 def beside(last: Line, line: Line) -> tuple[Line, Line]:

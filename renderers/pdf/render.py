@@ -26,7 +26,7 @@ from renderers.pdf.bidi import is_rtl
 from renderers.pdf.cover import VECTOR_BLOCK, Layers, image_share, layers_of, shapes_of
 from renderers.pdf.document import UNREADABLE, chosen, failure, is_cut, opened, wanted_pages
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, View
-from renderers.pdf.join import distinct
+from renderers.pdf.join import LEADERS, distinct
 from renderers.pdf.kinds import SCAN_SHARE, hidden_text, hides, page_class, said_of
 from renderers.pdf.letter_shapes import unlike_share
 from renderers.pdf.line import Line
@@ -284,8 +284,12 @@ def scale(box: Box, settings: PdfSettings) -> float:
 
 
 def text_height(lines: Sequence[Line]) -> float:
-    """The height, in points, of the line that the page's middle character stands in, from small to large."""
-    sizes = sorted((line.box[3] - line.box[1], len(line.text)) for line in lines)
+    """The height, in points, of the line that the page's middle character stands in, from small to large.
+
+    Lines of dots count only where there are no others: a dot is low in any size.
+    """
+    words = [line for line in lines if not LEADERS.issuperset(line.text)] or lines
+    sizes = sorted((line.box[3] - line.box[1], len(line.text)) for line in words)
     passed = list(itertools.accumulate(count for _, count in sizes))
     return next(height for (height, _), so_far in zip(sizes, passed, strict=True) if 2 * so_far >= passed[-1])
 

@@ -145,3 +145,14 @@ def test_hairlines_of_a_scaled_page_are_rules_though_their_boxes_are_wide() -> N
     )
     outlines = [stroke(10, 10 + 40 * i, 100, 30 + 40 * i) for i in range(4)]
     assert len(Rules(outlines).boxes) == 16
+
+
+def test_dots_that_lead_across_a_form_are_one_line() -> None:
+    pdf = pymupdf.open()
+    page = pdf.new_page(width=400, height=300)
+    page.insert_text((20, 50), "Total income", fontsize=10)
+    for x in range(120, 300, 14):
+        page.insert_text((x, 50), ".", fontsize=10)
+    page.insert_text((330, 50), "1,234", fontsize=10)
+    (row,) = pages(pdf)
+    assert texts(row) == ["Total income", " ".join("." * 13), "1,234"]

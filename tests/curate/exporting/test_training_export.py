@@ -85,6 +85,23 @@ def test_ms_swift_gets_real_boxes_for_its_placeholders(shards: Path, tmp_path: P
     assert (said.count("<ref-object>"), said.count("<bbox>")) == (1, 1)
 
 
+def test_ms_swift_gets_no_box_beyond_the_picture(tmp_path: Path) -> None:
+    far = [-3.5, 20, 700, 20, 700, 600, -3.5, 600]
+    row = {
+        "key": f"{1:032x}",
+        "dataset": "d",
+        "language": "en",
+        "source": "d#1",
+        "task": "referring",
+        "text": "it",
+    }
+    row |= {"image": picture(640, 428), "format": "jpeg", "width": 640, "height": 428}
+    shards = write_shards(tmp_path / "shards", [row | {"regions": [{"text": "it", "quad": far}]}])
+    api.export(shards, "ms-swift", tmp_path / "out")
+    (made,) = read(tmp_path / "out" / "messages.jsonl")
+    assert made["objects"]["bbox"] == [[0, 20, 640, 428]]
+
+
 def test_an_image_tag_in_raw_text_is_dropped_for_qwen_vl_too(shards: Path, tmp_path: Path) -> None:
     made = api.export(shards, "qwen-vl", tmp_path / "out").raw
     assert made["dropped"] == {"text_has_placeholder": 1}

@@ -37,7 +37,7 @@ def test_a_scale_takes_that_share_of_every_count() -> None:
     told = reached(mix, there)["recipe"]
     assert told["scale"] == told["asked"] == 0.001
     assert {one["task"] for one in told["absent"]} == {
-        "grounded_caption", "referring", "region_caption", "ocr", "text",
+        "grounded_caption", "referring", "region_caption", ("ocr", "ocr_structured"), "text",
     }  # fmt: skip
 
 

@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("torch")
 
 from curate import reporting
+from curate.errors import ManifestError
+from curate.manifest.load import load
 from curate.reporting.explain import explain, lines
 from curate.scoring import score
 from curate.storage.image_index import LEAVES, read_index
@@ -37,6 +39,11 @@ def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     curated("llava-instruct", folder / "out", [write_json(folder / "talks.json", rows)])
     return folder / "out"
+
+
+def test_a_run_does_not_score_dialogues_and_says_what_does() -> None:
+    with pytest.raises(ManifestError, match="`curate score` gives each dialogue"):
+        load("llava-instruct", ["scorer.model=shapes"])
 
 
 def test_a_dialogue_is_scored_by_the_mean_of_its_images(talks: Path) -> None:
