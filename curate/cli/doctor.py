@@ -19,6 +19,7 @@ CODE_FOLDERS = ("curate", "filters", "renderers", "synthdog")
 MIN_FREE_BYTES = 5 * 2**30
 MIN_OPEN_FILES = 1024
 WAIT_S = 20.0
+IMPORT_WAIT_S = 120.0  # torch is read from the disk
 
 
 class Check(NamedTuple):
@@ -94,6 +95,19 @@ def _extras() -> Iterator[Check]:
         )
 
 
+def _torchvision() -> Iterator[Check]:
+    """Whether a torchvision is of the installed torch's build: PyPI's beside a CPU build of torch fails on import."""
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("torchvision") is None:
+        return
+    works, found = _succeeds([sys.executable, "-P", "-c", "import torchvision"], IMPORT_WAIT_S)
+    build = importlib.metadata.version("torch").partition("+")[2] or "same"
+    mend = (
+        f"install torchvision's {build} build from the index that torch came from, or uninstall it: curate does "
+        "without, but transformers' image processors and some trainers do not"
+    )
+    yield Check("torchvision", works, found if works else f"cannot be imported: {found}", mend)
+
+
 def _chromium() -> Iterator[Check]:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     found = _output([path, "--version"]) if path else "not found"
@@ -111,10 +125,10 @@ def _wall() -> Iterator[Check]:
     yield Check("bubblewrap", works, found, mend)
 
 
-def _succeeds(command: list[str]) -> tuple[bool, str]:
+def _succeeds(command: list[str], wait_s: float = WAIT_S) -> tuple[bool, str]:
     """Whether a command ends with 0, and its last words if it does not."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=wait_s, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return False, f"does not answer: {error}"
     words = done.stderr.strip().rpartition("\n")[2]
@@ -188,5 +202,6 @@ def _output(command: list[str]) -> str:
 
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
-    _python, _names, _machine, _extras, _chromium, _wall, _cluster, _fonts, _typefaces, _backgrounds, _gpu,
+    _python, _names, _machine, _extras, _torchvision, _chromium, _wall, _cluster, _fonts, _typefaces, _backgrounds,
+    _gpu,
 )  # fmt: skip

@@ -38,6 +38,23 @@ def test_a_bubblewrap_that_may_not_be_used_is_not_ready(
     assert found("bubblewrap", doctor._wall)["ready"]
 
 
+def test_a_torchvision_of_another_build_than_torchs_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    package = tmp_path / "torchvision" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    check = found("torchvision", doctor._torchvision)
+    said = "cannot be imported: RuntimeError: operator torchvision::nms does not exist"
+    assert (check["ready"], check["found"]) == (False, said)
+    assert "uninstall it" in check["mend"]
+    package.write_text("")
+    assert found("torchvision", doctor._torchvision)["ready"]
+
+
 @pytest.mark.parametrize(
     ("given", "ready", "said"),
     [
