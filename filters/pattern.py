@@ -13,8 +13,8 @@ KEYS = ("steps", "before", "after", "within", "start", "end")
 class Pattern:
     """A named irregularity and its removal.
 
-    The texts that have it are told by cheap expressions, kept apart by where they look, so that those of all
-    patterns can be searched for together: RE2 is fast on each kind, and slow on the mixture.
+    The texts that have it are told by cheap expressions, kept apart by where they look: RE2 is fast on each kind, and
+    slow on the mixture.
     """
 
     name: str

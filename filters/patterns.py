@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial, reduce
-from itertools import pairwise
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.catalogue import CATALOGUE
+from filters.needs import either, needed_runs
 from filters.pattern import Pattern, added
 from filters.row_kernels import rewrite
 from filters.rule import cleaner
+from filters.sieve import Change, Sieve, settle
 
 PATTERNS = {pattern.name: pattern for pattern in CATALOGUE}
 MAX_ROUNDS = 12  # what one pattern leaves can be another's; real captions need three
+MANY = 50_000  # texts: of so many, those with any pattern are searched for first
+FEW = 3  # steps that are tried on every text that may have their pattern
 MAX_REPEATS = 64  # of a pattern that takes out one of several neighbours at a time
-BRANCHES = 4  # that a search for several patterns parts into; 2, 3 and 6 took longer on real captions
 
 
 @cleaner("patterns")
@@ -39,7 +41,19 @@ def patterns(
     others = [added(name, table) for name, table in add.items()]
     if not len(text):
         try_out(others)
-    return settle(text, [*(PATTERNS[name] for name in use), *others], MAX_ROUNDS)
+    return without(text, (*(PATTERNS[name] for name in use), *others))
+
+
+def without(text: pa.StringArray, chosen: tuple[Pattern, ...]) -> pa.StringArray:
+    """Every pattern taken out in order, and again of the texts that this changed, at most MAX_ROUNDS times."""
+    if not chosen:
+        return text
+    changes = [Change(partial(irregular, chosen=[one]), partial(take_out, pattern=one)) for one in chosen]
+
+    def change(rows: pa.StringArray) -> pa.StringArray:
+        return settle(rows, _sieve_of(chosen), changes, MAX_ROUNDS)
+
+    return rewrite(text, irregular(text, chosen), change) if len(text) >= MANY else change(text)
 
 
 def try_out(others: Sequence[Pattern]) -> None:
@@ -51,45 +65,25 @@ def try_out(others: Sequence[Pattern]) -> None:
         if pattern.name in PATTERNS:
             raise ValueError(f"pattern {pattern.name!r} is there already: give it another name")
         try:
-            made = settle(pa.array([pattern.before]), [pattern], MAX_ROUNDS)[0].as_py()
+            made = without(pa.array([pattern.before]), (pattern,))[0].as_py()
         except pa.ArrowInvalid as error:
             raise ValueError(f"pattern {pattern.name!r}: {error}") from None
         if pattern.before and made != pattern.after:
             raise ValueError(f"pattern {pattern.name!r} makes {made!r} of its example, not {pattern.after!r}")
 
 
-def settle(text: pa.StringArray, chosen: Sequence[Pattern], rounds: int) -> pa.StringArray:
-    """Every pattern taken out in order, and again of the texts that this changed, at most `rounds` times."""
-    if not chosen or not rounds:
-        return text
-
-    def change(rows: pa.StringArray) -> pa.StringArray:
-        cleaned = take_out(rows, chosen)
-        return rewrite(cleaned, pc.not_equal(cleaned, rows), lambda again: settle(again, chosen, rounds - 1))
-
-    return rewrite(text, irregular(text, chosen), change)
-
-
-def take_out(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.StringArray:
-    """Every pattern taken out once, in order, of texts that each may have one.
-
-    Some of the patterns are searched for at once, then some of those in the texts so found, and so on.
-    """
-    if len(chosen) == 1:
-        return replaced(text, chosen[0], MAX_REPEATS if chosen[0].again else 1)
-    branches = min(BRANCHES, len(chosen))
-    for first, last in pairwise(len(chosen) * branch // branches for branch in range(branches + 1)):
-        some = chosen[first:last]
-        text = rewrite(text, irregular(text, some), partial(take_out, chosen=some))
-    return text
-
-
-def replaced(text: pa.StringArray, pattern: Pattern, repeats: int) -> pa.StringArray:
-    """One pattern's steps made in order, and made again on the texts that they changed, `repeats` times at most."""
-    made = reduce(replace, pattern.steps, text)
-    if repeats == 1:
-        return made
-    return rewrite(made, pc.not_equal(made, text), lambda rows: replaced(rows, pattern, repeats - 1))
+def take_out(text: pa.StringArray, pattern: Pattern) -> pa.StringArray:
+    """One pattern taken out of texts that may have it."""
+    if len(pattern.steps) <= FEW and not pattern.again:
+        return reduce(replace, pattern.steps, text)
+    changes = [
+        Change(
+            partial(pc.match_substring_regex, pattern=found),
+            partial(pc.replace_substring_regex, pattern=found, replacement=put),
+        )
+        for found, put in pattern.steps
+    ]
+    return settle(text, _sieve_of_steps(pattern), changes, MAX_REPEATS if pattern.again else 1)
 
 
 def irregular(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.BooleanArray:
@@ -99,24 +93,34 @@ def irregular(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.BooleanArra
     if not wide:
         return search(text, narrow)
     beyond = pc.fill_null(pc.invert(pc.string_is_ascii(text)), False)
-    if not pc.any(beyond, min_count=0).as_py():
-        return search(text, narrow)
     found = pc.replace_with_mask(beyond, beyond, search(text.filter(beyond), wide))
     return pc.or_(search(text, narrow), found) if narrow else found
 
 
 def search(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.BooleanArray:
     """True for the texts that may have one of the patterns, in one search for each of the three places."""
-    if not chosen:
-        return pa.repeat(False, len(text))
+    return reduce(pc.or_, (pc.match_substring_regex(text, one) for one in places(chosen)))
+
+
+def places(chosen: Sequence[Pattern]) -> list[str]:
+    """RE2 of which one at least is found in a text that has one of the patterns."""
     within = "|".join(f"(?:{pattern.within})" for pattern in chosen if pattern.within)
     start = "|".join(f"(?:{pattern.start})" for pattern in chosen if pattern.start)
     end = "|".join(f"(?:{pattern.end})" for pattern in chosen if pattern.end)
-    searches = (within, start and f"^(?:{start})", end and f"(?:{end})$")
-    return reduce(pc.or_, (pc.match_substring_regex(text, search) for search in searches if search))
+    return list(filter(None, (within, start and f"^(?:{start})", end and f"(?:{end})$")))
 
 
 def replace(text: pa.StringArray, step: tuple[str, str]) -> pa.StringArray:
     """One replacement, made on the texts in which it is found: finding is several times cheaper."""
     there = pc.match_substring_regex(text, step[0])
     return rewrite(text, there, lambda rows: pc.replace_substring_regex(rows, *step))
+
+
+@lru_cache(maxsize=16)
+def _sieve_of(chosen: tuple[Pattern, ...]) -> Sieve:
+    return Sieve([reduce(either, map(needed_runs, places([pattern]))) for pattern in chosen])
+
+
+@lru_cache(maxsize=256)
+def _sieve_of_steps(pattern: Pattern) -> Sieve:
+    return Sieve([needed_runs(expression) for expression, _ in pattern.steps])

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.duplicates import digest
+
 # For each byte, whether it counts. UTF-8 of U+4000 to U+9FFF, nearly all Han in use, begins with E4 to E9.
 HAN_FROM, HAN_UP = np.uint8(0xE4), np.uint8(0xE9 - 0xE4)
 HAN = np.array([0xE4 <= byte <= 0xE9 for byte in range(256)])
@@ -35,11 +37,9 @@ def keys(dataset: str, parts: Sequence[pa.Array]) -> pa.Array:
             part.fill_null(""),
         ]
     material = pc.binary_join_element_wise(*pieces, _string(""))
-    digests = [
-        blake2b(value, digest_size=16).digest() for value in material.cast(pa.large_binary()).to_pylist()
-    ]
-    text = pa.py_buffer(b"".join(digests).hex().encode())
-    return pa.Array.from_buffers(pa.binary(32), len(digests), [None, text]).cast(pa.string())
+    digests = b"".join(map(digest, material.cast(pa.large_binary()).to_pylist()))
+    text = pa.py_buffer(digests.hex().encode())
+    return pa.Array.from_buffers(pa.binary(32), len(material), [None, text]).cast(pa.string())
 
 
 def digests(images: pa.Array) -> pa.Array:

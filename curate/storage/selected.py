@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.storage.shards import Shard, leaf_paths
@@ -23,6 +25,7 @@ SELECTED_COLUMNS = (KEY_COLUMN, TEXT_COLUMN)
 UNLIKE = (*SELECTED_COLUMNS, "key", "source", "url", "text")  # columns of parts and of dropped rows
 METADATA = b"curate"
 GROUP_ROWS = 131_072  # of a row group, at most
+LOOKED_AT = 10_000  # rows by which it is told whether a column's values repeat
 GROUP_BYTES = 64 * 2**20  # in memory, about where a row group closes
 
 Rules = Mapping[str, Mapping[str, Any]]
@@ -83,9 +86,11 @@ def write_part(store: Store, name: str, tables: Iterable[pa.Table], schema: pa.S
 
     def fill(sink: HashingSink) -> None:
         nonlocal rows
-        with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, **_options(schema, level)) as writer:
-            for table in _grouped(tables):
-                writer.write_table(table.cast(schema), row_group_size=GROUP_ROWS)
+        groups = (table.cast(schema) for table in _grouped(tables))
+        first = next(groups, schema.empty_table())
+        with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, **_options(first, level)) as writer:
+            for table in chain([first] if first.num_rows else [], groups):
+                writer.write_table(table, row_group_size=GROUP_ROWS)
                 rows += table.num_rows
 
     written = store.write(name, fill)
@@ -107,16 +112,18 @@ def _grouped(tables: Iterable[pa.Table]) -> Iterable[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def _options(schema: pa.Schema, level: int) -> dict[str, Any]:
+def _options(first: pa.Table, level: int) -> dict[str, Any]:
     """How parts are written: zstd, statistics of all but bytes, an index and checksums of pages.
 
-    Dictionaries of what is hardly ever repeated take time and room.
+    Dictionaries of what is hardly ever repeated, as the first rows show, take time and room.
     """
+    schema = first.schema
     binary = {one.name for one in schema if holds_bytes(one.type)}
     every = leaf_paths(schema)
+    unlike = {name for name in schema.names if not _repeats(first[name])}
     leaves = [leaf for leaf in every if leaf.partition(".")[0] not in binary]
     return {
-        "use_dictionary": [leaf for leaf in every if leaf not in UNLIKE],
+        "use_dictionary": [leaf for leaf in every if leaf not in UNLIKE and leaf not in unlike],
         "compression": "zstd",
         "compression_level": level,
         "write_statistics": leaves,
@@ -124,6 +131,18 @@ def _options(schema: pa.Schema, level: int) -> dict[str, Any]:
         "write_page_checksum": True,
         "store_schema": True,
     }
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Whether at least half of the first values were there before; true of what is no text and no number."""
+    kind, some = column.type, column.slice(0, LOOKED_AT)
+    is_plain = (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+    )
+    return not is_plain or bool(2 * pc.count_distinct(some, mode="all").as_py() <= len(some))
 
 
 def holds_bytes(kind: pa.DataType) -> bool:
