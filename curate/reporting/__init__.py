@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate.engine.retry import finished_manifest
-from curate.errors import InputError
+from curate.errors import DamagedError
 from curate.reporting import card, page
 from curate.reporting.failures import failures
 from curate.reporting.funnel import shares, steps
@@ -34,7 +34,8 @@ def write(folder: str) -> dict[str, Any]:
     wrote them (`left`), and the `seconds` it took.
 
     Raises:
-        InputError: the folder holds no complete run, or a file of it cannot be read.
+        InputError: the folder holds no complete run.
+        DamagedError: a file of it cannot be read.
         OutputError: it cannot be written to.
     """
     begun = time.monotonic()
@@ -48,7 +49,7 @@ def write(folder: str) -> dict[str, Any]:
         dropped = read_dropped(store)
         html = build(store, manifest, kept, dropped)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(
+        raise DamagedError(
             f"cannot read {folder}: {one_line(error)}; `curate verify` names what is damaged"
         ) from None
     store.write_bytes(NAME, html.encode())

@@ -16,7 +16,7 @@ import msgspec
 from curate.engine.journal import OUR_CARD
 from curate.engine.retry import finished_manifest
 from curate.engine.tombstones import REASON
-from curate.errors import InputError
+from curate.errors import DamagedError
 from curate.reporting.croissant import describe
 from curate.reporting.provenance import Provenance, domains_csv, periods, provenance
 from curate.schema import LANGUAGES
@@ -76,7 +76,7 @@ def _provenance(store: Store, shards: Sequence[str]) -> Provenance | None:
     try:
         return provenance(store, shards)
     except (OSError, ValueError) as error:
-        raise InputError(
+        raise DamagedError(
             f"cannot read {store.uri}: {one_line(error)}; `curate verify` names what is damaged"
         ) from None
 

@@ -14,7 +14,7 @@ from curate.adapters.grit import has_phrases
 from curate.engine.across import ACROSS, PHASES
 from curate.engine.retry import finished_manifest
 from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
-from curate.errors import InputError
+from curate.errors import DamagedError
 from curate.images.evaluation import IMAGE_RULE
 from curate.manifest.pinning import LIST_RULE
 from curate.manifest.settings import FLAGS, HEADS
@@ -48,13 +48,14 @@ def explain(folder: str, key_or_url: str) -> dict[str, Any]:
     `also` lists more rows of that name, of which the first kept one is told in full.
 
     Raises:
-        InputError: the folder holds no complete run, or a file of it cannot be read.
+        InputError: the folder holds no complete run.
+        DamagedError: a file of it cannot be read.
     """
     manifest, store = finished_manifest(folder, selections=True), Store(folder)
     try:
         found = list(_found(manifest, store, key_or_url))
     except (OSError, pa.ArrowException) as error:
-        raise InputError(
+        raise DamagedError(
             f"cannot read {folder}: {one_line(error)}; `curate verify` names what is damaged"
         ) from None
     if not found:

@@ -53,9 +53,17 @@ def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
         raise MachineError(f"cannot use {kind}:// for {uri!r}: {one_line(error)}") from None
 
 
+OF_ARROW = re.compile(
+    r"\[Errno \d+\] Failed to open local file '(?P<path>[^']*)'\. Detail: \[errno \d+\] (?P<why>[^\[\]]*)"
+)
+
+
 def one_line(error: BaseException) -> str:
-    """An error's message on one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """An error's message on one line of at most 300 characters; of Arrow's what says most."""
+    said = " ".join(str(error).split())
+    if found := OF_ARROW.fullmatch(said):
+        said = f"{found['why']}: {found['path']}"
+    return said[:300] or type(error).__name__
 
 
 def _local(uri: str) -> tuple[fs.FileSystem, str]:

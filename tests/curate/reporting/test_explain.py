@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,13 @@ def test_packs_and_damaged_shards_are_refused_with_the_way_out(out: Path, tmp_pa
     (copy / "_manifest.json").write_bytes((out / "_manifest.json").read_bytes())
     with pytest.raises(InputError, match="curate verify"):
         explain(str(copy), "x")
+
+
+def test_a_missing_shard_is_damage_said_plainly(out: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(out, tmp_path / "out"))
+    key = shards(folder)["key"][0].as_py()
+    (folder / "shard-000000.parquet").unlink()
+    said = curate("explain", folder, key)
+    assert said.returncode == 1
+    assert f"No such file or directory: {folder}/shard-000000.parquet; `curate verify`" in said.stderr
+    assert said.stderr.count("\n") == 1
