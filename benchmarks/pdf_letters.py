@@ -24,7 +24,7 @@ from renderers.pdf import render as stages
 from renderers.pdf.cover import shapes_of
 from renderers.pdf.document import UNREADABLE, opened
 from renderers.pdf.letter_shapes import (
-    STAGES,
+    LOOKS,
     UNLIKE,
     DrawnLetter,
     by_font,
@@ -82,9 +82,8 @@ def judged(place: str, page: Shown) -> Iterator[Judged]:
     fonts: defaultdict[str, list[Line]] = defaultdict(list)
     for line in page.lines:
         fonts[line.font].append(line)
-    most, each, _ = STAGES[-1]
     for font, lines in fonts.items():
-        letters = list(drawn_letters(lines, most, each, page.text))
+        letters = list(drawn_letters(lines, LOOKS[-1], page.text))
         own = by_font(letters, page.picture)
         other = by_font([renamed(letter) for letter in letters], page.picture)
         if font in own and font in other:

@@ -64,7 +64,7 @@ class Watcher:
 
 def cpu_of_a_unit(units: int, folder: Path) -> dict[str, float]:
     """CPU milliseconds of a unit, without reading ahead or starting anything; and of making a job of it."""
-    from curate.engine.command import unit_jobs
+    from curate.engine.run_steps import unit_jobs
     from curate.engine.worker import Job, Worker
 
     _, run = plan_of(units, folder)

@@ -20,6 +20,7 @@ from curate.errors import InputError
 from curate.manifest.settings import Manifest
 from curate.schema import conform
 from curate.sources import DETAIL, PROBLEM, ROW
+from curate.sources.input_index import JSON
 from curate.tasks.formats import CONVERSATION
 from filters.column import is_list
 
@@ -143,7 +144,7 @@ def published(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
     place = batch[ROW].to_numpy()[parent] if ROW in batch.column_names else parent + first_row
     number = pa.array(place).cast(pa.string())
     if lists and not manifest.input.explode:
-        table = _with_problems(table, batch, parent)
+        table = _with_texts(_with_problems(table, batch, parent), lists[0])
     if table is not batch:
         item = pc.binary_join_element_wise(number, pa.array(rank).cast(pa.string()), "/")
         several = pa.repeat(True, len(parent))
@@ -163,12 +164,25 @@ def _with_problems(table: pa.Table, batch: pa.Table, parent: np.ndarray) -> pa.T
     return table
 
 
+def _with_texts(table: pa.Table, name: str) -> pa.Table:
+    """The records with a column of texts, though none of the lists held one."""
+    if name in table.column_names:
+        return table
+    return table.append_column(name, pa.nulls(table.num_rows, pa.large_string()))
+
+
 def lists_of_texts(schema: pa.Schema, manifest: Manifest) -> tuple[str, ...]:
-    """The column of pairs' texts where each row has a list of them: each text is a record, with the row's image."""
+    """The column of pairs' texts where each row has a list of them: each text is a record, with the row's image.
+
+    A column of JSON is one too: lists of texts and of other values. An object, or a value of another kind, is no text.
+    """
     name = first(schema.names, manifest.columns.get("text", ("text",)))
-    if manifest.adapter != "pairs" or name is None or not is_list(schema.field(name).type):
+    if manifest.adapter != "pairs" or name is None:
         return ()
-    return (name,) if values.is_text(schema.field(name).type.value_type) else ()
+    field = schema.field(name)
+    if field.metadata == JSON:
+        return (name,)
+    return (name,) if is_list(field.type) and values.is_text(field.type.value_type) else ()
 
 
 def sample(

@@ -216,10 +216,27 @@ class Journal:
         if len(lacking):
             raise UnitError(f"unit {lacking[0]} of {self.store.uri} is not done: run the same command again")
         self.flush()
-        assert self._begun is not None
         shards, dropped = self.ledger.shards(), self.ledger.dropped_files()
+        manifest = self._manifest(run, shards)
+        self._delete_orphans(shards, dropped)
+        for name in set(segment_names(self.store)) - set(self._segments()):
+            self.store.delete(name)
+        tables = [write_files(self.store, SHARDS, shards), write_files(self.store, DROPPED_FILES, dropped)]
+        if self.store.exists(REMOVED):
+            tables.append(self.store.describe(REMOVED))
+        manifest["tables"] = msgspec.to_builtins(tables)
+        self.store.write_bytes(DATA_FILES, data_files("part" if run.select else "shard").encode())
+        self.store.check_held()
+        self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        for name in (*JUDGED, "staged", "tmp", "inputs"):
+            self.store.delete_folder(f"_run/{name}")
+        return manifest
+
+    def _manifest(self, run: Run, shards: pa.Table) -> dict[str, Any]:
+        """What `_manifest.json` says, but for the tables beside it."""
+        assert self._begun is not None
         scorer = self._scorer(shards)
-        manifest = {
+        return {
             **({"kind": SELECTION} if run.select else {}),
             "curate_version": __version__,
             "manifest": run.manifest.resolved(),
@@ -239,19 +256,6 @@ class Journal:
             **self._begun.lineage,
             **told(read_tombstones(self.store)),
         }
-        self._delete_orphans(shards, dropped)
-        for name in set(segment_names(self.store)) - set(self._segments()):
-            self.store.delete(name)
-        tables = [write_files(self.store, SHARDS, shards), write_files(self.store, DROPPED_FILES, dropped)]
-        if self.store.exists(REMOVED):
-            tables.append(self.store.describe(REMOVED))
-        manifest["tables"] = msgspec.to_builtins(tables)
-        self.store.write_bytes(DATA_FILES, data_files("part" if run.select else "shard").encode())
-        self.store.check_held()
-        self.store.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        for name in (*JUDGED, "staged", "tmp", "inputs"):
-            self.store.delete_folder(f"_run/{name}")
-        return manifest
 
     def _remember(self) -> None:
         """Read what was done before: the segments, then the units' own records that are in none.

@@ -13,7 +13,7 @@ from curate.engine.kept_results import KeptResults
 from curate.engine.nodes import check_nodes_see
 from curate.engine.progress import Progress
 from curate.engine.records import in_parallel
-from curate.errors import Halted, InputError, ManifestError, OutputError, Stopped, nearest
+from curate.errors import InputError, ManifestError, OutputError, nearest
 from curate.exporting.album import elsewhere, read_notes, write_moved
 from curate.exporting.conversations import Conversations
 from curate.exporting.energon import Energon
@@ -32,8 +32,8 @@ from curate.exporting.training import Training
 from curate.exporting.webdataset import WebDataset
 from curate.packing.sequences import REFERENCES
 from curate.storage.dataset import DataSet, find
-from curate.storage.filesystems import one_line
 from curate.storage.finished import read_manifest
+from curate.storage.goes_on import goes_on
 from curate.storage.product_notes import note_product, source_folders
 from curate.storage.store import Store
 from curate.tasks.dialect import load_with
@@ -95,20 +95,13 @@ def export(
     options = ["--dialect", dialect] if dialect else []
     options += [word for one in dialect_settings for word in ("--dialect-set", one)]
     origin = {"curate_version": __version__, "made_of": source_folders([source]), "options": options}
-    store.lock()
-    try:
+    with goes_on(out), store.locked():
         _begin(store, identity)
         if address is not None:
             check_nodes_see(address, [file.uri for file in data.files], store)
         with watch.live():
             manifest = plan | origin | _export(run, store, watch, workers, address)
         store.write_bytes("_manifest.json", json.dumps(manifest, indent=1).encode())
-    except KeyboardInterrupt:
-        raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
-    except OSError as error:
-        raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
-    finally:
-        store.unlock()
     store.delete_folder("_run")
     note_product(manifest["made_of"], out)
     return manifest

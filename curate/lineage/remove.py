@@ -33,7 +33,7 @@ from curate.engine.tombstones import (
     tombstones_table,
     write_tombstones,
 )
-from curate.errors import CurateError, Halted, InputError, OutputError, Stopped
+from curate.errors import CurateError, InputError, OutputError
 from curate.lineage.evaluation_overlap import EvaluationOverlap
 from curate.lineage.matching import ShardMatch, matches
 from curate.lineage.products import products
@@ -41,7 +41,6 @@ from curate.lineage.removal import Removal, begin_removal, finished_removal
 from curate.lineage.removal_list import NO_LIST, RemovalList, read_list
 from curate.lineage.rewriting import Rewriter, UnitAnew, pair_marks, record_without, stages_with
 from curate.manifest.settings import ShardSettings
-from curate.storage.filesystems import one_line
 from curate.storage.finished import (
     SCORING,
     check_complete,
@@ -49,6 +48,7 @@ from curate.storage.finished import (
     listed_dropped,
     listed_files,
 )
+from curate.storage.goes_on import goes_on
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, as_shards, files_table, write_files
 from curate.storage.product_notes import absolute
 from curate.storage.shards import Shard, place_of, unit_of
@@ -108,13 +108,9 @@ def remove(
         reason=reason or ("on request" if list_uri is not None else "in an evaluation set"),
         date=now(),
     )
-    try:
+    with goes_on(out):
         if (done := finished_removal(target, asked)) is None:
             done = _remove(source, target, manifest, wanted, overlap, asked)
-    except KeyboardInterrupt:
-        raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
-    except OSError as error:
-        raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
     return done | {"made_of_parent": msgspec.to_builtins(products(source, out))}
 
 
@@ -135,12 +131,9 @@ def _remove(
         listed = [f"what {wanted.uri} lists ({len(wanted.marks)} of it)"] if wanted.marks else []
         asked_for = " or ".join([*listed, *(f"in the evaluation set {name}" for name in overlap.names)])
         raise NothingRemovedError(f"nothing in {source.uri} is {asked_for}: nothing was written")
-    target.lock()
-    try:
+    with target.locked():
         version = RunVersion(source, target, manifest, shards, begin_removal(target, asked))
         return version.make(found, wanted)
-    finally:
-        target.unlock()
 
 
 class RunVersion:
@@ -279,17 +272,7 @@ class RunVersion:
             self.asked.date,
         )
         tombstones = together([read_tombstones(self.source), marks])
-        lineage = {
-            "removal": {
-                "parent_manifest": self.asked.parent_manifest,
-                "list": self.asked.list,
-                "against": list(self.asked.against),
-                "reason": self.asked.reason,
-                "date": self.asked.date,
-                "fetched": self.manifest.get("removal", {}).get("fetched", self.manifest.get("finished")),
-                "found": {name: of for name, of in said.items() if name not in ("unmatched_lines", "copies")},
-            }
-        }
+        lineage = {"removal": self._told(said)}
         shards = [one for shard in self.shards if (one := gone.get(shard.path, shard)) is not None]
         manifest = self._manifest_without(shards, gone, said["rows_removed"]) | lineage | told(tombstones)
         self._write_records(anew, lineage)
@@ -304,6 +287,15 @@ class RunVersion:
         self.target.write_bytes(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         for name in ("remove", "tmp"):
             self.target.delete_folder(f"_run/{name}")
+
+    def _told(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """What `_manifest.json` says of the removal."""
+        return {
+            **{name: getattr(self.asked, name) for name in ("parent_manifest", "list", "reason", "date")},
+            "against": list(self.asked.against),
+            "fetched": self.manifest.get("removal", {}).get("fetched", self.manifest.get("finished")),
+            "found": {name: of for name, of in said.items() if name not in ("unmatched_lines", "copies")},
+        }
 
     def _manifest_without(
         self, shards: Sequence[Shard], gone: Mapping[str, Shard | None], removed: int

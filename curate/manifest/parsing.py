@@ -28,7 +28,7 @@ def read(path: Path, what: str) -> dict[str, Any]:
     except OSError as error:
         raise ManifestError(f"cannot read {what}: {error.strerror or error}") from None
     try:
-        return loads(content.decode())
+        return loads(content.decode("utf-8-sig"))  # editors on Windows begin it with a mark
     except ValueError as error:
         raise ManifestError(f"{what} is not TOML: {str(error)[:300]}") from None
 

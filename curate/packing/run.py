@@ -17,25 +17,27 @@ import datetime
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from curate.engine.nodes import check_nodes_see
 from curate.engine.progress import Progress
-from curate.errors import Halted, InputError, OutputError, Stopped
+from curate.errors import InputError, OutputError
 from curate.packing import mix as mixes
-from curate.packing.packer import FOLDER, PackRun, reasons_of, total
+from curate.packing.packer import FOLDER, PackRun, Spilled, reasons_of, total
 from curate.packing.settings import PackSettings
 from curate.packing.steps import PackSteps
 from curate.packing.tokenizer import Tokenizer, file_content, load
 from curate.packing.write import write_dropped
-from curate.storage.dataset import find
-from curate.storage.filesystems import one_line
+from curate.storage.dataset import DataSet, find
 from curate.storage.finished import held
+from curate.storage.goes_on import goes_on
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, files_table, write_files
 from curate.storage.product_notes import note_product, source_folders
 from curate.storage.store import Store
+from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
 from curate.version import __version__
 
@@ -63,20 +65,9 @@ def pack(
         MachineError, UnitError, Halted, Stopped: see `curate.errors`; the same command goes on.
     """
     settings = settings.with_recipe().check()
-    data = find(paths)
-    if lacking := COLUMNS - set(data.schema.names):
-        raise InputError(f"{data.files[0].uri} is no shard: it lacks {', '.join(sorted(lacking))}")
-    dialect = settings.load_dialect()
+    data, dialect, mix = _found(paths), settings.load_dialect(), settings.load_mix()
     tokenizer = load(settings.tokenizer, settings.end_token, settings.image_pad, dialect)
-    mix = settings.load_mix()
-    told = {"dialect": dialect.digest} if dialect.name != QWEN_VL.name else {}
-    plan = {
-        "settings": told
-        | settings.resolved()
-        | {"tokenizer": tokenizer.sha256, "mix": msgspec.to_builtins(mix)},
-        "inputs": [{"uri": file.uri, "bytes": file.bytes, "rows": file.rows} for file in data.files],
-        "digest": data.digest,
-    }
+    plan = _plan(settings, data, dialect, tokenizer, mix)
     store, watch = Store(out), progress or Progress.silent()
     if (done := _done(store, plan, settings.overwrite)) is not None:
         return done
@@ -90,21 +81,39 @@ def pack(
         needs_tokens=mix.needs_tokens,
     )
     origin = {"made_of": source_folders(paths), "options": settings.options()}
-    store.lock()
-    try:
+    with goes_on(out), store.locked():
         if address is not None:
             check_nodes_see(address, [file.uri for file in data.files], store)
         with watch.live():
             steps = PackSteps(run, store, watch, workers, address)
             made = _pack(run, store, mix, plan, tokenizer, steps, origin)
-    except KeyboardInterrupt:
-        raise Stopped(f"interrupted; the same command goes on where {out} stands") from None
-    except OSError as error:
-        raise Halted(f"cannot go on in {out}: {one_line(error)}; mend that, then the same command") from None
-    finally:
-        store.unlock()
     note_product(origin["made_of"], out)
     return made
+
+
+def _found(paths: Sequence[str]) -> DataSet:
+    """The shards in these folders.
+
+    Raises:
+        InputError: there are none, or they lack a column.
+    """
+    data = find(paths)
+    if lacking := COLUMNS - set(data.schema.names):
+        raise InputError(f"{data.files[0].uri} is no shard: it lacks {', '.join(sorted(lacking))}")
+    return data
+
+
+def _plan(
+    settings: PackSettings, data: DataSet, dialect: Dialect, tokenizer: Tokenizer, mix: mixes.Mix
+) -> dict[str, Any]:
+    """What decides the packs: settings and inputs."""
+    told: dict[str, Any] = {"dialect": dialect.digest} if dialect.name != QWEN_VL.name else {}
+    told |= settings.resolved() | {"tokenizer": tokenizer.sha256, "mix": msgspec.to_builtins(mix)}
+    return {
+        "settings": told,
+        "inputs": [{"uri": file.uri, "bytes": file.bytes, "rows": file.rows} for file in data.files],
+        "digest": data.digest,
+    }
 
 
 def _pack(
@@ -133,21 +142,10 @@ def _pack(
     tables = [write_dropped(store, steps.dropped())]
     if len(packs) > LISTED:
         tables.append(write_files(store, SHARDS, files_table(packs)))
-    dropped = dict(sorted((+reasons_of(spilled)).items()))
-    packed = sum(one.packed for one in spilled)
-    if run.data.rows != packed + sum(dropped.values()):
-        raise OutputError(f"{run.data.rows} rows in, but {packed} packed and {dropped} dropped: a bug")
     said = {
-        "curate_version": __version__,
-        "kind": "packs",
-        "plan": _digest(plan),
-        **origin,
-        **plan,
-        **run.describe(tokenizer),
+        **_head(plan, origin, run.describe(tokenizer)),
         **mixes.reached(mix, amounts),
-        "rows_in": run.data.rows,
-        "rows_out": packed,
-        "dropped": dropped,
+        **_counts(run, spilled),
         "copies": sum(counts["samples"] for counts in tasks.values()),
         "tasks": {task: _padding(counts, run.settings.seq_len) for task, counts in sorted(tasks.items())},
         "shards": [msgspec.to_builtins(file) for file in packs[:LISTED]],
@@ -159,6 +157,25 @@ def _pack(
     store.write_bytes("_manifest.json", written.encode())
     store.delete_folder("_run")
     return dict(json.loads(written))
+
+
+def _head(plan: dict[str, Any], origin: dict[str, Any], described: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest says first: what the packs were made of, and how."""
+    made_by = {"curate_version": __version__, "kind": "packs", "plan": _digest(plan)}
+    return {**made_by, **origin, **plan, **described}
+
+
+def _counts(run: PackRun, spilled: Sequence[Spilled]) -> dict[str, Any]:
+    """How many rows came, were packed, and were dropped, by reason.
+
+    Raises:
+        OutputError: they do not add up.
+    """
+    dropped = dict(sorted((+reasons_of(spilled)).items()))
+    packed = sum(one.packed for one in spilled)
+    if run.data.rows != packed + sum(dropped.values()):
+        raise OutputError(f"{run.data.rows} rows in, but {packed} packed and {dropped} dropped: a bug")
+    return {"rows_in": run.data.rows, "rows_out": packed, "dropped": dropped}
 
 
 def _begin(store: Store, plan: dict[str, Any]) -> str:

@@ -24,15 +24,15 @@ from curate.engine.record import Meter
 from curate.engine.retry import finished_manifest
 from curate.engine.runners import InProcess, OnRay, Runner
 from curate.engine.worker import Job, JobFailure
-from curate.errors import Halted, ManifestError, OutputError, Stopped, UnitError
+from curate.errors import ManifestError, OutputError, UnitError
 from curate.manifest.settings import ScorerSettings, ShardSettings
 from curate.scorer.identity import Identity, from_plain
 from curate.scoring.drop_near_duplicates import drop_near_duplicates
 from curate.scoring.journal import Asked, ScoreJournal
 from curate.scoring.shard import Done, ScoringTerms
 from curate.scoring.shard_jobs import ScoringRun, ScoringWorker
-from curate.storage.filesystems import one_line
 from curate.storage.finished import SCORING, check_complete, listed_files
+from curate.storage.goes_on import goes_on
 from curate.storage.store import Store
 
 log = logging.getLogger("curate")
@@ -78,19 +78,13 @@ def score(
         check_complete(
             store, listed_files(store, manifest), "shard", sizes=False
         )  # a damaged one costs itself
-    try:
+    with goes_on(folder):
         run = ScoringRun(
             out=store.uri, scorer=settings.scorer, terms=_terms(manifest, settings), models=workers or None
         )
         parts = len(manifest["shards"])
-        with _locked(store), watch.live(), runner_of(run, workers, address, watch, parts) as runner:
+        with store.locked(), watch.live(), runner_of(run, workers, address, watch, parts) as runner:
             return ScoringSteps(store, runner, watch).all(manifest, settings)
-    except KeyboardInterrupt:
-        raise Stopped(f"interrupted; the same command goes on where {folder} stands") from None
-    except OSError as error:
-        raise Halted(
-            f"cannot go on in {folder}: {one_line(error)}; mend that, then the same command"
-        ) from None
 
 
 @dataclass
@@ -257,12 +251,3 @@ def _count(watch: Progress, done: Done) -> None:
     watch.add(
         rows=done.rows_in, images=images, kept=kept, bytes=0 if done.written is None else done.written.bytes
     )
-
-
-@contextmanager
-def _locked(store: Store) -> Iterator[None]:
-    store.lock()
-    try:
-        yield
-    finally:
-        store.unlock()

@@ -13,8 +13,8 @@ import io
 import os
 import tempfile
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -209,6 +209,15 @@ class Store:
             self._lease = acquire(self._objects, self.uri)
         else:
             self._check_writable()
+
+    @contextmanager
+    def locked(self, lease: bool = True) -> Iterator[None]:
+        """This folder held while it lasts; see `lock`."""
+        self.lock(lease)
+        try:
+            yield
+        finally:
+            self.unlock()
 
     def check_held(self) -> None:
         """Go on only while this folder is held (where `lock` took a lease).

@@ -21,13 +21,13 @@ from rich.console import Console
 
 import filters
 from curate.engine.across import Across, spill_rows
-from curate.engine.command import Steps
 from curate.engine.journal import Journal, Request
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Plan, Run
 from curate.engine.progress import Progress
 from curate.engine.records import STAGED, every_record
 from curate.engine.retry import again, finished_manifest
+from curate.engine.run_steps import Steps
 from curate.engine.runners import InProcess
 from curate.engine.tombstones import REMOVED
 from curate.errors import InputError

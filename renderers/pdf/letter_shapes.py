@@ -32,18 +32,28 @@ FACES = (
 )  # MuPDF's own: Latin, Greek, Cyrillic; Chinese, its neighbours
 FACE_PX = 32  # the em of a known letter
 LEAST_PX = 7.0  # of a letter's height: of smaller ones the shape is lost
-LEAST_SHARE = 0.02  # of the page's letters: of fonts with fewer nothing is asked
+LEAST_SHARE = 0.05  # of the page's text: of fonts with less nothing is asked
 LEAST_LETTERS = 12  # different ones: with fewer chance decides
-LIKE = 0.85  # a font is cleared by its two longest lines with so much likeness
-UNLIKE = 0.7  # by all of its lines with so much; 0.5 is chance
-STAGES = (
-    (2, 1, LIKE),
-    (24, 3, UNLIKE),
-)  # lines of a font, times that a letter is looked at, likeness that clears it
+UNLIKE = 0.7  # a font whose letters are less like what they are named is wrong; 0.5 is chance
 BESIDE_PX = 1.5  # from a letter's box, above and below: there is its ground
 
 Inks = npt.NDArray[np.float32]  # N × SIDE²: how far each point of a letter's box is from its ground
 Shapes = npt.NDArray[np.float32]  # N × SIDE²: the same, a little blurred, of mean 0 and length 1
+
+
+class Look(NamedTuple):
+    """How closely fonts are looked at."""
+
+    lines: int  # the longest ones of a font, at the most
+    each: int  # times that a letter is looked at
+    names: int  # different letters that are enough
+    clears: float  # the likeness with which a font is good
+
+
+LOOKS = (
+    Look(8, 1, 18, 0.85),
+    Look(24, 3, 20_000, UNLIKE),
+)  # the second one at fonts that the first does not clear
 
 
 class DrawnLetter(NamedTuple):
@@ -55,7 +65,7 @@ class DrawnLetter(NamedTuple):
 
 
 def unlike_share(lines: Sequence[Line], text: pymupdf.TextPage, picture: Picture) -> float:
-    """The share of the page's letters and digits in fonts whose letters look like other ones; from 0 to 1.
+    """The share of the page's text, by characters, in fonts whose letters look like other ones; from 0 to 1.
 
     Fonts in doubt count as good: those of few letters, small ones, and of scripts that no known face has.
     """
@@ -63,45 +73,39 @@ def unlike_share(lines: Sequence[Line], text: pymupdf.TextPage, picture: Picture
     counts: Counter[str] = Counter()
     for line in lines:
         fonts[line.font].append(line)
-        counts[line.font] += letters_in(line.text)
+        counts[line.font] += len(line.text)
     least = max(LEAST_LETTERS, LEAST_SHARE * counts.total())
     asked = [font for font, count in counts.items() if count >= least]
-    for most, each, enough in STAGES:
-        found = [letter for font in asked for letter in drawn_letters(fonts[font], most, each, text)]
+    for look in LOOKS:
+        found = [letter for font in asked for letter in drawn_letters(fonts[font], look, text)]
         likenesses = by_font(found, picture)
-        asked = [font for font in asked if likenesses.get(font, 0.0) < enough]
+        asked = [font for font in asked if likenesses.get(font, 0.0) < look.clears]
     return sum(counts[font] for font in asked if font in likenesses) / max(1, counts.total())
 
 
-def letters_in(text: str) -> int:
-    """How many letters and digits a text has."""
-    return sum(map(str.isalnum, text))
-
-
-def drawn_letters(
-    lines: Iterable[Line], most: int, each: int, text: pymupdf.TextPage
-) -> Iterator[DrawnLetter]:
-    """Letters and digits of the longest lines, at most `most` of them; each letter at most `each` times."""
+def drawn_letters(lines: Iterable[Line], look: Look, text: pymupdf.TextPage) -> Iterator[DrawnLetter]:
+    """Letters and digits of some lines of one font."""
     longest = sorted((line for line in lines if not line.stacked), key=lambda line: -len(line.text))
     seen: Counter[str] = Counter()
-    for line in longest[:most]:
-        for glyph in line.glyphs or glyphs_of(line, text):
+    for line in longest[: look.lines]:
+        u0, v0, u1, v1 = line.box
+        for glyph in line.glyphs or glyphs_near(line, text):
             name = glyph["c"]
-            if seen[name] < each and name.isalnum() and len(known(name)):
-                seen[name] += 1
-                yield DrawnLetter(name, turned(glyph["bbox"], line.axis), line)
+            if seen[name] < look.each and name.isalnum() and len(known(name)):
+                box = a0, b0, a1, b1 = turned(glyph["bbox"], line.axis)
+                if u0 <= (a0 + a1) / 2 <= u1 and v0 <= (b0 + b1) / 2 <= v1:
+                    seen[name] += 1
+                    yield DrawnLetter(name, box, line)
+        if len(seen) >= look.names:
+            return
 
 
-def glyphs_of(line: Line, text: pymupdf.TextPage) -> Iterator[Glyph]:
-    """The glyphs of the line's font within the line's box."""
-    u0, v0, u1, v1 = line.box
+def glyphs_near(line: Line, text: pymupdf.TextPage) -> Iterator[Glyph]:
+    """The glyphs of the line's font on its height."""
     for raw in raw_near(text, turned(line.box, (line.axis[0], -line.axis[1]))):
         for span in raw["spans"]:
             if span["font"] == line.font:
-                for glyph in span["chars"]:
-                    a0, b0, a1, b1 = turned(glyph["bbox"], line.axis)
-                    if u0 <= (a0 + a1) / 2 <= u1 and v0 <= (b0 + b1) / 2 <= v1:
-                        yield glyph
+                yield from span["chars"]
 
 
 def by_font(letters: Sequence[DrawnLetter], picture: Picture) -> dict[str, float]:
@@ -126,7 +130,7 @@ def by_font(letters: Sequence[DrawnLetter], picture: Picture) -> dict[str, float
 def upright_likeness(names: Sequence[str], shapes: Shapes) -> float:
     """The likeness of the shapes; 0 where they are more like what they are named once they are mirrored."""
     own = likeness(names, shapes)
-    if own >= LIKE:
+    if own >= LOOKS[0].clears:
         return own
     square = shapes.reshape(-1, SIDE, SIDE)
     mirrored = (square[:, ::-1].reshape(shapes.shape), square[:, :, ::-1].reshape(shapes.shape))

@@ -1,5 +1,7 @@
 """A process that imports curate once and runs its command line in forks, one a line of input.
 
+The first command that scores has torch and open_clip imported here too, so that no later one need.
+
 A line is JSON: `arguments` of the command line, `out` and `err`, the files that take what it says. The answer is the
 fork's process id, then, on a line of its own, its exit code, negative for a signal.
 """
@@ -17,10 +19,12 @@ import curate.engine.command
 import curate.engine.runners
 import curate.engine.unit
 from curate.children.no_pandas import hide_pandas
+from curate.scorer.weights import open_clip_module
 
 
 def fork(arguments: list[str], out: str, err: str, first: Callable[[], None] | None = None) -> int:
     """The process id of a fork that does `first`, if that is given, and runs the command line."""
+    warm(arguments)
     child = os.fork()
     if child:
         return child
@@ -49,6 +53,12 @@ def leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def warm(arguments: list[str]) -> None:
+    """Import what a command that scores needs, which takes some seconds."""
+    if arguments[:1] == ["score"] or any("scorer." in one for one in arguments):
+        open_clip_module()
 
 
 if __name__ == "__main__":

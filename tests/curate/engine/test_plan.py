@@ -5,8 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.engine.command import unit_jobs
 from curate.engine.plan import Plan, Unit
+from curate.engine.run_steps import unit_jobs
 
 
 def listed(rows: list[int], unit_rows: int) -> list[Unit]:

@@ -53,3 +53,9 @@ def test_a_manifest_of_any_size_is_not_read_whole(tmp_path: Path) -> None:
 def test_a_limit_that_nothing_fits_is_refused(wrong: str) -> None:
     with pytest.raises(ManifestError, match=f"input.{wrong.partition('=')[0]} must be"):
         load.load("laion", [f"input.{wrong}"])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_toml(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b'\xef\xbb\xbfname = "mine"\r\n')
+    assert parsing.read(path, "mine.toml") == {"name": "mine"}

@@ -1,0 +1,150 @@
+"""The steps of a run, each of which must be complete before the next; and its units as jobs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.engine.across import Across
+from curate.engine.journal import Journal
+from curate.engine.ledger import DONE_STATE, STAGED_STATE
+from curate.engine.plan import Plan, Run
+from curate.engine.progress import Progress
+from curate.engine.record import UnitRecord
+from curate.engine.runners import Runner
+from curate.engine.similar import SimilarImages
+from curate.engine.worker import Job, JobFailure, Result
+from curate.errors import Halted, UnitError
+
+log = logging.getLogger("curate")
+
+CHUNK = 8  # units a job holds at most: a source is then opened once for several
+
+
+@dataclass
+class Steps:
+    """The steps of one run, each of which must be complete before the next."""
+
+    run: Run
+    journal: Journal
+    progress: Progress
+    runner: Runner
+
+    def select(self, left: np.ndarray) -> None:
+        """Bring these units of a selection to done: duplicates are looked for among the rows that are kept."""
+        staged = self.run.judges_staged
+        self.units("stage", self.journal.ledger.below(STAGED_STATE if staged else DONE_STATE))
+        if staged:
+            self.judge_across("keys")
+            self.judge_across("seen")
+            self.units("publish", left)
+
+    def judge_across(self, phase: str) -> None:
+        """Judge the rules across the run: spill each slice, resolve each partition, gather by slice."""
+        across = self.run.across(phase)
+        if across is None:
+            return
+        self._spilled_and_resolved(phase, across)
+        self._each("gather", phase, range(across.slices), across.verdict_name)
+
+    def judge_similar(self) -> None:
+        """Find altered copies: spill each slice, resolve each partition, settle all pairs in one piece."""
+        similar = self.run.similar
+        if similar is not None and not self.journal.store.exists(similar.verdict_name(similar.slices - 1)):
+            self._spilled_and_resolved(similar.phase, similar)
+            self.all("settle", [Job("settle", (0,))], 1)
+
+    def _spilled_and_resolved(self, phase: str, across: Across | SimilarImages) -> None:
+        self._each("scan", phase, range(across.slices), across.spill_name)
+        self._each("resolve", phase, range(across.partitions), across.partition_name)
+
+    def _each(self, kind: str, phase: str, numbers: range, name: Callable[[int], str]) -> None:
+        """Do one kind of job to each number whose file is not there."""
+        have = set(self.journal.store.names(f"_run/{phase}"))
+        left = [n for n in numbers if name(n).rsplit("/", 1)[-1] not in have]
+        self.all(kind, [Job(kind, (n,), phase) for n in left], len(left), phase)
+
+    def touched(self) -> set[int]:
+        """The units of before inputs were added of which a row falls only now."""
+        across, before = self.run.across("bytes"), self.run.before
+        slices = range(-(-before // self.run.plan.slice_units)) if across is not None else ()
+        tables = (across.verdicts(self.journal.store, number) for number in slices) if across else ()
+        return {unit for table in tables for unit in table["unit"].unique().to_pylist() if unit < before}
+
+    def judge_near(self) -> None:
+        """Find near duplicates, in one piece; the last file of verdicts says that it is done."""
+        across = self.run.across("near")
+        if across is not None and not self.journal.store.exists(across.verdict_name(across.slices - 1)):
+            self.journal.flush()  # the judge reads the records of all units
+            self.all("judge_near", [Job("judge_near", (0,))], 1)
+
+    def units(self, kind: str, numbers: np.ndarray) -> None:
+        """Do one kind of job to these units, ascending.
+
+        Raises:
+            UnitError: some failed; the others are done.
+        """
+        self.all(kind, unit_jobs(kind, self.run.plan, numbers, self.runner.workers), len(numbers))
+
+    def all(self, kind: str, jobs: Iterable[Job], numbers: int, phase: str = "") -> None:
+        """Do all these jobs, which are of one kind and have so many numbers together.
+
+        Raises:
+            UnitError: some failed; the others are done.
+        """
+        state = STAGED_STATE if kind == "stage" and self.run.judges_staged else DONE_STATE
+        failed: list[JobFailure] = []
+        with self.progress.step(kind, phase, numbers), self._kept():
+            for job, results in self.runner.map(jobs):
+                self.journal.store.check_held()
+                records = [result for result in results if isinstance(result, UnitRecord)]
+                failed += self._failed(results, bool(failed))
+                for record in records:
+                    self.journal.keep(record, state)
+                self.progress.done(job, records)
+        if failed:
+            of = f"{len(failed)} of {numbers} {'parts' if phase else 'units'}"
+            raise UnitError(
+                f"{of} failed, first: {failed[0].error}; the others' work is kept: mend this and run the same "
+                "command again"
+            )
+
+    def _failed(self, results: Result, before: bool) -> list[JobFailure]:
+        """The failures among them, each logged but the very first, which the error tells that ends the step."""
+        failed = [result for result in results if isinstance(result, JobFailure)]
+        for failure in failed if before else failed[1:]:
+            log.error("%s", failure.error)
+        return failed
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Whatever ends the step, what is finished is written into the journal."""
+        try:
+            yield
+        except Halted:
+            with suppress(OSError, Halted):
+                self.journal.flush()
+            raise
+        self.journal.flush()
+
+
+def unit_jobs(kind: str, plan: Plan, numbers: np.ndarray, workers: int) -> Iterator[Job]:
+    """Units as jobs: neighbours of one input together, while there is enough work for every worker.
+
+    In this process the input stays open anyway.
+    """
+    size = max(1, min(CHUNK, len(numbers) // (4 * workers))) if workers else 1
+    job: list[int] = []
+    for number in numbers.tolist():
+        if job and (
+            len(job) == size or job[-1] != number - 1 or plan.input_of(job[0]) != plan.input_of(number)
+        ):
+            yield Job(kind, tuple(job))
+            job = []
+        job.append(number)
+    if job:
+        yield Job(kind, tuple(job))
