@@ -169,6 +169,10 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
             (rf"(?i) *(?: {DASH}|[|•·]) *{SITE}$", ""),
             (SHORTCODE, ""),
+            (r" *\{\{[^{}]{0,200}\}\}", ""),
+            (r"^Pin on +([A-Z])", r"\1"),  # a board; what is pinned on a jacket is not written like a title
+            (r"(?i)^amazon\.(?:com|ca|in|de|fr|it|es|co\.uk|co\.jp|com\.au) ?: +", ""),
+            (r"(?i)(?:^share|,)? on pinterest[.!]?$", ""),
             (LINK, r"\1"),
             (
                 r"(?i)^[(\[](?:please )?click (?:here|to|on|for|image|photo|picture)\b[^()\[\]]{0,40}[)\]] *([^ ])",
@@ -190,16 +194,16 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i) (?:small )?(?:image|photo|screenshot) ?#?\d{1,2}$", ""),
             (r"(?i) thumbnail$", ""),
         ),
-        within=rf"(?i) tags: |view on|{SHORTCODE}|\]\(|\bclick (?:to|on|for|here|the|image|photo|picture|thumbnail)",
+        within=rf"(?i) tags: |view on|\{{\{{|{SHORTCODE}|\]\(|\bclick (?:to|on|for|here|the|image|photo|picture|thumbnail)",
         start=(
-            rf"(?i:{VIEWER}$|(?:image|photo) may contain|(?:tap|hover) |load image into|google image result|image result|thumbnail|rt @"
+            rf"(?i:{VIEWER}$|pin on |amazon\.[a-z.]{{2,6}} ?: |(?:image|photo) may contain|(?:tap|hover) |load image into|google image result|image result|thumbnail|rt @"
             rf"|(?:file|name|main photo|file photo) ?:|{ZOOM}|{LARGER}|{COUNTED}"
             rf"|(?:picture|image|photo) ?:|buy .* online at|\(\d+k, |{NAMELESS}[ #_-]*\d*(?: of \d+)?$)"
         ),
         end=(
             rf"(?i:(?:{DASH} +|[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?| thumbnail"
             rf"| (?:image|photo|screenshot) ?#?\d{{1,2}}|{OF_MANY}|\((?:image|photo|picture) ?\d{{1,2}}\)|(?:{DASH}|[|•·]) *{SITE}"
-            r"|(?:view larger|full[ -]?size|read more)(?: image)?[ .…»)\]]*)"
+            r"| on pinterest[.!]?|(?:view larger|full[ -]?size|read more)(?: image)?[ .…»)\]]*)"
         ),
     ),
     Pattern(
