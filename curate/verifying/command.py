@@ -27,7 +27,7 @@ from curate.terminal import plural, printable
 from curate.verifying.counts import manifest_problems
 from curate.verifying.dropped import dropped_problems
 from curate.verifying.keys import KeyPartitions
-from curate.verifying.listed import UNLISTED, Problems, each_listed, table_problems
+from curate.verifying.listed import UNLISTED, Problems, changed_files, each_listed, table_problems
 from curate.verifying.packs import finished_packs, verify_packs
 from curate.verifying.runners import checkers
 from curate.verifying.shard_checks import ExpectedShards
@@ -142,14 +142,8 @@ def _dropped(store: Store, manifest: Mapping[str, Any], damaged: Problems) -> Pr
 
 def _score_problems(store: Store, manifest: Mapping[str, Any]) -> Problems:
     """Which files of scores under a name are missing or have other bytes."""
-    found = Problems()
-    for said in manifest.get("scorers", {}).values():
-        for one in said.get("files", ()):
-            if not store.exists(one["path"]):
-                found[one["path"]] = ["it is missing"]
-            elif difference := store.differs(one["path"], one["bytes"], one["sha256"]):
-                found[one["path"]] = [difference]
-    return found
+    said = manifest.get("scorers", {}).values()
+    return changed_files(store, (one for of in said for one in of.get("files", ())))
 
 
 def _sorted(damaged: Problems) -> Problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -20,12 +20,17 @@ def each_listed(files: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def table_problems(store: Store, manifest: Mapping[str, Any]) -> Problems:
-    """Which of the tables under `_manifest/` are not those of the manifest; it names none in older folders."""
+def changed_files(store: Store, listed: Iterable[Mapping[str, Any]]) -> Problems:
+    """Which of these files (`path`, `bytes`, `sha256`) are missing, or not as they are listed."""
     found = Problems()
-    for one in manifest.get("tables", ()):
+    for one in listed:
         if not store.exists(one["path"]):
             found[one["path"]] = ["it is missing"]
         elif difference := store.differs(one["path"], one["bytes"], one["sha256"]):
             found[one["path"]] = [difference]
     return found
+
+
+def table_problems(store: Store, manifest: Mapping[str, Any]) -> Problems:
+    """Which of the tables under `_manifest/` are not those of the manifest; it names none in older folders."""
+    return changed_files(store, manifest.get("tables", ()))
