@@ -221,6 +221,7 @@ def test_the_command_line_is_a_skin_over_the_functions() -> None:
         "curate.manifest",
         "curate.manifest.load",
         "curate.manifest.toml",
+        "curate.packing.recipe",
     }
     lines = {"curate.reporting", "curate.reporting.explain", "curate.verifying.command"}
     lines |= {"curate.reporting.trace", "curate.lineage.remove", "curate.lineage.diff", "curate.calibrating"}
