@@ -30,10 +30,10 @@ from curate.exporting.exporter import (
 from curate.exporting.mds import Mds
 from curate.exporting.training import Training
 from curate.exporting.webdataset import WebDataset
-from curate.packing.sequences import REFERENCES
 from curate.storage.dataset import DataSet, find
 from curate.storage.finished import read_manifest
 from curate.storage.goes_on import goes_on
+from curate.storage.image_places import REFERENCES
 from curate.storage.product_notes import note_product, source_folders
 from curate.storage.store import Store
 from curate.tasks.dialect import load_with

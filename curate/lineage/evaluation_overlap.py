@@ -22,7 +22,7 @@ from filters.copies import MAX_DISTANCE
 from filters.evaluation_texts import unlike_evaluation_texts
 
 MESSAGES = "messages.list.element.content"
-(TEXT_RULE,) = set(RULES) - {IMAGE_RULE}
+_, TEXT_RULE = RULES
 
 
 class Overlap(NamedTuple):
@@ -69,9 +69,9 @@ class EvaluationOverlap:
 
     def of_shard(self, reader: pq.ParquetFile, decoded: DecodedPrints | None) -> Iterator[Overlap]:
         """A shard's rows that are in one of the sets; each of its images is decoded where a set has any."""
-        first = 0
+        first, columns = 0, ["key", "text", MESSAGES] if self._by_text else ["key"]
         for group in range(reader.num_row_groups) if self.by_image or self._by_text else ():
-            table = reader.read_row_group(group, ["key", "text", MESSAGES], use_threads=False)
+            table = reader.read_row_group(group, columns, use_threads=False)
             keys = dict(enumerate(table["key"].to_pylist(), first))
             if self._by_text:
                 yield from self._by_words(keys, table)

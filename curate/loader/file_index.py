@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from curate.storage.image_places import (
     IMAGE_LEAF,
     IMAGES_LEAF,
     PLACE,
+    REFERENCES,
     NotInPlaceError,
     one_each,
     walked_places,
@@ -36,7 +38,6 @@ from curate.storage.image_places import (
 from curate.storage.parquet_pages import chunk_range
 
 FORMAT = 3  # of the index itself
-REFERENCES = "image_places"  # of packs that refer to their images
 IMAGES = {"image": IMAGE_LEAF, "images": IMAGES_LEAF}
 SEAL = 8  # bytes behind the table: XXH3-64 of it
 
@@ -133,10 +134,12 @@ def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ..
     packs = "image" not in parquet.schema_arrow.names
     several = packs or _has_dialogues(parquet)
     columns_of_images = ([] if packs else ["image"]) + (["images"] if several else [])
-    refers = packs and REFERENCES in parquet.schema_arrow.names
+    refers = packs and REFERENCES.name in parquet.schema_arrow.names
     known = {name: read_index(parquet, IMAGES[name]) for name in columns_of_images if not refers}
     told = ["images.list.element.path", *(["images.list.element.start"] if packs else [])]
-    extra = ([] if packs else ["image.path"]) + (told if several else []) + ([REFERENCES] if refers else [])
+    extra = (
+        ([] if packs else ["image.path"]) + (told if several else []) + ([REFERENCES.name] if refers else [])
+    )
     tables = []
     for group in range(parquet.num_row_groups):
         table = parquet.read_row_group(group, columns=[*light, *extra])
@@ -149,7 +152,7 @@ def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ..
             made = made.append_column("place" if name == "image" else "places", each)
         if refers:
             made = made.append_column(
-                "places", _referenced(*(table[name] for name in ("images", REFERENCES)))
+                "places", _referenced(*(table[name] for name in ("images", REFERENCES.name)))
             )
         tables.append(made)
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else pa.table({})
@@ -165,11 +168,7 @@ def _referenced(images: pa.ChunkedArray, places: pa.ChunkedArray) -> pa.Array:
     flat, there = lists.flatten(), places.combine_chunks().flatten()
     if len(flat) != len(there):
         raise ValueError(f"{len(flat)} images are named, but {len(there)} places are there")
-    told = [one for one in flat.type if one.name != "bytes"]
-    values = [*(flat.field(one.name) for one in told), *(there.field(one.name) for one in there.type)]
-    each = pa.StructArray.from_arrays(values, fields=[*told, *there.type])
-    lengths = np.append(0, np.cumsum(lists.value_lengths().fill_null(0).to_numpy()))
-    return pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), each, mask=lists.is_null())
+    return _listed(lists, [there.field(one.name) for one in there.type], there.type)
 
 
 def _has_dialogues(parquet: pq.ParquetFile) -> bool:
@@ -199,8 +198,14 @@ def _many_each(images: pa.ListArray, places: IndexedImages) -> pa.Array:
         pa.nulls(len(flat), field.type) if bare else pa.array(values, field.type)
         for values, field in zip(_arrays(places), PLACE, strict=True)
     ]
-    told = [field.name for field in flat.type if field.name != "bytes"]
-    names = [*told, *(field.name for field in PLACE)]
-    values = pa.StructArray.from_arrays([*(flat.field(name) for name in told), *place], names=names)
+    return _listed(images, place, PLACE)
+
+
+def _listed(images: pa.ListArray, places: Sequence[pa.Array], kind: pa.StructType) -> pa.Array:
+    """Lists of what is told of each image but its bytes, and behind it these columns, whose names `kind` has."""
+    flat = images.flatten()
+    told = [field for field in flat.type if field.name != "bytes"]
+    values = [*(flat.field(field.name) for field in told), *places]
+    each = pa.StructArray.from_arrays(values, fields=[*told, *kind])
     lengths = np.append(0, np.cumsum(images.value_lengths().fill_null(0).to_numpy()))
-    return pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), values, mask=images.is_null())
+    return pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), each, mask=images.is_null())

@@ -18,10 +18,10 @@ from pyarrow import fs
 from xxhash import xxh3_64_intdigest
 
 from curate.errors import DamagedError, InputError
-from curate.loader.file_index import REFERENCES, open_index
+from curate.loader.file_index import open_index
 from curate.storage.dataset import DataFile, find
 from curate.storage.filesystems import filesystem, one_line
-from curate.storage.image_places import PLACE
+from curate.storage.image_places import PLACE, REFERENCES
 
 Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
@@ -61,7 +61,7 @@ class ShardSource:
         if unknown := set(columns) - known:
             raise InputError(f"{self._data.files[0].uri} has no column {', '.join(sorted(unknown))}")
         self._columns, self._cache, self._check = columns, cache, check
-        self._refers = REFERENCES in known  # packs whose images lie in shards elsewhere
+        self._refers = REFERENCES.name in known  # packs whose images lie in shards elsewhere
         self.digest = self._data.digest
         self.rows = self._data.rows
         self.files_of_paths = self._data.files_of

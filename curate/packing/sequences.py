@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from curate.packing.fit import fit, within
 from curate.schema import LABEL
+from curate.storage.image_places import PLACE, REFERENCES
 
 Ints = npt.NDArray[np.int64]
 
@@ -37,20 +38,6 @@ PACK = pa.schema(
 GRIDS = pa.field(
     "image_grid_thw", pa.list_(GRID)
 )  # one an image, in packs of a dialect whose images are grids
-
-REFERENCES = pa.field(
-    "image_places",
-    pa.list_(
-        pa.struct(
-            [
-                ("uri", pa.string()),  # of the shard that holds the image
-                ("offset", pa.int64()),  # bytes from its start
-                ("size", pa.int64()),  # bytes
-                ("sum", pa.uint32()),  # `curate.storage.image_index.checksum` of them
-            ]
-        )
-    ),
-)  # one an image, in packs that refer to their images
 
 SAMPLE_IMAGE = pa.struct(
     [
@@ -158,10 +145,11 @@ def _references(samples: pa.Table, runs: Ints, uris: Sequence[str]) -> pa.Array:
     lists = _one(samples["images"])
     flat, sizes = lists.flatten(), pc.list_value_length(lists).to_numpy()
     uri = pa.array(uris, pa.string()).take(flat.field("file"))
-    kind = REFERENCES.type.value_type
-    fields = [uri, *(flat.field(field.name) for field in list(kind)[1:])]
+    fields = [uri, *(flat.field(field.name) for field in PLACE)]
     edges = pa.array(np.append(0, np.cumsum(sizes))[runs], pa.int32())
-    return pa.ListArray.from_arrays(edges, pa.StructArray.from_arrays(fields, fields=list(kind)))
+    return pa.ListArray.from_arrays(
+        edges, pa.StructArray.from_arrays(fields, fields=list(REFERENCES.type.value_type))
+    )
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

@@ -12,6 +12,9 @@ from curate.storage.parquet_pages import chunk_range, dictionary_places, value_p
 PLACE = pa.struct(
     [("offset", pa.int64()), ("size", pa.int64()), ("sum", pa.uint32())]
 )  # null without an image
+REFERENCES = pa.field(
+    "image_places", pa.list_(pa.struct([pa.field("uri", pa.string()), *PLACE]))
+)  # of packs that refer to their images: one an image, with the URI of its shard
 IMAGE_LEAF = "image.bytes"
 IMAGES_LEAF = "images.list.element.bytes"
 

@@ -78,7 +78,7 @@ def verify_run(folder: str, workers: int | None = None, address: str | None = No
         keys.close()
     stem = "part" if "kind" in manifest else "shard"
     damaged |= {name: [UNLISTED] for name in strange_files(shards, files_there(store, stem))}
-    damaged |= table_problems(store, manifest) | damaged
+    damaged = table_problems(store, manifest) | damaged
     damaged |= _dropped(store, manifest, damaged)
     damaged |= _score_problems(store, manifest)
     if problems := [*manifest_problems(store, manifest, shards, duplicates, records(store))]:
