@@ -15,7 +15,7 @@ from statistics import median
 
 from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.frames import Box
-from renderers.pdf.grids import grids_of, rows_of_cells
+from renderers.pdf.grids import grids_of, row_labels, rows_of_cells
 from renderers.pdf.initials import with_initials
 from renderers.pdf.line_numbers import with_line_numbers
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
@@ -46,6 +46,7 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
     for grid in grids_of(rules):
         held = [piece for piece in blocks if grid.holds(piece)]
         if len(held) > 1:
+            held += row_labels(grid, blocks)
             taken = {piece.members for piece in held}
             blocks = [piece for piece in blocks if piece.members not in taken]
             blocks.append(together(better(read_grid(rows_of_cells(grid, held)), held, leaps)))
