@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from filters._ranges import PICTOGRAPHIC, SKIN_TONE
 from filters.catalogue_page import CATALOGUE_PAGE, NAMELESS
-from filters.catalogue_stock import CATALOGUE_STOCK, CREDIT, DASH, PRESS
+from filters.catalogue_stock import CATALOGUE_STOCK, CREDIT, DASH, KIND, NOBODY, PRESS
 from filters.catalogue_zh import CATALOGUE_ZH, HAN
 from filters.pattern import Pattern
 
@@ -36,6 +36,11 @@ SHOT = (  # a messenger's or a screen's picture, told by its time
     r"(?:whatsapp (?:image|video)|screen ?shot|bildschirmfoto|captura de pantalla)[ _-]*\d{4}[\d _.:-]*"
     r"(?:(?:at|um|a las) [\d.:]+)?(?: ?[ap]m)?(?: ?\(\d+\))?"
 )
+TAKEN = r"(?:19|20)\d{6}[_-]\d{4,9}(?:[_-]\d{1,4})?"  # a telephone's picture, told by its time
+AGENCY_NAME = (  # an agency's file
+    r"(?:i-?stock(?:photo)?|shutterstock|gettyimages|adobestock|depositphotos|dreamstime|alamy|fotolia|123rf|bigstock)"
+    r"[ _-]{1,3}\d{4,}(?:[_-](?:xxl|xl|x?large|l|medium|m|small|s|web|edit|\d+x\d+))*"
+)
 MORE = "(?:(?:for )?(?:learn|read|find out) more|(?:for )?more info(?:rmation)?|available|shop now|order) (?:at|from|on)"
 LEAD = rf"full review at|{MORE}|more at|seen on|found on|at|from|on|via|by|see|visit"
 VISIT = r"(?:please )?visit (?:us at |our (?:web ?)?site:? )?"
@@ -52,6 +57,10 @@ STOCK_SITE = r"(?i:unsplash|pexels|pixabay|giphy)"
 SLASHED = (  # agencies that are told by the slash beside them
     rf"(?:{WIRE}|AP(?: Photo)?|EPA(?:-EFE)?|PA(?: Wire| Images)?|Xinhua|ANI|PTI|IANS|TASS|Sputnik|[Dd][Pp][Aa]|Anadolu(?: Agency)?"
     r"|Kyodo|Yonhap|Bloomberg|UPI|NurPhoto|Shutterstock|Alamy)"
+)
+GIVEN_BY = r"(?:staff|courtesy|contributed|submitted|handout|file|archive|provided|supplied|family|press)"
+FILED = (  # an agency's picture from its files, and when it was taken
+    r"file ?(?:photo ?)?[:–—-]+ +(?:(?:(?:in|on) )?this (?:[a-z]{3,9}\.? )?(?:\d{1,2}, )?(?:\d{4},? )?(?:file )?(?:photo|image|picture)(?: provided by [^,]{1,40})?,? +)?"
 )
 NAMES = r"(?:[^ .!?]+[ .]*){1,7}"  # who is to be credited
 
@@ -154,14 +163,20 @@ CATALOGUE: tuple[Pattern, ...] = (
         (
             (r"^\d{2,4}px-", ""),
             (rf"([{LETTER},.)])%20", r"\1 "),
-            (rf"(?i)(?:\b|_){CAMERA}(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
+            (rf"(?i)(?:\b|_){CAMERA}(?:-\d{{2,4}}x\d{{2,4}})?(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
+            (rf"(?i)^{TAKEN}(?:{EXTENSION})?$", ""),
+            (rf"(?i)(?:^| ){AGENCY_NAME}(?:{EXTENSION})?$", ""),
+            (
+                rf"(?i)^(?:{AGENCY_NAME}[_-])?(?:royalty-free-)?stock-{KIND}-(.+?)(?:-\d{{5,}})?(?:{EXTENSION})?$",
+                r"\1",
+            ),
             (rf"(?i)^{SHOT}(?:{EXTENSION})?$", ""),
             (rf"(?i)^(?:{NAMELESS}[\d_. ()-]*|[\d_. -]+|[\da-f-]{{12,}}){EXTENSION}$", ""),
             (rf"(?i)([{LETTER}\d])[_-]\d{{2,4}}x\d{{2,4}}{EXTENSION}\b{QUERY}", r"\1"),
             (rf"(?i)([{LETTER}\d)_-]){EXTENSION}\b{QUERY}", r"\1"),
         ),
-        within=rf"(?i){EXTENSION}\b|(?:\b|_){CAMERA}|%20",
-        start=rf"\d{{2,4}}px-|(?i:{SHOT}(?:{EXTENSION})?$)",
+        within=rf"(?i){EXTENSION}\b|(?:\b|_){CAMERA}|%20|\b{AGENCY_NAME}",
+        start=rf"\d{{2,4}}px-|(?i:{SHOT}(?:{EXTENSION})?$|{TAKEN}$|(?:royalty-free-)?stock-{KIND}-)",
     ),
     *CATALOGUE_ZH,
     Pattern(
@@ -189,6 +204,21 @@ CATALOGUE: tuple[Pattern, ...] = (
         (
             (rf"^(?i:{CREDIT}s? by) {PERSON}(?:(?:on|from|via) {STOCK_SITE})?(?:: +|$)", ""),
             (rf"(?i)[ ,]+(?:via|from|on) {STOCK_SITE}$", ""),
+            (rf"(?i)^{FILED}", ""),
+            (
+                rf"(?i)^{CREDIT}s?(?: credit)?(?: ?:| by) *(?:{NOBODY}|@[\w.]+)(?: (?:via|on|from) [\w.]+)?$",
+                "",
+            ),
+            (rf"(?i) *\({GIVEN_BY} {CREDIT}s?\b[^()]*\)\.?$", ""),
+            (rf"(?i)([.!?]) *(?:{GIVEN_BY} |ap |afp |reuters ){CREDIT}s?[.]?$", r"\1"),
+            (rf"(?i)[ ,;|–—-]+{CREDIT}s?: {NOBODY}\.?$", ""),
+            (rf"(?i)(?:[ ,;|–—-]+| ?\(){CREDIT}s? via {NAMES}\)?$", ""),
+            (r"(?i)[ ,;|–—-]+provided courtesy of .*$", ""),
+            (
+                rf"(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+|^)(?:\(c\) {PERSON}|\([cC]\) ?(?:19|20)\d\d\b[^()]{{0,50}})$",
+                r"\1",
+            ),
+            (r"(?i)^copyright (?:19|20)\d\d\b.{0,60}$", ""),
             (rf"(?:^|([.!?]) +){WIRE} ?/ ?{PERSON}$", r"\1"),
             (rf"(?:^|([.!?]) +| *[(\[])(?i:(?:image|photo|picture)? ?sources?): {PERSON}[)\]]?$", r"\1"),
             (r"[ ,|–—-]*[(\[]?\bCC[ -]BY(?:-[A-Z]{2}){0,2}(?: \d\.\d)?[)\]]?$", ""),
@@ -212,7 +242,8 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         within=(
             rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)|© ?[A-Z\x{{C0}}-\x{{DE}}]"
-            rf"|all rights|{SLASHED} ?/|source|(?:pics?|foto|bild): |\b(?:on|from|via) {STOCK_SITE}|^{CREDIT}s? by\b|\bCC[ -]BY"
+            rf"|all rights|{SLASHED} ?/|source|(?:pics?|foto|bild): |\b(?:on|from|via) {STOCK_SITE}|^{CREDIT}s?(?: by\b| ?:)|\bCC[ -]BY"
+            rf"|^{FILED}|{GIVEN_BY} {CREDIT}|{CREDIT}s? via |\(c\)|^copyright|: {NOBODY}\.?$|(?:ap|afp|reuters) photo\.?$"
         ),
         end=rf"\({WIRE}\)|/ ?{SLASHED}\)|\b(?i:cc[ -]by)(?i:-sa|-nc|-nd)*(?: \d\.\d)?\)?",
     ),
