@@ -1,7 +1,7 @@
 """Located phrases in the text of dialogues, as Qwen-VL's chat data has them: `<ref>a cat</ref><box>(1,2),(3,4)</box>`.
 
-The numbers are thousandths of the image that was shown last before them. Some sets have floored them, some rounded; each
-is read as a quarter of a step above itself, so that it is written as the same number by models that do either.
+The numbers are thousandths of the image that was shown last before them. Some sets floored them, some rounded; each is
+read as a quarter of a step above itself, so that it is written as the same number by models that do either.
 """
 
 from __future__ import annotations
