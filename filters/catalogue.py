@@ -7,7 +7,8 @@ real rows before and after. Expressions are RE2; a text is one line by the time 
 from __future__ import annotations
 
 from filters._ranges import PICTOGRAPHIC, SKIN_TONE
-from filters.catalogue_stock import CATALOGUE_STOCK, CREDIT, DASH, PRESS
+from filters.catalogue_page import CATALOGUE_PAGE, NAMELESS
+from filters.catalogue_stock import CATALOGUE_STOCK, CREDIT, DASH, KIND, NOBODY, PRESS
 from filters.catalogue_zh import CATALOGUE_ZH, HAN
 from filters.pattern import Pattern
 
@@ -31,12 +32,14 @@ CAMERA = (
     r"(?:(?:FB_)?(?:IMG|IMGP|IMAG|DSC|DSCN|DSCF|_MG|PICT|DCIM|MVI|GOPR|SAM|CIMG|HPIM|PANO|PXL)[_-]?\d{3,8}|P10\d{5})"
     r"(?:[_-](?:\d+|WA\d+|edit(?:ed)?|copy|small|web|crop(?:ped)?|resized?)\b)*"
 )
-NAMELESS = (
-    r"(?:images?|photo|picture|pic|img|untitled|unnamed|download|screen ?shot|thumbnail|slide|wp|fb[ _]img)"
-)
 SHOT = (  # a messenger's or a screen's picture, told by its time
     r"(?:whatsapp (?:image|video)|screen ?shot|bildschirmfoto|captura de pantalla)[ _-]*\d{4}[\d _.:-]*"
     r"(?:(?:at|um|a las) [\d.:]+)?(?: ?[ap]m)?(?: ?\(\d+\))?"
+)
+TAKEN = r"(?:19|20)\d{6}[_-]\d{4,9}(?:[_-]\d{1,4})?"  # a telephone's picture, told by its time
+AGENCY_NAME = (  # an agency's file
+    r"(?:i-?stock(?:photo)?|shutterstock|gettyimages|adobestock|depositphotos|dreamstime|alamy|fotolia|123rf|bigstock)"
+    r"[ _-]{1,3}\d{4,}(?:[_-](?:xxl|xl|x?large|l|medium|m|small|s|web|edit|\d+x\d+))*"
 )
 MORE = "(?:(?:for )?(?:learn|read|find out) more|(?:for )?more info(?:rmation)?|available|shop now|order) (?:at|from|on)"
 LEAD = rf"full review at|{MORE}|more at|seen on|found on|at|from|on|via|by|see|visit"
@@ -55,43 +58,11 @@ SLASHED = (  # agencies that are told by the slash beside them
     rf"(?:{WIRE}|AP(?: Photo)?|EPA(?:-EFE)?|PA(?: Wire| Images)?|Xinhua|ANI|PTI|IANS|TASS|Sputnik|[Dd][Pp][Aa]|Anadolu(?: Agency)?"
     r"|Kyodo|Yonhap|Bloomberg|UPI|NurPhoto|Shutterstock|Alamy)"
 )
+GIVEN_BY = r"(?:staff|courtesy|contributed|submitted|handout|file|archive|provided|supplied|family|press)"
+FILED = (  # an agency's picture from its files, and when it was taken
+    r"file ?(?:photo ?)?[:–—-]+ +(?:(?:(?:in|on) )?this (?:[a-z]{3,9}\.? )?(?:\d{1,2}, )?(?:\d{4},? )?(?:file )?(?:photo|image|picture)(?: provided by [^,]{1,40})?,? +)?"
+)
 NAMES = r"(?:[^ .!?]+[ .]*){1,7}"  # who is to be credited
-CLICK = (
-    "to (?:see|view|enlarge|zoom|expand)|on (?:the )?(?:image|photo)|for (?:a )?(?:larger|bigger|full|more|details|hi)"
-    "|(?:the )?(?:image|photo|picture|thumbnail) (?:to|for)"
-)
-CLICK_FIRST = (  # and then what the picture shows
-    r"(?:click|tap|hover) (?:(?:here|on (?:the )?(?:image|photo)|(?:the )?(?:image|photo|picture)) )?(?:to|for)"
-    r"(?: (?:enlarge|expand|zoom(?: in)?|(?:see|view)(?: (?:an? |the )?(?:larger|bigger|full)\b[^:,.!–—-]*)?)(?:[:,.!]|\b)"
-    r"| [^:]{1,30}:)"
-)
-CLICK_ABOUT = (  # and then the item itself
-    r"(?:please )?click(?: here| (?:on )?(?:the |this )?(?:image|photo|picture))?(?: to| for)? "
-    r"(?:(?:(?:enlarge|view|see) )?(?:(?:an?|the) )?(?:(?:larger|bigger|full|full[- ]size|enlarged|more) )?(?:images?|photos?|pictures?|version|view)"
-    r"(?: of| and (?:see|read|view|find|learn) more(?: (?:about|of|on)(?: item \w{1,20})?)?)"
-    r"|(?:(?:more|further|full) )?(?:info(?:rmation)?|details)\b(?: (?:about|on|of|for))?"
-    r"|enlarge (?:the |this )?(?:image|photo|picture)\b|(?:buy|order|purchase)\b)"
-)
-CLICK_FORUM = r"^click image for larger version[ .:]*name: *(.*?) *views: .*$"
-VIEWER = (  # what a page says of its pictures
-    r"(?:(?:view|see|show) (?:all )?(?:\d+ )?(?:more )?(?:photos|images|pictures)(?: \(\d+\))?"
-    r"|(?:open|view) (?:the )?(?:image|photo|picture) in (?:a )?(?:new|full)[ -]?(?:window|tab|screen|size)"
-    r"|(?:click|tap|hover|roll ?over|mouse ?over|pinch) (?:(?:on )?(?:the |this )?(?:image|photo|picture) )?"
-    r"(?:to|for) (?:zoom|enlarge|expand|magnify)(?: in)?"
-    r"|no (?:photo |image )?(?:description|caption|image|photo)(?: available)?\.?)"
-)
-OF_MANY = r"(?:\(\d{1,3} of \d{1,3}\)|, ?(?:image|photo|picture) \d{1,3}(?: of |/)\d{1,3})"
-SITE = (
-    r"(?:flickr(?: - photo sharing!?)?|wikipedia(?:, the free encyclopedia)?|wikimedia commons|youtube"
-    r"|pinterest|ebay|etsy(?: [a-z]{2})?|amazon|tumblr|instagram|facebook|twitter|deviantart|behance|vimeo"
-    r"|imdb|redbubble|zazzle)"
-)
-SHORTCODE = r"\[(?:caption|gallery|embed|video|audio)(?: [\w-]+=[^\[\]]*)?\]|\[/(?:caption|gallery|embed|video|audio)\]"
-LINK = r"!?\[([^\[\]]+)\]\([^\s()]*[./][^\s()]*(?: \"[^\"()]*\")?\)"  # Markdown's
-ZOOM = r"(?:tap|hover|roll|mouse ?over)(?: over| on)?(?: (?:the )?(?:image|photo|picture))? (?:to|for) (?:zoom|enlarge|magnify)(?: in)?\b"
-LARGER = r"(?:view|open|show|see|enlarge) (?:the )?(?:full[ -]?size|larger|bigger) (?:image|photo|picture)(?: of| for)?\b"
-COUNTED = r"(?:image|photo|picture|slide) #?\d{1,3} of \d{1,4}\b"
-PICTURE = r"(?:photo|picture|image|foto|img|pic|thumbnail|screenshot|gallery image|gallery photo)"
 
 CATALOGUE: tuple[Pattern, ...] = (
     Pattern(
@@ -148,64 +119,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         within="\"\"|``|''",
     ),
-    Pattern(
-        "boilerplate",
-        "Load image into Gallery viewer, Storage Rack - photo 8",
-        "Storage Rack",
-        (
-            (
-                r"(?i)^(?:load image into gallery viewer,|google image result for|image result for)(?: +|$)",
-                "",
-            ),
-            (r"(?i)^thumbnail(?: image)?(?: of| for)? +", ""),
-            (r"(?i)^(?:file|name|picture|image|photo|main photo|file photo) ?: *", ""),
-            (r"(?i)^rt @\w+: *", ""),
-            (r"^\(\d+k, \d+x\d+\) *", ""),
-            (r"(?i)^(?:image|photo) may contain:? *", ""),
-            (rf"(?i)^{VIEWER}$", ""),
-            (r"(?i)^buy (.+?),? online at\b.*$", r"\1"),
-            (r"(?i)^rating: \w+ score: -?\d+ tags: (.+?)(?: user: \S+)?$", r"\1"),
-            (r"(?i)(?: \([^()]{1,40}\))? tags: .*$", ""),
-            (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
-            (rf"(?i) *(?: {DASH}|[|•·]) *{SITE}$", ""),
-            (SHORTCODE, ""),
-            (r" *\{\{[^{}]{0,200}\}\}", ""),
-            (r"^Pin on +([A-Z])", r"\1"),  # a board; what is pinned on a jacket is not written like a title
-            (r"(?i)^amazon\.(?:com|ca|in|de|fr|it|es|co\.uk|co\.jp|com\.au) ?: +", ""),
-            (r"(?i)(?:^share|,)? on pinterest[.!]?$", ""),
-            (LINK, r"\1"),
-            (
-                r"(?i)^[(\[](?:please )?click (?:here|to|on|for|image|photo|picture)\b[^()\[\]]{0,40}[)\]] *([^ ])",
-                r"\1",
-            ),
-            (rf"(?i)^(?:{ZOOM}|{LARGER}|{COUNTED})[ :.,!–—-]*", ""),
-            (rf"(?i){CLICK_FORUM}", r"\1"),
-            (rf"(?i)^{CLICK_ABOUT} '(.+)'$", r"\1"),
-            (rf"(?i)^(?:{CLICK_ABOUT}|{CLICK_FIRST})[ :.!,–—-]*", ""),
-            (r"(?i) *\((?:image|photo|picture) ?\d{1,2}\)$", ""),
-            (rf"(?i) *{OF_MANY}$", ""),
-            (rf"(?i)[ *|–([-]*\bclick (?:here|{CLICK})\b.*$", ""),
-            (
-                r"(?i)(?:^| *[.…|–»([-] *)(?:view (?:larger|full[ -]?size)|read more)(?: image)?[ .…»)\]]*$",
-                "",
-            ),
-            (rf"(?i)^{NAMELESS}[ #_-]*\d*(?: of \d+)?$", ""),
-            (rf"(?i)(?: +{DASH} +| *[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?$", ""),
-            (r"(?i) (?:small )?(?:image|photo|screenshot) ?#?\d{1,2}$", ""),
-            (r"(?i) thumbnail$", ""),
-        ),
-        within=rf"(?i) tags: |view on|\{{\{{|{SHORTCODE}|\]\(|\bclick (?:to|on|for|here|the|image|photo|picture|thumbnail)",
-        start=(
-            rf"(?i:{VIEWER}$|pin on |amazon\.[a-z.]{{2,6}} ?: |(?:image|photo) may contain|(?:tap|hover) |load image into|google image result|image result|thumbnail|rt @"
-            rf"|(?:file|name|main photo|file photo) ?:|{ZOOM}|{LARGER}|{COUNTED}"
-            rf"|(?:picture|image|photo) ?:|buy .* online at|\(\d+k, |{NAMELESS}[ #_-]*\d*(?: of \d+)?$)"
-        ),
-        end=(
-            rf"(?i:(?:{DASH} +|[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?| thumbnail"
-            rf"| (?:image|photo|screenshot) ?#?\d{{1,2}}|{OF_MANY}|\((?:image|photo|picture) ?\d{{1,2}}\)|(?:{DASH}|[|•·]) *{SITE}"
-            r"| on pinterest[.!]?|(?:view larger|full[ -]?size|read more)(?: image)?[ .…»)\]]*)"
-        ),
-    ),
+    *CATALOGUE_PAGE,
     Pattern(
         "urls",
         "Pink shoes, see www.grillo-designs.com",
@@ -249,14 +163,20 @@ CATALOGUE: tuple[Pattern, ...] = (
         (
             (r"^\d{2,4}px-", ""),
             (rf"([{LETTER},.)])%20", r"\1 "),
-            (rf"(?i)(?:\b|_){CAMERA}(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
+            (rf"(?i)(?:\b|_){CAMERA}(?:-\d{{2,4}}x\d{{2,4}})?(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
+            (rf"(?i)^{TAKEN}(?:{EXTENSION})?$", ""),
+            (rf"(?i)(?:^| ){AGENCY_NAME}(?:{EXTENSION})?$", ""),
+            (
+                rf"(?i)^(?:{AGENCY_NAME}[_-])?(?:royalty-free-)?stock-{KIND}-(.+?)(?:-\d{{5,}})?(?:{EXTENSION})?$",
+                r"\1",
+            ),
             (rf"(?i)^{SHOT}(?:{EXTENSION})?$", ""),
             (rf"(?i)^(?:{NAMELESS}[\d_. ()-]*|[\d_. -]+|[\da-f-]{{12,}}){EXTENSION}$", ""),
             (rf"(?i)([{LETTER}\d])[_-]\d{{2,4}}x\d{{2,4}}{EXTENSION}\b{QUERY}", r"\1"),
             (rf"(?i)([{LETTER}\d)_-]){EXTENSION}\b{QUERY}", r"\1"),
         ),
-        within=rf"(?i){EXTENSION}\b|(?:\b|_){CAMERA}|%20",
-        start=rf"\d{{2,4}}px-|(?i:{SHOT}(?:{EXTENSION})?$)",
+        within=rf"(?i){EXTENSION}\b|(?:\b|_){CAMERA}|%20|\b{AGENCY_NAME}",
+        start=rf"\d{{2,4}}px-|(?i:{SHOT}(?:{EXTENSION})?$|{TAKEN}$|(?:royalty-free-)?stock-{KIND}-)",
     ),
     *CATALOGUE_ZH,
     Pattern(
@@ -284,6 +204,21 @@ CATALOGUE: tuple[Pattern, ...] = (
         (
             (rf"^(?i:{CREDIT}s? by) {PERSON}(?:(?:on|from|via) {STOCK_SITE})?(?:: +|$)", ""),
             (rf"(?i)[ ,]+(?:via|from|on) {STOCK_SITE}$", ""),
+            (rf"(?i)^{FILED}", ""),
+            (
+                rf"(?i)^{CREDIT}s?(?: credit)?(?: ?:| by) *(?:{NOBODY}|@[\w.]+)(?: (?:via|on|from) [\w.]+)?$",
+                "",
+            ),
+            (rf"(?i) *\({GIVEN_BY} {CREDIT}s?\b[^()]*\)\.?$", ""),
+            (rf"(?i)([.!?]) *(?:{GIVEN_BY} |ap |afp |reuters ){CREDIT}s?[.]?$", r"\1"),
+            (rf"(?i)[ ,;|–—-]+{CREDIT}s?: {NOBODY}\.?$", ""),
+            (rf"(?i)(?:[ ,;|–—-]+| ?\(){CREDIT}s? via {NAMES}\)?$", ""),
+            (r"(?i)[ ,;|–—-]+provided courtesy of .*$", ""),
+            (
+                rf"(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+|^)(?:\(c\) {PERSON}|\([cC]\) ?(?:19|20)\d\d\b[^()]{{0,50}})$",
+                r"\1",
+            ),
+            (r"(?i)^copyright (?:19|20)\d\d\b.{0,60}$", ""),
             (rf"(?:^|([.!?]) +){WIRE} ?/ ?{PERSON}$", r"\1"),
             (rf"(?:^|([.!?]) +| *[(\[])(?i:(?:image|photo|picture)? ?sources?): {PERSON}[)\]]?$", r"\1"),
             (r"[ ,|–—-]*[(\[]?\bCC[ -]BY(?:-[A-Z]{2}){0,2}(?: \d\.\d)?[)\]]?$", ""),
@@ -307,7 +242,8 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         within=(
             rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)|© ?[A-Z\x{{C0}}-\x{{DE}}]"
-            rf"|all rights|{SLASHED} ?/|source|(?:pics?|foto|bild): |\b(?:on|from|via) {STOCK_SITE}|^{CREDIT}s? by\b|\bCC[ -]BY"
+            rf"|all rights|{SLASHED} ?/|source|(?:pics?|foto|bild): |\b(?:on|from|via) {STOCK_SITE}|^{CREDIT}s?(?: by\b| ?:)|\bCC[ -]BY"
+            rf"|^{FILED}|{GIVEN_BY} {CREDIT}|{CREDIT}s? via |\(c\)|^copyright|: {NOBODY}\.?$|(?:ap|afp|reuters) photo\.?$"
         ),
         end=rf"\({WIRE}\)|/ ?{SLASHED}\)|\b(?i:cc[ -]by)(?i:-sa|-nc|-nd)*(?: \d\.\d)?\)?",
     ),

@@ -42,6 +42,7 @@ AGENCY = (
 DASH = r"(?:-{1,2}|[–—―])"
 PRESS = "(?:ap |afp |reuters )?"
 CREDIT = f"{PRESS}(?:photo(?:graph)?|image|picture)"
+NOBODY = r"(?:supplied|facebook|instagram|twitter|getty(?: images)?|file|handout|reuters|afp|ap|shutterstock|istock|nasa|wikipedia|wikimedia(?: commons)?)"
 
 CATALOGUE_STOCK: tuple[Pattern, ...] = (
     Pattern(
@@ -89,7 +90,7 @@ CATALOGUE_STOCK: tuple[Pattern, ...] = (
         "Sold Home For Sale Sign",
         (
             (rf"(?i)^(?:stock )?(?:{KIND}|clip ?art) of [^-]{{1,40}} - (.+) - jpg$", r"\1"),
-            (rf"(?i)^(?:{FREE}*stock (?:{KIND} )*{KIND}|royalty[ -]free {KIND})(?: of|:) +", ""),
+            (rf"(?i)^(?:{FREE}*stock (?:{KIND} )*{KIND}|royalty[ -]free {KIND})(?: of|:| {DASH}) +", ""),
         ),
         start=rf"(?i:{FREE}*stock|royalty)",
         end="(?i: - jpg)",

@@ -3,7 +3,7 @@
 PDQ (Facebook, 2019) shrinks the luma to 64 x 64, takes the 16 x 16 lowest frequencies of its cosine transform (without
 the constant one) and writes a bit a frequency: whether it is above the median. All of that but the last step is
 linear, so it is one product of matrices here, and a crop costs a row of blocks more. The bits are those of the
-reference implementation up to the rounding of its blur: MEDIAN of 256 differ at the median of real photographs, and two
+reference implementation up to the rounding of its blur: 10 of 256 differ at the median of real photographs, and two
 pictures count as one from 31 bits on at most.
 
 PDQ alone does not find cropped copies: 5 % off one side change 60 bits. So an image has VIEWS fingerprints: of the

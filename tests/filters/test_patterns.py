@@ -366,6 +366,56 @@ def test_what_pages_put_around_a_caption_goes_and_the_caption_stays(text: str, e
     assert clean(text) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Stock Photo - Young woman drinking coffee", "Young woman drinking coffee"),
+        ("Pine trees by a lake [1920x1080]", "Pine trees by a lake"),
+        ("Mountain lake wallpaper 1920x1080", "Mountain lake wallpaper"),
+        ("24 inch monitor 1920x1080", "24 inch monitor 1920x1080"),
+        ("alt text", ""),
+        ("Loading...", ""),
+        ("image coming soon", ""),
+        ("Zac Efron: Official Website Coming Soon!", "Zac Efron: Official Website Coming Soon!"),
+        ('Featured image for "Sourdough bread"', "Sourdough bread"),
+        ("Cover Image of Stopover in Venice", "Stopover in Venice"),
+        ("A dog on the cover image", "A dog on the cover image"),
+        ("Photo 3 of 12 for 45 Oak Street", "45 Oak Street"),
+        ("Gallery photo 3: the lobby at night", "the lobby at night"),
+        ("Oak dining table (View 16 of 20)", "Oak dining table"),
+        ("Java Green BMW M6, 5 of 18", "Java Green BMW M6"),
+        ("Edition 90 of 100", "Edition 90 of 100"),
+        ("Paint Pebble Shore 2.5L - opens in a new window", "Paint Pebble Shore 2.5L"),
+        ("Man walking alone in the fog on Flickr.", "Man walking alone in the fog"),
+        ("Jane Doe (@janedoe) • Instagram photos and videos", "Jane Doe"),
+        ("Free shipping! Silver pendant necklace KN428-1", "Silver pendant necklace KN428-1"),
+        ("Ladies' berets with free shipping(China (Mainland))", "Ladies' berets"),
+        ("Free Shipping truck icon", "Free Shipping truck icon"),
+        ("A truck with free shipping written on it", "A truck with free shipping written on it"),
+        ("Red Dress by ModCloth - Shop Now", "Red Dress by ModCloth"),
+        ("Apocalypse Now", "Apocalypse Now"),
+        ("Red dress, HD Png Download", "Red dress"),
+        ("The mayor speaks on Monday. (Staff photo by Bob Jones)", "The mayor speaks on Monday."),
+        ("The mayor speaks. Contributed photo", "The mayor speaks."),
+        ("The mayor speaks. AP Photo", "The mayor speaks."),
+        ("The mayor speaks Image: Supplied", "The mayor speaks"),
+        ("Photo: Getty", ""),
+        ("Photo: Big Ben", "Big Ben"),
+        ("FILE - In this Jan. 5, 2019, file photo, the mayor speaks", "the mayor speaks"),
+        ("File cabinet - in this room", "File cabinet - in this room"),
+        ("(c) 2014 Jane Doe", ""),
+        ("Vitamin (C) tablets", "Vitamin (C) tablets"),
+        ("iStock-123456789", ""),
+        ("Red dress shutterstock_123456", "Red dress"),
+        ("stock-photo-red-dress-on-a-line-12345678", "red dress on a line"),
+        ("20150612_143022.jpg", ""),
+        ("SAM_1234-1024x683", ""),
+    ],
+)
+def test_offers_placeholders_and_names_of_agencies_files_go(text: str, expected: str) -> None:
+    assert clean(text) == [expected]
+
+
 def test_any_number_of_underscores_goes() -> None:
     words = [f"word{number}" for number in range(30)]
     assert clean("A_sign " + "_".join(words)) == ["A sign " + " ".join(words)]
