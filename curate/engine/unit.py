@@ -38,7 +38,7 @@ from curate.engine.stopwatch import Stopwatch
 from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.engine.unit_images import Outcomes, UnitImages
 from curate.engine.unit_rows import UnitReader
-from curate.fetch.engine import Exchange
+from curate.fetch.exchange import Exchange
 from curate.images.region_scaling import ON_ITS_SIDE, fit
 from curate.marking import SCORE, SIZE, alive, drop, judge, scatter
 from curate.schema import SAMPLE, set_column
