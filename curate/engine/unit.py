@@ -292,7 +292,9 @@ class Pipeline:
             table = work.windows.fill(table)
             self.staging.scorer = self.scoring.identity()
             table = judge(table, self._score_rules, "score")
-        return self.flagging.flag_and_judge(table, self.scoring, work.spool)
+        return self.flagging.flag_and_judge(
+            table, self.scoring, lambda rows: work.spool.take(rows).to_pylist()
+        )
 
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
         """Drop what the child processes did not decode, as its true size is one that the rules do not keep.
