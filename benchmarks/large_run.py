@@ -1,6 +1,6 @@
 """Does a run of many rows on several Ray nodes and an object store outlive what befalls it, with the same bytes?
 
-    python -m benchmarks.large_run --data ../shared/data [--rows 20000000] [--rows-a-unit 10000]
+    python -m benchmarks.large_run --data ../shared/data [--rows 20000000] [--rows-a-unit 10000] [--work DIR]
 
 Real captions repeated with changes become texts (manifest `text`), in files of 100,000 rows. They are run twice: in
 one command on this machine into a folder; and on three Ray nodes of this machine into an S3 server of this machine
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +167,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--rows-a-unit", type=int, default=10_000)
+    parser.add_argument("--work", type=Path, help="an empty folder that is kept; default: a temporary one")
     asked = parser.parse_args()
     units = -(-asked.rows // asked.rows_a_unit)
-    with tempfile.TemporaryDirectory() as work:
+    with nullcontext(asked.work) if asked.work else tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         source = make_input(asked.data, folder / "in", asked.rows)
         far = Far(folder)
