@@ -238,9 +238,14 @@ def by_ours(document: bytes, pages: int) -> dict[int, list[Point]]:
         row = batch.to_pylist()[0]
         if row["dropped"] is None:
             scale = widths[number] / row["width"]
-            quads = [region["quad"] for region in row["regions"]]
+            quads = [q for q in (region["quad"] for region in row["regions"]) if is_level(q)]
             out[number] = [(sum(q[0::2]) / 4 * scale, sum(q[1::2]) / 4 * scale) for q in quads]
     return out
+
+
+def is_level(quad: Sequence[float]) -> bool:
+    """False for turned text, such as a draft's mark across the page: PDFium's turned characters do not count either."""
+    return abs(quad[1] - quad[3]) < 1
 
 
 def first_pages(pdf: Any, pages: int) -> bytes:
@@ -253,9 +258,18 @@ def by_mupdf(document: bytes, pages: int) -> dict[int, list[Point]]:
     """The same of MuPDF's words, in the order of content."""
     with pymupdf.open(stream=document, filetype="pdf") as pdf:
         return {
-            n: [((w[0] + w[2]) / 2, (w[1] + w[3]) / 2) for w in pdf[n].get_text("words", sort=False)]
+            n: list(level_words(pdf[n].get_textpage(pymupdf.TEXTFLAGS_WORDS)))
             for n in range(min(pages, pdf.page_count))
         }
+
+
+def level_words(text: Any) -> Iterator[Point]:
+    """The middles of the level words of MuPDF's text."""
+    blocks = [block for block in text.extractDICT()["blocks"] if block["type"] == 0]
+    level = {(b["number"], n): line["dir"][0] > 0.999 for b in blocks for n, line in enumerate(b["lines"])}
+    for x0, y0, x1, y1, _, block, line, _ in text.extractWORDS():
+        if level.get((block, line), True):
+            yield (x0 + x1) / 2, (y0 + y1) / 2
 
 
 def by_pdfminer(path: Path, pages: int) -> dict[int, list[Point]]:
@@ -272,7 +286,8 @@ def by_pdfminer(path: Path, pages: int) -> dict[int, list[Point]]:
 
 def characters_in(element: Any) -> Iterator[Any]:
     if isinstance(element, LTChar):
-        yield element
+        if abs(element.matrix[1]) < 1e-3:
+            yield element
     elif isinstance(element, LTTextContainer):
         for inner in element:
             yield from characters_in(inner)

@@ -1,7 +1,8 @@
 """The one table that flows from source to shard, and the shard's own columns.
 
 Boxes and quads are pixels of `image`, origin top left, y down; a quad's corners go clockwise from the top
-left of the text or object itself. `start` and `end` are character (code point) offsets in `text`.
+left of the text or object itself. `start` and `end` are character (code point) offsets in `text`. A dialogue's regions
+are in the image that its messages show last before each one's `<bbox>`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ PICTURE = pa.struct(  # an image of a dialogue on its way
         ("path", pa.string()),  # where a local image lies; once decoded DATASET/KEY-N.EXT
         ("url", pa.string()),
         ("slot", pa.int64()),  # its number in the spool; null until read
+        ("width", pa.int32()),  # as decoded; null until then
+        ("height", pa.int32()),
     ]
 )
 
@@ -57,11 +60,11 @@ SAMPLE = pa.schema(
         ("text", pa.large_string()),
         ("question", pa.large_string()),  # vqa and ocr_vqa
         ("answer", pa.large_string()),  # and the HTML of a page, of ocr_structured
-        ("regions", pa.list_(REGION)),
+        ("regions", pa.list_(REGION)),  # a dialogue's are shares of the image's sides until that is decoded
         (
             "messages",
             pa.list_(MESSAGE),
-        ),  # of a dialogue; `<image>` in a user's stands for the next of `images`
+        ),  # of a dialogue; `<image>` in a user's is the next of `images`, `<bbox>` the next of `regions`
         ("images", pa.list_(PICTURE)),
         (
             "fingerprint",

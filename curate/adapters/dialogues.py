@@ -3,6 +3,7 @@
 Messages of `role` and `content` or `from` and `value` (LLaVA, ShareGPT, Qwen-VL, OpenAI), the content a text or a list
 of parts; pairs of `user` and `assistant` or `human` and `assistant` (the Cauldron, FineVision); one question and answer
 with a history. Images are paths, URLs, data URIs or bytes: in a column, in content parts, or as `<img>path</img>`.
+Boxes are Qwen-VL's, in the text: see `curate.adapters.dialogue_spans`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.adapters.dialogue_spans import BoxBroken, DialogueSpan, with_spans
 from curate.adapters.mapping import first
 from curate.adapters.published import Published, published, sample
 from curate.adapters.row_keys import keys
 from curate.adapters.values import plain
 from curate.manifest.settings import Manifest
-from curate.schema import MESSAGE, PICTURE
+from curate.schema import MESSAGE, PICTURE, REGION
 from curate.sources.input_index import JSON
-from curate.tasks.chat import IMAGE, dialogue_faults
+from curate.tasks.chat import dialogue_faults
+from curate.tasks.turns import BOX, IMAGE
 
 ROLES = {"human": "user", "user": "user", "system": "system", "prompter": "user"}
 ROLES |= dict.fromkeys(("gpt", "assistant", "bot", "chatgpt", "model"), "assistant")
@@ -55,6 +58,7 @@ class Dialogue(NamedTuple):
 
     messages: list[tuple[str, str]]
     images: list[DialogueImage]
+    spans: list[DialogueSpan]  # for each `<bbox>` of the messages
     fault: str | None = None
     detail: str | None = None
 
@@ -77,12 +81,14 @@ def dialogues(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
                 pa.list_(MESSAGE),
             ),
             "images": pa.array([[_fields(image) for image in one.images] for one in read], pa.list_(PICTURE)),
+            "regions": pa.array([_regions(one) for one in read], pa.list_(REGION)),
         }
     )
-    texts = ["\n".join(said.replace(IMAGE, "").strip() for _, said in one.messages).strip() for one in read]
+    texts = ["\n".join(_words(one, said) for _, said in one.messages).strip() for one in read]
     counts = np.array([len(one.images) for one in read], np.int64)
     found = pc.coalesce(
-        pa.array([one.fault for one in read], pa.string()), dialogue_faults(table["messages"], counts)
+        pa.array([one.fault for one in read], pa.string()),
+        dialogue_faults(table["messages"], counts, regions=table["regions"]),
     )
     made = {name: table[name].combine_chunks() for name in table.column_names}
     made |= {"text": pa.array(texts, pa.large_string()), "key": _keys(manifest, read)}
@@ -104,10 +110,32 @@ def _counted(dialogue: Dialogue) -> str:
 
 
 def _keys(manifest: Manifest, read: list[Dialogue]) -> pa.Array:
-    """A dialogue is known by its images and all that is said."""
+    """A dialogue is known by its images and all that is said, places included."""
     images = ["\n".join(image.identity for image in one.images) for one in read]
-    said = ["\n".join(f"{role}: {content}" for role, content in one.messages) for one in read]
+    said = [
+        "\n".join(
+            [
+                *(f"{role}: {content}" for role, content in one.messages),
+                *(repr(span.quad) for span in one.spans),
+            ]
+        )
+        for one in read
+    ]
     return keys(manifest.name, [pa.array(images, pa.large_string()), pa.array(said, pa.large_string())])
+
+
+def _words(one: Dialogue, said: str) -> str:
+    """A message's own words: without images, and without the marks of places where there are any."""
+    bare = said.replace(IMAGE, "")
+    for mark in (BOX, "<ref>", "</ref>") if one.spans else ():
+        bare = bare.replace(mark, "")
+    return bare.strip()
+
+
+def _regions(one: Dialogue) -> list[dict[str, Any]] | None:
+    """The dialogue's regions, whose quads are shares of their images until these are decoded."""
+    named = [{"text": span.text, "quad": span.quad} for span in one.spans]
+    return named or None
 
 
 def _rows(rows: Published) -> list[dict[str, Any]]:
@@ -141,9 +169,13 @@ def _read(row: Mapping[str, Any]) -> Dialogue:
             messages.insert(0, ("system", str(row["system"]).strip()))
         if not marked and shown.waiting and not shown.marks:  # such sets name their images beside the turns
             messages = _with_images_first(messages, len(shown.waiting))
-        return Dialogue(messages, shown.all())
+        spans: list[DialogueSpan] = []
+        located = [(role, with_spans(said, spans)) for role, said in messages]
+        return Dialogue(located if spans else messages, shown.all(), spans)
     except Unusable as why:
-        return Dialogue([], [], why.reason, why.detail)
+        return Dialogue([], [], [], why.reason, why.detail)
+    except BoxBroken as why:
+        return Dialogue([], [], [], "box_broken", str(why))
 
 
 class Shown:
@@ -297,7 +329,7 @@ def _picture(value: Any) -> DialogueImage:
 
 
 def _fields(image: DialogueImage) -> dict[str, Any]:
-    return {"bytes": image.bytes, "path": image.path, "url": image.url, "slot": None}
+    return {"bytes": image.bytes, "path": image.path, "url": image.url}
 
 
 def _decoded(text: str) -> Any:

@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 
 from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.spool import Spool
+from curate.images.region_scaling import scaled
 from curate.marking import alive, drop, judge
 from curate.schema import PICTURE, SAMPLE, SHARD, conform, set_column
 from curate.storage.shards import RowImages
-from curate.tasks.chat import IMAGE, turns_of
+from curate.tasks.dialogue_places import place_faults, region_counts, shown_in
+from curate.tasks.turns import IMAGE, turns_of, without_marks
 
 FIRST_SLOT = 2**40  # numbers below are rows
 Ints = npt.NDArray[np.int64]
@@ -36,7 +38,7 @@ def judge_turns(table: pa.Table, rules: Rules) -> pa.Table:
     if not rules or not len(places):
         return table
     turns = turns_of(table["messages"].take(places))
-    text = pc.utf8_trim_whitespace(pc.replace_substring(turns.content, IMAGE, ""))
+    text = pc.utf8_trim_whitespace(pc.replace_substring(without_marks(turns.content), IMAGE, ""))
     said = np.flatnonzero(pc.greater(pc.binary_length(text), 0).to_numpy(zero_copy_only=False))
     judged = judge(conform(pa.table({"text": text.take(pa.array(said))})), rules, "rules")
     row = np.asarray(places)[turns.row[said]]
@@ -108,7 +110,31 @@ def settle(
         f"{name['dataset']}/{name['key']}-{n}.{(one.format or 'jpeg').replace('jpeg', 'jpg')}"
         for name, n, one in zip(names, number.tolist(), found, strict=True)
     ]
-    return set_column(table, "images", _relist(images, flat, path=pa.array(paths, pa.string())))
+    sides = {name: judged[name].combine_chunks() for name in ("width", "height")}
+    table = set_column(table, "images", _relist(images, flat, path=pa.array(paths, pa.string()), **sides))
+    return _in_pixels(table)
+
+
+def _in_pixels(table: pa.Table) -> pa.Table:
+    """The table with the regions of dialogues, shares of their images' sides until now, in pixels."""
+    regions, images = (table[name].combine_chunks() for name in ("regions", "images"))
+    counts = region_counts(regions, table.num_rows)
+    if not counts.any():
+        return table
+    turns = turns_of(table["messages"])
+    other, broken = place_faults(turns, regions)
+    row, image = shown_in(turns)
+    first = np.concatenate([[0], np.cumsum(pc.list_value_length(images).fill_null(0).to_numpy())])
+    taken = (~other & ~broken)[row]
+    at = (first[row] + image)[taken]
+    flat = pc.list_flatten(images)
+    side = [
+        pc.struct_field(flat, name).fill_null(1).to_numpy(zero_copy_only=False)
+        for name in ("width", "height")
+    ]
+    scale = np.ones((int(counts.sum()), 8))
+    scale[np.repeat(~other & ~broken, counts)] = np.tile(np.stack([one[at] for one in side], axis=1), 4)
+    return set_column(table, "regions", scaled(regions, scale))
 
 
 def shown(kept: pa.Table, places: Ints, spool: Spool) -> RowImages:

@@ -18,12 +18,14 @@ from curate.exporting.sample_files import Record, Records
 from curate.exporting.sample_lists import join_fragments, write_fragment
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.store import Store
-from curate.tasks.chat import IMAGE as PICTURE
 from curate.tasks.formats import CONVERSATION
 from curate.tasks.grouping import GROUPED, grouped
+from curate.tasks.turns import BOX
+from curate.tasks.turns import IMAGE as PICTURE
 
 SYSTEM = "You are a helpful assistant."
 IMAGE = re.compile(r"<img>.*?</img>", re.DOTALL)
+PLACE = re.compile(r"<box>[^<>]*</box>|<quad>[^<>]*</quad>")  # as a shard's prompt and target have it
 COLUMNS = ["key", "image.path", "prompt", "target"]
 TALK = ["task", "messages", "images.list.element.path"]
 TEXT = "text"  # the task that is no dialogue
@@ -134,10 +136,13 @@ def _turns(record: Record, paths: list[str], picture: Callable[[int, str], str])
     def written(said: str) -> str:
         return re.sub(r"<image>\s*", lambda _: picture(*next(waiting)), said)
 
-    return [
-        (turn["role"], written(turn["content"]) if turn["role"] == "user" else turn["content"])
-        for turn in row["messages"]
-    ]
+    places = iter(PLACE.findall(f"{row.get('prompt') or ''}{row.get('target') or ''}"))
+
+    def located(said: str) -> str:
+        return re.sub(BOX, lambda _: next(places, BOX), said)
+
+    said = [(turn["role"], located(turn["content"])) for turn in row["messages"]]
+    return [(role, written(content) if role == "user" else content) for role, content in said]
 
 
 def _numbered(number: int, path: str) -> str:

@@ -18,6 +18,8 @@ from typing import Any
 
 IMAGES = ("jpg", "png", "webp")
 MARK = "<image>"
+BOX = "<bbox>"
+PLACE = re.compile(r"<box>[^<>]*</box>|<quad>[^<>]*</quad>")
 QUESTION = re.compile(r"(?s)^<img>.*?</img> (.*) Answer:$")
 SHOWN = re.compile(r"(?s)<img>.*?</img>")
 TYPES = {
@@ -73,13 +75,15 @@ def cooker() -> Any:
 
 
 def _sequence(raw: Fields, row: Fields) -> list[Any]:
-    """A dialogue in ChatML, with its images between the texts."""
+    """A dialogue in ChatML, with its images between the texts, and its boxes as Qwen-VL writes them."""
     images = iter(
         [raw[f"{number}.{one['path'].rsplit('.', 1)[-1]}"] for number, one in enumerate(row["images"])]
     )
+    places = iter(PLACE.findall(f"{row['prompt'] or ''}{row['target'] or ''}"))
     sequence: list[Any] = [""]
     for turn in row["messages"]:
-        first, *more = turn["content"].split(MARK) if turn["role"] == "user" else [turn["content"]]
+        content = re.sub(BOX, lambda _: next(places, BOX), turn["content"])
+        first, *more = content.split(MARK) if turn["role"] == "user" else [content]
         sequence[-1] += f"<|im_start|>{turn['role']}\n{first}"
         for text in more:
             sequence += [next(images), text]

@@ -14,8 +14,8 @@ import numpy as np
 from curate.errors import DamagedError
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.filesystems import one_line
-from curate.tasks.chat import PLACEHOLDER
 from curate.tasks.formats import CONVERSATION
+from curate.tasks.turns import PLACEHOLDER
 
 SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot
 PLACEHOLDERS = re.compile(PLACEHOLDER)

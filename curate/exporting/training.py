@@ -8,7 +8,9 @@ Paths are relative to the folder; an image is written once, however many rows sh
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,15 +22,18 @@ from curate.exporting.album import Album, Images
 from curate.exporting.exporter import Exported
 from curate.exporting.sample_files import SAFE_KEY, SAFE_PATH, Records
 from curate.exporting.sample_lists import join_fragments, write_fragment
+from curate.images.header_sides import header_sides
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
-from curate.tasks.chat import IMAGE, PLACEHOLDER
 from curate.tasks.dialect import Dialect
+from curate.tasks.dialogue_places import with_places
 from curate.tasks.formats import CONVERSATION
 from curate.tasks.grouping import GROUPED, grouped
-from curate.tasks.shard_rows import rendered, shard_faults
+from curate.tasks.shard_rows import dialogue_boxes, rendered, shard_faults
+from curate.tasks.turns import BOX, IMAGE, PLACEHOLDER, ROLES, turns_of
 
+MARKED = re.compile("<ref>([^<>]+)</ref>")  # a phrase in a dialogue with boxes
 SPEAKERS = {"user": "human", "assistant": "gpt", "system": "system"}
 COLUMNS = ["key", "task", "language", "text", "prompt", "target", "regions", "width", "height"]
 
@@ -135,10 +140,11 @@ def _of_group(table: pa.Table, shown_to: Images, records: Records, dialect: Dial
     faults = shard_faults(table, dialect).to_pylist()
     prompts, targets = (column.to_pylist() for column in rendered(table, dialect))
     held = pc.match_substring_regex(table["text"], PLACEHOLDER).fill_null(False).to_pylist()
+    spoken = _spoken(table, dialect)
     marks = dialect.image
     shown = marks.before + marks.pad + marks.after
-    for row, fault, prompt, target, placeholder in zip(
-        _light(table), faults, prompts, targets, held, strict=True
+    for row, fault, prompt, target, placeholder, messages in zip(
+        _light(table), faults, prompts, targets, held, spoken, strict=True
     ):
         images = row["images"] if row["task"] == CONVERSATION else [row["image"]] if row["image"] else []
         fault = fault or _unsafe(row["key"], images)
@@ -157,8 +163,10 @@ def _of_group(table: pa.Table, shown_to: Images, records: Records, dialect: Dial
             continue
         turns = [("user", prompt.replace(shown, IMAGE) if prompt else ""), ("assistant", target)]
         if row["task"] == CONVERSATION:
-            turns = [(turn["role"], turn["content"]) for turn in row["messages"]]
-        objects = _objects(row) if "<bbox>" in dialect.places.box else None
+            turns = messages
+        objects = None
+        if BOX in dialect.places.box:
+            objects = _objects(row) if row["task"] != CONVERSATION else _spoken_objects(row)
         yield Sample(row["key"], row["task"], turns, [shown_to.add(image) for image in images], None, objects)
 
 
@@ -167,6 +175,31 @@ def _light(table: pa.Table) -> Iterator[dict[str, Any]]:
     names = [name for name in wanted if name in table.column_names]
     for row in table.select(names).to_pylist():
         yield {"images": None, "messages": None} | row
+
+
+def _spoken(table: pa.Table, dialect: Dialect) -> list[list[tuple[str, str]]]:
+    """Role and content of each row's messages with their boxes written; none for rows that are no dialogues."""
+    if "messages" not in table.column_names:
+        return [[] for _ in range(table.num_rows)]
+    turns = turns_of(table["messages"])
+    if BOX in dialect.places.box:
+        said = [MARKED.sub("<ref-object>", one) for one in turns.content.to_pylist()]
+    else:
+        said = with_places(turns, dialogue_boxes(table, header_sides), dialect).content.to_pylist()
+    both = [(ROLES[role], content) for role, content in zip(turns.role.tolist(), said, strict=True)]
+    return [both[start:stop] for start, stop in pairwise(turns.starts.tolist())]
+
+
+def _spoken_objects(row: dict[str, Any]) -> dict[str, Any] | None:
+    """The phrases and boxes of a dialogue, and which of its images each box is in."""
+    if not row["regions"]:
+        return None
+    whole = "".join(turn["content"] for turn in row["messages"])
+    before = whole.split(BOX)[:-1]
+    shown = [number - 1 for number in accumulate(text.count(IMAGE) for text in before)]
+    quads = [one["quad"] for one in row["regions"]]
+    boxes = [[min(q[0::2]), min(q[1::2]), max(q[0::2]), max(q[1::2])] for q in quads]
+    return {"ref": MARKED.findall(whole), "bbox": boxes, "bbox_type": "real", "image_id": shown}
 
 
 def _objects(row: dict[str, Any]) -> dict[str, Any] | None:

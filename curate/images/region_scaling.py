@@ -68,6 +68,15 @@ def _boxes(quads: Floats) -> Floats:
     return np.stack(corners, axis=1)
 
 
+def scaled(regions: pa.ListArray, scale: Floats) -> pa.Array:
+    """Regions with each of the numbers of their quads multiplied (R x 8)."""
+    flat = pc.list_flatten(regions)
+    quads = pc.list_flatten(pc.struct_field(flat, "quad")).to_numpy().astype(np.float64).reshape(-1, 8)
+    row = pc.list_parent_indices(regions).to_numpy().astype(np.int64)
+    made = _lists(flat, (quads * scale).reshape(-1, 4, 2), row, len(regions))
+    return pc.if_else(regions.is_valid(), made, None)
+
+
 def _lists(flat: pa.Array, quads: Floats, row: Ints, rows: int) -> pa.Array:
     """Regions with new quads (R), as the lists of their rows (N lists)."""
     fields = [pc.struct_field(flat, field.name) for field in REGION]

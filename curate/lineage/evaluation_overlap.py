@@ -18,6 +18,7 @@ from curate.images.evaluation import IMAGE_RULE, EvaluationImages, check_sets
 from curate.images.fingerprint import VIEW_BYTES, VIEWS
 from curate.manifest.pinning import RULES, pin, place
 from curate.storage.shard_images import images_of_group
+from curate.tasks.turns import without_marks
 from filters.copies import MAX_DISTANCE
 from filters.evaluation_texts import unlike_evaluation_texts
 
@@ -84,7 +85,7 @@ class EvaluationOverlap:
         """By the text of each row, of a dialogue by each turn."""
         messages = table["messages"].combine_chunks()
         rows = [*keys, *(min(keys, default=0) + row for row in pc.list_parent_indices(messages).to_pylist())]
-        turns = pc.struct_field(pc.list_flatten(messages), "content")
+        turns = without_marks(pc.struct_field(pc.list_flatten(messages), "content"))
         texts = pa.concat_arrays([table["text"].combine_chunks(), turns])
         kept = unlike_evaluation_texts(texts, against=self._pinned).to_pylist()
         for row in sorted({row for row, keep in zip(rows, kept, strict=True) if keep is False}):

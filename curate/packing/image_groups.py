@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.schema import MESSAGE
-from curate.tasks.chat import IMAGE
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
 from curate.tasks.grouping import GROUPED, grouped
 from curate.tasks.shard_rows import rendered
+from curate.tasks.turns import IMAGE
 
 Ints = npt.NDArray[np.int64]
 

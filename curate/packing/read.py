@@ -44,7 +44,7 @@ RENDERED = (
     "height",
     "image.path",
 )  # what other dialects are written from
-TALK = ("messages", "images")
+TALK = ("messages", "images", "regions")
 PIECES = 1024  # copies of a row that draw different places
 
 

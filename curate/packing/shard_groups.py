@@ -1,7 +1,8 @@
 """Row groups of a shard without their images' bytes, and where these lie.
 
 An image that can be read by its place stays where it is. Where a shard's images cannot (another writer compressed
-them), and where a dialogue's images must be looked into for their sizes, the bytes are read with the row.
+them), and where a dialogue's images must be looked into for their sizes (its boxes need these in every dialect), the
+bytes are read with the row.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class ShardGroups:
             lengths = pc.list_value_length(images).fill_null(0).to_numpy()
             edges = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
             table = table.append_column(IMAGES_PLACE, pa.ListArray.from_arrays(edges, flat))
-        needed = self._sides or (self._places and not found)
+        needed = self._sides or (self._places and not found) or _has_boxes(table)
         return self._whole(table, group, "images") if needed else table
 
     def _whole(self, table: pa.Table, group: int, name: str) -> pa.Table:
@@ -98,6 +99,14 @@ class ShardGroups:
         schema = self._parquet.schema
         leaves = [schema.column(number).path for number in range(len(schema))]
         return next((leaf for leaf in leaves if leaf.startswith(f"{name}.") and leaf.endswith(".path")), name)
+
+
+def _has_boxes(table: pa.Table) -> bool:
+    """Whether a dialogue with images has regions, whose numbers need its images' sides."""
+    if "regions" not in table.column_names:
+        return False
+    counts = [pc.list_value_length(table[name]).fill_null(0).to_numpy() for name in ("regions", "images")]
+    return bool(((counts[0] > 0) & (counts[1] > 0)).any())
 
 
 def _lacks_sides(table: pa.Table, there: np.ndarray) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image as Pillow
 
+from curate.images.header_sides import header_sides
 from curate.packing.encode import Encoded
 from curate.packing.sequences import SAMPLE_IMAGE
 from curate.packing.shard_groups import IMAGE_PLACE, IMAGES_PLACE
@@ -174,11 +173,9 @@ def _bodies(images: pa.StructArray) -> pa.Array:
 def _known_sides(body: pa.Array, width: Ints, height: Ints) -> tuple[Ints, Ints]:
     """Width and height of each image, where they are not known from its header; at least 1."""
     width, height = width.copy(), height.copy()
-    for place in np.flatnonzero((width < 1) | (height < 1)):
-        if body[int(place)].is_valid:
-            try:
-                with Pillow.open(io.BytesIO(body[int(place)].as_py())) as opened:
-                    width[place], height[place] = opened.size
-            except (OSError, ValueError, Pillow.DecompressionBombError):
-                width[place], height[place] = 1, 1_000_000  # refused
+    unknown = np.flatnonzero((width < 1) | (height < 1))
+    bodies = body.take(pa.array(unknown))
+    width[unknown], height[unknown] = header_sides(bodies)
+    broken = unknown[(width[unknown] < 1) & bodies.is_valid().to_numpy(zero_copy_only=False)]
+    width[broken], height[broken] = 1, 1_000_000  # refused
     return np.maximum(width, 1), np.maximum(height, 1)

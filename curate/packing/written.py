@@ -8,13 +8,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import InputError
+from curate.images.header_sides import header_sides
 from curate.packing.encode import Encoded, concatenated, encode, encode_pieces
 from curate.packing.image_groups import GROUP
 from curate.packing.tokenizer import Tokenizer
 from curate.tasks.chat import dialogue_pieces
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
-from curate.tasks.shard_rows import is_dialogue, is_text, shard_faults, shard_pieces, talk_faults
+from curate.tasks.shard_rows import (
+    dialogue_boxes,
+    is_dialogue,
+    is_text,
+    shard_faults,
+    shard_pieces,
+    talk_faults,
+)
 
 Bools = npt.NDArray[np.bool_]
 
@@ -67,7 +75,8 @@ def _spoken(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> Encoded:
     if GROUP in table.column_names:
         group = table[GROUP].combine_chunks()
         messages = group if messages is None else _first_valid(group, messages)
-    return encode_pieces(dialogue_pieces(messages, dialect), np.zeros(table.num_rows, bool), tokenizer)
+    pieces = dialogue_pieces(messages, dialect, boxes=dialogue_boxes(table, header_sides))
+    return encode_pieces(pieces, np.zeros(table.num_rows, bool), tokenizer)
 
 
 def _is_group(table: pa.Table) -> Bools:

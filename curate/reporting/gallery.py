@@ -152,8 +152,8 @@ def _kept_card(row: Mapping[str, Any]) -> Card:
         ],
         width=row["width"] or 0,
         height=row["height"] or 0,
-        shapes=[_shape(one, number) for number, one in enumerate(regions[:REGIONS])],
-        more_shapes=max(0, len(regions) - REGIONS),
+        shapes=[_shape(one, number) for number, one in enumerate(regions[:REGIONS]) if not turns],
+        more_shapes=0 if turns else max(0, len(regions) - REGIONS),
         has_image=bool(row["image"]),
     )
 

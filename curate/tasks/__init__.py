@@ -6,8 +6,9 @@ from curate.tasks.dialect import Dialect, Format
 from curate.tasks.dialect import load as load_dialect
 from curate.tasks.dialect import names as dialect_names
 from curate.tasks.formats import CONTROL_TOKEN, FORMATS, QWEN_VL
+from curate.tasks.grammar import Phrase
 from curate.tasks.image_cost import image_costs
-from curate.tasks.parse import Parsed, Phrase, parse
+from curate.tasks.parse import Parsed, parse
 from curate.tasks.parse_chat import Spoken, parse_dialogue
 from curate.tasks.render import render
 from curate.tasks.row_faults import faults

@@ -15,21 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.dialect import Dialect
+from curate.tasks.dialogue_places import DialogueBoxes, place_faults, region_counts, with_places
 from curate.tasks.flat_regions import join
 from curate.tasks.formats import QWEN_VL
 from curate.tasks.notation import TEXT
 from curate.tasks.row_faults import control_token
+from curate.tasks.turns import IMAGE, PLACEHOLDER, ROLES, Turns, turns_of, without_marks
 
-IMAGE = "<image>"  # in a message's content: the next image stands here
-PLACEHOLDERS = (
-    "<image>",
-    "<video>",
-    "<audio>",
-    "<bbox>",
-    "<ref-object>",
-)  # which trainers replace in any text
-PLACEHOLDER = "|".join(map(re.escape, PLACEHOLDERS))
-ROLES = ("system", "user", "assistant")
 LEARNT = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 
 Ints = npt.NDArray[np.int64]
@@ -43,32 +35,6 @@ class Pieces(NamedTuple):
     learnt: Bools  # P
     closes: Bools  # P; True for the last piece of an assistant's turn
     starts: Ints  # N + 1
-
-
-class Turns(NamedTuple):
-    """M messages of N dialogues: dialogue n is the messages from starts[n] to starts[n + 1]."""
-
-    role: Ints  # M, the number in ROLES; -1 for another
-    content: pa.Array  # M large_string
-    starts: Ints  # N + 1
-
-    @property
-    def row(self) -> Ints:
-        """The dialogue of each message (M)."""
-        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
-
-
-def turns_of(messages: pa.Array | pa.ChunkedArray) -> Turns:
-    """The messages of a column of dialogues laid flat; a null dialogue has none."""
-    array = messages.combine_chunks() if isinstance(messages, pa.ChunkedArray) else messages
-    flat = pc.list_flatten(array)
-    counts = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
-    role = pc.index_in(pc.struct_field(flat, "role").cast(pa.string()), pa.array(ROLES)).fill_null(-1)
-    return Turns(
-        role.to_numpy(zero_copy_only=False).astype(np.int64),
-        pc.struct_field(flat, "content").cast(TEXT).fill_null(""),
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-    )
 
 
 def task_pieces(prompt: pa.Array, target: pa.Array, dialect: Dialect, plain: Bools) -> Pieces:
@@ -91,10 +57,20 @@ def task_pieces(prompt: pa.Array, target: pa.Array, dialect: Dialect, plain: Boo
 
 
 def dialogue_pieces(
-    messages: pa.Array | pa.ChunkedArray, dialect: Dialect, paths: pa.Array | None = None
+    messages: pa.Array | pa.ChunkedArray,
+    dialect: Dialect,
+    paths: pa.Array | None = None,
+    boxes: DialogueBoxes | None = None,
 ) -> Pieces:
-    """N dialogues in pieces. `paths` (lists of N, by image) are written where the dialect shows paths."""
-    turns = _with_system(turns_of(messages), dialect)
+    """N dialogues in pieces.
+
+    `paths` (lists of N, by image) are written where the dialect shows paths, `boxes` where `<bbox>` stands.
+    """
+    return _turn_pieces(with_places(turns_of(messages), boxes, dialect), dialect, paths)
+
+
+def _turn_pieces(turns: Turns, dialect: Dialect, paths: pa.Array | None) -> Pieces:
+    turns = _with_system(turns, dialect)
     content = _with_images(turns, dialect, paths)
     templates = [_cut_template(getattr(dialect.chat, role)) for role in ROLES]
     most = max(map(len, templates))
@@ -125,15 +101,18 @@ def dialogue_pieces(
 
 
 def dialogue_strings(
-    messages: pa.Array | pa.ChunkedArray, paths: pa.Array, dialect: Dialect = QWEN_VL
+    messages: pa.Array | pa.ChunkedArray,
+    paths: pa.Array,
+    dialect: Dialect = QWEN_VL,
+    boxes: DialogueBoxes | None = None,
 ) -> tuple[pa.Array, pa.Array]:
     """The dialogue up to the last answer, and that answer (N strings each); null where there is no answer."""
-    turns = turns_of(messages)
+    turns = with_places(turns_of(messages), boxes, dialect)
     last = np.full(len(turns.starts) - 1, -1)
     answers = np.flatnonzero(turns.role == ROLES.index("assistant"))
     last[turns.row[answers]] = answers
     target = turns.content.take(pa.array(last, mask=last < 0))
-    pieces = dialogue_pieces(messages, dialect, paths)
+    pieces = _turn_pieces(turns, dialect, paths)
     whole = join(pieces.text, np.diff(pieces.starts), "")
     template = _cut_template(dialect.chat.assistant)
     behind = "".join(text for text, _ in template).partition("{content}")[2]
@@ -147,45 +126,60 @@ def dialogue_strings(
 
 
 def dialogue_faults(
-    messages: pa.Array | pa.ChunkedArray, images: Ints, dialect: Dialect = QWEN_VL
+    messages: pa.Array | pa.ChunkedArray,
+    images: Ints,
+    dialect: Dialect = QWEN_VL,
+    regions: pa.Array | pa.ChunkedArray | None = None,
 ) -> pa.Array:
     """The first fault of each of N dialogues, which have so many images (N strings); null where there is none.
 
     `text_missing` (no message), `role_unknown`, `role_order` (a system turn that is not the first; not user and
     assistant in turn; the last is no answer), `turn_empty`, `image_count` (another number of `<image>` in users' turns
-    than of images), `text_has_placeholder` (an `<image>` elsewhere, `<video>`, `<audio>`, `<bbox>`, `<ref-object>`),
-    `text_has_control_token`, `too_many_images` (more than the dialect takes).
+    than of images), `text_has_placeholder` (an `<image>` elsewhere, `<video>`, `<audio>`, `<ref-object>`, another
+    number of `<bbox>` than of regions), `text_has_control_token` (also `<ref>` in a dialogue without regions),
+    `box_broken` (of no image, or not finite), `task_not_in_dialect` (boxes, and the model has no form for them),
+    `too_many_images` (more than the dialect takes).
     """
     turns = turns_of(messages)
     row, role, count = turns.row, turns.role, len(turns.starts) - 1
-    first = turns.starts[:-1][row]
-    place = np.arange(len(role)) - first
-    has_system = np.zeros(count, bool)
-    has_system[row[(place == 0) & (role == 0)]] = True
-    expected = np.where((place == 0) & (role == 0), 0, 1 + (place - has_system[row]) % 2)
+    located = region_counts(regions, count) > 0
+    other_boxes, broken = place_faults(turns, regions)
     shown = pc.count_substring(turns.content, IMAGE).to_numpy(zero_copy_only=False).astype(np.int64)
-    user = role == ROLES.index("user")
-    bare = pc.if_else(pa.array(user), pc.replace_substring(turns.content, IMAGE, ""), turns.content)
-    ends = np.zeros(count, np.int64)
-    filled = np.flatnonzero(np.diff(turns.starts))
-    ends[filled] = role[turns.starts[1:][filled] - 1]
+    bare = pc.if_else(pa.array(located[row]), without_marks(turns.content), turns.content)
+    bare = pc.if_else(pa.array(turns.asks), pc.replace_substring(bare, IMAGE, ""), bare)
     empty = _bools(pc.equal(pc.binary_length(pc.utf8_trim_whitespace(turns.content)), 0))
+    held = _bools(pc.match_substring_regex(bare, PLACEHOLDER))
+    control = _bools(pc.match_substring_regex(bare, control_token(dialect)))
     found = {
         "text_missing": np.diff(turns.starts) == 0,
         "role_unknown": _any(row, role < 0, count),
-        "role_order": _any(row, role != expected, count) | (ends != ROLES.index("assistant")),
+        "role_order": _out_of_order(turns),
         "turn_empty": _any(row, empty, count),
-        "image_count": np.bincount(row, weights=np.where(user, shown, 0), minlength=count) != images,
-        "text_has_placeholder": _any(row, _bools(pc.match_substring_regex(bare, PLACEHOLDER)), count),
-        "text_has_control_token": _any(
-            row, _bools(pc.match_substring_regex(bare, control_token(dialect))), count
-        ),
-        "too_many_images": (images > dialect.image.most) if dialect.image.most else np.zeros(count, bool),
+        "image_count": np.bincount(row, weights=np.where(turns.asks, shown, 0), minlength=count) != images,
+        "text_has_placeholder": _any(row, held, count) | other_boxes,
+        "text_has_control_token": _any(row, control, count),
+        "box_broken": broken,
+        "task_not_in_dialect": located & (not dialect.places.box),
+        "too_many_images": (images > dialect.image.most) & bool(dialect.image.most),
     }
     reasons = np.full(count, -1)
     for number, at_fault in reversed(list(enumerate(found.values()))):
         reasons[at_fault] = number
     return pa.array(list(found), pa.string()).take(pa.array(reasons, mask=reasons < 0))
+
+
+def _out_of_order(turns: Turns) -> Bools:
+    """Which of N dialogues are not a system turn or none, then user and assistant in turn up to an answer."""
+    row, role, count = turns.row, turns.role, len(turns.starts) - 1
+    place = np.arange(len(role)) - turns.starts[:-1][row]
+    begins = (place == 0) & (role == ROLES.index("system"))
+    has_system = _any(row, begins, count)
+    expected = np.where(begins, 0, 1 + (place - has_system[row]) % 2)
+    ends = np.zeros(count, np.int64)
+    filled = np.flatnonzero(np.diff(turns.starts))
+    ends[filled] = role[turns.starts[1:][filled] - 1]
+    wrong: Bools = _any(row, role != expected, count) | (ends != ROLES.index("assistant"))
+    return wrong
 
 
 def _with_system(turns: Turns, dialect: Dialect) -> Turns:
@@ -229,7 +223,7 @@ def _moved_into_user(turns: Turns, has_system: Bools, dialect: Dialect) -> Turns
 def _with_images(turns: Turns, dialect: Dialect, paths: pa.Array | None) -> pa.Array:
     """Each turn's content with its images in the dialect's markers (M strings)."""
     marks = dialect.image
-    user = turns.role == ROLES.index("user")
+    user = turns.asks
     parted = pc.split_pattern(turns.content, IMAGE)
     sizes = np.where(user, pc.list_value_length(parted).to_numpy(zero_copy_only=False), 1)
     whole = pc.if_else(pa.array(user), turns.content, None)

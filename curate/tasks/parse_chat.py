@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from curate.tasks.chat import IMAGE, LEARNT, PLACEHOLDER
+from curate.tasks.chat import LEARNT
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
+from curate.tasks.grammar import Image, Phrase, grammar_of
 from curate.tasks.row_faults import control_token
+from curate.tasks.turns import BOX, IMAGE, PLACEHOLDER
 
 
 class Spoken(NamedTuple):
@@ -16,28 +20,34 @@ class Spoken(NamedTuple):
 
     messages: list[tuple[str, str]]  # role and content; in a user's, `<image>` stands for the next image
     paths: list[str | None]  # of each image, in order; None where the dialect shows none
+    regions: list[
+        Phrase
+    ]  # for each `<bbox>` of the messages, in pixels of the image that was shown last before it
 
 
-def parse_dialogue(text: str, dialect: Dialect = QWEN_VL) -> Spoken:
+def parse_dialogue(
+    text: str, dialect: Dialect = QWEN_VL, sizes: Sequence[tuple[int, int]] | None = None
+) -> Spoken:
     """The inverse of the chat template for one dialogue, in time linear in the text.
 
     `text` is a whole dialogue, or a shard's `prompt` and `target`: the last answer's end may be left out. The
     system turn that a dialect adds by itself is left out; where it moves a dialogue's own into the first question
     (Gemma-3), it stays there. White space that the template takes off beside an image does not come back.
 
+    With `sizes` (width and height in pixels of each image) boxes are read too: each is `<bbox>`, and its phrase is
+    between `<ref>` and `</ref>` where the dialect marks phrases. Without, boxes that have marks are an error, and
+    others (`[1, 2, 3, 4]`) are text.
+
     Raises:
         ValueError: not a dialogue in this dialect, or one that can be read in two ways.
     """
     reader = _DialogueReader(text.removeprefix(dialect.start), dialect)
     messages = reader.messages()
-    paths: list[str | None] = []
-    made = [
-        (role, _content(said, role, dialect, paths) if role == "user" else _plain(said, dialect))
-        for role, said in messages
-    ]
+    contents = _Contents(dialect, sizes)
+    made = [(role, contents.read(said, role == "user")) for role, said in messages]
     if made and made[0] == ("system", dialect.chat.default_system):
         del made[0]
-    return Spoken(made, paths)
+    return Spoken(made, contents.paths, contents.regions)
 
 
 class _DialogueReader:
@@ -99,16 +109,61 @@ def _frame(template: str) -> tuple[str, str]:
     return before, behind
 
 
-def _content(said: str, role: str, dialect: Dialect, paths: list[str | None]) -> str:
-    """A user's turn with `<image>` for each image; their paths are added to `paths`."""
-    pieces, done = list[str](), 0
-    for match in _shown(dialect).finditer(said):
-        if match["number"] is not None and int(match["number"]) != len(paths) + 1:
-            raise ValueError(f"image {len(paths) + 1} of the dialogue is numbered {match['number']}")
-        paths.append(match["path"])
-        pieces += [_plain(said[done : match.start()], dialect), IMAGE]
-        done = match.end()
-    return "".join([*pieces, _plain(said[done:], dialect)])
+class _Contents:
+    """The turns' texts, read one after another; what they show is gathered."""
+
+    def __init__(self, dialect: Dialect, sizes: Sequence[tuple[int, int]] | None) -> None:
+        self._dialect, self._sizes = dialect, sizes
+        self._shown = _shown(dialect)
+        self._grammar = grammar_of(dialect) if sizes is not None and dialect.places.box else None
+        self.paths: list[str | None] = []
+        self.regions: list[Phrase] = []
+
+    def read(self, said: str, asks: bool) -> str:
+        """A turn with `<image>` for each image, if it is a user's, and its places in marks."""
+        if not asks:
+            return self._located(said)
+        pieces, done = list[str](), 0
+        for match in self._shown.finditer(said):
+            if match["number"] is not None and int(match["number"]) != len(self.paths) + 1:
+                raise ValueError(f"image {len(self.paths) + 1} of the dialogue is numbered {match['number']}")
+            pieces += [self._located(said[done : match.start()]), IMAGE]
+            self.paths.append(match["path"])
+            done = match.end()
+        return "".join([*pieces, self._located(said[done:])])
+
+    def _located(self, said: str) -> str:
+        """Text without images, its places in marks; their regions are added."""
+        if self._grammar is None:
+            return _plain(said, self._dialect)
+        pieces, done = list[str](), 0
+        for match in self._grammar.span.finditer(said):
+            pieces += [_plain(said[done : match.start()], self._dialect), self._span(match)]
+            done = match.end()
+        return "".join([*pieces, _plain(said[done:], self._dialect)])
+
+    def _span(self, match: re.Match[str]) -> str:
+        grammar, named = self._grammar, match.groupdict()
+        assert grammar is not None
+        if named.get("list") is None:
+            phrase, spots = named.get("phrase"), named.get("its") or named["alone"] or ""
+            quads = self._image().spots(spots, grammar) if spots else []
+            self.regions += [Phrase(phrase, None, None, quad) for quad in quads]
+            return ("" if phrase is None else f"<ref>{phrase}</ref>") + BOX * len(quads)
+        made, last = "", None
+        for entry in grammar.entry.finditer(named["list"]):
+            label = grammar.refuse_control_token(json.loads(entry["label"]))
+            self.regions.append(Phrase(label, None, None, self._image().spots(entry["place"], grammar)[0]))
+            made += BOX if label == last else f"<ref>{label}</ref>{BOX}"
+            last = label
+        return made
+
+    def _image(self) -> Image:
+        """The image that was shown last."""
+        number = len(self.paths) - 1
+        if self._sizes is None or not 0 <= number < len(self._sizes):
+            raise ValueError("a box stands where no image, or none of a known size, was shown")
+        return Image(self._dialect, *self._sizes[number])
 
 
 def _shown(dialect: Dialect) -> re.Pattern[str]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.chat import dialogue_faults, dialogue_strings
+from curate.tasks.dialogue_places import DialogueBoxes
 from curate.tasks.formats import CONVERSATION
 from curate.tasks.render import render
 from curate.tasks.row_faults import faults
@@ -19,7 +20,7 @@ def row_faults(table: pa.Table) -> pa.Array:
     if not pc.any(talks, min_count=0).as_py():
         return found
     images = pc.list_value_length(table["images"]).fill_null(0).to_numpy().astype(np.int64)
-    return pc.if_else(talks, dialogue_faults(table["messages"], images), found)
+    return pc.if_else(talks, dialogue_faults(table["messages"], images, regions=table["regions"]), found)
 
 
 def row_strings(table: pa.Table, path: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
@@ -34,8 +35,14 @@ def row_strings(table: pa.Table, path: pa.Array | pa.ChunkedArray) -> tuple[pa.A
     images = table["images"].combine_chunks()
     sizes = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)
     edges = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
-    paths = pa.ListArray.from_arrays(edges, pc.struct_field(pc.list_flatten(images), "path"))
-    before, answer = dialogue_strings(table["messages"], paths)
+    flat = pc.list_flatten(images)
+    paths = pa.ListArray.from_arrays(edges, pc.struct_field(flat, "path"))
+    sides = (
+        pc.struct_field(flat, name).fill_null(1).to_numpy(zero_copy_only=False)
+        for name in ("width", "height")
+    )
+    boxes = DialogueBoxes(table["regions"].combine_chunks(), edges.to_numpy().astype(np.int64), *sides)
+    before, answer = dialogue_strings(table["messages"], paths, boxes=boxes)
     return pc.if_else(talks, before, prompt), pc.if_else(talks, answer, target)
 
 

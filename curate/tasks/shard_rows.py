@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,11 +11,13 @@ import pyarrow.compute as pc
 
 from curate.tasks.chat import Pieces, dialogue_faults, task_pieces
 from curate.tasks.dialect import Dialect
+from curate.tasks.dialogue_places import DialogueBoxes, region_counts
 from curate.tasks.formats import CONVERSATION
 from curate.tasks.render import render
 from curate.tasks.row_faults import faults
 
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
 COLUMNS = ("task", "language", "text", "prompt", "target", "regions", "width", "height")
 QUESTION = r"(?s)^<img>.*?</img> (.*) Answer:$"  # of a shard's prompt
@@ -60,7 +64,28 @@ def talk_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:
     if not talks.any():
         return pa.nulls(rows.num_rows, pa.string())
     images = pc.list_value_length(rows["images"]).fill_null(0).to_numpy().astype(np.int64)
-    return pc.if_else(pa.array(talks), dialogue_faults(rows["messages"], images, dialect), None)
+    return pc.if_else(
+        pa.array(talks), dialogue_faults(rows["messages"], images, dialect, rows["regions"]), None
+    )
+
+
+def dialogue_boxes(rows: pa.Table, sides: Callable[[pa.Array], tuple[Ints, Ints]]) -> DialogueBoxes | None:
+    """The boxes in the dialogues among N rows; None where there are none.
+
+    `sides` gives width and height in pixels of encoded images (binary; those that are not wanted are null).
+    """
+    if "regions" not in rows.column_names or "images" not in rows.column_names:
+        return None
+    talks = is_dialogue(rows)
+    located = talks & (region_counts(rows["regions"], rows.num_rows) > 0)
+    if not located.any():
+        return None
+    regions, lists = (rows[name].combine_chunks() for name in ("regions", "images"))
+    counts = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    bodies = pc.struct_field(pc.list_flatten(lists), "bytes")
+    width, height = sides(pc.if_else(pa.array(np.repeat(located, counts)), bodies, None))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return DialogueBoxes(pc.if_else(pa.array(talks), regions, None), starts, width, height)
 
 
 def rendered(rows: pa.Table, dialect: Dialect) -> tuple[pa.Array, pa.Array]:

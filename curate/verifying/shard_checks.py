@@ -16,10 +16,15 @@ import pyarrow.parquet as pq
 from curate import tasks
 from curate.children.pool import Children
 from curate.engine.journal import SELECTION
+from curate.images.header_sides import header_sides
 from curate.schema import SHARD_FORMS, conform, shard_metadata
 from curate.storage.store import Store
 from curate.tasks.chat import dialogue_faults, dialogue_strings
+from curate.tasks.dialogue_places import place_faults, shown_in
+from curate.tasks.flat_regions import flatten
 from curate.tasks.formats import CONVERSATION
+from curate.tasks.shard_rows import dialogue_boxes
+from curate.tasks.turns import turns_of
 from curate.verifying.images import decoders, dialogue_image_problems, image_problems
 from curate.verifying.keys import as_bytes
 from curate.verifying.parquet_checks import file_problems
@@ -133,7 +138,7 @@ def _row_problems(table: pa.Table, cleaned: bool) -> Iterator[str]:
     same = _rendered_the_same(table.filter(alone), paths.filter(alone), cleaned)
     if not same or not _spoken_the_same(table.filter(talks)):
         yield "a prompt or target is not what its row's columns say"
-    if _outside(table):
+    if _outside(table.filter(alone)) or _outside_in_dialogues(table.filter(talks)):
         yield "a region lies outside its image"
 
 
@@ -169,11 +174,11 @@ def _spoken_the_same(table: pa.Table) -> bool:
         return True
     images = _one(table["images"])
     sizes = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    if dialogue_faults(table["messages"], sizes).null_count < table.num_rows:
+    if dialogue_faults(table["messages"], sizes, regions=table["regions"]).null_count < table.num_rows:
         return False
     edges = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
     shown = pa.ListArray.from_arrays(edges, pc.struct_field(pc.list_flatten(images), "path"))
-    spoken = dialogue_strings(table["messages"], shown)
+    spoken = dialogue_strings(table["messages"], shown, boxes=dialogue_boxes(table, header_sides))
     return all(
         made.cast(pa.string()).equals(_one(table[name]))
         for made, name in zip(spoken, ("prompt", "target"), strict=True)
@@ -191,10 +196,28 @@ def _outside(table: pa.Table) -> bool:
         .to_numpy(zero_copy_only=False)
         .reshape(-1, 8)
     )
-    width = table["width"].take(parents).to_numpy()[:, None]
-    height = table["height"].take(parents).to_numpy()[:, None]
+    width, height = (table[side].take(parents).to_numpy() for side in ("width", "height"))
+    return _beyond(quads, width, height)
+
+
+def _outside_in_dialogues(table: pa.Table) -> bool:
+    """Whether a corner of a dialogue's region lies outside the image that it is in by more than a pixel."""
+    boxes = dialogue_boxes(table, header_sides)
+    if boxes is None:
+        return False
+    turns = turns_of(table["messages"])
+    other, broken = place_faults(turns, boxes.regions)
+    if other.any() or broken.any():
+        return True
+    row, image = shown_in(turns)
+    at = boxes.starts[row] + image
+    return _beyond(flatten(boxes.regions).quad, boxes.width[at], boxes.height[at])
+
+
+def _beyond(quads: np.ndarray, width: np.ndarray, height: np.ndarray) -> bool:
     x, y = quads[:, 0::2], quads[:, 1::2]
-    return bool((~((x >= -1) & (x <= width + 1) & (y >= -1) & (y <= height + 1))).any())
+    right, bottom = width[:, None] + 1, height[:, None] + 1
+    return bool((~((x >= -1) & (x <= right) & (y >= -1) & (y <= bottom))).any())
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

@@ -13,6 +13,9 @@ from renderers.pdf.pieces import Piece
 
 TOUCH_PT = 2.0  # rules so near each other meet
 MAX_RULES = 1500  # of a page whose tables are looked for: a map or a chart has more
+LABELS = 3  # of rows, left of a grid, at least
+LABEL_EM = 4.0  # from the longest of them to the grid, at most
+LABELLED = 0.6  # of the rows that hold something
 SAME_ROW_PT = 3.0  # tops of cells so near each other are one row's
 
 Rules = npt.NDArray[np.float64]  # M × (u0, v0, u1, v1), each a rule's box
@@ -26,8 +29,16 @@ class Grid(NamedTuple):
     across: Rules
 
     def cell(self, piece: Piece) -> Box:
-        """The cell that the middle of a piece lies in: the nearest rule on each side, else the grid's side."""
+        """The cell that the middle of a piece lies in: the nearest rule on each side, else the grid's side.
+
+        A row's label left of the grid has a cell of its own, as high as the first in its row.
+        """
         u, v = (piece.box[0] + piece.box[2]) / 2, piece.middle
+        if u < self.box[0]:
+            left, top, _, bottom = self.cell(
+                piece._replace(box=(self.box[0], piece.box[1], self.box[0] + 1, piece.box[3]))
+            )
+            return left - 1, top, left, bottom
         beside = self.down[(self.down[:, 1] <= v + TOUCH_PT) & (self.down[:, 3] >= v - TOUCH_PT)]
         above = self.across[(self.across[:, 0] <= u + TOUCH_PT) & (self.across[:, 2] >= u - TOUCH_PT)]
         left, right = nearest((beside[:, 0] + beside[:, 2]) / 2, u, self.box[0], self.box[2])
@@ -38,6 +49,28 @@ class Grid(NamedTuple):
         """True where the middle of a piece lies within the grid."""
         u, v = (piece.box[0] + piece.box[2]) / 2, piece.middle
         return self.box[0] <= u <= self.box[2] and self.box[1] <= v <= self.box[3]
+
+
+def row_labels(grid: Grid, pieces: Sequence[Piece]) -> list[Piece]:
+    """The labels of a grid's rows, where they stand left of it; none where that is not sure.
+
+    `pieces` are the page's. Labels are short, each beside a row of its own that holds something; most such rows
+    have one, and the longest ends near the grid. Nothing else stands at their side.
+    """
+    x0, y0, _, y1 = grid.box
+    beside = [piece for piece in pieces if piece.box[2] <= x0 + TOUCH_PT and y0 < piece.middle < y1]
+    if (
+        len(beside) < LABELS
+        or len(grid.down) < LABELS
+        or any(piece.is_prose or not piece.chars for piece in beside)
+    ):
+        return []
+    filled = {grid.cell(piece)[1] for piece in pieces if grid.holds(piece)}
+    rows = {grid.cell(piece)[1] for piece in beside}
+    near = x0 - max(piece.box[2] for piece in beside) <= LABEL_EM * beside[0].em
+    words = 2 * sum(piece.number for piece in beside) < len(beside)
+    sure = near and words and len(rows) == len(beside) and rows <= filled
+    return beside if sure and len(rows) >= LABELLED * len(filled) else []
 
 
 def nearest(places: npt.NDArray[np.float64], at: float, low: float, high: float) -> tuple[float, float]:

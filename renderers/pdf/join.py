@@ -25,6 +25,8 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
     """The lines, with those that follow each other on one base line without a wide gap or a rule made one."""
     out: list[Line] = []
     for i, line in enumerate(lines):
+        if out and len(line.text) == 1:
+            line = unmirrored(out[-1], line)
         left, right = beside(out[-1], line) if out else (line, line)
         gap = gap_em(left, right) if out else math.inf
         near = gap < SAME_LINE_EM or (
@@ -46,6 +48,16 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
         else:
             out.append(line)
     return out
+
+
+def unmirrored(last: Line, line: Line) -> Line:
+    """A single letter, in the frame of the line before it where it is mirrored and stands in that: XeTeX's second."""
+    (x, y), (x2, y2) = last.turn, line.turn
+    if abs(x + x2) + abs(y + y2) > 1e-6 or last.stacked:
+        return line
+    u0, v0, u1, v1 = line.box
+    found = replace(line, box=(-u1, -v1, -u0, -v0), turn=last.turn, axis=last.axis, base=-line.base)
+    return found if gap_em(last, found) < SAME_LINE_EM else line
 
 
 def lead(left: Line, right: Line) -> bool:

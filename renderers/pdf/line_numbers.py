@@ -15,6 +15,8 @@ STEP = 10  # from one to the next, at most: some drafts count every fifth line
 MOST = 1000  # numbers of a page that are compared
 GAP_EM = 8.0  # white space between a number and its line, at most
 OFF = 0.4  # of a line's height, so far above or below it: some drafts count by a measure of their own
+FULL_EM, FULL_SHARE = 0.5, 0.6  # so many of a column's lines end within so much of each other
+OTHERS = 0.2  # as many other numbers among those of a run, at most
 BESIDE = 0.3  # of the numbers that stand at the height of a line, at least; others count blank ones
 
 
@@ -23,24 +25,41 @@ def with_line_numbers(pieces: Sequence[Piece]) -> list[Piece]:
     counted = sum(piece.value >= 0 for piece in pieces)
     if not LEAST <= counted <= MOST:
         return list(pieces)
-    runs = [run for run in runs_of(piece for piece in pieces if piece.value >= 0) if len(run) >= LEAST]
+    numbers = [piece for piece in pieces if piece.value >= 0]
+    runs = [
+        run
+        for run in runs_of(numbers)
+        if len(run) >= LEAST and count_among(run, numbers) <= OTHERS * len(run)
+    ]
     taken = {number.members for run in runs for number in run}
     lines = sorted((piece for piece in pieces if piece.members not in taken), key=lambda piece: piece.box[1])
     before: dict[int, list[Piece]] = {}  # by a line's rank
     after: dict[int, list[Piece]] = {}  # on its right, and those of blank lines behind it
     held: set[tuple[int, ...]] = set()
+    full: set[int] = set()  # the ranks of lines that run to the end of their column
     for run in runs:
-        for number, line, first in beside(run, lines):
+        found = list(beside(run, lines))
+        for number, line, first in found:
             (before if first else after).setdefault(line.rank, []).append(number)
             held.add(number.members)
+        if are_full([line for _, line, _ in found]):
+            full |= {line.rank for _, line, _ in found}
     ranked = {line.rank: line for line in lines if line.rank not in after and line.rank not in before}
     whole: list[Piece] = []
     for piece in pieces:
         if piece.rank in before or piece.rank in after:
-            row = [piece, *goes_on_in_row(piece, ranked)] if piece.rank in before else [piece]
+            goes_on = piece.rank in before and piece.rank not in full
+            row = [piece, *goes_on_in_row(piece, ranked)] if goes_on else [piece]
             held.update(part.members for part in row)
             whole.append(numbered(row, before.get(piece.rank, ()), after.get(piece.rank, ())))
     return sorted([*whole, *(p for p in pieces if p.members not in held)], key=lambda piece: piece.rank)
+
+
+def count_among(run: Sequence[Piece], numbers: Iterable[Piece]) -> int:
+    """How many other numbers stand among those of a run: the pages in a table of contents count on with gaps."""
+    box = reduce(union, (number.box for number in run))
+    inside = (box[0] < (n.box[0] + n.box[2]) / 2 < box[2] and box[1] < n.middle < box[3] for n in numbers)
+    return sum(inside) - len(run)
 
 
 def goes_on_in_row(line: Piece, ranked: Mapping[int, Piece]) -> Iterator[Piece]:
@@ -51,6 +70,15 @@ def goes_on_in_row(line: Piece, ranked: Mapping[int, Piece]) -> Iterator[Piece]:
     ):
         yield next_
         last = next_
+
+
+def are_full(lines: Sequence[Piece]) -> bool:
+    """True for lines of running text that mostly end at one place: a column's, and no listing's."""
+    ends = [line.box[2] for line in lines if line.is_prose]
+    if not ends or 2 * len(ends) < len(lines):
+        return False
+    usual = median(ends)
+    return sum(abs(end - usual) < FULL_EM * lines[0].em for end in ends) >= FULL_SHARE * len(ends)
 
 
 def runs_of(numbers: Iterable[Piece]) -> list[list[Piece]]:

@@ -9,8 +9,9 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, reduce
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from renderers import NotReadyError, RenderError
@@ -23,6 +24,7 @@ from renderers.pdf.settings import PdfSettings
 
 TESSERACT = "tesseract"
 READ_SIDE = 3500  # px of the picture that is read, at the most
+SUREST = 0.999  # 1 is the score of text that the document itself holds
 WORD = "5"  # the level of Tesseract's table
 CLOSED_UP = (
     (0x2E80, 0xA000),
@@ -65,10 +67,12 @@ def engine() -> str:
     return (said.stdout or said.stderr).partition("\n")[0].strip()
 
 
-def lines_read(display: pymupdf.DisplayList, px_a_point: float, settings: PdfSettings) -> list[Line]:
+def lines_read(
+    display: pymupdf.DisplayList, px_a_point: float, settings: PdfSettings, *, text: bool = True
+) -> list[Line]:
     """The lines that Tesseract reads on the page, in its order, each with how sure it is (`Line.score`).
 
-    It is shown the page at twice `px_a_point`, within READ_SIDE.
+    It is shown the page at twice `px_a_point`, within READ_SIDE; with its own text, or without.
 
     Raises:
         RenderError: `ocr_timed_out`; `ocr_failed`, with what Tesseract said; `ocr_uncertain`: it is less sure of the
@@ -76,7 +80,7 @@ def lines_read(display: pymupdf.DisplayList, px_a_point: float, settings: PdfSet
     """
     width, height = display.rect.width, display.rect.height
     scale = max(px_a_point, min(2 * px_a_point, READ_SIDE / max(width, height)))
-    picture = Picture(display, scale, colour=False)
+    picture = Picture(display, scale, colour=False, text=text)
     words = list(words_of(table_of(picture, settings), picture.view))
     score = mean_score(words)
     if words and score < settings.ocr_min_score:
@@ -126,7 +130,30 @@ def words_of(table: str, view: View) -> Iterator[ReadWord]:
             ((x + view.origin[0]) / view.scale, (y + view.origin[1]) / view.scale)
             for x, y in ((left, top), (left + width, top + height))
         )
-        yield ReadWord(tuple(cells[1:5]), (x0, y0, x1, y1), text, min(1.0, max(0.0, float(cells[10]) / 100)))
+        yield ReadWord(
+            tuple(cells[1:5]), (x0, y0, x1, y1), text, min(SUREST, max(0.0, float(cells[10]) / 100))
+        )
+
+
+def not_among(read: Sequence[Line], own: Sequence[Line]) -> list[Line]:
+    """The lines read but for those half of which, or more, lie under one of the page's own: that is its label."""
+    if not read or not own:
+        return list(read)
+    theirs = np.array([line.box for line in read])
+    level = [line.box for line in own if line.turn == LEVEL]
+    shared = np.zeros(len(read))
+    for x0, y0, x1, y1 in level:
+        wide = np.minimum(theirs[:, 2], x1) - np.maximum(theirs[:, 0], x0)
+        high = np.minimum(theirs[:, 3], y1) - np.maximum(theirs[:, 1], y0)
+        shared = np.maximum(shared, wide.clip(0) * high.clip(0))
+    areas = (theirs[:, 2] - theirs[:, 0]) * (theirs[:, 3] - theirs[:, 1])
+    return [line for line, over in zip(read, (2 * shared >= areas).tolist(), strict=True) if not over]
+
+
+def ocr_facts(read: Sequence[Line], settings: PdfSettings) -> dict[str, Any]:
+    """What `extra` says of the lines read: the engine, its languages, how sure it is."""
+    score = round(mean_score(read), 3)
+    return {"engine": engine(), "languages": settings.ocr_languages, "score": score, "lines": len(read)}
 
 
 def mean_score(parts: Iterable[ReadWord | Line]) -> float:

@@ -15,7 +15,7 @@ from statistics import median
 
 from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.frames import Box
-from renderers.pdf.grids import grids_of, rows_of_cells
+from renderers.pdf.grids import grids_of, row_labels, rows_of_cells
 from renderers.pdf.initials import with_initials
 from renderers.pdf.line_numbers import with_line_numbers
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
@@ -28,6 +28,7 @@ COLUMN_LINES = 3  # a column of running text has at least so many lines
 PROSE_SHARE = 0.5  # and so much of its characters are in long ones
 NUMBERS = 0.4  # of cells: with so many numbers among them they are a table's, read across
 DOWN = 0.4  # of the steps between columns that reading across takes: with fewer the content goes down
+HALF_COLUMNS, HALF_ROWS = 2, 4  # of each half of a list in two columns, at least
 DEEPEST = 16  # cuts inside cuts
 WORSE, SOME = 1.25, 2  # times as many faults, and so many more, tell that an order is worse
 MOST_ZONED = 1000  # lines of a page that is looked at for a head or foot with other columns
@@ -45,6 +46,7 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
     for grid in grids_of(rules):
         held = [piece for piece in blocks if grid.holds(piece)]
         if len(held) > 1:
+            held += row_labels(grid, blocks)
             taken = {piece.members for piece in held}
             blocks = [piece for piece in blocks if piece.members not in taken]
             blocks.append(together(better(read_grid(rows_of_cells(grid, held)), held, leaps)))
@@ -119,10 +121,35 @@ def by_sections(pieces: list[Piece], depth: int) -> list[Piece]:
             out += uncut(whole)
             continue
         if len(section) > 1 and not reads_down(across):
+            if halves := halves_of(across):
+                out += [piece for half in halves for piece in uncut(half)]
+                continue
             across = [column for row in cell_rows(section, across, em) for column in columns(row, em)]
         for column in across:
             out += ordered(column, depth - 1)
     return out
+
+
+def halves_of(columns: Sequence[list[Piece]]) -> list[list[Piece]]:
+    """The columns in two halves that the content has one after the other, each across; none where it does not.
+
+    So has a list in two columns, such as a table of contents, whose entries have columns of their own. What the
+    content has after both, and stands below both, comes third.
+    """
+    for k in range(HALF_COLUMNS, len(columns) - HALF_COLUMNS + 1):
+        sides = columns[:k], columns[k:]
+        left, second = ([piece for column in side for piece in column] for side in sides)
+        start, end = min(piece.rank for piece in second), max(piece.rank for piece in second)
+        bottom = max(piece.box[3] for piece in second)
+        first = [piece for piece in left if piece.rank < start]
+        after = [piece for piece in left if piece.rank > end and piece.box[1] >= bottom]
+        if len(first) + len(after) < len(left) or any(
+            len(rows_of(half)) < HALF_ROWS for half in (first, second)
+        ):
+            continue
+        if not any(goes_down(side) for side in sides):
+            return [first, second, after]
+    return []
 
 
 def uncut(pieces: list[Piece]) -> list[Piece]:

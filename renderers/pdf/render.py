@@ -32,7 +32,7 @@ from renderers.pdf.letter_shapes import unlike_share
 from renderers.pdf.line import Line
 from renderers.pdf.lines import page_lines, structured
 from renderers.pdf.mupdf import pymupdf
-from renderers.pdf.ocr import check_engine, engine, lines_read, mean_score
+from renderers.pdf.ocr import check_engine, lines_read, not_among, ocr_facts
 from renderers.pdf.order import reading_order
 from renderers.pdf.pieces import piece_of
 from renderers.pdf.pixels import Area, Picture, coloured
@@ -49,6 +49,7 @@ from renderers.schema import Page, Region, record
 MAX_NAMED = 10_000  # pages beyond max_pages that have a row each
 POINTS_AN_INCH = 72
 DRAWINGS = 10  # shapes other than rectangles: with more, letters may be among them
+READ_SHARE = 0.1  # of a scan's writing: with so much in none of the page's own lines it is read by OCR
 GRID_CELL = 0.00101  # of the longer side: what is as wide has two different thousandths of it
 HEAD_EM = 0.5  # so far may a level heading reach into columns that are read downwards
 FLAT_SHARE = 0.8  # of the pixels, in two shades
@@ -208,7 +209,26 @@ def drawn(
         # Type3 fonts have an object's number
         "fonts": sorted({line.font.partition(" (")[0] for line in lines}),
     }
-    return labelled(content, distinct(visible), picture, Label(number, said, may_hold), settings)
+    label, own = Label(number, said, may_hold), distinct(visible)
+    if settings.ocr == "none" or area or content.images < SCAN_SHARE:
+        return labelled(content, own, picture, label, settings)
+    return with_scan(content, own, picture, label, settings)
+
+
+def with_scan(
+    content: PageContent, own: list[Line], picture: Picture, label: Label, settings: PdfSettings
+) -> Page:
+    """A page with a scan and text of its own, such as a stamp: where that is not all its writing, the rest by OCR."""
+    quads = picture.view.quads([line.box for line in own], [line.turn for line in own])
+    if unlabelled_share(picture.pixels, quads) < READ_SHARE:
+        return labelled(content, own, picture, label, settings)
+    try:
+        read = lines_read(content.display, picture.view.scale, settings, text=False)
+    except RenderError as error:
+        return dropped(label.number, label.said, error.reason, error.detail)
+    if read := not_among(read, own):
+        label.said["ocr"] = ocr_facts(read, settings)
+    return labelled(content, [*own, *read], picture, label, settings)
 
 
 def scanned(
@@ -235,8 +255,7 @@ def scanned(
     if height < settings.min_text_px:
         return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
     picture = Picture(content.display, px_a_point, colour=coloured(content.page, content.display))
-    said = {**facts, "unlike": 0.0, "ocr": {"engine": engine(), "languages": settings.ocr_languages}}
-    said["ocr"]["score"] = round(mean_score(lines), 3)
+    said = {**facts, "unlike": 0.0, "ocr": ocr_facts(lines, settings)}
     return labelled(content, lines, picture, Label(number, said, True), settings)
 
 

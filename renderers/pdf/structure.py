@@ -10,8 +10,8 @@ import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from renderers.pdf.frames import LEVEL, Box, View, union
-from renderers.pdf.grids import grids_of
+from renderers.pdf.frames import LEVEL, Box, View, turned, union
+from renderers.pdf.grids import grids_of, row_labels
 from renderers.pdf.line import Line
 from renderers.pdf.pieces import Piece, piece_of
 from renderers.pdf.tables import RuledTable, html_of, joined_text, largest_first, table_of
@@ -131,13 +131,17 @@ def tagged_html(rows: Sequence[Sequence[Tag]], cells: Mapping[Tag, Sequence[str]
 def found_tables(lines: Sequence[Line], rules: Sequence[Box]) -> Iterator[tuple[int, RuledTable]]:
     """The page's ruled tables, each with the index of the first line in it."""
     pieces = [
-        piece_of(i, line.text, line.box, line.size) for i, line in enumerate(lines) if line.turn == LEVEL
+        piece_of(i, line.text, turned(line.box, (line.axis[0], -line.axis[1])), line.size)
+        for i, line in enumerate(lines)
+        if line.turn == line.axis
     ]
+    level = [piece for piece in pieces if lines[piece.rank].turn == LEVEL]
     for grid in largest_first(list(grids_of(rules))):
         held = [piece for piece in pieces if grid.holds(piece)]
-        table = table_of(grid, held) if held else None
+        labels = row_labels(grid, level) if held else []
+        table = table_of(grid, held, labels) if held else None
         if table is not None:
-            yield min(first_line_of(held)), table
+            yield min(first_line_of([*labels, *held])), table
 
 
 def first_line_of(pieces: Sequence[Piece]) -> Iterator[int]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_right
 from collections.abc import Container, Iterator, Sequence
+from functools import reduce
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from renderers.pdf.frames import Box
+from renderers.pdf.frames import Box, union
 from renderers.pdf.grids import SAME_ROW_PT, TOUCH_PT, Grid
 from renderers.pdf.pieces import Piece
 
@@ -47,8 +49,11 @@ class RuledTable(NamedTuple):
     cells: list[TableCell]
 
 
-def table_of(grid: Grid, pieces: Sequence[Piece]) -> RuledTable | None:
-    """The table that a grid of rules draws, with the lines in it; None where it is no table of whole cells."""
+def table_of(grid: Grid, pieces: Sequence[Piece], labels: Sequence[Piece] = ()) -> RuledTable | None:
+    """The table that a grid of rules draws, with the lines in it; None where it is no table of whole cells.
+
+    `labels` are those of rows, left of the grid: they make a first column.
+    """
     edges_x = tracks([(a + b) / 2 for a, b in grid.down[:, [0, 2]].tolist()])
     edges_y = tracks([(a + b) / 2 for a, b in grid.across[:, [1, 3]].tolist()])
     rows, columns = len(edges_y) - 1, len(edges_x) - 1
@@ -63,7 +68,19 @@ def table_of(grid: Grid, pieces: Sequence[Piece]) -> RuledTable | None:
         return None
     if len(cells) < 2:
         return None
-    return RuledTable((edges_x[0], edges_y[0], edges_x[-1], edges_y[-1]), rows, columns, cells)
+    table = RuledTable((edges_x[0], edges_y[0], edges_x[-1], edges_y[-1]), rows, columns, cells)
+    return with_labels(table, labels, edges_y) if labels else table
+
+
+def with_labels(table: RuledTable, labels: Sequence[Piece], edges_y: Sequence[float]) -> RuledTable:
+    """The table with labels of rows as its first column."""
+    cells = [cell._replace(column=cell.column + 1) for cell in table.cells]
+    first = [TableCell(row, 0, 1, 1, []) for row in range(table.rows)]
+    for label in labels:
+        first[bisect_right(edges_y, label.middle) - 1].pieces.append(label)
+    box = reduce(union, (label.box for label in labels), table.box)
+    both = sorted([*first, *cells], key=lambda cell: cell[:2])
+    return RuledTable(box, table.rows, table.columns + 1, both)
 
 
 def tracks(places: Sequence[float]) -> list[float]:

@@ -278,6 +278,17 @@ def test_the_text_is_that_of_the_glyphs_whatever_a_document_says_they_stand_for(
     assert texts(pages(made(paint))[0]) == ["left empty", "renamed"]
 
 
+def test_a_mirrored_letter_within_a_line_is_part_of_it() -> None:
+    def paint(page: Any) -> None:
+        page.insert_text((20, 50), "Fonts of X", fontsize=20)
+        at = pymupdf.Point(123, 54)
+        page.insert_text(at, "E", fontsize=20, morph=(at, pymupdf.Matrix(-1, 0, 0, 1, 0, 0)))
+        page.insert_text((123, 50), "TEX are many", fontsize=20)
+
+    (page,) = pages(made(paint))
+    assert texts(page) == ["Fonts of XETEX are many"]
+
+
 def test_words_are_regions_on_demand() -> None:
     lines, words = sample("two-columns"), sample("two-columns", granularity="words")
     assert words["text"] == lines["text"]

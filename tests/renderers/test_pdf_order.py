@@ -259,8 +259,46 @@ def test_a_numbered_line_of_a_listing_is_read_to_its_end() -> None:
         for i in range(8)
         for spot in (
             (f"{i + 1}", 5.0, 12.0 * i, 8.0),
-            (f"name / key {i} of the settings", 30.0, 12.0 * i, 150.0),
+            (f"name / key {i} of the settings", 30.0, 12.0 * i, 130.0 + 7 * (3 * i % 8)),
             (f"its value {i} as it is written down", 260.0, 12.0 * i, 150.0),
+        )
+    ]
+    assert order(rows) == names(rows)
+
+
+def test_a_numbered_line_of_a_column_ends_with_the_column() -> None:
+    left, right = prose("left", 20, 0, 8), prose("right", 250, 0, 8)
+    content = [spot for i in range(8) for spot in ((f"{i + 1}", 5.0, 12.0 * i, 8.0), left[i], right[i])]
+    found = order(content)
+    assert [text for text in found if len(text) > 2] == names([*left, *right])
+    assert found[:2] == ["1", left[0][0]]
+
+
+def test_a_list_in_two_columns_is_read_down_each_though_its_pages_stand_in_columns() -> None:
+    halves = [
+        [
+            spot
+            for i in range(6)
+            for spot in (
+                (f"part {name}{i}", left, 14.0 * i, 60.0),
+                (f"{i // 2 + 3}", left + 150, 14.0 * i, 5.0),
+            )
+        ]
+        for name, left in (("a", 0.0), ("b", 200.0))
+    ]
+    after = ("A heading below", 0.0, 100.0, 80.0)
+    assert order([*halves[0], *halves[1], after]) == names([*halves[0], *halves[1], after])
+
+
+def test_pages_in_a_table_of_contents_are_no_numbers_of_lines() -> None:
+    pages = [7, 8, 8, 8, 9, 10, 10, 11, 12, 12, 13]
+    rows = [
+        spot
+        for i, number in enumerate(pages)
+        for spot in (
+            (f"part {i}", 0.0, 14.0 * i, 60.0),
+            (". . .", 70.0, 14.0 * i + 6, 30.0),
+            (f"{number}", 120.0, 14.0 * i, 8.0),
         )
     ]
     assert order(rows) == names(rows)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from renderers import NotReadyError
-from renderers.pdf.frames import View
+from renderers.pdf.frames import LEVEL, View
+from renderers.pdf.line import Line
 from renderers.pdf.mupdf import pymupdf
-from renderers.pdf.ocr import line_of, words_of
+from renderers.pdf.ocr import line_of, not_among, words_of
 from renderers.pdf.render import PdfSettings, check_machine, render
 
 LINES = ["What is written here was scanned,", "and holds no text to be copied:", "a machine has to read it."]
@@ -65,10 +66,34 @@ def test_a_scan_is_read_and_says_so(tesseract: None, granularity: str) -> None:
         assert abs(region["quad"][5] - (30 + 20 * line) * px) < 6 * px  # its foot is at the base line
 
 
-def test_text_that_a_page_has_is_never_mixed_with_what_is_read(tesseract: None) -> None:
+def test_a_stamp_on_a_scan_stays_what_the_page_says_and_the_scan_is_read(tesseract: None) -> None:
     row = page(scan(stamp=True), ocr="tesseract")
+    assert row["text"] == "\n".join([*LINES, "Downloaded from an archive"])
+    facts = json.loads(row["extra"])
+    assert facts["class"] == "mixed"
+    assert facts["ocr"]["lines"] == 3
+    assert facts["unlabelled"] < 0.05
+    assert [region["score"] == 1 for region in row["regions"]] == [False, False, False, True]
+
+
+def test_a_stamp_alone_is_the_label_where_nothing_is_to_be_read() -> None:
+    row = page(scan(stamp=True))
     assert row["text"] == "Downloaded from an archive"
     assert "ocr" not in json.loads(row["extra"])
+
+
+def test_writing_under_the_page_s_own_text_is_labelled_once() -> None:
+    def line(text: str, box: tuple[float, float, float, float]) -> Line:
+        return Line(text, box, LEVEL, LEVEL, 10.0, "", 0, -1)
+
+    own = [line("own", (0, 0, 100, 10))]
+    under, half, beside = (
+        line("under", (10, 1, 60, 9)),
+        line("half", (50, 0, 150, 10)),
+        line("beside", (90, 0, 190, 10)),
+    )
+    assert not_among([under, half, beside], own) == [beside]
+    assert not_among([under], []) == [under]
 
 
 def test_a_page_that_takes_too_long_costs_itself_alone(tesseract: None) -> None:

@@ -67,6 +67,33 @@ def test_a_cell_without_a_border_spans_the_next_one() -> None:
     assert found["html"].startswith('<table><tr><td colspan="2">0&lt;0</td><td>0&lt;2</td></tr>')
 
 
+@pytest.mark.parametrize(
+    ("labels", "first"), [(("Alcona", "Curtis", "Gustin"), "<td>Alcona</td>"), (("Alcona",), "")]
+)
+def test_labels_of_rows_left_of_a_table_are_its_first_column(labels: tuple[str, ...], first: str) -> None:
+    def paint(page: Any) -> None:
+        for row, label in enumerate(labels):
+            page.insert_text((5, 68 + 30 * row), label, fontsize=9)
+        ruled(page, 3, 3)
+
+    found = blocks(made(paint))
+    (table,) = (block for block in found if block["type"] == "table")
+    assert table["html"].startswith(f"<table><tr>{first}<td>0&lt;0</td><td>0&lt;1</td>")
+    assert (len(found) == 1) == bool(first)
+    if first:
+        assert [text for text in page(made(paint))["text"].split("\n") if "<" not in text] == list(labels)
+        assert page(made(paint))["text"].startswith("Alcona\n0<0\n0<1\n0<2\nCurtis\n1<0")
+
+
+def test_turned_text_in_a_cell_is_the_cells() -> None:
+    def paint(page: Any) -> None:
+        ruled(page, 3, 3)
+        page.insert_text((185, 105), "up", fontsize=9, rotate=90)
+
+    (found,) = blocks(made(paint))
+    assert "<td>1&lt;0</td><td>up</td>" in found["html"]
+
+
 def test_a_line_across_a_border_makes_it_no_table() -> None:
     def paint(page: Any) -> None:
         ruled(page)

@@ -208,3 +208,49 @@ def test_real_dialogues_are_kept_with_all_their_images(tmp_path: Path) -> None:
             tmp_path / name.partition("/")[0] / "shard-000000.parquet", columns=["images"]
         ).to_pylist()
         assert min(len(row["images"]) for row in rows) >= images - 1
+
+
+def test_located_phrases_are_kept_and_written_anew(tmp_path: Path) -> None:
+    answer = "<ref>shirt</ref><box>(588,499),(725,789)</box>"
+    row = llava("Picture 1: <img>a.jpg</img>\nFrame the <ref>shirt</ref>", answer)
+    unclosed = llava("Picture 1: <img>a.jpg</img>\nFrame it", "<box>(588,499),(725,789)")
+    beyond = llava("Picture 1: <img>a.jpg</img>\nFrame it", "<box>(588,499),(1725,789)</box>")
+    other = llava("Picture 1: <img>a.jpg</img>\nFrame the <ref>shirt</ref>", answer.replace("588", "589"))
+    nowhere = llava("Frame the shirt", answer)
+    kept, lost = run(
+        tmp_path, [row, unclosed, beyond, other, nowhere], "qwen-vl-chat", **{"image.max_side": 32}
+    )
+    assert lost == {
+        "1": "text_has_control_token",
+        "2": "box_broken <box>(588,499),(1725,789)</box>: more than 1000 thousandths",
+        "4": "box_broken",
+    }
+    assert said(kept[0]) == [
+        ("user", "<image>\nFrame the <ref>shirt</ref>"),
+        ("assistant", "<ref>shirt</ref><bbox>"),
+    ]
+    assert [(one["target"], one["text"]) for one in kept] == [
+        (answer, "Frame the shirt\nshirt"),
+        (answer.replace("588", "589"), "Frame the shirt\nshirt"),
+    ]
+    (region,) = kept[0]["regions"]  # in pixels of the image as it is stored
+    assert region["text"] == "shirt"
+    assert region["quad"][:2] == pytest.approx([0.58825 * 32, 0.49925 * 24])
+    assert not api.verify(tmp_path / "out").damaged
+    lines = api_export(tmp_path, "ms-swift")
+    assert lines[0]["messages"][1]["content"] == "<ref-object><bbox>"
+    assert lines[0]["objects"]["ref"] == ["shirt", "shirt"]
+    assert lines[0]["objects"]["image_id"] == [0]
+    assert lines[0]["objects"]["bbox"][0][:2] == pytest.approx([0.58825 * 32, 0.49925 * 24])
+    assert api_export(tmp_path, "llama-factory")[0]["messages"][1]["content"] == (
+        '[{"bbox_2d": [588, 499, 725, 789], "label": "shirt"}]'
+    )
+    assert api_export(tmp_path, "qwen-vl")[0]["messages"][1]["content"] == answer
+    for dialect in ("qwen-vl", "qwen2.5-vl"):
+        packed = api.pack([tmp_path / "out"], out=tmp_path / f"packs-{dialect}", dialect=dialect)
+        assert packed.rows_out == 2
+
+
+def api_export(tmp_path: Path, to: str) -> Rows:
+    api.export(tmp_path / "out", to=to, out=tmp_path / to)
+    return [json.loads(line) for line in (tmp_path / to / "messages.jsonl").read_text().splitlines()]

@@ -116,7 +116,7 @@ def test_dialogues_are_exported_turn_by_turn(tmp_path: Path) -> None:
     api.run("qwen-vl-chat", out=tmp_path / "run", workers=0, progress=False)
     for to in ("qwen3-vl", "ms-swift", "llama-factory", "qwen-vl"):
         made = api.export(tmp_path / "run", to, tmp_path / to).raw
-        assert (made["rows_out"], made["dropped"]) == (2, {})
+        assert (made["rows_out"], made["dropped"]) == (3, {})
         rows = read(
             tmp_path / to / ("conversations.json" if to in ("qwen3-vl", "qwen-vl") else "messages.jsonl")
         )

@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from curate.schema import SAMPLE
+from curate.schema import MESSAGE, REGION, SAMPLE
 from curate.tasks import Dialect, load_dialect, render
+from curate.tasks.chat import dialogue_strings
+from curate.tasks.dialogue_places import DialogueBoxes
 
 PAGE = Path(__file__).parents[3] / "docs" / "dialect-samples.md"
 DIALECTS = ("qwen-vl", "qwen2-vl", "qwen2.5-vl", "qwen3-vl", "internvl3", "llava")
@@ -30,6 +33,21 @@ ROWS: list[dict[str, Any]] = [
     {"task": "ocr_structured", "text": "A rose", "answer": "<h1>A rose</h1>"},
     {"task": "text", "text": "once"},
 ]  # fmt: skip
+TALK = [
+    ("user", "<image>\nWhat sits there?"),
+    ("assistant", "Bees."),
+    ("user", "Frame <ref>them</ref>."),
+    ("assistant", "<ref>them</ref><bbox>"),
+]
+
+
+def talk(dialect: Dialect) -> list[str]:
+    """A dialogue as far as its last answer, and that answer."""
+    messages = pa.array([[{"role": role, "content": said} for role, said in TALK]], pa.list_(MESSAGE))
+    regions = pa.array([[{"text": "them", "quad": BOX}]], pa.list_(REGION))
+    boxes = DialogueBoxes(regions, np.array([0, 1]), np.array([640]), np.array([428]))
+    both = dialogue_strings(messages, pa.array([["d/k.jpg"]]), dialect, boxes)
+    return [one[0].as_py() for one in both]
 
 
 def block(dialect: Dialect) -> str:
@@ -39,6 +57,8 @@ def block(dialect: Dialect) -> str:
     lines = []
     for row, prompt, target in zip(ROWS, prompts.to_pylist(), targets.to_pylist(), strict=True):
         lines += [row["task"], f"    {shown(prompt, dialect)}", f"    → {shown(target, dialect)}"]
+    before, answer = talk(dialect)
+    lines += ["conversation", f"    {shown(before, dialect)}", f"    → {shown(answer, dialect)}"]
     return "\n".join(lines) + "\n"
 
 
