@@ -20,9 +20,10 @@ from xxhash import xxh3_64_intdigest
 from curate.errors import DamagedError, InputError
 from curate.loader.file_index import open_index
 from curate.storage.dataset import DataFile, find
-from curate.storage.filesystems import filesystem
+from curate.storage.filesystems import filesystem, scheme
 from curate.storage.image_places import PLACE, REFERENCES
 from curate.storage.ranges import OpenedFile
+from curate.storage.shards import unit_of
 
 Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
@@ -136,7 +137,7 @@ class ShardSource:
             file, offset, size, known = place = holder[name]
             try:
                 body = read(file_of(file).descriptor, size, offset)
-            except (OSError, DamagedError):
+            except (OSError, DamagedError, OverflowError, MemoryError):  # the last two of a size that is none
                 body = b""
             if len(body) == size and (
                 not check or xxh3_64_intdigest(body) & 0xFFFFFFFF == known
@@ -192,7 +193,18 @@ class ShardSource:
         self._table: Callable[[int], pa.RecordBatch] = lru_cache(OPEN_INDEXES)(self._open_table)
 
     def _open_file(self, file: int | str) -> OpenedFile:
-        return OpenedFile(file if isinstance(file, str) else self._data.files[file].uri)
+        """A file of this data set by its number, or a shard that a pack refers to.
+
+        Raises:
+            DamagedError: it cannot be opened, or is no shard on a disk or object store.
+        """
+        if isinstance(file, int):
+            return OpenedFile(self._data.files[file].uri)
+        if unit_of(file) is None or scheme(file) in ("http", "https"):
+            raise DamagedError(
+                f"a pack refers to {file}, which is no shard: packs do not name their images so"
+            )
+        return OpenedFile(file)
 
     def _open_table(self, number: int) -> pa.RecordBatch:
         table = open_index(self._data.files[number], self._columns, self._cache)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -114,8 +115,9 @@ class OpenedFile:
         system, path = filesystem(uri)
         try:
             if isinstance(system, fs.LocalFileSystem):
-                self.descriptor = os.open(path, os.O_RDONLY)
-                self._bytes = os.fstat(self.descriptor).st_size
+                self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would keep us waiting
+                found = os.fstat(self.descriptor)
+                self._bytes = found.st_size if stat.S_ISREG(found.st_mode) else 0
             else:
                 self._stream = system.open_input_file(path)
                 self._bytes = self._stream.size()
