@@ -134,5 +134,6 @@ def test_a_place_that_is_not_as_it_was_packed_is_named(
         named = [[one | change for one in row] for row in table["image_places"].to_pylist()]
         changed = pa.array(named, table.schema.field(place).type)
         pq.write_table(table.set_column(place, table.schema.field(place), changed), path)
+    (packs / "_manifest.json").unlink()  # which would tell at once that the packs have changed
     with pytest.raises(DamagedError, match=said):
         sequences(packs)
