@@ -7,6 +7,7 @@ unpickle.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import secrets
@@ -14,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from curate.errors import MachineError
 
 LONGEST_PARENT = 16  # bytes
 REMOVE_S = 10.0
+UNUSED = ("start_api_server", "start_monitor", "start_log_monitor")  # by a Ray of this machine alone
 
 
 def start(workers: int | None, address: str | None) -> Any:
@@ -44,11 +47,29 @@ def start(workers: int | None, address: str | None) -> Any:
         options |= {"_temp_dir": _private_folder()}
         ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # the same, where Ray was imported before
     try:
-        ray.init(address=address or "local", **options)
+        with contextlib.nullcontext() if address else _alone(ray):
+            ray.init(address=address or "local", **options)
         return connected()
     except Exception as error:
         where = f"no Ray cluster answers at {address}" if address else "Ray cannot start here"
         raise MachineError(f"{where}: {str(error).splitlines()[0]} (--workers 0 does without Ray)") from None
+
+
+@contextlib.contextmanager
+def _alone(ray: Any) -> Iterator[None]:
+    """Have Ray start without its dashboard's server, the autoscaler and the reader of logs, which serve nobody here.
+
+    Each is an interpreter of more than a CPU second, and Ray waits for the first. Ray has no setting for it.
+    """
+    node = ray._private.node.Node
+    kept = {name: getattr(node, name) for name in UNUSED if hasattr(node, name)}
+    for name in kept:
+        setattr(node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(node, name, method)
 
 
 def _require_token() -> None:

@@ -104,3 +104,8 @@ def test_help_imports_nothing_costly() -> None:
     costly = ("pyarrow", "ray", "numpy", "PIL", "rich")
     code = f"import sys, curate.cli.app; print([name for name in {costly} if name in sys.modules])"
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"
+
+
+def test_a_run_that_fetches_nothing_imports_nothing_that_fetches() -> None:
+    code = "import sys, curate.engine.command, curate.engine.unit; print('aiohttp' in sys.modules)"
+    assert run(sys.executable, "-c", code).stdout.strip() == "False"

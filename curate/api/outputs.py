@@ -25,6 +25,7 @@ def score(
     exact: bool = False,
     threshold: float | None = None,
     max_similarity: float | None = None,
+    flags: StrPath = "",
     name: str = "",
     rescore: bool = False,
     workers: int | None = None,
@@ -44,6 +45,7 @@ def score(
         exact: decode and resize exactly as open_clip does.
         threshold: drop rows with a lower score (cosine).
         max_similarity: drop images whose feature is closer than this (cosine) to an earlier one's.
+        flags: a .toml file with `[flags.NAME]`, `[heads.NAME]` and rules on them: what else is said of each image.
         name: keep this scorer's findings beside the shards, by this name.
         rescore: replace what another scorer found.
         workers: models, on Ray. Default: one a GPU; without any, this process alone.
@@ -55,12 +57,15 @@ def score(
     from curate.manifest import load as manifests
     from curate.scoring.command import ScoreSettings
     from curate.scoring.command import score as score_shards
+    from curate.scoring.judging import read_models
 
     weights = str(pretrained) or (TAG if model == MODEL else "")
     given = {"model": model, "pretrained": weights, "device": device, "batch_size": batch_size}
     given |= {"precision": precision, "features": features, "exact": exact}
+    scorer = manifests.scorer_settings(given)
     asked = ScoreSettings(
-        scorer=manifests.scorer_settings(given),
+        scorer=scorer,
+        models=read_models(str(flags), scorer) if flags else None,
         threshold=threshold,
         name=name,
         rescore=rescore,

@@ -40,6 +40,9 @@ def score(
     max_similarity: Annotated[
         float | None, typer.Option(help="Drop images whose feature is closer than this to an earlier one's.")
     ] = None,
+    flags: Annotated[
+        str, typer.Option(help="A .toml with [flags.NAME], [heads.NAME] and rules on them, as in a manifest.")
+    ] = "",
     name: Annotated[str, typer.Option(help="Keep this scorer's findings beside the shards, by name.")] = "",
     rescore: Annotated[bool, typer.Option("--rescore", help="Replace what another scorer found.")] = False,
     workers: Annotated[
@@ -55,7 +58,7 @@ def score(
     scored = api.score(
         folder, model=model, pretrained=pretrained, device=device, precision=precision,
         batch_size=int(batch_size) if batch_size.isdigit() else batch_size, features=features, exact=exact,
-        threshold=threshold, max_similarity=max_similarity, name=name, rescore=rescore, workers=workers,
+        threshold=threshold, max_similarity=max_similarity, flags=flags, name=name, rescore=rescore, workers=workers,
         address=address,
     )  # fmt: skip
     show_run(scored, as_json)

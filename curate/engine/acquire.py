@@ -13,14 +13,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from curate.children.pool import Children, Limits, Outcome
-from curate.fetch import Fetcher
-from curate.fetch.engine import Exchange
+from curate.fetch.exchange import Exchange
 from curate.images import protocol
 from curate.images.folder import Pictures
 from curate.manifest.load import image_folder
 from curate.manifest.settings import Manifest
+
+if TYPE_CHECKING:
+    from curate.fetch import Fetcher
 
 AHEAD = 64  # bodies under way for each child process
 RECYCLE_AFTER = 5_000  # images that a child decodes in its life: a new one costs as much as fifty images
@@ -138,6 +141,8 @@ class Acquirer:
 
     @cached_property
     def _fetcher(self) -> Fetcher:
+        from curate.fetch import Fetcher  # half a CPU second, which only runs that fetch need pay
+
         return Fetcher(self._manifest.fetch, self._exchange)
 
     @cached_property

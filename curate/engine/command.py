@@ -24,9 +24,10 @@ from curate.engine.selectable import check_columns, check_selectable
 from curate.errors import InputError, OrderForbidsError, OutputError, UnreadableInputError
 from curate.images.evaluation import check_sets
 from curate.images.hash_lists import check_lists
+from curate.images.name_lists import check_names
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
-from curate.origins import find, kind_of, open_origin
+from curate.origins import can_judge, find, kind_of, open_origin
 from curate.origins.lost_rows import UnreadableInput
 from curate.scorer import check, check_device
 from curate.scorer.heads import check_heads
@@ -72,6 +73,7 @@ def request(
         raise InputError(f"--sample must be above 0 and at most 1, not {sample}")
     check_sets(manifest.active_rules())
     check_lists(manifest.active_rules())
+    check_names(manifest.active_rules())
     kind = kind_of(manifest)
     if select:
         check_selectable(manifest, kind)
@@ -166,7 +168,7 @@ def survey(found: Input, asked: Request, work: Path) -> Survey:
     try:
         if asked.select:
             check_columns(found, origin, asked.manifest)
-        unjudged = tuple(name for name in row_rules(asked.manifest) if not origin.judges(name))
+        unjudged = tuple(name for name in row_rules(asked.manifest) if not can_judge(origin, name))
         on_columns = columns_of(asked.manifest)
         if lacking := [name for name in unjudged if name in on_columns]:
             column = on_columns[lacking[0]]

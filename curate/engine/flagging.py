@@ -1,19 +1,23 @@
-"""Flags and heads of a run: what models say of its images, kept in `extra` and judged by the rules that read it."""
+"""Flags and heads: what models say of images, kept in `extra` and judged by the rules that read it.
+
+A run's units use this, and `curate score` for the shards of a finished run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 import filters
 from curate.engine.score import TAKEN, Scoring
-from curate.engine.spool import Spool
+from curate.errors import UnitError
 from curate.manifest.settings import FLAGS, HEADS, Manifest
-from curate.marking import alive, judge, scatter
+from curate.marking import Rules, alive, details, judge, scatter
 from curate.schema import set_column
 
 if TYPE_CHECKING:
@@ -21,10 +25,13 @@ if TYPE_CHECKING:
     from curate.scorer.heads import Heads
 
 Values = Mapping[str, pa.DoubleArray]
+Bodies = Callable[
+    [Any], Sequence[bytes | None]
+]  # the encoded images of rows by their numbers; empty: there is none
 
 
 class Flagging:
-    """The `[flags]` and `[heads]` of one run; what they need is opened when the first row needs it."""
+    """The `[flags]` and `[heads]` of one manifest; what they need is opened when the first row needs it."""
 
     def __init__(self, manifest: Manifest, children: int) -> None:
         self._manifest, self._count = manifest, children
@@ -36,54 +43,93 @@ class Flagging:
         if self._heads is not None:
             self._heads.close()
 
-    def flag_and_judge(self, table: pa.Table, scoring: Scoring | None, spool: Spool) -> pa.Table:
+    @property
+    def rules(self) -> Rules:
+        """The rules that judge what the models say."""
+        return self._manifest.rules_on_models()
+
+    def flag_and_judge(self, table: pa.Table, scoring: Scoring | None, bodies: Bodies) -> pa.Table:
         """A scored table (N rows of SAMPLE) with what models say in `extra`, and without what falls by it.
+
+        Raises: see `values`.
+        """
+        there, features = alive(table).combine_chunks(), table["clip_features"].combine_chunks()
+        said = dict(self.values(there, features, scoring, bodies))
+        table = set_column(table, "extra", with_groups(table["extra"].combine_chunks(), said))
+        judged, columns = table, published(said)
+        for name, of in columns.items():
+            judged = judged.append_column(name, of)
+        return judge(judged, self.rules, "score").drop_columns(list(columns))
+
+    def values(
+        self, alive: pa.BooleanArray, features: pa.ListArray, scoring: Scoring | None, bodies: Bodies
+    ) -> Iterator[tuple[str, Values]]:
+        """What the flags and the heads say of N rows, by group; heads look at rows that are alive.
 
         Raises: see `Scoring.scorer` and `Heads.values`.
         """
-        columns: dict[str, pa.DoubleArray] = {}
-        for group, values in self._said(table, scoring, spool):
-            extra = with_values(table["extra"].combine_chunks(), group.rstrip("."), values)
-            table = set_column(table, "extra", extra)
-            columns |= {f"{filters.PREFIX}{group}{name}": of for name, of in values.items()}
-        judged = table
-        for name, of in columns.items():
-            judged = judged.append_column(name, of)
-        return judge(judged, self._manifest.rules_on_models(), "score").drop_columns(list(columns))
-
-    def _said(self, table: pa.Table, scoring: Scoring | None, spool: Spool) -> Iterator[tuple[str, Values]]:
         if self._manifest.flags:
             assert scoring is not None  # else the manifest would have been refused
             from curate.scorer.flags import embed_flags, flag_values
 
             if self._embedded is None:
                 self._embedded = embed_flags(self._manifest.flags, scoring.scorer)
-            yield FLAGS, flag_values(table["clip_features"].combine_chunks(), self._embedded)
+            yield FLAGS, flag_values(features, self._embedded)
         if self._manifest.heads:
-            yield HEADS, self._of_heads(table, spool)
+            yield HEADS, self._of_heads(alive, bodies)
 
-    def _of_heads(self, table: pa.Table, spool: Spool) -> Values:
+    def _of_heads(self, alive: pa.BooleanArray, bodies: Bodies) -> Values:
         """What the heads say of the alive rows' images (N rows each), null without an image."""
         from curate.scorer.heads import Heads
 
         if self._heads is None:
             self._heads = Heads(self._manifest.heads, self._count)
-        places = pc.indices_nonzero(alive(table))
+        places = pc.indices_nonzero(alive)
         rows = np.asarray(places)
         found: dict[str, list[float | None]] = {name: [] for name in self._manifest.heads}
         for first in range(0, len(rows), TAKEN):
-            bodies = spool.take(rows[first : first + TAKEN]).to_pylist()
-            for name, values in self._heads.values([body or None for body in bodies]).items():
+            some = [body or None for body in bodies(rows[first : first + TAKEN])]
+            for name, values in self._heads.values(some).items():
                 found[name] += values
         return {
-            name: scatter(pa.array(values, pa.float64()), places, table.num_rows)
+            name: scatter(pa.array(values, pa.float64()), places, len(alive))
             for name, values in found.items()
         }
 
 
+def published(said: Mapping[str, Values]) -> dict[str, pa.DoubleArray]:
+    """The values as the columns that rules read."""
+    return {
+        f"{filters.PREFIX}{group}{name}": of for group, values in said.items() for name, of in values.items()
+    }
+
+
+def verdicts(said: Mapping[str, Values], rules: Rules) -> tuple[pa.Array, pa.Array]:
+    """By which rule each of N rows falls, and the value that decided; null for those that stay."""
+    rows = pa.table(published(said))
+    reason = filters.judge(rows, rules).reason
+    return reason, details(rows, reason, rules)
+
+
+def with_groups(extra: pa.Array, said: Mapping[str, Values]) -> pa.Array:
+    """JSON objects (N rows, null for an empty one) with these values, each group as a field of its name.
+
+    Raises:
+        UnitError: a row has such a field already, and it is none of ours.
+    """
+    for group, values in said.items():
+        extra = with_values(extra, group.rstrip("."), values)
+    return extra
+
+
 def with_values(extra: pa.Array, group: str, values: Values) -> pa.Array:
-    """JSON objects (N rows, null for an empty one) with these values behind their other fields, as field `group`."""
+    """JSON objects (N rows, null for an empty one) with these values behind their other fields, as field `group`.
+
+    A row that has the field already keeps its other values.
+    """
     extra = pc.fill_null(extra, "{}")
+    if pc.any(pc.match_substring(extra, f'"{group}":'), min_count=0).as_py():
+        return _merged(extra, group, values)
     behind = pc.if_else(pc.equal(extra, "{}"), "", ",")
     parts = [pc.utf8_slice_codeunits(extra, 0, -1), behind]  # without the brace at its end
     for number, (name, value) in enumerate(values.items()):
@@ -91,3 +137,20 @@ def with_values(extra: pa.Array, group: str, values: Values) -> pa.Array:
         parts.append(pc.fill_null(value.cast(pa.string()), "null"))
     wide = [part.cast(extra.type) for part in (*parts, pa.scalar("}}"), pa.scalar(""))]
     return pc.binary_join_element_wise(*wide)
+
+
+def _merged(extra: pa.Array, group: str, values: Values) -> pa.Array:
+    """The same, row by row, where some rows may have the field."""
+    rows = []
+    for at, text in enumerate(extra.to_pylist()):
+        fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        try:
+            had = msgspec.json.decode(fields.get(group, b"{}"), type=dict[str, float | None])
+        except msgspec.ValidationError:
+            raise UnitError(
+                f"`extra` has a field {group!r} of its source: flags and heads cannot be kept there"
+            ) from None
+        said = had | {name: of[at].as_py() for name, of in values.items()}
+        fields[group] = msgspec.Raw(msgspec.json.encode(said))
+        rows.append(str(msgspec.json.encode(fields), "utf-8"))
+    return pa.array(rows, extra.type)

@@ -26,7 +26,7 @@ class HostSlots:
     def trade(
         self, worker: str, spare: dict[str, int], wanted: dict[str, int], rests: dict[str, float]
     ) -> tuple[dict[str, int], dict[str, float]]:
-        """See `curate.fetch.engine.Exchange.trade`."""
+        """See `curate.fetch.exchange.Exchange.trade`."""
         now = self._clock()
         self._forget_silent(now)
         self._seen[worker] = now
@@ -72,7 +72,7 @@ class HostExchange:
     def trade(
         self, spare: dict[str, int], wanted: dict[str, int], rests: dict[str, float]
     ) -> tuple[dict[str, int], dict[str, float]]:
-        """See `curate.fetch.engine.Exchange.trade`; where the actor is gone, one slot of each host."""
+        """See `curate.fetch.exchange.Exchange.trade`; where the actor is gone, one slot of each host."""
         try:
             answer = self._actor.trade.remote(self._worker, spare, wanted, rests)
             found: tuple[dict[str, int], dict[str, float]] = self._ray.get(answer, timeout=SILENT_S)

@@ -38,7 +38,7 @@ from curate.engine.stopwatch import Stopwatch
 from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.engine.unit_images import Outcomes, UnitImages
 from curate.engine.unit_rows import UnitReader
-from curate.fetch.engine import Exchange
+from curate.fetch.exchange import Exchange
 from curate.images.region_scaling import ON_ITS_SIDE, fit
 from curate.marking import SCORE, SIZE, alive, drop, judge, scatter
 from curate.schema import SAMPLE, set_column
@@ -292,7 +292,9 @@ class Pipeline:
             table = work.windows.fill(table)
             self.staging.scorer = self.scoring.identity()
             table = judge(table, self._score_rules, "score")
-        return self.flagging.flag_and_judge(table, self.scoring, work.spool)
+        return self.flagging.flag_and_judge(
+            table, self.scoring, lambda rows: work.spool.take(rows).to_pylist()
+        )
 
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
         """Drop what the child processes did not decode, as its true size is one that the rules do not keep.

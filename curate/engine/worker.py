@@ -27,7 +27,7 @@ from curate.engine.similar import SimilarImages
 from curate.engine.unit import Pipeline
 from curate.engine.unit_rows import UnitReader
 from curate.errors import HOPELESS, CurateError, Halted, UnitError
-from curate.fetch.engine import Exchange
+from curate.fetch.exchange import Exchange
 from curate.storage.store import Store
 
 log = logging.getLogger("curate")

@@ -7,11 +7,11 @@ import logging
 import queue
 from collections.abc import Iterable
 from concurrent.futures import Future
-from typing import Protocol
 
 from curate.errors import CurateError, MachineError, UnitError
 from curate.fetch.budget import Budget
 from curate.fetch.client import Client, open_session
+from curate.fetch.exchange import Exchange
 from curate.fetch.outage import NetworkDown, Reachability
 from curate.fetch.outcome import Fetched, FetchOutcome, printable
 from curate.fetch.resolver import Resolver
@@ -23,20 +23,6 @@ log = logging.getLogger(__name__)
 ACCEPT = {True: "image/*,*/*;q=0.8", False: "text/html,application/xhtml+xml,*/*;q=0.8"}  # by `images`
 CLOSE_S = 5.0
 LONGEST_PAUSE_S = 15.0  # between two looks for the network
-
-
-class Exchange(Protocol):
-    """Where the workers of one run share out how many requests a host gets at once."""
-
-    pause_s: float  # between two trades of one worker
-
-    def trade(
-        self, spare: dict[str, int], wanted: dict[str, int], rests: dict[str, float]
-    ) -> tuple[dict[str, int], dict[str, float]]:
-        """Give slots back, and ask for others; `rests` are hosts that asked for a pause (seconds).
-
-        Returns the slots that were granted, and the hosts that rest for other workers' sake (seconds).
-        """
 
 
 class Engine:

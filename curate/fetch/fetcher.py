@@ -20,7 +20,8 @@ from typing import Any
 from yarl import URL
 
 from curate.errors import CurateError, MachineError, UnitError
-from curate.fetch.engine import CLOSE_S, Engine, Exchange
+from curate.fetch.engine import CLOSE_S, Engine
+from curate.fetch.exchange import Exchange
 from curate.fetch.outcome import Fetched, FetchOutcome, printable
 from curate.fetch.schedule import Call, FetchJob
 from curate.fetch.urls import BadUrlError, requestable

@@ -15,6 +15,7 @@ from curate.errors import ManifestError
 
 RULES = ("image_in_evaluation_set", "text_in_evaluation_set")  # compare with fingerprint files
 LIST_RULE = "image_on_list"  # compares with lists of hashes
+NAMES_RULE = "image_name_on_list"  # with lists of names
 
 
 class NamedHead(NamedTuple):
@@ -51,7 +52,7 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
     rules = tree.get("rules")
     if not isinstance(rules, Mapping):
         return
-    for name in (*RULES, LIST_RULE):
+    for name in (*RULES, LIST_RULE, NAMES_RULE):
         rule = rules.get(name)
         if not isinstance(rule, dict) or "against" not in rule:
             continue
@@ -104,7 +105,8 @@ def sha256_of(path: Path) -> str:
 
 
 def _way(rule: str) -> str:
-    return "give a text file, a hash a line" if rule == LIST_RULE else "make it by `curate fingerprint`"
+    ways = {LIST_RULE: "give a text file, a hash a line", NAMES_RULE: "give a text file, a name a line"}
+    return ways.get(rule, "make it by `curate fingerprint`")
 
 
 def _pinned(name: str, beside: Path, who: str, way: str) -> str:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from curate.errors import InputError, ManifestError, UnreadableInputError
 from curate.manifest.load import samples
+from curate.manifest.pinning import NAMES_RULE
 from curate.manifest.settings import Manifest
 from curate.plugins import registered
 from curate.sources import Input
@@ -44,6 +45,11 @@ class Origin(Protocol):
 
     def close(self) -> None:
         """Let go of files and processes."""
+
+
+def can_judge(origin: Origin, rule: str) -> bool:
+    """Whether a rule is judged there: it has the rule's columns, or the rule makes do with those that there are."""
+    return rule == NAMES_RULE or origin.judges(rule)
 
 
 @dataclass(frozen=True)

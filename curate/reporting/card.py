@@ -163,7 +163,7 @@ def _sources(manifest: Mapping[str, Any], found: Provenance | None) -> str:
     lines = [
         f"- Data set: {_line(of['title'])} (`{of['name']}`), <{_line(of['homepage'])}>",
         f"- Licence: {_line(of['licence'])}",
-        f"- Read: {manifest['inputs_in']:,} inputs of {files:,} file{'s' * (files != 1)} ",
+        f"- Read: {manifest['inputs_in']:,} rows or documents of {files:,} file{'s' * (files != 1)}",
     ]
     days = ", ".join(first if first == last else f"{first} to {last}" for first, last in periods(manifest))
     lines.append(f"- Read and fetched: {days} (UTC)")

@@ -27,7 +27,7 @@ from curate.storage.store import Store
 MAX_FILES = 4096
 TOP = 10  # the first of so many hosts are listed: the EU's template asks for the top 10 %
 HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
-LICENCE = r'"licen[cs]e(?:_name|_url)?"\s*:\s*"(?P<said>[^"\\]{1,200})"'
+LICENCE = r'(?i)"licen[cs]e(?:_name|_url)?"\s*:\s*"(?P<said>[^"\\]{1,200})"'
 OTHER = "(not a host's name)"
 
 

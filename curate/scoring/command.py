@@ -26,9 +26,11 @@ from curate.engine.runners import InProcess, OnRay, Runner
 from curate.engine.worker import Job, JobFailure
 from curate.errors import ManifestError, OutputError, UnitError
 from curate.manifest.settings import ScorerSettings, ShardSettings
+from curate.scorer.heads import check_heads
 from curate.scorer.identity import Identity, from_plain
 from curate.scoring.drop_near_duplicates import drop_near_duplicates
 from curate.scoring.journal import Asked, ScoreJournal
+from curate.scoring.judging import Models
 from curate.scoring.shard import Done, ScoringTerms
 from curate.scoring.shard_jobs import ScoringRun, ScoringWorker
 from curate.storage.finished import SCORING, check_complete, listed_files
@@ -48,6 +50,7 @@ class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""  # keep this scorer's findings beside the shards, under its name
     rescore: bool = False  # replace what another scorer found
     max_similarity: float | None = None  # of two images more alike than this (cosine), the first stays
+    models: Models | None = None  # flags and heads that are told beside, and the rules on them
 
 
 def score(
@@ -71,6 +74,8 @@ def score(
     _check(settings)
     watch, store = progress or Progress.silent(), Store(folder)
     manifest = finished_manifest(folder)
+    if settings.models is not None:
+        _check_models(manifest, settings.models)
     if not settings.rescore and _is_done(manifest, settings):
         watch.say(f"{folder} is scored already: nothing to do")
         return manifest
@@ -186,9 +191,22 @@ def _check(settings: ScoreSettings) -> None:
             )
         if not 0 < settings.max_similarity <= 1:
             raise ManifestError(f"--max-similarity is a cosine, above 0, not {settings.max_similarity}")
+    if settings.name and settings.models is not None:
+        raise ManifestError("--flags writes into the shards: give it without --name")
     batch = settings.scorer.batch_size
     if batch != "auto" and batch < 1:
         raise ManifestError(f"--batch-size must be at least 1, not {batch}")
+
+
+def _check_models(manifest: dict[str, Any], models: Models) -> None:
+    """Refuse dialogues, and heads that are none.
+
+    Raises:
+        ManifestError, MachineError: see `curate.scorer.heads.check_heads`.
+    """
+    if manifest["manifest"]["task"] == "conversation":
+        raise ManifestError("flags and heads judge a row's own image, which dialogues do not have")
+    check_heads(models.manifest().heads)
 
 
 def _asked(settings: ScoreSettings, identity: Identity) -> Asked:
@@ -197,6 +215,7 @@ def _asked(settings: ScoreSettings, identity: Identity) -> Asked:
         features=settings.scorer.features,
         threshold=settings.threshold,
         name=settings.name,
+        models=settings.models,
     )
 
 
@@ -205,6 +224,7 @@ def _terms(manifest: dict[str, Any], settings: ScoreSettings) -> ScoringTerms:
         name=settings.name,
         features=settings.scorer.features,
         threshold=settings.threshold,
+        models=settings.models,
         drops_sample=manifest["manifest"]["drops"]["sample"],
         shard=msgspec.convert(manifest["manifest"]["shard"], ShardSettings),
     )
@@ -219,6 +239,8 @@ def _is_done(manifest: dict[str, Any], settings: ScoreSettings) -> bool:
 def _is_scored(manifest: dict[str, Any], settings: ScoreSettings) -> bool:
     said = _said(manifest, settings.name)
     asked = {"settings": msgspec.to_builtins(settings.scorer), "threshold": settings.threshold}
+    if settings.models is not None:
+        asked["models"] = msgspec.to_builtins(settings.models)
     return all(said.get(key) == value for key, value in asked.items())
 
 

@@ -18,6 +18,7 @@ from curate.errors import OutputError
 from curate.manifest.settings import ScorerSettings
 from curate.scorer.identity import Identity
 from curate.scorer.reload import places
+from curate.scoring.judging import Models
 from curate.scoring.shard import FOLDER, STAGE, Done, publish
 from curate.storage.finished import read_state
 from curate.storage.listing import (
@@ -45,6 +46,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None
     name: str
     max_similarity: float | None = None
+    models: Models | None = None
 
 
 class BegunScoring(msgspec.Struct, frozen=True):
@@ -121,6 +123,8 @@ class ScoreJournal:
             "without_feature": add_counts(one.failed for one in done.values()),
             "finished": now(),
         }
+        if asked.models is not None:
+            said["models"] = msgspec.to_builtins(asked.models)
         if self.name:
             files = [msgspec.to_builtins(done[one["path"]].written) for one in manifest["shards"]]
             said |= {"scorer": who.plain(), "files": files}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import repeat
 
 import msgspec
@@ -22,6 +22,7 @@ from curate.scorer.identity import Identity, record, recorded
 from curate.scorer.reload import BESIDE
 from curate.scorer.table import Scored
 from curate.scoring.items import bodies_of, items_of
+from curate.scoring.judging import Models
 from curate.storage.filesystems import one_line
 from curate.storage.shards import Shard, as_dropped, has_repeated, write_tables
 from curate.storage.store import Store
@@ -33,6 +34,7 @@ STAGE, RULE, MISSING = "score", "clip_score_too_low", "clip_score_missing"
 NEAR_DUPLICATE = "near_duplicate"
 NAME = re.compile(r"shard-(\d{6,})(?:-(\d+))?\.parquet")
 SEVERAL = ("images.list.element.bytes",)
+Flag = Callable[[pa.Table, pa.Array], tuple[pa.Table, pa.Array, pa.Array]]  # see `judging.flag_shard`
 SCORES = pa.schema([SHARD.field(name) for name in ("key", "clip_score", "clip_features")])
 
 
@@ -45,6 +47,7 @@ class ScoringTerms(msgspec.Struct, frozen=True, kw_only=True):
     drops_sample: float  # share of the dropped rows that is written down
     shard: ShardSettings
     near_duplicates: Mapping[str, Mapping[int, str]] = {}  # near duplicates: shard to row to what it is like
+    models: Models | None = None  # what else is said of images
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,8 +119,18 @@ def stored(store: Store, path: str, identity: Identity, features: bool) -> Score
     return Scored(table["clip_score"].combine_chunks(), table["clip_features"].combine_chunks(), {})
 
 
-def write(store: Store, path: str, scored: Scored, identity: Identity, terms: ScoringTerms) -> Done:
-    """Write a shard with its scores, less what falls, beside the old one; `publish` puts it in its place."""
+def write(
+    store: Store,
+    path: str,
+    scored: Scored,
+    identity: Identity,
+    terms: ScoringTerms,
+    flag: Flag | None = None,
+) -> Done:
+    """Write a shard with its scores, less what falls, beside the old one; `publish` puts it in its place.
+
+    `flag` says more of its rows, and which fall by that.
+    """
     if terms.name:
         return _write_beside(store, path, scored, identity, terms)
     lost: list[pa.Table] = []
@@ -125,7 +138,7 @@ def write(store: Store, path: str, scored: Scored, identity: Identity, terms: Sc
         reader = pq.ParquetFile(file, page_checksum_verification=True)
         rows_in = reader.metadata.num_rows
         schema = record(reader.schema_arrow, identity)
-        groups = _groups(path, reader, scored, terms, lost)
+        groups = _groups(path, reader, scored, terms, lost, flag)
         repeated = has_repeated(reader)
         written = write_tables(store, f"{STAGED}/{path}", groups, schema, terms.shard, repeated)
     dropped = add_counts(count_reasons(table["reason"]) for table in lost)
@@ -166,7 +179,12 @@ def dropped_file(path: str) -> str:
 
 
 def _groups(
-    path: str, reader: pq.ParquetFile, scored: Scored, terms: ScoringTerms, lost: list[pa.Table]
+    path: str,
+    reader: pq.ParquetFile,
+    scored: Scored,
+    terms: ScoringTerms,
+    lost: list[pa.Table],
+    flag: Flag | None,
 ) -> Iterator[pa.Table]:
     """The shard's row groups with their scores, less the rows that fall, which are added to `lost`."""
     first = 0
@@ -185,8 +203,13 @@ def _groups(
         reason = pc.coalesce(
             judged(table, terms.threshold), pc.if_else(pc.is_valid(near), NEAR_DUPLICATE, None)
         )
+        said = near
+        if flag is not None:
+            table, flagged, detail = flag(table, reason)
+            said = pc.if_else(pc.is_null(reason), detail.cast(pa.string()), said)
+            reason = pc.coalesce(reason, flagged)
         if reason.null_count < len(reason):
-            lost.append(_fallen(table, reason, near))
+            lost.append(_fallen(table, reason, said))
             table = table.filter(pc.is_null(reason))
         if table.num_rows:
             yield table
@@ -206,8 +229,8 @@ def judged(table: pa.Table, threshold: float | None) -> pa.Array:
     return pc.if_else(pair, pc.coalesce(low, absent), pa.scalar(None, pa.string()))
 
 
-def _fallen(table: pa.Table, reason: pa.Array, near: pa.Array) -> pa.Table:
-    detail = pc.coalesce(near, filters.RULES[RULE].detail(table.select(["clip_score"])))
+def _fallen(table: pa.Table, reason: pa.Array, said: pa.Array) -> pa.Table:
+    detail = pc.coalesce(said, filters.RULES[RULE].detail(table.select(["clip_score"])))
     stage = pa.repeat(STAGE, table.num_rows)
     for name, values in (("reason", reason), ("stage", stage), ("detail", detail)):
         table = table.append_column(name, values)

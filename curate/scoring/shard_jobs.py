@@ -6,12 +6,13 @@ One shard is written while the next one is scored. With Ray, actors hold the mod
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 
+from curate.engine.flagging import Flagging
 from curate.engine.score import Scoring
 from curate.engine.worker import Job, JobFailure, JobWorker, Result
 from curate.errors import UnitError
@@ -20,7 +21,8 @@ from curate.scorer.identity import Identity, from_plain
 from curate.scorer.scorer import Pairs, Scorer
 from curate.scorer.table import Scored
 from curate.scoring.items import folded
-from curate.scoring.shard import Done, ScoringTerms, ShardReading, stored, verdict, write
+from curate.scoring.judging import flag_shard
+from curate.scoring.shard import Done, Flag, ScoringTerms, ShardReading, stored, verdict, write
 from curate.storage.filesystems import one_line
 from curate.storage.finished import read_manifest
 from curate.storage.listing import listed_shards
@@ -49,11 +51,15 @@ class ScoringWorker(JobWorker):
     def __init__(self, run: ScoringRun, _: Any, children: int, actors: Sequence[Any], __: Any) -> None:
         super().__init__(run.out)
         self._run, self._scoring = run, Scoring(run.scorer, children, actors)
+        models = run.terms.models
+        self._flagging = None if models is None else Flagging(models.manifest(), children)
         self.store = Store(run.out)
 
     def close(self) -> None:
         """End the child processes and let go of the device."""
         self._scoring.close()
+        if self._flagging is not None:
+            self._flagging.close()
 
     @property
     def scorer(self) -> Scorer:
@@ -121,11 +127,18 @@ class ScoringWorker(JobWorker):
             said = f"cannot be read: {reading.error}; `curate verify` names what is damaged"
             raise UnitError(f"{reading.path}: {said}")
         try:
-            return write(self.store, reading.path, scored, self.scorer.identity, self._run.terms)
+            return write(self.store, reading.path, scored, self.scorer.identity, self._run.terms, self._flag)
         except (OSError, ValueError) as error:
             if getattr(error, "errno", None) is not None:
                 raise
             raise UnitError(f"{reading.path}: cannot be written: {one_line(error)}") from None
+
+    @cached_property
+    def _flag(self) -> Flag | None:
+        """What is said of a shard's rows beside their scores, if anything is asked."""
+        if self._flagging is None:
+            return None
+        return partial(flag_shard, flagging=self._flagging, scoring=self._scoring)
 
     @cached_property
     def _shards(self) -> list[Shard]:

@@ -48,8 +48,9 @@ def with_line_numbers(pieces: Sequence[Piece]) -> list[Piece]:
     whole: list[Piece] = []
     for piece in pieces:
         if piece.rank in before or piece.rank in after:
-            goes_on = piece.rank in before and piece.rank not in full
-            row = [piece, *goes_on_in_row(piece, ranked)] if goes_on else [piece]
+            row = [piece, *goes_on_in_row(piece, ranked)] if piece.rank in before else [piece]
+            if piece.rank in full and sum(part.is_prose for part in row) == 2:  # another column's line
+                row = [piece]
             held.update(part.members for part in row)
             whole.append(numbered(row, before.get(piece.rank, ()), after.get(piece.rank, ())))
     return sorted([*whole, *(p for p in pieces if p.members not in held)], key=lambda piece: piece.rank)

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from curate.packing import PackSettings, pack
+from tests.curate import nursery
 from tests.curate.made_shards import make_shards
 from tests.curate.web import NameServer, RawServer, Site
+
+nursery.adopt(nursery.hired)
 
 
 @pytest.fixture

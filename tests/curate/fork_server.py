@@ -8,18 +8,27 @@ fork's process id, then, on a line of its own, its exit code, negative for a sig
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import sys
 from collections.abc import Callable
+
+import pyarrow as pa
+import typer
 
 import curate.__main__
 import curate.cli.app
 import curate.engine.command
 import curate.engine.runners
 import curate.engine.unit
+import curate.fetch.fetcher
+import filters
 from curate.children.no_pandas import hide_pandas
+from curate.manifest.load import load
 from curate.scorer.weights import open_clip_module
+from tests.curate import nursery
 
 
 def fork(arguments: list[str], out: str, err: str, first: Callable[[], None] | None = None) -> int:
@@ -33,6 +42,8 @@ def fork(arguments: list[str], out: str, err: str, first: Callable[[], None] | N
     sys.argv = ["curate", *arguments]
     code = 1
     try:
+        asks = nursery.forked()
+        nursery.adopt(lambda: asks)
         if first is not None:
             first()
         curate.__main__.main()
@@ -55,14 +66,28 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
+def prepare() -> None:
+    """Do once for all forks what nearly each begins with: build the parser of arguments and the cleaners' searches."""
+    hide_pandas()
+    typer.main.get_command(curate.cli.app.app).make_context("curate", ["--version"])
+    laion = load("laion")
+    for name in laion.clean:
+        filters.find_cleaner(name, laion.cleaners[name]).clean(
+            pa.array(["A photograph"]), **laion.cleaners[name]
+        )
+    gc.freeze()  # looking through all of this for garbage, a fork would copy it
+
+
 def warm(arguments: list[str]) -> None:
-    """Import what a command that scores needs, which takes some seconds."""
+    """Import what a command that scores needs, which takes some seconds, or one on Ray, which takes one."""
     if arguments[:1] == ["score"] or any("scorer." in one for one in arguments):
         open_clip_module()
+    if "--workers" in arguments and arguments[arguments.index("--workers") + 1] != "0":
+        importlib.import_module("ray")
 
 
 if __name__ == "__main__":
-    hide_pandas()
+    prepare()
     for line in sys.stdin:
         child = fork(**json.loads(line))
         print(child, flush=True)

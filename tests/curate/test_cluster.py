@@ -27,7 +27,7 @@ while not os.path.basename(private).startswith("curate-ray-"):
     private = os.path.dirname(private)
 print(json.dumps({
     "listening": sorted(listening), "private": private, "mode": stat.S_IMODE(os.stat(private).st_mode),
-    "auth": os.environ["RAY_AUTH_MODE"], "ray": len(family),
+    "auth": os.environ["RAY_AUTH_MODE"], "ray": [" ".join(one.cmdline()) for one in family],
 }))
 """
 
@@ -48,4 +48,7 @@ def test_a_ray_of_our_own_listens_on_loopback_only_in_a_private_folder_that_goes
     assert [one for one in found["listening"] if one[1] not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")] == []
     assert found["mode"] == 0o700
     assert found["auth"] == "token"
+    assert any("raylet" in one for one in found["ray"])
+    unused = ("dashboard/dashboard.py", "monitor.py")  # each costs a second at the start
+    assert [one for one in found["ray"] if any(program in one for program in unused)] == []
     assert not Path(found["private"]).exists()

@@ -266,6 +266,18 @@ def test_a_numbered_line_of_a_listing_is_read_to_its_end() -> None:
     assert order(rows) == names(rows)
 
 
+def test_a_numbered_line_of_an_aligned_listing_is_read_to_its_end() -> None:
+    rows = [
+        spot
+        for i in range(8)
+        for spot in (
+            (f"{i + 1}", 5.0, 12.0 * i, 8.0),
+            *((f"[{i}{part}] = utf8.char(6434{i})", 30.0 + 170 * part, 12.0 * i, 140.0) for part in range(3)),
+        )
+    ]
+    assert order(rows) == names(rows)
+
+
 def test_a_numbered_line_of_a_column_ends_with_the_column() -> None:
     left, right = prose("left", 20, 0, 8), prose("right", 250, 0, 8)
     content = [spot for i in range(8) for spot in ((f"{i + 1}", 5.0, 12.0 * i, 8.0), left[i], right[i])]

@@ -15,8 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from curate.children.no_pandas import hide_pandas
-from tests.curate.fork_server import fork
+from tests.curate.fork_server import fork, prepare
 
 
 def arrange(call: str, number: int, accident: str, report: int) -> None:
@@ -62,6 +61,6 @@ def run(job: dict[str, Any]) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    hide_pandas()
+    prepare()
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), flush=True)

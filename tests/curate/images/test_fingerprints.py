@@ -14,7 +14,17 @@ import pytest
 from PIL import Image, ImageDraw
 
 from curate.images import protocol
-from curate.images.fingerprint import BYTES, VIEW_BYTES, VIEWS, fingerprint
+from curate.images.fingerprint import (
+    BYTES,
+    FIRST_ONE,
+    HALVES,
+    LARGEST_SIDE,
+    SECOND_ONE,
+    VIEW_BYTES,
+    VIEWS,
+    _waves,
+    fingerprint,
+)
 from curate.images.prepare import prepare, preparer
 from curate.images.protocol import Recipe
 from filters.copies import MAX_DISTANCE
@@ -151,3 +161,11 @@ def test_an_answer_with_other_fingerprints_is_a_crash(size: int) -> None:
     body = encoded(photos()[0])
     answer = struct.pack("<BBBIIH", 0, 0, 1, 100, 100, size) + bytes(size)
     assert protocol.read_answer(answer, body).reason == "crashed"
+
+
+def test_no_picture_makes_a_number_that_float32_does_not_hold() -> None:
+    for side in range(1, LARGEST_SIDE + 1):
+        first, second = _waves(side, FIRST_ONE).astype(float), _waves(side, SECOND_ONE).astype(float)
+        partial = 255 * np.abs(first).sum(axis=1).max()
+        halves = 255 * HALVES * max(np.clip(sign * first, 0, None).sum(axis=1).max() for sign in (1, -1))
+        assert max(partial, np.ceil(halves) * np.abs(second).sum(axis=1).max()) < 2**24

@@ -131,9 +131,9 @@ def sourced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sourced")
     rows = [pair(n, URL=f"https://WWW.host{min(n, 11)}.example:8080/{n}.jpg") for n in range(14)]
     rows[0]["URL"] = 'https://=cmd("x"),|<b>/0.jpg'
-    rows[1] |= {"license": "CC-BY-2.0"}
-    rows[2] |= {"license": "<script>|", "URL": "https://user@host3.example/2.jpg"}
-    table = [{"license": None} | row for row in rows]
+    rows[1] |= {"LICENSE": "CC-BY-2.0"}
+    rows[2] |= {"LICENSE": "<script>|", "URL": "https://user@host3.example/2.jpg"}
+    table = [{"LICENSE": None} | row for row in rows]
     source = write_pairs(folder / "rows.parquet", table)
     done("run", "laion", "--input", source, "--out", folder / "out", "--workers", 0, "--set", "shard.rows=4")
     card.write(str(folder / "out"), ["en"])

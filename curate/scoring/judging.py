@@ -1,0 +1,82 @@
+"""What `curate score --flags FILE` adds to scores: flags, heads and rules on them, as a manifest has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.engine.flagging import Flagging, verdicts, with_groups
+from curate.engine.score import Scoring
+from curate.errors import ManifestError
+from curate.manifest import parsing
+from curate.manifest.load import parse
+from curate.manifest.pinning import pin
+from curate.manifest.settings import Manifest, ScorerSettings
+from curate.schema import SHARD
+
+TABLES = ("flags", "heads", "rules")
+BARE = {"name": "models", "title": "", "licence": "", "homepage": ""}
+
+
+class Models(msgspec.Struct, frozen=True):
+    """Flags, heads and rules with every default filled in, as `_manifest.json` keeps them."""
+
+    flags: dict[str, Any]
+    heads: dict[str, Any]
+    rules: dict[str, Any]
+
+    def manifest(self) -> Manifest:
+        """A manifest that has nothing else."""
+        return msgspec.convert(BARE | msgspec.to_builtins(self), Manifest)
+
+
+def read_models(file: str, scorer: ScorerSettings) -> Models:
+    """The flags, heads and rules of a TOML file; names of models are of files beside it.
+
+    Raises:
+        ManifestError: it cannot be read, has other tables, or a rule that judges neither flag nor head; see
+            `curate.manifest.load.load`.
+    """
+    path = Path(file)
+    tree = parsing.read(path, file)
+    if others := [name for name in tree if name not in TABLES]:
+        raise ManifestError(
+            f"{file} has {others[0]!r}: it may have the tables flags.NAME, heads.NAME and rules.NAME"
+        )
+    pin(tree, path.parent)
+    manifest = parse(BARE | {"scorer": msgspec.to_builtins(scorer)} | tree, origin=file)
+    if not manifest.flags and not manifest.heads:
+        raise ManifestError(f"{file} has neither [flags.NAME] nor [heads.NAME]")
+    if others := [name for name in manifest.active_rules() if name not in manifest.rules_on_models()]:
+        raise ManifestError(
+            f"{file}: rule {others[0]!r} must have a column flags.NAME or heads.NAME of this file"
+        )
+    plain = {name: getattr(manifest, name) for name in TABLES}
+    return msgspec.json.decode(
+        msgspec.json.encode(plain), type=Models
+    )  # as `_manifest.json` will give them back
+
+
+def flag_shard(
+    table: pa.Table, fallen: pa.Array, flagging: Flagging, scoring: Scoring
+) -> tuple[pa.Table, pa.Array, pa.Array]:
+    """Scored rows (N rows of SHARD) with what models say in `extra`; by which rule each falls, and the value.
+
+    Rows that have `fallen` already (N reasons, null for the others) are asked nothing.
+
+    Raises: see `Flagging.values` and `with_groups`.
+    """
+    images = pc.struct_field(table["image"].combine_chunks(), "bytes")
+    features = table["clip_features"].combine_chunks()
+    said = dict(
+        flagging.values(
+            pc.is_null(fallen), features, scoring, lambda rows: images.take(pa.array(rows)).to_pylist()
+        )
+    )
+    extra = with_groups(table["extra"].combine_chunks(), said)
+    table = table.set_column(SHARD.get_field_index("extra"), SHARD.field("extra"), extra)
+    return table, *verdicts(said, flagging.rules)

@@ -1,0 +1,72 @@
+"""Images by the names that data sets give them: overlaps of data sets that are known without a look at pixels.
+
+A name is the last part of a URL or path, without its ending. The images of COCO go by their number, of which
+`COCO_train2014_000000000009.jpg` and `train2017/000000000009.jpg` are two names, and `coco:9` in a list a third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.rule import rule
+
+STEPS = (  # from what a data set has to the name
+    (r"(?s)[?#].*", ""),
+    (r"(?s)^.*[/\\]", ""),
+    (r"\.[A-Za-z]{3,4}$", ""),
+    (r"^(?:COCO_[a-z]+[0-9]{4}_)?([0-9]{12})(?:_[0-9]+)?$", r"coco:\1"),  # RefCOCO adds the object's number
+    (r"^coco:0*([0-9]{1,12})$", r"coco:\1"),
+)
+
+
+def _nobody(name: str) -> pa.Array:
+    raise KeyError(f"nobody opens {name}")
+
+
+open_names: Callable[[str], pa.Array] = _nobody  # who reads lists puts a function here
+
+
+def names_of(places: pa.Array) -> pa.Array:
+    """The names of images by their URLs, paths or names (N, null for null)."""
+    names = places.cast(pa.large_string())
+    for pattern, by in STEPS:
+        names = pc.replace_substring_regex(names, pattern, by)
+    return names
+
+
+def _said(
+    key: pa.Array, url: pa.Array, image_path: pa.Array, images: pa.ListArray, *, against: tuple[str, ...]
+) -> pa.StringArray:
+    """The name of a row's own image (N rows)."""
+    return pc.coalesce(names_of(image_path), names_of(url))
+
+
+@rule("image_name_on_list", describe=_said)
+def not_named(
+    key: pa.StringArray,
+    url: pa.LargeStringArray,
+    image_path: pa.StringArray,
+    images: pa.ListArray,
+    *,
+    against: tuple[str, ...],
+) -> pa.BooleanArray:
+    """Keep rows none of whose images is named on the lists `against`, by its URL or its path; null without a key."""
+    if key.null_count == len(key):
+        return pa.nulls(len(key), pa.bool_())
+    listed = pa.concat_arrays([open_names(name) for name in against] or [pa.array([], pa.large_string())])
+    falls = pc.or_(_among(url, listed), _among(image_path, listed)).to_numpy(zero_copy_only=False).copy()
+    rows = pc.list_parent_indices(images).to_numpy()
+    for field in ("url", "path"):
+        found = _among(pc.struct_field(pc.list_flatten(images), field), listed)
+        falls[rows[found.to_numpy(zero_copy_only=False)]] = True
+    return pa.array(np.logical_not(falls), mask=key.is_null().to_numpy(zero_copy_only=False))
+
+
+def _among(places: pa.Array, listed: pa.Array) -> pa.BooleanArray:
+    """Which of these images are named on the list (N); null is not."""
+    names = names_of(places)
+    return pc.and_(pc.is_valid(names), pc.is_in(names, listed, skip_nulls=True))
