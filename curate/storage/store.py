@@ -8,9 +8,11 @@ moved. Nothing is ever published by leaving a block, by an exception or by a fin
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -119,13 +121,17 @@ class Store:
             self.fs.copy_file(self.path(source), self.path(name))
 
     def read_bytes(self, name: str) -> bytes | None:
-        """The file's content, or None when there is no such file."""
+        """The file's content, or None when there is no such file.
+
+        Raises:
+            OSError: it cannot be read, or is a pipe or a device, which may have no end.
+        """
         if self._objects is not None:
             found = self._objects.get(name)
             return None if found is None else found[0]
         try:
             if self.local:
-                return Path(self.path(name)).read_bytes()
+                return _content(Path(self.path(name)))
             with self.fs.open_input_stream(self.path(name)) as stream:
                 data: bytes = stream.read()
                 return data
@@ -300,6 +306,13 @@ class Store:
             _fsync_folder(path)
         else:
             self.fs.move(tmp, path)
+
+
+def _content(path: Path) -> bytes:
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "Neither a file nor a folder", str(path))
+    return path.read_bytes()
 
 
 def _in_folder(act: Callable[[], Made], path: str) -> Made:
