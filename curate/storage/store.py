@@ -82,8 +82,16 @@ class Store:
         self._lease: Lease | None = None
 
     def path(self, name: str) -> str:
-        """The path of the file `name` on this store's file system."""
-        return f"{self.root}/{name}"
+        """The path of the file `name` on this store's file system.
+
+        Raises:
+            OSError: there is a pipe or a device, which may have no end.
+        """
+        path = f"{self.root}/{name}"
+        if self.local:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                _check_kind(path)
+        return path
 
     def write(self, name: str, fill: Callable[[HashingSink], object]) -> PublishedFile:
         """Publish what `fill` writes under `name`, replacing what was there.
@@ -121,17 +129,13 @@ class Store:
             self.fs.copy_file(self.path(source), self.path(name))
 
     def read_bytes(self, name: str) -> bytes | None:
-        """The file's content, or None when there is no such file.
-
-        Raises:
-            OSError: it cannot be read, or is a pipe or a device, which may have no end.
-        """
+        """The file's content, or None when there is no such file."""
         if self._objects is not None:
             found = self._objects.get(name)
             return None if found is None else found[0]
         try:
             if self.local:
-                return _content(Path(self.path(name)))
+                return Path(self.path(name)).read_bytes()
             with self.fs.open_input_stream(self.path(name)) as stream:
                 data: bytes = stream.read()
                 return data
@@ -308,11 +312,10 @@ class Store:
             self.fs.move(tmp, path)
 
 
-def _content(path: Path) -> bytes:
-    mode = path.stat().st_mode
+def _check_kind(path: str) -> None:
+    mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, "Neither a file nor a folder", str(path))
-    return path.read_bytes()
+        raise OSError(errno.EINVAL, "Neither a file nor a folder", path)
 
 
 def _in_folder(act: Callable[[], Made], path: str) -> Made:

@@ -107,3 +107,12 @@ def test_a_pipe_or_device_in_the_place_of_a_file_is_not_read(out: Path, name: st
     assert ended.returncode == 1
     assert "Neither a file nor a folder" in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_pipe_in_the_place_of_dropped_rows_is_not_read(out: Path, tmp_path: Path) -> None:
+    (out / "_dropped" / "dropped-000000.parquet").unlink()
+    os.mkfifo(out / "_dropped" / "dropped-000000.parquet")
+    (tmp_path / "list.txt").write_text(f"{pair(0)['URL']}\n")
+    ended = curate("remove", out, "--list", tmp_path / "list.txt", "--out", tmp_path / "without", timeout=60)
+    assert ended.returncode in (1, 2)
+    assert len(ended.stderr.splitlines()) == 1
