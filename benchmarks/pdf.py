@@ -1,7 +1,7 @@
 """How fast are pages of PDFs rendered, isolation included, against a bare loop of PyMuPDF calls?
 
     python -m benchmarks.pdf [FOLDER] [--processes 2] [--rounds 5]
-    python -m benchmarks.pdf [FOLDER] --stages
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.pdf [FOLDER] --stages
 
 The documents are those of FOLDER whose every page gives a record. Ours is the origin that `curate run pdf`
 reads: killable child processes, text, order, what can be seen, image, records as samples in this process.
@@ -10,7 +10,8 @@ The bare loops run in as many processes, which open, read the text with its boxe
 hands pixels to Pillow as PyMuPDF's documentation does, one renders four bytes a pixel as we do, which Pillow
 encodes without a copy, and one takes MuPDF's own JPEG encoder; all at the same quality and subsampling.
 
-`--stages` says instead where the CPU time goes, in this process: of each stage of ours, and of the bare loop.
+`--stages` says instead where the CPU time goes, in this process: of each stage of ours, and of the bare loop. With one
+thread for numpy's products of matrices, as in curate's children: more wait for each other, which counts as CPU time.
 
 All processes are warm. Rounds take turns; CPU seconds are user and system time of all processes of a side.
 """

@@ -36,7 +36,7 @@ def score(
 
     Args:
         folder: the run's folder.
-        model: open_clip's name, `hf-hub:OWNER/NAME`, or a folder.
+        model: open_clip's name, `hf-hub:OWNER/NAME`, or a folder; `none`: only the heads of `flags` look at the images.
         pretrained: the path of its weights, or open_clip's tag. Default: `openai` for ViT-L-14.
         device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
@@ -62,7 +62,7 @@ def score(
     weights = str(pretrained) or (TAG if model == MODEL else "")
     given = {"model": model, "pretrained": weights, "device": device, "batch_size": batch_size}
     given |= {"precision": precision, "features": features, "exact": exact}
-    scorer = manifests.scorer_settings(given)
+    scorer = None if model == "none" else manifests.scorer_settings(given)
     asked = ScoreSettings(
         scorer=scorer,
         models=read_models(str(flags), scorer) if flags else None,

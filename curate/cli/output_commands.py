@@ -27,7 +27,9 @@ MODEL = "ViT-L-14"
 
 def score(
     folder: Dir,
-    model: Annotated[str, typer.Option(help="open_clip's name, hf-hub:OWNER/NAME, or a folder.")] = MODEL,
+    model: Annotated[
+        str, typer.Option(help="open_clip's name, hf-hub:OWNER/NAME, or a folder; none: heads alone.")
+    ] = MODEL,
     pretrained: Annotated[str, typer.Option(help="The path of its weights, or open_clip's tag.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",

@@ -50,8 +50,10 @@ def check_nodes(address: str, asked: Request, store: Store) -> None:
 def check_nodes_see(address: str, uris: Sequence[str], store: Store, images: str | None = None) -> None:
     """Ask every node of the cluster at `address` whether it sees these inputs and the folder of `store`.
 
+    A node that goes meanwhile is passed over: its work would be done elsewhere, too.
+
     Raises:
-        MachineError: a node lacks something, or does not answer.
+        MachineError: a node lacks something, or does not answer; or there is none.
     """
     ray = start(None, address)
     try:
@@ -59,11 +61,14 @@ def check_nodes_see(address: str, uris: Sequence[str], store: Store, images: str
         nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         asking = {on_node(ray, _lacks, node["NodeID"], "look around").remote(wanted): node for node in nodes}
         answered, silent = ray.wait(list(asking), num_returns=len(asking), timeout=PATIENCE_S)
-        for answer in answered:
-            if lacking := _answer(ray, answer):
+        said = {answer: _answer(ray, answer) for answer in answered}
+        for answer, lacking in said.items():
+            if lacking:
                 raise MachineError(f"node {_name(asking[answer])} {lacking}")
-        if silent:
+        if silent := [answer for answer in silent if _is_there(ray, asking[answer])]:
             raise MachineError(f"node {_name(asking[silent[0]])} does not answer: is it busy, or gone?")
+        if "" not in said.values():
+            raise MachineError(f"the cluster at {address} has no node with a CPU")
     except BaseException:
         ray.shutdown()
         raise
@@ -122,12 +127,19 @@ def _unseen(uris: Sequence[str]) -> str:
     return ""
 
 
-def _answer(ray: Any, answer: Any) -> str:
+def _answer(ray: Any, answer: Any) -> str | None:
+    """What a node lacks, in words; empty where it has all, None where the node is gone."""
     try:
         said: str = ray.get(answer)
         return said
+    except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+        return None
     except ray.exceptions.RayError as error:
         return f"cannot run curate: {one_line(error)}"
+
+
+def _is_there(ray: Any, node: dict[str, Any]) -> bool:
+    return any(one["NodeID"] == node["NodeID"] and one["Alive"] for one in ray.nodes())
 
 
 def _name(node: dict[str, Any]) -> str:

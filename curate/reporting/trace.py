@@ -80,7 +80,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         tokens = f"tokens {one['tokens'][0]} to {one['tokens'][1] - 1}"
         yield f"{one['pack']}, sequence {one['row']}, {tokens}: key {one['key']}"
         if "shard" not in one:
-            yield "  its shard was not found"
+            yield "  its row was not found: the shard is gone, or the row was removed since"
             continue
         yield f"  {'shard':8} {one['folder']}/{one['shard']}, row {one['shard_row']}"
         for name in ("source", "url", "text"):

@@ -45,7 +45,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `curate score` is asked for."""
 
-    scorer: ScorerSettings
+    scorer: ScorerSettings | None  # None: none, heads alone
     threshold: float | None = None  # rows with a lower score are dropped
     name: str = ""  # keep this scorer's findings beside the shards, under its name
     rescore: bool = False  # replace what another scorer found
@@ -111,19 +111,25 @@ class ScoringSteps:
     def score(self, manifest: dict[str, Any], settings: ScoreSettings) -> dict[str, Any]:
         """Score the shards that are not done; the new manifest."""
         begun, journal = time.monotonic(), ScoreJournal(self.store, settings.name)
+        identity = None if settings.scorer is None else self._identity(manifest, settings)
+        manifest, done = journal.open(manifest, _asked(settings, identity), settings.rescore)
+        shards = manifest["shards"]
+        left = [number for number, one in enumerate(shards) if one["path"] not in done]
+        self.watch.say(f"scoring {len(left)} of {len(shards)} shards with {identity or 'heads alone'}")
+        for one in self.work("score", left):
+            done[one.path] = journal.keep(one)
+        return journal.close(manifest, done, settings.scorer, identity, time.monotonic() - begun)
+
+    def _identity(self, manifest: dict[str, Any], settings: ScoreSettings) -> Identity:
+        """Who the scorer is, if it may write here."""
         (identity,) = (
             result for _, results in self.runner.map([Job("identify", (0,))]) for result in results
         )
         if isinstance(identity, JobFailure):
             raise identity.error
-        _refuse_another(self.store.uri, manifest, settings, identity)
-        manifest, done = journal.open(manifest, _asked(settings, identity), settings.rescore)
-        shards = manifest["shards"]
-        left = [number for number, one in enumerate(shards) if one["path"] not in done]
-        self.watch.say(f"scoring {len(left)} of {len(shards)} shards with {identity}")
-        for one in self.work("score", left):
-            done[one.path] = journal.keep(one)
-        return journal.close(manifest, done, settings.scorer, identity, time.monotonic() - begun)
+        found: Identity = identity
+        _refuse_another(self.store.uri, manifest, settings, found)
+        return found
 
     def work(self, kind: str, numbers: list[int]) -> Iterator[Done]:
         """Do the jobs of one kind; what became of each that could be done.
@@ -168,9 +174,9 @@ def runner_of(
         runner.close()
 
 
-def _has_gpu(settings: ScorerSettings) -> bool:
+def _has_gpu(settings: ScorerSettings | None) -> bool:
     """Whether this machine's GPUs are to be used, and not a certain one."""
-    if settings.device not in ("auto", "cuda") or find_spec("torch") is None:
+    if settings is None or settings.device not in ("auto", "cuda") or find_spec("torch") is None:
         return False
     import torch
 
@@ -178,6 +184,13 @@ def _has_gpu(settings: ScorerSettings) -> bool:
 
 
 def _check(settings: ScoreSettings) -> None:
+    if settings.scorer is None:
+        others = (settings.threshold, settings.max_similarity, settings.name or None)
+        if settings.models is None or any(one is not None for one in others):
+            raise ManifestError(
+                "--model none is for heads alone: give it --flags, and neither --threshold, --max-similarity nor --name"
+            )
+        return
     if settings.name and not NAME.fullmatch(settings.name):
         raise ManifestError(f"--name {settings.name!r} must be like 'vit-l-14' (a-z, 0-9, . _ -)")
     if settings.name and settings.threshold is not None:
@@ -209,10 +222,10 @@ def _check_models(manifest: dict[str, Any], models: Models) -> None:
     check_heads(models.manifest().heads)
 
 
-def _asked(settings: ScoreSettings, identity: Identity) -> Asked:
+def _asked(settings: ScoreSettings, identity: Identity | None) -> Asked:
     return Asked(
-        scorer=identity.plain(),
-        features=settings.scorer.features,
+        scorer={} if identity is None else identity.plain(),
+        features=settings.scorer is None or settings.scorer.features,
         threshold=settings.threshold,
         name=settings.name,
         models=settings.models,
@@ -222,7 +235,7 @@ def _asked(settings: ScoreSettings, identity: Identity) -> Asked:
 def _terms(manifest: dict[str, Any], settings: ScoreSettings) -> ScoringTerms:
     return ScoringTerms(
         name=settings.name,
-        features=settings.scorer.features,
+        features=settings.scorer is None or settings.scorer.features,
         threshold=settings.threshold,
         models=settings.models,
         drops_sample=manifest["manifest"]["drops"]["sample"],
@@ -238,7 +251,9 @@ def _is_done(manifest: dict[str, Any], settings: ScoreSettings) -> bool:
 
 def _is_scored(manifest: dict[str, Any], settings: ScoreSettings) -> bool:
     said = _said(manifest, settings.name)
-    asked = {"settings": msgspec.to_builtins(settings.scorer), "threshold": settings.threshold}
+    asked: dict[str, Any] = {}
+    if settings.scorer is not None:
+        asked = {"settings": msgspec.to_builtins(settings.scorer), "threshold": settings.threshold}
     if settings.models is not None:
         asked["models"] = msgspec.to_builtins(settings.models)
     return all(said.get(key) == value for key, value in asked.items())

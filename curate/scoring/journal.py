@@ -110,12 +110,18 @@ class ScoreJournal:
         self,
         manifest: dict[str, Any],
         done: dict[str, Done],
-        settings: ScorerSettings,
-        who: Identity,
+        settings: ScorerSettings | None,
+        who: Identity | None,
         seconds: float,
     ) -> dict[str, Any]:
         """Write the manifest of the scored folder, and forget the rest."""
         asked = self._asked()
+        before = manifest.get("scored", {})
+        told = asked.models or before.get("models")
+        models = {} if told is None else {"models": msgspec.to_builtins(told)}
+        if settings is None or who is None:
+            said = before | models | {"finished": now()}
+            return self._finish(self._settled(manifest, done, seconds) | {"scored": said})
         said = {
             "settings": msgspec.to_builtins(settings),
             "threshold": asked.threshold,
@@ -123,14 +129,15 @@ class ScoreJournal:
             "without_feature": add_counts(one.failed for one in done.values()),
             "finished": now(),
         }
-        if asked.models is not None:
-            said["models"] = msgspec.to_builtins(asked.models)
         if self.name:
             files = [msgspec.to_builtins(done[one["path"]].written) for one in manifest["shards"]]
             said |= {"scorer": who.plain(), "files": files}
             manifest = manifest | {"scorers": manifest.get("scorers", {}) | {self.name: said}}
         else:
-            manifest = self._settled(manifest, done, seconds) | {"scorer": who.plain(), "scored": said}
+            manifest = self._settled(manifest, done, seconds) | {
+                "scorer": who.plain(),
+                "scored": said | models,
+            }
             software = {name: importlib.metadata.version(name) for name in ("torch", "open_clip_torch")}
             manifest["software"] = manifest["software"] | software
         return self._finish(manifest)
@@ -229,6 +236,8 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 
 def _who(asked: Asked) -> str:
+    if not asked.scorer:
+        return "heads alone"
     return f"{asked.scorer['model']} {asked.scorer['pretrained']}".strip() + (
         f" as {asked.name}" if asked.name else ""
     )

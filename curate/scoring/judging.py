@@ -34,7 +34,7 @@ class Models(msgspec.Struct, frozen=True):
         return msgspec.convert(BARE | msgspec.to_builtins(self), Manifest)
 
 
-def read_models(file: str, scorer: ScorerSettings) -> Models:
+def read_models(file: str, scorer: ScorerSettings | None) -> Models:
     """The flags, heads and rules of a TOML file; names of models are of files beside it.
 
     Raises:
@@ -62,7 +62,7 @@ def read_models(file: str, scorer: ScorerSettings) -> Models:
 
 
 def flag_shard(
-    table: pa.Table, fallen: pa.Array, flagging: Flagging, scoring: Scoring
+    table: pa.Table, fallen: pa.Array, flagging: Flagging, scoring: Scoring | None
 ) -> tuple[pa.Table, pa.Array, pa.Array]:
     """Scored rows (N rows of SHARD) with what models say in `extra`; by which rule each falls, and the value.
 

@@ -106,12 +106,15 @@ class ShardReading:
             raise ValueError(f"{reader.metadata.num_rows} rows instead of {self.rows}")
 
 
-def stored(store: Store, path: str, identity: Identity, features: bool) -> Scored | None:
-    """The scores that this scorer gave the shard before; None if it did not, or kept no features."""
+def stored(store: Store, path: str, identity: Identity | None, features: bool) -> Scored | None:
+    """The scores that this scorer gave the shard before; None if it did not, or kept no features.
+
+    Without a scorer whatever the shard has.
+    """
     with store.fs.open_input_file(store.path(path)) as file:
         reader = pq.ParquetFile(file, page_checksum_verification=True)
         before = recorded(reader.schema_arrow)
-        if before is None or not before.same(identity):
+        if identity is not None and (before is None or not before.same(identity)):
             return None
         table = reader.read(columns=["clip_score", "clip_features"])
     if features and table.num_rows and table["clip_features"].null_count == table.num_rows:
@@ -123,7 +126,7 @@ def write(
     store: Store,
     path: str,
     scored: Scored,
-    identity: Identity,
+    identity: Identity | None,
     terms: ScoringTerms,
     flag: Flag | None = None,
 ) -> Done:
@@ -131,13 +134,13 @@ def write(
 
     `flag` says more of its rows, and which fall by that.
     """
-    if terms.name:
+    if terms.name and identity is not None:
         return _write_beside(store, path, scored, identity, terms)
     lost: list[pa.Table] = []
     with store.fs.open_input_file(store.path(path)) as file:
         reader = pq.ParquetFile(file, page_checksum_verification=True)
         rows_in = reader.metadata.num_rows
-        schema = record(reader.schema_arrow, identity)
+        schema = reader.schema_arrow if identity is None else record(reader.schema_arrow, identity)
         groups = _groups(path, reader, scored, terms, lost, flag)
         repeated = has_repeated(reader)
         written = write_tables(store, f"{STAGED}/{path}", groups, schema, terms.shard, repeated)

@@ -34,7 +34,7 @@ class ScoringRun(msgspec.Struct, frozen=True, kw_only=True):
     """What the workers of one scoring share."""
 
     out: str  # the folder that is scored
-    scorer: ScorerSettings
+    scorer: ScorerSettings | None  # None: the shards keep their scores
     terms: ScoringTerms
     models: int | None = None  # None: one a GPU, or one a node without GPUs
     identity: str = msgspec.field(default_factory=lambda: uuid4().hex)
@@ -50,14 +50,16 @@ class ScoringWorker(JobWorker):
 
     def __init__(self, run: ScoringRun, _: Any, children: int, actors: Sequence[Any], __: Any) -> None:
         super().__init__(run.out)
-        self._run, self._scoring = run, Scoring(run.scorer, children, actors)
+        self._run = run
+        self._scoring = None if run.scorer is None else Scoring(run.scorer, children, actors)
         models = run.terms.models
         self._flagging = None if models is None else Flagging(models.manifest(), children)
         self.store = Store(run.out)
 
     def close(self) -> None:
         """End the child processes and let go of the device."""
-        self._scoring.close()
+        if self._scoring is not None:
+            self._scoring.close()
         if self._flagging is not None:
             self._flagging.close()
 
@@ -67,7 +69,13 @@ class ScoringWorker(JobWorker):
 
         Raises: see `Scoring.scorer`.
         """
+        assert self._scoring is not None  # else nobody asks
         return self._scoring.scorer
+
+    @property
+    def _identity(self) -> Identity | None:
+        """Who the scorer is; None without one."""
+        return None if self._scoring is None else self.scorer.identity
 
     def start(self, job: Job) -> Callable[[], Result]:
         """Score a shard; what is returned writes it."""
@@ -107,12 +115,15 @@ class ScoringWorker(JobWorker):
         known = None if self._run.terms.name else self._known(shard.path)
         if known is not None:
             return reading, known
+        if self._scoring is None:
+            raise UnitError(f"{shard.path}: cannot be read; `curate verify` names what is damaged")
         (scored,) = self.scorer.score_all([Pairs(reading.images(), reading.texts, reading.names)])
         return reading, folded(scored, reading.counts)
 
     def _known(self, path: str) -> Scored | None:
         try:
-            return stored(self.store, path, self.scorer.identity, self._run.terms.features)
+            features = self._scoring is not None and self._run.terms.features
+            return stored(self.store, path, self._identity, features)
         except (OSError, ValueError):  # reading it again says what is wrong
             return None
 
@@ -127,7 +138,7 @@ class ScoringWorker(JobWorker):
             said = f"cannot be read: {reading.error}; `curate verify` names what is damaged"
             raise UnitError(f"{reading.path}: {said}")
         try:
-            return write(self.store, reading.path, scored, self.scorer.identity, self._run.terms, self._flag)
+            return write(self.store, reading.path, scored, self._identity, self._run.terms, self._flag)
         except (OSError, ValueError) as error:
             if getattr(error, "errno", None) is not None:
                 raise

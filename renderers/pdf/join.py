@@ -26,7 +26,7 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
     out: list[Line] = []
     for i, line in enumerate(lines):
         if out and len(line.text) == 1:
-            line = unmirrored(out[-1], line)
+            line = unmirrored(out[-1], line, lines[i + 1 : i + 2])
         left, right = beside(out[-1], line) if out else (line, line)
         gap = gap_em(left, right) if out else math.inf
         near = gap < SAME_LINE_EM or (
@@ -50,14 +50,15 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
     return out
 
 
-def unmirrored(last: Line, line: Line) -> Line:
-    """A single letter, in the frame of the line before it where it is mirrored and stands in that: XeTeX's second."""
+def unmirrored(last: Line, line: Line, after: Sequence[Line]) -> Line:
+    """A single letter, in the frame of the lines around it where it is mirrored and stands in one: XeTeX's second."""
     (x, y), (x2, y2) = last.turn, line.turn
     if abs(x + x2) + abs(y + y2) > 1e-6 or last.stacked:
         return line
     u0, v0, u1, v1 = line.box
     found = replace(line, box=(-u1, -v1, -u0, -v0), turn=last.turn, axis=last.axis, base=-line.base)
-    return found if gap_em(last, found) < SAME_LINE_EM else line
+    near = gap_em(last, found) < SAME_LINE_EM or any(gap_em(found, next_) < SAME_LINE_EM for next_ in after)
+    return found if near else line
 
 
 def lead(left: Line, right: Line) -> bool:

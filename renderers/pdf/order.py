@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from statistics import median
 
 from renderers.pdf.flow import breaks, is_steady, leaps
@@ -29,6 +30,7 @@ PROSE_SHARE = 0.5  # and so much of its characters are in long ones
 NUMBERS = 0.4  # of cells: with so many numbers among them they are a table's, read across
 DOWN = 0.4  # of the steps between columns that reading across takes: with fewer the content goes down
 HALF_COLUMNS, HALF_ROWS = 2, 4  # of each half of a list in two columns, at least
+BEYOND = 3  # rows of a box beside which the content goes on, at least: it is no block
 DEEPEST = 16  # cuts inside cuts
 WORSE, SOME = 1.25, 2  # times as many faults, and so many more, tell that an order is worse
 MOST_ZONED = 1000  # lines of a page that is looked at for a head or foot with other columns
@@ -47,11 +49,27 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
         held = [piece for piece in blocks if grid.holds(piece)]
         if len(held) > 1:
             held += row_labels(grid, blocks)
+            rows = rows_of_cells(grid, held)
+            if max(map(len, rows)) == 1 and goes_beyond(held, blocks):
+                continue
             taken = {piece.members for piece in held}
             blocks = [piece for piece in blocks if piece.members not in taken]
-            blocks.append(together(better(read_grid(rows_of_cells(grid, held)), held, leaps)))
+            blocks.append(together(better(read_grid(rows), held, leaps)))
     found = better(ordered(by_content(blocks), DEEPEST), blocks, breaks)
     return [index for piece in found for index in piece.members]
+
+
+def goes_beyond(held: Sequence[Piece], pieces: Sequence[Piece]) -> bool:
+    """True where the content goes on beside most rows of a box: it is drawn around parts of a proof, or of a form."""
+    inside = {piece.members for piece in held}
+    beyond = sum(
+        last.members in inside
+        and piece.members not in inside
+        and piece.box[0] >= last.box[2]
+        and last.box[1] < piece.middle < last.box[3]
+        for last, piece in pairwise(by_content(pieces))
+    )
+    return beyond >= max(BEYOND, len(rows_of(held)) / 2)
 
 
 def better(
@@ -124,7 +142,7 @@ def by_sections(pieces: list[Piece], depth: int) -> list[Piece]:
             if halves := halves_of(across):
                 out += [piece for half in halves for piece in uncut(half)]
                 continue
-            across = [column for row in cell_rows(section, across, em) for column in columns(row, em)]
+            across = [cell for row in cell_rows(section, across, em) for cell in cells_of(row, across, em)]
         for column in across:
             out += ordered(column, depth - 1)
     return out
@@ -208,6 +226,18 @@ def cell_rows(
         else:
             out.append(list(strip))
     return out
+
+
+def cells_of(row: list[Piece], across: Sequence[Sequence[Piece]], em: float) -> list[list[Piece]]:
+    """A row's cells, from the left: parted by its own gutters where it is one strip, else by those of its section.
+
+    What stands in one column of the section may be a table of its own.
+    """
+    if len(strips_of(row)) == 1:
+        return columns(row, em)
+    inside = {piece.members for piece in row}
+    cells = ([piece for piece in column if piece.members in inside] for column in across)
+    return [cell for cell in cells if cell]
 
 
 def sections(strips: Sequence[list[Piece]], em: float) -> list[list[list[Piece]]]:

@@ -227,6 +227,8 @@ def with_scan(
     except RenderError as error:
         return dropped(label.number, label.said, error.reason, error.detail)
     if read := not_among(read, own):
+        if small := small_text([*own, *read], picture.view.scale, settings):
+            return dropped(label.number, label.said, "text_too_small", small)
         label.said["ocr"] = ocr_facts(read, settings)
     return labelled(content, [*own, *read], picture, label, settings)
 
@@ -251,9 +253,8 @@ def scanned(
         return dropped(number, facts, error.reason, error.detail)
     if not lines:
         return dropped(number, facts, "no_text_layer", f"{why}; OCR reads none")
-    height = text_height(lines) * px_a_point
-    if height < settings.min_text_px:
-        return dropped(number, facts, "text_too_small", f"lines {height:.1f} px high")
+    if small := small_text(lines, px_a_point, settings):
+        return dropped(number, facts, "text_too_small", small)
     picture = Picture(content.display, px_a_point, colour=coloured(content.page, content.display))
     said = {**facts, "unlike": 0.0, "ocr": ocr_facts(lines, settings)}
     return labelled(content, lines, picture, Label(number, said, True), settings)
@@ -311,6 +312,12 @@ def text_height(lines: Sequence[Line]) -> float:
     sizes = sorted((line.box[3] - line.box[1], len(line.text)) for line in words)
     passed = list(itertools.accumulate(count for _, count in sizes))
     return next(height for (height, _), so_far in zip(sizes, passed, strict=True) if 2 * so_far >= passed[-1])
+
+
+def small_text(lines: Sequence[Line], px_a_point: float, settings: PdfSettings) -> str:
+    """How high the page's lines are, where that is too small to be read; else nothing."""
+    height = text_height(lines) * px_a_point
+    return f"lines {height:.1f} px high" if height < settings.min_text_px else ""
 
 
 def page_regions(lines: Sequence[Line], view: View, settings: PdfSettings) -> list[Region]:

@@ -19,10 +19,11 @@ import numpy.typing as npt
 
 from renderers.pdf.frames import Box, union
 from renderers.pdf.grids import SAME_ROW_PT, TOUCH_PT, Grid
-from renderers.pdf.pieces import Piece
+from renderers.pdf.pieces import Piece, rows_of
 
 MOST_CELLS = 5000
-DRAWN = 0.9  # of a border, that is drawn
+DRAWN, PARTLY = 0.9, 0.25  # of a border, that is drawn; with less than the second none is
+OPEN_CELLS, OPEN_EM = 2, 1.5  # of a column, with so wide a gap in a line: there may be two columns
 MIN_TRACK_PT = 3.0  # a row or column narrower than this is a double rule
 
 WIDE = re.compile(r"[\u2e80-\u9fff\uf900-\uffdc]")  # Chinese, which has no spaces
@@ -61,12 +62,12 @@ def table_of(grid: Grid, pieces: Sequence[Piece], labels: Sequence[Piece] = ()) 
         return None
     down = drawn_borders(grid.down[:, [0, 2, 1, 3]], edges_x, edges_y)  # columns + 1 × rows
     across = drawn_borders(grid.across[:, [1, 3, 0, 2]], edges_y, edges_x)  # rows + 1 × columns
-    if not (down[[0, -1]].all() and across[[0, -1]].all()):
+    if down is None or across is None or not (down[[0, -1]].all() and across[[0, -1]].all()):
         return None
     cells = whole_cells(down, across)
     if cells is None or not put_in(cells, pieces, edges_x, edges_y):
         return None
-    if len(cells) < 2:
+    if len(cells) < 2 or has_open_columns(cells):
         return None
     table = RuledTable((edges_x[0], edges_y[0], edges_x[-1], edges_y[-1]), rows, columns, cells)
     return with_labels(table, labels, edges_y) if labels else table
@@ -94,8 +95,24 @@ def tracks(places: Sequence[float]) -> list[float]:
     return [sum(group) / len(group) for group in out]
 
 
-def drawn_borders(rules: npt.NDArray[np.float64], across: Sequence[float], along: Sequence[float]) -> Taken:
-    """Which parts of which edges are drawn (edges × parts between those the other way).
+def has_open_columns(cells: Sequence[TableCell]) -> bool:
+    """True where half of a column's cells, two at least, hold texts far apart: columns that no rule parts."""
+    held: dict[int, list[bool]] = {}
+    for cell in cells:
+        if cell.pieces:
+            held.setdefault(cell.column, []).append(any(map(is_apart, rows_of(cell.pieces))))
+    return any(sum(apart) >= max(OPEN_CELLS, len(apart) / 2) for apart in held.values())
+
+
+def is_apart(row: Sequence[Piece]) -> bool:
+    """True for pieces on one base line with a wide gap between two of them."""
+    return any(piece.box[0] - last.box[2] > OPEN_EM * last.em for last, piece in pairwise(row))
+
+
+def drawn_borders(
+    rules: npt.NDArray[np.float64], across: Sequence[float], along: Sequence[float]
+) -> Taken | None:
+    """Which parts of which edges are drawn (edges × parts between those the other way); None where one half is.
 
     `rules` have first the two sides across, then where they begin and end along.
     """
@@ -104,7 +121,10 @@ def drawn_borders(rules: npt.NDArray[np.float64], across: Sequence[float], along
     for k, place in enumerate(across):
         near = rules[abs(middles - place) < MIN_TRACK_PT]
         for part, (start, end) in enumerate(pairwise(along)):
-            found[k, part] = covered(near[:, 2:], start, end) >= DRAWN * (end - start)
+            share = covered(near[:, 2:], start, end) / (end - start)
+            if PARTLY < share < DRAWN:
+                return None
+            found[k, part] = share >= DRAWN
     return found
 
 

@@ -106,6 +106,35 @@ def test_drawn_rules_part_cells_and_a_wrapped_cell_is_whole() -> None:
     assert order(lines, rules) == [spot[0] for row in rows for one in row for spot in one]
 
 
+def test_a_box_around_parts_of_rows_that_go_on_beside_it_is_no_block() -> None:
+    rows: list[Spot] = [
+        spot
+        for i in range(6)
+        for spot in (
+            (f"{i}.", 0, 20.0 * i, 8),
+            (f"p and q{i}", 40, 20.0 * i, 60),
+            (f"by rule {i}", 200, 20.0 * i, 60),
+        )
+    ]
+    rules = [(30, -5, 110, -4), (30, 115, 110, 116), (30, -5, 31, 116), (109, -5, 110, 116)]
+    assert order(rows, rules) == names(rows)
+
+
+def test_a_table_beside_a_hanging_entry_is_read_row_by_row() -> None:
+    table: list[Spot] = [
+        spot
+        for i in range(6)
+        for spot in (
+            (f"E{i}", 120, 12.0 * i, 10),
+            (f"Te{i}", 180, 12.0 * i, 12),
+            (f"logo{i}", 240, 12.0 * i, 20),
+        )
+    ]
+    entry: list[Spot] = [("entry", 0, 90, 50), *prose("told", 80, 90, 3, 250)]
+    more: list[Spot] = [("another", 0, 140, 50), *prose("more", 80, 140, 3, 250)]
+    assert order([*table, *entry, *more]) == names([*table, *entry, *more])
+
+
 def test_a_drawn_box_is_read_as_one() -> None:
     left, right = prose("left", 0, 0, 12), prose("right", 230, 0, 12)
     box: list[Spot] = [(f"boxed {i}", 240, 160 + 12 * i, 60) for i in range(3)]

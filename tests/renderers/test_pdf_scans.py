@@ -24,11 +24,11 @@ def tesseract() -> None:
         pytest.skip("tesseract is not installed")
 
 
-def scan(*, stamp: bool = False) -> bytes:
+def scan(*, stamp: bool = False, size: float = 14) -> bytes:
     inner = pymupdf.open()
     sheet = inner.new_page(width=300, height=120)
     for i, line in enumerate(LINES):
-        sheet.insert_text((20, 30 + 20 * i), line, fontsize=14)
+        sheet.insert_text((20, 30 + 20 * i), line, fontsize=size)
     pdf = pymupdf.open()
     page = pdf.new_page(width=300, height=120)
     page.insert_image(page.rect, pixmap=sheet.get_pixmap(dpi=200))
@@ -74,6 +74,12 @@ def test_a_stamp_on_a_scan_stays_what_the_page_says_and_the_scan_is_read(tessera
     assert facts["ocr"]["lines"] == 3
     assert facts["unlabelled"] < 0.05
     assert [region["score"] == 1 for region in row["regions"]] == [False, False, False, True]
+
+
+def test_a_scan_under_a_stamp_that_is_too_small_to_be_read_is_dropped(tesseract: None) -> None:
+    document = scan(stamp=True, size=7)
+    assert page(document, min_text_px=30)["dropped"] is None
+    assert page(document, ocr="tesseract", min_text_px=30)["dropped"] == "text_too_small"
 
 
 def test_a_stamp_alone_is_the_label_where_nothing_is_to_be_read() -> None:

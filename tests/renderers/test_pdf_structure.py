@@ -94,6 +94,21 @@ def test_turned_text_in_a_cell_is_the_cells() -> None:
     assert "<td>1&lt;0</td><td>up</td>" in found["html"]
 
 
+@pytest.mark.parametrize("half", [True, False])
+def test_a_column_without_a_rule_or_half_a_border_makes_it_no_table(half: bool) -> None:
+    def paint(page: Any) -> None:
+        ruled(page, 3, 3, frozenset({(0, 0), (1, 0), (2, 0)}) if not half else frozenset())
+        if half:
+            page.draw_line((50, 155), (100, 155))
+            page.draw_line((50, 140), (50, 170))
+            page.draw_line((350, 140), (350, 170))
+            page.draw_line((50, 170), (350, 170))
+        for row in range(3):
+            page.insert_text((155, 68 + 30 * row), "apart", fontsize=9)
+
+    assert "table" not in {block["type"] for block in blocks(made(paint))}
+
+
 def test_a_line_across_a_border_makes_it_no_table() -> None:
     def paint(page: Any) -> None:
         ruled(page)

@@ -156,3 +156,21 @@ def test_names_and_flags_do_not_go_together(plain: Path, tmp_path: Path) -> None
     )
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[-1].endswith("--flags writes into the shards: give it without --name")
+
+
+def test_heads_need_no_scorer(plain: Path, tmp_path: Path) -> None:
+    folder, flags = copied(plain, tmp_path), asked(tmp_path, HEAD + RULES.partition("[rules.says_red]")[0])
+    told = curate.score(folder, model="none", flags=flags, workers=0, progress=False)
+    assert told.dropped["too_red"] == sum(row["reason"] == "too_red" for row in dropped(folder)) > 0
+    table = shards(folder)
+    assert table["clip_features"].null_count == table.num_rows
+    assert table["clip_score"].to_pylist() == pytest.approx([0.4] * table.num_rows)  # as published
+    assert all(json.loads(one)["heads"]["redness"] <= 0.45 for one in table["extra"].to_pylist())
+    assert curate.verify(folder, workers=0).damaged == {}
+    before = files(folder)
+    curate.score(folder, model="none", flags=flags, workers=0, progress=False)
+    assert files(folder) == before
+    with pytest.raises(CurateError, match="told by CLIP features"):
+        curate.score(folder, model="none", flags=asked(tmp_path, WORDS), workers=0, progress=False)
+    with pytest.raises(CurateError, match="--model none is for heads alone"):
+        curate.score(folder, model="none", workers=0, progress=False)
