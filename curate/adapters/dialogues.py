@@ -96,9 +96,17 @@ def dialogues(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
         name: pc.equal(found, name).fill_null(False) for name in pc.unique(found.drop_null()).to_pylist()
     }
     made_table = sample(rows, made, reasons)
-    detail = pc.coalesce(pa.array([one.detail for one in read], pa.large_string()), made_table["detail"])
+    told = zip(read, made_table["dropped"].to_pylist(), strict=True)
+    details = [one.detail or _counted(one) if fault == "image_count" else one.detail for one, fault in told]
+    detail = pc.coalesce(pa.array(details, pa.large_string()), made_table["detail"])
     place = made_table.schema.get_field_index("detail")
     return made_table.set_column(place, made_table.schema.field(place), detail)
+
+
+def _counted(dialogue: Dialogue) -> str:
+    """How many images a dialogue names, and how many it has."""
+    named = sum(said.count(IMAGE) for role, said in dialogue.messages if role == "user")
+    return f"{IMAGE}={named} images={len(dialogue.images)}"
 
 
 def _keys(manifest: Manifest, read: list[Dialogue]) -> pa.Array:

@@ -164,6 +164,9 @@ def test_what_is_wrong_with_a_dialogue_is_said(tmp_path: Path) -> None:
         "part_unknown", "text_missing", "text_missing",
     ]  # fmt: skip
     assert lost["4"].startswith("damaged image 2: ")
+    assert [lost[str(n)] for n in range(3)] == [
+        "image_count <image>=1 images=2", "image_count <image>=2 images=1", "image_count <image>=0 images=1",
+    ]  # fmt: skip
 
 
 def test_rules_judge_every_image_and_every_turn(tmp_path: Path) -> None:
