@@ -61,11 +61,11 @@ lock: $(VENV)/ready
 		--constraint constraints.txt --override overrides.txt --generate-hashes --no-annotate --quiet \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --output-file requirements.lock
 
-# Known advisories of what the lock names; asks the index
+# Known advisories of what the lock names; asks PyPI, and fails where that cannot be had or does not know a version
 audit:
 	python3 -m venv $(VENV)-audit
 	$(VENV)-audit/bin/pip install --quiet pip-audit
-	$(VENV)-audit/bin/pip-audit --requirement requirements.lock --no-deps --require-hashes --disable-pip
+	$(VENV)-audit/bin/pip-audit --requirement requirements.lock --no-deps --require-hashes --disable-pip --strict
 
 # What is installed here, as a CycloneDX bill of materials: sbom.json
 sbom: $(VENV)/ready

@@ -6,6 +6,7 @@ A bad row is never an error: it is a drop with a reason. The exit codes are the 
      x ManifestError   the command, the manifest or a setting is wrong        exit 2
        x OrderForbidsError  inputs cannot be added to a finished run           exit 2
      x InputError      an input cannot be read, or lacks what is needed       exit 2
+       x UnreadableInputError  its content is damaged; among others it is one dropped row
        x DamagedError  a finished folder lacks a file, or holds damaged data  exit 1
      x OutputError     the output folder is another run's, or not writable    exit 2
      x MachineError    this machine lacks something                           exit 3
@@ -40,6 +41,14 @@ class InputError(CurateError):
     """An input cannot be read or lacks what the manifest needs: nothing was written."""
 
     exit_code = 2
+
+
+class UnreadableInputError(InputError):
+    """An input's content is damaged or empty. Beside readable inputs it is one dropped row, for this `reason`."""
+
+    def __init__(self, message: str, reason: str = "unreadable") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class DamagedError(InputError):

@@ -30,9 +30,10 @@ MAX_DISTANCE = 56  # bits of 256: see docs/evaluation-sets.md for what is found 
 VIEW_BANDS, WHOLE_BANDS = 4, 16  # bands by which any view is found; more by which the whole alone is
 COMPARED = 128
 FEWEST_BITS, MOST_BITS = 6, 20  # of a band
-AT_ONCE = 2**21  # comparisons
+AT_ONCE = 2**16  # comparisons: what they read and write stays in a core's cache
 KEYS_AT_ONCE = 2**15  # fingerprints
 FAR = 256 << 40
+LOW_BYTES = np.uint32(0x00FF00FF)  # of each half
 CROWD = 4096  # of so many rows in one bucket the earliest are compared with the others
 
 Prints = npt.NDArray[np.uint8]  # N x VIEWS x VIEW_BYTES
@@ -83,7 +84,9 @@ def as_words(prints: npt.NDArray[np.uint8]) -> Words:
 
 def distances(one: Words, other: Words) -> npt.NDArray[np.int64]:
     """How many bits differ (N x 4 each)."""
-    differ: Rows = np.bitwise_count(one ^ other).sum(axis=-1, dtype=np.int64)
+    counts = np.bitwise_count(one ^ other).view(np.uint32)[..., 0]  # four numbers of up to 64, a byte each
+    halves = (counts & LOW_BYTES) + (counts >> np.uint32(8) & LOW_BYTES)
+    differ: Rows = ((halves & np.uint32(0xFFFF)) + (halves >> np.uint32(16))).astype(np.int64)
     return differ
 
 
@@ -241,8 +244,8 @@ class Entries:
         for rows, at in products(low, np.minimum(high, low + CROWD)):
             asked = whole[rows]
             distance = distances(words[asked], words[at])
-            other = images[at] != images[asked]
-            near = np.flatnonzero((distance <= max_distance) & other)
+            near = np.flatnonzero(distance <= max_distance)
+            near = near[images[at[near]] != images[asked[near]]]
             one, two = places[asked[near]], places[at[near]]
             found.append(np.stack([np.maximum(one, two), np.minimum(one, two), distance[near]]))
         later, earlier, distance = np.concatenate(found, axis=1)

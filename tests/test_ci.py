@@ -27,7 +27,7 @@ def test_the_workflow_runs_what_ci_runs_and_builds_the_site() -> None:
     commands = {
         name: [step["run"] for step in job["steps"] if "run" in step] for name, job in flow["jobs"].items()
     }
-    assert commands == {"check": [".ci/run"], "docs": ["make docs"]}
+    assert commands == {"check": [".ci/run"], "audit": ["make audit"], "docs": ["make docs"]}
 
 
 def build(folder: Path) -> subprocess.CompletedProcess[str]:

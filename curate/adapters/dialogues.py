@@ -37,7 +37,7 @@ MARKER = re.compile(r"<image>|<IMG_CONTEXT>|<ImageHere>|<\|vision_start\|><\|ima
 SHOWN = re.compile(r"(?:Picture \d+: ?)?<img>([^<]{1,4096})</img>\n?")  # Qwen-VL names an image in the text
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 DATA_URI = re.compile(r"data:image/[\w.+-]{1,40};base64,")
-COLUMNS = ("messages", "images", "system", "question", "answer", "history")
+COLUMNS = ("messages", "images", "system", "question", "input", "answer", "history")
 
 
 class DialogueImage(NamedTuple):
@@ -96,9 +96,17 @@ def dialogues(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
         name: pc.equal(found, name).fill_null(False) for name in pc.unique(found.drop_null()).to_pylist()
     }
     made_table = sample(rows, made, reasons)
-    detail = pc.coalesce(pa.array([one.detail for one in read], pa.large_string()), made_table["detail"])
+    told = zip(read, made_table["dropped"].to_pylist(), strict=True)
+    details = [one.detail or _counted(one) if fault == "image_count" else one.detail for one, fault in told]
+    detail = pc.coalesce(pa.array(details, pa.large_string()), made_table["detail"])
     place = made_table.schema.get_field_index("detail")
     return made_table.set_column(place, made_table.schema.field(place), detail)
+
+
+def _counted(dialogue: Dialogue) -> str:
+    """How many images a dialogue names, and how many it has."""
+    named = sum(said.count(IMAGE) for role, said in dialogue.messages if role == "user")
+    return f"{IMAGE}={named} images={len(dialogue.images)}"
 
 
 def _keys(manifest: Manifest, read: list[Dialogue]) -> pa.Array:
@@ -253,7 +261,8 @@ def _from_question(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     history = row.get("history")
     history = _decoded(history) if isinstance(history, str) else history
     before = [pair for pair in history or [] if isinstance(pair, list) and len(pair) == 2]
-    pairs = [*before, [row["question"], row.get("answer")]]
+    asked = "\n".join(str(part) for part in (row["question"], row.get("input")) if part)  # Alpaca's two
+    pairs = [*before, [asked, row.get("answer")]]
     return [turn for asked, said in pairs for turn in (("user", asked), ("assistant", said))]
 
 

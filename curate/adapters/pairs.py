@@ -24,6 +24,7 @@ def pairs(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> p
     """
     rows = published(batch, manifest, source, first_row)
     text, broken = rows.text("text")
+    text = values.without_json(text)
     made = {"text": text}
     if (score := rows.raw("clip_score")) is not None:
         made["clip_score"] = values.cosine(score)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from curate.sources.input_index import JSON
 
+JSON_TEXT = r"(?s)^(?:\{.*\}|\[.*\])$"  # that a JSON object or list may be
 Floats = npt.NDArray[np.float64]
 
 LARGEST_INT32 = 2**31 - 1
@@ -73,6 +74,25 @@ def _repaired(array: pa.Array) -> tuple[pa.Array, pa.Array]:
         fixed.append(repaired)
         broken.append(repaired.encode() != value)
     return pa.array(fixed, pa.large_string()), pa.array(broken)
+
+
+def without_json(array: pa.Array) -> pa.Array:
+    """The trimmed strings, null where one is a JSON object, or a list of more than numbers (N rows).
+
+    Such values are written as JSON where a column of JSON Lines holds texts as well.
+    """
+    places = pc.indices_nonzero(pc.match_substring_regex(array, JSON_TEXT)).to_numpy()
+    structured = np.zeros(len(array), bool)
+    structured[[place for place in places.tolist() if _is_structured(array[place].as_py())]] = True
+    return pc.if_else(pa.array(structured), pa.scalar(None, array.type), array) if len(places) else array
+
+
+def _is_structured(text: str) -> bool:
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return isinstance(value, dict) or any(isinstance(item, str | dict | list) for item in value)
 
 
 def trimmed(array: pa.Array) -> pa.Array:

@@ -100,7 +100,7 @@ def run(
     view = view_of(progress)
     _say_first(manifest, inputs, asked, view)
     options = _options(workers, address, overwrite, lease)
-    return _previewed(asked) if dry_run else _execute(asked, str(out), options, view)
+    return _previewed(asked, view) if dry_run else _execute(asked, str(out), options, view)
 
 
 @overload
@@ -171,7 +171,7 @@ def select(
     view = view_of(progress)
     _say_first(manifest, inputs, asked, view)
     options = _options(workers, address, overwrite, lease)
-    return _previewed(asked) if dry_run else _execute(asked, str(out), options, view)
+    return _previewed(asked, view) if dry_run else _execute(asked, str(out), options, view)
 
 
 @checked
@@ -210,8 +210,11 @@ def calibrate(
 
     shares = [keep] if isinstance(keep, int | float | str) else keep
     asked = _request(manifest, inputs, settings, seed, preset, limit, 1.0)
-    _say_first(manifest, inputs, asked, view_of(progress))
-    return made(CalibrateResult, measure(asked, [share_of(one) for one in shares], strings(rules), rows))
+    view = view_of(progress)
+    _say_first(manifest, inputs, asked, view)
+    found = measure(asked, [share_of(one) for one in shares], strings(rules), rows)
+    view.say_waiting()
+    return made(CalibrateResult, found)
 
 
 @checked
@@ -261,19 +264,21 @@ def _request(
 
 
 def _say_first(manifest: StrPath, inputs: StrPaths, asked: Request, view: Progress) -> None:
-    """Say what a person should know before a run begins."""
+    """Have said what a person should know once a run begins."""
     from curate.origins import kind_of
 
     if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris:
-        view.say(f"no --input: {manifest} runs on the small sample that ships with curate")
+        view.say_before(f"no --input: {manifest} runs on the small sample that ships with curate")
     if notice := kind_of(asked.manifest).notice(asked.manifest):
-        view.say(notice)
+        view.say_before(notice)
 
 
-def _previewed(asked: Request) -> PreviewResult:
+def _previewed(asked: Request, view: Progress) -> PreviewResult:
     from curate.engine.preview import preview
 
-    return made(PreviewResult, preview(asked))
+    found = preview(asked)
+    view.say_waiting()
+    return made(PreviewResult, found)
 
 
 def _options(workers: int | None, address: str | None, overwrite: bool, lease: bool) -> Options:

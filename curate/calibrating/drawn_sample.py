@@ -18,6 +18,7 @@ from curate.errors import InputError
 from curate.manifest.settings import Manifest
 from curate.marking import SCORE
 from curate.origins import can_judge, open_origin
+from curate.origins.lost_rows import UnreadableInput
 from curate.origins.table_rows import Rows
 from curate.schema import SAMPLE, set_column
 from curate.sources.columns import holds_images
@@ -41,7 +42,8 @@ def read_sample(manifest: Manifest, plan: Plan, rows: int, seed: int, work: Path
     Raises:
         InputError: an input cannot be read, holds no rows of a table, or the scores of another model than the others.
     """
-    first = _table(manifest, plan, 0, work)
+    tables_of = (_table(manifest, plan, number, work) for number in range(len(plan.inputs)))
+    first = next(origin for origin in tables_of if isinstance(origin, Rows))
     if any(holds_images(column.type) for column in first.schema):
         rows = max(1, rows // WITH_IMAGES)
     blocks = draw_blocks(plan.rows, rows, seed)
@@ -59,19 +61,20 @@ def read_sample(manifest: Manifest, plan: Plan, rows: int, seed: int, work: Path
     if not tables or not sum(table.num_rows for table in tables):
         raise InputError(f"the sample is empty: {plan.total:,} rows, of which {rows:,} were to be read")
     names = _shared(tables)
-    joined = pa.concat_tables([table.select(names) for table in tables]).combine_chunks()
+    chosen = [table.select(names) for table in tables]
+    joined = pa.concat_tables(chosen, promote_options="default").combine_chunks()
     drawn = Sampled(np.concatenate(numbers), _all_rows(plan, blocks, joined.num_rows))
     return DrawnSample(joined, drawn, rules, len({block.input for block in blocks}))
 
 
-def _table(manifest: Manifest, plan: Plan, number: int, work: Path) -> Rows:
+def _table(manifest: Manifest, plan: Plan, number: int, work: Path) -> Rows | UnreadableInput:
     origin = open_origin(plan.inputs[number], manifest, work)
-    if not isinstance(origin, Rows):
+    if not isinstance(origin, Rows | UnreadableInput):
         raise InputError(f"{plan.inputs[number].uri} is no table: thresholds are measured on rows of tables")
     return origin
 
 
-def _read(origin: Rows, block: Block) -> Iterator[pa.Table]:
+def _read(origin: Rows | UnreadableInput, block: Block) -> Iterator[pa.Table]:
     for table in origin.read(block.start, block.stop):
         yield set_column(table, "image", pa.nulls(table.num_rows, SAMPLE.field("image").type))
 

@@ -28,6 +28,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+CUT = "a file ends too early; where a disk was full, delete the folders __pycache__ of curate, or install it anew"
+
 UsageError: Any = typer.BadParameter.__base__  # click's, or the copy of it that newer Typers bring
 
 
@@ -44,7 +46,12 @@ def main() -> None:
         command = error.ctx.command_path if error.ctx else "curate"
         faults.show(f"{error.format_message().rstrip('.')} (see `{command} --help`)", error.exit_code)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(
+            error.__cause__, EOFError
+        ):  # as of a .pyc that a full disk cut; click aborts by it, too
+            faults.show(f"cannot go on: {CUT} ({error.__cause__})", 1)
+            sys.exit(1)
         faults.show("interrupted", Stopped.exit_code)
         sys.exit(Stopped.exit_code)
     except BrokenPipeError:

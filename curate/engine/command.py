@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,13 +21,14 @@ from curate.engine.progress import Progress
 from curate.engine.run_steps import Steps
 from curate.engine.runners import runner_for
 from curate.engine.selectable import check_columns, check_selectable
-from curate.errors import InputError, OrderForbidsError, OutputError
+from curate.errors import InputError, OrderForbidsError, OutputError, UnreadableInputError
 from curate.images.evaluation import check_sets
 from curate.images.hash_lists import check_lists
 from curate.images.name_lists import check_names
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
 from curate.origins import can_judge, find, kind_of, open_origin
+from curate.origins.lost_rows import UnreadableInput
 from curate.scorer import check, check_device
 from curate.scorer.heads import check_heads
 from curate.sources import Input
@@ -37,7 +38,7 @@ from curate.storage.goes_on import goes_on
 from curate.storage.shards import unit_of
 from curate.storage.store import Store
 from curate.storage.uploads import abort_unfinished
-from curate.terminal import settings_said
+from curate.terminal import plural, settings_said
 
 log = logging.getLogger("curate")
 
@@ -94,7 +95,7 @@ def plan(asked: Request, work: Path) -> Plan:
     """Open every input, check that it has what the manifest needs, count its rows, and cut it into units.
 
     Raises:
-        InputError: an input cannot be read, lacks a column, or all of them are empty.
+        InputError: an input cannot be had, lacks a column, or all of them are damaged or empty.
         ManifestError, MachineError: the manifest's scorer is not to be had.
     """
     if asked.manifest.scorer is not None and not asked.select:
@@ -103,6 +104,7 @@ def plan(asked: Request, work: Path) -> Plan:
         check_heads(asked.manifest.heads)
     with ThreadPoolExecutor(16) as pool:
         surveys = list(pool.map(lambda one: survey(one, asked, work), asked.inputs))
+    _check_readable(surveys)
     for name, settings in row_rules(asked.manifest).items():
         lacking = [one.name for one, of in zip(asked.inputs, surveys, strict=True) if name in of.unjudged]
         if lacking:
@@ -115,6 +117,22 @@ def plan(asked: Request, work: Path) -> Plan:
         _warn_of_settled(name, settings, [of.settled[name] for of in surveys if name in of.settled])
     rows = limit_rows([of.rows for of in surveys], asked.limit)
     return Plan(asked.inputs, rows, asked.unit_rows)
+
+
+def _check_readable(surveys: Sequence[Survey]) -> None:
+    """Name the inputs that count as one dropped row each.
+
+    Raises:
+        InputError: there are no others.
+    """
+    faults = [of.fault for of in surveys if of.fault is not None]
+    if len(faults) == len(surveys) == 1:
+        raise faults[0]
+    if len(faults) == len(surveys):
+        raise InputError(f"none of the {len(faults)} inputs can be read: {faults[0]}")
+    if faults:
+        found = plural(len(faults), "input")
+        log.warning("%s cannot be read, counted as one dropped row each: %s", found, _few(map(str, faults)))
 
 
 def _warn_of_settled(name: str, settings: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> None:
@@ -135,6 +153,7 @@ class Survey:
     rows: int
     unjudged: tuple[str, ...]  # rules for which it has no column
     settled: Mapping[str, Mapping[str, Any]]  # rules by which `curate select` judged it
+    fault: UnreadableInputError | None = None  # why it is one dropped row
 
 
 def survey(found: Input, asked: Request, work: Path) -> Survey:
@@ -144,6 +163,8 @@ def survey(found: Input, asked: Request, work: Path) -> Survey:
         InputError: see `plan`.
     """
     origin = open_origin(found, asked.manifest, work)
+    if isinstance(origin, UnreadableInput):
+        return Survey(origin.size, (), {}, origin.fault)
     try:
         if asked.select:
             check_columns(found, origin, asked.manifest)
@@ -269,7 +290,8 @@ def _do(
         steps.runner.close()
 
 
-def _few(names: Sequence[str]) -> str:
+def _few(every: Iterable[str]) -> str:
+    names = list(every)
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 

@@ -32,7 +32,7 @@ def preview(asked: Request) -> dict[str, Any]:
     """
     with TemporaryDirectory() as work:
         planned = plan(asked, Path(work))
-        table = pa.concat_tables(list(_judged(asked, planned, Path(work))))
+        table = pa.concat_tables(list(_judged(asked, planned, Path(work))), promote_options="default")
     shown = table.select(["key", "url", "text", "width", "height", "clip_score", "dropped", "detail"]).slice(
         0, SHOWN
     )

@@ -63,6 +63,7 @@ class Progress:
         self._counts: dict[str, int] = {}
         self._read = self._kept = 0  # rows of the units that are staged
         self._dropped: dict[str, int] = {}
+        self._waiting: list[str] = []  # lines that are said before the first other one
         self._begun = self._lined = time.monotonic()  # of the reading step; of the latest line
         self._ended = 0.0  # of the reading step; 0 while it goes on
         self._bars = Bars(
@@ -82,6 +83,7 @@ class Progress:
     @contextmanager
     def live(self) -> Iterator[None]:
         """While this lasts, a terminal or notebook shows the live view."""
+        self.say_waiting()
         try:
             with self._shown():
                 yield
@@ -120,7 +122,20 @@ class Progress:
             self._bars.remove_task(self._task)
 
     def say(self, line: str) -> None:
-        """One line for a person."""
+        """One line for a person, after those of `say_before`."""
+        self.say_waiting()
+        self._say(line)
+
+    def say_before(self, line: str) -> None:
+        """Have a line said once there is something to do; never where the command is refused."""
+        self._waiting.append(line)
+
+    def say_waiting(self) -> None:
+        """Say the lines of `say_before`."""
+        while self._waiting:
+            self._say(self._waiting.pop(0))
+
+    def _say(self, line: str) -> None:
         self._print(json_line("info", line) if logs_json() else line)
 
     def _print(self, line: str) -> None:

@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 
 import filters
 from curate.engine import dialogue_images
-from curate.engine.plan import Run, Unit, row_rules
+from curate.engine.plan import Plan, Run, Unit, row_rules
 from curate.engine.stopwatch import Stopwatch
-from curate.errors import CurateError, InputError
+from curate.errors import CurateError, InputError, UnitError
 from curate.marking import SCORE, SIZE, clean_and_judge, share_below
 from curate.origins import Origin, can_judge, open_origin
+from curate.origins.lost_rows import UnreadableInput
 from curate.origins.table_rows import Rows
 from curate.schema import SAMPLE, set_column
 from curate.storage.selected import holds_bytes
@@ -172,14 +173,14 @@ class UnitReader:
                 found.setdefault(unit, []).append(f"_dropped/{name}")
         return found
 
-    def _rows(self, unit: Unit) -> Rows:
-        """The unit's input, a table.
+    def _rows(self, unit: Unit) -> Rows | UnreadableInput:
+        """The unit's input, a table or an unreadable one.
 
         Raises:
             InputError: it is none.
         """
         origin = self._open(unit.input)
-        if not isinstance(origin, Rows):
+        if not isinstance(origin, Rows | UnreadableInput):
             raise InputError(f"{self._run.plan.inputs[unit.input].uri} is no table")
         return origin
 
@@ -189,7 +190,21 @@ class UnitReader:
                 self._origin[1].close()
             found = self._run.plan.inputs[number]
             self._origin = (number, open_origin(found, self._manifest, Path(self._run.work), self._children))
+            _check_planned(self._origin[1], self._run.plan, number)
         return self._origin[1]
+
+
+def _check_planned(origin: Origin, plan: Plan, number: int) -> None:
+    """See that an input is as it was when the run was planned: one that could be read then, or could not.
+
+    Raises:
+        UnitError: it is not; of the last input that is taken nothing is known, as a limit may have cut it off.
+    """
+    planned, is_last = plan.rows[number], not any(plan.rows[number + 1 :])
+    if isinstance(origin, UnreadableInput) and planned != origin.size:
+        raise UnitError(str(origin.fault))
+    if planned == UnreadableInput.size < origin.size and not is_last:
+        raise UnitError(f"{plan.inputs[number].uri} can be read now, and could not when the run was planned")
 
 
 def together(pairs: Iterable[Pair]) -> Iterator[Pair]:

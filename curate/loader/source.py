@@ -20,8 +20,10 @@ from xxhash import xxh3_64_intdigest
 from curate.errors import DamagedError, InputError
 from curate.loader.file_index import open_index
 from curate.storage.dataset import DataFile, find
-from curate.storage.filesystems import filesystem, one_line
+from curate.storage.filesystems import filesystem, scheme
 from curate.storage.image_places import PLACE, REFERENCES
+from curate.storage.ranges import OpenedFile
+from curate.storage.shards import unit_of
 
 Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
@@ -135,7 +137,7 @@ class ShardSource:
             file, offset, size, known = place = holder[name]
             try:
                 body = read(file_of(file).descriptor, size, offset)
-            except (OSError, DamagedError):
+            except (OSError, DamagedError, OverflowError, MemoryError):  # the last two of a size that is none
                 body = b""
             if len(body) == size and (
                 not check or xxh3_64_intdigest(body) & 0xFFFFFFFF == known
@@ -177,7 +179,7 @@ class ShardSource:
             "`curate verify` on its folder names every damaged file, and with --repair makes shards anew"
         )
 
-    def _files(self) -> Callable[[int | str], ByteRanges]:
+    def _files(self) -> Callable[[int | str], OpenedFile]:
         """What opens a file by its number or URI."""
         if os.getpid() != self._process:  # a fork has the parent's connections
             self._open()
@@ -187,11 +189,22 @@ class ShardSource:
         """Begin with no file open; in a worker process, or a fork of one, too."""
         self._process = os.getpid()
         _keep_freed_memory()
-        self._file: Callable[[int | str], ByteRanges] = lru_cache(OPEN_FILES)(self._open_file)
+        self._file: Callable[[int | str], OpenedFile] = lru_cache(OPEN_FILES)(self._open_file)
         self._table: Callable[[int], pa.RecordBatch] = lru_cache(OPEN_INDEXES)(self._open_table)
 
-    def _open_file(self, file: int | str) -> ByteRanges:
-        return ByteRanges(file if isinstance(file, str) else self._data.files[file].uri)
+    def _open_file(self, file: int | str) -> OpenedFile:
+        """A file of this data set by its number, or a shard that a pack refers to.
+
+        Raises:
+            DamagedError: it cannot be opened, or is no shard on a disk or object store.
+        """
+        if isinstance(file, int):
+            return OpenedFile(self._data.files[file].uri)
+        if unit_of(file) is None or scheme(file) in ("http", "https"):
+            raise DamagedError(
+                f"a pack refers to {file}, which is no shard: packs do not name their images so"
+            )
+        return OpenedFile(file)
 
     def _open_table(self, number: int) -> pa.RecordBatch:
         table = open_index(self._data.files[number], self._columns, self._cache)
@@ -292,56 +305,6 @@ def _identities(row: Row) -> Iterator[int]:
     """Of what may hold an image's bytes in a row."""
     yield id(row)
     yield from map(id, row.get("images") or ())
-
-
-class ByteRanges:
-    """Byte ranges of one file, which is opened at once; any thread may read.
-
-    Raises:
-        DamagedError: the file cannot be opened.
-    """
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-        self.descriptor = -1  # of a file on a disk
-        system, path = filesystem(uri)
-        try:
-            if isinstance(system, fs.LocalFileSystem):
-                self.descriptor = os.open(path, os.O_RDONLY)
-            else:
-                self._stream = system.open_input_file(path)
-        except OSError as error:
-            raise self._unreadable(error) from None
-
-    def __del__(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-
-    def read(self, offset: int, size: int) -> bytes:
-        """So many bytes from there.
-
-        Raises:
-            DamagedError: the file is shorter than its index says, or cannot be read.
-        """
-        try:
-            if self.descriptor >= 0:
-                body = os.pread(self.descriptor, size, offset)
-            else:
-                body = self._stream.read_at(size, offset)
-        except OSError as error:
-            raise self._unreadable(error) from None
-        if len(body) != size:
-            raise DamagedError(f"{self._uri} is shorter than it was: its index is of another file")
-        return body
-
-    def expect(self, offset: int, size: int) -> None:
-        """Say that these bytes of a file on a disk will be read; nothing where the system has no ear for it."""
-        with suppress(OSError):
-            if hasattr(os, "posix_fadvise"):  # macOS has none
-                os.posix_fadvise(self.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
-
-    def _unreadable(self, error: OSError) -> DamagedError:
-        return DamagedError(f"cannot read {self._uri}: {one_line(error)}")
 
 
 def _keep_freed_memory() -> None:

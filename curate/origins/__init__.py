@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from curate.errors import InputError, ManifestError
+from curate.errors import InputError, ManifestError, UnreadableInputError
 from curate.manifest.load import samples
 from curate.manifest.pinning import NAMES_RULE
 from curate.manifest.settings import Manifest
@@ -157,8 +157,15 @@ def sample(manifest: Manifest) -> Path:
 def open_origin(found: Input, manifest: Manifest, work: Path, children: int = 1) -> Origin:
     """The input as samples, made by so many child processes where it takes any.
 
+    One whose content is damaged or empty is an `UnreadableInput`: a single dropped row.
+
     Raises:
-        InputError: it cannot be read, or lacks a column.
+        InputError: it cannot be had, or lacks a column.
         MachineError: what its adapter needs is not installed.
     """
-    return kind_of(manifest).open(found, manifest, work, children)
+    from curate.origins.lost_rows import UnreadableInput  # adapters, which are slow to import
+
+    try:
+        return kind_of(manifest).open(found, manifest, work, children)
+    except UnreadableInputError as error:
+        return UnreadableInput(found, manifest, error)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from curate.errors import InputError
+from curate.errors import InputError, UnreadableInputError
 from curate.fetch.urls import BadUrlError, requestable
 from curate.manifest.settings import Manifest
 from curate.origins.collection import CollectionEntry, write_whole
@@ -35,7 +35,8 @@ class AddressList:
         """Read the list, or what an earlier look at it left in `work`.
 
         Raises:
-            InputError: it cannot be read, has no column of addresses, or is empty.
+            UnreadableInputError: it cannot be read, or is empty.
+            InputError: it has no column of addresses.
         """
         self.input = found
         listing = work / f"{found.fingerprint}.addresses"
@@ -43,7 +44,7 @@ class AddressList:
             write_whole(listing, msgspec.msgpack.encode(list(entries(found, manifest, work))))
         self.documents = msgspec.msgpack.decode(listing.read_bytes(), type=list[CollectionEntry])
         if not self.documents:
-            raise InputError(f"{found.uri} holds no address")
+            raise UnreadableInputError(f"{found.uri} holds no address", "empty")
 
     def content(self, entry: CollectionEntry, max_bytes: int) -> bytes:
         """Nothing: a page comes from its address."""

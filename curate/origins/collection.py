@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -22,9 +23,9 @@ from typing import IO, Any, BinaryIO
 import msgspec
 
 from curate.errors import InputError, MachineError
-from curate.sources import Input, expand
+from curate.sources import Input, blamed, expand
 from curate.sources.tars import Headers
-from curate.storage.filesystems import filesystem, one_line
+from curate.storage.filesystems import filesystem
 
 TARS = (".tar", ".tar.gz", ".tgz")
 WARCS = (".warc", ".warc.gz", ".arc", ".arc.gz")
@@ -39,6 +40,7 @@ EXTRACTS = {
     ".wet": "a WET file: text that was taken from pages, without the pages",
     ".wat": "a WAT file: facts about pages, without the pages",
 }
+DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ValueError, EOFError)
 TABLES = (".txt", ".csv", ".tsv", ".parquet", ".json", ".jsonl", ".ndjson")
 SAVE = "save what they name first, and give the files or a crawl's archive"
 
@@ -115,8 +117,9 @@ class Collection:
         A packed tar may unpack to `max_expansion` times its own size.
 
         Raises:
-            InputError: it cannot be read, or is a folder without a document. An archive without one is listed
-                as a single entry that is dropped.
+            UnreadableInputError: it cannot be read.
+            InputError: it is a folder without a document. An archive without one is listed as a single entry that is
+                dropped.
         """
         self.input, self._suffixes, self._types = found, tuple(suffixes), tuple(media_types)
         self._work, self._max_expansion = work, max_expansion
@@ -125,8 +128,8 @@ class Collection:
         if not listing.exists():
             try:
                 entries = self._list()
-            except (OSError, tarfile.TarError, zipfile.BadZipFile, ValueError, EOFError) as error:
-                raise InputError(f"cannot read {found.uri}: {one_line(error)}") from None
+            except DAMAGE as error:
+                raise blamed(found, error, work) from None
             if self._kind != "folder" and all(entry.asset for entry in entries):
                 what = "no document in it" if self._kind != "warc" else self._pageless()
                 entries.append(CollectionEntry(found.name, dropped="no_pages", url=what))

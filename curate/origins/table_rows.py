@@ -12,14 +12,13 @@ import filters
 from curate.adapters import adapter, available, check_task
 from curate.adapters.mapping import names_read
 from curate.adapters.own import own_adapter, reshaped, reshaped_schema
-from curate.adapters.published_columns import check_columns, columns_of, without_values
-from curate.adapters.row_keys import keys
-from curate.errors import InputError, UnitError
+from curate.adapters.published_columns import check_columns, columns_of
+from curate.errors import InputError, UnitError, UnreadableInputError
 from curate.manifest.settings import Manifest
 from curate.marking import SIZE
 from curate.origins import Kind, given
+from curate.origins.lost_rows import lost_rows
 from curate.origins.row_budget import RowBudget
-from curate.schema import conform
 from curate.sources import (
     DETAIL,
     FORMATS,
@@ -52,7 +51,8 @@ class Rows:
 
         Raises:
             ManifestError: the adapter has no such task.
-            InputError: it cannot be read, or lacks a column that every row needs.
+            UnreadableInputError: its content is damaged or empty.
+            InputError: it cannot be had, or lacks a column that every row needs.
         """
         self._input, self._manifest = found, manifest
         self._own, manifest = own_adapter(manifest)
@@ -63,6 +63,8 @@ class Rows:
         judged = judged_rules(self._source.schema)
         self.settled, self._ours = judged or {}, () if judged is None else SELECTED_COLUMNS
         self.schema = _without(self._source.schema, (PROBLEM, DETAIL, ROW, *self._ours))
+        if not self.schema.names:
+            raise UnreadableInputError(f"none of the {self._source.rows} rows of {found.uri} can be read")
         self.scorer = scorer_named(self._source.schema)
         try:
             schema = reshaped_schema(self._own, _without(self._source.schema, self._ours))
@@ -103,7 +105,8 @@ class Rows:
                 raise
             log.warning("%s", error)
             nothing = pa.table([pa.nulls(stop - at, one.type) for one in self.schema], schema=self.schema)
-            yield nothing, without_values(self._unreadable(at, stop, str(error)), self._manifest)
+            sources = [f"{self._input.name}#{row}" for row in range(at, stop)]
+            yield nothing, lost_rows(sources, self._manifest, str(error))
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`; the columns of rules on published columns are known to be there."""
@@ -123,23 +126,6 @@ class Rows:
         }
         wanted = {name.casefold() for name in names_read(self._manifest) | of_rules} | {PROBLEM, DETAIL, ROW}
         return rows.select([name for name in rows.column_names if name.casefold() in wanted])
-
-    def _unreadable(self, start: int, stop: int, detail: str) -> pa.Table:
-        """Rows of which nothing is known but that they were there."""
-        rows = stop - start
-        names = [f"{self._input.name}#{row}" for row in range(start, stop)]
-        source = pa.array(names, pa.large_string())
-        return conform(
-            pa.table(
-                {
-                    "key": keys(self._manifest.name, [source]),
-                    "source": source,
-                    "dropped": pa.repeat("unreadable", rows),
-                    "stage": pa.repeat("read", rows),
-                    "detail": pa.repeat(detail, rows),
-                }
-            )
-        )
 
 
 def _without(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:

@@ -69,6 +69,8 @@ class Texts:
 
     def _row(self, entry: CollectionEntry) -> dict[str, bytes | str | None]:
         row: dict[str, bytes | str | None] = {"text": None, "name": entry.name, PROBLEM: entry.dropped}
+        if entry.dropped is not None:
+            return row | {DETAIL: entry.url}
         limit = self._manifest.documents.max_bytes
         try:
             content = self._documents.content(entry, limit)
@@ -78,8 +80,15 @@ class Texts:
             return row | {PROBLEM: "too_large", DETAIL: f"more than {limit} bytes"}
         return row | {"text": content.removeprefix(b"\xef\xbb\xbf")}
 
+    def _source(self, name: str) -> str:
+        """What `source` says of a document, which is the only row of its file; an archive without any is itself."""
+        archive = self._documents.input.name
+        if name == archive:
+            return name
+        return f"{archive}!{name}#0" if archive else f"{name}#0"
+
     def _samples(self, rows: list[dict[str, bytes | str | None]], at: int) -> pa.Table:
-        names = pa.array([row["name"] for row in rows], pa.string())
+        names = pa.array([self._source(str(row["name"])) for row in rows], pa.string())
         table = self._adapt(pa.Table.from_pylist(rows, RAW), self._manifest, self._documents.input.name, at)
         return table.set_column(table.schema.get_field_index("source"), table.schema.field("source"), names)
 

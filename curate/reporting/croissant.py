@@ -7,6 +7,7 @@ from typing import Any
 
 from curate.engine.tombstones import REASON
 from curate.reporting.provenance import Provenance, periods
+from curate.terminal import plural
 
 CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -85,7 +86,7 @@ def describe(manifest: Mapping[str, Any], found: Provenance | None = None) -> di
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": of["name"],
-        "description": f"{manifest['rows_out']} training samples made by curate from {of['title']}.",
+        "description": f"{plural(manifest['rows_out'], 'training sample')} made by curate from {of['title']}.",
         "license": of["licence"],
         "url": of["homepage"],
         "citeAs": f"{of['title']}, {of['homepage']}, curated by curate {manifest['curate_version']}",
@@ -116,14 +117,15 @@ def _responsible(manifest: Mapping[str, Any], found: Provenance | None) -> dict[
         where = f" Images come from {len(found.host_rows)} domains; the largest, {first}, has {share:.1%} of the rows."
     synthetic = of["adapter"] == "synthdog"
     kinds = ["Synthetic"] if synthetic else ["Secondary Data Analysis", *(["Web Scraping"] if where else [])]
-    opted = f"{dropped.get('opted_out', 0)} rows were left out because their owners' servers opt out"
-    removed = f"{dropped.get(REASON, 0)} were removed on request"
+    opted = f"{_rows_were(dropped.get('opted_out', 0))} left out because their owners' servers opt out"
+    removed = f"{_rows_were(dropped.get(REASON, 0))} removed on request"
     return {
         "rai:dataCollection": f"Rows of {of['title']}; images from the addresses or files that they name.{where}",
         "rai:dataCollectionType": kinds,
         "rai:dataCollectionTimeframe": [day for period in periods(manifest) for day in period],
-        "rai:dataCollectionMissingData": f"{manifest['rows_in'] - manifest['rows_out']} of {manifest['rows_in']} rows "
-        "are not in it; `_manifest.json` counts them by reason, `_dropped/` lists them.",
+        "rai:dataCollectionMissingData": f"{manifest['rows_in'] - manifest['rows_out']:,} of "
+        f"{plural(manifest['rows_in'], 'row')} are not in it; `_manifest.json` counts them by reason, "
+        "`_dropped/` lists them.",
         "rai:dataPreprocessingProtocol": _protocol(manifest),
         "rai:dataLimitations": "Rules look at the form of texts and images, not at truth, taste or rights.",
         "rai:dataBiases": _biases(manifest),
@@ -140,10 +142,14 @@ def _biases(manifest: Mapping[str, Any]) -> str:
     """What the rules prefer, as far as their counts tell."""
     rules = [name for name, of in manifest["manifest"]["rules"].items() if of is not False]
     kept = sorted(((manifest["dropped"].get(name, 0), name) for name in rules), reverse=True)[:3]
-    said = ", ".join(f"{name} ({count} rows)" for count, name in kept if count)
+    said = ", ".join(f"{name} ({plural(count, 'row')})" for count, name in kept if count)
     return (
         f"Those of the source, and of what was dropped: most by {said}." if said else "Those of the source."
     )
+
+
+def _rows_were(count: int) -> str:
+    return f"{plural(count, 'row')} {'was' if count == 1 else 'were'}"
 
 
 def _file(shard: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,6 +183,6 @@ def _image() -> dict[str, Any]:
 
 def _protocol(manifest: Mapping[str, Any]) -> list[str]:
     """What was done to the rows, a sentence each."""
-    dropped = [f"{count} rows were dropped for {reason}." for reason, count in manifest["dropped"].items()]
+    dropped = [f"{_rows_were(count)} dropped for {reason}." for reason, count in manifest["dropped"].items()]
     clean = manifest["manifest"]["clean"]
     return [*([f"Texts were cleaned by {', '.join(clean)}."] if clean else []), *dropped]

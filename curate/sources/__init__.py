@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from curate.sources.blame import blamed
 from curate.sources.inputs import FORMATS, Input, expand, together
 from curate.sources.opening import open_source
 from curate.sources.parts import JOINED, PICKLES
@@ -16,6 +17,7 @@ __all__ = [
     "ROW",
     "Input",
     "Source",
+    "blamed",
     "expand",
     "open_source",
     "together",

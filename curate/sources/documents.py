@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import ijson
 import msgspec
 
-from curate.errors import InputError
+from curate.errors import InputError, UnreadableInputError
 from curate.manifest.settings import InputSettings
 from curate.sources import input_index
 from curate.sources.columns import encode_json, json_text
@@ -60,13 +60,14 @@ def as_lines(source: Input, settings: InputSettings, work: Path) -> Input:
     """The same rows as a file of lines of our own in the work folder, each with its problem if it has one.
 
     Raises:
-        InputError: not JSON, or not of one of the shapes above.
+        UnreadableInputError: not JSON, or without rows.
+        InputError: not of one of the shapes above.
     """
     path = input_index.place(work, source, "jsonl", limits(settings))
     try:
         input_index.made_once(path, lambda file: _write(source, settings, file))
     except ijson.JSONError as error:
-        raise InputError(f"cannot read {source.uri}: {one_line(error)}") from None
+        raise UnreadableInputError(f"cannot read {source.uri}: {one_line(error)}") from None
     return Input(str(path), path.name, path.stat().st_size, source.fingerprint)
 
 
@@ -76,7 +77,7 @@ def _write(source: Input, settings: InputSettings, file: BinaryIO) -> None:
         file.write(line(row) + b"\n")
         count += 1
     if not count:
-        raise InputError(f"{source.uri} holds no row")
+        raise UnreadableInputError(f"{source.uri} holds no row", "empty")
 
 
 def line(row: Any) -> bytes:
@@ -124,7 +125,7 @@ def shape(source: JsonDocument) -> dict[str, str] | None:
     """What each key of the document's object holds; None for an array.
 
     Raises:
-        InputError: neither an object nor an array.
+        UnreadableInputError: neither an object nor an array.
     """
     found: dict[str, str] = {}
     key, depth, before = "", 0, ""
@@ -133,7 +134,7 @@ def shape(source: JsonDocument) -> dict[str, str] | None:
             if depth == 0 and event != "start_map":
                 if event == "start_array":
                     return None
-                raise InputError(f"{source.uri} holds one JSON value, not rows")
+                raise UnreadableInputError(f"{source.uri} holds one JSON value, not rows")
             if depth == 1 and event == "map_key":
                 key, found[value] = value, "value"
             elif depth == 1 and event in ("start_array", "start_map"):

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from curate.errors import InputError
+from curate.errors import UnreadableInputError
 from curate.manifest.settings import InputSettings
 from curate.sources import input_index
 from curate.sources.columns import json_text, record_batch, unique
@@ -30,6 +30,7 @@ from curate.sources.streams import Lines, open_lines
 MARK_ROWS = 8192
 MAX_COLUMNS = 2048
 QUOTED_BYTES = 2**16  # a quoted field that goes on for longer was never closed
+NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a]")  # bytes that no line of names has
 NAME = re.compile(r"\s*[A-Za-z_][\w .:-]{0,63}\s*")
 
 csv.field_size_limit(2**31 - 1)  # the length of a line is limited where it is read
@@ -56,7 +57,7 @@ def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: 
     """The rows of a `csv`, `tsv` or `jsonl` file, of plain `lines`, or of a `joined` file of our own.
 
     Raises:
-        InputError: empty, truncated, or not text.
+        UnreadableInputError: empty, truncated, or not text.
     """
 
     def parser(lines: Lines) -> LineGrammar:
@@ -103,7 +104,7 @@ def _scan(source: Input, settings: InputSettings, parser: Parser) -> input_index
             if lines.seekable:
                 marks.append((rows, lines.at))
     if not rows:
-        raise InputError(f"{source.uri} holds no row")
+        raise UnreadableInputError(f"{source.uri} holds no row", "empty")
     columns = dict.fromkeys(grammar.names, "string") or kinds.columns()
     _check_width(source, columns)
     return input_index.RowIndex(rows, columns, marks if lines.seekable else [])
@@ -111,7 +112,9 @@ def _scan(source: Input, settings: InputSettings, parser: Parser) -> input_index
 
 def _check_width(source: Input, columns: Collection[str]) -> None:
     if len(columns) > MAX_COLUMNS:
-        raise InputError(f"{source.uri} has {len(columns)} columns; at most {MAX_COLUMNS} can be read")
+        raise UnreadableInputError(
+            f"{source.uri} has {len(columns)} columns; at most {MAX_COLUMNS} can be read"
+        )
 
 
 def _pass(lines: Lines, grammar: LineGrammar, kinds: input_index.Kinds) -> int:
@@ -303,10 +306,12 @@ def _names(
     """The columns' names: the manifest's, unless a first line of names says otherwise."""
     first = lines.next()
     if first is None:
-        raise InputError(f"{uri} holds no row")
+        raise UnreadableInputError(f"{uri} holds no row", "empty")
     lines.put_back([first])
     if given and not _is_header(first, given):
         return given
+    if NO_TEXT.search(first):
+        raise UnreadableInputError(f"{uri} is no text: its first line holds {first[:16]!r}")
     return unique([name.strip() for name in split(lines) or ()])
 
 

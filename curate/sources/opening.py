@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 from pathlib import Path
 
 import msgspec
 import pyarrow as pa
 
-from curate.errors import InputError, OutputError
+from curate.errors import InputError, UnreadableInputError
 from curate.manifest.settings import InputSettings
+from curate.sources.blame import blamed
 from curate.sources.documents import as_lines
 from curate.sources.img2dataset import failed_rows
 from curate.sources.inputs import FORMATS, Input, suffixes
@@ -19,7 +19,6 @@ from curate.sources.line_formats import open_lines_source
 from curate.sources.parquet import open_parquet
 from curate.sources.reading import Source
 from curate.sources.tars import open_tar
-from curate.storage.filesystems import one_line
 
 OPEN_AT_ONCE = 4
 
@@ -30,7 +29,8 @@ def open_source(source: Input, settings: InputSettings, work: Path) -> Source:
     The last few sources of a process stay open, so that the next unit goes on where the last one stopped.
 
     Raises:
-        InputError: empty, unreadable, truncated, of an unknown format, or without rows.
+        UnreadableInputError: empty, truncated, damaged, or without rows.
+        InputError: it cannot be had, or is of an unknown format.
         OutputError: `work` cannot be written.
     """
     return _opened(source, msgspec.json.encode(settings), work)
@@ -53,17 +53,15 @@ def _opened(source: Input, plain: bytes, work: Path) -> Source:
         else:
             opened = open_lines_source(source, settings, work, kind)
     except (OSError, ValueError, EOFError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise OutputError(f"cannot write to {work}: {error.strerror}") from None
-        raise InputError(f"cannot read {source.uri}: {one_line(error)}") from None
+        raise blamed(source, error, work) from None
     if not opened.rows and not source.failed_only:
-        raise InputError(f"{source.uri} holds no row")
+        raise UnreadableInputError(f"{source.uri} holds no row", "empty")
     return opened
 
 
 def _kind(source: Input, settings: InputSettings) -> str:
     if empty := [one.uri for one in source.parts or (source,) if not one.bytes]:
-        raise InputError(f"{empty[0]} is empty")
+        raise UnreadableInputError(f"{empty[0]} is empty", "empty")
     if source.parts:
         return "joined"
     if settings.format != "auto":

@@ -18,8 +18,9 @@ import msgspec
 import pyarrow as pa
 
 from curate.children.pool import Children, Limits, Outcome
-from curate.errors import InputError, MachineError
+from curate.errors import InputError, MachineError, UnreadableInputError
 from curate.manifest.settings import InputSettings
+from curate.sources.blame import is_damaged
 from curate.sources.inputs import Input
 from curate.sources.parquet_child import BEYOND, NO_ROOM, TARGET, Ask, Footer
 from curate.sources.reading import BATCH_BYTES, BATCH_ROWS, DETAIL, PROBLEM, Forward, Source
@@ -68,13 +69,15 @@ def open_parquet(source: Input, settings: InputSettings) -> Source:
     """The file's rows, counted by its footer.
 
     Raises:
-        InputError: not Parquet, truncated, encrypted, or with a column type that could run code.
+        UnreadableInputError: not Parquet, truncated, encrypted, or with a column type that could run code.
+        InputError: it cannot be had.
     """
     try:
         place = _place(source.uri)
         footer, schema = _footer(place, settings.memory_bytes)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(
+        kind = UnreadableInputError if is_damaged(source, error) else InputError
+        raise kind(
             f"{source.uri} is not a whole Parquet file: {one_line(error)}; fetch it again or leave it out"
         ) from None
     for column in schema:
@@ -124,13 +127,13 @@ def _check_counts(source: Input, footer: Footer) -> None:
     """Hold the counts to each other.
 
     Raises:
-        InputError: they cannot be true.
+        UnreadableInputError: they cannot be true.
     """
     held, sizes = sum(footer.groups), source.bytes
     if held != footer.rows or min(footer.groups, default=0) < 0:
-        raise InputError(f"{source.uri} is damaged: row groups hold {held} rows, not {footer.rows}")
+        raise UnreadableInputError(f"{source.uri} is damaged: row groups hold {held} rows, not {footer.rows}")
     if sizes and footer.rows > max(ROWS_A_BYTE * sizes, BATCH_ROWS):
-        raise InputError(
+        raise UnreadableInputError(
             f"{source.uri} is damaged: it claims {footer.rows} rows in {sizes} bytes; leave it out"
         )
 
@@ -234,14 +237,14 @@ def refuse_extensions(column: pa.Field, name: str, uri: str) -> None:
     """Arrow's own extension types are read as what they store; any other may run code when it is read.
 
     Raises:
-        InputError: such a type, at any depth.
+        UnreadableInputError: such a type, at any depth.
     """
     kind = column.type
     known = kind.extension_name if isinstance(kind, pa.BaseExtensionType) else ""
     said = (column.metadata or {}).get(EXTENSION, b"").decode("utf-8", "replace")
     for extension in (known, said):
         if extension and not extension.startswith("arrow."):
-            raise InputError(
+            raise UnreadableInputError(
                 f"{uri}: column {name!r} has the extension type {extension!r}, which can run code when read: "
                 "write it again as a plain type, or leave the file out"
             )

@@ -11,7 +11,7 @@ from typing import Any
 import ijson
 
 from curate.children.pool import Children, Limits
-from curate.errors import InputError
+from curate.errors import UnreadableInputError
 from curate.manifest.settings import InputSettings
 from curate.sources import input_index
 from curate.sources.documents import JsonDocument, items, shape
@@ -40,7 +40,7 @@ class Listing:
         """The objects, in order; what else the list holds is `{}`.
 
         Raises:
-            InputError: the file is damaged.
+            UnreadableInputError: the file is damaged.
         """
         with named(self.file.uri):
             found = items(self.file, self.prefix) if self.prefix else _lines(self.file)
@@ -51,7 +51,7 @@ def listings(parts: Sequence[Input], settings: InputSettings, work: Path) -> lis
     """Every list of objects in the files, those of a pickle by way of a file in `work`.
 
     Raises:
-        InputError: a file is damaged, or not plain.
+        UnreadableInputError: a file is damaged, or not plain.
     """
     found: list[Listing] = []
     for part in parts:
@@ -79,12 +79,12 @@ def named(uri: str) -> Iterator[None]:
     """Say what is wrong with JSON with the file's name.
 
     Raises:
-        InputError: it is damaged.
+        UnreadableInputError: it is damaged.
     """
     try:
         yield
     except ijson.JSONError as error:
-        raise InputError(f"cannot read {uri}: {one_line(error)}") from None
+        raise UnreadableInputError(f"cannot read {uri}: {one_line(error)}") from None
 
 
 def _lines(file: JsonDocument) -> Iterator[dict[str, Any]]:
@@ -98,16 +98,18 @@ def _unpickled(part: Input, settings: InputSettings, work: Path) -> Input:
     """The pickle's objects as JSON Lines.
 
     Raises:
-        InputError: too large, damaged, or more than plain data.
+        UnreadableInputError: too large, damaged, or more than plain data.
     """
     if part.bytes > MAX_PICKLE:
-        raise InputError(f"{part.uri} has {part.bytes} bytes; at most {MAX_PICKLE} of a pickle are read")
+        raise UnreadableInputError(
+            f"{part.uri} has {part.bytes} bytes; at most {MAX_PICKLE} of a pickle are read"
+        )
 
     def make(file: Any) -> None:
         with open_bytes(part, settings) as packed, Children(TARGET, 1, LIMITS) as children:
             outcome = children.submit(packed.read(MAX_PICKLE)).result()
         if outcome.value is None:
-            raise InputError(f"cannot read {part.uri}: {outcome.reason}: {outcome.detail}")
+            raise UnreadableInputError(f"cannot read {part.uri}: {outcome.reason}: {outcome.detail}")
         file.write(outcome.value)
 
     path = input_index.made_once(input_index.place(work, part, "unpickled", None), make)

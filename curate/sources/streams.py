@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.errors import InputError
+from curate.errors import UnreadableInputError
 from curate.manifest.settings import InputSettings
 from curate.sources.inputs import COMPRESSIONS, Input, suffixes
 from curate.storage.filesystems import filesystem
@@ -63,19 +63,22 @@ def open_lines(source: Input, settings: InputSettings) -> Iterator[Lines]:
     """The input's lines.
 
     Raises:
-        InputError: UTF-16 or UTF-32.
+        UnreadableInputError: UTF-16 or UTF-32.
     """
     with open_bytes(source, settings) as file:
         lines = Lines(file, not suffixes(source.name)[1], settings.max_value_bytes)
         if lines.starts_with(codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE):
-            raise InputError(f"{source.uri} is UTF-16 or UTF-32 text: convert it to UTF-8")
+            raise UnreadableInputError(f"{source.uri} is UTF-16 or UTF-32 text: convert it to UTF-8")
         if lines.starts_with(codecs.BOM_UTF8):
             lines.skip(len(codecs.BOM_UTF8))
         yield lines
 
 
 class Lines:
-    """Lines of bytes with their end; `at` is the offset of the next one in the unpacked stream."""
+    """Lines of bytes with their end; `at` is the offset of the next one in the unpacked stream.
+
+    A line ends in a line feed, or in a carriage return where the file begins with these alone.
+    """
 
     def __init__(self, file: Any, seekable: bool, max_bytes: int) -> None:
         self._file = file
@@ -88,6 +91,9 @@ class Lines:
         self._ended = False
         self._back: list[tuple[bytes, tuple[str, str] | None]] = []
         self._fill(0)
+        self._mark = b"\n"
+        if b"\r" in self._buffer[:-1] and b"\n" not in self._buffer:  # as spreadsheets of old Macs write them
+            self._mark = b"\r"
 
     def _fill(self, offset: int) -> None:
         self._buffer: bytes = self._more()
@@ -124,7 +130,7 @@ class Lines:
             return line
         self.fault = None
         start = self._position
-        end = self._buffer.find(b"\n", start) + 1
+        end = self._buffer.find(self._mark, start) + 1
         while not end:
             more = self._more()
             if not more:
@@ -137,7 +143,7 @@ class Lines:
             kept = self._buffer[start : start + self._max_bytes]
             self._buffer, start = kept + more, 0
             self._end += len(more)
-            end = self._buffer.find(b"\n", len(kept)) + 1
+            end = self._buffer.find(self._mark, len(kept)) + 1
         self._position = end
         self.at = self._end - (len(self._buffer) - end)
         return self._buffer[start:end] or self._last()

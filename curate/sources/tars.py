@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.errors import InputError
+from curate.errors import UnreadableInputError
 from curate.manifest.settings import InputSettings
 from curate.sources import input_index
 from curate.sources.columns import record_batch
@@ -36,7 +36,7 @@ def open_tar(source: Input, settings: InputSettings, work: Path) -> Source:
     """The tar's rows, in the order in which their first files come.
 
     Raises:
-        InputError: not a tar, truncated, or without files.
+        UnreadableInputError: not a tar, truncated, or without files.
     """
     source, is_cut = _unpacked(source, settings, work)
     place = input_index.place(work, source, "samples", limits(settings))
@@ -98,14 +98,14 @@ def _scan(source: Input, settings: InputSettings, is_cut: bool) -> input_index.R
                     place = member.offset_data if is_whole else CUT
                     samples.setdefault(key, {})[suffix] = (place, member.size)
         except (tarfile.TarError, UnicodeError, OverflowError) as error:
-            raise InputError(
+            raise UnreadableInputError(
                 f"{source.uri} is not a whole tar: {error}; fetch it again or leave it out"
             ) from None
         samples = _parted(samples)
         for chunk in _chunks(file, settings, list(samples.items()), with_images=False):
             kinds.see(row for row in chunk if PROBLEM not in row)
     if not samples:
-        raise InputError(f"{source.uri} holds no files of the form NAME.EXT")
+        raise UnreadableInputError(f"{source.uri} holds no files of the form NAME.EXT", "empty")
     columns = kinds.columns() | {KEY: "string", "image": "binary"}
     return input_index.RowIndex(len(samples), columns, samples=list(samples.items()))
 

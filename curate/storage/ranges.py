@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +47,7 @@ class RangeReader:
         Raises:
             DamagedError: a file is shorter than that, or cannot be read.
         """
+        self._check(ranges)
         into = bytearray(int(ranges.size.sum()))
         target, ends = memoryview(into), np.cumsum(ranges.size)
         starts = ends - ranges.size
@@ -54,12 +57,27 @@ class RangeReader:
             self._fetch(ranges, request, target, starts)
 
         if requests and self._is_remote(int(ranges.file[requests[0][0]])):
-            self._pool = self._pool or ThreadPoolExecutor(REMOTE_READS, "curate-ranges")
-            list(self._pool.map(fetch, requests))
+            list(self._at_once().map(fetch, requests))
         else:
             for request in requests:
                 fetch(request)
         return into
+
+    def _check(self, ranges: Ranges) -> None:
+        """See that all ranges are in their files, before room is made for them."""
+        files = np.unique(ranges.file).tolist()
+        if files and self._is_remote(files[0]):
+            list(self._at_once().map(self._open, files))
+        for file in files:
+            mine = ranges.file == file
+            opened, offset, size = self._open(file), ranges.offset[mine], ranges.size[mine]
+            ends = (offset.argmin(), offset.argmax(), size.argmin(), size.argmax(), (offset + size).argmax())
+            for one in ends:
+                opened.check(int(offset[one]), int(size[one]))
+
+    def _at_once(self) -> ThreadPoolExecutor:
+        self._pool = self._pool or ThreadPoolExecutor(REMOTE_READS, "curate-ranges")
+        return self._pool
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -85,24 +103,63 @@ class RangeReader:
 
 
 class OpenedFile:
-    """A file of which ranges are read; any thread may read."""
+    """A file of which ranges are read, which is opened at once; any thread may read.
+
+    Raises:
+        DamagedError: the file cannot be opened.
+    """
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
+        self.descriptor = -1  # of a file on a disk
         system, path = filesystem(uri)
-        self._descriptor = -1
-        self._stream: Any = None
         try:
             if isinstance(system, fs.LocalFileSystem):
-                self._descriptor = os.open(path, os.O_RDONLY)
+                self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would keep us waiting
+                found = os.fstat(self.descriptor)
+                self._bytes = found.st_size if stat.S_ISREG(found.st_mode) else 0
             else:
                 self._stream = system.open_input_file(path)
+                self._bytes = self._stream.size()
         except OSError as error:
-            raise DamagedError(f"cannot read {uri}: {one_line(error)}") from None
+            raise self._unreadable(error) from None
 
     def __del__(self) -> None:
-        if getattr(self, "_descriptor", -1) >= 0:
-            os.close(self._descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+    def check(self, offset: int, size: int) -> None:
+        """See that so many bytes from there are in the file.
+
+        Raises:
+            DamagedError: they are not: what names them speaks of another file.
+        """
+        if not 0 <= size <= self._bytes or not 0 <= offset <= self._bytes - size:
+            raise self._other_file()
+
+    def read(self, offset: int, size: int) -> bytes:
+        """So many bytes from there.
+
+        Raises:
+            DamagedError: the file is shorter than that, or cannot be read.
+        """
+        self.check(offset, size)
+        try:
+            if self.descriptor >= 0:
+                body = os.pread(self.descriptor, size, offset)
+            else:
+                body = self._stream.read_at(size, offset)
+        except OSError as error:
+            raise self._unreadable(error) from None
+        if len(body) != size:
+            raise self._other_file()
+        return body
+
+    def expect(self, offset: int, size: int) -> None:
+        """Say that these bytes of a file on a disk will be read; nothing where the system has no ear for it."""
+        with suppress(OSError):
+            if hasattr(os, "posix_fadvise"):  # macOS has none
+                os.posix_fadvise(self.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
 
     def read_into(self, offset: int, target: memoryview) -> None:
         """Fill `target` with the bytes from `offset` on.
@@ -111,19 +168,25 @@ class OpenedFile:
             DamagedError: the file is shorter than that, or cannot be read.
         """
         try:
-            if self._descriptor >= 0:
-                got = os.preadv(self._descriptor, [target], offset)
+            if self.descriptor >= 0:
+                got = os.preadv(self.descriptor, [target], offset)
                 while 0 < got < len(target):
-                    more = os.preadv(self._descriptor, [target[got:]], offset + got)
+                    more = os.preadv(self.descriptor, [target[got:]], offset + got)
                     got = got + more if more else -1
             else:
                 body = self._stream.read_at(len(target), offset)
                 got = len(body)
                 target[:got] = body
         except OSError as error:
-            raise DamagedError(f"cannot read {self._uri}: {one_line(error)}") from None
+            raise self._unreadable(error) from None
         if got != len(target):
-            raise DamagedError(f"{self._uri} is shorter than it was: it is another file now")
+            raise self._other_file()
+
+    def _unreadable(self, error: OSError) -> DamagedError:
+        return DamagedError(f"cannot read {self._uri}: {one_line(error)}")
+
+    def _other_file(self) -> DamagedError:
+        return DamagedError(f"{self._uri} is shorter than what names its bytes says: it is another file")
 
 
 def _requests(ranges: Ranges) -> Iterator[Ints]:

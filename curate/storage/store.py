@@ -8,9 +8,11 @@ moved. Nothing is ever published by leaving a block, by an exception or by a fin
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -80,8 +82,16 @@ class Store:
         self._lease: Lease | None = None
 
     def path(self, name: str) -> str:
-        """The path of the file `name` on this store's file system."""
-        return f"{self.root}/{name}"
+        """The path of the file `name` on this store's file system.
+
+        Raises:
+            OSError: there is a pipe or a device, which may have no end.
+        """
+        path = f"{self.root}/{name}"
+        if self.local:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                _check_kind(path)
+        return path
 
     def write(self, name: str, fill: Callable[[HashingSink], object]) -> PublishedFile:
         """Publish what `fill` writes under `name`, replacing what was there.
@@ -300,6 +310,12 @@ class Store:
             _fsync_folder(path)
         else:
             self.fs.move(tmp, path)
+
+
+def _check_kind(path: str) -> None:
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "Neither a file nor a folder", path)
 
 
 def _in_folder(act: Callable[[], Made], path: str) -> Made:

@@ -79,7 +79,7 @@ def verify_run(folder: str, workers: int | None = None, address: str | None = No
     stem = "part" if "kind" in manifest else "shard"
     damaged |= {name: [UNLISTED] for name in strange_files(shards, files_there(store, stem))}
     damaged = table_problems(store, manifest) | damaged
-    damaged |= _dropped(store, manifest, damaged)
+    damaged |= _dropped(store, manifest)
     damaged |= _score_problems(store, manifest)
     if problems := [*manifest_problems(store, manifest, shards, duplicates, records(store))]:
         damaged[MANIFEST] = problems
@@ -131,7 +131,7 @@ def listed_shards(manifest: Mapping[str, Any], shards: pa.Table) -> Iterator[dic
     return (told.get(one["path"], one) for one in each_listed(shards))
 
 
-def _dropped(store: Store, manifest: Mapping[str, Any], damaged: Problems) -> Problems:
+def _dropped(store: Store, manifest: Mapping[str, Any]) -> Problems:
     """What is wrong with the files of dropped rows, and with the table that lists them."""
     try:
         listed = listed_dropped(store)

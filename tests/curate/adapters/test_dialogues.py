@@ -164,6 +164,9 @@ def test_what_is_wrong_with_a_dialogue_is_said(tmp_path: Path) -> None:
         "part_unknown", "text_missing", "text_missing",
     ]  # fmt: skip
     assert lost["4"].startswith("damaged image 2: ")
+    assert [lost[str(n)] for n in range(3)] == [
+        "image_count <image>=1 images=2", "image_count <image>=2 images=1", "image_count <image>=0 images=1",
+    ]  # fmt: skip
 
 
 def test_rules_judge_every_image_and_every_turn(tmp_path: Path) -> None:
@@ -251,3 +254,15 @@ def test_located_phrases_are_kept_and_written_anew(tmp_path: Path) -> None:
 def api_export(tmp_path: Path, to: str) -> Rows:
     api.export(tmp_path / "out", to=to, out=tmp_path / to)
     return [json.loads(line) for line in (tmp_path / to / "messages.jsonl").read_text().splitlines()]
+
+
+def test_an_instruction_has_its_input_and_an_image_path_its_image(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "Translate.", "input": "Hallo", "output": "Hello"},
+        {"image_path": "./a.jpg", "question": "What?", "answer": "A square"},
+        {"image_path": "gone.jpg", "question": "What?", "answer": "Nothing"},
+    ]
+    kept, lost = run(tmp_path, rows)
+    assert [said(row)[0] for row in kept] == [("user", "Translate.\nHallo"), ("user", "<image>\nWhat?")]
+    assert [len(row["images"] or ()) for row in kept] == [0, 1]
+    assert lost == {"2": "file_missing image 1: gone.jpg"}

@@ -32,7 +32,7 @@ def test_text_files_are_a_document_each_whatever_holds_them(tmp_path: Path) -> N
     assert set(kept["prompt"].to_pylist()) == {""}
     assert dict(zip(kept["text"].to_pylist(), kept["language"].to_pylist(), strict=True))["二。"] == "zh"
     assert manifest["dropped"] == {"id_repeated": 1, "text_missing": 1, "text_not_utf8": 1}
-    assert dropped(tmp_path / "out")["bad.txt"] == "text_not_utf8"
+    assert dropped(tmp_path / "out")["bad.txt#0"] == "text_not_utf8"
 
 
 def test_lines_are_documents_on_request(tmp_path: Path) -> None:

@@ -78,6 +78,9 @@ def test_what_a_person_is_told_goes_to_standard_error_beside_json_too(tmp_path: 
     assert json.loads(finished.stdout)["rows_out"] == 3
     found = curate("calibrate", "laion", "--json")
     assert "laion runs on the small sample" in found.stderr
+    (tmp_path / "file").touch()
+    refused = curate("run", "text", "--out", tmp_path / "file", "--workers", "0")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
     assert json.loads(found.stdout)["sample"]["whole"]
 
 

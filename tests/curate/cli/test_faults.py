@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from curate.cli import faults
+from curate.cli import app, faults
 from curate.storage.stores import plain_errors
 from curate.terminal import duration_said
 from tests.curate.runs import curate, dropped
@@ -135,3 +136,16 @@ def _limit_files(size: int) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     os.environ["MPLCONFIGDIR"] = "/nonexistent"
+
+
+def test_a_file_that_ends_too_early_is_no_interruption(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cut(**options: object) -> None:
+        raise typer.Abort from EOFError("marshal data too short")  # as click does
+
+    monkeypatch.setattr(app, "app", cut)
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 1
+    assert "ends too early" in capsys.readouterr().err

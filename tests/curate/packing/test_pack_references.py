@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -101,3 +103,37 @@ def test_an_export_of_them_and_another_word_are_refused(shards: Path, tmp_path: 
     with pytest.raises(ManifestError, match="say embed or reference or name"):
         curate.pack(shards, tmp_path / "more", images="link", progress=False)  # type: ignore[arg-type]
     assert json.loads((packs / "_manifest.json").read_text())["settings"]["images"] == "reference"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"offset": 2**50}, "shorter than what names its bytes says"),
+        ({"offset": -3}, "shorter than what names its bytes says"),
+        ({"size": -3}, "shorter than what names its bytes says"),
+        ({"size": 2**60}, "shorter than what names its bytes says"),
+        ({"uri": "SHARDS/../shards/shard-000009.parquet"}, "cannot read"),
+        ({"uri": "/etc/passwd"}, "no shard"),
+        ({"uri": "http://127.0.0.1:9/shard-000001.parquet"}, "no shard"),
+        ({"uri": "PIPE/shard-000001.parquet"}, "shorter than what names its bytes says"),
+        ({"uri": "SHARDS/shard-000002.parquet"}, "not those that were packed"),
+    ],
+)
+def test_a_place_that_is_not_as_it_was_packed_is_named(
+    shards: Path, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    packs = referring(shards, tmp_path / "packs")
+    os.mkfifo(tmp_path / "shard-000001.parquet")
+    change = {
+        name: value.replace("SHARDS", str(shards)).replace("PIPE", str(tmp_path)) if name == "uri" else value
+        for name, value in change.items()
+    }
+    for path in packs.glob("pack-*.parquet"):
+        table = pq.read_table(path)
+        place = table.schema.get_field_index("image_places")
+        named = [[one | change for one in row] for row in table["image_places"].to_pylist()]
+        changed = pa.array(named, table.schema.field(place).type)
+        pq.write_table(table.set_column(place, table.schema.field(place), changed), path)
+    (packs / "_manifest.json").unlink()  # which would tell at once that the packs have changed
+    with pytest.raises(DamagedError, match=said):
+        sequences(packs)

@@ -211,3 +211,21 @@ def test_a_file_without_rows_is_refused(tmp_path: Path, name: str, content: str)
 def test_utf16_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="convert it to UTF-8"):
         opened(tmp_path / "a.csv", "caption,url\na,b\n".encode("utf-16"))
+
+
+@pytest.mark.parametrize("name", ["mac.csv", "mac.tsv", "mac.jsonl", "mac.csv.gz"])
+def test_lines_that_end_in_carriage_returns_alone_are_lines(name: str, tmp_path: Path) -> None:
+    lines = [
+        ("u0", "A boat"),
+        ("u1", "The harbour, old and new" if "csv" not in name else '"A ""b"",\rtwice"'),
+    ]
+    text = "url\ttext\r" + "".join(f"{url}\t{said}\r" for url, said in lines)
+    if "csv" in name:
+        text = text.replace("\t", ",")
+    if "jsonl" in name:
+        text = "".join(json.dumps({"url": url, "text": said}) + "\r" for url, said in lines)
+    packed = gzip.compress(text.encode()) if name.endswith("gz") else text.encode()
+    found = rows(opened(tmp_path / name, packed, InputSettings()))
+    said = 'A "b",\ntwice' if "csv" in name else lines[1][1]
+    expected = [("u0", "A boat", None), ("u1", said, None)]
+    assert [(row["url"], row["text"], row[PROBLEM]) for row in found] == expected

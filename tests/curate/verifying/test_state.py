@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,26 @@ def test_a_missing_shard_is_never_passed_over(whole: Path, out: Path, command: s
     ended = curate(*commands(whole, out)[command])
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
     assert "shard-000000.parquet is missing, though the manifest lists it" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["_manifest.json", "_manifest/shards.parquet", "_run/run.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_device_in_the_place_of_a_file_is_not_read(out: Path, name: str, kind: str) -> None:
+    (out / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(out / name)
+    else:
+        (out / name).symlink_to("/dev/zero")
+    ended = curate("verify", out, timeout=60)
+    assert ended.returncode == 1
+    assert "Neither a file nor a folder" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_pipe_in_the_place_of_dropped_rows_is_not_read(out: Path, tmp_path: Path) -> None:
+    (out / "_dropped" / "dropped-000000.parquet").unlink()
+    os.mkfifo(out / "_dropped" / "dropped-000000.parquet")
+    (tmp_path / "list.txt").write_text(f"{pair(0)['URL']}\n")
+    ended = curate("remove", out, "--list", tmp_path / "list.txt", "--out", tmp_path / "without", timeout=60)
+    assert ended.returncode in (1, 2)
+    assert len(ended.stderr.splitlines()) == 1
