@@ -6,7 +6,7 @@ DEBIAN := chromium bubblewrap fontconfig tesseract-ocr tesseract-ocr-chi-sim \
 
 .PHONY: test check lint types layers fuzz soak lock audit sbom docs bench-gpu debian
 test: debian $(VENV)/ready
-	$(BIN)/pytest -n auto --maxprocesses=8 --dist loadscope
+	$(BIN)/pytest -n auto --maxprocesses=8 --dist loadscope --no-loadscope-reorder
 
 check: $(VENV)/ready lint types layers test
 

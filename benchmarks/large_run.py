@@ -36,6 +36,7 @@ from tests.curate.runs import ROOT, files, free_port
 ROWS_A_FILE = 100_000
 NODES = 3  # of one CPU each
 LONGEST_S = 3600  # of a wait
+MOST_REFUSED = 60
 BUCKET = "shards"
 
 
@@ -110,9 +111,8 @@ def run(source: Path, out: str, unit_rows: int, *options: str) -> subprocess.Pop
     )  # fmt: skip
 
 
-def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a run says that came to its end."""
-    told, said = process.communicate(timeout=LONGEST_S)
+def outcome(process: subprocess.Popen[str], told: str, said: str) -> dict[str, Any]:
+    """The result of a run that came to its end, by what it wrote to standard output and standard error."""
     if process.returncode:
         sys.exit(f"exit {process.returncode}: {said[-2000:]}")
     result: dict[str, Any] = json.loads(told)
@@ -147,11 +147,15 @@ def unlucky(source: Path, far: Far, units: int, unit_rows: int) -> dict[str, Any
         driver.send_signal(signal.SIGKILL)
         driver.communicate()
         print(f"the driver killed at {far.shards():,} shards", flush=True)
-        killed, refused = time.monotonic(), 0
-        while (again := run(*on_it)).wait(LONGEST_S) == 2 and time.monotonic() - killed < 300:
+        refused = 0
+        while True:
+            again = run(*on_it)
+            told = again.communicate(timeout=LONGEST_S)
+            if again.returncode != 2 or refused == MOST_REFUSED:
+                break
             refused += 1
             time.sleep(5)
-        result = ended(again)
+        result = outcome(again, *told)
         print(
             f"the same command: refused {refused} times while the lease was held, then complete", flush=True
         )
@@ -186,7 +190,8 @@ def main() -> None:
         finally:
             far.stop()
         began = time.monotonic()
-        ended(run(source, str(folder / "here"), asked.rows_a_unit))
+        local = run(source, str(folder / "here"), asked.rows_a_unit)
+        outcome(local, *local.communicate(timeout=LONGEST_S))
         here = files(folder / "here")
         print(f"on this machine, into a folder: {time.monotonic() - began:,.0f} s")
         largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
