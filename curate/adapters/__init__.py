@@ -38,7 +38,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {  # what an adapter reads beside what 
     "questions": ("question", "answer", "answers", "choices"),
     "regions": ("box", "x", "y", "box_width", "box_height"),
     "grit": ("noun_chunks", "ref_exps"),
-    "dialogues": ("messages", "images", "system", "question", "answer", "history"),
+    "dialogues": ("messages", "images", "system", "question", "input", "answer", "history"),
 }
 
 

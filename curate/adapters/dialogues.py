@@ -37,7 +37,7 @@ MARKER = re.compile(r"<image>|<IMG_CONTEXT>|<ImageHere>|<\|vision_start\|><\|ima
 SHOWN = re.compile(r"(?:Picture \d+: ?)?<img>([^<]{1,4096})</img>\n?")  # Qwen-VL names an image in the text
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 DATA_URI = re.compile(r"data:image/[\w.+-]{1,40};base64,")
-COLUMNS = ("messages", "images", "system", "question", "answer", "history")
+COLUMNS = ("messages", "images", "system", "question", "input", "answer", "history")
 
 
 class DialogueImage(NamedTuple):
@@ -261,7 +261,8 @@ def _from_question(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     history = row.get("history")
     history = _decoded(history) if isinstance(history, str) else history
     before = [pair for pair in history or [] if isinstance(pair, list) and len(pair) == 2]
-    pairs = [*before, [row["question"], row.get("answer")]]
+    asked = "\n".join(str(part) for part in (row["question"], row.get("input")) if part)  # Alpaca's two
+    pairs = [*before, [asked, row.get("answer")]]
     return [turn for asked, said in pairs for turn in (("user", asked), ("assistant", said))]
 
 

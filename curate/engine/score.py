@@ -2,7 +2,8 @@
 
 A unit is scored by windows of its rows, each as soon as all its images have come or are known not to; a
 window is scored by itself, so that its scores do not depend on the order in which images come. A thread feeds
-the scorer from the spool on disk: no more than a batch or two of images is in memory for it.
+the scorer from the spool on disk: no more than a batch or two of images is in memory for it. A dialogue is scored by
+all of its images (see `curate.scorer.items`).
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Windows:
     def __init__(self, scoring: Scoring | None, spool: Spool) -> None:
         self._scoring, self._spool = scoring, spool
         self._texts: list[str | None] = []  # of the rows that were read so far
+        self._shown: dict[int, np.ndarray] = {}  # dialogues to their images' numbers in the spool
         self._awaited: Counter[int] = Counter()  # images still to come, by window
         self._begun: dict[int, np.ndarray] = {}  # windows on their way: their rows that have an image
         self._queue: SimpleQueue[int | None] = SimpleQueue()
@@ -100,9 +102,13 @@ class Windows:
         if (window + 1) * WINDOW <= len(self._texts):
             self._begin_if_settled(window)
 
-    def read(self, texts: pa.ChunkedArray) -> None:
-        """So many more rows were read, and their images are all expected or there."""
+    def read(self, texts: pa.ChunkedArray, shown: Sequence[np.ndarray] | None = None) -> None:
+        """So many more rows were read, and their images are all expected or there.
+
+        `shown` has the numbers of each row's images in the spool; without it a row has one image, by its own number.
+        """
         before = len(self._texts) // WINDOW
+        self._shown |= dict(enumerate(shown or (), len(self._texts)))
         self._texts += texts.to_pylist()
         for window in range(before, len(self._texts) // WINDOW):
             self._begin_if_settled(window)
@@ -120,7 +126,8 @@ class Windows:
         if self._found is None:
             return table
         self._queue.put(None)
-        scored = dict(zip(self._begun, self._found.result(), strict=True))
+        found_ones = zip(self._begun, self._found.result(), strict=True)
+        scored = {window: self._of_rows(window, one) for window, one in found_ones}
         places = pa.array(np.concatenate([self._begun[window] for window in sorted(scored)]))
         found = {SCORE: [scored[window].scores for window in sorted(scored)]}
         if self._scoring.settings.features:
@@ -135,7 +142,10 @@ class Windows:
         if self._scoring is None or self._awaited[window] or window in self._begun:
             return
         rows = np.arange(window * WINDOW, min((window + 1) * WINDOW, len(self._texts)))
-        rows = rows[np.array(self._spool.lengths(rows)) > 0]
+        if self._shown:
+            rows = rows[[self._is_whole(row) for row in rows.tolist()]]
+        else:
+            rows = rows[np.array(self._spool.lengths(rows)) > 0]
         if not len(rows):
             return
         self._begun[window] = rows
@@ -145,6 +155,19 @@ class Windows:
             self._found.result()  # it failed: no use in going on
         self._queue.put(window)
 
+    def _is_whole(self, dialogue: int) -> bool:
+        """Whether it shows images, and all of them have come."""
+        places = self._shown[dialogue]
+        return bool(len(places)) and all(self._spool.lengths(places))
+
+    def _of_rows(self, window: int, scored: Scored) -> Scored:
+        """The scores of a window's rows, by those of their images."""
+        from curate.scorer.items import folded
+
+        if not self._shown:
+            return scored
+        return folded(scored, np.array([len(self._shown[row]) for row in self._begun[window].tolist()]))
+
     def _score(self, scoring: Scoring) -> list[Scored]:
         return list(scoring.scorer.score_all(self._pairs()))
 
@@ -153,10 +176,16 @@ class Windows:
 
         while (window := self._queue.get()) is not None:
             rows = self._begun[window]
-            yield Pairs(self._images(rows), [self._texts[row] for row in rows])
+            if not self._shown:
+                yield Pairs(self._images(rows), [self._texts[row] for row in rows])
+                continue
+            places = [self._shown[row] for row in rows.tolist()]
+            counts = [len(each) for each in places]
+            texts = [self._texts[row] for row in np.repeat(rows, counts)]
+            yield Pairs(self._images(np.concatenate(places)), texts)
 
-    def _images(self, rows: np.ndarray) -> Iterator[bytes]:
-        for first in range(0, len(rows), TAKEN):
+    def _images(self, places: np.ndarray) -> Iterator[bytes]:
+        for first in range(0, len(places), TAKEN):
             if self._stopped:
                 raise Halted("the unit was given up")
-            yield from self._spool.take(rows[first : first + TAKEN]).to_pylist()
+            yield from self._spool.take(places[first : first + TAKEN]).to_pylist()

@@ -291,10 +291,18 @@ class Pipeline:
         if self.scoring is not None:
             table = work.windows.fill(table)
             self.staging.scorer = self.scoring.identity()
-            table = judge(table, self._score_rules, "score")
+            table = self._judge_scores(table)
         return self.flagging.flag_and_judge(
             table, self.scoring, lambda rows: work.spool.take(rows).to_pylist()
         )
+
+    def _judge_scores(self, table: pa.Table) -> pa.Table:
+        """Drop what scores too low; a dialogue of text alone has no score and is not judged."""
+        if self.manifest.task != CONVERSATION:
+            return judge(table, self._score_rules, "score")
+        shows = pc.greater(pc.list_value_length(table["images"]).fill_null(0), 0)
+        places = pc.indices_nonzero(pc.and_(alive(table), shows))
+        return _merged(table, judge(table.take(places), self._score_rules, "score"), places)
 
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
         """Drop what the child processes did not decode, as its true size is one that the rules do not keep.
@@ -307,10 +315,15 @@ class Pipeline:
         bare = pa.array(places[np.array(spool.lengths(places)) == 0], pa.int64())
         judged = judge(table.take(bare), self._size_rules, "size")
         judged = drop(judged, pa.repeat("image_missing", judged.num_rows), "decode")
-        for name in ("dropped", "stage", "detail"):
-            found = scatter(judged[name], bare, table.num_rows)
-            table = set_column(table, name, pc.coalesce(table[name], found))
-        return table
+        return _merged(table, judged, bare)
+
+
+def _merged(table: pa.Table, judged: pa.Table, places: pa.Array) -> pa.Table:
+    """The table with what was said of its rows at `places` why they are dropped."""
+    for name in ("dropped", "stage", "detail"):
+        found = scatter(judged[name], places, table.num_rows)
+        table = set_column(table, name, pc.coalesce(table[name], found))
+    return table
 
 
 def _stages(table: pa.Table, watch: Stopwatch, stages: Sequence[str]) -> Iterator[Stage]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -47,6 +48,7 @@ class UnitImages:
         self._first: dict[str, int] = {}  # path or URL to the first row that wants it
         self._others: dict[int, list[int]] = {}  # that first row to those that want it again
         self._remote: dict[int, str] = {}  # row to the URL that is fetched once all rows are read
+        self._row_of: list[int] = []  # the dialogue that shows each image, by slot
 
     def get(self, tables: Iterable[pa.Table], meter: Meter) -> tuple[pa.Table, Outcomes]:
         """Get what the unit's alive rows want; all rows in one table, without images, and what became of each image."""
@@ -69,11 +71,12 @@ class UnitImages:
         self, tables: Iterable[pa.Table], bare: list[pa.Table], meter: Meter
     ) -> Iterator[tuple[int, RawImage]]:
         """The raw image of every alive row, the network's last; each table goes to `bare` without its images."""
-        first = slots = 0
+        first = 0
         for table in tables:
+            shown: list[np.ndarray] | None = None
             if self._manifest.task == CONVERSATION:
-                table = dialogue_images.numbered(table, slots)
-                slots += len(pc.list_flatten(table["images"]))
+                table = dialogue_images.numbered(table, len(self._row_of))
+                shown = self._expect_all(table, first)
                 yield from dialogue_images.bodies(
                     table, self._acquirer, self._beside, self._is_first, self._remote
                 )
@@ -82,9 +85,20 @@ class UnitImages:
                 yield from self._at_hand(table, first)
             bare.append(set_column(table, "image", pa.nulls(table.num_rows, pa.large_binary())))
             first += table.num_rows
-            self._windows.read(table["text"])
+            self._windows.read(table["text"], shown)
             meter.add(rows=table.num_rows)
         yield from self._acquirer.fetch(self._remote)
+
+    def _expect_all(self, table: pa.Table, first: int) -> list[np.ndarray]:
+        """The slots of each dialogue's images (N); the scorer is told of those of alive ones."""
+        images = table["images"].combine_chunks()
+        counts = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)
+        self._row_of += np.repeat(np.arange(first, first + len(counts)), counts).tolist()
+        for row in pc.indices_nonzero(alive(table)).to_pylist():
+            for _ in range(counts[row]):
+                self._windows.expect(first + row)
+        slots = pc.struct_field(pc.list_flatten(images), "slot").to_numpy(zero_copy_only=False)
+        return np.split(slots.astype(np.int64), np.cumsum(counts)[:-1])
 
     def _at_hand(self, table: pa.Table, first: int) -> Iterator[tuple[int, RawImage]]:
         """The images that need no network, of a table whose first row is number `first`; others are noted."""
@@ -124,6 +138,6 @@ class UnitImages:
         return dict.fromkeys(rows, prepared)
 
     def _settle(self, row: int) -> None:
-        """Tell the scorer that a row's image has come, or never will; a dialogue's are not scored here."""
-        if row < dialogue_images.FIRST_SLOT:
-            self._windows.settle(row)
+        """Tell the scorer that a row's image, or one in a slot, has come or never will."""
+        slot = row - dialogue_images.FIRST_SLOT
+        self._windows.settle(row if slot < 0 else self._row_of[slot])

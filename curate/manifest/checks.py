@@ -103,18 +103,13 @@ def check_near(
 
 
 def check_models(manifest: Manifest, origin: str) -> None:
-    """Scorer, flags and heads: none for dialogues; flags that a scorer can tell, names that rules can have, numbers
-    that make sense.
+    """Scorer, flags and heads: flags that a scorer can tell and neither for dialogues, names that rules can have,
+    numbers that make sense.
 
     Raises:
         ManifestError: one of them makes none.
     """
     scorer = manifest.scorer
-    if manifest.task == "conversation" and scorer is not None:
-        raise ManifestError(
-            f"{origin}: a run scores each row's own image, which dialogues do not have: run it without [scorer], then "
-            "`curate score` gives each dialogue the mean of its images"
-        )
     if manifest.flags and (scorer is None or not scorer.features):
         raise ManifestError(
             f"{origin}: [flags] are told by CLIP features: give it a [scorer] (scorer.model=…) with features = true"

@@ -19,9 +19,9 @@ from curate.manifest.settings import ShardSettings
 from curate.marking import sampled
 from curate.schema import DROPPED, SHARD, SHARD_FORMS
 from curate.scorer.identity import Identity, record, recorded
+from curate.scorer.items import bodies_of, items_of
 from curate.scorer.reload import BESIDE
 from curate.scorer.table import Scored
-from curate.scoring.items import bodies_of, items_of
 from curate.scoring.judging import Models
 from curate.storage.filesystems import one_line
 from curate.storage.shards import Shard, as_dropped, has_repeated, write_tables

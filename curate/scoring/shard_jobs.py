@@ -18,9 +18,9 @@ from curate.engine.worker import Job, JobFailure, JobWorker, Result
 from curate.errors import UnitError
 from curate.manifest.settings import ScorerSettings
 from curate.scorer.identity import Identity, from_plain
+from curate.scorer.items import folded
 from curate.scorer.scorer import Pairs, Scorer
 from curate.scorer.table import Scored
-from curate.scoring.items import folded
 from curate.scoring.judging import flag_shard
 from curate.scoring.shard import Done, Flag, ScoringTerms, ShardReading, stored, verdict, write
 from curate.storage.filesystems import one_line

@@ -254,3 +254,15 @@ def test_located_phrases_are_kept_and_written_anew(tmp_path: Path) -> None:
 def api_export(tmp_path: Path, to: str) -> Rows:
     api.export(tmp_path / "out", to=to, out=tmp_path / to)
     return [json.loads(line) for line in (tmp_path / to / "messages.jsonl").read_text().splitlines()]
+
+
+def test_an_instruction_has_its_input_and_an_image_path_its_image(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "Translate.", "input": "Hallo", "output": "Hello"},
+        {"image_path": "./a.jpg", "question": "What?", "answer": "A square"},
+        {"image_path": "gone.jpg", "question": "What?", "answer": "Nothing"},
+    ]
+    kept, lost = run(tmp_path, rows)
+    assert [said(row)[0] for row in kept] == [("user", "Translate.\nHallo"), ("user", "<image>\nWhat?")]
+    assert [len(row["images"] or ()) for row in kept] == [0, 1]
+    assert lost == {"2": "file_missing image 1: gone.jpg"}

@@ -11,15 +11,14 @@ import pytest
 
 pytest.importorskip("torch")
 
+import curate
 from curate import reporting
-from curate.errors import ManifestError
-from curate.manifest.load import load
 from curate.reporting.explain import explain, lines
 from curate.scoring import score
 from curate.storage.image_index import LEAVES, read_index
 from curate.verifying.command import verify
 from tests.curate.runs import shards
-from tests.curate.scored import asked, cosines, plain_features, shape
+from tests.curate.scored import SCORER, asked, cosines, plain_features, shape
 from tests.curate.tasks_runs import curated, write_json
 
 
@@ -41,11 +40,6 @@ def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def test_a_run_does_not_score_dialogues_and_says_what_does() -> None:
-    with pytest.raises(ManifestError, match="`curate score` gives each dialogue"):
-        load("llava-instruct", ["scorer.model=shapes"])
-
-
 def test_a_dialogue_is_scored_by_the_mean_of_its_images(talks: Path) -> None:
     before = shards(talks).drop_columns(["clip_score", "clip_features"])
     score(str(talks), asked())
@@ -63,6 +57,18 @@ def test_a_dialogue_is_scored_by_the_mean_of_its_images(talks: Path) -> None:
     mean = images[0] + images[1]
     assert float(feature @ mean / np.linalg.norm(mean) / np.linalg.norm(feature)) > 0.999
     assert verify(str(talks))["damaged"] == {}
+
+
+def test_a_run_scores_dialogues_as_score_does(talks: Path, tmp_path: Path) -> None:
+    score(str(talks), asked())
+    settings = {"scorer.model": SCORER.model, "scorer.device": "cpu"}
+    inputs = [talks.parent / "talks.json"]
+    curate.run("llava-instruct", out=tmp_path / "all", inputs=inputs, settings=settings, workers=0)
+    assert shards(tmp_path / "all").equals(shards(talks))
+    settings["rules.clip_score_too_low.min_score"] = 1.0
+    fell = curate.run("llava-instruct", out=tmp_path / "low", inputs=inputs, settings=settings, workers=0)
+    assert fell.dropped == {"clip_score_too_low": 2}
+    assert shards(tmp_path / "low")["text"].to_pylist() == ["Why?\nIt is 2."]  # text alone is no pair
 
 
 def test_a_report_shows_turns_and_images(talks: Path) -> None:
