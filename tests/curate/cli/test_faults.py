@@ -168,3 +168,15 @@ def test_a_module_of_ours_that_cannot_be_loaded_is_one_line(tmp_path: Path, modu
     assert ended.stderr.startswith("curate: this installation of curate cannot be loaded (")
     assert ended.stderr.endswith("install it anew\n")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "out"])
+def test_a_name_that_is_no_utf_8_is_one_line(tmp_path: Path, place: str) -> None:
+    name = tmp_path / os.fsdecode(b"a\xffb.parquet")
+    name.touch()
+    source = [] if place == "out" else ["--input", name if place == "file" else tmp_path]
+    out = name if place == "out" else tmp_path / "o"
+    ended = curate("run", "laion", *source, "--out", out, cwd=ROOT)
+    assert ended.returncode == 2
+    assert "not UTF-8" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
