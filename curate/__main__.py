@@ -8,14 +8,15 @@ from curate.cli import faults
 def main() -> None:
     """Run the command line."""
     faults.early_interrupt()
+    faults.keep_bytecode_whole()
     faults.ProgramEnd().after(_run)
 
 
 def _run() -> None:
     try:
         from curate.cli.app import main as run
-    except (MemoryError, ImportError, OSError, RuntimeError) as error:
-        faults.leave(error)
+    except Exception as error:  # a module of ours that cannot be loaded is no traceback either
+        faults.leave_unloaded(error)
     run()
 
 

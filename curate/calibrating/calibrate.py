@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -27,6 +25,7 @@ from curate.errors import InputError, ManifestError, nearest
 from curate.manifest.load import changed
 from curate.manifest.settings import Manifest
 from curate.origins import kind_of
+from curate.storage.scratch import ScratchFolder
 from curate.tasks.formats import CONVERSATION
 
 log = logging.getLogger("curate")
@@ -101,9 +100,9 @@ def calibrate(
     names = [_split(name) for name in rules]
     manifest = _with_rules(asked.manifest, [name for name, _ in names])
     asked = msgspec.structs.replace(asked, manifest=_reading_shards(manifest))
-    with TemporaryDirectory() as work:
-        planned = plan(asked, Path(work))
-        sample = read_sample(asked.manifest, planned, rows, manifest.seed, Path(work))
+    with ScratchFolder() as work:
+        planned = plan(asked, work)
+        sample = read_sample(asked.manifest, planned, rows, manifest.seed, work)
     verdicts = judge_each(sample.rows, manifest, sample.rules)
     if not verdicts.readable.any():
         raise InputError(f"the sample is empty: none of its {sample.drawn.rows:,} rows can be read")

@@ -26,7 +26,7 @@ BUFFER = 1 << 20  # bytes asked for as socket buffer in each direction; the kern
 TAIL = 2000  # bytes kept of what a child prints
 REAP_S = 5.0  # a killed process that has not exited by then is left to init
 # All that a child sees of our environment: no keys, no tokens.
-PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "CURATE_CHROMIUM")
+PASSED_ON = ("PYTHONDONTWRITEBYTECODE", "PATH", "LD_LIBRARY_PATH", "TMPDIR", "CURATE_CHROMIUM")
 
 
 class Process:

@@ -28,8 +28,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-CUT = "a file ends too early; where a disk was full, delete the folders __pycache__ of curate, or install it anew"
-
 UsageError: Any = typer.BadParameter.__base__  # click's, or the copy of it that newer Typers bring
 
 
@@ -50,13 +48,12 @@ def main() -> None:
         if isinstance(
             error.__cause__, EOFError
         ):  # as of a .pyc that a full disk cut; click aborts by it, too
-            faults.show(f"cannot go on: {CUT} ({error.__cause__})", 1)
-            sys.exit(1)
+            faults.leave(error.__cause__)
         faults.show("interrupted", Stopped.exit_code)
         sys.exit(Stopped.exit_code)
     except BrokenPipeError:
         sys.exit(1)
-    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+    except Exception as error:
         faults.leave(error)
 
 

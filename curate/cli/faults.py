@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import errno
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -24,6 +25,8 @@ MEND = {
 }
 LACKING = (errno.EMFILE, errno.ENOMEM, errno.EAGAIN)
 MEMORY = "this machine lacks memory for it: give it more (ulimit -v, the container's limit)"
+LONGEST = 4000  # characters of a line
+MEND_INSTALLATION = "make room if a disk is full, delete its folders __pycache__, or install it anew"
 SIGNS = (
     "can't start new thread",
     "cannot allocate memory",
@@ -42,6 +45,13 @@ def early_interrupt() -> None:
 def _leave(number: int, frame: Any) -> NoReturn:
     os.write(2, b"curate: interrupted\n")
     os._exit(130)
+
+
+def keep_bytecode_whole() -> None:
+    """Under a limit on file sizes write no bytecode: Python would cut it there, and nothing would load ever after."""
+    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # for child processes
 
 
 class ProgramEnd:
@@ -82,10 +92,21 @@ def leave(error: BaseException) -> NoReturn:
     sys.exit(found[1])
 
 
+def leave_unloaded(error: Exception) -> NoReturn:
+    """End with the line and exit code 3 of an error that was met while our own modules were imported."""
+    line, _ = said(error) or _unloadable(error)
+    os.write(
+        2, f"curate: {line}\n".encode(errors="backslashreplace")
+    )  # what `show` needs may be what is broken
+    sys.exit(3)
+
+
 def said(error: BaseException) -> tuple[str, int] | None:
     """The line and exit code of an error that is the machine's; None for any other."""
     if isinstance(error, MemoryError) or _is_memory(error):
         return MEMORY, 3
+    if isinstance(error, EOFError | ImportError | SyntaxError) or "marshal data" in str(error):
+        return _unloadable(error)
     if not isinstance(error, OSError):
         return None
     code = error.errno or 0
@@ -96,17 +117,26 @@ def said(error: BaseException) -> tuple[str, int] | None:
     )
 
 
+def _unloadable(error: BaseException) -> tuple[str, int]:
+    why = " ".join(str(error).split())[:300]
+    return (
+        f"this installation of curate cannot be loaded ({type(error).__name__}: {why}); {MEND_INSTALLATION}",
+        3,
+    )
+
+
 def _is_memory(error: BaseException) -> bool:
     text = str(error).casefold()
     return isinstance(error, RuntimeError | ImportError | OSError) and any(sign in text for sign in SIGNS)
 
 
 def show(line: str, exit_code: int = 1) -> None:
-    """One line on standard error, even where that has gone."""
+    """One line on standard error, even where that has gone, whatever names and texts of others it quotes."""
+    from curate.terminal import json_line, printable
+
+    line = printable(line, LONGEST)
     try:
         if os.environ.get("CURATE_LOG") == "json":
-            from curate.terminal import json_line
-
             sys.stderr.write(json_line("error", line, exit_code=exit_code) + "\n")
         else:
             sys.stderr.write(f"curate: {line}\n")

@@ -225,7 +225,7 @@ def _finished(journal: Journal, out: str, options: Options) -> dict[str, Any] | 
             raise OutputError(f"{out} holds {kind}: give another --out")
         return None if options.overwrite else journal.finished()
     except OSError as error:
-        raise OutputError(f"cannot write to {out}: {one_line(error)}") from None
+        raise OutputError(f"cannot read {out}: {one_line(error)}") from None
 
 
 def _check_apart(asked: Request, store: Store) -> None:

@@ -37,6 +37,7 @@ from curate.errors import OutputError, UnitError
 from curate.manifest.settings import Manifest, ShardSettings
 from curate.scorer.reload import places
 from curate.sources import Input
+from curate.storage.filesystems import NOT_JSON
 from curate.storage.finished import BEGUN, damaged_manifest, read_manifest, read_state
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, as_shards, write_files
 from curate.storage.shards import place_of, unit_of
@@ -366,7 +367,7 @@ class Journal:
         for name in (MANIFEST, RUN):
             try:
                 told = msgspec.json.decode(self.store.read_bytes(name) or b"{}", type=dict[str, Any])
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except NOT_JSON:
                 continue
             request = told.get("request")
             if isinstance(request, dict) and request.get("select"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ from curate.engine.plan import Plan, row_rules
 from curate.engine.record import count_reasons
 from curate.marking import SIZE, clean_and_judge
 from curate.origins import can_judge, open_origin
+from curate.storage.scratch import ScratchFolder
 from curate.terminal import plural, printable, settings_said
 
 JUDGED = 1000  # rows in all
@@ -30,9 +30,9 @@ def preview(asked: Request) -> dict[str, Any]:
     Raises:
         InputError: see `curate.engine.command.plan`.
     """
-    with TemporaryDirectory() as work:
-        planned = plan(asked, Path(work))
-        table = pa.concat_tables(list(_judged(asked, planned, Path(work))), promote_options="default")
+    with ScratchFolder() as work:
+        planned = plan(asked, work)
+        table = pa.concat_tables(list(_judged(asked, planned, work)), promote_options="default")
     shown = table.select(["key", "url", "text", "width", "height", "clip_score", "dropped", "detail"]).slice(
         0, SHOWN
     )

@@ -27,6 +27,7 @@ from curate.images.fingerprint import METHOD, VERSION
 from curate.manifest.settings import FetchSettings, ImageSettings, InputSettings
 from curate.sources import FORMATS, Input, expand, open_source
 from curate.storage.filesystems import filesystem, one_line
+from curate.storage.scratch import ScratchFolder
 from curate.terminal import bytes_said, plural
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
@@ -60,10 +61,10 @@ def fingerprint(
     """
     place = _place(out)
     found, sources = Gathered([], [], Counter()), []
-    with tempfile.TemporaryDirectory(prefix="curate-") as work, _children() as children:
+    with ScratchFolder() as work, _children() as children:
         for one in expand(uris, (*IMAGES, *HASHES, *FORMATS)):
             images, texts = len(found.images), len(found.texts)
-            _gather(one, found, columns, Path(work), children)
+            _gather(one, found, columns, work, children)
             sources.append(
                 {"name": one.name, "images": len(found.images) - images, "texts": len(found.texts) - texts}
             )

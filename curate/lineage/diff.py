@@ -7,7 +7,6 @@ folder, with a hash of each row, and compared partition by partition: memory doe
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +24,7 @@ from curate.errors import DamagedError, OutputError
 from curate.storage.filesystems import one_line
 from curate.storage.finished import check_complete, listed_files
 from curate.storage.listing import as_shards
+from curate.storage.scratch import ScratchFolder
 from curate.storage.shards import Shard
 from curate.storage.store import HashingSink, Store
 from curate.terminal import printable
@@ -70,8 +70,8 @@ def diff(folder: str, other: str, keys: str = "") -> dict[str, Any]:
     }
     left = [[one for one in side.shards if (one.path, one.sha256) not in both] for side in sides]
     rows = max(sum(one.rows for one in shards) for shards in left)
-    with tempfile.TemporaryDirectory(prefix="curate-diff-") as scratch:
-        partitions = RowPartitions(Path(scratch), rows)
+    with ScratchFolder() as scratch:
+        partitions = RowPartitions(scratch, rows)
         for number, (side, shards) in enumerate(zip(sides, left, strict=True)):
             for entries in _entries(side.store, shards, number):
                 partitions.add(entries)

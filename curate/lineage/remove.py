@@ -41,6 +41,7 @@ from curate.lineage.removal import Removal, begin_removal, finished_removal
 from curate.lineage.removal_list import NO_LIST, RemovalList, read_list
 from curate.lineage.rewriting import Rewriter, UnitAnew, pair_marks, record_without, stages_with
 from curate.manifest.settings import ShardSettings
+from curate.storage.filesystems import NOT_JSON
 from curate.storage.finished import (
     SCORING,
     check_complete,
@@ -205,7 +206,7 @@ class RunVersion:
         for name in self.target.names(UNITS):
             try:
                 one = msgspec.json.decode(self.target.read_bytes(f"{UNITS}/{name}") or b"", type=UnitAnew)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except NOT_JSON:
                 continue
             found[one.unit] = one
         return found

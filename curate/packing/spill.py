@@ -7,7 +7,6 @@ are sorted by bucket, and behind it the byte at which each bucket begins: so one
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 from curate.engine.records import in_parallel
 from curate.packing.buckets import shares
 from curate.packing.sequences import SAMPLE_IMAGE
+from curate.storage.scratch import ScratchFolder
 from curate.storage.store import HashingSink, Store
 
 Ints = npt.NDArray[np.int64]
@@ -83,7 +83,7 @@ class SpillWriter:
 
     def __init__(self, buckets: int, tasks: Sequence[str], run_bytes: int = RUN_BYTES) -> None:
         self._buckets, self._tasks, self._run_bytes = buckets, tasks, run_bytes
-        self._folder = tempfile.TemporaryDirectory(prefix="curate-pack-")
+        self._folder = ScratchFolder()
         self._waiting: list[pa.Table] = []
         self._size = 0
         self._runs: dict[str, list[SortedRun]] = {kind: [] for kind in KINDS}
@@ -103,7 +103,7 @@ class SpillWriter:
 
     def close(self) -> None:
         """Let go of the runs."""
-        self._folder.cleanup()
+        self._folder.close()
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -118,7 +118,7 @@ class SpillWriter:
             ("heavy", samples.select(HEAVY.names)),
             ("light", light_of(samples, self._tasks)),
         ):
-            path = Path(self._folder.name) / f"{kind}-{len(self._runs[kind])}"
+            path = self._folder.path / f"{kind}-{len(self._runs[kind])}"
             self._runs[kind].append(_write_run(path, table.cast(KINDS[kind]), edges, COMPRESSION[kind]))
 
 

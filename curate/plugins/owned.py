@@ -131,7 +131,7 @@ def guarded(one: Own, work: Callable[[], Made]) -> Made:
     """
     try:
         return work()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UnitError(f"{said(one)} of {one.owner.name} failed: {cause(one.owner, error)}") from error
 
 
@@ -148,7 +148,7 @@ def tried(one: Own, work: Callable[[], Made]) -> Made:
         raise ManifestError(f"{said(one)} fails without any row: {cause(one.owner, error)}") from None
     except ValueError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # `sys.exit(0)` would end the command as if it were done
         raise ManifestError(f"{said(one)} fails without any row: {cause(one.owner, error)}") from None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from curate.scorer.weights import (
     open_clip_module,
 )
 from curate.storage.filesystems import one_line
+from curate.storage.scratch import ScratchFolder
 
 PROBES = ("a photo of a red circle, 12.5 %", "  A\tB\n c ", "一只红色的圆。", "naïve café 😀")
 CHARS_A_TOKEN = (
@@ -135,7 +135,7 @@ def _load(source: ModelFiles, device: Any, precision: str) -> Any:
     """
     open_clip = open_clip_module()
     safe = source.weights.suffix == ".safetensors"
-    with tempfile.TemporaryDirectory(prefix="curate-model-") as folder:
+    with ScratchFolder() as folder:
         told = {"model_cfg": source.config, "preprocess_cfg": source.preprocessing}
         Path(folder, CONFIG).write_text(json.dumps(told), encoding="utf-8")
         link = Path(folder, "open_clip_model.safetensors" if safe else "open_clip_pytorch_model.bin")

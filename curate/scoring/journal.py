@@ -20,6 +20,7 @@ from curate.scorer.identity import Identity
 from curate.scorer.reload import places
 from curate.scoring.judging import Models
 from curate.scoring.shard import FOLDER, STAGE, Done, publish
+from curate.storage.filesystems import NOT_JSON
 from curate.storage.finished import read_state
 from curate.storage.listing import (
     DROPPED_FILES,
@@ -192,7 +193,7 @@ class ScoreJournal:
         """A recorded shard, put in its place; None of a torn record, which goes."""
         try:
             done = msgspec.json.decode(self.store.read_bytes(name) or b"", type=Done)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except NOT_JSON:
             self.store.delete(name)
             return None
         if not self.name:

@@ -13,6 +13,7 @@ from pyarrow import fs
 
 from curate.errors import InputError
 from curate.storage.filesystems import filesystem, one_line, scheme
+from curate.terminal import printable
 
 FORMATS = {
     ".parquet": "parquet",
@@ -68,6 +69,9 @@ def expand(uris: Sequence[str], known: Collection[str] = tuple(FORMATS)) -> list
             matches = dict(_matches(uri, known))
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"cannot look for {uri!r}: {one_line(error)}") from None
+        except UnicodeDecodeError as error:
+            name = printable(error.object.decode(errors="surrogateescape"))
+            raise InputError(f"the name of {name} is not UTF-8: rename it") from None
         if not matches:
             what = ", ".join(sorted(known))
             raise InputError(

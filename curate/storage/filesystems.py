@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 import pyarrow as pa
 from pyarrow import fs
 
@@ -26,6 +27,8 @@ from curate.storage.stores import StoreClient, WebClient
 
 CONNECT_TIMEOUT_S = 20.0
 REQUEST_TIMEOUT_S = 60.0
+# What is raised where bytes are no JSON of the form asked for, no UTF-8, or nested too deep
+NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -39,11 +42,13 @@ def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     """The file system that holds `uri`, and the path of `uri` on it.
 
     Raises:
-        InputError: an empty `uri`, or a scheme that nothing here can read.
+        InputError: an empty `uri`, one that is no UTF-8, or a scheme that nothing here can read.
         MachineError: the library or the credentials that the scheme needs are missing.
     """
     if not uri.strip():
         raise InputError("an empty path names no file or folder (is a variable of the shell not set?)")
+    if not uri.isascii() and any("\ud800" <= c <= "\udfff" for c in uri):
+        raise InputError(f"cannot use {uri!r}: the name is not UTF-8; rename it")
     kind = scheme(uri)
     if kind not in _OPENERS:
         raise InputError(f"cannot read {uri!r}: no storage for {kind}://{nearest(kind, _OPENERS)}")

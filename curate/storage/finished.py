@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from curate.errors import DamagedError, InputError, OutputError
-from curate.storage.filesystems import one_line
+from curate.storage.filesystems import NOT_JSON, one_line
 from curate.storage.listing import DROPPED_FILES, FILES, SHARDS, read_files
 from curate.storage.store import Store
 
@@ -48,7 +48,7 @@ def read_manifest(store: Store) -> dict[str, Any] | None:
         return None
     try:
         return msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise damaged_manifest(store, str(error)) from None
 
 
@@ -80,7 +80,7 @@ def read_state(store: Store, name: str, kind: type[T], way_out: str) -> T | None
         return None
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise OutputError(f"{store.uri}/{name} is damaged ({error}): {way_out}") from None
 
 

@@ -17,12 +17,13 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import psutil
 
 from curate.errors import Halted, OutputError
-from curate.storage.filesystems import one_line
+from curate.storage.filesystems import NOT_JSON, one_line
 from curate.storage.objects import Objects, Unsupported, Version
 
 log = logging.getLogger("curate")
@@ -37,13 +38,18 @@ LOOK_S = 1.0  # between two looks at another's lease
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """`_run/lease.json`."""
 
-    epoch: int  # one more at each change of hands
+    epoch: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # one more at each change of hands
     token: str  # of the holder, new for each
     host: str
     process: int
     started: float  # of that process, by its own machine's clock
     beat: int  # heartbeats so far
     released: bool = False
+
+    @property
+    def machine(self) -> str:
+        """The machine's name alone."""
+        return self.host.partition(" ")[0]
 
     def is_gone(self) -> bool:
         """Whether the holder was a process of this very machine that has ended."""
@@ -53,7 +59,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
             return psutil.Process(self.process).create_time() != self.started
         except psutil.NoSuchProcess:
             return True
-        except psutil.Error:
+        except (psutil.Error, ValueError, OverflowError):  # no number of a process
             return False
 
 
@@ -172,14 +178,12 @@ def _wait_until_dead(
         found = objects.get(LEASE)
         if found is None or found[1] != version:
             raise OutputError(
-                f"another run ({holder.host.split()[0]}, process {holder.process}) is writing to {uri}: "
+                f"another run ({holder.machine}, process {holder.process}) is writing to {uri}: "
                 "wait for it or stop it"
             )
         if not said and deadline - time.monotonic() < TTL_S - 2 * BEAT_S:
             said = True
-            say(
-                f"waiting up to {TTL_S:.0f} s for a sign of the run of {holder.host.split()[0]} that held {uri}"
-            )
+            say(f"waiting up to {TTL_S:.0f} s for a sign of the run of {holder.machine} that held {uri}")
 
 
 def _mine(epoch: int) -> Holder:
@@ -207,5 +211,5 @@ def host() -> str:
 def _decoded(data: bytes) -> Holder | None:
     try:
         return msgspec.json.decode(data, type=Holder)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from curate.errors import CurateError
+from curate.storage.filesystems import NOT_JSON
 from curate.storage.listing import FOLDER
 from curate.storage.store import Store
 
@@ -55,7 +56,7 @@ def noted_products(store: Store) -> Iterator[str]:
     for name in store.names(MADE):
         try:
             yield msgspec.json.decode(store.read_bytes(f"{MADE}/{name}") or b"", type=Note).folder
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except NOT_JSON:
             continue
 
 

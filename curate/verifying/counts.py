@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from curate.engine.journal import RUN, Begun
 from curate.engine.record import Stage, UnitRecord, add_counts, add_stages
+from curate.storage.filesystems import NOT_JSON
 from curate.storage.listing import LISTED, SHARDS
 from curate.storage.store import Store
 from curate.terminal import plural
@@ -62,7 +63,7 @@ def _journal_problems(
         inputs = [one["rows"] for one in manifest["inputs"]]
         try:
             planned = list(msgspec.json.decode(begun, type=Begun).rows)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except NOT_JSON:
             yield f"{RUN} cannot be read: only a repair, or the same command again, would need it"
         else:
             if planned != inputs:

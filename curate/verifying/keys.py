@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
+from curate.storage.scratch import ScratchFolder
 
 KEY_BYTES = 16
 PARTITION_KEYS = 1_000_000  # of which a handful of copies is in memory while they are sorted
@@ -37,7 +38,7 @@ class KeyPartitions:
         self._count = max(1, -(-rows // PARTITION_KEYS))
         self._waiting: list[bytes] = []
         self._size = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="curate-verify-")
+        self._folder = ScratchFolder()
 
     def add(self, keys: bytes) -> None:
         """Take keys in, as `as_bytes` gives them."""
@@ -53,7 +54,7 @@ class KeyPartitions:
 
     def close(self) -> None:
         """Remove the temporary folder."""
-        self._folder.cleanup()
+        self._folder.close()
 
     def _spill(self) -> None:
         keys = np.frombuffer(b"".join(self._waiting), ">u8").reshape(-1, 2)
@@ -66,7 +67,7 @@ class KeyPartitions:
                 file.write(keys[order[edges[number] : edges[number + 1]]].tobytes())
 
     def _path(self, number: int) -> Path:
-        return Path(self._folder.name) / f"{number:06d}"
+        return self._folder.path / f"{number:06d}"
 
 
 def _duplicates(path: Path) -> int:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from curate.engine.journal import MANIFEST
 from curate.errors import DamagedError
 from curate.schema import DROPPED
-from curate.storage.filesystems import one_line
+from curate.storage.filesystems import NOT_JSON, one_line
 from curate.storage.finished import files_there, listed_dropped, listed_files, strange_files
 from curate.storage.listing import SHARDS
 from curate.storage.shards import Shard
@@ -32,7 +32,7 @@ def finished_packs(store: Store) -> dict[str, Any] | None:
     """The `_manifest.json` of a folder of packs; None where the folder holds something else."""
     try:
         manifest = msgspec.json.decode(store.read_bytes(MANIFEST) or b"null")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except NOT_JSON:
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("kind") == "packs" else None
 

@@ -268,6 +268,7 @@ def test_a_plug_in_that_is_not_in_order_is_one_line_and_writes_nothing(
         (RULE, f'word = "x"\nplugin = "{"0" * 64}"\n', "is of another plug-in here"),
         (RULE.replace("pc.invert(", "pc.is_null("), 'word = "x"\n', "keeps rows where text is null"),
         (RULE.replace("    return", "    return {}[0] or"), 'word = "x"\n', "fails without any row: KeyError: 0"),
+        (RULE.replace("    return", "    exit(0)\n    return"), 'word = "x"\n', "fails without any row: SystemExit: 0"),
         (RULE.replace("    return", "    raise ValueError('no word')\n    return"), 'word = ""\n', "no word"),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import typer
 from curate.cli import app, faults
 from curate.storage.stores import plain_errors
 from curate.terminal import duration_said
-from tests.curate.runs import curate, dropped
+from tests.curate.runs import ROOT, curate, dropped
 
 
 def test_brackets_in_a_path_are_no_mark_up(tmp_path: Path) -> None:
@@ -147,5 +148,35 @@ def test_a_file_that_ends_too_early_is_no_interruption(
     monkeypatch.setattr(app, "app", cut)
     with pytest.raises(SystemExit) as ended:
         app.main()
-    assert ended.value.code == 1
-    assert "ends too early" in capsys.readouterr().err
+    assert ended.value.code == 3
+    assert "install it anew" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "data"),
+    [("app.py", b"def"), ("app.py", b"raise EOFError('marshal data too short')"), ("run_commands.py", b"")],
+)
+def test_a_module_of_ours_that_cannot_be_loaded_is_one_line(tmp_path: Path, module: str, data: bytes) -> None:
+    (tmp_path / "curate").mkdir()
+    for path in (ROOT / "curate").iterdir():
+        (tmp_path / "curate" / path.name).symlink_to(path)
+    (tmp_path / "curate" / "cli").unlink()
+    shutil.copytree(ROOT / "curate" / "cli", tmp_path / "curate" / "cli")
+    (tmp_path / "curate" / "cli" / module).write_bytes(data)
+    ended = curate("--version", env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}, cwd=tmp_path)
+    assert ended.returncode == 3
+    assert ended.stderr.startswith("curate: this installation of curate cannot be loaded (")
+    assert ended.stderr.endswith("install it anew\n")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "out"])
+def test_a_name_that_is_no_utf_8_is_one_line(tmp_path: Path, place: str) -> None:
+    name = tmp_path / os.fsdecode(b"a\xffb.parquet")
+    name.touch()
+    source = [] if place == "out" else ["--input", name if place == "file" else tmp_path]
+    out = name if place == "out" else tmp_path / "o"
+    ended = curate("run", "laion", *source, "--out", out, cwd=ROOT)
+    assert ended.returncode == 2
+    assert "not UTF-8" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr

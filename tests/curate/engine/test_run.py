@@ -338,7 +338,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(mixed: Path, tmp_path: Path) -
     (tmp_path / "file").write_text("")
     finished = curate("run", "laion", "--input", mixed, "--out", tmp_path / "file" / "out", *FEW)
     assert finished.returncode == 2
-    assert "cannot write" in finished.stderr
+    assert "cannot read" in finished.stderr
     assert len(finished.stderr.strip().splitlines()) == 1
 
 

@@ -67,6 +67,21 @@ def test_a_lease_whose_holder_gives_no_sign_is_taken_over(objects: Objects) -> N
     taken.release()
 
 
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"",
+        b'{"x":' + b"[" * 100_000,
+        msgspec.json.encode(foreign(epoch=2**60)),
+        msgspec.json.encode(foreign(host="")),
+        msgspec.json.encode(foreign(host=leases.host(), process=-(2**40))),
+    ],
+)
+def test_junk_in_the_place_of_a_lease_is_taken_over(objects: Objects, junk: bytes) -> None:
+    objects.create(LEASE, junk)
+    acquire(objects, "s3://held/x").release()
+
+
 def test_a_process_of_this_machine_that_has_ended_is_not_waited_for(
     objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:

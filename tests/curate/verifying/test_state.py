@@ -12,6 +12,7 @@ import pytest
 from tests.curate.runs import curate, pair, write_pairs
 
 JUNK = {"invalid byte": b'{"rows_in": "\xff"}', "cut": b'{"rows_in":', "no object": b"[1]", "empty": b""}
+JUNK["deep"] = b'{"x":' + b"[" * 100_000
 
 
 @pytest.fixture(scope="module")
