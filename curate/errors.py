@@ -20,11 +20,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_MESSAGE = 2500  # characters
+
 
 class CurateError(Exception):
     """Base of every error that is reported as one line."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message; of one that quotes something very long, its beginning and its end."""
+        said = super().__str__()
+        half = LONGEST_MESSAGE // 2
+        return said if len(said) <= LONGEST_MESSAGE else f"{said[:half]} … {said[-half:]}"
 
 
 class ManifestError(CurateError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import ManifestError
+from curate.plain_files import open_plain
 
 RULES = ("image_in_evaluation_set", "text_in_evaluation_set")  # compare with fingerprint files
 LIST_RULE = "image_on_list"  # compares with lists of hashes
@@ -87,7 +88,7 @@ def read_pinned(pinned: str, max_bytes: int | None = None, way: str = "") -> tup
     """
     path, expected = place(pinned)
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             content = file.read(-1 if max_bytes is None else max_bytes + 1)
     except OSError as error:
         raise ManifestError(f"cannot read {path}: {error.strerror or error}") from None
@@ -100,7 +101,7 @@ def read_pinned(pinned: str, max_bytes: int | None = None, way: str = "") -> tup
 
 def sha256_of(path: Path) -> str:
     """The hex SHA-256 of a file."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

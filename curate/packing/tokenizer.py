@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import InputError, MachineError
+from curate.plain_files import open_plain
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
 
@@ -167,7 +168,8 @@ def file_content(path: str) -> bytes:
     if not path:
         return _qwen()
     try:
-        return Path(path).read_bytes()
+        with open_plain(Path(path)) as file:
+            return file.read()
     except OSError as error:
         raise InputError(f"cannot read the tokenizer {path}: {error.strerror}") from None
 

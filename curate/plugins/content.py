@@ -18,6 +18,7 @@ import msgspec
 import pyarrow as pa
 
 from curate.errors import CurateError, MachineError, ManifestError
+from curate.plain_files import open_plain
 from curate.plugins.packages import entries, package_sha256
 from filters.rule import OWN, Cleaner, Rule
 
@@ -73,7 +74,8 @@ def _read(one: Any, beside: Path) -> Any:
         return one
     if name.endswith(".py"):
         try:
-            content = (beside / Path(name).expanduser()).read_bytes()
+            with open_plain(beside / Path(name).expanduser()) as file:
+                content = file.read()
         except OSError as error:
             raise ManifestError(f"cannot read plug-in {name}: {error.strerror or error}") from None
         plugin = Plugin(name, hashlib.sha256(content).hexdigest())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,22 @@ def test_a_byte_order_mark_is_no_part_of_the_toml(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(b'\xef\xbb\xbfname = "mine"\r\n')
     assert parsing.read(path, "mine.toml") == {"name": "mine"}
+
+
+def test_what_a_manifest_quotes_is_cut_in_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    path.write_text(f'"{"k" * 100_000}" = 1\n')
+    with pytest.raises(ManifestError, match=r"^.*long\.toml.* has no key .*there are: ") as caught:
+        load.load(str(path))
+    assert len(str(caught.value)) < 3000
+
+
+@pytest.mark.parametrize("setting", ["rules.image_in_evaluation_set.against=", "heads.x.model=", "plugins="])
+def test_a_pipe_or_device_in_the_place_of_a_file_is_not_read(tmp_path: Path, setting: str) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    for path in (tmp_path / "pipe.py", tmp_path / "zeros.py"):
+        if not path.exists():
+            path.symlink_to("/dev/zero")
+        said = f"['{path}']" if "head" not in setting else f"'{path}'"
+        with pytest.raises(ManifestError, match="it is no file"):
+            load.load("laion", [setting + said])
