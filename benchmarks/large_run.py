@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -194,8 +193,6 @@ def main() -> None:
         outcome(local, *local.communicate(timeout=LONGEST_S))
         here = files(folder / "here")
         print(f"on this machine, into a folder: {time.monotonic() - began:,.0f} s")
-        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(f"the largest process: {largest:,.0f} MB")
         differing = sum(there.get(name) != digest for name, digest in here.items()) + len(
             set(there) - set(here)
         )

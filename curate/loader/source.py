@@ -20,10 +20,9 @@ from xxhash import xxh3_64_intdigest
 from curate.errors import DamagedError, InputError
 from curate.loader.file_index import open_index
 from curate.storage.dataset import DataFile, find
-from curate.storage.filesystems import filesystem, scheme
-from curate.storage.image_places import PLACE, REFERENCES
+from curate.storage.filesystems import filesystem
+from curate.storage.image_places import PLACE, REFERENCES, referred_shard
 from curate.storage.ranges import OpenedFile
-from curate.storage.shards import unit_of
 
 Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
@@ -200,11 +199,7 @@ class ShardSource:
         """
         if isinstance(file, int):
             return OpenedFile(self._data.files[file].uri)
-        if unit_of(file) is None or scheme(file) in ("http", "https"):
-            raise DamagedError(
-                f"a pack refers to {file}, which is no shard: packs do not name their images so"
-            )
-        return OpenedFile(file)
+        return OpenedFile(referred_shard(file))
 
     def _open_table(self, number: int) -> pa.RecordBatch:
         table = open_index(self._data.files[number], self._columns, self._cache)

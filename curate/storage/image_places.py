@@ -6,8 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.errors import DamagedError
+from curate.storage.filesystems import scheme
 from curate.storage.image_index import IndexedImages, bodies, checksum
 from curate.storage.parquet_pages import chunk_range, dictionary_places, value_places
+from curate.storage.shards import unit_of
 
 PLACE = pa.struct(
     [("offset", pa.int64()), ("size", pa.int64()), ("sum", pa.uint32())]
@@ -21,6 +24,17 @@ IMAGES_LEAF = "images.list.element.bytes"
 
 class NotInPlaceError(Exception):
     """A file's images are not written as curate writes them."""
+
+
+def referred_shard(uri: str) -> str:
+    """The URI of a shard that a pack refers to.
+
+    Raises:
+        DamagedError: it is no shard on a disk or object store; nothing else is opened, and nothing fetched.
+    """
+    if unit_of(uri) is None or scheme(uri) in ("http", "https"):
+        raise DamagedError(f"a pack refers to {uri}, which is no shard: packs do not name their images so")
+    return uri
 
 
 def walked_places(parquet: pq.ParquetFile, stream: pa.NativeFile, group: int, leaf: str) -> IndexedImages:

@@ -14,8 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.packing.sequences import pack_schema
+from curate.storage.image_places import REFERENCES
 from curate.storage.store import Store
 from curate.verifying.parquet_checks import file_problems
+from curate.verifying.referred import reference_problems
 
 Tally = dict[str, Counter[str]]  # by task: sequences, tokens, samples
 
@@ -84,6 +86,8 @@ def _pack_problems(reader: pq.ParquetFile, expected: ExpectedPacks, tally: Tally
     for group in range(reader.num_row_groups):
         table = reader.read_row_group(group)
         problems |= dict.fromkeys(_sequence_problems(table, seq_len, vocabulary))
+        if expected.references:
+            problems |= dict.fromkeys(reference_problems(table[REFERENCES.name].combine_chunks()))
         _count(table, tally)
     yield from problems
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from curate.exporting import export
 from curate.loader import PackDataset
 from curate.packing import PackSettings, pack
 from curate.verifying.command import verify
+from curate.verifying.referred import reference_problems
 from tests.curate.made_shards import make_shards
 from tests.curate.packing.test_pack_jobs import hashes, rewrite
 
@@ -40,6 +43,13 @@ def referring(shards: Path, out: Path, dialect: str = "qwen-vl") -> Path:
 def sequences(packs: Path) -> list[dict[str, Any]]:
     """What the loader reads, in the packs' order."""
     return list(PackDataset(str(packs), shuffle=False))
+
+
+def damage(packs: Path) -> set[str]:
+    """What `verify` says, of some file at least."""
+    found = set(chain.from_iterable(verify(str(packs))["damaged"].values()))
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -82,11 +92,15 @@ def test_an_image_that_changed_in_its_shard_is_named(shards: Path, tmp_path: Pat
         DamagedError, match=r"shard-000001.parquet, the image at byte .* not those that were packed"
     ):
         sequences(packs)
+    assert all(
+        said.endswith("shard-000001.parquet holds other images than were packed") for said in damage(packs)
+    )
     left = PackDataset(str(packs), damaged="skip")
     assert len(list(left)) + left.skipped == len(left)
     path.unlink()
     with pytest.raises(DamagedError, match=r"shard-000001.parquet"):
         sequences(packs)
+    assert all(re.search("cannot read .*shard-000001.parquet", said) for said in damage(packs))
 
 
 def test_shards_of_other_writers_are_refused(shards: Path, tmp_path: Path) -> None:
@@ -137,3 +151,6 @@ def test_a_place_that_is_not_as_it_was_packed_is_named(
     (packs / "_manifest.json").unlink()  # which would tell at once that the packs have changed
     with pytest.raises(DamagedError, match=said):
         sequences(packs)
+    problems = list(reference_problems(pq.read_table(path)["image_places"].combine_chunks()))
+    assert problems
+    assert all(said.replace("not those that were", "other images than were") in one for one in problems)
