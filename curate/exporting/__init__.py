@@ -87,6 +87,7 @@ def export(
     store, watch = Store(out), progress or Progress.silent()
     plan = {"kind": "export", "to": to, "digest": data.digest, **said}
     if (done := _done(store, plan)) is not None:
+        store.delete_folder("_run")  # left by one that was killed in its last moment
         return done
     identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
     run = ExportRun(

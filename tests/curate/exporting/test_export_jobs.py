@@ -130,3 +130,14 @@ def test_a_data_set_without_rows_gives_an_export_without_samples(
     assert (made["rows_in"], made["rows_out"]) == (0, 0)
     for path in (tmp_path / "out").glob("conversations.json"):
         assert json.loads(path.read_text()) == []
+
+
+def test_what_an_export_killed_in_its_last_moment_left_goes_with_the_next_call(
+    shards: Path, tmp_path: Path
+) -> None:
+    done = export(str(shards), "llava", str(tmp_path), workers=0)
+    before = hashes(tmp_path)
+    (tmp_path / "_run/export").mkdir(parents=True)
+    (tmp_path / "_run/export/left").write_text("x")
+    assert export(str(shards), "llava", str(tmp_path), workers=0) == done
+    assert hashes(tmp_path) == before
