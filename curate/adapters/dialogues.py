@@ -155,8 +155,16 @@ def _rows(rows: Published) -> list[dict[str, Any]]:
 def _column(table: pa.Table, name: str) -> list[Any]:
     values: list[Any] = plain(table[name]).to_pylist()
     if table.schema.field(name).metadata == JSON:
-        return [None if text is None else msgspec.json.decode(text) for text in values]
+        return [None if text is None else _json_or_text(text) for text in values]
     return values
+
+
+def _json_or_text(text: str) -> Any:
+    """What JSON says; as it is where it is none, as with half a surrogate pair: its row falls for that."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 def _read(row: Mapping[str, Any]) -> Dialogue:

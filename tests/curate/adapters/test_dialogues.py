@@ -153,6 +153,7 @@ def test_what_is_wrong_with_a_dialogue_is_said(tmp_path: Path) -> None:
         {"messages": [{"role": "user", "content": [{"type": "video", "video": "x.mp4"}]}]},
         {"conversations": "[1"},
         {"conversations": 7},
+        llava("Q", "half a surrogate pair: \ud83d"),
     ]
     kept, lost = run(tmp_path, rows)
     assert not kept
@@ -161,7 +162,7 @@ def test_what_is_wrong_with_a_dialogue_is_said(tmp_path: Path) -> None:
         "image_count", "image_count", "image_count", "file_missing", "damaged", "blocked_path", "role_order",
         "turn_empty", "text_has_placeholder", "text_has_placeholder", "text_has_control_token", "role_unknown",
         "role_order",
-        "part_unknown", "text_missing", "text_missing",
+        "part_unknown", "text_missing", "text_missing", "text_missing",
     ]  # fmt: skip
     assert lost["4"].startswith("damaged image 2: ")
     assert [lost[str(n)] for n in range(3)] == [
