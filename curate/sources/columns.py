@@ -69,7 +69,7 @@ def _bytes(value: Any) -> bytes | None:
     if value is None or value != value:  # NaN
         return None
     if not isinstance(value, str):
-        return encode_json(value)
+        return json_text(value).encode()
     try:
         return value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # surrogates that a JSON escape named, not bytes that were no UTF-8
