@@ -23,7 +23,6 @@ from PIL import Image
 from renderers import RenderError
 from renderers.pdf.bands import bands_of, lines_in
 from renderers.pdf.bidi import is_rtl
-from renderers.pdf.content import PageContent, content_of
 from renderers.pdf.cover import VECTOR_BLOCK, shapes_of
 from renderers.pdf.document import UNREADABLE, chosen, failure, is_cut, opened, wanted_pages
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, View
@@ -34,6 +33,7 @@ from renderers.pdf.line import Line
 from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.ocr import check_engine, lines_read, not_among, ocr_facts
 from renderers.pdf.order import reading_order
+from renderers.pdf.page_content import PageContent, content_of
 from renderers.pdf.pieces import piece_of
 from renderers.pdf.pixels import Area, Picture, coloured
 from renderers.pdf.rules import Rules

@@ -54,7 +54,7 @@ LETTER_FACES = (
     "cobi",
 )
 # Adobe's Private Use characters for the parts of large brackets, and for what looks like plain signs
-ADOBE = dict(
+ADOBE: dict[int, str] = dict(
     zip(
         [*range(0xF8E5, 0xF8FF), *range(0xF6D9, 0xF6DC)],
         "‾⏐⎯®©™⎛⎜⎝⎡⎢⎣⎧⎨⎩⎪⎮⎞⎟⎠⎤⎥⎦⎫⎬⎭©®™",
@@ -168,9 +168,7 @@ def sign(glyphs: Glyphs, gid: int, ucs: int, cid: int) -> str:
     if glyphs.table is symbol_tables.ZAPF and name in zapf_names():
         return zapf_names()[name]
     named: int = mupdf.fz_unicode_from_glyph_name_strict(name)
-    if (
-        glyphs.table is symbol_tables.SYMBOL and named > MOST_ASCII
-    ):  # a Latin letter's name comes of an encoding
+    if glyphs.table is symbol_tables.SYMBOL and named > MOST_ASCII:  # letters' names come of an encoding
         return ADOBE.get(named, chr(named))
     said = chr(ucs) if 0 <= ucs < 0x110000 else UNKNOWN
     code = code_of(said)
