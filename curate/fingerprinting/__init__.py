@@ -96,6 +96,9 @@ def lines(made: Mapping[str, Any]) -> Iterator[str]:
 
 def _gather(one: Input, found: Gathered, columns: Sequence[str], work: Path, children: Children) -> None:
     """Add what one input holds."""
+    if not one.is_file:
+        found.left_out["unreadable"] += 1
+        return
     if one.name.lower().endswith(HASHES):
         found.images += [(name, marks, b"") for name, marks in hashes_of(_body(one), one.name)]
         return

@@ -23,7 +23,7 @@ from typing import IO, Any, BinaryIO
 import msgspec
 
 from curate.errors import InputError, MachineError
-from curate.sources import Input, blamed, expand
+from curate.sources import NO_FILE, Input, blamed, check_is_file, expand
 from curate.sources.tars import Headers
 from curate.storage.filesystems import filesystem
 
@@ -77,7 +77,7 @@ def collect(uris: Sequence[str], suffixes: Sequence[str], advice: str = SAVE) ->
             print_of = hashlib.sha256(
                 "".join(one.uri + one.fingerprint for one in loose).encode()
             ).hexdigest()
-            inputs[uri] = Input(uri, "", sum(one.bytes for one in loose), print_of[:32])
+            inputs[uri] = Input(uri, "", sum(one.bytes for one in loose if one.is_file), print_of[:32])
     return sorted(inputs.values(), key=lambda one: one.uri)
 
 
@@ -124,6 +124,7 @@ class Collection:
         self.input, self._suffixes, self._types = found, tuple(suffixes), tuple(media_types)
         self._work, self._max_expansion = work, max_expansion
         self._reading = threading.Lock()  # the archive's one stream
+        check_is_file(found)
         listing = work / f"{found.fingerprint}.documents"
         if not listing.exists():
             try:
@@ -148,7 +149,7 @@ class Collection:
         """
         kind = self._kind
         if kind == "folder":
-            fs, path = filesystem(self._files[entry.name])
+            fs, path = filesystem(self._files[entry.name].uri)
             with fs.open_input_stream(path) as stream:
                 return bytes(stream.read(max_bytes + 1))
         with self._reading:
@@ -201,9 +202,9 @@ class Collection:
         return name.removesuffix(".gz").rsplit(".", 1)[-1]
 
     @cached_property
-    def _files(self) -> Mapping[str, str]:
+    def _files(self) -> Mapping[str, Input]:
         files = expand([self.input.uri], (*self._suffixes, *SUFFIXES))
-        return {one.name: one.uri for one in files if not one.name.lower().endswith(ARCHIVES)}
+        return {one.name: one for one in files if not one.name.lower().endswith(ARCHIVES)}
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
@@ -211,7 +212,7 @@ class Collection:
 
     def _list(self) -> list[CollectionEntry]:
         if self._kind == "folder":
-            return [CollectionEntry(name) for name in self._files]
+            return [_loose(name, file) for name, file in self._files.items()]
         if self._kind == "zip":
             members = [member for member in self._zip.infolist() if self._wanted(member.filename)]
             return [CollectionEntry(member.filename, bytes=member.file_size) for member in members]
@@ -278,6 +279,11 @@ class Collection:
         found = warc.WarcEntry(entry.place, entry.url or "", entry.content_type, 200, entry.dropped)
         content: bytes = warc.load(self.stream, found, max_bytes=max_bytes)
         return content
+
+
+def _loose(name: str, file: Input) -> CollectionEntry:
+    """A file that is a document of its own, if it is one."""
+    return CollectionEntry(name) if file.is_file else CollectionEntry(name, dropped="unreadable", url=NO_FILE)
 
 
 def _warc() -> Any:
