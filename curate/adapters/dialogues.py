@@ -26,9 +26,10 @@ from curate.adapters.published import Published, published, sample
 from curate.adapters.row_keys import keys
 from curate.adapters.values import plain
 from curate.manifest.settings import Manifest
-from curate.schema import MESSAGE, PICTURE, REGION
+from curate.schema import MESSAGE, PICTURE, REGION, set_column
 from curate.sources.input_index import JSON
 from curate.tasks.chat import dialogue_faults
+from curate.tasks.fault_details import fault_details
 from curate.tasks.turns import BOX, IMAGE
 
 ROLES = {"human": "user", "user": "user", "system": "system", "prompter": "user"}
@@ -96,17 +97,10 @@ def dialogues(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
         name: pc.equal(found, name).fill_null(False) for name in pc.unique(found.drop_null()).to_pylist()
     }
     made_table = sample(rows, made, reasons)
-    told = zip(read, made_table["dropped"].to_pylist(), strict=True)
-    details = [one.detail or _counted(one) if fault == "image_count" else one.detail for one, fault in told]
-    detail = pc.coalesce(pa.array(details, pa.large_string()), made_table["detail"])
-    place = made_table.schema.get_field_index("detail")
-    return made_table.set_column(place, made_table.schema.field(place), detail)
-
-
-def _counted(dialogue: Dialogue) -> str:
-    """How many images a dialogue names, and how many it has."""
-    named = sum(said.count(IMAGE) for role, said in dialogue.messages if role == "user")
-    return f"{IMAGE}={named} images={len(dialogue.images)}"
+    fell = pc.if_else(pc.equal(found, made_table["dropped"]), found, None)
+    read_details = pa.array([one.detail for one in read], pa.string())
+    details = pc.coalesce(read_details, fault_details(made_table, fell)).cast(pa.large_string())
+    return set_column(made_table, "detail", pc.coalesce(details, made_table["detail"]))
 
 
 def _keys(manifest: Manifest, read: list[Dialogue]) -> pa.Array:

@@ -30,7 +30,7 @@ from curate.tasks.dialect import Dialect
 from curate.tasks.dialogue_places import with_places
 from curate.tasks.formats import CONVERSATION
 from curate.tasks.grouping import GROUPED, grouped
-from curate.tasks.shard_rows import dialogue_boxes, rendered, shard_faults
+from curate.tasks.shard_rows import dialogue_boxes, refused_images, rendered, shard_faults
 from curate.tasks.turns import BOX, IMAGE, PLACEHOLDER, ROLES, turns_of
 
 MARKED = re.compile("<ref>([^<>]+)</ref>")  # a phrase in a dialogue with boxes
@@ -137,7 +137,7 @@ def _without_image(role: str, said: str) -> tuple[str, str]:
 
 
 def _of_group(table: pa.Table, shown_to: Images, records: Records, dialect: Dialect) -> Iterator[Sample]:
-    faults = shard_faults(table, dialect).to_pylist()
+    faults = _faults(table, dialect).to_pylist()
     prompts, targets = (column.to_pylist() for column in rendered(table, dialect))
     held = pc.match_substring_regex(table["text"], PLACEHOLDER).fill_null(False).to_pylist()
     spoken = _spoken(table, dialect)
@@ -168,6 +168,12 @@ def _of_group(table: pa.Table, shown_to: Images, records: Records, dialect: Dial
         if BOX in dialect.places.box:
             objects = _objects(row) if row["task"] != CONVERSATION else _spoken_objects(row)
         yield Sample(row["key"], row["task"], turns, [shown_to.add(image) for image in images], None, objects)
+
+
+def _faults(table: pa.Table, dialect: Dialect) -> pa.Array:
+    """Why each row cannot be written, or its trainer would fail on its image (N strings); null where nothing is so."""
+    refused = pa.array(refused_images(table, dialect, header_sides))
+    return pc.coalesce(shard_faults(table, dialect), pc.if_else(refused, "image_too_elongated", None))
 
 
 def _light(table: pa.Table) -> Iterator[dict[str, Any]]:

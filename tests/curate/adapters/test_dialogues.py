@@ -222,9 +222,9 @@ def test_located_phrases_are_kept_and_written_anew(tmp_path: Path) -> None:
         tmp_path, [row, unclosed, beyond, other, nowhere], "qwen-vl-chat", **{"image.max_side": 32}
     )
     assert lost == {
-        "1": "text_has_control_token",
+        "1": "text_has_control_token turn 2: <box>",
         "2": "box_broken <box>(588,499),(1725,789)</box>: more than 1000 thousandths",
-        "4": "box_broken",
+        "4": "box_broken turn 2: <bbox> before any image",
     }
     assert said(kept[0]) == [
         ("user", "<image>\nFrame the <ref>shirt</ref>"),

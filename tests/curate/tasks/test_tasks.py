@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.schema import SAMPLE, TASKS
-from curate.tasks import FORMATS, faults, parse, render
+from curate.tasks import FORMATS, fault_details, faults, parse, render
 from curate.tasks.coordinates import normalise, pixels_of
 from filters.grounding import ground
 from tests.curate.runs import done
@@ -246,6 +246,11 @@ def test_markup_that_is_no_control_token_is_just_text() -> None:
 )
 def test_what_cannot_be_written_has_a_reason(row: dict[str, Any], reason: str) -> None:
     assert fault(**row) == reason
+    (detail,) = fault_details(
+        pa.Table.from_pylist([ROW | row], schema=SAMPLE), pa.array([reason])
+    ).to_pylist()
+    says_all = ("task_missing", "text_missing", "no_boxes_left", "spans_overlap")
+    assert (detail is None) == (reason in says_all)
 
 
 def test_a_row_at_fault_costs_itself_alone() -> None:
