@@ -10,15 +10,13 @@ import hashlib
 import re
 import shutil
 import tarfile
-import tempfile
 import threading
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -26,6 +24,7 @@ from curate.errors import InputError, MachineError
 from curate.sources import NO_FILE, Input, blamed, check_is_file, expand
 from curate.sources.tars import Headers
 from curate.storage.filesystems import filesystem
+from curate.storage.whole_files import copy_whole, whole_file, write_whole
 
 TARS = (".tar", ".tar.gz", ".tgz")
 WARCS = (".warc", ".warc.gz", ".arc", ".arc.gz")
@@ -299,35 +298,3 @@ def _warc() -> Any:
             f"{error}: WARC files need pip install 'curate[html]' -c constraints.txt"
         ) from None
     return warc
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to be written, which another process sees complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
-            yield file
-        except BaseException:
-            Path(file.name).unlink()
-            raise
-    Path(file.name).replace(path)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that another process sees complete or not at all."""
-    with whole_file(path) as file:
-        file.write(data)
-
-
-def copy_whole(source: Any, path: Path, most: int) -> None:
-    """Copy a stream into a file that another process sees complete or not at all.
-
-    Raises:
-        ValueError: it has more than `most` bytes.
-    """
-    with whole_file(path) as file:
-        while piece := source.read(BUFFER):
-            if file.tell() + len(piece) > most:
-                raise ValueError(f"it unpacks to more than {most} bytes: see input.max_expansion")
-            file.write(piece)
