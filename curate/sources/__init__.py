@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curate.sources.blame import blamed
-from curate.sources.inputs import FORMATS, Input, expand, together
+from curate.sources.inputs import FORMATS, NO_FILE, Input, check_is_file, expand, together
 from curate.sources.opening import open_source
 from curate.sources.parts import JOINED, PICKLES
 from curate.sources.reading import DETAIL, PROBLEM, ROW, Source
@@ -12,12 +12,14 @@ __all__ = [
     "DETAIL",
     "FORMATS",
     "JOINED",
+    "NO_FILE",
     "PICKLES",
     "PROBLEM",
     "ROW",
     "Input",
     "Source",
     "blamed",
+    "check_is_file",
     "expand",
     "open_source",
     "together",
