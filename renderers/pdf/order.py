@@ -15,6 +15,7 @@ from itertools import pairwise
 from statistics import median
 
 from renderers.pdf.flow import breaks, is_steady, leaps
+from renderers.pdf.form_pairs import with_pairs
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, row_labels, rows_of_cells
 from renderers.pdf.initials import with_initials
@@ -55,6 +56,7 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
             taken = {piece.members for piece in held}
             blocks = [piece for piece in blocks if piece.members not in taken]
             blocks.append(together(better(read_grid(rows), held, leaps)))
+    blocks = with_pairs(blocks)
     found = better(ordered(by_content(blocks), DEEPEST), blocks, breaks)
     return [index for piece in found for index in piece.members]
 
@@ -90,7 +92,7 @@ def read_grid(rows: Iterable[Sequence[list[Piece]]]) -> list[Piece]:
             out += [piece for line in lines for piece in line]
         else:
             for cell in cells:
-                out += ordered(cell, DEEPEST)
+                out += ordered(with_pairs(cell), DEEPEST)
     return out
 
 

@@ -361,3 +361,77 @@ def test_entries_of_a_form_are_read_across_where_the_content_does() -> None:
         )
     ]
     assert order(rows) == names(rows)
+
+
+def form(left: float, names: str, top: float = 0.0, pitch: float = 20.0) -> tuple[list[Spot], list[Spot]]:
+    """A column of labels and one of values."""
+    heights = [top + pitch * i for i in range(len(names))]
+    labels = [(f"Name of {name}:", left, y, 50.0) for name, y in zip(names, heights, strict=True)]
+    return labels, [(f"of {name} it is", left + 70, y, 60.0) for name, y in zip(names, heights, strict=True)]
+
+
+def row_by_row(*columns: list[Spot]) -> list[str]:
+    return [text for row in zip(*columns, strict=True) for text, *_ in row]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_each_label_of_a_form_is_read_with_its_value_though_the_content_has_all_labels_first(
+    first: int,
+) -> None:
+    columns = form(0, "abcdef")
+    title, end = ("Application for a permit to build", 0.0, -30.0, 200.0), prose("end", 0, 150, 4)
+    assert order([title, *columns[first], *columns[1 - first], *end]) == [
+        title[0],
+        *row_by_row(*columns),
+        *names(end),
+    ]
+
+
+def test_pairs_beside_each_other_are_read_row_by_row_where_the_content_goes_by_columns() -> None:
+    columns = [*form(0, "abcdef"), *form(220, "uvwxyz")]
+    assert order([spot for column in columns for spot in column]) == row_by_row(*columns)
+
+
+def test_pairs_are_read_down_where_the_content_does() -> None:
+    left, right = row_by_row(*form(0, "abcdef")), row_by_row(*form(220, "uvwxyz"))
+    spots = {spot[0]: spot for column in (*form(0, "abcdef"), *form(220, "uvwxyz")) for spot in column}
+    assert order([spots[text] for text in (*left, *right)]) == [*left, *right]
+
+
+def test_a_value_of_several_lines_is_read_whole_beside_its_label() -> None:
+    labels, values = form(0, "abcd", pitch=40)
+    more = [[(f"{text} and {k}", x, y + 10 * k, w) for k in (1, 2)] for text, x, y, w in values]
+    right = [
+        text
+        for label, value, rest in zip(labels, values, more, strict=True)
+        for text, *_ in (label, value, *rest)
+    ]
+    assert (
+        order([*labels, *(spot for pair in zip(values, more, strict=True) for spot in (pair[0], *pair[1]))])
+        == right
+    )
+
+
+def test_long_labels_and_values_are_pairs_as_well() -> None:
+    labels = [
+        (f"{name} what the office asks of the applicant:", 0.0, 20.0 * i, 180.0)
+        for i, name in enumerate("abcd")
+    ]
+    values = [
+        (f"{name} what the applicant has to say about it", 210.0, 20.0 * i, 180.0)
+        for i, name in enumerate("abcd")
+    ]
+    assert order([*labels, *values]) == row_by_row(labels, values)
+
+
+def test_lines_that_end_in_a_colon_in_columns_of_running_text_are_no_labels() -> None:
+    left, right = prose("left", 0, 0, 12), prose("right", 230, 0, 12)
+    for k in (2, 5, 8):
+        left[k] = (f"ANN {k}:", *left[k][1:3], 40.0)
+    assert order(across(left, right)) == names([*left, *right])
+
+
+def test_a_column_of_labels_beside_running_text_is_read_by_itself() -> None:
+    labels, _ = form(0, "abcdef", pitch=24)
+    right = prose("right", 70, 0, 14)
+    assert order([*labels, *right]) == names([*labels, *right])
