@@ -57,7 +57,8 @@ def test_settings_are_the_same_by_value_and_by_assignment(source: Path, tmp_path
 
 
 def test_a_rule_that_a_setting_turns_on_again_keeps_the_order_of_the_settings() -> None:
-    from curate.manifest.load import assignments, load
+    from curate.manifest.load import load
+    from curate.manifest.written import assignments
 
     words = ["rules.text_too_short=false", "rules.text_too_short.min_chars=9"]
     assert load("laion", words).rules["text_too_short"] == {"min_chars": 9}
