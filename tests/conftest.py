@@ -1,5 +1,8 @@
 """What holds for every test: none fails for being slow, as machines differ (pytest's timeout ends what hangs).
 
+Bytecode is written, whatever the environment says: of several hundred interpreters each would compile curate anew, half
+a CPU second, and each process of tests the tests, eight.
+
 A test process has one token for all the Ray that is started in it: Ray reads it once, and its tests share a process.
 Ray's workers are as nice as everybody: by its default of 15 they starve beside other tests.
 
@@ -9,6 +12,7 @@ longest begin first, so that none is left alone at the end.
 
 import os
 import secrets
+import sys
 
 import pytest
 from hypothesis import settings
@@ -21,6 +25,8 @@ LONGEST_FIRST = (
 settings.register_profile("curate", deadline=None)
 settings.load_profile("curate")
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ |= {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),

@@ -20,6 +20,7 @@ from curate.manifest.load import changed
 from curate.manifest.settings import digest_of
 from curate.origins import find
 from curate.plugins import require
+from curate.sources import Input
 from curate.storage.finished import KINDS, damaged_manifest, read_manifest
 from curate.storage.shards import Shard
 from curate.storage.store import PublishedFile, Store
@@ -126,11 +127,17 @@ def again(
         raise damaged_manifest(Store(folder), f"its request: {error}") from None
     require(before.manifest.plugins, plugin_files)
     before = msgspec.structs.replace(before, manifest=changed(before.manifest, settings))
-    uris = [part.uri for one in before.inputs for part in one.parts or (one,)]
-    if tuple(find(before.manifest, uris)) != before.inputs:
+    there = _contents(before.inputs)
+    if there and _contents(find(before.manifest, sorted(there))) != there:
         raise InputError(f"the inputs of {folder} have changed since: run them anew")
     where = folder if "://" in folder else str(Path(folder).absolute())
     return msgspec.structs.replace(before, retry=Retry(where, tuple(reasons)))
+
+
+def _contents(inputs: Sequence[Input]) -> dict[str, str]:
+    """The fingerprints of files by their URIs; what was no file has none, and is not looked for again."""
+    files = (part for one in inputs for part in one.parts or (one,))
+    return {file.uri: file.fingerprint for file in files if file.is_file}
 
 
 def _matching(wanted: Sequence[str], dropped: Mapping[str, int], folder: str) -> list[str]:

@@ -147,7 +147,7 @@ class Pipeline:
             with work.watch.stage("score"):
                 table = self._score(table, work)
             with work.watch.stage("tasks"):
-                table = drop(table, pc.if_else(alive(table), tasks.row_faults(table), None), "tasks")
+                table = _drop_at_fault(table)
             with work.watch.stage(STAGE):
                 table = self._drop_removed_contents(table, work.spool)
             with work.watch.stage("write"):
@@ -316,6 +316,12 @@ class Pipeline:
         judged = judge(table.take(bare), self._size_rules, "size")
         judged = drop(judged, pa.repeat("image_missing", judged.num_rows), "decode")
         return _merged(table, judged, bare)
+
+
+def _drop_at_fault(table: pa.Table) -> pa.Table:
+    """Drop alive rows that cannot be written in their task's format."""
+    fault = pc.if_else(alive(table), tasks.row_faults(table), None)
+    return drop(table, fault, "tasks", tasks.fault_details(table, fault))
 
 
 def _merged(table: pa.Table, judged: pa.Table, places: pa.Array) -> pa.Table:

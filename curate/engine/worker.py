@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import gc
 import logging
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -34,6 +36,7 @@ log = logging.getLogger("curate")
 
 Done = TypeVar("Done")
 
+ROOM = 2**16  # free bytes below which a disk counts as full
 RECORDED = ("stage", "publish")  # kinds of jobs whose numbers are units, each of which leaves a record
 HOPELESS_ERRNOS = {errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -65,6 +68,15 @@ class JobFailure(msgspec.Struct, frozen=True):
 
 
 Result = list[Any]  # of a job: what it made of its numbers (of units their records), and JobFailures
+
+
+def full_place(error: OSError, out: str) -> str:
+    """Where there was no room: what the error names, else the temporary folder if that is full, else `out`."""
+    if isinstance(error.filename, str):
+        return out if error.filename.startswith(out) else error.filename
+    temporary = tempfile.gettempdir()
+    is_full = shutil.disk_usage(temporary).free < ROOM
+    return f"the temporary folder {temporary}" if is_full else out
 
 
 class JobWorker:
@@ -109,7 +121,8 @@ class JobWorker:
             return JobFailure(number, error)
         except OSError as error:
             if error.errno in HOPELESS_ERRNOS:
-                said = f"cannot write to {self.out}: {error.strerror}; mend that and run the same command"
+                place = full_place(error, self.out)
+                said = f"cannot write to {place}: {error.strerror}; mend that and run the same command"
                 return JobFailure(number, Halted(said))
             log.debug("%s failed", job, exc_info=True)
             return JobFailure(number, UnitError(f"{_said(job, number)}: {error}"))

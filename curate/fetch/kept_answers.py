@@ -69,17 +69,18 @@ class KeptAnswers:
         """Write a file whole, and say whether it is now the one of that name."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-            file.write(data)
-        try:
-            if replace:
-                Path(file.name).replace(path)
-            else:
-                path.hardlink_to(file.name)
-            return True
-        except FileExistsError:
-            return False
-        finally:
-            Path(file.name).unlink(missing_ok=True)
+            try:
+                file.write(data)
+                file.flush()
+                if replace:
+                    Path(file.name).replace(path)
+                else:
+                    path.hardlink_to(file.name)
+                return True
+            except FileExistsError:
+                return False
+            finally:
+                Path(file.name).unlink(missing_ok=True)
 
 
 def digest(data: bytes) -> str:

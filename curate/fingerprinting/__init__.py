@@ -7,7 +7,6 @@ Everything is decoded in disposable child processes, as nobody vouches for it.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -28,6 +27,7 @@ from curate.manifest.settings import FetchSettings, ImageSettings, InputSettings
 from curate.sources import FORMATS, Input, expand, open_source
 from curate.storage.filesystems import filesystem, one_line
 from curate.storage.scratch import ScratchFolder
+from curate.storage.whole_files import whole_file
 from curate.terminal import bytes_said, plural
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
@@ -96,6 +96,9 @@ def lines(made: Mapping[str, Any]) -> Iterator[str]:
 
 def _gather(one: Input, found: Gathered, columns: Sequence[str], work: Path, children: Children) -> None:
     """Add what one input holds."""
+    if not one.is_file:
+        found.left_out["unreadable"] += 1
+        return
     if one.name.lower().endswith(HASHES):
         found.images += [(name, marks, b"") for name, marks in hashes_of(_body(one), one.name)]
         return
@@ -179,12 +182,8 @@ def _place(out: str) -> Path:
 def _write(place: Path, content: bytes) -> None:
     """The file, complete or absent."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}.", delete=False) as file:
+        with whole_file(place, durable=True) as file:
+            Path(file.name).chmod(0o644)
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(place)
     except OSError as error:
         raise OutputError(f"cannot write {place}: {error.strerror or error}") from None

@@ -12,8 +12,9 @@ import pyarrow as pa
 from curate.errors import InputError, UnreadableInputError
 from curate.fetch.urls import BadUrlError, requestable
 from curate.manifest.settings import Manifest
-from curate.origins.collection import CollectionEntry, write_whole
+from curate.origins.collection import CollectionEntry
 from curate.sources import DETAIL, PROBLEM, Input, Source, open_source
+from curate.storage.whole_files import write_whole
 
 COLUMNS = (
     "url",

@@ -10,22 +10,21 @@ import hashlib
 import re
 import shutil
 import tarfile
-import tempfile
 import threading
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from curate.errors import InputError, MachineError
-from curate.sources import Input, blamed, expand
+from curate.sources import NO_FILE, Input, blamed, check_is_file, expand
 from curate.sources.tars import Headers
 from curate.storage.filesystems import filesystem
+from curate.storage.whole_files import copy_whole, whole_file, write_whole
 
 TARS = (".tar", ".tar.gz", ".tgz")
 WARCS = (".warc", ".warc.gz", ".arc", ".arc.gz")
@@ -77,7 +76,7 @@ def collect(uris: Sequence[str], suffixes: Sequence[str], advice: str = SAVE) ->
             print_of = hashlib.sha256(
                 "".join(one.uri + one.fingerprint for one in loose).encode()
             ).hexdigest()
-            inputs[uri] = Input(uri, "", sum(one.bytes for one in loose), print_of[:32])
+            inputs[uri] = Input(uri, "", sum(one.bytes for one in loose if one.is_file), print_of[:32])
     return sorted(inputs.values(), key=lambda one: one.uri)
 
 
@@ -124,6 +123,7 @@ class Collection:
         self.input, self._suffixes, self._types = found, tuple(suffixes), tuple(media_types)
         self._work, self._max_expansion = work, max_expansion
         self._reading = threading.Lock()  # the archive's one stream
+        check_is_file(found)
         listing = work / f"{found.fingerprint}.documents"
         if not listing.exists():
             try:
@@ -148,7 +148,7 @@ class Collection:
         """
         kind = self._kind
         if kind == "folder":
-            fs, path = filesystem(self._files[entry.name])
+            fs, path = filesystem(self._files[entry.name].uri)
             with fs.open_input_stream(path) as stream:
                 return bytes(stream.read(max_bytes + 1))
         with self._reading:
@@ -201,9 +201,9 @@ class Collection:
         return name.removesuffix(".gz").rsplit(".", 1)[-1]
 
     @cached_property
-    def _files(self) -> Mapping[str, str]:
+    def _files(self) -> Mapping[str, Input]:
         files = expand([self.input.uri], (*self._suffixes, *SUFFIXES))
-        return {one.name: one.uri for one in files if not one.name.lower().endswith(ARCHIVES)}
+        return {one.name: one for one in files if not one.name.lower().endswith(ARCHIVES)}
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
@@ -211,7 +211,7 @@ class Collection:
 
     def _list(self) -> list[CollectionEntry]:
         if self._kind == "folder":
-            return [CollectionEntry(name) for name in self._files]
+            return [_loose(name, file) for name, file in self._files.items()]
         if self._kind == "zip":
             members = [member for member in self._zip.infolist() if self._wanted(member.filename)]
             return [CollectionEntry(member.filename, bytes=member.file_size) for member in members]
@@ -280,6 +280,11 @@ class Collection:
         return content
 
 
+def _loose(name: str, file: Input) -> CollectionEntry:
+    """A file that is a document of its own, if it is one."""
+    return CollectionEntry(name) if file.is_file else CollectionEntry(name, dropped="unreadable", url=NO_FILE)
+
+
 def _warc() -> Any:
     """The reader of WARC files.
 
@@ -293,35 +298,3 @@ def _warc() -> Any:
             f"{error}: WARC files need pip install 'curate[html]' -c constraints.txt"
         ) from None
     return warc
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to be written, which another process sees complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
-            yield file
-        except BaseException:
-            Path(file.name).unlink()
-            raise
-    Path(file.name).replace(path)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that another process sees complete or not at all."""
-    with whole_file(path) as file:
-        file.write(data)
-
-
-def copy_whole(source: Any, path: Path, most: int) -> None:
-    """Copy a stream into a file that another process sees complete or not at all.
-
-    Raises:
-        ValueError: it has more than `most` bytes.
-    """
-    with whole_file(path) as file:
-        while piece := source.read(BUFFER):
-            if file.tell() + len(piece) > most:
-                raise ValueError(f"it unpacks to more than {most} bytes: see input.max_expansion")
-            file.write(piece)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from curate.storage.filesystems import one_line
 from curate.storage.image_index import LEAVES, read_index
 from curate.storage.shards import has_repeated
 from curate.tasks.dialect import Dialect
+from curate.tasks.fault_details import fault_details
 from curate.tasks.formats import QWEN_VL
 from curate.tasks.shard_rows import is_text
 
@@ -68,6 +69,8 @@ class SampleReader:
         self.reasons: Counter[str] = Counter()
         self.dropped: list[pa.Table] = []  # of DROPPED; rows that the mixture leaves out are only counted
         self.packed = 0
+        self.too_long: Counter[int] = Counter()  # samples by the power of two of tokens that takes them
+        self.longest = 0  # tokens of the longest of these
         self.by_image = by_image  # samples of one image draw neighbouring places
         self.memory = (
             0  # bytes of all columns, uncompressed, of what was read last, with an image for each row
@@ -201,24 +204,28 @@ class SampleReader:
         lengths = encoded.lengths()
         long = (lengths > self.settings.seq_len) & ~self._cuttable(table)
         target = table["target"].combine_chunks()
-        faults = {
-            "text_missing": _bools(pc.equal(pc.binary_length(target), 0).fill_null(True)),
-            **{
-                str(name): _bools(pc.equal(fault, name).fill_null(False))
-                for name in pc.unique(fault.drop_null())
-            },
-            "image_missing": images.lacking(self.settings.images != "name"),
-            "image_too_elongated": images.refused(),
-            "sample_too_long": long,
-        }
+        said = fault_details(table, fault, self.dialect).to_pylist()
+        faults: list[tuple[str, Bools, Callable[[int], str | None]]] = [
+            ("text_missing", _bools(pc.equal(pc.binary_length(target), 0).fill_null(True)), said.__getitem__)
+        ]
+        for name in pc.unique(fault.drop_null()).to_pylist():
+            faults.append((name, _bools(pc.equal(fault, name).fill_null(False)), said.__getitem__))
+        faults += [
+            ("image_missing", images.lacking(self.settings.images != "name"), images.shortage),
+            ("image_too_elongated", images.refused(), lambda row: images.refusal(row, self.dialect.cost)),
+            ("sample_too_long", long, lambda row: f"tokens={lengths[row]}"),
+        ]
         sound = np.ones(table.num_rows, bool)
-        for reason, found in faults.items():
+        for reason, found, tell in faults:
             rows = np.flatnonzero(found & sound)
             sound[rows] = False
-            self._drop(table, rows, reason, [f"tokens={lengths[row]}" for row in rows])
+            self._drop(table, rows, reason, [tell(row) for row in rows.tolist()])
+            if reason == "sample_too_long":
+                self.too_long.update(1 << (size - 1).bit_length() for size in lengths[rows].tolist())
+                self.longest = max(self.longest, int(lengths[rows].max(initial=0)))
         return sound
 
-    def _drop(self, table: pa.Table, rows: Ints, reason: str, detail: list[str]) -> None:
+    def _drop(self, table: pa.Table, rows: Ints, reason: str, detail: list[str | None]) -> None:
         if not len(rows):
             return
         self.reasons[reason] += len(rows)

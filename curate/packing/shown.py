@@ -16,7 +16,8 @@ from curate.packing.sequences import SAMPLE_IMAGE
 from curate.packing.shard_groups import IMAGE_PLACE, IMAGES_PLACE
 from curate.storage.image_places import PLACE
 from curate.tasks.dialect import Dialect
-from curate.tasks.image_cost import Costs, image_costs
+from curate.tasks.fault_details import elongated
+from curate.tasks.image_cost import Cost, Costs, image_costs
 from curate.tasks.shard_rows import is_dialogue
 
 Ints = npt.NDArray[np.int64]
@@ -32,7 +33,9 @@ class ShownImages:
     bytes: pa.Array  # of all that the rows have; null where they were not read
     place: pa.StructArray  # PLACE of all that the rows have: null where it is not known
     path: pa.Array
-    costs: Costs  # of the I images
+    width: Ints  # of the I images, in pixels; 1 where images of any size cost the same
+    height: Ints
+    costs: Costs
 
     def lacking(self, embed: bool) -> Bools:
         """Which rows show an image that they do not have (N)."""
@@ -40,9 +43,21 @@ class ShownImages:
         there = known.to_numpy(zero_copy_only=False)
         return self._any((self.number < 0) | ~np.append(there, False)[self.number])
 
+    def shortage(self, row: int) -> str:
+        """How many images a row shows, and how many of them are in its lists."""
+        shown = self.number[self.starts[row] : self.starts[row + 1]]
+        return f"shown={len(shown)} images={int((shown >= 0).sum())}"
+
     def refused(self) -> Bools:
         """Which rows show an image that the model does not take (N)."""
         return self._any((self.number >= 0) & ~self.costs.taken)
+
+    def refusal(self, row: int, cost: Cost) -> str:
+        """Which image of a row the model does not take, by its number in the row, and why."""
+        first, stop = self.starts[row], self.starts[row + 1]
+        at = first + int(np.argmin(self.costs.taken[first:stop]))
+        where = f"image {at - first + 1}: " if stop - first > 1 else ""
+        return where + elongated(int(self.width[at]), int(self.height[at]), cost)
 
     def _any(self, flags: Bools) -> Bools:
         found = np.zeros(len(self.starts) - 1, bool)
@@ -64,7 +79,7 @@ def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> ShownImages:
         width, height = _known_sides(there.body, there.width, there.height)
     width, height = np.append(width, 1)[number], np.append(height, 1)[number]
     costs = image_costs(dialect.cost, width, height, shown[row])
-    return ShownImages(starts, number, there.body, there.place, there.path, costs)
+    return ShownImages(starts, number, there.body, there.place, there.path, width, height, costs)
 
 
 def lists(images: ShownImages, rows: Ints, taken: Encoded, mark: int | None, pad: int, file: int) -> pa.Array:

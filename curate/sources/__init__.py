@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from curate.sources.blame import blamed
-from curate.sources.inputs import FORMATS, Input, expand, together
-from curate.sources.opening import open_source
+from curate.sources.inputs import FORMATS, NO_FILE, Input, check_is_file, expand, together
+from curate.sources.opening import forget_opened, open_source
 from curate.sources.parts import JOINED, PICKLES
 from curate.sources.reading import DETAIL, PROBLEM, ROW, Source
 
@@ -12,13 +12,16 @@ __all__ = [
     "DETAIL",
     "FORMATS",
     "JOINED",
+    "NO_FILE",
     "PICKLES",
     "PROBLEM",
     "ROW",
     "Input",
     "Source",
     "blamed",
+    "check_is_file",
     "expand",
+    "forget_opened",
     "open_source",
     "together",
 ]

@@ -7,9 +7,8 @@ the folder begins where it wants; one that does not see it makes the pass again.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +17,7 @@ import pyarrow as pa
 
 from curate.errors import OutputError
 from curate.sources.inputs import Input
+from curate.storage.whole_files import whole_file
 
 JSON = {b"curate": b"json"}  # field metadata: the strings are JSON texts, for values of no one type
 EXACT = 2**53  # integers beyond are not exact as floats
@@ -63,18 +63,12 @@ def made_once(path: Path, make: Callable[[BinaryIO], object]) -> Path:
     """
     if path.exists():
         return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".making-")
-    except OSError as error:
-        raise OutputError(f"cannot write to {path.parent}: {error.strerror or error}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            make(file)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(whole_file(path))
+        except OSError as error:
+            raise OutputError(f"cannot write to {path.parent}: {error.strerror or error}") from None
+        make(file)
     return path
 
 

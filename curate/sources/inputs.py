@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 from pyarrow import fs
 
-from curate.errors import InputError
+from curate.errors import InputError, UnreadableInputError
+from curate.sources.found_files import files_below
 from curate.storage.filesystems import filesystem, one_line, scheme
 from curate.terminal import printable
 
@@ -33,6 +34,7 @@ WHOLE = 16 * 2**20  # files up to this size are fingerprinted whole
 PROBE = 64 * 2**10  # bytes of each of the PROBES blocks that are read of larger ones
 PROBES = 16
 LISTERS = 16
+NO_FILE = "no file, but a broken link, a pipe or a device"
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,15 @@ class Input:
 
     uri: str
     name: str  # relative to the folder or glob that found it: what `source` says of a row
-    bytes: int
+    bytes: int  # -1: it is no file, but a broken link, a pipe or a device
     fingerprint: str  # hex; another one means that the content is not the same
     parts: tuple[Input, ...] = ()  # the files that are read together as this one
     failed_only: bool = False  # img2dataset's table beside its tar: only the rows that the tar lacks are read
+
+    @property
+    def is_file(self) -> bool:
+        """Whether there is something to read: a broken link, a pipe or a device among others costs itself alone."""
+        return self.bytes >= 0
 
 
 def suffixes(name: str) -> tuple[str, str]:
@@ -64,24 +71,18 @@ def expand(uris: Sequence[str], known: Collection[str] = tuple(FORMATS)) -> list
         InputError: nothing there, nothing readable there, or not allowed.
     """
     found: dict[str, tuple[str, fs.FileInfo]] = {}
-    for uri in uris:
-        try:
-            matches = dict(_matches(uri, known))
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"cannot look for {uri!r}: {one_line(error)}") from None
-        except UnicodeDecodeError as error:
-            name = printable(error.object.decode(errors="surrogateescape"))
-            raise InputError(f"the name of {name} is not UTF-8: rename it") from None
-        if not matches:
-            what = ", ".join(sorted(known))
-            raise InputError(
-                f"no input at {uri!r}: give a file, a folder or a glob of {what} (also .bz2, .gz, .zst)"
-            )
-        found |= matches
-    tables = beside_tars(found)
     with ThreadPoolExecutor(LISTERS) as pool:
+        for matches in pool.map(lambda uri: _found(uri, known), uris):
+            found |= matches
+        tables = beside_tars(found)
         every = list(pool.map(lambda item: _input(item[0], *item[1]), sorted(found.items())))
     return [replace(one, failed_only=True) if one.uri in tables else one for one in every]
+
+
+def check_is_file(source: Input) -> None:
+    """Raises: UnreadableInputError, which says that the input, or a part of it, is none."""
+    if strange := [one.uri for one in source.parts or (source,) if not one.is_file]:
+        raise UnreadableInputError(f"{strange[0]} is {NO_FILE}")
 
 
 def together(parts: Sequence[Input]) -> Input:
@@ -96,7 +97,25 @@ def together(parts: Sequence[Input]) -> Input:
     )
 
 
+def _found(uri: str, known: Collection[str]) -> dict[str, tuple[str, fs.FileInfo]]:
+    """What lies at `uri`, by its URI, with the name that its rows have."""
+    try:
+        matches = dict(_matches(uri, known))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot look for {uri!r}: {one_line(error)}") from None
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name of {printable(error.object)} is not UTF-8: rename it") from None
+    if not matches:
+        what = ", ".join(sorted(known))
+        raise InputError(
+            f"no input at {uri!r}: give a file, a folder or a glob of {what} (also .bz2, .gz, .zst)"
+        )
+    return matches
+
+
 def _input(uri: str, name: str, info: fs.FileInfo) -> Input:
+    if not info.is_file:
+        return Input(uri, name, -1, hashlib.blake2b(digest_size=16).hexdigest())
     try:
         return Input(uri, name, info.size or 0, fingerprint(uri, info))
     except (OSError, pa.ArrowException) as error:
@@ -111,9 +130,9 @@ def _matches(uri: str, known: Collection[str]) -> Iterable[tuple[str, tuple[str,
         yield head + path, (info.base_name, info)
     elif info.type == fs.FileType.Directory:
         found: dict[str, fs.FileInfo] = {}
-        for item in system.get_file_info(fs.FileSelector(path, recursive=True)):
+        for item in files_below(system, path):
             name = item.path[len(path.rstrip("/")) + 1 :]
-            if item.is_file and _ends(name, known) and not re.search(r"(^|/)[._]", name):
+            if _ends(name, known) and not re.search(r"(^|/)[._]", name):
                 found[name] = item
         is_ours = system.get_file_info(f"{path.rstrip('/')}/_manifest.json").type == fs.FileType.File
         for name in without_stats(found):
@@ -121,10 +140,9 @@ def _matches(uri: str, known: Collection[str]) -> Iterable[tuple[str, tuple[str,
                 yield head + found[name].path, (name, found[name])
     elif re.search(r"[*?[]", path) and scheme(uri) not in ("http", "https"):
         base = re.split(r"[^/]*[*?[]", path, maxsplit=1)[0].rstrip("/")
-        selector = fs.FileSelector(base or "/", recursive="/" in path[len(base) + 1 :], allow_not_found=True)
         pattern = re.compile(glob_regex(path))
-        for item in system.get_file_info(selector):
-            if item.is_file and pattern.fullmatch(item.path):
+        for item in files_below(system, base or "/", recursive="/" in path[len(base) + 1 :]):
+            if pattern.fullmatch(item.path):
                 yield head + item.path, (item.path[len(base) + 1 :], item)
 
 

@@ -13,7 +13,7 @@ from curate.manifest.settings import InputSettings
 from curate.sources.blame import blamed
 from curate.sources.documents import as_lines
 from curate.sources.img2dataset import failed_rows
-from curate.sources.inputs import FORMATS, Input, suffixes
+from curate.sources.inputs import FORMATS, Input, check_is_file, suffixes
 from curate.sources.joins import joined
 from curate.sources.line_formats import open_lines_source
 from curate.sources.parquet import open_parquet
@@ -34,6 +34,11 @@ def open_source(source: Input, settings: InputSettings, work: Path) -> Source:
         OutputError: `work` cannot be written.
     """
     return _opened(source, msgspec.json.encode(settings), work)
+
+
+def forget_opened() -> None:
+    """Open all anew from now on: a run that begins again in the same folder has lost what stood in its `work`."""
+    _opened.cache_clear()
 
 
 @functools.lru_cache(maxsize=OPEN_AT_ONCE)
@@ -60,6 +65,7 @@ def _opened(source: Input, plain: bytes, work: Path) -> Source:
 
 
 def _kind(source: Input, settings: InputSettings) -> str:
+    check_is_file(source)
     if empty := [one.uri for one in source.parts or (source,) if not one.bytes]:
         raise UnreadableInputError(f"{empty[0]} is empty", "empty")
     if source.parts:

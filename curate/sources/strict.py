@@ -1,7 +1,7 @@
-"""JSON as a strict parser wants it: broken UTF-8 reads as U+FFFD, Python's NaN and Infinity as null.
+"""JSON as a strict parser wants it: broken UTF-8 and half a surrogate pair read as U+FFFD, NaN and Infinity as null.
 
-`json.dump` writes numbers that are none by name, which JSON has not. Null in their place costs the value, and
-what cannot do without it, instead of the file.
+Python's `json.dump` writes numbers that are none by name, which JSON has not, and halves of pairs as it has them.
+Null or U+FFFD in their place costs the value, and what cannot do without it, instead of the file.
 """
 
 from __future__ import annotations
@@ -15,6 +15,16 @@ from curate.sources.shallow import Shallow
 NAMES = (b"NaN", b"Infinity")
 LONGEST = len(b"-Infinity")
 STRING_OR_NAME = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*"?)|NaN|-?Infinity', re.DOTALL)
+HALF = re.compile(  # or what looks like one, behind an escaped backslash
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})|"
+    rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\\\u[dD]"
+)
+PAIR_OR_ESCAPE = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|(\\.)",
+    re.DOTALL,
+)
+BEGUN = re.compile(rb"(?:\\u[dD][89abAB][0-9a-fA-F]{2})?(?:\\(?:u[0-9a-fA-F]{0,3})?)?\Z")
+LONGEST_BEGUN = len(rb"\ud83d\udc4")
 
 
 class Strict:
@@ -34,7 +44,7 @@ class Strict:
             held = _unfinished(content) if raw else 0
             self._held = content[len(content) - held :]
             if content := content[: len(content) - held]:
-                content = self._named_null(content)
+                content = _paired(self._named_null(content))
                 content = content if self._shallow is None else self._shallow.feed(content)
             if content:
                 return content
@@ -59,10 +69,18 @@ def _quotes(content: bytes) -> int:
     return content.count(b'"') - content.count(b'\\"')
 
 
+def _paired(content: bytes) -> bytes:
+    """The content with U+FFFD for each half of a surrogate pair."""
+    if not HALF.search(content):
+        return content
+    return PAIR_OR_ESCAPE.sub(lambda found: found[1] or found[2] or rb"\ufffd", content)
+
+
 def _unfinished(content: bytes) -> int:
     """How many of the last bytes say what they mean only with those that follow."""
-    escapes = len(content) - len(content.rstrip(b"\\"))
-    if escapes:
-        return escapes % 2
+    begun = BEGUN.search(content[-LONGEST_BEGUN:])
+    if begun and begun[0]:
+        before = content[: len(content) - len(begun[0])]
+        return len(begun[0]) + (len(before) - len(before.rstrip(b"\\"))) % 2
     end = content[-LONGEST:]
     return len(end) - len(end.rstrip(b"-INafinty"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from curate.tasks.dialect import Dialect, Format
 from curate.tasks.dialect import load as load_dialect
 from curate.tasks.dialect import names as dialect_names
+from curate.tasks.fault_details import fault_details
 from curate.tasks.formats import CONTROL_TOKEN, FORMATS, QWEN_VL
 from curate.tasks.grammar import Phrase
 from curate.tasks.image_cost import image_costs
@@ -24,6 +25,7 @@ __all__ = [
     "Phrase",
     "Spoken",
     "dialect_names",
+    "fault_details",
     "faults",
     "image_costs",
     "load_dialect",

@@ -13,33 +13,13 @@ from curate.tasks.chat import Pieces, dialogue_faults, task_pieces
 from curate.tasks.dialect import Dialect
 from curate.tasks.dialogue_places import DialogueBoxes, region_counts
 from curate.tasks.formats import CONVERSATION
+from curate.tasks.image_cost import image_costs
 from curate.tasks.render import render
 from curate.tasks.row_faults import faults
+from curate.tasks.task_columns import samples
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-
-COLUMNS = ("task", "language", "text", "prompt", "target", "regions", "width", "height")
-QUESTION = r"(?s)^<img>.*?</img> (.*) Answer:$"  # of a shard's prompt
-
-
-def samples(rows: pa.Table) -> pa.Table:
-    """Rows of a shard with the columns that rendering reads (N rows); `path` is null without an image."""
-    prompt = rows["prompt"].combine_chunks().cast(pa.large_string())
-    asked = pc.match_substring_regex(prompt, QUESTION)
-    question = pc.if_else(asked, pc.replace_substring_regex(prompt, QUESTION, r"\1"), None)
-    answer = pc.utf8_slice_codeunits(rows["target"].cast(pa.large_string()), 1)
-    path = pc.struct_field(rows["image"].combine_chunks(), "path")
-    made = {
-        "question": question,
-        "answer": answer,
-        "path": path,
-        "text": rows["text"].cast(pa.large_string()),
-    }
-    table = rows.select([name for name in COLUMNS if name not in ("prompt", "target", "text")])
-    for name, column in made.items():
-        table = table.append_column(name, column)
-    return table
 
 
 def is_dialogue(rows: pa.Table) -> Bools:
@@ -86,6 +66,31 @@ def dialogue_boxes(rows: pa.Table, sides: Callable[[pa.Array], tuple[Ints, Ints]
     width, height = sides(pc.if_else(pa.array(np.repeat(located, counts)), bodies, None))
     starts = np.concatenate([[0], np.cumsum(counts)])
     return DialogueBoxes(pc.if_else(pa.array(talks), regions, None), starts, width, height)
+
+
+def refused_images(rows: pa.Table, dialect: Dialect, sides: Callable[[pa.Array], tuple[Ints, Ints]]) -> Bools:
+    """Which of N rows show an image of another shape than the model's processor takes.
+
+    A row's own image is looked at where its width or height is not known; for `sides` see `dialogue_boxes`.
+    """
+    found = np.zeros(rows.num_rows, bool)
+    if dialect.cost.rule == "constant":
+        return found
+    unknown = pc.or_(pc.is_null(rows["width"]), pc.is_null(rows["height"])).combine_chunks()
+    own = pc.if_else(unknown, pc.struct_field(rows["image"].combine_chunks(), "bytes"), None)
+    shown = [(own, np.arange(rows.num_rows), np.ones(rows.num_rows, np.int64))]
+    if (talks := is_dialogue(rows)).any():
+        lists = rows["images"].combine_chunks()
+        counts = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        row = np.repeat(np.arange(rows.num_rows), counts)
+        bodies = pc.struct_field(pc.list_flatten(lists), "bytes")
+        shown.append((pc.if_else(pa.array(talks[row]), bodies, None), row, counts[row]))
+    for bodies, row, counts in shown:
+        width, height = sides(bodies)
+        there = (width > 0) & (height > 0)
+        costs = image_costs(dialect.cost, width[there], height[there], counts[there])
+        found[row[there][~costs.taken]] = True
+    return found
 
 
 def rendered(rows: pa.Table, dialect: Dialect) -> tuple[pa.Array, pa.Array]:

@@ -1,6 +1,7 @@
 """A process that imports curate once and runs its command line in forks, one a line of input.
 
-The first command that scores has torch and open_clip imported here too, so that no later one need.
+What a kind of command begins with and takes long for (`warm`), the first of its kind has done here, so that no later
+one need.
 
 A line is JSON: `arguments` of the command line, `out` and `err`, the files that take what it says. The answer is the
 fork's process id, then, on a line of its own, its exit code, negative for a signal.
@@ -20,15 +21,19 @@ import typer
 
 import curate.__main__
 import curate.cli.app
-import curate.engine.command
-import curate.engine.runners
-import curate.engine.unit
-import curate.fetch.fetcher
 import filters
 from curate.children.no_pandas import hide_pandas
 from curate.manifest.load import load
+from curate.packing import tokenizer
 from curate.scorer.weights import open_clip_module
 from tests.curate import nursery
+
+# What commands import of curate once they are at work
+MODULES = (
+    "api", "calibrating", "engine.command", "engine.preview", "engine.retry", "engine.runners", "engine.unit",
+    "exporting", "fetch.fetcher", "fingerprinting", "lineage.diff", "lineage.remove", "packing", "reporting",
+    "reporting.explain", "reporting.trace", "verifying.command", "verifying.repair",
+)  # fmt: skip
 
 
 def fork(arguments: list[str], out: str, err: str, first: Callable[[], None] | None = None) -> int:
@@ -67,8 +72,12 @@ def leave(code: int) -> None:
 
 
 def prepare() -> None:
-    """Do once for all forks what nearly each begins with: build the parser of arguments and the cleaners' searches."""
+    """Do once for all forks what nearly each begins with: import, build the parser of arguments and the cleaners'
+    searches."""
     hide_pandas()
+    for name in MODULES:
+        importlib.import_module(f"curate.{name}")
+    importlib.import_module("pyarrow.dataset")
     typer.main.get_command(curate.cli.app.app).make_context("curate", ["--version"])
     laion = load("laion")
     for name in laion.clean:
@@ -79,11 +88,18 @@ def prepare() -> None:
 
 
 def warm(arguments: list[str]) -> None:
-    """Import what a command that scores needs, which takes some seconds, or one on Ray, which takes one."""
+    """Have ready what takes long: of a command that scores some seconds, of one that packs or reports, or one on Ray,
+    half a second and more."""
     if arguments[:1] == ["score"] or any("scorer." in one for one in arguments):
         open_clip_module()
+    if arguments[:1] in (["pack"], ["report"]) and "--tokenizer" not in arguments:
+        tokenizer.load()
+    if arguments[:1] == ["report"]:
+        for name in ("matplotlib.backends.backend_svg", "matplotlib.figure", "huggingface_hub.repocard_data"):
+            importlib.import_module(name)
     if "--workers" in arguments and arguments[arguments.index("--workers") + 1] != "0":
         importlib.import_module("ray")
+    gc.freeze()
 
 
 if __name__ == "__main__":

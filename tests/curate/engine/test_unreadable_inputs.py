@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import tarfile
 import zipfile
@@ -149,6 +150,25 @@ def test_archives_of_documents_cost_themselves_alone(tmp_path: Path) -> None:
     result = package.run("text", out=tmp_path / "out", inputs=[tmp_path], workers=0, progress=False)
     assert (result.rows_out, result.dropped) == (1, {"unreadable": len(broken)})
     assert {row["source"] for row in lost(tmp_path / "out")} == set(broken)
+
+
+@pytest.mark.parametrize(("manifest", "name"), [("laion", "%s.csv"), ("text", "%s.txt"), ("text", "%s.zip")])
+def test_what_is_no_file_in_a_folder_costs_itself_alone(tmp_path: Path, manifest: str, name: str) -> None:
+    folder, link, pipe = tmp_path / "in", name % "link", name % "pipe"
+    (folder / "deep").mkdir(parents=True)
+    (folder / link).symlink_to(tmp_path / "gone")
+    os.mkfifo(folder / pipe)
+    write_pairs(folder / "deep" / "good.parquet", [pair(n) for n in range(3)])
+    (folder / "good.txt").write_text("The tide comes in twice a day, and goes out as often.")
+    result = package.run(manifest, out=tmp_path / "out", inputs=[folder], workers=0, progress=False)
+    assert result.dropped["unreadable"] == 2
+    rows = [row for row in lost(tmp_path / "out") if row["reason"] == "unreadable"]
+    assert {row["source"].removesuffix("#0") for row in rows} == {link, pipe}
+    assert all("a broken link, a pipe or a device" in row["detail"] for row in rows)
+    again = package.retry(
+        tmp_path / "out", reasons=["unreadable"], out=tmp_path / "again", workers=0, progress=False
+    )
+    assert again.dropped == {"unreadable": 2}
 
 
 def test_a_file_that_cannot_be_had_is_not_called_damaged(

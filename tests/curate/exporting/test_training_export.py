@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from curate import api
@@ -129,6 +130,32 @@ def test_dialogues_are_exported_turn_by_turn(tmp_path: Path) -> None:
         assert said[1:] == ["The first.", "And which is larger?", "The second."]
     dropped = api.export(tmp_path / "run", "llava", tmp_path / "llava").raw["dropped"]
     assert dropped == {"too_many_images": 1}
+
+
+@pytest.mark.parametrize(
+    ("to", "dropped"),
+    [("qwen3-vl", True), ("llama-factory", True), ("ms-swift", True), ("llava", False)],
+)
+def test_an_image_that_the_model_refuses_is_dropped_as_in_packs(
+    tmp_path: Path, to: str, dropped: bool
+) -> None:
+    for name, size in (("a.jpg", (64, 48)), ("thin.jpg", (2000, 8))):
+        (tmp_path / name).write_bytes(picture(*size))
+    talks = [
+        {
+            "image": name,
+            "conversations": [{"from": "human", "value": "<image>Q"}, {"from": "gpt", "value": name}],
+        }
+        for name in ("a.jpg", "thin.jpg")
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(talk) + "\n" for talk in talks))
+    api.run("llava-instruct", out=tmp_path / "run", inputs=[tmp_path / "in.jsonl"], workers=0, progress=False)
+    made = api.export(tmp_path / "run", to, tmp_path / "out").raw
+    packed = api.pack([tmp_path / "run"], tmp_path / "packs", dialect="qwen3-vl", workers=0).raw
+    assert packed["dropped"] == {"image_too_elongated": 1}
+    assert made["dropped"] == (packed["dropped"] if dropped else {})
+    (fell,) = pq.read_table(tmp_path / "packs" / "_dropped").to_pylist()
+    assert fell["detail"] == "width=2000 height=8 ratio=250 max_ratio=200"
 
 
 def test_packs_have_no_conversations_any_more(tmp_path: Path, shards: Path) -> None:

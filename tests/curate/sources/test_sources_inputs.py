@@ -33,6 +33,23 @@ def test_a_folder_gives_its_readable_files_sorted_with_their_place_in_it(tmp_pat
     ]
 
 
+def test_a_link_back_to_a_folder_that_it_lies_in_is_not_followed(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "other/b.csv")
+    (tmp_path / "other" / "back").symlink_to(tmp_path)
+    (tmp_path / "twice").symlink_to(tmp_path / "other")
+    names = [one.name for one in expand([str(tmp_path)])]
+    assert names == ["a.csv", "other/b.csv", "twice/b.csv"]
+    assert [one.name for one in expand([f"{tmp_path}/**/b.csv"])] == ["other/b.csv", "twice/b.csv"]
+
+
+def test_a_broken_link_is_an_input_that_is_no_file(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv")
+    (tmp_path / "b.csv").symlink_to(tmp_path / "gone")
+    (tmp_path / "b.md").symlink_to(tmp_path / "gone")
+    assert [(one.name, one.is_file) for one in expand([str(tmp_path)])] == [("a.csv", True), ("b.csv", False)]
+    assert [one.name for one in expand([f"{tmp_path}/b.*"])] == ["b.csv", "b.md"]
+
+
 def test_globs_stay_within_a_folder_unless_doubled(tmp_path: Path) -> None:
     write(tmp_path, "a1.csv", "a2.csv", "b1.csv", "deep/a3.csv", "deep/er/a4.csv")
     assert [one.name for one in expand([f"{tmp_path}/a*.csv"])] == ["a1.csv", "a2.csv"]

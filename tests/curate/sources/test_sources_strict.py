@@ -41,3 +41,23 @@ def test_what_has_no_such_name_comes_as_it_is_but_for_broken_text(size: int) -> 
     content = b'{"a": ["\\\\", "\\"", "I", -1, "In\\u0066"]}'
     assert read(content, size) == content
     assert read(b'\xef\xbb\xbf["caf\xe9", NaN', size) == '["caf\ufffd", null'.encode()
+
+
+PAIR, HIGH, LOW = r"\ud83d\ude00", r"\uD83D", r"\ude00"
+
+
+@pytest.mark.parametrize("size", [*range(1, 30), 65536])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [PAIR, HIGH, LOW, LOW + HIGH, HIGH + PAIR, PAIR + LOW, HIGH + "x" + LOW],
+        [r"\\" + HIGH[1:], r"\\" + HIGH[1:] + LOW, r"\\" + HIGH, r"\\\\" + PAIR + r"\"", r"\u00af" + HIGH],
+        ["\\\\" * n + HIGH for n in range(5)] + [r"\ud8", r"\\ud8"][1:],
+    ],
+)
+def test_half_a_surrogate_pair_reads_as_a_replacement_character(texts: list[str], size: int) -> None:
+    content = "[" + ", ".join(f'"{text}"' for text in texts) + "]"
+    right = [
+        "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text) for text in json.loads(content)
+    ]
+    assert json.loads(read(content.encode(), size)) == right

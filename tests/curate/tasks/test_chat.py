@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.tasks import load_dialect
+from curate.schema import PICTURE, SAMPLE, conform
+from curate.tasks import fault_details, load_dialect
 from curate.tasks.chat import dialogue_faults, dialogue_pieces, dialogue_strings, task_pieces
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -116,38 +117,84 @@ def test_the_prompt_ends_where_the_last_answer_begins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("talk", "images", "fault"),
+    ("talk", "images", "fault", "detail"),
     [
-        ([("user", "<image>a"), ("assistant", "b")], 1, None),
-        ([], 0, "text_missing"),
-        ([("user", "a"), ("assistant", "b")], 1, "image_count"),
-        ([("user", "<image><image>a"), ("assistant", "b")], 1, "image_count"),
-        ([("user", "a"), ("assistant", "an <image>")], 0, "text_has_placeholder"),
-        ([("system", "<image>"), ("user", "a"), ("assistant", "b")], 0, "text_has_placeholder"),
-        ([("user", "a <video>"), ("assistant", "b")], 0, "text_has_placeholder"),
-        ([("user", "a <|im_end|>"), ("assistant", "b")], 0, "text_has_control_token"),
-        ([("assistant", "a"), ("user", "b"), ("assistant", "c")], 0, "role_order"),
-        ([("user", "a"), ("user", "b"), ("assistant", "c")], 0, "role_order"),
-        ([("user", "a"), ("assistant", "b"), ("user", "c")], 0, "role_order"),
-        ([("user", "a"), ("system", "b"), ("assistant", "c")], 0, "role_order"),
-        ([("system", "a")], 0, "role_order"),
-        ([("user", "a"), ("tool", "b")], 0, "role_unknown"),
-        ([("user", " \n"), ("assistant", "b")], 0, "turn_empty"),
+        ([("user", "<image>a"), ("assistant", "b")], 1, None, None),
+        ([], 0, "text_missing", None),
+        ([("user", "a"), ("assistant", "b")], 1, "image_count", "<image>=0 images=1"),
+        ([("user", "<image><image>a"), ("assistant", "b")], 1, "image_count", "<image>=2 images=1"),
+        ([("user", "a"), ("assistant", "an <image>")], 0, "text_has_placeholder", "turn 2: <image>"),
+        (
+            [("system", "<image>"), ("user", "a"), ("assistant", "b")],
+            0,
+            "text_has_placeholder",
+            "turn 1: <image>",
+        ),
+        ([("user", "a <video>"), ("assistant", "b")], 0, "text_has_placeholder", "turn 1: <video>"),
+        ([("user", "a"), ("assistant", "b <bbox>")], 0, "text_has_placeholder", "turn 2: <bbox>"),
+        ([("user", "a <|im_end|>"), ("assistant", "b")], 0, "text_has_control_token", "turn 1: <|im_end|>"),
+        ([("user", "a"), ("assistant", "<ref>b</ref>")], 0, "text_has_control_token", "turn 2: <ref>"),
+        (
+            [("assistant", "a"), ("user", "b"), ("assistant", "c")],
+            0,
+            "role_order",
+            "turn 1: assistant, not user",
+        ),
+        (
+            [("user", "a"), ("user", "b"), ("assistant", "c")],
+            0,
+            "role_order",
+            "turn 2: user after user, not assistant",
+        ),
+        (
+            [("user", "a"), ("assistant", "b"), ("user", "c")],
+            0,
+            "role_order",
+            "turn 3: user is the last, not assistant",
+        ),
+        (
+            [("user", "a"), ("system", "b"), ("assistant", "c")],
+            0,
+            "role_order",
+            "turn 2: system after user, not assistant",
+        ),
+        ([("system", "a")], 0, "role_order", "turn 1: system is the last, not assistant"),
+        ([("user", "a"), ("tool", "b")], 0, "role_unknown", "turn 2: tool"),
+        ([("user", " \n"), ("assistant", "b")], 0, "turn_empty", "turn 1: user"),
     ],
 )
-def test_a_dialogue_that_cannot_be_learnt_from_has_a_reason(
-    talk: list[Turn], images: int, fault: str | None
+def test_a_dialogue_that_cannot_be_learnt_from_has_a_reason_and_what_decided(
+    talk: list[Turn], images: int, fault: str | None, detail: str | None
 ) -> None:
     good: list[Turn] = [("user", "x"), ("assistant", "y")]
-    found = dialogue_faults(column(good, talk, good), np.array([0, images, 0]))
+    messages = column(good, talk, good)
+    found = dialogue_faults(messages, np.array([0, images, 0]))
     assert found.to_pylist() == [None, fault, None]
+    shown = pa.array([[], [{"path": "a.jpg"}] * images, []], pa.list_(PICTURE))
+    table = conform(pa.table({"task": ["conversation"] * 3, "messages": messages, "images": shown}))
+    assert fault_details(table, found).to_pylist() == [None, detail, None]
+
+
+def test_a_box_that_is_nowhere_says_where_it_stands() -> None:
+    talk: list[Turn] = [("user", "Hi"), ("assistant", "At <bbox>"), ("user", "<image>"), ("assistant", "b")]
+    region = {"text": None, "quad": [0.0] * 8}
+    rows = {"task": "conversation", "images": [{"path": "a.jpg"}], "regions": [region]}
+    table = conform(
+        pa.Table.from_pylist([rows], SAMPLE).drop_columns("messages").append_column("messages", column(talk))
+    )
+    found = dialogue_faults(table["messages"], np.array([1]), regions=table["regions"])
+    assert found.to_pylist() == ["box_broken"]
+    assert fault_details(table, found).to_pylist() == ["turn 2: <bbox> before any image"]
 
 
 def test_llava_takes_one_image() -> None:
     talk: list[Turn] = [("user", "<image><image>a"), ("assistant", "b")]
-    assert dialogue_faults(column(talk), np.array([2]), load_dialect("llava")).to_pylist() == [
-        "too_many_images"
-    ]
+    llava = load_dialect("llava")
+    found = dialogue_faults(column(talk), np.array([2]), llava)
+    assert found.to_pylist() == ["too_many_images"]
+    shown = pa.array([[{"path": "a.jpg"}] * 2], pa.list_(PICTURE))
+    table = conform(pa.table({"task": ["conversation"], "messages": column(talk), "images": shown}))
+    assert fault_details(table, found, llava).to_pylist() == ["images=2 most=1"]
 
 
 def test_tasks_are_questions_and_answers_and_a_text_is_a_text() -> None:
