@@ -41,6 +41,7 @@ PICTURE = pa.struct(  # an image of a dialogue on its way
         ("slot", pa.int64()),  # its number in the spool; null until read
         ("width", pa.int32()),  # as decoded; null until then
         ("height", pa.int32()),
+        ("boxes_in_pixels", pa.bool_()),  # regions in it are in pixels of it as published, not shares of it
     ]
 )
 

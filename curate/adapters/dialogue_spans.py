@@ -28,6 +28,7 @@ class DialogueSpan(NamedTuple):
 
     text: str | None
     quad: tuple[float, ...]  # x1, y1, …, y4 as shares of the image's sides
+    in_pixels: bool = False  # or in pixels of the image as published
 
 
 def with_spans(said: str, found: list[DialogueSpan]) -> str:

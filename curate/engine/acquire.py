@@ -53,6 +53,7 @@ class AcquiredImage:
     reason: str | None = None
     detail: str | None = None
     fingerprint: bytes | None = None  # of the image and its crops, where they are wanted
+    full: tuple[int, int] | None = None  # width and height of the upright image before it was shrunk
 
     def without_image(self) -> AcquiredImage:
         """What is known of it, less its bytes."""
@@ -168,5 +169,11 @@ def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, Acquir
     if answer.reason is not None:
         return row, AcquiredImage(stage="decode", reason=answer.reason, detail=answer.detail)
     return row, AcquiredImage(
-        answer.image, answer.format, answer.width, answer.height, answer.turn, fingerprint=answer.fingerprint
+        answer.image,
+        answer.format,
+        answer.width,
+        answer.height,
+        answer.turn,
+        fingerprint=answer.fingerprint,
+        full=answer.full,
     )

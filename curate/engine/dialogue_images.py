@@ -18,15 +18,17 @@ import pyarrow.compute as pc
 
 from curate.engine.acquire import AcquiredImage, Acquirer, RawImage
 from curate.engine.spool import Spool
-from curate.images.region_scaling import scaled
+from curate.images.region_scaling import with_quads
 from curate.marking import alive, drop, judge
 from curate.schema import PICTURE, SAMPLE, SHARD, conform, set_column
 from curate.storage.shards import RowImages
 from curate.tasks.dialogue_places import place_faults, region_counts, shown_in
+from curate.tasks.flat_regions import flatten
 from curate.tasks.turns import IMAGE, turns_of, without_marks
 
 FIRST_SLOT = 2**40  # numbers below are rows
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Rules = Mapping[str, Mapping[str, Any]]
 
 ITEM = ("width", "height", "fingerprint", "stage", "detail")  # what is judged of an image of a dialogue
@@ -112,11 +114,15 @@ def settle(
     ]
     sides = {name: judged[name].combine_chunks() for name in ("width", "height")}
     table = set_column(table, "images", _relist(images, flat, path=pa.array(paths, pa.string()), **sides))
-    return _in_pixels(table)
+    return _in_pixels(table, np.array([one.full or (0, 0) for one in found], np.float64).reshape(-1, 2))
 
 
-def _in_pixels(table: pa.Table) -> pa.Table:
-    """The table with the regions of dialogues, shares of their images' sides until now, in pixels."""
+def _in_pixels(table: pa.Table, full: Floats) -> pa.Table:
+    """The table with the regions of dialogues in pixels of their stored images, and within them.
+
+    They were shares of the images' sides, or in pixels of the images as published, of which `full` says the sides (I x
+    2). A dialogue with a region that lies beyond its image is dropped.
+    """
     regions, images = (table[name].combine_chunks() for name in ("regions", "images"))
     counts = region_counts(regions, table.num_rows)
     if not counts.any():
@@ -128,13 +134,31 @@ def _in_pixels(table: pa.Table) -> pa.Table:
     taken = (~other & ~broken)[row]
     at = (first[row] + image)[taken]
     flat = pc.list_flatten(images)
-    side = [
-        pc.struct_field(flat, name).fill_null(1).to_numpy(zero_copy_only=False)
-        for name in ("width", "height")
-    ]
-    scale = np.ones((int(counts.sum()), 8))
-    scale[np.repeat(~other & ~broken, counts)] = np.tile(np.stack([one[at] for one in side], axis=1), 4)
-    return set_column(table, "regions", scaled(regions, scale))
+    sides = [pc.struct_field(flat, name).fill_null(1) for name in ("width", "height")]
+    side = np.stack([one.to_numpy(zero_copy_only=False) for one in sides], axis=1)[at]
+    published = pc.struct_field(flat, "boxes_in_pixels").fill_null(False).to_numpy(zero_copy_only=False)[at]
+    frame = np.where(published[:, None], np.maximum(full[at], 1), 1.0)
+    owner = np.repeat(np.arange(table.num_rows), counts)
+    moves = np.flatnonzero((~other & ~broken)[owner])
+    quads = flatten(regions).quad.astype(np.float64)
+    quads[moves] = np.clip(quads[moves] * np.tile(side / frame, 4), 0, np.tile(side, 4))
+    spread = [np.ptp(quads[moves, axis::2], axis=1) for axis in (0, 1)]
+    lost = moves[published & (np.minimum(*spread) <= 0)]
+    table = set_column(table, "regions", with_quads(regions, quads))
+    return _drop_beyond(table, owner, lost)
+
+
+def _drop_beyond(table: pa.Table, owner: Ints, lost: Ints) -> pa.Table:
+    """Drop the rows of which a region, one of `lost`, has no area in its image; `owner` is each region's row."""
+    reason, detail = (dict[int, str]() for _ in range(2))
+    for region in reversed(lost.tolist()):
+        row = int(owner[region])
+        reason[row] = "box_broken"
+        detail[row] = f"box {region - int(np.searchsorted(owner, row)) + 1} lies beyond its image"
+    rows = range(table.num_rows)
+    said = (pa.array([told.get(row) for row in rows], pa.string()) for told in (reason, detail))
+    reasons, details = said
+    return drop(table, reasons, "decode", details)
 
 
 def shown(kept: pa.Table, places: Ints, spool: Spool) -> RowImages:

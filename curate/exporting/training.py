@@ -26,6 +26,7 @@ from curate.images.header_sides import header_sides
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.filesystems import one_line
 from curate.storage.store import Store
+from curate.tasks.coordinates import Floats, bounding_boxes
 from curate.tasks.dialect import Dialect
 from curate.tasks.dialogue_places import with_places
 from curate.tasks.formats import CONVERSATION
@@ -203,9 +204,8 @@ def _spoken_objects(row: dict[str, Any]) -> dict[str, Any] | None:
     whole = "".join(turn["content"] for turn in row["messages"])
     before = whole.split(BOX)[:-1]
     shown = [number - 1 for number in accumulate(text.count(IMAGE) for text in before)]
-    quads = [one["quad"] for one in row["regions"]]
-    boxes = [[min(q[0::2]), min(q[1::2]), max(q[0::2]), max(q[1::2])] for q in quads]
-    return {"ref": MARKED.findall(whole), "bbox": boxes, "bbox_type": "real", "image_id": shown}
+    boxes = bounding_boxes(np.array([one["quad"] for one in row["regions"]]))
+    return {"ref": MARKED.findall(whole), "bbox": _shortest(boxes), "bbox_type": "real", "image_id": shown}
 
 
 def _objects(row: dict[str, Any]) -> dict[str, Any] | None:
@@ -222,8 +222,14 @@ def _objects(row: dict[str, Any]) -> dict[str, Any] | None:
     )
     quads = np.array([one["quad"] for one in regions])
     x, y = (quads[:, axis::2].clip(0, row[side]) for axis, side in enumerate(("width", "height")))
-    boxes = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1).tolist()
-    return {"ref": [row["text"]] if row["task"] == "referring" else [], "bbox": boxes, "bbox_type": "real"}
+    boxes = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1)
+    named = [row["text"]] if row["task"] == "referring" else []
+    return {"ref": named, "bbox": _shortest(boxes), "bbox_type": "real"}
+
+
+def _shortest(boxes: Floats) -> list[list[float]]:
+    """The numbers of boxes (B x 4), each as the shortest decimal that is the same float32: 376.64, not 376.6400146."""
+    return [[float(str(number)) for number in box] for box in boxes.astype(np.float32)]
 
 
 def _unsafe(key: str, images: list[dict[str, Any]] | None) -> str | None:

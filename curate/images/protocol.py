@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from curate.images.sniffing import sniff
@@ -27,8 +27,9 @@ FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "avif")  # what may come in, at 
 
 KEPT, ENCODED, SKIPPED = range(3)  # as it came; encoded again; not decoded, as its size is judged elsewhere
 BOXES = struct.Struct("<I")  # bytes of the boxes, which are JSON
-# One of these, index into FORMATS, turn, width, height, bytes of fingerprints; then these, then encoded bytes
-ANSWER = struct.Struct("<BBBIIH")
+# One of these, index into FORMATS, turn, width, height, both before the image was shrunk, bytes of fingerprints;
+# then these, then encoded bytes
+ANSWER = struct.Struct("<BBBIIIIH")
 FINGERPRINT_BYTES = 544  # as `curate.images.fingerprint` makes them, or none
 
 
@@ -71,6 +72,7 @@ class Prepared:
     fingerprint: bytes | None = (
         None  # of the whole and its crops; None where none were asked for, or it is too flat
     )
+    full: tuple[int, int] = (0, 0)  # width and height of the upright image before it was shrunk
 
 
 def child_settings(
@@ -118,14 +120,15 @@ def write_answer(prepared: Prepared) -> bytes:
     """A child's answer; an image that is kept as it came does not travel back."""
     how = SKIPPED if prepared.image is None else ENCODED if prepared.reencoded else KEPT
     form, marks = FORMATS.index(prepared.format), prepared.fingerprint or b""
-    header = ANSWER.pack(how, form, prepared.turn, prepared.width, prepared.height, len(marks)) + marks
+    sides = (prepared.width, prepared.height, *prepared.full)
+    header = ANSWER.pack(how, form, prepared.turn, *sides, len(marks)) + marks
     return header + prepared.image if prepared.image is not None and prepared.reencoded else header
 
 
 def read_answer(answer: bytes, body: bytes) -> Prepared:
     """What a child made of `body`; an answer that makes no sense is a crash."""
     try:
-        how, place, turn, width, height, size = ANSWER.unpack_from(answer)
+        how, place, turn, width, height, *full, size = ANSWER.unpack_from(answer)
         rest = ANSWER.size + size
         format, image = FORMATS[place], {KEPT: body, ENCODED: answer[rest:], SKIPPED: None}[how]
         if image is not None and (format not in STORED or sniff(image) != format):
@@ -135,4 +138,5 @@ def read_answer(answer: bytes, body: bytes) -> Prepared:
     except (struct.error, LookupError, ValueError) as error:
         return Prepared(None, "", 0, 0, reason="crashed", detail=f"answered with rubbish: {error}")
     marks = answer[ANSWER.size : rest] or None
-    return Prepared(image, format, width, height, reencoded=how == ENCODED, turn=turn, fingerprint=marks)
+    kept = Prepared(image, format, width, height, reencoded=how == ENCODED, turn=turn, fingerprint=marks)
+    return replace(kept, full=(full[0], full[1]))

@@ -68,12 +68,10 @@ def _boxes(quads: Floats) -> Floats:
     return np.stack(corners, axis=1)
 
 
-def scaled(regions: pa.ListArray, scale: Floats) -> pa.Array:
-    """Regions with each of the numbers of their quads multiplied (R x 8)."""
-    flat = pc.list_flatten(regions)
-    quads = pc.list_flatten(pc.struct_field(flat, "quad")).to_numpy().astype(np.float64).reshape(-1, 8)
+def with_quads(regions: pa.ListArray, quads: Floats) -> pa.Array:
+    """Lists of regions with other quads (R x 8)."""
     row = pc.list_parent_indices(regions).to_numpy().astype(np.int64)
-    made = _lists(flat, (quads * scale).reshape(-1, 4, 2), row, len(regions))
+    made = _lists(pc.list_flatten(regions), quads.reshape(-1, 4, 2), row, len(regions))
     return pc.if_else(regions.is_valid(), made, None)
 
 

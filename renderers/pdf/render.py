@@ -23,26 +23,24 @@ from PIL import Image
 from renderers import RenderError
 from renderers.pdf.bands import bands_of, lines_in
 from renderers.pdf.bidi import is_rtl
-from renderers.pdf.cover import VECTOR_BLOCK, Layers, image_share, layers_of, shapes_of
+from renderers.pdf.cover import VECTOR_BLOCK, shapes_of
 from renderers.pdf.document import UNREADABLE, chosen, failure, is_cut, opened, wanted_pages
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, View
 from renderers.pdf.join import LEADERS, distinct
 from renderers.pdf.kinds import SCAN_SHARE, hidden_text, hides, page_class, said_of
 from renderers.pdf.letter_shapes import unlike_share
 from renderers.pdf.line import Line
-from renderers.pdf.lines import page_lines, structured
 from renderers.pdf.mupdf import pymupdf
 from renderers.pdf.ocr import check_engine, lines_read, not_among, ocr_facts
 from renderers.pdf.order import reading_order
+from renderers.pdf.page_content import PageContent, content_of
 from renderers.pdf.pieces import piece_of
 from renderers.pdf.pixels import Area, Picture, coloured
-from renderers.pdf.plain import plain_lines
 from renderers.pdf.rules import Rules
 from renderers.pdf.settings import PdfSettings
 from renderers.pdf.sight import seen
 from renderers.pdf.structure import blocks_of, described
 from renderers.pdf.tags import tags_of
-from renderers.pdf.tall import fitted
 from renderers.pdf.unlabelled import unlabelled_share
 from renderers.schema import Page, Region, record
 
@@ -157,33 +155,6 @@ def area_px(band: Box, px_a_point: float) -> Area:
     """A band of the page in whole pixels."""
     x0, y0, x1, y1 = (round(side * px_a_point) for side in band)
     return x0, y0, x1, y1
-
-
-class PageContent(NamedTuple):
-    """What a page holds, read once."""
-
-    page: pymupdf.Page
-    display: pymupdf.DisplayList  # with annotations and form fields as they look
-    text: pymupdf.TextPage
-    blocks: list[dict[str, Any]]  # of the text's dictionary
-    rules: Rules
-    lines: list[Line]
-    layers: Layers
-    images: float  # share of the page
-
-
-def content_of(loaded: pymupdf.Page, settings: PdfSettings) -> PageContent:
-    """Read a page."""
-    display = loaded.get_displaylist()
-    text = structured(display, 0.0)
-    blocks = text.extractDICT()["blocks"]
-    rules = Rules(blocks)
-    lines = plain_lines(text, blocks, tuple(display.rect), rules) if settings.granularity == "lines" else None
-    if lines is None:
-        lines = page_lines(display, text)
-    layers = layers_of(display, order=False)
-    images = image_share(layers.pictures, tuple(display.rect))
-    return PageContent(loaded, display, text, blocks, rules, fitted(lines), layers, images)
 
 
 def drawn(

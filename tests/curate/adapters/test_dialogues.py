@@ -111,6 +111,13 @@ def test_several_images_and_turns_come_through(tmp_path: Path) -> None:
                 {"from": "GPT", "value": "A"},
             ]
         },
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Q"}]},
+                {"role": "assistant", "content": [{"type": "text", "text": "A"}]},
+            ],
+            "images": ["a.jpg"],
+        },
         {"texts": [{"user": "Q", "assistant": "A", "source": "x"}], "images": ["a.jpg"]},
         {"query": "Q", "response": "A", "images": ["a.jpg"]},
         {"instruction": "Q", "output": "A", "image": "a.jpg"},
@@ -133,6 +140,138 @@ def test_history_and_system_come_first(tmp_path: Path) -> None:
         ("assistant", "D"),
     ]
     assert kept[0]["images"] == []
+
+
+def test_a_developers_turn_is_a_system_turn(tmp_path: Path) -> None:
+    turns = [("developer", "S"), ("user", "Q"), ("assistant", "A")]
+    row = {"messages": [{"role": role, "content": text} for role, text in turns], "system": "not this one"}
+    kept, lost = run(tmp_path, [row], "openai-messages")
+    assert (said(kept[0]), lost) == ([("system", "S"), *turns[1:]], {})
+
+
+@pytest.mark.parametrize(
+    ("history", "images", "first"),
+    [
+        ("<image>A", ["a.jpg"], "<image>A"),
+        ("<image>A", ["a.jpg", "b.jpg"], "<image>\n<image>A"),
+        ("A", [], "A"),
+    ],
+)
+def test_images_that_a_question_does_not_show_go_before_the_first_one(
+    tmp_path: Path, history: str, images: list[str], first: str
+) -> None:
+    row = {"query": "C", "response": "D", "history": [[history, "B"]], "images": images}
+    kept, lost = run(tmp_path, [row])
+    assert lost == {}
+    assert said(kept[0]) == [("user", first), ("assistant", "B"), ("user", "C"), ("assistant", "D")]
+    sizes = {"a.jpg": picture(64, 48), "b.jpg": picture(48, 64)}
+    assert [one["bytes"] for one in kept[0]["images"]] == [sizes[name] for name in images]
+
+
+def parts(*asked: Any, answer: str = "A") -> dict[str, Any]:
+    content = [
+        {"type": "image_url", "image_url": {"url": one}}
+        if one.endswith(".jpg")
+        else {"type": "text", "text": one}
+        for one in asked
+    ]
+    return {"messages": [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "detail"),
+    [
+        (parts("What does <image> do in HTML?", "a.jpg"), "turn 1: <image>"),
+        (parts("a.jpg", "And <image>?"), "turn 1: <image>"),
+        (parts("a.jpg", "<ImageHere>"), "turn 1: <ImageHere>"),
+        (parts("a.jpg", "a <video> clip"), "turn 1: <video>"),
+        (parts("a.jpg", "an <audio> clip"), "turn 1: <audio>"),
+        (parts("a.jpg", "<IMG_CONTEXT> and <IMG_CONTEXT>"), "turn 1: <IMG_CONTEXT>"),
+        (parts("a.jpg", "<IMG_CONTEXT> and <image>"), "turn 1: <image>"),
+        (parts("a.jpg", "Q", answer="the <image> tag"), "turn 2: <image>"),
+        ({"texts": [{"user": "An <image>?", "assistant": "A"}], "images": ["a.jpg"]}, "turn 1: <image>"),
+        ({"texts": [{"user": "Q", "assistant": "<image>"}], "images": ["a.jpg"]}, "turn 2: <image>"),
+        ({"texts": [{"user": "Q", "assistant": "<bbox>"}], "images": ["a.jpg"]}, "turn 2: <bbox>"),
+    ],
+)
+def test_where_images_are_parts_a_placeholder_in_a_text_is_raw_text(
+    tmp_path: Path, row: dict[str, Any], detail: str
+) -> None:
+    kept, lost = run(tmp_path, [row], "openai-messages")
+    assert not kept
+    assert lost == {"0": f"text_has_placeholder {detail}"}
+
+
+def test_an_image_that_a_text_part_names_is_no_image(tmp_path: Path) -> None:
+    kept, lost = run(tmp_path, [parts("a.jpg", "<img>b.jpg</img>What?")], "openai-messages")
+    assert not kept
+    assert lost == {"0": "text_has_control_token turn 1: <img>"}
+
+
+def placed(asked: str, answer: str, images: list[str] | None = None, **objects: Any) -> dict[str, Any]:
+    turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    return {"messages": turns, "images": images or ["a.jpg"], "objects": objects}
+
+
+def test_boxes_beside_the_text_are_of_the_image_as_published(tmp_path: Path) -> None:
+    real = {"ref": ["cat", "dog"], "bbox": [[10.3, 10, 20, 20.5], [64, 48, 32, -5]]}
+    rows = [
+        placed("<image>Find <ref-object>, please", "<ref-object><bbox> or <bbox>", **real),
+        placed("<image>Find it", "<bbox>", bbox=[[0.5, 0.25, 1, 0.75]], bbox_type="norm1"),
+        placed("<image>And <image>", "<bbox>", ["b.jpg", "a.jpg"], bbox=[[8, 8, 16, 16]], image_id=[1]),
+    ]
+    kept, lost = run(tmp_path, rows, "openai-messages", **{"image.max_side": 32})
+    assert lost == {}
+    assert said(kept[0]) == [
+        ("user", "<image>Find <ref>cat</ref>, please"),
+        ("assistant", "<ref>dog</ref><bbox> or <bbox>"),
+    ]
+    assert [one["text"] for one in kept[0]["regions"]] == ["dog", None]
+    assert not api.verify(tmp_path / "out").damaged
+    lines = api_export(tmp_path, "ms-swift")
+    first, norm, second = (line["objects"] for line in lines)
+    assert first == {
+        "ref": ["cat", "dog"],
+        "bbox": [[5.15, 5.0, 10.0, 10.25], [16.0, 0.0, 32.0, 24.0]],  # the shortest decimals of float32
+        "bbox_type": "real",
+        "image_id": [0, 0],
+    }
+    assert norm["bbox"] == [[16.0, 6.0, 32.0, 18.0]]
+    assert (second["bbox"], second["image_id"]) == ([[4.0, 4.0, 8.0, 8.0]], [1])
+    assert lines[0]["messages"][1]["content"] == "<ref-object><bbox> or <bbox>"
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (placed("<image>Q", "<bbox>", bbox=[[1, 1, 9, 9, 9, 9, 1, 9]]), "box_broken box 1: [1, 1, 9"),
+        (placed("<image>Q", "<bbox>", bbox=[[5, 5]]), "box_broken box 1: [5, 5] is not"),
+        (placed("<image>Q", "<bbox>", bbox=[["1", 2, 3, 4]]), "box_broken box 1: "),
+        (placed("<image>Q", "<bbox>", bbox=[[1, 1, 1e30, 9]]), "box_broken box 1: "),
+        (placed("<image>Q", "<bbox>", bbox=[[1, 1, 1, 9]]), "box_broken box 1: [1, 1, 1, 9] has no area"),
+        (placed("<image>Q", "<bbox>", bbox=[[70, 1, 90, 9]]), "box_broken box 1 lies beyond its image"),
+        (
+            placed("<image>Q", "<bbox>", bbox=[[1, 1, 9, 9]], bbox_type="shares"),
+            "box_broken bbox_type=shares",
+        ),
+        (placed("<image>Q", "<bbox><bbox>", bbox=[[1, 1, 9, 9]]), "text_has_placeholder <bbox>=2 objects=1"),
+        (placed("<image>Q", "A", bbox=[[1, 1, 9, 9]]), "text_has_placeholder <bbox>=0 objects=1"),
+        (placed("<image><ref-object>", "A", ref=["a", "b"]), "text_has_placeholder <ref-object>=1 objects=2"),
+        (placed("<image><ref-object>", "A", ref=["a <ref> b"]), "text_has_control_token turn 1: <ref>"),
+        (placed("<image>Q", "<bbox>", bbox=7), "text_has_placeholder objects are not"),
+        (placed("Q <bbox>", "<image>", bbox=[[1, 1, 9, 9]]), "image_count"),
+        (
+            placed("<image><image>", "<bbox>", ["a.jpg", "b.jpg"], bbox=[[1, 1, 9, 9]]),
+            "box_broken box 1: image_id=0, but image 2 was shown last",
+        ),
+    ],
+)
+def test_boxes_that_cannot_be_cost_their_dialogue_alone(
+    tmp_path: Path, row: dict[str, Any], why: str
+) -> None:
+    kept, lost = run(tmp_path, [row, llava("Hi", "Ho")], "openai-messages")
+    assert len(kept) == 1
+    assert lost["0"].startswith(why)
 
 
 def test_what_is_wrong_with_a_dialogue_is_said(tmp_path: Path) -> None:

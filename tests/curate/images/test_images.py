@@ -441,6 +441,16 @@ def test_the_pixel_limit_is_exact() -> None:
     assert reason(PLAIN["png"], Recipe(max_pixels=96 * 64 - 1)) == "too_many_pixels"
 
 
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_size_before_shrinking_is_told(format: str, turned: bool) -> None:
+    body = encode(photo(), format, exif=exif(6 if turned else 1))
+    answer = protocol.write_answer(prepare(body, Recipe(max_side=48)))
+    told = read_answer(answer, body)
+    sizes = [(48, 32), (96, 64)]
+    assert [(told.width, told.height), told.full] == [size[::-1] if turned else size for size in sizes]
+
+
 @pytest.mark.parametrize("rules", [Recipe(smallest_side=65), Recipe(largest_ratio=1.49)])
 @pytest.mark.parametrize("turned", [False, True])
 def test_an_image_that_the_size_rules_will_drop_is_not_decoded(rules: Recipe, turned: bool) -> None:

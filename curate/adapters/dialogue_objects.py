@@ -1,0 +1,112 @@
+"""Boxes of dialogues as ms-swift has them: beside the messages, in which `<ref-object>` and `<bbox>` stand for them.
+
+`objects` is `{ref: [phrase, …], bbox: [[x1, y1, x2, y2], …], bbox_type, image_id}`, both lists in the order of the
+text. `bbox_type` is `real` (pixels of the published image), `norm1` (shares of its sides) or `norm1000`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from curate.adapters.dialogue_pictures import Unusable
+from curate.adapters.dialogue_spans import BoxBroken, DialogueSpan
+from curate.tasks.turns import BOX, IMAGE
+
+REF = "<ref-object>"
+PLACE = re.compile(rf"(?P<ref>{REF} ?(?=(?P<its>(?:{BOX})*)))|{BOX}|{IMAGE}")
+UNITS = {"real": 1.0, "norm1": 1.0, "norm1000": 1000.0}  # of a side, or of a pixel
+FARTHEST = 2**24  # pixels: float32 holds whole ones up to here
+
+
+def with_objects(
+    messages: Sequence[tuple[str, str]], objects: Any
+) -> tuple[list[tuple[str, str]], list[DialogueSpan]]:
+    """The messages with `<ref>…</ref>` for each phrase, and a span for each `<bbox>`.
+
+    Raises:
+        Unusable: `objects` is of another form, or another number of phrases or boxes than the text has places.
+        BoxBroken: a box cannot be, or is in another image than the one shown last before it.
+    """
+    return ObjectPlaces(objects).messages(messages)
+
+
+class ObjectPlaces:
+    """Phrases and boxes, handed out in the order of the text."""
+
+    def __init__(self, objects: Any) -> None:
+        lists = [objects.get(name) or [] for name in ("ref", "bbox")] if isinstance(objects, dict) else [None]
+        if not all(isinstance(one, list) for one in lists):
+            raise Unusable("text_has_placeholder", "objects are not {ref: […], bbox: […]}")
+        self._refs, self._boxes = (list(one or ()) for one in lists)
+        self._unit = objects.get("bbox_type") or "real"
+        if self._unit not in UNITS:
+            raise BoxBroken(f"bbox_type={str(self._unit)[:40]}")
+        self._images = objects.get("image_id")
+        self._used = [0, 0]  # phrases, boxes
+        self._shown = 0  # images so far
+
+    def messages(
+        self, messages: Sequence[tuple[str, str]]
+    ) -> tuple[list[tuple[str, str]], list[DialogueSpan]]:
+        """See `with_objects`."""
+        spans: list[DialogueSpan] = []
+        made = [(role, "".join(self._said(role, said, spans))) for role, said in messages]
+        for name, used, given in zip((REF, BOX), self._used, (self._refs, self._boxes), strict=True):
+            if used != len(given):
+                raise Unusable("text_has_placeholder", f"{name}={used} objects={len(given)}")
+        return made, spans
+
+    def _said(self, role: str, said: str, spans: list[DialogueSpan]) -> Iterator[str]:
+        done, phrase, its = 0, None, 0
+        for match in PLACE.finditer(said):
+            yield said[done : match.start()]
+            done = match.end()
+            if match[0] == IMAGE:
+                self._shown += role == "user"
+                yield IMAGE
+            elif match["ref"] is not None:
+                phrase = self._phrase()
+                its = len(match["its"]) // len(BOX)
+                yield f"<ref>{phrase}</ref>" + ("" if its else match[0].removeprefix(REF))
+            else:
+                spans.append(self._span(phrase if its else None))
+                its -= its > 0
+                yield BOX
+        yield said[done:]
+
+    def _phrase(self) -> str:
+        self._used[0] += 1
+        if self._used[0] > len(self._refs):
+            return ""
+        return str(self._refs[self._used[0] - 1])
+
+    def _span(self, phrase: str | None) -> DialogueSpan:
+        number = self._used[1]
+        self._used[1] += 1
+        if number >= len(self._boxes):
+            return DialogueSpan(phrase, (0.0,) * 8)
+        image = self._images[number] if isinstance(self._images, list) and number < len(self._images) else 0
+        if self._shown and image != self._shown - 1:
+            raise BoxBroken(
+                f"box {number + 1}: image_id={str(image)[:20]}, but image {self._shown} was shown last"
+            )
+        return DialogueSpan(phrase, self._quad(number), self._unit == "real")
+
+    def _quad(self, number: int) -> tuple[float, ...]:
+        """The corners of a box, clockwise from the top left.
+
+        Raises:
+            BoxBroken: not four finite numbers.
+        """
+        box = self._boxes[number]
+        numbers = [one for one in box if isinstance(one, int | float)] if isinstance(box, list) else []
+        if len(numbers) != 4 or len(box) != 4 or not all(abs(one) < FARTHEST for one in numbers):
+            raise BoxBroken(f"box {number + 1}: {str(box)[:80]} is not four numbers")
+        left, top, right, bottom = (one / UNITS[self._unit] for one in numbers)
+        (left, right), (top, bottom) = sorted((left, right)), sorted((top, bottom))  # as ms-swift swaps them
+        if math.isclose(left, right, abs_tol=1e-6) or math.isclose(top, bottom, abs_tol=1e-6):
+            raise BoxBroken(f"box {number + 1}: {str(box)[:80]} has no area")
+        return left, top, right, top, right, bottom, left, bottom

@@ -1,0 +1,179 @@
+"""The images that the turns of a dialogue show: by markers in their text, as parts of their content, or by name."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from curate.tasks.turns import IMAGE
+
+OF_XTUNER = "<IMG_CONTEXT>"  # in a text beside the image parts that it places
+MARKER = re.compile(rf"{IMAGE}|{OF_XTUNER}|<ImageHere>|<\|vision_start\|><\|image_pad\|><\|vision_end\|>")
+SHOWN = re.compile(r"(?:Picture \d+: ?)?<img>([^<]{1,4096})</img>\n?")  # Qwen-VL names an image in the text
+ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+DATA_URI = re.compile(r"data:image/[\w.+-]{1,40};base64,")
+
+
+class DialogueImage(NamedTuple):
+    """Where an image is: one of the three."""
+
+    bytes: bytes | None = None
+    path: str | None = None
+    url: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What it is known by."""
+        return self.url or self.path or hashlib.sha256(self.bytes or b"").hexdigest()
+
+
+class Unusable(Exception):  # noqa: N818 - a reason, not an error
+    """A dialogue that cannot be read; says why."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+
+
+class ShownPictures:
+    """The images of a dialogue, as its turns show them one after another.
+
+    In a form without markers, and in a dialogue whose content has image parts, the place of an image is not in the
+    text: an `<image>` there is raw text, for which the dialogue is dropped, as trainers would take it for one.
+    """
+
+    def __init__(
+        self, waiting: list[DialogueImage], markers: bool, turns: Sequence[tuple[Any, Any]] = ()
+    ) -> None:
+        """`waiting` are the images of the dialogue's column, in order; `turns` are role and content of each turn."""
+        self._waiting = waiting
+        self._literal = not markers or any(
+            _is_image(part) for _, content in turns for part in _parts(content)
+        )
+        self._found: list[DialogueImage] = []
+        self._marks = 0  # of `waiting`, how many were shown
+
+    def rest(self) -> int:
+        """How many images of the column no turn has shown."""
+        return len(self._waiting) - self._marks
+
+    def all(self, rest_first: bool) -> list[DialogueImage]:
+        """All images in the order in which they are shown: those that no turn shows before the others, or behind.
+
+        Where the turns name none themselves, and the rest comes first, that is the order of the column: as in ms-swift
+        the first images take the places before the first question.
+        """
+        rest = self._waiting[self._marks :]
+        if rest_first:
+            return self._waiting if len(self._found) == self._marks else rest + self._found
+        return self._found + rest
+
+    def content(self, content: Any, turn: int) -> str:
+        """The text of the turn of that number, with `<image>` for each image.
+
+        Raises:
+            Unusable: it is neither text nor parts, or holds a marker that is none.
+        """
+        if content is None:
+            return ""
+        if isinstance(content, str):
+            return self._text(content, turn)
+        if not isinstance(content, list):
+            raise Unusable("turn_empty", f"turn {turn}: content of type {type(content).__name__}")
+        images = [part for part in content if _is_image(part)]
+        texts = [_text_of(part, turn) for part in content if not _is_image(part)]
+        if images and sum(text.count(OF_XTUNER) for text in texts) == len(images):
+            for part in images:
+                self._take(part, turn)
+            return "".join(
+                IMAGE.join(self._text(text, turn) for text in whole.split(OF_XTUNER)) for whole in texts
+            )
+        said = ""
+        for part in content:
+            if _is_image(part):
+                self._take(part, turn)
+                said += f"{IMAGE}\n"
+            else:
+                said += self._text(_text_of(part, turn), turn)
+        return said
+
+    def _take(self, part: Mapping[str, Any], turn: int) -> None:
+        """Show the image of a part; the next of the column where the part does not say which."""
+        named = part.get("image_url", part.get("image", part.get("path", part.get("url"))))
+        if named is None and self._marks < len(self._waiting):
+            self._found.append(self._next())
+        else:
+            named = named.get("url") if isinstance(named, dict) and "url" in named else named
+            self._found.append(picture(named, f"turn {turn}: "))
+
+    def _next(self) -> DialogueImage:
+        self._marks += 1
+        return self._waiting[self._marks - 1]
+
+    def _text(self, text: str, turn: int) -> str:
+        """A text whose markers take the next images of the column, or name one themselves.
+
+        Raises:
+            Unusable: it has a marker, and images are shown otherwise.
+        """
+        if self._literal:
+            if (marker := MARKER.search(text)) is not None:
+                raise Unusable("text_has_placeholder", f"turn {turn}: {marker[0]}")
+            return text
+        pieces, done = list[str](), 0
+        for match in re.finditer(f"{MARKER.pattern}|{SHOWN.pattern}", text):
+            pieces += [text[done : match.start()], IMAGE if match[1] is None else f"{IMAGE}\n"]
+            done = match.end()
+            if match[1] is not None:
+                self._found.append(picture(match[1], f"turn {turn}: "))
+            elif self._marks < len(self._waiting):
+                self._found.append(self._next())
+        return "".join([*pieces, text[done:]])
+
+
+def _parts(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else []
+
+
+def _is_image(part: Any) -> bool:
+    return isinstance(part, dict) and (part.get("type") in ("image", "image_url") or "image_url" in part)
+
+
+def _text_of(part: Any, turn: int) -> str:
+    """The text of a content part.
+
+    Raises:
+        Unusable: it is a video, a sound or something else.
+    """
+    if isinstance(part, str):
+        return part
+    if isinstance(part, dict) and isinstance(part.get("text"), str):
+        return str(part["text"])
+    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+    raise Unusable("part_unknown", f"turn {turn}: a content part of type {kind}")
+
+
+def picture(value: Any, where: str = "") -> DialogueImage:
+    """Where an image is.
+
+    Raises:
+        Unusable: it is nowhere; `where` stands before what is said of it.
+    """
+    if isinstance(value, dict):
+        body = value.get("bytes")
+        value = body if body is not None else value.get("path", value.get("url"))
+    if isinstance(value, bytes):
+        return DialogueImage(bytes=value)
+    if not isinstance(value, str) or not value.strip():
+        raise Unusable("image_missing", f"{where}an image without a path, address or bytes")
+    if ADDRESS.match(value):
+        return DialogueImage(url=value)
+    if DATA_URI.match(value):
+        try:
+            return DialogueImage(bytes=base64.b64decode(value.partition(",")[2], validate=True))
+        except binascii.Error:
+            raise Unusable("image_missing", f"{where}a data URI that is not base64") from None
+    return DialogueImage(path=value.strip())
