@@ -186,6 +186,7 @@ def calibrate(
     settings: Mapping[str, Any] | None = None,
     preset: str = "paper",
     seed: int | None = None,
+    page: StrPath | None = None,
     progress: bool = True,
 ) -> CalibrateResult:
     """Measure on a sample what each rule drops, and find the thresholds that keep a share of the rows.
@@ -199,21 +200,27 @@ def calibrate(
         limit: look only at the first rows, so many. Default: all.
         settings, preset: see `run`.
         seed: the seed by which rows are drawn. Default: the manifest's.
+        page: a file for the findings with plots of each threshold, as one HTML page. Default: none.
         progress: say on standard error where a manifest runs on its sample.
 
     Raises:
-        ManifestError: there is no such rule, or it has no threshold.
+        ManifestError: there is no such rule, or it has no threshold; or `page` is no file of this machine.
         InputError: the inputs cannot be read, or the share cannot be reached.
+        OutputError: `page` cannot be written.
     """
     from curate.calibrating import calibrate as measure
     from curate.calibrating import share_of
+    from curate.reporting.calibration_page import page_place, write_page
 
     shares = [keep] if isinstance(keep, int | float | str) else keep
+    place = None if page is None else page_place(str(page))
     asked = _request(manifest, inputs, settings, seed, preset, limit, 1.0)
     view = view_of(progress)
     _say_first(manifest, inputs, asked, view)
     found = measure(asked, [share_of(one) for one in shares], strings(rules), rows)
     view.say_waiting()
+    if place is not None:
+        write_page(found, place)
     return made(CalibrateResult, found)
 
 

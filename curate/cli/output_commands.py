@@ -20,7 +20,7 @@ from curate.cli.options import (
     Turns,
     Workers,
 )
-from curate.cli.showing import export_lines, pack_lines, show_found, show_run, tell
+from curate.cli.showing import export_lines, finish_pack, pack_lines, show_found, show_run, tell
 
 MODEL = "ViT-L-14"
 
@@ -111,6 +111,7 @@ def pack(
         overwrite=overwrite,
     ).raw  # fmt: skip
     show_found(packed, lambda found: pack_lines(found, out), as_json)
+    finish_pack(packed)
 
 
 def export(

@@ -108,6 +108,9 @@ def calibrate(
     settings: Set = None,
     preset: Preset = "paper",
     seed: Annotated[int | None, typer.Option(help="The seed by which rows are drawn.")] = None,
+    page: Annotated[
+        str | None, typer.Option(help="A file for the findings with plots, as one HTML page.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure on a sample what each rule drops, and find the thresholds that keep a share of the rows."""
@@ -117,7 +120,7 @@ def calibrate(
 
     found = api.calibrate(
         manifest, inputs or (), keep=keep or (), rules=rules or (), rows=rows, limit=limit,
-        settings=assignments(settings or ()), preset=preset, seed=seed,
+        settings=assignments(settings or ()), preset=preset, seed=seed, page=page,
     )  # fmt: skip
     show_found(found.raw, lines, as_json)
 

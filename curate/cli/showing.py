@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from curate.errors import CurateError
 from curate.terminal import plural
 
+TOO_LONG = "sample_too_long"
+MANY_TOO_LONG = 0.01  # of all samples: from here on it is said which length would take them
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -101,8 +104,44 @@ def pack_lines(packed: dict[str, Any], out: str) -> Iterator[str]:
         samples, sequences = plural(of["samples"], "sample"), plural(of["sequences"], "sequence")
         yield f"{task}: {samples} in {sequences}, {of['padding']:.1%} padding"
     yield from _dropped_lines(packed["dropped"])
+    if packed["rows_out"] and packed["dropped"].get(TOO_LONG, 0) >= MANY_TOO_LONG * packed["rows_in"]:
+        yield from _longer_lines(packed)
     kept = f"{packed['rows_out']:,} of {plural(packed['rows_in'], 'sample')}"
     yield f"{kept} in {plural(len(packed['shards']), 'pack')} in {out}"
+
+
+def _longer_lines(packed: dict[str, Any]) -> Iterator[str]:
+    """Which length of sequences would take the samples that were too long."""
+    if not (told := packed.get("too_long")):
+        return
+    count, longest = packed["dropped"][TOO_LONG], told["longest"]
+    taken, hint = 0, ""
+    for size, more in told["by_seq_len"].items():
+        taken += more
+        if 2 * taken >= count and int(size) < longest:
+            hint = f"--seq-len {size} takes {taken:,} of them, {longest} all"
+            break
+    hint = hint or f"--seq-len {longest} takes them all"
+    settings = packed["settings"]
+    cut = "" if settings["truncate"] else "; --truncate cuts them"
+    longer = f"{count:,} of {plural(packed['rows_in'], 'sample')} longer than {settings['seq_len']:,} tokens"
+    yield f"{longer}: {hint}{cut}"
+
+
+def finish_pack(packed: dict[str, Any]) -> None:
+    """The end of a packing.
+
+    Raises:
+        CurateError: nothing was packed.
+    """
+    if packed["rows_out"]:
+        return
+    why = (
+        ", ".join(f"{reason} {count:,}" for reason, count in packed["dropped"].items())
+        or "the shards have none"
+    )
+    hint = "".join(f"; {line}" for line in _longer_lines(packed))
+    raise CurateError(f"nothing was packed of {plural(packed['rows_in'], 'sample')} ({why}){hint}")
 
 
 def export_lines(exported: dict[str, Any], to: str, out: str) -> Iterator[str]:

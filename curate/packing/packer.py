@@ -55,6 +55,8 @@ class Spilled(msgspec.Struct, frozen=True):
     packed: int
     reasons: dict[str, int]
     dropped: int  # rows that are written down
+    too_long: dict[int, int] = {}  # samples longer than a sequence, by the power of two that takes them
+    longest: int = 0  # tokens of the longest of these
 
 
 class Packed(msgspec.Struct, frozen=True):
@@ -177,7 +179,10 @@ class Packer(JobWorker):
         if reader.dropped:
             self._write_dropped(number, reader.dropped)
         rows = sum(table.num_rows for table in reader.dropped)
-        return self._kept("spill", Spilled(number, reader.packed, dict(reader.reasons), rows))
+        spilled = Spilled(
+            number, reader.packed, dict(reader.reasons), rows, dict(reader.too_long), reader.longest
+        )
+        return self._kept("spill", spilled)
 
     def assemble(self, number: int) -> Packed:
         """Write a pack."""
@@ -268,3 +273,14 @@ def reasons_of(spilled: Sequence[Spilled]) -> Counter[str]:
     for one in spilled:
         found.update(one.reasons)
     return found
+
+
+def too_long_of(spilled: Sequence[Spilled]) -> dict[str, Any]:
+    """Of the samples longer than a sequence how many each power of two takes, and the tokens of the longest."""
+    found: Counter[int] = Counter()
+    for one in spilled:
+        found.update(one.too_long)
+    if not found:
+        return {}
+    by_seq_len = {str(power): count for power, count in sorted(found.items())}
+    return {"too_long": {"longest": max(one.longest for one in spilled), "by_seq_len": by_seq_len}}

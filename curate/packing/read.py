@@ -69,6 +69,8 @@ class SampleReader:
         self.reasons: Counter[str] = Counter()
         self.dropped: list[pa.Table] = []  # of DROPPED; rows that the mixture leaves out are only counted
         self.packed = 0
+        self.too_long: Counter[int] = Counter()  # samples by the power of two of tokens that takes them
+        self.longest = 0  # tokens of the longest of these
         self.by_image = by_image  # samples of one image draw neighbouring places
         self.memory = (
             0  # bytes of all columns, uncompressed, of what was read last, with an image for each row
@@ -218,6 +220,9 @@ class SampleReader:
             rows = np.flatnonzero(found & sound)
             sound[rows] = False
             self._drop(table, rows, reason, [tell(row) for row in rows.tolist()])
+            if reason == "sample_too_long":
+                self.too_long.update(1 << (size - 1).bit_length() for size in lengths[rows].tolist())
+                self.longest = max(self.longest, int(lengths[rows].max(initial=0)))
         return sound
 
     def _drop(self, table: pa.Table, rows: Ints, reason: str, detail: list[str | None]) -> None:

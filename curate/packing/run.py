@@ -26,7 +26,7 @@ from curate.engine.nodes import check_nodes_see
 from curate.engine.progress import Progress
 from curate.errors import InputError, OutputError
 from curate.packing import mix as mixes
-from curate.packing.packer import FOLDER, PackRun, Spilled, reasons_of, total
+from curate.packing.packer import FOLDER, PackRun, Spilled, reasons_of, too_long_of, total
 from curate.packing.settings import PackSettings
 from curate.packing.steps import PackSteps
 from curate.packing.tokenizer import Tokenizer, file_content, load
@@ -146,6 +146,7 @@ def _pack(
         **_head(plan, origin, run.describe(tokenizer)),
         **mixes.reached(mix, amounts),
         **_counts(run, spilled),
+        **too_long_of(spilled),
         "copies": sum(counts["samples"] for counts in tasks.values()),
         "tasks": {task: _padding(counts, run.settings.seq_len) for task, counts in sorted(tasks.items())},
         "shards": [msgspec.to_builtins(file) for file in packs[:LISTED]],

@@ -46,7 +46,7 @@ def render(
     """The report as HTML (`panels`: title, rows of name, count and share, and a note)."""
     css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     counts = {"kept": manifest["rows_out"], **manifest["dropped"]}
-    template = _environment().get_template("page.html.jinja")
+    template = environment().get_template("page.html.jinja")
     return template.render(
         **_run_said(manifest),
         funnel=[(_stage(name), list(group)) for name, group in groupby(steps, lambda step: step.stage)],
@@ -61,7 +61,7 @@ def render(
         tasks=sorted({card.task for card in cards} - {""}),
         css=Markup(css),
         js=Markup(js),
-        policy=_policy(js),
+        policy=policy(js),
     )
 
 
@@ -85,20 +85,21 @@ def _run_said(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The engine of our pages: what is put into them is escaped, and a name that is missing is an error."""
+    made = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
         finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "number": lambda value: f"{value:,}",
         "percent": percent,
         "median": lambda values: compact(float(np.median(values))),
     }
-    return environment
+    return made
 
 
 def _shown(value: Any) -> Any:
@@ -106,8 +107,8 @@ def _shown(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _policy(script: str) -> str:
-    """The content security policy: nothing from anywhere, and no script but this one."""
+def policy(script: str = "") -> str:
+    """The content security policy: nothing from anywhere, and no script but this one, if there is one."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "

@@ -1,15 +1,17 @@
-"""Histograms as inline SVG that takes its colours and its font from the page around it."""
+"""Histograms and curves as inline SVG that takes its colours and its font from the page around it."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.reporting.measures import Measure
+from curate.reporting.measures import Measure, Threshold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +23,7 @@ SIZE = (3.7, 1.75)  # inches: about 355 by 168 pixels, so that its 8 points are 
 FRAME = (0.095, 0.13, 0.86, 0.85)  # where the axes lie: left, bottom, width, height, in parts of it
 # Colours that stand for the page's own, which differ by day and night.
 INK, QUIET, LINE, KEPT, CUT, LIMIT = (f"#01020{n}" for n in range(6))
+LABEL = 9  # points that a threshold's label takes
 PAGE = {INK: "--ink", QUIET: "--quiet", LINE: "--line", KEPT: "--kept", CUT: "--cut", LIMIT: "--limit"}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -37,29 +40,68 @@ STYLE: dict[Any, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class KeepCurve:
+    """What becomes of a sample at each of some thresholds, which rise; shares are of 1."""
+
+    title: str
+    unit: str  # what is drawn to the right
+    thresholds: Sequence[float]
+    keep: Sequence[float]
+    alone: Sequence[float]
+    limits: Sequence[Threshold]
+    whole: bool  # whether the threshold is a whole number
+
+
 def histogram(measure: Measure) -> str:
     """The measure's histogram, cut-off rows stacked on kept ones, each threshold a line."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     edges, log = bins(measure)
     kept, cut = (
         np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] * weight
         for values, weight in zip((measure.kept, measure.cut), measure.weights, strict=True)
     )
-    with mpl.rc_context(STYLE | {"svg.hashsalt": measure.title}):
+
+    def draw(axes: Axes) -> None:
+        axes.stairs(kept, edges, fill=True, color=KEPT)
+        axes.stairs(kept + cut, edges, baseline=kept, fill=True, color=CUT)
+        _scale(axes, edges, log, measure.whole)
+        top = max(1.0, float((kept + cut).max())) * 1.16
+        axes.set_ylim(0, top)
+        _draw_limits(axes, measure.thresholds, edges, top, log)
+
+    return _plot(f"Histogram: {measure.title}", draw)
+
+
+def keep_curve(curve: KeepCurve) -> str:
+    """The share of rows that is kept at each threshold, and below it what the rule lets pass by itself."""
+    at = np.array(curve.thresholds)
+    log = bool(at[0] >= 1 and at[-1] / at[0] > 20)
+    edges = at if len(at) > 1 else np.array([at[0] - 0.5, at[0] + 0.5])
+
+    def draw(axes: Axes) -> None:
+        axes.plot(at, curve.alone, color=QUIET, linewidth=1, dashes=(1, 1.5))
+        axes.plot(at, curve.keep, color=KEPT, linewidth=1.6, marker="o", markersize=2.4)
+        _scale(axes, edges, log, curve.whole)
+        axes.set_ylim(0, 1.16)
+        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}" if share <= 1 else "")
+        _draw_limits(axes, curve.limits, edges, 1.16, log)
+
+    return _plot(f"Share kept by {curve.title}", draw)
+
+
+def _plot(label: str, draw: Callable[[Axes], None]) -> str:
+    """What is drawn on axes, as an element of a page."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE | {"svg.hashsalt": label}):
         figure = Figure(figsize=SIZE)
         axes = figure.add_axes(FRAME)
         axes.grid(axis="y", color=LINE, linewidth=0.6)
-        axes.stairs(kept, edges, fill=True, color=KEPT)
-        axes.stairs(kept + cut, edges, baseline=kept, fill=True, color=CUT)
-        _scale(axes, edges, log, measure)
-        top = max(1.0, float((kept + cut).max())) * 1.16
-        axes.set_ylim(0, top)
-        _draw_limits(axes, measure, edges, top, log)
+        draw(axes)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(out.getvalue(), f"Histogram: {measure.title}")
+    return _inline(out.getvalue(), label)
 
 
 def bins(measure: Measure) -> tuple[Floats, bool]:
@@ -88,7 +130,7 @@ def bins(measure: Measure) -> tuple[Floats, bool]:
     return np.linspace(low, high, count + 1), False
 
 
-def _scale(axes: Axes, edges: Floats, log: bool, measure: Measure) -> None:
+def _scale(axes: Axes, edges: Floats, log: bool, whole: bool) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     if log:
@@ -96,7 +138,7 @@ def _scale(axes: Axes, edges: Floats, log: bool, measure: Measure) -> None:
         axes.xaxis.set_major_locator(FixedLocator(_round_numbers(edges[0], edges[-1])))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=measure.whole, min_n_ticks=1))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole, min_n_ticks=1))
     axes.set_xlim(edges[0], edges[-1])
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     for axis in (axes.xaxis, axes.yaxis):
@@ -110,11 +152,11 @@ def _round_numbers(low: float, high: float) -> list[float]:
     return found if len(found) <= 7 else [value for value in found if f"{value:e}".startswith("1")]
 
 
-def _draw_limits(axes: Axes, measure: Measure, edges: Floats, top: float, log: bool) -> None:
+def _draw_limits(axes: Axes, limits: Sequence[Threshold], edges: Floats, top: float, log: bool) -> None:
     """Each threshold that lies on the axis, with its value."""
     place = np.log if log else np.asarray
     first, last = (float(place(edge)) for edge in (edges[0], edges[-1]))
-    for limit in measure.thresholds:
+    for number, limit in enumerate(limits):
         if not edges[0] <= limit.value <= edges[-1]:
             continue
         axes.axvline(limit.value, color=LIMIT, linewidth=1.2, dashes=(3, 2))
@@ -122,7 +164,7 @@ def _draw_limits(axes: Axes, measure: Measure, edges: Floats, top: float, log: b
         axes.annotate(
             f"{limit.side} {compact(limit.value)}",
             (limit.value, top),
-            (-4 if right else 4, -1),
+            (-4 if right else 4, -1 - LABEL * number),
             textcoords="offset points",
             ha="right" if right else "left",
             va="top",

@@ -14,23 +14,29 @@ from curate.tasks.formats import LANGUAGE_NAMES, QWEN_VL
 from curate.tasks.notation import TEXT, fill, json_strings, write_boxes, write_quads
 from curate.tasks.part import Part, parts
 from curate.tasks.row_faults import first_fault
+from curate.tasks.task_columns import task_columns
 from filters.spans import cut
 
 
 def render(
-    table: pa.Table, path: pa.Array | pa.ChunkedArray, dialect: Dialect = QWEN_VL
+    table: pa.Table, path: pa.Array | pa.ChunkedArray | None = None, dialect: Dialect = QWEN_VL
 ) -> tuple[pa.Array, pa.Array]:
-    """Prompt and target of each row of SAMPLE, given its image's `DATASET/KEY.EXT` (N strings each).
+    """Prompt and target of each row of SAMPLE or of a shard, given its image's `DATASET/KEY.EXT` (N strings each).
 
+    Without a path it is a shard's own, and null in rows of SAMPLE.
     In a dialect whose tasks are dialogues they are what the user and the assistant say. Both are null where the row
     has a fault (see `faults`) or its format wants an image and the path is null, and for dialogues (see
     `curate.tasks.chat`).
 
     Raises:
-        ValueError: a task that no dialect has.
+        ValueError: a task that no dialect has, or rows of another kind.
     """
     prompts, targets, rows = [], [], []
-    for every in parts(table.append_column("path", path), "path", dialect=dialect):
+    table = task_columns(table)
+    if path is not None or "path" not in table.column_names:
+        bare = table.drop_columns("path") if "path" in table.column_names else table
+        table = bare.append_column("path", pa.nulls(table.num_rows, TEXT) if path is None else path)
+    for every in parts(table, "path", dialect=dialect):
         part = every.only(first_fault(every) < 0)
         prompt, target = _fill(part.format.prompt, part), _fill(part.format.target, part)
         prompts.append(prompt)

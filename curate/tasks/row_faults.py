@@ -15,6 +15,7 @@ from curate.tasks.dialect import Dialect
 from curate.tasks.flat_regions import counts
 from curate.tasks.formats import CONTROL_TOKEN, CONVERSATION, LANGUAGE_NAMES, QWEN_VL
 from curate.tasks.part import Part, parts
+from curate.tasks.task_columns import task_columns
 from filters.spans import overlapping, slices
 
 Ints = npt.NDArray[np.int64]
@@ -22,7 +23,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def faults(table: pa.Table, dialect: Dialect = QWEN_VL) -> pa.Array:
-    """The first fault of each row of SAMPLE (N strings); rows without one are null and can be rendered.
+    """The first fault of each row of SAMPLE or of a shard (N strings); rows without one are null and can be rendered.
 
     `task_missing`, `task_not_in_dialect`, `text_missing`, `language_unknown`, `text_has_control_token`,
     `image_too_elongated` (the model's processor refuses it); of what is located in the image: `no_boxes_left`,
@@ -31,8 +32,9 @@ def faults(table: pa.Table, dialect: Dialect = QWEN_VL) -> pa.Array:
     `curate.tasks.chat.dialogue_faults`.
 
     Raises:
-        ValueError: a task that no dialect has.
+        ValueError: a task that no dialect has, or rows of another kind.
     """
+    table = task_columns(table)
     names = ["task_missing", *CHECKS, None, "task_not_in_dialect"]
     reasons = np.zeros(table.num_rows, np.int64)
     given = table["task"].cast(pa.string())

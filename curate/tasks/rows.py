@@ -24,10 +24,15 @@ def row_faults(table: pa.Table) -> pa.Array:
 
 
 def row_strings(table: pa.Table, path: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
-    """Prompt and target of each row, given the path of its one image (N strings each). See `render`.
+    """Prompt and target of each row of SAMPLE, given the path of its one image (N strings each). See `render`.
 
     A dialogue's prompt is all up to its last answer, which is the target; its images' paths stand in `images`.
+
+    Raises:
+        ValueError: rows of a shard, which has both.
     """
+    if "prompt" in table.column_names:
+        raise ValueError("rows of a shard have their prompt and target: row_strings writes those of SAMPLE")
     prompt, target = render(table, path)
     talks = _talks(table)
     if not pc.any(talks, min_count=0).as_py():

@@ -16,31 +16,10 @@ from curate.tasks.formats import CONVERSATION
 from curate.tasks.image_cost import image_costs
 from curate.tasks.render import render
 from curate.tasks.row_faults import faults
+from curate.tasks.task_columns import samples
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-
-COLUMNS = ("task", "language", "text", "prompt", "target", "regions", "width", "height")
-QUESTION = r"(?s)^<img>.*?</img> (.*) Answer:$"  # of a shard's prompt
-
-
-def samples(rows: pa.Table) -> pa.Table:
-    """Rows of a shard with the columns that rendering reads (N rows); `path` is null without an image."""
-    prompt = rows["prompt"].combine_chunks().cast(pa.large_string())
-    asked = pc.match_substring_regex(prompt, QUESTION)
-    question = pc.if_else(asked, pc.replace_substring_regex(prompt, QUESTION, r"\1"), None)
-    answer = pc.utf8_slice_codeunits(rows["target"].cast(pa.large_string()), 1)
-    path = pc.struct_field(rows["image"].combine_chunks(), "path")
-    made = {
-        "question": question,
-        "answer": answer,
-        "path": path,
-        "text": rows["text"].cast(pa.large_string()),
-    }
-    table = rows.select([name for name in COLUMNS if name not in ("prompt", "target", "text")])
-    for name, column in made.items():
-        table = table.append_column(name, column)
-    return table
 
 
 def is_dialogue(rows: pa.Table) -> Bools:

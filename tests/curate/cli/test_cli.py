@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from curate.cli.showing import export_lines, pack_lines
+from curate.cli.showing import export_lines, finish_pack, pack_lines
+from curate.errors import CurateError
 from curate.packing.recipe import recipe_names
+from tests.curate.made_shards import make_shards
 from tests.curate.runs import curate
 
 
@@ -100,3 +103,63 @@ def test_one_is_told_in_the_singular() -> None:
         "1 of 1 sample in 1 pack in packs",
         "1 of 1 row as mds in out",
     ]
+
+
+def packed_of(rows_out: int, too_long: int, by_seq_len: dict[str, int], longest: int) -> dict[str, Any]:
+    return {
+        "tasks": {},
+        "rows_in": rows_out + too_long,
+        "rows_out": rows_out,
+        "dropped": {"sample_too_long": too_long},
+        "too_long": {"longest": longest, "by_seq_len": by_seq_len},
+        "settings": {"seq_len": 2048, "truncate": False},
+        "shards": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("packed", "hint"),
+    [
+        (packed_of(98, 2, {"4096": 2}, 2300), "--seq-len 2300 takes them all"),
+        (packed_of(0, 10, {"4096": 6, "8192": 4}, 7911), "--seq-len 4096 takes 6 of them, 7911 all"),
+        (packed_of(5, 10, {"4096": 1, "8192": 3, "16384": 6}, 9000), "--seq-len 9000 takes them all"),
+        (packed_of(999, 1, {"4096": 1}, 2300), None),
+    ],
+)
+def test_where_many_samples_are_too_long_the_length_that_takes_them_is_told(
+    packed: dict[str, Any], hint: str | None
+) -> None:
+    lines = "\n".join(pack_lines(packed, "packs"))
+    if not packed["rows_out"]:
+        with pytest.raises(CurateError) as refused:
+            finish_pack(packed)
+        assert refused.value.exit_code == 1
+        lines = str(refused.value)
+        assert lines.startswith(
+            "nothing was packed of 10 samples (sample_too_long 10); 10 of 10 samples longer "
+        )
+    else:
+        finish_pack(packed)
+    assert (hint in lines) if hint else "--seq-len" not in lines
+
+
+def test_a_packing_that_packs_nothing_ends_with_exit_1_and_what_would_help(tmp_path: Path) -> None:
+    shards = make_shards(tmp_path / "shards", rows=6, shards=1)
+    asked = (
+        "pack",
+        shards,
+        "--seq-len",
+        40,
+        "--out",
+        tmp_path / "packs",
+        "--workers",
+        0,
+        "--long-texts",
+        "drop",
+    )
+    for _ in range(2):  # the same command again says the same
+        finished = curate(*asked)
+        assert finished.returncode == 1
+        (line,) = finished.stderr.splitlines()
+        assert line.startswith("curate: nothing was packed of 6 samples (sample_too_long ")
+        assert "6 of 6 samples longer than 40 tokens: --seq-len 351 takes them all" in line

@@ -140,6 +140,12 @@ def test_samples_longer_than_a_sequence_are_dropped_with_their_length(shards: Pa
     assert manifest["rows_out"] + len(dropped) == 600
     assert all(int(row["detail"].removeprefix("tokens=")) > 300 for row in dropped)
     assert {row["reason"] for row in dropped} == {"sample_too_long"}
+    lengths = [int(row["detail"].removeprefix("tokens=")) for row in dropped]
+    taken = {str(size): sum(size / 2 < length <= size for length in lengths) for size in (512, 1024)}
+    assert manifest["too_long"] == {
+        "longest": max(lengths),
+        "by_seq_len": {k: n for k, n in taken.items() if n},
+    }
     assert all(len(row["tokens"]) <= 300 for row in read(tmp_path / "out").to_pylist())
 
 

@@ -14,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.schema import SAMPLE, TASKS
-from curate.tasks import FORMATS, fault_details, faults, parse, render
+from curate.storage.shards import image_path, to_shard
+from curate.tasks import FORMATS, fault_details, faults, load_dialect, parse, render, row_strings
 from curate.tasks.coordinates import normalise, pixels_of
 from filters.grounding import ground
+from tests.curate.made_shards import TASKS as MADE
+from tests.curate.made_shards import sample
 from tests.curate.runs import done
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -257,6 +260,25 @@ def test_a_row_at_fault_costs_itself_alone() -> None:
     good = {"task": "grounded_caption", "text": "a dog", "regions": [box(0, 0, 1, 1, "dog", 2)]}
     bad = good | {"text": "a"}
     assert [target is None for _, target in rendered(good, bad, good, bad)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("name", ["qwen-vl", "qwen2.5-vl", "llava"])
+def test_the_rows_of_a_shard_are_written_like_the_samples_that_they_were_made_of(
+    name: str,
+) -> None:
+    dialect, rng = load_dialect(name), np.random.default_rng(0)
+    rows = [sample(number, task, rng) for number, task in enumerate(MADE)]
+    table = pa.Table.from_pylist(rows, SAMPLE)
+    paths = image_path(table)
+    shard = to_shard(table, table["image"].combine_chunks().cast(pa.binary()), *render(table, paths))
+    assert faults(shard, dialect).equals(faults(table, dialect))
+    for path in (None, paths):
+        for made, expected in zip(render(shard, path, dialect), render(table, paths, dialect), strict=True):
+            assert made.equals(expected)
+    with pytest.raises(ValueError, match="the table lacks regions: rows of SAMPLE or of a shard are written"):
+        render(shard.drop_columns("regions"))
+    with pytest.raises(ValueError, match="have their prompt and target"):
+        row_strings(shard, paths)
 
 
 def test_a_task_without_a_format_is_an_error() -> None:
