@@ -31,7 +31,7 @@ from curate.origins import can_judge, find, kind_of, open_origin
 from curate.origins.lost_rows import UnreadableInput
 from curate.scorer import check, check_device
 from curate.scorer.heads import check_heads
-from curate.sources import Input
+from curate.sources import Input, forget_opened
 from curate.storage.filesystems import filesystem, one_line, scheme
 from curate.storage.finished import held
 from curate.storage.goes_on import goes_on
@@ -198,6 +198,7 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         progress.say(f"{out} is complete already: nothing to do")
         return finished
     _check_apart(asked, journal.store)
+    forget_opened()
     with goes_on(out), journal.locked(options.lease):
         if options.overwrite:
             journal.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from curate.sources.blame import blamed
 from curate.sources.inputs import FORMATS, NO_FILE, Input, check_is_file, expand, together
-from curate.sources.opening import open_source
+from curate.sources.opening import forget_opened, open_source
 from curate.sources.parts import JOINED, PICKLES
 from curate.sources.reading import DETAIL, PROBLEM, ROW, Source
 
@@ -21,6 +21,7 @@ __all__ = [
     "blamed",
     "check_is_file",
     "expand",
+    "forget_opened",
     "open_source",
     "together",
 ]

@@ -36,6 +36,11 @@ def open_source(source: Input, settings: InputSettings, work: Path) -> Source:
     return _opened(source, msgspec.json.encode(settings), work)
 
 
+def forget_opened() -> None:
+    """Open all anew from now on: a run that begins again in the same folder has lost what stood in its `work`."""
+    _opened.cache_clear()
+
+
 @functools.lru_cache(maxsize=OPEN_AT_ONCE)
 def _opened(source: Input, plain: bytes, work: Path) -> Source:
     settings = msgspec.json.decode(plain, type=InputSettings)

@@ -179,16 +179,17 @@ def _checked(raw: dict[str, Any], name: str) -> Dialect:
 
 
 @functools.cache
-def _tables(path: Path, what: str) -> dict[str, Any]:
+def _built_in(path: Path, what: str) -> dict[str, Any]:
     return parsing.read(path, what)
 
 
 def _read(name: str, depth: int) -> dict[str, Any]:
     """The tables of a file, laid over those of its base."""
-    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if not name.endswith(".toml") and name not in names():
+    is_own = name.endswith(".toml")  # and may be another one by the next call
+    if not is_own and name not in names():
         raise ManifestError(f"no dialect {name!r}{nearest(name, names())}")
-    raw = dict(_tables(path, f"the dialect {name}"))
+    what = f"the dialect {name}"
+    raw = dict(parsing.read(Path(name), what) if is_own else _built_in(FOLDER / f"{name}.toml", what))
     base = raw.pop("base", "")
     if not base:
         return raw

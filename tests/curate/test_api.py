@@ -46,6 +46,16 @@ def test_the_command_line_does_the_same(made: curate.RunResult, source: Path, tm
     assert result["dropped"] == made.dropped
 
 
+def test_a_folder_is_made_anew_in_the_same_process(tmp_path: Path) -> None:
+    """COCO's lists are joined into a file of the folder, which `overwrite` takes away."""
+    made = [
+        curate.run("coco", tmp_path / "out", preset=preset, workers=0, overwrite=True, progress=False)
+        for preset in ("paper", "strict")
+    ]
+    assert made[0].rows_out == made[1].rows_out > 0
+    assert "unreadable" not in made[1].dropped
+
+
 def test_settings_are_the_same_by_value_and_by_assignment(source: Path, tmp_path: Path) -> None:
     changes = {"rules.image_too_small.min_side": 50, "rules.text_too_short": False, "seed": 7}
     first = curate.run("laion", tmp_path / "1", source, settings=changes, workers=0, progress=False)

@@ -177,6 +177,8 @@ def test_a_dialect_of_ones_own_is_a_file_over_a_built_in_one(tmp_path: Path) -> 
     assert dialect.name == "mine"
     assert dialect.cost.max_pixels == 451_584
     assert written(dialect, ROWS[0])[0][0] == "<|vision_start|><|image_pad|><|vision_end|>Caption:"
+    own.write_text('base = "qwen2.5-vl"\nname = "other"\n')
+    assert load_dialect(str(own)).name == "other"
 
 
 @pytest.mark.parametrize(
