@@ -25,7 +25,10 @@ def generated(snapshot: dict[str, Any]) -> list[Generated]:
     nodes, layout, boxes = document["nodes"], document["layout"], document["textBoxes"]
     kinds = dict(zip(nodes["pseudoType"]["index"], nodes["pseudoType"]["value"], strict=True))
     found = []
-    for at, bounds, start, length in zip(*(boxes[name] for name in BOXES), strict=True):
+    told = zip(*(boxes[name] for name in BOXES), strict=True)
+    for at, start, length, bounds in sorted(
+        told, key=lambda box: box[:2]
+    ):  # right-to-left ones come as they stand
         node = layout["nodeIndex"][at]
         if node not in kinds:
             continue
@@ -37,7 +40,7 @@ def generated(snapshot: dict[str, Any]) -> list[Generated]:
     return found
 
 
-BOXES = ("layoutIndex", "bounds", "start", "length")
+BOXES = ("layoutIndex", "start", "length", "bounds")
 
 
 def mark_of(attributes: list[int], strings: list[str]) -> int | None:

@@ -53,6 +53,8 @@ function widthOf(text, style) {
   return measurer.measureText(text).width;
 }
 
+const DRAWN_MARKER = /^(disc|circle|square|disclosure-open|disclosure-closed)$/;
+
 // The pieces of an element's generated text of one kind.
 function* generated(element, kind) {
   const number = Element.prototype.getAttribute.call(element, MARK);
@@ -66,8 +68,10 @@ function* generated(element, kind) {
     ...above, ink: colour(style.webkitTextFillColor), background: null, opacity: above.opacity * strength(style),
     block: inside ? above.block : {}, flow: above.flow, moved: style.transform !== 'none' || style.rotate !== 'none',
   };
+  const drawn = kind === 'marker' && DRAWN_MARKER.test(style.listStyleType); // the browser tells the place without the blank
   for (const place of owner.found[kind]) {
-    const [lead, trail] = [/^\s*/, /\s*$/].map((blank) => (above.scale ?? 1) * widthOf(blank.exec(place.text)[0], style));
+    const blanks = [/^\s*/, /\s*$/].map((blank) => (drawn ? 0 : (above.scale ?? 1) * widthOf(blank.exec(place.text)[0], style)));
+    const [lead, trail] = style.direction === 'rtl' ? blanks.reverse() : blanks;
     const { text, y, h } = place;
     const level = own.flow === 'level';
     yield {

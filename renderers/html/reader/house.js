@@ -20,6 +20,7 @@ function force(element, name, value) {
 
 const MARK = 'data-curate-owner', SHOWN = 'data-curate-shown'; // attributes of elements with generated text
 const CONTROL = 'data-curate-control'; // of those that stand for a control
+const UNREAD = 'data-curate-unread'; // of blocks whose first letter has no label
 const COVERED = 'data-curate-covered', UNFIXED = 'data-curate-unfixed'; // of those whose generated content may lie over text
 
 // Only text that a label can name is painted. Generated text is where `shown` says that it has a label.
@@ -64,9 +65,11 @@ function isEmpty(sheet) {
   try { return sheet.cssRules.length === 0; } catch { return false; } // of another address: not to be looked into
 }
 
+const LINKED = 'link[rel~=stylesheet i]:not([rel~=alternate i]), link[rel~=preload i][as=style i][onload]';
 function* linkedStyles() {
-  for (const link of ask('querySelectorAll', 'link[rel~=stylesheet i]:not([rel~=alternate i])')) {
-    if (matchMedia(link.media || 'all').matches) yield getter(HTMLLinkElement.prototype, 'href')(link);
+  for (const link of ask('querySelectorAll', LINKED)) {
+    const awaited = Element.prototype.hasAttribute.call(link, 'onload'); // a script makes it the page's once it is there
+    if (awaited || matchMedia(link.media || 'all').matches) yield getter(HTMLLinkElement.prototype, 'href')(link);
   }
   for (const style of ask('getElementsByTagName', 'style')) {
     for (const rule of style.sheet?.cssRules ?? []) if (rule instanceof CSSImportRule) yield absolute(rule.href);
@@ -123,19 +126,24 @@ function standIn(element) {
   if (nameOf(element) === 'textarea') set({ 'white-space': 'pre-wrap', 'overflow-wrap': 'break-word' });
   else set({ 'white-space': 'pre', 'line-height': `${parseFloat(style.height)}px`, 'padding-top': '0', 'padding-bottom': '0' });
   if (/inset|outset/.test(style.borderTopStyle)) set({ border: '2px solid rgb(118, 118, 118)', 'border-radius': '2px' });
+  if (nameOf(element) !== 'textarea') set({ 'text-overflow': 'ellipsis' }); // what goes beyond it ends so
+  if (text.rows) set({ 'line-height': `${element.clientHeight / text.rows}px` });
   if (text.faint) set({ color: 'rgb(117, 117, 117)' });
   if (nameOf(element) === 'select') set({ 'padding-left': '4px' });
   box.textContent = text.text;
   Element.prototype.replaceWith.call(element, box);
 }
 
+const LISTED = 4; // options that a list shows which names no number
 // What a control shows: its value, else its hint; undefined where that is no text, or dots.
 function textOf(element) {
   const name = nameOf(element);
   if (name === 'select') {
     const { multiple, size, selectedIndex, options } = element;
-    const text = options[selectedIndex]?.label;
-    return !multiple && size < 2 && text ? { text } : undefined;
+    const listed = multiple || size > 1;
+    const shown = listed ? [...options].slice(0, size || LISTED) : options[selectedIndex] ? [options[selectedIndex]] : [];
+    const text = shown.map(({ label }) => label).join('\n');
+    return /\S/.test(text) ? { text, rows: listed && (size || LISTED) } : undefined;
   }
   const { type, value, placeholder } = element;
   if (name === 'input' && !TYPED.test(type) && !PRESSED.test(type)) return undefined;
@@ -150,6 +158,8 @@ const DROP_SHADOW = /drop-shadow\((?:[^()]|\([^()]*\))*\)/g;
 // Costly on every page, and so only where its styles speak of such things, or cannot be looked into.
 const COSTLY = {
   'first-line': '*::first-line { font: inherit !important; }',
+  'initial-letter': '*::first-letter { initial-letter: normal !important; }',
+  'first-letter': `[${UNREAD}]::first-letter { color: transparent !important; -webkit-text-fill-color: transparent !important; }`,
   'scroll-button': '*::scroll-button(*) { content: none !important; }',
 };
 function rules() {
@@ -166,6 +176,7 @@ function settle() {
   for (const element of ask('querySelectorAll', NOTICES)) {
     if (/java\s?script/i.test(element.textContent) && element.textContent.length < 600) force(element, 'display', 'none');
   }
+  reveal();
   judgeStyles();
   for (const element of ask('querySelectorAll', 'input, select, textarea')) standIn(element);
   const sheet = new CSSStyleSheet();
@@ -197,6 +208,17 @@ function settle() {
   plainFormulas();
 }
 
+// Many pages hide themselves whole until a script has run; no reader of theirs is shown nothing.
+function reveal() {
+  for (const root of [own('documentElement'), own('body')]) {
+    if (!root) continue;
+    const { opacity, visibility, display } = getComputedStyle(root);
+    if (opacity < 0.1) force(root, 'opacity', '1');
+    if (visibility !== 'visible') force(root, 'visibility', 'visible');
+    if (display === 'none') force(root, 'display', 'block');
+  }
+}
+
 // Where no language says which font to take for Chinese, the browser may take one without the measures for columns.
 const COLUMNS = ', "Noto Serif CJK SC", "Noto Sans CJK SC"';
 const lacksColumns = ({ fontFamily, webkitLocale }) => !/^"?(zh|ja|ko)/i.test(webkitLocale) && !fontFamily.includes(COLUMNS);
@@ -214,12 +236,16 @@ function endAnimation(animation) {
 // where `lines` is 0, else of the last of so many.
 function shorten(element, style, lines) {
   const { left, top, width, height } = Element.prototype.getBoundingClientRect.call(element);
-  if (!width || !height || style.direction === 'rtl' || style.writingMode !== 'horizontal-tb') return;
+  if (!width || !height || style.writingMode !== 'horizontal-tb') return;
   if (!lines && !/nowrap|pre$/.test(style.whiteSpace)) return;
-  const edge = left + element.clientLeft + element.clientWidth - parseFloat(style.paddingRight) + 0.5 - (lines ? 0 : widthOf('…', style));
+  if (style.direction === 'rtl' && !RIGHT_TO_LEFT.test(element.textContent)) return; // its end is what is seen
+  const room = lines ? -0.5 : widthOf('…', style) - 0.5;
+  const inner = left + element.clientLeft;
+  const [least, most] = [inner + parseFloat(style.paddingLeft), inner + element.clientWidth - parseFloat(style.paddingRight)];
+  const within = style.direction === 'rtl' ? (rect) => rect.left >= least + room : (rect) => rect.right <= most - room;
   const high = parseFloat(style.lineHeight) || 1.2 * parseFloat(style.fontSize);
   const foot = lines ? top + element.clientTop + parseFloat(style.paddingTop) + (lines + 0.3) * high : Infinity;
-  const fits = ({ right, bottom }) => (lines || right <= edge) && bottom <= foot;
+  const fits = (rect) => (lines || within(rect)) && rect.bottom <= foot;
   if (lines ? element.scrollHeight <= foot - top : element.scrollWidth <= element.clientWidth) return;
   const walker = ask('createTreeWalker', element, NodeFilter.SHOW_TEXT);
   const place = ask('createRange');

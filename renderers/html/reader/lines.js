@@ -107,23 +107,6 @@ function collect() {
   return found;
 }
 
-// Elements as they are entered and left, and texts between: [node, whether it is left].
-function* walk(root) {
-  const first = getter(Node.prototype, 'firstChild'), next = getter(Node.prototype, 'nextSibling');
-  const { nodeType } = Object.getOwnPropertyDescriptors(Node.prototype);
-  for (let node = root; node; ) {
-    const text = nodeType.get.call(node) === Node.TEXT_NODE;
-    if (text || isElement(node)) yield [node, false];
-    const inner = text ? null : first(node);
-    if (inner) {
-      node = inner;
-      continue;
-    }
-    while (node && (isElement(node) && (yield [node, true]), node !== root && !next(node))) node = parentOf(node);
-    node = node === root ? null : next(node);
-  }
-}
-
 function piecesOf(node) {
   const found = [];
   const parent = parentOf(node);
@@ -132,6 +115,7 @@ function piecesOf(node) {
   const style = styleOf(parent);
   if (!style.visible) return found;
   const text = measurable(node, style);
+  text.astray = scrambled(node, parent, style);
   const drawing = parent instanceof SVGElement ? parent : null; // its text is painted by no highlight: wholly or not
   for (const [start, end, rect] of pieces(text)) {
     if (boundsOf(rect, style).top > maxHeight || !/\S/.test(node.data.slice(start, end)) && rect.width * rect.height === 0) continue;
@@ -147,8 +131,9 @@ function piecesOf(node) {
 }
 
 // A stretch of a text as its style spells it.
-function spelt(node, start, end, { transform, language }) {
-  const text = node.data.slice(start, end);
+function spelt(node, start, end, { transform, language, override }) {
+  const written = node.data.slice(start, end);
+  const text = override && RIGHT_TO_LEFT.test(written) === (override === 'ltr') ? mirrored(written) : written;
   if (/uppercase/.test(transform)) return text.toLocaleUpperCase(language);
   if (/lowercase/.test(transform)) return text.toLocaleLowerCase(language);
   if (!/capitalize/.test(transform)) return text;
@@ -158,11 +143,26 @@ function spelt(node, start, end, { transform, language }) {
   });
 }
 
+// Letters that are made to run against their script's direction are read from their other end.
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+const letters = new Intl.Segmenter('en');
+const mirrored = (text) => [...letters.segment(text)].map(({ segment }) => segment).reverse().join('');
+
+// Text whose letters run in both directions against their scripts', or change it within: no label tells what is seen.
+const DIRECTION_FORCED = /[\u202d\u202e]/;
+function scrambled({ data }, element, { override }) {
+  if (DIRECTION_FORCED.test(data)) return true;
+  return Boolean(override) && /\p{L}/u.test(data) && (Element.prototype.querySelector.call(element, ':not(br)') !== null ||
+    RIGHT_TO_LEFT.test(data) && /[A-Za-z\u00c0-\u04ff]/.test(data));
+}
+
 // Joins pieces that stand on one line of one block. Text between two joined pieces keeps its gap as a space.
 function join(found) {
   const lines = [];
   const last = new Map();
   for (const piece of found) {
+    const { formula } = piece; // what it has above or below the line parts the text around it
+    if (formula && piece.style.block !== styleOf(formula).block) last.delete(styleOf(formula).block);
     const line = last.get(piece.style.block);
     const { text } = piece;
     const gap = line && follows(line, piece);
@@ -254,6 +254,7 @@ globalThis.readPage = (told) => {
     const without = [...unread, ...hidden.flatMap((i) => lines[i].pieces)];
     undrawHyphensOf(without);
     CSS.highlights.set('unlabelled', new Highlight(...without.filter((piece) => !piece.generated).map(still)));
+    hideFirstLettersOf(without);
     for (const { drawing } of found) if (drawing) force(drawing, 'visibility', 'visible');
     for (const { drawing } of without) if (drawing) force(drawing, 'visibility', 'hidden');
     for (const formula of formulas) force(formula, 'visibility', 'visible');
@@ -290,3 +291,18 @@ function undrawHyphensOf(without) {
   undrawn = without.filter((piece) => piece.hyphened);
   for (const piece of undrawn) replaceEnd(piece, '\u200b');
 }
+
+// Nor is a first letter with a style of its own painted by a highlight.
+function hideFirstLettersOf(without) {
+  for (const element of ask('querySelectorAll', `[${UNREAD}]`)) Element.prototype.removeAttribute.call(element, UNREAD);
+  for (const { node, start, style, generated: made } of without) {
+    if (made || /\S/.test(node.data.slice(0, start))) continue;
+    let element = style.block;
+    while (isElement(element)) {
+      Element.prototype.setAttribute.call(element, UNREAD, '');
+      if (previousOf(element)) break;
+      element = parentOf(element);
+    }
+  }
+}
+const previousOf = getter(Element.prototype, 'previousElementSibling');

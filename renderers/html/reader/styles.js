@@ -2,7 +2,7 @@
 
 const INLINE = /^(inline|contents|ruby$|math$)/;
 const LEVEL = { matrix: new DOMMatrix(), flat: true, scale: 1, turn: null };
-const ROOT = { display: 'block', opacity: 1, stance: LEVEL, clipper: null, block: null, box: null };
+const ROOT = { display: 'block', opacity: 1, stance: LEVEL, clipper: null, block: null, box: null, override: null };
 const styles = new Map();
 const zoomOf = getter(Element.prototype, 'currentCSSZoom');
 
@@ -53,6 +53,11 @@ function stanceOf(element, style, above) {
   return { matrix, flat: true, scale, turn: { to, back: to.inverse() } };
 }
 
+// In a formula: whether an element stands on the line of what is around it, not above or below.
+const STACKS = /^(mfrac|munder|mover|munderover|mtable|mtr|mmultiscripts)$/;
+const inRow = (element) =>
+  element instanceof MathMLElement && nameOf(element) !== 'math' && !STACKS.test(nameOf(parentOf(element)));
+
 const isControl = (element) => nameOf(element) === 'button' || Element.prototype.hasAttribute.call(element, CONTROL);
 
 // How much of an element its effects leave to be seen, as far as that can be told without looking at pixels.
@@ -82,13 +87,14 @@ function styleOf(element) {
     scale: stance.scale,
     turn: stance.turn,
     clipper: clips(element, style) ? element : above.clipper,
-    block: above.block && INLINE.test(style.display) && !isControl(element) ? above.block : element,
+    block: above.block && (INLINE.test(style.display) || inRow(element)) && !isControl(element) ? above.block : element,
     box: above.box && style.display === 'contents' ? above.box : element,
     display: style.display,
     size: parseFloat(style.fontSize) * zoomOf(element),
     visible: style.visibility === 'visible',
     filtered: above.filtered || style.filter !== 'none',
-    ink: colour(style.webkitTextFillColor),
+    ink: inkOf(style),
+    override: overrideOf(style, above),
     flow: flowOf(style),
     transform: style.textTransform,
     language: /^[a-z]{2,3}(-[a-z0-9]+)*$/i.exec(style.webkitLocale.replaceAll('"', ''))?.[0] ?? [],
@@ -106,6 +112,18 @@ function flowOf({ writingMode, textOrientation }) {
   if (writingMode === 'horizontal-tb') return 'level';
   if (writingMode.startsWith('sideways')) return writingMode === 'sideways-lr' ? 'up' : 'down';
   return textOrientation === 'sideways' ? 'down' : textOrientation;
+}
+
+// What letters are painted with: their outlines, where only those are seen.
+function inkOf({ webkitTextFillColor, webkitTextStrokeColor, webkitTextStrokeWidth }) {
+  const fill = colour(webkitTextFillColor);
+  return fill && fill[3] < 0.1 && parseFloat(webkitTextStrokeWidth) > 0 ? colour(webkitTextStrokeColor) : fill;
+}
+
+// The direction that every letter is made to run in, whatever its script; null where none is.
+function overrideOf({ unicodeBidi, direction, display }, above) {
+  if (unicodeBidi.includes('override')) return direction;
+  return unicodeBidi === 'normal' && INLINE.test(display) ? above.override : null;
 }
 
 // [red, green, blue, alpha] of any colour; null where it is none that the browser paints: taken as opaque and different.

@@ -1,0 +1,129 @@
+"""What a page's lines say is what a person reads there, in the order that it is read."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from renderers.html.generated import Generated, generated
+from renderers.html.render import Browser
+
+STYLE = "<!DOCTYPE html><meta charset=utf-8><style>body{margin:8px;font:20px/1.5 'DejaVu Sans'}</style>"
+LINK = "<link rel={} href=a.css onload=\"this.media='all'\"><p>SEEN"
+CUT = "<div dir=rtl style='width:200px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis'>"
+FOX = "the quick brown fox jumps over the lazy dog"
+
+READ = {
+    "numbers of a right-to-left list": ("<ol dir=rtl><li>אחד<li>שתיים", ["1. אחד", "2. שתיים"]),
+    "Arabic numbers": ("<ol dir=rtl style='list-style:arabic-indic'><li>واحد", ["١. واحد"]),
+    "an address against harvesters": (
+        "<p style='unicode-bidi:bidi-override;direction:rtl'>moc.b@a",
+        ["a@b.com"],
+    ),
+    "override within a line": ("<p>to <bdo dir=rtl>moc.b@a</bdo> now", ["to a@b.com now"]),
+    "override along a script's own way": ("<p><bdo dir=rtl>שלום", ["שלום"]),
+    "override by a character": ("<p>SEEN<p>un\u202eder\u202cline", ["SEEN"]),
+    "override over several elements": ("<p>SEEN<p><bdo dir=rtl>one <b>two</b></bdo>", ["SEEN", "owt"]),
+    "outlines": ("<p style='color:transparent;-webkit-text-stroke:1px #000'>SEEN", ["SEEN"]),
+    "raised first letter": (
+        "<style>p::first-letter{initial-letter:3}</style><p style='width:200px'>One and two and three",
+        ["One and two and", "three"],
+    ),
+    "list box": ("<select multiple><option>one<option>two<option>three</select>", ["one", "two", "three"]),
+    "list box of two": ("<select size=2><option>one<option>two<option>three</select>", ["one", "two"]),
+    "a page that waits for its script": ("<style>html{opacity:0}</style><p>SEEN", ["SEEN"]),
+    "a page that breaks out of frames": ("<style>body{display:none!important}</style><p>SEEN", ["SEEN"]),
+    "formula in a line": (
+        "<p>if <math><mi>E</mi><mo>=</mo><mi>m</mi><msup><mi>c</mi><mn>2</mn></msup></math> holds",
+        ["if E = mc2 holds"],
+    ),
+    "fraction in a line": (
+        "<p>if <math><mfrac><mi>a</mi><mi>b</mi></mfrac></math> holds",
+        ["if", "a", "b", "holds"],
+    ),
+    "reversed row": ("<div style='display:flex;flex-direction:row-reverse'><p>a<p>b<p>c", ["c", "b", "a"]),
+    "parts put first": ("<div style='display:grid'><p>a<p style='order:-1'>b<p>c", ["b", "a", "c"]),
+    "placed parts": (
+        "<div style='display:grid'><p style='grid-area:2/2'>d<p style='grid-area:1/1'>a"
+        "<p style='grid-area:2/1'>c<p style='grid-area:1/2'>b",
+        ["a", "b", "c", "d"],
+    ),
+    "placed columns": (
+        "<div style='display:grid'><p style='grid-area:1/1'>a<p style='grid-area:2/1'>b"
+        "<p style='grid-area:1/2'>c<p style='grid-area:2/2'>d",
+        ["a", "b", "c", "d"],
+    ),
+}
+
+
+def lines(browser: Browser, html: str) -> list[str]:
+    (batch,) = browser.render((STYLE + html).encode())
+    (row,) = batch.to_pylist()
+    return [region["text"] for region in row["regions"]]
+
+
+@pytest.mark.parametrize(("html", "read"), READ.values(), ids=READ.keys())
+def test_lines_are_read_as_a_person_reads_them(browser: Browser, html: str, read: list[str]) -> None:
+    assert lines(browser, html) == read
+
+
+@pytest.mark.parametrize(
+    ("html", "begins"),
+    [
+        (f"<input style='width:120px' value='{FOX}'>", "the quick"),
+        (f"<select style='width:120px'><option>{FOX}</select>", "the qui"),
+        (f"{CUT}{'שלום עולם ' * 9}", "שלום עולם"),
+    ],
+    ids=["value", "choice", "right to left"],
+)
+def test_what_its_box_cuts_off_ends_in_an_ellipsis(browser: Browser, html: str, begins: str) -> None:
+    (line,) = lines(browser, html)
+    assert line.startswith(begins)
+    assert line.endswith("…")
+
+
+def test_the_beginning_of_what_runs_against_its_box_is_not_taken_for_its_end(browser: Browser) -> None:
+    assert lines(browser, f"<p>SEEN</p>{CUT}{FOX}") == ["SEEN"]
+
+
+def test_a_first_letter_without_a_label_is_not_painted(browser: Browser) -> None:
+    style = "<style>p{color:#fff}p::first-letter{color:red;font-size:60px;float:left}</style>"
+    (batch,) = browser.render((STYLE + style + "<div>SEEN</div><p>hidden").encode())
+    pixels = np.asarray(Image.open(io.BytesIO(batch["image"][0].as_py())).convert("L"))
+    assert pixels[40:].min() > 200
+
+
+@pytest.mark.parametrize("rel", ["stylesheet media=print", "preload as=style"])
+def test_a_stylesheet_that_a_script_switches_on_counts_as_lost(browser: Browser, rel: str) -> None:
+    (batch,) = browser.render(("<!DOCTYPE html>" + LINK.format(rel)).encode())
+    assert '"unstyled": true' in batch["extra"][0].as_py()
+
+
+def test_a_lone_bullet_has_its_whole_width(browser: Browser) -> None:
+    (batch,) = browser.render((STYLE + "<p>text<ul style='font-size:60px'><li></ul>").encode())
+    (_, bullet) = batch.to_pylist()[0]["regions"]
+    pixels = np.asarray(Image.open(io.BytesIO(batch["image"][0].as_py())).convert("L"))
+    dark = np.flatnonzero((pixels[60:] < 128).any(axis=0))
+    assert bullet["quad"][0] <= dark[0] + 1
+    assert bullet["quad"][2] >= dark[-1] - 1
+
+
+def test_pieces_of_generated_text_come_in_the_order_of_their_text() -> None:
+    strings = ["data-curate-owner", "7", "marker", "1. "]
+    nodes = {
+        "pseudoType": {"index": [1], "value": [2]},
+        "parentIndex": [-1, 0],
+        "attributes": [[0, 1], []],
+    }
+    boxes = {
+        "layoutIndex": [0, 0],
+        "bounds": [[0, 0, 6, 20], [6, 0, 10, 20]],  # from the left: the blank and the dot, then the number
+        "start": [1, 0],
+        "length": [2, 1],
+    }
+    document = {"nodes": nodes, "layout": {"nodeIndex": [1], "text": [3]}, "textBoxes": boxes}
+    found = generated({"strings": strings, "documents": [document]})
+    assert found == [Generated(7, "marker", "1", 6, 0, 10, 20), Generated(7, "marker", ". ", 0, 0, 6, 20)]
