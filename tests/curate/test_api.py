@@ -232,6 +232,7 @@ def test_the_command_line_is_a_skin_over_the_functions() -> None:
         "curate.manifest",
         "curate.manifest.load",
         "curate.manifest.toml",
+        "curate.manifest.written",
         "curate.packing.recipe",
     }
     lines = {"curate.reporting", "curate.reporting.explain", "curate.verifying.command"}

@@ -124,7 +124,7 @@ def test_many_files_are_not_compared_with_each_other(tmp_path: Path, monkeypatch
         (tmp_path / f"instances{number}.json").write_text("{}")
     monkeypatch.setattr(Input, "__eq__", lambda one, other: pytest.fail("compared"))
     assert [one.name for one in collect([str(tmp_path)], (".txt",))] == [""]
-    assert len(find_tables(load("coco"), [str(tmp_path)])[0].parts) == 9
+    assert len(find_tables(load("vgqa"), [str(tmp_path)])[0].parts) == 9
 
 
 def test_a_packed_tar_that_unpacks_to_far_more_than_itself_is_refused_and_leaves_nothing(
