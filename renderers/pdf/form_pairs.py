@@ -1,7 +1,7 @@
 """Labels of a form and their values: where labels stand below each other, each is read with what stands beside it.
 
-Forms are often written all labels first, then all values. A label ends in a colon; a column of labels is told by how
-many of its lines do, and its values by standing at the labels' height, below each other.
+Forms are often written all labels first, then all values. A label ends in a colon, or looks otherwise than its value.
+A column of labels is told by how many of its lines do, and its values by standing at the labels' height, in a column.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ LEADING_EM = 0.45  # lines no further apart are one value's
 LONGER = 0.5  # lines beyond the first, for each of several values that no white space parts: with more it is a column
 WITH_VALUE = 0.5  # of the labels
 IN_CONTENT = 0.5  # of the pairs follow each other in the content: with fewer the content tells no order
+STYLED_ROWS = 4  # of labels that are told by their style alone, at least
+APART_EM = 0.5  # white space between such rows, at least: lines of text stand closer
 SAME_ROWS = 0.6  # of the rows of two columns of pairs stand at one height: these are read across
 
 
@@ -51,9 +53,13 @@ class Pair(NamedTuple):
 
 def with_pairs(pieces: Sequence[Piece]) -> list[Piece]:
     """The pieces, each label of a form and its value as one; where the content does not know them, all rows as one."""
-    labels = [piece for piece in pieces if piece.is_label]
-    if len(labels) < LEAST or len(pieces) > MOST:
+    if len(pieces) > MOST:
         return list(pieces)
+    styled = labels_by_style(pieces)
+    pieces = [piece._replace(is_label=True) if piece.members in styled else piece for piece in pieces]
+    labels = [piece for piece in pieces if piece.is_label]
+    if len(labels) < LEAST:
+        return pieces
     found: list[list[Pair]] = []
     held: set[tuple[int, ...]] = set()
     for run in label_runs(labels, pieces):
@@ -64,6 +70,45 @@ def with_pairs(pieces: Sequence[Piece]) -> list[Piece]:
     blocks = [block for group in side_by_side(found) for block in as_blocks(group)]
     rest = (piece for piece in pieces if piece.members not in held)
     return sorted([*blocks, *rest], key=lambda piece: piece.rank)
+
+
+def labels_by_style(pieces: Sequence[Piece]) -> set[tuple[int, ...]]:
+    """The labels (their members) that are told by their looks alone: bold ones, say, each before a plain value.
+
+    Rows, set apart from each other, hold nothing but labels of one style and values of another, in columns.
+    """
+    found: set[tuple[int, ...]] = set()
+    run: list[list[Piece]] = []
+    for row in [*rows_of(pieces), []]:
+        if run and not (row and goes_on_with(run[-1], row)):
+            prose = sum(piece.is_prose for one in run for piece in one)
+            if len(run) >= STYLED_ROWS and 4 * prose <= sum(map(len, run)):  # half of the values, at most
+                found |= {piece.members for one in run for piece in one[::2]}
+            run = []
+        if is_styled(row):
+            run.append(row)
+    return found
+
+
+def is_styled(row: Sequence[Piece]) -> bool:
+    """True for a row of short labels of one style, each with a value of another one."""
+    if len(row) < 2 or len(row) % 2 or any(piece.is_prose for piece in row[::2]):
+        return False
+    if not all(piece.chars for piece in row):  # a block that was put in order already
+        return False
+    styles = {piece.style for piece in row[::2]}, {piece.style for piece in row[1::2]}
+    return len(styles[0]) == len(styles[1]) == 1 and styles[0] != styles[1]
+
+
+def goes_on_with(last: Sequence[Piece], row: Sequence[Piece]) -> bool:
+    """True where a row of labels and values stands below the last one, in its columns and styles, set apart from it."""
+    if not is_styled(row) or len(row) != len(last):
+        return False
+    away = min(piece.box[1] for piece in row) - max(piece.box[3] for piece in last)
+    return away >= APART_EM * row[0].em and all(
+        piece.style == above.style and abs(piece.box[0] - above.box[0]) <= EDGE_EM * piece.em
+        for piece, above in zip(row, last, strict=True)
+    )
 
 
 def as_blocks(runs: Sequence[Sequence[Pair]]) -> list[Piece]:

@@ -29,6 +29,7 @@ class Piece(NamedTuple):
     value: int = -1  # of a whole number of up to DIGITS digits, which may count lines
     is_prose: bool = False  # a line of running text
     is_label: bool = False  # words that end in a colon
+    style: str = ""  # what its letters look like: equal texts tell equal looks
 
     @property
     def middle(self) -> float:
@@ -36,7 +37,7 @@ class Piece(NamedTuple):
         return (self.box[1] + self.box[3]) / 2
 
 
-def piece_of(index: int, text: str, box: Box, em: float) -> Piece:
+def piece_of(index: int, text: str, box: Box, em: float, style: str = "") -> Piece:
     """The line at `index` in the order of content."""
     wide = 0 if text.isascii() else sum("\u2e80" <= char <= "\uffdc" for char in text)
     digits = sum(map(str.isdigit, text))
@@ -44,7 +45,8 @@ def piece_of(index: int, text: str, box: Box, em: float) -> Piece:
     value = int(text) if digits == len(text) <= DIGITS and text.isascii() and text else -1
     long = chars + wide > PROSE_CHARS and box[2] - box[0] > PROSE_EM * em
     label = chars > digits + 1 and text.endswith(COLONS)
-    return Piece(box, chars + wide, em, index, (index,), digits >= NUMBER_SHARE * chars, value, long, label)
+    number = digits >= NUMBER_SHARE * chars
+    return Piece(box, chars + wide, em, index, (index,), number, value, long, label, style)
 
 
 def together(pieces: Sequence[Piece]) -> Piece:

@@ -354,7 +354,8 @@ def in_one_direction(group: Sequence[Line], turn: Turn, rules: Rules) -> Iterato
     if is_rtl("".join(line.text for line in group)):  # columns and cells go from the right as well
         boxes, drawn = mirrored(boxes), mirrored(drawn)
     pieces = [
-        piece_of(i, line.text, box, line.size) for i, (line, box) in enumerate(zip(group, boxes, strict=True))
+        piece_of(i, line.text, box, line.size, f"{line.font} {line.colour}")
+        for i, (line, box) in enumerate(zip(group, boxes, strict=True))
     ]
     yield from (group[i] for i in reading_order(pieces, drawn))
 

@@ -435,3 +435,21 @@ def test_a_column_of_labels_beside_running_text_is_read_by_itself() -> None:
     labels, _ = form(0, "abcdef", pitch=24)
     right = prose("right", 70, 0, 14)
     assert order([*labels, *right]) == names([*labels, *right])
+
+
+def styled(columns: list[list[Spot]], pitch: float) -> list[str]:
+    """The texts of columns in reading order, whose content goes down each; every other column is bold."""
+    spots = [
+        (*spot, "bold" if k % 2 == 0 else "plain") for k, column in enumerate(columns) for spot in column
+    ]
+    pieces = [
+        piece_of(i, text, (x, y * pitch, x + w, y * pitch + 8), 9.0, style)
+        for i, (text, x, y, w, style) in enumerate(spots)
+    ]
+    return [spots[i][0] for i in reading_order(pieces)]
+
+
+def test_labels_without_colons_are_told_by_their_looks_where_rows_are_set_apart() -> None:
+    columns = [[(f"{name}{i}", x, float(i), 40.0) for i in range(5)] for name, x in (("a", 0.0), ("b", 80.0))]
+    assert styled(columns, pitch=16) == row_by_row(*columns)
+    assert styled(columns, pitch=10) == [*names(columns[0]), *names(columns[1])]
