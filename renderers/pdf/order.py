@@ -30,7 +30,7 @@ COLUMN_LINES = 3  # a column of running text has at least so many lines
 PROSE_SHARE = 0.5  # and so much of its characters are in long ones
 NUMBERS = 0.4  # of cells: with so many numbers among them they are a table's, read across
 DOWN = 0.4  # of the steps between columns that reading across takes: with fewer the content goes down
-HALF_COLUMNS, HALF_ROWS = 2, 4  # of each half of a list in two columns, at least
+HALF_COLUMNS, HALF_ROWS = 2, 3  # of each half of a list in two columns, at least
 BEYOND = 3  # rows of a box beside which the content goes on, at least: it is no block
 DEEPEST = 16  # cuts inside cuts
 WORSE, SOME = 1.25, 2  # times as many faults, and so many more, tell that an order is worse
@@ -83,12 +83,18 @@ def better(
 
 
 def read_grid(rows: Iterable[Sequence[list[Piece]]]) -> list[Piece]:
-    """A drawn table's pieces: cell by cell; where one row holds several, not parted by rules, row by row."""
+    """A drawn table's pieces: cell by cell; where one row holds several, not parted by rules, row by row.
+
+    A row has no more columns than cells that stand beside each other: where rules are drawn anew for each line, and
+    some lack, more cells are found.
+    """
     out: list[Piece] = []
     for cells in rows:
+        place = {piece.members: k for k, cell in enumerate(cells) for piece in cell}
         lines = rows_of([piece for cell in cells for piece in cell])
-        full = sum(len(line) >= len(cells) for line in lines) >= 0.7 * len(lines)
-        if len(cells) > 1 and len(lines) > 1 and full and not goes_down(cells):
+        wide = max(len({place[piece.members] for piece in line}) for line in lines)
+        full = sum(len(line) >= wide for line in lines) >= 0.7 * len(lines)
+        if len(cells) > 1 and len(lines) > 1 and (wide == 1 or (full and not goes_down(cells))):
             out += [piece for line in lines for piece in line]
         else:
             for cell in cells:
@@ -141,13 +147,25 @@ def by_sections(pieces: list[Piece], depth: int) -> list[Piece]:
             out += uncut(whole)
             continue
         if len(section) > 1 and not reads_down(across):
-            if halves := halves_of(across):
-                out += [piece for half in halves for piece in uncut(half)]
+            head, rest = without_end(section, across)
+            if halves := halves_of(columns(head, em)):
+                out += [*(piece for half in halves for piece in uncut(half)), *ordered(rest, depth - 1)]
                 continue
             across = [cell for row in cell_rows(section, across, em) for cell in cells_of(row, across, em)]
         for column in across:
             out += ordered(column, depth - 1)
     return out
+
+
+def without_end(
+    section: Sequence[list[Piece]], columns: Sequence[Sequence[Piece]]
+) -> tuple[list[Piece], list[Piece]]:
+    """A section's pieces as far as its strips hold more than one column, and those of the strips after that."""
+    place = {piece.members: k for k, column in enumerate(columns) for piece in column}
+    full = [k for k, strip in enumerate(section) if len({place[piece.members] for piece in strip}) > 1]
+    end = full[-1] + 1 if full else len(section)
+    head, rest = section[:end], section[end:]
+    return [piece for strip in head for piece in strip], [piece for strip in rest for piece in strip]
 
 
 def halves_of(columns: Sequence[list[Piece]]) -> list[list[Piece]]:

@@ -137,11 +137,10 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     box: Box = tuple(content.display.rect)
     px_a_point, height = scale(box, settings), text_height(content.lines)
     if height * px_a_point >= settings.min_text_px:
-        most = 0 if settings.structure else settings.max_chars
-        lengths = [length_of(line, settings) for line in content.lines]
-        bands = bands_by_length(box, content.lines, lengths, content.layers.pictures, most)
+        whole = drawn(content, number, facts, settings, px_a_point)
+        bands = shorter_bands(content, whole, settings)
         if not bands:
-            return [drawn(content, number, facts, settings, px_a_point)]
+            return [whole]
     else:
         bands = bands_of(box, content.lines, content.layers.pictures)
     smallest = min((scale(band, settings) for band in bands), default=0.0)
@@ -159,10 +158,17 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     return out
 
 
-def length_of(line: Line, settings: PdfSettings) -> int:
-    """How many characters a line, or its words, come to with their quads, at most."""
-    words = line.text.count(" ") + 1 if settings.granularity == "words" else 1
-    return len(line.text) + QUAD_CHARS * words
+def shorter_bands(content: PageContent, whole: Page, settings: PdfSettings) -> list[Box]:
+    """The bands of a page whose regions come to more than `max_chars`; none where they do not."""
+    length = sum(len(region.text) + QUAD_CHARS for region in whole.regions)
+    if settings.structure or not 0 < settings.max_chars < length:
+        return []
+    by_words = settings.granularity == "words"
+    lengths = [
+        len(line.text) + QUAD_CHARS * (line.text.count(" ") + 1 if by_words else 1) for line in content.lines
+    ]
+    box: Box = tuple(content.display.rect)
+    return bands_by_length(box, content.lines, lengths, content.layers.pictures, settings.max_chars)
 
 
 def area_px(band: Box, px_a_point: float) -> Area:

@@ -132,6 +132,15 @@ def test_a_page_is_cut_where_no_line_is_or_not_at_all() -> None:
     assert [page["part"] for page in pages(pdf, granularity="words", structure=True)] == [None]
 
 
+def test_hidden_text_cuts_no_page() -> None:
+    pdf, _ = crowded()
+    (page,) = pdf
+    page.clean_contents()
+    pdf.update_stream(page.get_contents()[0], page.read_contents().replace(b"BT", b"BT 3 Tr"))
+    page.insert_image(page.rect, pixmap=pymupdf.Pixmap(pymupdf.csGRAY, (0, 0, 20, 20)))
+    assert [row["dropped"] for row in pages(pdf, granularity="words", max_chars=1000)] == ["no_text_layer"]
+
+
 def type3(pdf: Any) -> None:
     """A page of three lines in a font of drawings that claims twenty ems for each letter."""
     page = pdf.new_page(width=300, height=200)

@@ -453,3 +453,31 @@ def test_labels_without_colons_are_told_by_their_looks_where_rows_are_set_apart(
     columns = [[(f"{name}{i}", x, float(i), 40.0) for i in range(5)] for name, x in (("a", 0.0), ("b", 80.0))]
     assert styled(columns, pitch=16) == row_by_row(*columns)
     assert styled(columns, pitch=10) == [*names(columns[0]), *names(columns[1])]
+
+
+def test_a_short_list_of_contents_in_two_columns_is_read_down_each_though_text_goes_on_below() -> None:
+    def entries(first: int, left: float) -> list[Spot]:
+        return [
+            spot
+            for k in range(3)
+            for spot in (
+                (f"{first + k}", left, 20.0 * k, 6.0),
+                (f"Chapter {first + k}", left + 14, 20.0 * k, 60.0),
+                (f"{first + k + 20}", left + 140, 20.0 * k, 12.0),
+            )
+        ]
+
+    left, right, below = entries(1, 0), entries(4, 180), prose("below", 10, 60, 6, width=290)
+    assert order([*left, *right, *below]) == names([*left, *right, *below])
+
+
+def test_a_table_whose_rules_are_drawn_for_each_row_and_lack_here_and_there_is_read_by_rows() -> None:
+    cells = [(f"r{row}c{k}", 5 + 60.0 * k, 12.0 * row, 20.0) for row in range(8) for k in range(3)]
+    box = [(0, -4, 180, -4), (0, 96, 180, 96), (0, -4, 0, 96), (180, -4, 180, 96), (0, 10, 180, 10)]
+    down = [
+        (x, 12.0 * row - 4, x, 12.0 * row + 8)
+        for row in range(8)
+        for x in (60, 120)
+        if (row, x) not in ((3, 60), (5, 120), (6, 60))
+    ]
+    assert order(cells, [*box, *down]) == names(cells)
