@@ -102,6 +102,12 @@ def test_a_stylesheet_that_a_script_switches_on_counts_as_lost(browser: Browser,
     assert '"unstyled": true' in batch["extra"][0].as_py()
 
 
+def test_a_page_of_code_counts_as_unstyled_too(browser: Browser) -> None:
+    html = f"<!DOCTYPE html><link rel=stylesheet href=a.css><p>text<pre><code>{'code ' * 30}</code></pre>"
+    (batch,) = browser.render(html.encode())
+    assert '"unstyled": true' in batch["extra"][0].as_py()
+
+
 def test_a_lone_bullet_has_its_whole_width(browser: Browser) -> None:
     (batch,) = browser.render((STYLE + "<p>text<ul style='font-size:60px'><li></ul>").encode())
     (_, bullet) = batch.to_pylist()[0]["regions"]

@@ -76,8 +76,8 @@ function* linkedStyles() {
   }
 }
 
-// The share of the page's characters in the typeface of a page without styles.
-const OWN_TYPEFACE = /^"?Times New Roman"?$/;
+// The share of the page's characters in the typefaces of a page without styles.
+const OWN_TYPEFACE = /^("?Times New Roman"?|monospace)$/; // the latter of code
 function plainShare() {
   const walker = ask('createTreeWalker', own('documentElement'), NodeFilter.SHOW_TEXT);
   let plain = 0, all = 0.1;
