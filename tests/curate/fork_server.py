@@ -3,8 +3,9 @@
 What a kind of command begins with and takes long for (`warm`), the first of its kind has done here, so that no later
 one need.
 
-A line is JSON: `arguments` of the command line, `out` and `err`, the files that take what it says. The answer is the
-fork's process id, then, on a line of its own, its exit code, negative for a signal.
+A line is JSON: `arguments` of the command line, `out` and `err`, the files that take what it says, `folder`, where it
+runs, and `changed`, variables of the environment and their values (null: none). The answer is the fork's process id,
+then, on a line of its own, its exit code, negative for a signal.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import pyarrow as pa
 import typer
@@ -37,11 +39,12 @@ MODULES = (
 
 
 def fork(arguments: list[str], out: str, err: str, first: Callable[[], None] | None = None) -> int:
-    """The process id of a fork that does `first`, if that is given, and runs the command line."""
+    """The process id of a fork that does `first`, if that is given, and runs the command line, in its own session."""
     warm(arguments)
     child = os.fork()
     if child:
         return child
+    os.setsid()
     for path, standard in ((os.devnull, 0), (out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), standard)
     sys.argv = ["curate", *arguments]
@@ -102,9 +105,20 @@ def warm(arguments: list[str]) -> None:
     gc.freeze()
 
 
+def settle(folder: str, changed: dict[str, str | None]) -> None:
+    """Go to the folder, and change the environment."""
+    os.chdir(folder)
+    for name, value in changed.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
 if __name__ == "__main__":
     prepare()
     for line in sys.stdin:
-        child = fork(**json.loads(line))
+        job = json.loads(line)
+        first = partial(settle, job["folder"], job["changed"])
+        child = fork(job["arguments"], job["out"], job["err"], first)
         print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

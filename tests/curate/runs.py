@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,17 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
+# What libraries set in the environment of a process that has imported them: it changes nothing for commands
+OF_LIBRARIES = {
+    "LD_LIBRARY_PATH", "PYTEST_CURRENT_TEST", "PYTHONBREAKPOINT", "RAY_CLIENT_MODE",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_USAGE_STATS_ENABLED", "TOKENIZERS_PARALLELISM",
+    "TORCHINDUCTOR_CACHE_DIR",
+}  # fmt: skip
+READ_LATE = (
+    "AWS_",
+    "CLOUD_STORAGE_EMULATOR_",
+    "CURATE_",
+)  # begin what no library reads as soon as it is imported
 
 
 def picture(seed: int, width: int = 240, height: int = 220, kind: str = "JPEG") -> bytes:
@@ -58,10 +71,16 @@ def write_pairs(path: Path, rows: Sequence[dict[str, Any]], **options: Any) -> P
 
 def curate(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command line; never raises but for the time limit. It runs in a fork of a process that has imported
-    curate, which saves a second; with options of `subprocess.run`, or a changed environment, in a process of its own.
+    curate, which saves a second; with options of `subprocess.run` but `env`, `cwd` and `timeout`, or in an environment
+    that libraries read as they are imported, in a process of its own. As soon as the option `until`, a function, is
+    true, it is killed with all that it started.
     """
-    if not options.keys() - {"timeout"} and _environment() == _forks().environment:
-        return _forks().run([str(one) for one in arguments], options.get("timeout", 120))
+    changed = _forks().changed(options.get("env", os.environ))
+    if not options.keys() - {"timeout", "env", "cwd", "until"} and all(
+        name.startswith(READ_LATE) for name in changed
+    ):
+        job = {"arguments": [str(one) for one in arguments], "folder": str(options.get("cwd", ROOT))}
+        return _forks().run(job | {"changed": changed}, options.get("timeout", 120), options.get("until"))
     command = [sys.executable, "-m", "curate", *map(str, arguments)]
     options = {"capture_output": True, "text": True, "timeout": 120, "cwd": ROOT} | options
     return subprocess.run(command, check=False, **options)
@@ -71,7 +90,7 @@ class Forks:
     """tests/curate/fork_server.py, running."""
 
     def __init__(self) -> None:
-        self.environment = _environment()
+        self._environment = dict(os.environ)
         command = [sys.executable, str(ROOT / "tests" / "curate" / "fork_server.py")]
         self.process = subprocess.Popen(
             command,
@@ -82,27 +101,42 @@ class Forks:
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
 
-    def run(self, arguments: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    def changed(self, environment: Mapping[str, str]) -> dict[str, str | None]:
+        """The variables by which an environment differs from that of the forks, and their values; None: it lacks it."""
+        names = self._environment.keys() | environment.keys()
+        return {
+            name: environment.get(name)
+            for name in names - OF_LIBRARIES
+            if environment.get(name) != self._environment.get(name)
+        }
+
+    def run(
+        self, job: dict[str, Any], timeout: float, until: Callable[[], bool] | None
+    ) -> subprocess.CompletedProcess[str]:
         """Like `subprocess.run` with text captured."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
-            job = {"arguments": arguments, "out": out.name, "err": err.name}
-            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.write(json.dumps(job | {"out": out.name, "err": err.name}) + "\n")
             self.process.stdin.flush()
-            child = int(self.process.stdout.readline())
-            late = threading.Event()
-            limit = threading.Timer(timeout, lambda: (late.set(), os.kill(child, signal.SIGKILL)))
-            limit.start()
-            code = int(self.process.stdout.readline())
-            limit.cancel()
-            if late.is_set():
-                raise subprocess.TimeoutExpired(arguments, timeout, out.read(), err.read())
-            return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
+            child, ended = int(self.process.stdout.readline()), threading.Event()
+            with ThreadPoolExecutor(1) as pool:
+                late = pool.submit(_end, child, ended, timeout, until)
+                code = int(self.process.stdout.readline())
+                ended.set()
+            if late.result():
+                raise subprocess.TimeoutExpired(job["arguments"], timeout, out.read(), err.read())
+            return subprocess.CompletedProcess(job["arguments"], code, out.read(), err.read())
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+def _end(child: int, ended: threading.Event, timeout: float, until: Callable[[], bool] | None) -> bool:
+    """Kill the process's group as soon as `until` is true, or it is late: then the result is true."""
+    limit = time.monotonic() + timeout
+    while (left := limit - time.monotonic()) > 0 and not (until and until()):
+        if ended.wait(0.005 if until else left):
+            return False
+    os.killpg(child, signal.SIGKILL)
+    return left <= 0
 
 
 @cache
@@ -130,6 +164,11 @@ def files(folder: Path) -> dict[str, str]:
     """The SHA-256 of every shard and file of dropped rows in a run's folder."""
     names = [*folder.glob("shard-*.parquet"), *folder.glob("_dropped/*.parquet")]
     return {str(n.relative_to(folder)): hashlib.sha256(n.read_bytes()).hexdigest() for n in sorted(names)}
+
+
+def written(folder: Path) -> int:
+    """How many files lie in a folder and those in it; it may not be there yet."""
+    return sum(len(names) for _, _, names in os.walk(folder))
 
 
 def shards(folder: Path) -> pa.Table:

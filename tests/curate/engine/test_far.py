@@ -79,24 +79,18 @@ def test_a_killed_run_to_an_object_store_resumes_to_the_same_bytes(
 ) -> None:
     store, environment = bucket
     done("run", "laion", "--input", pairs, "--out", tmp_path / "here", *FEW)
-    command = [
-        sys.executable,
-        "-m",
-        "curate",
-        "run",
-        "laion",
-        "--input",
-        str(pairs),
-        "--out",
-        "s3://shards/killed",
-        *FEW,
-    ]
-    for seconds in (1.2, 1.8):
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    done(*command[3:], env=environment)
+    command = ["run", "laion", "--input", pairs, "--out", "s3://shards/killed", *FEW]
+
+    def objects() -> int:
+        return len(
+            store.get_file_info(fs.FileSelector("shards/killed", recursive=True, allow_not_found=True))
+        )
+
+    for more in (2, 5):
+        enough = objects() + more
+        killed = curate(*command, env=environment, until=lambda: objects() >= enough)  # noqa: B023
+        assert killed.returncode == -signal.SIGKILL
+    done(*command, env=environment)
     assert files(copy_of(store, "shards/killed", tmp_path / "killed")) == files(tmp_path / "here")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.curate.runs import ROOT, curate, done, files, pair, picture, write_pairs
+from tests.curate.runs import ROOT, curate, done, files, pair, picture, write_pairs, written
 
 UNITS = ("--set", "shard.rows=5", "--workers", "0")
 KILLS = int(os.environ.get("CURATE_KILLS", "1"))  # random kills for each number of workers
@@ -120,15 +120,10 @@ def test_killed_at_random_moments_a_run_resumes_to_the_same_bytes(
     arguments = [*command(pairs, tmp_path), "--workers", workers]
     lottery = random.Random(workers)
     for _ in range(KILLS):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "curate", *map(str, arguments)],
-            cwd=ROOT,
-            start_new_session=True,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(lottery.uniform(0.3, 2.0 if workers == 0 else 8.0))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        begun = written(tmp_path)
+        enough = begun + lottery.randint(1, len(undisturbed))
+        killed = curate(*arguments, until=lambda: written(tmp_path) >= enough)  # noqa: B023
+        assert begun or killed.returncode == -signal.SIGKILL
         assert files(tmp_path).items() <= undisturbed.items()
     assert curate(*arguments).returncode == 0
     assert files(tmp_path) == undisturbed

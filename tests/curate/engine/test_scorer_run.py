@@ -3,10 +3,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from curate.engine.spool import Spool
 from curate.schema import SAMPLE
 from curate.scorer import load
 from curate.scorer.weights import check_weights
-from tests.curate.runs import ROOT, curate, done, dropped, files, shards, write_pairs
+from tests.curate.runs import ROOT, curate, done, dropped, files, shards, write_pairs, written
 from tests.curate.scored import MODEL, SCORER, shape
 
 torch = pytest.importorskip("torch")
@@ -121,27 +119,21 @@ def test_scorers_on_ray_write_the_same_bytes(source: Path, whole: Path, tmp_path
 def test_killed_at_a_random_moment_a_scoring_run_resumes_to_the_same_bytes(
     source: Path, whole: Path, tmp_path: Path, workers: int
 ) -> None:
-    arguments = [*command(source, tmp_path / "run"), "--workers", workers]
-    lottery = random.Random(workers)
+    out, lottery = tmp_path / "run", random.Random(workers)
+    arguments = [*command(source, out), "--workers", workers]
     for _ in range(int(os.environ.get("CURATE_KILLS", "1"))):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "curate", *map(str, arguments)],
-            cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(lottery.uniform(3, 10 if workers == 0 else 20))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert files(tmp_path / "run").items() <= files(whole).items()
+        begun = written(out)
+        enough = begun + lottery.randint(1, len(files(whole)))
+        killed = curate(*arguments, until=lambda: written(out) >= enough)  # noqa: B023
+        assert begun or killed.returncode == -signal.SIGKILL
+        assert files(out).items() <= files(whole).items()
     assert curate(*arguments).returncode == 0
-    assert files(tmp_path / "run") == files(whole)
+    assert files(out) == files(whole)
 
 
 @pytest.mark.parametrize("damaged", ["shard-000002.parquet", "_dropped/dropped-000000.parquet"])
-def test_a_damaged_file_of_a_scoring_run_is_made_anew(
-    source: Path, whole: Path, tmp_path: Path, damaged: str
-) -> None:
-    out = tmp_path / "run"
-    done(*command(source, out), "--workers", "0")
+def test_a_damaged_file_of_a_scoring_run_is_made_anew(whole: Path, tmp_path: Path, damaged: str) -> None:
+    out = Path(shutil.copytree(whole, tmp_path / "run"))
     (out / damaged).write_bytes(b"nothing")
     curate("verify", out, "--repair")
     if damaged.startswith("shard"):

@@ -6,10 +6,7 @@ import io
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +20,7 @@ import pytest
 from curate.manifest.load import load
 from curate.origins.collection import Collection, collect
 from curate.origins.seeds import Seeds
-from tests.curate.runs import ROOT, curate, done, dropped, files, shards
+from tests.curate.runs import ROOT, curate, done, dropped, files, shards, written
 
 SAMPLES = ROOT / "manifests" / "samples"
 HERE = ("--workers", "0")
@@ -159,14 +156,11 @@ def test_a_document_that_is_none_costs_itself_alone(pdfs: Path, tmp_path: Path) 
 
 
 def test_killed_pdf_runs_resume_to_the_same_bytes(pdfs: Path, tmp_path: Path) -> None:
-    command = ["run", "pdf", "--out", str(tmp_path), *HERE]
-    for seconds in (1.0, 1.6):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "curate", *command], cwd=ROOT, stderr=subprocess.DEVNULL
-        )
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    command = ["run", "pdf", "--out", tmp_path, *HERE]
+    for more in (1, 3):
+        enough = written(tmp_path) + more
+        killed = curate(*command, until=lambda: written(tmp_path) >= enough)  # noqa: B023
+        assert killed.returncode == -signal.SIGKILL
     assert curate(*command).returncode == 0
     assert files(tmp_path) == files(pdfs)
 
@@ -203,22 +197,10 @@ NEEDS_SYNTHTIGER = pytest.mark.skipif(find_spec("synthtiger") is None, reason="n
 def test_synthetic_documents_resume_to_the_same_bytes(tmp_path: Path, language: str) -> None:
     few = ("--limit", "6", "--seed", "7", "--set", "shard.rows=2", *HERE)
     done("run", f"synthdog-{language}", "--out", tmp_path / "whole", *few)
-    command = [
-        sys.executable,
-        "-m",
-        "curate",
-        "run",
-        f"synthdog-{language}",
-        "--out",
-        str(tmp_path / "cut"),
-        *few,
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    while not list((tmp_path / "cut").glob("_run/done/*.json")) and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done("run", f"synthdog-{language}", "--out", tmp_path / "cut", *few)
+    command = ["run", f"synthdog-{language}", "--out", tmp_path / "cut", *few]
+    killed = curate(*command, until=lambda: any((tmp_path / "cut").glob("_run/done/*/*.json")))
+    assert killed.returncode == -signal.SIGKILL
+    done(*command)
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
     row = shards(tmp_path / "whole").to_pylist()[0]
     assert (row["language"], row["task"]) == (language, "ocr")
