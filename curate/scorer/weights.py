@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import re
 import sys
 import zipfile
@@ -21,6 +22,25 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB, FOLDER = "hf-hub:", "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 
+log = logging.getLogger("curate")
+
+
+class OneWarning(logging.Filter):
+    """Of the hub's client, which warns of each of some ten attempts within a minute, the first warning as ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_warned = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the client's own words are shown: never."""
+        if not self._has_warned:
+            log.warning("the hub does not answer: trying again for up to a minute")
+        self._has_warned = True
+        return False
+
+
+ONE_WARNING = OneWarning()
 _schemas: list[Any] = []  # keeps alive the operators that `_imported` defines in torchvision's place
 
 
@@ -42,6 +62,7 @@ def open_clip_module() -> Any:
     Raises:
         MachineError: it is not installed, or torch and torchvision do not fit together.
     """
+    logging.getLogger("huggingface_hub.utils._http").addFilter(ONE_WARNING)
     try:
         return _imported()
     except ImportError as error:
