@@ -16,6 +16,7 @@ from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
 from curate.manifest.checks import check_models, check_near, check_values
 from curate.manifest.declared import no_choice
+from curate.manifest.given_values import assignments, fitting
 from curate.manifest.pinning import pin
 from curate.manifest.settings import (
     DocumentSettings,
@@ -31,7 +32,6 @@ from curate.manifest.settings import (
     ScorerSettings,
     ShardSettings,
 )
-from curate.manifest.written import assignments, fitting
 from filters.rule import REQUIRED, Cleaner, Rule
 
 SAMPLES = "samples:"  # stands for their folder: a manifest resolves to the same wherever curate is installed

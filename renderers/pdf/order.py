@@ -31,6 +31,7 @@ PROSE_SHARE = 0.5  # and so much of its characters are in long ones
 NUMBERS = 0.4  # of cells: with so many numbers among them they are a table's, read across
 DOWN = 0.4  # of the steps between columns that reading across takes: with fewer the content goes down
 HALF_COLUMNS, HALF_ROWS = 2, 3  # of each half of a list in two columns, at least
+PATCHY = 3  # times as many cells in a row of a table as stand on one base line, at least
 BEYOND = 3  # rows of a box beside which the content goes on, at least: it is no block
 DEEPEST = 16  # cuts inside cuts
 WORSE, SOME = 1.25, 2  # times as many faults, and so many more, tell that an order is worse
@@ -85,16 +86,16 @@ def better(
 def read_grid(rows: Iterable[Sequence[list[Piece]]]) -> list[Piece]:
     """A drawn table's pieces: cell by cell; where one row holds several, not parted by rules, row by row.
 
-    A row has no more columns than cells that stand beside each other: where rules are drawn anew for each line, and
-    some lack, more cells are found.
+    Where rules are drawn anew for each line, a little apart, there are far more cells than stand beside each other.
     """
     out: list[Piece] = []
     for cells in rows:
         place = {piece.members: k for k, cell in enumerate(cells) for piece in cell}
         lines = rows_of([piece for cell in cells for piece in cell])
-        wide = max(len({place[piece.members] for piece in line}) for line in lines)
-        full = sum(len(line) >= wide for line in lines) >= 0.7 * len(lines)
-        if len(cells) > 1 and len(lines) > 1 and (wide == 1 or (full and not goes_down(cells))):
+        beside = max(len({place[piece.members] for piece in line}) for line in lines)
+        patchy = len(cells) > PATCHY * beside
+        full = sum(len(line) >= (beside if patchy else len(cells)) for line in lines) >= 0.7 * len(lines)
+        if len(cells) > 1 and len(lines) > 1 and full and not goes_down(cells):
             out += [piece for line in lines for piece in line]
         else:
             for cell in cells:

@@ -471,13 +471,13 @@ def test_a_short_list_of_contents_in_two_columns_is_read_down_each_though_text_g
     assert order([*left, *right, *below]) == names([*left, *right, *below])
 
 
-def test_a_table_whose_rules_are_drawn_for_each_row_and_lack_here_and_there_is_read_by_rows() -> None:
+def test_a_table_whose_rules_are_drawn_for_each_row_a_little_apart_is_read_by_rows() -> None:
     cells = [(f"r{row}c{k}", 5 + 60.0 * k, 12.0 * row, 20.0) for row in range(8) for k in range(3)]
     box = [(0, -4, 180, -4), (0, 96, 180, 96), (0, -4, 0, 96), (180, -4, 180, 96), (0, 10, 180, 10)]
     down = [
-        (x, 12.0 * row - 4, x, 12.0 * row + 8)
+        (x + row % 4 * 0.4, 12.0 * row - 4, x + row % 4 * 0.4, 12.0 * row + 8)
         for row in range(8)
         for x in (60, 120)
-        if (row, x) not in ((3, 60), (5, 120), (6, 60))
+        if (row, x) != (5, 120)
     ]
     assert order(cells, [*box, *down]) == names(cells)
