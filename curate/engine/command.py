@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 import filters
 from curate.adapters.published_columns import columns_of
 from curate.engine import growing
@@ -187,6 +189,7 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         CurateError: see `curate.errors`; whatever was finished stays finished.
     """
     journal = Journal(Store(out), asked.select)
+    asked = _without_own(asked, journal.store)
     finished = _finished(journal, out, options)
     added = finished is not None and growing.grows(finished["request"], asked)
     if finished is not None and not added:
@@ -197,7 +200,6 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
         journal.check_same(finished["request"], asked)
         progress.say(f"{out} is complete already: nothing to do")
         return finished
-    _check_apart(asked, journal.store)
     forget_opened()
     with goes_on(out), journal.locked(options.lease):
         if options.overwrite:
@@ -229,17 +231,23 @@ def _finished(journal: Journal, out: str, options: Options) -> dict[str, Any] | 
         raise OutputError(f"cannot read {out}: {one_line(error)}") from None
 
 
-def _check_apart(asked: Request, store: Store) -> None:
-    """See that no input lies where this run writes files of the same name.
+def _without_own(asked: Request, store: Store) -> Request:
+    """What is asked for, without what this run writes itself: its folder may lie among the inputs.
 
     Raises:
-        OutputError: one does.
+        OutputError: there is no other input.
     """
-    every = (part for one in asked.inputs for part in (one.parts or (one,)))
-    for uri in (part.uri for part in every):
+
+    def is_own(uri: str) -> bool:
         folder, _, name = filesystem(uri)[1].rpartition("/")
-        if folder == store.root and scheme(uri) == scheme(store.uri) and unit_of(name) is not None:
-            raise OutputError(f"the input {uri} lies in --out, where this run writes: give another --out")
+        return folder == store.root and scheme(uri) == scheme(store.uri) and unit_of(name) is not None
+
+    others = tuple(one for one in asked.inputs if not any(is_own(part.uri) for part in one.parts or (one,)))
+    if not others:
+        raise OutputError(
+            f"the input {asked.inputs[0].uri} lies in --out, where this run writes: give another --out"
+        )
+    return msgspec.structs.replace(asked, inputs=others)
 
 
 def _planned(asked: Request, options: Options, journal: Journal) -> Plan:

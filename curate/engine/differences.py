@@ -13,9 +13,11 @@ def first_difference(before: Any, now: Any, path: str = "") -> str | None:
             if found := first_difference(before.get(name), now.get(name), below):
                 return found
         return None
-    if isinstance(before, list | tuple) and isinstance(now, list | tuple) and len(before) == len(now):
-        pairs = enumerate(zip(before, now, strict=True))
-        return next((f for i, (b, n) in pairs if (f := first_difference(b, n, f"{path}[{i}]"))), None)
+    if isinstance(before, list | tuple) and isinstance(now, list | tuple):
+        for number, (old, new) in enumerate(zip(before, now, strict=False)):
+            if found := first_difference(old, new, f"{path}[{number}]"):
+                return found
+        return f"{path} has {len(before)} there and {len(now)} here" if len(before) != len(now) else None
     if before == now:
         return None
     return f"{path} is {_short(before)} there and {_short(now)} here"

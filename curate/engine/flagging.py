@@ -48,6 +48,12 @@ class Flagging:
         """The rules that judge what the models say."""
         return self._manifest.rules_on_models()
 
+    def lowest_is_worst(self, column: str) -> bool:
+        """Whether the rules on a flag or head (`heads.NAME`) keep what is above a limit, and none what is below one."""
+        limits = [of for of in self.rules.values() if of.get("column") == column]
+        given = [{name for name in ("min", "max") if of.get(name) is not None} for of in limits]
+        return any("min" in names for names in given) and not any("max" in names for names in given)
+
     def flag_and_judge(self, table: pa.Table, scoring: Scoring | None, bodies: Bodies) -> pa.Table:
         """A scored table (N rows of SAMPLE) with what models say in `extra`, and without what falls by it.
 

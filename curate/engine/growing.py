@@ -44,10 +44,15 @@ def misplaced(before: Mapping[str, Any], asked: Request) -> str | None:
     old, new = before.get("inputs"), asked.plain()["inputs"]
     if not isinstance(old, list | tuple) or len(new) <= len(old):
         return None
-    strange = [one for one in new if all(first_difference(known, one) for known in old)]
+    known = set(map(_encoded, old))
+    strange = [one for one in new if _encoded(one) not in known]
     if len(strange) != len(new) - len(old):  # others are gone, or have changed
         return None
     return f"{strange[0]['uri']} comes before inputs that it has: units are numbered by the inputs' order"
+
+
+def _encoded(plain: Any) -> bytes:
+    return msgspec.json.encode(plain, order="sorted")
 
 
 def prepare(journal: Journal, asked: Request, plan: Callable[[], Plan]) -> None:

@@ -98,10 +98,11 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         loss_weights: Mapping[str, float] | None = None,
     ) -> None:
         _check_damaged(damaged, check)
-        weights = paths if isinstance(paths, Mapping) else None
-        listed = list(weights) if weights is not None else [paths] if isinstance(paths, str) else list(paths)
+        weights = checked_weights(paths) if isinstance(paths, Mapping) else None
+        given = list(weights) if weights is not None else [paths] if isinstance(paths, str) else paths
+        listed = [str(path) for path in given]
         self.source = _source(listed, self.stem, columns or self.columns, cache, check)
-        self.mixture = None if weights is None else _mixture(checked_weights(weights), self.source, samples)
+        self.mixture = None if weights is None else _mixture(weights, self.source, samples, self.stem)
         if samples is not None and weights is None:
             raise InputError("samples is the length of a mixture's epoch: give weights by path")
         self._loss_weights = _loss_weights(loss_weights, listed, self.source)
@@ -174,6 +175,8 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         Raises:
             InputError: the state is of other data or another seed.
         """
+        if lacking := sorted({"digest", "seed", "epoch", "seen", "origin"} - set(state)):
+            raise InputError(f"that is no state of such a data set: it lacks {', '.join(lacking)}")
         for name, mine in (("digest", self.digest), ("seed", self.seed)):
             if state[name] != mine:
                 raise InputError(f"the state is of another {name} ({state[name]}, not {mine})")
@@ -397,25 +400,26 @@ def _loss_weights(
 ) -> LossWeights | None:
     if weights is None:
         return None
-    if unknown := set(checked_weights(weights, "loss weight")) - set(paths):
+    known = {path.rstrip("/"): weight for path, weight in checked_weights(weights, "loss weight").items()}
+    if unknown := set(known) - {path.rstrip("/") for path in paths}:
         raise InputError(f"loss_weights names what is no path here: {', '.join(sorted(unknown))}")
     ends = np.cumsum([0, *source.files_of_paths])
     rows = np.cumsum([0, *source.file_rows.tolist()])[ends[:-1]]
-    return LossWeights(rows, np.array([weights.get(path, 1.0) for path in paths], np.float64))
+    return LossWeights(rows, np.array([known.get(path.rstrip("/"), 1.0) for path in paths], np.float64))
 
 
-def _mixture(weights: Mapping[str, float], source: ShardSource, samples: int | None) -> Mixture:
+def _mixture(weights: Mapping[str, float], source: ShardSource, samples: int | None, stem: str) -> Mixture:
     """The mixture of a source's paths.
 
     Raises:
-        InputError: one has no rows, or `samples` is not above 0.
+        InputError: one has no files or rows, or `samples` is no whole number above 0.
     """
     ends = np.cumsum([0, *source.files_of_paths])
     for path, a, b in zip(weights, ends[:-1], ends[1:], strict=True):
         if not source.file_rows[a:b].sum():
-            raise InputError(f"{path} has no rows to mix")
-    if samples is not None and samples < 1:
-        raise InputError(f"an epoch has at least one sample, not {samples}")
+            raise InputError(f"{path} has no rows to mix" if b > a else f"no {stem}-*.parquet in {path}")
+    if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
+        raise InputError(f"an epoch has at least one sample, not {samples!r}")
     return Mixture(tuple(weights.values()), tuple(source.files_of_paths), samples or source.rows)
 
 

@@ -127,11 +127,11 @@ def checked_weights(weights: Mapping[str, float], what: str = "weight") -> dict[
     """Weights by path.
 
     Raises:
-        InputError: there are none or too many, or one is not above 0.
+        InputError: there are none or too many, or one is no number above 0.
     """
     if not 1 <= len(weights) <= MAX_SOURCES:
         raise InputError(f"a mixture has from 1 to {MAX_SOURCES} sources, not {len(weights)}")
     for path, weight in weights.items():
-        if not 0 < weight < float("inf"):
+        if not isinstance(weight, int | float | np.number) or not 0 < weight < float("inf"):
             raise InputError(f"the {what} of {path} must be above 0, not {weight}")
-    return dict(weights)
+    return {str(path): weight for path, weight in weights.items()}

@@ -116,7 +116,8 @@ def check_models(manifest: Manifest, origin: str) -> None:
         )
     if manifest.task == "conversation" and (manifest.flags or manifest.heads):
         raise ManifestError(
-            f"{origin}: [flags] and [heads] judge a row's own image, which dialogues do not have"
+            f"{origin}: a run judges a row's own image by [flags] and [heads], which dialogues do not have: "
+            "`curate score DIR --flags FILE` judges each of theirs"
         )
     for name in (*manifest.flags, *manifest.heads):
         if not SLUG.fullmatch(name):

@@ -68,10 +68,12 @@ def collect(uris: Sequence[str], suffixes: Sequence[str], advice: str = SAVE) ->
     for uri in uris:
         files = expand([uri], (*suffixes, *SUFFIXES))
         refuse_others(files, suffixes, advice)
-        loose = [
-            one for one in files if not one.name.lower().endswith(ARCHIVES) and not is_list(one, suffixes)
-        ]
-        inputs |= {one.uri: one for one in files if one not in loose}
+        loose: list[Input] = []
+        for one in files:
+            if one.name.lower().endswith(ARCHIVES) or is_list(one, suffixes):
+                inputs[one.uri] = one
+            else:
+                loose.append(one)
         if loose:
             print_of = hashlib.sha256(
                 "".join(one.uri + one.fingerprint for one in loose).encode()

@@ -146,8 +146,11 @@ def open_rows(found: Input, manifest: Manifest, work: Path, children: int) -> Ro
 
 def _joined(files: Sequence[Input]) -> list[Input]:
     """The files whose lists are joined as one input, after those whose rows stand by themselves."""
-    parts = [one for one in files if one.name.lower().removesuffix(".gz").endswith(JOINED)]
-    return [one for one in files if one not in parts] + ([together(parts)] if parts else [])
+    parts: list[Input] = []
+    others: list[Input] = []
+    for one in files:
+        (parts if one.name.lower().removesuffix(".gz").endswith(JOINED) else others).append(one)
+    return others + ([together(parts)] if parts else [])
 
 
 KIND = Kind(find_tables, open_rows, selects=True)

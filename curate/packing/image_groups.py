@@ -15,7 +15,7 @@ from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
 from curate.tasks.grouping import GROUPED, grouped
 from curate.tasks.shard_rows import rendered
-from curate.tasks.turns import IMAGE
+from curate.tasks.turns import IMAGE, PLACEHOLDER
 
 Ints = npt.NDArray[np.int64]
 
@@ -48,10 +48,15 @@ class RowGroups(NamedTuple):
 
 
 def groups_of(table: pa.Table, fault: pa.Array, most: int) -> RowGroups:
-    """The groups of a shard's rows, of which `fault` says why one cannot be written (null: it can)."""
+    """The groups of a shard's rows, of which `fault` says why one cannot be written (null: it can).
+
+    A row whose own words hold a placeholder such as `<image>` stands alone: in a dialogue that stands for an image.
+    """
     tasks, images = table["task"].cast(pa.string()).to_pylist(), table["sha256"].to_pylist()
     said = pc.greater(pc.binary_length(table["target"]), 0).fill_null(False).combine_chunks()
-    sound = pc.and_(pc.is_null(fault), said).to_pylist()
+    texts = (table[name].combine_chunks().fill_null("") for name in ("prompt", "target"))
+    held = pc.or_(*(pc.match_substring_regex(text, PLACEHOLDER) for text in texts))
+    sound = pc.and_(pc.and_(pc.is_null(fault), said), pc.invert(held)).to_pylist()
 
     def image_of(row: int) -> str | None:
         return images[row] if sound[row] and tasks[row] in GROUPED else None

@@ -142,13 +142,16 @@ def _sizes(mix: Mix, amounts: Mapping[Group, Amount]) -> tuple[dict[Group, int],
     for group, amount in amounts.items():
         found = [number for number, source in enumerate(mix.source) if source.matches(group)]
         if not found:
-            raise ManifestError(
-                f"no source of the mix matches {group[0]}'s {group[1]}: "
-                "add one, with epochs = 0 to leave it out"
-            )
+            raise ManifestError(_unmatched(mix, f"{group[0]}'s {group[1]}"))
         owner[group] = found[0]
         sizes[found[0]] += amount.tokens if mix.by == "tokens" else amount.samples
     return owner, sizes
+
+
+def _unmatched(mix: Mix, whose: str) -> str:
+    if isinstance(mix, ScaledMix):
+        return f"the recipe has no source for {whose}: pack without it, or give a .toml of your own with one"
+    return f"no source of the mix matches {whose}: add one, with epochs = 0 to leave it out"
 
 
 def _scale(mix: Mix, sizes: list[int]) -> float:

@@ -97,10 +97,14 @@ class SampleReader:
         for file, table in self._tables(tuple(dict.fromkeys(columns)), self.settings.images != "name"):
             first = number
             number += table.num_rows
+            shard_rows = table
             table, groups, (encoded, images, fault) = self._grouped(table)
             self._check_places(file, images)
             rows = first + groups.first
-            sound = self._judge(table, encoded, images, fault)
+            sound = np.ones(table.num_rows, bool)
+            for reason, fell, details in self._judged(table, encoded, images, fault):
+                sound[fell] = False
+                self._drop(shard_rows, groups, fell, reason, details)
             copies = self._copies(table, rows, epochs)
             self.reasons["left_out_by_mix"] += int(groups.sizes[sound & (copies == 0)].sum())
             self.packed += int(groups.sizes[sound & (copies > 0)].sum())
@@ -199,8 +203,10 @@ class SampleReader:
         """Which rows are texts that go on in the next sequence where one is too short for them (N)."""
         return is_text(table) & (self.settings.long_texts == "cut")
 
-    def _judge(self, table: pa.Table, encoded: Encoded, images: ShownImages, fault: pa.Array) -> Bools:
-        """Which rows can be packed; the others are noted with their reason."""
+    def _judged(
+        self, table: pa.Table, encoded: Encoded, images: ShownImages, fault: pa.Array
+    ) -> Iterator[tuple[str, Ints, list[str | None]]]:
+        """The rows that cannot be packed, by their first reason, with what decided."""
         lengths = encoded.lengths()
         long = (lengths > self.settings.seq_len) & ~self._cuttable(table)
         target = table["target"].combine_chunks()
@@ -219,15 +225,20 @@ class SampleReader:
         for reason, found, tell in faults:
             rows = np.flatnonzero(found & sound)
             sound[rows] = False
-            self._drop(table, rows, reason, [tell(row) for row in rows.tolist()])
+            if not len(rows):
+                continue
+            yield reason, rows, [tell(row) for row in rows.tolist()]
             if reason == "sample_too_long":
                 self.too_long.update(1 << (size - 1).bit_length() for size in lengths[rows].tolist())
-                self.longest = max(self.longest, int(lengths[rows].max(initial=0)))
-        return sound
+                self.longest = max(self.longest, int(lengths[rows].max()))
 
-    def _drop(self, table: pa.Table, rows: Ints, reason: str, detail: list[str | None]) -> None:
-        if not len(rows):
-            return
+    def _drop(
+        self, table: pa.Table, groups: RowGroups, fell: Ints, reason: str, details: list[str | None]
+    ) -> None:
+        """Note why some groups of a shard's rows fell: each of their rows is a drop of its own."""
+        members = [groups.members[group] for group in fell.tolist()]
+        rows = [row for group in members for row in group]
+        detail = [said for group, said in zip(members, details, strict=True) for _ in group]
         self.reasons[reason] += len(rows)
         some = table.select(["key", "source", "url", "text"]).take(pa.array(rows))
         made = {"stage": ["pack"] * len(rows), "reason": [reason] * len(rows), "detail": detail}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.scorer.table import Scored, feature_column
+from curate.scorer.table import EachImage, Scored, feature_column
 
 Ints = npt.NDArray[np.int64]
 
@@ -39,6 +39,27 @@ def bodies_of(table: pa.Table) -> Iterator[bytes | None]:
         start = end
 
 
+class ItemBodies:
+    """The encoded images of rows with the columns `image` and `images` by their numbers, as `items_of` counts them."""
+
+    def __init__(self, image: pa.StructArray, images: pa.ListArray) -> None:
+        self.counts = items_of(image, images)
+        self._own = pc.struct_field(image, "bytes")
+        self._several = pc.struct_field(pc.list_flatten(images), "bytes")
+        sizes = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        self._row = np.repeat(np.arange(len(image)), self.counts)
+        nth = np.arange(len(self._row)) - np.searchsorted(self._row, self._row)
+        own = pc.is_valid(image).to_numpy(zero_copy_only=False) | (sizes == 0)
+        self._place = np.where(own[self._row], -1, (np.cumsum(sizes) - sizes)[self._row] + nth)
+
+    def take(self, numbers: Ints) -> list[bytes | None]:
+        """Those images; None where there is none."""
+        return [
+            self._several[place].as_py() if place >= 0 else self._own[row].as_py()
+            for place, row in zip(self._place[numbers].tolist(), self._row[numbers].tolist(), strict=True)
+        ]
+
+
 def folded(scored: Scored, counts: Ints) -> Scored:
     """The scores of rows that were shown so many images each (N rows of M images)."""
     if (counts == 1).all():
@@ -48,7 +69,16 @@ def folded(scored: Scored, counts: Ints) -> Scored:
     mean = np.bincount(row, weights=scores, minlength=len(counts)) / counts
     there = np.isfinite(mean)
     column = pa.array(np.where(there, mean, 0).astype(np.float32), mask=~there)
-    return Scored(column, _folded_features(scored.features, row, counts), scored.failed)
+    features = _folded_features(scored.features, row, counts)
+    return Scored(column, features, scored.failed, EachImage(counts, scored.features))
+
+
+def worst_of(values: pa.DoubleArray, counts: Ints, lowest: bool = False) -> pa.DoubleArray:
+    """The highest value of each row's images, or the lowest; null where one of them has none (N of M)."""
+    found = values.to_numpy(zero_copy_only=False).astype(np.float64)
+    starts = np.cumsum(counts) - counts
+    worst = (np.minimum if lowest else np.maximum).reduceat(found, starts) if len(counts) else found
+    return pa.array(worst, mask=np.isnan(worst))
 
 
 def _folded_features(features: pa.ListArray, row: Ints, counts: Ints) -> pa.ListArray:

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 if TYPE_CHECKING:
@@ -18,12 +19,25 @@ NOWHERE = -1  # stands for the index of a missing image or text
 BLOCK_ROWS = 4096
 
 
+class EachImage(NamedTuple):
+    """The M images that N rows were shown, row by row."""
+
+    counts: npt.NDArray[np.int64]  # N; a row without an image counts as one
+    features: pa.ListArray  # M, as in `Scored`
+
+    def rows(self, first: int, count: int) -> EachImage:
+        """Those of `count` rows from row `first` on."""
+        start, size = int(self.counts[:first].sum()), int(self.counts[first : first + count].sum())
+        return EachImage(self.counts[first : first + count], self.features.slice(start, size))
+
+
 class Scored(NamedTuple):
     """The result for a table's pairs (N rows)."""
 
     scores: pa.FloatArray  # cosine of image and text; null where one is missing or the image gave no feature
     features: pa.ListArray  # the image's, float16, of length 1; null likewise
     failed: dict[str, int]  # rows whose image gave no feature, by reason
+    each: EachImage | None = None  # where rows show several images
 
 
 class TableScoring:

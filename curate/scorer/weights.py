@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import re
 import sys
 import zipfile
@@ -24,7 +25,25 @@ HUB, FOLDER = "hf-hub:", "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 
 TOWERS = ("transformers", "timm")  # libraries of towers that open_clip knows
+log = logging.getLogger("curate")
 
+
+class OneWarning(logging.Filter):
+    """Of the hub's client, which warns of each of some ten attempts within a minute, the first warning as ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_warned = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the client's own words are shown: never."""
+        if not self._has_warned:
+            log.warning("the hub does not answer: trying again for up to a minute")
+        self._has_warned = True
+        return False
+
+
+ONE_WARNING = OneWarning()
 _left_out: list[str] = []  # those of them that open_clip was imported without
 _schemas: list[Any] = []  # keeps alive the operators that `_imported` defines in torchvision's place
 
@@ -50,6 +69,7 @@ def open_clip_module(config: Mapping[str, Any] | None = None) -> Any:
     Raises:
         MachineError: it is not installed, or torch and torchvision do not fit together.
     """
+    logging.getLogger("huggingface_hub.utils._http").addFilter(ONE_WARNING)
     try:
         if config is not None and _takes_tower(config):
             return _with_towers()

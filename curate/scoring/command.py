@@ -75,7 +75,7 @@ def score(
     watch, store = progress or Progress.silent(), Store(folder)
     manifest = finished_manifest(folder)
     if settings.models is not None:
-        _check_models(manifest, settings.models)
+        check_heads(settings.models.manifest().heads)
     if not settings.rescore and _is_done(manifest, settings):
         watch.say(f"{folder} is scored already: nothing to do")
         return manifest
@@ -209,17 +209,6 @@ def _check(settings: ScoreSettings) -> None:
     batch = settings.scorer.batch_size
     if batch != "auto" and batch < 1:
         raise ManifestError(f"--batch-size must be at least 1, not {batch}")
-
-
-def _check_models(manifest: dict[str, Any], models: Models) -> None:
-    """Refuse dialogues, and heads that are none.
-
-    Raises:
-        ManifestError, MachineError: see `curate.scorer.heads.check_heads`.
-    """
-    if manifest["manifest"]["task"] == "conversation":
-        raise ManifestError("flags and heads judge a row's own image, which dialogues do not have")
-    check_heads(models.manifest().heads)
 
 
 def _asked(settings: ScoreSettings, identity: Identity | None) -> Asked:

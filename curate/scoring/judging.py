@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,6 +18,8 @@ from curate.manifest.load import parse
 from curate.manifest.pinning import pin
 from curate.manifest.settings import Manifest, ScorerSettings
 from curate.schema import SHARD
+from curate.scorer.items import ItemBodies, worst_of
+from curate.scorer.table import EachImage
 
 TABLES = ("flags", "heads", "rules")
 BARE = {"name": "models", "title": "", "licence": "", "homepage": ""}
@@ -62,21 +65,27 @@ def read_models(file: str, scorer: ScorerSettings | None) -> Models:
 
 
 def flag_shard(
-    table: pa.Table, fallen: pa.Array, flagging: Flagging, scoring: Scoring | None
+    table: pa.Table, fallen: pa.Array, each: EachImage | None, flagging: Flagging, scoring: Scoring | None
 ) -> tuple[pa.Table, pa.Array, pa.Array]:
     """Scored rows (N rows of SHARD) with what models say in `extra`; by which rule each falls, and the value.
 
-    Rows that have `fallen` already (N reasons, null for the others) are asked nothing.
+    Rows that have `fallen` already (N reasons, null for the others) are asked nothing. Of a dialogue the models are
+    asked of each image (`each` has their features), and the worst is what is said of it: the highest value, or the
+    lowest where the rules on it have a `min` alone.
 
     Raises: see `Flagging.values` and `with_groups`.
     """
-    images = pc.struct_field(table["image"].combine_chunks(), "bytes")
-    features = table["clip_features"].combine_chunks()
-    said = dict(
-        flagging.values(
-            pc.is_null(fallen), features, scoring, lambda rows: images.take(pa.array(rows)).to_pylist()
-        )
-    )
+    bodies = ItemBodies(*(table[name].combine_chunks() for name in ("image", "images")))
+    row = np.repeat(np.arange(table.num_rows), bodies.counts)
+    features = table["clip_features"].combine_chunks() if each is None else each.features
+    values = flagging.values(pc.is_null(fallen).take(pa.array(row)), features, scoring, bodies.take)
+    said = {
+        group: {
+            name: worst_of(of, bodies.counts, flagging.lowest_is_worst(f"{group}{name}"))
+            for name, of in found.items()
+        }
+        for group, found in values
+    }
     extra = with_groups(table["extra"].combine_chunks(), said)
     table = table.set_column(SHARD.get_field_index("extra"), SHARD.field("extra"), extra)
     return table, *verdicts(said, flagging.rules)

@@ -21,7 +21,7 @@ from curate.schema import DROPPED, SHARD, SHARD_FORMS
 from curate.scorer.identity import Identity, record, recorded
 from curate.scorer.items import bodies_of, items_of
 from curate.scorer.reload import BESIDE
-from curate.scorer.table import Scored
+from curate.scorer.table import EachImage, Scored
 from curate.scoring.judging import Models
 from curate.storage.filesystems import one_line
 from curate.storage.shards import Shard, as_dropped, has_repeated, write_tables
@@ -34,7 +34,8 @@ STAGE, RULE, MISSING = "score", "clip_score_too_low", "clip_score_missing"
 NEAR_DUPLICATE = "near_duplicate"
 NAME = re.compile(r"shard-(\d{6,})(?:-(\d+))?\.parquet")
 SEVERAL = ("images.list.element.bytes",)
-Flag = Callable[[pa.Table, pa.Array], tuple[pa.Table, pa.Array, pa.Array]]  # see `judging.flag_shard`
+# see `judging.flag_shard`
+Flag = Callable[[pa.Table, pa.Array, EachImage | None], tuple[pa.Table, pa.Array, pa.Array]]
 SCORES = pa.schema([SHARD.field(name) for name in ("key", "clip_score", "clip_features")])
 
 
@@ -195,6 +196,7 @@ def _groups(
         table = reader.read_row_group(group)
         scores = scored.scores.slice(first, table.num_rows)
         features = scored.features.slice(first, table.num_rows)
+        each = scored.each and scored.each.rows(first, table.num_rows)
         first += table.num_rows
         if not terms.features:
             features = pa.nulls(table.num_rows, SHARD.field("clip_features").type)
@@ -208,7 +210,7 @@ def _groups(
         )
         said = near
         if flag is not None:
-            table, flagged, detail = flag(table, reason)
+            table, flagged, detail = flag(table, reason, each)
             said = pc.if_else(pc.is_null(reason), detail.cast(pa.string()), said)
             reason = pc.coalesce(reason, flagged)
         if reason.null_count < len(reason):

@@ -112,13 +112,18 @@ class ScoringWorker(JobWorker):
         """The shard's scores: those that this scorer gave it before, or new ones."""
         shard = self._shards[number]
         reading = ShardReading(self.store, shard.path, shard.rows)
-        known = None if self._run.terms.name else self._known(shard.path)
+        known = None if self._run.terms.name or self._asks_each(reading) else self._known(shard.path)
         if known is not None:
             return reading, known
         if self._scoring is None:
             raise UnitError(f"{shard.path}: cannot be read; `curate verify` names what is damaged")
         (scored,) = self.scorer.score_all([Pairs(reading.images(), reading.texts, reading.names)])
         return reading, folded(scored, reading.counts)
+
+    def _asks_each(self, reading: ShardReading) -> bool:
+        """Whether the features of each image are needed, of which a shard keeps a dialogue's mean alone."""
+        models = self._run.terms.models
+        return models is not None and bool(models.flags) and bool((reading.counts > 1).any())
 
     def _known(self, path: str) -> Scored | None:
         try:

@@ -122,7 +122,17 @@ def find(uris: Iterable[str], stem: str = "shard") -> DataSet:
             continue
         if schema is not None and not columns.equals(schema):
             first = tables[1]["uri"][0]
-            raise InputError(f"{table['uri'][0]} has other columns than {first}: give data of one version")
+            raise InputError(
+                f"{table['uri'][0]} has other columns than {first}: give data of one version and kind of dialect"
+            )
+        if (
+            schema is not None
+            and (models := [_written_for(one) for one in (schema, columns)])[0] != models[1]
+        ):
+            first, other = tables[1]["uri"][0], table["uri"][0]
+            raise InputError(
+                f"{first} is packed for {models[0]}, {other} for {models[1]}: give packs of one dialect and tokenizer"
+            )
         tables.append(table)
         schema = columns
         names = pa.array([uri.rsplit("/", 1)[-1] for uri in table["uri"].to_pylist()])
@@ -131,7 +141,19 @@ def find(uris: Iterable[str], stem: str = "shard") -> DataSet:
     if schema is None:
         raise InputError(f"no {stem}-*.parquet in {', '.join(uris) or 'nothing'}")
     files = Files(pa.concat_tables(tables).combine_chunks())
-    return DataSet(files, digest.hexdigest(), schema, tuple(files_of))
+    return DataSet(files, digest.hexdigest(), schema.remove_metadata(), tuple(files_of))
+
+
+def _written_for(schema: pa.Schema) -> str:
+    """The dialect and the tokenizer that a pack is written for; nothing of other files, and where it does not say."""
+    try:
+        told = msgspec.json.decode((schema.metadata or {}).get(b"curate", b"{}"), type=dict[str, Any])
+        if "tokenizer" not in told:
+            return ""
+        name = told.get("dialect", {}).get("name", "qwen-vl").partition(":")[0]
+        return f"{name} (tokenizer {str(told['tokenizer']['sha256'])[:12]})"
+    except (msgspec.MsgspecError, AttributeError, LookupError, TypeError):
+        return ""
 
 
 def _places(uri: str, stem: str) -> tuple[pa.Table, pa.Schema | None]:
@@ -186,13 +208,11 @@ def _opened(uris: Sequence[str]) -> tuple[pa.Table, pa.Schema | None]:
 
 
 def _describe(uri: str) -> tuple[DataFile, pa.Schema]:
-    """A file by itself, and its columns."""
+    """A file by itself, and its columns with what is said of them."""
     system, path = filesystem(uri)
     try:
         with system.open_input_file(path) as stream:
             file = pq.ParquetFile(stream)
-            return DataFile(
-                uri, stream.size(), file.metadata.num_rows, ""
-            ), file.schema_arrow.remove_metadata()
+            return DataFile(uri, stream.size(), file.metadata.num_rows, ""), file.schema_arrow
     except (OSError, ValueError) as error:
         raise DamagedError(f"cannot read {uri}: {one_line(error)}") from None

@@ -49,13 +49,13 @@ def numbers(
     `side` is the image's along the pixels' axis, `other` the one across, `resized` that of the resized image. Of
     `shares` they count units of the last decimal. Products follow the trainers' order of operations.
     """
-    hundredths, exact = published(pixels)
-    x = np.clip(np.where(exact, hundredths / 100, pixels.astype(np.float64)), 0, side)
     if places.unit == "parts" and places.rounding == "floor":
-        floored: Ints = np.minimum(
-            normalise(pixels, side, places.parts) + _at_edge(places, x, side), places.most
-        )
+        steps = normalise(pixels, side, places.parts)
+        if places.most >= places.parts:  # the far edge may be written as the number of parts itself
+            steps += _within(pixels, side) >= side
+        floored: Ints = np.minimum(steps, places.most)
         return floored
+    x = _within(pixels, side)
     high: int | Ints
     if places.unit == "pixels":
         high, scaled = np.maximum(resized - 1, 0), x * (resized / side)
@@ -68,10 +68,11 @@ def numbers(
     return rounded
 
 
-def _at_edge(places: PlaceNotation, x: Floats, side: Ints) -> Ints:
-    """1 where a pixel at the image's far edge may be written as the number of parts itself."""
-    edge: Ints = ((x >= side) & (places.most >= places.parts)).astype(np.int64)
-    return edge
+def _within(pixels: npt.NDArray[np.floating], side: Ints) -> Floats:
+    """Pixels as published, clipped to the image."""
+    hundredths, exact = published(pixels)
+    within: Floats = np.clip(np.where(exact, hundredths / 100, pixels.astype(np.float64)), 0, side)
+    return within
 
 
 def pixels_from(places: PlaceNotation, values: Floats, side: int, resized: int, other: int) -> Floats:

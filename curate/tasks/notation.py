@@ -73,9 +73,10 @@ def _texts(places: PlaceNotation, steps: Ints) -> pa.Array:
     """The numbers as they are written (R strings)."""
     if not len(steps) or steps.max() >= LONGEST_TABLE:
         return pa.array([_number(places, step) for step in steps.tolist()], TEXT)
-    known, place = np.unique(steps, return_inverse=True)
-    table = pa.array([_number(places, step) for step in known.tolist()], TEXT)
-    return table.take(pa.array(place))
+    there = np.zeros(int(steps.max()) + 1, bool)
+    there[steps] = True
+    table = pa.array([_number(places, step) for step in np.flatnonzero(there).tolist()], TEXT)
+    return table.take(pa.array((np.cumsum(there) - 1)[steps]))
 
 
 def _number(places: PlaceNotation, step: int) -> str:

@@ -156,6 +156,17 @@ def test_an_input_before_the_others_is_refused_and_nothing_changes(parts: list[P
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
 
+def test_a_folder_that_lies_among_its_inputs_is_no_input(parts: list[Path], tmp_path: Path) -> None:
+    shutil.copy(parts[0], tmp_path / "a.parquet")
+    out = tmp_path / "out"
+    first = run(out, [tmp_path])
+    assert run(out, [tmp_path]).raw == first.raw
+    shutil.copy(parts[1], tmp_path / "b.parquet")
+    assert run(out, [tmp_path]).rows_in > first.rows_in
+    with pytest.raises(OutputError, match=r"shard-000000.parquet lies in --out"):
+        run(out, [out])
+
+
 def test_another_list_of_inputs_is_another_run(parts: list[Path], first: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(first, tmp_path / "out"))
     with pytest.raises(OutputError, match="is of another run: inputs"):

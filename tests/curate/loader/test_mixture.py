@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,13 +79,49 @@ def test_a_state_of_another_mixture_is_refused(sources: dict[str, float]) -> Non
 
 def test_mixtures_that_make_no_sense_are_refused(sources: dict[str, float]) -> None:
     first = next(iter(sources))
-    for weights in ({}, {first: 0}, {first: -1}, {first: float("nan")}):
+    wrong: list[dict[str, Any]] = [{}, *({first: one} for one in (0, -1, float("nan"), "a", None))]
+    for weights in wrong:
         with pytest.raises(InputError):
             ShardDataset(weights)
+        if weights:
+            with pytest.raises(InputError):
+                ShardDataset(first, loss_weights=weights)
+    for samples in (0, -1, 1.5, "9"):
+        with pytest.raises(InputError, match="an epoch has at least one sample"):
+            ShardDataset(sources, samples=samples)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="give weights by path"):
         ShardDataset(first, samples=10)
     with pytest.raises(InputError, match="no path here"):
         ShardDataset(first, loss_weights={"elsewhere": 2})
+
+
+def test_a_state_that_is_none_is_refused(sources: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="it lacks digest, epoch, origin, seed, seen"):
+        ShardDataset(sources).load_state_dict({})
+
+
+def test_a_folder_is_the_same_with_a_slash_at_its_end(sources: dict[str, float]) -> None:
+    first, second = sources
+    data = ShardDataset({f"{first}/": 1, second: 1}, samples=8, loss_weights={first: 3.0, f"{second}/": 2})
+    assert {(row["task"], row["loss_weight"]) for row in data} == {("caption", 3.0), ("vqa", 2.0)}
+
+
+def test_packs_are_mixed_with_packs_of_their_own_kind_alone(
+    sources: dict[str, float], tmp_path: Path
+) -> None:
+    first, second = sources
+    names = [("qwen2.5-vl", first), ("qwen2.5-vl:qwenvl-finetune", second), ("qwen3-vl", second)]
+    out = [str(tmp_path / str(number)) for number in range(3)]
+    for path, (name, shards) in zip(out, names, strict=True):
+        pack([shards], path, PackSettings(seq_len=600, dialect=name))
+    assert len(list(PackDataset({out[0]: 1, out[1]: 1}, samples=6))) == 6
+    for several in ({out[0]: 1, out[2]: 1}, [out[0], out[2]]):
+        with pytest.raises(
+            InputError, match=r"is packed for qwen2.5-vl .* for qwen3-vl .* give packs of one dialect"
+        ):
+            PackDataset(several)
+    with pytest.raises(InputError, match=r"no pack-\*.parquet in "):
+        PackDataset({out[0]: 1, first: 1})
 
 
 def test_shares_hold_in_every_block_however_many_sources_there_are() -> None:

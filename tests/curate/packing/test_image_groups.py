@@ -102,3 +102,35 @@ def test_without_groups_each_row_is_a_sample(shards: Path, tmp_path: Path) -> No
     for settings in (PackSettings(group="size"), PackSettings(group="image", turns=0)):  # type: ignore[arg-type]
         with pytest.raises(ManifestError):
             pack([str(shards)], str(tmp_path / "other"), settings)
+
+
+def asked(number: int, question: str, size: tuple[int, int] = (64, 48)) -> dict[str, Any]:
+    row = {"key": f"{number:032x}", "dataset": "d", "language": "en", "source": f"d#{number}", "task": "vqa"}
+    row |= {"image": picture(*size), "format": "jpeg", "width": size[0], "height": size[1]}
+    return row | {"text": f"{question} No.", "question": question, "answer": "No."}
+
+
+@pytest.mark.parametrize("name", ["qwen-vl", "qwen3-vl"])
+def test_a_question_that_speaks_of_a_placeholder_stands_alone(tmp_path: Path, name: str) -> None:
+    said = ["Is it red?", "What does <image> do?", "Is it blue?", "Is <bbox> a tag?"]
+    shards = write_shards(tmp_path / "shards", [asked(number, text) for number, text in enumerate(said)])
+    made = pack([str(shards)], str(tmp_path / "packs"), PackSettings(dialect=name, group="image"))
+    assert (made["rows_out"], made["dropped"]) == (4, {})
+    found = {len(key.split()): text for key, text in texts(tmp_path / "packs", name).items() if " " in key}
+    assert list(found) == [2]
+    assert [text in found[2] for text in said] == [True, False, True, False]
+    assert sum(len(row["images"]) for row in pq.read_table(tmp_path / "packs").to_pylist()) == 3
+
+
+def test_each_row_of_a_group_that_falls_is_a_drop_of_its_own(tmp_path: Path) -> None:
+    rows = [asked(number, f"Is it {number}?", (2000, 8)) for number in range(3)]
+    rows += [asked(number, f"Is it {number}?") for number in range(3, 5)]
+    for row in rows[:3]:  # a shard of other software that does not say how large they are
+        row |= {"width": None, "height": None}
+    shards = write_shards(tmp_path / "shards", rows)
+    settings = PackSettings(dialect="qwen3-vl", group="image")
+    made = pack([str(shards)], str(tmp_path / "packs"), settings)
+    assert (made["rows_out"], made["dropped"]) == (2, {"image_too_elongated": 3})
+    fell = pq.read_table(tmp_path / "packs" / "_dropped").to_pylist()
+    assert [row["key"] for row in fell] == [row["key"] for row in rows[:3]]
+    assert {row["detail"] for row in fell} == {"width=2000 height=8 ratio=250 max_ratio=200"}

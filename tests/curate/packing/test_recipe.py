@@ -75,6 +75,14 @@ def test_a_recipe_of_ones_own_is_checked(tmp_path: Path) -> None:
             PackSettings(recipe=str(path)).with_recipe()
 
 
+def test_what_a_recipe_has_no_source_for_is_named(tmp_path: Path) -> None:
+    shards = make_shards(tmp_path / "shards", rows=7, shards=1, tasks=("caption",))
+    with pytest.raises(
+        ManifestError, match="the recipe has no source for made-caption's caption: pack without it"
+    ):
+        api.pack(shards, tmp_path / "packs", recipe="qwen-vl-stage3", workers=0)
+
+
 def test_packs_of_a_stage_say_what_was_reached(tmp_path: Path) -> None:
     shards = make_shards(tmp_path / "shards", rows=120, shards=1)
     packed = api.pack(shards, tmp_path / "packs", recipe="qwen-vl-stage2", scale=0.000001).raw

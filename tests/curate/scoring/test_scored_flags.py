@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from curate.errors import CurateError
 from tests.curate.runs import curate as command
 from tests.curate.runs import files, shards, write_pairs
 from tests.curate.scored import SCORER, run_shapes, shape
+from tests.curate.tasks_runs import curated, write_json
 from tests.models.onnx_head import redness
 
 pytest.importorskip("torch")
@@ -174,3 +176,66 @@ def test_heads_need_no_scorer(plain: Path, tmp_path: Path) -> None:
         curate.score(folder, model="none", flags=asked(tmp_path, WORDS), workers=0, progress=False)
     with pytest.raises(CurateError, match="--model none is for heads alone"):
         curate.score(folder, model="none", workers=0, progress=False)
+
+
+SHOWN = [(0,), (1,), (2,), (0, 1), (2, 1), (0, 1, 2), ()]
+
+
+@pytest.fixture(scope="module")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dialogues of SHOWN's shapes, in their order; the last one is of text alone."""
+    folder = tmp_path_factory.mktemp("talks")
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(shape(number)[0])
+    rows = [
+        {
+            "image": [f"{number}.jpg" for number in shown],
+            "conversations": [
+                {"from": "human", "value": "<image>" * len(shown) + "What?"},
+                {"from": "gpt", "value": f"It is {place}."},
+            ],
+        }
+        for place, shown in enumerate(SHOWN)
+    ]
+    curated("llava-instruct", folder / "run", [write_json(folder / "talks.json", rows)])
+    return folder / "run"
+
+
+@pytest.mark.parametrize(("limit", "worst"), [("max = 2.0", max), ("min = -1.0", min)])
+def test_a_dialogue_is_as_bad_as_the_worst_of_its_images(
+    talks: Path, tmp_path: Path, limit: str, worst: Callable[[list[float]], float]
+) -> None:
+    folder = copied(talks, tmp_path)
+    rules = f"""
+[rules.too_red]
+column = "heads.redness"
+null = "keep"
+{limit}
+[rules.says_red]
+column = "flags.red"
+null = "keep"
+{limit}
+"""
+    curate.score(folder, model=SCORER.model, device="cpu", workers=0, progress=False)
+    score(folder, asked(tmp_path, WORDS + HEAD + rules))  # the shard keeps a dialogue's mean feature alone
+    extra = [json.loads(one) for one in shards(folder)["extra"].to_pylist()]
+    for group, name in (("flags", "red"), ("heads", "redness")):
+        values = [one[group][name] for one in extra]
+        single = values[:3]
+        assert len(set(single)) == 3
+        assert values[3:6] == [worst([single[number] for number in shown]) for shown in SHOWN[3:6]]
+        assert values[6] is None
+    assert curate.verify(folder, workers=0).damaged == {}
+
+
+def test_a_dialogue_falls_for_one_image(talks: Path, tmp_path: Path) -> None:
+    told, folder = copied(talks, tmp_path / "told"), copied(talks, tmp_path)
+    curate.score(told, model="none", flags=asked(tmp_path, HEAD), workers=0, progress=False)
+    found = [json.loads(one)["heads"]["redness"] for one in shards(told)["extra"].to_pylist()]
+    single = found[:3]
+    limit = sorted(single)[1]
+    rule = f'[rules.too_red]\ncolumn = "heads.redness"\nnull = "keep"\nmax = {limit}\n'
+    done = curate.score(folder, model="none", flags=asked(tmp_path, HEAD + rule), workers=0, progress=False)
+    reddest = single.index(max(single))
+    assert done.dropped["too_red"] == sum(reddest in shown for shown in SHOWN)
+    assert {row["detail"] for row in dropped(folder)} == {f"heads.redness={max(single)}"}
