@@ -23,8 +23,8 @@ TOWER = "config.json"  # describes a text tower of transformers
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB, FOLDER = "hf-hub:", "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-
 TOWERS = ("transformers", "timm")  # libraries of towers that open_clip knows
+
 log = logging.getLogger("curate")
 
 
