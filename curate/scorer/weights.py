@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import re
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.children.no_pandas import without
 from curate.errors import MachineError, ManifestError, nearest
 from curate.manifest.settings import ScorerSettings
 from curate.storage.filesystems import one_line
@@ -20,7 +23,28 @@ TOWER = "config.json"  # describes a text tower of transformers
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB, FOLDER = "hf-hub:", "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+TOWERS = ("transformers", "timm")  # libraries of towers that open_clip knows
 
+log = logging.getLogger("curate")
+
+
+class OneWarning(logging.Filter):
+    """Of the hub's client, which warns of each of some ten attempts within a minute, the first warning as ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_warned = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the client's own words are shown: never."""
+        if not self._has_warned:
+            log.warning("the hub does not answer: trying again for up to a minute")
+        self._has_warned = True
+        return False
+
+
+ONE_WARNING = OneWarning()
+_left_out: list[str] = []  # those of them that open_clip was imported without
 _schemas: list[Any] = []  # keeps alive the operators that `_imported` defines in torchvision's place
 
 
@@ -36,18 +60,46 @@ class ModelFiles:
     tokenizer: str  # the name that `open_clip.get_tokenizer` takes
 
 
-def open_clip_module() -> Any:
-    """Import open_clip.
+def open_clip_module(config: Mapping[str, Any] | None = None) -> Any:
+    """Import open_clip, for models as the one that `config` describes, if it is given.
+
+    transformers and timm, which open_clip imports where they are installed, take as long as all the rest. They are left
+    out until a model has a tower of theirs: then open_clip is imported once more, with them.
 
     Raises:
         MachineError: it is not installed, or torch and torchvision do not fit together.
     """
+    logging.getLogger("huggingface_hub.utils._http").addFilter(ONE_WARNING)
     try:
-        return _imported()
+        if config is not None and _takes_tower(config):
+            return _with_towers()
+        if "open_clip" not in sys.modules:
+            _left_out.extend(name for name in TOWERS if name not in sys.modules)
+        with without(*TOWERS):
+            return _imported()
     except ImportError as error:
         raise missing("scoring", error) from None
     except RuntimeError as error:
         raise MachineError(f"torch and torchvision do not fit together: {one_line(error)}") from None
+
+
+def _takes_tower(config: Mapping[str, Any]) -> bool:
+    """Whether a model's description names a tower of another library."""
+    parts = (config.get("text_cfg"), config.get("vision_cfg"))
+    return any(part.get(name) for part in parts if part for name in ("hf_model_name", "timm_model_name"))
+
+
+def _with_towers() -> Any:
+    if _left_out:
+        _left_out.clear()
+        _forget("open_clip")
+    return _imported()
+
+
+def _forget(*packages: str) -> None:
+    """Have packages imported anew."""
+    for name in [name for name in sys.modules if name.split(".")[0] in packages]:
+        del sys.modules[name]
 
 
 def _imported() -> Any:
@@ -70,8 +122,7 @@ def _imported() -> Any:
     _schemas.append(library)
     for name in re.findall(r'register_fake\("torchvision::(\w+)"\)', declared):
         library.define(f"{name}(Tensor a, Tensor b, float c) -> Tensor")
-    for name in [name for name in sys.modules if name.split(".")[0] in ("torchvision", "open_clip")]:
-        del sys.modules[name]
+    _forget("torchvision", "open_clip")
     return importlib.import_module("open_clip")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,15 @@ READ = {
         "<style>p::first-letter{initial-letter:3}</style><p style='width:200px'>One and two and three",
         ["One and two and", "three"],
     ),
+    "generated text that its box cuts off": (
+        "<style>i::before{content:'Expand';display:inline-block;width:16px;height:16px;overflow:hidden;font-size:16px;"
+        "line-height:1;word-break:break-all}</style><p><i></i>SEEN<p>BELOW",
+        ["SEEN", "BELOW"],
+    ),
+    "first letter within a line's element": (
+        "<style>p::first-letter{color:red}p{background:#eee}</style><p><b>SEEN</b> here",
+        ["SEEN here"],
+    ),
     "list box": ("<select multiple><option>one<option>two<option>three</select>", ["one", "two", "three"]),
     "list box of two": ("<select size=2><option>one<option>two<option>three</select>", ["one", "two"]),
     "a page that waits for its script": ("<style>html{opacity:0}</style><p>SEEN", ["SEEN"]),
@@ -59,8 +69,8 @@ READ = {
 }
 
 
-def lines(browser: Browser, html: str) -> list[str]:
-    (batch,) = browser.render((STYLE + html).encode())
+def lines(browser: Browser, html: str, **served: Any) -> list[str]:
+    (batch,) = browser.render((STYLE + html).encode(), **served)
     (row,) = batch.to_pylist()
     return [region["text"] for region in row["regions"]]
 
@@ -68,6 +78,13 @@ def lines(browser: Browser, html: str) -> list[str]:
 @pytest.mark.parametrize(("html", "read"), READ.values(), ids=READ.keys())
 def test_lines_are_read_as_a_person_reads_them(browser: Browser, html: str, read: list[str]) -> None:
     assert lines(browser, html) == read
+
+
+def test_a_stylesheet_of_the_archive_parts_no_first_letter_from_its_line(browser: Browser) -> None:
+    sheet = b"pre{background:#eee} div::first-letter{initial-letter:3}"
+    html = "<link rel=stylesheet href=a.css><pre><code>SEEN</code></pre><div style='width:200px'>One and two and three"
+    served = {"url": "http://a.example/", "resources": {"http://a.example/a.css": ("text/css", sheet)}}
+    assert lines(browser, html, **served) == ["SEEN", "One and two and", "three"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +116,12 @@ def test_a_first_letter_without_a_label_is_not_painted(browser: Browser) -> None
 @pytest.mark.parametrize("rel", ["stylesheet media=print", "preload as=style"])
 def test_a_stylesheet_that_a_script_switches_on_counts_as_lost(browser: Browser, rel: str) -> None:
     (batch,) = browser.render(("<!DOCTYPE html>" + LINK.format(rel)).encode())
+    assert '"unstyled": true' in batch["extra"][0].as_py()
+
+
+def test_a_page_of_code_counts_as_unstyled_too(browser: Browser) -> None:
+    html = f"<!DOCTYPE html><link rel=stylesheet href=a.css><p>text<pre><code>{'code ' * 30}</code></pre>"
+    (batch,) = browser.render(html.encode())
     assert '"unstyled": true' in batch["extra"][0].as_py()
 
 

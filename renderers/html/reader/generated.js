@@ -53,6 +53,13 @@ function widthOf(text, style) {
   return measurer.measureText(text).width;
 }
 
+// Whether generated text goes beyond a box of its own that cuts it off.
+function cutOff({ overflowX, overflowY, width, height }, places) {
+  if ((overflowX === 'visible' && overflowY === 'visible') || width === 'auto') return false;
+  const extent = (side, size) => Math.max(...places.map((place) => place[side] + place[size])) - Math.min(...places.map((place) => place[side]));
+  return extent('x', 'w') > parseFloat(width) + 1 || extent('y', 'h') > parseFloat(height) + 3;
+}
+
 const DRAWN_MARKER = /^(disc|circle|square|disclosure-open|disclosure-closed)$/;
 
 // The pieces of an element's generated text of one kind.
@@ -66,7 +73,7 @@ function* generated(element, kind) {
   const inside = kind === 'marker' || /^inline/.test(style.display);
   const own = {
     ...above, ink: colour(style.webkitTextFillColor), background: null, opacity: above.opacity * strength(style),
-    block: inside ? above.block : {}, flow: above.flow, moved: style.transform !== 'none' || style.rotate !== 'none',
+    block: inside ? above.block : {}, flow: above.flow, moved: cutOff(style, owner.found[kind]) || style.transform !== 'none' || style.rotate !== 'none',
   };
   const drawn = kind === 'marker' && DRAWN_MARKER.test(style.listStyleType); // the browser tells the place without the blank
   for (const place of owner.found[kind]) {

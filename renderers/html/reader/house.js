@@ -20,7 +20,7 @@ function force(element, name, value) {
 
 const MARK = 'data-curate-owner', SHOWN = 'data-curate-shown'; // attributes of elements with generated text
 const CONTROL = 'data-curate-control'; // of those that stand for a control
-const UNREAD = 'data-curate-unread'; // of blocks whose first letter has no label
+const INITIAL = 'data-curate-initial', UNREAD = 'data-curate-unread'; // of blocks whose first letter is raised; has no label
 const COVERED = 'data-curate-covered', UNFIXED = 'data-curate-unfixed'; // of those whose generated content may lie over text
 
 // Only text that a label can name is painted. Generated text is where `shown` says that it has a label.
@@ -36,6 +36,8 @@ const HOUSE = `
   input, select, textarea, ::placeholder, ::file-selector-button {
     caret-color: transparent !important; color: transparent !important; -webkit-text-fill-color: transparent !important;
   }
+  [${INITIAL}]::first-letter { initial-letter: normal !important; }
+  [${UNREAD}]::first-letter { color: transparent !important; -webkit-text-fill-color: transparent !important; }
   [${UNFIXED}~=before]::before, [${UNFIXED}~=after]::after { position: absolute !important; }
   iframe, frame, object, embed, video, audio, canvas, marquee { visibility: hidden !important; }
   ::highlight(unlabelled) {
@@ -76,8 +78,8 @@ function* linkedStyles() {
   }
 }
 
-// The share of the page's characters in the typeface of a page without styles.
-const OWN_TYPEFACE = /^"?Times New Roman"?$/;
+// The share of the page's characters in the typefaces of a page without styles.
+const OWN_TYPEFACE = /^("?Times New Roman"?|monospace)$/; // the latter of code
 function plainShare() {
   const walker = ask('createTreeWalker', own('documentElement'), NodeFilter.SHOW_TEXT);
   let plain = 0, all = 0.1;
@@ -158,13 +160,13 @@ const DROP_SHADOW = /drop-shadow\((?:[^()]|\([^()]*\))*\)/g;
 // Costly on every page, and so only where its styles speak of such things, or cannot be looked into.
 const COSTLY = {
   'first-line': '*::first-line { font: inherit !important; }',
-  'initial-letter': '*::first-letter { initial-letter: normal !important; }',
-  'first-letter': `[${UNREAD}]::first-letter { color: transparent !important; -webkit-text-fill-color: transparent !important; }`,
   'scroll-button': '*::scroll-button(*) { content: none !important; }',
 };
+function spokenOf(name) {
+  return served || [...ask('getElementsByTagName', 'style')].some((sheet) => sheet.textContent.includes(name));
+}
+
 function rules() {
-  const sheets = [...ask('getElementsByTagName', 'style')].map((sheet) => sheet.textContent);
-  const spokenOf = (name) => served || sheets.some((text) => text.includes(name));
   return HOUSE + Object.keys(COSTLY).filter(spokenOf).map((name) => COSTLY[name]).join('\n');
 }
 
@@ -186,7 +188,7 @@ function settle() {
   for (const image of ask('getElementsByTagName', 'img')) {
     if (!image.complete || image.naturalWidth === 0) force(image, 'visibility', 'hidden');
   }
-  const shortened = [];
+  const shortened = [], raised = spokenOf('initial-letter');
   const changes = []; // made after all reads, so that the layout is computed once
   for (const element of ask('querySelectorAll', '*')) {
     const style = getComputedStyle(element);
@@ -200,12 +202,17 @@ function settle() {
     if (style.contentVisibility === 'auto') changes.push([element, 'content-visibility', 'visible']);
     if (style.backgroundClip.includes('text')) changes.push(...unclipped(element, style));
     if (style.filter.includes('drop-shadow')) changes.push([element, 'filter', style.filter.replace(DROP_SHADOW, '') || 'none']);
+    if (raised && !/^inline|^none/.test(style.display)) lowerFirstLetter(element);
     hideShadow(element);
   }
   for (const change of changes) force(...change);
   for (const [element, style, lines] of shortened) shorten(element, style, lines);
   for (const element of ask('querySelectorAll', '[inert]')) Element.prototype.removeAttribute.call(element, 'inert');
   plainFormulas();
+}
+
+function lowerFirstLetter(element) { // one rule for all would part every first letter from its word
+  if (getComputedStyle(element, '::first-letter').initialLetter !== 'normal') Element.prototype.setAttribute.call(element, INITIAL, '');
 }
 
 // Many pages hide themselves whole until a script has run; no reader of theirs is shown nothing.

@@ -94,7 +94,8 @@ function shows(style, stack) {
   for (const element of stack.slice(0, at)) {
     const around = Node.prototype.contains.call(element, style.box); // where its generated content is met, not itself
     const generated = mayCover(element) ? takenByGenerated(element, !around) : 0;
-    const own = around && generated ? 0 : Math.min(1, taken(styleOf(element)));
+    const itself = generated || stack.includes(element, at); // met by what it generates, its first letter
+    const own = around && itself ? 0 : Math.min(1, taken(styleOf(element)));
     through *= (1 - own) * (1 - generated);
   }
   return through > 0.1 && differs(style, stack.slice(at), through);

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from curate.manifest.settings import ScorerSettings
 from curate.scorer import open_scorer
 from curate.scorer.batch import Room
 from curate.scorer.scorer import Pairs, Scorer
+from curate.scorer.weights import OneWarning, open_clip_module
 from curate.scorer.zero_shot import zero_shot
 from tests.curate.runs import ROOT
 from tests.curate.scored import HELD_OUT, SCORER, cosines, encoded, plain_features, shape
@@ -327,6 +329,23 @@ def test_a_tag_that_cannot_be_downloaded_says_what_to_do(monkeypatch: pytest.Mon
     ) as caught:
         open_scorer(ScorerSettings(model="ViT-B-32", pretrained="laion2b_s34b_b79k", device="cpu"))
     assert "\n" not in str(caught.value)
+
+
+def test_what_the_hubs_client_says_of_each_attempt_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    open_clip_module()
+    client = logging.getLogger("huggingface_hub.utils._http")
+    (ours,) = (one for one in client.filters if isinstance(one, OneWarning))
+    client.removeFilter(ours)
+    client.addFilter(again := OneWarning())
+    try:
+        for _ in range(3):
+            client.warning("thrown while requesting HEAD")
+    finally:
+        client.removeFilter(again)
+        client.addFilter(ours)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the hub does not answer: trying again for up to a minute"
+    ]
 
 
 def test_the_identity_survives_its_plain_form(scorer: Scorer) -> None:
