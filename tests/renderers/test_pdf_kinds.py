@@ -132,6 +132,17 @@ def test_a_page_is_cut_where_no_line_is_or_not_at_all() -> None:
     assert [page["part"] for page in pages(pdf, granularity="words", structure=True)] == [None]
 
 
+def test_parts_are_no_strips_where_that_can_be_helped() -> None:
+    pdf = pymupdf.open()
+    page = pdf.new_page()
+    for left, top in ((40, 40), (305, 43)):
+        for row in range(72):
+            page.insert_text((left, top + 10.5 * row), "of it " * 10, fontsize=8.5)
+    parts = pages(pdf, granularity="words", long_side=600, min_text_px=1)
+    assert len(parts) == 5
+    assert min(part["height"] for part in parts) >= 150
+
+
 def test_hidden_text_cuts_no_page() -> None:
     pdf, _ = crowded()
     (page,) = pdf
