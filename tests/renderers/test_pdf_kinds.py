@@ -11,6 +11,9 @@ from PIL import Image
 
 pymupdf = pytest.importorskip("pymupdf")
 
+from renderers.pdf.bands import bands_by_length  # noqa: E402
+from renderers.pdf.frames import LEVEL  # noqa: E402
+from renderers.pdf.line import Line  # noqa: E402
 from renderers.pdf.render import PdfSettings, render  # noqa: E402
 from renderers.pdf.rules import Rules  # noqa: E402
 
@@ -132,15 +135,18 @@ def test_a_page_is_cut_where_no_line_is_or_not_at_all() -> None:
     assert [page["part"] for page in pages(pdf, granularity="words", structure=True)] == [None]
 
 
-def test_parts_are_no_strips_where_that_can_be_helped() -> None:
-    pdf = pymupdf.open()
-    page = pdf.new_page()
-    for left, top in ((40, 40), (305, 43)):
-        for row in range(72):
-            page.insert_text((left, top + 10.5 * row), "of it " * 10, fontsize=8.5)
-    parts = pages(pdf, granularity="words", long_side=600, min_text_px=1)
-    assert len(parts) == 5
-    assert min(part["height"] for part in parts) >= 150
+def test_a_page_is_cut_into_as_few_parts_as_can_be_and_into_no_strips() -> None:
+    lengths = [60, 30, 20, 60, 45]
+    lines = [
+        Line("a", (0, 20 * i + 2, 9, 20 * i + 18), LEVEL, LEVEL, 9, "", 0, 0) for i in range(len(lengths))
+    ]
+    assert bands_by_length((0, 0, 60, 100), lines, lengths, [], 100) == [
+        (0, 0, 60, 40),
+        (0, 40, 60, 80),
+        (0, 80, 60, 100),
+    ]
+    assert bands_by_length((0, 0, 60, 100), lines, lengths, [], 59) == []  # less than a line
+    assert bands_by_length((0, 0, 120, 100), lines, [10] * 5, [], 40) == [(0, 0, 120, 40), (0, 40, 120, 100)]
 
 
 def test_hidden_text_cuts_no_page() -> None:
