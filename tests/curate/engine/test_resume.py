@@ -1,57 +1,21 @@
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.curate.crasher import Crasher, points
 from tests.curate.runs import ROOT, curate, done, files, pair, picture, write_pairs, written
 
 UNITS = ("--set", "shard.rows=5", "--workers", "0")
 KILLS = int(os.environ.get("CURATE_KILLS", "1"))  # random kills for each number of workers
-
-
-class Crasher:
-    """tests/curate/engine/crash.py, running."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, str(ROOT / "tests" / "curate" / "engine" / "crash.py")]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def run(self, call: str, number: int, accident: str, *arguments: object) -> tuple[int, int]:
-        job = {"call": call, "number": number, "accident": accident, "arguments": list(map(str, arguments))}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        code, calls = json.loads(self._process.stdout.readline())
-        return code, calls
-
-    def close(self) -> None:
-        self._process.communicate(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def crasher() -> Iterator[Crasher]:
-    crasher = Crasher()
-    yield crasher
-    crasher.close()
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +50,6 @@ def calls(
         _, found[call] = crasher.run(call, 0, "none", *command(pairs, out))
         assert files(out) == undisturbed
     return found
-
-
-def points(calls: int, wanted: int) -> list[int]:
-    """`wanted` numbers spread evenly over 1 to `calls`, both included."""
-    return sorted({1 + round(step * (calls - 1) / (wanted - 1)) for step in range(wanted)})
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "link"])
