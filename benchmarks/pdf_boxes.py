@@ -54,7 +54,7 @@ Pixels = npt.NDArray[np.uint8]
 
 def records(path: Path, pages: int) -> Iterator[dict[str, Any]]:
     try:
-        for batch in render(path.read_bytes(), PdfSettings(max_pages=pages)):
+        for batch in render(path.read_bytes(), PdfSettings(max_pages=pages, max_chars=0)):
             row = batch.to_pylist()[0]
             if row["dropped"] is None:
                 yield row

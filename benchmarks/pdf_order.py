@@ -234,7 +234,9 @@ def by_ours(document: bytes, pages: int) -> dict[int, list[Point]]:
     with pymupdf.open(stream=document, filetype="pdf") as pdf:
         widths = [page.rect.width for page in pdf][:pages]
         first = pdf.tobytes(garbage=0) if pdf.page_count <= pages else first_pages(pdf, pages)
-    for number, batch in enumerate(render(first, PdfSettings(max_pages=pages, granularity="words"))):
+    for number, batch in enumerate(
+        render(first, PdfSettings(max_pages=pages, granularity="words", max_chars=0))
+    ):
         row = batch.to_pylist()[0]
         if row["dropped"] is None:
             scale = widths[number] / row["width"]

@@ -48,7 +48,7 @@ def records(document: bytes, pages: int, granularity: Any) -> dict[int, dict[str
     """The upright pages' records by number."""
     out = {}
     try:
-        for batch in render(document, PdfSettings(max_pages=pages, granularity=granularity)):
+        for batch in render(document, PdfSettings(max_pages=pages, granularity=granularity, max_chars=0)):
             row = batch.to_pylist()[0]
             if row["dropped"] is None and '"rotation": 0' in row["extra"]:
                 out[row["page"]] = row

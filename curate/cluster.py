@@ -47,7 +47,7 @@ def start(workers: int | None, address: str | None) -> Any:
         options |= {"_temp_dir": _private_folder()}
         ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # the same, where Ray was imported before
     try:
-        with contextlib.nullcontext() if address else _alone(ray):
+        with contextlib.nullcontext() if address else alone(ray):
             ray.init(address=address or "local", **options)
         return connected()
     except Exception as error:
@@ -56,10 +56,11 @@ def start(workers: int | None, address: str | None) -> Any:
 
 
 @contextlib.contextmanager
-def _alone(ray: Any) -> Iterator[None]:
-    """Have Ray start without its dashboard's server, the autoscaler and the reader of logs, which serve nobody here.
+def alone(ray: Any) -> Iterator[None]:
+    """Have `ray`, the module, start without its dashboard's server, the autoscaler and the reader of logs.
 
-    Each is an interpreter of more than a CPU second, and Ray waits for the first. Ray has no setting for it.
+    They serve nobody here. Each is an interpreter of more than a CPU second, and Ray waits for the first; it has no
+    setting to do without.
     """
     node = ray._private.node.Node
     kept = {name: getattr(node, name) for name in UNUSED if hasattr(node, name)}

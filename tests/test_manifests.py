@@ -220,3 +220,8 @@ def test_the_thresholds_in_the_docs_are_those_of_the_manifests() -> None:
         assert told[name] == {of: value for rule in rules for of, value in rule.items() if of in settings}, (
             name
         )
+
+
+def test_a_scan_with_a_stamp_falls_for_its_writing_however_short_the_stamp() -> None:
+    judged = list(load("pdf").active_rules())
+    assert judged.index("page_mostly_unlabelled") < judged.index("text_too_short")

@@ -15,7 +15,8 @@ OF_XTUNER = "<IMG_CONTEXT>"  # in a text beside the image parts that it places
 MARKER = re.compile(rf"{IMAGE}|{OF_XTUNER}|<ImageHere>|<\|vision_start\|><\|image_pad\|><\|vision_end\|>")
 SHOWN = re.compile(r"(?:Picture \d+: ?)?<img>([^<]{1,4096})</img>\n?")  # Qwen-VL names an image in the text
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
-DATA_URI = re.compile(r"data:image/[\w.+-]{1,40};base64,")
+DATA_URI = re.compile(r"data:image/[\w.+-]{1,40};base64,", re.IGNORECASE)
+LONGEST_PATH = 4096  # characters
 
 
 class DialogueImage(NamedTuple):
@@ -171,9 +172,13 @@ def picture(value: Any, where: str = "") -> DialogueImage:
         raise Unusable("image_missing", f"{where}an image without a path, address or bytes")
     if ADDRESS.match(value):
         return DialogueImage(url=value)
-    if DATA_URI.match(value):
+    if value[:5].casefold() == "data:":
         try:
-            return DialogueImage(bytes=base64.b64decode(value.partition(",")[2], validate=True))
+            if DATA_URI.match(value):
+                return DialogueImage(bytes=base64.b64decode(value.partition(",")[2], validate=True))
         except binascii.Error:
-            raise Unusable("image_missing", f"{where}a data URI that is not base64") from None
+            pass
+        raise Unusable("image_missing", f"{where}a data URI that is not an image in base64: {value[:40]!r}")
+    if len(value) > LONGEST_PATH:
+        raise Unusable("image_missing", f"{where}a path of {len(value):,} characters")
     return DialogueImage(path=value.strip())

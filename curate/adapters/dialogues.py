@@ -74,6 +74,7 @@ def dialogues(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
     made_table = sample(rows, made, reasons)
     fell = pc.if_else(pc.equal(found, made_table["dropped"]), found, None)
     read_details = pa.array([one.detail for one in read], pa.string())
+    read_details = pc.if_else(pc.is_valid(fell), read_details, None)
     details = pc.coalesce(read_details, fault_details(made_table, fell)).cast(pa.large_string())
     return set_column(made_table, "detail", pc.coalesce(details, made_table["detail"]))
 
@@ -166,7 +167,7 @@ def _located(
 ) -> tuple[list[tuple[str, str]], list[DialogueSpan]]:
     """The messages with `<bbox>` for each box, and the boxes: of ms-swift's `objects`, else those in the text."""
     if objects:
-        return with_objects(messages, objects)
+        return with_objects(messages, _json_or_text(objects) if isinstance(objects, str) else objects)
     spans: list[DialogueSpan] = []
     located = [(role, with_spans(said, spans)) for role, said in messages]
     return (located if spans else messages), spans
@@ -195,7 +196,9 @@ def _turns(row: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], DialogueForm]
         given = _decoded(given)
     if given is None:
         return _from_question(row), ASKED
-    if isinstance(given, dict):  # a list of structs that was read column by column
+    if isinstance(given, dict) and all(
+        isinstance(of, list) for of in given.values()
+    ):  # a list of structs that was read column by column
         given = [dict(zip(given, values, strict=False)) for values in zip(*given.values(), strict=False)]
     if not isinstance(given, list) or not all(isinstance(turn, dict) for turn in given):
         raise Unusable("text_missing", "its messages are no list of objects")
@@ -215,12 +218,18 @@ def _turns(row: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], DialogueForm]
 
 
 def _from_question(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """A question and its answer, behind those that were asked before."""
+    """A question and its answer, behind those that were asked before.
+
+    Raises:
+        Unusable: there is no question, or the history is no list of pairs.
+    """
     if row.get("question") is None:
         raise Unusable("text_missing", "it has no messages")
     history = row.get("history")
     history = _decoded(history) if isinstance(history, str) else history
-    before = [pair for pair in history or [] if isinstance(pair, list) and len(pair) == 2]
+    before = [] if history is None else history
+    if not isinstance(before, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in before):
+        raise Unusable("text_missing", "its history is no list of pairs")
     asked = "\n".join(str(part) for part in (row["question"], row.get("input")) if part)  # Alpaca's two
     pairs = [*before, [asked, row.get("answer")]]
     return [turn for asked, said in pairs for turn in (("user", asked), ("assistant", said))]
@@ -239,7 +248,7 @@ def _role(role: Any) -> str:
 
 
 def _listed(value: Any) -> list[Any]:
-    value = _decoded(value) if isinstance(value, str) and value[:1] == "[" else value
+    value = _decoded(value) if isinstance(value, str) and value[:1] in "[{" else value
     return [] if value is None or value == "" else value if isinstance(value, list) else [value]
 
 

@@ -1,26 +1,41 @@
-"""Arrow without pandas. pyarrow imports pandas, where it is installed, as soon as a list becomes an array.
+"""Libraries without others that they import where these are installed, and that curate has no use for.
 
-That costs every process a third of a second and 50 MB, for a check that no list of curate's needs. `to_pandas` still
-imports it.
+pyarrow imports pandas as soon as a list becomes an array. That costs every process a third of a second and 50 MB, for a
+check that no list of curate's needs. `to_pandas` still imports it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 
 
 class _Missing:
-    """Says, as a finder of modules, that there is no pandas."""
+    """Says, as a finder of modules, that some are not installed."""
 
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """None for every other module: another finder has it.
 
         Raises:
-            ImportError: the module is pandas.
+            ImportError: the module is one of those.
         """
-        if name == "pandas":
+        if name in self._names:
             raise ImportError(name)
+
+
+@contextlib.contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Have these modules, unless they were imported before, not be found meanwhile."""
+    missing = _Missing(names)
+    sys.meta_path.insert(0, missing)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(missing)
 
 
 def hide_pandas() -> None:
@@ -28,10 +43,7 @@ def hide_pandas() -> None:
     any iterable, until a plug-in has imported pandas (`curate.plugins.content`)."""
     if "pandas" in sys.modules:
         return
-    sys.meta_path.insert(0, _Missing)
-    try:
+    with without("pandas"):
         import pyarrow as pa
 
         pa.array([0])
-    finally:
-        sys.meta_path.remove(_Missing)

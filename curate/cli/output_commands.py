@@ -20,7 +20,15 @@ from curate.cli.options import (
     Turns,
     Workers,
 )
-from curate.cli.showing import export_lines, finish_pack, pack_lines, show_found, show_run, tell
+from curate.cli.showing import (
+    export_lines,
+    finish_export,
+    finish_pack,
+    pack_lines,
+    show_found,
+    show_run,
+    tell,
+)
 
 MODEL = "ViT-L-14"
 
@@ -145,6 +153,7 @@ def export(
         workers=workers, address=address,
     ).raw  # fmt: skip
     show_found(made, lambda found: export_lines(found, to, out), as_json)
+    finish_export(made)
 
 
 def fingerprint(

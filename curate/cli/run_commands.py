@@ -50,7 +50,7 @@ def run(
 ) -> None:
     """Curate one data set into shards. The same command goes on where a stopped one left off."""
     from curate import api
-    from curate.manifest.load import assignments
+    from curate.manifest.given_values import assignments
 
     tell(log, metrics)
 
@@ -80,7 +80,7 @@ def select(
 ) -> None:
     """Keep rows of a data set by its metadata alone, as Parquet with its own columns; `run --input DIR` goes on."""
     from curate import api
-    from curate.manifest.load import assignments
+    from curate.manifest.given_values import assignments
 
     found = api.select(  # type: ignore[misc, call-overload]  # an overload takes True or False, not either
         manifest, out, inputs or (), limit=limit, sample=sample, settings=assignments(settings or ()),
@@ -116,7 +116,7 @@ def calibrate(
     """Measure on a sample what each rule drops, and find the thresholds that keep a share of the rows."""
     from curate import api
     from curate.calibrating import lines
-    from curate.manifest.load import assignments
+    from curate.manifest.given_values import assignments
 
     found = api.calibrate(
         manifest, inputs or (), keep=keep or (), rules=rules or (), rows=rows, limit=limit,
@@ -139,7 +139,7 @@ def retry(
 ) -> None:
     """Run again only the inputs that failed for those reasons, into a folder of their own."""
     from curate import api
-    from curate.manifest.load import assignments
+    from curate.manifest.given_values import assignments
 
     wanted = [reason.strip() for reason in reasons.split(",") if reason.strip()]
     again = api.retry(

@@ -134,14 +134,23 @@ def finish_pack(packed: dict[str, Any]) -> None:
     Raises:
         CurateError: nothing was packed.
     """
-    if packed["rows_out"]:
+    _refuse_nothing(packed, "packed", "sample", "".join(f"; {line}" for line in _longer_lines(packed)))
+
+
+def finish_export(exported: dict[str, Any]) -> None:
+    """The end of an export.
+
+    Raises:
+        CurateError: nothing was exported.
+    """
+    _refuse_nothing(exported, "exported", "row")
+
+
+def _refuse_nothing(made: dict[str, Any], done: str, noun: str, hint: str = "") -> None:
+    if made["rows_out"]:
         return
-    why = (
-        ", ".join(f"{reason} {count:,}" for reason, count in packed["dropped"].items())
-        or "the shards have none"
-    )
-    hint = "".join(f"; {line}" for line in _longer_lines(packed))
-    raise CurateError(f"nothing was packed of {plural(packed['rows_in'], 'sample')} ({why}){hint}")
+    why = ", ".join(f"{reason} {count:,}" for reason, count in made["dropped"].items()) or "there are none"
+    raise CurateError(f"nothing was {done} of {plural(made['rows_in'], noun)} ({why}){hint}")
 
 
 def export_lines(exported: dict[str, Any], to: str, out: str) -> Iterator[str]:

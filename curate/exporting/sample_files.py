@@ -15,7 +15,7 @@ from curate.errors import DamagedError
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.filesystems import one_line
 from curate.tasks.formats import CONVERSATION
-from curate.tasks.turns import PLACEHOLDER
+from curate.tasks.turns import IMAGE, PLACEHOLDER
 
 SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot
 PLACEHOLDERS = re.compile(PLACEHOLDER)
@@ -67,6 +67,8 @@ class Records:
 
     def _fault(self, name: str, row: dict[str, Any]) -> str | None:
         """Why a row is left out: its name, or a placeholder in raw text that a trainer would replace."""
+        if not self.packs and row.get("task") == CONVERSATION and (fault := _talk_fault(row)) is not None:
+            return fault
         if not self._safe(name, row):
             return "name_unsafe"
         texts = (
@@ -79,6 +81,19 @@ class Records:
         images = row["images"] if self.packs else [row["image"], *(row.get("images") or [])]
         paths = [image["path"] for image in images or () if image is not None]
         return bool(SAFE_KEY.fullmatch(name)) and all(SAFE_PATH.fullmatch(path or "") for path in paths)
+
+
+def _talk_fault(row: dict[str, Any]) -> str | None:
+    """Why a dialogue, perhaps of other software's making, cannot be written turn by turn with its images."""
+    messages, images = row.get("messages"), row.get("images") or []
+    if not messages:
+        return "text_missing"
+    if any(turn is None or turn["role"] is None or turn["content"] is None for turn in messages):
+        return "turn_empty"
+    if any(image is None or image.get("bytes", b"") is None for image in images):
+        return "image_missing"
+    named = sum(turn["content"].count(IMAGE) for turn in messages if turn["role"] == "user")
+    return None if named == len(images) else "image_count"
 
 
 def parts(record: Record) -> dict[str, bytes]:

@@ -147,14 +147,16 @@ def _of_group(table: pa.Table, shown_to: Images, records: Records, dialect: Dial
     for row, fault, prompt, target, placeholder, messages in zip(
         _light(table), faults, prompts, targets, held, spoken, strict=True
     ):
-        images = row["images"] if row["task"] == CONVERSATION else [row["image"]] if row["image"] else []
-        fault = fault or _unsafe(row["key"], images)
+        images = (
+            row["images"] or [] if row["task"] == CONVERSATION else [row["image"]] if row["image"] else []
+        )
         if row["task"] != CONVERSATION:
             fault = "text_has_placeholder" if placeholder else fault
         if row["task"] not in (CONVERSATION, "text") and not images:
             fault = fault or "image_missing"
-        if not all(one["bytes"] for one in images):
+        if not all(one and one["bytes"] for one in images):
             fault = fault or "image_missing"
+        fault = fault or _unsafe(row["key"], images)
         if fault:
             records.dropped[fault] += 1
             continue
@@ -173,8 +175,7 @@ def _of_group(table: pa.Table, shown_to: Images, records: Records, dialect: Dial
 
 def _faults(table: pa.Table, dialect: Dialect) -> pa.Array:
     """Why each row cannot be written, or its trainer would fail on its image (N strings); null where nothing is so."""
-    refused = pa.array(refused_images(table, dialect, header_sides))
-    return pc.coalesce(shard_faults(table, dialect), pc.if_else(refused, "image_too_elongated", None))
+    return pc.coalesce(shard_faults(table, dialect), refused_images(table, dialect, header_sides))
 
 
 def _light(table: pa.Table) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,6 @@ else is encoded again, without metadata:
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from curate.images import jpeg, protocol
 from curate.images.blur import blurred
+from curate.images.exif import SIDEWAYS, orientation, turned, undisputed, upright_size
 from curate.images.fingerprint import LARGEST_SIDE, SMALLEST_SIDE, fingerprint
 from curate.images.protocol import Prepared, Recipe
 from curate.images.resize import resized, resized_pixels
@@ -56,20 +56,6 @@ READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "avif": AvifImageFile,
 }
 COLOURS = {"RGB": "RGB", "L": "GRAY"}  # a JPEG's pixels: Pillow's word, simplejpeg's word
-ORIENTATION = 0x0112
-TURN = re.compile(
-    rb"\x12\x01.{6}[\2-\x08]\0|\x01\x12.{6}\0[\2-\x08]", re.DOTALL
-)  # whatever its type and count
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SIDEWAYS = 5  # orientations from here on swap width and height
 LEVEL = 4  # of PNG: half the time of 6 for 5 % more bytes
 NEAR = 4  # levels of 255 that lossy coding may blur one colour by
 GAP = 1.5  # a JPEG is decoded at no less than this times the size it is shrunk to
@@ -323,26 +309,6 @@ def check(body: bytes, format: str, pixels: int, recipe: Recipe) -> None:
         check_avif(body, pixels)
 
 
-def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where it cannot be read."""
-    try:
-        value = Image.Image.getexif(image).get(ORIENTATION)  # a PNG's own `getexif` decodes it first
-    except Exception:  # as in `damage`; the pixels may be fine
-        return 1
-    return value if value in UPRIGHT else 1
-
-
-def undisputed(exif: bytes) -> bool:
-    """Whether readers agree that this EXIF turns nothing; broken EXIF they read each in its own way."""
-    return TURN.search(exif) is None
-
-
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height once turned upright, from what the header tells."""
-    width, height = image.size
-    return (height, width) if orientation(image) >= SIDEWAYS else (width, height)
-
-
 def plain(image: ImageFile.ImageFile, body: bytes, format: str) -> bool:
     """Whether any reader makes the same 8-bit RGB or grey of these bytes, once Pillow finds no turn."""
     if image.mode not in ("RGB", "L") or getattr(image, "is_animated", False):
@@ -394,11 +360,6 @@ def encode_png(pixels: jpeg.Pixels) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG", compress_level=LEVEL)
     return out.getvalue()
-
-
-def turned(pixels: jpeg.Pixels, turn: int) -> jpeg.Pixels:
-    """The pixels upright, as the EXIF orientation asks."""
-    return np.asarray(Image.fromarray(pixels).transpose(UPRIGHT[turn])) if turn in UPRIGHT else pixels
 
 
 def opaque(image: Image.Image) -> Image.Image:

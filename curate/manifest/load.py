@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import msgspec
 
@@ -16,6 +15,8 @@ from curate import plugins
 from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
 from curate.manifest.checks import check_models, check_near, check_values
+from curate.manifest.declared import no_choice
+from curate.manifest.given_values import assignments, fitting
 from curate.manifest.pinning import pin
 from curate.manifest.settings import (
     DocumentSettings,
@@ -95,6 +96,7 @@ def load(
     pin(tree, path.parent)
     changes = settings if isinstance(settings, Mapping) else assignments(settings)
     for place, value in changes.items():
+        value = fitting(tree, place, value, Manifest)
         assign(tree, place, plugins.read(value, Path()) if place == "plugins" else value)
     pin(tree, Path())
     _add_installed(tree)
@@ -139,32 +141,6 @@ def _hint(name: str) -> str:
     if Path(name).exists() or "://" in name:
         return f": that is an input; write `curate run MANIFEST --input {name}`"
     return nearest(name, builtin())
-
-
-def assignments(texts: Iterable[str]) -> dict[str, Any]:
-    """Values by their path, in the order in which they were given; see `assignment`."""
-    made: dict[str, Any] = {}
-    for path, value in map(assignment, texts):
-        made.pop(path, None)  # the last one stands where it was given
-        made[path] = value
-    return made
-
-
-def assignment(text: str) -> tuple[str, Any]:
-    """The path and the value of one `a.b.c=value`; the value is TOML, a bare word is a string.
-
-    Raises:
-        ManifestError: there is no `=`.
-    """
-    path, equals, literal = text.partition("=")
-    if not equals:
-        raise ManifestError(f"--set {text!r}: write it as path.to.value=VALUE")
-    try:
-        return path.strip(), parsing.loads(f"value = {literal.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        return path.strip(), literal.strip()
-    except ValueError as error:
-        raise ManifestError(f"--set {path.strip()[:80]}=…: {error}") from None
 
 
 def assign(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -304,7 +280,8 @@ def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str
         try:
             filled[name] = msgspec.convert(value, setting.type)
         except msgspec.ValidationError as error:
-            raise ManifestError(f"{origin}: {who}, setting {name!r}: {error}, not {value!r}") from None
+            said = no_choice(str(error), setting.type) or f"{error}, not {value!r}"
+            raise ManifestError(f"{origin}: {who}, setting {name!r}: {said}") from None
         if filled[name] != filled[name]:
             raise ManifestError(f"{origin}: {who}, setting {name!r} must be a number, not {value!r}")
     try:
@@ -316,8 +293,8 @@ def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str
 
 def _explain(message: str) -> str:
     """msgspec's message, with the nearest known key where one is unknown."""
-    if found := re.fullmatch(r"Invalid enum value (.+) - at `\$\.(.+)`", message):
-        return f"{found[2]} cannot be {found[1]}{_choices(found[2])}"
+    if said := no_choice(message, Manifest):
+        return said
     found = re.fullmatch(r"Object contains unknown field `(.+?)`(?: - at `\$\.?(.*)`)?", message)
     if not found:
         return message.replace("`$.", "`")
@@ -334,13 +311,6 @@ def _holders(key: str) -> list[str]:
     of_rules = [f"rules.{name}.{key}" for name, rule in filters.RULES.items() if key in rule.settings]
     of_tables = [f"{name}.{key}" for name, of in TABLES.items() if name and key in of.__struct_fields__]
     return [*of_rules, *(one for one in of_tables if ".NAME." not in one)]
-
-
-def _choices(path: str) -> str:
-    """The values that a setting may have: ` (it can be: auto, en, zh)`."""
-    table, _, key = path.rpartition(".")
-    hint = get_type_hints(TABLES.get(table, Manifest)).get(key)
-    return f" (it can be: {', '.join(map(str, get_args(hint)))})" if get_args(hint) else ""
 
 
 TABLES: dict[str, type[msgspec.Struct]] = {
@@ -368,4 +338,5 @@ def scorer_settings(given: Mapping[str, Any]) -> ScorerSettings:
     try:
         return msgspec.convert(given, ScorerSettings)
     except msgspec.ValidationError as error:
-        raise ManifestError(f"[scorer]: {error}") from None
+        said = no_choice(str(error), ScorerSettings) or error
+        raise ManifestError(f"[scorer]: {said}") from None

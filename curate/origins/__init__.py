@@ -10,11 +10,12 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from curate.errors import InputError, ManifestError, UnreadableInputError
+from curate.manifest.document_renderers import RENDERERS
 from curate.manifest.load import samples
 from curate.manifest.pinning import NAMES_RULE
 from curate.manifest.settings import Manifest
@@ -70,40 +71,6 @@ class Kind:
     )  # the manifest of a run that takes so many rows, where they are not those that are counted
     selects: bool = False  # whether they may be tables, whose rows `curate select` keeps as they are
 
-
-@dataclass(frozen=True)
-class Renderer:
-    """A renderer of documents, and how it is run.
-
-    Its module's `render(document, settings)` yields batches of `renderers.schema.PAGES`. Where the module has
-    them, `check_machine(settings)` is called before anything is read, and `start(settings)` once in each child
-    process before its first document; both raise `renderers.NotReadyError` where the machine lacks something.
-    """
-
-    module: str
-    settings: str  # the name of its settings' class, a frozen dataclass in that module
-    extra: str  # of the packages that it needs
-    suffixes: tuple[str, ...]  # of its documents' file names, in lower case
-    media_types: tuple[str, ...]  # of its documents in a WARC file
-    # What `documents.memory_bytes` bounds: the address space of the child process (rlimit), or the memory of
-    # it and of all that it starts (pss), as a browser reserves far more addresses than it uses.
-    # browser: this process holds one Chromium for many documents at a time, bounded by `render.max_memory`.
-    memory_by: Literal["rlimit", "pss", "browser"] = "rlimit"
-
-
-RENDERERS: Mapping[str, Renderer] = {  # by the name that a manifest's `adapter` gives it
-    "pdf": Renderer(
-        "renderers.pdf.render", "PdfSettings", "pdf", (".pdf",), ("application/pdf", "application/x-pdf")
-    ),
-    "html": Renderer(
-        "renderers.html.render",
-        "HtmlSettings",
-        "html",
-        (".html", ".htm", ".xhtml", ".mhtml", ".mht"),
-        ("text/html", "application/xhtml+xml"),
-        memory_by="browser",
-    ),
-}
 
 KINDS: Mapping[str, str] = {  # an adapter that is not here takes the rows of tables
     **dict.fromkeys(RENDERERS, "curate.origins.pages"),

@@ -23,8 +23,10 @@ import filters
 from curate.adapters.row_keys import keys, languages
 from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
+from curate.manifest.declared import no_choice
+from curate.manifest.document_renderers import RENDERERS
 from curate.manifest.settings import Manifest
-from curate.origins import RENDERERS, Kind, given
+from curate.origins import Kind, given
 from curate.origins.address_list import AddressList
 from curate.origins.collection import SAVE, Collection, CollectionEntry, collect, is_list
 from curate.schema import conform
@@ -332,7 +334,8 @@ def settings_of(manifest: Manifest, kind: type[T]) -> T:
     try:
         return msgspec.convert(asked, kind)
     except msgspec.ValidationError as error:
-        raise ManifestError(f"[render]: {error}") from None
+        said = no_choice(str(error), kind) or error
+        raise ManifestError(f"[render]: {said}") from None
 
 
 def module(name: str, extra: str) -> Any:

@@ -20,6 +20,7 @@ import filters
 from curate.adapters.row_keys import keys
 from curate.children.pool import Children, Limits, Outcome
 from curate.errors import InputError, MachineError, ManifestError
+from curate.manifest.declared import no_choice
 from curate.manifest.settings import Manifest
 from curate.origins import Kind
 from curate.origins.pages import COPIED, STAGE, module
@@ -138,11 +139,13 @@ def find_seeds(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
         raise ManifestError(f"manifest {manifest.name!r} must say its language: en or zh")
     module("synthdog.template", "synthdog")  # which brings synthtiger
     synthdog, errors = module("synthdog", "synthdog"), module("synthdog.errors", "synthdog")
+    template = module("synthdog.settings", "synthdog")
     try:
-        settings = module("synthdog.settings", "synthdog").load(manifest.render, manifest.language)
+        settings = template.load(manifest.render, manifest.language)
         used = synthdog.Resources.load(settings, manifest.language).record()
     except errors.SettingsError as error:
-        raise ManifestError(f"[render]: {error}") from None
+        said = no_choice(str(error).removeprefix("synthdog settings: "), template.TemplateSettings) or error
+        raise ManifestError(f"[render]: {said}") from None
     except errors.ResourceError as error:
         raise MachineError(str(error)) from None
     identity = msgspec.json.encode([manifest.render, manifest.language, manifest.seed, used], order="sorted")

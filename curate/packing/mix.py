@@ -26,6 +26,7 @@ import msgspec
 
 from curate.errors import ManifestError
 from curate.manifest import parsing
+from curate.manifest.declared import no_choice
 
 Group = tuple[str, str]  # data set and task
 
@@ -85,7 +86,8 @@ def load(path: str) -> Mix:
     try:
         mix = msgspec.convert(parsing.read(Path(path), f"the mix {path}"), Mix)
     except msgspec.ValidationError as error:
-        raise ManifestError(f"{path}: {error}") from None
+        said = no_choice(str(error), Mix) or error
+        raise ManifestError(f"{path}: {said}") from None
     for number, source in enumerate(mix.source, 1):
         check_source(source, f"{path}: source {number}")
     return mix

@@ -212,12 +212,14 @@ class SampleReader:
         target = table["target"].combine_chunks()
         said = fault_details(table, fault, self.dialect).to_pylist()
         faults: list[tuple[str, Bools, Callable[[int], str | None]]] = [
-            ("text_missing", _bools(pc.equal(pc.binary_length(target), 0).fill_null(True)), said.__getitem__)
+            ("task_missing", _bools(pc.is_null(table["task"])), said.__getitem__),
+            ("text_missing", _bools(pc.equal(pc.binary_length(target), 0).fill_null(True)), said.__getitem__),
         ]
         for name in pc.unique(fault.drop_null()).to_pylist():
             faults.append((name, _bools(pc.equal(fault, name).fill_null(False)), said.__getitem__))
         faults += [
             ("image_missing", images.lacking(self.settings.images != "name"), images.shortage),
+            ("not_an_image", images.unreadable(), images.nonsense),
             ("image_too_elongated", images.refused(), lambda row: images.refusal(row, self.dialect.cost)),
             ("sample_too_long", long, lambda row: f"tokens={lengths[row]}"),
         ]

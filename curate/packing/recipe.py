@@ -18,6 +18,7 @@ import msgspec
 
 from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
+from curate.manifest.declared import no_choice
 from curate.manifest.load import folder
 from curate.packing.mix import MixSource, ScaledMix, check_source
 
@@ -71,7 +72,8 @@ def load_recipe(name: str) -> TrainingRecipe:
     try:
         recipe = msgspec.convert(parsing.read(path, f"the recipe {name}"), TrainingRecipe)
     except msgspec.ValidationError as error:
-        raise ManifestError(f"recipe {name}: {error}") from None
+        said = no_choice(str(error), TrainingRecipe) or error
+        raise ManifestError(f"recipe {name}: {said}") from None
     if not recipe.source:
         raise ManifestError(f"recipe {name} has no source")
     for number, source in enumerate(recipe.mix(1).source, 1):

@@ -35,6 +35,7 @@ class ShownImages:
     path: pa.Array
     width: Ints  # of the I images, in pixels; 1 where images of any size cost the same
     height: Ints
+    headless: Bools  # which of the I images do not say their size
     costs: Costs
 
     def lacking(self, embed: bool) -> Bools:
@@ -51,6 +52,17 @@ class ShownImages:
     def refused(self) -> Bools:
         """Which rows show an image that the model does not take (N)."""
         return self._any((self.number >= 0) & ~self.costs.taken)
+
+    def unreadable(self) -> Bools:
+        """Which rows show an image that has bytes but is none (N)."""
+        return self._any(self.headless)
+
+    def nonsense(self, row: int) -> str:
+        """Which image of a row is none, and how it begins."""
+        first, stop = self.starts[row], self.starts[row + 1]
+        at = first + int(np.argmax(self.headless[first:stop]))
+        body = self.bytes[int(self.number[at])].as_py() or b""
+        return f"image {at - first + 1}: begins with {body[:8]!r}"
 
     def refusal(self, row: int, cost: Cost) -> str:
         """Which image of a row the model does not take, by its number in the row, and why."""
@@ -78,8 +90,10 @@ def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> ShownImages:
     else:
         width, height = _known_sides(there.body, there.width, there.height)
     width, height = np.append(width, 1)[number], np.append(height, 1)[number]
+    headless = (width < 1) | (height < 1)
+    width, height = np.maximum(width, 1), np.maximum(height, 1)
     costs = image_costs(dialect.cost, width, height, shown[row])
-    return ShownImages(starts, number, there.body, there.place, there.path, width, height, costs)
+    return ShownImages(starts, number, there.body, there.place, there.path, width, height, headless, costs)
 
 
 def lists(images: ShownImages, rows: Ints, taken: Encoded, mark: int | None, pad: int, file: int) -> pa.Array:
@@ -186,11 +200,11 @@ def _bodies(images: pa.StructArray) -> pa.Array:
 
 
 def _known_sides(body: pa.Array, width: Ints, height: Ints) -> tuple[Ints, Ints]:
-    """Width and height of each image, where they are not known from its header; at least 1."""
+    """Width and height of each image, where they are not known from its header; 0 of bytes that are no image."""
     width, height = width.copy(), height.copy()
     unknown = np.flatnonzero((width < 1) | (height < 1))
     bodies = body.take(pa.array(unknown))
     width[unknown], height[unknown] = header_sides(bodies)
-    broken = unknown[(width[unknown] < 1) & bodies.is_valid().to_numpy(zero_copy_only=False)]
-    width[broken], height[broken] = 1, 1_000_000  # refused
-    return np.maximum(width, 1), np.maximum(height, 1)
+    absent = unknown[bodies.is_null().to_numpy(zero_copy_only=False)]
+    width[absent], height[absent] = 1, 1
+    return width, height

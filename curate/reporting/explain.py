@@ -16,6 +16,7 @@ from curate.engine.retry import finished_manifest
 from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.errors import DamagedError
 from curate.images.evaluation import IMAGE_RULE
+from curate.manifest.document_renderers import RENDERERS
 from curate.manifest.pinning import LIST_RULE
 from curate.manifest.settings import FLAGS, HEADS
 from curate.marking import SCORE, SIZE
@@ -33,6 +34,7 @@ KEPT = (
 )
 SHA256 = re.compile(r"[0-9a-f]{64}")
 OTHERS = 20  # more rows of the same URL that are listed
+PAGE = re.compile(r".*#(?P<page>\d{1,9})(?:\.(?P<part>\d{1,9}))?", re.DOTALL)
 LONGEST = 120  # characters of a value that is worth showing on the way
 KNOWN_IMAGES = {"listed": LIST_RULE, "copies": IMAGE_RULE}
 PHASE_OF_STAGE = {"seen": ("keys", "seen"), "across": ("bytes", "near")}
@@ -45,7 +47,8 @@ def explain(folder: str, key_or_url: str) -> dict[str, Any]:
     without its archive.
 
     `way` is its path: a step a stage or rule, with the value that it was judged by where that is known.
-    `also` lists more rows of that name, of which the first kept one is told in full.
+    `also` lists more rows of that name (OTHERS at most, `more` says whether there are others), of which the first kept
+    one is told in full; a document's have `page`, and `part` where that was cut.
 
     Raises:
         InputError: the folder holds no complete run.
@@ -64,8 +67,19 @@ def explain(folder: str, key_or_url: str) -> dict[str, Any]:
     told = first | {"way": list(_way(manifest, first))}
     if others:
         names = ("fate", "key", "source", "shard", "row", "reason", "detail")
-        told["also"] = [{name: one[name] for name in names if name in one} for one in others[:OTHERS]]
+        of_documents = manifest["manifest"]["adapter"] in RENDERERS
+        told["also"] = [
+            {name: one[name] for name in names if name in one} | (_page(one) if of_documents else {})
+            for one in others[:OTHERS]
+        ]
+        told["more"] = len(others) > OTHERS
     return told
+
+
+def _page(one: Mapping[str, Any]) -> dict[str, int]:
+    """The `page` of a document that a row is, from 1, and the `part` of one that was cut."""
+    found = PAGE.fullmatch(one.get("source") or "")
+    return {name: int(number) for name, number in found.groupdict().items() if number} if found else {}
 
 
 def lines(told: Mapping[str, Any]) -> Iterator[str]:
@@ -90,7 +104,16 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     if "also" in told:
         yield "also of this name:"
         for one in told["also"]:
-            yield f"  {_where(one)}, key {one['key']}"
+            yield f"  {_name(one)}{_where(one)}, key {one['key']}"
+        if told["more"]:
+            yield "  …: more than are listed; ask for one by its source, FILE#PAGE or FILE#ROW"
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    """Which one of several it is: `page 7, part 2: `, or its source."""
+    if "page" in one:
+        return f"page {one['page']}" + (f", part {one['part']}" if "part" in one else "") + ": "
+    return f"{printable(one['source'])}: " if one.get("source") else ""
 
 
 def _where(one: Mapping[str, Any]) -> str:
@@ -101,7 +124,7 @@ def _where(one: Mapping[str, Any]) -> str:
 
 def _found(manifest: Mapping[str, Any], store: Store, key_or_url: str) -> Iterator[dict[str, Any]]:
     """Every row with that key or URL, kept ones first; duplicates that fell share the kept one's key."""
-    for name, rows in find_rows(store, manifest, key_or_url, OTHERS + 1):
+    for name, rows in find_rows(store, manifest, key_or_url, OTHERS + 2):
         kept = not name.startswith("_dropped/")
         for row in read_rows(store, name, rows, KEPT if kept else None, KeptColumns(manifest)):
             if kept:

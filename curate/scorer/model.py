@@ -133,7 +133,7 @@ def _load(source: ModelFiles, device: Any, precision: str) -> Any:
 
     With `force_custom_text` the text tower is a module of its own, which takes texts shorter than the context.
     """
-    open_clip = open_clip_module()
+    open_clip = open_clip_module(source.config)
     safe = source.weights.suffix == ".safetensors"
     with ScratchFolder() as folder:
         told = {"model_cfg": source.config, "preprocess_cfg": source.preprocessing}
@@ -185,7 +185,7 @@ def _trims(network: Any, pad: int) -> bool:
 
 def _tokenizer(source: ModelFiles) -> Any:
     try:
-        return open_clip_module().get_tokenizer(source.tokenizer)
+        return open_clip_module(source.config).get_tokenizer(source.tokenizer)
     except ImportError as error:
         raise missing(f"the tokenizer of {source.name}", error) from None
     except Exception as error:  # transformers, the hub, a missing package

@@ -8,10 +8,12 @@ import logging
 import re
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.children.no_pandas import without
 from curate.errors import MachineError, ManifestError, nearest
 from curate.manifest.settings import ScorerSettings
 from curate.storage.filesystems import one_line
@@ -21,6 +23,7 @@ TOWER = "config.json"  # describes a text tower of transformers
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB, FOLDER = "hf-hub:", "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+TOWERS = ("transformers", "timm")  # libraries of towers that open_clip knows
 
 log = logging.getLogger("curate")
 
@@ -41,6 +44,7 @@ class OneWarning(logging.Filter):
 
 
 ONE_WARNING = OneWarning()
+_left_out: list[str] = []  # those of them that open_clip was imported without
 _schemas: list[Any] = []  # keeps alive the operators that `_imported` defines in torchvision's place
 
 
@@ -56,19 +60,46 @@ class ModelFiles:
     tokenizer: str  # the name that `open_clip.get_tokenizer` takes
 
 
-def open_clip_module() -> Any:
-    """Import open_clip.
+def open_clip_module(config: Mapping[str, Any] | None = None) -> Any:
+    """Import open_clip, for models as the one that `config` describes, if it is given.
+
+    transformers and timm, which open_clip imports where they are installed, take as long as all the rest. They are left
+    out until a model has a tower of theirs: then open_clip is imported once more, with them.
 
     Raises:
         MachineError: it is not installed, or torch and torchvision do not fit together.
     """
     logging.getLogger("huggingface_hub.utils._http").addFilter(ONE_WARNING)
     try:
-        return _imported()
+        if config is not None and _takes_tower(config):
+            return _with_towers()
+        if "open_clip" not in sys.modules:
+            _left_out.extend(name for name in TOWERS if name not in sys.modules)
+        with without(*TOWERS):
+            return _imported()
     except ImportError as error:
         raise missing("scoring", error) from None
     except RuntimeError as error:
         raise MachineError(f"torch and torchvision do not fit together: {one_line(error)}") from None
+
+
+def _takes_tower(config: Mapping[str, Any]) -> bool:
+    """Whether a model's description names a tower of another library."""
+    parts = (config.get("text_cfg"), config.get("vision_cfg"))
+    return any(part.get(name) for part in parts if part for name in ("hf_model_name", "timm_model_name"))
+
+
+def _with_towers() -> Any:
+    if _left_out:
+        _left_out.clear()
+        _forget("open_clip")
+    return _imported()
+
+
+def _forget(*packages: str) -> None:
+    """Have packages imported anew."""
+    for name in [name for name in sys.modules if name.split(".")[0] in packages]:
+        del sys.modules[name]
 
 
 def _imported() -> Any:
@@ -91,8 +122,7 @@ def _imported() -> Any:
     _schemas.append(library)
     for name in re.findall(r'register_fake\("torchvision::(\w+)"\)', declared):
         library.define(f"{name}(Tensor a, Tensor b, float c) -> Tensor")
-    for name in [name for name in sys.modules if name.split(".")[0] in ("torchvision", "open_clip")]:
-        del sys.modules[name]
+    _forget("torchvision", "open_clip")
     return importlib.import_module("open_clip")
 
 

@@ -22,7 +22,7 @@ from curate.tasks.notation import TEXT
 from curate.tasks.row_faults import control_token
 from curate.tasks.turns import IMAGE, PLACEHOLDER, ROLES, Turns, turns_of, without_marks
 
-LEARNT = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
+LEARNT = re.compile(r"\[\[(.{0,400}?)\]\]", re.DOTALL)  # bounded, so that its time is too
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curate.tasks.chat import Pieces, dialogue_faults, task_pieces
 from curate.tasks.dialect import Dialect
 from curate.tasks.dialogue_places import DialogueBoxes, region_counts
-from curate.tasks.formats import CONVERSATION
+from curate.tasks.formats import CONVERSATION, FORMATS
 from curate.tasks.image_cost import image_costs
 from curate.tasks.render import render
 from curate.tasks.row_faults import faults
@@ -34,7 +34,8 @@ def is_text(rows: pa.Table) -> Bools:
 
 def shard_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:
     """Why the dialect cannot write rows of a shard (N strings); null where it can."""
-    found = faults(samples(rows), dialect)
+    rows, unknown = _known_tasks(rows)
+    found = pc.if_else(unknown, "task_not_in_dialect", faults(samples(rows), dialect))
     return pc.if_else(pa.array(is_dialogue(rows)), talk_faults(rows, dialect), found)
 
 
@@ -68,14 +69,17 @@ def dialogue_boxes(rows: pa.Table, sides: Callable[[pa.Array], tuple[Ints, Ints]
     return DialogueBoxes(pc.if_else(pa.array(talks), regions, None), starts, width, height)
 
 
-def refused_images(rows: pa.Table, dialect: Dialect, sides: Callable[[pa.Array], tuple[Ints, Ints]]) -> Bools:
-    """Which of N rows show an image of another shape than the model's processor takes.
+def refused_images(
+    rows: pa.Table, dialect: Dialect, sides: Callable[[pa.Array], tuple[Ints, Ints]]
+) -> pa.Array:
+    """Why the model's processor refuses an image of each row (N strings): its shape, or that it is none; else null.
 
     A row's own image is looked at where its width or height is not known; for `sides` see `dialogue_boxes`.
     """
-    found = np.zeros(rows.num_rows, bool)
+    found = np.full(rows.num_rows, -1)
+    names = pa.array(["not_an_image", "image_too_elongated"])
     if dialect.cost.rule == "constant":
-        return found
+        return pa.nulls(rows.num_rows, pa.string())
     unknown = pc.or_(pc.is_null(rows["width"]), pc.is_null(rows["height"])).combine_chunks()
     own = pc.if_else(unknown, pc.struct_field(rows["image"].combine_chunks(), "bytes"), None)
     shown = [(own, np.arange(rows.num_rows), np.ones(rows.num_rows, np.int64))]
@@ -89,20 +93,31 @@ def refused_images(rows: pa.Table, dialect: Dialect, sides: Callable[[pa.Array],
         width, height = sides(bodies)
         there = (width > 0) & (height > 0)
         costs = image_costs(dialect.cost, width[there], height[there], counts[there])
-        found[row[there][~costs.taken]] = True
-    return found
+        found[row[there][~costs.taken]] = 1
+        has_bytes = pc.greater(pc.binary_length(bodies), 0).fill_null(False).to_numpy(zero_copy_only=False)
+        found[row[~there & has_bytes]] = 0
+    return names.take(pa.array(found, mask=found < 0))
 
 
 def rendered(rows: pa.Table, dialect: Dialect) -> tuple[pa.Array, pa.Array]:
     """What user and assistant say, or prompt and target (N strings each); null for dialogues and at fault."""
-    table = samples(rows)
-    return render(table.drop_columns("path"), table["path"], dialect)
+    return render(samples(_known_tasks(rows)[0]), None, dialect)
 
 
 def shard_pieces(rows: pa.Table, dialect: Dialect) -> Pieces:
     """Rows of a shard, none of them a dialogue, in the dialect's pieces."""
     prompt, target = rendered(rows, dialect)
     return task_pieces(prompt.fill_null(""), target.fill_null(""), dialect, is_text(rows))
+
+
+def _known_tasks(rows: pa.Table) -> tuple[pa.Table, pa.Array]:
+    """The rows without the names of tasks that no dialect has, and which rows had one (N)."""
+    task = rows["task"].cast(pa.string()).combine_chunks()
+    unknown = pc.and_(task.is_valid(), pc.invert(pc.is_in(task, pa.array([*FORMATS, CONVERSATION]))))
+    if not pc.any(unknown, min_count=0).as_py():
+        return rows, unknown
+    place = rows.schema.get_field_index("task")
+    return rows.set_column(place, "task", pc.if_else(unknown, None, task)), unknown
 
 
 def _is(rows: pa.Table, task: str) -> Bools:

@@ -244,12 +244,13 @@ def _in_place(
 def _listed_hashes(manifest: Mapping[str, Any], store: Store, units: list[int]) -> dict[str, str]:
     """The hashes of those units' shards, and of their files of dropped rows where the folder lists these."""
     files = listed_shards(manifest, listed_files(store, manifest))
-    found = {one["path"]: one["sha256"] for one in files if unit_of(one["path"]) in units}
+    wanted, names = set(units), set(map(dropped_name, units))
+    found = {one["path"]: one["sha256"] for one in files if unit_of(one["path"]) in wanted}
     dropped = listed_dropped(store)
     if dropped is not None:
         mine = dropped.filter(pc.is_in(dropped["unit"], pa.array(units, pa.int64())))
         pairs = zip(mine["path"].to_pylist(), mine["sha256"].to_pylist(), strict=True)
-        found |= {path: sha256 for path, sha256 in pairs if path in map(dropped_name, units)}
+        found |= {path: sha256 for path, sha256 in pairs if path in names}
     return found
 
 

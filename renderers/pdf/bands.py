@@ -1,7 +1,8 @@
-"""Long pages cut into bands, from the top, each an image of its own: no line and no picture is cut."""
+"""Long and crowded pages cut into bands, from the top, each an image of its own: no line and no picture is cut."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,6 +36,37 @@ def bands_of(page: Box, lines: Sequence[Line], pictures: Sequence[Box]) -> list[
             return []
         out.append((x0, top, x1, gap))
         top = gap
+    return [*out, (x0, top, x1, bottom)]
+
+
+def bands_by_length(
+    page: Box, lines: Sequence[Line], lengths: Sequence[int], pictures: Sequence[Box], most: int
+) -> list[Box]:
+    """The bands, in points, of a page whose lines come to more than `most` in all, each to at most so much.
+
+    None where they do not, or where no white band is to cut at. `lengths` are the lines', `lines` and `pictures` what
+    stays whole; a picture higher than half the page may be cut.
+    """
+    x0, top, x1, bottom = page
+    if not most or sum(lengths) <= most or sum(lengths) > MOST * most:
+        return []
+    reach = extents(lines)
+    whole = [box for box in pictures if box[3] - box[1] < (bottom - top) / 2]
+    cuts = [
+        (low + high) / 2 for low, high in white_gaps([*reach, *((box[1], box[3]) for box in whole)])[1:-1]
+    ]
+    middles, sizes = np.array([(low + high) / 2 for low, high in reach]), np.array(lengths)
+    passed = np.array([sizes[middles < cut].sum() for cut in cuts], np.int64)
+    out: list[Box] = []
+    done, total = 0, int(sizes.sum())
+    while total - done > most:
+        even = (total - done) / math.ceil((total - done) / most)
+        fit = np.flatnonzero((passed > done) & (passed <= done + most))
+        if not fit.size:
+            return []
+        best = fit[np.argmin(abs(passed[fit] - done - even))]
+        out.append((x0, top, x1, cuts[best]))
+        top, done = cuts[best], int(passed[best])
     return [*out, (x0, top, x1, bottom)]
 
 

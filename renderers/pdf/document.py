@@ -12,6 +12,7 @@ from renderers.pdf.settings import PdfSettings, ranges_of
 
 HEADER = b"%PDF-"  # without it MuPDF would try its readers of HTML, SVG, …
 HEADER_WITHIN = 1024  # bytes, as readers agree
+BEFORE_HEADER = b"\xef\xbb\xbf \t\r\n\0"  # a byte order mark, white space
 END, END_WITHIN = b"%%EOF", 1024  # how a file ends, and in how many last bytes that stands
 # MuPDF's errors and its binding's; anything else is a mistake of ours, and shall not pass for the document's.
 # SystemError: the binding's C code met a character that Unicode does not have, and went on.
@@ -43,9 +44,9 @@ def opened(document: bytes, password: str = "") -> pymupdf.Document:
             raise RenderError("truncated" if is_cut(document) else "no_pages", "its page tree is empty")
     except UNREADABLE as error:
         reason, told = failure(error)
-        raise RenderError(
-            "truncated" if reason == "damaged" and is_cut(document) else reason, told
-        ) from error
+        if reason == "damaged" and is_cut(document):
+            reason, told = "truncated", f"the file's end is missing; {told}"
+        raise RenderError(reason, told) from error
     return pdf
 
 
@@ -66,8 +67,9 @@ def wanted_pages(asked: str, count: int) -> Sequence[int]:
 
 
 def is_cut(document: bytes) -> bool:
-    """True where a file has a PDF's objects, and no end mark near its end."""
-    return END not in document[-END_WITHIN:] and b" obj" in document
+    """True where a file begins as a PDF or has a PDF's objects, and has no end mark near its end."""
+    begins = document[:HEADER_WITHIN].lstrip(BEFORE_HEADER).startswith(HEADER)
+    return END not in document[-END_WITHIN:] and (begins or b" obj" in document)
 
 
 def failure(error: BaseException) -> tuple[str, str]:

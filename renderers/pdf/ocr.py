@@ -19,13 +19,15 @@ from renderers.page_text import normalise
 from renderers.pdf.frames import LEVEL, Box, View, union
 from renderers.pdf.line import SPACE, Glyph, Line
 from renderers.pdf.mupdf import pymupdf
+from renderers.pdf.ocr_boxes import apart
 from renderers.pdf.pixels import Picture
 from renderers.pdf.settings import PdfSettings
 
 TESSERACT = "tesseract"
+MOST_PX = 2**31
 READ_SIDE = 3500  # px of the picture that is read, at the most
 SUREST = 0.999  # 1 is the score of text that the document itself holds
-WORD = "5"  # the level of Tesseract's table
+LINE, WORD = "4", "5"  # levels of Tesseract's table
 CLOSED_UP = (
     (0x2E80, 0xA000),
     (0xF900, 0xFB00),
@@ -87,7 +89,7 @@ def lines_read(
         raise RenderError(
             "ocr_uncertain", f"score={score:.2f} of {sum(len(word.text) for word in words)} characters"
         )
-    return [line_of(list(some)) for _, some in groupby(words, key=lambda word: word.line)]
+    return apart([line_of(list(some)) for _, some in groupby(words, key=lambda word: word.line)], picture)
 
 
 def table_of(picture: Picture, settings: PdfSettings) -> str:
@@ -120,15 +122,25 @@ def table_of(picture: Picture, settings: PdfSettings) -> str:
 
 
 def words_of(table: str, view: View) -> Iterator[ReadWord]:
-    """The words of Tesseract's table that are not blank."""
+    """The words of Tesseract's table that are not blank, no higher than the ink of their line.
+
+    A line's box is drawn around its ink. A word whose ink Tesseract does not know has one as high as its line with
+    all white space around it, which reaches into the lines above and below.
+    """
+    high, low = 0, MOST_PX
     for row in table.split("\n")[1:]:
         cells = row.split("\t", 11)
-        if len(cells) < 12 or cells[0] != WORD or not (text := normalise(cells[11])):
+        if len(cells) < 12:
             continue
         left, top, width, height = map(int, cells[6:10])
+        if cells[0] == LINE:
+            high, low = top, top + height
+        if cells[0] != WORD or not (text := normalise(cells[11])):
+            continue
+        top, bottom = max(top, high), min(top + height, low)
         (x0, y0), (x1, y1) = (
             ((x + view.origin[0]) / view.scale, (y + view.origin[1]) / view.scale)
-            for x, y in ((left, top), (left + width, top + height))
+            for x, y in ((left, top), (left + width, max(top, bottom)))
         )
         yield ReadWord(
             tuple(cells[1:5]), (x0, y0, x1, y1), text, min(SUREST, max(0.0, float(cells[10]) / 100))

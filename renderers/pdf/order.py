@@ -15,6 +15,7 @@ from itertools import pairwise
 from statistics import median
 
 from renderers.pdf.flow import breaks, is_steady, leaps
+from renderers.pdf.form_pairs import with_pairs
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, row_labels, rows_of_cells
 from renderers.pdf.initials import with_initials
@@ -29,7 +30,8 @@ COLUMN_LINES = 3  # a column of running text has at least so many lines
 PROSE_SHARE = 0.5  # and so much of its characters are in long ones
 NUMBERS = 0.4  # of cells: with so many numbers among them they are a table's, read across
 DOWN = 0.4  # of the steps between columns that reading across takes: with fewer the content goes down
-HALF_COLUMNS, HALF_ROWS = 2, 4  # of each half of a list in two columns, at least
+HALF_COLUMNS, HALF_ROWS = 2, 3  # of each half of a list in two columns, at least
+PATCHY = 3  # times as many cells in a row of a table as stand on one base line, at least
 BEYOND = 3  # rows of a box beside which the content goes on, at least: it is no block
 DEEPEST = 16  # cuts inside cuts
 WORSE, SOME = 1.25, 2  # times as many faults, and so many more, tell that an order is worse
@@ -55,6 +57,7 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
             taken = {piece.members for piece in held}
             blocks = [piece for piece in blocks if piece.members not in taken]
             blocks.append(together(better(read_grid(rows), held, leaps)))
+    blocks = with_pairs(blocks)
     found = better(ordered(by_content(blocks), DEEPEST), blocks, breaks)
     return [index for piece in found for index in piece.members]
 
@@ -81,16 +84,22 @@ def better(
 
 
 def read_grid(rows: Iterable[Sequence[list[Piece]]]) -> list[Piece]:
-    """A drawn table's pieces: cell by cell; where one row holds several, not parted by rules, row by row."""
+    """A drawn table's pieces: cell by cell; where one row holds several, not parted by rules, row by row.
+
+    Where rules are drawn anew for each line, a little apart, there are far more cells than stand beside each other.
+    """
     out: list[Piece] = []
     for cells in rows:
+        place = {piece.members: k for k, cell in enumerate(cells) for piece in cell}
         lines = rows_of([piece for cell in cells for piece in cell])
-        full = sum(len(line) >= len(cells) for line in lines) >= 0.7 * len(lines)
+        beside = max(len({place[piece.members] for piece in line}) for line in lines)
+        patchy = len(cells) > PATCHY * beside
+        full = sum(len(line) >= (beside if patchy else len(cells)) for line in lines) >= 0.7 * len(lines)
         if len(cells) > 1 and len(lines) > 1 and full and not goes_down(cells):
             out += [piece for line in lines for piece in line]
         else:
             for cell in cells:
-                out += ordered(cell, DEEPEST)
+                out += ordered(with_pairs(cell), DEEPEST)
     return out
 
 
@@ -139,13 +148,25 @@ def by_sections(pieces: list[Piece], depth: int) -> list[Piece]:
             out += uncut(whole)
             continue
         if len(section) > 1 and not reads_down(across):
-            if halves := halves_of(across):
-                out += [piece for half in halves for piece in uncut(half)]
+            head, rest = without_end(section, across)
+            if halves := halves_of(columns(head, em)):
+                out += [*(piece for half in halves for piece in uncut(half)), *ordered(rest, depth - 1)]
                 continue
             across = [cell for row in cell_rows(section, across, em) for cell in cells_of(row, across, em)]
         for column in across:
             out += ordered(column, depth - 1)
     return out
+
+
+def without_end(
+    section: Sequence[list[Piece]], columns: Sequence[Sequence[Piece]]
+) -> tuple[list[Piece], list[Piece]]:
+    """A section's pieces as far as its strips hold more than one column, and those of the strips after that."""
+    place = {piece.members: k for k, column in enumerate(columns) for piece in column}
+    full = [k for k, strip in enumerate(section) if len({place[piece.members] for piece in strip}) > 1]
+    end = full[-1] + 1 if full else len(section)
+    head, rest = section[:end], section[end:]
+    return [piece for strip in head for piece in strip], [piece for strip in rest for piece in strip]
 
 
 def halves_of(columns: Sequence[list[Piece]]) -> list[list[Piece]]:

@@ -14,6 +14,7 @@ PROSE_EM = 7.5  # and is longer
 OVERLAP = 0.05  # this much of a box's height may overlap the row above: tall glyphs, tight leading
 NUMBER_SHARE = 0.5  # of its characters: with so many digits a cell holds a number
 DIGITS = 5
+COLONS = (":", "：")
 
 
 class Piece(NamedTuple):
@@ -27,6 +28,8 @@ class Piece(NamedTuple):
     number: bool = False  # mostly digits
     value: int = -1  # of a whole number of up to DIGITS digits, which may count lines
     is_prose: bool = False  # a line of running text
+    is_label: bool = False  # words that end in a colon
+    style: str = ""  # what its letters look like: equal texts tell equal looks
 
     @property
     def middle(self) -> float:
@@ -34,14 +37,16 @@ class Piece(NamedTuple):
         return (self.box[1] + self.box[3]) / 2
 
 
-def piece_of(index: int, text: str, box: Box, em: float) -> Piece:
+def piece_of(index: int, text: str, box: Box, em: float, style: str = "") -> Piece:
     """The line at `index` in the order of content."""
     wide = 0 if text.isascii() else sum("\u2e80" <= char <= "\uffdc" for char in text)
     digits = sum(map(str.isdigit, text))
     chars = len(text) - text.count(" ")
     value = int(text) if digits == len(text) <= DIGITS and text.isascii() and text else -1
     long = chars + wide > PROSE_CHARS and box[2] - box[0] > PROSE_EM * em
-    return Piece(box, chars + wide, em, index, (index,), digits >= NUMBER_SHARE * chars, value, long)
+    label = chars > digits + 1 and text.endswith(COLONS)
+    number = digits >= NUMBER_SHARE * chars
+    return Piece(box, chars + wide, em, index, (index,), number, value, long, label, style)
 
 
 def together(pieces: Sequence[Piece]) -> Piece:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from PIL import Image
 
 from renderers import RenderError
-from renderers.pdf.bands import bands_of, lines_in
+from renderers.pdf.bands import bands_by_length, bands_of, lines_in
 from renderers.pdf.bidi import is_rtl
 from renderers.pdf.cover import VECTOR_BLOCK, shapes_of
 from renderers.pdf.document import UNREADABLE, chosen, failure, is_cut, opened, wanted_pages
@@ -48,6 +48,9 @@ MAX_NAMED = 10_000  # pages beyond max_pages that have a row each
 POINTS_AN_INCH = 72
 DRAWINGS = 10  # shapes other than rectangles: with more, letters may be among them
 READ_SHARE = 0.1  # of a scan's writing: with so much in none of the page's own lines it is read by OCR
+QUAD_CHARS = (
+    66  # that are written around a text and for its place, at most, as rule `target_too_long` counts them
+)
 GRID_CELL = 0.00101  # of the longer side: what is as wide has two different thousandths of it
 HEAD_EM = 0.5  # so far may a level heading reach into columns that are read downwards
 FLAT_SHARE = 0.8  # of the pixels, in two shades
@@ -134,8 +137,12 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
     box: Box = tuple(content.display.rect)
     px_a_point, height = scale(box, settings), text_height(content.lines)
     if height * px_a_point >= settings.min_text_px:
-        return [drawn(content, number, facts, settings, px_a_point)]
-    bands = bands_of(box, content.lines, content.layers.pictures)
+        whole = drawn(content, number, facts, settings, px_a_point)
+        bands = shorter_bands(content, whole, settings)
+        if not bands:
+            return [whole]
+    else:
+        bands = bands_of(box, content.lines, content.layers.pictures)
     smallest = min((scale(band, settings) for band in bands), default=0.0)
     if height * smallest < settings.min_text_px:
         return [dropped(number, facts, "text_too_small", f"lines {height * px_a_point:.1f} px high")]
@@ -149,6 +156,19 @@ def page(pdf: pymupdf.Document, number: int, facts: Mapping[str, Any], settings:
             one = dropped(number, said, "no_text_layer", "no text in this part of the page")
         out.append(one._replace(part=part))
     return out
+
+
+def shorter_bands(content: PageContent, whole: Page, settings: PdfSettings) -> list[Box]:
+    """The bands of a page whose regions come to more than `max_chars`; none where they do not."""
+    length = sum(len(region.text) + QUAD_CHARS for region in whole.regions)
+    if settings.structure or not 0 < settings.max_chars < length:
+        return []
+    by_words = settings.granularity == "words"
+    lengths = [
+        len(line.text) + QUAD_CHARS * (line.text.count(" ") + 1 if by_words else 1) for line in content.lines
+    ]
+    box: Box = tuple(content.display.rect)
+    return bands_by_length(box, content.lines, lengths, content.layers.pictures, settings.max_chars)
 
 
 def area_px(band: Box, px_a_point: float) -> Area:
@@ -340,7 +360,8 @@ def in_one_direction(group: Sequence[Line], turn: Turn, rules: Rules) -> Iterato
     if is_rtl("".join(line.text for line in group)):  # columns and cells go from the right as well
         boxes, drawn = mirrored(boxes), mirrored(drawn)
     pieces = [
-        piece_of(i, line.text, box, line.size) for i, (line, box) in enumerate(zip(group, boxes, strict=True))
+        piece_of(i, line.text, box, line.size, f"{line.font} {line.colour}")
+        for i, (line, box) in enumerate(zip(group, boxes, strict=True))
     ]
     yield from (group[i] for i in reading_order(pieces, drawn))
 

@@ -20,6 +20,7 @@ class PdfSettings:
     format: Literal["jpeg", "png", "auto"] = "jpeg"  # auto: PNG for flat pages without colour, else JPEG
     quality: int = 90  # of JPEG
     min_text_px: float = 6.0  # half of a page's characters stand in lines at least so high, or it is dropped
+    max_chars: int = 30_000  # of a page's lines, or words, with their quads: beyond, it is cut; 0: never
     max_pages: int = (
         100  # of a document; of a longer one so many are drawn, the same for the same bytes and seed
     )

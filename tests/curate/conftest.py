@@ -10,10 +10,18 @@ import pytest
 
 from curate.packing import PackSettings, pack
 from tests.curate import nursery
+from tests.curate.crasher import Crasher
 from tests.curate.made_shards import make_shards
 from tests.curate.web import NameServer, RawServer, Site
 
 nursery.adopt(nursery.hired)
+
+
+@pytest.fixture(scope="session")
+def crasher() -> Iterator[Crasher]:
+    crasher = Crasher()
+    yield crasher
+    crasher.close()
 
 
 @pytest.fixture

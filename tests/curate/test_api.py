@@ -67,7 +67,8 @@ def test_settings_are_the_same_by_value_and_by_assignment(source: Path, tmp_path
 
 
 def test_a_rule_that_a_setting_turns_on_again_keeps_the_order_of_the_settings() -> None:
-    from curate.manifest.load import assignments, load
+    from curate.manifest.given_values import assignments
+    from curate.manifest.load import load
 
     words = ["rules.text_too_short=false", "rules.text_too_short.min_chars=9"]
     assert load("laion", words).rules["text_too_short"] == {"min_chars": 9}
@@ -231,6 +232,7 @@ def test_the_command_line_is_a_skin_over_the_functions() -> None:
         "curate.manifest",
         "curate.manifest.load",
         "curate.manifest.toml",
+        "curate.manifest.given_values",
         "curate.packing.recipe",
     }
     lines = {"curate.reporting", "curate.reporting.explain", "curate.verifying.command"}

@@ -87,3 +87,17 @@ def ready() -> None:
 def browser(ready: None) -> Iterator[Browser]:
     with Browser(HtmlSettings(tabs=2)) as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def scripted(ready: None) -> Iterator[Browser]:
+    """One that runs a page's scripts."""
+    with Browser(HtmlSettings(tabs=1, javascript=True)) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def sharp(ready: None) -> Iterator[Browser]:
+    """One whose images have twice the pixels, and lose nothing."""
+    with Browser(HtmlSettings(tabs=1, scale=2.0, format="png")) as browser:
+        yield browser

@@ -274,9 +274,8 @@ def test_a_page_budget_ends_very_long_documents(ready: None) -> None:
     assert all(int(str(row["height"])) <= 400 for row in pages)
 
 
-def test_a_scale_multiplies_pixels_and_quads(browser: Browser) -> None:
-    with Browser(HtmlSettings(tabs=1, scale=2.0, format="png")) as sharp:
-        (twice,) = show(sharp, "<p>scaled</p>")
+def test_a_scale_multiplies_pixels_and_quads(browser: Browser, sharp: Browser) -> None:
+    (twice,) = show(sharp, "<p>scaled</p>")
     (once,) = show(browser, "<p>scaled</p>")
     assert twice["width"] == 2 * int(str(once["width"]))
     assert twice["format"] == "png"
@@ -368,7 +367,7 @@ def test_a_type_that_is_not_a_page_is_refused(browser: Browser) -> None:
 def test_an_endless_document_costs_itself_alone(ready: None) -> None:
     endless = Document("endless", b"<p>x</p><script>for(;;){}</script>")
     good = [Document(str(i), b"<p>good</p>") for i in range(4)]
-    with Browser(HtmlSettings(tabs=2, javascript=True, timeout_s=8)) as browser:
+    with Browser(HtmlSettings(tabs=2, javascript=True, timeout_s=4)) as browser:
         found = dict(browser.render_many([*good[:2], endless, *good[2:]]))
     assert found["endless"].reason == "timed_out"  # type: ignore[union-attr]
     assert [rows(found[str(i)])[0]["text"] for i in range(4)] == ["good"] * 4  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from renderers import RenderError
-from renderers.html.render import Browser, HtmlSettings
+from renderers.html.render import Browser
 
 STYLE = "<!DOCTYPE html><meta charset=utf-8><style>body{margin:0;height:900px;font:20px/1.5 'DejaVu Sans'}"
 STYLE += "b{font-weight:normal}div{position:absolute;left:500px;top:400px}"
@@ -231,12 +231,11 @@ def test_things_fixed_to_the_viewport_are_painted_once_on_a_page_in_pieces(brows
         assert_ink_fits(row)
 
 
-def test_shadow_trees_of_scripts_are_not_painted(ready: None) -> None:
+def test_shadow_trees_of_scripts_are_not_painted(scripted: Browser) -> None:
     html = "<p>SHOWN</p><section></section><p>END</p><script>const inner = document.querySelector('section')"
     html += ".attachShadow({mode:'closed'}); inner.innerHTML = 'HIDDEN <b style=visibility:visible>IN IT</b>'"
     html += "</script>"
-    with Browser(HtmlSettings(tabs=1, javascript=True)) as browser:
-        row = show(browser, html)
+    row = show(scripted, html)
     assert texts(row) == ["SHOWN", "END"]
     assert_ink_fits(row)
 

@@ -143,7 +143,7 @@ async def unprotected(counter: Any) -> None:
     await browser.close()
 
 
-def test_a_page_reads_no_file(ready: None, tmp_path: Path) -> None:
+def test_a_page_reads_no_file(browser: Browser, scripted: Browser, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("SECRET")
     for folder in (tmp_path, *tmp_path.parents[:2]):
@@ -154,10 +154,9 @@ def test_a_page_reads_no_file(ready: None, tmp_path: Path) -> None:
     const x = new XMLHttpRequest(); x.open('GET', '{address}', false);
     try {{ x.send(); document.body.append(x.responseText) }} catch (e) {{}}
     try {{ location = '{address}' }} catch (e) {{}}</script>"""
-    for javascript in (False, True):
-        with Browser(HtmlSettings(tabs=1, javascript=javascript)) as browser:
-            (page,) = browser.render(html.encode(), url=address)
-    assert page["text"][0].as_py() == "SHOWN"
+    for one in (browser, scripted):
+        (page,) = one.render(html.encode(), url=address)
+        assert page["text"][0].as_py() == "SHOWN"
 
 
 def test_the_page_s_process_is_sandboxed_and_has_no_network(browser: Browser) -> None:

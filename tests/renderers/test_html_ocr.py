@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from renderers.html.render import Browser, HtmlSettings
+from renderers.html.render import Browser
 
 SAMPLES = Path(__file__).parents[2] / "manifests" / "samples" / "html"
 
@@ -70,12 +70,11 @@ def error_rate(row: dict[str, Any], language: str, folder: Path) -> float:
     ("page", "language", "limit"), [("english", "eng", 0.03), ("chinese", "chi_sim", 0.06)]
 )
 def test_the_text_in_each_box_is_its_region_s(
-    ready: None, tmp_path: Path, page: str, language: str, limit: float
+    sharp: Browser, tmp_path: Path, page: str, language: str, limit: float
 ) -> None:
     if shutil.which("tesseract") is None:
         pytest.skip("tesseract is not installed")
-    with Browser(HtmlSettings(tabs=1, scale=2.0, format="png")) as browser:
-        (batch,) = browser.render((SAMPLES / f"{page}.html").read_bytes())
+    (batch,) = sharp.render((SAMPLES / f"{page}.html").read_bytes())
     (row,) = batch.to_pylist()
     assert error_rate(row, language, tmp_path) < limit
 
@@ -95,15 +94,14 @@ CHINESE = "城里的图书馆建在河边，每天早上八点开门。孩子们
 @pytest.mark.parametrize("degrees", [-90, 90, 180, 12, -30])
 @pytest.mark.parametrize(("language", "limit"), [("eng", 0.03), ("chi_sim", 0.06)])
 def test_turned_text_in_each_quad_is_its_region_s(
-    ready: None, tmp_path: Path, degrees: int, language: str, limit: float
+    sharp: Browser, tmp_path: Path, degrees: int, language: str, limit: float
 ) -> None:
     if shutil.which("tesseract") is None:
         pytest.skip("tesseract is not installed")
     english, chinese = (ENGLISH, "") if language == "eng" else ("", CHINESE)
     page = TURNED.replace("var(--turn)", f"{degrees}deg")
     page = page.replace("{english}", english).replace("{chinese}", chinese)
-    with Browser(HtmlSettings(tabs=1, scale=2.0, format="png")) as browser:
-        (batch,) = browser.render(page.encode())
+    (batch,) = sharp.render(page.encode())
     (row,) = batch.to_pylist()
     text = "".join(row["text"].split())
     assert text == "".join((2 * english + chinese).split())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -75,12 +76,17 @@ def test_the_share_of_blank_squares_is_told(browser: Browser) -> None:
     assert float(str(dense["blank"])) < 0.2
 
 
-def test_such_a_page_is_laid_out_anew_and_the_same_each_time(ready: None) -> None:
-    documents = [Document(name, (LOST + BODY).encode()) for name in ("a", "b", "a")]
+@pytest.fixture(scope="module")
+def restyling(ready: None) -> Iterator[Browser]:
     with Browser(HtmlSettings(tabs=1, restyle=True)) as browser:
-        found = [pages for _, pages in browser.render_many(documents)]
-        plain = about(browser, "<!doctype html>" + BODY)
-        bare = about(browser, LOST + "<p>only a few words")
+        yield browser
+
+
+def test_such_a_page_is_laid_out_anew_and_the_same_each_time(restyling: Browser) -> None:
+    documents = [Document(name, (LOST + BODY).encode()) for name in ("a", "b", "a")]
+    found = [pages for _, pages in restyling.render_many(documents)]
+    plain = about(restyling, "<!doctype html>" + BODY)
+    bare = about(restyling, LOST + "<p>only a few words")
     first, other, again = (pages[0].to_pylist()[0] for pages in found)  # type: ignore[index]
     assert first == again
     assert first["image"] != other["image"]
@@ -149,7 +155,7 @@ def joined(html: str) -> str:
     return re.sub(r">\s+<", "><", html).strip()
 
 
-def test_images_that_wait_to_be_scrolled_to_are_shown(ready: None) -> None:
+def test_images_that_wait_to_be_scrolled_to_are_shown(browser: Browser) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (300, 300), "red").save(buffer, "PNG")
     names = [f"http://site.test/{name}.png" for name in ("a", "b", "c")]
@@ -157,14 +163,13 @@ def test_images_that_wait_to_be_scrolled_to_are_shown(ready: None) -> None:
     html += f"<img data-src={names[1]} src='data:image/gif;base64,R0lGODlhAQABAAAAACw=' width=300 height=300>"
     html += f"<img data-srcset='{names[2]} 1x' width=300 height=300><p>bottom"
     held = {name: ("image/png", buffer.getvalue()) for name in names}
-    with Browser(HtmlSettings(tabs=1)) as browser:
-        pages = [batch.to_pylist()[0] for batch in browser.render(html.encode(), resources=held)]
+    pages = [batch.to_pylist()[0] for batch in browser.render(html.encode(), resources=held)]
     pixels = np.asarray(Image.open(io.BytesIO(pages[-1]["image"])).convert("RGB")).astype(int)
     red = np.abs(pixels - (254, 0, 0)).max(2) < 12
     assert red.sum(1).max() > 3 * 290  # all three stand beside each other
 
 
-def test_what_scripts_show_once_it_comes_into_view_is_there(ready: None) -> None:
+def test_what_scripts_show_once_it_comes_into_view_is_there(scripted: Browser) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (300, 300), "red").save(buffer, "PNG")
     html = """<p>top<div style="height:4000px"></div><img id=i width=300 height=300><p id=p>waits<script>
@@ -176,14 +181,15 @@ def test_what_scripts_show_once_it_comes_into_view_is_there(ready: None) -> None
         seen.observe(document.getElementById('i'));
     </script>"""
     held = {"http://site.test/a.png": ("image/png", buffer.getvalue())}
-    with Browser(HtmlSettings(tabs=1, javascript=True)) as browser:
-        pages = [batch.to_pylist()[0] for batch in browser.render(html.encode(), resources=held)]
+    pages = [batch.to_pylist()[0] for batch in scripted.render(html.encode(), resources=held)]
     assert [page["text"] for page in pages] == ["top", "was seen"]
     pixels = np.asarray(Image.open(io.BytesIO(pages[-1]["image"])).convert("RGB")).astype(int)
     assert (np.abs(pixels - (254, 0, 0)).max(2) < 12).sum(1).max() > 290
 
 
-def test_a_page_that_kept_its_styles_is_loaded_once(ready: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_kept_its_styles_is_loaded_once(
+    restyling: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loads = []
     load = Tab.load
 
@@ -192,8 +198,7 @@ def test_a_page_that_kept_its_styles_is_loaded_once(ready: None, monkeypatch: py
         return await load(tab, *how)
 
     monkeypatch.setattr(Tab, "load", counted)
-    with Browser(HtmlSettings(tabs=1, restyle=True)) as browser:
-        browser.render(b"<style>p {color: blue}</style><p>styled")
+    restyling.render(b"<style>p {color: blue}</style><p>styled")
     assert len(loads) == 1
 
 

@@ -315,7 +315,9 @@ def test_letters_too_small_to_read_are_a_reason() -> None:
         (b"", "not_a_pdf"),
         (b"<html><body>%PD</body></html>", "not_a_pdf"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/><!-- %PDF-1.4 -->", "damaged"),
-        (b"%PDF-1.4\nnothing that follows", "damaged"),
+        (b"%PDF-1.4\nnothing that follows", "truncated"),
+        (b"\xef\xbb\xbf%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 ob", "truncated"),
+        (b"%PDF-1.4\nnothing that follows\n%%EOF\n", "damaged"),
         ((SAMPLES / "encrypted.pdf").read_bytes(), "encrypted"),
     ],
 )

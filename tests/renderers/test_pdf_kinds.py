@@ -98,6 +98,49 @@ def test_a_long_page_whose_text_can_be_read_stays_whole() -> None:
     assert (found["part"], found["dropped"]) == (None, None)
 
 
+def crowded(columns: int = 2) -> tuple[Any, list[str]]:
+    """A page of short words in columns, and these by its halves."""
+    pdf = pymupdf.open()
+    page = pdf.new_page(width=400, height=500)
+    for row in range(40):
+        for column in range(columns):
+            page.insert_text(
+                (20 + 190 * column, 30 + 11 * row), f"r{row} c{column} " + "of it " * 10, fontsize=7
+            )
+    return pdf, [f"r{row}" for row in range(40)]
+
+
+def test_a_page_with_more_words_than_a_model_can_say_is_cut_between_lines() -> None:
+    pdf, rows = crowded()
+    (whole,) = pages(pdf, granularity="words", max_chars=0)
+    parts = pages(pdf, granularity="words", max_chars=60_000)
+    assert [part["part"] for part in parts] == [1, 2, 3]
+    for part in parts:
+        assert sum(len(region["text"]) + 66 for region in part["regions"]) <= 60_000
+        assert max(part["width"], part["height"]) == 1600
+    assert sorted(text for part in parts for text in texts(part)) == sorted(texts(whole))
+    ends = [max(int(text[1:]) for text in texts(part) if text in rows) for part in parts]
+    assert ends == sorted(ends)
+
+
+def test_a_page_is_cut_where_no_line_is_or_not_at_all() -> None:
+    pdf, _ = crowded()
+    assert [page["part"] for page in pages(pdf, max_chars=30_000)] == [None]
+    assert [page["part"] for page in pages(pdf, granularity="words", max_chars=500)] == [
+        None
+    ]  # less than a row
+    assert [page["part"] for page in pages(pdf, granularity="words", structure=True)] == [None]
+
+
+def test_hidden_text_cuts_no_page() -> None:
+    pdf, _ = crowded()
+    (page,) = pdf
+    page.clean_contents()
+    pdf.update_stream(page.get_contents()[0], page.read_contents().replace(b"BT", b"BT 3 Tr"))
+    page.insert_image(page.rect, pixmap=pymupdf.Pixmap(pymupdf.csGRAY, (0, 0, 20, 20)))
+    assert [row["dropped"] for row in pages(pdf, granularity="words", max_chars=1000)] == ["no_text_layer"]
+
+
 def type3(pdf: Any) -> None:
     """A page of three lines in a font of drawings that claims twenty ems for each letter."""
     page = pdf.new_page(width=300, height=200)

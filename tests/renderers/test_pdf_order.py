@@ -361,3 +361,123 @@ def test_entries_of_a_form_are_read_across_where_the_content_does() -> None:
         )
     ]
     assert order(rows) == names(rows)
+
+
+def form(left: float, names: str, top: float = 0.0, pitch: float = 20.0) -> tuple[list[Spot], list[Spot]]:
+    """A column of labels and one of values."""
+    heights = [top + pitch * i for i in range(len(names))]
+    labels = [(f"Name of {name}:", left, y, 50.0) for name, y in zip(names, heights, strict=True)]
+    return labels, [(f"of {name} it is", left + 70, y, 60.0) for name, y in zip(names, heights, strict=True)]
+
+
+def row_by_row(*columns: list[Spot]) -> list[str]:
+    return [text for row in zip(*columns, strict=True) for text, *_ in row]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_each_label_of_a_form_is_read_with_its_value_though_the_content_has_all_labels_first(
+    first: int,
+) -> None:
+    columns = form(0, "abcdef")
+    title, end = ("Application for a permit to build", 0.0, -30.0, 200.0), prose("end", 0, 150, 4)
+    assert order([title, *columns[first], *columns[1 - first], *end]) == [
+        title[0],
+        *row_by_row(*columns),
+        *names(end),
+    ]
+
+
+def test_pairs_beside_each_other_are_read_row_by_row_where_the_content_goes_by_columns() -> None:
+    columns = [*form(0, "abcdef"), *form(220, "uvwxyz")]
+    assert order([spot for column in columns for spot in column]) == row_by_row(*columns)
+
+
+def test_pairs_are_read_down_where_the_content_does() -> None:
+    left, right = row_by_row(*form(0, "abcdef")), row_by_row(*form(220, "uvwxyz"))
+    spots = {spot[0]: spot for column in (*form(0, "abcdef"), *form(220, "uvwxyz")) for spot in column}
+    assert order([spots[text] for text in (*left, *right)]) == [*left, *right]
+
+
+def test_a_value_of_several_lines_is_read_whole_beside_its_label() -> None:
+    labels, values = form(0, "abcd", pitch=40)
+    more = [[(f"{text} and {k}", x, y + 10 * k, w) for k in (1, 2)] for text, x, y, w in values]
+    right = [
+        text
+        for label, value, rest in zip(labels, values, more, strict=True)
+        for text, *_ in (label, value, *rest)
+    ]
+    assert (
+        order([*labels, *(spot for pair in zip(values, more, strict=True) for spot in (pair[0], *pair[1]))])
+        == right
+    )
+
+
+def test_long_labels_and_values_are_pairs_as_well() -> None:
+    labels = [
+        (f"{name} what the office asks of the applicant:", 0.0, 20.0 * i, 180.0)
+        for i, name in enumerate("abcd")
+    ]
+    values = [
+        (f"{name} what the applicant has to say about it", 210.0, 20.0 * i, 180.0)
+        for i, name in enumerate("abcd")
+    ]
+    assert order([*labels, *values]) == row_by_row(labels, values)
+
+
+def test_lines_that_end_in_a_colon_in_columns_of_running_text_are_no_labels() -> None:
+    left, right = prose("left", 0, 0, 12), prose("right", 230, 0, 12)
+    for k in (2, 5, 8):
+        left[k] = (f"ANN {k}:", *left[k][1:3], 40.0)
+    assert order(across(left, right)) == names([*left, *right])
+
+
+def test_a_column_of_labels_beside_running_text_is_read_by_itself() -> None:
+    labels, _ = form(0, "abcdef", pitch=24)
+    right = prose("right", 70, 0, 14)
+    assert order([*labels, *right]) == names([*labels, *right])
+
+
+def styled(columns: list[list[Spot]], pitch: float) -> list[str]:
+    """The texts of columns in reading order, whose content goes down each; every other column is bold."""
+    spots = [
+        (*spot, "bold" if k % 2 == 0 else "plain") for k, column in enumerate(columns) for spot in column
+    ]
+    pieces = [
+        piece_of(i, text, (x, y * pitch, x + w, y * pitch + 8), 9.0, style)
+        for i, (text, x, y, w, style) in enumerate(spots)
+    ]
+    return [spots[i][0] for i in reading_order(pieces)]
+
+
+def test_labels_without_colons_are_told_by_their_looks_where_rows_are_set_apart() -> None:
+    columns = [[(f"{name}{i}", x, float(i), 40.0) for i in range(5)] for name, x in (("a", 0.0), ("b", 80.0))]
+    assert styled(columns, pitch=16) == row_by_row(*columns)
+    assert styled(columns, pitch=10) == [*names(columns[0]), *names(columns[1])]
+
+
+def test_a_short_list_of_contents_in_two_columns_is_read_down_each_though_text_goes_on_below() -> None:
+    def entries(first: int, left: float) -> list[Spot]:
+        return [
+            spot
+            for k in range(3)
+            for spot in (
+                (f"{first + k}", left, 20.0 * k, 6.0),
+                (f"Chapter {first + k}", left + 14, 20.0 * k, 60.0),
+                (f"{first + k + 20}", left + 140, 20.0 * k, 12.0),
+            )
+        ]
+
+    left, right, below = entries(1, 0), entries(4, 180), prose("below", 10, 60, 6, width=290)
+    assert order([*left, *right, *below]) == names([*left, *right, *below])
+
+
+def test_a_table_whose_rules_are_drawn_for_each_row_a_little_apart_is_read_by_rows() -> None:
+    cells = [(f"r{row}c{k}", 5 + 60.0 * k, 12.0 * row, 20.0) for row in range(8) for k in range(3)]
+    box = [(0, -4, 180, -4), (0, 96, 180, 96), (0, -4, 0, 96), (180, -4, 180, 96), (0, 10, 180, 10)]
+    down = [
+        (x + row % 4 * 0.4, 12.0 * row - 4, x + row % 4 * 0.4, 12.0 * row + 8)
+        for row in range(8)
+        for x in (60, 120)
+        if (row, x) != (5, 120)
+    ]
+    assert order(cells, [*box, *down]) == names(cells)

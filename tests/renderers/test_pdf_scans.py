@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from renderers import NotReadyError
 from renderers.pdf.frames import LEVEL, View
 from renderers.pdf.line import Line
 from renderers.pdf.mupdf import pymupdf
-from renderers.pdf.ocr import line_of, not_among, words_of
+from renderers.pdf.ocr import ReadWord, line_of, not_among, words_of
+from renderers.pdf.ocr_boxes import apart
+from renderers.pdf.pixels import Picture
 from renderers.pdf.render import PdfSettings, check_machine, render
 
 LINES = ["What is written here was scanned,", "and holds no text to be copied:", "a machine has to read it."]
@@ -142,3 +145,39 @@ def test_chinese_words_are_put_together_without_spaces() -> None:
     assert line.text == "学而时 PDF is"
     assert line.box == (5.0, 10.0, 64.0, 25.0)
     assert line.score == pytest.approx((2 * 0.9 + 0.8 + 3 * 0.7 + 2 * 0.6) / 8)
+
+
+def read_line(top: float, heights: Sequence[tuple[float, float]], left: float = 20.0) -> Line:
+    """A line of words that reach from so far above `top` to so far below it, 30 wide each."""
+    boxes = [(left + 30 * i, top + a, left + 30 * i + 28, top + b) for i, (a, b) in enumerate(heights)]
+    return line_of([ReadWord(("1", "1", str(top)), box, "word", 0.9) for box in boxes])
+
+
+def strokes(tops: Sequence[int]) -> Picture:
+    """A page of rows of strokes, 20 high."""
+    pdf = pymupdf.open()
+    page = pdf.new_page(width=300, height=300)
+    for top in tops:
+        for left in range(20, 200, 12):
+            page.draw_rect((left, top, left + 4, top + 20), fill=(0, 0, 0), color=None)
+    return Picture(page.get_displaylist(), 1.0, colour=False)
+
+
+def test_boxes_of_lines_that_are_read_end_where_their_ink_does() -> None:
+    reaching = [read_line(40, [(0, 20), (0, 48), (0, 20)]), read_line(64, [(0, 20), (-12, 20), (0, 20)])]
+    found = apart(reaching, strokes([40, 64]))
+    assert [(line.box[1], line.box[3]) for line in found] == [(40, 60), (64, 84)]
+    assert [line.text for line in found] == ["word word word"] * 2
+
+
+def test_boxes_that_are_apart_or_beside_each_other_stay() -> None:
+    lines = [read_line(40, [(0, 24)]), read_line(50, [(0, 24)], left=150), read_line(90, [(0, 24)])]
+    assert apart(lines, strokes([40, 90])) == lines
+    assert apart([], strokes([])) == []
+
+
+def test_a_word_is_no_higher_than_the_ink_of_its_line() -> None:
+    head = "level\tpage\tblock\tpar\tline\tword\tleft\ttop\twidth\theight\tconf\ttext"
+    rows = ["4\t1\t1\t1\t1\t0\t10\t40\t200\t22\t-1\t", "5\t1\t1\t1\t1\t1\t10\t30\t50\t60\t91\t学而"]
+    (word,) = words_of("\n".join([head, *rows]), View(1.0, (0, 0), (300, 300)))
+    assert word.box == (10, 40, 60, 62)

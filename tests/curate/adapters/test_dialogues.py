@@ -274,6 +274,54 @@ def test_boxes_that_cannot_be_cost_their_dialogue_alone(
     assert lost["0"].startswith(why)
 
 
+HISTORY = "text_missing its history is no list of pairs"
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"query": "Q", "response": "A", "history": 5}, HISTORY),
+        ({"query": "Q", "response": "A", "history": [["a", "b", "c"]]}, HISTORY),
+        ({"query": "Q", "response": "A", "history": [{"a": "b"}]}, HISTORY),
+        ({"query": "Q", "response": "A", "history": ["a", "b"]}, HISTORY),
+        ({"messages": {"role": "user", "content": "Q"}}, "text_missing its messages are no list of objects"),
+        (
+            parts("data:image/png,abc.jpg"),
+            "image_missing turn 1: a data URI that is not an image in base64: 'data",
+        ),
+        (parts("data:text/html;base64,AAAA.jpg"), "image_missing turn 1: a data URI that is not an image in"),
+        (
+            parts("data:image/png;base64,@@.jpg"),
+            "image_missing turn 1: a data URI that is not an image in base64",
+        ),
+        (parts("a" * 100_000 + ".jpg"), "image_missing turn 1: a path of 100,004 characters"),
+        ({"messages": [{"role": "user", "content": [5]}]}, "part_unknown turn 1: a content part of type int"),
+    ],
+)
+def test_a_form_that_is_none_costs_its_dialogue_alone_and_little_room(
+    tmp_path: Path, row: dict[str, Any], why: str
+) -> None:
+    kept, lost = run(tmp_path, [row, llava("Hi", "Ho")], "openai-messages")
+    assert len(kept) == 1
+    assert lost["0"].startswith(why)
+    assert len(lost["0"]) < 200
+
+
+def test_columns_of_several_kinds_of_values_are_read_row_by_row(tmp_path: Path) -> None:
+    body = "DATA:IMAGE/JPEG;BASE64," + base64.b64encode(picture(64, 48)).decode()
+    rows = [
+        placed("<image>Q", "<bbox>", bbox=[[1, 1, 9, 9]]),
+        placed("<image>R", "<bbox>") | {"objects": json.dumps({"bbox": [[1, 1, 9, 9]]})},
+        placed("<image>S", "<bbox>") | {"objects": [{"bbox": [1, 1, 9, 9]}], "images": {"path": "a.jpg"}},
+        placed("<image>T", "A") | {"images": {"path": "a.jpg"}, "objects": None},
+        placed("<image>U", "A") | {"images": body, "objects": None},
+    ]
+    kept, lost = run(tmp_path, rows, "openai-messages")
+    assert lost == {"2": "text_has_placeholder objects are not {ref: […], bbox: […]}"}
+    assert [len(row["regions"] or ()) for row in kept] == [1, 1, 0, 0]
+    assert {one["bytes"] for row in kept for one in row["images"]} == {picture(64, 48)}
+
+
 def test_what_is_wrong_with_a_dialogue_is_said(tmp_path: Path) -> None:
     rows = [
         llava("<image>\nQ", "A", image=["a.jpg", "b.jpg"]),

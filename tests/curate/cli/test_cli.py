@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from curate.cli.showing import export_lines, finish_pack, pack_lines
+from curate.cli.showing import export_lines, finish_export, finish_pack, pack_lines
 from curate.errors import CurateError
 from curate.packing.recipe import recipe_names
 from tests.curate.made_shards import make_shards
@@ -163,3 +163,11 @@ def test_a_packing_that_packs_nothing_ends_with_exit_1_and_what_would_help(tmp_p
         (line,) = finished.stderr.splitlines()
         assert line.startswith("curate: nothing was packed of 6 samples (sample_too_long ")
         assert "6 of 6 samples longer than 40 tokens: --seq-len 351 takes them all" in line
+
+
+def test_an_export_of_nothing_ends_with_exit_1_and_the_reasons() -> None:
+    made = {"rows_in": 2, "rows_out": 0, "dropped": {"too_many_images": 2}}
+    with pytest.raises(CurateError, match=r"nothing was exported of 2 rows \(too_many_images 2\)") as refused:
+        finish_export(made)
+    assert refused.value.exit_code == 1
+    finish_export(made | {"rows_out": 1})

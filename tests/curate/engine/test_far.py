@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from curate.cluster import alone
 from tests.curate.runs import ROOT, curate, done, files, free_port, pair, write_pairs
 
 FEW = ("--set", "shard.rows=5", "--workers", "0")
@@ -113,13 +114,14 @@ def test_a_bucket_that_is_not_there_is_one_line(
 
 
 def test_a_node_that_dies_in_mid_run_costs_nothing_but_time(pairs: Path, tmp_path: Path) -> None:
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    ray, cluster_utils = pytest.importorskip("ray"), pytest.importorskip("ray.cluster_utils")
     done(
         "run", "laion", "--input", pairs, "--out", tmp_path / "here", "--set", "shard.rows=1", "--workers", 0
     )
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
+    with alone(ray):
+        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
         doomed = cluster.add_node(num_cpus=1)
+    try:
         command = ["run", "laion", "--input", pairs, "--out", tmp_path / "there", "--set", "shard.rows=1"]
         process = subprocess.Popen(
             [sys.executable, "-m", "curate", *map(str, command), "--address", cluster.address],

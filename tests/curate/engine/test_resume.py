@@ -1,57 +1,21 @@
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.curate.crasher import Crasher, points
 from tests.curate.runs import ROOT, curate, done, files, pair, picture, write_pairs, written
 
 UNITS = ("--set", "shard.rows=5", "--workers", "0")
 KILLS = int(os.environ.get("CURATE_KILLS", "1"))  # random kills for each number of workers
-
-
-class Crasher:
-    """tests/curate/engine/crash.py, running."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, str(ROOT / "tests" / "curate" / "engine" / "crash.py")]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def run(self, call: str, number: int, accident: str, *arguments: object) -> tuple[int, int]:
-        job = {"call": call, "number": number, "accident": accident, "arguments": list(map(str, arguments))}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        code, calls = json.loads(self._process.stdout.readline())
-        return code, calls
-
-    def close(self) -> None:
-        self._process.communicate(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def crasher() -> Iterator[Crasher]:
-    crasher = Crasher()
-    yield crasher
-    crasher.close()
 
 
 @pytest.fixture(scope="module")
@@ -75,19 +39,26 @@ def command(pairs: Path, out: Path) -> list[Any]:
     return ["run", "laion", "--input", pairs, "--out", out, *UNITS]
 
 
-def points(calls: int, wanted: int) -> list[int]:
-    """`wanted` numbers spread evenly over 1 to `calls`, both included."""
-    return sorted({1 + round(step * (calls - 1) / (wanted - 1)) for step in range(wanted)})
+@pytest.fixture(scope="module")
+def calls(
+    crasher: Crasher, pairs: Path, undisturbed: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, int]:
+    """How often an undisturbed run calls what commits pass through."""
+    found = {}
+    for call in ("fsync", "replace", "link"):
+        out = tmp_path_factory.mktemp(call)
+        _, found[call] = crasher.run(call, 0, "none", *command(pairs, out))
+        assert files(out) == undisturbed
+    return found
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "link"])
 @pytest.mark.parametrize("accident", ["kill before", "kill after", "ENOSPC", "EIO"])
 def test_whatever_happens_at_a_step_of_the_commit_the_same_command_ends_with_the_same_bytes(
-    crasher: Crasher, pairs: Path, undisturbed: dict[str, str], tmp_path: Path, call: str, accident: str
-) -> None:
-    _, calls = crasher.run(call, 0, "none", *command(pairs, tmp_path / "whole"))
-    assert files(tmp_path / "whole") == undisturbed
-    for number in points(calls, 6):
+    crasher: Crasher, pairs: Path, undisturbed: dict[str, str], calls: dict[str, int], tmp_path: Path,
+    call: str, accident: str,
+) -> None:  # fmt: skip
+    for number in points(calls[call], 6):
         out = tmp_path / str(number)
         code, _ = crasher.run(call, number, accident, *command(pairs, out))
         assert code == -signal.SIGKILL if accident.startswith("kill") else code in (0, 1, 2), (number, code)
@@ -162,10 +133,9 @@ def test_a_second_run_on_a_folder_is_refused(pairs: Path, tmp_path: Path) -> Non
 
 
 def test_a_torn_record_is_a_unit_that_is_not_done(
-    crasher: Crasher, pairs: Path, undisturbed: dict[str, str], tmp_path: Path
+    crasher: Crasher, pairs: Path, undisturbed: dict[str, str], calls: dict[str, int], tmp_path: Path
 ) -> None:
-    _, links = crasher.run("link", 0, "none", *command(pairs, tmp_path / "whole"))
-    crasher.run("link", links, "kill before", *command(pairs, tmp_path / "out"))
+    crasher.run("link", calls["link"], "kill before", *command(pairs, tmp_path / "out"))
     torn = tmp_path / "out" / "_run" / "done" / "01" / "000001.json"
     torn.write_bytes(torn.read_bytes()[:20])
     assert curate(*command(pairs, tmp_path / "out")).returncode == 0

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate as package
-from tests.curate.engine.test_resume import Crasher, points
+from tests.curate.crasher import Crasher, points
 from tests.curate.runs import curate, done, dropped, pair, picture, shards, write_pairs
 
 HERE = ("--workers", "0")
@@ -236,20 +236,14 @@ def test_what_wants_shards_says_how_to_make_them(selected: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("call", ["replace", "link"])
 def test_killed_at_any_step_the_same_command_ends_with_the_same_bytes(
-    call: str, source: Path, selected: Path, tmp_path: Path
+    call: str, source: Path, selected: Path, tmp_path: Path, crasher: Crasher
 ) -> None:
-    crasher, asked = (
-        Crasher(),
-        ["select", "laion", "--input", source, "--set", "shard.rows=8", *HERE, "--out"],
-    )
-    try:
-        _, calls = crasher.run(call, 0, "none", *asked, tmp_path / "whole")
-        assert hashes(tmp_path / "whole") == hashes(selected)
-        for number in points(calls, 3):
-            out = tmp_path / str(number)
-            assert crasher.run(call, number, "kill after", *asked, out)[0] == -signal.SIGKILL
-            assert hashes(out).items() <= hashes(selected).items()
-            assert crasher.run(call, 0, "none", *asked, out)[0] == 0
-            assert hashes(out) == hashes(selected)
-    finally:
-        crasher.close()
+    asked = ["select", "laion", "--input", source, "--set", "shard.rows=8", *HERE, "--out"]
+    _, calls = crasher.run(call, 0, "none", *asked, tmp_path / "whole")
+    assert hashes(tmp_path / "whole") == hashes(selected)
+    for number in points(calls, 3):
+        out = tmp_path / str(number)
+        assert crasher.run(call, number, "kill after", *asked, out)[0] == -signal.SIGKILL
+        assert hashes(out).items() <= hashes(selected).items()
+        assert crasher.run(call, 0, "none", *asked, out)[0] == 0
+        assert hashes(out) == hashes(selected)

@@ -16,7 +16,7 @@ from curate.exporting import FORMATS, TRAINING, export, exporter
 from curate.manifest.settings import ShardSettings
 from curate.storage.shards import write_tables
 from curate.storage.store import Store
-from tests.curate.engine.test_resume import Crasher
+from tests.curate.crasher import Crasher
 from tests.curate.made_shards import make_shards
 
 SHARDS = 4
@@ -67,8 +67,9 @@ def test_an_image_that_two_shards_show_is_one_file_under_the_first_ones_path(
 
 
 @pytest.mark.parametrize("to", ["webdataset", "qwen3-vl"])
-def test_a_killed_export_goes_on_to_the_same_bytes(to: str, shards: Path, tmp_path: Path) -> None:
-    crasher = Crasher()
+def test_a_killed_export_goes_on_to_the_same_bytes(
+    to: str, shards: Path, tmp_path: Path, crasher: Crasher
+) -> None:
     asked = ("export", shards, "--to", to, "--out", tmp_path / "killed", "--workers", "0")
     code, _ = crasher.run("fsync", 9, "kill after", *asked)
     assert code < 0

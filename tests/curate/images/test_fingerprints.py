@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -159,7 +158,7 @@ def test_a_childs_answer_carries_them() -> None:
 @pytest.mark.parametrize("size", [1, 543, 545, 65_535])
 def test_an_answer_with_other_fingerprints_is_a_crash(size: int) -> None:
     body = encoded(photos()[0])
-    answer = struct.pack("<BBBIIH", 0, 0, 1, 100, 100, size) + bytes(size)
+    answer = protocol.ANSWER.pack(0, 0, 1, 100, 100, 100, 100, size) + bytes(size)
     assert protocol.read_answer(answer, body).reason == "crashed"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -102,14 +103,23 @@ def test_packs_from_a_store_are_those_of_a_disk(here: Path) -> None:
     assert all(map(same, far, near))
 
 
+@pytest.fixture
+def forkserver() -> str:
+    """Starts workers that know nothing of this process either, after imports that they share."""
+    multiprocessing.set_forkserver_preload(["curate.loader", "pyarrow.fs"])
+    return "forkserver"
+
+
 @pytest.mark.usefixtures("there")
 @pytest.mark.parametrize("workers", [1, 3])
-def test_spawned_workers_read_a_store_and_go_on_mid_epoch_under_another_number(workers: int) -> None:
+def test_spawned_workers_read_a_store_and_go_on_mid_epoch_under_another_number(
+    workers: int, forkserver: str
+) -> None:
     def batches(workers: int, state: dict[str, Any] | None = None) -> tuple[Any, Iterator[Any]]:
         data = ShardDataset("s3://training/shards", batch_size=16, seed=2)
         if state:
             data.load_state_dict(state)
-        context = "spawn" if workers else None
+        context = {0: None, 1: "spawn"}.get(workers, forkserver)
         return data, iter(
             DataLoader(
                 data,
@@ -128,14 +138,14 @@ def test_spawned_workers_read_a_store_and_go_on_mid_epoch_under_another_number(w
 
 
 @pytest.mark.usefixtures("there")
-def test_packs_from_a_store_are_collated_in_a_spawned_worker() -> None:
+def test_packs_from_a_store_are_collated_in_a_spawned_worker(forkserver: str) -> None:
     data = PackDataset("s3://training/packs", batch_size=4)
     loader = DataLoader(
         data,
         batch_size=4,
         num_workers=1,
         collate_fn=CollatePacks(side=14),
-        multiprocessing_context="spawn",
+        multiprocessing_context=forkserver,
     )
     seen = [tuple(keys) for batch in loader for keys in batch["keys"]]
     assert seen == [tuple(pack["keys"]) for pack in data]

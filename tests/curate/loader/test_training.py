@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 
 from torch.utils.data import DataLoader  # noqa: E402
 
+from curate.cluster import alone  # noqa: E402
 from curate.loader import (  # noqa: E402
     Collate,
     CollatePacks,
@@ -201,10 +202,12 @@ def test_ray_train_reads_shards_by_itself_and_through_the_loader(shards: Path, t
     from ray.train.torch import TorchTrainer
 
     root = Path(__file__).parents[3]
-    ray.init(
-        address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False,
-        runtime_env={"env_vars": {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}},
-    )  # fmt: skip
+    path = {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}
+    with alone(ray):
+        ray.init(
+            address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, configure_logging=False,
+            runtime_env={"env_vars": path},
+        )  # fmt: skip
     try:
         rows = ray.data.read_parquet(str(shards)).select_columns(["key", "prompt", "image"])
         TorchTrainer(
@@ -221,5 +224,5 @@ def test_ray_train_reads_shards_by_itself_and_through_the_loader(shards: Path, t
     assert sorted(found[0]["ray"] + found[1]["ray"]) == keys
     batches = list(zip(found[0]["curate"], found[1]["curate"], strict=True))
     assert sorted(key for parts in batches for part in parts for key in part) == keys
-    alone = [sample["key"] for sample in ShardDataset(str(shards))]
-    assert [key for parts in batches for part in parts for key in part] == alone
+    by_one = [sample["key"] for sample in ShardDataset(str(shards))]
+    assert [key for parts in batches for part in parts for key in part] == by_one

@@ -41,6 +41,12 @@ def test_brackets_and_dots_within_texts_are_texts() -> None:
     assert parsing.loads(text)["a"] == "[" * 500
 
 
+@pytest.mark.parametrize("part", ["k", "-", "k ", "'", "''", "k'", "' k", "\t"])
+def test_a_long_text_is_looked_through_once(part: str) -> None:
+    text = part * (1_000_000 // len(part))  # hours, if it were looked through from each of its characters
+    assert parsing.loads(f'a = "{text}"') == {"a": text}
+
+
 def test_a_manifest_of_any_size_is_not_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "large.toml"
     path.write_text("# " + "x" * parsing.MAX_BYTES)

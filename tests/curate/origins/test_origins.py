@@ -20,6 +20,7 @@ import pytest
 from curate.manifest.load import load
 from curate.origins.collection import Collection, collect
 from curate.origins.seeds import Seeds
+from curate.reporting.explain import lines
 from tests.curate.runs import ROOT, curate, done, dropped, files, shards, written
 
 SAMPLES = ROOT / "manifests" / "samples"
@@ -292,4 +293,7 @@ def test_a_long_page_is_several_records(tmp_path: Path) -> None:
     for name in ("long.pdf", "long.pdf#1"):
         told = done("explain", tmp_path / "out", name)
         assert [one["source"] for one in (told, *told["also"])] == found["source"].to_pylist()
+        assert [(one["page"], one["part"]) for one in told["also"]] == [(1, part) for part in parts[1:]]
+    said = list(lines(told))
+    assert any(line.startswith("  page 1, part 2: kept: shard-000000.parquet, row 1, key ") for line in said)
     assert done("explain", tmp_path / "out", "long.pdf#1.2")["source"] == "long.pdf#1.2"

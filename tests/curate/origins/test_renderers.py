@@ -11,9 +11,10 @@ import pytest
 
 from curate import origins
 from curate.errors import MachineError
+from curate.manifest.document_renderers import Renderer
 from curate.manifest.load import parse
 from curate.manifest.settings import Manifest
-from curate.origins import Origin, Renderer, find, open_origin
+from curate.origins import Origin, find, open_origin
 from tests.curate.runs import ROOT, curate
 
 DOCUMENT = "# Tides\n\nThe sea rises *twice* a day, and falls as often.\n\n- spring tides\n- neap tides\n"

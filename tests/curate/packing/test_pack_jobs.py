@@ -16,7 +16,7 @@ from curate.errors import DamagedError
 from curate.packing import PackSettings, pack, packer, spill
 from curate.packing.sequence_layout import AMOUNTS, label_bytes, table_bytes
 from curate.storage.image_index import KEY
-from tests.curate.engine.test_resume import Crasher
+from tests.curate.crasher import Crasher
 from tests.curate.made_shards import make_shards
 
 SMALL = {"bucket_bytes": 2**18, "row_group_bytes": 2**16, "file_bytes": 2**17, "seq_len": 600}
@@ -59,11 +59,6 @@ def test_the_packs_do_not_depend_on_how_the_shards_are_sliced_and_spilled(
 def test_the_packs_do_not_depend_on_the_number_of_workers(made: Path, tmp_path: Path) -> None:
     pack([str(made / "shards")], str(tmp_path), PackSettings(**SMALL), workers=2)
     assert hashes(tmp_path) == hashes(made / "packs")
-
-
-@pytest.fixture(scope="module")
-def crasher() -> Crasher:
-    return Crasher()
 
 
 @pytest.mark.parametrize(("number", "accident"), [(3, "kill after"), (9, "kill before")])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from curate.cluster import alone
 from curate.engine.command import Options, execute, request
 from curate.engine.progress import Progress
 from curate.errors import ManifestError
@@ -26,16 +27,25 @@ pytest.importorskip("torch")
 ray = pytest.importorskip("ray")
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A head without cores, and two nodes with one each."""
+@pytest.fixture(scope="module")
+def stable() -> Iterator[Any]:
+    """A head without cores, and a node with one."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    made.doomed, _ = made.add_node(num_cpus=1), made.add_node(num_cpus=1)
+    with alone(ray):
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        made.add_node(num_cpus=1)
     yield made
-    ray.shutdown()
     made.shutdown()
+
+
+@pytest.fixture
+def cluster(stable: Any) -> Iterator[Any]:
+    """A head without cores, and two nodes with one each, one of which may die."""
+    if not getattr(stable, "doomed", None):
+        stable.doomed = stable.add_node(num_cpus=1)
+    yield stable
+    ray.shutdown()
 
 
 class Killer(Progress):
@@ -51,6 +61,7 @@ class Killer(Progress):
         if not self.killed and (counts.get("kept") or counts.get("images")):
             self.killed = True
             self._cluster.remove_node(self._cluster.doomed, allow_graceful=False)
+            self._cluster.doomed = None
 
 
 def test_a_node_that_dies_in_mid_scoring_costs_nothing_but_time(cluster: Any, tmp_path: Path) -> None:

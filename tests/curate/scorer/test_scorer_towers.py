@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ def made(model: Path, kind: str, pad: int | None = None, named: str = "") -> str
     (model / "open_clip_config.json").write_text(json.dumps(told))
     torch.manual_seed(1)
     here = text | pooler | {"hf_model_name": str(model / "text"), "hf_model_pretrained": False}
-    network = open_clip_module().model.CustomTextCLIP(**told["model_cfg"] | {"text_cfg": here})
+    network = open_clip_module(told["model_cfg"]).model.CustomTextCLIP(
+        **told["model_cfg"] | {"text_cfg": here}
+    )
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     save_file(weights, model / "open_clip_model.safetensors")
     return str(model)
@@ -233,3 +236,17 @@ def test_a_tower_without_transformers_says_what_to_install(
         MachineError, match=r"the text tower of .* needs transformers: pip install 'curate\[score\]'"
     ):
         check(settings(towerless))
+
+
+def test_libraries_of_towers_are_imported_with_the_first_model_that_has_one() -> None:
+    code = (
+        "import sys\n"
+        "from curate.scorer.weights import open_clip_module\n"
+        "plain = open_clip_module({'text_cfg': {}, 'vision_cfg': {'layers': 2}})\n"
+        "assert not {'transformers', 'timm'} & sys.modules.keys()\n"
+        "whole = open_clip_module({'text_cfg': {'hf_model_name': 'bert'}, 'vision_cfg': {}})\n"
+        "assert whole.hf_model.transformers and whole.timm_model.timm\n"
+        "assert whole is not plain and open_clip_module() is whole"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from curate.manifest.settings import ScorerSettings
 from curate.scorer.weights import open_clip_module
 from curate.scoring import score
 from curate.scoring.command import ScoreSettings
+from tests.curate import nursery
 
 
 def die_at(number: int, before: bool) -> None:
@@ -40,6 +41,8 @@ def attempt(job: dict[str, Any]) -> int:
     """One fork; its exit code."""
     child = os.fork()
     if child == 0:
+        asks = nursery.forked()
+        nursery.adopt(lambda: asks)
         die_at(job["number"], job["before"])
         scorer = ScorerSettings(model=job["model"], device="cpu")
         asked = {name: job.get(name) for name in ("threshold", "max_similarity")}
