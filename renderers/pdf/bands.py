@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,6 +14,8 @@ LONG = 2.0  # times as high as wide is a long page, at least
 BAND = 2**0.5  # times as high as wide is a band, at most: a sheet of paper
 LAST_SHARE = 0.4  # of a band: the widest white space there is where it ends
 MOST = 100  # bands of a page
+THIN = 0.26  # of its width is the least height of a band, where that is to be had: 400 px of 1,600
+THIN_COST = 10  # more bands that are as bad as a thin one
 
 
 def bands_of(page: Box, lines: Sequence[Line], pictures: Sequence[Box]) -> list[Box]:
@@ -52,22 +54,26 @@ def bands_by_length(
         return []
     reach = extents(lines)
     whole = [box for box in pictures if box[3] - box[1] < (bottom - top) / 2]
-    cuts = [
-        (low + high) / 2 for low, high in white_gaps([*reach, *((box[1], box[3]) for box in whole)])[1:-1]
-    ]
+    gaps = white_gaps([*reach, *((box[1], box[3]) for box in whole)])[1:-1]
+    cuts = np.array([top, *((low + high) / 2 for low, high in gaps), bottom])
     middles, sizes = np.array([(low + high) / 2 for low, high in reach]), np.array(lengths)
-    passed = np.array([sizes[middles < cut].sum() for cut in cuts], np.int64)
-    out: list[Box] = []
-    done, total = 0, int(sizes.sum())
-    while total - done > most:
-        even = (total - done) / math.ceil((total - done) / most)
-        fit = np.flatnonzero((passed > done) & (passed <= done + most))
-        if not fit.size:
-            return []
-        best = fit[np.argmin(abs(passed[fit] - done - even))]
-        out.append((x0, top, x1, cuts[best]))
-        top, done = cuts[best], int(passed[best])
-    return [*out, (x0, top, x1, bottom)]
+    passed = np.array([0, *(sizes[middles < cut].sum() for cut in cuts[1:-1]), sizes.sum()])
+    best, before = np.full(len(cuts), np.inf), np.zeros(len(cuts), np.int64)
+    best[0] = 0.0
+    for end in range(1, len(cuts)):  # the best way to cut what is above each place
+        held = passed[end] - passed[:end]
+        thin = cuts[end] - cuts[:end] < THIN * (x1 - x0)
+        cost = best[:end] + 1 + THIN_COST * thin + (held / most) ** 2
+        cost[(held > most) | (held == 0)] = np.inf
+        before[end] = np.argmin(cost)
+        best[end] = cost[before[end]]
+    if not np.isfinite(best[-1]):
+        return []
+    places = [len(cuts) - 1]
+    while places[-1]:
+        places.append(int(before[places[-1]]))
+    ends = [float(cuts[place]) for place in reversed(places)]
+    return [(x0, low, x1, high) for low, high in pairwise(ends)]
 
 
 def extents(lines: Sequence[Line]) -> list[tuple[float, float]]:

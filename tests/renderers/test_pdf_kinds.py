@@ -11,6 +11,9 @@ from PIL import Image
 
 pymupdf = pytest.importorskip("pymupdf")
 
+from renderers.pdf.bands import bands_by_length  # noqa: E402
+from renderers.pdf.frames import LEVEL  # noqa: E402
+from renderers.pdf.line import Line  # noqa: E402
 from renderers.pdf.render import PdfSettings, render  # noqa: E402
 from renderers.pdf.rules import Rules  # noqa: E402
 
@@ -130,6 +133,20 @@ def test_a_page_is_cut_where_no_line_is_or_not_at_all() -> None:
         None
     ]  # less than a row
     assert [page["part"] for page in pages(pdf, granularity="words", structure=True)] == [None]
+
+
+def test_a_page_is_cut_into_as_few_parts_as_can_be_and_into_no_strips() -> None:
+    lengths = [60, 30, 20, 60, 45]
+    lines = [
+        Line("a", (0, 20 * i + 2, 9, 20 * i + 18), LEVEL, LEVEL, 9, "", 0, 0) for i in range(len(lengths))
+    ]
+    assert bands_by_length((0, 0, 60, 100), lines, lengths, [], 100) == [
+        (0, 0, 60, 40),
+        (0, 40, 60, 80),
+        (0, 80, 60, 100),
+    ]
+    assert bands_by_length((0, 0, 60, 100), lines, lengths, [], 59) == []  # less than a line
+    assert bands_by_length((0, 0, 120, 100), lines, [10] * 5, [], 40) == [(0, 0, 120, 40), (0, 40, 120, 100)]
 
 
 def test_hidden_text_cuts_no_page() -> None:
