@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 LEAST_PARAGRAPH = 40  # characters; a shorter one is a caption or a list's item
 MOST_MARKUP = 1 << 20  # characters of one article
+MOST_PAGE = 1 << 24  # bytes of one page's XML: MediaWiki takes no article of more than 2 MB
 ARTICLES = "0"  # the namespace
 ASIDE = re.compile(r"(?:[|!{}*#:;=]|__[A-Z]+__|\w+\|)")  # what begins a line that is no running text
 SPACES = re.compile(r"[ \t\xa0]+")
@@ -30,8 +31,9 @@ def paragraphs(stream: IO[bytes]) -> Iterator[str]:
 def articles(stream: IO[bytes]) -> Iterator[str]:
     """The wikitext of each article."""
     root: ElementTree.Element | None = None
+    metered = MeteredStream(stream)
     try:
-        for event, element in ElementTree.iterparse(stream, ("start", "end")):
+        for event, element in ElementTree.iterparse(metered, ("start", "end")):
             if root is None:
                 root = element
                 if local(element) != "mediawiki":
@@ -39,10 +41,33 @@ def articles(stream: IO[bytes]) -> Iterator[str]:
             if event == "end" and local(element) == "page":
                 markup = article(element)
                 root.clear()  # else the whole dump would stay in memory
+                metered.read_since = 0
                 if markup:
                     yield markup
     except ElementTree.ParseError as problem:
         raise ValueError(f"broken XML: {problem}") from None
+
+
+class MeteredStream:
+    """A stream that ends with an error after MOST_PAGE bytes without the end of a page: a page is held in memory."""
+
+    def __init__(self, stream: IO[bytes]):
+        self.stream = stream
+        self.read_since = 0  # bytes since the last page ended
+
+    def read(self, size: int = -1) -> bytes:
+        """The next `size` bytes.
+
+        Raises:
+            ValueError: a page has more than MOST_PAGE bytes.
+        """
+        found = self.stream.read(size)
+        self.read_since += len(found)
+        if self.read_since > MOST_PAGE:
+            raise ValueError(
+                f"a page of more than {MOST_PAGE >> 20} MB: give the dump of articles as they are now"
+            )
+        return found
 
 
 def article(page: ElementTree.Element) -> str:

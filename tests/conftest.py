@@ -19,8 +19,9 @@ import pytest
 from hypothesis import settings
 
 LONGEST_FIRST = (
-    "test_scorer_run", "test_resume", "test_scorer_actors", "test_origins", "test_loader_far", "test_html", "test_far",
-    "test_training", "test_scorer_resume", "test_select", "test_tour", "test_drop_near_duplicates",
+    "test_resume", "test_html", "test_origins", "test_scorer_run", "test_scorer_actors", "test_training", "test_tour",
+    "test_near_duplicate", "test_manifests", "test_html_ink", "test_loader_far", "test_scorer_resume",
+    "test_html_network", "test_scorer_towers", "test_far", "test_export_jobs", "test_select", "test_run",
 )  # fmt: skip
 
 settings.register_profile("curate", deadline=None)

@@ -52,6 +52,7 @@ NO_NETWORK = (
 )
 QUIET = (
     "--headless=new",
+    "--no-startup-window",  # else a process waits for a page that no tab ever shows
     "--remote-debugging-pipe",
     "--disable-gpu",
     "--disable-extensions",
@@ -195,7 +196,7 @@ class Chromium:
         home = profile or "/tmp"  # within the wall, which has its own
         switches = (*QUIET, *NO_NETWORK, *wall.switches, f"--user-data-dir={home}/profile")
         process = await asyncio.create_subprocess_exec(
-            *("/bin/sh", "-c", TO_PIPES, "sh", *wall.command, program, *switches, "about:blank"),
+            *("/bin/sh", "-c", TO_PIPES, "sh", *wall.command, program, *switches),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from synthdog import corpus, settings
+from synthdog import corpus, settings, wiki
 from synthdog.errors import ItemError, ResourceError
 
 SENTENCE = "The quick brown fox jumps over the lazy dog, twice. "
@@ -219,3 +219,22 @@ def test_what_is_no_dump_is_refused(tmp_path, content):
     (tmp_path / "dump.xml").write_text(content)
     with pytest.raises(ResourceError, match=r"dump\.xml"):
         load(tmp_path / "dump.xml")
+
+
+class EndlessPage:
+    """A dump whose one page never ends; counts the bytes taken of it."""
+
+    def __init__(self):
+        self.taken = 0
+
+    def read(self, size):
+        head = b"<mediawiki><page><text>" if self.taken == 0 else b""
+        self.taken += size
+        return head + b"x" * (size - len(head))
+
+
+def test_a_wiki_s_page_without_end_is_not_read_for_ever():
+    stream = EndlessPage()
+    with pytest.raises(ValueError, match="a page of more than 16 MB"):
+        next(wiki.paragraphs(stream))
+    assert stream.taken <= 2 * wiki.MOST_PAGE
