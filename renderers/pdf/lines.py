@@ -33,6 +33,7 @@ PATTERNED = mupdf.FZ_STEXT_FILLED | mupdf.FZ_STEXT_CLIPPED  # both: filled with 
 
 MAX_SLANTS = 24  # angles beside the four upright ones that a page's text may have: each costs one more pass
 BASE_LINE_EM = 0.88  # of vertical writing: how far it lies below the top of a character's cell (PDF's DW2)
+NO_ROOM_EM = 0.02  # less is no gap between characters
 NEAR_WHITE = 0xE0E0E0
 
 
@@ -165,7 +166,7 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
         end -= 1
     if start == end:
         return
-    glyphs = list(run[start:end])
+    glyphs = without_roomless(run[start:end], raw["spans"][0]["size"])
     if not (text := spelt(glyphs)):
         return
     spans = raw["spans"]
@@ -186,6 +187,26 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
         base=base_line(glyphs[0], axis),
         glyphs=glyphs,
     )
+
+
+def without_roomless(run: Sequence[Glyph], em: float) -> list[Glyph]:
+    """The glyphs but for spaces that take no room: browsers print one for each soft hyphen within a line."""
+    return [
+        glyph
+        for i, glyph in enumerate(run)
+        if not (
+            glyph["c"] == " "
+            and 0 < i < len(run) - 1
+            and math.dist(glyph["origin"], run[i + 1]["origin"]) < NO_ROOM_EM * em
+            and gap_between(run[i - 1]["bbox"], run[i + 1]["bbox"]) < NO_ROOM_EM * em
+        )
+    ]
+
+
+def gap_between(last: Sequence[float], box: Sequence[float]) -> float:
+    """How far two boxes are apart, across or down, whichever is more."""
+    across = max(box[0] - last[2], last[0] - box[2])
+    return max(across, box[1] - last[3], last[1] - box[3])
 
 
 def base_line(drawn: dict[str, Any], axis: Turn) -> float:

@@ -15,8 +15,10 @@ from renderers.pdf.frames import Box, Turn, turned, union, within
 from renderers.pdf.join import is_single, joined
 from renderers.pdf.line import Line
 from renderers.pdf.lines import (
+    NO_ROOM_EM,
     TEXT_BLOCK,
     base_line,
+    gap_between,
     is_painted,
     is_patterned,
     pale_among,
@@ -79,6 +81,8 @@ class PlainReader:
         line = line_of(raw, axis, normalise(drawn))
         if not line.text:
             return []
+        if " " in line.text and self.touches(block, number, lines, line):
+            return self.by_characters(raw, axis)
         padded = drawn[0].isspace() or drawn[-1].isspace()
         if not padded and not (" " in line.text and self.rules.crosses(axis, line.box)):
             return [line]
@@ -89,6 +93,14 @@ class PlainReader:
         if any(not within(box, line.box) or self.rules.crosses(axis, box) for box in boxes):
             return self.by_characters(raw, axis)
         return word_cells(line, boxes, [word[4] for word in words[number]], self.rules)
+
+    def touches(self, block: int, number: int, lines: int, line: Line) -> bool:
+        """True where two words of a line have no room between them: the space there may be a soft hyphen."""
+        words = self.words.get(block, [])
+        if len(words) != lines:
+            return False
+        least = NO_ROOM_EM * line.size
+        return any(gap_between(last[:4], word[:4]) < least for last, word in pairwise(words[number]))
 
     def by_characters(self, raw: dict[str, Any], axis: Turn) -> Iterable[Line] | None:
         """The lines that `pieces` makes of it; None where it is not found again."""
