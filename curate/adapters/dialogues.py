@@ -9,6 +9,7 @@ Boxes are Qwen-VL's, in the text (`curate.adapters.dialogue_spans`), or ms-swift
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from curate.tasks.turns import BOX, IMAGE
 
 ROLES = {"human": "user", "user": "user", "prompter": "user", "system": "system", "developer": "system"}
 ROLES |= dict.fromkeys(("gpt", "assistant", "bot", "chatgpt", "model"), "assistant")
+HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON writes one, in what a strict reader refuses
 COLUMNS = ("messages", "images", "objects", "system", "question", "input", "answer", "history")
 
 
@@ -248,7 +250,8 @@ def _role(role: Any) -> str:
 
 
 def _listed(value: Any) -> list[Any]:
-    value = _decoded(value) if isinstance(value, str) and value[:1] in "[{" else value
+    if isinstance(value, str):
+        value = _decoded(value) if value.startswith(("[", "{")) else value.strip()
     return [] if value is None or value == "" else value if isinstance(value, list) else [value]
 
 
@@ -260,4 +263,6 @@ def _decoded(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
+        if HALF_PAIR.search(text):
+            raise Unusable("text_not_utf8", "it holds half a surrogate pair") from None
         raise Unusable("text_missing", "its messages are no JSON") from None

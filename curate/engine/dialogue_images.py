@@ -33,6 +33,8 @@ Rules = Mapping[str, Mapping[str, Any]]
 
 ITEM = ("width", "height", "fingerprint", "stage", "detail")  # what is judged of an image of a dialogue
 
+BEYOND = 0.01  # of a side: so far a published box may reach beyond its image, and is cut off there
+
 
 def judge_turns(table: pa.Table, rules: Rules) -> pa.Table:
     """Drop alive dialogues by the first rule that a turn's text falls to; its number is said in the detail."""
@@ -141,15 +143,17 @@ def _in_pixels(table: pa.Table, full: Floats) -> pa.Table:
     owner = np.repeat(np.arange(table.num_rows), counts)
     moves = np.flatnonzero((~other & ~broken)[owner])
     quads = flatten(regions).quad.astype(np.float64)
-    quads[moves] = np.clip(quads[moves] * np.tile(side / frame, 4), 0, np.tile(side, 4))
+    shares = quads[moves] / np.tile(frame, 4)
+    quads[moves] = np.clip(shares, 0, 1) * np.tile(side, 4)
     spread = [np.ptp(quads[moves, axis::2], axis=1) for axis in (0, 1)]
-    lost = moves[published & (np.minimum(*spread) <= 0)]
+    is_beyond = np.maximum(-shares, shares - 1).max(axis=1, initial=0) > BEYOND
+    lost = moves[published & (is_beyond | (np.minimum(*spread) <= 0))]
     table = set_column(table, "regions", with_quads(regions, quads))
     return _drop_beyond(table, owner, lost)
 
 
 def _drop_beyond(table: pa.Table, owner: Ints, lost: Ints) -> pa.Table:
-    """Drop the rows of which a region, one of `lost`, has no area in its image; `owner` is each region's row."""
+    """Drop the rows of which a region, one of `lost`, is not in its image; `owner` is each region's row."""
     reason, detail = (dict[int, str]() for _ in range(2))
     for region in reversed(lost.tolist()):
         row = int(owner[region])

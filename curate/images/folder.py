@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from curate.plain_files import open_plain
+
 COCO = re.compile(
     r"(?:COCO_[a-z]+\d{4}_)?0*(\d{1,12})(?:_\d+)?(?:\.jpg)?"
 )  # RefCOCO adds the object's number
@@ -37,7 +39,7 @@ class Pictures:
         Raises:
             FileNotFoundError: no file, or several, go by that name.
             PermissionError: the name leads elsewhere.
-            OSError, ValueError, RuntimeError, BadZipFile: it cannot be read.
+            OSError, ValueError, RuntimeError, BadZipFile: it cannot be read, or is a pipe or a device.
         """
         try:
             return self._read(name, limit)
@@ -66,7 +68,7 @@ class Pictures:
             raise PermissionError(path)
         if file == self._root or file.is_dir():
             raise FileNotFoundError(path)
-        with file.open("rb") as opened:
+        with open_plain(file) as opened:
             return opened.read(limit + 1)
 
     def _named(self, name: str) -> str | None:

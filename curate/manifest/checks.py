@@ -14,6 +14,7 @@ from filters.column import SLUG
 if TYPE_CHECKING:
     from curate.manifest.settings import Manifest, ScorerSettings
 
+LEAST_MEMORY = 64 * 2**20
 MAX_PROMPTS = 64  # of a flag, on each side
 MAX_PROMPT = 1000  # characters
 
@@ -49,6 +50,12 @@ _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     ("image.max_pixels must be at least 1", lambda m: m.image.max_pixels >= 1),
     ("image.max_side must be at least 1", lambda m: m.image.max_side is None or m.image.max_side >= 1),
     ("image.min_side must be at least 1", lambda m: m.image.min_side is None or m.image.min_side >= 1),
+    ("image.timeout_s must be above 0", lambda m: m.image.timeout_s > 0),
+    ("image.memory_bytes must be at least 64 MiB", lambda m: m.image.memory_bytes >= LEAST_MEMORY),
+    ("documents.max_bytes must be at least 1", lambda m: m.documents.max_bytes >= 1),
+    ("documents.page_timeout_s must be above 0", lambda m: m.documents.page_timeout_s > 0),
+    ("documents.timeout_s must be above 0", lambda m: m.documents.timeout_s > 0),
+    ("documents.memory_bytes must be at least 64 MiB", lambda m: m.documents.memory_bytes >= LEAST_MEMORY),
 )
 
 

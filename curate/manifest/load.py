@@ -113,7 +113,7 @@ def changed(manifest: Manifest, settings: Mapping[str, Any]) -> Manifest:
         return manifest
     tree = manifest.resolved()
     for place, value in settings.items():
-        assign(tree, place, value)
+        assign(tree, place, fitting(tree, place, value, Manifest))
     pin(tree, Path())
     return parse(tree, origin=manifest.name)
 

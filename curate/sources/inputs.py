@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import fs
@@ -105,12 +107,20 @@ def _found(uri: str, known: Collection[str]) -> dict[str, tuple[str, fs.FileInfo
         raise InputError(f"cannot look for {uri!r}: {one_line(error)}") from None
     except UnicodeEncodeError as error:
         raise InputError(f"the name of {printable(error.object)} is not UTF-8: rename it") from None
+    if not matches and _is_strange(uri):
+        raise InputError(f"{uri!r} is {NO_FILE}")
     if not matches:
         what = ", ".join(sorted(known))
         raise InputError(
             f"no input at {uri!r}: give a file, a folder or a glob of {what} (also .bz2, .gz, .zst)"
         )
     return matches
+
+
+def _is_strange(uri: str) -> bool:
+    """Whether something is there that is neither a file nor a folder."""
+    path = filesystem(uri)[1] if scheme(uri) == "file" else ""
+    return os.path.lexists(path) and not Path(path).is_dir()
 
 
 def _input(uri: str, name: str, info: fs.FileInfo) -> Input:

@@ -47,6 +47,8 @@ def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     """
     if not uri.strip():
         raise InputError("an empty path names no file or folder (is a variable of the shell not set?)")
+    if "\0" in uri:
+        raise InputError(f"cannot use {uri!r}: no name holds a null character")
     if not uri.isascii() and any("\ud800" <= c <= "\udfff" for c in uri):
         raise InputError(f"cannot use {uri!r}: the name is not UTF-8; rename it")
     kind = scheme(uri)

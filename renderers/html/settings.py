@@ -7,9 +7,31 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from renderers.setting_ranges import check_ranges
+
 FETCH = "fetch"
 
 NO_RESOURCES: Mapping[str, tuple[str, bytes]] = MappingProxyType({})
+
+RANGES = {
+    "widths": (16, 16_384),
+    "page_height": (16, 16_384),
+    "min_height": (0, 16_384),
+    "max_pages": (1, 10_000),
+    "scale": (0.1, 8),
+    "quality": (1, 100),
+    "max_resources": (0, 100_000),
+    "max_resource_bytes": (0, 2**40),
+    "resources_s": (1e-6, 3600),
+    "min_font": (0, 1000),
+    "scripts_s": (1e-6, 3600),
+    "max_bytes": (1, 2**32),
+    "timeout_s": (1e-6, 86_400),
+    "start_s": (1e-6, 3600),
+    "tabs": (1, 64),
+    "recycle_after": (1, 10**9),
+    "max_memory": (2**26, 2**50),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,10 @@ class HtmlSettings:
     user: str = "nobody"  # whom the browser runs as where this process is root
     allow_unsandboxed: bool = False  # go on where the machine cannot wall the browser in
     chinese_fonts: bool = True  # refuse to start without any
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError, where a number is beyond its range."""
+        check_ranges(self, RANGES)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,22 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from renderers.setting_ranges import check_ranges
+
 LANGUAGES = re.compile(r"[A-Za-z_]{3,40}(?:\+[A-Za-z_]{3,40}){0,9}")
 PAGE_RANGE = re.compile(r"(\d{1,9})(-?)(\d{0,9})")
+
+
+RANGES = {
+    "long_side": (16, 20_000),
+    "max_dpi": (1, 2400),
+    "quality": (1, 100),
+    "min_text_px": (0, 1000),
+    "max_chars": (0, 10**9),
+    "max_pages": (1, 10**6),
+    "ocr_min_score": (0, 1),
+    "ocr_s": (1e-6, 86_400),
+}  # px, points and seconds, from the least that makes sense to the largest that fits a machine
 
 
 @dataclass(frozen=True)
@@ -34,7 +48,8 @@ class PdfSettings:
     password: str = ""  # opens the documents that want one
 
     def __post_init__(self) -> None:
-        """Raises: ValueError, where `pages` is no list of pages, or `ocr_languages` none of languages."""
+        """Raises: ValueError: a number beyond its range, or `pages` or `ocr_languages` that are no such list."""
+        check_ranges(self, RANGES)
         if self.pages:
             ranges_of(self.pages)
         if not LANGUAGES.fullmatch(self.ocr_languages):

@@ -105,6 +105,8 @@ def test_what_is_given_as_settings_stays_the_callers(tmp_path: Path, source: Pat
         ({"workers": -1}, "workers must be at least 0"),
         ({"workers": 1.5}, "workers is 1.5"),
         ({"seed": "x"}, "seed is 'x'"),
+        ({"settings": {"image.timeout_s": float("nan")}}, "image.timeout_s must be above 0"),
+        ({"settings": {"documents.memory_bytes": -7}}, "documents.memory_bytes must be at least 64 MiB"),
         ({"overwrite": 1}, "overwrite is 1"),
     ],
 )

@@ -214,7 +214,7 @@ def placed(asked: str, answer: str, images: list[str] | None = None, **objects: 
 
 
 def test_boxes_beside_the_text_are_of_the_image_as_published(tmp_path: Path) -> None:
-    real = {"ref": ["cat", "dog"], "bbox": [[10.3, 10, 20, 20.5], [64, 48, 32, -5]]}
+    real = {"ref": ["cat", "dog"], "bbox": [[10.3, 10, 20, 20.5], [64, 48, 32, -0.3]]}
     rows = [
         placed("<image>Find <ref-object>, please", "<ref-object><bbox> or <bbox>", **real),
         placed("<image>Find it", "<bbox>", bbox=[[0.5, 0.25, 1, 0.75]], bbox_type="norm1"),
@@ -250,6 +250,7 @@ def test_boxes_beside_the_text_are_of_the_image_as_published(tmp_path: Path) -> 
         (placed("<image>Q", "<bbox>", bbox=[[1, 1, 1e30, 9]]), "box_broken box 1: "),
         (placed("<image>Q", "<bbox>", bbox=[[1, 1, 1, 9]]), "box_broken box 1: [1, 1, 1, 9] has no area"),
         (placed("<image>Q", "<bbox>", bbox=[[70, 1, 90, 9]]), "box_broken box 1 lies beyond its image"),
+        (placed("<image>Q", "<bbox>", bbox=[[1, 1, 90, 9]]), "box_broken box 1 lies beyond its image"),
         (
             placed("<image>Q", "<bbox>", bbox=[[1, 1, 9, 9]], bbox_type="shares"),
             "box_broken bbox_type=shares",
@@ -349,7 +350,7 @@ def test_what_is_wrong_with_a_dialogue_is_said(tmp_path: Path) -> None:
         "image_count", "image_count", "image_count", "file_missing", "damaged", "blocked_path", "role_order",
         "turn_empty", "text_has_placeholder", "text_has_placeholder", "text_has_control_token", "role_unknown",
         "role_order",
-        "part_unknown", "text_missing", "text_missing", "text_missing",
+        "part_unknown", "text_missing", "text_missing", "text_not_utf8",
     ]  # fmt: skip
     assert lost["4"].startswith("damaged image 2: ")
     assert [lost[str(n)] for n in range(3)] == [
@@ -454,3 +455,9 @@ def test_an_instruction_has_its_input_and_an_image_path_its_image(tmp_path: Path
     assert [said(row)[0] for row in kept] == [("user", "Translate.\nHallo"), ("user", "<image>\nWhat?")]
     assert [len(row["images"] or ()) for row in kept] == [0, 1]
     assert lost == {"2": "file_missing image 1: gone.jpg"}
+
+
+@pytest.mark.parametrize("image", ["", " ", None, []])
+def test_an_image_that_is_not_named_is_none(tmp_path: Path, image: Any) -> None:
+    kept, lost = run(tmp_path, [llava("Q", "A") | {"image": image}])
+    assert (len(kept), lost) == (1, {})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -78,3 +79,9 @@ def test_a_name_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:
 def test_no_more_is_read_than_was_asked_for(tmp_path: Path) -> None:
     for place in (folder(tmp_path), archive(tmp_path)):
         assert len(Pictures(place).read("n161313.jpg", 4)) == 5
+
+
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(OSError, match="it is no file"):
+        Pictures(tmp_path).read("pipe.jpg", 10)

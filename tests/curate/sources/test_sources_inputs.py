@@ -50,6 +50,14 @@ def test_a_broken_link_is_an_input_that_is_no_file(tmp_path: Path) -> None:
     assert [one.name for one in expand([f"{tmp_path}/b.*"])] == ["b.csv", "b.md"]
 
 
+def test_a_broken_link_or_a_pipe_that_is_named_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name in ("link.csv", "pipe.csv"):
+        with pytest.raises(InputError, match="is no file, but a broken link, a pipe or a device"):
+            expand([str(tmp_path / name)])
+
+
 def test_globs_stay_within_a_folder_unless_doubled(tmp_path: Path) -> None:
     write(tmp_path, "a1.csv", "a2.csv", "b1.csv", "deep/a3.csv", "deep/er/a4.csv")
     assert [one.name for one in expand([f"{tmp_path}/a*.csv"])] == ["a1.csv", "a2.csv"]
