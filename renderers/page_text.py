@@ -10,7 +10,7 @@ SOFT_HYPHEN = "\N{SOFT HYPHEN}"
 # Compatibility forms that fonts' tables hand out for glyphs that look like the plain character. Each block's
 # own NFKC mapping is right; NFKC of a whole text would also turn full-width and superscript characters round.
 LOOKALIKES = (
-    range(0x2E80, 0x2FE0),  # CJK and Kangxi radicals
+    range(0x2E80, 0x2FE0),  # Kangxi radicals, and two that NFKC knows of the CJK radicals
     range(0xF900, 0xFB00),  # CJK compatibility ideographs
     range(0xFB00, 0xFB07),  # Latin ligatures
     range(0xFB13, 0xFB18),  # Armenian ligatures
@@ -25,6 +25,16 @@ VERTICAL_FORMS = str.maketrans(
     "，、。：；！？〖〗…‥—（）｛｝〔〕【】《》〈〉「」『』［］",
 )
 
+# The CJK radicals (U+2E81…) and their ideographs by Unicode 14's EquivalentUnifiedIdeograph.txt, all 114 of it.
+RADICALS = str.maketrans(
+    "⺁⺂⺃⺄⺅⺆⺇⺈⺉⺊⺋⺌⺍⺎⺏⺐⺑⺒⺓⺔⺕⺖⺗⺘⺙⺛⺜⺝⺞⺟⺠⺡⺢⺣⺤⺥⺦⺧"
+    "⺨⺩⺪⺫⺬⺭⺮⺯⺰⺱⺲⺳⺴⺵⺶⺷⺸⺹⺺⺻⺼⺽⺾⺿⻀⻁⻂⻃⻄⻅⻆⻇⻈⻉⻊⻋⻌⻍"
+    "⻎⻏⻐⻑⻒⻓⻔⻕⻖⻗⻘⻙⻚⻛⻜⻝⻞⻟⻠⻡⻢⻣⻤⻥⻦⻧⻨⻩⻪⻫⻬⻭⻮⻯⻰⻱⻲⻳",
+    "厂乛乚乙亻冂𠘨刀刂卜㔾小小兀尣尢𡯂巳幺彑彐忄心扌攵旡日月歺母民氵氺灬爫爫丬牛"
+    "犭王𤴔目示礻𥫗糹纟罓罒㓁冗𦉫羊𦍌𦍋耂肀聿肉𦥑艹艹艹虎衤覀西见角𧢲讠贝𧾷车辶辶"
+    "辶邑钅長镸长门𨸏阝雨青韦页风飞食𩙿飠饣𩠐马骨鬼鱼鸟卤麦黄黾斉齐歯齿竜龙龜亀龟",
+)
+
 # Controls, zero-width marks and bidi controls; the joiners U+200C and U+200D change what is drawn and stay.
 INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb]"
@@ -34,7 +44,7 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 def seen_as() -> dict[int, str | int]:
     """Code point → what it is read as, for the blocks above."""
-    table: dict[int, str | int] = dict(VERTICAL_FORMS)
+    table: dict[int, str | int] = {**VERTICAL_FORMS, **RADICALS}
     for code in (code for block in LOOKALIKES for code in block):
         plain = unicodedata.normalize("NFKC", chr(code))
         if plain != chr(code) and not plain.startswith(" "):

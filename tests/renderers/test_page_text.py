@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from renderers.page_text import normalise
@@ -14,6 +16,8 @@ from renderers.page_text import normalise
         ("hyphen\N{SOFT HYPHEN}ation", "hyphenation"),
         ("hyphen\N{SOFT HYPHEN}", "hyphen-"),
         ("⼀⾦", "一金"),
+        ("闻啼⻦，夜来⻛雨", "闻啼鸟，夜来风雨"),
+        ("⺁⻓⻔⻢⻋⺟⻳", "厂长门马车母龟"),
         ("︽书︾，︵注︶", "《书》，（注）"),
         ("ＡＢＣ１２３", "ＡＢＣ１２３"),
         ("E = mc²", "E = mc²"),
@@ -26,3 +30,9 @@ from renderers.page_text import normalise
 )
 def test_text_is_spelt_as_it_is_seen(drawn: str, read: str) -> None:
     assert normalise(drawn) == read
+
+
+def test_every_radical_is_a_plain_character() -> None:
+    nameless = {0x2E80, 0x2E9A}  # Unicode names no ideograph for the first, and no character by the second
+    for code in {*range(0x2E80, 0x2EF4), *range(0x2F00, 0x2FD6)} - nameless:
+        assert unicodedata.name(normalise(chr(code))).startswith("CJK UNIFIED IDEOGRAPH"), hex(code)
