@@ -25,7 +25,7 @@ from renderers.html.settings import FETCH, HtmlSettings
 from renderers.page_text import LONE_SURROGATE
 
 READER = Path(__file__).parent / "reader"
-SCRIPTS = ("house", "styles", "sight", "generated", "order", "lines", "cleaned")
+SCRIPTS = ("house", "styles", "sight", "generated", "order", "openings", "lines", "cleaned")
 WAKING_S = 2.0  # for images that wait to be scrolled to, where the archive has them
 POLL_IMAGES_S = 0.05
 LARGE = 300  # lines of a document whose memory is asked back at once: that takes some 20 ms

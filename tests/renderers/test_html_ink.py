@@ -220,6 +220,40 @@ def test_what_is_painted_is_labelled(browser: Browser, kind: str) -> None:
     assert_ink_fits(row)
 
 
+RAISED = "<style>%s::first-letter{color:red;font-size:30px}</style>"
+UNINKED = "<i style='color:#fff'>HIDDEN</i>"
+LETTERS = {  # html → its lines, none of which may lose its first letter to text without a label
+    "closed, bare": ("<details><summary>Hone</summary>HIDDEN</details>", ["▸ Hone"]),
+    "closed, in parts": ("<details><summary>Hone</summary>\n <b>HIDDEN</b> HIDDEN</details>", ["▸ Hone"]),
+    "closed, written above": ("<details>HIDDEN<summary>Hone</summary>HIDDEN</details>", ["▸ Hone"]),
+    "open, written above": ("<details open>Htwo<summary>Hone</summary></details>", ["▾ Hone", "Htwo"]),
+    "closed, no summary": ("<details>HIDDEN</details>", ["▸ Details"]),
+    "open, no summary": ("<details open>Htwo<details>HIDDEN</details></details>", ["▾ Details", "Htwo", "▸ Details"]),
+    "closed, raised": (RAISED % "details" + "<details><summary>Hone</summary>HIDDEN</details>", ["▸ Hone"]),
+    "a blank below": ("<main><p>Hone</p><s>Htwo</s><i style='color:transparent'> </i><b>Hone</b></main>",
+                      ["Hone", "Htwo Hone"]),
+    "lifted out": (f"{RAISED % 'main'}<main><p style='position:absolute'>{UNINKED}</p>Hone</main>", ["Hone"]),
+    "floating": (f"{RAISED % 'main'}<main><p style='float:right'>{UNINKED}</p>Hone</main>", ["Hone"]),
+    "behind": (f"{RAISED % 'main'}<main>Hone {UNINKED}</main>", ["Hone"]),
+    "in a cell": (f"{RAISED % 'main'}<main><table><td>Hone</table>{UNINKED}</main>", ["Hone"]),
+    "in a row": (f"{RAISED % 'main'}<main><p style='display:flex'>Hone</p>{UNINKED}</main>", ["Hone"]),
+    "its own": (f"{RAISED % 'main'}<main>{UNINKED}<br>Hone</main>", ["Hone"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LETTERS)
+def test_no_text_without_a_label_takes_another_ones_first_letter(browser: Browser, kind: str) -> None:
+    html, expected = LETTERS[kind]
+    row = show(browser, f"<section style='padding:20px'>{html}</section>")
+    assert texts(row) == expected
+    assert_ink_fits(row)
+    dark = ink(row)
+    for text, quad in zip(texts(row), quads(row), strict=True):
+        columns = np.flatnonzero((dark & inside(row, quad, 0)).any(axis=0))
+        assert columns[0] < quad[0][0] + 6, f"{text} has lost its first letter"
+        assert (np.diff(columns) < 18).all(), f"{text} has lost a letter"
+
+
 def test_things_fixed_to_the_viewport_are_painted_once_on_a_page_in_pieces(browser: Browser) -> None:
     html = "<p style='position:fixed;top:0;left:400px'>FIXED</p><p style='position:sticky;top:0'>STICKY</p>"
     html += "".join(f"<p>line {i}</p>" for i in range(60))

@@ -136,6 +136,15 @@ function standIn(element) {
   Element.prototype.replaceWith.call(element, box);
 }
 
+// A `details` without a summary shows one of the browser's own, which no label can name: it is given one.
+const isSummary = (node) => isElement(node) && nameOf(node) === 'summary';
+function summarize(details) {
+  if ([...getter(Element.prototype, 'children')(details)].some(isSummary)) return;
+  const summary = ask('createElement', 'summary');
+  summary.textContent = 'Details';
+  Element.prototype.prepend.call(details, summary);
+}
+
 const LISTED = 4; // options that a list shows which names no number
 // What a control shows: its value, else its hint; undefined where that is no text, or dots.
 function textOf(element) {
@@ -181,6 +190,7 @@ function settle() {
   reveal();
   judgeStyles();
   for (const element of ask('querySelectorAll', 'input, select, textarea')) standIn(element);
+  for (const element of ask('getElementsByTagName', 'details')) summarize(element);
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(rules());
   document.adoptedStyleSheets = [sheet]; // not `<style>`: a page's own policy may forbid that

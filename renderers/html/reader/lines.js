@@ -240,6 +240,7 @@ globalThis.prepare = () => {
 globalThis.readPage = (told) => {
   takeGenerated(told, origin);
   const found = collect();
+  noteOpenings(found);
   const covers = findCovers();
   const unread = new Set(found.filter((piece) => !readable(piece, covers)));
   for (const whole of ['drawing', 'formula']) { // which are read whole or not at all
@@ -291,18 +292,3 @@ function undrawHyphensOf(without) {
   undrawn = without.filter((piece) => piece.hyphened);
   for (const piece of undrawn) replaceEnd(piece, '\u200b');
 }
-
-// Nor is a first letter with a style of its own painted by a highlight.
-function hideFirstLettersOf(without) {
-  for (const element of ask('querySelectorAll', `[${UNREAD}]`)) Element.prototype.removeAttribute.call(element, UNREAD);
-  for (const { node, start, style, generated: made } of without) {
-    if (made || /\S/.test(node.data.slice(0, start))) continue;
-    let element = style.block;
-    while (isElement(element)) {
-      Element.prototype.setAttribute.call(element, UNREAD, '');
-      if (previousOf(element)) break;
-      element = parentOf(element);
-    }
-  }
-}
-const previousOf = getter(Element.prototype, 'previousElementSibling');

@@ -1,4 +1,5 @@
-// The order in which a page's nodes are read: the document's, but for what its styles put elsewhere in a row or grid.
+// The order in which a page's nodes are read: the document's, but for what its styles put elsewhere in a row or grid,
+// and the summary of a `details`, which stands above the rest wherever it is written.
 
 const firstOf = getter(Node.prototype, 'firstChild'), nextOf = getter(Node.prototype, 'nextSibling');
 const childNodesOf = getter(Node.prototype, 'childNodes');
@@ -7,6 +8,7 @@ const MOST_PLACED = 60; // parts of a grid: beyond, they stay in the document's 
 
 // The children of an element in the order that they are seen; null where that is the document's.
 function arranged(element) {
+  if (nameOf(element) === 'details') return summaryFirst([...childNodesOf(element)]);
   const { display, flexDirection, direction } = getComputedStyle(element);
   if (!/flex|grid/.test(display)) return null;
   const parts = [...childNodesOf(element)];
@@ -19,6 +21,11 @@ function arranged(element) {
   parts.sort((one, other) => number(one) - number(other));
   if (reversed) parts.reverse();
   return placed ? asPlaced(parts, direction) : parts;
+}
+
+function summaryFirst(parts) {
+  const at = parts.findIndex(isSummary);
+  return at < 0 ? null : [parts[at], ...parts.slice(0, at), ...parts.slice(at + 1)];
 }
 
 // The parts of a grid by rows, where one stands wholly above or before another that the document has first.
