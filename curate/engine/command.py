@@ -228,7 +228,7 @@ def _finished(journal: Journal, out: str, options: Options) -> dict[str, Any] | 
             raise OutputError(f"{out} holds {kind}: give another --out")
         return None if options.overwrite else journal.finished()
     except NotADirectoryError:
-        raise OutputError(f"{out} is no folder: give another --out") from None
+        raise OutputError(f"{out} is no folder, or lies below a file: give another --out") from None
     except OSError as error:
         raise OutputError(f"cannot read {out}: {one_line(error)}") from None
 
