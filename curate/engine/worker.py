@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -73,7 +74,7 @@ Result = list[Any]  # of a job: what it made of its numbers (of units their reco
 def full_place(error: OSError, out: str) -> str:
     """Where there was no room: what the error names, else the temporary folder if that is full, else `out`."""
     if isinstance(error.filename, str):
-        return out if error.filename.startswith(out) else error.filename
+        return out if Path(error.filename).is_relative_to(out) else error.filename
     temporary = tempfile.gettempdir()
     is_full = shutil.disk_usage(temporary).free < ROOM
     return f"the temporary folder {temporary}" if is_full else out
