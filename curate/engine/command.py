@@ -244,7 +244,7 @@ def _without_own(asked: Request, store: Store) -> Request:
         folder, _, name = filesystem(uri)[1].rpartition("/")
         return folder == store.root and scheme(uri) == scheme(store.uri) and unit_of(name) is not None
 
-    others = tuple(one for one in asked.inputs if not any(is_own(part.uri) for part in one.parts or (one,)))
+    others = tuple(one for one in asked.inputs if not any(is_own(part.uri) for part in one.files))
     if not others:
         raise OutputError(
             f"the input {asked.inputs[0].uri} lies in --out, where this run writes: give another --out"

@@ -43,7 +43,7 @@ def check_nodes(address: str, asked: Request, store: Store) -> None:
         MachineError: a node lacks something, or does not answer.
     """
     folder = image_folder(asked.manifest)
-    uris = [part.uri for one in asked.inputs for part in one.parts or (one,) if part.is_file]
+    uris = [part.uri for one in asked.inputs for part in one.files if part.is_file]
     check_nodes_see(address, uris, store, None if folder is None else str(folder))
 
 

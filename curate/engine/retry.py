@@ -136,7 +136,7 @@ def again(
 
 def _contents(inputs: Sequence[Input]) -> dict[str, str]:
     """The fingerprints of files by their URIs; what was no file has none, and is not looked for again."""
-    files = (part for one in inputs for part in one.parts or (one,))
+    files = (part for one in inputs for part in one.files)
     return {file.uri: file.fingerprint for file in files if file.is_file}
 
 

@@ -32,7 +32,7 @@ def is_damaged(source: Input, error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return False
     try:
-        return all(_bytes(part) == part.bytes for part in source.parts or (source,))
+        return all(_bytes(part) == part.bytes for part in source.files)
     except (OSError, pa.ArrowException):
         return False
 

@@ -51,6 +51,11 @@ class Input:
     failed_only: bool = False  # img2dataset's table beside its tar: only the rows that the tar lacks are read
 
     @property
+    def files(self) -> tuple[Input, ...]:
+        """The files that are read: its parts, else it alone."""
+        return self.parts or (self,)
+
+    @property
     def is_file(self) -> bool:
         """Whether there is something to read: a broken link, a pipe or a device among others costs itself alone."""
         return self.bytes >= 0
@@ -83,7 +88,7 @@ def expand(uris: Sequence[str], known: Collection[str] = tuple(FORMATS)) -> list
 
 def check_is_file(source: Input) -> None:
     """Raises: UnreadableInputError, which says that the input, or a part of it, is none."""
-    if strange := [one.uri for one in source.parts or (source,) if not one.is_file]:
+    if strange := [one.uri for one in source.files if not one.is_file]:
         raise UnreadableInputError(f"{strange[0]} is {NO_FILE}")
 
 

@@ -66,7 +66,7 @@ def _opened(source: Input, plain: bytes, work: Path) -> Source:
 
 def _kind(source: Input, settings: InputSettings) -> str:
     check_is_file(source)
-    if empty := [one.uri for one in source.parts or (source,) if not one.bytes]:
+    if empty := [one.uri for one in source.files if not one.bytes]:
         raise UnreadableInputError(f"{empty[0]} is empty", "empty")
     if source.parts:
         return "joined"
