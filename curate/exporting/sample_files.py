@@ -1,4 +1,4 @@
-"""Rows of shards and packs as the files that other formats keep of a sample."""
+"""Reads the rows of shards and packs for an export, and turns a row into the files that a tar keeps of a sample."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ SAFE_PATH = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*/[A-Za-z0-9_-]{1,200}\.(?
 
 
 class Record(NamedTuple):
-    """A sample under a name that is safe in any folder."""
+    """A row to export, under a name that is safe as a file name in any folder."""
 
     name: str
-    row: dict[str, Any]  # of the shard or pack
+    row: dict[str, Any]  # as in the shard or pack
 
 
 class Records:
-    """The rows of a data set. `written` counts them, `dropped` those whose names are not safe as files', or whose
-    raw text holds a placeholder such as `<image>`.
+    """Reads the rows of a data set that can be exported, and counts them.
+
+    `written` counts the rows that were given out. `dropped` counts the others by reason: names that are not safe as
+    file names, texts that hold a placeholder such as `<image>`, and dialogues that are incomplete.
     """
 
     def __init__(self, data: DataSet) -> None:
@@ -42,7 +44,15 @@ class Records:
         self.dropped: Counter[str] = Counter()
 
     def of(self, file: DataFile, columns: list[str] | None = None) -> Iterator[Record]:
-        """The records of one of its files."""
+        """Yield the rows of one file of the data set as records, in order.
+
+        Args:
+            file: a file of the data set.
+            columns: the columns to read; None reads all.
+
+        Raises:
+            DamagedError: the file cannot be read.
+        """
         number = 0
         stem = file.uri.rsplit("/", 1)[-1].removesuffix(".parquet")
         with file.open() as parquet:
@@ -66,7 +76,10 @@ class Records:
                         self.dropped[fault] += 1
 
     def _fault(self, name: str, row: dict[str, Any]) -> str | None:
-        """Why a row is left out: its name, or a placeholder in raw text that a trainer would replace."""
+        """Return the reason for leaving a row out; None for a row that can be exported.
+
+        A placeholder in a text is such a reason, because a trainer would replace it by an image.
+        """
         if not self.packs and row.get("task") == CONVERSATION and (fault := _talk_fault(row)) is not None:
             return fault
         if not self._safe(name, row):
@@ -84,7 +97,10 @@ class Records:
 
 
 def _talk_fault(row: dict[str, Any]) -> str | None:
-    """Why a dialogue, perhaps of other software's making, cannot be written turn by turn with its images."""
+    """Return why a dialogue cannot be written turn by turn with its images; None if it can.
+
+    Other software may have made the shard, so nothing about its turns and images is taken for granted.
+    """
     messages, images = row.get("messages"), row.get("images") or []
     if not messages:
         return "text_missing"
@@ -97,11 +113,11 @@ def _talk_fault(row: dict[str, Any]) -> str | None:
 
 
 def parts(record: Record) -> dict[str, bytes]:
-    """What a tar keeps of a sample, by file extension.
+    """Return the files that a tar keeps of a sample: file extension -> content.
 
-    A shard's row gives its image (`jpg`, `png` or `webp`), a dialogue's its images (`0.jpg`, `1.png`, …), each `txt`
-    (the text) and `json` (everything else). A pack's row gives `tokens.npy`, `loss_mask.npy`, `segments.npy`, its
-    images as `0.jpg`, `1.png`, …, and `json`.
+    A row of a shard becomes its image (`jpg`, `png` or `webp`), or the images of a dialogue (`0.jpg`, `1.png`, …), then
+    `txt` (the text) and `json` (all other columns). A row of a pack becomes `tokens.npy` (int32), `loss_mask.npy`
+    (bool), `segments.npy` (int32), its images (`0.jpg`, `1.png`, …) and `json`. An image without bytes has no file.
     """
     row = dict(record.row)
     found: dict[str, bytes] = {}
@@ -123,12 +139,15 @@ def parts(record: Record) -> dict[str, bytes]:
 
 
 def extension(path: str) -> str:
-    """Of an image's path: jpg, png or webp."""
+    """Return the extension of an image's path: `jpg`, `png` or `webp`."""
     return path.rsplit(".", 1)[-1]
 
 
 def to_json(value: Any) -> bytes:
-    """Compact JSON in UTF-8, the same for the same value; half floats are floats."""
+    """Return compact JSON in UTF-8 with sorted keys: the same bytes for the same value.
+
+    What JSON has no type for, such as a NumPy half float, is written as a float.
+    """
     return json.dumps(
         value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=float
     ).encode()
