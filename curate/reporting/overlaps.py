@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from curate.engine.evaluation_copies import FOLDER, EvaluationCopy
 from curate.images.evaluation import IMAGE_RULE
-from curate.manifest.pinning import RULES, place
+from curate.manifest.pinning import NAMES_RULE, RULES, place
 from curate.reporting.marks import plain
 from curate.reporting.sampling import evenly
 from curate.reporting.thumbnails import data_urls
@@ -45,7 +45,7 @@ class Overlaps:
 
 
 def overlaps(store: Store, manifest: Mapping[str, Any], dropped: pa.Table) -> Overlaps | None:
-    """The section of a run; None where no rule compares with evaluation sets."""
+    """The section of a run; None where no rule compares with evaluation sets or their names."""
     active = {name: of for name, of in manifest["manifest"]["rules"].items() if of and of.get("on", True)}
     rules = [
         (
@@ -53,7 +53,7 @@ def overlaps(store: Store, manifest: Mapping[str, Any], dropped: pa.Table) -> Ov
             manifest["dropped"].get(name, 0),
             ", ".join(place(one)[0].name for one in active[name]["against"]),
         )
-        for name in RULES
+        for name in (*RULES, NAMES_RULE)
         if name in active
     ]
     return Overlaps(rules, _sets(dropped), _pairs(store)) if rules else None
