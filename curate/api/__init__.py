@@ -8,7 +8,7 @@ a string or a path object; `s3://…`, `gs://…` and `hf://…` are strings. Wr
 from __future__ import annotations
 
 from curate.api.findings import diff, explain, report, trace, verify
-from curate.api.outputs import export, fingerprint, pack, remove, score
+from curate.api.outputs import export, fingerprint, held_out, pack, remove, score
 from curate.api.runs import calibrate, retry, run, select
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "explain",
     "export",
     "fingerprint",
+    "held_out",
     "pack",
     "remove",
     "report",
