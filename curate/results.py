@@ -105,6 +105,17 @@ class FingerprintResult:
 
 
 @dataclass(frozen=True)
+class HeldOutResult:
+    """A list of images that data sets hold out, for the rule `image_name_on_list`."""
+
+    out: str
+    images: int
+    splits: dict[str, int]  # images, by the split that holds them out
+    left_out: int  # rows whose name no line of a list can hold
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class RemoveResult:
     """A new version of a run, without the rows that a list names or that evaluation sets hold."""
 

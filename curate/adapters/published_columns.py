@@ -19,15 +19,8 @@ def columns_of(manifest: Manifest) -> dict[str, str]:
     """Return the switched-on rules that judge a column of the source: the rule's name → the column's name."""
     active: Mapping[str, Mapping[str, Any]] = manifest.active_rules()
     on_models = manifest.rules_on_models()
-    return {
-        name: str(of["column"])
-        for name, of in active.items()
-        if name not in on_models and _on_column(name, of)
-    }
-
-
-def _on_column(name: str, settings: Mapping[str, Any]) -> bool:
-    return name not in filters.RULES and "plugin" not in settings
+    found = {name: filters.published_column(name, of) for name, of in active.items() if name not in on_models}
+    return {name: column for name, column in found.items() if column is not None}
 
 
 def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
@@ -48,13 +41,15 @@ def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
         if column.partition(".")[0] in manifest.input.explode:
             continue
         kind = _type_of(schema, column)
+        if kind is None and rule in filters.RULES:  # it makes do without
+            continue
         if kind is None:
             known = _leaves(schema)
             raise InputError(
                 f"rule {rule!r} reads the column {column!r}, and there is none"
                 f"{nearest(column, known)}; the input has: {', '.join(sorted(known)[:30]) or 'none'}"
             )
-        if not filters.is_judgeable(kind):
+        if not filters.is_judgeable(kind) or (rule in filters.RULES and filters.column.is_list(kind)):
             raise InputError(
                 f"rule {rule!r} cannot judge the column {column!r}, which holds {kind}: it takes numbers, texts, "
                 "booleans, lists of these, or a field of a struct (COLUMN.FIELD)"
@@ -77,6 +72,8 @@ def with_columns(table: pa.Table, published: pa.Table, manifest: Manifest) -> pa
         if name in table.column_names:
             continue
         found = _find(published, column)
+        if found is None and rule in filters.RULES:
+            found = pa.nulls(table.num_rows)
         if found is None:
             raise InputError(f"rule {rule!r} reads the column {column!r}, and there is none")
         table = table.append_column(name, found)

@@ -9,7 +9,7 @@ error; `progress=False` switches it off.
 from __future__ import annotations
 
 from curate.api.findings import diff, explain, report, trace, verify
-from curate.api.outputs import export, fingerprint, pack, remove, score
+from curate.api.outputs import export, fingerprint, held_out, pack, remove, score
 from curate.api.runs import calibrate, retry, run, select
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "explain",
     "export",
     "fingerprint",
+    "held_out",
     "pack",
     "remove",
     "report",

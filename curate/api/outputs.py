@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Literal, cast
 
 from curate.api.arguments import StrPath, StrPaths, checked, strings, view_of
-from curate.results import ExportResult, FingerprintResult, PackResult, RemoveResult, RunResult, made
+from curate.results import (
+    ExportResult,
+    FingerprintResult,
+    HeldOutResult,
+    PackResult,
+    RemoveResult,
+    RunResult,
+    made,
+)
 
 COLUMNS = ("question", "answer", "answers")  # columns of evaluation sets whose texts are fingerprinted
 MODEL, TAG = "ViT-L-14", "openai"  # the original CLIP, by open_clip's names
@@ -201,6 +209,24 @@ def fingerprint(
     from curate.fingerprinting import fingerprint as make
 
     return made(FingerprintResult, make(strings(paths), str(out), columns, pictures))
+
+
+@checked
+def held_out(paths: StrPaths, out: StrPath) -> HeldOutResult:
+    """List the images that data sets hold out for validation and test, for the rule `image_name_on_list`.
+
+    Args:
+        paths: files with a `split` an object or row: RefCOCO's `refs(unc).p`, Karpathy's `dataset_coco.json`, tables;
+            and Visual Genome's `image_data.json`, of which the images are listed that the others hold out. Globs and
+            URIs as `run` takes them.
+        out: the list, a text file with a name a line, such as `held-out.txt`.
+
+    Raises:
+        ManifestError, InputError, OutputError: see `run`.
+    """
+    from curate.fingerprinting.held_out import held_out as make
+
+    return made(HeldOutResult, make(strings(paths), str(out)))
 
 
 @checked

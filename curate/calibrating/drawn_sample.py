@@ -17,7 +17,7 @@ from curate.engine.plan import Plan, row_rules
 from curate.errors import InputError
 from curate.manifest.settings import Manifest
 from curate.marking import SCORE
-from curate.origins import can_judge, open_origin
+from curate.origins import open_origin
 from curate.origins.lost_rows import UnreadableInput
 from curate.origins.table_rows import Rows
 from curate.schema import SAMPLE, set_column
@@ -62,7 +62,7 @@ def read_sample(manifest: Manifest, plan: Plan, rows: int, seed: int, work: Path
     for block in blocks:
         origin = _table(manifest, plan, block.input, work)
         _check_scorer(scorers, plan.inputs[block.input].uri, origin.scorer)
-        rules = {name: of for name, of in rules.items() if can_judge(origin, name)}
+        rules = {name: of for name, of in rules.items() if origin.judges(name)}
         for table in _read(origin, block):
             tables.append(table)
             numbers.append(np.full(table.num_rows, block.number))

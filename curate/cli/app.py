@@ -16,7 +16,7 @@ from curate.children.no_pandas import hide_pandas
 from curate.cli import faults
 from curate.cli.catalogue_commands import doctor, list_manifests, show
 from curate.cli.finding_commands import diff, explain, report, trace, verify
-from curate.cli.output_commands import export, fingerprint, pack, remove, score
+from curate.cli.output_commands import export, fingerprint, held_out, pack, remove, score
 from curate.cli.run_commands import calibrate, retry, run, select
 from curate.errors import CurateError, Stopped
 
@@ -92,7 +92,22 @@ def _hush() -> None:
 
 
 for command in (
-    *(run, select, calibrate, retry, score, pack, export, fingerprint, remove, trace, diff, report, explain),
+    *(
+        run,
+        select,
+        calibrate,
+        retry,
+        score,
+        pack,
+        export,
+        fingerprint,
+        held_out,
+        remove,
+        trace,
+        diff,
+        report,
+        explain,
+    ),
     verify,
 ):
     app.command()(command)

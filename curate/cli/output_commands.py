@@ -1,4 +1,4 @@
-"""The commands that make something of a finished folder: score, pack, export, fingerprint, remove."""
+"""The commands that make something of a finished folder: score, pack, export, fingerprint, held-out, remove."""
 
 from __future__ import annotations
 
@@ -176,6 +176,21 @@ def fingerprint(
 
     named = [name.strip() for name in columns.split(",") if name.strip()]
     show_found(api.fingerprint(paths, out, columns=named, pictures=pictures).raw, lines, as_json)
+
+
+def held_out(
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files with a split: refs(unc).p, dataset_coco.json, tables; image_data.json."),
+    ],
+    out: Annotated[str, typer.Option("--out", help="The list to write: held-out.txt")],
+    as_json: Json = False,
+) -> None:
+    """List the images that data sets hold out for validation and test, so that a rule drops them by name."""
+    from curate import api
+    from curate.fingerprinting.held_out import held_out_lines
+
+    show_found(api.held_out(paths, out).raw, held_out_lines, as_json)
 
 
 def remove(

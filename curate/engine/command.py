@@ -29,7 +29,7 @@ from curate.images.hash_lists import check_lists
 from curate.images.name_lists import check_names
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
-from curate.origins import can_judge, find, kind_of, open_origin
+from curate.origins import find, kind_of, open_origin
 from curate.origins.lost_rows import UnreadableInput
 from curate.scorer import check, check_device
 from curate.scorer.heads import check_heads
@@ -170,7 +170,7 @@ def survey(found: Input, asked: Request, work: Path) -> Survey:
     try:
         if asked.select:
             check_columns(found, origin, asked.manifest)
-        unjudged = tuple(name for name in row_rules(asked.manifest) if not can_judge(origin, name))
+        unjudged = tuple(name for name in row_rules(asked.manifest) if not origin.judges(name))
         on_columns = columns_of(asked.manifest)
         if lacking := [name for name in unjudged if name in on_columns]:
             column = on_columns[lacking[0]]
