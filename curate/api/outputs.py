@@ -128,8 +128,8 @@ def pack(
         long_texts: what happens to plain texts longer than a sequence: `cut` into pieces, or `drop`.
         group: `image` joins all questions about one image into one sample, a dialogue. Default: no grouping.
         turns: at most this many questions in such a dialogue.
-        images: `embed` stores them in the packs. `reference` leaves them in the shards, and the packs name shard and
-            row, where the loader reads them: the shards must stay unchanged. `name` stores only their paths.
+        images: `embed` stores them in the packs. `reference` leaves them in the shards; the packs say where each one
+            is, and the loader reads it there, so the shards must stay unchanged. `name` stores only their paths.
         max_images: at most this many images in a sequence; 0: any number.
         max_patches: at most this many patches of images in a sequence; 0: any number.
         overwrite: replace other packs in `out`.
@@ -216,10 +216,10 @@ def held_out(paths: StrPaths, out: StrPath) -> HeldOutResult:
     """List the images that data sets hold out for validation and test, for the rule `image_name_on_list`.
 
     Args:
-        paths: files with a `split` an object or row: RefCOCO's `refs(unc).p`, Karpathy's `dataset_coco.json`, tables;
-            and Visual Genome's `image_data.json`, of which the images are listed that the others hold out. Globs and
-            URIs as `run` takes them.
-        out: the list, a text file with a name a line, such as `held-out.txt`.
+        paths: files in which each object or row has a `split`: RefCOCO's `refs(unc).p`, Karpathy's `dataset_coco.json`,
+            tables. Also Visual Genome's `image_data.json`: those of its images are listed that another of the files
+            holds out. Globs and URIs as `run` takes them.
+        out: the list to write, a text file with one name a line, such as `held-out.txt`.
 
     Raises:
         ManifestError, InputError, OutputError: see `run`.
