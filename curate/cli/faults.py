@@ -48,7 +48,7 @@ def _leave(number: int, frame: Any) -> NoReturn:
 
 
 def keep_bytecode_whole() -> None:
-    """If file sizes are limited (ulimit -f), write no bytecode: Python would cut its files short, and not start again."""
+    """If file sizes are limited (ulimit -f), write no bytecode: Python would cut its files short and not load them."""
     if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
         sys.dont_write_bytecode = True
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # for child processes
