@@ -15,6 +15,7 @@ import msgspec
 import filters
 from curate.adapters.published_columns import columns_of
 from curate.engine import growing
+from curate.engine.across import OF_STAGED
 from curate.engine.journal import Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.nodes import check_nodes
@@ -29,7 +30,7 @@ from curate.images.hash_lists import check_lists
 from curate.images.name_lists import check_names
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
-from curate.origins import can_judge, find, kind_of, open_origin
+from curate.origins import find, kind_of, open_origin
 from curate.origins.lost_rows import UnreadableInput
 from curate.scorer import check, check_device
 from curate.scorer.heads import check_heads
@@ -170,7 +171,7 @@ def survey(found: Input, asked: Request, work: Path) -> Survey:
     try:
         if asked.select:
             check_columns(found, origin, asked.manifest)
-        unjudged = tuple(name for name in row_rules(asked.manifest) if not can_judge(origin, name))
+        unjudged = tuple(name for name in row_rules(asked.manifest) if not origin.judges(name))
         on_columns = columns_of(asked.manifest)
         if lacking := [name for name in unjudged if name in on_columns]:
             column = on_columns[lacking[0]]
@@ -292,7 +293,8 @@ def _do(
             growing.begin(journal)
         steps.units("stage", journal.ledger.below(STAGED_STATE if run.judges_staged else DONE_STATE))
         if run.judges_staged:
-            steps.judge_across("bytes")
+            for phase in OF_STAGED:
+                steps.judge_across(phase)
             steps.judge_similar()
             steps.judge_near()
             journal.settle_before(steps.touched())
