@@ -18,19 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.engine.across import spill_rows
 from curate.engine.output import LOST, Fallen, Staging
 from curate.engine.plan import Run
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.engine.records import DONE, STAGED, before_stem, read_segments, segment_names
+from curate.engine.staged_pairs import ACROSS_STAGE, pairs_of_fallen, pairs_of_shard, spill_pairs
 from curate.errors import UnitError
 from curate.schema import DROPPED
 from curate.storage.listing import DROPPED_FILES, SHARDS, as_shards, read_files
-from curate.storage.shards import Shard, as_dropped, dropped_name, read_columns, unit_of
+from curate.storage.shards import Shard, as_dropped, dropped_name, unit_of
 from curate.storage.store import Store
 
-ACROSS_STAGE = "across"
-DETAIL = re.compile(r"sha256=([0-9a-f]{64})")
+PLACEHOLDER = "placeholder_image"  # the reason of a row never changes to another, whatever is added
 ROW = re.compile(r"#(\d+)$")
 
 
@@ -64,11 +63,10 @@ class GrownStaging(Staging):
         """See `Staging.spilled`; of a published unit first its kept rows, then those that fell across the run."""
         if number >= self._before:
             return super().spilled(number, phase)
-        kept = [read_columns(self.store, name, ["sha256", "text"]) for name in self._shards.get(number, ())]
-        columns = [("sha256", pa.string()), ("text", pa.string())]
-        both = pa.concat_tables([pa.schema(columns).empty_table(), *kept, self._fallen(number)])
-        rows = pa.array(np.arange(both.num_rows))
-        return spill_rows(both["sha256"].combine_chunks(), both["text"].combine_chunks(), number, rows)
+        pairs = [pairs_of_shard(self.store, name, phase) for name in self._shards.get(number, ())]
+        if (dropped := dropped_name(number)) in self._files_of_dropped:
+            pairs.append(pairs_of_fallen(self.store, dropped, phase))
+        return spill_pairs(pairs, number)
 
     def publish(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
         """See `Staging.publish`: an older unit's files are written anew where a row falls only now."""
@@ -106,20 +104,10 @@ class GrownStaging(Staging):
         table = read_files(self.store, DROPPED_FILES)
         return frozenset(table["path"].to_pylist() if table is not None else ())
 
-    def _fallen(self, number: int) -> pa.Table:
-        """The image and text of a published unit's rows that fell across the run, in the order of their file."""
-        name = dropped_name(number)
-        if name not in self._files_of_dropped:
-            return pa.table({"sha256": pa.array([], pa.string()), "text": pa.array([], pa.string())})
-        rows = read_columns(self.store, name, ["stage", "detail", "text"])
-        rows = rows.filter(_across(rows))
-        found = [DETAIL.fullmatch(detail or "") for detail in rows["detail"].to_pylist()]
-        images = [one and one[1] for one in found]
-        return pa.table({"sha256": pa.array(images, pa.string()), "text": rows["text"].combine_chunks()})
-
     def _amended(self, record: UnitRecord, fallen: Fallen, changed: Mapping[int, str]) -> UnitRecord:
         """Write the unit's files without kept rows that fall now, and change why others fell."""
         before = self._across_reasons(record)
+        changed = {row: why for row, why in changed.items() if before[row : row + 1] != [PLACEHOLDER]}
         dropped = self._rewritten(dropped_name(record.unit), record.dropped_file) if fallen else None
         if dropped is None:
             dropped = self._write_more_lost(record, fallen, changed)
