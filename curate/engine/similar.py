@@ -1,11 +1,12 @@
-"""Similar images across a run: copies by their fingerprints; the first in source order stays.
+"""Similar images across a run: find altered copies by their fingerprints; the first one in source order stays.
 
-A unit leaves the fingerprints of its kept rows beside its shards. Each slice of the run spills them under the keys of
-their bands (`filters.copies`), partitioned by key, so that what is compared is in one partition; each partition finds
-its pairs by itself. Last the pairs are gone through in source order, in one piece: a row falls if a row that stays is
-before it and within `max_distance`. So what falls has a witness that is kept, whatever the number of workers. Rows with
-the very same image (questions about one) are no copies of each other: they stay or fall by other images alone. Memory
-holds a partition at a time, and a bit for each row of the units that lose any.
+When a unit is staged, the fingerprints of its kept rows are written to a file. Each slice of the run spills them under
+the keys of their bands (`filters.copies`), partitioned by key, so that fingerprints to compare are in one partition.
+Each partition finds its pairs by itself. Last, one job goes through all pairs in source order: a row is dropped if a
+row before it, which stays, is within `max_distance`. So for each dropped row a similar one is kept, and the result does
+not depend on the number of workers. Rows with exactly the same image (several questions about it) are not compared with
+each other; only other images decide about them. In memory there is one partition at a time, and one bit for each row of
+the units that lose rows.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ from filters.copies import (
 RULE = "similar_image"
 PHASE = "similar"
 ENTRIES_A_ROW = VIEWS * VIEW_BANDS + WHOLE_BANDS
-PARTITION_ENTRIES = 2_000_000  # about 300 MB while it is judged
-GROUP_ROWS = 16_384  # whose entries are made at once
+PARTITION_ENTRIES = 2_000_000  # entries of a partition, which takes about 300 MB of memory while it is judged
+GROUP_ROWS = 16_384  # rows whose entries are made at once
 ROW_BITS = 32  # a place is unit << ROW_BITS | row
 
-KEPT = pa.schema(  # of a unit's kept rows; `image` is a hash of the image's bytes
+KEPT = pa.schema(  # fingerprints of a unit's kept rows; `image` is a hash of the image's bytes
     [("row", pa.int32()), ("key", pa.string()), ("image", pa.uint64()), ("fingerprint", KIND)]
 )
 ENTRY = pa.schema(
@@ -61,7 +62,14 @@ TOLD = VERDICT.append(pa.field("detail", pa.string()))
 
 
 def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[bytes | None]) -> None:
-    """Leave the fingerprints of a unit's kept rows (N rows of SAMPLE, their N images) for the rule across the run."""
+    """Write the fingerprints of a unit's kept rows to a file, for the search across the run.
+
+    Args:
+        store: the run's folder.
+        unit: the unit's number.
+        kept: the kept rows (N rows of SAMPLE).
+        images: their encoded images (N).
+    """
     rows = pa.array(np.arange(kept.num_rows), pa.int32())
     hashes = pa.array([xxhash.xxh3_64_intdigest(body or b"") for body in images], pa.uint64())
     table = pa.table([rows, kept["key"], hashes, kept["fingerprint"].cast(KIND)], schema=KEPT)
@@ -70,28 +78,34 @@ def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[
 
 @dataclass(frozen=True)
 class SimilarImages(PhaseFiles):
-    """The phase of one run: how it is cut, and how near is similar."""
+    """The search for similar images in one run."""
 
-    max_distance: int
+    max_distance: int  # bits of 256 in which the fingerprints of a copy may differ
     rows: int  # of the run, as planned
     slices: int
-    slice_units: int
+    slice_units: int  # units of a slice
 
     phase = PHASE
 
     @property
     def partitions(self) -> int:
-        """Into how many partitions the entries are cut."""
+        """The number of partitions of the entries."""
         return max(1, -(-self.rows * ENTRIES_A_ROW // PARTITION_ENTRIES))
 
     def spill(self, store: Store, number: int, units: Iterable[tuple[int, Iterable[int]]]) -> None:
-        """Write a slice's entries, a record batch a partition for each group of rows (unit, what of it has fallen)."""
+        """Write the entries of a slice: for each group of rows, one record batch for each partition.
+
+        Args:
+            store: the run's folder.
+            number: the slice's number.
+            units: each unit's number, and the kept rows of it that are dropped already.
+        """
         tables = (_kept(store, unit, fallen) for unit, fallen in units)
         batches = (batch for group in _groups(tables) for batch in self._partitioned(group))
         write_batches(store, self.spill_name(number), ENTRY, batches)
 
     def resolve(self, store: Store, partition: int) -> None:
-        """Find the pairs of one partition; write them by the slice of the later image."""
+        """Find the pairs of one partition, and write them, one record batch for each slice of the later image."""
         names = map(self.spill_name, range(self.slices))
         parts = list(in_parallel(lambda name: self._batches(store, name, partition), names))
         later, earlier, distance = _entries(pa.concat_tables(parts)).pairs(self.max_distance)
@@ -101,7 +115,7 @@ class SimilarImages(PhaseFiles):
         write_batches(store, self.partition_name(partition), PAIR, batches)
 
     def settle(self, store: Store) -> None:
-        """Go through all pairs in source order; write each slice's verdicts."""
+        """Go through all pairs in source order, and write the verdicts of each slice."""
         fallen = _Marks()
         names = [self.partition_name(partition) for partition in range(self.partitions)]
         for number in range(self.slices):
@@ -111,7 +125,7 @@ class SimilarImages(PhaseFiles):
             write_batches(store, self.verdict_name(number), TOLD, [_verdicts(store, told)])
 
     def _partitioned(self, group: pa.Table) -> Iterator[pa.Table]:
-        """The entries of some rows, a table a partition."""
+        """Yield the entries of some rows as one table for each partition."""
         places, images = (group[name].to_numpy() for name in ("place", "image"))
         prints = stored(_joined(group["fingerprint"]))
         entries = Entries.of(prints, places, images, bits_for(self.rows))
@@ -128,7 +142,7 @@ class SimilarImages(PhaseFiles):
             yield pa.table([*map(pa.array, numbers), prints], schema=ENTRY)
 
     def _batches(self, store: Store, name: str, partition: int) -> pa.Table:
-        """A partition's entries of one slice."""
+        """Return the entries that a slice has in a partition."""
         with store.fs.open_input_file(store.path(name)) as file:
             reader = ipc.open_file(file)
             mine = range(partition, reader.num_record_batches, self.partitions)
@@ -136,7 +150,7 @@ class SimilarImages(PhaseFiles):
 
 
 class _Marks:
-    """Which rows have fallen: a bit a row of each unit that lost any."""
+    """The set of dropped rows, with one bit for each row of the units that lose any."""
 
     def __init__(self) -> None:
         self._units: dict[int, bytearray] = {}
@@ -154,18 +168,18 @@ class _Marks:
 
 
 def _judged(later: Any, earlier: Any, distance: Any, fallen: _Marks) -> Iterator[tuple[int, int, int]]:
-    """The images that fall, each with the nearest one that stays before it, and their distance."""
+    """Yield each image to drop, with the nearest image before it that stays, and their distance."""
     pairs = zip(later.tolist(), earlier.tolist(), distance.tolist(), strict=True)
     for place, group in groupby(pairs, key=lambda pair: pair[0]):
-        standing = [(bits, other) for _, other, bits in group if other not in fallen]
-        if standing:
+        kept = [(bits, other) for _, other, bits in group if other not in fallen]
+        if kept:
             fallen.add(place)
-            bits, other = min(standing)
+            bits, other = min(kept)
             yield place, other, bits
 
 
 def _verdicts(store: Store, told: list[tuple[int, int, int]]) -> pa.Table:
-    """What is written of the images that fall: rows of TOLD."""
+    """Return the verdicts on the images to drop (rows of TOLD)."""
     keys: dict[int, str] = {}
     for unit, places in groupby(sorted({other for _, other, _ in told}), key=lambda place: place >> ROW_BITS):
         names = _keys(store, unit)
@@ -183,7 +197,7 @@ def _keys(store: Store, unit: int) -> Mapping[int, str]:
 
 
 def _kept(store: Store, unit: int, fallen: Iterable[int]) -> pa.Table:
-    """The fingerprints of a unit's rows that have not fallen, and their places."""
+    """Return the fingerprints and places of a unit's kept rows, without those that are `fallen`."""
     table = read_batch(store, _unit_name(unit), 0)
     gone = pa.array(list(fallen), pa.int32())
     table = table.filter(pc.invert(pc.is_in(table["row"], gone)))
@@ -192,7 +206,7 @@ def _kept(store: Store, unit: int, fallen: Iterable[int]) -> pa.Table:
 
 
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The tables' rows in source order, about GROUP_ROWS at once."""
+    """Yield the tables' rows in source order, in tables of about GROUP_ROWS rows."""
     waiting: list[pa.Table] = []
     for table in tables:
         for start in range(0, table.num_rows, GROUP_ROWS):
@@ -212,7 +226,7 @@ def _entries(table: pa.Table) -> Entries:
 
 
 def _pairs(store: Store, number: int, name: str) -> pa.Table:
-    """A partition's pairs whose later image is in slice `number`."""
+    """Return the pairs in a partition's file `name` whose later image is in slice `number`."""
     return read_batch(store, name, number)
 
 
