@@ -23,6 +23,8 @@ from curate.engine.output import LOST, Fallen, Staging
 from curate.engine.plan import Run
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.engine.records import DONE, STAGED, before_stem, read_segments, segment_names
+from curate.engine.similar import RULE as SIMILAR
+from curate.engine.similar import image_hashes_of
 from curate.errors import UnitError
 from curate.schema import DROPPED
 from curate.storage.listing import DROPPED_FILES, SHARDS, as_shards, read_files
@@ -31,6 +33,9 @@ from curate.storage.store import Store
 
 ACROSS_STAGE = "across"
 DETAIL = re.compile(r"sha256=([0-9a-f]{64})")
+PLAIN = pa.schema(
+    [(name, pa.string()) for name in DROPPED.names]
+)  # labels are numbered anew, in the rows' order
 ROW = re.compile(r"#(\d+)$")
 
 
@@ -111,10 +116,16 @@ class GrownStaging(Staging):
         name = dropped_name(number)
         if name not in self._files_of_dropped:
             return pa.table({"sha256": pa.array([], pa.string()), "text": pa.array([], pa.string())})
-        rows = read_columns(self.store, name, ["stage", "detail", "text"])
+        rows = read_columns(self.store, name, ["stage", "detail", "text", "key", "reason"])
         rows = rows.filter(_across(rows))
         found = [DETAIL.fullmatch(detail or "") for detail in rows["detail"].to_pylist()]
         images = [one and one[1] for one in found]
+        similar = pc.equal(rows["reason"].cast(pa.string()), SIMILAR).to_pylist()
+        if any(similar):  # their detail names the image that stays
+            hashes, keys = image_hashes_of(self.store, number), rows["key"].to_pylist()
+            images = [
+                hashes.get(key) if of else image for key, of, image in zip(keys, similar, images, strict=True)
+            ]
         return pa.table({"sha256": pa.array(images, pa.string()), "text": rows["text"].combine_chunks()})
 
     def _amended(self, record: UnitRecord, fallen: Fallen, changed: Mapping[int, str]) -> UnitRecord:
@@ -156,7 +167,8 @@ class GrownStaging(Staging):
         """Write the unit's dropped rows with those that fall now, in the form that a run on all inputs gives them."""
         groups = self._dropped_groups(record)
         staged = groups[:1] if groups and not _all_across(groups[0]) else []
-        lost = _with_reasons(groups[len(staged) :], changed)
+        hashes = image_hashes_of(self.store, record.unit) if SIMILAR in record.dropped and changed else {}
+        lost = _with_reasons(groups[len(staged) :], changed, hashes)
         first, new = 0, []
         for shard in record.shards:
             for table, reason, detail in self._groups_of(shard, first, fallen, {}, LOST):
@@ -190,15 +202,28 @@ def _all_across(rows: pa.Table) -> bool:
     return bool(pc.all(_across(rows), min_count=0).as_py())
 
 
-def _with_reasons(groups: Sequence[pa.Table], changed: Mapping[int, str]) -> list[pa.Table]:
-    """The groups of rows that fell across the run, some of them for another reason; `changed` counts their rows."""
+def _with_reasons(
+    groups: Sequence[pa.Table], changed: Mapping[int, str], hashes: Mapping[str, str]
+) -> list[pa.Table]:
+    """The groups of rows that fell across the run, some of them for another reason; `changed` counts their rows.
+
+    Rows that fell as similar images are now said to have their image's hash, by their keys in `hashes`.
+    """
     first, made = 0, []
     for table in groups:
         rows = range(first, first + table.num_rows)
         reasons = table["reason"].cast(pa.string()).to_pylist()
         said = [changed.get(row, reason) for row, reason in zip(rows, reasons, strict=True)]
-        place = table.schema.get_field_index("reason")
-        made.append(as_dropped(table.set_column(place, "reason", pa.array(said, pa.string()))))
+        hashed = [
+            f"sha256={hashes[key]}" if was == SIMILAR != now and key in hashes else detail
+            for key, was, now, detail in zip(
+                table["key"].to_pylist(), reasons, said, table["detail"].to_pylist(), strict=True
+            )
+        ]
+        for name, values in (("reason", said), ("detail", hashed)):
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, name, pa.array(values, pa.string()))
+        made.append(as_dropped(table))
         first += table.num_rows
     return made
 
@@ -214,4 +239,5 @@ def _merged(lost: list[pa.Table], new: list[pa.Table]) -> Iterator[pa.Table]:
             int(found[1]) if (found := ROW.search(source or "")) else 0
             for source in both["source"].to_pylist()
         ]
-        yield as_dropped(both.take(pa.array(np.argsort(rows, kind="stable"), pa.int64())))
+        ordered = both.take(pa.array(np.argsort(rows, kind="stable"), pa.int64()))
+        yield as_dropped(ordered.cast(PLAIN))

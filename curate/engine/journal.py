@@ -140,7 +140,7 @@ class Journal:
         for name in (MANIFEST, SHARDS, DROPPED_FILES, DATA_FILES):
             self.store.delete(name)
         self.delete_papers()
-        for name in ("journal", "done", "staged", *JUDGED, "tmp", "inputs/web"):
+        for name in ("journal", "done", "staged", "prints", *JUDGED, "tmp", "inputs/web"):
             self.store.delete_folder(
                 f"_run/{name}"
             )  # first what speaks of the files, lest a kill leave it behind them
