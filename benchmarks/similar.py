@@ -11,7 +11,6 @@ row lie in FOLDER meanwhile (by default a temporary one).
 
 from __future__ import annotations
 
-import hashlib
 import resource
 import shutil
 import sys
@@ -68,9 +67,8 @@ def write_unit(store: Store, unit: int) -> None:
     prints = unit_prints(unit).reshape(UNIT_ROWS, BYTES)
     rows = np.arange(UNIT_ROWS)
     column = pa.FixedSizeBinaryArray.from_buffers(KIND, UNIT_ROWS, [None, pa.py_buffer(prints.tobytes())])
-    keys = [f"{unit}:{row}" for row in rows]
-    images = [hashlib.sha256(key.encode()).digest() for key in keys]
-    table = pa.table([pa.array(rows, pa.int32()), keys, images, column], schema=KEPT)
+    keys, images = [f"{unit}:{row}" for row in rows], (rows + unit * UNIT_ROWS).astype(np.uint64)
+    table = pa.table([pa.array(rows, pa.int32()), keys, images, keys, column], schema=KEPT)
     write_batches(store, similar._unit_name(unit), KEPT, [table])
 
 

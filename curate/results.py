@@ -108,10 +108,10 @@ class FingerprintResult:
 class HeldOutResult:
     """A list of images that data sets hold out, for the rule `image_name_on_list`."""
 
-    out: str
-    images: int
-    splits: dict[str, int]  # images, by the split that holds them out
-    left_out: int  # rows whose name no line of a list can hold
+    out: str  # the list's path
+    images: int  # how many images it names
+    splits: dict[str, int]  # split, such as `val` → images that it holds out
+    left_out: int  # rows whose image name cannot be written as one line of a list
     raw: dict[str, Any] = field(repr=False)
 
 

@@ -47,9 +47,21 @@ def longest_of_each_image(
 
 @rule("placeholder_image")
 def with_few_texts(
-    image: pa.FixedSizeBinaryArray, text: pa.FixedSizeBinaryArray, *, max_texts: int
+    image: pa.FixedSizeBinaryArray,
+    text: pa.FixedSizeBinaryArray,
+    *,
+    max_texts: int,
+    max_addresses: int = 9,
 ) -> pa.BooleanArray:
-    """Keep images with at most `max_texts` different texts; "not found" pictures have any number."""
+    """Keep images with at most `max_texts` different texts; "not found" pictures have any number.
+
+    `max_addresses` (0: any number) is for redirects that lead to another file. They are judged by themselves: there the
+    address where they end stands for the image, the addresses that lead to it for its texts, and `max_addresses` is
+    given as `max_texts`.
+    """
+    for name, most in (("max_texts", max_texts), ("max_addresses", max_addresses)):
+        if most < 0:
+            raise ValueError(f"{name} must be at least 0, not {most}")
     codes = _codes(image)
     _, first = np.unique(_pair_codes(image, text), return_index=True)
     texts = np.bincount(codes[first], minlength=len(codes))

@@ -1,8 +1,9 @@
-"""The commands as functions: what `import curate` offers, and what the command line calls.
+"""The commands as functions: `import curate` offers them, and the command line calls them.
 
-Each takes what its command takes and raises what its command reports (`curate.errors`). A folder, file or manifest is
-a string or a path object; `s3://…`, `gs://…` and `hf://…` are strings. Wrong types and unknown settings are
-`ManifestError`s with the command line's words. People's output goes to standard error; `progress=False` silences it.
+Each function takes the arguments of its command, and raises the errors that the command reports (`curate.errors`). A
+folder, file or manifest is a string or a path object; `s3://…`, `gs://…` and `hf://…` are strings. A wrong type or an
+unknown setting raises a `ManifestError` with the same message as on the command line. Progress is written to standard
+error; `progress=False` switches it off.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ class RawImage:
     reason: str | None = None
     detail: str | None = None
     boxes: tuple[tuple[float, float, float, float], ...] = ()  # that are blurred: x0, y0, x1, y1 as shares
+    redirected_to: str | None = None  # where redirects led, if to a file of another name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class AcquiredImage:
     detail: str | None = None
     fingerprint: bytes | None = None  # of the image and its crops, where they are wanted
     full: tuple[int, int] | None = None  # width and height of the upright image before it was shrunk
+    redirected_to: str | None = None  # where redirects led, if to a file of another name
 
     def without_image(self) -> AcquiredImage:
         """What is known of it, less its bytes."""
@@ -86,7 +88,9 @@ class Acquirer:
             return
         rows = list(urls)
         for place, fetched in self._fetcher.fetch(urls.values()):
-            yield rows[place], RawImage(fetched.body, "fetch", fetched.reason, fetched.detail)
+            end = fetched.url if fetched.elsewhere else None
+            image = RawImage(fetched.body, "fetch", fetched.reason, fetched.detail, redirected_to=end)
+            yield rows[place], image
 
     def local(self, path: str, beside: Path | None = None) -> RawImage:
         """The image that `path` names in the manifest's image folder, else below `beside`, and nowhere else."""
@@ -105,12 +109,12 @@ class Acquirer:
 
     def prepare(self, bodies: Iterable[tuple[int, RawImage]]) -> Iterator[tuple[int, AcquiredImage]]:
         """What becomes of each body, about in the order in which they come."""
-        flying: deque[tuple[int, bytes, Future[Outcome]]] = deque()
+        flying: deque[tuple[int, RawImage, Future[Outcome]]] = deque()
         for row, body in bodies:
             if body.data is None:
                 yield row, AcquiredImage(stage=body.stage, reason=body.reason, detail=body.detail)
             else:
-                flying.append((row, body.data, self._children.submit(self._asked(body.data, body.boxes))))
+                flying.append((row, body, self._children.submit(self._asked(body.data, body.boxes))))
             while flying and (flying[0][2].done() or len(flying) > AHEAD * self._count):
                 yield _landed(
                     *flying.popleft()
@@ -160,12 +164,12 @@ class Acquirer:
         )
 
 
-def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, AcquiredImage]:
+def _landed(row: int, body: RawImage, future: Future[Outcome]) -> tuple[int, AcquiredImage]:
     """A child's answer to one body, once it is there."""
     outcome = future.result()
     if outcome.value is None:
         return row, AcquiredImage(stage="decode", reason=outcome.reason, detail=outcome.detail)
-    answer = protocol.read_answer(outcome.value, body)
+    answer = protocol.read_answer(outcome.value, body.data or b"")
     if answer.reason is not None:
         return row, AcquiredImage(stage="decode", reason=answer.reason, detail=answer.detail)
     return row, AcquiredImage(
@@ -176,4 +180,5 @@ def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, Acquir
         answer.turn,
         fingerprint=answer.fingerprint,
         full=answer.full,
+        redirected_to=body.redirected_to,
     )

@@ -5,9 +5,10 @@ small row a pair, partitioned by the image's hash; each partition is judged by i
 image are in one partition; the verdicts are gathered by slice again, where units look them up. Every step
 writes one file, whose presence means that it is done, so a kill costs only the step under way.
 
-It happens up to three times: first for rows with the same key (`keys`, where the key stands for the image);
+It happens up to four times: first for rows with the same key (`keys`, where the key stands for the image);
 before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an image is its
-bytes (`bytes`), which finds what hides behind different URLs. Then come copies that were altered, by their
+bytes (`bytes`), which finds what hides behind different URLs; then it is the address where redirects ended
+(`redirects`), which finds what a host serves for all that is gone. Then come copies that were altered, by their
 fingerprints (`similar`, see `curate.engine.similar`), and last what no hash finds (`near`): images that look alike, by
 their features, in one piece (`curate.engine.near_duplicates`).
 """
@@ -36,9 +37,9 @@ HELD_FILES = 8192  # on an object store, of which a process keeps the footer
 
 SPILL = pa.schema(
     [
-        ("image", pa.binary(16)),  # hash of the key, of the URL, or of the bytes
-        ("text", pa.binary(16)),  # hash of the clean text
-        ("length", pa.int32()),  # of the clean text, in code points
+        ("image", pa.binary(16)),  # hash of the key, of the URL, of the bytes, or of where a redirect ended
+        ("text", pa.binary(16)),  # hash of the clean text, or of the URL that was redirected
+        ("length", pa.int32()),  # of that text, in code points
         ("unit", pa.int32()),
         ("row", pa.int32()),  # within the unit
     ]
@@ -49,18 +50,24 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     "keys": ("id_repeated",),
     "seen": ("duplicate_pair", "shorter_text_of_same_image"),
     "bytes": ("duplicate_pair", "placeholder_image", "shorter_text_of_same_image"),
+    "redirects": ("placeholder_image",),
     "near": ("near_duplicate",),
 }
 
 
-BEFORE_IMAGES, AFTER_IMAGES = ("keys", "seen"), ("bytes", "near")
+BEFORE_IMAGES, AFTER_IMAGES = ("keys", "seen"), ("bytes", "redirects", "near")
+OF_STAGED = ("bytes", "redirects")  # phases that judge staged rows by what was written of them
 
 ACROSS = frozenset({"similar_image"}.union(*PHASES.values()))
 
 
 def rules_of(phase: str, active: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """The switched-on rules that are judged in this phase, in the manifest's order."""
-    return {name: settings for name, settings in active.items() if name in PHASES[phase]}
+    rules = {name: settings for name, settings in active.items() if name in PHASES[phase]}
+    if phase == "redirects":
+        most = {name: settings["max_addresses"] for name, settings in rules.items()}
+        return {name: {"max_texts": count} for name, count in most.items() if count}
+    return rules
 
 
 def spill_rows(image: pa.Array, text: pa.Array, unit: int, rows: pa.Array) -> pa.Table:
@@ -152,7 +159,7 @@ class Across(PhaseFiles):
         was = filters.judge(table.filter(old), self.rules).reason
         now = reason.filter(old)
         same = pc.equal(pc.fill_null(was, ""), pc.fill_null(now, ""))
-        there = self.phase == "bytes"  # the rows that fall now can be taken out
+        there = self.phase in OF_STAGED  # the rows that fall now can be taken out
         forbidden = pc.and_(pc.is_valid(was), pc.is_null(now)) if there else pc.invert(same)
         if pc.any(forbidden, min_count=0).as_py():
             first = pc.index(forbidden, True).as_py()

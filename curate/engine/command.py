@@ -15,6 +15,7 @@ import msgspec
 import filters
 from curate.adapters.published_columns import columns_of
 from curate.engine import growing
+from curate.engine.across import OF_STAGED
 from curate.engine.journal import Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.nodes import check_nodes
@@ -292,7 +293,8 @@ def _do(
             growing.begin(journal)
         steps.units("stage", journal.ledger.below(STAGED_STATE if run.judges_staged else DONE_STATE))
         if run.judges_staged:
-            steps.judge_across("bytes")
+            for phase in OF_STAGED:
+                steps.judge_across(phase)
             steps.judge_similar()
             steps.judge_near()
             journal.settle_before(steps.touched())

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.across import PHASES
+from curate.engine.across import BEFORE_IMAGES, OF_STAGED, PHASES
 from curate.engine.differences import first_difference
 from curate.engine.journal import MANIFEST, RUN, Begun, Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
@@ -29,7 +29,7 @@ from curate.storage.finished import read_state
 
 log = logging.getLogger("curate")
 
-GROWABLE = frozenset({"keys", "seen", "bytes"})  # phases of rules across the run that can take in more rows
+GROWABLE = {*BEFORE_IMAGES, *OF_STAGED}  # phases of rules across the run that can take in more rows
 
 
 def grows(before: Mapping[str, Any], asked: Request) -> bool:

@@ -18,24 +18,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.engine.across import spill_rows
 from curate.engine.output import LOST, Fallen, Staging
 from curate.engine.plan import Run
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.engine.records import DONE, STAGED, before_stem, read_segments, segment_names
 from curate.engine.similar import RULE as SIMILAR
-from curate.engine.similar import image_hashes_of
+from curate.engine.similar import details_of
+from curate.engine.staged_pairs import ACROSS_STAGE, pairs_of_fallen, pairs_of_shard, spill_pairs
 from curate.errors import UnitError
 from curate.schema import DROPPED
 from curate.storage.listing import DROPPED_FILES, SHARDS, as_shards, read_files
-from curate.storage.shards import Shard, as_dropped, dropped_name, read_columns, unit_of
+from curate.storage.shards import Shard, as_dropped, dropped_name, unit_of
 from curate.storage.store import Store
 
-ACROSS_STAGE = "across"
-DETAIL = re.compile(r"sha256=([0-9a-f]{64})")
-PLAIN = pa.schema(
+PLACEHOLDER = "placeholder_image"  # the reason of a row never changes to another, whatever is added
+UNLABELLED = pa.schema(
     [(name, pa.string()) for name in DROPPED.names]
-)  # labels are numbered anew, in the rows' order
+)  # so labels are numbered in the rows' order
 ROW = re.compile(r"#(\d+)$")
 
 
@@ -69,11 +68,11 @@ class GrownStaging(Staging):
         """See `Staging.spilled`; of a published unit first its kept rows, then those that fell across the run."""
         if number >= self._before:
             return super().spilled(number, phase)
-        kept = [read_columns(self.store, name, ["sha256", "text"]) for name in self._shards.get(number, ())]
-        columns = [("sha256", pa.string()), ("text", pa.string())]
-        both = pa.concat_tables([pa.schema(columns).empty_table(), *kept, self._fallen(number)])
-        rows = pa.array(np.arange(both.num_rows))
-        return spill_rows(both["sha256"].combine_chunks(), both["text"].combine_chunks(), number, rows)
+        pairs = [pairs_of_shard(self.store, name, phase) for name in self._shards.get(number, ())]
+        if (dropped := dropped_name(number)) in self._files_of_dropped:
+            of_similar = self._details_of_similar(self._records[number])
+            pairs.append(pairs_of_fallen(self.store, dropped, phase, of_similar))
+        return spill_pairs(pairs, number)
 
     def publish(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
         """See `Staging.publish`: an older unit's files are written anew where a row falls only now."""
@@ -111,26 +110,14 @@ class GrownStaging(Staging):
         table = read_files(self.store, DROPPED_FILES)
         return frozenset(table["path"].to_pylist() if table is not None else ())
 
-    def _fallen(self, number: int) -> pa.Table:
-        """The image and text of a published unit's rows that fell across the run, in the order of their file."""
-        name = dropped_name(number)
-        if name not in self._files_of_dropped:
-            return pa.table({"sha256": pa.array([], pa.string()), "text": pa.array([], pa.string())})
-        rows = read_columns(self.store, name, ["stage", "detail", "text", "key", "reason"])
-        rows = rows.filter(_across(rows))
-        found = [DETAIL.fullmatch(detail or "") for detail in rows["detail"].to_pylist()]
-        images = [one and one[1] for one in found]
-        similar = pc.equal(rows["reason"].cast(pa.string()), SIMILAR).to_pylist()
-        if any(similar):  # their detail names the image that stays
-            hashes, keys = image_hashes_of(self.store, number), rows["key"].to_pylist()
-            images = [
-                hashes.get(key) if of else image for key, of, image in zip(keys, similar, images, strict=True)
-            ]
-        return pa.table({"sha256": pa.array(images, pa.string()), "text": rows["text"].combine_chunks()})
+    def _details_of_similar(self, record: UnitRecord) -> Mapping[str, str]:
+        """By key what would be said of rows that fell as similar images, had they fallen by their images' bytes."""
+        return details_of(self.store, record.unit) if SIMILAR in record.dropped else {}
 
     def _amended(self, record: UnitRecord, fallen: Fallen, changed: Mapping[int, str]) -> UnitRecord:
         """Write the unit's files without kept rows that fall now, and change why others fell."""
         before = self._across_reasons(record)
+        changed = {row: why for row, why in changed.items() if before[row : row + 1] != [PLACEHOLDER]}
         dropped = self._rewritten(dropped_name(record.unit), record.dropped_file) if fallen else None
         if dropped is None:
             dropped = self._write_more_lost(record, fallen, changed)
@@ -167,8 +154,7 @@ class GrownStaging(Staging):
         """Write the unit's dropped rows with those that fall now, in the form that a run on all inputs gives them."""
         groups = self._dropped_groups(record)
         staged = groups[:1] if groups and not _all_across(groups[0]) else []
-        hashes = image_hashes_of(self.store, record.unit) if SIMILAR in record.dropped and changed else {}
-        lost = _with_reasons(groups[len(staged) :], changed, hashes)
+        lost = _with_reasons(groups[len(staged) :], changed, self._details_of_similar(record))
         first, new = 0, []
         for shard in record.shards:
             for table, reason, detail in self._groups_of(shard, first, fallen, {}, LOST):
@@ -203,24 +189,23 @@ def _all_across(rows: pa.Table) -> bool:
 
 
 def _with_reasons(
-    groups: Sequence[pa.Table], changed: Mapping[int, str], hashes: Mapping[str, str]
+    groups: Sequence[pa.Table], changed: Mapping[int, str], of_similar: Mapping[str, str]
 ) -> list[pa.Table]:
     """The groups of rows that fell across the run, some of them for another reason; `changed` counts their rows.
 
-    Rows that fell as similar images are now said to have their image's hash, by their keys in `hashes`.
+    `of_similar` has by key the details of those that were similar images.
     """
     first, made = 0, []
     for table in groups:
         rows = range(first, first + table.num_rows)
         reasons = table["reason"].cast(pa.string()).to_pylist()
         said = [changed.get(row, reason) for row, reason in zip(rows, reasons, strict=True)]
-        hashed = [
-            f"sha256={hashes[key]}" if was == SIMILAR != now and key in hashes else detail
-            for key, was, now, detail in zip(
-                table["key"].to_pylist(), reasons, said, table["detail"].to_pylist(), strict=True
-            )
+        keys, details = table["key"].to_pylist(), table["detail"].to_pylist()
+        details = [
+            of_similar.get(key, detail) if was == SIMILAR != now else detail
+            for key, was, now, detail in zip(keys, reasons, said, details, strict=True)
         ]
-        for name, values in (("reason", said), ("detail", hashed)):
+        for name, values in (("reason", said), ("detail", details)):
             place = table.schema.get_field_index(name)
             table = table.set_column(place, name, pa.array(values, pa.string()))
         made.append(as_dropped(table))
@@ -240,4 +225,4 @@ def _merged(lost: list[pa.Table], new: list[pa.Table]) -> Iterator[pa.Table]:
             for source in both["source"].to_pylist()
         ]
         ordered = both.take(pa.array(np.argsort(rows, kind="stable"), pa.int64()))
-        yield as_dropped(ordered.cast(PLAIN))
+        yield as_dropped(ordered.cast(UNLABELLED))

@@ -28,6 +28,7 @@ import pyarrow.ipc as ipc
 
 from curate.engine.across import VERDICT, PhaseFiles, read_batch, write_batches
 from curate.engine.records import in_parallel
+from curate.engine.staged_pairs import fallen_detail
 from curate.storage.store import Store
 from filters.copies import (
     KIND,
@@ -49,8 +50,14 @@ ROW_BITS = 32  # a place is unit << ROW_BITS | row
 
 PRINTS = "_run/prints"  # the folder of what units leave
 
-KEPT = pa.schema(  # of a unit's kept rows; `image` is the SHA-256 of the image's bytes
-    [("row", pa.int32()), ("key", pa.string()), ("image", pa.binary(32)), ("fingerprint", KIND)]
+KEPT = pa.schema(  # of a unit's kept rows; `image` tells images' bytes apart, `detail` see `fallen_detail`
+    [
+        ("row", pa.int32()),
+        ("key", pa.string()),
+        ("image", pa.uint64()),
+        ("detail", pa.string()),
+        ("fingerprint", KIND),
+    ]
 )
 ENTRY = pa.schema(
     [
@@ -68,8 +75,11 @@ TOLD = VERDICT.append(pa.field("detail", pa.string()))
 def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[bytes | None]) -> None:
     """Leave the fingerprints of a unit's kept rows (N rows of SAMPLE, their N images) for the rule across the run."""
     rows = pa.array(np.arange(kept.num_rows), pa.int32())
-    hashes = pa.array([hashlib.sha256(body or b"").digest() for body in images], pa.binary(32))
-    table = pa.table([rows, kept["key"], hashes, kept["fingerprint"].cast(KIND)], schema=KEPT)
+    hashes = [hashlib.sha256(body or b"").hexdigest() for body in images]
+    hashed = pa.table({"sha256": pa.chunked_array([hashes], pa.string()), "extra": kept["extra"]})
+    numbers = pa.array([int(digits[:16], 16) for digits in hashes], pa.uint64())
+    columns = [rows, kept["key"], numbers, fallen_detail(hashed), kept["fingerprint"].cast(KIND)]
+    table = pa.table(columns, schema=KEPT)
     write_batches(store, _unit_name(unit), KEPT, [table.filter(pc.is_valid(table["fingerprint"]))])
 
 
@@ -79,10 +89,10 @@ def without_prints(store: Store, units: int) -> int | None:
     return next((unit for unit in range(units) if _unit_name(unit).rpartition("/")[2] not in there), None)
 
 
-def image_hashes_of(store: Store, unit: int) -> dict[str, str]:
-    """The hex SHA-256 of the image of each of a unit's rows that had a fingerprint, by the row's key."""
+def details_of(store: Store, unit: int) -> dict[str, str]:
+    """By key the `fallen_detail` of each of a unit's rows that had a fingerprint."""
     table = read_batch(store, _unit_name(unit), 0)
-    return dict(zip(table["key"].to_pylist(), (one.hex() for one in table["image"].to_pylist()), strict=True))
+    return dict(zip(table["key"].to_pylist(), table["detail"].to_pylist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -212,8 +222,7 @@ def _kept(store: Store, unit: int) -> pa.Table:
     """The fingerprints of a unit's rows, their places, and numbers that tell their images apart."""
     table = read_batch(store, _unit_name(unit), 0)
     places = (unit << ROW_BITS) + table["row"].to_numpy().astype(np.int64)
-    images = np.frombuffer(b"".join(table["image"].to_pylist()), np.uint64)[::4]
-    return pa.table({"place": places, "image": images, "fingerprint": table["fingerprint"]})
+    return pa.table({"place": places, "image": table["image"], "fingerprint": table["fingerprint"]})
 
 
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

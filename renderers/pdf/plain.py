@@ -28,7 +28,7 @@ from renderers.pdf.lines import (
     upright_axis,
 )
 from renderers.pdf.mupdf import pymupdf
-from renderers.pdf.rules import Rules
+from renderers.pdf.rules import CELL_EM, Rules
 
 SAME_PT = 0.01  # of the same glyphs, read twice
 
@@ -84,15 +84,26 @@ class PlainReader:
         if " " in line.text and self.touches(block, number, lines, line):
             return self.by_characters(raw, axis)
         padded = drawn[0].isspace() or drawn[-1].isspace()
-        if not padded and not (" " in line.text and self.rules.crosses(axis, line.box)):
+        crossed = self.rules.crosses(axis, line.box)
+        if not padded and not crossed:
             return [line]
         words = self.words.get(block, [])
         if len(words) != lines:
-            return self.by_characters(raw, axis)
+            return None if crossed else self.by_characters(raw, axis)
         boxes = [turned(word[:4], axis) for word in words[number]]
+        if crossed and self.is_tight(boxes, line):
+            return None
         if any(not within(box, line.box) or self.rules.crosses(axis, box) for box in boxes):
             return self.by_characters(raw, axis)
         return word_cells(line, boxes, [word[4] for word in words[number]], self.rules)
+
+    def is_tight(self, boxes: Sequence[Box], line: Line) -> bool:
+        """True where a table's rule runs through a word of a line, or a narrow gap: cells may stand so close."""
+        return any(self.rules.walled(line.turn, box, line.size) for box in boxes) or any(
+            box[0] - last[2] <= CELL_EM * line.size
+            and self.rules.walled(line.turn, (last[2], line.box[1], box[0], line.box[3]), line.size)
+            for last, box in pairwise(boxes)
+        )
 
     def touches(self, block: int, number: int, lines: int, line: Line) -> bool:
         """True where two words of a line have no room between them: the space there may be a soft hyphen."""

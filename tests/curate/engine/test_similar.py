@@ -180,6 +180,7 @@ def test_what_becomes_of_a_row_depends_on_those_before_it_alone(
             kept = pa.table(
                 {
                     "key": [f"{unit}:{row}" for row in range(20)],
+                    "extra": pa.nulls(20, pa.string()),
                     "fingerprint": pa.array([one.tobytes() for one in prints[unit]], copies.KIND),
                 }
             )
