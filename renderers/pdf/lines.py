@@ -13,6 +13,7 @@ from renderers.pdf.join import joined, read_from_right, stacks
 from renderers.pdf.line import Glyph, Line, around, spelt
 from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.rules import CELL_EM, Rules
+from renderers.pdf.tracking import closed_up
 
 # Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page. Filled
 # shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY). Not
@@ -55,6 +56,7 @@ def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage) -> list[Lin
             lines += pieces(raw, axis, axis, page, rules)
     for slant, _ in slants.most_common(MAX_SLANTS):
         lines += slanted_lines(display, slant, page)
+    lines = list(closed_up(lines, rules))
     return stacks([part for line in joined(lines, rules) for part in read_from_right(line)])
 
 

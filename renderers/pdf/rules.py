@@ -17,6 +17,7 @@ from renderers.pdf.grids import TOUCH_PT, grids_of
 CELL_EM = 0.35  # from here on a gap with any rule in it parts cells
 TIGHT_EM = 0.05  # and from here on with a table's: letters of a word stand closer
 THROUGH_EM = 0.1  # a rule so far inside a character runs through it
+LONG = 6  # times as long as thick
 ROWS_EM = 1.9  # of a table's rule: two rows; the frame of a link is lower
 SAME_PT = 1.5  # rules so near each other are one
 THROUGH = 0.25  # of the rules of a grid: where so many run through characters it is a chart's
@@ -35,12 +36,13 @@ class Rules:
         self.boxes: list[Box] = []  # points of the page
         wide: list[Box] = []  # stroked: outlines, or lines whose boxes are too wide
         for block in blocks:
-            if block["type"] == VECTOR_BLOCK and block["alpha"] and block["isrect"]:
-                x0, y0, x1, y1 = box = block["bbox"]
-                if min(x1 - x0, y1 - y0) <= THICK_PT:
-                    self.boxes.append(box)
-                elif block["stroked"]:
-                    wide.append(box)
+            if block["type"] != VECTOR_BLOCK or not block["alpha"]:
+                continue
+            box = block["bbox"]
+            if thickness(box) <= THICK_PT and (block["isrect"] or is_long(box)):
+                self.boxes.append(box)
+            elif block["isrect"] and block["stroked"]:
+                wide.append(box)
         widths = line_widths(wide)
         for box in wide:
             width = round(thickness(box), 1)
@@ -171,6 +173,11 @@ def line_widths(boxes: Iterable[Box]) -> set[float]:
 def thickness(box: Box) -> float:
     """The shorter side of a box."""
     return min(box[2] - box[0], box[3] - box[1])
+
+
+def is_long(box: Box) -> bool:
+    """True for a box so long that any shape in it is a line: a border's side that ends aslant, say."""
+    return max(box[2] - box[0], box[3] - box[1]) >= LONG * thickness(box)
 
 
 def drawn_in(box: Box, by: float) -> Box:

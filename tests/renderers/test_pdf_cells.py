@@ -96,3 +96,23 @@ def test_characters_in_a_narrow_comb_stay_together() -> None:
     page.parent.update_stream(content, b"BT /helv 12 Tf 3.328 Tc 40 160 Td (417410) Tj ET")
     frames(page, [38.3 + 10 * k for k in range(7)], [28.0, 43.0, 58.0], whole=True)
     assert len(texts(page)) == 1
+
+
+def test_borders_that_end_aslant_are_rules() -> (
+    None
+):  # as browsers draw them where a table's sides differ in colour
+    page, x = new_page(), 40.0
+    for text in ("Name", "Amount due", "Ok"):
+        end = x + width(text) + 2
+        for y in (40, 57):
+            page.insert_text((x + 1, y), text, fontsize=12)
+            sides = [
+                ((x, y - 11), (end, y - 11), (end - 1, y - 10), (x + 1, y - 10)),
+                ((x, y + 4), (end, y + 4), (end - 1, y + 3), (x + 1, y + 3)),
+                ((x, y - 11), (x + 0.7, y - 10), (x + 0.7, y + 3), (x, y + 4)),
+                ((end, y - 11), (end - 0.7, y - 10), (end - 0.7, y + 3), (end, y + 4)),
+            ]
+            for side in sides:
+                page.draw_polyline([*side, side[0]], fill=(0.4, 0.4, 0.4), color=None)
+        x = end + 1.5
+    assert sorted(texts(page)) == sorted(["Name", "Amount due", "Ok"] * 2)
