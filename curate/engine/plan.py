@@ -78,6 +78,11 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         """Rows of all inputs."""
         return sum(self.rows)
 
+    def rows_to(self, number: int) -> int:
+        """Return how many rows the units have together, up to and including unit `number`."""
+        unit = self.unit(number)
+        return self._rows_before[unit.input] + unit.stop
+
     @property
     def slices(self) -> int:
         """The number of slices: ranges of units with about a million rows, by which rules across the run work."""
@@ -87,6 +92,11 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         """Return the numbers of the units of a slice."""
         start = number * self.slice_units
         return range(start, min(start + self.slice_units, self.units))
+
+    @cached_property
+    def _rows_before(self) -> list[int]:
+        """For each input, the number of rows of all inputs before it."""
+        return [0, *accumulate(self.rows)]
 
     @cached_property
     def _stops(self) -> list[int]:
@@ -171,7 +181,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         settings, plan = self.manifest.active_rules().get(SIMILAR), self.plan
         if settings is None or not plan.slices or self.select:
             return None
-        return SimilarImages(settings["max_distance"], plan.total, plan.slices, plan.slice_units)
+        rows = plan.total, plan.slices, plan.slice_units
+        return SimilarImages(settings["max_distance"], *rows, plan.rows_to)
 
     @cached_property
     def judges_staged(self) -> bool:

@@ -3,15 +3,21 @@
 When a unit is staged, the fingerprints of its kept rows are written to a file. Each slice of the run spills them under
 the keys of their bands (`filters.copies`), partitioned by key, so that fingerprints to compare are in one partition.
 Each partition finds its pairs by itself. Last, one job goes through all pairs in source order: a row is dropped if a
-row before it, which stays, is within `max_distance`. So for each dropped row a similar one is kept, and the result does
-not depend on the number of workers. Rows with exactly the same image (several questions about it) are not compared with
-each other; only other images decide about them. In memory there is one partition at a time, and one bit for each row of
-the units that lose rows.
+row before it, which this rule keeps, is within `max_distance`. So for each dropped row there is a similar one that this
+rule keeps, and the result does not depend on the number of workers. Rows with exactly the same image (several questions
+about it) are not compared with each other; only other images decide about them. In memory there is one partition at a
+time, and one bit for each row of the units that lose rows.
+
+What this rule says of a row depends only on the rows before it, so inputs can be added later. For that reason, rows are
+compared with earlier rows even if the rules on images' bytes drop these: added rows can change what those rules drop
+(and the image stays with another row, or is a placeholder). The length of the bands depends on the number of rows up to
+each unit. The fingerprint files stay in the folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, pairwise
@@ -21,32 +27,39 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
-import xxhash
 
 from curate.engine.across import VERDICT, PhaseFiles, read_batch, write_batches
 from curate.engine.records import in_parallel
+from curate.engine.staged_pairs import fallen_detail
 from curate.storage.store import Store
 from filters.copies import (
     KIND,
-    VIEW_BANDS,
+    LEVEL_BITS,
+    MOST_BITS,
     VIEW_BYTES,
-    VIEWS,
-    WHOLE_BANDS,
     Entries,
-    bits_for,
+    entries_for,
+    level_for,
     nearest_pairs,
     stored,
 )
 
 RULE = "similar_image"
 PHASE = "similar"
-ENTRIES_A_ROW = VIEWS * VIEW_BANDS + WHOLE_BANDS
 PARTITION_ENTRIES = 2_000_000  # entries of a partition, which takes about 300 MB of memory while it is judged
 GROUP_ROWS = 16_384  # rows whose entries are made at once
 ROW_BITS = 32  # a place is unit << ROW_BITS | row
 
-KEPT = pa.schema(  # fingerprints of a unit's kept rows; `image` is a hash of the image's bytes
-    [("row", pa.int32()), ("key", pa.string()), ("image", pa.uint64()), ("fingerprint", KIND)]
+PRINTS = "_run/prints"  # the folder of the units' fingerprint files
+
+KEPT = pa.schema(  # of a unit's kept rows; `image` is from the hash of the bytes, `detail` from `fallen_detail`
+    [
+        ("row", pa.int32()),
+        ("key", pa.string()),
+        ("image", pa.uint64()),
+        ("detail", pa.string()),
+        ("fingerprint", KIND),
+    ]
 )
 ENTRY = pa.schema(
     [
@@ -71,9 +84,24 @@ def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[
         images: their encoded images (N).
     """
     rows = pa.array(np.arange(kept.num_rows), pa.int32())
-    hashes = pa.array([xxhash.xxh3_64_intdigest(body or b"") for body in images], pa.uint64())
-    table = pa.table([rows, kept["key"], hashes, kept["fingerprint"].cast(KIND)], schema=KEPT)
+    hashes = [hashlib.sha256(body or b"").hexdigest() for body in images]
+    hashed = pa.table({"sha256": pa.chunked_array([hashes], pa.string()), "extra": kept["extra"]})
+    numbers = pa.array([int(digits[:16], 16) for digits in hashes], pa.uint64())
+    columns = [rows, kept["key"], numbers, fallen_detail(hashed), kept["fingerprint"].cast(KIND)]
+    table = pa.table(columns, schema=KEPT)
     write_batches(store, _unit_name(unit), KEPT, [table.filter(pc.is_valid(table["fingerprint"]))])
+
+
+def without_prints(store: Store, units: int) -> int | None:
+    """Return the first of the units below `units` that has no fingerprint file; None if all have one."""
+    there = set(store.names(PRINTS))
+    return next((unit for unit in range(units) if _unit_name(unit).rpartition("/")[2] not in there), None)
+
+
+def details_of(store: Store, unit: int) -> dict[str, str]:
+    """Return key → `fallen_detail`, for each of a unit's rows that had a fingerprint."""
+    table = read_batch(store, _unit_name(unit), 0)
+    return dict(zip(table["key"].to_pylist(), table["detail"].to_pylist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -84,23 +112,18 @@ class SimilarImages(PhaseFiles):
     rows: int  # of the run, as planned
     slices: int
     slice_units: int  # units of a slice
+    rows_to: Callable[[int], int]  # how many rows are planned up to the end of a unit
 
     phase = PHASE
 
     @property
     def partitions(self) -> int:
         """The number of partitions of the entries."""
-        return max(1, -(-self.rows * ENTRIES_A_ROW // PARTITION_ENTRIES))
+        return max(1, -(-entries_for(self.rows) // PARTITION_ENTRIES))
 
-    def spill(self, store: Store, number: int, units: Iterable[tuple[int, Iterable[int]]]) -> None:
-        """Write the entries of a slice: for each group of rows, one record batch for each partition.
-
-        Args:
-            store: the run's folder.
-            number: the slice's number.
-            units: each unit's number, and the kept rows of it that are dropped already.
-        """
-        tables = (_kept(store, unit, fallen) for unit, fallen in units)
+    def spill(self, store: Store, number: int, units: Iterable[int]) -> None:
+        """Write the entries of a slice's units: for each group of rows and length of bands, a batch for each partition."""
+        tables = (_kept(store, unit) for unit in units)
         batches = (batch for group in _groups(tables) for batch in self._partitioned(group))
         write_batches(store, self.spill_name(number), ENTRY, batches)
 
@@ -125,10 +148,18 @@ class SimilarImages(PhaseFiles):
             write_batches(store, self.verdict_name(number), TOLD, [_verdicts(store, told)])
 
     def _partitioned(self, group: pa.Table) -> Iterator[pa.Table]:
-        """Yield the entries of some rows as one table for each partition."""
+        """Yield the entries of some rows: for each length of bands by which they may be found, a table a partition."""
         places, images = (group[name].to_numpy() for name in ("place", "image"))
         prints = stored(_joined(group["fingerprint"]))
-        entries = Entries.of(prints, places, images, bits_for(self.rows))
+        units, of_row = np.unique(places >> ROW_BITS, return_inverse=True)
+        levels = np.array([level_for(self.rows_to(unit)) for unit in units.tolist()], np.int64)[of_row]
+        for bits in range(levels.min(initial=MOST_BITS), level_for(self.rows) + 1, LEVEL_BITS):
+            some = levels <= bits
+            chosen = prints[some], places[some], images[some]
+            yield from self._of_entries(Entries.of(*chosen, bits, levels[some] == bits))
+
+    def _of_entries(self, entries: Entries) -> Iterator[pa.Table]:
+        """Yield these entries as one table for each partition."""
         mixed = (entries.keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
         partition = (mixed % np.uint64(self.partitions)).astype(np.int64)
         order = np.argsort(partition, kind="stable")
@@ -171,10 +202,10 @@ def _judged(later: Any, earlier: Any, distance: Any, fallen: _Marks) -> Iterator
     """Yield each image to drop, with the nearest image before it that stays, and their distance."""
     pairs = zip(later.tolist(), earlier.tolist(), distance.tolist(), strict=True)
     for place, group in groupby(pairs, key=lambda pair: pair[0]):
-        kept = [(bits, other) for _, other, bits in group if other not in fallen]
-        if kept:
+        standing = [(bits, other) for _, other, bits in group if other not in fallen]
+        if standing:
             fallen.add(place)
-            bits, other = min(kept)
+            bits, other = min(standing)
             yield place, other, bits
 
 
@@ -196,11 +227,9 @@ def _keys(store: Store, unit: int) -> Mapping[int, str]:
     return dict(zip(table["row"].to_pylist(), table["key"].to_pylist(), strict=True))
 
 
-def _kept(store: Store, unit: int, fallen: Iterable[int]) -> pa.Table:
-    """Return the fingerprints and places of a unit's kept rows, without those that are `fallen`."""
+def _kept(store: Store, unit: int) -> pa.Table:
+    """Return the fingerprints of a unit's rows, their places, and a number for each image, equal for equal bytes."""
     table = read_batch(store, _unit_name(unit), 0)
-    gone = pa.array(list(fallen), pa.int32())
-    table = table.filter(pc.invert(pc.is_in(table["row"], gone)))
     places = (unit << ROW_BITS) + table["row"].to_numpy().astype(np.int64)
     return pa.table({"place": places, "image": table["image"], "fingerprint": table["fingerprint"]})
 
@@ -235,4 +264,4 @@ def _joined(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _unit_name(unit: int) -> str:
-    return f"_run/{PHASE}/unit-{unit:06d}.arrow"
+    return f"{PRINTS}/unit-{unit:06d}.arrow"

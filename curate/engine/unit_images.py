@@ -81,7 +81,7 @@ class UnitImages:
     def _raw(
         self, tables: Iterable[pa.Table], bare: list[pa.Table], meter: Meter
     ) -> Iterator[tuple[int, RawImage]]:
-        """Yield the raw image of every alive row, those from the network last; append tables without images to `bare`."""
+        """Yield each alive row's raw image, those from the network last; append the tables without images to `bare`."""
         first = 0
         for table in tables:
             shown: list[np.ndarray] | None = None
@@ -112,7 +112,7 @@ class UnitImages:
         return np.split(slots.astype(np.int64), np.cumsum(counts)[:-1])
 
     def _at_hand(self, table: pa.Table, first: int) -> Iterator[tuple[int, RawImage]]:
-        """Yield the images that need no network, of a table whose first row is number `first`; note the others' URLs."""
+        """Yield the images that need no network, and note the URLs of the others; `first` is the table's first row."""
         places = pc.indices_nonzero(alive(table))
         self._published.note(table, places, first)
         living = table.select(["image", "format", "image_path", "url"]).take(places)

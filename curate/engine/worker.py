@@ -26,6 +26,7 @@ from curate.engine.record import Meter, UnitRecord
 from curate.engine.records import DONE, STAGED, every_record, read_record
 from curate.engine.select_unit import Selection
 from curate.engine.similar import PHASE as SIMILAR
+from curate.engine.similar import RULE as SIMILAR_RULE
 from curate.engine.similar import SimilarImages
 from curate.engine.unit import Pipeline
 from curate.engine.unit_rows import UnitReader
@@ -203,14 +204,15 @@ class Worker(JobWorker):
             fallen = self._fallen_before(number)
         else:
             fallen = {**self._fallen_after(number), **dict.fromkeys(near, "near_duplicate")}
-        return staging.publish(staging.record(number, STAGED), fallen, near | self._copies(number, "detail"))
+        copies = self._copies(number, "detail").items()
+        details = near | {row: said for row, said in copies if fallen[row] == SIMILAR_RULE}
+        return staging.publish(staging.record(number, STAGED), fallen, details)
 
     def scan(self, number: int, phase: str) -> None:
         """Spill a slice's pairs: by keys or URLs, or, after they are staged, by images, redirects or fingerprints."""
         plan = self.run.plan
         if phase == SIMILAR:
-            kept = ((unit, self._fallen_by_content(unit)) for unit in plan.slice(number))
-            self._similar.spill(self.store, number, kept)
+            self._similar.spill(self.store, number, plan.slice(number))
             return
         if phase in OF_STAGED:
             rows = [self.pipeline.staging.spilled(unit, phase) for unit in plan.slice(number)]
@@ -254,7 +256,7 @@ class Worker(JobWorker):
 
     def _fallen_after(self, number: int) -> Fallen:
         """Return row → reason for a staged unit's kept rows that rules across the run drop by images or redirects."""
-        return {**self._fallen_by_content(number), **self._copies(number, "reason")}
+        return {**self._copies(number, "reason"), **self._fallen_by_content(number)}
 
     def _fallen_by_content(self, number: int) -> dict[int, str]:
         """Return the same without altered copies. A row that several phases drop gets the reason of the last one."""
@@ -276,8 +278,10 @@ class Worker(JobWorker):
         return {} if across is None else self._told(across, number, "reason")
 
     def _copies(self, number: int, column: str) -> dict[int, str]:
-        """Return row → `column` of the verdicts, for the altered copies in a unit."""
-        return {} if self.run.similar is None else self._told(self.run.similar, number, column)
+        """Return row → `column` of the verdicts, for the altered copies in a unit; nothing for older, published units."""
+        if self.run.similar is None or number < self.run.before:
+            return {}
+        return self._told(self.run.similar, number, column)
 
     def _near_duplicates(self, number: int) -> dict[int, str]:
         """Return row → detail for the near duplicates in a unit."""
