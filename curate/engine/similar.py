@@ -52,7 +52,7 @@ ROW_BITS = 32  # a place is unit << ROW_BITS | row
 
 PRINTS = "_run/prints"  # the folder of the units' fingerprint files
 
-KEPT = pa.schema(  # of a unit's kept rows; `image` is from the hash of the bytes, `detail` from `fallen_detail`
+KEPT = pa.schema(  # of kept rows; `image` is equal for equal bytes, `detail` comes from `fallen_detail`
     [
         ("row", pa.int32()),
         ("key", pa.string()),
@@ -122,7 +122,7 @@ class SimilarImages(PhaseFiles):
         return max(1, -(-entries_for(self.rows) // PARTITION_ENTRIES))
 
     def spill(self, store: Store, number: int, units: Iterable[int]) -> None:
-        """Write the entries of a slice's units: for each group of rows and length of bands, a batch for each partition."""
+        """Write the entries of a slice's units: for each group of rows and length of bands, a batch a partition."""
         tables = (_kept(store, unit) for unit in units)
         batches = (batch for group in _groups(tables) for batch in self._partitioned(group))
         write_batches(store, self.spill_name(number), ENTRY, batches)

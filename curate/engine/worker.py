@@ -278,7 +278,7 @@ class Worker(JobWorker):
         return {} if across is None else self._told(across, number, "reason")
 
     def _copies(self, number: int, column: str) -> dict[int, str]:
-        """Return row → `column` of the verdicts, for the altered copies in a unit; nothing for older, published units."""
+        """Return row → `column` of the verdicts, for a unit's altered copies; nothing for older, published units."""
         if self.run.similar is None or number < self.run.before:
             return {}
         return self._told(self.run.similar, number, column)
