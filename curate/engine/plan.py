@@ -70,6 +70,11 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         """Rows of all inputs."""
         return sum(self.rows)
 
+    def rows_to(self, number: int) -> int:
+        """How many rows the units up to and with that one hold."""
+        unit = self.unit(number)
+        return self._rows_before[unit.input] + unit.stop
+
     @property
     def slices(self) -> int:
         """How many slices there are: units by about a million rows, the grain of rules across the run."""
@@ -79,6 +84,11 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         """The units of a slice."""
         start = number * self.slice_units
         return range(start, min(start + self.slice_units, self.units))
+
+    @cached_property
+    def _rows_before(self) -> list[int]:
+        """Of each input how many rows the inputs before it hold."""
+        return [0, *accumulate(self.rows)]
 
     @cached_property
     def _stops(self) -> list[int]:
@@ -163,7 +173,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         settings, plan = self.manifest.active_rules().get(SIMILAR), self.plan
         if settings is None or not plan.slices or self.select:
             return None
-        return SimilarImages(settings["max_distance"], plan.total, plan.slices, plan.slice_units)
+        rows = plan.total, plan.slices, plan.slice_units
+        return SimilarImages(settings["max_distance"], *rows, plan.rows_to)
 
     @cached_property
     def judges_staged(self) -> bool:

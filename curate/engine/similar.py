@@ -3,14 +3,19 @@
 A unit leaves the fingerprints of its kept rows beside its shards. Each slice of the run spills them under the keys of
 their bands (`filters.copies`), partitioned by key, so that what is compared is in one partition; each partition finds
 its pairs by itself. Last the pairs are gone through in source order, in one piece: a row falls if a row that stays is
-before it and within `max_distance`. So what falls has a witness that is kept, whatever the number of workers. Rows with
-the very same image (questions about one) are no copies of each other: they stay or fall by other images alone. Memory
-holds a partition at a time, and a bit for each row of the units that lose any.
+before it and within `max_distance`. So what falls has a witness that this rule keeps, whatever the number of workers.
+Rows with the very same image (questions about one) are no copies of each other: they stay or fall by other images
+alone. Memory holds a partition at a time, and a bit for each row of the units that lose any.
+
+What becomes of a row depends on the rows before it alone, so inputs can be added later: rows that fall to the rules on
+images' bytes, which more rows can bring down, are witnesses as well (their image stays with another row, or is a
+placeholder), and bands are as long as the rows up to each unit ask for. The units' fingerprints stay in the folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, pairwise
@@ -20,32 +25,39 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
-import xxhash
 
 from curate.engine.across import VERDICT, PhaseFiles, read_batch, write_batches
 from curate.engine.records import in_parallel
+from curate.engine.staged_pairs import fallen_detail
 from curate.storage.store import Store
 from filters.copies import (
     KIND,
-    VIEW_BANDS,
+    LEVEL_BITS,
+    MOST_BITS,
     VIEW_BYTES,
-    VIEWS,
-    WHOLE_BANDS,
     Entries,
-    bits_for,
+    entries_for,
+    level_for,
     nearest_pairs,
     stored,
 )
 
 RULE = "similar_image"
 PHASE = "similar"
-ENTRIES_A_ROW = VIEWS * VIEW_BANDS + WHOLE_BANDS
 PARTITION_ENTRIES = 2_000_000  # about 300 MB while it is judged
 GROUP_ROWS = 16_384  # whose entries are made at once
 ROW_BITS = 32  # a place is unit << ROW_BITS | row
 
-KEPT = pa.schema(  # of a unit's kept rows; `image` is a hash of the image's bytes
-    [("row", pa.int32()), ("key", pa.string()), ("image", pa.uint64()), ("fingerprint", KIND)]
+PRINTS = "_run/prints"  # the folder of what units leave
+
+KEPT = pa.schema(  # of a unit's kept rows; `image` tells images' bytes apart, `detail` see `fallen_detail`
+    [
+        ("row", pa.int32()),
+        ("key", pa.string()),
+        ("image", pa.uint64()),
+        ("detail", pa.string()),
+        ("fingerprint", KIND),
+    ]
 )
 ENTRY = pa.schema(
     [
@@ -63,9 +75,24 @@ TOLD = VERDICT.append(pa.field("detail", pa.string()))
 def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[bytes | None]) -> None:
     """Leave the fingerprints of a unit's kept rows (N rows of SAMPLE, their N images) for the rule across the run."""
     rows = pa.array(np.arange(kept.num_rows), pa.int32())
-    hashes = pa.array([xxhash.xxh3_64_intdigest(body or b"") for body in images], pa.uint64())
-    table = pa.table([rows, kept["key"], hashes, kept["fingerprint"].cast(KIND)], schema=KEPT)
+    hashes = [hashlib.sha256(body or b"").hexdigest() for body in images]
+    hashed = pa.table({"sha256": pa.chunked_array([hashes], pa.string()), "extra": kept["extra"]})
+    numbers = pa.array([int(digits[:16], 16) for digits in hashes], pa.uint64())
+    columns = [rows, kept["key"], numbers, fallen_detail(hashed), kept["fingerprint"].cast(KIND)]
+    table = pa.table(columns, schema=KEPT)
     write_batches(store, _unit_name(unit), KEPT, [table.filter(pc.is_valid(table["fingerprint"]))])
+
+
+def without_prints(store: Store, units: int) -> int | None:
+    """The first of so many units that has left no fingerprints; None: each has."""
+    there = set(store.names(PRINTS))
+    return next((unit for unit in range(units) if _unit_name(unit).rpartition("/")[2] not in there), None)
+
+
+def details_of(store: Store, unit: int) -> dict[str, str]:
+    """By key the `fallen_detail` of each of a unit's rows that had a fingerprint."""
+    table = read_batch(store, _unit_name(unit), 0)
+    return dict(zip(table["key"].to_pylist(), table["detail"].to_pylist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -76,17 +103,18 @@ class SimilarImages(PhaseFiles):
     rows: int  # of the run, as planned
     slices: int
     slice_units: int
+    rows_to: Callable[[int], int]  # how many rows are planned up to the end of a unit
 
     phase = PHASE
 
     @property
     def partitions(self) -> int:
         """Into how many partitions the entries are cut."""
-        return max(1, -(-self.rows * ENTRIES_A_ROW // PARTITION_ENTRIES))
+        return max(1, -(-entries_for(self.rows) // PARTITION_ENTRIES))
 
-    def spill(self, store: Store, number: int, units: Iterable[tuple[int, Iterable[int]]]) -> None:
-        """Write a slice's entries, a record batch a partition for each group of rows (unit, what of it has fallen)."""
-        tables = (_kept(store, unit, fallen) for unit, fallen in units)
+    def spill(self, store: Store, number: int, units: Iterable[int]) -> None:
+        """Write a slice's entries, a record batch a partition for each group of rows and each length of bands."""
+        tables = (_kept(store, unit) for unit in units)
         batches = (batch for group in _groups(tables) for batch in self._partitioned(group))
         write_batches(store, self.spill_name(number), ENTRY, batches)
 
@@ -111,10 +139,18 @@ class SimilarImages(PhaseFiles):
             write_batches(store, self.verdict_name(number), TOLD, [_verdicts(store, told)])
 
     def _partitioned(self, group: pa.Table) -> Iterator[pa.Table]:
-        """The entries of some rows, a table a partition."""
+        """The entries of some rows, a table a partition for each length of bands by which they may be found."""
         places, images = (group[name].to_numpy() for name in ("place", "image"))
         prints = stored(_joined(group["fingerprint"]))
-        entries = Entries.of(prints, places, images, bits_for(self.rows))
+        units, of_row = np.unique(places >> ROW_BITS, return_inverse=True)
+        levels = np.array([level_for(self.rows_to(unit)) for unit in units.tolist()], np.int64)[of_row]
+        for bits in range(levels.min(initial=MOST_BITS), level_for(self.rows) + 1, LEVEL_BITS):
+            some = levels <= bits
+            chosen = prints[some], places[some], images[some]
+            yield from self._of_entries(Entries.of(*chosen, bits, levels[some] == bits))
+
+    def _of_entries(self, entries: Entries) -> Iterator[pa.Table]:
+        """These entries, a table a partition."""
         mixed = (entries.keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
         partition = (mixed % np.uint64(self.partitions)).astype(np.int64)
         order = np.argsort(partition, kind="stable")
@@ -182,11 +218,9 @@ def _keys(store: Store, unit: int) -> Mapping[int, str]:
     return dict(zip(table["row"].to_pylist(), table["key"].to_pylist(), strict=True))
 
 
-def _kept(store: Store, unit: int, fallen: Iterable[int]) -> pa.Table:
-    """The fingerprints of a unit's rows that have not fallen, and their places."""
+def _kept(store: Store, unit: int) -> pa.Table:
+    """The fingerprints of a unit's rows, their places, and numbers that tell their images apart."""
     table = read_batch(store, _unit_name(unit), 0)
-    gone = pa.array(list(fallen), pa.int32())
-    table = table.filter(pc.invert(pc.is_in(table["row"], gone)))
     places = (unit << ROW_BITS) + table["row"].to_numpy().astype(np.int64)
     return pa.table({"place": places, "image": table["image"], "fingerprint": table["fingerprint"]})
 
@@ -221,4 +255,4 @@ def _joined(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _unit_name(unit: int) -> str:
-    return f"_run/{PHASE}/unit-{unit:06d}.arrow"
+    return f"{PRINTS}/unit-{unit:06d}.arrow"

@@ -26,6 +26,7 @@ from curate.engine.record import Meter, UnitRecord
 from curate.engine.records import DONE, STAGED, every_record, read_record
 from curate.engine.select_unit import Selection
 from curate.engine.similar import PHASE as SIMILAR
+from curate.engine.similar import RULE as SIMILAR_RULE
 from curate.engine.similar import SimilarImages
 from curate.engine.unit import Pipeline
 from curate.engine.unit_rows import UnitReader
@@ -198,14 +199,15 @@ class Worker(JobWorker):
             fallen = self._fallen_before(number)
         else:
             fallen = {**self._fallen_after(number), **dict.fromkeys(near, "near_duplicate")}
-        return staging.publish(staging.record(number, STAGED), fallen, near | self._copies(number, "detail"))
+        copies = self._copies(number, "detail").items()
+        details = near | {row: said for row, said in copies if fallen[row] == SIMILAR_RULE}
+        return staging.publish(staging.record(number, STAGED), fallen, details)
 
     def scan(self, number: int, phase: str) -> None:
         """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
         plan = self.run.plan
         if phase == SIMILAR:
-            kept = ((unit, self._fallen_by_content(unit)) for unit in plan.slice(number))
-            self._similar.spill(self.store, number, kept)
+            self._similar.spill(self.store, number, plan.slice(number))
             return
         if phase in OF_STAGED:
             rows = [self.pipeline.staging.spilled(unit, phase) for unit in plan.slice(number)]
@@ -249,7 +251,7 @@ class Worker(JobWorker):
 
     def _fallen_after(self, number: int) -> Fallen:
         """The kept rows of a staged unit that fall across the run by their images and redirects, and why."""
-        return {**self._fallen_by_content(number), **self._copies(number, "reason")}
+        return {**self._copies(number, "reason"), **self._fallen_by_content(number)}
 
     def _fallen_by_content(self, number: int) -> dict[int, str]:
         """The same, by what was written of them; whoever falls by several phases falls by the last."""
@@ -271,8 +273,10 @@ class Worker(JobWorker):
         return {} if across is None else self._told(across, number, "reason")
 
     def _copies(self, number: int, column: str) -> dict[int, str]:
-        """What is said of the altered copies in a unit."""
-        return {} if self.run.similar is None else self._told(self.run.similar, number, column)
+        """What is said of the altered copies in a unit; of one that was published before inputs were added, nothing."""
+        if self.run.similar is None or number < self.run.before:
+            return {}
+        return self._told(self.run.similar, number, column)
 
     def _near_duplicates(self, number: int) -> dict[int, str]:
         """The near duplicates of a unit, and what each is like."""
