@@ -156,7 +156,7 @@ class Worker(JobWorker):
         super().__init__(run.out)
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = _way(run, self.store, meter, children, scorers, exchange)
+        self.pipeline = _stages_of(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # phase → the last slice that was read
 
     def watch(self, meter: Meter) -> None:
@@ -275,20 +275,20 @@ class Worker(JobWorker):
     def _fallen(self, phase: str, number: int) -> dict[int, str]:
         """Return row → reason for the rows of a unit that are dropped in a phase."""
         across = self.run.across(phase)
-        return {} if across is None else self._told(across, number, "reason")
+        return {} if across is None else self._verdicts_on(across, number, "reason")
 
     def _copies(self, number: int, column: str) -> dict[int, str]:
         """Return row → `column` of the verdicts, for a unit's altered copies; nothing for older, published units."""
         if self.run.similar is None or number < self.run.before:
             return {}
-        return self._told(self.run.similar, number, column)
+        return self._verdicts_on(self.run.similar, number, column)
 
     def _near_duplicates(self, number: int) -> dict[int, str]:
         """Return row → detail for the near duplicates in a unit."""
         across = self.run.across("near")
-        return {} if across is None else self._told(across, number, "detail")
+        return {} if across is None else self._verdicts_on(across, number, "detail")
 
-    def _told(self, across: PhaseFiles, unit: int, column: str) -> dict[int, str]:
+    def _verdicts_on(self, across: PhaseFiles, unit: int, column: str) -> dict[int, str]:
         """Return row → `column` of a phase's verdicts on a unit; keep the slice, as its other units come next."""
         number = unit // self.run.plan.slice_units
         if self._verdicts.get(across.phase, (-1, None))[0] != number:
@@ -322,7 +322,7 @@ class UnitWay(Protocol):
         """Close what is held open."""
 
 
-def _way(
+def _stages_of(
     run: Run,
     store: Store,
     meter: Meter,
