@@ -9,7 +9,7 @@ It happens up to three times: first for rows with the same key (`keys`, where th
 before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an image is its
 bytes (`bytes`), which finds what hides behind different URLs. Then come copies that were altered, by their
 fingerprints (`similar`, see `curate.engine.similar`), and last what no hash finds (`near`): images that look alike, by
-their features, in one piece (`curate.engine.near_duplicates`).
+their features (`curate.engine.near_duplicates`).
 """
 
 from __future__ import annotations
