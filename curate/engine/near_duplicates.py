@@ -206,7 +206,11 @@ def _table(found: Proposals) -> pa.Table:
 
 @contextmanager
 def _faiss(rows: int, all_cores: bool = False) -> Iterator[None]:
-    """Raises MachineError where faiss is missing or old, which searches with the cores that the process has, or with all."""
+    """Use faiss, with as many threads as the process has or with one for each core.
+
+    Raises:
+        MachineError: it is missing or too old.
+    """
     try:
         import faiss
 
@@ -220,5 +224,6 @@ def _faiss(rows: int, all_cores: bool = False) -> Iterator[None]:
         finally:
             faiss.omp_set_num_threads(usual)
     except ImportError:
-        said = f"comparing {rows} rows needs faiss {'.'.join(map(str, FAISS))} or later: pip install 'curate[dedup]' -c constraints.txt"
+        needed = ".".join(map(str, FAISS))
+        said = f"comparing {rows} rows needs faiss {needed} or later: pip install 'curate[dedup]' -c constraints.txt"
         raise MachineError(said) from None

@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 
 from curate import tasks
 from curate.engine import dialogue_images
-from curate.engine.across import SPILL, spill_rows
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.engine.records import DONE, STAGED, read_record, write_record
 from curate.engine.spool import Spool
+from curate.engine.staged_pairs import ACROSS_STAGE, fallen_detail, pairs_of_shard, spill_pairs
 from curate.engine.tombstones import without_names
 from curate.errors import UnitError
 from curate.manifest.settings import Manifest
@@ -36,7 +36,6 @@ from curate.storage.shards import (
     has_repeated,
     image_hashes,
     image_path,
-    read_columns,
     row_groups,
     shard_name,
     to_shard,
@@ -45,7 +44,8 @@ from curate.storage.shards import (
 from curate.storage.store import Store
 
 LOST = [name for name in DROPPED.names if name in SHARD.names] + [
-    "sha256"
+    "sha256",
+    "extra",
 ]  # what is kept of a row that falls
 
 Fallen = Mapping[int, str]  # place of a row to the reason why it falls
@@ -86,14 +86,9 @@ class Staging:
 
     def spilled(self, number: int, phase: str = "bytes") -> pa.Table:
         """What a phase of the rules across the run needs of a staged unit (SPILL; `row` counts its kept rows)."""
-        first, parts = 0, [SPILL.empty_table()]
-        for shard in self.record(number, STAGED).shards:
-            table = read_columns(self.store, self.place(shard.path), ["sha256", "text"])
-            rows = pa.array(np.arange(first, first + table.num_rows))
-            image, text = table["sha256"].combine_chunks(), table["text"].combine_chunks()
-            parts.append(spill_rows(image, text, number, rows))
-            first += table.num_rows
-        return pa.concat_tables(parts)
+        shards = self.record(number, STAGED).shards
+        pairs = [pairs_of_shard(self.store, self.place(shard.path), phase) for shard in shards]
+        return spill_pairs(pairs, number)
 
     def publish(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
         """Give a staged unit's files their final names, less the rows that fell (places among the kept).
@@ -241,11 +236,11 @@ class Staging:
 
     def _lost(self, table: pa.Table, reason: pa.Array, detail: pa.Array) -> pa.Table:
         """Rows of SHARD that fell across the run, as rows of DROPPED, as far as they are written down."""
-        detail = pc.coalesce(detail, pc.binary_join_element_wise("sha256", table["sha256"], "="))
+        detail = pc.coalesce(detail, fallen_detail(table))
         rows = table.append_column("reason", reason).append_column("detail", detail)
         rows = rows.filter(pc.is_valid(reason))
         rows = rows.filter(sampled(rows["key"], self.manifest.drops.sample))
-        return as_dropped(rows.append_column("stage", pa.repeat("across", rows.num_rows)))
+        return as_dropped(rows.append_column("stage", pa.repeat(ACROSS_STAGE, rows.num_rows)))
 
     def _staged_dropped(self, record: UnitRecord) -> list[pa.Table]:
         if record.dropped_file is None:

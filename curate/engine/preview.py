@@ -14,7 +14,7 @@ from curate.engine.journal import Request
 from curate.engine.plan import Plan, row_rules
 from curate.engine.record import count_reasons
 from curate.marking import SIZE, clean_and_judge
-from curate.origins import can_judge, open_origin
+from curate.origins import open_origin
 from curate.storage.scratch import ScratchFolder
 from curate.terminal import plural, printable, settings_said
 
@@ -63,9 +63,7 @@ def _judged(asked: Request, planned: Plan, work: Path) -> Iterator[pa.Table]:
         try:
             settled = () if asked.select else origin.settled
             rules = {
-                n: s
-                for n, s in row_rules(asked.manifest).items()
-                if can_judge(origin, n) and n not in settled
+                n: s for n, s in row_rules(asked.manifest).items() if origin.judges(n) and n not in settled
             }
             for table in origin.read(0, min(each, planned.rows[number])):
                 yield clean_and_judge(table, asked.manifest, rules, pending=SIZE)

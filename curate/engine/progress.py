@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from curate.engine.across import OF_STAGED
 from curate.engine.metrics import HELP, MetricsFile, Seen
 from curate.engine.record import UnitRecord, add_counts
 from curate.engine.worker import Job
@@ -37,9 +38,11 @@ PHASES = {
     "scan keys": "reading ids",
     "scan seen": "reading texts",
     "scan bytes": "reading hashes",
+    "scan redirects": "reading redirects",
     "keys": "comparing ids",
     "seen": "comparing texts",
     "bytes": "comparing images",
+    "redirects": "comparing redirects",
     "count": "counting",
     "spill": "reading samples",
     "lay": "laying sequences",
@@ -115,7 +118,7 @@ class Progress:
             self._print(json_line("info", said, event="step", step=self._step, parts=numbers))
         noun = NOUNS.get(kind, "parts" if phase else "units")
         self._task = self._bars.add_task(said, total=numbers, noun=noun)
-        later = phase in ("bytes", "similar")
+        later = phase in (*OF_STAGED, "similar")
         reads = kind in ("stage", "spill", "score") or (kind == "scan" and not later and not self._read)
         if reads:
             self._begun, self._ended = time.monotonic(), 0.0

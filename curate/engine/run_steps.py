@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.engine.across import Across
+from curate.engine.across import OF_STAGED, Across
 from curate.engine.journal import Journal
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.near_duplicates import PHASE as NEAR
@@ -75,9 +75,10 @@ class Steps:
 
     def touched(self) -> set[int]:
         """The units of before inputs were added of which a row falls only now."""
-        across, before = self.run.across("bytes"), self.run.before
-        slices = range(-(-before // self.run.plan.slice_units)) if across is not None else ()
-        tables = (across.verdicts(self.journal.store, number) for number in slices) if across else ()
+        before = self.run.before
+        slices = range(-(-before // self.run.plan.slice_units))
+        judged = [across for phase in OF_STAGED if (across := self.run.across(phase)) is not None]
+        tables = (across.verdicts(self.journal.store, number) for across in judged for number in slices)
         return {unit for table in tables for unit in table["unit"].unique().to_pylist() if unit < before}
 
     def judge_near(self) -> None:

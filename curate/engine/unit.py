@@ -34,6 +34,7 @@ from curate.engine.records import DONE, STAGED
 from curate.engine.score import TAKEN, Scoring, Windows
 from curate.engine.similar import keep_fingerprints
 from curate.engine.spool import Spool
+from curate.engine.staged_pairs import with_redirects
 from curate.engine.stopwatch import Stopwatch
 from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.engine.unit_images import Outcomes, UnitImages
@@ -222,6 +223,9 @@ class Pipeline:
         turn = column("turn", pa.int32())
         table = fit(table, published, turn, pc.is_valid(turn))
         table = self._drop_changed(table, published, turn)
+        if self.run.across("redirects") is not None:
+            extra, ends = table["extra"].combine_chunks(), column("redirected_to", pa.string())
+            table = set_column(table, "extra", with_redirects(extra, ends))
         reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)

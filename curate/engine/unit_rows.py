@@ -16,7 +16,7 @@ from curate.engine.plan import Plan, Run, Unit, row_rules
 from curate.engine.stopwatch import Stopwatch
 from curate.errors import CurateError, InputError, UnitError
 from curate.marking import SCORE, SIZE, clean_and_judge, share_below
-from curate.origins import Origin, can_judge, open_origin
+from curate.origins import Origin, open_origin
 from curate.origins.lost_rows import UnreadableInput
 from curate.origins.table_rows import Rows
 from curate.schema import SAMPLE, set_column
@@ -120,7 +120,7 @@ class UnitReader:
         """The rules by which the unit's rows are judged."""
         origin = self._open(unit.input)
         settled = () if self._run.select else origin.settled
-        rules = {n: of for n, of in self._rules.items() if can_judge(origin, n) and n not in settled}
+        rules = {n: of for n, of in self._rules.items() if origin.judges(n) and n not in settled}
         if self._manifest.scorer is not None:  # the scores that count are its own
             rules = {n: of for n, of in rules.items() if SCORE not in filters.find_rule(n, of).columns}
         return rules

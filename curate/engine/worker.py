@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import pyarrow as pa
 
-from curate.engine.across import Across, PhaseFiles, of_unit
+from curate.engine.across import OF_STAGED, Across, PhaseFiles, of_unit
 from curate.engine.near_duplicates import PHASE as NEAR
 from curate.engine.near_duplicates import NearDuplicates
 from curate.engine.near_features import spill_features
@@ -212,14 +212,14 @@ class Worker(JobWorker):
         """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
         plan = self.run.plan
         if phase == SIMILAR:
-            kept = ((unit, self._fallen("bytes", unit)) for unit in plan.slice(number))
+            kept = ((unit, self._fallen_by_content(unit)) for unit in plan.slice(number))
             self._similar.spill(self.store, number, kept)
             return
         if phase == NEAR:
             self._spill_features(number)
             return
-        if phase == "bytes":
-            rows = [self.pipeline.staging.spilled(unit) for unit in plan.slice(number)]
+        if phase in OF_STAGED:
+            rows = [self.pipeline.staging.spilled(unit, phase) for unit in plan.slice(number)]
         else:
             units = map(plan.unit, plan.slice(number))
             self.pipeline.reader.stop = plan.slice(number).stop
@@ -273,8 +273,12 @@ class Worker(JobWorker):
         return {**self._fallen("seen", number), **self._fallen("keys", number)}
 
     def _fallen_after(self, number: int) -> Fallen:
-        """The kept rows of a staged unit that fall across the run by their images' bytes and fingerprints, and why."""
-        return {**self._fallen("bytes", number), **self._copies(number, "reason")}
+        """The kept rows of a staged unit that fall across the run by their images and redirects, and why."""
+        return {**self._fallen_by_content(number), **self._copies(number, "reason")}
+
+    def _fallen_by_content(self, number: int) -> dict[int, str]:
+        """The same, by what was written of them; whoever falls by several phases falls by the last."""
+        return {row: why for phase in OF_STAGED for row, why in self._fallen(phase, number).items()}
 
     def _across(self, phase: str) -> Across:
         across = self.run.across(phase)
