@@ -22,6 +22,8 @@ from curate.engine.plan import Plan, Run
 from curate.engine.rebuilt import finished_records, plan_of, request_of
 from curate.engine.records import DONE, SEGMENTS, STAGED, before_stem, grown_stem, write_records
 from curate.engine.retry import finished_manifest
+from curate.engine.similar import PHASE as SIMILAR_PHASE
+from curate.engine.similar import PRINTS, without_prints
 from curate.engine.similar import RULE as SIMILAR
 from curate.errors import OrderForbidsError, OutputError
 from curate.storage.finished import read_state
@@ -146,8 +148,10 @@ def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
     way = "run all inputs together into another --out"
     if "scored" in manifest:
         raise OrderForbidsError(f"{store.uri} was scored since, and new rows would have no scores: {way}")
-    if SIMILAR in active:
-        raise OrderForbidsError(f"{SIMILAR} compares images of the whole run at once: {way}")
+    if SIMILAR in active and (lost := without_prints(store, plan_of(store, manifest, old).units)) is not None:
+        raise OrderForbidsError(
+            f"the fingerprints of unit {lost}, with which {SIMILAR} compares new images, are not in {PRINTS}: {way}"
+        )
     for phase in set(PHASES) - GROWABLE:
         if rules := [name for name in PHASES[phase] if name in active]:
             raise OrderForbidsError(f"{rules[0]} compares images of the whole run at once: {way}")
@@ -176,5 +180,5 @@ def _check_rows(journal: Journal, manifest: Mapping[str, Any], planned: Plan) ->
 
 
 def _clear_phases(journal: Journal) -> None:
-    for phase in PHASES:
+    for phase in (*PHASES, SIMILAR_PHASE):
         journal.store.delete_folder(f"_run/{phase}")

@@ -22,6 +22,8 @@ from curate.engine.output import LOST, Fallen, Staging
 from curate.engine.plan import Run
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.engine.records import DONE, STAGED, before_stem, read_segments, segment_names
+from curate.engine.similar import RULE as SIMILAR
+from curate.engine.similar import details_of
 from curate.engine.staged_pairs import ACROSS_STAGE, pairs_of_fallen, pairs_of_shard, spill_pairs
 from curate.errors import UnitError
 from curate.schema import DROPPED
@@ -30,6 +32,7 @@ from curate.storage.shards import Shard, as_dropped, dropped_name, unit_of
 from curate.storage.store import Store
 
 PLACEHOLDER = "placeholder_image"  # a row dropped for this keeps the reason, whatever inputs are added
+LABELS_AS_TEXT = pa.schema([(name, pa.string()) for name in DROPPED.names])
 ROW = re.compile(r"#(\d+)$")
 
 
@@ -67,7 +70,8 @@ class GrownStaging(Staging):
             return super().spilled(number, phase)
         pairs = [pairs_of_shard(self.store, name, phase) for name in self._shards.get(number, ())]
         if (dropped := dropped_name(number)) in self._files_of_dropped:
-            pairs.append(pairs_of_fallen(self.store, dropped, phase))
+            of_similar = self._details_of_similar(self._records[number])
+            pairs.append(pairs_of_fallen(self.store, dropped, phase, of_similar))
         return spill_pairs(pairs, number)
 
     def publish(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
@@ -105,6 +109,10 @@ class GrownStaging(Staging):
     def _files_of_dropped(self) -> frozenset[str]:
         table = read_files(self.store, DROPPED_FILES)
         return frozenset(table["path"].to_pylist() if table is not None else ())
+
+    def _details_of_similar(self, record: UnitRecord) -> Mapping[str, str]:
+        """Return key → `fallen_detail`, for the unit's rows, if any were dropped as similar images; else nothing."""
+        return details_of(self.store, record.unit) if SIMILAR in record.dropped else {}
 
     def _amended(self, record: UnitRecord, fallen: Fallen, changed: Mapping[int, str]) -> UnitRecord:
         """Write an older unit's files again.
@@ -152,7 +160,7 @@ class GrownStaging(Staging):
         """Write the unit's dropped rows together with those dropped now, as a run on all inputs would write them."""
         groups = self._dropped_groups(record)
         staged = groups[:1] if groups and not _all_across(groups[0]) else []
-        lost = _with_reasons(groups[len(staged) :], changed)
+        lost = _with_reasons(groups[len(staged) :], changed, self._details_of_similar(record))
         first, new = 0, []
         for shard in record.shards:
             for table, reason, detail in self._groups_of(shard, first, fallen, {}, LOST):
@@ -186,15 +194,30 @@ def _all_across(rows: pa.Table) -> bool:
     return bool(pc.all(_across(rows), min_count=0).as_py())
 
 
-def _with_reasons(groups: Sequence[pa.Table], changed: Mapping[int, str]) -> list[pa.Table]:
-    """Return row groups of dropped rows with other reasons for some rows: `changed` has them by row number from 0."""
+def _with_reasons(
+    groups: Sequence[pa.Table], changed: Mapping[int, str], of_similar: Mapping[str, str]
+) -> list[pa.Table]:
+    """Return row groups of dropped rows with other reasons for some rows.
+
+    Args:
+        groups: the row groups.
+        changed: the new reasons, by row number from 0.
+        of_similar: by key, the new details of rows that were similar images and now have another reason.
+    """
     first, made = 0, []
     for table in groups:
         rows = range(first, first + table.num_rows)
         reasons = table["reason"].cast(pa.string()).to_pylist()
         said = [changed.get(row, reason) for row, reason in zip(rows, reasons, strict=True)]
-        place = table.schema.get_field_index("reason")
-        made.append(as_dropped(table.set_column(place, "reason", pa.array(said, pa.string()))))
+        keys, details = table["key"].to_pylist(), table["detail"].to_pylist()
+        details = [
+            of_similar.get(key, detail) if was == SIMILAR != now else detail
+            for key, was, now, detail in zip(keys, reasons, said, details, strict=True)
+        ]
+        for name, values in (("reason", said), ("detail", details)):
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, name, pa.array(values, pa.string()))
+        made.append(as_dropped(table))
         first += table.num_rows
     return made
 
@@ -210,4 +233,5 @@ def _merged(lost: list[pa.Table], new: list[pa.Table]) -> Iterator[pa.Table]:
             int(found[1]) if (found := ROW.search(source or "")) else 0
             for source in both["source"].to_pylist()
         ]
-        yield as_dropped(both.take(pa.array(np.argsort(rows, kind="stable"), pa.int64())))
+        ordered = both.take(pa.array(np.argsort(rows, kind="stable"), pa.int64()))
+        yield as_dropped(ordered.cast(LABELS_AS_TEXT))

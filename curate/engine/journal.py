@@ -146,7 +146,7 @@ class Journal:
         for name in (MANIFEST, SHARDS, DROPPED_FILES, DATA_FILES):
             self.store.delete(name)
         self.delete_papers()
-        for name in ("journal", "done", "staged", *JUDGED, "tmp", "inputs/web"):
+        for name in ("journal", "done", "staged", "prints", *JUDGED, "tmp", "inputs/web"):
             self.store.delete_folder(
                 f"_run/{name}"
             )  # the journal goes first: after a kill it must not name files that are gone

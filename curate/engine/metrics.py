@@ -20,7 +20,7 @@ HELP = {
     "rows": "Rows that were read and judged.",
     "scanned": "Rows that were read for rules across the run, or for packing.",
     "images": "Images that were fetched or found missing.",
-    "bytes": "Bytes of images that were kept, or of packs.",
+    "bytes": "Bytes of shards, parts or packs that were written.",
 }
 
 

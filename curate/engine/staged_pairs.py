@@ -7,7 +7,7 @@ row, its detail says so instead. So this is known from a folder's files alone, e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -54,12 +54,17 @@ def pairs_of_shard(store: Store, name: str, phase: str) -> pa.Table:
     return pa.table(columns, schema=PAIR)
 
 
-def pairs_of_fallen(store: Store, name: str, phase: str) -> pa.Table:
-    """Return the same for the rows that rules across the run dropped, from a file of dropped rows, in its order."""
-    rows = read_columns(store, name, ["stage", "detail", "text", "url"])
+def pairs_of_fallen(store: Store, name: str, phase: str, others: Mapping[str, str] | None = None) -> pa.Table:
+    """Return the same for the rows that rules across the run dropped, from a file of dropped rows, in its order.
+
+    `others` has, by key, the `fallen_detail` of rows whose detail in the file is another one. None: there are none.
+    """
+    others = others or {}
+    rows = read_columns(store, name, ["stage", "detail", "text", "url", "key"])
     rows = rows.filter(pc.equal(rows["stage"].cast(pa.string()), ACROSS_STAGE))
     is_redirects = phase == "redirects"
-    found = [_DETAIL.fullmatch(detail or "") for detail in rows["detail"].to_pylist()]
+    said = zip(rows["key"].to_pylist(), rows["detail"].to_pylist(), strict=True)
+    found = [_DETAIL.fullmatch(others.get(key, detail or "")) for key, detail in said]
     image = pa.array([one and one[1 + is_redirects] for one in found], pa.string())
     return pa.table([image, rows["url" if is_redirects else "text"]], schema=PAIR)
 
