@@ -19,6 +19,7 @@ class Fetched:
     detail: str | None  # the fact that decided, such as the server's status line
     url: str | None  # the address after all redirects; None if the address could not be read
     content_type: str | None = None  # the server's Content-Type header; None without one
+    elsewhere: bool = False  # whether redirects led to a file of another name
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,15 +28,15 @@ HOSTS = 12
 
 
 def write(folder: str) -> dict[str, Any]:
-    """Write `report.html`, `README.md` and `croissant.json` of a complete run into its folder.
+    """Write `report.html`, the data card `README.md` and `croissant.json` of a complete run into its folder.
 
-    The result names the `folder`, the files written (`wrote`), those left as they were because a person
-    wrote them (`left`), and the `seconds` it took.
+    `folder` is a path or a URL. A selection gets `report.html` alone. The result names the `folder`, the files written
+    (`wrote`), those left as they were because a person wrote them (`left`), and the `seconds` it took.
 
     Raises:
         InputError: the folder holds no complete run.
         DamagedError: a file of it cannot be read.
-        OutputError: it cannot be written to.
+        OSError: the folder cannot be written to.
     """
     begun = time.monotonic()
     manifest, store = finished_manifest(folder, selections=True), Store(folder)
@@ -54,7 +54,7 @@ def write(folder: str) -> dict[str, Any]:
         ) from None
     store.write_bytes(NAME, html.encode())
     written: dict[str, list[str]] = {"wrote": [], "left": []}
-    if not is_selection:  # no training data: neither the hub nor a catalogue has a use for it
+    if not is_selection:  # a selection holds no training samples: it needs no data card and no croissant.json
         written = card.write(folder, kept.table["language"].unique().drop_null().to_pylist())
     store.delete_folder(TMP)
     return {
@@ -66,7 +66,7 @@ def write(folder: str) -> dict[str, Any]:
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """The lines that tell a person what `write` did."""
+    """The lines that tell a person what `write` did; `found` is its result."""
     folder = found["folder"]
     yield from (f"wrote {folder}/{name}" for name in found["wrote"])
     yield from (f"left {folder}/{name} as it was: you wrote it" for name in found["left"])
@@ -75,7 +75,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def build(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Table) -> str:
-    """The report of a complete run as HTML.
+    """The report of a complete run as HTML; `manifest` is the whole of its `_manifest.json`.
 
     Raises:
         OSError, pa.ArrowException: a file of the run cannot be read.
@@ -98,7 +98,7 @@ def build(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Tab
 
 
 def _more(values: pa.ChunkedArray) -> str:
-    """How many values there are, if not all of them are shown; else empty."""
+    """The note `of N` on N distinct values where a panel does not show all of them; else the empty text."""
     count = len(values.unique().drop_null())
     return f"of {count:,}" if count > HOSTS else ""
 

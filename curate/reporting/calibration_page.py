@@ -17,10 +17,10 @@ from curate.storage.whole_files import whole_file
 
 
 def page_place(place: str) -> Path:
-    """Where the page goes.
+    """The path of the page's file; `place` is what the user gave: a path on this machine.
 
     Raises:
-        ManifestError: it is a folder, or not on this machine.
+        ManifestError: `place` is empty, an existing folder, or a URL of another store.
     """
     if scheme(place) != "file" or not place.strip() or Path(place).is_dir():
         raise ManifestError(f"the page goes into a file of this machine, not to {place!r}")
@@ -28,10 +28,10 @@ def page_place(place: str) -> Path:
 
 
 def write_page(found: Mapping[str, Any], place: Path) -> None:
-    """Write what a calibration found (its `--json`) as a page.
+    """Write the result of a calibration (the mapping that `--json` prints) as an HTML page into the file `place`.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     try:
         with whole_file(place) as file:
@@ -42,7 +42,7 @@ def write_page(found: Mapping[str, Any], place: Path) -> None:
 
 
 def calibration_html(found: Mapping[str, Any]) -> str:
-    """The page as HTML; it loads nothing and runs nothing."""
+    """The result of a calibration as HTML, without scripts and without anything to load."""
     curves = list(_curves(found))
     return (
         environment()

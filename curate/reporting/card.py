@@ -1,8 +1,8 @@
 """The data card: `README.md` as the Hugging Face Hub reads it, `croissant.json`, and `domains.csv`.
 
-They say what `_manifest.json` knows, and of the rows' own URLs and licences what the shards hold.
+Most of their content comes from `_manifest.json`; domains and the licences of rows are counted in the shards.
 
-`datasets.load_dataset(DIR)` reads the shards and nothing else of the folder, as the card's YAML says so.
+The card's YAML names the shards as the only data files, so `datasets.load_dataset(DIR)` reads nothing else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from curate.storage.store import Store
 from curate.terminal import plural
 
 README, CROISSANT, DOMAINS = "README.md", "croissant.json", "domains.csv"
-NAMED = 20  # domains, and licences of rows, that the card names
+NAMED = 20  # the card lists at most so many domains, and so many licences of rows
 SPDX = re.compile(r"(?:CC-[A-Z0-9.-]+|CC0-1\.0|Apache-2\.0|MIT|BSD-3-Clause|ODC-By-1\.0)\b")
 CATEGORIES = {
     "caption": "image-to-text",
@@ -44,13 +44,14 @@ SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"
 def write(folder: str, languages: Sequence[str] = ()) -> dict[str, Any]:
     """Write `README.md`, `croissant.json` and, where rows have URLs, `domains.csv` of a complete run into its folder.
 
-    `languages` are those of its rows; where it is not said which, those of its manifest.
+    `languages` are those that its rows have (`en`, `zh`); where there are none, the card names the manifest's.
 
     The result names the files written (`wrote`) and those a person wrote, which are left alone (`left`).
 
     Raises:
         InputError: the folder holds no complete run.
-        OSError: it cannot be written to.
+        DamagedError: a shard cannot be read.
+        OSError: the folder cannot be written to.
     """
     manifest, store = finished_manifest(folder), Store(folder)
     shards = listed_files(store, manifest)
@@ -70,7 +71,7 @@ def write(folder: str, languages: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _provenance(store: Store, shards: Sequence[str]) -> Provenance | None:
-    """Where the rows come from; None where the shards are not there (a card alone can be made without them)."""
+    """Count where the rows come from; None where the folder lacks its shards (the card is then made without)."""
     if not shards or not store.exists(shards[0]):
         return None
     try:
@@ -84,7 +85,11 @@ def _provenance(store: Store, shards: Sequence[str]) -> Provenance | None:
 def readme(
     manifest: Mapping[str, Any], languages: Sequence[str] = (), found: Provenance | None = None
 ) -> str:
-    """The data card of a complete run; `found` is what was counted of where its rows come from."""
+    """The data card of a complete run as Markdown.
+
+    `manifest` is the whole of `_manifest.json`, `languages` are those that the rows have (none: the manifest's), and
+    `found` says where the rows come from (None: the card has no sections on domains and licences of rows).
+    """
     of = manifest["manifest"]
     parts = [
         f"---\n{front_matter(manifest, languages)}\n---\n{OUR_CARD}",
@@ -96,7 +101,7 @@ def readme(
 
 
 def front_matter(manifest: Mapping[str, Any], languages: Sequence[str] = ()) -> str:
-    """The card's YAML, by which the Hub lists the data set and `datasets` finds its files."""
+    """The card's YAML header: the Hub lists the data set by it, and `datasets` finds the data files by it."""
     from huggingface_hub import DatasetCardData
 
     of = manifest["manifest"]
@@ -115,7 +120,10 @@ def front_matter(manifest: Mapping[str, Any], languages: Sequence[str] = ()) -> 
 
 
 def licence(said: str, homepage: str) -> dict[str, Any]:
-    """A manifest's licence in the Hub's terms: a known identifier, or `other` with its name and page."""
+    """A manifest's licence as fields of the Hub's YAML: a known identifier, or `other` with a name and a link.
+
+    `said` is the manifest's text; `homepage` is the link.
+    """
     found = SPDX.match(said)
     if found and said == found[0]:
         return {"license": found[0].lower()}
@@ -123,7 +131,7 @@ def licence(said: str, homepage: str) -> dict[str, Any]:
 
 
 def size_category(rows: int) -> str:
-    """The Hub's class of that many rows."""
+    """The Hub's size class (`1K<n<10K`) for a number of rows."""
     digits = len(str(rows))
     return SIZES[max(0, digits - 3)] if digits <= 10 else "other"
 
@@ -208,7 +216,7 @@ def _domains(found: Provenance) -> str:
 
 
 def _requests(manifest: Mapping[str, Any]) -> str:
-    """What was honoured of what owners asked for."""
+    """How many rows were left out because owners opted out, or asked for removal."""
     of, dropped = manifest["manifest"]["fetch"], manifest["dropped"]
     names = ", ".join(f"`{name}`" for name in of["opt_out"])
     if of["respect_opt_out"]:
@@ -230,7 +238,7 @@ def _requests(manifest: Mapping[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text in a cell of a table."""
+    """A text as a cell of a Markdown table."""
     return _line(text).replace("|", "\\|")
 
 
@@ -284,7 +292,7 @@ def _making(manifest: Mapping[str, Any]) -> str:
 
 
 def _line(text: str) -> str:
-    """A manifest's text on one line, without what Markdown would read as a tag."""
+    """A manifest's text on one line; `<` is escaped, so that Markdown reads no HTML tag in it."""
     return " ".join(text.split()).replace("<", "&lt;")
 
 

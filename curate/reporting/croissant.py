@@ -79,7 +79,10 @@ FIELDS = {
 
 
 def describe(manifest: Mapping[str, Any], found: Provenance | None = None) -> dict[str, Any]:
-    """The metadata of a complete run as JSON-LD; `found` is what was counted of where its rows come from."""
+    """The metadata of a complete run as JSON-LD.
+
+    `manifest` is the whole of `_manifest.json`; `found` says where the rows come from (None: not counted).
+    """
     of = manifest["manifest"]
     return {
         "@context": CONTEXT,
@@ -108,7 +111,7 @@ def describe(manifest: Mapping[str, Any], found: Provenance | None = None) -> di
 
 
 def _responsible(manifest: Mapping[str, Any], found: Provenance | None) -> dict[str, Any]:
-    """The part on responsible AI (RAI 1.0): what is known, and no more."""
+    """The fields of the vocabulary for responsible AI (RAI 1.0), as far as the run knows them."""
     of, dropped = manifest["manifest"], manifest["dropped"]
     where = ""
     if found is not None and found.host_rows:
@@ -139,7 +142,7 @@ def _responsible(manifest: Mapping[str, Any], found: Provenance | None) -> dict[
 
 
 def _biases(manifest: Mapping[str, Any]) -> str:
-    """What the rules prefer, as far as their counts tell."""
+    """A sentence on biases: it names the rules that dropped the most rows (at most three), with their counts."""
     rules = [name for name, of in manifest["manifest"]["rules"].items() if of is not False]
     kept = sorted(((manifest["dropped"].get(name, 0), name) for name in rules), reverse=True)[:3]
     said = ", ".join(f"{name} ({plural(count, 'row')})" for count, name in kept if count)
@@ -182,7 +185,7 @@ def _image() -> dict[str, Any]:
 
 
 def _protocol(manifest: Mapping[str, Any]) -> list[str]:
-    """What was done to the rows, a sentence each."""
+    """One sentence for each thing that was done to the rows: the cleaning, and each reason for drops."""
     dropped = [f"{_rows_were(count)} dropped for {reason}." for reason, count in manifest["dropped"].items()]
     clean = manifest["manifest"]["clean"]
     return [*([f"Texts were cleaned by {', '.join(clean)}."] if clean else []), *dropped]

@@ -1,4 +1,4 @@
-"""`curate explain`: what became of one input, stage by stage, with the values that decided."""
+"""`curate explain`: what happened to one input row, stage by stage, with the values that decided."""
 
 from __future__ import annotations
 
@@ -33,22 +33,23 @@ KEPT = (
     *("messages", "images.list.element.path"),
 )
 SHA256 = re.compile(r"[0-9a-f]{64}")
-OTHERS = 20  # more rows of the same URL that are listed
+OTHERS = 20  # at most so many further rows of the same name are listed
 PAGE = re.compile(r".*#(?P<page>\d{1,9})(?:\.(?P<part>\d{1,9}))?", re.DOTALL)
-LONGEST = 120  # characters of a value that is worth showing on the way
+LONGEST = 120  # characters: longer values are not shown beside a step
 KNOWN_IMAGES = {"listed": LIST_RULE, "copies": IMAGE_RULE}
 PHASE_OF_STAGE = {"seen": ("keys", "seen"), "across": ("bytes", "near")}
 
 
 def explain(folder: str, key_or_url: str) -> dict[str, Any]:
-    """Where the input with that key, URL or source ended: `kept`, `dropped`, or `unknown`, with what decided.
+    """The fate of the row with that key, URL or source: `kept`, `dropped` or `unknown`, and what decided it.
 
-    A source is `FILE#ROW`, or of a document `FILE#PAGE`; the file alone names all its pages, and so does a member
-    without its archive.
+    A source is `FILE#ROW`, or `FILE#PAGE` for a document. The file's name alone stands for all its rows or pages. For
+    a file inside an archive, the archive's name can be left out.
 
-    `way` is its path: a step a stage or rule, with the value that it was judged by where that is known.
-    `also` lists more rows of that name (OTHERS at most, `more` says whether there are others), of which the first kept
-    one is told in full; a document's have `page`, and `part` where that was cut.
+    The first kept row of that name (or else the first dropped one) is described in full. Its `way` has one step for
+    each stage and rule that it met, with the value that was judged where that is known. `also` lists further rows of
+    that name, at most OTHERS; `more` says whether there are still others. Rows of documents have their `page` (from 1),
+    and their `part` where a page was cut.
 
     Raises:
         InputError: the folder holds no complete run.
@@ -77,13 +78,13 @@ def explain(folder: str, key_or_url: str) -> dict[str, Any]:
 
 
 def _page(one: Mapping[str, Any]) -> dict[str, int]:
-    """The `page` of a document that a row is, from 1, and the `part` of one that was cut."""
+    """The `page` (from 1) that a document's row shows, and its `part` where the page was cut."""
     found = PAGE.fullmatch(one.get("source") or "")
     return {name: int(number) for name, number in found.groupdict().items() if number} if found else {}
 
 
 def lines(told: Mapping[str, Any]) -> Iterator[str]:
-    """What `explain` found, for a person."""
+    """The lines that show a person what `explain` found; `told` is its result."""
     if told["fate"] == "unknown":
         yield f"unknown: {told['why']}"
         return
@@ -95,22 +96,22 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"  image {number:<2} {printable(image['path'])}"
     for turn in told.get("messages", ()):
         yield f"  {turn['role']:9} {printable(turn['content'])}"
-    yield "its way:"
+    yield "its steps:"
     for step in told["way"]:
         settings = settings_said(step.get("settings", {}))
         value = printable(step.get("value", ""))
         said = "  ".join(filter(None, (value, f"({settings})" if settings else "")))
         yield f"  {step['stage']:8} {step.get('rule', ''):30} {step['outcome']:8} {said}".rstrip()
     if "also" in told:
-        yield "also of this name:"
+        yield "other rows of this name:"
         for one in told["also"]:
             yield f"  {_name(one)}{_where(one)}, key {one['key']}"
         if told["more"]:
-            yield "  …: more than are listed; ask for one by its source, FILE#PAGE or FILE#ROW"
+            yield "  … and more; ask for one of them by its source, FILE#PAGE or FILE#ROW"
 
 
 def _name(one: Mapping[str, Any]) -> str:
-    """Which one of several it is: `page 7, part 2: `, or its source."""
+    """What tells a row from others of the same name: `page 7, part 2: `, or its source."""
     if "page" in one:
         return f"page {one['page']}" + (f", part {one['part']}" if "part" in one else "") + ": "
     return f"{printable(one['source'])}: " if one.get("source") else ""
@@ -123,7 +124,7 @@ def _where(one: Mapping[str, Any]) -> str:
 
 
 def _found(manifest: Mapping[str, Any], store: Store, key_or_url: str) -> Iterator[dict[str, Any]]:
-    """Every row with that key or URL, kept ones first; duplicates that fell share the kept one's key."""
+    """Every row with that key, URL or source, kept ones first (dropped duplicates have the kept row's key)."""
     for name, rows in find_rows(store, manifest, key_or_url, OTHERS + 2):
         kept = not name.startswith("_dropped/")
         for row in read_rows(store, name, rows, KEPT if kept else None, KeptColumns(manifest)):
@@ -135,7 +136,7 @@ def _found(manifest: Mapping[str, Any], store: Store, key_or_url: str) -> Iterat
 
 
 def _removed(store: Store, key_or_url: str) -> dict[str, Any] | None:
-    """What is known of a key, URL or image's hash that was removed on request: that it was, when and why."""
+    """The answer for a key, URL or image's SHA-256 that was removed on request, with date and reason; else None."""
     tombstones = Tombstones(read_tombstones(store))
     marks = [*tombstones.of_names(key_or_url, key_or_url)]
     marks += tombstones.of_content(key_or_url, None) if SHA256.fullmatch(key_or_url) else []
@@ -150,7 +151,7 @@ def _removed(store: Store, key_or_url: str) -> dict[str, Any] | None:
 
 
 def _way(manifest: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The stages that the row passed, and the one where it fell."""
+    """A step for each stage and rule that the row passed, and last the one that dropped it, if one did."""
     for stage in manifest["stages"]:
         name = stage["name"]
         fell = row["fate"] == "dropped" and row["stage"] == name
@@ -171,7 +172,7 @@ def _way(manifest: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[dict[s
 
 
 def _rules_of(manifest: Mapping[str, Any], stage: str) -> dict[str, dict[str, Any]]:
-    """The switched-on rules that are judged at a stage, in the order in which they are."""
+    """The settings of the switched-on rules that a stage applies, by name, in the order in which it applies them."""
     active = {name: of for name, of in manifest["rules"].items() if of is not False and of.get("on", True)}
     if stage in PHASE_OF_STAGE:
         here = {name for phase in PHASE_OF_STAGE[stage] for name in PHASES[phase]}
@@ -198,19 +199,22 @@ def _rules_of(manifest: Mapping[str, Any], stage: str) -> dict[str, dict[str, An
 
 
 def _columns(name: str, settings: Mapping[str, Any]) -> set[str]:
-    """What a rule reads; of a plug-in's, which is not run because a folder names it, that is not known."""
+    """The columns that a rule reads; none for a plug-in's rule.
+
+    A plug-in that a folder names is not trusted, so it is not imported, and its rule's columns are not known.
+    """
     return set() if "plugin" in settings else set(filters.find_rule(name, settings).columns)
 
 
 def _passed(
     stage: str, name: str, settings: Mapping[str, Any], row: Mapping[str, Any], phrase: bool
 ) -> dict[str, Any]:
-    """A rule that the row passed, with the value that it judged where the row still holds it."""
+    """The step of a rule that the row passed, with the value that was judged if the row still holds that value."""
     step: dict[str, Any] = {"stage": stage, "rule": name, "outcome": "passed"}
     if "plugin" in settings:
         return step | {"settings": dict(settings)}
     rule = filters.find_rule(name, settings)
-    if stage == "rules" and SIZE & set(rule.columns):  # the row holds the true size, which comes later
+    if stage == "rules" and SIZE & set(rule.columns):  # the rule judged the published size, not the row's
         step["value"] = "as published, if it was"
     elif (
         stage == "rules" and phrase and set(rule.columns) == {"text"}

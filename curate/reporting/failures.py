@@ -1,4 +1,4 @@
-"""Group failures by reason: how often, with which messages, on which hosts."""
+"""Group failed rows by reason: how many there are, with which messages and on which hosts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from curate.reporting.funnel import Step, shares
 from curate.reporting.marks import plain
 from curate.reporting.sampling import hosts
 
-NAMED = 3  # hosts and messages named for a reason
-LEAST = 0.05  # share of a reason's rows from which a host or message is named
+NAMED = 3  # at most so many hosts and so many messages are named for a reason
+LEAST = 0.05  # a host or message with a smaller share of the reason's rows is not named
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-MAY_PASS = frozenset(  # reasons that a later try may not meet again; a 404, an opt-out or a broken file stays
+MAY_PASS = frozenset(  # failures that may be gone at a second try, unlike a 404, an opt-out or a broken file
     {"timed_out", "dns_failed", "connection_failed", "tls_failed", "bad_response", "crashed", "out_of_memory"}
     | {f"http_{status}" for status in TRANSIENT}
 )
@@ -32,7 +32,7 @@ class FailureGroup:
 
 
 def failures(steps: Sequence[Step], dropped: pa.Table) -> list[FailureGroup]:
-    """The failures, most frequent first. `dropped`: rows of DROPPED, all or a sample."""
+    """The failures among the steps, most frequent first. `dropped`: dropped rows (DROPPED), all or a sample."""
     reason = dropped["reason"].cast(pa.string())
     found = []
     for step in sorted((step for step in steps if not step.is_rule), key=lambda step: -step.dropped):
@@ -49,5 +49,5 @@ def failures(steps: Sequence[Step], dropped: pa.Table) -> list[FailureGroup]:
 
 
 def worth_retrying(dropped: Mapping[str, int]) -> list[str]:
-    """Those of the reasons for which a second try may succeed."""
+    """The reasons, among those of `dropped` (rows by reason), for which a second try may succeed."""
     return [reason for reason in dropped if reason in MAY_PASS]

@@ -1,4 +1,4 @@
-"""The funnel from rows read to rows kept: a step a reason, with the rows dropped by it and left after it."""
+"""The funnel from rows read to rows kept: one step for each reason, with the rows that it dropped and left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STAGES_SAID = {
 
 CHOSEN = frozenset(
     {"row_not_selected", "opted_out", "removed_on_request"}
-)  # dropped on request of the user or the owner: no failures
+)  # the user or the owner asked for these drops: they are no failures
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,10 @@ class Step:
 
 
 def steps(manifest: Mapping[str, Any], dropped: pa.Table) -> list[Step]:
-    """The steps in the order in which a row meets them. `dropped`: rows of DROPPED, all or a sample.
+    """The steps in the order in which a row meets them.
 
-    Counts are the manifest's and exact. Where a reason occurs at several stages, its count is divided among them in the
+    `manifest` is the whole of `_manifest.json`; `dropped` holds dropped rows (DROPPED), all or a sample. The counts are
+    the manifest's, so they are exact. Where a reason occurs at several stages, its count is divided among them in the
     proportion found in `dropped`.
     """
     rules = [name for name, settings in manifest["manifest"]["rules"].items() if settings]
@@ -71,7 +72,7 @@ def steps(manifest: Mapping[str, Any], dropped: pa.Table) -> list[Step]:
 
 
 def said(settings: Mapping[str, Any]) -> str:
-    """A rule's settings in words: `min_side 200`."""
+    """A rule's settings as text: `min_side 200 · max_side 9000`; settings that are empty or None are left out."""
     parts = []
     for name, value in settings.items():
         if value in ("", None, []):
@@ -82,7 +83,7 @@ def said(settings: Mapping[str, Any]) -> str:
 
 
 def _counts(exact: Mapping[str, int], dropped: pa.Table) -> dict[tuple[str, str], int]:
-    """The dropped rows by stage and reason; the sums over stages are exact."""
+    """The number of dropped rows by stage and reason; summed over the stages, they are the numbers of `exact`."""
     pairs = dropped.group_by(["stage", "reason"]).aggregate([([], "count_all")])
     seen: dict[str, dict[str, int]] = {}
     columns = (pairs[name].cast(pa.string()).to_pylist() for name in ("stage", "reason"))
@@ -104,7 +105,7 @@ def _place(rules: list[str], reason: str) -> int:
 
 
 def shares(values: pa.ChunkedArray, most: int) -> list[tuple[str, int, float]]:
-    """The most frequent values, each with its count and its share of all that are not null."""
+    """At most `most` values, the most frequent first: value, count, and share (0 to 1) of all that are not null."""
     counts = pc.value_counts(values.drop_null()).to_pylist()
     total = sum(item["counts"] for item in counts)
     counts.sort(key=lambda item: (-item["counts"], item["values"]))

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.engine.staged_pairs import sha256_of
 from curate.reporting.marks import TextPiece, pieces, plain
 from curate.reporting.sampling import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
 from curate.reporting.thumbnails import data_urls
@@ -23,13 +24,13 @@ DROPPED_CARDS = 12  # for each reason
 REASONS = 40  # the most frequent ones are shown
 REGIONS = 400  # regions drawn on an image at most
 COLOURS = 4
-IMAGES = 6  # of a dialogue that are shown
-TURNS = 6
+IMAGES = 6  # of a dialogue: at most so many are shown
+TURNS = 6  # of a dialogue: at most so many are shown
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A region to be drawn; `points` are its corners as SVG writes them, in pixels of the full image."""
+    """A region to be drawn; `points` are its corners as SVG text (`x,y x,y …`), in pixels of the full image."""
 
     points: str
     text: str
@@ -59,7 +60,10 @@ class Card:
 
 
 def cards(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Table) -> list[Card]:
-    """The gallery's cards: kept samples first, then dropped ones by reason, in the manifest's order."""
+    """The gallery's cards: kept samples first, then dropped ones by reason, in the manifest's order.
+
+    `manifest` is the whole of `_manifest.json`; `dropped` holds dropped rows (DROPPED), all or a sample.
+    """
     columns = (*SHOWN, "prompt", "target", *(("messages", "images") if kept.dialogues else ()))
     found = sorted(read_rows(store, kept, _pick_kept(kept.table), columns), key=lambda row: row["key"])
     made = [_kept_card(row) for row in found]
@@ -81,7 +85,7 @@ def cards(store: Store, manifest: Mapping[str, Any], kept: Kept, dropped: pa.Tab
 
 
 def _pick_kept(table: pa.Table) -> pa.Table:
-    """The kept rows to show: equally many of each task, from at most IMAGE_GROUPS row groups."""
+    """The kept rows to show: up to equally many of each task, from at most IMAGE_GROUPS row groups."""
     places = evenly(pc.unique(table["place"]).to_pylist(), IMAGE_GROUPS)
     near = table.filter(pc.is_in(table["place"], pa.array(places, pa.int32())))
     tasks = pc.unique(near["task"]).to_pylist()
@@ -95,7 +99,7 @@ def _pick_kept(table: pa.Table) -> pa.Table:
 
 
 def _smallest(table: pa.Table, mask: pa.ChunkedArray, count: int) -> list[dict[str, Any]]:
-    """The masked rows with the smallest keys."""
+    """At most `count` of the rows where `mask` is true: those with the smallest keys."""
     rows = table.filter(mask)
     order = pc.sort_indices(rows, [("key", "ascending"), ("source", "ascending")])
     found: list[dict[str, Any]] = rows.take(order[:count]).to_pylist()
@@ -103,7 +107,7 @@ def _smallest(table: pa.Table, mask: pa.ChunkedArray, count: int) -> list[dict[s
 
 
 def _same_image(store: Store, kept: Kept, fallen: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Images for dropped rows, by key: that of a kept row with the same URL or the same bytes."""
+    """Images to show for dropped rows, by key: the image of a kept row with the same URL or the same bytes."""
     urls = {row["url"] for row in fallen if row["url"] and row["stage"] in ("seen", "across")}
     hashes = {h for row in fallen if (h := _sha256(row))}
     table = kept.table
@@ -123,7 +127,7 @@ def _same_image(store: Store, kept: Kept, fallen: Sequence[Mapping[str, Any]]) -
 
 
 def _sha256(row: Mapping[str, Any]) -> str:
-    return (row["detail"] or "").removeprefix("sha256=") if row["stage"] == "across" else ""
+    return (sha256_of(row["detail"]) or "") if row["stage"] == "across" else ""
 
 
 def _kept_card(row: Mapping[str, Any]) -> Card:

@@ -1,4 +1,7 @@
-"""The columns of kept rows by our names, whether they lie in shards or in the parts of a selection."""
+"""Read columns of kept rows by the names of curate's schema, from shards and from the parts of a selection.
+
+A part of a selection has the columns of its source, under the names that the source's publisher chose.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from curate.schema import SHARD
 from curate.storage.selected import KEY_COLUMN, TEXT_COLUMN
 
 OURS = {"key": KEY_COLUMN, "text": TEXT_COLUMN}
-PUBLISHED = ("url", "width", "height", "clip_score")  # that a source may have, by other names
+PUBLISHED = ("url", "width", "height", "clip_score")  # columns that a source may have under another name
 
 
 class KeptColumns:
-    """How a run's kept rows name their columns: as `manifest` (the whole of `_manifest.json`) says."""
+    """Reads kept rows of one run; `manifest` (the whole of its `_manifest.json`) says how columns are named."""
 
     def __init__(self, manifest: Mapping[str, Any]) -> None:
         of: Mapping[str, Any] = manifest.get("manifest", {})
@@ -27,9 +30,9 @@ class KeptColumns:
         self._all = {"dataset": of.get("name"), "task": of.get("task")}
 
     def read(self, file: pq.ParquetFile, columns: Sequence[str], group: int | None = None) -> pa.Table:
-        """These columns (SHARD's, or leaves of them) of a file or of one of its row groups (N rows).
+        """Read columns (names of SHARD, or leaves of them) of a file or of its row group number `group` (N rows).
 
-        A part's are as a run would read them; what it has not is null.
+        Columns of a selection's part are converted as a run would convert them; those that it lacks are null.
         """
         wanted, is_part = list(columns), KEY_COLUMN in file.schema_arrow.names
         if is_part:
@@ -42,7 +45,7 @@ class KeptColumns:
         return self._named(table, [name.partition(".")[0] for name in columns], there) if is_part else table
 
     def _there(self, names: Sequence[str]) -> dict[str, str]:
-        """Our columns that a part has, each with its name there."""
+        """The columns of ours that a part has, each with its name in the part."""
         found = {name: first(names, self._names.get(name, (name,))) for name in PUBLISHED}
         return OURS | {name: there for name, there in found.items() if there is not None}
 

@@ -1,8 +1,8 @@
-"""Rows of a run's shards and files of dropped rows by their key or URL.
+"""Find rows of a run, kept or dropped, by key, URL or source.
 
-The files of a small run are read, in parallel, of each the one column that can hold the name. Those of a large
-run are read so once, into an index beside the shards (or in the user's cache folder): from then on a look-up
-reads one partition of it, and the files that it names.
+In a small run, a look-up reads from every file the columns that can hold the name, in parallel. In a large run (at
+least INDEXED_FILES files) the first look-up reads all files and writes an index beside the shards (or in the user's
+cache folder). From then on a look-up reads one partition of the index, and the files that the partition names.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from curate.storage.store import Store
 
 KEY = re.compile(r"[0-9a-f]{32}")
 PLACE = re.compile(r"#\d+$")
-INDEXED_FILES = 1000  # of which it takes longer to read a column each than a person likes to wait
-REMOTE_READS = 32  # at once, of an object store
+INDEXED_FILES = 1000  # reading a column of so many files takes longer than a person likes to wait
+REMOTE_READS = 32  # reads at once from an object store
 
-Found = tuple[str, list[int]]  # a file and places of rows in it
+Found = tuple[str, list[int]]  # a file and the numbers of rows in it, from 0
 
 
 def find_rows(store: Store, manifest: Mapping[str, Any], name: str, limit: int) -> Iterator[Found]:
-    """Each file that has rows with that key or URL, shards first, with at most `limit` of its rows' places.
+    """Yield files that have rows with that key, URL or source, shards first, each with at most `limit` row numbers.
+
+    Once `limit` rows were found, further files are left out.
 
     Raises:
         DamagedError: the tables of the run's files cannot be read.
@@ -57,7 +59,11 @@ def find_rows(store: Store, manifest: Mapping[str, Any], name: str, limit: int) 
 
 
 def run_files(store: Store, manifest: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The names of a run's shards and then of its files of dropped rows, and a digest of what they hold."""
+    """The names of a run's shards, then of its files of dropped rows, and a digest of their contents.
+
+    Raises:
+        DamagedError: the tables of the run's files cannot be read.
+    """
     shards, dropped = listed_files(store, manifest), listed_dropped(store)
     names = shards["path"].to_pylist()
     hashes = shards["sha256"].to_pylist()
@@ -71,7 +77,7 @@ def run_files(store: Store, manifest: Mapping[str, Any]) -> tuple[list[str], str
 
 
 def spellings(name: str) -> list[str]:
-    """A name, and the URL that it may be once its `&amp;` is read as HTML, or its `&` is written so."""
+    """A name, and the URLs that it may mean: with its HTML entities decoded, and with each `&` as `&amp;`."""
     plain = html.unescape(name)
     return list(dict.fromkeys([name, plain, name.replace("&amp;", "&").replace("&", "&amp;")]))
 
@@ -83,9 +89,9 @@ def read_rows(
     columns: Sequence[str] | None,
     kept: KeptColumns | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows at those places of a file, each with its place as `row`, without what is null.
+    """Yield the rows with these numbers (`places`, from 0) of a file, each with its number as `row`, without nulls.
 
-    `columns` are those of kept rows, which `kept` knows how to read; None: all that the file has.
+    `columns` are columns of kept rows, which `kept` reads; None: all columns that the file has, as they are.
     """
     kept = kept or KeptColumns({})
     with store.fs.open_input_file(store.path(name)) as file:
@@ -105,7 +111,7 @@ def read_rows(
 def _places(
     store: Store, file: str, columns: list[str], names: Sequence[str], kept: KeptColumns
 ) -> list[int]:
-    """The places of a file's rows that have one of these names in one of these columns."""
+    """The numbers of a file's rows that have one of these names in one of these columns."""
     with store.fs.open_input_file(store.path(file)) as opened:
         parquet = pq.ParquetFile(opened, page_checksum_verification=True)
         table = kept.read(parquet, columns)
@@ -117,7 +123,10 @@ def _places(
 
 
 def source_of(name: str) -> str:
-    """A regular expression for the sources that a name stands for: a page or row with its parts, a file's all."""
+    """A regular expression that matches the sources that a name stands for.
+
+    `FILE#7` stands for page or row 7 and its parts, `FILE` for every page or row of the file.
+    """
     part = rf"({row_index.PART})?"
     within = part if PLACE.search(name) else rf"(#\d+{part})?"
     return rf"^([^!]*!)?{re.escape(name)}{within}$"

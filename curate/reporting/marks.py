@@ -1,4 +1,4 @@
-"""Prepare untrusted texts for display: cut them, and mark the characters for which a rule dropped them.
+"""Prepare untrusted texts for display: cut them, and mark the characters that a rule dropped them for.
 
 Invisible characters and those that change the writing direction (controls, bidi marks, zero width) are shown by their
 code point; joiners within emoji are kept. RE2 finds the matches, in time linear in the text.
@@ -17,7 +17,7 @@ from curate.tasks.formats import CONTROL_TOKEN
 from filters import text as rules
 
 LONGEST = 480  # characters shown of a text
-BEFORE = 120  # characters shown in front of the first mark
+BEFORE = 120  # characters shown before the first mark, in a text that is cut
 OPEN, CLOSE = "\ufdd0", "\ufdd1"  # noncharacters that enclose a match; texts cannot hold them
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f\u2028-\u202e"
@@ -27,14 +27,18 @@ UNSEEN = re.compile(
 
 
 class TextPiece(NamedTuple):
-    """A piece of text: '' plain, 'mark' what the rule found, 'sign' an invisible character shown by code point."""
+    """A piece of text and its kind.
+
+    Kinds: '' is plain text, 'mark' what the rule found, 'sign' an invisible character shown by its code point ('mark
+    sign': both), 'more' a note on how many characters are left out.
+    """
 
     kind: str
     text: str
 
 
 def pieces(text: str, reason: str = "", settings: Mapping[str, Any] | None = None) -> list[TextPiece]:
-    """The pieces of a text to show; `reason` and `settings` name the rule that dropped it, if one did."""
+    """Split a text into the pieces to show; `reason` and `settings` name the rule that dropped it, if one did."""
     text = text.replace(OPEN, "\ufffd").replace(CLOSE, "\ufffd")
     pattern = _pattern(reason, settings or {})
     if pattern:
@@ -50,7 +54,7 @@ def pieces(text: str, reason: str = "", settings: Mapping[str, Any] | None = Non
 
 
 def plain(text: str, longest: int = 200) -> str:
-    """A text for a title or label: on one line, cut after `longest` characters, invisible ones by code point."""
+    """A text for a title or label: on one line, cut after `longest` characters, invisible ones as code points."""
     shown = visible(" ".join(text[:longest].split()))
     return f"{shown}…" if len(text) > longest else shown
 

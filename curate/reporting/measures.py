@@ -42,7 +42,7 @@ class Measure:
     unit: str
     kept: Floats
     cut: Floats
-    weights: tuple[float, float]  # how many rows a value of `kept` and of `cut` stands for
+    weights: tuple[float, float]  # how many rows of the run one value of `kept`, and one of `cut`, stands for
     thresholds: tuple[Threshold, ...] = ()
     whole: bool = True  # counts, not fractions
 
@@ -50,7 +50,11 @@ class Measure:
 def measures(
     manifest: Mapping[str, Any], kept: pa.Table, dropped: pa.Table, tokens: list[int]
 ) -> list[Measure]:
-    """The measures for which this run has values. `kept`: see `reading.Kept`; `dropped`: rows of DROPPED."""
+    """The measures for which this run has values, one for each histogram.
+
+    `manifest` is the whole of `_manifest.json`, `kept` the table of `sampling.Kept`, `dropped` dropped rows (DROPPED),
+    `tokens` the numbers of tokens of some samples.
+    """
     width, height = (_floats(kept[name]) for name in ("width", "height"))
     sized = np.isfinite(width) & np.isfinite(height)
     width, height = width[sized], height[sized]
@@ -89,7 +93,7 @@ def _measure(
 
 
 def _sides(dropped: pa.Table, reason: str) -> tuple[Floats, Floats]:
-    """Width and height of the rows dropped for `reason`, read from their details."""
+    """Width and height in pixels of the rows dropped for `reason`, read from the text of their `detail`."""
     found = pc.extract_regex(_details(dropped, reason), SIDES).drop_null()
     return tuple(_floats(pc.struct_field(found, name)) for name in ("width", "height"))  # type: ignore[return-value]
 

@@ -1,4 +1,4 @@
-"""The report's section on evaluation sets: which sets, how many rows fell for each, and pictures side by side."""
+"""The report's section on evaluation sets: the sets, how many rows each one dropped, and pictures side by side."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import pyarrow.compute as pc
 
 from curate.engine.evaluation_copies import FOLDER, EvaluationCopy
 from curate.images.evaluation import IMAGE_RULE
-from curate.manifest.pinning import RULES, place
+from curate.manifest.pinning import NAMES_RULE, RULES, place
 from curate.reporting.marks import plain
 from curate.reporting.sampling import evenly
 from curate.reporting.thumbnails import data_urls
 from curate.storage.store import Store
 
 PAIRS = 12
-FILES = 12  # of copies, read at most
-LARGEST = 64 * 2**20  # bytes of such a file
+FILES = 12  # at most so many files with examples of copies are read
+LARGEST = 64 * 2**20  # bytes: a longer file of examples is cut, and then skipped as invalid JSON
 FOUND = re.compile(r"distance=\d+ to (.+?): ")
 
 
 @dataclass(frozen=True)
 class PicturePair:
-    """A dropped image and the evaluation image that it is a copy of, as `data:` URLs; None where there is none."""
+    """A dropped image and the evaluation image that it copies, as `data:` URLs; None where there is no image."""
 
     said: str
     dropped: str | None
@@ -39,13 +39,16 @@ class PicturePair:
 class Overlaps:
     """What the rules against evaluation sets did in a run."""
 
-    rules: list[tuple[str, int, str]]  # rule, rows that fell, the files it compared with
-    sets: list[tuple[str, int]]  # set, images that fell for it, among the rows that were written down
+    rules: list[tuple[str, int, str]]  # rule, rows that it dropped, names of the files that it compared with
+    sets: list[tuple[str, int]]  # evaluation set, images dropped for it in the files that were read
     pairs: list[PicturePair]
 
 
 def overlaps(store: Store, manifest: Mapping[str, Any], dropped: pa.Table) -> Overlaps | None:
-    """The section of a run; None where no rule compares with evaluation sets."""
+    """The section for a run; None where no rule compares with evaluation sets or their names.
+
+    `manifest` is the whole of `_manifest.json`; `dropped` holds dropped rows (DROPPED), all or a sample.
+    """
     active = {name: of for name, of in manifest["manifest"]["rules"].items() if of and of.get("on", True)}
     rules = [
         (
@@ -53,14 +56,14 @@ def overlaps(store: Store, manifest: Mapping[str, Any], dropped: pa.Table) -> Ov
             manifest["dropped"].get(name, 0),
             ", ".join(place(one)[0].name for one in active[name]["against"]),
         )
-        for name in RULES
+        for name in (*RULES, NAMES_RULE)
         if name in active
     ]
     return Overlaps(rules, _sets(dropped), _pairs(store)) if rules else None
 
 
 def _sets(dropped: pa.Table) -> list[tuple[str, int]]:
-    """How many images fell for each set, the most first."""
+    """How many images were dropped for each of up to 20 sets, the most frequent first."""
     rows = dropped.filter(pc.equal(dropped["reason"].cast(pa.string()), IMAGE_RULE))
     found = (FOUND.search(detail or "") for detail in rows["detail"].to_pylist())
     return Counter(plain(one[1], 80) for one in found if one).most_common(20)
@@ -74,7 +77,7 @@ def _pairs(store: Store) -> list[PicturePair]:
         try:
             copies += msgspec.json.decode(content[:LARGEST], type=list[EvaluationCopy])
         except msgspec.MsgspecError:
-            continue  # it is there for people alone; the counts come from elsewhere
+            continue  # only the pictures are lost; the counts come from the manifest
     shown = evenly(copies, PAIRS)
     urls = data_urls([body for one in shown for body in (one.image, one.picture)])
     return [

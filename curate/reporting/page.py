@@ -1,7 +1,7 @@
-"""The page itself: one HTML file that holds all it needs and may load nothing.
+"""Write a report as one HTML file that holds all it needs and may load nothing.
 
-Every text is escaped by the template engine; beyond that the page's policy forbids any request, any script
-but its own (by its hash), any form and any frame.
+The template engine escapes every text. The page's content security policy also forbids any request, any form, any
+frame, and any script but the page's own, which the policy names by its hash.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ def render(
     looked_at: str,
     overlaps: Overlaps | None = None,
 ) -> str:
-    """The report as HTML (`panels`: title, rows of name, count and share, and a note)."""
+    """The report as HTML.
+
+    `manifest` is the whole of `_manifest.json`. A panel is a title, its rows (name, count, share) and a note;
+    `looked_at` is the sentence on which rows were measured.
+    """
     css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     counts = {"kept": manifest["rows_out"], **manifest["dropped"]}
     template = environment().get_template("page.html.jinja")
@@ -66,7 +70,7 @@ def render(
 
 
 def _run_said(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page says of the run as a whole."""
+    """The template's values that describe the run as a whole."""
     rows_in, rows_out = manifest["rows_in"], manifest["rows_out"]
     paper = manifest["manifest"]["paper"]
     return {
@@ -86,7 +90,7 @@ def _run_said(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment() -> Environment:
-    """The engine of our pages: what is put into them is escaped, and a name that is missing is an error."""
+    """The template engine of our pages: it escapes every value, and a value that is missing is an error."""
     made = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -103,12 +107,12 @@ def environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """What the page says of a value: a text without characters that nobody sees."""
+    """A value as the page shows it: in a text, invisible characters become their code points."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def policy(script: str = "") -> str:
-    """The content security policy: nothing from anywhere, and no script but this one, if there is one."""
+    """The page's content security policy: nothing is loaded from anywhere, and no script runs but `script`."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
@@ -117,7 +121,7 @@ def policy(script: str = "") -> str:
 
 
 def percent(share: float) -> str:
-    """A share as people read it: `25.4 %`; a small one is never shown as none."""
+    """A share (0 to 1) as text: `25.4 %`; one below 0.05 % becomes `< 0.1 %`, so that it does not look like zero."""
     if 0 < share < 0.0005:
         return "< 0.1 %"
     return f"{100 * share:.1f} %"
@@ -129,7 +133,7 @@ def _speed(manifest: Mapping[str, Any]) -> str:
 
 
 def _worked(stage: Mapping[str, Any]) -> bool:
-    """Whether a stage of the path did anything in this run."""
+    """Whether a stage took time or changed the number of rows in this run."""
     return bool(stage["seconds"] or stage["rows_in"] != stage["rows_out"])
 
 

@@ -20,8 +20,8 @@ Floats = npt.NDArray[np.float64]
 
 MOST_BINS = 44
 SIZE = (3.7, 1.75)  # inches: about 355 by 168 pixels, so that its 8 points are the page's small print
-FRAME = (0.095, 0.13, 0.86, 0.85)  # where the axes lie: left, bottom, width, height, in parts of it
-# Colours that stand for the page's own, which differ by day and night.
+FRAME = (0.095, 0.13, 0.86, 0.85)  # the axes' left, bottom, width and height, as fractions of the figure
+# Placeholder colours: PAGE replaces each by one of the page's colours, which differ in light and dark mode.
 INK, QUIET, LINE, KEPT, CUT, LIMIT = (f"#01020{n}" for n in range(6))
 LABEL = 9  # points that a threshold's label takes
 PAGE = {INK: "--ink", QUIET: "--quiet", LINE: "--line", KEPT: "--kept", CUT: "--cut", LIMIT: "--limit"}
@@ -42,19 +42,19 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class KeepCurve:
-    """What becomes of a sample at each of some thresholds, which rise; shares are of 1."""
+    """The shares of rows (0 to 1) that pass at each of some thresholds, which are in rising order."""
 
     title: str
-    unit: str  # what is drawn to the right
+    unit: str  # the caption of the horizontal axis
     thresholds: Sequence[float]
-    keep: Sequence[float]
-    alone: Sequence[float]
+    keep: Sequence[float]  # the share that is kept by all rules, the others unchanged
+    alone: Sequence[float]  # the share that this rule alone would keep
     limits: Sequence[Threshold]
     whole: bool  # whether the threshold is a whole number
 
 
 def histogram(measure: Measure) -> str:
-    """The measure's histogram, cut-off rows stacked on kept ones, each threshold a line."""
+    """The measure's histogram as an SVG element: dropped rows stacked on kept ones, a line for each threshold."""
     edges, log = bins(measure)
     kept, cut = (
         np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] * weight
@@ -73,7 +73,7 @@ def histogram(measure: Measure) -> str:
 
 
 def keep_curve(curve: KeepCurve) -> str:
-    """The share of rows that is kept at each threshold, and below it what the rule lets pass by itself."""
+    """An SVG element with two curves over the threshold: the share of rows kept, and the share that the rule passes."""
     at = np.array(curve.thresholds)
     log = bool(at[0] >= 1 and at[-1] / at[0] > 20)
     edges = at if len(at) > 1 else np.array([at[0] - 0.5, at[0] + 0.5])
@@ -90,7 +90,7 @@ def keep_curve(curve: KeepCurve) -> str:
 
 
 def _plot(label: str, draw: Callable[[Axes], None]) -> str:
-    """What is drawn on axes, as an element of a page."""
+    """What `draw` draws on axes, as an SVG element for a page; `label` is its accessible name."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -105,23 +105,23 @@ def _plot(label: str, draw: Callable[[Axes], None]) -> str:
 
 
 def bins(measure: Measure) -> tuple[Floats, bool]:
-    """The bins' edges, and whether they are even on a logarithmic scale.
+    """The edges of the histogram's bins (bins + 1), and whether they are even on a logarithmic scale.
 
-    They reach over all values but the outermost thousandth, which the outermost bins take in, and over all
-    thresholds that cut something off or lie near.
+    They reach from the 0.1 % to the 99.9 % quantile of the values (values outside count in the first or last bin), and
+    on to every threshold that dropped rows or lies within a factor of 1.5 of that range.
     """
     values = np.concatenate([measure.kept, measure.cut])
     count = int(np.clip(2 * np.sqrt(len(values)), 8, MOST_BINS))
     low, high = (float(v) for v in np.quantile(values, (0.001, 0.999)))
     for limit in measure.thresholds:
         near = low / 1.5 <= limit.value <= high * 1.5
-        if near or len(measure.cut):  # with some room beyond it, so that its line is seen
+        if near or len(measure.cut):  # leave some room beyond the threshold, so that its line is seen
             room = 0.04 * (max(high, limit.value) - min(low, limit.value))
             low = limit.value - min(room, limit.value / 4) if limit.value <= low else low
             high = limit.value + room if limit.value >= high else high
     log = low >= (0 if measure.whole else 1) and high / max(low, 1) > 20
     if measure.whole and high - low < count:
-        room = 2 if high - low < 2 else 0  # lest a single value fill the plot
+        room = 2 if high - low < 2 else 0  # empty bins at both sides, or one value's bar would fill the plot
         return np.arange(max(np.floor(low) - room, 0) - 0.5, np.ceil(high) + room + 1.5), False
     if log:
         return np.unique(np.round(np.geomspace(max(low, 1), high + 1, count + 1), 3)), True
@@ -147,13 +147,13 @@ def _scale(axes: Axes, edges: Floats, log: bool, whole: bool) -> None:
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten between them; fewer where that would be many."""
+    """1, 2 and 5 times the powers of ten from `low` to `high`; only the powers where that makes more than seven."""
     found = [m * 10.0**e for e in range(-1, 13) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
     return found if len(found) <= 7 else [value for value in found if f"{value:e}".startswith("1")]
 
 
 def _draw_limits(axes: Axes, limits: Sequence[Threshold], edges: Floats, top: float, log: bool) -> None:
-    """Each threshold that lies on the axis, with its value."""
+    """Draw each threshold that lies on the axis as a line with its value."""
     place = np.log if log else np.asarray
     first, last = (float(place(edge)) for edge in (edges[0], edges[-1]))
     for number, limit in enumerate(limits):
@@ -181,7 +181,7 @@ def compact(value: float) -> str:
 
 
 def _inline(svg: str, label: str) -> str:
-    """matplotlib's file as an element of a page: no size, fonts or styles of its own, no names that clash."""
+    """matplotlib's SVG file as an element of a page: without its own size, fonts, styles and unused ids."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(

@@ -1,6 +1,6 @@
-"""Where a run's kept rows come from: hosts with their rows and bytes, and the licences that the rows themselves name.
+"""Count where a run's kept rows come from: their hosts, with rows and bytes, and the licences that rows name.
 
-It is counted over all shards, or, of more than MAX_FILES, over that many spread evenly, which is then said.
+All shards are read; of more than MAX_FILES only that many, spread evenly. `Provenance` holds both numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from curate.storage.image_index import read_index
 from curate.storage.store import Store
 
 MAX_FILES = 4096
-TOP = 10  # the first of so many hosts are listed: the EU's template asks for the top 10 %
+TOP = 10  # one host in so many is listed, the largest: the EU's template asks for the top 10 %
 HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 LICENCE = r'(?i)"licen[cs]e(?:_name|_url)?"\s*:\s*"(?P<said>[^"\\]{1,200})"'
 OTHER = "(not a host's name)"
@@ -33,32 +33,32 @@ OTHER = "(not a host's name)"
 
 @dataclass
 class Provenance:
-    """What was counted."""
+    """Counts over the kept rows of a run's shards."""
 
     files: int = 0  # shards that were read
-    of: int = 0  # shards that there are
-    rows: int = 0  # in those that were read
+    of: int = 0  # shards that the run has
+    rows: int = 0  # rows of the shards that were read
     host_rows: Counter[str] = field(default_factory=Counter)
-    host_bytes: Counter[str] = field(default_factory=Counter)  # of images, where the shards tell
+    host_bytes: Counter[str] = field(default_factory=Counter)  # of images; 0 without an image index
     datasets: Counter[str] = field(default_factory=Counter)
-    licences: Counter[str] = field(default_factory=Counter)  # as the rows' own columns say, where they do
+    licences: Counter[str] = field(default_factory=Counter)  # rows by the licence that they name in `extra`
 
     def top(self) -> list[str]:
-        """The first tenth of the hosts, at least one, by the bytes of their images, then by rows."""
+        """The largest tenth of the hosts, rounded up, by the bytes of their images, then by rows."""
         count = -(-len(self.host_rows) // TOP)
         return sorted(self.host_rows, key=lambda one: (-self.host_bytes[one], -self.host_rows[one], one))[
             :count
         ]
 
     def add(self, other: Provenance) -> None:
-        """Count what another one counted too."""
+        """Add the counts of `other` to these, except the numbers of shards."""
         self.rows += other.rows
         for name in ("host_rows", "host_bytes", "datasets", "licences"):
             getattr(self, name).update(getattr(other, name))
 
 
 def provenance(store: Store, shards: Sequence[str]) -> Provenance:
-    """Count the kept rows of these shards.
+    """Count the kept rows of these shards (names in `store`).
 
     Raises:
         OSError, pa.ArrowException: a shard cannot be read.
@@ -73,7 +73,7 @@ def provenance(store: Store, shards: Sequence[str]) -> Provenance:
 
 
 def domains_csv(found: Provenance) -> bytes:
-    """The first tenth of the hosts: `domain`, `rows`, `share` (of the rows that have a host) and `bytes`."""
+    """The largest tenth of the hosts as CSV: `domain`, `rows`, `share` (of the rows that have a host), `bytes`."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["domain", "rows", "share", "bytes"])
@@ -85,13 +85,13 @@ def domains_csv(found: Provenance) -> bytes:
 
 
 def periods(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """When the data was read and fetched: of each step in which the run grew, its first and last day."""
+    """When the data was read and fetched: first and last day (`YYYY-MM-DD`) of each step in which the run grew."""
     steps = [*manifest.get("grown", ()), {"started": manifest["started"], "finished": _fetched(manifest)}]
     return [(str(one["started"])[:10], str(one["finished"])[:10]) for one in steps]
 
 
 def _fetched(manifest: Mapping[str, Any]) -> str:
-    """When the last image was fetched: a removal is no fetching, and says itself when it was."""
+    """When the last image was fetched: a version made by `remove` fetched nothing and repeats the earlier time."""
     return str(manifest.get("removal", {}).get("fetched") or manifest["finished"])
 
 
@@ -114,7 +114,7 @@ def _of_shard(store: Store, name: str) -> Provenance:
 
 
 def _names(url: pa.ChunkedArray) -> pa.Array:
-    """The host of each URL, null where there is none (N rows)."""
+    """The host of each URL, null where there is none, OTHER where it is not a valid name (N rows)."""
     found = hosts(url).combine_chunks().dictionary_encode()
     plain = [one if HOST.fullmatch(one) else OTHER for one in found.dictionary.to_pylist()]
     return pa.array(plain, pa.string()).take(found.indices)
@@ -123,7 +123,7 @@ def _names(url: pa.ChunkedArray) -> pa.Array:
 def _add_bytes(
     found: Provenance, image: pa.ChunkedArray, names: pa.Array, sizes: np.ndarray[Any, Any]
 ) -> None:
-    """Add the images' sizes to their hosts'; `sizes` are those of the rows that have an image."""
+    """Add the size of each image to its host's sum; `sizes` (bytes) has one entry for each row with an image."""
     there = pc.is_valid(pc.struct_field(image.combine_chunks(), "path")).to_numpy(zero_copy_only=False)
     if there.sum() != len(sizes):
         return

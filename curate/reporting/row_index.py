@@ -1,8 +1,8 @@
-"""An index of a large run's rows by key and URL: partitions of hashes, of which a look-up reads one.
+"""An index of a large run's rows by key, URL and source: partitions of hashes, of which a look-up reads one.
 
-An entry is the hash of a name and the number of the file that holds it. It says where to look, not what is
-there: a row that is not found there is not in the run. The index lies in `_index/rows` beside the shards, or in
-the user's cache folder; it may be deleted at any time.
+An entry is the hash of a name and the number of a file that holds the name. Two names may have the same hash, so the
+caller must look into the files; a row that is in none of them is not in the run. The index lies in `_index/rows`
+beside the shards, or in the user's cache folder; it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from curate.reporting.kept_columns import KeptColumns
 from curate.storage.store import Store
 
 FORMAT = 2
-PART = r"[./]\d+"  # of a page or a row, in its source: book.pdf#7.2, rows.parquet#7/1
+PART = r"[./]\d+"  # how a source names a part of a page or row: book.pdf#7.2, rows.parquet#7/1
 PARTITIONS = 256
 ENTRY = np.dtype([("hash", "<u8"), ("file", "<u4")])
-WAITING_ENTRIES = 4_000_000  # in memory until they are written to their partitions
+WAITING_ENTRIES = 4_000_000  # so many entries are kept in memory before they are written to their partitions
 ABOUT = "about.json"
 REMOTE_READS = 32
 
@@ -41,7 +41,7 @@ log = logging.getLogger("curate")
 
 
 def digest(hashes: Iterable[str]) -> str:
-    """Of what the files of a run hold, by their hashes in order."""
+    """One hash for the contents of a run's files; `hashes` are the files' own, in order."""
     found = hashlib.sha256()
     for one in hashes:
         found.update(one.encode())
@@ -51,11 +51,10 @@ def digest(hashes: Iterable[str]) -> str:
 def look_up(
     store: Store, files: Sequence[str], content: str, name: str, kept: KeptColumns | None = None
 ) -> list[str] | None:
-    """The files that may hold a row with that key or URL; the index is made where there is none of `content`.
+    """The files that may hold a row with that key, URL or source; None where no index can be written.
 
-    `kept` knows how to read the columns of kept rows.
-
-    None where no index can be kept.
+    The index is made first where there is none for these contents. `files` are the run's files, `content` is the digest
+    of their contents, and `kept` reads the columns of kept rows.
     """
     wanted = {"format": FORMAT, "content": content, "files": len(files)}
     for folder in _folders(store):
@@ -68,14 +67,14 @@ def look_up(
 
 
 def _folders(store: Store) -> list[Path]:
-    """Where the index may lie, best first."""
+    """The folders in which the index may lie; the first that works is used."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curate" / "index"
     home = cache / f"rows-{hashlib.sha256(store.uri.encode()).hexdigest()[:16]}"
     return [Path(store.path("_index/rows")), home] if store.local else [home]
 
 
 def _numbers(folder: Path, wanted: dict[str, object], name: str) -> list[int] | None:
-    """The numbers of the files that may hold the name; None where the index is of other files, or damaged."""
+    """The numbers of the files that may hold the name; None where there is no valid index for these files."""
     try:
         about = json.loads((folder / ABOUT).read_bytes())
         hashed = xxhash.xxh3_64_intdigest(name.encode())
@@ -93,7 +92,7 @@ def _numbers(folder: Path, wanted: dict[str, object], name: str) -> list[int] | 
 def _make(
     store: Store, files: Sequence[str], folder: Path, wanted: dict[str, object], kept: KeptColumns
 ) -> bool:
-    """Make the index, whole or not at all; False where it cannot be written."""
+    """Make the index, complete or not at all; False where it cannot be written."""
     log.warning(
         "indexing the keys and URLs of %d files, once: this takes some minutes for very many", len(files)
     )
@@ -117,7 +116,7 @@ def _make(
 
 
 def _spill(store: Store, files: Sequence[str], folder: Path, kept: KeptColumns) -> None:
-    """Write every name's entry into its partition."""
+    """Append the entries of all files to the partitions that their hashes belong to."""
     waiting: list[Entries] = []
     size = 0
     for entries in _entries(store, files, kept):
@@ -143,7 +142,7 @@ def _of_file(store: Store, file: str, number: int, kept: KeptColumns) -> Entries
         table = kept.read(pq.ParquetFile(opened), ["key", "url", "source"])
     names = {name for column in ("key", "url") for name in table[column].to_pylist() if name}
     for source in table["source"].to_pylist():
-        whole = (source or "", (source or "").partition("!")[2])  # with its archive's name, and without
+        whole = (source or "", (source or "").partition("!")[2])  # with the archive's name, and without
         names |= {name for one in whole for name in named_by(one) if name}
     entries = np.empty(len(names), ENTRY)
     entries["hash"] = [xxhash.xxh3_64_intdigest(name.encode()) for name in names]
@@ -152,7 +151,7 @@ def _of_file(store: Store, file: str, number: int, kept: KeptColumns) -> Entries
 
 
 def named_by(source: str) -> tuple[str, str, str]:
-    """What a source is asked for by: itself, the page or row that it is a part of, its file."""
+    """The names by which a source is found: the source, the page or row that it is a part of, and its file."""
     return source, re.sub(rf"{PART}$", "", source), source.rpartition("#")[0]
 
 
@@ -169,7 +168,7 @@ def _append(waiting: list[Entries], folder: Path) -> None:
 
 
 def _sort(path: Path) -> str:
-    """Sort a partition by hash; its seal."""
+    """Sort a partition's file by hash; returns its checksum."""
     body = b""
     with suppress(FileNotFoundError):
         entries = np.fromfile(path, ENTRY)

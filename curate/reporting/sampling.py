@@ -1,7 +1,8 @@
-"""What a report looks at: all of a small run, an even and always equal part of a large one.
+"""Choose and read the rows that a report measures: all of a small run, an evenly spread part of a large one.
 
-Row groups are read by their place, never a whole file at once, and of their columns only what is measured:
-the texts' lengths, not the texts. Images are read from a few row groups alone.
+The choice depends only on the run, so a second report shows the same. Single row groups are read, never a whole file
+at once, and only the columns that are measured; of texts only the lengths are kept. Images are read from a few row
+groups only.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ BOXES = "regions.list.element.score"  # the smallest leaf of a region: only the 
 TALKS = (
     "images.list.element.path",
     "messages.list.element.role",
-)  # of dialogues: only their numbers are wanted
+)  # columns of dialogues: only the numbers of images and turns are wanted
 SHOWN = (
     "key",
     "task",
@@ -56,7 +57,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Kept:
-    """What was read of the kept rows; `place` is a row's group in `groups`, `row` its place in that."""
+    """What was read of the kept rows; `place` is the index of a row's group in `groups`, `row` its number there."""
 
     # key, task, language, width, height, clip_score, chars, boxes, images, turns, host, url, sha256, place, row
     table: pa.Table
@@ -65,19 +66,22 @@ class Kept:
 
     @property
     def dialogues(self) -> bool:
-        """Whether a row is a dialogue."""
+        """Whether any row is a dialogue."""
         return bool(self.table["turns"].null_count < self.table.num_rows)
 
 
 def evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of the items, spread over all of them, the first among them."""
+    """At most `count` of the items, evenly spread over all of them, in order; the first is always among them."""
     if len(items) <= count:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def read_kept(store: Store, shards: Sequence[dict[str, Any]], columns: KeptColumns | None = None) -> Kept:
-    """Measures of up to 100,000 kept rows, spread over up to 64 shards or parts.
+    """Measure up to 100,000 kept rows, spread over up to 64 shards or parts.
+
+    `shards` are entries of the manifest (only `path` is read); `columns` says how the run names its columns (None: as
+    SHARD does).
 
     Raises:
         OSError, pa.ArrowException: a shard cannot be read.
@@ -97,7 +101,7 @@ def read_kept(store: Store, shards: Sequence[dict[str, Any]], columns: KeptColum
 
 
 def read_dropped(store: Store) -> pa.Table:
-    """Rows of DROPPED from up to 64 of the files, all of their rows.
+    """All dropped rows (DROPPED) of up to 64 files, spread evenly over the run's.
 
     Raises:
         OSError, pa.ArrowException: a file cannot be read.
@@ -115,7 +119,7 @@ def read_dropped(store: Store) -> pa.Table:
 
 
 def read_rows(store: Store, kept: Kept, picked: pa.Table, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Those columns of picked rows (some of `kept.table`), each row with its `shard` and its `row` there."""
+    """Yield columns of the rows `picked` (some of `kept.table`), each with its `shard` and its number `row` there."""
     for place in pc.unique(picked["place"]).to_pylist():
         group = kept.groups[place]
         rows = picked.filter(pc.equal(picked["place"], place))["row"]
@@ -128,7 +132,7 @@ def read_rows(store: Store, kept: Kept, picked: pa.Table, columns: Sequence[str]
 
 
 def _affordable(reader: pq.ParquetFile, max_rows: int, max_bytes: int) -> list[int]:
-    """Row groups, spread over the file, that together stay within rows and bytes; one at least."""
+    """Row groups, evenly spread over the file, that together have about so many rows and bytes; at least one."""
     wanted = {*MEASURED, BOXES}
     cost = []
     for number in range(reader.num_row_groups):
@@ -141,7 +145,7 @@ def _affordable(reader: pq.ParquetFile, max_rows: int, max_bytes: int) -> list[i
 
 
 def _measures(table: pa.Table) -> pa.Table:
-    """Rows of a shard as they are measured (N rows)."""
+    """What is measured of a shard's rows (N rows): one column for each measure."""
     plain = {name: table[name] for name in ("width", "height", "clip_score", "key", "url", "sha256")}
     labels = {name: table[name].cast(pa.string()) for name in ("task", "language")}
     made = {
@@ -155,7 +159,7 @@ def _measures(table: pa.Table) -> pa.Table:
 
 
 def _number(table: pa.Table, name: str) -> pa.Array | pa.ChunkedArray:
-    """How many of that a row has; null for rows that are no dialogue, and in shards of an older version."""
+    """How many items each row's list `name` has; null for rows that are no dialogue, and in older shards."""
     there = name in table.column_names
     return pc.list_value_length(table[name]) if there else pa.nulls(table.num_rows, pa.int32())
 
@@ -168,7 +172,7 @@ def hosts(url: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _placed(measured: pa.Table, group: int) -> pa.Table:
-    """The rows with where they are from."""
+    """The rows of one row group, with the columns `place` (the group's index) and `row` (the number in it)."""
     place = pa.repeat(pa.scalar(group, pa.int32()), measured.num_rows)
     rows = pa.array(np.arange(measured.num_rows, dtype=np.int32))
     return measured.append_column("place", place).append_column("row", rows)

@@ -1,4 +1,4 @@
-"""Images made small enough for a page, in disposable child processes, as nobody vouches for them."""
+"""Shrink images for a page, in disposable child processes, because the images are untrusted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from curate.manifest.settings import ImageSettings
 
 SETTINGS = ImageSettings(max_side=640, quality=72)
 TIMEOUT_S = 5.0
-MAX_BYTES = 6 * 2**20  # of all images of a report
-LARGEST = 400_000  # of one
+MAX_BYTES = 6 * 2**20  # bytes of all images of a report together
+LARGEST = 400_000  # bytes of one image
 
 
 def data_urls(bodies: Sequence[bytes | None]) -> list[str | None]:
-    """`data:` URLs of the images (N); None where there is none, where it is damaged, or too much by now."""
+    """The encoded images (N) as `data:` URLs (N), each shrunk to at most 640 pixels a side.
+
+    None where there is no image, where it is damaged, or where it would exceed LARGEST or what is left of MAX_BYTES.
+    """
     wanted = [body for body in bodies if body]
     if not wanted:
         return [None] * len(bodies)

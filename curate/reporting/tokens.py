@@ -1,4 +1,4 @@
-"""How many tokens a sample has: by Qwen's tokenizer, over a few hundred rows."""
+"""Count the tokens of a few hundred samples with Qwen's tokenizer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from curate.reporting.sampling import IMAGE_GROUPS, Kept, evenly, read_rows
 from curate.storage.store import Store
 
 SAMPLES = 800
-LONGEST = 20_000  # characters; longer strings are left out, as they would cost more than they tell
+LONGEST = 20_000  # characters; longer samples are left out: encoding them takes too long
 
 
 def count_tokens(store: Store, kept: Kept) -> list[int]:
-    """The tokens of some samples without their image's; none where no tokenizer is installed."""
+    """The number of text tokens of each of up to 800 samples; empty where no tokenizer is installed."""
     from curate.packing import encode, tokenizer
 
     places = evenly(pc.unique(kept.table["place"]).to_pylist(), IMAGE_GROUPS)

@@ -1,4 +1,4 @@
-"""`curate trace`: from a packed sequence, or a token of it, to the shards' rows, their sources and URLs."""
+"""`curate trace`: find the shard rows, sources and URLs that a packed sequence, or one token of it, comes from."""
 
 from __future__ import annotations
 
@@ -27,30 +27,34 @@ PLACE = re.compile(
 )
 FORM = "a key (32 hex digits), or SEQUENCE or SEQUENCE:TOKEN, numbers from 0, such as 17:250 or pack-000003.parquet#5"
 SHOWN = ("dataset", "task", "source", "url", "text")
-MAX_PLACES = 1000  # of one key that are listed
+MAX_PLACES = 1000  # at most so many sequences are listed for one key
 
 
 class PackedSample(NamedTuple):
     """A sample of a packed sequence."""
 
     pack: str
-    row: int  # of the pack
+    row: int  # the sequence's number in the pack, from 0
     key: str
-    start: int  # its tokens in the sequence
-    stop: int
+    start: int  # the sample's first token in the sequence, from 0
+    stop: int  # one past its last token
 
 
 def trace(pack: str, token_or_key: str, shards: Sequence[str] = ()) -> dict[str, Any]:
-    """Which rows of which shards the samples of a packed sequence come from, or where the sample of a key was packed.
+    """Find the shard rows that the samples of a packed sequence come from, or the sequences that hold a sample.
 
-    `pack` is a folder of packs, or one pack; `token_or_key` a key, or `SEQUENCE` (counted over the folder's packs, or
-    in the pack) or `SEQUENCE:TOKEN`. The shards are looked for where the packs were made of them, or in the folders
-    `shards`. `samples` has for each its `pack`, `row`, `tokens` (start and stop), `key`, and, where it was found,
-    `folder`, `shard`, `shard_row`, `source`, `url`; `gone` the folders that are there no more.
+    `pack` is a folder of packs, or one pack's file. `token_or_key` is a sample's key, or `SEQUENCE` or
+    `SEQUENCE:TOKEN`, numbers from 0; sequences are counted over all packs of the folder, or in the one pack. The shards
+    are looked for in the folders `shards`, or, where none are given, where they were when the packs were made.
+
+    `samples` has for each sample its `pack`, `row`, `tokens` (start and stop), `key`, and, where its row was found,
+    `folder`, `shard`, `shard_row`, `dataset`, `task`, `source`, `url` and `text`. `gone` lists the folders of shards
+    that do not exist or cannot be read any more.
 
     Raises:
-        ManifestError: `token_or_key` is none.
-        InputError: no packs, or a file that cannot be read.
+        ManifestError: `token_or_key` has none of these forms, or no such sequence or token exists.
+        InputError: the folder holds no packs, a file cannot be read, or the shards lie on another store and `shards`
+            was not given.
     """
     folder, only = _packs(pack)
     manifest = read_manifest(Store(folder))
@@ -63,7 +67,7 @@ def trace(pack: str, token_or_key: str, shards: Sequence[str] = ()) -> dict[str,
         sources = _sources(manifest, shards)
         if strange := [one for one in sources if scheme(one) not in ("file", scheme(folder)) and not shards]:
             raise InputError(
-                f"{folder} was made of {strange[0]}: give --shards {strange[0]} to have it asked"
+                f"{folder} was made of {strange[0]}: to look for the rows there, give --shards {strange[0]}"
             )
         places, gone = _locate({one.key for one in samples}, sources)
         told = [_told(one, places.get(one.key)) for one in samples]
@@ -73,9 +77,9 @@ def trace(pack: str, token_or_key: str, shards: Sequence[str] = ()) -> dict[str,
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """What a trace found, for a person."""
+    """The lines that show a person what `trace` found; `found` is its result."""
     if not found["samples"]:
-        yield f"unknown: no sequence of {found['folder']} has {printable(found['asked'])}"
+        yield f"unknown: no sequence of {found['folder']} holds {printable(found['asked'])}"
     for one in found["samples"]:
         tokens = f"tokens {one['tokens'][0]} to {one['tokens'][1] - 1}"
         yield f"{one['pack']}, sequence {one['row']}, {tokens}: key {one['key']}"
@@ -91,7 +95,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _packs(uri: str) -> tuple[str, str]:
-    """The folder of packs, and the one pack in it that is meant, if any."""
+    """The folder of packs, and the name of the pack that is asked for (empty: all packs of the folder)."""
     if uri.endswith(".parquet"):
         folder, _, name = uri.rpartition("/")
         return folder or ".", name
@@ -110,7 +114,7 @@ def _samples(store: Store, files: Sequence[tuple[str, int]], asked: str) -> Iter
 
 
 def _sequence(files: Sequence[tuple[str, int]], file: str | None, row: int) -> tuple[str, int]:
-    """The pack and its row that a number means."""
+    """The pack, and the number in it, of the sequence with number `row` in the pack `file` (None: in all packs)."""
     rows = 0
     for name, count in files:
         if file in (None, name):
@@ -153,7 +157,7 @@ def _of_key(store: Store, names: Sequence[str], key: str) -> Iterator[PackedSamp
 
 
 def _sources(manifest: Mapping[str, Any], shards: Sequence[str]) -> dict[str, list[str]]:
-    """The folders of the shards, each with the names of its shards (none: all that it lists)."""
+    """The folders of the shards, each with the names of its shards (empty: all that the folder lists)."""
     if shards:
         return {one.rstrip("/"): [] for one in shards}
     absolute = [str(one) for one in manifest.get("made_of", ())]
@@ -171,7 +175,7 @@ def _sources(manifest: Mapping[str, Any], shards: Sequence[str]) -> dict[str, li
 def _locate(
     keys: set[str], sources: Mapping[str, list[str]]
 ) -> tuple[dict[str, tuple[Store, str, int]], list[str]]:
-    """Where each key's row is, and the folders that are there no more."""
+    """Store, shard and row number of each key's row, and the folders that cannot be read any more."""
     found: dict[str, tuple[Store, str, int]] = {}
     gone: list[str] = []
     for folder, names in sources.items():
@@ -192,7 +196,7 @@ def _locate(
 
 
 def _candidates(store: Store, names: list[str], keys: Iterable[str]) -> list[str]:
-    """The shards of a folder that may hold the keys: all, or of very many those that the index names."""
+    """The shards of a folder that may hold the keys: all, or in a large folder those that the index names."""
     if names and len(names) < INDEXED_FILES:
         return [name for name in names if store.exists(name)]
     files, content = run_files(store, finished_manifest(store.uri))
@@ -204,7 +208,7 @@ def _candidates(store: Store, names: list[str], keys: Iterable[str]) -> list[str
 
 
 def _rows_of(store: Store, names: Sequence[str], keys: set[str]) -> Iterator[tuple[str, str, int]]:
-    """The shard, key and row of each of these keys, until all are found."""
+    """Yield shard, key and row number of each of these keys, until all are found."""
     wanted, left = pa.array(sorted(keys), pa.string()), set(keys)
 
     def look(name: str) -> list[tuple[str, str, int]]:

@@ -1,4 +1,4 @@
-"""CLIP features and scores for shards; the shards name the model, so that others can embed into the same space.
+"""CLIP features and scores for shards. Scored shards name their model, so that it can be loaded again.
 
     with curate.scorer.load("DIR") as scorer:          # the scorer that made DIR's clip_features, built again
         scorer.embed_images([jpeg_bytes, pillow_image])  # N x D, float32, of length 1
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check(settings: ScorerSettings) -> None:
-    """Find the model and its weights, and open them without loading them; a tag's are downloaded.
+    """Check that the model and its weights exist and can be opened; the weights of a tag are downloaded.
 
     Raises: see `open_encoder`.
     """
@@ -29,9 +29,11 @@ def check(settings: ScorerSettings) -> None:
 
 
 def check_device(settings: ScorerSettings) -> None:
-    """Find the device.
+    """Check that this machine has the device that the settings name.
 
-    Raises: see `open_encoder`.
+    Raises:
+        ManifestError: no such kind of device.
+        MachineError: torch, or the device, is missing on this machine.
     """
     from curate.scorer.model import placed
 
@@ -39,7 +41,7 @@ def check_device(settings: ScorerSettings) -> None:
 
 
 def open_scorer(settings: ScorerSettings, cores: int | None = None) -> Scorer:
-    """Build a scorer that uses so many cores (all there are): as many child processes decode for it.
+    """Build a scorer that uses `cores` cores (default: all of this machine), with one decoding child process for each.
 
     Raises: see `open_encoder`.
     """
@@ -50,7 +52,7 @@ def open_scorer(settings: ScorerSettings, cores: int | None = None) -> Scorer:
 
 
 def open_encoder(settings: ScorerSettings, cores: int | None = None) -> LocalEncoder:
-    """Build the part of a scorer that holds the model.
+    """Build the part of a scorer that holds the model; on a CPU it computes on `cores` cores (default: all).
 
     Raises:
         ManifestError: no such model, tag or file.
@@ -72,14 +74,16 @@ def load(
     device: str = "auto",
     cores: int | None = None,
 ) -> Scorer:
-    """Build the scorer again that made the features of the shards in `folder`.
+    """Build again the scorer that made the features of the shards in `folder`.
 
-    `name` is the scorer's, where it was given one. `model` and `pretrained` say where the model or its
-    weights lie now, if not where they lay then; that they are the same is checked by their contents.
+    `name` is the name under which `curate score --name` kept its scores (default: the shards' own scores). `model` and
+    `pretrained` say where the model and its weights are now, if they were moved; their contents are compared with those
+    recorded in the shards. `device` is `auto`, `cpu` or `cuda`; `cores` as for `open_scorer`.
 
     Raises:
-        InputError: the shards were not scored.
-        MachineError: the weights are not there, or others; a library is missing.
+        InputError: the folder holds no shards, or they were not scored.
+        ManifestError: no such model, tag, file or kind of device.
+        MachineError: the weights cannot be read, or differ from the recorded ones; a device or library is missing.
     """
     from curate.scorer.reload import settings_of
 

@@ -31,14 +31,14 @@ Waiter = Callable[[], np.ndarray]
 
 AHEAD = 2  # batches that each sender may have in flight
 DEATHS = 3
-START_S = 600.0  # for an actor to be placed on a node and to load its model
+START_S = 600.0  # limit on the time in which an actor is placed on a node and loads its model
 POLL_S = 1.0
 
 
 def hire(settings: ScorerSettings, count: int | None = None) -> list[Any]:
     """Start `count` actors on the cluster; by default one a GPU, or one a node where there are no GPUs.
 
-    They reserve no cores, as the tasks that send to them wait while they compute.
+    The actors reserve no cores, because the tasks that send batches to them wait while the actors compute.
 
     Raises:
         ManifestError: the settings name one GPU of many.
@@ -46,7 +46,7 @@ def hire(settings: ScorerSettings, count: int | None = None) -> list[Any]:
     """
     if ":" in settings.device:
         raise ManifestError(
-            f"{settings.device!r} is one GPU of one machine, and on Ray there are many: say cuda, and start "
+            f"{settings.device!r} is one GPU of one machine, and a Ray cluster may have many: say cuda, and start "
             "Ray with CUDA_VISIBLE_DEVICES set"
         )
     ray = connected()
@@ -146,7 +146,7 @@ class RemoteEncoder:
         return actor, getattr(actor, method).remote(there)
 
     def _answer(self, call: Any) -> Any:
-        """The result of a call, or why there is none."""
+        """The result of a call; `_NoAnswer` if the actor died."""
         try:
             return self._ray.get(call)
         except self._ray.exceptions.RayError as error:
@@ -192,7 +192,7 @@ class RemoteEncoder:
         self._ready.append(actor)
 
     def _wait_for_restart(self, actor: Any) -> None:
-        """Use an actor that did not answer again only once it says that it is ready."""
+        """Send no batches to an actor that did not answer, until it reports that it is ready."""
         with self._lock:
             if actor in self._ready:
                 self._ready.remove(actor)

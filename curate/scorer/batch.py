@@ -28,7 +28,7 @@ def room_bytes(framing: Framing, rows: int) -> int:
 
 
 def is_part(answer: bytes, framing: Framing) -> bool:
-    """Whether an answer is well formed, as `framed` makes it: hostile input may have taken the child over."""
+    """Whether an answer has the form that `framed` gives it; a hostile image may have taken control of the child."""
     if len(answer) < HEAD.size:
         return False
     width, height, *corners = HEAD.unpack_from(answer)
@@ -47,9 +47,9 @@ def is_part(answer: bytes, framing: Framing) -> bool:
 
 
 class Room:
-    """A batch that is being filled, of at most `rows` images.
+    """A batch that is being filled with at most `rows` images.
 
-    `memory` (uint8, `room_bytes` long) must not be changed until the batch is done.
+    `memory` (uint8, `room_bytes` long) holds the pixels; it must not be changed until the batch is computed.
     """
 
     def __init__(self, rows: int, memory: np.ndarray, framing: Framing) -> None:
@@ -63,7 +63,7 @@ class Room:
 
     @property
     def pixels(self) -> np.ndarray:
-        """Their pixels (uint8): one part after the other, each RGB, rows from the top."""
+        """The pixels of the parts added so far (uint8): one part after the other, each RGB, rows from the top."""
         return self.memory[: self._bytes]
 
     def takes(self, answer: bytes) -> bool:
@@ -78,7 +78,7 @@ class Room:
         self._rows, self._bytes = self._rows + 1, self._bytes + len(pixels)
 
     def fill(self, parts: np.ndarray, pixels: np.ndarray) -> None:
-        """Copy the whole content of another room into this one."""
+        """Take over the parts (N rows of PART) and pixels (uint8) of another room; what was added before is lost."""
         self._parts[: len(parts)] = parts
         self.memory[: len(pixels)] = pixels
         self._rows, self._bytes = len(parts), len(pixels)

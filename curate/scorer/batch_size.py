@@ -1,4 +1,4 @@
-"""Find by trial the batch size with which a device is fastest, and tell errors that mean that memory is full."""
+"""Find by trial the batch size with which a device is fastest, and recognise errors that mean: memory is full."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FULL = re.compile("out of memory|can't allocate memory|ALLOC_FAILED|unable to fi
 
 
 def is_full(error: Exception) -> bool:
-    """Whether the error means that memory did not suffice; torch, CUDA, cuBLAS and cuDNN each say it their own way."""
+    """Whether the error means that memory ran out; torch, CUDA, cuBLAS and cuDNN have different texts for it."""
     return isinstance(error, torch.OutOfMemoryError) or FULL.search(str(error)) is not None
 
 
@@ -32,7 +32,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
         return time.perf_counter()
 
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # memory that a larger trial may have kept
+        torch.cuda.empty_cache()  # free the memory that a larger trial may have kept
     work()
     begun = now()
     for _ in range(RUNS):
@@ -43,11 +43,11 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 def best_batch(seconds: Callable[[int], float], most: int = MOST) -> int:
     """Double the batch size from `START` while the throughput rises by `GAIN`; returns the last size that did.
 
-    `seconds` returns how long one batch of a size takes, and raises what torch raises where memory does not suffice;
-    then half that size is tried, and nothing larger.
+    `seconds` returns the seconds that one batch of a size takes. Where it raises an error that means that memory ran
+    out, half that size is tried next, and nothing larger. No size above `most` is tried.
 
     Raises:
-        RuntimeError: what `seconds` raises for a single image, or for another reason.
+        RuntimeError: `seconds` raised it for a single image, or for another reason than memory.
     """
     tried: dict[int, float] = {}  # size to images a second
     best, size = 1, min(START, most)

@@ -31,7 +31,7 @@ class Compiled:
         """Apply the network to samples. Raises what the network raises."""
         try:
             return self._work(samples)
-        except Exception as error:  # dynamo, inductor, triton and the compilers each fail in their own way
+        except Exception as error:  # dynamo, inductor, triton and the compilers raise errors of many classes
             if self._work is self._network or is_full(error):
                 raise
             self._give_up(error)

@@ -1,10 +1,11 @@
 """Compute features from pixels and texts in batches, and keep the device busy.
 
-On a GPU, images arrive as decoded, in pinned memory; they are resized, framed and normalised there, a whole batch at
-once. A batch is copied to the GPU while the one before is computed, and features are copied back while the next batch
-is computed. On a CPU, images arrive framed, as Pillow resizes faster than torch there, and each core computes a batch
-of its own: one thread a batch loses less on a busy machine than all threads on one batch. Texts are tokenized in a
-thread of their own. When a batch does not fit into memory, it and all later ones are halved.
+On a GPU, images arrive decoded but not resized, in pinned memory; the GPU resizes, crops and normalises a whole batch
+at once. A batch is copied to the GPU while the one before is computed, and features are copied back while the next
+batch is computed. On a CPU, images arrive resized and cropped, because Pillow resizes faster than torch there. Each
+core computes a batch of its own with one thread, which loses less time on a busy machine than many threads on one
+batch. Texts are tokenized in a separate thread. When a batch does not fit into memory, the batch size is halved, for
+this batch and all later ones.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from curate.storage.filesystems import one_line
 log = logging.getLogger("curate")
 
 CPU_BATCH = 32  # images; a GPU's batch size is found by trial
-LEAST = 2  # images in a batch on a GPU: a tower compiled for any batch size still treats 1 as a special case
+LEAST = 2  # images in a batch on a GPU: a compiled image tower needs a second compilation for a batch of 1
 LOST = re.compile("CUDA|cuBLAS|CUBLAS|cuDNN|CUDNN")  # found in errors after which the device cannot be used
-TEXT_STEP = 8  # tokens: on a GPU text lengths are rounded up to a multiple, as each new length costs time
+TEXT_STEP = 8  # tokens: on a GPU text lengths are rounded up to a multiple; each new length costs time
 
 Waiter = Callable[[], np.ndarray]
 
@@ -46,7 +47,7 @@ class DeviceLost(Halted):
 
 
 class Encoder(Protocol):
-    """What computes features: in this process, or in another one."""
+    """Computes features of images and texts, in this process or in another one."""
 
     identity: Identity
     framing: Framing
@@ -54,16 +55,16 @@ class Encoder(Protocol):
     in_flight: int  # batches that may be computed at the same time
 
     def room(self, rows: int) -> Room:
-        """An empty batch for up to `rows` images, fewer if their pixels would take more than `BATCH_BYTES`."""
+        """An empty batch for up to `rows` images; it takes fewer if their pixels exceed `BATCH_BYTES`."""
 
     def images(self, room: Room) -> Waiter:
         """Start computing a batch of N images; the returned function waits for the features.
 
-        Features are N x dimension, float32, of length 1. Leave `room` unchanged until they are there.
+        Features are N x dimension, float32, of length 1. Leave `room` unchanged until the function has returned.
 
         Raises:
             MachineError: not even one image fits into memory.
-            DeviceLost: the process must be restarted.
+            DeviceLost: the GPU can no longer be used; the process must be restarted.
         """
 
     def texts(self, texts: Sequence[str]) -> Waiter:
@@ -76,8 +77,9 @@ class Encoder(Protocol):
 class LocalEncoder:
     """An encoder in this process.
 
-    With `resizes` the device resizes images, else Pillow has done so in the child processes; the pixels are the same.
-    By default a GPU resizes and a CPU does not.
+    With `resizes` the device resizes the images, else Pillow does so in the child processes; the pixels are the same.
+    The default is true on a GPU and false on a CPU. `cores` is the number of batches that a CPU computes at once.
+    `batch` is the batch size in images; by default it is found by trial on a GPU, and CPU_BATCH on a CPU.
     """
 
     def __init__(
@@ -111,7 +113,7 @@ class LocalEncoder:
 
         def wait() -> np.ndarray:
             found = waiter()
-            held.clear()  # only now: the copy to the device may have been reading it
+            held.clear()  # not earlier: the copy to the device may still read the room's memory
             return found
 
         return wait
@@ -149,7 +151,7 @@ class LocalEncoder:
         return waiting
 
     def _prepare_gpu(self, batch: int | None) -> None:
-        """Compile the image tower, and find the best batch size."""
+        """Compile the image tower (not in fp32), and find the best batch size if none was given."""
         self._copying = torch.cuda.Stream(self.model.device)
         half = self.identity.precision != "fp32"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = half  # fp32 means fp32
@@ -159,7 +161,7 @@ class LocalEncoder:
             self._guarded(self.find_batch)
 
     def find_batch(self) -> None:
-        """Set `batch` to the size with the highest throughput."""
+        """Set `batch` to the size with the highest throughput on this device. Raises what torch raises."""
         most = len(blank(self, MOST).parts)
         self.batch = best_batch(self._seconds, most)
 
@@ -169,7 +171,7 @@ class LocalEncoder:
         return timed(lambda: self._image_features(table, pixels), self.model.device)
 
     def compile(self) -> None:
-        """Compile the image tower, and try whether memory suffices. Raises what torch raises."""
+        """Compile the image tower, and run it once on blank images. Raises what torch raises."""
         self._visual = Compiled(self.model.network.visual)
         sides = (LEAST, self.framing.height, self.framing.width, 3)
         self._frame_features(torch.zeros(sides, device=self.model.device))
@@ -206,7 +208,7 @@ class LocalEncoder:
         return wait
 
     def _seen(self, length: int, context: int) -> int:
-        """To how many tokens texts of `length` tokens are padded."""
+        """The number of tokens to which texts of up to `length` tokens are padded, at most `context`."""
         return min(context, -(-length // TEXT_STEP) * TEXT_STEP) if self._gpu else length
 
     def _guarded(self, work: Callable[..., Any], *values: torch.Tensor) -> Any:
@@ -263,7 +265,7 @@ class LocalEncoder:
 
 
 def blank(encoder: Encoder, rows: int) -> Room:
-    """A batch of `rows` black images, or of as many as fit."""
+    """A batch of black images, as many as fit into a room for `rows` images."""
     framing, room = encoder.framing, encoder.room(rows)
     image = framed(Image.new("RGB", (framing.width, framing.height)), framing)
     while room.takes(image):
@@ -277,7 +279,7 @@ def tensors(room: Room) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _features(found: Any) -> torch.Tensor:
-    """The features that a tower returned; some return a tuple with its tokens."""
+    """The features in what a tower returned; some towers return a tuple of the features and their tokens."""
     features: torch.Tensor = found[0] if isinstance(found, tuple) else found
     return features
 

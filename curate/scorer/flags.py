@@ -1,4 +1,4 @@
-"""Flags: what images show by the words of a manifest's `[flags.NAME]`, told by their CLIP features."""
+"""Flags: the probability, by CLIP features, that an image shows what a manifest's `[flags.NAME]` describes in words."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from curate.manifest.settings import FlagSettings
     from curate.scorer.scorer import Scorer
 
-DECIMALS = 4  # of a flag's value, as it is kept and judged
+DECIMALS = 4  # flag values are rounded to so many decimals before they are stored and judged
 
 Embedded = Mapping[
     str, tuple[np.ndarray, np.ndarray]
-]  # by flag: the features of its prompts, and of the others
+]  # for each flag: the features of its `prompts`, and of its `others` (each texts x D)
 
 
 def embed_flags(flags: Mapping[str, FlagSettings], scorer: Scorer) -> Embedded:
-    """The features of each flag's texts. Raises: see `Encoder.texts`."""
+    """Compute the features of each flag's texts, each distinct text once. Raises: see `Encoder.texts`."""
     texts = dict.fromkeys(text for flag in flags.values() for text in (*flag.prompts, *flag.others))
     features = dict(zip(texts, scorer.embed_texts(list(texts)), strict=True))
     return {
@@ -33,5 +33,8 @@ def embed_flags(flags: Mapping[str, FlagSettings], scorer: Scorer) -> Embedded:
 
 
 def flag_values(features: pa.ListArray, flags: Embedded) -> dict[str, pa.DoubleArray]:
-    """Each flag's value of N images by their `clip_features`: a probability from 0 to 1, null without a feature."""
+    """The values of each flag for N images: probabilities from 0 to 1, null for an image without a feature.
+
+    `features` is the images' column `clip_features` (N), `flags` the result of `embed_flags`.
+    """
     return {name: pc.round(fits(features, *texts), DECIMALS) for name, texts in flags.items()}

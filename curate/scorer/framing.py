@@ -1,10 +1,10 @@
 """Framing: turn an encoded image into the frame of pixels that a model sees. Runs in child processes.
 
 The arithmetic is open_clip's (torchvision's Resize and CenterCrop on Pillow images): same sides, same rounding, same
-filter. Unless `exact`, a JPEG is decoded at the smallest of its 1, 1/2, 1/4 or 1/8 sizes that is still GAP times the
-frame, and only the part that the crop keeps is resized. With `raw` the device resizes (`curate.scorer.resample`): the
-child then returns the decoded part, with the margin that the filter needs. Only Pillow is imported, as children are
-started often.
+filter. Unless `exact` is set, a JPEG is decoded at 1, 1/2, 1/4 or 1/8 of its size, the smallest that is still GAP times
+the frame, and only the part that the crop keeps is resized. With `raw` the device resizes (`curate.scorer.resample`):
+the child then returns the decoded part, with the margin that the filter needs. This module imports nothing heavier than
+Pillow, because children are started often.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from curate.images.sniffing import sniff
 
 TARGET = "curate.scorer.framing:framer"
 MAX_PIXELS = 100_000_000
-GAP = 2.0  # with less, features differ visibly from those of a full decode; see docs/scoring.md
+GAP = 2.0  # with less, features differ noticeably from those of a full decode; see docs/scoring.md
 SPAN = (
     2 * GAP
 )  # a part more than this many times its frame (a large PNG, a long strip) is resized in the child
 REACH = {"bicubic": 2, "bilinear": 1}  # radius of the filters, in pixels of the smaller image
-# Width and height of the part; the box of the part that is shown; the box of the frame where it is shown.
+# Width and height of the part; the box of the part that the frame shows; the box of the frame that shows it.
 HEAD = struct.Struct("<2H4f4H")
 
 Size = tuple[int, int]
@@ -67,7 +67,7 @@ def child_settings(framing: Framing) -> bytes:
 
 
 def framer(settings: bytes) -> Callable[[bytes], bytes]:
-    """Make the handler that child processes run: an encoded image in, the answer of `framed` out."""
+    """Make the handler that child processes run: it takes an encoded image and returns the answer of `framed`."""
     warnings.simplefilter("ignore")
     framing = Framing(**json.loads(settings))
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -94,10 +94,10 @@ def frame(body: bytes, framing: Framing) -> bytes:
 
 
 def framed(image: Image.Image, framing: Framing) -> bytes:
-    """The part of an open image that a model sees: HEAD, then the part's pixels (RGB, rows from the top).
+    """The part of an open image that a model sees, as bytes: HEAD, then the part's pixels (RGB, rows from the top).
 
-    HEAD names a box of the part and a box of the frame: the frame shows the first resized to the second, and `fill`
-    around it. Unless the framing is raw, the part is the whole frame.
+    HEAD holds a box of the part and a box of the frame. The frame shows the first box, resized to the second, and has
+    the grey level `fill` around it. Unless the framing is `raw`, the part is the finished frame.
     """
     size = resized(*image.size, framing)
     window = crop(*size, framing)
@@ -133,7 +133,7 @@ def resized(width: int, height: int, framing: Framing) -> tuple[int, int]:
 
 
 def crop(width: int, height: int, framing: Framing) -> Box:
-    """The centre crop of a resized image: left, top, right, bottom; outside the image where it is padded."""
+    """The centre crop of a resized image: left, top, right, bottom; it reaches outside the image where it is padded."""
 
     def first(side: int, wanted: int) -> int:
         return -((wanted - side) // 2) if wanted > side else round((side - wanted) / 2)
@@ -143,7 +143,7 @@ def crop(width: int, height: int, framing: Framing) -> Box:
 
 
 def _decoded(image: Image.Image, size: Size, kept: Box) -> tuple[Image.Image, Corners]:
-    """Decode the image at a reduced size; returns it, and the box on it of `kept` (a box at size `size`)."""
+    """Decode the image at a reduced size; returns it, and `kept` (a box of the image at size `size`) as its box."""
     scale: tuple[float, float] = image.size
     if isinstance(image, ImageFile.ImageFile):
         drafted = image.draft(None, (round(size[0] * GAP), round(size[1] * GAP)))
@@ -158,7 +158,7 @@ def _decoded(image: Image.Image, size: Size, kept: Box) -> tuple[Image.Image, Co
 def _cut(
     pixels: Image.Image, source: Corners, ratio: tuple[float, float], framing: Framing
 ) -> tuple[Image.Image, Corners]:
-    """Cut out `source` with the margin that the filter needs; returns the cut, and `source`'s box on it."""
+    """Cut out the box `source` with the margin that the filter needs; returns the cut, and the box inside it."""
     x, y = (REACH[framing.filter] * max(1.0, each) + 1 for each in ratio)
     left, top = max(0, math.floor(source[0] - x)), max(0, math.floor(source[1] - y))
     right, bottom = min(pixels.width, math.ceil(source[2] + x)), min(pixels.height, math.ceil(source[3] + y))
@@ -167,7 +167,7 @@ def _cut(
 
 
 def _resize(part: Image.Image, size: Size, box: Corners, framing: Framing) -> Image.Image:
-    """Resize along x, then along y, as the device does; in one call the order depends on Pillow's version."""
+    """Resize along x, then along y, as the device does; in a single call, Pillow's version decides the order."""
     across = part.resize((size[0], part.height), _filter(framing), box=(box[0], 0, box[2], part.height))
     return across.resize(size, _filter(framing), box=(0, box[1], size[0], box[3]))
 

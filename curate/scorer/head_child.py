@@ -1,4 +1,4 @@
-"""The inside of a child process that holds a head: an encoded image in, one number out. Models and images are hostile.
+"""Runs in a child process: apply a head (an ONNX model) to an encoded image. Both may be hostile.
 
 A head is an ONNX model with one input, float32 pixels of one image of a fixed size (N x height x width x 3 or
 N x 3 x height x width), whose first output is N x K numbers. It runs on one thread of the CPU.
@@ -25,13 +25,13 @@ TARGET = "curate.scorer.head_child:judge"
 CHECK = "curate.scorer.head_child:describe"
 VALUE = struct.Struct("<d")
 MAX_PIXELS = 100_000_000
-MAX_BYTES = 2**30  # of a model
-SIDES = range(8, 1025)  # pixels of an input
-EXTERNAL = b"\n\x08location\x12"  # how the place of weights in another file is written in a model
+MAX_BYTES = 2**30  # of a model's file
+SIDES = range(8, 1025)  # pixels: allowed width and height of a model's input
+EXTERNAL = b"\n\x08location\x12"  # a model's file holds these bytes if its weights lie in another file
 
 
 class UnfitError(Exception):
-    """A model that is no head; `reason` and `detail` travel to the parent."""
+    """A model that cannot be used as a head; `reason` and `detail` are sent to the parent process."""
 
     reason = "unfit"
 
@@ -50,7 +50,7 @@ class Head:
     settings: dict[str, Any]
 
     def value(self, body: bytes) -> float:
-        """What the model says of an encoded image.
+        """The model's number for an encoded image, after the activation that the settings name.
 
         Raises:
             ImageError: not_an_image, format_not_allowed, too_many_pixels, damaged.
@@ -88,12 +88,19 @@ class Head:
 
 
 def describe(settings: bytes) -> Callable[[bytes], bytes]:
-    """The handler that says whether a model is a head: nothing in, the model's input size out."""
+    """Make the handler that checks a model: it ignores its payload and returns the input's width and height as JSON.
+
+    The handler raises `UnfitError` where the model cannot be used as a head.
+    """
     return lambda _: json.dumps(open_head(json.loads(settings)).side).encode()
 
 
 def judge(settings: bytes) -> Callable[[bytes], bytes]:
-    """The handler of images: the bytes of one in, VALUE out."""
+    """Make the handler that judges images: it takes an encoded image and returns the head's number, packed by VALUE.
+
+    Raises:
+        SystemExit: the model cannot be used as a head.
+    """
     warnings.simplefilter("ignore")
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
@@ -105,10 +112,10 @@ def judge(settings: bytes) -> Callable[[bytes], bytes]:
 
 
 def open_head(settings: dict[str, Any]) -> Head:
-    """The head of these settings (those of `[heads.NAME]`, `model` a path).
+    """Load the head that these settings describe (the keys of `[heads.NAME]`; `model` is a path).
 
     Raises:
-        UnfitError: the file cannot be read, needs other files or operators of its own, or has other inputs or outputs.
+        UnfitError: the file cannot be read, needs other files or custom operators, or its inputs and output do not fit.
     """
     import onnxruntime
 
@@ -126,7 +133,7 @@ def open_head(settings: dict[str, Any]) -> Head:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no kind in common
+    except Exception as error:  # onnxruntime's errors have no base class in common
         said = " ".join(str(error).split())[:200]
         raise UnfitError(f"is no model that onnxruntime runs by itself: {said}") from None
     inputs, outputs = session.get_inputs(), session.get_outputs()

@@ -1,4 +1,4 @@
-"""Heads: small models that say one thing of an image, such as whether it is safe; they run in child processes.
+"""Heads: small models that give an image one number, such as how unsafe it is; they run in child processes.
 
 with Heads(manifest.heads, cores) as heads:
     heads.values(bodies)  # {"nsfw": [0.01, None, …]}
@@ -20,19 +20,19 @@ from curate.manifest.pinning import NAMED_HEADS, place, sha256_of
 from curate.manifest.settings import HeadSettings
 from curate.scorer.head_child import CHECK, TARGET, VALUE
 
-DECIMALS = 4  # of a value, as it is kept and judged
+DECIMALS = 4  # values are rounded to so many decimals before they are stored and judged
 LIMITS = Limits(timeout_s=60.0, memory_bytes=4 * 2**30, recycle_after=50_000, max_answer_bytes=4096)
 
 
 class Heads:
-    """The heads of one run, each in child processes of its own, which start when the first image comes."""
+    """The heads of one run, each in `children` child processes of its own, which start with the first images."""
 
     def __init__(self, heads: Mapping[str, HeadSettings], children: int) -> None:
         self._heads, self._count = heads, children
         self._children: dict[str, Children] = {}
 
     def values(self, bodies: Sequence[bytes | None]) -> dict[str, list[float | None]]:
-        """Of each head its values for these encoded images; None for one that is not there or gives none.
+        """Each head's values for these encoded images (N); None where an image is missing or the head gives no value.
 
         Raises:
             MachineError: a head cannot be started.
@@ -65,11 +65,11 @@ class Heads:
 
 
 def check_heads(heads: Mapping[str, HeadSettings]) -> None:
-    """Open every head in a child process.
+    """Check that every head can be opened, each in a child process.
 
     Raises:
         MachineError: onnxruntime, or the package of a named head, is missing.
-        ManifestError: a model is no head, or another one than was pinned.
+        ManifestError: a model cannot be used as a head, or its SHA-256 is not the one that the manifest pins.
     """
     if heads and importlib.util.find_spec("onnxruntime") is None:
         raise MachineError("[heads] need onnxruntime: pip install onnxruntime -c constraints.txt")
@@ -85,7 +85,7 @@ def check_heads(heads: Mapping[str, HeadSettings]) -> None:
 
 
 def model_path(head: HeadSettings) -> Path:
-    """Where a head's model lies: a file, or one that an installed package brings.
+    """The path of a head's model: the file that the settings name, or a file of an installed package.
 
     Raises:
         MachineError: the package is not installed.
@@ -106,7 +106,7 @@ def _told(head: HeadSettings) -> bytes:
 
 
 def _value(answer: bytes | None) -> float | None:
-    """A child's answer as a number; what is none, or not finite, is no value."""
+    """A child's answer as a number; None where the answer is missing, malformed, not finite or 1e9 and more."""
     if answer is None or len(answer) != VALUE.size:
         return None
     (value,) = VALUE.unpack(answer)

@@ -1,4 +1,4 @@
-"""The identity of a scorer, kept in every scored shard: enough to build it again and to tell two apart."""
+"""The identity of a scorer, stored in every scored shard: it serves to build the scorer again and to compare two."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any]  # open_clip's description of the architecture
     preprocessing: dict[str, Any]  # size, mean, std, interpolation, resize_mode, fill_color, exact
     precision: str  # fp32, bf16 or fp16
-    dimension: int  # of a feature
-    context_length: int  # tokens of a text that are seen
-    tokenizer_sha256: str  # of the tokens it makes of a few known texts
-    open_clip: str  # its version
+    dimension: int  # numbers in a feature
+    context_length: int  # the text tower reads at most so many tokens
+    tokenizer_sha256: str  # hash of the tokens that the tokenizer makes of a few known texts
+    open_clip: str  # the version of open_clip
 
     def plain(self) -> dict[str, Any]:
-        """As JSON data."""
+        """The fields as JSON data: dicts, lists, texts and numbers."""
         plain: dict[str, Any] = json.loads(msgspec.json.encode(self))
         return plain
 
@@ -42,7 +42,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         return self.space() == other.space()
 
     def difference(self, other: Identity) -> str:
-        """Say in words the first field in which two different scorers differ."""
+        """Describe the first field in which `other` differs from this scorer: `precision "fp16" instead of "fp32"`.
+
+        Only for scorers that are not the `same`.
+        """
         name = ""
         mine: Any = self.space()
         theirs: Any = other.space()

@@ -1,7 +1,8 @@
-"""What the scorer is shown of a shard: each row's image, or each of a dialogue's; and a row's score made of theirs.
+"""List the images of a shard's rows for the scorer, and combine their scores into one score for each row.
 
-A dialogue's score is the mean cosine of its images and its text, its feature the mean of its images' features at unit
-length; both are null where one of its images gives none.
+A dialogue has several images, any other row has one. A dialogue's score is the mean of the cosines of its images with
+its text. Its feature is the mean of its images' features, scaled to length 1. Both are null where one of the images has
+none.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ Ints = npt.NDArray[np.int64]
 
 
 def items_of(image: pa.StructArray, images: pa.ListArray) -> Ints:
-    """How many images the scorer is shown of each row (N): a dialogue's, else one, be it there or not."""
+    """How many images the scorer is given for each row (N): all of a dialogue's, else one, even where it is missing."""
     counts = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     there = pc.is_valid(image).to_numpy(zero_copy_only=False)
     return np.where(there | (counts == 0), 1, counts)
 
 
 def bodies_of(table: pa.Table) -> Iterator[bytes | None]:
-    """The encoded images of rows with the columns `image` and `images`, as `items_of` counts them."""
+    """Yield the encoded images of rows with the columns `image` and `images`; `items_of` says how many for each row."""
     image, images = (table[name].combine_chunks() for name in ("image", "images"))
     own, several = pc.struct_field(image, "bytes"), pc.struct_field(pc.list_flatten(images), "bytes")
     ends = np.cumsum(pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)).tolist()
@@ -40,7 +41,7 @@ def bodies_of(table: pa.Table) -> Iterator[bytes | None]:
 
 
 class ItemBodies:
-    """The encoded images of rows with the columns `image` and `images` by their numbers, as `items_of` counts them."""
+    """Gives the encoded images of rows (columns `image` and `images`) by number, in the order of `bodies_of`."""
 
     def __init__(self, image: pa.StructArray, images: pa.ListArray) -> None:
         self.counts = items_of(image, images)
@@ -53,7 +54,7 @@ class ItemBodies:
         self._place = np.where(own[self._row], -1, (np.cumsum(sizes) - sizes)[self._row] + nth)
 
     def take(self, numbers: Ints) -> list[bytes | None]:
-        """Those images; None where there is none."""
+        """The images with these numbers; None where a row has no image."""
         return [
             self._several[place].as_py() if place >= 0 else self._own[row].as_py()
             for place, row in zip(self._place[numbers].tolist(), self._row[numbers].tolist(), strict=True)
@@ -61,7 +62,7 @@ class ItemBodies:
 
 
 def folded(scored: Scored, counts: Ints) -> Scored:
-    """The scores of rows that were shown so many images each (N rows of M images)."""
+    """Combine the scores of M images into scores of N rows; `counts` (N) is each row's number of images."""
     if (counts == 1).all():
         return scored
     row = np.repeat(np.arange(len(counts)), counts)
@@ -74,7 +75,10 @@ def folded(scored: Scored, counts: Ints) -> Scored:
 
 
 def worst_of(values: pa.DoubleArray, counts: Ints, lowest: bool = False) -> pa.DoubleArray:
-    """The highest value of each row's images, or the lowest; null where one of them has none (N of M)."""
+    """The highest value among each row's images, or the lowest; null where one of the images has no value (N).
+
+    `values` are those of the M images, row by row; `counts` (N) is each row's number of images.
+    """
     found = values.to_numpy(zero_copy_only=False).astype(np.float64)
     starts = np.cumsum(counts) - counts
     worst = (np.minimum if lowest else np.maximum).reduceat(found, starts) if len(counts) else found

@@ -54,7 +54,7 @@ class Model:
         return tokens
 
     def lengths(self, tokens: np.ndarray) -> np.ndarray:
-        """How many tokens of each text (N) the model needs: all, or all but the padding."""
+        """How many tokens of each text (N) the model must be given: without the padding, if it may be cut off."""
         if not self.trims:
             return np.full(len(tokens), tokens.shape[1])
         filled = tokens[:, ::-1] != self.pad
@@ -62,7 +62,7 @@ class Model:
 
 
 def build(settings: ScorerSettings) -> Model:
-    """Find, load and check a model.
+    """Find, load and check the model that the settings name.
 
     Raises:
         ManifestError: no such model, tag or file.
@@ -129,7 +129,7 @@ def placed(settings: ScorerSettings) -> tuple[Any, str]:
 
 
 def _load(source: ModelFiles, device: Any, precision: str) -> Any:
-    """Build the network from a temporary folder that holds this model's files and nothing else.
+    """Build the network from a temporary folder that holds only this model's files.
 
     With `force_custom_text` the text tower is a module of its own, which takes texts shorter than the context.
     """
@@ -148,14 +148,14 @@ def _load(source: ModelFiles, device: Any, precision: str) -> Any:
                 force_custom_text=True,
                 weights_only=True,
             )
-        except Exception as error:  # torch, safetensors and pickle each fail in their own way on bad weights
+        except Exception as error:  # torch, safetensors and pickle raise many classes on bad weights
             raise MachineError(
                 f"cannot load {source.weights} as {source.name}: {one_line(error)}; get the file again, or "
                 "the model that it belongs to"
             ) from None
     network.eval().requires_grad_(False)
     if _is_transformers(network.text):
-        network.text.to(_dtype(precision))  # open_clip leaves the embeddings in fp32, which then fit no layer
+        network.text.to(_dtype(precision))  # open_clip leaves the embeddings in fp32, which the layers refuse
     mask = getattr(network.text, "attn_mask", None)
     if mask is not None and hasattr(network.text, "transformer"):
         network.text.transformer.register_forward_pre_hook(_fit_mask, with_kwargs=True)
@@ -163,7 +163,7 @@ def _load(source: ModelFiles, device: Any, precision: str) -> Any:
 
 
 def _fit_mask(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """Cut a causal mask to the length of texts shorter than the context."""
+    """Cut a causal mask to the length of the texts, where they are shorter than the context."""
     mask, length = kwargs.get("attn_mask"), args[0].shape[1]
     if mask is not None and mask.ndim == 2:
         kwargs["attn_mask"] = mask[:length, :length]
@@ -248,6 +248,6 @@ def _portable(config: dict[str, Any]) -> dict[str, Any]:
 
         described = str(cached_file(text["hf_model_name"], TOWER))
         text["hf_model_name"] = f"sha256:{sha256_of(Path(described))}"
-    if Path(text.get("hf_tokenizer_name") or "").is_absolute():  # what it does is in tokenizer_sha256
+    if Path(text.get("hf_tokenizer_name") or "").is_absolute():  # tokenizer_sha256 says what it does
         text["hf_tokenizer_name"] = Path(text["hf_tokenizer_name"]).name
     return plain

@@ -1,4 +1,4 @@
-"""Find near duplicates: rows of scored shards whose image is too similar to an earlier row's."""
+"""Find near duplicates: rows of scored shards whose image is too similar to the image of an earlier row."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from curate.storage.store import Store
 from filters.near_duplicate import NOBODY, stored_matrix, witnesses
 from filters.near_duplicate_index import Matrix, NoRoomError, Rows
 
-# One record batch a shard: the rows that are near duplicates, and of which row.
+# One record batch for each shard: its near duplicates, and in `detail` the similarity to which row's key.
 NEAR_DUPLICATES = pa.schema([("path", pa.string()), ("row", pa.int64()), ("detail", pa.string())])
 
 
 def find_near_duplicates(
     store: Store, rows: Mapping[str, int], gone: Mapping[str, Collection[int]], max_similarity: float
 ) -> Iterator[pa.Table]:
-    """Yield, for each shard in order, a table of NEAR_DUPLICATES with the rows too similar to an earlier one.
+    """Yield, for each shard with near duplicates, in order, a table of NEAR_DUPLICATES with those rows.
 
-    `rows` gives each shard's number of rows, `gone` the row numbers in a shard that are left out.
+    `rows` maps each shard to its number of rows, `gone` shards to the numbers of rows that are not compared. A row is a
+    near duplicate if the cosine of its feature with that of an earlier row that stays is above `max_similarity`.
 
     Raises:
         UnitError: a shard holds another number of rows than `rows` says.
@@ -48,7 +49,7 @@ def find_near_duplicates(
 
 
 def _fallen(features: _Features, rows: int, max_similarity: float) -> tuple[Rows, Rows, Matrix]:
-    """The numbers of the features that are near duplicates, of which earlier feature each, and their cosine."""
+    """The numbers of the features that are near duplicates, the earlier feature that each resembles, their cosine."""
     first, found = 0, [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
     for witness, similarity in witnesses(features.blocks(), rows, max_similarity):
         fell = np.flatnonzero(witness != NOBODY)
@@ -59,12 +60,12 @@ def _fallen(features: _Features, rows: int, max_similarity: float) -> tuple[Rows
 
 
 class _Features:
-    """The features of many shards, numbered through, and the shard and row of each."""
+    """The features of many shards, numbered consecutively, with the shard and row of each."""
 
     def __init__(self, store: Store, rows: Mapping[str, int], gone: Mapping[str, Collection[int]]) -> None:
         self._store, self._rows, self._gone = store, rows, gone
-        self._there: list[np.ndarray] = []  # a shard: a bit a row, whether its feature is compared
-        self._starts = [0]  # a shard: the number of its first feature
+        self._there: list[np.ndarray] = []  # for each shard, one bit a row: whether its feature is compared
+        self._starts = [0]  # for each shard: the number of its first feature
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield each shard's features (rows x dimension); rows without a feature are left out."""
@@ -80,7 +81,7 @@ class _Features:
                 yield stored_matrix(features.filter(pa.array(there)))
 
     def shards(self, numbers: Rows) -> Iterator[tuple[str, Rows, int, int]]:
-        """Group feature numbers (ascending) by shard: its path, the rows there, and the slice of `numbers`."""
+        """Group feature numbers (ascending) by shard: yield path, row numbers, and start and stop in `numbers`."""
         bounds = np.searchsorted(numbers, self._starts).tolist()
         for shard, (path, (first, stop)) in enumerate(zip(self._rows, pairwise(bounds), strict=True)):
             if first < stop:

@@ -1,4 +1,4 @@
-"""Find the scorer of a scored folder again: its identity from the shards, and where its weights are now."""
+"""Read from a scored folder what it takes to build its scorer again: its identity, and where its files are now."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BESIDE = "_scores"  # the folder for the scores of scorers that were given a nam
 def settings_of(
     folder: str, name: str, model: str | None, pretrained: str | None, device: str
 ) -> tuple[Identity, ScorerSettings]:
-    """The identity of the folder's scorer, and the settings that build the same scorer here.
+    """The identity of the folder's scorer, and the settings that build it on this machine; see `curate.scorer.load`.
 
     Raises:
         InputError: the folder holds no shards, or was not scored.
@@ -44,7 +44,7 @@ def settings_of(
 
 
 def places(settings: ScorerSettings) -> dict[str, str]:
-    """The absolute paths of the files that the settings name, to be kept in `_manifest.json`."""
+    """The absolute paths of the files that the settings name (`model`, `pretrained`), for `_manifest.json`."""
     named = {"model": settings.model.removeprefix("local-dir:"), "pretrained": settings.pretrained}
     return {key: str(Path(path).absolute()) for key, path in named.items() if path and Path(path).exists()}
 
@@ -58,7 +58,7 @@ def _places(store: Store, name: str) -> dict[str, str]:
 
 
 def _there(given: str, noted: str | None, store: Store) -> str:
-    """The first that exists: `given` seen from here, `given` seen from the folder, `noted`; else `given`."""
+    """The first path that exists: `given`, `given` relative to the folder, `noted`; else `given` as it is."""
     if not given or Path(given).exists() or given.startswith("hf-hub:"):
         return given
     beside = Path(store.root) / given

@@ -1,9 +1,9 @@
 """Resize a batch of images of many sizes on the device, to exactly the pixels that Pillow gives.
 
 Pillow resizes an axis by a weighted sum of at most `2 · reach · ratio + 1` samples. Its weights are multiples of
-2^-22, and the sum is rounded to 8 bits. Here each axis is one matrix product with these weights, split into two parts
-of 11 bits, so that no rounding happens before the end, neither in fp32 nor in TF32. First x, then y, as in
-`curate.scorer.framing`.
+2^-22, and the sum is rounded to 8 bits. Here each axis is resized by matrix products with the same weights. Each weight
+is split into two parts of 11 bits, so that nothing is rounded before the end, neither in fp32 nor in TF32. First x is
+resized, then y, as in `curate.scorer.framing`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from curate.scorer.framing import REACH, Framing
 
-ONE, COARSE = 2.0**22, 2.0**10  # Pillow's weights are multiples of 1 / ONE; their first parts of 1 / COARSE
+ONE, COARSE = 2.0**22, 2.0**10  # Pillow's weights are multiples of 1 / ONE; their coarse parts of 1 / COARSE
 CHUNK = 32  # images at a time: frames of 224 pixels take some 300 MB as floats
 
 
@@ -29,7 +29,10 @@ class Taps(NamedTuple):
 
 
 def layout(parts: np.ndarray) -> np.ndarray:
-    """The table that `resample` takes (N x 11, float64): each part's first byte, size, kept box, place in the frame."""
+    """The table that `resample` takes (N x 11, float64): each part's first byte, size, kept box, box in the frame.
+
+    `parts` (N rows of PART) lie one after the other.
+    """
     size = parts["size"].astype(np.float64)
     lengths = 3 * size.prod(axis=1)
     return np.column_stack([np.cumsum(lengths) - lengths, size, parts["kept"], parts["place"]])
@@ -52,7 +55,7 @@ def resample(pixels: torch.Tensor, table: torch.Tensor, framing: Framing) -> tor
 
     order = torch.argsort(
         table[:, 1] * table[:, 2]
-    )  # similar sizes together, as each chunk is padded to its largest part
+    )  # similar sizes together, because each chunk is padded to its largest part
     first, table = there((table[:, 0] - table[0, 0])[order].long()), table[order]
     numbers, rows_there = there(table), there(order)
     across, down = (_taps(numbers, table, axis, framing) for axis in (0, 1))

@@ -1,8 +1,8 @@
 """The scorer: pairs of encoded images and texts in, scores and features out.
 
-Child processes decode ahead while the device computes, also across the border of two tables. Within a table each
-distinct image and text is embedded once. A batch never holds images of two tables: the result for a table depends on
-that table alone, so a run that was killed and resumed writes the same bytes.
+Child processes decode images ahead while the device computes, including images of the next table. Within a table each
+distinct image and text is embedded once. A batch never holds images of two tables: the result for a table depends only
+on that table, so a run that was killed and resumed writes the same bytes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from curate.scorer.table import Flights, Scored, TableScoring
 if TYPE_CHECKING:
     from curate.scorer.encoder import Encoder
 
-IN_CHILD = 8  # images queued for each child process, at least; see `curate.children.pool`
+IN_CHILD = 8  # images that are submitted ahead for each child process; see `curate.children.pool`
 AHEAD_BYTES = 2**29  # limit on decoded images that wait for a batch
 
 T = TypeVar("T")
 
 
 class Pairs(NamedTuple):
-    """A table's images and texts (N each); None for one that is not there."""
+    """A table's images and texts (N each); None for one that is missing."""
 
     images: Iterable[bytes | None]
     texts: Sequence[str | None]
-    names: Sequence[str | None] | None = None  # equal names mean equal images; a hash, for example
+    names: Sequence[str | None] | None = None  # of the images (N), such as hashes; equal names: equal images
 
 
 class Scorer:
@@ -56,11 +56,11 @@ class Scorer:
         return self.encoder.identity
 
     def score(self, images: Iterable[bytes | None], texts: Iterable[str | None]) -> Scored:
-        """Score one table of pairs. Raises: see `Encoder.images`."""
+        """Score one table of pairs (N encoded images and N texts; None where missing). Raises: see `Encoder.images`."""
         return next(self.score_all([Pairs(images, list(texts))]))
 
     def score_all(self, tables: Iterable[Pairs]) -> Iterator[Scored]:
-        """Score tables, one after the other; the next one is read and decoded in the meantime."""
+        """Yield the result of each table, in order; the next tables are read and decoded in the meantime."""
         ended: TableScoring | None = None
         for work, future in ahead(self._submitted(tables), self._ahead):
             if future is not None:
@@ -92,7 +92,7 @@ class Scorer:
         return self.encoder.texts(list(texts))()
 
     def close(self) -> None:
-        """End the child processes and let go of the device."""
+        """End the child processes and release the device."""
         self._children.close()
         self.encoder.close()
 
@@ -122,7 +122,7 @@ class Scorer:
             work.add(outcome.value)
 
     def _checked(self, outcome: Outcome) -> Outcome:
-        """A child's outcome; a malformed answer counts as a crash, as hostile input may have taken the child over."""
+        """A child's outcome; a malformed answer counts as a crash: a hostile image may control the child."""
         if outcome.value is None or is_part(outcome.value, self.framing):
             return outcome
         return Outcome(reason="crashed", detail="its answer is not a framed image")

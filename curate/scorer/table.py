@@ -20,13 +20,13 @@ BLOCK_ROWS = 4096
 
 
 class EachImage(NamedTuple):
-    """The M images that N rows were shown, row by row."""
+    """The M images of N rows that the scorer was given, row by row."""
 
     counts: npt.NDArray[np.int64]  # N; a row without an image counts as one
     features: pa.ListArray  # M, as in `Scored`
 
     def rows(self, first: int, count: int) -> EachImage:
-        """Those of `count` rows from row `first` on."""
+        """The images of `count` rows from row `first` on."""
         start, size = int(self.counts[:first].sum()), int(self.counts[first : first + count].sum())
         return EachImage(self.counts[first : first + count], self.features.slice(start, size))
 
@@ -35,7 +35,7 @@ class Scored(NamedTuple):
     """The result for a table's pairs (N rows)."""
 
     scores: pa.FloatArray  # cosine of image and text; null where one is missing or the image gave no feature
-    features: pa.ListArray  # the image's, float16, of length 1; null likewise
+    features: pa.ListArray  # of the image, float16, of length 1; null where there is no image or it gave none
     failed: dict[str, int]  # rows whose image gave no feature, by reason
     each: EachImage | None = None  # where rows show several images
 
@@ -52,16 +52,16 @@ class TableScoring:
         known = {text: None for text in texts if text and not text.isspace()}
         self._places = {text: number for number, text in enumerate(known)}
         self._embedded = encoder.texts(list(known))
-        self._known: dict[str | bytes, int] = {}  # name or fingerprint of an image to its number
-        self._numbers: list[int] = []  # of each row's image
-        self._rows: list[int] = []  # of each image's feature
-        self._reasons: dict[int, str] = {}  # why an image has none
+        self._known: dict[str | bytes, int] = {}  # number of each distinct image, by its name or hash
+        self._numbers: list[int] = []  # for each row: the number of its image
+        self._rows: list[int] = []  # for each distinct image: the index of its feature
+        self._reasons: dict[int, str] = {}  # for each distinct image without a feature: why
         self._added = 0
         self._room: Room | None = None
         self._features = [np.empty((0, encoder.identity.dimension), np.float32)]
 
     def is_new(self, image: bytes | None, name: str | None = None) -> bool:
-        """Register the next row; True where its image is present and none of this table's rows had it before.
+        """Register the next row; True where it has an image that no earlier row of this table has.
 
         Images with the same `name` are the same; without a name the bytes decide.
         """
@@ -84,7 +84,7 @@ class TableScoring:
         self._added += 1
 
     def fail(self, reason: str) -> None:
-        """Note that the next new image gives no feature, and the reason."""
+        """Record that the next new image gives no feature, for this reason."""
         self._reasons[len(self._rows)] = reason
         self._rows.append(NOWHERE)
 
@@ -94,14 +94,14 @@ class TableScoring:
             self._launch(self._room)
 
     def features(self) -> np.ndarray:
-        """The features of all images added (images x dimension, float32), once there are no more."""
+        """Wait for the features of all images added (images x dimension, float32); nothing can be added afterwards."""
         self.end()
         while any(work is self for work, _ in self._flights):
             self._land()
         return np.concatenate(self._features)
 
     def finish(self) -> Scored:
-        """The scores and features of all rows, once there are no more."""
+        """Wait for the scores and features of all rows; nothing can be added afterwards."""
         features = self.features()
         row_of = np.array([*self._rows, NOWHERE])  # index -1, NOWHERE, finds NOWHERE
         numbers = np.array(self._numbers, np.int64)
@@ -143,7 +143,10 @@ Flights = deque[tuple[TableScoring, "Waiter"]]
 
 
 def feature_column(features: np.ndarray, rows: np.ndarray) -> pa.ListArray:
-    """Each row's feature as float16; null where its place is NOWHERE (N rows)."""
+    """Each row's feature as float16 (N rows); null where its index is NOWHERE.
+
+    `features` are F x dimension; `rows` (N) holds each row's index in them.
+    """
     there = rows != NOWHERE
     values = features[rows[there]].astype(np.float16).reshape(-1)
     lengths = np.where(there, features.shape[1], 0)

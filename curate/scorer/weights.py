@@ -19,24 +19,24 @@ from curate.manifest.settings import ScorerSettings
 from curate.storage.filesystems import one_line
 
 CONFIG = "open_clip_config.json"
-TOWER = "config.json"  # describes a text tower of transformers
+TOWER = "config.json"  # transformers' description of a text tower
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB, FOLDER = "hf-hub:", "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-TOWERS = ("transformers", "timm")  # libraries of towers that open_clip knows
+TOWERS = ("transformers", "timm")  # libraries from which open_clip can take towers
 
 log = logging.getLogger("curate")
 
 
 class OneWarning(logging.Filter):
-    """Of the hub's client, which warns of each of some ten attempts within a minute, the first warning as ours."""
+    """Replaces the warnings of the hub's client (some ten within a minute, one an attempt) by one warning of ours."""
 
     def __init__(self) -> None:
         super().__init__()
         self._has_warned = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the client's own words are shown: never."""
+        """Always false: the client's own warnings are not shown."""
         if not self._has_warned:
             log.warning("the hub does not answer: trying again for up to a minute")
         self._has_warned = True
@@ -44,8 +44,8 @@ class OneWarning(logging.Filter):
 
 
 ONE_WARNING = OneWarning()
-_left_out: list[str] = []  # those of them that open_clip was imported without
-_schemas: list[Any] = []  # keeps alive the operators that `_imported` defines in torchvision's place
+_left_out: list[str] = []  # the libraries of TOWERS that open_clip was imported without
+_schemas: list[Any] = []  # keeps the operators alive that `_imported` declares for torchvision
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class ModelFiles:
 
 
 def open_clip_module(config: Mapping[str, Any] | None = None) -> Any:
-    """Import open_clip, for models as the one that `config` describes, if it is given.
+    """Import open_clip, so that it can build the model that `config` (None: any without other libraries) describes.
 
-    transformers and timm, which open_clip imports where they are installed, take as long as all the rest. They are left
-    out until a model has a tower of theirs: then open_clip is imported once more, with them.
+    Importing transformers and timm takes as long as importing all the rest, and open_clip imports them wherever they
+    are installed. So it is imported without them first, and once more with them when a model has a tower of theirs.
 
     Raises:
         MachineError: it is not installed, or torch and torchvision do not fit together.
@@ -97,13 +97,13 @@ def _with_towers() -> Any:
 
 
 def _forget(*packages: str) -> None:
-    """Have packages imported anew."""
+    """Remove packages from `sys.modules`, so that the next import loads them again."""
     for name in [name for name in sys.modules if name.split(".")[0] in packages]:
         del sys.modules[name]
 
 
 def _imported() -> Any:
-    """Import open_clip, even where torchvision was built for another torch than the installed one.
+    """Import open_clip, even where torchvision was built for another version of torch than the installed one.
 
     Such a torchvision cannot load its operators, and fails when it registers their fakes. No CLIP model needs these
     operators, so they are declared here without an implementation, and the import is tried again.
@@ -127,14 +127,14 @@ def _imported() -> Any:
 
 
 def missing(what: str, error: ImportError) -> MachineError:
-    """The error that says that `what` needs a library that is not installed."""
+    """The error for a missing library: `what` needs it, `error` is the failed import."""
     return MachineError(
         f"{what} needs {error.name or one_line(error)}: pip install 'curate[score]' -c constraints.txt"
     )
 
 
 def locate(settings: ScorerSettings) -> ModelFiles:
-    """Find the model that the settings name; weights of a tag are downloaded if need be.
+    """Find the model that the settings name; weights of a tag or of the hub are downloaded if they are not cached.
 
     Raises:
         ManifestError: no such model, tag or file.
@@ -153,10 +153,10 @@ def locate(settings: ScorerSettings) -> ModelFiles:
 
 
 def check_weights(weights: Path) -> None:
-    """See that a weights file can be opened and lists its tensors; no tensor is loaded.
+    """Check that a weights file can be opened and lists tensors; no tensor is loaded.
 
     Raises:
-        MachineError: it is damaged, cut short, or holds more than tensors.
+        MachineError: the file is damaged, cut short, holds no tensor, or holds other objects than tensors.
     """
     try:
         if weights.suffix == ".safetensors":
@@ -168,14 +168,14 @@ def check_weights(weights: Path) -> None:
             empty = not _listed(weights)
     except ImportError as error:
         raise missing("scoring", error) from None
-    except Exception as error:  # torch, safetensors, zipfile and pickle each fail in their own way
+    except Exception as error:  # torch, safetensors, zipfile and pickle raise errors of many classes
         raise MachineError(f"cannot load {weights}: {one_line(error)}; get the file again") from None
     if empty:
         raise MachineError(f"cannot load {weights}: it holds no tensor; get the file again")
 
 
 def _listed(weights: Path) -> Any:
-    """What a file of torch's holds, its tensors without their values."""
+    """The content of a weights file of torch's, with tensors that have no values."""
     import torch
 
     if zipfile.is_zipfile(weights):
@@ -235,7 +235,7 @@ def _from_folder(settings: ScorerSettings, folder: Path) -> ModelFiles:
 
 
 def _tower_in(folder: Path, name: str) -> str:
-    """The text tower's folder: `name` seen from the model's folder, or a folder of that name in it; else `name`."""
+    """The text tower's folder: the path `name` from the model's folder, or its last part there; else `name` itself."""
     places = (folder / name, folder / Path(name).name)
     return next((str(place) for place in places if (place / TOWER).is_file()), name)
 
@@ -244,7 +244,7 @@ def _check_text_tower(source: ModelFiles) -> None:
     """Check that a text tower of transformers can be built; its architecture is not in the weights.
 
     Raises:
-        MachineError: its config, transformers, or the hub cannot be had.
+        MachineError: its config cannot be read or downloaded, or transformers is missing.
     """
     name = str(source.config["text_cfg"].get("hf_model_name") or "")
     if not name:
@@ -304,7 +304,7 @@ def _is_file(given: str) -> bool:
 def _downloaded(download: Any, what: str) -> Path:
     try:
         return Path(download())
-    except Exception as error:  # the hub's client, requests, urllib: each has errors of its own
+    except Exception as error:  # the hub's client, requests and urllib have different error classes
         raise MachineError(
             f"cannot get {what}: {one_line(error)}; without the hub give a local file: --pretrained PATH"
         ) from None

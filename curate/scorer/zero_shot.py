@@ -16,21 +16,22 @@ SCALE = 100.0  # the logit scale of trained CLIP models: 0.01 more in cosine mul
 
 
 def zero_shot(features: pa.ListArray, scorer: Scorer, concept: str, other: str) -> pa.FloatArray:
-    """The probability of `concept` rather than `other` for each row of `clip_features` (N; null for null).
+    """The probability of `concept` rather than `other` (two texts) for each image (N; null where its feature is null).
 
         zero_shot(table["clip_features"].combine_chunks(), scorer, "a photo with a watermark", "a photo")
 
-    `scorer` must be the one that made the features. How reliable it is depends on the model and on both texts: try it
-    on rows whose answer you know.
+    `features` is a column `clip_features`, and `scorer` must be the one that made it. How reliable the probabilities
+    are depends on the model and on both texts: try them on rows whose answer you know.
     """
     texts = scorer.embed_texts([concept, other])
     return fits(features, texts[:1], texts[1:]).cast(pa.float32())
 
 
 def fits(features: pa.ListArray, texts: np.ndarray, others: np.ndarray) -> pa.DoubleArray:
-    """The probability that an image fits the best of some texts rather than the best of others (N; null for null).
+    """The probability that an image fits one of `texts` rather than one of `others` (N; null where it has no feature).
 
-    `features` are a column `clip_features`; `texts` and `others` the features of texts (any number x D).
+    On each side the text with the highest cosine counts. `features` is a column `clip_features` (N); `texts` and
+    `others` are features of texts (any number x D).
     """
     there = features.is_valid().to_numpy(zero_copy_only=False)
     images = feature_matrix(features.drop_null()).astype(np.float64)

@@ -1,4 +1,4 @@
-"""`curate score`: give finished shards CLIP features and scores, in a pass that can be stopped and goes on."""
+"""`curate score`: give finished shards CLIP features and scores; a stopped scoring can be resumed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def score(
     folder: str, settings: ScoreSettings, workers: int | None = None, address: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """`curate score`: see `curate.scoring.command`."""
+    """Score a finished run's shards: see `curate.scoring.command.score`."""
     from curate.scoring.command import score as run
 
     return run(folder, settings, workers, address, progress)

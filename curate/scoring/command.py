@@ -1,8 +1,8 @@
-"""`curate score`: a finished run's shards, scored one by one; killed at any point, the same command goes on.
+"""`curate score`: score a finished run's shards one by one; after a kill, the same command continues.
 
-Each shard is written beside the old one, then recorded in `_run/score`, then moved to its place; the
-manifest is written last of all. A scorer without a name fills the shards' own columns and may drop rows; one
-with a name leaves the shards alone and writes `_scores/NAME/shard-*.parquet`.
+Each new shard is written beside the old one, then recorded in `_run/score`, then moved to its place; the
+manifest is written last. A scorer without a name fills the shards' own columns and may drop rows. A scorer
+with a name does not change the shards: its scores go to `_scores/NAME/shard-*.parquet`.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What `curate score` is asked for."""
+    """The options of one `curate score`."""
 
-    scorer: ScorerSettings | None  # None: none, heads alone
-    threshold: float | None = None  # rows with a lower score are dropped
-    name: str = ""  # keep this scorer's findings beside the shards, under its name
-    rescore: bool = False  # replace what another scorer found
-    max_similarity: float | None = None  # of two images more alike than this (cosine), the first stays
-    models: Models | None = None  # flags and heads that are told beside, and the rules on them
+    scorer: ScorerSettings | None  # None: no CLIP model, only heads
+    threshold: float | None = None  # cosine: rows with a lower score are dropped
+    name: str = ""  # keep the scores beside the shards, under this name
+    rescore: bool = False  # replace the scores of another scorer
+    max_similarity: float | None = None  # cosine: of two images more alike, the first stays
+    models: Models | None = None  # flags and heads to compute as well, and the rules on them
 
 
 def score(
@@ -60,16 +60,17 @@ def score(
     address: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Score every shard of a finished run; its new `_manifest.json`.
+    """Score every shard of the finished run in `folder`; returns its new `_manifest.json`.
 
-    `workers` is the number of processes that each hold a model: 0 or 1 is this process alone. Without it
-    there is one a GPU, and where there is no GPU this process does it.
+    `workers` is the number of processes that each hold a model; with 0 or 1 this process does all. By default there is
+    one process for each GPU, and this process does all where there is no GPU. `address` is a Ray cluster's (None: a
+    local one, where several processes are needed); `progress` shows how far the scoring is (None: nothing is shown).
 
     Raises:
         ManifestError: settings that make no sense, or an unknown model.
         InputError: the folder holds no complete run.
-        OutputError: another scorer was here before, or another run is.
-        MachineError, Halted, UnitError, Stopped: see `curate.errors`; finished shards stay finished.
+        OutputError: the folder was scored by another scorer, has an unfinished scoring, or another run uses it.
+        MachineError, Halted, UnitError, Stopped: see `curate.errors`; shards that are finished stay finished.
     """
     _check(settings)
     watch, store = progress or Progress.silent(), Store(folder)
@@ -82,7 +83,7 @@ def score(
     if not store.exists(SCORING):  # else some shards are changed already
         check_complete(
             store, listed_files(store, manifest), "shard", sizes=False
-        )  # a damaged one costs itself
+        )  # sizes are not compared: a damaged shard fails later, the others are scored
     with goes_on(folder):
         run = ScoringRun(
             out=store.uri, scorer=settings.scorer, terms=_terms(manifest, settings), models=workers or None
@@ -94,14 +95,17 @@ def score(
 
 @dataclass
 class ScoringSteps:
-    """The steps of one scoring, done by the same runners as those of a run."""
+    """The steps of one scoring; the runners of a run do the jobs."""
 
     store: Store
     runner: Runner
     watch: Progress
 
     def all(self, manifest: dict[str, Any], settings: ScoreSettings) -> dict[str, Any]:
-        """Score all shards, then drop near duplicates, as far as that is asked for and not done; the new manifest."""
+        """Score all shards, then drop near duplicates; steps not asked for or already done are left out.
+
+        Takes and returns the whole of `_manifest.json`.
+        """
         if settings.rescore or not _is_scored(manifest, settings):
             manifest = self.score(manifest, settings)
         if settings.max_similarity is not None:
@@ -109,7 +113,7 @@ class ScoringSteps:
         return manifest
 
     def score(self, manifest: dict[str, Any], settings: ScoreSettings) -> dict[str, Any]:
-        """Score the shards that are not done; the new manifest."""
+        """Score the shards that are not yet scored. Takes and returns the whole of `_manifest.json`."""
         begun, journal = time.monotonic(), ScoreJournal(self.store, settings.name)
         identity = None if settings.scorer is None else self._identity(manifest, settings)
         manifest, done = journal.open(manifest, _asked(settings, identity), settings.rescore)
@@ -121,7 +125,7 @@ class ScoringSteps:
         return journal.close(manifest, done, settings.scorer, identity, time.monotonic() - begun)
 
     def _identity(self, manifest: dict[str, Any], settings: ScoreSettings) -> Identity:
-        """Who the scorer is, if it may write here."""
+        """The scorer's identity; an error where the folder was scored by another scorer."""
         (identity,) = (
             result for _, results in self.runner.map([Job("identify", (0,))]) for result in results
         )
@@ -132,15 +136,15 @@ class ScoringSteps:
         return found
 
     def work(self, kind: str, numbers: list[int]) -> Iterator[Done]:
-        """Do the jobs of one kind; what became of each that could be done.
+        """Do the jobs of one kind with these numbers; yields a record of each that succeeded.
 
         Raises:
-            UnitError: some could not; the others are done.
+            UnitError: some jobs failed; raised once the others are done.
         """
         failed: list[JobFailure] = []
         for result in each_result(self.runner, self.store, self.watch, kind, numbers):
             if isinstance(result, JobFailure):
-                if failed:  # the first is told by the error that ends the step
+                if failed:  # the first failure is not logged: the UnitError below names it
                     log.error("%s", result.error)
                 failed.append(result)
             else:
@@ -155,9 +159,9 @@ class ScoringSteps:
 def runner_of(
     run: ScoringRun, workers: int | None, address: str | None, watch: Meter, parts: int
 ) -> Iterator[Runner]:
-    """Who does the jobs, `parts` of them: tasks on all cores where Ray is asked for or a GPU found, else this process.
+    """Open the runner for `parts` jobs: Ray tasks where Ray is asked for or a GPU is found, else this process.
 
-    A process alone could not hand a GPU images fast enough.
+    With a GPU, tasks on all cores are used because a single process cannot decode images fast enough for it.
 
     Raises:
         ManifestError, MachineError: see `curate.scorer.open_scorer`.
@@ -175,7 +179,7 @@ def runner_of(
 
 
 def _has_gpu(settings: ScorerSettings | None) -> bool:
-    """Whether this machine's GPUs are to be used, and not a certain one."""
+    """Whether the settings allow any GPU of this machine (not one by number), and there is one."""
     if settings is None or settings.device not in ("auto", "cuda") or find_spec("torch") is None:
         return False
     import torch
@@ -233,7 +237,7 @@ def _terms(manifest: dict[str, Any], settings: ScoreSettings) -> ScoringTerms:
 
 
 def _is_done(manifest: dict[str, Any], settings: ScoreSettings) -> bool:
-    """Whether all that is asked for was asked for in the same words before, and is complete."""
+    """Whether a finished scoring had the same options, so that nothing is left to do."""
     alike = settings.max_similarity in (None, _said(manifest, settings.name).get("max_similarity"))
     return alike and _is_scored(manifest, settings)
 
@@ -249,10 +253,10 @@ def _is_scored(manifest: dict[str, Any], settings: ScoreSettings) -> bool:
 
 
 def _refuse_another(uri: str, manifest: dict[str, Any], settings: ScoreSettings, identity: Identity) -> None:
-    """Scores of two scorers are never mixed.
+    """Refuse to mix the scores of two scorers.
 
     Raises:
-        OutputError: another one was here, and is not to be replaced.
+        OutputError: the folder was scored by another scorer, and `rescore` was not asked for.
     """
     plain = _said(manifest, settings.name).get("scorer") if settings.name else manifest["scorer"]
     if plain is None or settings.rescore:
@@ -266,7 +270,7 @@ def _refuse_another(uri: str, manifest: dict[str, Any], settings: ScoreSettings,
 
 
 def _said(manifest: dict[str, Any], name: str) -> dict[str, Any]:
-    """What the manifest tells of the last scoring under that name; nothing where there was none."""
+    """The manifest's entry on the last scoring under that name; empty where there was none."""
     found: dict[str, Any] | None = manifest.get("scorers", {}).get(name) if name else manifest.get("scored")
     return found or {}
 

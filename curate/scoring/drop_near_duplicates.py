@@ -1,4 +1,4 @@
-"""Near duplicates among a scored run's rows: found by their features, and dropped from the shards."""
+"""Find near duplicates among a scored run's rows by their features, and drop them from the shards."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from curate.scoring.journal import Asked, ScoreJournal
 from curate.scoring.shard import VERDICT, Done
 from curate.storage.store import Store
 
-Work = Callable[[str, list[int]], Iterator[Done]]  # jobs of one kind, by their numbers; what became of each
+Work = Callable[[str, list[int]], Iterator[Done]]  # does the jobs of one kind with these numbers
 
 
 def drop_near_duplicates(
     store: Store, manifest: dict[str, Any], max_similarity: float, work: Work
 ) -> dict[str, Any]:
-    """Drop the rows of a scored run that are too much like an earlier one; its new `_manifest.json`.
+    """Drop the rows of a scored run that are too similar to an earlier row that stays; returns `_manifest.json` anew.
 
-    Who falls is written down before any of them is dropped, so that a kill changes nothing in it.
+    `manifest` is the whole of the old one; rows fall whose cosine is above `max_similarity`; `work` does the jobs. The
+    list of rows to drop is written to the folder before any of them is dropped, so that a kill does not change it.
 
     Raises:
         ManifestError: the run was not scored.
@@ -45,7 +46,7 @@ def drop_near_duplicates(
 
 
 def _named(store: Store) -> Iterator[tuple[int, str]]:
-    """The parts of the verdict, each with the shard that it is of."""
+    """The numbers of the verdict's record batches, each with the path of its shard."""
     with store.fs.open_input_file(store.path(VERDICT)) as file:
         reader = ipc.open_file(file)
         for number in range(reader.num_record_batches):

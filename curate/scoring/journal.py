@@ -1,4 +1,4 @@
-"""What a scoring remembers in `_run/score`, and what it writes into `_manifest.json` in the end."""
+"""The journal of a scoring in `_run/score`, and what a finished scoring writes into `_manifest.json`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RECORDS = f"{FOLDER}/done"
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A scoring; the same one goes on where it was stopped."""
+    """What a scoring was asked to do; a stopped scoring continues only if it is asked for the same."""
 
     scorer: dict[str, Any]
     features: bool
@@ -54,11 +54,11 @@ class BegunScoring(msgspec.Struct, frozen=True):
     """`_run/score/asked.json`: a scoring that has begun, and the shards that it began with."""
 
     asked: Asked
-    shards: str  # digest
+    shards: str  # hash of the manifest's list of shards
 
 
 class ScoreJournal:
-    """The memory of one scoring of one folder."""
+    """Records which shards of a folder one scoring has done; `name` is the scorer's name, or empty."""
 
     def __init__(self, store: Store, name: str) -> None:
         self.store, self.name = store, name
@@ -66,10 +66,10 @@ class ScoreJournal:
     def open(
         self, manifest: dict[str, Any], asked: Asked, rescore: bool
     ) -> tuple[dict[str, Any], dict[str, Done]]:
-        """The manifest to begin from, and the shards that are done already.
+        """Begin the scoring or continue it: returns the manifest to start from, and the shards already done.
 
         Raises:
-            OutputError: another scoring is unfinished here, and is not to be replaced.
+            OutputError: another scoring of the folder is unfinished, and `rescore` was not asked for.
         """
         self.store.delete_folder(TMP)
         begun, digest = self._begun(rescore), _digest(manifest)
@@ -82,7 +82,7 @@ class ScoreJournal:
                     f"{self.store.uri} holds an unfinished scoring by {_who(begun.asked)}: the same "
                     "command finishes it, --rescore begins anew"
                 )
-            if not begun.asked.name:  # some shards are written already: account for them first
+            if not begun.asked.name:  # it may have replaced shards: list them first
                 manifest = self._settled(manifest, self._recover()) | {"scorer": None}
                 manifest.pop("scored", None)
                 digest = _digest(self._write(manifest))
@@ -91,7 +91,7 @@ class ScoreJournal:
         return manifest, {}
 
     def _begun(self, rescore: bool) -> BegunScoring | None:
-        """The scoring that is unfinished here; a damaged note of it is no hindrance to one that begins anew."""
+        """The unfinished scoring of the folder, if any; with `rescore` a damaged record of it is ignored."""
         try:
             return read_state(self.store, ASKED, BegunScoring, "--rescore begins the scoring anew")
         except OutputError:
@@ -100,7 +100,7 @@ class ScoreJournal:
             return None
 
     def keep(self, done: Done) -> Done:
-        """Record that a shard is written, then put it in its place."""
+        """Record that a shard is written, then move it to its place (a named scorer's file is there already)."""
         name = f"{done.path.removesuffix('.parquet')}.json"
         self.store.write_bytes(f"{RECORDS}/{spread(name)}/{name}", msgspec.json.encode(done))
         if not self.name:
@@ -115,7 +115,11 @@ class ScoreJournal:
         who: Identity | None,
         seconds: float,
     ) -> dict[str, Any]:
-        """Write the manifest of the scored folder, and forget the rest."""
+        """Write the scored folder's new manifest and delete the journal; returns the manifest.
+
+        `done` are the records of all shards by path; `settings` and `who` are None where only heads were asked for;
+        `seconds` is how long the scoring took.
+        """
         asked = self._asked()
         before = manifest.get("scored", {})
         told = asked.models or before.get("models")
@@ -144,7 +148,7 @@ class ScoreJournal:
         return self._finish(manifest)
 
     def close_near_duplicates(self, manifest: dict[str, Any], done: dict[str, Done]) -> dict[str, Any]:
-        """The same, once near duplicates are gone from the shards."""
+        """As `close`, after near duplicates were dropped from the shards in `done`."""
         said = manifest["scored"] | {"max_similarity": self._asked().max_similarity, "finished": now()}
         return self._finish(self._settled(manifest, done) | {"scored": said})
 
@@ -159,7 +163,7 @@ class ScoreJournal:
     def _settled(
         self, manifest: dict[str, Any], done: dict[str, Done], seconds: float = 0.0
     ) -> dict[str, Any]:
-        """The manifest with these shards as they are now; the files of dropped rows are listed anew."""
+        """The manifest with these shards as they are now; the table of dropped rows' files is written again."""
         manifest = _with_tables(manifest, self._list_dropped(done))
         shards = []
         for one in manifest["shards"]:
@@ -183,14 +187,14 @@ class ScoreJournal:
         }
 
     def _recover(self) -> dict[str, Done]:
-        """The shards that are recorded, each put in its place if a kill came between; torn records go."""
+        """The recorded shards, each moved to its place if a kill prevented that; incomplete records are deleted."""
         folders = self.store.folders(RECORDS)
         named = in_parallel(lambda folder: [f"{folder}/{name}" for name in self.store.names(folder)], folders)
         found = in_parallel(self._recovered, (name for names in named for name in names))
         return {done.path: done for done in found if done is not None}
 
     def _recovered(self, name: str) -> Done | None:
-        """A recorded shard, put in its place; None of a torn record, which goes."""
+        """A recorded shard, moved to its place; None for an incomplete record, which is deleted."""
         try:
             done = msgspec.json.decode(self.store.read_bytes(name) or b"", type=Done)
         except NOT_JSON:
@@ -201,9 +205,9 @@ class ScoreJournal:
         return done
 
     def _list_dropped(self, done: dict[str, Done]) -> list[PublishedFile]:
-        """Add to the folder's table what was written down here; no table is begun where there is none.
+        """Add these shards' files of dropped rows to the folder's table of such files, if it has one.
 
-        Gives that table as it is written now.
+        Returns the table's file as written now, or nothing.
         """
         table = read_files(self.store, DROPPED_FILES)
         if table is None:
@@ -214,7 +218,7 @@ class ScoreJournal:
         return [write_files(self.store, DROPPED_FILES, in_order)]
 
     def _write(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Write the manifest, and before it the table of all its shards; the manifest as it was written."""
+        """Write the table of all shards, then the manifest; returns the manifest as written."""
         if self.store.exists(SHARDS):
             shards = msgspec.convert(manifest["shards"], list[Shard])
             manifest = _with_tables(manifest, [write_files(self.store, SHARDS, files_table(shards))])
@@ -224,7 +228,7 @@ class ScoreJournal:
 
 
 def _with_tables(manifest: dict[str, Any], tables: Sequence[PublishedFile]) -> dict[str, Any]:
-    """The manifest, with these tables as they are now; one of an older version lists none."""
+    """The manifest with the new hashes of these tables; manifests of an older version list no tables."""
     if "tables" not in manifest:
         return manifest
     listed = {one["path"]: one for one in manifest["tables"]}

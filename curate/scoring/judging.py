@@ -1,4 +1,4 @@
-"""What `curate score --flags FILE` adds to scores: flags, heads and rules on them, as a manifest has them."""
+"""`curate score --flags FILE`: flags, heads and rules on them, written as in a manifest."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Models(msgspec.Struct, frozen=True):
     rules: dict[str, Any]
 
     def manifest(self) -> Manifest:
-        """A manifest that has nothing else."""
+        """A manifest with these flags, heads and rules, and nothing else."""
         return msgspec.convert(BARE | msgspec.to_builtins(self), Manifest)
 
 
 def read_models(file: str, scorer: ScorerSettings | None) -> Models:
-    """The flags, heads and rules of a TOML file; names of models are of files beside it.
+    """Read the flags, heads and rules of a TOML file; a model's relative path starts at the file's folder.
 
     Raises:
-        ManifestError: it cannot be read, has other tables, or a rule that judges neither flag nor head; see
-            `curate.manifest.load.load`.
+        ManifestError: the file cannot be read, has other tables, has neither flags nor heads, or has a rule on
+            something else; see `curate.manifest.load.load`.
     """
     path = Path(file)
     tree = parsing.read(path, file)
@@ -61,17 +61,19 @@ def read_models(file: str, scorer: ScorerSettings | None) -> Models:
     plain = {name: getattr(manifest, name) for name in TABLES}
     return msgspec.json.decode(
         msgspec.json.encode(plain), type=Models
-    )  # as `_manifest.json` will give them back
+    )  # the same values as reading them back from `_manifest.json` gives
 
 
 def flag_shard(
     table: pa.Table, fallen: pa.Array, each: EachImage | None, flagging: Flagging, scoring: Scoring | None
 ) -> tuple[pa.Table, pa.Array, pa.Array]:
-    """Scored rows (N rows of SHARD) with what models say in `extra`; by which rule each falls, and the value.
+    """Apply flags and heads to scored rows (N rows of SHARD), and judge the rows by the rules on them.
 
-    Rows that have `fallen` already (N reasons, null for the others) are asked nothing. Of a dialogue the models are
-    asked of each image (`each` has their features), and the worst is what is said of it: the highest value, or the
-    lowest where the rules on it have a `min` alone.
+    Returns the rows with the values in `extra`, the rule that drops each row, and the value that decided (N each, null
+    for rows that stay). Rows that have `fallen` already (N reasons, null for the others) get no values. The models
+    judge every image of a dialogue (`each` has the images' features), and the dialogue gets the worst value: the
+    highest, or the lowest if the rules on it have only a `min`.
+
 
     Raises: see `Flagging.values` and `with_groups`.
     """

@@ -1,4 +1,4 @@
-"""One shard and its scores: read for the scorer, judged, and written again."""
+"""Read one shard for the scorer, judge its rows by their scores, and write it again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from curate.storage.store import Store
 
 FOLDER = "_run/score"
 STAGED = f"{FOLDER}/staged"
-VERDICT = f"{FOLDER}/alike.arrow"  # a record batch a shard that loses near duplicates
+VERDICT = f"{FOLDER}/alike.arrow"  # one record batch for each shard that loses near duplicates
 STAGE, RULE, MISSING = "score", "clip_score_too_low", "clip_score_missing"
 NEAR_DUPLICATE = "near_duplicate"
 NAME = re.compile(r"shard-(\d{6,})(?:-(\d+))?\.parquet")
@@ -40,37 +40,37 @@ SCORES = pa.schema([SHARD.field(name) for name in ("key", "clip_score", "clip_fe
 
 
 class ScoringTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of every shard of one scoring."""
+    """What a scoring does to every shard."""
 
-    name: str  # of the scorer; empty: the shards' own columns
+    name: str  # the scorer's; empty: the scores go into the shards' own columns
     features: bool
     threshold: float | None
-    drops_sample: float  # share of the dropped rows that is written down
+    drops_sample: float  # share (0 to 1) of the dropped rows that is written to `_dropped/`
     shard: ShardSettings
-    near_duplicates: Mapping[str, Mapping[int, str]] = {}  # near duplicates: shard to row to what it is like
-    models: Models | None = None  # what else is said of images
+    near_duplicates: Mapping[str, Mapping[int, str]] = {}  # by shard and row number: the detail of the drop
+    models: Models | None = None  # flags and heads to compute as well
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """The journal's record of a shard: it is written, and only needs to be moved to its place."""
+    """The journal's record of a shard that is written and only has to be moved to its place."""
 
     path: str
     rows_in: int
     written: Shard | None  # None: no row is left
     dropped: dict[str, int] = {}
     failed: dict[str, int] = {}  # rows whose image gave no feature, by reason
-    dropped_file: Shard | None = None  # where the rows that fell here are written down
+    dropped_file: Shard | None = None  # the file with the rows that the scoring dropped from the shard
 
 
 class ShardReading:
-    """A shard on its way through the scorer. What cannot be read is null; `error` then says why."""
+    """Reads a shard for the scorer. What cannot be read counts as missing; `error` then says why."""
 
     def __init__(self, store: Store, path: str, rows: int) -> None:
         self.path, self.rows, self._store = path, rows, store
         self.error: str | None = None
-        self.counts = np.ones(rows, np.int64)  # images that the scorer is shown of each row
-        self.texts: list[str | None] = [None] * rows  # of the images that are there: their rows'
-        self.names: list[str | None] = [None] * rows  # of the images: their hashes; None: not known
+        self.counts = np.ones(rows, np.int64)  # number of images of each row that the scorer is given
+        self.texts: list[str | None] = [None] * rows  # for each image: its row's text; None: image missing
+        self.names: list[str | None] = [None] * rows  # for each image: its hash; None: not known
         try:
             with store.fs.open_input_file(store.path(path)) as file:
                 reader = pq.ParquetFile(file, page_checksum_verification=True)
@@ -87,7 +87,7 @@ class ShardReading:
             self.error = one_line(error)
 
     def images(self) -> Iterator[bytes | None]:
-        """The encoded images, `counts` of each row; a row group at a time is in memory."""
+        """Yield the encoded images, `counts` of each row; one row group at a time is in memory."""
         given = 0
         try:
             with self._store.fs.open_input_file(self._store.path(self.path)) as file:
@@ -108,9 +108,9 @@ class ShardReading:
 
 
 def stored(store: Store, path: str, identity: Identity | None, features: bool) -> Scored | None:
-    """The scores that this scorer gave the shard before; None if it did not, or kept no features.
+    """The scores that a shard already has from the scorer `identity` (None: from any scorer, or the source).
 
-    Without a scorer whatever the shard has.
+    None if they are another scorer's, or if `features` are asked for and the shard has none.
     """
     with store.fs.open_input_file(store.path(path)) as file:
         reader = pq.ParquetFile(file, page_checksum_verification=True)
@@ -131,9 +131,9 @@ def write(
     terms: ScoringTerms,
     flag: Flag | None = None,
 ) -> Done:
-    """Write a shard with its scores, less what falls, beside the old one; `publish` puts it in its place.
+    """Write a shard with its scores and without the rows that fall, beside the old one; `publish` moves it there.
 
-    `flag` says more of its rows, and which fall by that.
+    `path` is the shard's name in `store`; `flag` adds the values of flags and heads and drops rows by them.
     """
     if terms.name and identity is not None:
         return _write_beside(store, path, scored, identity, terms)
@@ -159,14 +159,14 @@ def write(
 
 
 def verdict(store: Store, number: int) -> tuple[str, dict[int, str]]:
-    """A shard that loses near duplicates: its path; which rows fall, and what they are like."""
+    """Read record batch `number` of the verdict: the shard's path, and the detail of each row to drop, by number."""
     with store.fs.open_input_file(store.path(VERDICT)) as file:
         fell = ipc.open_file(file).get_batch(number).to_pydict()
     return fell["path"][0], dict(zip(fell["row"], fell["detail"], strict=True))
 
 
 def publish(store: Store, done: Done) -> None:
-    """Put a written shard in its place; does no harm where that has happened already."""
+    """Move a written shard to its place, or delete the shard that lost all rows; harmless when repeated."""
     staged = f"{STAGED}/{done.path}"
     if done.written is None:
         store.delete(done.path)
@@ -176,7 +176,10 @@ def publish(store: Store, done: Done) -> None:
 
 
 def dropped_file(path: str) -> str:
-    """Where the rows go that a shard loses here: `_dropped/dropped-000012-1.parquet`, by unit and part."""
+    """The file for the rows that a scoring drops from the shard `path`: `_dropped/dropped-000012-1.parquet`.
+
+    Its numbers are the shard's unit and part.
+    """
     found = NAME.fullmatch(path)
     assert found is not None, path
     return f"_dropped/dropped-{found[1]}-{int(found[2] or 0) + 1}.parquet"
@@ -190,7 +193,7 @@ def _groups(
     lost: list[pa.Table],
     flag: Flag | None,
 ) -> Iterator[pa.Table]:
-    """The shard's row groups with their scores, less the rows that fall, which are added to `lost`."""
+    """The shard's row groups with their scores, without the rows that fall; those are added to `lost`."""
     first = 0
     for group in range(reader.num_row_groups):
         table = reader.read_row_group(group)
@@ -221,7 +224,11 @@ def _groups(
 
 
 def judged(table: pa.Table, threshold: float | None) -> pa.Array:
-    """Why a row of SHARD falls, else null (N rows); a row without image or text is no pair to be judged."""
+    """The reason why the threshold drops each row of SHARD, null for rows that stay (N rows).
+
+    Rows without an image or without a text are not judged. A pair without a score falls as `clip_score_missing`. With
+    the threshold None no row falls.
+    """
     if threshold is None:
         return pa.nulls(table.num_rows, pa.string())
     images = pc.list_value_length(table["images"]).fill_null(0).combine_chunks()
@@ -243,7 +250,10 @@ def _fallen(table: pa.Table, reason: pa.Array, said: pa.Array) -> pa.Table:
 
 
 def _write_dropped(store: Store, path: str, lost: list[pa.Table], terms: ScoringTerms) -> Shard:
-    """Add lost rows to those that the shard lost before; a killed attempt's are among them only once."""
+    """Write the lost rows into the shard's file of dropped rows, with those that earlier scorings wrote there.
+
+    A row that a killed attempt wrote is not written twice.
+    """
     rows = pa.concat_tables(lost)
     name, parts = dropped_file(path), [as_dropped(rows.filter(sampled(rows["key"], terms.drops_sample)))]
     if store.exists(name):
@@ -256,7 +266,7 @@ def _write_dropped(store: Store, path: str, lost: list[pa.Table], terms: Scoring
 
 
 def _write_beside(store: Store, path: str, scored: Scored, identity: Identity, terms: ScoringTerms) -> Done:
-    """Write the scores alone, in the shard's order, into a file of their own."""
+    """Write key, score and features of every row, in the shard's order, into a file of the named scorer."""
     with store.fs.open_input_file(store.path(path)) as file:
         reader = pq.ParquetFile(file, page_checksum_verification=True)
         keys, schema = reader.read(columns=["key"])["key"], record(reader.schema_arrow, identity)

@@ -1,6 +1,7 @@
-"""A worker of a scoring: shards scored, or written again without near duplicates, by their number in the folder's list.
+"""A worker of a scoring: it scores shards, or writes them again without near duplicates.
 
-One shard is written while the next one is scored. With Ray, actors hold the models, and each worker decodes for them.
+A shard is named by its number in the folder's list. One shard is written while the next one is scored. With Ray, actors
+hold the models, and the workers decode the images for them.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ScoringRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def per_host(self) -> int:
-        """Nothing is fetched."""
+        """The limit on requests for each host: 0, because a scoring fetches nothing."""
         return 0
 
 
@@ -57,7 +58,7 @@ class ScoringWorker(JobWorker):
         self.store = Store(run.out)
 
     def close(self) -> None:
-        """End the child processes and let go of the device."""
+        """End the child processes and release the device."""
         if self._scoring is not None:
             self._scoring.close()
         if self._flagging is not None:
@@ -69,16 +70,16 @@ class ScoringWorker(JobWorker):
 
         Raises: see `Scoring.scorer`.
         """
-        assert self._scoring is not None  # else nobody asks
+        assert self._scoring is not None  # callers ask only in a scoring with a scorer
         return self._scoring.scorer
 
     @property
     def _identity(self) -> Identity | None:
-        """Who the scorer is; None without one."""
+        """The scorer's identity; None in a scoring without a scorer."""
         return None if self._scoring is None else self.scorer.identity
 
     def start(self, job: Job) -> Callable[[], Result]:
-        """Score a shard; what is returned writes it."""
+        """Score the job's shard; the returned function writes it. Other jobs: see `JobWorker.start`."""
         if job.kind != "score" or len(job.numbers) > 1:
             return super().start(job)
         (number,) = job.numbers
@@ -88,18 +89,18 @@ class ScoringWorker(JobWorker):
         return lambda: [self._guarded(job, number, lambda: self._written(*begun))]
 
     def identify(self, _: int) -> Identity:
-        """Who the scorer is."""
+        """The scorer's identity; the job's number is ignored."""
         return self.scorer.identity
 
     def score(self, number: int) -> Done:
-        """Score one shard, and write it beside the old one."""
+        """Score the shard with this number, and write it beside the old one."""
         return self._written(*self._scored(number))
 
     def drop(self, number: int) -> Done:
-        """Write the shard of the verdict's part `number` again, without its near duplicates.
+        """Write the shard of the verdict's record batch `number` again, without its near duplicates.
 
         Raises:
-            UnitError: it holds no features any more.
+            UnitError: the shard no longer holds features of the recorded scorer.
         """
         path, fallen = verdict(self.store, number)
         scored = stored(self.store, path, self._recorded, features=True)
@@ -109,7 +110,7 @@ class ScoringWorker(JobWorker):
         return write(self.store, path, scored, self._recorded, terms)
 
     def _scored(self, number: int) -> tuple[ShardReading, Scored]:
-        """The shard's scores: those that this scorer gave it before, or new ones."""
+        """The shard's scores: those that it already has from this scorer, or new ones."""
         shard = self._shards[number]
         reading = ShardReading(self.store, shard.path, shard.rows)
         known = None if self._run.terms.name or self._asks_each(reading) else self._known(shard.path)
@@ -121,7 +122,7 @@ class ScoringWorker(JobWorker):
         return reading, folded(scored, reading.counts)
 
     def _asks_each(self, reading: ShardReading) -> bool:
-        """Whether the features of each image are needed, of which a shard keeps a dialogue's mean alone."""
+        """Whether flags need the features of each image of a dialogue; a shard keeps only their mean."""
         models = self._run.terms.models
         return models is not None and bool(models.flags) and bool((reading.counts > 1).any())
 
@@ -129,14 +130,14 @@ class ScoringWorker(JobWorker):
         try:
             features = self._scoring is not None and self._run.terms.features
             return stored(self.store, path, self._identity, features)
-        except (OSError, ValueError):  # reading it again says what is wrong
+        except (OSError, ValueError):  # reading the shard for scoring will report the error
             return None
 
     def _written(self, reading: ShardReading, scored: Scored) -> Done:
-        """Write a shard, if it was read.
+        """Write a shard with its scores.
 
         Raises:
-            UnitError: it was not.
+            UnitError: the shard could not be read, or not be written.
             OSError: the disk is full, or the folder is gone.
         """
         if reading.error is not None:
@@ -151,7 +152,7 @@ class ScoringWorker(JobWorker):
 
     @cached_property
     def _flag(self) -> Flag | None:
-        """What is said of a shard's rows beside their scores, if anything is asked."""
+        """The function that applies flags and heads to a shard's rows; None where none were asked for."""
         if self._flagging is None:
             return None
         return partial(flag_shard, flagging=self._flagging, scoring=self._scoring)

@@ -1,4 +1,4 @@
-"""Inputs as record batches: any published format, rows [start, stop) in order, in bounded memory."""
+"""Read input files of any published format as record batches: rows [start, stop) in order, in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to blame where an input cannot be read: its content, the machine that reads it, or the work folder."""
+"""Find out why an input cannot be read: because of its content, of this machine, or of the work folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ PIECE = 8 * 2**20
 
 
 def blamed(source: Input, error: Exception, work: Path) -> CurateError:
-    """The error to raise for one that was met while the input was read with the help of the folder `work`."""
+    """The error to raise in place of `error`, which came up while `source` was read with the work folder `work`.
+
+    OutputError where the work folder cannot be written, UnreadableInputError where the content is damaged (the input
+    will never be readable), else InputError.
+    """
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return OutputError(f"cannot write to {work}: {error.strerror}")
     kind = UnreadableInputError if is_damaged(source, error) else InputError
@@ -24,10 +28,10 @@ def blamed(source: Input, error: Exception, work: Path) -> CurateError:
 
 
 def is_damaged(source: Input, error: Exception) -> bool:
-    """Whether an error that was met while the input was read is due to its content.
+    """Whether the content of the input caused an error that came up while it was read.
 
-    It is where every byte of the input can be had here, and the system tells of no error of its own: then it cannot be
-    read elsewhere or later either.
+    That is so where the operating system reported no error and every byte of the input can be read: then the input
+    cannot be parsed on another machine or at another time either.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return False

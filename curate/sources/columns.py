@@ -1,4 +1,4 @@
-"""Rows of text formats become columns. Broken UTF-8 passes through: the adapter judges it row by row."""
+"""Turn rows of text formats into columns. Broken UTF-8 is kept as it is: the adapter judges it row by row."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ import pyarrow.compute as pc
 
 from curate.sources.input_index import JSON
 
-OFFSET = 4  # bytes a row for where a value of any length begins
+OFFSET = 4  # bytes a row that the offset of a value of variable length takes
 
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def record_batch(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """The rows as one batch; what a row lacks is null, what does not fit its column is null too (N rows)."""
+    """The rows as one batch (N rows); a value that a row lacks is null.
+
+    In a text column, other values are written as JSON, and bytes that are no UTF-8 are kept as they are.
+    """
     return pa.record_batch([_column([row.get(f.name) for row in rows], f) for f in schema], schema=schema)
 
 
 def unique(names: Sequence[str]) -> list[str]:
-    """The names, those that are empty or there before with their place added."""
+    """The names, made unique: an empty name becomes `column_3`, a repeated one gets its position (`text_3`)."""
     given: dict[str, None] = {}
     for i, name in enumerate(names):
         name = name or f"column_{i + 1}"
@@ -45,7 +48,7 @@ def _column(values: list[Any], column: pa.Field) -> pa.Array:
 
 
 def json_text(value: Any) -> str:
-    """The value as JSON; NaN is null."""
+    """The value as JSON text; NaN becomes null."""
     try:
         return encode_json(value).decode()
     except UnicodeEncodeError:  # a lone surrogate: the standard library writes it as an escape
@@ -53,7 +56,7 @@ def json_text(value: Any) -> str:
 
 
 def _unruly(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Strings, among them other values or bytes that are no UTF-8; the latter stay as they are (N rows)."""
+    """A text column of mixed values (N rows): others than texts become JSON; bytes that are no UTF-8 are kept."""
     if pa.types.is_list(kind):
         items = [None if value is None else [_bytes(item) for item in value] for value in values]
         binary = pa.array(items, pa.list_(pa.binary()))
@@ -72,12 +75,15 @@ def _bytes(value: Any) -> bytes | None:
         return json_text(value).encode()
     try:
         return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # surrogates that a JSON escape named, not bytes that were no UTF-8
+    except UnicodeEncodeError:  # the surrogates come from JSON escapes, not from bytes that were no UTF-8
         return value.encode("utf-8", "surrogatepass")
 
 
 def decoded_bytes(array: pa.Array) -> int:
-    """Bytes that the array's values take without dictionaries; of two slices, the sum of what each takes."""
+    """Bytes that the array's values would take without dictionary encoding.
+
+    The sizes of an array's slices add up to the size of the array.
+    """
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _dictionary_bytes(array)
@@ -102,19 +108,19 @@ def _fixed_bytes(array: pa.Array) -> int:
     """Bytes of values that all have the same width."""
     try:
         return max(1, int(array.type.bit_width) // 8) * len(array)
-    except ValueError:  # nothing but nulls, and types that Parquet does not give
+    except ValueError:  # the type has no width: the null type, and types that Parquet does not have
         return int(array.nbytes)
 
 
 def _offset(kind: pa.DataType) -> type[np.signedinteger[Any]] | None:
-    """What a text's or bytes' place in its buffer is counted in."""
+    """The integer type of the offsets of texts or bytes; None for other types."""
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return np.int32
     return np.int64 if _is_large(kind) else None
 
 
 def _bounds(array: pa.Array, kind: type[np.signedinteger[Any]]) -> tuple[int, int]:
-    """Where the array's values begin and end in their buffer."""
+    """Start and end of the array's values in their buffer; `kind` is the type of its offsets."""
     buffer = array.buffers()[1]
     if not len(array) or buffer is None:
         return 0, 0
@@ -123,7 +129,7 @@ def _bounds(array: pa.Array, kind: type[np.signedinteger[Any]]) -> tuple[int, in
 
 
 def _dictionary_bytes(array: pa.Array) -> int:
-    """The values' bytes, each as often as it is named."""
+    """Bytes of the values that the indices name, counted once for each index."""
     values = array.dictionary
     if _offset(values.type):
         sizes = pc.binary_length(values).cast(pa.int64())
@@ -136,7 +142,7 @@ def _is_large(kind: pa.DataType) -> bool:
 
 
 def fitting(batch: pa.RecordBatch, most: int) -> int:
-    """How many of the first rows take at most so many bytes without dictionaries."""
+    """How many rows from the first on take at most `most` bytes together, counted as by `decoded_bytes`."""
     low, high = 0, batch.num_rows
     while low < high:
         middle = (low + high + 1) // 2
@@ -148,7 +154,7 @@ def fitting(batch: pa.RecordBatch, most: int) -> int:
 
 
 def holds_images(kind: pa.DataType) -> bool:
-    """Whether values of this type are bytes, by themselves or beside a path, as images are."""
+    """Whether a column of this type may hold images: its values are bytes, or structs with a field of bytes."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_struct(kind):

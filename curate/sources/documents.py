@@ -1,4 +1,4 @@
-"""JSON documents become JSON Lines once, as a stream; then they are read like any other rows.
+"""Rewrite a JSON document once, as a stream, as a file of JSON Lines, which is then read like any other rows.
 
     [{…}, {…}]                                    each object is a row; so is a list of turns (`role` or `from`)
     {"image_urls": […], "captions": […]}          parallel arrays, as SBU has them: the i-th values are row i
@@ -7,7 +7,7 @@
     {"a": {…}, "b": {…}}                          each object is a row, its name in the column `__key__`
     {"name": "x", "questions": {…}}               with a plain value among its keys, the document itself is one row
 
-Broken UTF-8 reads as U+FFFD, which the cleaners treat as the damage that it is; NaN and Infinity as null.
+Broken UTF-8 is read as U+FFFD, which the cleaners treat as damage; NaN and Infinity are read as null.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ class JsonDocument:
 
     @property
     def uri(self) -> str:
-        """The file's."""
+        """The URI of the file."""
         return self.file.uri
 
     @contextmanager
     def open(self, row_depth: int = 2) -> Iterator[Strict]:
-        """The content, put right; what lies within one bracket of that depth is a row."""
+        """Open the content, repaired for a strict parser. A row lies within one bracket of depth `row_depth`."""
         shallow = Shallow(self.settings.max_depth, self.settings.max_value_bytes, row_depth)
         with open_bytes(self.file, self.settings) as file:
             yield Strict(file, shallow)
 
 
 def as_lines(source: Input, settings: InputSettings, work: Path) -> Input:
-    """The same rows as a file of lines of our own in the work folder, each with its problem if it has one.
+    """Write the document's rows as a file of JSON Lines in the work folder `work`, each with its problem if it has one.
 
     Raises:
         UnreadableInputError: not JSON, or without rows.
@@ -81,7 +81,7 @@ def _write(source: Input, settings: InputSettings, file: BinaryIO) -> None:
 
 
 def line(row: Any) -> bytes:
-    """A row as a line of a file of ours: problems are only those that we find."""
+    """A row as a line of our own file; columns of problems that the input itself has are left out."""
     row = as_row(row)
     if isinstance(row, str):
         return encode_json(faulty("row_malformed", row))
@@ -116,16 +116,18 @@ def _rows(source: JsonDocument) -> Iterator[Any]:
 
 
 def items(source: JsonDocument, prefix: str) -> Iterator[Any]:
-    """The values at an ijson prefix, one by one."""
+    """Yield the values at an ijson prefix, such as `data.item`, one by one."""
     with source.open(row_depth=prefix.count(".") + 2) as file:
         yield from ijson.items(file, prefix, use_float=True)
 
 
 def shape(source: JsonDocument) -> dict[str, str] | None:
-    """What each key of the document's object holds; None for an array.
+    """What each key of the document's object holds: `objects`, `values`, `object` or `value`; None for an array.
+
+    `objects` is an array that begins with an object, `values` any other array, `value` neither array nor object.
 
     Raises:
-        UnreadableInputError: neither an object nor an array.
+        UnreadableInputError: the document is neither an object nor an array.
     """
     found: dict[str, str] = {}
     key, depth, before = "", 0, ""
@@ -147,7 +149,7 @@ def shape(source: JsonDocument) -> dict[str, str] | None:
 
 
 def _parallel(source: JsonDocument, names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Row i of every array; a shorter array's missing values are null."""
+    """Yield row i of all arrays together; where an array is shorter, its values are null."""
     names = list(names)
     with ExitStack() as stack:
         files = [stack.enter_context(source.open(row_depth=3)) for _ in names]
@@ -159,9 +161,9 @@ def _parallel(source: JsonDocument, names: Iterable[str]) -> Iterator[dict[str, 
 
 
 def _coco(source: JsonDocument) -> Iterator[dict[str, Any]]:
-    """Every annotation with its image's fields; the annotation's `id` wins, the image's is its `image_id`.
+    """Yield every annotation with its image's fields; where both have a field, as `id`, the annotation's is taken.
 
-    The images' fields are held in memory, some 300 bytes an image.
+    An annotation names its image by `image_id`. The images' fields are held in memory, some 300 bytes an image.
     """
     images = {
         row.get("id"): encode_json(row) for row in items(source, "images.item") if isinstance(row, dict)

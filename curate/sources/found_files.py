@@ -1,4 +1,4 @@
-"""The files below a folder; on a disk also what is there in the place of one, each once whatever the links say."""
+"""List the files below a folder; on a disk also broken links, pipes and devices, and without following link cycles."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pyarrow import fs
 
-AT_ONCE = 1000  # names whose sizes are asked for together
+AT_ONCE = 1000  # the sizes of so many files are asked for in one call
 
 
 def files_below(system: fs.FileSystem, folder: str, recursive: bool = True) -> Iterator[fs.FileInfo]:
-    """The files in `folder`, or below it; none where it is not there.
+    """Yield the files in `folder`, or also below it (`recursive`); none where there is no such folder.
 
-    On a disk, links are followed, but not back to a folder that they lie in; and a broken link, a pipe or a device is
-    given too, as something that is no file.
+    On a disk, links are followed, but not back to a folder that they lie in. Broken links, pipes and devices are
+    yielded too, with a type that says that they are no files.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -30,10 +30,10 @@ def files_below(system: fs.FileSystem, folder: str, recursive: bool = True) -> I
 
 
 def _below(folder: str, recursive: bool) -> Iterator[str]:
-    """Paths of all that is no folder."""
+    """Yield the paths of everything that is not a folder."""
     waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
     while waiting:
-        folder, above = waiting.pop()  # with the device and number of each folder that it lies in
+        folder, above = waiting.pop()  # `above`: device and inode of each folder that it lies in
         seen = Path(folder).stat()
         if (me := (seen.st_dev, seen.st_ino)) in above:
             continue

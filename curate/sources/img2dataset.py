@@ -1,6 +1,6 @@
-"""img2dataset's folders: `00000.tar` holds the images that were had, `00000.parquet` beside it a row for every image.
+"""img2dataset's folders: `00000.tar` holds the images that were downloaded, `00000.parquet` a row for every image.
 
-Of the table only those rows are read whose images are not in the tar: each with its status as the reason.
+Of the table only the rows are read whose images are not in the tar; each is dropped with its status as the reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from curate.sources.reading import DETAIL, PROBLEM, ROW, Source
 
 STATUS, MESSAGE, HAD = "status", "error_message", "success"
 SLUG = re.compile(r"[a-z][a-z0-9_]{0,63}")
-UNNAMED = "download_failed"  # the reason where a status is no slug
+UNNAMED = "download_failed"  # the reason where a status cannot be a reason's name
 
 
 @dataclass
@@ -28,9 +28,9 @@ class FailedRows:
     """The rows of a table whose status is not `success`, each with its number in the table and its reason."""
 
     table: Source
-    places: np.ndarray  # of the rows, ascending
-    rows: int  # how many there are
-    schema: pa.Schema  # the table's columns, and the number of a row
+    places: np.ndarray  # numbers of these rows in the table, ascending, from 0
+    rows: int  # how many of these rows there are
+    schema: pa.Schema  # the table's columns, and ROW with the number of the row in the table
 
     def batches(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         """See `Source.batches`."""
@@ -46,7 +46,10 @@ class FailedRows:
 
 
 def failed_rows(table: Source, source: Input, work: Path) -> Source:
-    """The table's rows that failed; all of them where it has no column `status`."""
+    """The rows of the table `table` (read from `source`) that failed; all rows where it has no column `status`.
+
+    The numbers of the rows are found in one pass and kept in the folder `work`.
+    """
     if STATUS not in table.schema.names:
         return table
 

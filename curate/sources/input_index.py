@@ -1,7 +1,7 @@
-"""What one pass over an input taught: how many rows, which columns, where to begin. Kept in the work folder.
+"""The index of an input: how many rows it has, which columns, and offsets where reading can begin.
 
-Formats without a footer are read through once. The result lies beside the run, so that every worker that sees
-the folder begins where it wants; one that does not see it makes the pass again.
+Formats without a footer are read once from end to end to make it. The index is stored in the run's work folder, so
+that a worker can begin reading near any row. A worker that does not share that folder makes the index again.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from curate.errors import OutputError
 from curate.sources.inputs import Input
 from curate.storage.whole_files import whole_file
 
-JSON = {b"curate": b"json"}  # field metadata: the strings are JSON texts, for values of no one type
-EXACT = 2**53  # integers beyond are not exact as floats
+JSON = {b"curate": b"json"}  # field metadata: the strings are JSON texts, for values of several types
+EXACT = 2**53  # larger integers are not exact as floats
 
 
 class RowIndex(msgspec.Struct):
-    """What the pass found."""
+    """What one pass over an input found."""
 
     rows: int
     columns: dict[str, str]  # name → a key of TYPES
@@ -49,14 +49,17 @@ def schema(columns: Mapping[str, str]) -> pa.Schema:
 
 
 def place(work: Path, source: Input, what: str, settings: Any) -> Path:
-    """Where in the work folder something made from this input under these settings lies."""
+    """The path, in the folder `work`, of a file that was made from this input under these settings.
+
+    `what` names the kind of file, and is its suffix. Another content of the input, or other settings give another path.
+    """
     identity = [source.uri, source.fingerprint, what, repr(settings)]
     name = hashlib.blake2b("\0".join(identity).encode(), digest_size=16).hexdigest()
     return work / f"{name}.{what}"
 
 
 def made_once(path: Path, make: Callable[[BinaryIO], object]) -> Path:
-    """The file at `path`, made by `make` if it is not there: complete or absent, never partial.
+    """Make the file at `path` if it does not exist: `make` writes its content. It is complete or absent, never partial.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -73,7 +76,11 @@ def made_once(path: Path, make: Callable[[BinaryIO], object]) -> Path:
 
 
 def remembered(path: Path, scan: Callable[[], RowIndex]) -> RowIndex:
-    """The index at `path`, made by `scan` if it is not there."""
+    """The index at `path`; made with `scan` if there is none.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     made_once(path, lambda file: file.write(msgspec.msgpack.encode(scan())))
     return msgspec.msgpack.decode(path.read_bytes(), type=RowIndex)
 
@@ -85,7 +92,7 @@ class Kinds:
         self._seen: dict[str, set[str]] = {}
 
     def see(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take note of these rows' values."""
+        """Note the kinds of values in these rows."""
         columns: dict[str, list[Any]] = {}
         for row in rows:
             for name, value in row.items():
@@ -96,7 +103,11 @@ class Kinds:
                 seen.update(_kinds(kind, values))
 
     def columns(self) -> dict[str, str]:
-        """One type a column that holds all its values; strings, where there are some, take the others in."""
+        """For each column the key of TYPES that fits all its values.
+
+        A column with texts and other values is `string`, one with floats and integers `float64` if that is exact. Any
+        other mixture is `json`.
+        """
         return {name: _column(frozenset(seen - {"null"})) for name, seen in self._seen.items()}
 
 

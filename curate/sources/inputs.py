@@ -1,4 +1,4 @@
-"""The inputs of a run: files, folders and globs, here or far away, become a sorted list of files."""
+"""Find the inputs of a run: files, folders and globs, local or remote, become a sorted list of files."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ FORMATS = {
 }
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".tgz": "gzip"}
 
-STATS, TARS = "_stats.json", (".tar", ".tar.gz", ".tgz")  # of img2dataset's folders
-OF_REPORT = ("croissant.json", "domains.csv")  # beside the shards of a run, no data of it
-WHOLE = 16 * 2**20  # files up to this size are fingerprinted whole
-PROBE = 64 * 2**10  # bytes of each of the PROBES blocks that are read of larger ones
+STATS, TARS = "_stats.json", (".tar", ".tar.gz", ".tgz")  # suffixes in img2dataset's folders
+OF_REPORT = ("croissant.json", "domains.csv")  # files of `curate report` beside a run's shards: no inputs
+WHOLE = 16 * 2**20  # bytes: a file up to this size is read whole for its fingerprint
+PROBE = 64 * 2**10  # bytes: of a larger file, PROBES blocks of this size are read
 PROBES = 16
 LISTERS = 16
 NO_FILE = "no file, but a broken link, a pipe or a device"
@@ -41,28 +41,28 @@ NO_FILE = "no file, but a broken link, a pipe or a device"
 
 @dataclass(frozen=True)
 class Input:
-    """One input file as it was found."""
+    """One input file, or several that are read together."""
 
     uri: str
-    name: str  # relative to the folder or glob that found it: what `source` says of a row
+    name: str  # path relative to the folder or glob that found it; the column `source` of rows begins with it
     bytes: int  # -1: it is no file, but a broken link, a pipe or a device
-    fingerprint: str  # hex; another one means that the content is not the same
+    fingerprint: str  # hex digits; a different fingerprint means a different content
     parts: tuple[Input, ...] = ()  # the files that are read together as this one
     failed_only: bool = False  # img2dataset's table beside its tar: only the rows that the tar lacks are read
 
     @property
     def files(self) -> tuple[Input, ...]:
-        """The files that are read: its parts, else it alone."""
+        """The files that are read: its parts, or the input itself where it has none."""
         return self.parts or (self,)
 
     @property
     def is_file(self) -> bool:
-        """Whether there is something to read: a broken link, a pipe or a device among others costs itself alone."""
+        """Whether it is a file; a broken link, a pipe or a device is listed too, and fails alone."""
         return self.bytes >= 0
 
 
 def suffixes(name: str) -> tuple[str, str]:
-    """The format's and the compression's suffix of a file name, each empty where there is none."""
+    """The suffixes of a file name for its format (`.json`) and its compression (`.gz`), each empty if there is none."""
     parts = re.findall(r"\.[A-Za-z0-9]+", name.rsplit("/", 1)[-1].lower())
     packed = parts.pop() if parts and parts[-1] in COMPRESSIONS and parts[-1] not in FORMATS else ""
     kind = parts[-1] if parts else ""
@@ -70,12 +70,13 @@ def suffixes(name: str) -> tuple[str, str]:
 
 
 def expand(uris: Sequence[str], known: Collection[str] = tuple(FORMATS)) -> list[Input]:
-    """The files that `uris` name, sorted by URI, each once. In folders, a `known` suffix counts.
+    """The files that `uris` (files, folders or globs) name, sorted by URI, each once.
 
-    Names that begin with `_` or `.` are passed over in folders, as pyarrow and Spark do.
+    In folders only files with a `known` suffix are taken (perhaps compressed), and names that begin with `_` or `.` are
+    passed over, as pyarrow and Spark do.
 
     Raises:
-        InputError: nothing there, nothing readable there, or not allowed.
+        InputError: a URI names no file, or the files cannot be listed or read.
     """
     found: dict[str, tuple[str, fs.FileInfo]] = {}
     with ThreadPoolExecutor(LISTERS) as pool:
@@ -87,13 +88,17 @@ def expand(uris: Sequence[str], known: Collection[str] = tuple(FORMATS)) -> list
 
 
 def check_is_file(source: Input) -> None:
-    """Raises: UnreadableInputError, which says that the input, or a part of it, is none."""
+    """Check that the input and its parts are files.
+
+    Raises:
+        UnreadableInputError: one is a broken link, a pipe or a device.
+    """
     if strange := [one.uri for one in source.files if not one.is_file]:
         raise UnreadableInputError(f"{strange[0]} is {NO_FILE}")
 
 
 def together(parts: Sequence[Input]) -> Input:
-    """Several files as one input, whose rows are spread over them."""
+    """Combine several files into one input, because its rows are spread over them."""
     identity = "".join(part.name + part.fingerprint for part in parts)
     return Input(
         ", ".join(part.uri for part in parts),
@@ -105,7 +110,7 @@ def together(parts: Sequence[Input]) -> Input:
 
 
 def _found(uri: str, known: Collection[str]) -> dict[str, tuple[str, fs.FileInfo]]:
-    """What lies at `uri`, by its URI, with the name that its rows have."""
+    """The files that `uri` names: by URI, the name that `source` gives them, and their file information."""
     try:
         matches = dict(_matches(uri, known))
     except (OSError, pa.ArrowException) as error:
@@ -123,7 +128,7 @@ def _found(uri: str, known: Collection[str]) -> dict[str, tuple[str, fs.FileInfo
 
 
 def _is_strange(uri: str) -> bool:
-    """Whether something is there that is neither a file nor a folder."""
+    """Whether `uri` is a broken link, a pipe or a device on this machine; called where it names no file."""
     path = filesystem(uri)[1] if scheme(uri) == "file" else ""
     return os.path.lexists(path) and not Path(path).is_dir()
 
@@ -139,7 +144,7 @@ def _input(uri: str, name: str, info: fs.FileInfo) -> Input:
 
 def _matches(uri: str, known: Collection[str]) -> Iterable[tuple[str, tuple[str, fs.FileInfo]]]:
     system, path = filesystem(uri)
-    head = uri[: len(uri) - len(path)] if uri.endswith(path) else ""  # what turns a path into a URI again
+    head = uri[: len(uri) - len(path)] if uri.endswith(path) else ""  # put before a path, it gives a URI
     info = system.get_file_info(path)
     if info.type == fs.FileType.File:
         yield head + path, (info.base_name, info)
@@ -162,7 +167,7 @@ def _matches(uri: str, known: Collection[str]) -> Iterable[tuple[str, tuple[str,
 
 
 def _ends(name: str, known: Collection[str]) -> bool:
-    """Whether a file name has a known suffix, perhaps before that of a compression."""
+    """Whether a file name has a known suffix, which a compression's suffix may follow."""
     plain = re.sub(rf"({'|'.join(map(re.escape, COMPRESSIONS))})$", "", name.lower())
     return name.lower().endswith(tuple(known)) or plain.endswith(tuple(known))
 
@@ -180,9 +185,9 @@ def glob_regex(pattern: str) -> str:
 def fingerprint(uri: str, info: fs.FileInfo) -> str:
     """Hex digest that changes with the content, at the cost of at most 16 MiB of reading.
 
-    A small file is hashed whole. Of a larger one, size, time of change and 16 blocks are: a copy of a large
-    file counts as another input, a byte changed in place does not go unnoticed. Object stores replace objects
-    whole, so there size and time are enough.
+    A local file of up to 16 MiB is hashed whole. Of a larger one, size, time of change and 16 blocks are hashed. So a
+    copy of a large file counts as another input, and a byte that was changed in place changes the fingerprint.
+    Object stores replace objects only as a whole, so there size and time of change are enough.
     """
     system, path = filesystem(uri)
     digest = hashlib.blake2b(str(info.size).encode(), digest_size=16)
@@ -203,13 +208,13 @@ def fingerprint(uri: str, info: fs.FileInfo) -> str:
 
 
 def without_stats(names: Collection[str]) -> set[str]:
-    """The names without the statistics that lie beside the tar or table of the same name."""
+    """The names without img2dataset's statistics (`00000_stats.json` beside `00000.tar` or `00000.parquet`)."""
     there = {_stem(name) for name in names if name.lower().endswith((*TARS, ".parquet"))}
     return {name for name in names if not (name.endswith(STATS) and name.removesuffix(STATS) in there)}
 
 
 def beside_tars(names: Collection[str]) -> set[str]:
-    """The tables that lie beside a tar of the same name."""
+    """The names of Parquet files that lie beside a tar of the same name (`00000.parquet` beside `00000.tar`)."""
     tars = {_stem(name) for name in names if name.lower().endswith(TARS)}
     return {name for name in names if name.lower().endswith(".parquet") and _stem(name) in tars}
 

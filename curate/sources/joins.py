@@ -1,12 +1,13 @@
-"""Sets whose rows are spread over several files: questions and their answers, references and their boxes.
+"""Join data sets whose rows are spread over several files: questions and answers, references and boxes.
 
-The files of one input are read once, as streams, into one file of lines in the work folder. The main list's
-objects are the rows; for each other list the manifest says by which id a row names its objects. Those lie in
-a database on disk meanwhile, so memory holds neither.
+The files of one input are read once, as streams, and written as one file of JSON Lines in the work folder. The
+objects of the main list are the rows. For each other list the manifest says by which id a row names its objects.
+The objects of the other lists lie in a database on disk meanwhile, so that memory holds no list.
 
-Nothing is lost: a row whose object is missing is dropped as `NAME_missing`; so is an object that no row
-names, where the manifest gives a reason for it; and a second object with the id of another one as
-`id_repeated`, unless it only says the same.
+Nothing disappears unreported. A row whose object is missing is dropped as `NAME_missing`. An object that no row
+names is dropped with the reason that the manifest gives, if it gives one. An object without an id is dropped as
+`id_missing`, and a second object with the same id as `id_repeated`, unless both are equal and the manifest gives no
+reason for unused objects.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ Row = dict[str, Any]
 
 
 def joined(source: Input, settings: InputSettings, work: Path) -> Input:
-    """The input's rows, each with the objects that it names, as a file of lines in the work folder.
+    """Write the input's rows, each with the objects that it names, as a file of JSON Lines in the folder `work`.
 
     Raises:
-        InputError: a file is damaged, or a list is missing that the manifest needs.
+        UnreadableInputError: a file is damaged.
+        InputError: a list is missing that the manifest needs.
     """
     path = input_index.place(work, source, "joined", (settings.main, settings.join, limits(settings)))
     input_index.made_once(path, lambda file: _write(source, settings, work, file))
@@ -62,10 +64,10 @@ def _write(source: Input, settings: InputSettings, work: Path, file: BinaryIO) -
 
 @contextmanager
 def database(work: Path) -> Iterator[sqlite3.Connection]:
-    """An empty database on disk, which is gone afterwards."""
+    """An empty SQLite database in the folder `work`, which is deleted at the end of the block."""
     with tempfile.NamedTemporaryFile(dir=work, prefix=".joining-") as place:
         opened = sqlite3.connect(place.name, isolation_level=None)
-        opened.execute("PRAGMA user_version = 1")  # opens the file, whose name may then go
+        opened.execute("PRAGMA user_version = 1")  # opens the file; its name can be removed from now on
     with closing(opened) as connection:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KIB}"):
             connection.execute(f"PRAGMA {pragma}")
@@ -73,13 +75,13 @@ def database(work: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _joined(main: Sequence[Listing], others: Sequence[Listing], tables: Sequence[JoinTable]) -> Iterator[Row]:
-    """The lists' dropped objects, the rows, and the objects that none of them named."""
+    """Yield the joined lists' dropped objects, then the rows, then the objects that no row named."""
     for table in tables:
         lists = [one for one in others if one.fields & set(table.join.has)]
         yield from table.fill(row for one in lists for row in one.rows())
     for one in main:
         for row in one.rows():
-            row.pop(PROBLEM, None)  # names that only we may give
+            row.pop(PROBLEM, None)  # reserved names: only this program may set them
             row.pop(DETAIL, None)
             for table in tables:
                 row |= table.found(row)
@@ -99,7 +101,7 @@ class JoinTable:
         )
 
     def fill(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Take the objects in; those whose id another one has come back as dropped rows."""
+        """Store the objects; yields those without an id, and those with a repeated id, as dropped rows."""
         self._database.execute("BEGIN")
         for row in rows:
             identity = _first(row, self.join.id)
@@ -114,7 +116,7 @@ class JoinTable:
         self._database.execute("COMMIT")
 
     def found(self, row: Row) -> Row:
-        """What the object that a row names adds to it: its fields, or why there are none."""
+        """The fields that the object named by a row adds to the row: the object's, or nulls and a problem."""
         identity = _first(row, self.join.of)
         kept = None if identity is None else self._get(identity)
         if kept is None:
@@ -128,7 +130,7 @@ class JoinTable:
         return fields
 
     def unused(self) -> Iterator[Row]:
-        """The objects that no row named, as dropped rows, where the manifest counts them."""
+        """Yield the objects that no row named, as dropped rows, if the manifest gives a reason for them."""
         if self.join.unused:
             query = f"SELECT id, row FROM {self._table} WHERE used = 0"
             for identity, kept in self._database.execute(query):
@@ -147,10 +149,10 @@ class JoinTable:
 def _is_there(
     name: str, join: JoinSettings, main: Sequence[Listing], others: Sequence[Listing], uri: str
 ) -> bool:
-    """Whether the files hold the list; not asked of rows that have its fields themselves.
+    """Whether the list is to be joined: false where it is missing and optional, or the rows have its fields themselves.
 
     Raises:
-        InputError: they do not, and the rows need it.
+        InputError: the files lack the list, and the rows need it.
     """
     if any(one.fields & set(join.has) for one in others):
         return True
@@ -162,7 +164,7 @@ def _is_there(
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    """The first of these fields that identifies something, as text: 17, 17.0 and "17" are one id."""
+    """The first of these fields that holds an id, as text (17, 17.0 and "17" are one id); None if there is none."""
     for name in names:
         value = row.get(name)
         if isinstance(value, float) and value.is_integer():

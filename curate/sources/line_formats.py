@@ -1,7 +1,7 @@
-"""CSV, TSV and JSON Lines: one pass counts and marks, then reading begins at any mark.
+"""Read CSV, TSV and JSON Lines: one pass counts the rows and notes offsets; later, reading begins at such an offset.
 
-TSV has no quoting: a line is a row and a tab ends a field, as in CC3M, CC12M and the format's registration.
-CSV has RFC 4180's. A row that cannot be read is a row all the same, with its problem beside it.
+TSV has no quoting: a line is a row and a tab ends a field, as in CC3M, CC12M and the format's registration. CSV is
+quoted as in RFC 4180. A row that cannot be read still counts as a row, and has its problem in two columns of its own.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from curate.sources.streams import Lines, open_lines
 
 MARK_ROWS = 8192
 MAX_COLUMNS = 2048
-QUOTED_BYTES = 2**16  # a quoted field that goes on for longer was never closed
-NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a]")  # bytes that no line of names has
+QUOTED_BYTES = 2**16  # a longer quoted field counts as never closed
+NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a]")  # bytes that do not occur in a line of column names
 NAME = re.compile(r"\s*[A-Za-z_][\w .:-]{0,63}\s*")
 
 csv.field_size_limit(2**31 - 1)  # the length of a line is limited where it is read
-DELIMITERS = (";", "\t", "|")  # beside the comma, of files that are called CSV
+DELIMITERS = (";", "\t", "|")  # besides the comma, in files that are called CSV
 UNCLOSED = ("row_malformed", "a quote that is never closed, and a carriage return")
 
 Row = dict[str, Any]
@@ -43,21 +43,23 @@ OURS = (PROBLEM, DETAIL)
 
 @dataclass(frozen=True)
 class LineGrammar:
-    """How a file's rows are told apart; both functions give None at the end."""
+    """How a file's lines are split into rows; both functions return None at the end of the file."""
 
-    names: Sequence[str]  # of the columns, where the file is not needed to know them
+    names: Sequence[str]  # of the columns, where the first line or the manifest gives them; else empty
     row: Callable[[Lines], Row | None]
-    fields: Callable[[Lines], list[str] | None] | None = None  # the same row without looking into it
+    fields: Callable[[Lines], list[str] | None] | None = None  # splits the next row only, which is faster
 
 
 Parser = Callable[[Lines], LineGrammar]
 
 
 def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: str) -> Source:
-    """The rows of a `csv`, `tsv` or `jsonl` file, of plain `lines`, or of a `joined` file of our own.
+    """Open a text file of rows; its `kind` is `csv`, `tsv`, `jsonl`, `lines` (plain text) or `joined` (our own file).
+
+    The index of the file is kept in the folder `work`.
 
     Raises:
-        UnreadableInputError: empty, truncated, or not text.
+        UnreadableInputError: the file is empty, truncated, or not text.
     """
 
     def parser(lines: Lines) -> LineGrammar:
@@ -88,7 +90,7 @@ def open_lines_source(source: Input, settings: InputSettings, work: Path, kind: 
 
 
 def limits(settings: InputSettings) -> tuple[int, ...]:
-    """The settings that decide which rows of a text file can be read."""
+    """The limits in the settings that decide which rows of a text file can be read."""
     return settings.max_value_bytes, settings.max_depth, settings.max_expansion
 
 
@@ -118,7 +120,7 @@ def _check_width(source: Input, columns: Collection[str]) -> None:
 
 
 def _pass(lines: Lines, grammar: LineGrammar, kinds: input_index.Kinds) -> int:
-    """Go past the next rows, up to where a mark belongs, and count them."""
+    """Read past the rows up to the next offset to note, and count them."""
     if grammar.fields is None:
         chunk = _chunk(lines, grammar.row, MARK_ROWS)
         kinds.see(_published(row) if PROBLEM in row else row for row in chunk)
@@ -159,12 +161,12 @@ def _json_record(max_depth: int, lines: Lines) -> Row | None:
 
 
 def faulty(reason: str, detail: str) -> Row:
-    """A row of which nothing is known but why it is of no use."""
+    """A row that holds nothing but the reason why it cannot be used, and a detail."""
     return {PROBLEM: reason, DETAIL: detail}
 
 
 def _joined_record(lines: Lines) -> Row | None:
-    """A row that we wrote ourselves, problems and all."""
+    """The next row of a file that this program wrote; it may hold a problem."""
     line = lines.next()
     if line is None:
         return None
@@ -177,7 +179,7 @@ def _joined_record(lines: Lines) -> Row | None:
 
 
 def _plain_record(lines: Lines) -> Row | None:
-    """A line of text is a row."""
+    """The next line of text as a row."""
     line = _text_line(lines)
     if line is None or lines.fault is None:
         return None if line is None else {"text": line}
@@ -188,12 +190,15 @@ RECORDS = {"joined": _joined_record, "lines": _plain_record}
 
 
 def _published(row: Row) -> Row:
-    """The row without what we say of it."""
+    """The row without our own columns of problems."""
     return {name: value for name, value in row.items() if name not in OURS}
 
 
 def json_row(line: bytes, max_depth: int) -> Row:
-    """The object that a line holds, or its problem."""
+    """The JSON object of a line as a row, or a row with the problem that the line has.
+
+    Values nested deeper than `max_depth` are cut out, and the row then has a problem.
+    """
     if line.count(b"[") + line.count(b"{") > max_depth and is_deeper(line, max_depth):
         line = shallow(line, max_depth)
     try:
@@ -205,23 +210,23 @@ def json_row(line: bytes, max_depth: int) -> Row:
         if isinstance(found, str):
             return faulty("row_malformed", found)
         row = found
-    if PROBLEM in row or DETAIL in row:  # which only we may give
+    if PROBLEM in row or DETAIL in row:  # reserved names: only this program may set them
         row = _published(row)
     return without_marked(row) if WRITTEN in line else row
 
 
 def without_marked(row: Row) -> Row:
-    """A row of which something was cut out: the rest of it, and that it is of no use."""
+    """A row from which a value was cut out: its other values, and the problem."""
     rest = {name: value for name, value in row.items() if WRITTEN not in json_text({name: value}).encode()}
     return rest | faulty(**TOO_MUCH)
 
 
 class NotJson(str):
-    """What is wrong with a line, in words."""
+    """A text that says why a line is no JSON."""
 
 
 def _leniently(line: bytes) -> Any:
-    """What a line holds that has NaN, broken UTF-8 or lone surrogates, which the quick parser refuses."""
+    """Parse a line with NaN, broken UTF-8 or lone surrogates, which the fast parser refuses."""
     try:
         return json.loads(line.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError) as error:
@@ -229,7 +234,7 @@ def _leniently(line: bytes) -> Any:
 
 
 def as_row(value: Any) -> Row | str:
-    """A JSON value as a row, or what is wrong with it; a bare list of turns is a row of `messages`."""
+    """A JSON value as a row, or a text that says why it is none; a bare list of turns becomes a row with `messages`."""
     if isinstance(value, list) and value and all(_is_turn(one) for one in value):
         return {"messages": value}
     return value if isinstance(value, dict) else f"not an object but {type(value).__name__}"
@@ -260,7 +265,7 @@ def _tsv_fields(lines: Lines) -> list[str] | None:
 
 
 def _delimiter(lines: Lines) -> str:
-    """What stands between the fields of a CSV: commas, unless its first line has none and another is there."""
+    """The delimiter of a CSV file: a comma, or, if the first line has none, its most frequent of DELIMITERS."""
     first = lines.next() or b""
     lines.put_back([first] if first else [])
     found = [one for one in DELIMITERS if one.encode() in first]
@@ -268,7 +273,10 @@ def _delimiter(lines: Lines) -> str:
 
 
 def _csv_fields(delimiter: str, lines: Lines) -> list[str] | None:
-    """One record, over as many lines as its quotes span; quotes that never close span none."""
+    """The fields of one CSV record, which spans several lines if quotes do.
+
+    If a quote is never closed, the record is the first line alone.
+    """
     first = _text_line(lines)
     if first is None or '"' not in first:
         return None if first is None else first.split(delimiter)
@@ -303,7 +311,10 @@ def _text_line(lines: Lines) -> str | None:
 def _names(
     lines: Lines, split: Callable[[Lines], list[str] | None], given: Sequence[str], uri: str
 ) -> Sequence[str]:
-    """The columns' names: the manifest's, unless a first line of names says otherwise."""
+    """The columns' names: those in the file's first line if it is a header, else those that the manifest gives.
+
+    Without names in the manifest, the first line is always taken as the header.
+    """
     first = lines.next()
     if first is None:
         raise UnreadableInputError(f"{uri} holds no row", "empty")
@@ -316,7 +327,7 @@ def _names(
 
 
 def _is_header(line: bytes, given: Sequence[str]) -> bool:
-    """Whether the line is nothing but names, one of them a name that the manifest gives."""
+    """Whether every field of the line looks like a name, and one is a name that the manifest gives."""
     fields = re.split(r"[\t,;|]", line.decode("utf-8", "replace").strip().replace('"', ""))
     known = {name.casefold() for name in given}
     return all(NAME.fullmatch(f) for f in fields) and any(f.strip().casefold() in known for f in fields)

@@ -1,4 +1,4 @@
-"""One input becomes a source, by its format."""
+"""Open an input as a source of rows, according to its format."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ OPEN_AT_ONCE = 4
 
 
 def open_source(source: Input, settings: InputSettings, work: Path) -> Source:
-    """The input as counted rows. What one pass over it taught is kept in `work`, and used the next time.
+    """Open an input: count its rows and make them readable from anywhere; its index is kept in the folder `work`.
 
-    The last few sources of a process stay open, so that the next unit goes on where the last one stopped.
+    The last OPEN_AT_ONCE sources of a process stay open, so that the next unit continues where the last one stopped.
 
     Raises:
-        UnreadableInputError: empty, truncated, damaged, or without rows.
-        InputError: it cannot be had, or is of an unknown format.
+        UnreadableInputError: the input is empty, truncated, damaged, or without rows.
+        InputError: it cannot be read here and now, or its format is not known.
         OutputError: `work` cannot be written.
     """
     return _opened(source, msgspec.json.encode(settings), work)
 
 
 def forget_opened() -> None:
-    """Open all anew from now on: a run that begins again in the same folder has lost what stood in its `work`."""
+    """Forget the sources that were kept open: a run that starts again in the same folder has deleted its `work`."""
     _opened.cache_clear()
 
 

@@ -1,10 +1,10 @@
-"""Parquet: read by batch in a disposable child process, extension types refused before any row is read.
+"""Read Parquet in batches, in a disposable child process; extension types are refused before any row is read.
 
-A few kilobytes of Parquet can ask for any amount of memory: a page that unpacks to gigabytes, a dictionary whose one
-long value every row names, runs that repeat. So the child has a memory limit, and this side asks it for rows:
-for fewer at a time where they do not fit, down to one. A row that does not fit alone is `too_large`; what stands
-behind it in its row group cannot be reached and is `unreadable`. The child counts what a row group decodes to, and
-stops where that is more than `input.max_expansion` allows: the rows from there on are `too_large`.
+A few kilobytes of Parquet can expand to any amount of memory: by a page that unpacks to gigabytes, a dictionary with
+one long value that every row names, or runs that repeat. So the child has a memory limit, and the parent asks it for
+rows: for fewer at a time where they do not fit, down to one. A row that does not fit alone is `too_large`; the rows
+behind it in its row group cannot be reached and are `unreadable`. The child also counts the bytes that a row group
+decodes to. Where they are more than `input.max_expansion` allows, it stops, and the rows from there on are `too_large`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from curate.sources.served import Place, served
 from curate.storage.filesystems import filesystem, one_line, scheme
 
 EXTENSION = b"ARROW:extension:name"
-TIMEOUT_S = 600.0  # for one batch: the rows before it in its row group may have to be passed over
+TIMEOUT_S = 600.0  # for one batch: the rows before it in its row group may have to be decoded first
 MAX_ANSWER_BYTES = 512 * 2**20
-FEWER = 64  # where a batch does not fit, one with so many times fewer rows is asked for
+FEWER = 64  # where a batch does not fit, the next request asks for 1/64 of its rows
 ROWS_A_BYTE = 64  # a file that claims more rows than this for each of its bytes is damaged
 PROBLEMS = pa.schema([(PROBLEM, pa.string()), (DETAIL, pa.string())])
-NO_BOMB = 2**26  # bytes: what a file decodes to in all, where that is no more, is not held against it
+NO_BOMB = 2**26  # bytes that any file may decode to, however small it is
 TOO_MUCH = ("out_of_memory", "too_much", "crashed", "timed_out")
 
 
@@ -45,7 +45,7 @@ class ParquetTable:
     uri: str
     place: Place
     footer: Footer
-    schema: pa.Schema  # with the problems' two columns
+    schema: pa.Schema  # of the file, and the two columns of problems
     settings: InputSettings
     bytes: int  # of the file
     lost: dict[int, tuple[int, str, str]] = field(
@@ -53,24 +53,24 @@ class ParquetTable:
     )  # group → first row lost, reason, detail
 
     def ask(self, group: int, start: int, rows: int, size: int) -> Future[Outcome]:
-        """Have the child read rows of a group, in batches of `size`."""
+        """Ask the child for rows [start, start + rows) of a row group, which it decodes in batches of `size`."""
         most = self.max_group_bytes(group)
         asked = Ask(self.place.name, group, start, rows, size, self.settings.max_value_bytes, most)
         return _child(self.settings.memory_bytes).submit(msgspec.msgpack.encode(asked))
 
     def max_group_bytes(self, group: int) -> int:
-        """What a group may decode to: so many times its own bytes, or its share of what any file may."""
+        """How many bytes a row group may decode to: max_expansion times its own, or its share of NO_BOMB if more."""
         packed = max(0, min(self.footer.packed[group], self.bytes))
         share = NO_BOMB * self.footer.groups[group] // max(1, self.footer.rows)
         return max(share, self.settings.max_expansion * packed)
 
 
 def open_parquet(source: Input, settings: InputSettings) -> Source:
-    """The file's rows, counted by its footer.
+    """Open a Parquet file as a source; its footer says how many rows there are.
 
     Raises:
         UnreadableInputError: not Parquet, truncated, encrypted, or with a column type that could run code.
-        InputError: it cannot be had.
+        InputError: the file cannot be read here and now.
     """
     try:
         place = _place(source.uri)
@@ -89,14 +89,17 @@ def open_parquet(source: Input, settings: InputSettings) -> Source:
 
 
 def _place(uri: str) -> Place:
-    """Where the child finds the file: here by its path, elsewhere by way of this process, which has the keys."""
+    """Where the child finds the file: a local file by its path, a remote one through this process.
+
+    Only this process has the credentials of remote stores.
+    """
     system, path = filesystem(uri)
     return Place(path) if scheme(uri) == "file" else served(system.open_input_file(path))
 
 
 @functools.lru_cache(maxsize=2)
 def _child(memory_bytes: int) -> Children:
-    """This process's reader of Parquet files; it ends with this process."""
+    """The child process that reads Parquet files for this process; it ends with this process."""
     limits = Limits(
         timeout_s=TIMEOUT_S,
         memory_bytes=memory_bytes,
@@ -106,10 +109,10 @@ def _child(memory_bytes: int) -> Children:
 
 
 def _footer(place: Place, memory_bytes: int) -> tuple[Footer, pa.Schema]:
-    """What the file says of itself.
+    """The file's footer and its Arrow schema.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the footer cannot be read.
     """
     outcome = _child(memory_bytes).submit(msgspec.msgpack.encode(Ask(place.name))).result()
     if outcome.value is None:
@@ -119,15 +122,15 @@ def _footer(place: Place, memory_bytes: int) -> tuple[Footer, pa.Schema]:
 
 
 def _said(outcome: Outcome) -> str:
-    """Why there is no answer: the detail alone where it says all."""
+    """Why the child gave no answer: the reason and the detail; for `damaged` the detail alone."""
     return str(outcome.detail) if outcome.reason == "damaged" else f"{outcome.reason}: {outcome.detail}"
 
 
 def _check_counts(source: Input, footer: Footer) -> None:
-    """Hold the counts to each other.
+    """Compare the footer's row counts with each other and with the file's size.
 
     Raises:
-        UnreadableInputError: they cannot be true.
+        UnreadableInputError: the counts cannot be true.
     """
     held, sizes = sum(footer.groups), source.bytes
     if held != footer.rows or min(footer.groups, default=0) < 0:
@@ -148,7 +151,7 @@ def _batches(table: ParquetTable, row: int) -> Iterator[pa.RecordBatch]:
 
 
 def _group(table: ParquetTable, group: int, start: int, rows: int) -> Iterator[pa.RecordBatch]:
-    """A row group's rows from its row `start` on, two batches asked for at a time while each comes whole."""
+    """Yield a row group's rows from its row `start` on; while batches come complete, the next is asked for ahead."""
     size = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, table.footer.widths[group])))
     ahead: Future[Outcome] | None = None
     at = start
@@ -184,7 +187,7 @@ def _batch(answer: bytes, table: ParquetTable) -> pa.RecordBatch:
     """The child's answer as a batch.
 
     Raises:
-        OSError: it is none, or has other columns than the footer promised.
+        OSError: the answer is no batch, has no rows, or has other columns than the footer says.
     """
     with pa.ipc.open_stream(opened(answer, MAX_ANSWER_BYTES)) as stream:
         if not stream.schema.equals(table.schema):
@@ -197,14 +200,14 @@ def _batch(answer: bytes, table: ParquetTable) -> pa.RecordBatch:
 
 
 def _lose(table: ParquetTable, group: int, row: int, outcome: Outcome) -> None:
-    """Note that nothing of this row group can be read from `row` on."""
+    """Record that this row group cannot be read from `row` on, and why."""
     reason = "too_large" if outcome.reason in ("out_of_memory", "too_much") else "unreadable"
     limit = f"it cannot be read within input.memory_bytes = {table.settings.memory_bytes}"
     table.lost[group] = (row, reason, limit if reason == "too_large" else _said(outcome)[:200])
 
 
 def _lost(table: ParquetTable, group: int, start: int, rows: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a group that cannot be read: the one that does not fit, and those behind it."""
+    """Yield the rows of a row group that cannot be read: the row that does not fit, and those behind it."""
     culprit, reason, detail = table.lost[group]
     if start == culprit:
         yield _nothing(table.schema, 1, reason, detail)
@@ -215,7 +218,7 @@ def _lost(table: ParquetTable, group: int, start: int, rows: int) -> Iterator[pa
 
 
 def _beyond(table: ParquetTable, group: int, start: int, end: int) -> Iterator[pa.RecordBatch]:
-    """The rows behind those that already take what their group may."""
+    """Yield the rows [start, end) of a row group whose earlier rows decode to all the bytes that it may have."""
     limit = f"input.max_expansion = {table.settings.max_expansion} times the bytes of row group {group}"
     detail = (
         f"the rows before it decode to {table.max_group_bytes(group)} bytes, which is the most by {limit}"
@@ -225,7 +228,7 @@ def _beyond(table: ParquetTable, group: int, start: int, end: int) -> Iterator[p
 
 
 def _nothing(schema: pa.Schema, rows: int, reason: str, detail: str) -> pa.RecordBatch:
-    """Rows of which nothing is known but why."""
+    """Rows that hold nothing but the reason why they cannot be read, and a detail."""
     said = {PROBLEM: reason, DETAIL: detail}
     columns = [
         pa.repeat(said[one.name], rows) if one.name in said else pa.nulls(rows, one.type) for one in schema
@@ -234,10 +237,12 @@ def _nothing(schema: pa.Schema, rows: int, reason: str, detail: str) -> pa.Recor
 
 
 def refuse_extensions(column: pa.Field, name: str, uri: str) -> None:
-    """Arrow's own extension types are read as what they store; any other may run code when it is read.
+    """Refuse a column with an extension type that is not Arrow's own, because reading such a type may run code.
+
+    `name` is the column's, for the message. (Arrow's own extension types are read as their storage type.)
 
     Raises:
-        UnreadableInputError: such a type, at any depth.
+        UnreadableInputError: the column, or a field within it, has such a type.
     """
     kind = column.type
     known = kind.extension_name if isinstance(kind, pa.BaseExtensionType) else ""

@@ -1,7 +1,7 @@
-"""The inside of the child process that reads Parquet: a footer, or rows of one row group, an answer each.
+"""Runs in the child process that reads Parquet: each request is answered by a footer, or by rows of one row group.
 
-Every request says all that is needed, so that one is answered the same by a new process. The last reader of a
-file is kept, and goes on where it stopped.
+A request does not depend on earlier ones, so a new process gives the same answer. The last files and their readers
+are kept open, so that the next request continues where the last one stopped.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from curate.storage.filesystems import one_line
 
 TARGET = "curate.sources.parquet_child:reader"
 READ_AHEAD = 2**20  # bytes a column; pages are read one by one, so a row group may have any size
-ANSWER_BYTES = 64 * 2**20  # of a batch's values; more rows than fit come with the next answer
+ANSWER_BYTES = 64 * 2**20  # of a batch's values; the rows that do not fit come with the next answer
 OPEN_AT_ONCE = 4
 MAX_NESTING = 32  # of a column's type
-CURATE = b"curate"  # the key of a file's metadata where we say what it is
+CURATE = b"curate"  # the key of curate's own entry in a file's metadata
 MAX_TOLD_BYTES = 2**18
 OURS = (PROBLEM, DETAIL, ROW)
-NO_ROOM = "no_room"  # the reason where this machine has no room to hand rows over
+NO_ROOM = "no_room"  # the reason where this machine lacks the memory to pass rows to the parent
 BEYOND = "beyond"  # the reason where a row group decodes to more than it may
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """A request: the footer, or rows [start, start + rows) of a row group, counted from its first."""
+    """A request: for the footer, or for rows [start, start + rows) of a row group, counted from the group's first."""
 
-    place: str
-    group: int = -1  # the footer is asked for
+    place: str  # a path, or the address of a served file
+    group: int = -1  # -1: the footer is asked for
     start: int = 0
     rows: int = 0
     size: int = 0  # rows that are decoded at a time
@@ -47,13 +47,13 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Footer(msgspec.Struct, frozen=True):
-    """What a file says of itself; each list has an item a row group."""
+    """What a file's footer says; each list has one item for each row group."""
 
     rows: int
-    groups: list[int]  # rows
-    widths: list[int]  # bytes a row, as far as they are known without reading
+    groups: list[int]  # number of rows
+    widths: list[int]  # mean bytes a row, uncompressed, as the footer claims
     packed: list[int]  # bytes in the file
-    schema: bytes  # Arrow's own message
+    schema: bytes  # serialized by Arrow
 
 
 class ReadError(Exception):
@@ -66,7 +66,7 @@ class ReadError(Exception):
 
 @dataclass
 class Standing:
-    """An open file, and the reader that stands somewhere in one of its row groups."""
+    """An open file, and the position of its reader in one of its row groups."""
 
     file: pq.ParquetFile
     group: int = -1
@@ -74,11 +74,11 @@ class Standing:
     at: int = 0  # the row that comes next, counted from the group's first
     stream: Iterator[pa.RecordBatch] = field(default_factory=lambda: iter(()))
     rest: pa.RecordBatch | None = None
-    left: int = 0  # bytes that the group's next rows may take once they are decoded
-    ended: bool = False  # they take more: the rows from `at` on are not read
+    left: int = 0  # how many more decoded bytes the group may have
+    ended: bool = False  # the group has more decoded bytes than it may: its remaining rows are not read
 
     def begin(self, ask: Ask) -> None:
-        """Stand at or before the row that is asked for."""
+        """Move the reader to, or before, the first row that is asked for."""
         if (self.group, self.size) == (ask.group, ask.size) and self.at <= ask.start:
             return
         self.group, self.size, self.at, self.rest = ask.group, ask.size, 0, None
@@ -86,7 +86,7 @@ class Standing:
         self.stream = self.file.iter_batches(batch_size=ask.size, row_groups=[ask.group], use_threads=False)
 
     def _decoded(self) -> pa.RecordBatch | None:
-        """The next batch of the group, as far as what it takes is allowed; None at the end."""
+        """The group's next batch, cut where the group exceeds its decoded bytes; None at the end."""
         batch = None if self.ended else next(self.stream, None)
         if batch is None:
             return None
@@ -98,7 +98,7 @@ class Standing:
         return batch if batch.num_rows else None
 
     def next(self, start: int, rows: int) -> pa.RecordBatch | None:
-        """The next rows from `start` on, at most so many; None at the group's end."""
+        """The next rows from `start` on, at most `rows` of them; None at the group's end."""
         while (batch := self.rest if self.rest is not None else self._decoded()) is not None:
             skipped = min(max(0, start - self.at), batch.num_rows)
             self.at += skipped
@@ -109,7 +109,7 @@ class Standing:
         return None
 
     def take(self, rows: int) -> None:
-        """Leave so many of the next rows behind."""
+        """Move the reader forward by `rows` rows, which must be in the current batch."""
         assert self.rest is not None
         self.at += rows
         self.rest = self.rest.slice(rows) if rows < self.rest.num_rows else None
@@ -117,7 +117,7 @@ class Standing:
 
 def reader(settings: bytes) -> Callable[[bytes], bytes]:
     """The handler that `curate.children.pool` runs; there are no settings."""
-    pa.set_memory_pool(pa.system_memory_pool())  # the others reserve more addresses than the limit allows
+    pa.set_memory_pool(pa.system_memory_pool())  # others reserve more address space than allowed
     pa.set_cpu_count(1)
     hide_pandas()
     opened: OrderedDict[str, Standing] = OrderedDict()
@@ -135,14 +135,14 @@ def reader(settings: bytes) -> Callable[[bytes], bytes]:
             raise _named(error, ask) from None
         try:
             return sealer.seal(batch)
-        except OSError as error:  # the file is not at fault
+        except OSError as error:  # this machine is the cause, not the file
             raise ReadError(NO_ROOM, one_line(error)) from None
 
     return handle
 
 
 def _named(error: BaseException, ask: Ask) -> BaseException:
-    """The error with a reason of ours, where it is the file's."""
+    """The error as a ReadError with a reason, if the file caused it; else the error itself."""
     if isinstance(error, pa.ArrowMemoryError) and ask.rows > 1:  # one row alone is tried in a new process
         return ReadError("too_much", one_line(error))
     if isinstance(error, ReadError | MemoryError):
@@ -177,10 +177,10 @@ def _open(place: str) -> pq.ParquetFile:
 
 
 def footer(file: pq.ParquetFile) -> bytes:
-    """The file's footer, packed.
+    """The file's Footer, encoded by msgpack.
 
     Raises:
-        ReadError: its columns are nested too deep.
+        ReadError: a column is nested too deep.
     """
     meta = file.metadata
     schema = file.schema_arrow
@@ -200,7 +200,7 @@ def footer(file: pq.ParquetFile) -> bytes:
 
 
 def _told(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:
-    """What the file's maker says of it under `curate`, if it is short; nothing else is passed on."""
+    """Of the file's metadata, the entry under `curate` if it is short; the rest is left out."""
     told = (metadata or {}).get(CURATE)
     return {CURATE: told} if told is not None and len(told) <= MAX_TOLD_BYTES else None
 
@@ -213,12 +213,16 @@ def _check_nesting(kind: pa.DataType, left: int) -> None:
 
 
 def _names(names: list[str]) -> list[str]:
-    """The columns' names, none twice and none of ours."""
+    """The columns' names, made unique; those that are reserved for our own columns get the prefix `published_`."""
     return unique([f"published_{name}" if name in OURS else name for name in names])
 
 
 def rows(standing: Standing, ask: Ask) -> pa.RecordBatch:
-    """The first of the rows that are asked for, as many as fit an answer."""
+    """The first of the rows that are asked for, as many as fit into one answer.
+
+    Raises:
+        ReadError: the row group decodes to too many bytes (`beyond`), or ends too early (`damaged`).
+    """
     standing.begin(ask)
     batch = standing.next(ask.start, ask.rows)
     if batch is None and standing.ended:
@@ -231,14 +235,14 @@ def rows(standing: Standing, ask: Ask) -> pa.RecordBatch:
 
 
 def _fitting(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch's first rows, as many as fit an answer once they are plain, and one at least."""
+    """The batch's first rows, at least one, halved until they fit into one answer without dictionaries."""
     while batch.num_rows > 1 and sum(map(decoded_bytes, batch.columns)) > ANSWER_BYTES:
         batch = batch.slice(0, batch.num_rows // 2)
     return batch
 
 
 def _with_problems(batch: pa.RecordBatch, max_value_bytes: int) -> pa.RecordBatch:
-    """The batch with the two columns of problems; a value that is too large is null, and its row has one."""
+    """The batch with the two columns of problems; a value that is too large becomes null, and its row's problem."""
     columns = list(batch.columns)
     names = _names(batch.schema.names)
     details: dict[int, str] = {}
@@ -254,7 +258,7 @@ def _with_problems(batch: pa.RecordBatch, max_value_bytes: int) -> pa.RecordBatc
 
 
 def _without_large(column: pa.Array, name: str, max_value_bytes: int, details: dict[int, str]) -> pa.Array:
-    """The column with null for each value of more bytes; `details` says so of its rows."""
+    """The column with null for each value of more than `max_value_bytes`; adds the rows' details to `details`."""
     sizes = value_bytes(column) if _is_flat(column.type) else [decoded_bytes(one) for one in _singles(column)]
     kept: list[int | None] = []
     for row, size in enumerate(sizes):

@@ -1,4 +1,4 @@
-"""The lists of objects that JSON files and pickles hold, each known by the fields of its first object."""
+"""Find the lists of objects in JSON files and pickles, and the fields of each list's first object."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from curate.sources.streams import open_bytes, open_lines
 from curate.storage.filesystems import one_line
 
 PICKLES = (".p", ".pkl", ".pickle")
-JOINED = (".json", *PICKLES)  # what is joined; rows of other formats stand by themselves
-MAX_PICKLE = 128 * 2**20  # bytes; RefCOCO's largest has 30 MB
+JOINED = (".json", *PICKLES)  # suffixes of files that are joined; others are inputs of their own
+MAX_PICKLE = 128 * 2**20  # bytes; the largest of RefCOCO has 30 MB
 LIMITS = Limits(timeout_s=300.0, max_answer_bytes=2**30)
 
 
@@ -33,11 +33,11 @@ class Listing:
     """One list of objects within a file."""
 
     file: JsonDocument
-    prefix: str  # where it stands in the file, as ijson says it; empty for a file of lines
+    prefix: str  # where the list is in the file, as a prefix of ijson; empty for a file of JSON Lines
     fields: frozenset[str]  # of its first object
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The objects, in order; what else the list holds is `{}`.
+        """Yield the list's objects, in order; `{}` for items that are no objects.
 
         Raises:
             UnreadableInputError: the file is damaged.
@@ -48,10 +48,10 @@ class Listing:
 
 
 def listings(parts: Sequence[Input], settings: InputSettings, work: Path) -> list[Listing]:
-    """Every list of objects in the files, those of a pickle by way of a file in `work`.
+    """Every list of objects in the files; a pickle is first written as JSON Lines in the folder `work`.
 
     Raises:
-        UnreadableInputError: a file is damaged, or not plain.
+        UnreadableInputError: a file is damaged, or a pickle is too large or holds more than plain data.
     """
     found: list[Listing] = []
     for part in parts:
@@ -66,7 +66,7 @@ def listings(parts: Sequence[Input], settings: InputSettings, work: Path) -> lis
 
 
 def _shape(part: JsonDocument) -> dict[str, frozenset[str]]:
-    """The lists of objects of a JSON file: where each stands, and the fields of its first object."""
+    """The lists of objects of a JSON file: the ijson prefix of each, and the fields of its first object."""
     with named(part.uri):
         found = shape(part)
         lists = ["item"] if found is None else [f"{n}.item" for n, kind in found.items() if kind == "objects"]
@@ -76,10 +76,10 @@ def _shape(part: JsonDocument) -> dict[str, frozenset[str]]:
 
 @contextmanager
 def named(uri: str) -> Iterator[None]:
-    """Say what is wrong with JSON with the file's name.
+    """Turn errors of the JSON parser into errors that name the file.
 
     Raises:
-        UnreadableInputError: it is damaged.
+        UnreadableInputError: the file's JSON is damaged.
     """
     try:
         yield
@@ -95,10 +95,10 @@ def _lines(file: JsonDocument) -> Iterator[dict[str, Any]]:
 
 
 def _unpickled(part: Input, settings: InputSettings, work: Path) -> Input:
-    """The pickle's objects as JSON Lines.
+    """Write a pickle's objects as a file of JSON Lines in the folder `work`.
 
     Raises:
-        UnreadableInputError: too large, damaged, or more than plain data.
+        UnreadableInputError: the pickle is too large, damaged, or holds more than plain data.
     """
     if part.bytes > MAX_PICKLE:
         raise UnreadableInputError(

@@ -1,7 +1,7 @@
-"""Pickles of plain data as JSON Lines, in a child process: nothing that a pickle names is ever looked up.
+"""Turn pickles of plain data into JSON Lines, in a child process that never imports what a pickle names.
 
-RefCOCO's references come as a Python 2 pickle. A reader whose `find_class` always refuses can build lists,
-dicts, strings and numbers, and nothing else; how much of them, the child's limits decide.
+RefCOCO's references are published as a Python 2 pickle. An unpickler whose `find_class` always raises can build
+lists, dicts, strings and numbers, and nothing else. The child's limits bound how much of them it builds.
 
     outcome = children.submit(Path("refs(unc).p").read_bytes()).result()  # a reason, or lines of JSON
 """
@@ -31,7 +31,7 @@ class Plain(pickle.Unpickler):
     """An unpickler that builds plain data only."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
-        """Refuse.
+        """Refuse to look up a class or function.
 
         Raises:
             PickleError: always.
@@ -45,10 +45,10 @@ def reader(settings: bytes) -> Callable[[bytes], bytes]:
 
 
 def lines(found: list[Any]) -> bytes:
-    """A line of JSON for each item.
+    """One line of JSON for each item.
 
     Raises:
-        PickleError: pickle_not_plain, as of a list that holds itself.
+        PickleError: pickle_not_plain, for example for a list that contains itself.
     """
     try:
         return "".join(json.dumps(item) + "\n" for item in found).encode()
@@ -57,7 +57,7 @@ def lines(found: list[Any]) -> bytes:
 
 
 def items(data: bytes) -> list[Any]:
-    """What the pickled list holds; strings of Python 2 are read as UTF-8.
+    """The items of a pickled list; strings of Python 2 are read as UTF-8.
 
     Raises:
         PickleError: pickle_damaged, pickle_not_plain.
@@ -66,7 +66,7 @@ def items(data: bytes) -> list[Any]:
         found = Plain(io.BytesIO(data), encoding="utf-8", errors="surrogateescape").load()
     except (PickleError, MemoryError):
         raise
-    except Exception as error:  # the unpickler raises what it likes on hostile bytes
+    except Exception as error:  # on hostile bytes, the unpickler raises errors of any class
         raise PickleError("pickle_damaged", f"{type(error).__name__}: {one_line(error)}"[:200]) from None
     if not isinstance(found, list):
         raise PickleError("pickle_not_plain", f"it holds no list but a {type(found).__name__}")

@@ -1,8 +1,8 @@
-"""What every source is: counted rows that can be read from anywhere, forwards.
+"""The interface of all sources: they know the number of their rows, and read forwards from any row.
 
-Most formats can only begin at few places (a row group, a marked line, the very beginning) and then go on.
-Units of work ask for rows in order, so a source remembers where its last reader stopped and goes on from
-there: a worker decodes a file once, not once a unit, whatever the size of its row groups.
+In most formats reading can begin only at few positions (a row group, a noted line, the start of the file). Units of
+work ask for rows in order, so a source remembers where its last reader stopped and continues there. So a worker
+decodes a file once, not once for each unit, whatever the size of the row groups.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pyarrow as pa
 from curate.errors import UnitError
 from curate.storage.filesystems import one_line
 
-PROBLEM = "curate.problem"  # a column that a source may add: why this row is of no use, else null
-DETAIL = "curate.detail"  # and what was found there
+PROBLEM = "curate.problem"  # a column that a source may add: the reason why a row cannot be used, else null
+DETAIL = "curate.detail"  # the column beside it: what was found, in words
 ROW = "curate.row"  # a column that a source may add: the number of this row in its file
 BATCH_ROWS = 16_384
 BATCH_BYTES = 32 * 2**20
@@ -26,18 +26,18 @@ Begin = Callable[[int], tuple[int, Iterator[pa.RecordBatch]]]
 
 
 class Source(Protocol):
-    """One input, opened."""
+    """An opened input."""
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
 
     @property
     def schema(self) -> pa.Schema:
-        """Their columns."""
+        """The columns of the batches."""
 
     def batches(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        """Exactly the rows [start, stop), in order.
+        """Yield exactly the rows [start, stop), in order.
 
         Raises:
             UnitError: these rows cannot be read.
@@ -46,7 +46,7 @@ class Source(Protocol):
 
 @dataclass
 class Forward:
-    """A source that begins where `begin` lets it, at or before the row asked for, and goes forward."""
+    """A source that reads forwards: `begin` starts at or before a row, and says at which row it started."""
 
     uri: str
     rows: int
@@ -65,7 +65,7 @@ class Forward:
             raise UnitError(f"cannot read {rows} of {self.uri}: {one_line(error)}") from None
 
     def _reader(self, start: int) -> _BatchReader:
-        """The reader that stands nearest before `start`: the last one where it stopped, or a fresh one."""
+        """The reader nearest before row `start`: the last one, where it stopped, or a new one."""
         standing, self._standing = self._standing, None
         at, stream = self.begin(start)
         if standing is not None and at <= standing.at <= start:
@@ -75,14 +75,14 @@ class Forward:
 
 @dataclass
 class _BatchReader:
-    """Batches that come one after the other; `at` is the number of the next row."""
+    """Reads batches one after the other; `at` is the number of the next row."""
 
     at: int
     stream: Iterator[pa.RecordBatch]
-    rest: pa.RecordBatch | None = None  # of the last batch: the rows from `at`
+    rest: pa.RecordBatch | None = None  # the rows of the last batch that were not read yet, from row `at` on
 
     def read(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        """The rows [start, stop), from where the reader stands; it then stands at `stop`."""
+        """Yield the rows [start, stop); `start` must not be before `at`. Afterwards `at` is `stop`."""
         while self.at < stop:
             batch = next(self.stream, None) if self.rest is None else self.rest
             if batch is None:

@@ -1,7 +1,7 @@
-"""A batch handed from a child process to its parent through memory, without a copy on the way.
+"""Pass a batch from a child process to its parent through shared memory, without a copy.
 
-The child writes the batch to an anonymous file and seals it: nobody can change it any more. The parent checks the
-seals before it looks: what it has checked stays as it is, whatever becomes of the child.
+The child writes the batch to an anonymous file in memory and seals it, so that nobody can change it any more. The
+parent checks the seals before it reads: so the child, which may be hostile, cannot change what was checked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
-KEPT = 4  # answers that the parent may not have opened yet: it asks for two at a time
+KEPT = 4  # so many answers stay open: the parent asks for two at a time, and opens them later
 
 
 class Handle(msgspec.Struct, frozen=True):
@@ -26,13 +26,13 @@ class Handle(msgspec.Struct, frozen=True):
 
 
 class Sealer:
-    """The child's side: the last few batches, each until the parent has surely opened it."""
+    """The child's side: seals batches, and keeps the last KEPT open until the parent has surely opened them."""
 
     def __init__(self) -> None:
         self._kept: deque[int] = deque()
 
     def seal(self, batch: pa.RecordBatch) -> bytes:
-        """Write the batch as an Arrow stream; the message for the parent."""
+        """Write the batch as an Arrow stream into sealed memory; returns the message for the parent."""
         while len(self._kept) >= KEPT:
             os.close(self._kept.popleft())
         descriptor = os.memfd_create("batch", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -47,11 +47,11 @@ class Sealer:
 
 
 def opened(message: bytes, max_bytes: int) -> pa.Buffer:
-    """What a child sealed, as a buffer.
+    """Open what a child sealed, as a buffer; `message` is the child's.
 
     Raises:
-        OSError: it is not there, not sealed, or larger than `max_bytes`.
-        ValueError: the message is none.
+        OSError: the file does not exist, is not sealed, is empty, or larger than `max_bytes`.
+        ValueError: the message is malformed.
     """
     found = msgspec.msgpack.decode(message, type=Handle)
     descriptor = os.open(f"/proc/{found.process}/fd/{found.descriptor}", os.O_RDONLY | os.O_CLOEXEC)

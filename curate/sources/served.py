@@ -1,7 +1,7 @@
-"""A file that this process can open, for a child process that cannot: children hold no keys to any store.
+"""Serve a file that this process can open to a child process that cannot: children have no credentials.
 
-The child asks for bytes over a socket of this machine's, by their place; it gets bytes of this one file. Only
-processes of the same user are answered.
+The child asks for byte ranges over a local socket, and gets bytes of this one file only. Only processes of the same
+user are answered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from curate.storage.filesystems import one_line
 
-SOCKET = "served:"  # the place of a file that is served; any other is a path
+SOCKET = "served:"  # the place of a served file begins with this; any other place is a path
 REQUEST = struct.Struct("<QQ")  # offset, bytes
 ANSWER = struct.Struct("<BQ")  # whether it failed, bytes that follow
 PEER = struct.Struct("3i")  # process, user, group
@@ -25,7 +25,7 @@ PIECE = 8 * 2**20
 
 
 class Place:
-    """Where a child process finds a file; a file that is served is served for as long as this is kept."""
+    """Where a child process finds a file; a served file is served until this object is deleted."""
 
     def __init__(self, name: str, listener: socket.socket | None = None) -> None:
         self.name = name
@@ -34,7 +34,7 @@ class Place:
 
 
 def served(file: Any) -> Place:
-    """The place at which this file (with `size` and `read_at`, as pyarrow's have) is served."""
+    """Serve a file (with `size` and `read_at`, as pyarrow's files have); returns its place."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     name = f"curate-{os.getpid()}-{secrets.token_hex(8)}"
     listener.bind(f"\0{name}")
@@ -50,14 +50,14 @@ def _stop(listener: socket.socket) -> None:
 
 
 def _accept(listener: socket.socket, file: Any) -> None:
-    with contextlib.suppress(OSError):  # closed: nobody needs the file any more
+    with contextlib.suppress(OSError):  # the listener was closed: the file is no longer needed
         while True:
             asking, _ = listener.accept()
             threading.Thread(target=_serve, args=(asking, file), daemon=True).start()
 
 
 def _serve(asking: socket.socket, file: Any) -> None:
-    """Answer one child until it goes."""
+    """Answer one child until it closes its connection."""
     with asking, contextlib.suppress(OSError, EOFError):
         _, user, _ = PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
         if user != os.geteuid():
@@ -70,7 +70,7 @@ def _serve(asking: socket.socket, file: Any) -> None:
 
 
 def _answer(asking: socket.socket, file: Any, offset: int, count: int) -> None:
-    """Send so many bytes from `offset` on, in pieces, or why they cannot be had."""
+    """Send `count` bytes from `offset` on, in pieces, or the error with which they cannot be read."""
     while True:
         try:
             piece = file.read_at(min(PIECE, count), offset)
@@ -86,10 +86,10 @@ def _answer(asking: socket.socket, file: Any, offset: int, count: int) -> None:
 
 
 def exactly(asking: socket.socket, count: int) -> bytes:
-    """So many bytes.
+    """Receive exactly `count` bytes.
 
     Raises:
-        EOFError: the other side has gone.
+        EOFError: the other side has closed the connection.
     """
     got = bytearray(count)
     view, at = memoryview(got), 0
@@ -102,7 +102,7 @@ def exactly(asking: socket.socket, count: int) -> bytes:
 
 
 class RemoteFile:
-    """The child's side: a file for reading, as `pyarrow.PythonFile` wants one."""
+    """The child's side: a file for reading, with the methods that `pyarrow.PythonFile` needs."""
 
     closed = False
 
@@ -117,20 +117,21 @@ class RemoteFile:
         return int(self._size)
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """The offset at which the next read begins."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place."""
+        """Move to an offset, as Python's files do; returns the offset from the file's beginning."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size()}[whence]
         self._at = base + offset
         return self._at
 
     def read(self, count: int = -1) -> bytes:
-        """The next bytes, fewer at the end.
+        """The next `count` bytes (fewer at the end), or all to the end where `count` is negative.
 
         Raises:
             OSError: the other side cannot read them.
+            EOFError: the other side has closed the connection.
         """
         left = max(0, self.size() - self._at)
         left = left if count < 0 else min(count, left)
@@ -153,10 +154,10 @@ class RemoteFile:
         return part
 
     def readable(self) -> bool:
-        """Yes."""
+        """Always true."""
         return True
 
     def close(self) -> None:
-        """Let go."""
+        """Close the connection."""
         self.closed = True
         self._asking.close()

@@ -1,7 +1,7 @@
-"""JSON streams made safe to build from: what is nested too deep and strings that are too long are cut out.
+"""Make JSON streams safe to parse: cut out what is nested too deep, and strings that are too long.
 
-In the place of either stands a string with MARK, so that the row which held it can be told and dropped while the
-rows around it are read. A stream without such things passes as it is, at the cost of counting its brackets.
+The string MARK is put in the place of either, so that the row which held it can be recognised and dropped, while the
+rows around it are read. A stream without such values is passed on unchanged, at the cost of counting its brackets.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import re
 
 import numpy as np
 
-MARK = "\u0001curate: too deep or too long\u0001"  # whoever writes this into a row loses that row
+MARK = "\u0001curate: too deep or too long\u0001"  # a row that holds this string in the input is dropped too
 WRITTEN = rb"\u0001curate: too deep or too long\u0001"
 TOO_MUCH = {"reason": "row_malformed", "detail": "nested deeper than input.max_depth, or a text too long"}
 BRACKETS = b"[]{}"
 OTHERS = bytes(byte for byte in range(256) if byte not in BRACKETS)
-STEPS = bytes.maketrans(BRACKETS, b"\x01\xff\x01\xff")  # as int8: one deeper, one less
+STEPS = bytes.maketrans(BRACKETS, b"\x01\xff\x01\xff")  # as int8: +1 for [ and {, -1 for ] and }
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]|[^"\[\]{}]+', re.DOTALL)
 
 
@@ -26,19 +26,19 @@ def depth_of(content: bytes) -> int:
 
 
 def is_deeper(line: bytes, max_depth: int) -> bool:
-    """Whether a JSON text is nested deeper than this; counted only where it has brackets enough."""
+    """Whether a JSON text is nested deeper than `max_depth`; a text with too few brackets is not examined further."""
     if len(line) <= max_depth or line.count(b"[") + line.count(b"{") <= max_depth:
         return False
     return depth_of(line) > max_depth
 
 
 def shallow(line: bytes, max_depth: int) -> bytes:
-    """A JSON text with MARK in the place of what is nested deeper than this."""
+    """A JSON text with MARK in the place of each value that is nested deeper than `max_depth`."""
     return Shallow(max_depth, max(1, 2 * len(line)), row_depth=0).feed(line)
 
 
 def _plain(content: bytes) -> bytes:
-    """The content without escaped quotes, so that each quote left begins or ends a string."""
+    """The content without escaped quotes: each quote that is left begins or ends a string."""
     if b"\\" in content:
         return content.replace(b"\\\\", b"").replace(b'\\"', b"")
     return content
@@ -51,10 +51,10 @@ def _steps(content: bytes, in_string: bool) -> np.ndarray:
 
 
 class Shallow:
-    """A stream of JSON in pieces, none of which ends within an escape."""
+    """Cuts a stream of JSON that comes in pieces; no piece may end within an escape."""
 
     def __init__(self, max_depth: int, max_bytes: int, row_depth: int) -> None:
-        """`max_bytes` is for a string, and for all within one bracket of depth `row_depth`."""
+        """`max_bytes` limits each string, and each row: all that lies within one bracket of depth `row_depth`."""
         self._max_depth, self._max_bytes, self._row_depth = max_depth, max_bytes, row_depth
         self._depth = 0
         self._in_string = False
@@ -63,10 +63,10 @@ class Shallow:
         self._cut = False  # the rest of the string is left out
 
     def feed(self, content: bytes) -> bytes:
-        """The piece, without what is too deep or too long.
+        """The next piece, with MARK in the place of what is too deep or too long.
 
         Raises:
-            ValueError: a row is too large in all.
+            ValueError: a row has more than `max_bytes`.
         """
         steps = _steps(content, self._in_string)
         depths = self._depth + steps.cumsum(dtype=np.int64)
@@ -88,7 +88,7 @@ class Shallow:
             raise ValueError(f"a row of more than input.max_value_bytes = {self._max_bytes} bytes")
 
     def _picked(self, content: bytes) -> bytes:
-        """The same, token by token."""
+        """The piece, examined token by token: what `feed` returns where something may have to be cut out."""
         begun = b'"' if self._in_string else b""
         parts: list[bytes] = []
         for found in TOKEN.finditer(begun + content):
@@ -106,7 +106,7 @@ class Shallow:
         return b"".join(parts)
 
     def _string_part(self, token: bytes, goes_on: bool) -> bytes:
-        """A string, or what of one is in this piece; `goes_on`: its quote was in an earlier one."""
+        """A string, or the part of it in this piece; `goes_on`: its opening quote was in an earlier piece."""
         ends = len(token) > 1 and token.endswith(b'"') and _plain(token).count(b'"') == 2
         was_cut, length = self._cut, len(token) + (self._string if goes_on else 0)
         self._in_string, self._string = not ends, 0 if ends else length

@@ -1,4 +1,4 @@
-"""Byte streams of inputs, unpacked on the fly, and their lines, with the offset of each."""
+"""Read inputs as byte streams, decompressed on the fly, and as lines, each with its offset."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from curate.storage.filesystems import filesystem
 
 LOST = b"?"
 READ_BYTES = 4 * 2**20
-SMALL = 64 * 2**20  # bytes: what unpacks to no more than this is no bomb
+SMALL = 64 * 2**20  # bytes that any compressed file may unpack to, however small it is
 
 
 class ExpansionError(ValueError):
-    """A packed file unpacks to more than it may."""
+    """A compressed file unpacks to more bytes than its limit."""
 
 
 class Unpacked:
-    """A packed file's content, as far as it may go."""
+    """The content of a compressed file, up to `max_expansion` times its size (or SMALL, if more)."""
 
     def __init__(self, stream: Any, packed_bytes: int, max_expansion: int) -> None:
         self._stream, self._left = stream, max(SMALL, packed_bytes * max_expansion)
@@ -33,10 +33,10 @@ class Unpacked:
         )
 
     def read(self, size: int = READ_BYTES) -> bytes:
-        """The next bytes; none at the end.
+        """At most `size` of the next bytes; empty at the end.
 
         Raises:
-            ExpansionError: there is more than there may be.
+            ExpansionError: the content goes on beyond its limit.
         """
         if self._left <= 0:
             raise ExpansionError(self._said)
@@ -47,7 +47,7 @@ class Unpacked:
 
 @contextmanager
 def open_bytes(source: Input, settings: InputSettings) -> Iterator[Any]:
-    """The input's content, unpacked where its name says that it is packed; seekable where it is not."""
+    """Open the input's content: decompressed if its name has a compression's suffix, else a seekable file."""
     system, path = filesystem(source.uri)
     packing = COMPRESSIONS.get(suffixes(source.name)[1])
     with system.open_input_file(path) as file:
@@ -60,10 +60,10 @@ def open_bytes(source: Input, settings: InputSettings) -> Iterator[Any]:
 
 @contextmanager
 def open_lines(source: Input, settings: InputSettings) -> Iterator[Lines]:
-    """The input's lines.
+    """Open the input as lines, after a byte order mark of UTF-8 if it has one.
 
     Raises:
-        UnreadableInputError: UTF-16 or UTF-32.
+        UnreadableInputError: the text is UTF-16 or UTF-32.
     """
     with open_bytes(source, settings) as file:
         lines = Lines(file, not suffixes(source.name)[1], settings.max_value_bytes)
@@ -75,9 +75,10 @@ def open_lines(source: Input, settings: InputSettings) -> Iterator[Lines]:
 
 
 class Lines:
-    """Lines of bytes with their end; `at` is the offset of the next one in the unpacked stream.
+    """Lines of bytes, each with its line end; `at` is the offset of the next line in the decompressed stream.
 
-    A line ends in a line feed, or in a carriage return where the file begins with these alone.
+    A line ends with a line feed; or with a carriage return, if the file's first bytes have carriage returns but no line
+    feed. `max_bytes` limits a line.
     """
 
     def __init__(self, file: Any, seekable: bool, max_bytes: int) -> None:
@@ -102,7 +103,7 @@ class Lines:
         self.at = offset
 
     def _more(self) -> bytes:
-        """The next bytes of the stream; none at its end, or where it may not go on."""
+        """The next bytes of the stream; empty at its end, or where it exceeds its limit."""
         if self._ended:
             return b""
         try:
@@ -114,16 +115,16 @@ class Lines:
             return b""
 
     def starts_with(self, *marks: bytes) -> bool:
-        """Whether what was just read begins with one of these."""
+        """Whether the bytes in the buffer begin with one of `marks`."""
         return self._buffer.startswith(marks)
 
     def skip(self, count: int) -> None:
-        """Leave out the next `count` bytes, which were just read."""
+        """Skip the next `count` bytes, which must be in the buffer."""
         self._position += count
         self.at += count
 
     def next(self) -> bytes | None:
-        """The next line; None at the end."""
+        """The next line, cut if it is too long; None at the end. `fault` then says what is wrong with it (or None)."""
         if self._back:
             line, self.fault = self._back.pop()
             self.at += len(line)
@@ -149,18 +150,18 @@ class Lines:
         return self._buffer[start:end] or self._last()
 
     def _last(self) -> bytes | None:
-        """A line in the place of all that may not be read, if there is such; else none."""
+        """One line in the place of all that exceeds the stream's limit, if it does; else None."""
         self.fault, self._end_fault = self._end_fault, None
         return None if self.fault is None else LOST
 
     def put_back(self, lines: Sequence[bytes]) -> None:
-        """Make these lines, the last ones read, the next ones again; a fault is the very last one's."""
+        """Put the last lines read back, to be read again; the current `fault` belongs to the last of them."""
         faults = [None] * len(lines[:-1]) + [self.fault]
         self._back.extend(reversed(list(zip(lines, faults, strict=False))))
         self.at -= sum(map(len, lines))
 
     def seek(self, offset: int) -> None:
-        """Go on at this offset."""
+        """Continue at this offset, where a line begins."""
         self._file.seek(offset)
         self._back.clear()
         self._fill(offset)

@@ -1,7 +1,7 @@
-"""WebDataset tars: files with one base name are one row, the image as bytes, JSON fields and texts beside it.
+"""Read WebDataset tars: the files with one base name are one row, with the image, JSON fields and texts as columns.
 
-One pass notes where each file of a row lies; reading then seeks. The files of a row may lie anywhere in the
-tar. A packed tar is unpacked once into the work folder.
+One pass notes the offset of each file of a row; reading then seeks to it. The files of a row may lie anywhere in the
+tar. A compressed tar is unpacked once into the work folder.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from curate.sources.streams import ExpansionError, open_bytes
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "avif")
 BINARY = (*IMAGES, "npy", "npz", "pt", "pth", "pkl", "pickle", "mp3", "mp4", "wav", "flac", "bin")
 KEY = "__key__"
-HEADER_BYTES = 2**20  # of what describes a file: long names, tables of sparse ones
-CUT = -1  # stands for the place of a file that is not all there
+HEADER_BYTES = 2**20  # limit on the bytes that describe a file: long names, tables of sparse files
+CUT = -1  # in place of the offset of a file that is not complete in the tar
 
 Sample = tuple[str, dict[str, tuple[int, int]]]
 
 
 def open_tar(source: Input, settings: InputSettings, work: Path) -> Source:
-    """The tar's rows, in the order in which their first files come.
+    """Open a tar as a source; its rows are in the order of their first files. Its index is kept in the folder `work`.
 
     Raises:
-        UnreadableInputError: not a tar, truncated, or without files.
+        UnreadableInputError: not a tar, truncated, or without files of the form NAME.EXT.
     """
     source, is_cut = _unpacked(source, settings, work)
     place = input_index.place(work, source, "samples", limits(settings))
@@ -51,7 +51,7 @@ def open_tar(source: Input, settings: InputSettings, work: Path) -> Source:
 
 
 def _unpacked(source: Input, settings: InputSettings, work: Path) -> tuple[Input, bool]:
-    """The tar unpacked, and whether it is cut where it unpacks to more than it may."""
+    """The tar, unpacked into `work` if it is compressed, and whether it was cut at its limit of unpacked bytes."""
     if not suffixes(source.name)[1]:
         return source, False
     path = input_index.place(work, source, "tar", limits(settings))
@@ -69,17 +69,17 @@ def _unpacked(source: Input, settings: InputSettings, work: Path) -> tuple[Input
 
 
 class Headers:
-    """A tar as `tarfile` reads it: what describes a file is short, else it is read whole into memory."""
+    """A tar's file for `tarfile`, which reads headers whole into memory: it refuses to read long headers."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
-        """The next bytes.
+        """The next `size` bytes.
 
         Raises:
-            ReadError: more than any header has.
+            ReadError: `size` is negative, or larger than any header.
         """
         if not 0 <= size <= HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {size} bytes, more than {HEADER_BYTES}")
@@ -111,10 +111,10 @@ def _scan(source: Input, settings: InputSettings, is_cut: bool) -> input_index.R
 
 
 def _members(file: Any, is_cut: bool) -> Iterator[tuple[tarfile.TarInfo, bool]]:
-    """The tar's files, and whether each is all there; a tar that was cut by us ends with one that is not.
+    """Yield the tar's members, and whether each is complete; in a tar that we cut, the last one may not be.
 
     Raises:
-        TarError: it is damaged.
+        TarError: the tar is damaged.
     """
     size, at = file.size(), -1
     with tarfile.open(fileobj=Headers(file), mode="r:") as tar:  # type: ignore[call-overload]
@@ -140,10 +140,11 @@ def _members(file: Any, is_cut: bool) -> Iterator[tuple[tarfile.TarInfo, bool]]:
 
 
 def _parted(samples: dict[str, dict[str, tuple[int, int]]]) -> dict[str, dict[str, tuple[int, int]]]:
-    """The samples, those of file names with dots (`shot.1.jpg`, `shot.1.txt`, `shot.2.jpg`) told apart.
+    """Separate samples whose file names have several dots (`shot.1.jpg`, `shot.1.txt`, `shot.2.jpg`).
 
-    What stands behind the first dot is taken for the suffix, as WebDataset has it (`a.seg.png` belongs to `a.jpg`),
-    unless it names an image with a text of its own, or the images of what would be one sample have no other.
+    By WebDataset's rule, the suffix begins at the first dot, so that `a.seg.png` belongs to `a.jpg`. This holds here
+    too, with two exceptions. `NAME.1` is a sample of its own if it has an image and a file that is no image; or if it
+    has an image, and no file of the sample NAME is an image by that rule.
     """
     parted: dict[str, dict[str, tuple[int, int]]] = {}
     for key, files in samples.items():
@@ -168,13 +169,13 @@ def _stem_of(key: str, suffix: str) -> str:
 
 
 def _is_sample(files: dict[str, tuple[int, int]], has_image: bool) -> bool:
-    """Whether files of one stem are a sample; `has_image`: whether what they would belong to has an image."""
+    """Whether the files of one stem are a sample of their own; `has_image`: the sample before the dot has an image."""
     image = any(suffix in IMAGES for suffix in files)
     return image and (not has_image or any(suffix not in IMAGES for suffix in files))
 
 
 def _split(name: str) -> tuple[str, str, str]:
-    """Folder and base name up to the first dot, the dot, the suffix; empty for hidden files."""
+    """Split a path into folder and name up to the first dot (empty for hidden files), the dot, and the suffix."""
     folder, slash, base = name.rpartition("/")
     stem, dot, suffix = base.partition(".")
     return (folder + slash + stem if stem else "", dot, suffix.lower())
@@ -206,9 +207,9 @@ def _chunks(
 def _row(
     file: Any, settings: InputSettings, key: str, files: dict[str, tuple[int, int]], with_images: bool
 ) -> dict[str, Any]:
-    """One row; the fields of its .json stand beside its other files, each under its suffix.
+    """One row: the image, the fields of its .json file, and each other text file in a column named by its suffix.
 
-    Of files that are no text the image alone is taken: not a mask `seg.png`, nor arrays or sound.
+    Of binary files only the image is taken: not a mask `seg.png`, nor arrays or sound.
     """
     row: dict[str, Any] = {}
     for suffix, (offset, length) in files.items():
