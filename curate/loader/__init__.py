@@ -1,4 +1,4 @@
-"""Shards and packs for training: PyTorch data sets that resume anywhere. Importing it imports torch."""
+"""PyTorch data sets over shards and packs, which can resume at any sample. Importing this package imports torch."""
 
 from __future__ import annotations
 
