@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from curate.loader.batches import dataloader
 from curate.loader.collate import Collate, CollatePacks, decode, normalise
-from curate.loader.datasets import PackDataset, PackMap, ShardDataset, ShardMap, resume_state
+from curate.loader.datasets import PackDataset, ShardDataset, resume_state
+from curate.loader.maps import PackMap, ShardMap
 
 __all__ = [
     "Collate",

@@ -7,7 +7,6 @@ position in an epoch is one number of samples, from which any number of ranks an
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -16,49 +15,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from curate.errors import DamagedError, InputError
 from curate.loader.ahead import Batch, filled
 from curate.loader.mixture import Interleaving, MixedOrder, Mixture, checked_weights
 from curate.loader.shuffle import BLOCK, Order, runs, share
-from curate.loader.source import ShardSource
+from curate.loader.skips import Skips, check_damaged
+from curate.loader.source import PACK_COLUMNS, SHARD_COLUMNS, ShardSource
 
 Sample = dict[str, Any]
 Ints = npt.NDArray[np.int64]
 
-log = logging.getLogger("curate")
-
-SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height", "messages")
-PACK_COLUMNS = (
-    "task",
-    "tokens",
-    "loss_mask",
-    "segments",
-    "keys",
-    "image_grid_thw",
-)  # packs of some dialects lack the last one
-MAX_WORKERS = 1024  # beyond these, several workers share a counter
 LIGHT = 1024  # samples that a worker looks up at once, without their images
-
-
-class Skips:
-    """Counts the samples that are left out, in memory that all worker processes share."""
-
-    def __init__(self) -> None:
-        self._counts = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()
-
-    @property
-    def total(self) -> int:
-        """Samples that all workers together left out."""
-        return int(self._counts.sum())
-
-    def count(self, samples: int, why: Sequence[DamagedError]) -> None:
-        """Count samples that are left out, and log the errors that are the reason."""
-        for error in why:
-            log.warning("left out: %s", error)
-        worker = get_worker_info()
-        self._counts[worker.id % MAX_WORKERS if worker else 0] += samples
 
 
 class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is not followed
@@ -79,7 +48,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         block: number of runs of 1,024 rows whose rows are shuffled together.
         cache: the folder for the files' indexes; empty: see `curate.loader.file_index`.
         check: whether images are compared with the checksums that were written with them.
-        damaged: what an image does that is not what was written. `raise`: an error names its shard, row and key.
+        damaged: what happens if an image is not what was written. `raise`: an error names its shard, row and key.
             `skip`: its sample is left out, named in a warning, and counted in `skipped`.
         samples: samples of an epoch of a mixture; None: as many as there are rows.
         loss_weights: path -> weight; each sample gets it as `loss_weight`, for `CollatePacks`. Other paths weigh 1.
@@ -111,11 +80,11 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         samples: int | None = None,
         loss_weights: Mapping[str, float] | None = None,
     ) -> None:
-        _check_damaged(damaged, check)
+        check_damaged(damaged, check)
         weights = checked_weights(paths) if isinstance(paths, Mapping) else None
         given = list(weights) if weights is not None else [paths] if isinstance(paths, str) else paths
         listed = [str(path) for path in given]
-        self.source = _source(listed, self.stem, columns or self.columns, cache, check)
+        self.source = ShardSource(listed, self.stem, tuple(columns or self.columns), cache, check)
         self.mixture = None if weights is None else _mixture(weights, self.source, samples, self.stem)
         if samples is not None and weights is None:
             raise InputError("samples is the length of a mixture's epoch: give weights by path")
@@ -309,66 +278,6 @@ class PackDataset(OrderedDataset):
     columns = PACK_COLUMNS
 
 
-class ShardMap(Dataset[Any]):  # type: ignore[misc]
-    """The rows of shards by number, in their own order: for samplers, and for trainers that skip samples themselves.
-
-    The arguments are those of `OrderedDataset`. With `damaged="skip"` samples are left out of a batch only: a damaged
-    sample that is asked for alone raises DamagedError.
-    """
-
-    stem = "shard"
-    columns: tuple[str, ...] = SHARD_COLUMNS
-
-    def __init__(
-        self,
-        paths: str | Sequence[str],
-        *,
-        columns: Sequence[str] | None = None,
-        transform: Callable[[Sample], Any] | None = None,
-        cache: str = "",
-        check: bool = True,
-        damaged: str = "raise",
-    ) -> None:
-        _check_damaged(damaged, check)
-        self.source = _source(paths, self.stem, columns or self.columns, cache, check)
-        self.damaged, self._skips = damaged, Skips()
-        self.transform = transform
-
-    @property
-    def skipped(self) -> int:
-        """Samples left out for a damaged image since the data set was made, by all workers."""
-        return self._skips.total
-
-    def __len__(self) -> int:
-        return self.source.rows
-
-    def __getitem__(self, number: int) -> Any:
-        found = self._read([number], None)
-        return found[0]
-
-    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
-        """Return several samples, as DataLoader asks for a batch; with `damaged="skip"` without damaged ones."""
-        lost: list[DamagedError] | None = [] if self.damaged == "skip" else None
-        found = self._read(numbers, lost)
-        if lost:
-            self._skips.count(len(numbers) - len(found), lost)
-        return found
-
-    def _read(self, numbers: Sequence[int], lost: list[DamagedError] | None) -> list[Any]:
-        rows = np.asarray(numbers, np.int64)
-        if len(rows) and not (-len(self) <= rows.min() and rows.max() < len(self)):
-            raise IndexError(f"{numbers} of {len(self)} samples")
-        samples = self.source.read(np.where(rows < 0, rows + len(self), rows), lost)
-        return [self.transform(sample) for sample in samples] if self.transform else samples
-
-
-class PackMap(ShardMap):
-    """The sequences of packs by number; see `ShardMap`."""
-
-    stem = "pack"
-    columns = PACK_COLUMNS
-
-
 def resume_state(loader_state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the state of the data set, from the state of a StatefulDataLoader over a ShardDataset or PackDataset.
 
@@ -393,13 +302,6 @@ def _states(value: Any) -> Iterator[dict[str, Any]]:
         else:
             for inner in value.values():
                 yield from _states(inner)
-
-
-def _check_damaged(damaged: str, check: bool) -> None:
-    if damaged not in ("raise", "skip"):
-        raise InputError(f'damaged is "raise" or "skip", not {damaged!r}')
-    if damaged == "skip" and not check:
-        raise InputError('damaged="skip" needs check=True: what is not checked is not found')
 
 
 class LossWeights(NamedTuple):
@@ -440,9 +342,3 @@ def _mixture(weights: Mapping[str, float], source: ShardSource, samples: int | N
     if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
         raise InputError(f"an epoch has at least one sample, not {samples!r}")
     return Mixture(tuple(weights.values()), tuple(source.files_of_paths), samples or source.rows)
-
-
-def _source(
-    paths: str | Sequence[str], stem: str, columns: Sequence[str], cache: str, check: bool = True
-) -> ShardSource:
-    return ShardSource([paths] if isinstance(paths, str) else list(paths), stem, tuple(columns), cache, check)
