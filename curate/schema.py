@@ -2,7 +2,8 @@
 
 Boxes and quads are pixels of `image`, origin top left, y down; a quad's corners go clockwise from the top
 left of the text or object itself. `start` and `end` are character (code point) offsets in `text`. In a dialogue, each
-`<bbox>` of the messages stands for one region, which lies in the image that the messages show last before it.
+`<bbox>` of the messages stands for one region, which lies in the image that the messages show last before it, or in
+the first image of its own message if that comes later.
 """
 
 from __future__ import annotations

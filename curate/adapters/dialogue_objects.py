@@ -36,7 +36,7 @@ def with_objects(
 
     Raises:
         Unusable: `objects` has another form, or the text has more or fewer placeholders than phrases or boxes.
-        BoxBroken: a box is not four numbers, has no area, or is in another image than the one shown last before it.
+        BoxBroken: a box is not four numbers, has no area, or is in another image than its place says.
     """
     return ObjectPlaces(objects).messages(messages)
 
@@ -55,6 +55,7 @@ class ObjectPlaces:
         self._images = objects.get("image_id")
         self._used = [0, 0]  # how many phrases, how many boxes
         self._shown = 0  # how many images the messages have shown so far
+        self._waits = False  # whether the turn that is read shows its first image only further on
 
     def messages(
         self, messages: Sequence[tuple[str, str]]
@@ -69,11 +70,13 @@ class ObjectPlaces:
 
     def _said(self, role: str, said: str, spans: list[DialogueSpan]) -> Iterator[str]:
         done, phrase, boxes_left = 0, None, 0
+        self._waits = role == "user" and IMAGE in said
         for match in PLACE.finditer(said):
             yield said[done : match.start()]
             done = match.end()
             if match[0] == IMAGE:
                 self._shown += role == "user"
+                self._waits = False
                 yield IMAGE
             elif match["ref"] is not None:
                 phrase = self._phrase()
@@ -97,10 +100,9 @@ class ObjectPlaces:
         if number >= len(self._boxes):
             return DialogueSpan(phrase, (0.0,) * 8)
         image = self._images[number] if isinstance(self._images, list) and number < len(self._images) else 0
-        if self._shown and image != self._shown - 1:
-            raise BoxBroken(
-                f"box {number + 1}: image_id={str(image)[:20]}, but image {self._shown} was shown last"
-            )
+        shown = self._shown + self._waits
+        if shown and image != shown - 1:
+            raise BoxBroken(f"box {number + 1}: image_id={str(image)[:20]}, but it stands at image {shown}")
         return DialogueSpan(phrase, self._quad(number), self._unit == "real")
 
     def _quad(self, number: int) -> tuple[float, ...]:

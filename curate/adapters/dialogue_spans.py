@@ -1,7 +1,8 @@
 """Read boxes and quads in the text of dialogues, as in Qwen-VL's chat data: `<ref>a cat</ref><box>(1,2),(3,4)</box>`.
 
-The numbers are thousandths (steps) of the sides of the image that was shown last before them. Some data sets rounded
-them down, others to the nearest step. So a number n is read as n + 0.25 steps: both ways of rounding give n again.
+The numbers are thousandths (steps) of the sides of the image that they stand at (`curate.tasks.turns`). Some data sets
+rounded them down, others to the nearest step. So a number n is read as n + 0.25 steps: both ways of rounding give n
+again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ WITHIN = 0.25  # steps that are added to each number
 
 
 class BoxBroken(ValueError):  # noqa: N818 - a reason, not an error
-    """A box or quad cannot be used: its numbers are impossible, or it is not in the image that was shown last.
+    """A box or quad cannot be used: its numbers are impossible, or it is in another image than its place says.
 
     Impossible are thousandths above 1000, a box whose second corner is not the lower right one, or one without area.
     """

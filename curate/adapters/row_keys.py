@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.duplicates import digest
+from filters.duplicates import blake2b_128
 
 # HAN and LETTER say of each byte value whether it is counted. A character from U+4000 to U+9FFF, which are nearly all
 # Han characters in use, begins with a byte from E4 to E9 in UTF-8.
@@ -42,8 +42,7 @@ def keys(dataset: str, parts: Sequence[pa.Array]) -> pa.Array:
             part.fill_null(""),
         ]
     material = pc.binary_join_element_wise(*pieces, _string(""))
-    digests = b"".join(map(digest, material.cast(pa.large_binary()).to_pylist()))
-    text = pa.py_buffer(digests.hex().encode())
+    text = pa.py_buffer(blake2b_128(material.cast(pa.large_binary())).hex().encode())
     return pa.Array.from_buffers(pa.binary(32), len(material), [None, text]).cast(pa.string())
 
 

@@ -1,7 +1,7 @@
-"""Near duplicates across a run: images that look alike by the features of its own scorer; the first stays.
+"""Near duplicates across a run: of images that look alike, by the features of the run's scorer, the first one stays.
 
-Done in one piece once all units are staged, as which row falls depends on which ones stay before it. The
-verdicts are written by slice, as those of `curate.engine.across` are.
+One job does this after all units are staged, as whether a row is dropped depends on which rows before it stay. The
+verdicts are written by slice, like those of `curate.engine.across`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,19 @@ NEAR_DUPLICATES = VERDICT.append(pa.field("detail", pa.string()))
 def judge_near_duplicates(
     staging: Staging, phase: Across, units: Mapping[int, tuple[UnitRecord, Fallen]], slice_units: int
 ) -> None:
-    """Judge all staged units (number to record, and the kept rows that have fallen since), in source order.
+    """Judge all staged units, in source order, and write the verdicts.
+
+    Args:
+        staging: reads the staged shards.
+        phase: the phase `near`, with the rule's settings.
+        units: number → record, and the kept rows that other rules across the run drop; in source order.
+        slice_units: units of a slice.
 
     Raises:
         MachineError: faiss is needed and missing, or the disk for temporary files is full.
     """
     store = staging.store
-    places: dict[str, tuple[int, int]] = {}  # file to its unit, and which of its kept rows is the first
+    places: dict[str, tuple[int, int]] = {}  # file → its unit, and its first row's number among the kept ones
     rows: dict[str, int] = {}
     gone: dict[str, Collection[int]] = {}
     for number, (record, fallen) in units.items():
@@ -53,7 +59,7 @@ def judge_near_duplicates(
 
 
 def _verdicts(fell: pa.Table, unit: int, first: int) -> pa.Table:
-    """The same rows by their unit, and by their places among its kept rows."""
+    """Return near duplicates of one file as verdicts: with their unit, and their numbers among its kept rows."""
     units, reasons = (pa.repeat(pa.scalar(value), len(fell)) for value in (unit, RULE))
     return pa.table([units, pc.add(fell["row"], first), reasons, fell["detail"]], NEAR_DUPLICATES.names).cast(
         NEAR_DUPLICATES

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +23,12 @@ from curate.exporting.judged_rows import row_groups, unsafe_names
 from curate.exporting.sample_files import Records
 from curate.exporting.sample_lists import join_fragments, write_fragment
 from curate.images.header_sides import header_sides
+from curate.schema import MESSAGE
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.store import Store
 from curate.tasks.coordinates import Floats, bounding_boxes
 from curate.tasks.dialect import Dialect
-from curate.tasks.dialogue_places import with_places
+from curate.tasks.dialogue_places import shown_in, with_places
 from curate.tasks.formats import CONVERSATION
 from curate.tasks.grouping import GROUPED, grouped
 from curate.tasks.shard_rows import dialogue_boxes, is_dialogue, refused_images, rendered, shard_faults
@@ -205,8 +206,7 @@ def _spoken_objects(row: dict[str, Any]) -> dict[str, Any] | None:
     if not row["regions"]:
         return None
     whole = "".join(turn["content"] for turn in row["messages"])
-    before = whole.split(BOX)[:-1]
-    shown = [number - 1 for number in accumulate(text.count(IMAGE) for text in before)]
+    shown = shown_in(turns_of(pa.array([row["messages"]], pa.list_(MESSAGE))))[1].tolist()
     boxes = bounding_boxes(np.array([one["quad"] for one in row["regions"]]))
     return {"ref": MARKED.findall(whole), "bbox": _shortest(boxes), "bbox_type": "real", "image_id": shown}
 

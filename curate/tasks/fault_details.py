@@ -135,11 +135,10 @@ def _box_broken(faulty: _FaultyRow) -> str | None:
 def _box_before_images(turns: list[tuple[str, str]]) -> int | None:
     """The number of the turn with a box that no image was shown before; None where there is none."""
     for number, (role, said) in enumerate(turns, 1):
-        shown = said.find(IMAGE) if role == "user" else -1
-        if 0 <= said.find(BOX) < (shown if shown >= 0 else len(said)):
-            return number
-        if shown >= 0:
+        if role == "user" and IMAGE in said:
             return None
+        if BOX in said:
+            return number
     return None
 
 
