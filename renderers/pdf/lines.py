@@ -11,8 +11,8 @@ from typing import Any
 from renderers.pdf.frames import LEVEL, Box, Turn, turned, within
 from renderers.pdf.join import joined, read_from_right, stacks
 from renderers.pdf.line import Glyph, Line, around, spelt
-from renderers.pdf.marks import has_marks, put_marks_right
 from renderers.pdf.mupdf import mupdf, pymupdf
+from renderers.pdf.rtl_marks import has_marks, put_marks_right
 from renderers.pdf.rules import CELL_EM, Rules
 from renderers.pdf.tracking import closed_up
 

@@ -19,7 +19,7 @@ from renderers.pdf.frames import Box, Turn, turned
 from renderers.pdf.line import Glyph, around
 from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.pixels import EVERYWHERE
-from renderers.pdf.symbols import UNKNOWN, items_of
+from renderers.pdf.symbols import UNKNOWN, TextItem, items_of
 
 MARK = re.compile(
     "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4"
@@ -61,12 +61,20 @@ def put_marks_right(lines: Sequence[dict[str, Any]], display: pymupdf.DisplayLis
 
     `lines` are those of a raw dictionary, which are changed.
     """
+    device = Marking()
+    mupdf.fz_run_display_list(display.this, device, mupdf.FzMatrix(), EVERYWHERE, mupdf.FzCookie())
+    mupdf.fz_close_device(device)
+    marks = [mark for mark in dict.fromkeys(device.marks) if mark.text != UNKNOWN]
+    told = {rounded(mark.at) for mark in marks}
     letters: list[Letter] = []
     for line in lines:
         for span in line["spans"]:
             least = THIN_EM * span["size"]
             span["chars"] = [
-                glyph for glyph in span["chars"] if not (is_mark(glyph["c"]) or is_unknown(glyph, axis))
+                glyph
+                for glyph in span["chars"]
+                if not (is_mark(glyph["c"]) and (glyph["c"], *rounded(glyph["origin"])) not in device.rests)
+                and not (glyph["c"] == UNKNOWN and rounded(glyph["origin"]) in told)
             ]
             letters += [
                 Letter(glyph, span["chars"], span["size"])
@@ -74,7 +82,7 @@ def put_marks_right(lines: Sequence[dict[str, Any]], display: pymupdf.DisplayLis
                 if not glyph["c"].isspace() and width(glyph, axis) > least
             ]
     if letters:
-        attach(marks_of(display), letters, axis)
+        attach(marks, letters, axis)
     for line in lines:
         glyphs = [glyph for span in line["spans"] for glyph in span["chars"]]
         if any(not glyph["c"].isspace() for glyph in glyphs):
@@ -87,9 +95,9 @@ def width(glyph: Glyph, axis: Turn) -> float:
     return box[2] - box[0]
 
 
-def is_unknown(glyph: Glyph, axis: Turn) -> bool:
-    """True for a glyph without width that stands for no known character: two marks as one, often."""
-    return bool(glyph["c"] == UNKNOWN and width(glyph, axis) == 0.0)
+def rounded(at: Sequence[float]) -> tuple[float, float]:
+    """A place to a tenth of a point."""
+    return round(at[0], 1), round(at[1], 1)
 
 
 def attach(marks: Sequence[Mark], letters: Sequence[Letter], axis: Turn) -> None:
@@ -115,14 +123,6 @@ def attach(marks: Sequence[Mark], letters: Sequence[Letter], axis: Turn) -> None
         letter.characters[place + 1 : place + 1] = glyphs
 
 
-def marks_of(display: pymupdf.DisplayList) -> list[Mark]:
-    """The marks that a page paints, each once."""
-    device = Marking()
-    mupdf.fz_run_display_list(display.this, device, mupdf.FzMatrix(), EVERYWHERE, mupdf.FzCookie())
-    mupdf.fz_close_device(device)
-    return list(dict.fromkeys(device.marks))
-
-
 class Marking(mupdf.FzDevice2):  # type: ignore[misc]
     """A MuPDF device that notes the marks among the texts that it is shown.
 
@@ -132,6 +132,9 @@ class Marking(mupdf.FzDevice2):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.marks: list[Mark] = []
+        self.rests: set[tuple[str, float, float]] = (
+            set()
+        )  # what glyphs stand for beyond a letter, and where they end
         self.said: list[tuple[str, int]] = []  # texts that are given, and how many marks were there before
         self.shown = ""  # under the last one
         for kind in (
@@ -148,11 +151,17 @@ class Marking(mupdf.FzDevice2):  # type: ignore[misc]
         """A text that is painted, or clips."""
         span = text.head
         while span:
+            first: TextItem | None = None
             for item in items_of(span) if span.len else ():
                 parts = apart(chr(item.ucs) if 0 < item.ucs < 0x110000 else UNKNOWN)
+                if item.gid < 0:
+                    if first is not None:
+                        self.rests.add((parts, *rounded(end_of(span, first, matrix))))
+                    continue
+                first = item
                 self.shown += parts
                 marks = "".join(filter(is_mark, parts))
-                if marks or (parts == UNKNOWN and item.advance == 0.0 and item.gid >= 0):
+                if marks or (parts == UNKNOWN and item.advance == 0.0):
                     self.marks.append(mark_at(marks or UNKNOWN, span, item, matrix))
             span = span.next
 
@@ -186,6 +195,12 @@ def apart(char: str) -> str:
     """A letter of Hebrew with a mark as both, as MuPDF takes it apart; else the character."""
     parts = unicodedata.decomposition(char).split() if "\ufb1d" <= char <= "\ufb4f" else []
     return "".join(chr(int(part, 16)) for part in parts if not part.startswith("<")) or char
+
+
+def end_of(span: Any, item: TextItem, matrix: Any) -> tuple[float, float]:
+    """Where a glyph of a span has advanced to, in points of the page."""
+    x, y = item.x + item.advance * span.trm.a, item.y + item.advance * span.trm.b
+    return x * matrix.a + y * matrix.c + matrix.e, x * matrix.b + y * matrix.d + matrix.f
 
 
 def mark_at(text: str, span: Any, item: Any, matrix: Any) -> Mark:
