@@ -145,6 +145,15 @@ def memory_of_task(ray: Any, wanted: int) -> int:
     return min(shares)
 
 
+def largest_memory(ray: Any) -> int:
+    """Bytes of the node that has most to give to a task."""
+    return max(
+        int(node["Resources"].get("memory", 0))
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU")
+    )
+
+
 def cores_of_task(ray: Any, wanted: int) -> int:
     """Return how many CPUs a task may ask for, at most `wanted`, so that every node that has CPUs can run the task."""
     cores = [

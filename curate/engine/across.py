@@ -10,7 +10,7 @@ before fetching, it is the URL, so that no duplicate is fetched. In `bytes`, aft
 which finds the same image under different URLs. In `redirects` it is the URL at which redirects ended, which finds the
 picture that a host serves for all images that are gone. Two more phases compare images that differ: `similar` finds
 altered copies by their fingerprints (`curate.engine.similar`), and last `near` finds images that look alike by their
-CLIP features, in one job (`curate.engine.near_duplicates`).
+CLIP features (`curate.engine.near_duplicates`).
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ import numpy as np
 from curate.engine.across import OF_STAGED, Across
 from curate.engine.journal import Journal
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
+from curate.engine.near_duplicates import PHASE as NEAR
+from curate.engine.near_duplicates import codes_name, index_bytes, read_plan
 from curate.engine.plan import Plan, Run
 from curate.engine.progress import Progress
 from curate.engine.record import UnitRecord
@@ -22,6 +24,7 @@ from curate.errors import Halted, UnitError
 
 log = logging.getLogger("curate")
 
+MIN_SEARCHERS = 3  # workers from which on a search in parts is done sooner than by one process on all cores
 CHUNK = 8  # units in a job, at most; several units of one job share an open input
 
 
@@ -56,17 +59,19 @@ class Steps:
         similar = self.run.similar
         if similar is not None and not self.journal.store.exists(similar.verdict_name(similar.slices - 1)):
             self._spilled_and_resolved(similar.phase, similar)
-            self.all("settle", [Job("settle", (0,))], 1)
+            self._one("settle", similar.phase)
 
     def _spilled_and_resolved(self, phase: str, across: Across | SimilarImages) -> None:
         self._each("scan", phase, range(across.slices), across.spill_name)
         self._each("resolve", phase, range(across.partitions), across.partition_name)
 
-    def _each(self, kind: str, phase: str, numbers: range, name: Callable[[int], str]) -> None:
-        """Do a job of one kind for each number whose file does not exist."""
+    def _each(
+        self, kind: str, phase: str, numbers: range, name: Callable[[int], str], memory: int = 0
+    ) -> None:
+        """Do a job of one kind for each number whose file does not exist; `memory`: see `Job`."""
         have = set(self.journal.store.names(f"_run/{phase}"))
         left = [n for n in numbers if name(n).rsplit("/", 1)[-1] not in have]
-        self.all(kind, [Job(kind, (n,), phase) for n in left], len(left), phase)
+        self.all(kind, [Job(kind, (n,), phase, memory=memory) for n in left], len(left), phase)
 
     def touched(self) -> set[int]:
         """Return the units from before inputs were added that lose rows, or get other reasons, because of these."""
@@ -77,11 +82,23 @@ class Steps:
         return {unit for table in tables for unit in table["unit"].unique().to_pylist() if unit < before}
 
     def judge_near(self) -> None:
-        """Find near duplicates in one job, unless the last file of verdicts exists, which says that it is done."""
-        across = self.run.across("near")
-        if across is not None and not self.journal.store.exists(across.verdict_name(across.slices - 1)):
-            self.journal.flush()  # the job reads the records of all units
-            self.all("judge_near", [Job("judge_near", (0,))], 1)
+        """Find near duplicates: spill features, search for each block of rows, settle all in source order."""
+        across, store = self.run.across(NEAR), self.journal.store
+        if across is None or store.exists(across.verdict_name(across.slices - 1)):
+            return
+        self._each("scan", NEAR, range(across.slices), across.spill_name)
+        if read_plan(store) is None:
+            self._one("arrange", NEAR)
+        plan = read_plan(store)
+        assert plan is not None
+        if plan.indexed and self.runner.workers >= MIN_SEARCHERS:
+            self._each("encode", NEAR, range(plan.blocks), codes_name)
+            self._each("resolve", NEAR, range(plan.blocks), across.partition_name, index_bytes(plan))
+        self._one("settle", NEAR, index_bytes(plan))
+
+    def _one(self, kind: str, phase: str, memory: int = 0) -> None:
+        """Do what one process does by itself; `memory`: see `Job`."""
+        self.all(kind, [Job(kind, (0,), phase, memory=memory, alone=True)], 1, phase)
 
     def units(self, kind: str, numbers: np.ndarray) -> None:
         """Do jobs of one kind for these units, in ascending order.

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from curate.cluster import connected, cores_of_task, memory_of_task, start
+from curate.cluster import connected, cores_of_task, largest_memory, memory_of_task, start
 from curate.engine.host_slots import HostExchange, HostSlots
 from curate.engine.nodes import code_digest
 from curate.engine.record import Meter
@@ -33,6 +33,7 @@ FEW_CORES = 2  # so few cores are kept busy by one process with its child proces
 TRIES = 2  # how often a number of a job is tried
 WORKER_DEATHS = 3  # if the process of a job dies more often than this, the job has failed
 MEMORY_BYTES = 2**30  # memory that a task asks the cluster for
+ALL_CORES = 2**16  # of a node, more than any has
 AHEAD = 2  # jobs in flight for each worker
 POLL_S = 0.25  # how long to wait for a result before progress is updated
 REPORT_S = 0.5  # between two reports of a worker
@@ -156,8 +157,8 @@ class OnRay:
             self.close()
             raise
         self._identity = run.identity
-        memory = memory_of_task(ray, MEMORY_BYTES)
-        self._task = ray.remote(num_cpus=cores, memory=memory, max_retries=0)(_do)
+        self._memory = memory_of_task(ray, MEMORY_BYTES)
+        self._task = ray.remote(num_cpus=cores, memory=self._memory, max_retries=0)(_do)
         self._deaths = Counter[Job]()
 
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
@@ -167,7 +168,7 @@ class OnRay:
             room = max(0, AHEAD * self._room() - len(flying))
             again, lost = lost, []
             for job in chain(again, islice(waiting, room)):
-                task = self._task.options(name=job.name)
+                task = self._task.options(name=job.name, **self._needs(job))
                 flying[task.remote(self._shared, self._identity, job)] = job
             if not flying:
                 return
@@ -184,6 +185,15 @@ class OnRay:
     def close(self) -> None:
         """See `Runner.close`."""
         self._ray.shutdown()
+
+    def _needs(self, job: Job) -> dict[str, int]:
+        """What a job asks of the cluster beyond the usual: as much as a node has where none has enough."""
+        needs = {}
+        if job.memory:
+            needs["memory"] = min(self._memory + job.memory, largest_memory(self._ray))
+        if job.alone:
+            needs["num_cpus"] = cores_of_task(self._ray, ALL_CORES)
+        return needs
 
     def _room(self) -> int:
         """Return how many workers there are now, as a cluster may grow and shrink."""

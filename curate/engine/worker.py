@@ -19,11 +19,13 @@ import msgspec
 import pyarrow as pa
 
 from curate.engine.across import OF_STAGED, Across, PhaseFiles, of_unit
-from curate.engine.ledger import STAGED_STATE
+from curate.engine.near_duplicates import PHASE as NEAR
+from curate.engine.near_duplicates import NearDuplicates
+from curate.engine.near_features import spill_features
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Run, Unit
 from curate.engine.record import Meter, UnitRecord
-from curate.engine.records import DONE, STAGED, every_record, read_record
+from curate.engine.records import DONE, STAGED, read_record
 from curate.engine.select_unit import Selection
 from curate.engine.similar import PHASE as SIMILAR
 from curate.engine.similar import RULE as SIMILAR_RULE
@@ -50,6 +52,8 @@ class Job(msgspec.Struct, frozen=True):
     numbers: tuple[int, ...]  # of units, slices, partitions, …
     phase: str = ""  # the phase of the rules across the run, if the job belongs to one
     again: bool = False  # it was begun before: some of its units may have records already
+    memory: int = 0  # bytes that it takes beyond the usual
+    alone: bool = False  # no other job runs meanwhile: it may use all cores of its machine
 
     @property
     def name(self) -> str:
@@ -156,8 +160,9 @@ class Worker(JobWorker):
         super().__init__(run.out)
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = _way(run, self.store, meter, children, scorers, exchange)
+        self.pipeline = _stages_of(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # phase → the last slice that was read
+        self._near: NearDuplicates | None = None
 
     def watch(self, meter: Meter) -> None:
         """Report to another meter from now on."""
@@ -171,6 +176,8 @@ class Worker(JobWorker):
         """See `JobWorker.do`."""
         if job.kind == "stage":
             self.pipeline.reader.stop = max(self.pipeline.reader.stop, job.numbers[-1] + 1)
+        if self._near is not None and job.phase != NEAR:
+            self._near.release()
         return super().do(job)
 
     def start(self, job: Job) -> Callable[[], Result]:
@@ -214,6 +221,9 @@ class Worker(JobWorker):
         if phase == SIMILAR:
             self._similar.spill(self.store, number, plan.slice(number))
             return
+        if phase == NEAR:
+            self._spill_features(number)
+            return
         if phase in OF_STAGED:
             rows = [self.pipeline.staging.spilled(unit, phase) for unit in plan.slice(number)]
         else:
@@ -224,6 +234,9 @@ class Worker(JobWorker):
 
     def resolve(self, number: int, phase: str) -> None:
         """Judge one partition of what all slices have spilled."""
+        if phase == NEAR:
+            self._near_search().search(number)
+            return
         across = self._similar if phase == SIMILAR else self._across(phase)
         across.resolve(self.store, number)
 
@@ -231,20 +244,31 @@ class Worker(JobWorker):
         """Join the verdicts of all partitions on a slice."""
         self._across(phase).gather(self.store, number)
 
-    def settle(self, _: int) -> None:
-        """Decide, in source order, which of the similar images stay."""
-        self._similar.settle(self.store)
+    def settle(self, _: int, phase: str) -> None:
+        """Say which of the similar images stay, in source order."""
+        if phase == NEAR:
+            self._near_search().settle()
+        else:
+            self._similar.settle(self.store)
 
-    def judge_near(self, _: int) -> None:
-        """Find near duplicates among all staged images."""
-        from curate.engine.near_duplicates import judge_near_duplicates
+    def arrange(self, _: int, phase: str) -> None:
+        """Say how the rows whose features were spilled are compared."""
+        assert phase == NEAR
+        self._near_search().plan()
 
-        staging = self.pipeline.staging
-        units = {
-            record.unit: (record, self._fallen_after(record.unit))
-            for record in sorted(every_record(self.store, STAGED_STATE), key=lambda record: record.unit)
-        }
-        judge_near_duplicates(staging, self._across("near"), units, self.run.plan.slice_units)
+    def encode(self, number: int, phase: str) -> None:
+        """Make codes of a block of features."""
+        assert phase == NEAR
+        self._near_search().encode(number)
+
+    def _spill_features(self, number: int) -> None:
+        staging, plan = self.pipeline.staging, self.run.plan
+        units = [(staging.record(unit, STAGED), self._fallen_after(unit)) for unit in plan.slice(number)]
+        spill_features(staging, self._across(NEAR).spill_name(number), number, units)
+
+    def _near_search(self) -> NearDuplicates:
+        self._near = self._near or NearDuplicates(self.store, self._across(NEAR))
+        return self._near
 
     def _begin(self, number: int) -> Any:
         fallen = {} if self.run.select else self._fallen_before(number)
@@ -275,20 +299,20 @@ class Worker(JobWorker):
     def _fallen(self, phase: str, number: int) -> dict[int, str]:
         """Return row → reason for the rows of a unit that are dropped in a phase."""
         across = self.run.across(phase)
-        return {} if across is None else self._told(across, number, "reason")
+        return {} if across is None else self._verdicts_on(across, number, "reason")
 
     def _copies(self, number: int, column: str) -> dict[int, str]:
         """Return row → `column` of the verdicts, for a unit's altered copies; nothing for older, published units."""
         if self.run.similar is None or number < self.run.before:
             return {}
-        return self._told(self.run.similar, number, column)
+        return self._verdicts_on(self.run.similar, number, column)
 
     def _near_duplicates(self, number: int) -> dict[int, str]:
         """Return row → detail for the near duplicates in a unit."""
         across = self.run.across("near")
-        return {} if across is None else self._told(across, number, "detail")
+        return {} if across is None else self._verdicts_on(across, number, "detail")
 
-    def _told(self, across: PhaseFiles, unit: int, column: str) -> dict[int, str]:
+    def _verdicts_on(self, across: PhaseFiles, unit: int, column: str) -> dict[int, str]:
         """Return row → `column` of a phase's verdicts on a unit; keep the slice, as its other units come next."""
         number = unit // self.run.plan.slice_units
         if self._verdicts.get(across.phase, (-1, None))[0] != number:
@@ -322,7 +346,7 @@ class UnitWay(Protocol):
         """Close what is held open."""
 
 
-def _way(
+def _stages_of(
     run: Run,
     store: Store,
     meter: Meter,
