@@ -27,6 +27,7 @@ MARK = re.compile(
 )
 THIN_EM = 0.02  # narrower glyphs are no letters
 FAR_EM = 1.2  # across the line, from a mark's origin to the base line of its letter, at most
+RIGHT = 0.98  # of a letter's advance is its right side
 ACROSS = 0.5  # what an em across the line counts, beside one along it
 
 
@@ -73,7 +74,7 @@ def put_marks_right(lines: Sequence[dict[str, Any]], display: pymupdf.DisplayLis
             span["chars"] = [
                 glyph
                 for glyph in span["chars"]
-                if not (is_mark(glyph["c"]) and (glyph["c"], *rounded(glyph["origin"])) not in device.rests)
+                if not is_mark(glyph["c"])
                 and not (glyph["c"] == UNKNOWN and rounded(glyph["origin"]) in told)
             ]
             letters += [
@@ -132,9 +133,6 @@ class Marking(mupdf.FzDevice2):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.marks: list[Mark] = []
-        self.rests: set[tuple[str, float, float]] = (
-            set()
-        )  # what glyphs stand for beyond a letter, and where they end
         self.said: list[tuple[str, int]] = []  # texts that are given, and how many marks were there before
         self.shown = ""  # under the last one
         for kind in (
@@ -155,8 +153,8 @@ class Marking(mupdf.FzDevice2):  # type: ignore[misc]
             for item in items_of(span) if span.len else ():
                 parts = apart(chr(item.ucs) if 0 < item.ucs < 0x110000 else UNKNOWN)
                 if item.gid < 0:
-                    if first is not None:
-                        self.rests.add((parts, *rounded(end_of(span, first, matrix))))
+                    if first is not None and is_mark(parts):
+                        self.marks.append(mark_in(parts, span, first, matrix))
                     continue
                 first = item
                 self.shown += parts
@@ -197,10 +195,12 @@ def apart(char: str) -> str:
     return "".join(chr(int(part, 16)) for part in parts if not part.startswith("<")) or char
 
 
-def end_of(span: Any, item: TextItem, matrix: Any) -> tuple[float, float]:
-    """Where a glyph of a span has advanced to, in points of the page."""
-    x, y = item.x + item.advance * span.trm.a, item.y + item.advance * span.trm.b
-    return x * matrix.a + y * matrix.c + matrix.e, x * matrix.b + y * matrix.d + matrix.f
+def mark_in(text: str, span: Any, item: TextItem, matrix: Any) -> Mark:
+    """A mark that a letter's glyph shows, too: at the letter's right side, where it begins."""
+    wide = RIGHT * item.advance
+    x, y = item.x + wide * span.trm.a, item.y + wide * span.trm.b
+    at = x * matrix.a + y * matrix.c + matrix.e, x * matrix.b + y * matrix.d + matrix.f
+    return Mark(text, (*at, *at), at)
 
 
 def mark_at(text: str, span: Any, item: Any, matrix: Any) -> Mark:
