@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.near_duplicate import NOBODY, PART_ROWS, witnesses
-from filters.near_duplicate_index import PROBES, Matrix, NearIndex, Scratch, unit
+from filters.near_duplicate_index import PROBES, Clusters, Matrix, NearIndex, Scratch, floor, unit
 
 DIMENSION = 512
 BLOCK = 50_000
@@ -105,7 +105,8 @@ def parts(rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
 def ours(features: Stored, stays: npt.NDArray[Any], most: float) -> Search:
     scratch = Scratch(len(features), DIMENSION)
     scratch.append(features)
-    index = NearIndex(scratch, DIMENSION, most)
+    clusters = Clusters.trained(scratch.rows, DIMENSION, scratch.take)
+    index = NearIndex(clusters, scratch.take, floor(most, DIMENSION))
     for rows in parts(stays):
         index.add(scratch.take(rows), rows)
     return lambda part: index.nearest(part)[1]

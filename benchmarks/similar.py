@@ -27,7 +27,7 @@ from curate.engine import similar
 from curate.engine.across import write_batches
 from curate.engine.similar import KEPT, SimilarImages
 from curate.storage.store import Store
-from filters.copies import BYTES, KIND, MAX_DISTANCE, VIEW_BYTES, VIEWS, bits_for
+from filters.copies import BYTES, KIND, MAX_DISTANCE, VIEW_BYTES, VIEWS, level_for
 
 COPIES = {
     "whole, 20 bits": (0, 20),
@@ -68,7 +68,7 @@ def write_unit(store: Store, unit: int) -> None:
     rows = np.arange(UNIT_ROWS)
     column = pa.FixedSizeBinaryArray.from_buffers(KIND, UNIT_ROWS, [None, pa.py_buffer(prints.tobytes())])
     keys, images = [f"{unit}:{row}" for row in rows], (rows + unit * UNIT_ROWS).astype(np.uint64)
-    table = pa.table([pa.array(rows, pa.int32()), keys, images, column], schema=KEPT)
+    table = pa.table([pa.array(rows, pa.int32()), keys, images, keys, column], schema=KEPT)
     write_batches(store, similar._unit_name(unit), KEPT, [table])
 
 
@@ -103,8 +103,11 @@ def found(store: Store, run: SimilarImages, units: int) -> tuple[Counter[str], i
 def main(rows: int, folder: Path) -> None:
     units = rows // UNIT_ROWS
     store = Store(str(folder))
-    run = SimilarImages(MAX_DISTANCE, rows, -(-units // SLICE_UNITS), SLICE_UNITS)
-    print(f"{rows:,} rows, {run.partitions} partitions, bands of {bits_for(rows)} bits", flush=True)
+    slices = -(-units // SLICE_UNITS)
+    run = SimilarImages(MAX_DISTANCE, rows, slices, SLICE_UNITS, lambda unit: (unit + 1) * UNIT_ROWS)
+    print(
+        f"{rows:,} rows, {run.partitions} partitions, bands of {level_for(rows)} bits at the end", flush=True
+    )
     whole = begun = time.process_time()
     written = 0.0
     for number in range(run.slices):
@@ -113,7 +116,7 @@ def main(rows: int, folder: Path) -> None:
         for unit in some:
             write_unit(store, unit)
         written += time.process_time() - before
-        run.spill(store, number, ((unit, ()) for unit in some))
+        run.spill(store, number, some)
         before = time.process_time()
         for unit in some:
             forget_prints(store, unit)

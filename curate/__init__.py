@@ -5,8 +5,8 @@
     result = curate.run("laion", out="shards/", settings={"rules.image_too_small.min_side": 224})
     result.rows_in, result.rows_out, result.dropped
 
-The functions are the commands of the command line; docs/python.md shows each. What a name needs is imported when it is
-first used: `import curate` itself is done in milliseconds.
+Each command of the command line is a function here; docs/python.md shows every one. A name's module is imported when
+the name is first used, so `import curate` itself takes only milliseconds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         explain,
         export,
         fingerprint,
+        held_out,
         pack,
         remove,
         report,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         DiffResult,
         ExplainResult,
         ExportResult,
+        HeldOutResult,
         PackResult,
         PreviewResult,
         RemoveResult,
@@ -67,6 +69,7 @@ __all__ = [
     "ExportResult",
     "FingerprintResult",
     "Halted",
+    "HeldOutResult",
     "InputError",
     "MachineError",
     "ManifestError",
@@ -88,6 +91,7 @@ __all__ = [
     "explain",
     "export",
     "fingerprint",
+    "held_out",
     "loader",
     "pack",
     "remove",
@@ -111,7 +115,7 @@ _MODULES = ("loader", "scorer")
 
 
 def __getattr__(name: str) -> Any:
-    """Import what a public name stands for, when it is first asked for."""
+    """Import the module, function or class of a public name when the name is first used."""
     if name not in __all__:
         raise AttributeError(f"module 'curate' has no attribute {name!r}")
     if name in _MODULES:
@@ -122,7 +126,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _module(name: str) -> str:
-    """Where a public function or class is."""
+    """The module of `curate` that defines the public function or class `name`."""
     if name in _ERRORS:
         return "errors"
     if name in _DECORATORS:

@@ -1,4 +1,4 @@
-"""`python -m curate`, and the program `curate`: signals are answered before anything costly is imported."""
+"""`python -m curate` and the program `curate`: set up the handling of Ctrl-C first, then import the slow modules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main() -> None:
 def _run() -> None:
     try:
         from curate.cli.app import main as run
-    except Exception as error:  # a module of ours that cannot be loaded is no traceback either
+    except Exception as error:  # a module of curate that cannot be imported is reported in one line, too
         faults.leave_unloaded(error)
     run()
 

@@ -1,7 +1,7 @@
-"""Ray, started here or found elsewhere: the only module that imports it, and never ray.data.
+"""Start Ray on this machine, or connect to a running cluster: the only module that imports ray, and never ray.data.
 
-A process that has imported ray.data runs code that hostile Parquet files carry: its extension types
-unpickle.
+ray.data registers Arrow extension types that unpickle their metadata. In a process that has imported it, reading a
+hostile Parquet file can run code from that file.
 """
 
 from __future__ import annotations
@@ -22,19 +22,23 @@ from typing import Any
 
 from curate.errors import MachineError
 
-LONGEST_PARENT = 16  # bytes
-REMOVE_S = 10.0
-UNUSED = ("start_api_server", "start_monitor", "start_log_monitor")  # by a Ray of this machine alone
+LONGEST_PARENT = 16  # bytes of the path in which Ray's folder is made
+REMOVE_S = 10.0  # how long to try to remove Ray's folder
+UNUSED = ("start_api_server", "start_monitor", "start_log_monitor")  # not needed by a Ray on one machine
 
 
 def start(workers: int | None, address: str | None) -> Any:
-    """Ray, connected to the cluster at `address`, or started here with `workers` workers (one a core).
+    """Return the `ray` module, connected to a cluster.
+
+    Args:
+        workers: CPUs of a Ray that is started here, each for one task at a time. None: one for each core.
+        address: a running cluster to connect to. None: start Ray on this machine.
 
     Raises:
-        MachineError: no cluster answers there, or Ray cannot start.
+        MachineError: no cluster answers at `address`, or Ray cannot start here.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address is None:  # Ray turns 127.0.0.1 into the machine's own address, but for this switch
+    if address is None:  # without this setting, Ray replaces 127.0.0.1 by the machine's network address
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         _require_token()
     import ray
@@ -45,7 +49,8 @@ def start(workers: int | None, address: str | None) -> Any:
     if address is None:
         options |= {"num_cpus": workers, "include_dashboard": False}
         options |= {"_temp_dir": _private_folder()}
-        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # the same, where Ray was imported before
+        # Ray read RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER (above) when it was imported, which may have been before this call.
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         with contextlib.nullcontext() if address else alone(ray):
             ray.init(address=address or "local", **options)
@@ -57,10 +62,10 @@ def start(workers: int | None, address: str | None) -> Any:
 
 @contextlib.contextmanager
 def alone(ray: Any) -> Iterator[None]:
-    """Have `ray`, the module, start without its dashboard's server, the autoscaler and the reader of logs.
+    """Within this context, the module `ray` starts no dashboard server, no autoscaler and no log monitor.
 
-    They serve nobody here. Each is an interpreter of more than a CPU second, and Ray waits for the first; it has no
-    setting to do without.
+    A run on one machine uses none of them. Each is a Python process that costs more than one CPU second, and Ray waits
+    for the first. Ray has no setting that switches them off.
     """
     node = ray._private.node.Node
     kept = {name: getattr(node, name) for name in UNUSED if hasattr(node, name)}
@@ -74,27 +79,31 @@ def alone(ray: Any) -> Iterator[None]:
 
 
 def _require_token() -> None:
-    """Have the Ray that is started here ask for a token: its ports are open to every neighbour otherwise."""
+    """Make the Ray that is started here require a token; else every host of the network could use its open ports."""
     if "RAY_AUTH_MODE" in os.environ:
         return
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     if "ray" in sys.modules:
-        import_module("ray._raylet").Config.initialize("")  # it has read the environment already
+        import_module("ray._raylet").Config.initialize("")  # read the environment again, as at Ray's import
 
 
 def _private_folder() -> str:
-    """A folder for Ray's sockets and logs that only this user can look into; it is gone when this process ends.
+    """Make a folder for Ray's sockets and logs that only this user can open; it is removed when this process ends.
 
-    Names of sockets have at most 107 bytes, so that a long TMPDIR does not serve.
+    The path of a socket may have at most 107 bytes. Where TMPDIR is too long for that, the folder is made in /tmp.
     """
     parent = tempfile.gettempdir() if len(tempfile.gettempdir()) <= LONGEST_PARENT else "/tmp"
     folder = tempfile.mkdtemp(prefix="curate-ray-", dir=parent)
     atexit.register(_remove, folder)
-    return f"{folder}/r"  # Ray opens its own folder to everybody; nobody comes through the one around it
+    return f"{folder}/r"  # Ray makes this subfolder open to all users; they cannot pass `folder` around it
 
 
 def _remove(folder: str) -> None:
-    """End Ray, if it still runs, and remove its folder; its processes may write to it while they end."""
+    """Shut Ray down if it still runs, and remove its folder.
+
+    Ray's processes may write to the folder while they end, so the removal is repeated until it is gone, for up to
+    `REMOVE_S` seconds.
+    """
     connected().shutdown()
     ends = time.monotonic() + REMOVE_S
     while Path(folder).exists() and time.monotonic() < ends:
@@ -103,7 +112,7 @@ def _remove(folder: str) -> None:
 
 
 def connected() -> Any:
-    """Ray, where `start` was called or in a process that it started."""
+    """Return the `ray` module in a process that called `start`, or in one of Ray's workers."""
     import ray
     import ray.util.scheduling_strategies
 
@@ -111,13 +120,23 @@ def connected() -> Any:
 
 
 def on_node(ray: Any, function: Any, node: str, name: str) -> Any:
-    """The function as a task of that one node (its id), which waits for no CPU there."""
+    """Make `function` a Ray task that runs on one node only, at once, as it asks for no CPU, and is not retried.
+
+    Args:
+        ray: the module.
+        function: what the task runs.
+        node: the node's id.
+        name: the task's name in Ray.
+    """
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
     return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy, name=name)(function)
 
 
 def memory_of_task(ray: Any, wanted: int) -> int:
-    """Bytes that a task with one CPU may ask for, at most `wanted`, so that every node can run one a CPU."""
+    """Return how many bytes of memory a task with one CPU may ask for, at most `wanted`.
+
+    It is at most half of a node's memory divided by the node's CPUs, on every node, so that each CPU can run a task.
+    """
     shares = [wanted]
     for node in ray.nodes():
         have = node["Resources"]
@@ -126,8 +145,17 @@ def memory_of_task(ray: Any, wanted: int) -> int:
     return min(shares)
 
 
+def largest_memory(ray: Any) -> int:
+    """Return the bytes of memory that Ray counts on the node that has the most; only nodes with CPUs count."""
+    return max(
+        int(node["Resources"].get("memory", 0))
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU")
+    )
+
+
 def cores_of_task(ray: Any, wanted: int) -> int:
-    """CPUs that a task may ask for, at most `wanted`, so that every node with any can run one."""
+    """Return how many CPUs a task may ask for, at most `wanted`, so that every node that has CPUs can run the task."""
     cores = [
         int(node["Resources"]["CPU"])
         for node in ray.nodes()

@@ -1,12 +1,12 @@
-"""The errors a person meets: one line each, with the value, the cause and the way out.
+"""The errors that users see. Each message is one line: the value, the cause, and what to do about it.
 
-A bad row is never an error: it is a drop with a reason. The exit codes are the command line's.
+A bad row is never an error: it is dropped with a reason. The command line ends with the exit code of the error.
 
     CurateError
      x ManifestError   the command, the manifest or a setting is wrong        exit 2
        x OrderForbidsError  inputs cannot be added to a finished run           exit 2
      x InputError      an input cannot be read, or lacks what is needed       exit 2
-       x UnreadableInputError  its content is damaged; among others it is one dropped row
+       x UnreadableInputError  the input's content is damaged (if other inputs can be read: one dropped row, no error)
        x DamagedError  a finished folder lacks a file, or holds damaged data  exit 1
      x OutputError     the output folder is another run's, or not writable    exit 2
      x MachineError    this machine lacks something                           exit 3
@@ -20,7 +20,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-LONGEST_MESSAGE = 2500  # characters
+LONGEST_MESSAGE = 2500  # characters of a message that are shown
 
 
 class CurateError(Exception):
@@ -29,7 +29,7 @@ class CurateError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """The message; of one that quotes something very long, its beginning and its end."""
+        """The message. One longer than `LONGEST_MESSAGE` is shortened to its beginning and its end."""
         said = super().__str__()
         half = LONGEST_MESSAGE // 2
         return said if len(said) <= LONGEST_MESSAGE else f"{said[:half]} … {said[-half:]}"
@@ -42,7 +42,10 @@ class ManifestError(CurateError):
 
 
 class OrderForbidsError(ManifestError):
-    """A finished run cannot take in more inputs as if it had had them from the beginning; it stays as it is."""
+    """Inputs cannot be added to a finished run without another result than a run on all inputs from the start gives.
+
+    The run stays as it is.
+    """
 
 
 class InputError(CurateError):
@@ -52,7 +55,7 @@ class InputError(CurateError):
 
 
 class UnreadableInputError(InputError):
-    """An input's content is damaged or empty. Beside readable inputs it is one dropped row, for this `reason`."""
+    """An input's content is damaged or empty. If other inputs can be read, it is one row, dropped for `reason`."""
 
     def __init__(self, message: str, reason: str = "unreadable") -> None:
         super().__init__(message)
@@ -78,28 +81,31 @@ class MachineError(CurateError):
 
 
 class UnitError(CurateError):
-    """A unit of work could not be finished; the others go on."""
+    """One unit of work could not be finished; the run goes on with the other units."""
 
     exit_code = 1
 
 
-class Halted(CurateError):  # noqa: N818 - a state of the run, and the row's fault least of all
+class Halted(CurateError):  # noqa: N818 - names a state of the run; no input is at fault
     """The run cannot go on for now (disk full, network down); the same command resumes it."""
 
     exit_code = 1
 
 
-class Stopped(CurateError):  # noqa: N818 - what the user asked for
+class Stopped(CurateError):  # noqa: N818 - the user asked for it
     """The run was interrupted; the same command resumes it."""
 
     exit_code = 130
 
 
-HOPELESS = (Halted, MachineError, ManifestError)  # what would befall every other job too
+HOPELESS = (Halted, MachineError, ManifestError)  # errors that every other job would meet, too: the run stops
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown `name`: ` (did you mean X?)`, or ` (there are: …)` when none is near."""
+    """The end of a message about an unknown `name`: ` (did you mean 'X'?)`, or, if no known name is like it, all names.
+
+    It begins with a space. All names are written as ` (there are: A, B)`.
+    """
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else f" (there are: {', '.join(names) or 'none'})"

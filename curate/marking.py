@@ -1,8 +1,7 @@
-"""The stages that a table of samples passes: each takes a table and gives it back with rows marked, none
-removed.
+"""Clean and judge the rows of a table of samples. Each function returns the table with rows marked as dropped.
 
-The hinge is the column `dropped`: null while a row is alive, else the reason. What a row fell to, and where,
-is written beside it (`stage`, `detail`).
+No row is removed. The column `dropped` is null while a row is alive, else the reason why it was dropped. The column
+`stage` says in which stage it was dropped, and `detail` which values decided.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ RULE_STAGES = (
     "size",
     "score",
     "across",
-)  # the others drop what failed, not what a rule judged
+)  # stages in which rules drop rows; the other stages drop rows whose fetch, decoding or rendering failed
 SIZE = frozenset({"width", "height"})
 SCORE = "clip_score"
 LANGUAGE_RULE = "text_in_other_language"
@@ -40,7 +39,14 @@ def alive(table: pa.Table) -> pa.ChunkedArray:
 
 
 def drop(table: pa.Table, reason: pa.Array, stage: str, detail: pa.Array | None = None) -> pa.Table:
-    """Mark the alive rows whose `reason` is not null (N rows each)."""
+    """Mark the alive rows whose `reason` is not null as dropped; rows dropped before keep their reason.
+
+    Args:
+        table: samples (N rows).
+        reason: why a row is dropped; null keeps it (N rows).
+        stage: the stage that drops them.
+        detail: the value that decided, as text (N rows). Default: null for every row.
+    """
     falls = pc.and_(alive(table), pc.is_valid(reason))
     table = set_column(table, "detail", pc.if_else(falls, _or_null(detail, table), table["detail"]))
     table = set_column(table, "stage", pc.if_else(falls, stage, table["stage"]))
@@ -48,7 +54,7 @@ def drop(table: pa.Table, reason: pa.Array, stage: str, detail: pa.Array | None 
 
 
 def clean(table: pa.Table, manifest: Manifest) -> pa.Table:
-    """Run the manifest's cleaners over the text of the alive rows, in their order."""
+    """Run the manifest's cleaners, in the manifest's order, over the text of the alive rows (N rows in, N out)."""
     if not manifest.clean:
         return table
     mask = alive(table).combine_chunks()
@@ -61,9 +67,16 @@ def clean(table: pa.Table, manifest: Manifest) -> pa.Table:
 
 
 def clean_and_judge(table: pa.Table, manifest: Manifest, rules: Rules, pending: frozenset[str]) -> pa.Table:
-    """Judge what needs no text, clean what is left, judge the rest: reasons follow the rules' order.
+    """Apply the rules before the first one on text, clean the texts of the rows left, then apply the other rules.
 
-    The source's columns that only rules read (`published:NAME`) are dropped once they are judged.
+    So a row falls to the first rule, in the manifest's order, that drops it. The columns `published:NAME`, which only
+    rules read, are removed from the result (N rows in, N out).
+
+    Args:
+        table: samples, with the `published:NAME` columns.
+        manifest: names the cleaners.
+        rules: settings by the rule's name, in the manifest's order.
+        pending: columns that are filled in later, see `judge`.
     """
     before, after = dict[str, Any](), dict[str, Any]()
     for name, settings in rules.items():
@@ -75,7 +88,10 @@ def clean_and_judge(table: pa.Table, manifest: Manifest, rules: Rules, pending: 
 
 
 def name_languages(table: pa.Table, rules: Rules) -> pa.Table:
-    """Name the language of alive rows where the rules keep others than English and Chinese, if it is certain."""
+    """Set the column `language` of alive rows, if the rules keep other languages than English and Chinese.
+
+    It is set where the language is identified with certainty and is one that the rules keep, else it stays.
+    """
     settings = rules.get(LANGUAGE_RULE, {})
     if set(settings.get("keep", ())) <= set(LANGUAGES):
         return table
@@ -88,10 +104,16 @@ def name_languages(table: pa.Table, rules: Rules) -> pa.Table:
 
 
 def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = frozenset()) -> pa.Table:
-    """Drop alive rows by the first rule they fall to, with the value that decided.
+    """Drop each alive row for the first rule that it fails; `detail` gets the value that decided.
 
-    A row for which a rule's answer is null stays if one of the columns in `pending` is yet to be filled in,
-    and is else dropped with `COLUMN_missing`.
+    Where a rule answers null because a column is null, the row is dropped for `COLUMN_missing`, unless that column is
+    one of `pending`: a column that a later stage fills in.
+
+    Args:
+        table: samples (N rows).
+        rules: settings by the rule's name, in the order in which rules are judged.
+        stage: the stage that is written beside the reason.
+        pending: columns that a later stage fills in. Default: none.
     """
     if not rules:
         return table
@@ -111,7 +133,14 @@ def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = f
 
 
 def missing(rows: pa.Table, columns: Sequence[str], unjudged: pa.Array, pending: frozenset[str]) -> pa.Array:
-    """`COLUMN_missing` where a rule lacked a value that will not come; else null (N rows)."""
+    """Return `COLUMN_missing` for rows that a rule cannot judge as a column is null for good, else null (N rows).
+
+    Args:
+        rows: N rows.
+        columns: the columns that the rule reads.
+        unjudged: true where the rule answered null (N rows).
+        pending: columns that a later stage fills in.
+    """
     reason = pa.nulls(rows.num_rows, pa.string())
     for column in columns:
         if column not in pending:
@@ -121,7 +150,13 @@ def missing(rows: pa.Table, columns: Sequence[str], unjudged: pa.Array, pending:
 
 
 def details(rows: pa.Table, reason: pa.Array, rules: Rules) -> pa.Array:
-    """What decided for each dropped row; null for the others and where there is nothing to say (N rows)."""
+    """Return the values that decided for each row that a rule dropped; null for the others (N rows).
+
+    Args:
+        rows: N rows with the columns that the rules read.
+        reason: why each row was dropped, null if it was not (N rows).
+        rules: settings by the rule's name.
+    """
     detail = pa.nulls(rows.num_rows, pa.large_string())
     for name in pc.unique(reason.drop_null()).to_pylist():
         if name in rules:
@@ -133,7 +168,7 @@ def details(rows: pa.Table, reason: pa.Array, rules: Rules) -> pa.Array:
 
 
 def scatter(values: pa.Array | pa.ChunkedArray, places: pa.Array, rows: int) -> pa.Array:
-    """`values` (M rows) at `places` of a column of `rows` rows, null elsewhere."""
+    """Return a column of `rows` rows with `values` (M rows) at the row numbers `places` (M), and null elsewhere."""
     index = np.full(rows, -1, dtype=np.int64)
     index[np.asarray(places)] = np.arange(len(places))
     taken = values.take(pa.array(index, mask=index < 0))
@@ -141,14 +176,20 @@ def scatter(values: pa.Array | pa.ChunkedArray, places: pa.Array, rows: int) -> 
 
 
 def share_below(key: pa.ChunkedArray, share: float, at: int) -> pa.ChunkedArray:
-    """True for that share of all keys, always the same, by eight hex digits from `at` on (N rows)."""
+    """Return true for about `share` of the keys, from 0 to 1 (N rows); the same keys every time.
+
+    A key is chosen where its eight hex digits from digit `at` on, as a number, are less than `share` times 2**32.
+    """
     if share >= 1:
         return pc.is_valid(key)
     return pc.less(pc.utf8_slice_codeunits(key, at, at + 8), f"{int(share * 2**32):08x}")
 
 
 def sampled(key: pa.ChunkedArray, share: float) -> pa.ChunkedArray:
-    """True for the dropped rows that are written down (N rows); other digits decide than for `--sample`."""
+    """Return true for the dropped rows that are written to `_dropped/`, about `share` of them (N rows).
+
+    `--sample` chooses by other digits of the key, so that the two choices are independent.
+    """
     return share_below(key, share, at=24)
 
 

@@ -1,4 +1,4 @@
-"""Files of a person's choice, opened only where they are files: a pipe would be waited for, a device never ends."""
+"""Open a file that the user named, if it is a regular file: reading a pipe could wait for ever, a device never ends."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def open_plain(path: Path) -> BufferedReader:
-    """The file, to be read.
+    """Open the regular file at `path` for reading bytes.
 
     Raises:
-        OSError: it cannot be opened, or is a folder, a pipe or a device.
+        OSError: the file cannot be opened, or is a folder, a pipe or a device.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is no file", str(path))
+        raise OSError(errno.EINVAL, "it is no file, but a folder, a pipe or a device", str(path))
     return path.open("rb")

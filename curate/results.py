@@ -1,4 +1,4 @@
-"""What the commands of `curate.api` give: their findings as fields, and under `raw` as the command line prints them."""
+"""The results of the functions of `curate.api`. `raw` of each is what its command prints with `--json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ R = TypeVar("R")
 class ShardEntry(TypedDict):
     """One shard or pack file, as `_manifest.json` lists it."""
 
-    path: str  # within the folder
+    path: str  # relative to the folder
     rows: int
     bytes: int
     sha256: str
@@ -19,7 +19,7 @@ class ShardEntry(TypedDict):
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run, as its `_manifest.json` tells of it; `rows_in == rows_out + sum(dropped.values())`."""
+    """A finished run, as in its `_manifest.json`; `rows_in == rows_out + sum(dropped.values())`."""
 
     folder: str
     rows_in: int
@@ -27,9 +27,9 @@ class RunResult:
     dropped: dict[str, int]  # reason → rows
     shards: list[ShardEntry] = field(repr=False)  # at most the first 10,000: _manifest/shards.parquet has all
     stages: list[dict[str, Any]] = field(repr=False)  # in order: name, rows_in, rows_out, seconds
-    manifest: dict[str, Any] = field(repr=False)  # resolved, with every threshold
+    manifest: dict[str, Any] = field(repr=False)  # with every default filled in
     inputs: list[dict[str, Any]] = field(repr=False)  # uri, bytes, rows, fingerprint
-    scorer: dict[str, Any] | None = field(repr=False)
+    scorer: dict[str, Any] | None = field(repr=False)  # the CLIP model of the scores; None without one
     raw: dict[str, Any] = field(repr=False)  # the whole of _manifest.json
 
     def __str__(self) -> str:
@@ -39,42 +39,42 @@ class RunResult:
 
 @dataclass(frozen=True)
 class PreviewResult:
-    """What a run would do, and the fate of the first rows by all that needs no image; nothing was written."""
+    """What a run would do, and what the rules that need no image say of the first rows; nothing was written."""
 
     inputs: int
     rows: int
     units: int
-    judged: int  # rows that were looked at
-    alive: int  # of them, those that no rule dropped
-    dropped: dict[str, int]
+    judged: int  # the first rows: how many were judged
+    alive: int  # how many of them no rule dropped
+    dropped: dict[str, int]  # reason → rows, of those that were judged
     first_rows: list[dict[str, Any]] = field(repr=False)
     raw: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class CalibrateResult:
-    """What each rule drops of a sample, and the thresholds that were asked for; shares are from 0 to 1."""
+    """Which share of a sample each rule drops, and the thresholds that were asked for; shares are from 0 to 1."""
 
-    rule: str | None  # of the last threshold that was found; None where none was asked for
-    setting: str | None
-    threshold: float | None
-    keep: float | None  # the share of all rows that is kept with it
+    rule: str | None  # the rule of the last threshold that was found; None if no threshold was asked for
+    setting: str | None  # the rule's setting
+    threshold: float | None  # its value
+    keep: float | None  # the share of all rows that is kept with this threshold
     kept: dict[str, float]  # share and error (half its 95 % interval) of what the rules keep as they are
-    table: list[dict[str, Any]] = field(repr=False)  # a rule each: alone, in_order, only, thresholds
+    table: list[dict[str, Any]] = field(repr=False)  # for each rule: alone, in_order, only, thresholds
     sample: dict[str, Any] = field(repr=False)  # rows, of, blocks, inputs, whole
-    set: list[str] = field(repr=False)  # `--set …` for each threshold that was found
+    set: list[str] = field(repr=False)  # the option `--set …` for each threshold that was found
     notes: list[str] = field(repr=False)
     raw: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class PackResult:
-    """Finished packs, as their `_manifest.json` tells of them; rows are samples."""
+    """Finished packs, as in their `_manifest.json`; a row is a sample."""
 
     folder: str
     rows_in: int
     rows_out: int
-    dropped: dict[str, int]
+    dropped: dict[str, int]  # reason → samples
     tasks: dict[str, dict[str, Any]]  # task → samples, sequences, padding (share of the tokens)
     shards: list[ShardEntry] = field(repr=False)
     raw: dict[str, Any] = field(repr=False)
@@ -82,13 +82,13 @@ class PackResult:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A finished export, as its `_manifest.json` tells of it."""
+    """A finished export, as in its `_manifest.json`."""
 
     folder: str
-    to: str
+    to: str  # the format
     rows_in: int
     rows_out: int
-    dropped: dict[str, int]
+    dropped: dict[str, int]  # reason → rows
     files: list[str] = field(repr=False)
     raw: dict[str, Any] = field(repr=False)
 
@@ -97,26 +97,37 @@ class ExportResult:
 class FingerprintResult:
     """A fingerprint file, for the rules `image_in_evaluation_set` and `text_in_evaluation_set`."""
 
-    out: str
-    images: int
-    texts: int
+    out: str  # the file's path
+    images: int  # how many images it has fingerprints of
+    texts: int  # how many texts it has fingerprints of
     left_out: dict[str, int]  # reason → images without a fingerprint
     raw: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
-class RemoveResult:
-    """A new version of a run without what a list names."""
+class HeldOutResult:
+    """A list of images that data sets hold out, for the rule `image_name_on_list`."""
 
-    folder: str
-    parent: str  # the folder of the older version
+    out: str  # the list's path
+    images: int  # how many images it names
+    splits: dict[str, int]  # split, such as `val` → images that it holds out
+    left_out: int  # rows whose image name cannot be written as one line of a list
+    raw: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class RemoveResult:
+    """A new version of a run, without the rows that a list names or that evaluation sets hold."""
+
+    folder: str  # the new version
+    parent: str  # the older version
     rows_removed: int
-    rows_out: int  # left
-    rewritten: int  # shards that were written again
-    emptied: int  # shards of which no row is left: they are gone
-    shared: int  # shards that both versions have, linked or copied by the store
+    rows_out: int  # rows that are left
+    rewritten: int  # shards that lost rows and were written again
+    emptied: int  # shards that lost all rows: the new version does not have them
+    shared: int  # shards that lost no row: linked, or copied by the store
     unmatched: int  # lines of the list that match no row
-    overlaps: dict[str, int]  # rows in evaluation sets, by the rule that tells them
+    overlaps: dict[str, int]  # rule → rows that it found in evaluation sets
     made_of_parent: list[dict[str, str]] = field(
         repr=False
     )  # packs and exports: kind, folder, remake (a command)
@@ -128,8 +139,8 @@ class ReportResult:
     """The files of a report."""
 
     folder: str
-    wrote: list[str]  # names within the folder
-    left: list[str]  # those left as they were, because a person wrote them
+    wrote: list[str]  # file names within the folder
+    left: list[str]  # files that curate did not write, and so left as they are
     seconds: float
     raw: dict[str, Any] = field(repr=False)
 
@@ -139,11 +150,11 @@ class ExplainResult:
     """What became of one input."""
 
     fate: Literal["kept", "dropped", "unknown"]
-    shard: str | None  # where it is kept
-    row: int | None  # in that shard, from 0; of a dropped input, in the file under _dropped/
+    shard: str | None  # the shard that it is kept in
+    row: int | None  # its row number from 0 in the shard; of a dropped input, in its file under _dropped/
     reason: str | None  # why it was dropped
     detail: str | None  # the values that decided
-    way: list[dict[str, Any]] = field(repr=False)  # a step a stage or rule, with the value it was judged by
+    way: list[dict[str, Any]] = field(repr=False)  # a step for each stage or rule, with the value it judged
     raw: dict[str, Any] = field(repr=False)
 
 
@@ -154,8 +165,8 @@ class TraceResult:
     folder: str
     samples: list[
         dict[str, Any]
-    ]  # pack, row, tokens, key; where it was found folder, shard, shard_row, source, url
-    gone: list[str]  # folders of shards that are there no more
+    ]  # pack, row, tokens, key; of a sample found in a shard also folder, shard, shard_row, source, url
+    gone: list[str]  # folders of shards that no longer exist
     raw: dict[str, Any] = field(repr=False)
 
 
@@ -163,11 +174,11 @@ class TraceResult:
 class DiffResult:
     """How one run differs from another."""
 
-    settings: dict[str, list[Any]]  # path → the two values
-    counts: dict[str, list[int]]  # rows_in, rows_out and each reason → the two numbers
-    added: int  # keys of rows
-    removed: int
-    changed: int
+    settings: dict[str, list[Any]]  # a setting's path → its value in each run
+    counts: dict[str, list[int]]  # rows_in, rows_out or a reason → the number of rows in each run
+    added: int  # keys of rows that only the second run has
+    removed: int  # keys of rows that only the first run has
+    changed: int  # keys that both have, with other rows
     same: int  # shards that both have
     examples: dict[str, list[str]] = field(repr=False)  # added, removed and changed → some keys
     raw: dict[str, Any] = field(repr=False)
@@ -177,20 +188,27 @@ class DiffResult:
 class VerifyResult:
     """What a check of every checksum and invariant found."""
 
-    shards: int
+    shards: int  # shards or packs that were checked
     rows: int
-    damaged: dict[str, list[str]]  # file → what is wrong with it; empty: all is well
-    repaired: list[str]
+    damaged: dict[str, list[str]]  # file → what is wrong with it; empty: nothing is damaged
+    repaired: list[str]  # files that were made again
     raw: dict[str, Any] = field(repr=False)
 
 
 def made(kind: type[R], found: dict[str, Any], **more: Any) -> R:
-    """A result of plain data; what is not there is None, or an empty list where there may be many."""
+    """Build a result of class `kind` from plain data.
+
+    Args:
+        kind: a dataclass of this module.
+        found: the fields' values by name, and others; all of it becomes `raw`. A field without a value is None, or an
+            empty list if it is `repaired`, `way` or `set`.
+        more: values of fields, in place of those in `found`.
+    """
     import msgspec
 
     found = msgspec.json.decode(
         msgspec.json.encode(found)
-    )  # as a reader of the file has it: lists, no tuples
+    )  # the same values as a reader of the JSON gets: lists in place of tuples
     empty: dict[str, Any] = {"repaired": [], "way": [], "set": []}
     given = {name: found.get(name, empty.get(name)) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
     return kind(**given | {"raw": found} | more)

@@ -1,8 +1,9 @@
-"""The one table that flows from source to shard, and the shard's own columns.
+"""The columns of a table of samples on its way from source to shard (SAMPLE), and those of a shard (SHARD).
 
 Boxes and quads are pixels of `image`, origin top left, y down; a quad's corners go clockwise from the top
-left of the text or object itself. `start` and `end` are character (code point) offsets in `text`. A dialogue's regions
-are in the image that its messages show last before each one's `<bbox>`.
+left of the text or object itself. `start` and `end` are character (code point) offsets in `text`. In a dialogue, each
+`<bbox>` of the messages stands for one region, which lies in the image that the messages show last before it, or in
+the first image of its own message if that comes later.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ REGION = pa.struct(
 
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])  # system, user or assistant
 
-PICTURE = pa.struct(  # an image of a dialogue on its way
+PICTURE = pa.struct(  # one image of a dialogue, between source and shard
     [
-        ("bytes", pa.large_binary()),  # encoded; null until fetched, and once it is in the spool
-        ("path", pa.string()),  # where a local image lies; once decoded DATASET/KEY-N.EXT
+        ("bytes", pa.large_binary()),  # encoded; null before it is fetched, and once it is in the spool
+        ("path", pa.string()),  # path of a local image; after decoding DATASET/KEY-N.EXT
         ("url", pa.string()),
-        ("slot", pa.int64()),  # its number in the spool; null until read
-        ("width", pa.int32()),  # as decoded; null until then
+        ("slot", pa.int64()),  # its number in the spool; null before it is there
+        ("width", pa.int32()),  # pixels of the decoded image; null before that
         ("height", pa.int32()),
-        ("boxes_in_pixels", pa.bool_()),  # regions in it are in pixels of it as published, not shares of it
+        ("boxes_in_pixels", pa.bool_()),  # its regions are in pixels as published, not in shares of its sides
     ]
 )
 
@@ -53,30 +54,30 @@ SAMPLE = pa.schema(
         ("language", pa.string()),
         ("url", pa.large_string()),
         ("source", pa.string()),  # file#row, or document#page
-        ("image", pa.large_binary()),  # encoded; null until fetched, and for pure text
-        ("image_path", pa.string()),  # where a local image lies, relative to the manifest's image.folder
-        ("format", pa.string()),  # jpeg, png or webp; null until decoded
-        ("width", pa.int32()),  # as published, then as decoded
+        ("image", pa.large_binary()),  # encoded; null before it is fetched, and for pure text
+        ("image_path", pa.string()),  # path of a local image, relative to the manifest's image.folder
+        ("format", pa.string()),  # jpeg, png or webp; null before decoding
+        ("width", pa.int32()),  # pixels: as published, after decoding those of the stored image
         ("height", pa.int32()),
         ("text", pa.large_string()),
         ("question", pa.large_string()),  # vqa and ocr_vqa
-        ("answer", pa.large_string()),  # and the HTML of a page, of ocr_structured
-        ("regions", pa.list_(REGION)),  # a dialogue's are shares of the image's sides until that is decoded
+        ("answer", pa.large_string()),  # vqa and ocr_vqa; for ocr_structured the HTML of the page
+        ("regions", pa.list_(REGION)),  # in a dialogue: before decoding, shares of the image's sides
         (
             "messages",
             pa.list_(MESSAGE),
-        ),  # of a dialogue; `<image>` in a user's is the next of `images`, `<bbox>` the next of `regions`
+        ),  # of a dialogue; `<image>` in a user's message is the next of `images`, `<bbox>` the next of `regions`
         ("images", pa.list_(PICTURE)),
         (
             "fingerprint",
             pa.binary(),
-        ),  # 544 bytes of the upright image and 16 crops of it; null unless it is wanted
+        ),  # 544 bytes: of the upright image and of 16 crops of it; null unless a rule or a setting needs it
         ("clip_score", pa.float32()),
-        ("clip_features", pa.list_(pa.float16())),  # of the image, unit length; null until scored
+        ("clip_features", pa.list_(pa.float16())),  # of the image, unit length; null before scoring
         ("extra", pa.large_string()),  # JSON of the source's other columns
         ("dropped", pa.string()),  # null while the row is alive, else the reason
         ("stage", pa.string()),  # where it was dropped
-        ("detail", pa.large_string()),  # the value that decided
+        ("detail", pa.large_string()),  # the value for which it was dropped
     ]
 )
 
@@ -100,14 +101,14 @@ SHARD = pa.schema(
         ("url", pa.string()),
         ("source", pa.string()),
         ("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),  # of a dialogue
-        ("messages", pa.list_(MESSAGE)),  # null for the tasks with one image
+        ("messages", pa.list_(MESSAGE)),  # of a dialogue; null for the other tasks
         ("sha256", pa.string()),
         ("extra", pa.string()),
     ]
 )
 
-FINGERPRINT = pa.field("fingerprint", pa.string())  # of the whole image, 64 hex digits; a column by setting
-SHARD_FORMS = (SHARD, SHARD.append(FINGERPRINT))
+FINGERPRINT = pa.field("fingerprint", pa.string())  # of the whole image, 64 hex digits; an optional column
+SHARD_FORMS = (SHARD, SHARD.append(FINGERPRINT))  # the schemas that a shard can have
 
 DROPPED = pa.schema(
     [
@@ -123,10 +124,10 @@ DROPPED = pa.schema(
 
 
 def conform(table: pa.Table) -> pa.Table:
-    """The table with exactly SAMPLE's columns in SAMPLE's order; missing ones are null (N rows).
+    """Return the table with exactly SAMPLE's columns, in SAMPLE's order; missing ones are null (N rows).
 
     Raises:
-        InputError: a column that SAMPLE does not know.
+        InputError: the table has a column that is not in SAMPLE.
     """
     unknown = set(table.column_names) - set(SAMPLE.names)
     if unknown:
@@ -140,20 +141,29 @@ def conform(table: pa.Table) -> pa.Table:
 
 
 def set_column(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """The table with one of SAMPLE's columns replaced (N rows)."""
+    """Return the table with SAMPLE's column `name` replaced by `values`, cast to the column's type (N rows).
+
+    The table must have all of SAMPLE's columns first, in SAMPLE's order.
+    """
     field = SAMPLE.field(name)
     return table.set_column(SAMPLE.get_field_index(name), field, _as(values, field.type))
 
 
 def _as(column: Any, kind: pa.DataType) -> Any:
-    """A column as one of that type; a cast costs a small table as much as a search."""
+    """Return the column with the type `kind`; it is cast only if it has another, as a cast is slow on small tables."""
     return column if column.type == kind else column.cast(kind)
 
 
 def shard_metadata(
     manifest_digest: str, scorer: dict[str, Any] | None = None, form: pa.Schema = SHARD
 ) -> dict[bytes, bytes]:
-    """What a shard's schema says of itself: to `datasets` (`huggingface`) and to us (`curate`)."""
+    """Return the metadata of a shard's schema: `huggingface` for the library `datasets`, and `curate` for curate.
+
+    Args:
+        manifest_digest: identifies the manifest that the shard was made with.
+        scorer: what `clip_score` was computed with; None without scores.
+        form: the shard's schema, one of `SHARD_FORMS`.
+    """
     curate = {"version": __version__, "manifest": manifest_digest, "scorer": scorer}
     return {
         b"huggingface": json.dumps({"info": {"features": _hub_features(form)}}, sort_keys=True).encode(),
@@ -162,7 +172,7 @@ def shard_metadata(
 
 
 def _hub_features(form: pa.Schema) -> dict[str, Any]:
-    """A form of SHARD in the legacy form of `datasets` features, which its versions 3 to 5 read alike."""
+    """Describe the columns of `form` in the old notation of `datasets`, which its versions 3 to 5 read alike."""
 
     def value(dtype: str) -> dict[str, str]:
         return {"dtype": dtype, "_type": "Value"}

@@ -1,4 +1,4 @@
-"""Texts that nobody vouches for, as a terminal may be given them; numbers as people read them."""
+"""Format untrusted texts so that a terminal can print them safely, and numbers so that people can read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from typing import Any
 
 
 def printable(text: str, most: int = 400) -> str:
-    """The text on one line, cut after `most` characters, with what does not print by its code."""
+    """Return the text on one line, with an escape such as `\\x1b` for each character that cannot be printed.
+
+    A text longer than `most` characters is cut, and the number of characters that were left out is added.
+    """
     shown = "".join(
         c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode()
         for c in text[:most]
@@ -21,7 +24,7 @@ def printable(text: str, most: int = 400) -> str:
 
 
 def settings_said(settings: Mapping[str, Any]) -> str:
-    """A rule's settings as they are shown: `min_side=200`, without those that are empty and whose plug-in it is."""
+    """Return a rule's settings as users see them, `min_side=200 …`, without empty values and the setting `plugin`."""
     shown = {
         name: value for name, value in settings.items() if value not in ("", None, []) and name != "plugin"
     }
@@ -29,12 +32,12 @@ def settings_said(settings: Mapping[str, Any]) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 row`, `1,200 rows`."""
+    """Return the count and the noun, with an `s` unless the count is 1: `1 row`, `1,200 rows`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def bytes_said(count: int) -> str:
-    """A size as people read it: `34.5 MB`."""
+    """Return a number of bytes as people read it: `34.5 MB`; 1 kB is 1,000 bytes."""
     size = float(count)
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if size < 1000 or unit == "TB":
@@ -44,25 +47,25 @@ def bytes_said(count: int) -> str:
 
 
 def duration_said(seconds: float) -> str:
-    """A time as people read it: `2 h 5 min 12 s`; a clock that was set back leaves none to be told."""
+    """Return a time as people read it: `2 h 5 min 12 s`; it is unknown (negative) if the clock was set back."""
     if seconds < 0:
-        return "a time that nobody knows, as the clock was set back"
+        return "an unknown time, as the clock was set back"
     whole = int(seconds)
     parts = ((whole // 3600, "h"), (whole // 60 % 60, "min"), (whole % 60, "s"))
     return " ".join(f"{value} {unit}" for value, unit in parts if value) or "under a second"
 
 
-LOG = "CURATE_LOG"  # `json`: what a person would read is a JSON object a line
-METRICS = "CURATE_METRICS"  # a file of metrics to keep up to date
+LOG = "CURATE_LOG"  # environment variable; `json`: each line on standard error is a JSON object
+METRICS = "CURATE_METRICS"  # environment variable; the path of a file of metrics that a run keeps up to date
 
 
 def logs_json() -> bool:
-    """Whether lines on standard error are JSON objects."""
+    """Whether the user wants lines on standard error as JSON objects."""
     return os.environ.get(LOG) == "json"
 
 
 def json_line(level: str, message: str, **more: object) -> str:
-    """One line of a log that programs read."""
+    """Return one line of the log as a JSON object: time (UTC), level, message, and the fields in `more`."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return json.dumps(
         {"time": now, "level": level, "message": message, **more}, ensure_ascii=False, default=str
@@ -70,8 +73,8 @@ def json_line(level: str, message: str, **more: object) -> str:
 
 
 class JsonLines(logging.Formatter):
-    """Records of a log as JSON objects."""
+    """Format log records as JSON objects, one a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record."""
+        """Return one record as a line of JSON."""
         return json_line(record.levelname.lower(), record.getMessage(), logger=record.name)

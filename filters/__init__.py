@@ -15,7 +15,7 @@ from filters import (
     shape,
     text,
 )
-from filters.column import PREFIX, SLUG, column_rule, find_rule, is_judgeable
+from filters.column import PREFIX, SLUG, column_rule, find_rule, is_judgeable, published_column
 from filters.judgement import Judgement, judge
 from filters.rule import CLEANERS, RULES, Cleaner, Rule, Setting, find_cleaner
 
@@ -44,6 +44,7 @@ __all__ = [
     "near_duplicate",
     "page_rules",
     "patterns",
+    "published_column",
     "shape",
     "text",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -38,9 +39,18 @@ def find_rule(name: str, settings: Mapping[str, Any]) -> Rule:
     """
     if "plugin" in settings:
         return OWN[settings["plugin"]]().rule(name)
-    if name in RULES or "column" not in settings:
+    column = published_column(name, settings)
+    if column is None:
         return RULES[name]
-    return column_rule(name, str(settings["column"]))
+    if name not in RULES:
+        return column_rule(name, column)
+    return replace(RULES[name], columns=(*RULES[name].columns, PREFIX + column))
+
+
+def published_column(name: str, settings: Mapping[str, Any]) -> str | None:
+    """The column of the source that a rule with these settings reads; None where it reads none."""
+    setting = RULES[name].published if name in RULES else "column"
+    return str(settings[setting]) if "plugin" not in settings and settings.get(setting) else None
 
 
 @lru_cache(maxsize=256)

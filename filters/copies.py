@@ -4,8 +4,10 @@ An image has VIEWS fingerprints of 256 bits: of the whole, and of parts of it (`
 are as far apart as the whole of one is from the nearest view of the other, whichever way that is less.
 
 A band is some of the bits. Two fingerprints are compared only where they agree in all bits of a band; the more rows
-there are, the more bits a band has, so that each row is compared with about COMPARED others. A copy whose bits differ
-in every band is missed. The lowest frequencies change least when an image is cropped: the bands of crops are of these.
+there are, the more bits a band has, so that each row is compared with about COMPARED others. Within a run a row is
+compared with those before it by bands as long as the rows up to there ask for, so that rows which are added behind it
+change nothing. A copy whose bits differ in every band is missed. The lowest frequencies change least when an image is
+cropped: the bands of crops are of these.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ AT_ONCE = 2**16  # comparisons: what they read and write stays in a core's cache
 KEYS_AT_ONCE = 2**15  # fingerprints
 FAR = 256 << 40
 LOW_BYTES = np.uint32(0x00FF00FF)  # of each half
+LEVEL_BITS = 2  # by so many bits bands grow within a run
+FRESH = np.uint8(
+    128
+)  # added to an entry's view where its row is compared with those before it under this key
 CROWD = 4096  # of so many rows in one bucket the earliest are compared with the others
 
 Prints = npt.NDArray[np.uint8]  # N x VIEWS x VIEW_BYTES
@@ -61,6 +67,18 @@ def bits_for(rows: int) -> int:
     """How many bits a band has, so that each of `rows` is compared with about COMPARED others."""
     entries = rows * (VIEWS * VIEW_BANDS + WHOLE_BANDS)
     return min(MOST_BITS, max(FEWEST_BITS, ceil(log2(max(1, entries / COMPARED)))))
+
+
+def level_for(rows: int) -> int:
+    """How many bits the bands have by which the last of so many rows of a run is compared with those before it."""
+    return FEWEST_BITS + -(-(bits_for(rows) - FEWEST_BITS) // LEVEL_BITS) * LEVEL_BITS
+
+
+def entries_for(rows: int) -> int:
+    """How many entries so many rows of a run have: each under the bands of its own length and of all longer ones."""
+    lengths = range(FEWEST_BITS, level_for(rows) + 1, LEVEL_BITS)
+    each = VIEWS * VIEW_BANDS + WHOLE_BANDS
+    return sum(min(rows * each, COMPARED << bits) for bits in lengths[:-1]) + rows * each
 
 
 def band_keys(prints: npt.NDArray[np.uint8], bands: range, bits: int) -> Keys:
@@ -210,38 +228,55 @@ class Entries:
     keys: Keys
     places: Rows  # whose each is, in source order
     images: Words  # which image that is: rows with the very same one are no copies of each other
-    views: npt.NDArray[np.uint8]  # which view it is: 0 for the whole
+    views: npt.NDArray[np.uint8]  # which view it is: 0 for the whole; and FRESH
     prints: npt.NDArray[np.uint8]  # N x VIEW_BYTES
 
     @classmethod
-    def of(cls, prints: Prints, places: Rows, images: Words, bits: int) -> Entries:
-        """The entries of these rows (N each): a view by VIEW_BANDS, the whole by WHOLE_BANDS more."""
+    def of(
+        cls,
+        prints: Prints,
+        places: Rows,
+        images: Words,
+        bits: int,
+        fresh: npt.NDArray[np.bool_] | None = None,
+    ) -> Entries:
+        """The entries of these rows (N each): a view by VIEW_BANDS, the whole by WHOLE_BANDS more.
+
+        `fresh` says which rows are compared with those before them by bands of so many bits; None: all.
+        """
+        flags = FRESH * (np.ones(len(places), bool) if fresh is None else fresh).astype(np.uint8)
         views = band_keys(prints, range(VIEW_BANDS), bits)
         whole = band_keys(prints[:, 0], range(VIEW_BANDS, VIEW_BANDS + WHOLE_BANDS), bits)
-        of_views = np.broadcast_to(np.arange(VIEWS, dtype=np.uint8)[None, :, None], views.shape)
+        of_views = np.arange(VIEWS, dtype=np.uint8)[None, :, None] + flags[:, None, None]
+        of_views = np.broadcast_to(of_views, views.shape)
         flat = np.broadcast_to(prints[:, :, None], (*views.shape, VIEW_BYTES)).reshape(-1, VIEW_BYTES)
         more = np.repeat(prints[:, 0], WHOLE_BANDS, axis=0)
         return cls(
-            np.concatenate([views.ravel(), whole.ravel()]),
+            np.concatenate([views.ravel(), whole.ravel()]) + np.uint32((bits - FEWEST_BITS) << MOST_BITS),
             np.concatenate([np.repeat(places, VIEWS * VIEW_BANDS), np.repeat(places, WHOLE_BANDS)]),
             np.concatenate([np.repeat(images, VIEWS * VIEW_BANDS), np.repeat(images, WHOLE_BANDS)]),
-            np.concatenate([of_views.ravel(), np.zeros(whole.size, np.uint8)]),
+            np.concatenate([of_views.ravel(), np.repeat(flags, WHOLE_BANDS)]),
             np.concatenate([flat, more]),
         )
 
     def pairs(self, max_distance: int) -> tuple[Rows, Rows, Rows]:
         """Pairs within `max_distance`: the later image, the earlier one, their distance; sorted, each pair once.
 
-        Under a key with more than CROWD images, the first CROWD in source order are compared with all.
+        Under a key the fresh rows, which come last, are compared with all; with more than CROWD images there, with the
+        first CROWD in source order.
         """
         order = np.lexsort((self.views, self.places, self.keys))
         keys, places, images = self.keys[order], self.places[order], self.images[order]
-        words = as_words(self.prints[order])
-        whole = np.flatnonzero(self.views[order] == 0)
+        words, views = as_words(self.prints[order]), self.views[order]
+        fresh = views >= FRESH
+        whole = np.flatnonzero(views & ~FRESH == 0)
         low = np.searchsorted(keys, keys[whole], side="left")
         high = np.searchsorted(keys, keys[whole], side="right")
+        most = np.minimum(high, low + CROWD)
+        seen = np.concatenate([[0], np.cumsum(~fresh)])  # entries before each that are not fresh
+        low = np.where(fresh[whole], low, np.minimum(low + seen[high] - seen[low], most))
         found = [np.zeros((3, 0), np.int64)]
-        for rows, at in products(low, np.minimum(high, low + CROWD)):
+        for rows, at in products(low, most):
             asked = whole[rows]
             distance = distances(words[asked], words[at])
             near = np.flatnonzero(distance <= max_distance)

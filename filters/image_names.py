@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.column import as_numbers
 from filters.rule import rule
 
 STEPS = (  # from what a data set has to the name
@@ -39,31 +40,59 @@ def names_of(places: pa.Array) -> pa.Array:
 
 
 def _said(
-    key: pa.Array, url: pa.Array, image_path: pa.Array, images: pa.ListArray, *, against: tuple[str, ...]
+    key: pa.Array,
+    url: pa.Array,
+    image_path: pa.Array,
+    images: pa.ListArray,
+    *numbers: pa.Array,
+    against: tuple[str, ...],
+    coco_id: str = "",
 ) -> pa.StringArray:
-    """The name of a row's own image (N rows)."""
-    return pc.coalesce(names_of(image_path), names_of(url))
+    """The name of a row's own image, and behind it COCO's number of it where there is one (N rows)."""
+    names = pc.coalesce(names_of(image_path), names_of(url))
+    for one in map(numbers_of, numbers):
+        both = pc.binary_join_element_wise(names.fill_null(""), one, pa.scalar(" ", one.type))
+        names = pc.if_else(pc.is_valid(one), both, names)
+    return names
 
 
-@rule("image_name_on_list", describe=_said)
+@rule("image_name_on_list", describe=_said, published="coco_id")
 def not_named(
     key: pa.StringArray,
     url: pa.LargeStringArray,
     image_path: pa.StringArray,
     images: pa.ListArray,
-    *,
+    *numbers: pa.Array,
     against: tuple[str, ...],
+    coco_id: str = "",
 ) -> pa.BooleanArray:
-    """Keep rows none of whose images is named on the lists `against`, by its URL or its path; null without a key."""
+    """Keep rows none of whose images is named on the lists `against`, by its URL or its path; null without a key.
+
+    `coco_id` names a column of the source with COCO's number of the image, which is looked for, too; where the source
+    has no such column, or no number in it, names alone tell.
+    """
     if key.null_count == len(key):
         return pa.nulls(len(key), pa.bool_())
     listed = pa.concat_arrays([open_names(name) for name in against] or [pa.array([], pa.large_string())])
     falls = pc.or_(_among(url, listed), _among(image_path, listed)).to_numpy(zero_copy_only=False).copy()
+    for one in map(numbers_of, numbers):
+        falls |= pc.is_in(one, listed, skip_nulls=True).to_numpy(zero_copy_only=False)
     rows = pc.list_parent_indices(images).to_numpy()
     for field in ("url", "path"):
         found = _among(pc.struct_field(pc.list_flatten(images), field), listed)
         falls[rows[found.to_numpy(zero_copy_only=False)]] = True
     return pa.array(np.logical_not(falls), mask=key.is_null().to_numpy(zero_copy_only=False))
+
+
+def numbers_of(numbers: pa.Array) -> pa.Array:
+    """The names of images by COCO's numbers (N, null where there is no whole number)."""
+    whole = as_numbers(numbers)
+    whole = pc.if_else(pc.equal(whole, pc.floor(whole)), whole, None)
+    fits = pc.and_(pc.greater_equal(whole, 0), pc.less(whole, 10**12))
+    numbers = pc.if_else(fits, whole, None).cast(pa.int64()).cast(pa.large_string())
+    return pc.binary_join_element_wise(
+        pa.scalar("coco:", pa.large_string()), numbers, pa.scalar("", pa.large_string())
+    )
 
 
 def _among(places: pa.Array, listed: pa.Array) -> pa.BooleanArray:

@@ -10,19 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters.near_duplicate_index import Matrix, NearIndex, Rows, Scratch, unit
+from filters.near_duplicate_index import Clusters, Matrix, NearIndex, Rows, Scratch, floor, unit
 from filters.rule import rule
 
 EXACT_ROWS = 50_000
 PART_ROWS = 1024
 DECIMALS = 6  # of a similarity: beyond them it depends on the order of additions
 NOBODY = -1
+
+
+class RowsThatStay(Protocol):
+    """The rows that stay so far, among which those of the next part look for theirs."""
+
+    def nearest(self, part: Matrix) -> tuple[Rows, Matrix]:
+        """The most similar row that stays, of those found for each (NOBODY without any), and how similar it is."""
+
+    def add(self, features: Matrix, rows: Rows) -> None:
+        """Keep these rows, by their numbers."""
 
 
 @rule("near_duplicate")
@@ -56,9 +66,9 @@ def witnesses(
         break
     else:
         return
-    kept: _Exact | NearIndex
+    kept: RowsThatStay
     if rows <= EXACT_ROWS:
-        kept = _Exact(dimension)
+        kept = Compared(dimension)
         cut = (block[at : at + PART_ROWS] for block in blocks for at in range(0, len(block), PART_ROWS))
         parts = (unit(part) for part in cut)
     else:
@@ -67,8 +77,16 @@ def witnesses(
         scratch = Scratch(rows, dimension)
         for block in blocks:
             scratch.append(block)
-        kept = NearIndex(scratch, dimension, max_similarity)
+        clusters = Clusters.trained(scratch.rows, dimension, scratch.take)
+        kept = NearIndex(clusters, scratch.take, floor(max_similarity, dimension))
         parts = (scratch.part(at, PART_ROWS) for at in range(0, scratch.rows, PART_ROWS))
+    yield from judged(parts, kept, max_similarity)
+
+
+def judged(
+    parts: Iterable[Matrix], kept: RowsThatStay, max_similarity: float
+) -> Iterator[tuple[Rows, Matrix]]:
+    """What `witnesses` yields, of all rows (unit ones) by parts in their order; `kept` has none at first."""
     first = 0
     for part in parts:
         yield _judge(part, first, kept, max_similarity)
@@ -88,7 +106,7 @@ def feature_matrix(features: pa.ListArray) -> Matrix:
     return unit(stored_matrix(features))
 
 
-def _judge(part: Matrix, first: int, kept: Any, max_similarity: float) -> tuple[Rows, Matrix]:
+def _judge(part: Matrix, first: int, kept: RowsThatStay, max_similarity: float) -> tuple[Rows, Matrix]:
     """Compare a part with the rows kept before it and with its own; keep what falls to nobody."""
     witness, similarity = kept.nearest(part)
     similarity = similarity.round(DECIMALS)
@@ -106,7 +124,7 @@ def _judge(part: Matrix, first: int, kept: Any, max_similarity: float) -> tuple[
     return witness, similarity
 
 
-class _Exact:
+class Compared:
     """All rows that were kept, compared one by one."""
 
     def __init__(self, dimension: int) -> None:

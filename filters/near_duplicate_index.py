@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float32]
 Stored = npt.NDArray[np.float16]
 Rows = npt.NDArray[np.int64]
+Take = Callable[[Rows], Matrix]  # the features of rows, by their numbers (unit rows)
 
 WHOLE = 4000.0  # the length of a row of whole numbers; its square is below 2^24
 PROBES = 16  # clusters that a row is looked for in
@@ -78,34 +80,58 @@ class Scratch:
         return unit(self._all[rows])
 
 
-class NearIndex:
-    """Rows that stay, by clusters that were found among all rows of `scratch`."""
+class Clusters:
+    """Where rows lie, and what their codes are made by: the centres of clusters, and a rotation of all numbers."""
 
-    def __init__(self, scratch: Scratch, dimension: int, max_similarity: float) -> None:
+    def __init__(self, centres: Matrix, rotation: Matrix) -> None:
+        """Both of whole numbers: `centres` is clusters x D, `rotation` D x D."""
         import faiss
 
-        self._scratch = scratch
-        self._floor = (max_similarity - ERROR / dimension**0.5) * WHOLE**2
-        rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(dimension, dimension)))[0]
-        self._rotation = _whole(rotation.astype(np.float32))
-        clusters = max(1, int(scratch.rows**0.5))
-        rows = np.arange(0, scratch.rows, max(1, scratch.rows // (clusters * TRAINING_ROWS)))
-        sample = np.concatenate([self._turned(scratch.take(part)) for part in np.array_split(rows, clusters)])
-        self._quantizer = faiss.IndexFlatIP(dimension)
-        _train(self._quantizer, sample, clusters)
+        self.centres, self.rotation = centres, rotation
+        self._quantizer = faiss.IndexFlatIP(centres.shape[1])
+        self._quantizer.add(centres)
+
+    @classmethod
+    def trained(cls, rows: int, dimension: int, take: Take) -> Clusters:
+        """Find the clusters of so many rows."""
+        rotation = _rotation(dimension)
+        clusters = max(1, int(rows**0.5))
+        some = np.arange(0, rows, max(1, rows // (clusters * TRAINING_ROWS)))
+        sample = np.concatenate([_turned(take(part), rotation) for part in np.array_split(some, clusters)])
+        return cls(_trained(sample, clusters), rotation)
+
+    def turned(self, features: Matrix) -> Matrix:
+        """Whole numbers, rotated at random: RaBitQ wants no dimension to be larger than the others."""
+        return _turned(features, self.rotation)
+
+    def codes(self) -> Any:
+        """An index without rows, by faiss."""
+        import faiss
+
+        clusters, dimension = self.centres.shape
         inner = faiss.METRIC_INNER_PRODUCT
-        self._index = faiss.IndexIVFRaBitQFastScan(self._quantizer, dimension, clusters, inner)
-        self._index.train(sample[:1])  # there is nothing left to be learnt
-        self._index.nprobe = PROBES
+        index = faiss.IndexIVFRaBitQFastScan(self._quantizer, dimension, clusters, inner)
+        index.train(self.centres[:1])  # there is nothing left to be learnt
+        index.nprobe = PROBES
+        return index
+
+
+class NearIndex:
+    """Rows that stay, by clusters that were found among all rows."""
+
+    def __init__(self, clusters: Clusters, take: Take, least: float) -> None:
+        """`least` is the estimate from which on a row is compared: see `floor`."""
+        self._clusters, self._take, self._floor = clusters, take, least
+        self._index = clusters.codes()
 
     def nearest(self, part: Matrix) -> tuple[Rows, Matrix]:
         """The most similar of the rows proposed for each (-1 if there is none), and how similar it is."""
-        estimate, proposed = self._index.search(self._turned(part), PROPOSED)
+        estimate, proposed = self._index.search(self._clusters.turned(part), PROPOSED)
         witness, similarity = np.full(len(part), -1), np.full(len(part), -2, np.float32)
         for place in range(PROPOSED):  # the most similar first
             asked = np.flatnonzero(estimate[:, place] > self._floor)
             rows = proposed[asked, place]
-            true = (self._scratch.take(rows) * part[asked]).sum(axis=1)
+            true = (self._take(rows) * part[asked]).sum(axis=1)
             better = true > similarity[asked]
             witness[asked[better]], similarity[asked[better]] = rows[better], true[better]
         return witness, similarity
@@ -113,11 +139,21 @@ class NearIndex:
     def add(self, features: Matrix, rows: Rows) -> None:
         """Keep these rows."""
         if len(rows):  # faiss refuses none
-            self._index.add_with_ids(self._turned(features), rows)
+            self._index.add_with_ids(self._clusters.turned(features), rows)
 
-    def _turned(self, features: Matrix) -> Matrix:
-        """Whole numbers, rotated at random: RaBitQ wants no dimension to be larger than the others."""
-        return _whole(_whole(features) @ self._rotation / WHOLE**2)
+
+def floor(max_similarity: float, dimension: int) -> float:
+    """The estimate, in whole numbers, from which on a row is compared in full."""
+    return float((max_similarity - ERROR / dimension**0.5) * WHOLE**2)
+
+
+def _rotation(dimension: int) -> Matrix:
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(dimension, dimension)))[0]
+    return _whole(rotation.astype(np.float32))
+
+
+def _turned(features: Matrix, rotation: Matrix) -> Matrix:
+    return _whole(_whole(features) @ rotation / WHOLE**2)
 
 
 def _whole(features: Matrix) -> Matrix:
@@ -125,9 +161,12 @@ def _whole(features: Matrix) -> Matrix:
     return whole
 
 
-def _train(quantizer: Any, sample: Matrix, clusters: int) -> None:
-    """Fill a flat index with the directions of so many clusters (spherical k-means)."""
+def _trained(sample: Matrix, clusters: int) -> Matrix:
+    """The directions of so many clusters (spherical k-means)."""
+    import faiss
+
     centers = np.ascontiguousarray(sample[np.linspace(0, len(sample) - 1, clusters).astype(int)])
+    quantizer = faiss.IndexFlatIP(sample.shape[1])
     quantizer.add(centers)
     for _ in range(TRAINING_ROUNDS):
         sums = np.zeros(centers.shape)
@@ -136,3 +175,4 @@ def _train(quantizer: Any, sample: Matrix, clusters: int) -> None:
         centers[some] = _whole(unit(sums[some]))
         quantizer.reset()
         quantizer.add(centers)
+    return centers

@@ -45,6 +45,7 @@ class Rule:
     columns: tuple[str, ...]
     settings: Mapping[str, Setting]
     describe: Callable[..., pa.StringArray] | None = None
+    published: str = ""  # the setting that may name a column of the source, which it reads after its own
 
     def check(self, **settings: Any) -> None:
         """Judge no row at all, to see that the settings make sense; a rule on lists takes any.
@@ -112,12 +113,17 @@ OWN: dict[
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def rule(name: str, *, describe: Callable[..., pa.StringArray] | None = None) -> Callable[[F], F]:
-    """Register a rule under its reason slug; `describe` has the same signature and says what decided."""
+def rule(
+    name: str, *, describe: Callable[..., pa.StringArray] | None = None, published: str = ""
+) -> Callable[[F], F]:
+    """Register a rule under its reason slug; `describe` has the same signature and says what decided.
+
+    `published` is the setting that may name a column of the source, which then comes after the others.
+    """
 
     def register(function: F) -> F:
         columns, settings = signature(function)
-        RULES[name] = Rule(name, function, columns, settings, describe)
+        RULES[name] = Rule(name, function, columns, settings, describe, published)
         return function
 
     return register

@@ -11,7 +11,8 @@ from PIL import Image
 
 import filters
 from curate.adapters import adapter
-from curate.manifest.load import builtin, folder, image_folder, load, on_sample, samples
+from curate.manifest.builtin_files import folder, samples
+from curate.manifest.load import builtin, image_folder, load, on_sample
 from curate.manifest.settings import Manifest
 from curate.marking import clean, judge
 from curate.sources import expand, open_source

@@ -1,4 +1,4 @@
-"""Adapters: a published table becomes curate's own columns. One function for each shape of data."""
+"""Adapters: functions that turn a published table into the columns of SAMPLE, one for each shape of data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "text": ("text",),
     "dialogues": ("conversation",),
 }
-COLUMNS: Mapping[str, tuple[str, ...]] = {  # what an adapter reads beside what all read
+COLUMNS: Mapping[str, tuple[str, ...]] = {  # columns that an adapter reads besides `OURS`, which all read
     "questions": ("question", "answer", "answers", "choices"),
     "regions": ("box", "x", "y", "box_width", "box_height"),
     "grit": ("noun_chunks", "ref_exps"),
@@ -43,10 +43,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {  # what an adapter reads beside what 
 
 
 def adapter(name: str) -> Adapter:
-    """The adapter of that name: (raw rows, manifest, name of the input, number of the first row) → SAMPLE.
+    """Return the built-in adapter `name`: (raw rows, manifest, name of the input, number of the first row) → SAMPLE.
 
     Raises:
-        ManifestError: there is none.
+        ManifestError: there is no adapter of that name.
     """
     if name not in ADAPTERS:
         raise ManifestError(f"no adapter {name!r}{nearest(name, ADAPTERS)}")
@@ -54,10 +54,10 @@ def adapter(name: str) -> Adapter:
 
 
 def check_task(manifest: Manifest) -> None:
-    """See that the manifest's adapter makes what its task needs, and reads every column that is named.
+    """Check that the manifest's adapter makes records for the manifest's task, and reads every key of [columns].
 
     Raises:
-        ManifestError: it makes something else, or knows no such column.
+        ManifestError: the adapter cannot make this task's records, or does not read a column that [columns] names.
     """
     known = TASKS[manifest.adapter]
     if manifest.task not in known:

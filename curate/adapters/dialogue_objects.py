@@ -1,7 +1,9 @@
-"""Boxes of dialogues as ms-swift has them: beside the messages, in which `<ref-object>` and `<bbox>` stand for them.
+"""Read the boxes of dialogues in ms-swift's form: a column `objects`, and `<ref-object>` and `<bbox>` in the messages.
 
-`objects` is `{ref: [phrase, …], bbox: [[x1, y1, x2, y2], …], bbox_type, image_id}`, both lists in the order of the
-text. `bbox_type` is `real` (pixels of the published image), `norm1` (shares of its sides) or `norm1000`.
+`objects` is `{ref: [phrase, …], bbox: [[x1, y1, x2, y2], …], bbox_type, image_id}`. The i-th `<ref-object>` of the
+text stands for the i-th phrase of `ref`, the i-th `<bbox>` for the i-th box of `bbox`. `bbox_type` is `real` (pixels of
+the published image), `norm1` (shares of its sides) or `norm1000` (thousandths of its sides). `image_id` is a list that
+numbers each box's image from 0; without it all boxes are in the first image.
 """
 
 from __future__ import annotations
@@ -16,25 +18,31 @@ from curate.adapters.dialogue_spans import BoxBroken, DialogueSpan
 from curate.tasks.turns import BOX, IMAGE
 
 REF = "<ref-object>"
-PLACE = re.compile(rf"(?P<ref>{REF} ?(?=(?P<its>(?:{BOX})*)))|{BOX}|{IMAGE}")
-UNITS = {"real": 1.0, "norm1": 1.0, "norm1000": 1000.0}  # of a side, or of a pixel
-FARTHEST = 2**24  # pixels: float32 holds whole ones up to here
+PLACE = re.compile(rf"(?P<ref>{REF} ?(?=(?P<boxes>(?:{BOX})*)))|{BOX}|{IMAGE}")
+UNITS = {"real": 1.0, "norm1": 1.0, "norm1000": 1000.0}  # divides a number into pixels, or shares of a side
+FARTHEST = 2**24  # limit of a box's numbers: float32 holds every whole number up to here
 
 
 def with_objects(
     messages: Sequence[tuple[str, str]], objects: Any
 ) -> tuple[list[tuple[str, str]], list[DialogueSpan]]:
-    """The messages with `<ref>…</ref>` for each phrase, and a span for each `<bbox>`.
+    """Return the messages with `<ref>PHRASE</ref>` for each `<ref-object>`, and a span for each `<bbox>`, in order.
+
+    A span has the phrase of the `<ref-object>` that stands directly before its `<bbox>`, or before several of them.
+
+    Args:
+        messages: role and content of each.
+        objects: the column `objects` of the dialogue, JSON decoded.
 
     Raises:
-        Unusable: `objects` is of another form, or another number of phrases or boxes than the text has places.
-        BoxBroken: a box cannot be, or is in another image than the one shown last before it.
+        Unusable: `objects` has another form, or the text has more or fewer placeholders than phrases or boxes.
+        BoxBroken: a box is not four numbers, has no area, or is in another image than its place says.
     """
     return ObjectPlaces(objects).messages(messages)
 
 
 class ObjectPlaces:
-    """Phrases and boxes, handed out in the order of the text."""
+    """The phrases and boxes of one `objects` value, assigned to the placeholders of the messages in their order."""
 
     def __init__(self, objects: Any) -> None:
         lists = [objects.get(name) or [] for name in ("ref", "bbox")] if isinstance(objects, dict) else [None]
@@ -45,13 +53,14 @@ class ObjectPlaces:
         if self._unit not in UNITS:
             raise BoxBroken(f"bbox_type={str(self._unit)[:40]}")
         self._images = objects.get("image_id")
-        self._used = [0, 0]  # phrases, boxes
-        self._shown = 0  # images so far
+        self._used = [0, 0]  # how many phrases, how many boxes
+        self._shown = 0  # how many images the messages have shown so far
+        self._waits = False  # whether the present turn shows an image later in its text, and none so far
 
     def messages(
         self, messages: Sequence[tuple[str, str]]
     ) -> tuple[list[tuple[str, str]], list[DialogueSpan]]:
-        """See `with_objects`."""
+        """Return the messages and spans, see `with_objects`. Call it once."""
         spans: list[DialogueSpan] = []
         made = [(role, "".join(self._said(role, said, spans))) for role, said in messages]
         for name, used, given in zip((REF, BOX), self._used, (self._refs, self._boxes), strict=True):
@@ -60,20 +69,22 @@ class ObjectPlaces:
         return made, spans
 
     def _said(self, role: str, said: str, spans: list[DialogueSpan]) -> Iterator[str]:
-        done, phrase, its = 0, None, 0
+        done, phrase, boxes_left = 0, None, 0
+        self._waits = role == "user" and IMAGE in said
         for match in PLACE.finditer(said):
             yield said[done : match.start()]
             done = match.end()
             if match[0] == IMAGE:
                 self._shown += role == "user"
+                self._waits = False
                 yield IMAGE
             elif match["ref"] is not None:
                 phrase = self._phrase()
-                its = len(match["its"]) // len(BOX)
-                yield f"<ref>{phrase}</ref>" + ("" if its else match[0].removeprefix(REF))
+                boxes_left = len(match["boxes"]) // len(BOX)
+                yield f"<ref>{phrase}</ref>" + ("" if boxes_left else match[0].removeprefix(REF))
             else:
-                spans.append(self._span(phrase if its else None))
-                its -= its > 0
+                spans.append(self._span(phrase if boxes_left else None))
+                boxes_left -= boxes_left > 0
                 yield BOX
         yield said[done:]
 
@@ -89,24 +100,23 @@ class ObjectPlaces:
         if number >= len(self._boxes):
             return DialogueSpan(phrase, (0.0,) * 8)
         image = self._images[number] if isinstance(self._images, list) and number < len(self._images) else 0
-        if self._shown and image != self._shown - 1:
-            raise BoxBroken(
-                f"box {number + 1}: image_id={str(image)[:20]}, but image {self._shown} was shown last"
-            )
+        shown = self._shown + self._waits
+        if shown and image != shown - 1:
+            raise BoxBroken(f"box {number + 1}: image_id={str(image)[:20]}, but it stands at image {shown}")
         return DialogueSpan(phrase, self._quad(number), self._unit == "real")
 
     def _quad(self, number: int) -> tuple[float, ...]:
-        """The corners of a box, clockwise from the top left.
+        """Return x1, y1, …, y4 of box `number` (from 0), clockwise from the top left, in pixels or shares of the sides.
 
         Raises:
-            BoxBroken: not four finite numbers.
+            BoxBroken: the box is not four finite numbers below `FARTHEST`, or has no area.
         """
         box = self._boxes[number]
         numbers = [one for one in box if isinstance(one, int | float)] if isinstance(box, list) else []
         if len(numbers) != 4 or len(box) != 4 or not all(abs(one) < FARTHEST for one in numbers):
             raise BoxBroken(f"box {number + 1}: {str(box)[:80]} is not four numbers")
         left, top, right, bottom = (one / UNITS[self._unit] for one in numbers)
-        (left, right), (top, bottom) = sorted((left, right)), sorted((top, bottom))  # as ms-swift swaps them
+        (left, right), (top, bottom) = sorted((left, right)), sorted((top, bottom))  # as ms-swift does
         if math.isclose(left, right, abs_tol=1e-6) or math.isclose(top, bottom, abs_tol=1e-6):
             raise BoxBroken(f"box {number + 1}: {str(box)[:80]} has no area")
         return left, top, right, top, right, bottom, left, bottom

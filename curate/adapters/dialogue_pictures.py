@@ -1,4 +1,4 @@
-"""The images that the turns of a dialogue show: by markers in their text, as parts of their content, or by name."""
+"""Find the images of a dialogue: by markers in a turn's text, image parts of its content, or `<img>PATH</img>`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 from curate.tasks.turns import IMAGE
 
-OF_XTUNER = "<IMG_CONTEXT>"  # in a text beside the image parts that it places
+OF_XTUNER = "<IMG_CONTEXT>"  # in XTuner's form it marks, in the text parts, where the image parts go
 MARKER = re.compile(rf"{IMAGE}|{OF_XTUNER}|<ImageHere>|<\|vision_start\|><\|image_pad\|><\|vision_end\|>")
-SHOWN = re.compile(r"(?:Picture \d+: ?)?<img>([^<]{1,4096})</img>\n?")  # Qwen-VL names an image in the text
+SHOWN = re.compile(r"(?:Picture \d+: ?)?<img>([^<]{1,4096})</img>\n?")  # Qwen-VL writes paths into the text
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 DATA_URI = re.compile(r"data:image/[\w.+-]{1,40};base64,", re.IGNORECASE)
 LONGEST_PATH = 4096  # characters
 
 
 class DialogueImage(NamedTuple):
-    """Where an image is: one of the three."""
+    """One image of a dialogue: its encoded bytes, its path or its URL; the other two are None."""
 
     bytes: bytes | None = None
     path: str | None = None
@@ -28,44 +28,52 @@ class DialogueImage(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What it is known by."""
+        """What the image is identified by in keys: its URL, its path, or the SHA-256 (hex) of its bytes."""
         return self.url or self.path or hashlib.sha256(self.bytes or b"").hexdigest()
 
 
 class Unusable(Exception):  # noqa: N818 - a reason, not an error
-    """A dialogue that cannot be read; says why."""
+    """A dialogue cannot be read. `reason` is the slug that it is dropped for, `detail` says what was found."""
 
     def __init__(self, reason: str, detail: str) -> None:
         self.reason, self.detail = reason, detail
 
 
 class ShownPictures:
-    """The images of a dialogue, as its turns show them one after another.
+    """Collects the images of one dialogue, in the order in which its turns show them.
 
-    In a form without markers, and in a dialogue whose content has image parts, the place of an image is not in the
-    text: an `<image>` there is raw text, for which the dialogue is dropped, as trainers would take it for one.
+    In a form without markers, and in a dialogue whose content has image parts, the text does not say where an image
+    goes. An `<image>` in such a text is meant literally, but trainers would take it for a marker, so the dialogue is
+    dropped.
     """
 
     def __init__(
         self, waiting: list[DialogueImage], markers: bool, turns: Sequence[tuple[Any, Any]] = ()
     ) -> None:
-        """`waiting` are the images of the dialogue's column, in order; `turns` are role and content of each turn."""
+        """Take a dialogue.
+
+        Args:
+            waiting: the images of the dialogue's column of images, in order; a marker shows the next of them.
+            markers: whether texts of this form show images by markers.
+            turns: role and content of each turn.
+        """
         self._waiting = waiting
         self._literal = not markers or any(
             _is_image(part) for _, content in turns for part in _parts(content)
         )
         self._found: list[DialogueImage] = []
-        self._marks = 0  # of `waiting`, how many were shown
+        self._marks = 0  # how many of `waiting` were shown
 
     def rest(self) -> int:
-        """How many images of the column no turn has shown."""
+        """Return how many images of the column no turn has shown so far."""
         return len(self._waiting) - self._marks
 
     def all(self, rest_first: bool) -> list[DialogueImage]:
-        """All images in the order in which they are shown: those that no turn shows before the others, or behind.
+        """Return all images in the order in which the messages show them. Call it after `content` of every turn.
 
-        Where the turns name none themselves, and the rest comes first, that is the order of the column: as in ms-swift
-        the first images take the places before the first question.
+        Images that no turn shows come last, or first with `rest_first`. With `rest_first`, a dialogue that names no
+        image in its turns keeps the order of its column: as in ms-swift, the images shown before the first question
+        are the first ones of the column.
         """
         rest = self._waiting[self._marks :]
         if rest_first:
@@ -73,10 +81,15 @@ class ShownPictures:
         return self._found + rest
 
     def content(self, content: Any, turn: int) -> str:
-        """The text of the turn of that number, with `<image>` for each image.
+        """Return the text of a turn, with `<image>` in the place of each image, and collect these images.
+
+        Args:
+            content: the turn's content: a text, a list of parts, or None (an empty text).
+            turn: the turn's number from 1, for messages.
 
         Raises:
-            Unusable: it is neither text nor parts, or holds a marker that is none.
+            Unusable: the content is something else, has a part that is neither text nor image, or a marker in a text
+                where markers do not show images.
         """
         if content is None:
             return ""
@@ -102,7 +115,7 @@ class ShownPictures:
         return said
 
     def _take(self, part: Mapping[str, Any], turn: int) -> None:
-        """Show the image of a part; the next of the column where the part does not say which."""
+        """Collect the image of an image part. A part that names no image stands for the next image of the column."""
         named = part.get("image_url", part.get("image", part.get("path", part.get("url"))))
         if named is None and self._marks < len(self._waiting):
             self._found.append(self._next())
@@ -115,10 +128,12 @@ class ShownPictures:
         return self._waiting[self._marks - 1]
 
     def _text(self, text: str, turn: int) -> str:
-        """A text whose markers take the next images of the column, or name one themselves.
+        """Return a text with `<image>` for each marker and each `<img>PATH</img>`, and collect these images.
+
+        A marker stands for the next image of the column.
 
         Raises:
-            Unusable: it has a marker, and images are shown otherwise.
+            Unusable: the text has a marker, and markers do not show images in this dialogue.
         """
         if self._literal:
             if (marker := MARKER.search(text)) is not None:
@@ -144,10 +159,10 @@ def _is_image(part: Any) -> bool:
 
 
 def _text_of(part: Any, turn: int) -> str:
-    """The text of a content part.
+    """Return the text of a content part.
 
     Raises:
-        Unusable: it is a video, a sound or something else.
+        Unusable: the part is not text, but a video, a sound or something else.
     """
     if isinstance(part, str):
         return part
@@ -158,10 +173,14 @@ def _text_of(part: Any, turn: int) -> str:
 
 
 def picture(value: Any, where: str = "") -> DialogueImage:
-    """Where an image is.
+    """Return where an image is.
+
+    Args:
+        value: a path, a URL, a data URI, encoded bytes, or a dict with `bytes`, `path` or `url`.
+        where: the beginning of the detail of an error, such as `turn 2: `. Default: empty.
 
     Raises:
-        Unusable: it is nowhere; `where` stands before what is said of it.
+        Unusable: `value` says nowhere that an image could be.
     """
     if isinstance(value, dict):
         body = value.get("bytes")

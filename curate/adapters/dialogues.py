@@ -1,9 +1,13 @@
-"""Dialogues in the forms that they are published in, as messages and images.
+"""Turn dialogues, in all forms in which they are published, into messages and images.
 
-Messages of `role` and `content` or `from` and `value` (LLaVA, ShareGPT, Qwen-VL, OpenAI), the content a text or a list
-of parts; pairs of `user` and `assistant` or `human` and `assistant` (the Cauldron, FineVision); one question and answer
-with a history. Images are paths, URLs, data URIs or bytes: in a column, in content parts, or as `<img>path</img>`.
-Boxes are Qwen-VL's, in the text (`curate.adapters.dialogue_spans`), or ms-swift's, beside it
+A dialogue is published as one of:
+- messages of `role` and `content`, or of `from` and `value` (LLaVA, ShareGPT, Qwen-VL, OpenAI); a content is a text or
+  a list of parts,
+- pairs of `user` and `assistant`, or of `human` and `assistant` (the Cauldron, FineVision),
+- one question and its answer, with a history of earlier pairs.
+
+Images are paths, URLs, data URIs or bytes: in a column, in content parts, or as `<img>path</img>`. Boxes are in the
+text as Qwen-VL writes them (`curate.adapters.dialogue_spans`), or in a column of their own as ms-swift has them
 (`curate.adapters.dialogue_objects`).
 """
 
@@ -34,22 +38,22 @@ from curate.tasks.turns import BOX, IMAGE
 
 ROLES = {"human": "user", "user": "user", "prompter": "user", "system": "system", "developer": "system"}
 ROLES |= dict.fromkeys(("gpt", "assistant", "bot", "chatgpt", "model"), "assistant")
-HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON writes one, in what a strict reader refuses
+HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # a surrogate in JSON; strict parsers refuse half a pair
 COLUMNS = ("messages", "images", "objects", "system", "question", "input", "answer", "history")
 
 
 class Dialogue(NamedTuple):
-    """Messages (role and content), images in the order in which the messages show them, and what is wrong."""
+    """One dialogue as it was read."""
 
-    messages: list[tuple[str, str]]
-    images: list[DialogueImage]
+    messages: list[tuple[str, str]]  # role and content
+    images: list[DialogueImage]  # in the order in which the messages show them
     spans: list[DialogueSpan]  # for each `<bbox>` of the messages
-    fault: str | None = None
+    fault: str | None = None  # the reason to drop it
     detail: str | None = None
 
 
 def dialogues(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa.Table:
-    """Raw rows as SAMPLE's columns, a row a dialogue (N rows in, N out). See `pairs`."""
+    """Turn raw rows into SAMPLE's columns, one dialogue a row (N rows in, N out). Arguments and errors: see `pairs`."""
     rows = published(batch, manifest, source, first_row)
     read = [_read(row) for row in _rows(rows)]
     table = pa.table(
@@ -82,7 +86,7 @@ def dialogues(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
 
 
 def _keys(manifest: Manifest, read: list[Dialogue]) -> pa.Array:
-    """A dialogue is known by its images and all that is said, places included."""
+    """Return each dialogue's key, made of its images, the text of all messages, and its boxes and quads (N rows)."""
     images = ["\n".join(image.identity for image in one.images) for one in read]
     said = [
         "\n".join(
@@ -97,7 +101,7 @@ def _keys(manifest: Manifest, read: list[Dialogue]) -> pa.Array:
 
 
 def _words(one: Dialogue, said: str) -> str:
-    """A message's own words: without images, and without the marks of places where there are any."""
+    """Return a message's text without `<image>`; if the dialogue has regions also without `<bbox>` and `<ref>` tags."""
     bare = said.replace(IMAGE, "")
     for mark in (BOX, "<ref>", "</ref>") if one.spans else ():
         bare = bare.replace(mark, "")
@@ -105,19 +109,22 @@ def _words(one: Dialogue, said: str) -> str:
 
 
 def _regions(one: Dialogue) -> list[dict[str, Any]] | None:
-    """The dialogue's regions, in pixels of their images as published, or in shares of them."""
+    """Return the dialogue's regions in pixels of the published images or in shares of their sides; None without any."""
     named = [{"text": span.text, "quad": span.quad} for span in one.spans]
     return named or None
 
 
 def _pictures(one: Dialogue) -> list[dict[str, Any]]:
-    """The dialogue's images, and whether its regions' quads are in their pixels."""
+    """Return the dialogue's images as PICTURE's fields, each with whether the regions are in its pixels."""
     in_pixels = any(span.in_pixels for span in one.spans)
     return [_fields(image, in_pixels) for image in one.images]
 
 
 def _rows(rows: Published) -> list[dict[str, Any]]:
-    """The columns of each row as Python has them, JSON decoded: of a column's names the first that the row fills."""
+    """Return each row's columns as Python values, JSON decoded.
+
+    Where the manifest gives a column several published names, a row has the first of them that is not null in it.
+    """
     found: list[dict[str, Any]] = [{} for _ in range(len(rows))]
     for name in COLUMNS:
         wanted = rows.manifest.columns.get(name, (name,))
@@ -138,7 +145,7 @@ def _column(table: pa.Table, name: str) -> list[Any]:
 
 
 def _json_or_text(text: str) -> Any:
-    """What JSON says; as it is where it is none, as with half a surrogate pair: its row falls for that."""
+    """Decode a text as JSON. A text that is no valid JSON is returned as it is: its row is dropped for that later."""
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -146,7 +153,7 @@ def _json_or_text(text: str) -> Any:
 
 
 def _read(row: Mapping[str, Any]) -> Dialogue:
-    """One dialogue; an unusable one has its reason."""
+    """Read one dialogue; one that cannot be used has a `fault` and no messages."""
     try:
         turns, form = _turns(row)
         shown = ShownPictures([picture(one) for one in _listed(row.get("images"))], form.markers, turns)
@@ -167,7 +174,10 @@ def _read(row: Mapping[str, Any]) -> Dialogue:
 def _located(
     messages: list[tuple[str, str]], objects: Any
 ) -> tuple[list[tuple[str, str]], list[DialogueSpan]]:
-    """The messages with `<bbox>` for each box, and the boxes: of ms-swift's `objects`, else those in the text."""
+    """Return the messages with `<bbox>` in the place of each box, and a span for each of them.
+
+    The boxes are those of ms-swift's `objects` if there are any, else those in the text.
+    """
     if objects:
         return with_objects(messages, _json_or_text(objects) if isinstance(objects, str) else objects)
     spans: list[DialogueSpan] = []
@@ -176,22 +186,22 @@ def _located(
 
 
 class DialogueForm(NamedTuple):
-    """How a form of dialogues shows its images."""
+    """How dialogues of one form show their images."""
 
-    markers: bool  # by `<image>` in the text, or a marker like it
-    images_first: bool  # those that no turn shows go before the first question
+    markers: bool  # texts show images by `<image>` or a marker like it
+    images_first: bool  # images that no turn shows go before the first question
 
 
 PLAIN = DialogueForm(markers=True, images_first=False)
-PAIRS = DialogueForm(markers=False, images_first=True)  # the Cauldron's and FineVision's
-ASKED = DialogueForm(markers=True, images_first=True)  # one question, as ms-swift has it
+PAIRS = DialogueForm(markers=False, images_first=True)  # the Cauldron and FineVision
+ASKED = DialogueForm(markers=True, images_first=True)  # one question, as in ms-swift
 
 
 def _turns(row: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], DialogueForm]:
-    """Role and content of each turn, and how the form shows images.
+    """Return role and content of each turn of a row, and how its form shows images.
 
     Raises:
-        Unusable: they are in no known form.
+        Unusable: the row has no dialogue in a known form.
     """
     given = row.get("messages")
     if isinstance(given, str):
@@ -200,7 +210,7 @@ def _turns(row: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], DialogueForm]
         return _from_question(row), ASKED
     if isinstance(given, dict) and all(
         isinstance(of, list) for of in given.values()
-    ):  # a list of structs that was read column by column
+    ):  # a struct of lists in place of a list of structs
         given = [dict(zip(given, values, strict=False)) for values in zip(*given.values(), strict=False)]
     if not isinstance(given, list) or not all(isinstance(turn, dict) for turn in given):
         raise Unusable("text_missing", "its messages are no list of objects")
@@ -220,7 +230,7 @@ def _turns(row: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], DialogueForm]
 
 
 def _from_question(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """A question and its answer, behind those that were asked before.
+    """Return the turns of the history, then those of the question and its answer.
 
     Raises:
         Unusable: there is no question, or the history is no list of pairs.
@@ -232,13 +242,13 @@ def _from_question(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     before = [] if history is None else history
     if not isinstance(before, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in before):
         raise Unusable("text_missing", "its history is no list of pairs")
-    asked = "\n".join(str(part) for part in (row["question"], row.get("input")) if part)  # Alpaca's two
+    asked = "\n".join(str(part) for part in (row["question"], row.get("input")) if part)  # Alpaca's form
     pairs = [*before, [asked, row.get("answer")]]
     return [turn for asked, said in pairs for turn in (("user", asked), ("assistant", said))]
 
 
 def _with_images_first(messages: list[tuple[str, str]], count: int) -> list[tuple[str, str]]:
-    """The messages with that many images in front of the first question."""
+    """Return the messages with `count` lines of `<image>` in front of the first message of the user."""
     for place, (role, said) in enumerate(messages):
         if role == "user" and count:
             return [*messages[:place], (role, f"{IMAGE}\n" * count + said), *messages[place + 1 :]]

@@ -1,4 +1,4 @@
-"""The source's other columns as one JSON text a row, built column by column."""
+"""Write the source's other columns as one JSON text for each row, column by column."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def extra(table: pa.Table, names: Sequence[str]) -> pa.Array:
-    """A JSON object of these columns for each row (N rows): integers exact, NaN null, bytes as base64."""
+    """Return a JSON object of the columns `names` for each row (N rows): integers exact, NaN null, bytes as base64."""
     if not names:
         return pa.array(["{}"] * table.num_rows, pa.large_string())
     parts: list[Any] = []
@@ -31,13 +31,13 @@ def extra(table: pa.Table, names: Sequence[str]) -> pa.Array:
 
 
 def _values(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
-    """Each value as JSON (N rows), none null."""
+    """Return each value as JSON text (N rows); null becomes the text `null`."""
     array = plain(column)
     if field.metadata == JSON:
         return array.fill_null("null")
     try:
         values = _in_columns(array)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # such as times in a zone that nobody knows
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # such as times in an unknown time zone
         values = None
     if values is None:
         values = pa.array([_json(value) for value in array], pa.large_string())
@@ -45,7 +45,7 @@ def _values(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
 
 
 def _in_columns(array: pa.Array) -> pa.Array | None:
-    """Each value of a plain type as JSON (N rows); None for the other types."""
+    """Return each value as JSON text by Arrow's kernels (N rows); None if the type needs Python."""
     kind = array.type
     if pa.types.is_floating(kind):
         wide = array if kind == pa.float64() else array.cast(pa.float32())
@@ -60,7 +60,7 @@ def _in_columns(array: pa.Array) -> pa.Array | None:
 
 
 def _quoted(array: pa.Array) -> pa.Array:
-    """JSON strings (N rows); only those with something to escape cost a step each."""
+    """Return the texts as JSON strings (N rows). Python encodes only those with characters to escape, as it is slow."""
     quote = pa.scalar('"', pa.large_string())
     quoted = pc.binary_join_element_wise(quote, array, quote, pa.scalar("", pa.large_string()))
     special = pc.match_substring_regex(array, ESCAPED)
@@ -78,5 +78,5 @@ def _json(value: pa.Scalar) -> str | None:
         ValueError,
         OverflowError,
         pa.ArrowException,
-    ):  # broken UTF-8 or a date beyond Python's: it costs itself
+    ):  # broken UTF-8, or a date that Python's datetime cannot hold: this value alone becomes null
         return None

@@ -1,7 +1,7 @@
-"""GRIT: captions whose phrases are located, in three formats.
+"""The adapter of GRIT: captions with boxes for their phrases, for three tasks.
 
-As `grounded_caption` a caption is one record. As `referring` or `region_caption` each of its phrases is one,
-with all boxes of the phrase together; rules on text judge the caption all the same, before it is taken apart.
+For the task `grounded_caption` each caption is one record. For `referring` and `region_caption` each phrase of a
+caption is one record, with all boxes of that phrase. Rules on text judge the whole caption, before it is split.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from filters.spans import distinct
 
 Ints = npt.NDArray[np.int64]
 
-SIDE = 1000  # pixels of an image whose size was not published: boxes are shares of it anyway
+SIDE = 1000  # pixels assumed where an image's size was not published; any number will do, as boxes are shares
 
 
 def grit(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa.Table:
-    """Raw rows as SAMPLE's columns, a row a caption, or a row a phrase (N rows in, M out).
+    """Turn raw rows into SAMPLE's columns: one row for each caption, or one for each phrase (N rows in, M out).
 
-    See `pairs`. The caption is not trimmed, as its phrases are known by their offsets. Recursive labels and
-    broken boxes are left out; a caption of which none is left has no region: `no_boxes_left`.
+    Arguments and errors: see `pairs`. The caption is not trimmed, as its phrases are given by offsets in it. Recursive
+    labels and broken boxes are left out; a caption without any box left is dropped for `no_boxes_left`.
     """
     rows = published(batch, manifest, source, first_row)
     text, broken = values.text(values.plain(rows.table[rows.there["text"]]))
@@ -55,12 +55,15 @@ def grit(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa
 
 
 def has_phrases(adapter: str, task: str) -> bool:
-    """Whether rows are phrases, taken out of a caption."""
+    """Whether the records of this adapter and task are single phrases of a caption."""
     return adapter == "grit" and task != "grounded_caption"
 
 
 def caption_rules(manifest: Manifest) -> Mapping[str, Mapping[str, Any]]:
-    """The switched-on rules that judge the captions of phrases; none where rows are captions."""
+    """Return the switched-on rules that judge a caption before it is split into phrases: those that read only `text`.
+
+    Where records are whole captions there are none.
+    """
     if not has_phrases(manifest.adapter, manifest.task):
         return {}
     active = manifest.active_rules()
@@ -68,14 +71,14 @@ def caption_rules(manifest: Manifest) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _labels(rows: Published, name: str) -> pa.Array:
-    """Lists of labels, each seven numbers (N lists); no list is an empty one."""
+    """Return each row's list of labels, seven numbers each (N lists); empty where the row has none."""
     if name not in rows.there:
         return pa.array([[]] * len(rows), pa.list_(pa.list_(pa.float64())))
     return values.lists_of_numbers(rows.table[rows.there[name]], rows.field(name))
 
 
 def _phrases(table: pa.Table) -> pa.Table:
-    """Each phrase of a caption as a row of its own, with its boxes (N rows in, M out); dropped rows stay."""
+    """Return one row for each phrase of a caption, with the phrase's boxes (N rows in, M out); dropped rows stay."""
     alive = pc.is_null(table["dropped"]).to_numpy()
     living, dead = np.flatnonzero(alive), np.flatnonzero(~alive)
     captions = table.take(pa.array(living))
@@ -95,7 +98,7 @@ def _phrases(table: pa.Table) -> pa.Table:
         "source": pc.binary_join_element_wise(phrases["source"], _texts(rank).cast(pa.string()), "/"),
         "text": pc.struct_field(boxes, "text").take(pa.array(first)),
         "regions": pa.ListArray.from_arrays(pa.array(np.r_[0, np.cumsum(sizes)], pa.int32()), _whole(boxes)),
-        "clip_score": pa.nulls(len(first), pa.float32()),  # it was the caption's
+        "clip_score": pa.nulls(len(first), pa.float32()),  # the published score is that of the caption
     }
     for name, column in made.items():
         phrases = set_column(phrases, name, column)
@@ -104,7 +107,7 @@ def _phrases(table: pa.Table) -> pa.Table:
 
 
 def _whole(boxes: pa.Array) -> pa.Array:
-    """Regions whose phrase is now the whole text (R)."""
+    """Return the regions with null offsets, as the phrase is now the whole text (R regions)."""
     fields = [
         pa.nulls(len(boxes), field.type)
         if field.name in ("start", "end")

@@ -1,4 +1,4 @@
-"""Which published column is which of ours: the manifest's names, as written or else in other case."""
+"""Find the published column for each of curate's columns, by the manifest's names: exact ones first, then any case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.sources import DETAIL, PROBLEM, ROW
 IMAGES = ("url", "image", "image_path")
 OURS = (*IMAGES, "width", "height", "text", "clip_score")
 
-Needs = tuple[tuple[str, tuple[str, ...]], ...]  # what it is, and the columns of which one is enough
+Needs = tuple[tuple[str, tuple[str, ...]], ...]  # what an adapter needs, and the columns that can give it
 
 AN_IMAGE = ("an image or its address", IMAGES)
 NEEDS: dict[str, Needs] = {
@@ -24,7 +24,7 @@ NEEDS: dict[str, Needs] = {
     "text": (("text", ("text",)),),
     "dialogues": (("messages", ("messages", "question")),),
 }
-GIVES = {
+GIVES = {  # columns that an adapter makes, whatever the input is
     "dialogues": {"text"},
     "questions": {"text", "question", "answer"},
     "regions": {"regions"},
@@ -33,10 +33,10 @@ GIVES = {
 
 
 def found(names: Collection[str], manifest: Manifest) -> dict[str, str]:
-    """Our columns that are there, each with its published name.
+    """Return those of curate's columns that the published columns `names` give, each with its published name.
 
     Raises:
-        InputError: a column is missing that the adapter needs, or there is no image and no address of one.
+        InputError: the adapter needs a column that is missing; for most adapters that includes an image or its URL.
     """
     there = {}
     for ours in (*OURS, *(name for name in manifest.columns if name not in OURS)):
@@ -50,9 +50,9 @@ def found(names: Collection[str], manifest: Manifest) -> dict[str, str]:
 
 
 def available(schema: pa.Schema, manifest: Manifest) -> set[str]:
-    """Which of our columns these raw columns give.
+    """Return which of curate's columns an input with this schema gives.
 
-    Of lists that are yet to be unfolded the fields are not known: they are taken to be there.
+    The fields of lists that are unfolded later (`input.explode`) are not known yet; they are assumed to exist.
 
     Raises:
         InputError: see `found`.
@@ -64,7 +64,7 @@ def available(schema: pa.Schema, manifest: Manifest) -> set[str]:
 
 
 def names_read(manifest: Manifest) -> set[str]:
-    """Every published name that the adapter of pairs looks for, those of the key and of `only` among them."""
+    """Return every published name that the adapter `pairs` looks for, with those in the manifest's `key` and `only`."""
     named = {name for names in manifest.columns.values() for name in names}
     return named | {
         *OURS,
@@ -76,7 +76,10 @@ def names_read(manifest: Manifest) -> set[str]:
 
 
 def first(names: Collection[str], wanted: Collection[str]) -> str | None:
-    """The first wanted name that is there as written, else in other case."""
+    """Return the first of the `wanted` names that is in `names`; if none is, the first that is there in other case.
+
+    The name is returned as `names` spells it; None if there is none.
+    """
     folded = {name.casefold(): name for name in reversed(list(names))}
     exact = (name for name in wanted if name in names)
     loose = (folded[name.casefold()] for name in wanted if name.casefold() in folded)

@@ -1,4 +1,4 @@
-"""An adapter of one's own: a plug-in's function reshapes the published rows, a built-in adapter does the rest."""
+"""Adapters of plug-ins: the plug-in's function reshapes the published rows, then a built-in adapter reads them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from curate.sources import DETAIL, PROBLEM, ROW
 
 
 def own_adapter(manifest: Manifest) -> tuple[OwnAdapter | None, Manifest]:
-    """The plug-in's adapter that the manifest names, and the manifest with the built-in one that it stands on.
+    """Return the plug-in's adapter that the manifest names, and the manifest with that adapter's built-in one instead.
+
+    If the manifest names a built-in adapter: None, and the manifest as it is.
 
     Raises:
-        ManifestError: a plug-in of the manifest is not in order.
+        ManifestError: a plug-in of the manifest cannot be used.
     """
     own = registered(manifest.plugins).adapters.get(manifest.adapter)
     return own, manifest if own is None else msgspec.structs.replace(manifest, adapter=own.base)
 
 
 def reshaped_schema(own: OwnAdapter | None, published: pa.Schema) -> pa.Schema:
-    """The columns that the built-in adapter will get.
+    """Return the columns that the built-in adapter will get, found by a call of the plug-in with no rows.
 
     Raises:
         ManifestError: the plug-in's function fails on a table without rows.
@@ -36,10 +38,12 @@ def reshaped_schema(own: OwnAdapter | None, published: pa.Schema) -> pa.Schema:
 
 
 def reshaped(own: OwnAdapter | None, rows: pa.Table) -> pa.Table:
-    """The rows (N in, N out) as the built-in adapter takes them; what the source says of broken rows stays.
+    """Return the rows as the plug-in's function reshapes them for the built-in adapter (N rows in, N out).
+
+    The source's columns on broken rows and row numbers are kept from the plug-in, and added again.
 
     Raises:
-        UnitError: the plug-in's function fails, or gives a column that is not its to give.
+        UnitError: the plug-in's function fails, or returns one of those columns.
     """
     if own is None:
         return rows

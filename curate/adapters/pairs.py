@@ -1,4 +1,4 @@
-"""Pairs of image and text, as all nine image-text sets publish them."""
+"""The adapter of pairs of an image and a text, the form of all nine image-text data sets."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from curate.manifest.settings import Manifest
 
 
 def pairs(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa.Table:
-    """Raw rows as SAMPLE's columns (N rows in, N out), those of no use marked.
+    """Turn raw rows into SAMPLE's columns, with unusable rows marked as dropped.
+
+    N rows in, N out; where texts come as lists, one row for each text.
 
     Args:
         batch: rows of one input, as its source gave them.
-        manifest: whose columns, key, only, language, image.folder and input.swapped_sides_with count.
+        manifest: its columns, key, only, language, image.folder and input.swapped_sides_with are used.
         source: the input's name.
-        first_row: the number of the batch's first row in the input.
+        first_row: the number of the batch's first row in the input, from 0.
 
     Raises:
-        InputError: a column is missing that every row needs.
+        InputError: the input lacks a column that every row needs.
     """
     rows = published(batch, manifest, source, first_row)
     text, broken = rows.text("text")

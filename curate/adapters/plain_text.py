@@ -1,4 +1,4 @@
-"""Plain text: documents or lines, without an image."""
+"""The adapter of plain text: documents or lines, without an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from curate.manifest.settings import Manifest
 
 
 def text(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa.Table:
-    """Raw rows as SAMPLE's columns (N rows in, N out); a list of paragraphs is one text. See `pairs`."""
+    """Turn raw rows into SAMPLE's columns (N rows in, N out). Arguments and errors: see `pairs`.
+
+    A list of paragraphs becomes one text, joined by line breaks.
+    """
     rows = published(batch, manifest, source, first_row)
     column = values.plain(batch[rows.there["text"]])
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):

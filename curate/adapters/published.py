@@ -1,4 +1,4 @@
-"""What every adapter does: published rows, with the columns that it made of them, become SAMPLE's."""
+"""What all adapters share: find the published columns, and build SAMPLE's columns from them and the adapter's own."""
 
 from __future__ import annotations
 
@@ -25,46 +25,47 @@ from curate.tasks.formats import CONVERSATION
 from filters.column import is_list
 
 STAGE = "read"
-NOT_THE_NAME = r"[?#].*$|^[^?#]*/"  # all of an address but the last part of its path
+NOT_THE_NAME = r"[?#].*$|^[^?#]*/"  # matches everything in a URL except the last part of its path
 ADDRESS = r"^(?i)https?://"
 
-Text = tuple[pa.Array, pa.Array | None]  # texts, and true where one was not UTF-8 (None: all were)
-Reasons = Mapping[str, pa.Array | None]  # reason to true where it holds (N rows); None: nowhere
+Text = tuple[pa.Array, pa.Array | None]  # texts, and true where one was not valid UTF-8 (None: nowhere)
+Reasons = Mapping[str, pa.Array | None]  # reason → true for the rows to drop for it (N rows); None: no row
 
 
 @dataclass(frozen=True)
 class ImageColumns:
-    """Where images are: their address, their bytes, their path (N rows each); None without a column."""
+    """Where each row's image is: its URL, its encoded bytes, its local path (N rows each); None without a column."""
 
     url: pa.Array | None
     image: pa.Array | None
     path: pa.Array | None
 
     def ways(self) -> list[pa.Array]:
-        """The columns that there are."""
+        """Return the columns that exist."""
         return [way for way in (self.url, self.image, self.path) if way is not None]
 
 
 @dataclass(frozen=True)
 class Published:
-    """N rows as their publisher gives them, one a record."""
+    """N rows with their published columns, one for each record."""
 
     table: pa.Table
     manifest: Manifest
-    source: pa.Array  # input#row, and /item where a row holds several
-    there: Mapping[str, str]  # our columns that there are, each with its published name
+    source: pa.Array  # INPUT#ROW, or INPUT#ROW/ITEM where a published row gives several records
+    there: Mapping[str, str]  # curate's columns that the input gives, each with its published name
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
     def raw(self, ours: str) -> pa.Array | None:
-        """One of our columns as it was published (N rows); None where it is not there."""
+        """Return curate's column `ours` with the published values (N rows); None if the input does not have it."""
         return values.plain(self.table[self.there[ours]]) if ours in self.there else None
 
     def text(self, ours: str) -> Text:
-        """A column as text, trimmed (N rows, null without it), and true where it was not UTF-8.
+        """Return curate's column `ours` as trimmed text (N rows; null without one), and where it was not valid UTF-8.
 
-        Rows without it have the next of its published names that they have: tars and JSON Lines may mix them.
+        Where a row has no text in the published column, the next column that the manifest names for `ours` is used: in
+        tars and JSON Lines, rows can differ in the name that they use.
         """
         if ours not in self._texts:
             self._texts[ours] = self._text(ours)
@@ -72,7 +73,7 @@ class Published:
 
     @cached_property
     def _texts(self) -> dict[str, Text]:
-        """The columns that were read as text so far."""
+        """The columns that were read as text so far: a cache of `text`."""
         return {}
 
     def _text(self, ours: str) -> Text:
@@ -91,21 +92,22 @@ class Published:
         return text, broken
 
     def _other_names(self, ours: str) -> list[str]:
-        """The columns that go by other names of ours than the one that was found, in the manifest's order."""
+        """Return the published columns that the manifest names for `ours`, after the one found first, in its order."""
         wanted = self.manifest.columns.get(ours, (ours,))
         names = dict.fromkeys(first(self.table.column_names, (name,)) for name in wanted)
         return [name for name in names if name is not None and name not in self.there.values()]
 
     def field(self, ours: str) -> pa.Field:
-        """What the source says of a column that is there."""
+        """Return the Arrow field (name, type, metadata) of curate's column `ours`, which the input must have."""
         field: pa.Field = self.table.schema.field(self.there[ours])
         return field
 
     @cached_property
     def pictures(self) -> ImageColumns:
-        """In a folder of images, an image without a path is known by the last part of its address.
+        """Where each row's image is.
 
-        A path that is an address is taken for one where there is no column of addresses.
+        Paths count only if the manifest has an `image.folder`; a row without a path is then looked for by the last part
+        of its URL's path. If the input has no column of URLs, a path that is a URL is used as one.
         """
         given = self.raw("image")
         image, path = values.image(given) if given is not None else (None, None)
@@ -123,7 +125,8 @@ class Published:
     def sides(self) -> tuple[pa.Array, pa.Array]:
         """Width and height in pixels (N rows each), null where unknown.
 
-        LAION's originals, known by a column, have each under the other's name.
+        They are swapped if the input has the column `input.swapped_sides_with`: LAION's original files have the width
+        in the column of the height, and the height in that of the width.
         """
         none = pa.nulls(len(self), pa.int32())
         raw = [self.raw(name) for name in ("width", "height")]
@@ -134,10 +137,16 @@ class Published:
 
 
 def published(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> Published:
-    """The rows of one input, from its row number `first_row` on; nested lists are unfolded.
+    """Return the records of a batch of rows: one for each row, or one for each item of the lists that are unfolded.
+
+    Args:
+        batch: raw rows of one input.
+        manifest: `input.explode` names the lists to unfold; without it a list of texts is unfolded.
+        source: the input's name.
+        first_row: the number of the batch's first row in the input, from 0.
 
     Raises:
-        InputError: a column is missing that every row needs.
+        InputError: the input lacks a column that every row needs.
     """
     lists = manifest.input.explode or lists_of_texts(batch.schema, manifest)
     table, parent, rank = unfold(batch, lists)
@@ -148,7 +157,7 @@ def published(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
     if table is not batch:
         item = pc.binary_join_element_wise(number, pa.array(rank).cast(pa.string()), "/")
         several = pa.repeat(True, len(parent))
-        if not manifest.input.explode:  # a list of one text is as good as a text
+        if not manifest.input.explode:  # a list of one text is treated like a text: no item number
             several = pa.array(np.bincount(parent, minlength=1)[parent] > 1)
         number = pc.if_else(several, item, number)
     name = pc.binary_join_element_wise(source, number, "#")
@@ -156,7 +165,10 @@ def published(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
 
 
 def _with_problems(table: pa.Table, batch: pa.Table, parent: np.ndarray) -> pa.Table:
-    """The records with the problems of their rows, and no others: one without a text is told so by its adapter."""
+    """Return the records with the problems that the source found in their rows, and not those that unfolding found.
+
+    A record without a text gets its reason from the adapter.
+    """
     table = table.drop_columns([name for name in (PROBLEM, DETAIL) if name in table.column_names])
     for name in (PROBLEM, DETAIL):
         if name in batch.column_names:
@@ -165,16 +177,17 @@ def _with_problems(table: pa.Table, batch: pa.Table, parent: np.ndarray) -> pa.T
 
 
 def _with_texts(table: pa.Table, name: str) -> pa.Table:
-    """The records with a column of texts, though none of the lists held one."""
+    """Return the records with a column `name`: if no list had an item, unfolding made none, and it is all null."""
     if name in table.column_names:
         return table
     return table.append_column(name, pa.nulls(table.num_rows, pa.large_string()))
 
 
 def lists_of_texts(schema: pa.Schema, manifest: Manifest) -> tuple[str, ...]:
-    """The column of pairs' texts where each row has a list of them: each text is a record, with the row's image.
+    """Return the name of the text column, alone, if the adapter is `pairs` and the column holds lists of texts.
 
-    A column of JSON is one too: lists of texts and of other values. An object, or a value of another kind, is no text.
+    Each text of such a list becomes a record with the row's image. Else the result is empty. A column of JSON counts,
+    too, as its values can be lists; objects and values that are not text give no text.
     """
     name = first(schema.names, manifest.columns.get("text", ("text",)))
     if manifest.adapter != "pairs" or name is None:
@@ -188,13 +201,16 @@ def lists_of_texts(schema: pa.Schema, manifest: Manifest) -> tuple[str, ...]:
 def sample(
     rows: Published, made: Mapping[str, pa.Array], reasons: Reasons, identity: Sequence[pa.Array] = ()
 ) -> pa.Table:
-    """SAMPLE of published rows (N rows), and the published columns that the manifest's rules read.
+    """Build SAMPLE's columns of published rows, and the columns `published:NAME` that the manifest's rules read.
 
-    `made` are the columns that an adapter makes; `reasons` come before those of the image, in their order;
-    `identity` stands for the key's columns where the input has none of them.
+    Args:
+        rows: N published rows.
+        made: the columns that the adapter made, by SAMPLE's names (N rows each); `text` must be one of them.
+        reasons: why rows are dropped; a row gets the first that holds. Those about the image are added behind.
+        identity: what the key is made of, besides URL and text, if the input has none of the manifest's key columns.
 
     Raises:
-        InputError: a column is missing that the key needs.
+        InputError: the key needs a column that is missing.
     """
     manifest, pictures = rows.manifest, rows.pictures
     text, count = made["text"], len(rows)
@@ -223,7 +239,7 @@ def sample(
 
 
 def _of_images(rows: Published) -> Reasons:
-    """Why a row has no image."""
+    """Return the reasons for which a row has no usable image; none for tasks on text and for dialogues."""
     if rows.manifest.task in ("text", CONVERSATION):
         return {}
     nowhere = pa.repeat(True, len(rows))
@@ -238,9 +254,9 @@ def _of_images(rows: Published) -> Reasons:
 
 
 def _keys(rows: Published, made: Mapping[str, pa.Array], identity: Sequence[pa.Array]) -> pa.Array:
-    """Each row's key. Where an image has no address its path stands for it, else its bytes do.
+    """Return each row's key (N rows). An image without a URL is identified by its path, else by a hash of its bytes.
 
-    A row without any of what the key is made of, such as a broken line, is known by its place.
+    A row in which all parts of the key are null, such as a broken line, is identified by its source and row number.
     """
     manifest, pictures = rows.manifest, rows.pictures
     address = [way for way in (pictures.url, pictures.path) if way is not None]
@@ -268,7 +284,7 @@ def _others(rows: Published) -> list[str]:
 
 
 def _not_selected(rows: Published) -> pa.Array | None:
-    """True where a column says that the row is of another set; None where no such column is (N rows)."""
+    """Return true for rows that `only` excludes by a column's value (N rows); None if the input has no such column."""
     out = None
     for name, wanted in rows.manifest.only.items():
         there = first(rows.table.column_names, (name,))
@@ -280,7 +296,7 @@ def _not_selected(rows: Published) -> pa.Array | None:
 
 
 def _marks(rows: Published, reasons: Reasons) -> dict[str, pa.Array]:
-    """The first reason that holds for each row, and where it was found (N rows each)."""
+    """Return the columns `dropped`, the first reason that holds for a row, and `stage` (N rows each)."""
     none = pa.scalar(None, pa.string())
     dropped = pa.nulls(len(rows), pa.string())
     if PROBLEM in rows.table.column_names:

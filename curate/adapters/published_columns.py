@@ -1,4 +1,4 @@
-"""The source's columns that a manifest's rules read: checked before anything runs, then carried to the rules."""
+"""The source's columns that a manifest's rules read: check before a run that they exist, and pass them to the rules."""
 
 from __future__ import annotations
 
@@ -16,44 +16,40 @@ from curate.manifest.settings import Manifest
 
 
 def columns_of(manifest: Manifest) -> dict[str, str]:
-    """The switched-on rules on the source's columns: their names, and the column of each."""
+    """Return the switched-on rules that judge a column of the source: the rule's name → the column's name."""
     active: Mapping[str, Mapping[str, Any]] = manifest.active_rules()
     on_models = manifest.rules_on_models()
-    return {
-        name: str(of["column"])
-        for name, of in active.items()
-        if name not in on_models and _on_column(name, of)
-    }
-
-
-def _on_column(name: str, settings: Mapping[str, Any]) -> bool:
-    return name not in filters.RULES and "plugin" not in settings
+    found = {name: filters.published_column(name, of) for name, of in active.items() if name not in on_models}
+    return {name: column for name, column in found.items() if column is not None}
 
 
 def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
-    """See that the source has every column that the manifest's rules read, and that a rule can judge it.
+    """Check that the source has every column that the manifest's rules read, with a type that a rule can judge.
 
-    Fields of lists that are unfolded later (`input.explode`) are not known yet, and are looked for then.
+    Fields of lists that are unfolded later (`input.explode`) are not known yet; `with_columns` looks for them.
 
     Raises:
-        InputError: a column is missing, or holds what no rule can judge; names the nearest one.
+        InputError: a column is missing (the message names the most similar one), or no rule can judge its type; or the
+            source has a column `flags` or `heads`, and the manifest has settings of that name.
     """
     for group, of in (("flags", manifest.flags), ("heads", manifest.heads)):
         if of and first(schema.names, (group,)) is not None:
             raise InputError(
-                f"the input has a column {group!r}, where those of the manifest's [{group}] would stand in 'extra'"
+                f"the input has a column {group!r}: 'extra' needs that name for the results of the manifest's [{group}]"
             )
     for rule, column in columns_of(manifest).items():
         if column.partition(".")[0] in manifest.input.explode:
             continue
         kind = _type_of(schema, column)
+        if kind is None and rule in filters.RULES:  # such a rule works without it
+            continue
         if kind is None:
             known = _leaves(schema)
             raise InputError(
                 f"rule {rule!r} reads the column {column!r}, and there is none"
                 f"{nearest(column, known)}; the input has: {', '.join(sorted(known)[:30]) or 'none'}"
             )
-        if not filters.is_judgeable(kind):
+        if not filters.is_judgeable(kind) or (rule in filters.RULES and filters.column.is_list(kind)):
             raise InputError(
                 f"rule {rule!r} cannot judge the column {column!r}, which holds {kind}: it takes numbers, texts, "
                 "booleans, lists of these, or a field of a struct (COLUMN.FIELD)"
@@ -61,7 +57,12 @@ def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
 
 
 def with_columns(table: pa.Table, published: pa.Table, manifest: Manifest) -> pa.Table:
-    """The samples (N rows) with the columns that rules read, as `published:NAME`.
+    """Add the columns that rules read to the samples, as `published:NAME` (N rows).
+
+    Args:
+        table: samples.
+        published: the published columns of the same rows.
+        manifest: its rules name the columns.
 
     Raises:
         InputError: a column is missing.
@@ -71,6 +72,8 @@ def with_columns(table: pa.Table, published: pa.Table, manifest: Manifest) -> pa
         if name in table.column_names:
             continue
         found = _find(published, column)
+        if found is None and rule in filters.RULES:
+            found = pa.nulls(table.num_rows)
         if found is None:
             raise InputError(f"rule {rule!r} reads the column {column!r}, and there is none")
         table = table.append_column(name, found)
@@ -78,7 +81,7 @@ def with_columns(table: pa.Table, published: pa.Table, manifest: Manifest) -> pa
 
 
 def without_values(table: pa.Table, manifest: Manifest) -> pa.Table:
-    """Samples of which nothing is known, with empty columns for the rules."""
+    """Add the columns that rules read, all null, to samples whose published values could not be read (N rows)."""
     for column in columns_of(manifest).values():
         if filters.PREFIX + column not in table.column_names:
             table = table.append_column(filters.PREFIX + column, pa.nulls(table.num_rows))
@@ -86,7 +89,7 @@ def without_values(table: pa.Table, manifest: Manifest) -> pa.Table:
 
 
 def _find(table: pa.Table, column: str) -> pa.Array | None:
-    """The column, or the field of a nested one, as one array (N rows); None where there is none."""
+    """Return the column, or the field COLUMN.FIELD of a struct, as one array (N rows); None if there is none."""
     whole = first(table.column_names, (column,))
     if whole is not None:
         return values.plain(table[whole])
@@ -96,7 +99,7 @@ def _find(table: pa.Table, column: str) -> pa.Array | None:
 
 
 def _field(found: pa.Array, path: str) -> pa.Array | None:
-    """A field of structs, or of lists of structs, by its path of names."""
+    """Return a field of structs, or of lists of structs, by its path `FIELD.FIELD…` (N rows); None if there is none."""
     if filters.column.is_list(found.type):
         inside = _field(found.values, path)
         return None if inside is None else _list_like(found, inside)
@@ -111,7 +114,7 @@ def _field(found: pa.Array, path: str) -> pa.Array | None:
 
 
 def _list_like(lists: pa.Array, items: pa.Array) -> pa.Array:
-    """Lists of the same lengths with these items."""
+    """Return lists of the same lengths as `lists`, null in the same rows, with other items."""
     if pa.types.is_fixed_size_list(lists.type):
         return pa.FixedSizeListArray.from_arrays(items, lists.type.list_size, mask=lists.is_null())
     return type(lists).from_arrays(lists.offsets, items, mask=lists.is_null() if lists.offset == 0 else None)
@@ -123,7 +126,7 @@ def _type_of(schema: pa.Schema, column: str) -> pa.DataType | None:
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
-    """The names of all columns, fields of structs as COLUMN.FIELD."""
+    """Return the names of all published columns; a struct gives COLUMN.FIELD for each of its fields."""
 
     def walk(prefix: str, fields: Iterable[pa.Field]) -> Iterable[str]:
         for field in fields:

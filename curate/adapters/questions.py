@@ -1,11 +1,11 @@
-"""Questions and their answers about an image.
+"""The adapter of questions about an image and their answers.
 
 Where several people answered, the answer of the highest confidence is taken (Qwen-VL, A.2): each `yes` counts
 2, each `maybe` 1, each `no` 0, added up over equal answers; an answer without a confidence counts as `yes`.
 Ties go to the answer that more people gave, then to the one that comes first.
 
-Where there are `choices`, they stand below the question, a letter before each, and the answer names one by its place
-(from 0) or letter, or says it; what is answered is its text.
+If a question has `choices`, they are listed below it, each after its letter. The published answer is the number (from
+0), the letter or the text of a choice; the record's answer is the text of that choice.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from curate.adapters.published import Published, published, sample
 from curate.adapters.unfold import items
 from curate.manifest.settings import Manifest
 
-CONFIDENCE = pa.array(["no", "maybe", "yes"], pa.large_string())  # each one's place is what it counts
-SURE = 2
+CONFIDENCE = pa.array(["no", "maybe", "yes"], pa.large_string())  # an answer's weight is the index here
+SURE = 2  # the weight of `yes`, and of an answer without a confidence
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 Ints = npt.NDArray[np.int64]
 
 
 def questions(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa.Table:
-    """Raw rows as SAMPLE's columns, a row a question; `text` is the question and its answer.
+    """Turn raw rows into SAMPLE's columns, one question a row; `text` is the question and its answer.
 
-    See `pairs`; rows that hold several questions are unfolded (N rows in, M out).
+    Arguments and errors: see `pairs`. Rows that hold several questions are unfolded (N rows in, M out).
     """
     rows = published(batch, manifest, source, first_row)
     question, broken = rows.text("question")
@@ -50,7 +50,10 @@ def questions(batch: pa.Table, manifest: Manifest, source: str, first_row: int) 
 
 
 def _with_choices(rows: Published, question: pa.Array, answer: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """The questions with their choices, and what is answered (N rows each); an answer that is no choice is null."""
+    """Return the questions with their choices listed, and the texts of the answers (N rows each).
+
+    An answer that is none of the choices becomes null.
+    """
     counts, given = items(rows.table[rows.there["choices"]], rows.field("choices"))
     texts = _texts(given, tuple(given.column_names)).to_pylist()
     asked, said, first = list[str | None](), list[str | None](), 0
@@ -65,7 +68,7 @@ def _with_choices(rows: Published, question: pa.Array, answer: pa.Array) -> tupl
 
 
 def _choice(choices: list[str], answer: str | None) -> str | None:
-    """What an answer says, by its place, letter or text; None where it is none of the choices."""
+    """Return the text of the choice that an answer gives by number, letter or text; None if it is none of them."""
     if answer is None or answer in choices:
         return answer
     place = int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 4 else LETTERS.find(answer)
@@ -73,7 +76,7 @@ def _choice(choices: list[str], answer: str | None) -> str | None:
 
 
 def _answers(rows: Published) -> tuple[pa.Array, pa.Array | None]:
-    """Each row's answer: the best of its list, else the one that it has."""
+    """Return each row's answer, the best of its list of `answers`, else its `answer`, and where it was not UTF-8."""
     single, broken = rows.text("answer")
     if "answers" not in rows.there:
         return single, broken
@@ -81,7 +84,12 @@ def _answers(rows: Published) -> tuple[pa.Array, pa.Array | None]:
 
 
 def best(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
-    """The best answer of each list of answers, texts or objects as VQAv2 has them (N rows, null of none)."""
+    """Return the answer of the highest confidence of each list of answers (N rows; null for an empty list).
+
+    Args:
+        column: lists of texts, or of objects with `answer` and `answer_confidence` as in VQAv2.
+        field: the column's Arrow field.
+    """
     counts, given = items(column, field)
     text = _texts(given, (f"{field.name}.answer", field.name))
     row = np.repeat(np.arange(len(counts)), counts)
@@ -102,7 +110,7 @@ def best(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
 
 
 def _texts(given: pa.Table, names: tuple[str, ...]) -> pa.Array:
-    """The items' answers as text, trimmed (M rows)."""
+    """Return the items' texts, trimmed, from the first of the columns `names` that exists (M rows)."""
     for name in names:
         if name in given.column_names:
             return values.trimmed(values.text(values.plain(given[name]))[0])
@@ -110,7 +118,7 @@ def _texts(given: pa.Table, names: tuple[str, ...]) -> pa.Array:
 
 
 def _weights(given: pa.Table, name: str) -> Ints:
-    """What each item counts (M)."""
+    """Return each item's weight by its confidence: 0, 1 or 2 (M)."""
     column = f"{name}.answer_confidence"
     if column not in given.column_names:
         return np.full(given.num_rows, SURE)

@@ -1,7 +1,7 @@
-"""Phrases and their boxes: Visual Genome's regions, RefCOCO's references.
+"""The adapter of phrases and their boxes: Visual Genome's regions, RefCOCO's references.
 
-A phrase is joined with its box, for both directions: `referring` (from the phrase to the box) and
-`region_caption` (from the box to the phrase). Boxes are published in pixels of the published image.
+A record is a phrase with its box, for the tasks `referring` (from the phrase to the box) and `region_caption` (from
+the box to the phrase). Boxes are in pixels of the published image.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from curate.schema import REGION
 from filters.grounding import clip_boxes, quads
 
 CORNER = ("x", "y", "box_width", "box_height")
-UNKNOWN_SIDE = 2.0**31  # an image whose size nobody published has no edge to clip at, until it is decoded
+UNKNOWN_SIDE = 2.0**31  # pixels: without a published size, boxes are not clipped before the image is decoded
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 
 def regions(batch: pa.Table, manifest: Manifest, source: str, first_row: int) -> pa.Table:
-    """Raw rows as SAMPLE's columns, a row a phrase with its one box.
+    """Turn raw rows into SAMPLE's columns, one phrase with its box a row.
 
-    See `pairs`; rows that hold several phrases are unfolded (N rows in, M out). A box that is not four finite
-    numbers, or has no area in the image, leaves its row without a region: `no_boxes_left`.
+    Arguments and errors: see `pairs`. Rows that hold several phrases are unfolded (N rows in, M out). A row whose box
+    is not four finite numbers, or has no area in the image, is dropped for `no_boxes_left`.
     """
     rows = published(batch, manifest, source, first_row)
     text, broken = rows.text("text")
@@ -47,7 +47,13 @@ def regions(batch: pa.Table, manifest: Manifest, source: str, first_row: int) ->
 
 
 def single(text: pa.Array, box: Floats, sound: Bools) -> pa.Array:
-    """The boxes x0, y0, x1, y1 as lists of one region, empty where a box is not sound (N lists)."""
+    """Return the boxes as lists of one region each, or empty lists where a box is not sound (N lists).
+
+    Args:
+        text: the phrases (N).
+        box: x0, y0, x1, y1 in pixels (N x 4).
+        sound: whether a row's box can be used (N).
+    """
     rows = pa.array(np.flatnonzero(sound))
     none = pa.nulls(len(rows), pa.int32())
     fields = [
@@ -63,9 +69,9 @@ def single(text: pa.Array, box: Floats, sound: Bools) -> pa.Array:
 
 
 def _boxes(rows: Published) -> tuple[Floats, Bools]:
-    """Each row's box as x0, y0, x1, y1 in pixels of the published image (N x 4), and which are sound (N).
+    """Return each row's box as x0, y0, x1, y1 in pixels of the published image (N x 4), and whether it is sound (N).
 
-    NaN all along where it is not four finite numbers.
+    All four are NaN where a box is not four finite numbers.
     """
     if "box" in rows.there:
         box = values.numbers(rows.table[rows.there["box"]], rows.field("box"), 4)

@@ -1,4 +1,4 @@
-"""What a row is called for ever, and the language of its text."""
+"""Compute a row's key, which stays the same for ever, and the language of its text."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.duplicates import digest
+from filters.duplicates import blake2b_128
 
-# For each byte, whether it counts. UTF-8 of U+4000 to U+9FFF, nearly all Han in use, begins with E4 to E9.
+# HAN and LETTER say of each byte value whether it is counted. A character from U+4000 to U+9FFF, which are nearly all
+# Han characters in use, begins with a byte from E4 to E9 in UTF-8.
 HAN_FROM, HAN_UP = np.uint8(0xE4), np.uint8(0xE9 - 0xE4)
 HAN = np.array([0xE4 <= byte <= 0xE9 for byte in range(256)])
 LETTER = np.array([byte < 128 and chr(byte).isalpha() for byte in range(256)])
 Bools = npt.NDArray[np.bool_]
 
-LONG = 4096  # bytes a text in the mean: such texts are counted one by one
-LETTERS_A_HAN = 3  # a Chinese character says about as much as three letters
+LONG = 4096  # bytes: if texts are longer than this on average, their characters are counted text by text
+LETTERS_A_HAN = 3  # one Chinese character carries about as much meaning as three letters
 
 
 def keys(dataset: str, parts: Sequence[pa.Array]) -> pa.Array:
-    """32 hex digits for each row (N rows), from the data set's name and the row's identifying strings.
+    """Return a key of 32 hex digits for each row (N rows), a hash of the data set's name and the row's strings.
 
-    Every string goes in with its length, so that no two rows run together. Nothing else counts: not the file,
-    the order, the other columns or how numbers were stored.
+    Each string is hashed with its length, so that `ab`, `c` and `a`, `bc` give different keys; null differs from an
+    empty string. Nothing else counts: not the file, the order, the other columns or how numbers were stored.
+
+    Args:
+        dataset: the data set's name.
+        parts: columns of strings that identify a row (N rows each).
     """
     pieces: list[pa.Array | pa.Scalar] = [_string(f"{dataset}\n")]
     for part in parts:
@@ -37,13 +42,12 @@ def keys(dataset: str, parts: Sequence[pa.Array]) -> pa.Array:
             part.fill_null(""),
         ]
     material = pc.binary_join_element_wise(*pieces, _string(""))
-    digests = b"".join(map(digest, material.cast(pa.large_binary()).to_pylist()))
-    text = pa.py_buffer(digests.hex().encode())
+    text = pa.py_buffer(blake2b_128(material.cast(pa.large_binary())).hex().encode())
     return pa.Array.from_buffers(pa.binary(32), len(material), [None, text]).cast(pa.string())
 
 
 def digests(images: pa.Array) -> pa.Array:
-    """A hex digest of each image's bytes (N rows); null stays null."""
+    """Return a hash of each image's bytes, as 32 hex digits (N rows); null stays null."""
     return pa.array(
         [
             None if not value.is_valid else blake2b(value.as_buffer(), digest_size=16).hexdigest()
@@ -54,7 +58,10 @@ def digests(images: pa.Array) -> pa.Array:
 
 
 def languages(texts: pa.Array) -> pa.Array:
-    """`zh` where three times the Han characters reach the number of English letters, else `en` (N rows)."""
+    """Return `zh` for texts with Han characters, if three times their number is at least that of A-Z, a-z; else `en`.
+
+    N rows.
+    """
     chinese = np.zeros(len(texts), bool)
     places = np.flatnonzero(_with_han(texts))
     some = texts.take(pa.array(places))
@@ -63,23 +70,23 @@ def languages(texts: pa.Array) -> pa.Array:
 
 
 def _with_han(texts: pa.Array) -> Bools:
-    """True for the texts with a Han character (N rows); most columns have none, which one comparison tells."""
+    """Return true for the texts with a Han character (N rows), by one comparison over the bytes of the whole column."""
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     content = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] if data else np.empty(0, np.uint8)
-    places = np.flatnonzero(content - HAN_FROM <= HAN_UP) + ends[0]  # the others wrap round, and are larger
+    places = np.flatnonzero(content - HAN_FROM <= HAN_UP) + ends[0]  # bytes below HAN_FROM wrap to large ones
     found = np.zeros(len(texts), bool)
     found[np.searchsorted(ends, places, side="right") - 1] = True
     return found
 
 
 def _counts(texts: pa.Array, wanted: np.ndarray) -> np.ndarray:
-    """How many bytes of each text are `wanted` (N rows). A regular expression takes ten times as long."""
+    """Return how many bytes of each text are `wanted` (N rows). A regular expression takes ten times as long."""
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     content = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] if data else np.empty(0, np.uint8)
     ends = ends - ends[0]
-    if len(content) > LONG * len(texts):  # a running sum would take five times their bytes
+    if len(content) > LONG * len(texts):  # the running sum below takes five times the memory of the texts
         spans = pairwise(ends.tolist())
         return np.array([np.count_nonzero(wanted[content[start:end]]) for start, end in spans])
     sums = np.zeros(len(content) + 1, np.int32)

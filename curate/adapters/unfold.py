@@ -1,9 +1,9 @@
-"""Nested lists become rows: an image's regions, a book's questions, a reference's sentences.
+"""Unfold nested lists into rows: an image's regions, a book's questions, a reference's sentences.
 
-A list of objects in the column `regions` gives a column `regions.FIELD` for each of their fields, a list of
-texts one column of its own name. Several lists are unfolded side by side: the i-th items are one record. The
-other columns are repeated. A row without any item is one record still, and says what it lacks. An object of objects is
-unfolded like a list of them, the name of each in `regions.__key__`.
+A list of objects in the column `regions` gives a column `regions.FIELD` for each field of the objects; a list of
+texts gives one column of the list's name. Several lists are unfolded side by side: their i-th items are one record. The
+other columns are repeated. A row without any item becomes one record with the problem `COLUMN_missing`. An object of
+objects is unfolded like a list of them; `regions.__key__` has the name of each.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ decode = msgspec.json.Decoder().decode
 
 
 def unfold(batch: pa.Table, names: Sequence[str]) -> tuple[pa.Table, Ints, Ints]:
-    """Each item of the lists as a row (N rows to M), the row that it comes from, and its number there (M)."""
+    """Return one row for each item of the lists in the columns `names` (N rows in, M out).
+
+    Also returns, for each of the M rows, the number of the row in `batch` that it comes from and its number there, both
+    from 0. Without any of these columns, `batch` is returned as it is.
+    """
     lists = [items(batch[name], batch.schema.field(name)) for name in names if name in batch.column_names]
     if not lists:
         return batch, np.arange(batch.num_rows), np.zeros(batch.num_rows, np.int64)
@@ -46,7 +50,14 @@ def unfold(batch: pa.Table, names: Sequence[str]) -> tuple[pa.Table, Ints, Ints]
 
 
 def items(column: pa.ChunkedArray, field: pa.Field) -> tuple[Ints, pa.Table]:
-    """How many items each list holds (N), and the items' columns (M rows), named after the list's."""
+    """Return how many items each list holds (N), and the items as a table (M rows).
+
+    A list may also be JSON text; what is no list has no items. Columns are named as the module says.
+
+    Args:
+        column: lists (N rows).
+        field: the column's Arrow field; its name begins the names of the items' columns.
+    """
     array = plain(column)
     if field.metadata == JSON or pa.types.is_large_string(array.type):
         return _decoded(array, field.name)
@@ -61,7 +72,7 @@ def items(column: pa.ChunkedArray, field: pa.Field) -> tuple[Ints, pa.Table]:
 
 
 def _decoded(texts: pa.Array, name: str) -> tuple[Ints, pa.Table]:
-    """The items of lists in JSON; what is no list is empty."""
+    """Return the items of lists in JSON, as `items` does; a value that is no list has none."""
     lists = [_list(text) for text in texts.to_pylist()]
     rows = [
         {f"{name}.{key}": value for key, value in item.items()} if isinstance(item, dict) else {name: item}
@@ -85,14 +96,14 @@ def _list(text: str | None) -> list[Any]:
 
 
 def _with(table: pa.Table, field: pa.Field, column: pa.ChunkedArray) -> pa.Table:
-    """The table with this column, instead of one of its name."""
+    """Return the table with the column added, in place of one of the same name."""
     if field.name in table.column_names:
         table = table.drop_columns([field.name])
     return table.append_column(field, column)
 
 
 def _empty_marked(table: pa.Table, empty: npt.NDArray[np.bool_], reason: str) -> pa.Table:
-    """The table with that problem where a row had no item and no problem yet."""
+    """Return the table with the problem `reason` for rows without any item that have no problem yet."""
     problem = pc.if_else(pa.array(empty), reason, pa.scalar(None, pa.string()))
     if PROBLEM in table.column_names:
         problem = pc.coalesce(plain(table[PROBLEM]).cast(pa.string()), problem)

@@ -1,4 +1,4 @@
-"""Published values as ours: texts of broken UTF-8, sizes as text or double, images in all their wrappings."""
+"""Convert published values to curate's types: text of broken UTF-8, sizes as text or float, images as structs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pyarrow.compute as pc
 
 from curate.sources.input_index import JSON
 
-JSON_TEXT = r"(?s)^(?:\{.*\}|\[.*\])$"  # that a JSON object or list may be
+JSON_TEXT = r"(?s)^(?:\{.*\}|\[.*\])$"  # matches every JSON object or list, and other texts in such brackets
 Floats = npt.NDArray[np.float64]
 
 LARGEST_INT32 = 2**31 - 1
-LARGEST_COSINE = 1.001  # rounding may pass 1 by a little; what is beyond is no cosine
+LARGEST_COSINE = 1.001  # rounding can make a cosine a little larger than 1; more is no cosine
 
 
 def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The column as one array without dictionaries, views or extension types (N rows)."""
+    """Return the column as one array without dictionaries, views or extension types, strings as large ones (N rows)."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):  # more than fits one array of 32-bit offsets
         array = pa.concat_arrays([_widened(chunk) for chunk in array.chunks])
@@ -47,7 +47,11 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def text(column: pa.Array) -> tuple[pa.Array, pa.Array | None]:
-    """Strings (N rows), and true where a value was not UTF-8 and now has U+FFFD; None if all were."""
+    """Return the values as text (N rows), and where they were not valid UTF-8.
+
+    Numbers become their text, a list of one item that item; values of other types become null. The second array is true
+    where a text was not valid UTF-8 and now has U+FFFD in place of the bad bytes; it is None if all texts were valid.
+    """
     array = _single(column)
     if pa.types.is_large_binary(array.type):
         array = array.cast(options=pc.CastOptions(pa.large_string(), allow_invalid_utf8=True))
@@ -77,9 +81,12 @@ def _repaired(array: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 def without_json(array: pa.Array) -> pa.Array:
-    """The trimmed strings, null where one is a JSON object, or a list of more than numbers (N rows).
+    """Return the texts, null where one is a JSON object, or a JSON list with an item that is not a number (N rows).
 
-    Such values are written as JSON where a column of JSON Lines holds texts as well.
+    A column of JSON Lines that holds texts and other values has those other values as JSON text.
+
+    Args:
+        array: trimmed texts.
     """
     places = pc.indices_nonzero(pc.match_substring_regex(array, JSON_TEXT)).to_numpy()
     structured = np.zeros(len(array), bool)
@@ -96,13 +103,13 @@ def _is_structured(text: str) -> bool:
 
 
 def trimmed(array: pa.Array) -> pa.Array:
-    """The strings without white space around them; null where nothing is left (N rows)."""
+    """Return the texts without white space around them; null where nothing is left (N rows)."""
     array = pc.utf8_trim_whitespace(array)
     return pc.if_else(pc.equal(array, ""), pa.scalar(None, array.type), array)
 
 
 def size(column: pa.Array) -> pa.Array:
-    """Pixels as int32 (N rows); null where the value is no whole positive number that fits."""
+    """Return sizes in pixels as int32, from numbers or texts (N rows); null unless whole, positive and small enough."""
     array = _single(column)
     if pa.types.is_large_string(array.type):
         number = pc.replace_substring_regex(text(array)[0], r"^\s*\+?(\d{1,10})(?:\.0*)?\s*$", r"\1")
@@ -117,15 +124,18 @@ def size(column: pa.Array) -> pa.Array:
 
 
 def cosine(column: pa.Array) -> pa.Array:
-    """Similarities as float32 (N rows), of several the best; null where there is no number from -1 to 1."""
+    """Return cosine similarities as float32 (N rows), of a list the largest; null unless a number from -1 to 1."""
     array = _floats(_best(plain(column))).cast(pa.float32(), safe=False)
     return pc.if_else(
         pc.less_equal(pc.abs(array), LARGEST_COSINE), array, pa.scalar(None, pa.float32())
-    )  # NaN is less than nothing
+    )  # comparisons with NaN are false, so NaN becomes null
 
 
 def number(column: pa.Array | None, rows: int) -> Floats:
-    """Numbers as float64 (N rows); NaN where there is none."""
+    """Return numbers, or texts of numbers, as float64 (N); NaN where there is none, and everywhere without a column.
+
+    `rows` is N.
+    """
     if column is None:
         return np.full(rows, np.nan)
     numbers: Floats = _floats(plain(column)).to_numpy(zero_copy_only=False)
@@ -133,7 +143,13 @@ def number(column: pa.Array | None, rows: int) -> Floats:
 
 
 def numbers(column: pa.ChunkedArray, field: pa.Field, count: int) -> Floats:
-    """Lists of so many numbers (N x count); NaN all along where a list has others or more or fewer."""
+    """Return lists of exactly `count` numbers as an array (N x count); a row of NaN for any other value.
+
+    Args:
+        column: lists, or JSON texts of lists (N rows).
+        field: the column's Arrow field; its metadata says whether the texts are JSON.
+        count: numbers in each list.
+    """
     lists = _lists(column, field, list[float], pa.list_(pa.float64()))
     fits = pc.equal(pc.list_value_length(lists), count).fill_null(False)
     out = np.full((len(lists), count), np.nan)
@@ -143,12 +159,15 @@ def numbers(column: pa.ChunkedArray, field: pa.Field, count: int) -> Floats:
 
 
 def lists_of_numbers(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
-    """Lists of lists of numbers (N lists); what is something else is an empty list."""
+    """Return lists of lists of numbers (N rows), also from JSON texts; any other value becomes an empty list."""
     return _lists(column, field, list[list[float]], pa.list_(pa.list_(pa.float64()))).fill_null([])
 
 
 def _lists(column: pa.ChunkedArray, field: pa.Field, kind: Any, arrow: pa.DataType) -> pa.Array:
-    """Lists as they are or in JSON (N rows); null where a value is no such list."""
+    """Return lists of the type `arrow`, from lists or JSON texts of lists (N rows); null for any other value.
+
+    `kind` is the same type as msgspec's.
+    """
     array = plain(column)
     if field.metadata != JSON and not pa.types.is_large_string(array.type):
         try:
@@ -161,12 +180,12 @@ def _lists(column: pa.ChunkedArray, field: pa.Field, kind: Any, arrow: pa.DataTy
 def _decoded(value: str | None, kind: Any) -> Any:
     try:
         return None if value is None else msgspec.json.decode(value, type=kind)
-    except msgspec.DecodeError:  # which ValidationError is as well
+    except msgspec.DecodeError:  # the base of ValidationError, too
         return None
 
 
 def _floats(array: pa.Array) -> pa.Array:
-    """Numbers, or texts of numbers, as float64 (N rows); null where there is none."""
+    """Return numbers, or texts of numbers, as float64 (N rows); null where there is none."""
     if pa.types.is_large_string(array.type):
         array = trimmed(text(array)[0])
         numeric = pc.match_substring_regex(array, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$")
@@ -177,7 +196,10 @@ def _floats(array: pa.Array) -> pa.Array:
 
 
 def image(column: pa.Array) -> tuple[pa.Array | None, pa.Array | None]:
-    """Encoded bytes and local path of an image column (N rows each); None where it has none."""
+    """Return the encoded bytes and the local paths in a column of images (N rows each); None for what it does not have.
+
+    The column holds bytes, paths, or structs of `bytes` and `path`.
+    """
     array = _single(column)
     if pa.types.is_struct(array.type):
         names = [array.type.field(i).name for i in range(array.type.num_fields)]
@@ -193,13 +215,13 @@ def image(column: pa.Array) -> tuple[pa.Array | None, pa.Array | None]:
 
 
 def path(column: pa.Array) -> pa.Array:
-    """The local path, name or number of an image (N rows)."""
+    """Return the local path, file name or number of each image as text (N rows)."""
     found = image(column)[1]
     return text(column)[0] if found is None else found
 
 
 def number_text(array: pa.Array) -> pa.Array:
-    """Numbers as text (N rows); a whole float reads as the integer that it is, so that ids agree."""
+    """Return numbers as text (N rows). A whole float becomes the integer's text, so that ids do not depend on types."""
     if pa.types.is_floating(array.type):
         wide = array.cast(pa.float64())
         whole = pc.and_(pc.equal(pc.floor(wide), wide), pc.less(pc.abs(wide), float(2**63)))
@@ -213,7 +235,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def _best(array: pa.Array) -> pa.Array:
-    """The largest item of each list (N rows); what is no list stays."""
+    """Return the largest item of each list (N rows); a column without lists is returned as it is."""
     if not _is_list(array.type):
         return array
     items = pa.table({"row": pc.list_parent_indices(array), "value": plain(pc.list_flatten(array))})
@@ -227,7 +249,10 @@ def _is_list(kind: Any) -> bool:
 
 
 def _single(column: pa.Array) -> pa.Array:
-    """The column without list wrapping: lists of one give their item, others null (N rows)."""
+    """Return the item of each list of one item, null for longer and empty lists (N rows).
+
+    A column without lists is returned as it is.
+    """
     array = plain(column)
     if not _is_list(array.type):
         return array

@@ -1,4 +1,4 @@
-"""What the commands' functions take: paths turned into strings, types checked, and who watches."""
+"""Check the arguments of the commands' functions, turn paths into strings, and set up the display of progress."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ StrPaths = StrPath | Sequence[StrPath]  # one, or a list of them
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PLAIN: Mapping[Any, Any] = {  # what arguments are turned into
+PLAIN: Mapping[Any, Any] = {  # a parameter's type → the type that its argument is converted to
     StrPath: str,
     StrPath | None: str | None,
     StrPaths: list[str],
@@ -27,10 +27,12 @@ PLAIN: Mapping[Any, Any] = {  # what arguments are turned into
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """The function with its arguments turned into the plain types that it works with.
+    """Decorate `function` so that its arguments are checked and converted to plain types before each call.
+
+    Paths become strings; where a list of paths is taken, a single path becomes a list of one.
 
     Raises:
-        ManifestError: an argument is of another type than the function's parameter.
+        ManifestError: (in a call) an argument has another type than the parameter.
     """
     signature = inspect.signature(function)
 
@@ -45,7 +47,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _plain(who: str, value: Any, hint: Any) -> Any:
-    """The argument as plain data: paths as strings, one path as a list where a list is taken."""
+    """Convert an argument to the plain type for `hint`; `who` names the parameter in an error."""
     import msgspec
 
     if hint == StrPaths and isinstance(value, str | os.PathLike):
@@ -61,12 +63,12 @@ def _plain(who: str, value: Any, hint: Any) -> Any:
 
 
 def strings(paths: StrPaths) -> list[str]:
-    """The paths as strings."""
+    """Return one path, or each of several, as a list of strings."""
     return [str(one) for one in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
 
 
 def view_of(progress: bool) -> Progress:
-    """What a person sees of a run, on standard error or below a notebook's cell."""
+    """Return the display of progress, on standard error or below a notebook's cell; silent without `progress`."""
     from rich.console import Console
 
     from curate.engine.progress import Progress

@@ -1,4 +1,4 @@
-"""What can be learnt of finished folders: what they hold, what became of an input, how two differ, what is damaged."""
+"""Functions that examine finished folders: report, explain, trace, diff, verify."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from curate.results import DiffResult, ExplainResult, ReportResult, TraceResult,
 def report(folder: StrPath) -> ReportResult:
     """Write `report.html`, a data card and Croissant metadata into a finished run's folder.
 
+    Args:
+        folder: the run's folder. Files that a person wrote there stay as they are.
+
     Raises:
-        InputError, OutputError: it is no finished run's, or cannot be written to.
+        InputError: the folder holds no finished run, or a file of it cannot be read.
+        OutputError: the folder cannot be written to.
     """
     from curate.reporting import write
 
@@ -20,7 +24,11 @@ def report(folder: StrPath) -> ReportResult:
 
 @checked
 def explain(folder: StrPath, key_or_url: str) -> ExplainResult:
-    """Say what became of the input with that key or URL, and which values decided.
+    """Say what became of one input of a finished run, and which values decided.
+
+    Args:
+        folder: the run's folder.
+        key_or_url: the row's key (32 hex digits), or the URL of its image.
 
     Raises:
         InputError: the folder holds no complete run, or a file of it cannot be read.
@@ -36,12 +44,12 @@ def trace(pack: StrPath, token_or_key: str, *, shards: StrPaths = ()) -> TraceRe
 
     Args:
         pack: a folder of packs, or one pack.
-        token_or_key: a key: where it was packed; or SEQUENCE or SEQUENCE:TOKEN, numbers from 0.
+        token_or_key: SEQUENCE or SEQUENCE:TOKEN, numbers from 0; or a row's key, to find where it was packed.
         shards: folders of shards to look in. Default: those that the packs were made of.
 
     Raises:
         ManifestError: there is no such sequence or token.
-        InputError: no packs, or a file that cannot be read.
+        InputError: there are no packs, or a file cannot be read.
     """
     from curate.reporting.trace import trace as follow
 
@@ -52,10 +60,14 @@ def trace(pack: StrPath, token_or_key: str, *, shards: StrPaths = ()) -> TraceRe
 def diff(folder: StrPath, other: StrPath, *, keys: StrPath = "") -> DiffResult:
     """Say how the finished run in `other` differs from that in `folder`: settings, counts by reason, keys of rows.
 
-    `keys` is a Parquet file to write all keys to that were added, removed or changed.
+    Args:
+        folder: the folder of one run.
+        other: the folder of the other run.
+        keys: a Parquet file to write, with all keys that were added, removed or changed. Default: none.
 
     Raises:
-        InputError, OutputError: see `run`.
+        InputError: a folder holds no finished run, or a file cannot be read.
+        OutputError: `keys` cannot be written.
     """
     from curate.lineage.diff import diff as compare
 
@@ -71,15 +83,21 @@ def verify(
     workers: int | None = None,
     address: str | None = None,
 ) -> VerifyResult:
-    """Recompute every checksum and invariant of a finished run or of packs; `repair` makes damaged shards anew.
+    """Recompute every checksum and invariant of a finished run or of packs.
 
-    `plugins`: see `retry`; only a repair needs them. `workers` (processes; 0: this one) and `address` (of a Ray
-    cluster) say who checks the shards of a run; without them, every core where there are many shards. Damage is no
-    exception here: see the result's `damaged`.
+    Damage raises no exception: see the result's `damaged`.
+
+    Args:
+        folder: the folder of the run or of the packs.
+        repair: make damaged shards again from the run's inputs.
+        plugins: see `retry`; only a repair needs them.
+        workers: processes that check a run's shards; 0: this process. Default: one for each core, if there are many
+            shards.
+        address: a Ray cluster that checks them.
 
     Raises:
-        InputError: the folder holds neither; or it cannot be repaired.
-        MachineError, UnitError: the shards cannot be checked there.
+        InputError: the folder holds neither a run nor packs, or it cannot be repaired.
+        MachineError, UnitError: the shards cannot be checked with these workers.
     """
     from curate.verifying.command import verify as check
     from curate.verifying.repair import repair as mend

@@ -1,4 +1,4 @@
-"""What is made of a finished folder: scores, packs, exports, a version without some rows, fingerprints."""
+"""Functions that make something from finished folders: score, pack, export, fingerprint, remove."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from typing import Literal, cast
 
 from curate.api.arguments import StrPath, StrPaths, checked, strings, view_of
-from curate.results import ExportResult, FingerprintResult, PackResult, RemoveResult, RunResult, made
+from curate.results import (
+    ExportResult,
+    FingerprintResult,
+    HeldOutResult,
+    PackResult,
+    RemoveResult,
+    RunResult,
+    made,
+)
 
-COLUMNS = ("question", "answer", "answers")  # of evaluation sets, whose texts are fingerprinted
-MODEL, TAG = "ViT-L-14", "openai"  # CLIP as published
+COLUMNS = ("question", "answer", "answers")  # columns of evaluation sets whose texts are fingerprinted
+MODEL, TAG = "ViT-L-14", "openai"  # the original CLIP, by open_clip's names
 
 
 @checked
@@ -36,23 +44,23 @@ def score(
 
     Args:
         folder: the run's folder.
-        model: open_clip's name, `hf-hub:OWNER/NAME`, or a folder; `none`: only the heads of `flags` look at the images.
-        pretrained: the path of its weights, or open_clip's tag. Default: `openai` for ViT-L-14.
+        model: open_clip's name, `hf-hub:OWNER/NAME`, or a folder; `none`: no CLIP model, only the heads of `flags`.
+        pretrained: the path of the weights, or open_clip's tag. Default: `openai` for ViT-L-14.
         device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
-        batch_size: images at once; `auto` finds it by trial.
-        features: keep the images' features beside the scores.
+        batch_size: images in a batch; `auto` finds the largest that fits by trial.
+        features: keep the images' features, besides the scores.
         exact: decode and resize exactly as open_clip does.
         threshold: drop rows with a lower score (cosine).
-        max_similarity: drop images whose feature is closer than this (cosine) to an earlier one's.
-        flags: a .toml file with `[flags.NAME]`, `[heads.NAME]` and rules on them: what else is said of each image.
-        name: keep this scorer's findings beside the shards, by this name.
-        rescore: replace what another scorer found.
-        workers: models, on Ray. Default: one a GPU; without any, this process alone.
+        max_similarity: drop images whose feature is more similar than this (cosine) to that of an earlier image.
+        flags: a .toml file with `[flags.NAME]`, `[heads.NAME]` and rules on them: further values for each image.
+        name: keep this scorer's results in files beside the shards, under this name, and leave the shards as they are.
+        rescore: replace the results of another scorer.
+        workers: how many models run at once, on Ray. Default: one for each GPU; without a GPU, only this process.
         address, progress: see `run`.
 
     Raises:
-        CurateError: see `run`; shards that are done stay done.
+        CurateError: see `run`. The same call goes on; shards that are finished are not scored again.
     """
     from curate.manifest import load as manifests
     from curate.scoring.command import ScoreSettings
@@ -107,28 +115,28 @@ def pack(
     Args:
         folders: folders of shards, of any tasks.
         out: the folder of the packs.
-        seq_len: tokens a sequence.
-        image_tokens: tokens an image, beside its two markers.
+        seq_len: tokens in a sequence.
+        image_tokens: tokens of an image, besides its two markers.
         tokenizer: a tiktoken, tokenizer.json or SentencePiece file. Default: Qwen's.
-        mix: a mix.toml, which weighs data sets and tasks. Default: every sample once.
-        recipe: a training stage in its place (`qwen-vl-stage1`, or a .toml file), with its settings.
-        scale: the share of the recipe's counts that is wanted.
+        mix: a mix.toml, with weights for data sets and tasks. Default: every sample once.
+        recipe: a training stage (`qwen-vl-stage1`, or a .toml file) that replaces `mix` and brings settings of its own.
+        scale: the share of the recipe's counts to take.
         seed: the seed of the shuffle.
-        truncate: cut samples that are too long, rather than drop them.
-        dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file (docs/dialects.md).
-        dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
-        long_texts: what becomes of texts longer than a sequence: they are cut into pieces, or dropped.
-        group: `image`: what is asked of one image is one sample, a dialogue.
-        turns: questions of such a dialogue at most.
-        images: `embed` puts them into the packs; `reference` leaves them in the shards, where the loader reads them by
-            their places, so that the shards must stay as they are; `name` gives their paths alone.
-        max_images: images of a sequence, at most; 0: any number.
-        max_patches: patches of a sequence's images, at most; 0: any number.
+        truncate: cut samples that are too long, instead of dropping them.
+        dialect: the text format of the samples: a name, `NAME:PRESET`, or a .toml file (docs/dialects.md).
+        dialect_settings: `KEY=VALUE` to change in the dialect, such as `cost.max_pixels=451584`.
+        long_texts: what happens to plain texts longer than a sequence: `cut` into pieces, or `drop`.
+        group: `image` joins all questions about one image into one sample, a dialogue. Default: no grouping.
+        turns: at most this many questions in such a dialogue.
+        images: `embed` stores them in the packs. `reference` leaves them in the shards; the packs say where each one
+            is, and the loader reads it there, so the shards must stay unchanged. `name` stores only their paths.
+        max_images: at most this many images in a sequence; 0: any number.
+        max_patches: at most this many patches of images in a sequence; 0: any number.
         overwrite: replace other packs in `out`.
         workers, address, progress: see `run`; the packs do not depend on them.
 
     Raises:
-        CurateError: see `run`; the same call goes on.
+        CurateError: see `run`. The same call goes on.
     """
     from curate.packing import PackSettings
     from curate.packing import pack as pack_shards
@@ -158,20 +166,21 @@ def export(
     address: str | None = None,
     progress: bool = True,
 ) -> ExportResult:
-    """Hand the shards or packs in `folder` to another framework.
+    """Convert the shards or packs in `folder` to the format of another framework.
 
     Args:
         folder: a folder of shards or packs.
         to: webdataset, energon, mds or qwen-vl; or, in a dialect, qwen3-vl, llava, ms-swift or llama-factory.
         out: the folder of the export.
-        dialect: how samples are written: a name, `NAME:PRESET`, or a .toml file. Default: the format's own.
-        dialect_settings: `KEY=VALUE` laid over the dialect, such as `cost.max_pixels=451584`.
-        group: `image`: what is asked of one image becomes a dialogue (the formats with dialogues alone).
-        turns: questions of such a dialogue at most.
+        dialect: the text format of the samples: a name, `NAME:PRESET`, or a .toml file. Default: the format's own.
+        dialect_settings: `KEY=VALUE` to change in the dialect, such as `cost.max_pixels=451584`.
+        group: `image` joins all questions about one image into a dialogue (only for formats that have dialogues).
+            Default: no grouping.
+        turns: at most this many questions in such a dialogue.
         workers, address, progress: see `run`; the export does not depend on them.
 
     Raises:
-        CurateError: see `run`; the same call goes on.
+        CurateError: see `run`. The same call goes on.
     """
     from curate.exporting import export as export_shards
 
@@ -186,12 +195,12 @@ def export(
 def fingerprint(
     paths: StrPaths, out: StrPath, *, columns: Sequence[str] = COLUMNS, pictures: bool = True
 ) -> FingerprintResult:
-    """Fingerprint the images and texts of evaluation sets into one file, for rules that keep them out of training.
+    """Write fingerprints of evaluation sets' images and texts to a file, for rules that keep them out of training.
 
     Args:
         paths: folders or files of images, tars, tables, Parquet, shards; globs and URIs as `run` takes them.
-        out: the file, such as `evaluation.prints`.
-        columns: the columns of tables whose texts count, a row's one after the other.
+        out: the file to write, such as `evaluation.prints`.
+        columns: the columns of tables whose texts are fingerprinted, joined in this order for each row.
         pictures: keep a small picture of each image, to be shown in reports.
 
     Raises:
@@ -203,6 +212,24 @@ def fingerprint(
 
 
 @checked
+def held_out(paths: StrPaths, out: StrPath) -> HeldOutResult:
+    """List the images that data sets hold out for validation and test, for the rule `image_name_on_list`.
+
+    Args:
+        paths: files in which each object or row has a `split`: RefCOCO's `refs(unc).p`, Karpathy's `dataset_coco.json`,
+            tables. Also Visual Genome's `image_data.json`: those of its images are listed that another of the files
+            holds out. Globs and URIs as `run` takes them.
+        out: the list to write, a text file with one name a line, such as `held-out.txt`.
+
+    Raises:
+        ManifestError, InputError, OutputError: see `run`.
+    """
+    from curate.fingerprinting.held_out import held_out as make
+
+    return made(HeldOutResult, make(strings(paths), str(out)))
+
+
+@checked
 def remove(
     folder: StrPath,
     list: StrPath | None,
@@ -211,23 +238,24 @@ def remove(
     reason: str | None = None,
     against: StrPaths = (),
 ) -> RemoveResult:
-    """Write a new version of a finished run without what a list names, or what evaluation sets hold.
+    """Write a new version of a finished run, without the rows that a list names or that evaluation sets hold.
 
-    All files that lose no row are shared with the older version.
+    Files that lose no row are shared with the older version.
 
     Args:
         folder: the run's folder; it stays as it is.
-        list: a text file, a line each: a key, a URL, an image's sha256, `host:example.org`, a URL that ends in `*`
-            (all that begin so), or `key:`, `url:`, `sha256:`, `prefix:` before what it is; None: no list.
+        list: a text file, one entry a line: a key, a URL, an image's sha256, `host:example.org`, or a URL that ends in
+            `*` (every URL that begins so). `key:`, `url:`, `sha256:` or `prefix:` before an entry says which it is.
+            None: no list.
         out: the folder of the new version.
-        reason: what its tombstones say, beside the date; None: `on request`, without a list `in an evaluation set`.
-        against: files that `fingerprint` made: rows with an image or a text of these sets go, as the rules
-            `image_in_evaluation_set` and `text_in_evaluation_set` with their defaults tell them.
+        reason: stands in the tombstones beside the date. None: `on request`; without a list `in an evaluation set`.
+        against: files that `fingerprint` made. Rows are removed if the rules `image_in_evaluation_set` and
+            `text_in_evaluation_set`, with their default settings, find their image or text in these sets.
 
     Raises:
         InputError, OutputError, ManifestError: see `run`.
-        CurateError: nothing that is listed is there; nothing was written.
-        Halted, Stopped: it came to an end too early; the same call goes on.
+        CurateError: the run has no row to remove; nothing was written.
+        Halted, Stopped: the call ended before it was done; the same call goes on.
     """
     from curate.lineage.remove import remove as remove_rows
 

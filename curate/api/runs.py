@@ -1,4 +1,4 @@
-"""From sources to a folder: run, select and retry, and calibrate, which measures before them."""
+"""Functions that read sources: run, select and retry, and calibrate, which measures rules before a run."""
 
 from __future__ import annotations
 
@@ -73,28 +73,31 @@ def run(
     dry_run: bool = False,
     progress: bool = True,
 ) -> RunResult | PreviewResult:
-    """Curate one data set into shards; called again in the same words, it goes on where it was stopped.
+    """Curate one data set into shards. A call with the same arguments goes on where an earlier one was stopped.
 
     Args:
         manifest: a built-in name (`curate list` names them) or the path of a `.toml`.
         out: the folder of the shards.
-        inputs: files, folders, globs or URIs in the place of the manifest's; without any it runs on its sample.
-        limit: take only the first rows, so many. Default: all.
-        sample: take this share of the rows, 0 to 1, always the same ones.
+        inputs: files, folders, globs or URIs, in place of the manifest's. Default: the manifest's inputs; if it has
+            none, the small sample that ships with curate.
+        limit: take only this many rows, the first ones. Default: all.
+        sample: take this share of the rows, 0 to 1; always the same rows.
         settings: manifest values by their path: `{"rules.image_too_small.min_side": 224}`.
-        preset: `paper`, or another of the manifest's presets, whose rules are switched on: `strict`.
-        workers: worker processes, through Ray; 0: in this process. Default: the cores, 0 for two.
+        preset: `paper`, or another of the manifest's presets, which switches its rules on: `strict`.
+        workers: worker processes, through Ray; 0: only this process. Default: one for each core; 0 if there are at most
+            two cores, or fewer than three units to do.
         address: the address of a running Ray cluster.
-        seed: the seed of all that is drawn by lot. Default: the manifest's.
-        overwrite: remove what an earlier run wrote to `out` first.
-        lease: hold a folder on an object store by a lease; False: nothing keeps two runs on it apart.
-        dry_run: plan, and judge the first rows; write nothing.
-        progress: tell on standard error how far it is; a live view on a terminal and in a notebook.
+        seed: the seed of all random choices. Default: the manifest's.
+        overwrite: first remove what an earlier run wrote to `out`.
+        lease: if `out` is on an object store, hold it by a lease. False: nothing stops two runs from writing to it.
+        dry_run: make the plan and judge the first rows; write nothing.
+        progress: show progress on standard error; a live view on a terminal and in a notebook.
 
     Raises:
-        ManifestError, InputError, OutputError: what was asked for is wrong; nothing was written.
+        ManifestError, InputError, OutputError: the arguments, the manifest, an input or `out` is wrong; nothing was
+            written.
         MachineError: this machine lacks something.
-        UnitError, Halted, Stopped: it came to an end too early; the same call goes on.
+        UnitError, Halted, Stopped: the run ended before it was done; the same call goes on.
     """
     asked = _request(manifest, inputs, settings, seed, preset, limit, sample)
     view = view_of(progress)
@@ -161,11 +164,14 @@ def select(
     dry_run: bool = False,
     progress: bool = True,
 ) -> RunResult | PreviewResult:
-    """Select rows of a data set by all that needs no image and no network; called again, it goes on.
+    """Select rows of a data set by the rules that need neither images nor the network.
 
-    `out` gets the kept rows as Parquet, with the source's own columns as they were, and `curate_key` and `curate_text`,
-    the clean text. `curate.run(manifest, …, inputs=out)` goes on from there, with the same keys.
-    The arguments and what is raised: see `run`. Rows of tables alone can be selected.
+    A call with the same arguments goes on where an earlier one was stopped. `out` gets the kept rows as Parquet: the
+    source's own columns, unchanged, and `curate_key` and `curate_text`, the clean text.
+    `curate.run(manifest, …, inputs=out)` goes on from there, with the same keys. Only data sets whose records are rows
+    of tables can be selected from.
+
+    Arguments and errors: see `run`.
     """
     asked = _request(manifest, inputs, settings, seed, preset, limit, sample, select=True)
     view = view_of(progress)
@@ -194,17 +200,18 @@ def calibrate(
     Args:
         manifest: a built-in name or the path of a `.toml`.
         inputs: see `run`; also folders of shards that `curate.score` scored.
-        keep: shares to keep, 0 to 1 or texts such as `"14%"`: one for all of `rules`, or one for each.
-        rules: the rules whose thresholds are to be found, in this order: `RULE`, or `RULE.SETTING` where there are two.
-        rows: rows of the sample, spread over all inputs; a tenth of it where rows come with their images.
-        limit: look only at the first rows, so many. Default: all.
+        keep: the share to keep, 0 to 1 or a text such as `"14%"`: one for all of `rules` together, or one for each of
+            them: the share that is left after that rule. Default: no threshold is searched for.
+        rules: the rules whose thresholds are searched for, in this order: `RULE`; `RULE.SETTING` if it has two.
+        rows: rows of the sample, spread over all inputs; a tenth of them if the inputs hold the images, too.
+        limit: look only at this many rows, the first ones. Default: all.
         settings, preset: see `run`.
-        seed: the seed by which rows are drawn. Default: the manifest's.
-        page: a file for the findings with plots of each threshold, as one HTML page. Default: none.
-        progress: say on standard error where a manifest runs on its sample.
+        seed: the seed with which rows are drawn. Default: the manifest's.
+        page: an HTML file to write the results to, with plots of each threshold. Default: none.
+        progress: say on standard error if the manifest runs on its built-in sample.
 
     Raises:
-        ManifestError: there is no such rule, or it has no threshold; or `page` is no file of this machine.
+        ManifestError: there is no such rule, or it has no threshold; or `page` is not a path on this machine.
         InputError: the inputs cannot be read, or the share cannot be reached.
         OutputError: `page` cannot be written.
     """
@@ -238,11 +245,19 @@ def retry(
     lease: bool = True,
     progress: bool = True,
 ) -> RunResult:
-    """Run again only the inputs of a finished run that were dropped for `reasons`, into a folder of their own.
+    """Run again only the inputs of a finished run that were dropped for `reasons`, into another folder.
 
-    A reason may be a pattern, such as `http_*`. `settings` change the run's manifest. `plugins` are the plug-in files
-    that the run used: code that a folder names is never run by itself.
-    The other arguments and what is raised: see `run`.
+    Args:
+        folder: the folder of the finished run.
+        reasons: reasons, or patterns such as `http_*`.
+        out: the folder of the new shards.
+        settings: changes to the run's manifest, as for `run`.
+        plugins: the plug-in files that the run used. They must be given, as curate runs no code only because a folder
+            names it.
+        workers, address, overwrite, lease, progress: see `run`.
+
+    Raises:
+        CurateError: see `run`.
     """
     from curate.engine.command import Options
     from curate.engine.retry import again
@@ -261,7 +276,7 @@ def _request(
     sample: float,
     select: bool = False,
 ) -> Request:
-    """What is asked of a manifest."""
+    """Load the manifest with its settings, find the inputs, and return the request."""
     from curate.engine.command import request
     from curate.manifest import load as manifests
 
@@ -271,7 +286,7 @@ def _request(
 
 
 def _say_first(manifest: StrPath, inputs: StrPaths, asked: Request, view: Progress) -> None:
-    """Have said what a person should know once a run begins."""
+    """Queue messages to show before progress begins: that the sample is used, and a notice of the manifest's origin."""
     from curate.origins import kind_of
 
     if not inputs and asked.manifest.input.sample and not asked.manifest.input.uris:

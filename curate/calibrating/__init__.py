@@ -1,4 +1,4 @@
-"""`curate calibrate`: what each rule and each threshold would drop, measured on a sample before anything runs."""
+"""`curate calibrate`: measure on a sample, before a run, what each rule drops and what each threshold would keep."""
 
 from curate.calibrating.calibrate import ROWS, calibrate
 from curate.calibrating.said import lines

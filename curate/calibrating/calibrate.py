@@ -1,4 +1,4 @@
-"""`curate calibrate`: what each rule drops of a sample, and which threshold keeps the share that is wanted."""
+"""`curate calibrate`: what each rule drops from a sample, and which threshold keeps the share that is asked for."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from curate.tasks.formats import CONVERSATION
 
 log = logging.getLogger("curate")
 
-STEPS = 20  # thresholds at which the share that is kept is told
-ROWS = 200_000
-PHASES = ("keys", "seen")
-SHARD_COLUMNS = ("url", "text", "width", "height", "clip_score")
+STEPS = 20  # thresholds of a rule for which the kept share is reported
+ROWS = 200_000  # rows of a sample, by default
+PHASES = ("keys", "seen")  # phases of rules across the run that need no image bytes
+SHARD_COLUMNS = ("url", "text", "width", "height", "clip_score")  # columns that are read from shards
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A sample with its verdicts."""
+    """A sample of N rows, and what each rule says of them."""
 
     manifest: Manifest
     sample: DrawnSample
@@ -50,11 +50,14 @@ class Calibration:
         return self.sample.drawn
 
     def left(self, kept: Bools) -> float:
-        """The share that is left of rows that all rules on single rows keep: less duplicates, if all rows are here."""
+        """Return the share of all rows that is left of `kept`, see `undoubled`."""
         return self.drawn.share(self.undoubled(kept))
 
     def undoubled(self, kept: Bools) -> Bools:
-        """The rows (N) without those that fall to the rules across the run; a sample of some rows cannot show these."""
+        """Return `kept`, the rows that all rules on single rows keep, without those that rules across the run drop (N).
+
+        A sample of only some rows cannot show duplicates; `kept` is returned as it is.
+        """
         if not self.drawn.is_whole:
             return kept
         left = kept.copy()
@@ -63,7 +66,7 @@ class Calibration:
         return left
 
     def across(self, kept: Bools) -> dict[str, Bools]:
-        """Which of the rows that are kept so far fall to each rule across the run (N each)."""
+        """Return, for each rule across the run, which of the rows `kept` so far it drops (N each)."""
         places = np.flatnonzero(kept)
         table = self.verdicts.table.take(pa.array(places))
         found: dict[str, Bools] = {}
@@ -86,13 +89,22 @@ class Calibration:
 def calibrate(
     asked: Request, keep: Sequence[float] = (), rules: Sequence[str] = (), rows: int = ROWS
 ) -> dict[str, Any]:
-    """What each rule drops of about `rows` rows, and the thresholds of `rules` that keep these shares (0 to 1).
+    """Measure what each rule drops from a sample, and find the thresholds that keep the shares asked for.
 
-    With one share and several rules each of them takes an equal part of what is too much; with as many shares as
-    rules, each share is what is left once its rule is judged, the later ones not yet.
+    With one share and several rules, each rule keeps the same fraction of what the rule before it leaves. With as many
+    shares as rules, each share is what is left after its rule, with the later ones of `rules` not applied.
+
+    Args:
+        asked: the manifest and its inputs.
+        keep: shares to keep, 0 to 1; none: no threshold is searched for.
+        rules: `RULE` or `RULE.SETTING`, in the order in which their thresholds are found.
+        rows: about how many rows to read.
+
+    Returns:
+        The results as plain data: see `curate.results.CalibrateResult`.
 
     Raises:
-        ManifestError: there is no such rule, or it has no threshold; the shares do not go with the rules.
+        ManifestError: there is no such rule, or it has no threshold; or the numbers of shares and rules do not match.
         InputError: the inputs cannot be read, the sample is empty, or a share cannot be reached.
     """
     _check_asked(keep, rules, rows)
@@ -109,11 +121,11 @@ def calibrate(
     found = Calibration(manifest, sample, verdicts)
     thresholds = [_threshold(found, name, setting) for name, setting in names]
     solved = list(_solved(found, thresholds, keep)) if keep else []
-    return _told(found, solved)
+    return _as_plain(found, solved)
 
 
-def _told(found: Calibration, solved: Sequence[Solved]) -> dict[str, Any]:
-    """The findings as plain data."""
+def _as_plain(found: Calibration, solved: Sequence[Solved]) -> dict[str, Any]:
+    """Return the results as plain data."""
     manifest, drawn, kept = found.manifest, found.drawn, found.verdicts.kept()
     left = found.undoubled(kept)
     told: dict[str, Any] = {"manifest": manifest.name}
@@ -138,7 +150,7 @@ def _told(found: Calibration, solved: Sequence[Solved]) -> dict[str, Any]:
 
 
 def _table(found: Calibration) -> Iterator[dict[str, Any]]:
-    """A row a rule, in order; the first one is of what could not be read."""
+    """Yield one entry for rows that could not be read, then one for each rule, in the manifest's order."""
     drawn, verdicts = found.drawn, found.verdicts
     unread = _share(drawn, ~verdicts.readable)
     yield {"rule": None, "settings": {}, "alone": unread, "in_order": unread, "only": unread}
@@ -155,7 +167,7 @@ def _table(found: Calibration) -> Iterator[dict[str, Any]]:
 
 
 def _across(found: Calibration, kept: Bools) -> Iterator[dict[str, Any]]:
-    """The rules across the run, where every row was read."""
+    """Yield an entry for each rule across the run, if every row was read; else none."""
     if not found.drawn.is_whole:
         return
     for name, fell in found.across(kept).items():
@@ -164,7 +176,10 @@ def _across(found: Calibration, kept: Bools) -> Iterator[dict[str, Any]]:
 
 
 def _curve(found: Calibration, threshold: RuleThreshold) -> dict[str, Any]:
-    """The share that is kept at 20 thresholds, and what by this rule alone; all else stays as it is."""
+    """Return the kept share at up to 20 thresholds: by all rules (`keep`), and by this rule alone (`alone`).
+
+    The other rules and settings stay as they are.
+    """
     of, drawn = _levers(found, threshold, set()), found.drawn
     values = of.values[found.verdicts.readable & ~np.isnan(of.values) & np.isfinite(of.values)]
     if not len(values):
@@ -186,7 +201,7 @@ def _curve(found: Calibration, threshold: RuleThreshold) -> dict[str, Any]:
 
 
 def _levers(found: Calibration, threshold: RuleThreshold, without: set[str]) -> Levers:
-    """What a threshold decides, with the rule's other settings as they are."""
+    """Return the rows that a threshold decides about; the rule's other settings and all rules but `without` apply."""
     verdicts, settings = found.verdicts, dict(found.sample.rules[threshold.rule])
     beyond = np.zeros(verdicts.table.num_rows, np.bool_)
     if threshold.rule not in KNOWN:
@@ -198,7 +213,7 @@ def _levers(found: Calibration, threshold: RuleThreshold, without: set[str]) -> 
 def _solved(
     found: Calibration, thresholds: Sequence[RuleThreshold], keep: Sequence[float]
 ) -> Iterator[Solved]:
-    """The thresholds that keep these shares, one after the other."""
+    """Yield the threshold for each share, one after the other; each is applied before the next one is searched for."""
     shares = keep if len(keep) == len(thresholds) else _parted(found, thresholds, keep[0])
     verdicts, falls = found.verdicts, dict(found.verdicts.falls)
     for number, (threshold, share) in enumerate(zip(thresholds, shares, strict=True)):
@@ -213,13 +228,17 @@ def _solved(
 
 
 def _passing(found: Calibration, of: Levers, one: Solved) -> Bools:
-    """Which rows the rule keeps by itself at the threshold that was found (N)."""
+    """Return which rows the rule alone keeps with the threshold that was found (N)."""
     settings = dict(found.sample.rules[of.threshold.rule]) | {of.threshold.setting: _plain(one)}
     return ~fallen(found.verdicts.table, of.threshold.rule, settings)[0]
 
 
 def _parted(found: Calibration, thresholds: Sequence[RuleThreshold], share: float) -> list[float]:
-    """Shares that fall from rule to rule by the same factor, down to the one that is wanted."""
+    """Return a share for each threshold: they fall by the same factor from rule to rule, and end at `share`.
+
+    Raises:
+        InputError: the other rules leave less than `share`.
+    """
     base = found.left(found.verdicts.kept({one.rule for one in thresholds}))
     if share > base:
         raise InputError(f"cannot keep {share:.2%}: the other rules leave {base:.2%}")
@@ -240,10 +259,10 @@ def _check_asked(keep: Sequence[float], rules: Sequence[str], rows: int) -> None
 
 
 def _check_kind(manifest: Manifest) -> None:
-    """See that the manifest's records are rows of tables, each with one text.
+    """Check that the manifest's records are rows of tables, with one text each.
 
     Raises:
-        ManifestError: they are not.
+        ManifestError: they are pages, seeds or dialogues.
     """
     if not kind_of(manifest).selects or manifest.task == CONVERSATION:
         raise ManifestError(
@@ -252,13 +271,13 @@ def _check_kind(manifest: Manifest) -> None:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """`RULE` or `RULE.SETTING`, also with `rules.` in front."""
+    """Split `RULE` or `RULE.SETTING`, with or without `rules.` in front, into rule and setting (or an empty string)."""
     rule, _, setting = name.removeprefix("rules.").partition(".")
     return rule, setting
 
 
 def _with_rules(manifest: Manifest, names: Sequence[str]) -> Manifest:
-    """The manifest with these rules switched on; one that it lacks keeps all until its threshold is found.
+    """Return the manifest with these rules switched on. A rule that it lacks is added with a threshold that keeps all.
 
     Raises:
         ManifestError: there is no such rule.
@@ -280,18 +299,18 @@ def _with_rules(manifest: Manifest, names: Sequence[str]) -> Manifest:
 
 
 def _reading_shards(manifest: Manifest) -> Manifest:
-    """The manifest, which also takes our own names of columns: those of shards."""
+    """Return the manifest with the names of the shards' columns added, so that shards can be read as inputs."""
     ours = {name: (*manifest.columns.get(name, ()), name) for name in SHARD_COLUMNS}
     columns = manifest.columns | {name: tuple(dict.fromkeys(names)) for name, names in ours.items()}
     return msgspec.structs.replace(manifest, columns=columns)
 
 
 def _threshold(found: Calibration, name: str, setting: str) -> RuleThreshold:
-    """A rule's threshold, by the rule's name and, where it has two, that of the setting.
+    """Return the threshold of the rule `name`; `setting` says which, if it has two.
 
     Raises:
-        ManifestError: it has none, or two.
-        InputError: an input has no column for it.
+        ManifestError: the rule has no threshold, or has two and `setting` is empty.
+        InputError: an input lacks a column that the rule reads.
     """
     if name not in found.sample.rules:
         raise InputError(f"rule {name!r} cannot be judged: an input has no column for it")
@@ -307,7 +326,7 @@ def _threshold(found: Calibration, name: str, setting: str) -> RuleThreshold:
 
 
 def _notes(found: Calibration) -> Iterator[str]:
-    """What a person should know of the figures."""
+    """Yield notes on the figures: what they leave out, and thresholds that no value reaches."""
     if not found.drawn.is_whole:
         names = [name for phase in PHASES for name in rules_of(phase, found.manifest.active_rules())]
         if names:
@@ -345,6 +364,6 @@ def _number(threshold: RuleThreshold, value: float) -> int | float:
 
 
 def _paper(manifest: Manifest) -> float | None:
-    """The share that Qwen-VL's table 2 kept of the data set."""
+    """Return the share of this data set that is left in Qwen-VL's table 2; None if it is not in the table."""
     paper = manifest.paper
     return None if paper is None else round(paper.rows_after / paper.rows_before, 4)

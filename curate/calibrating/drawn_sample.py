@@ -1,4 +1,4 @@
-"""Reading a sample of a data set's rows, as a run would read them."""
+"""Read a sample of a data set's rows, in the same way as a run reads them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,38 @@ from curate.engine.plan import Plan, row_rules
 from curate.errors import InputError
 from curate.manifest.settings import Manifest
 from curate.marking import SCORE
-from curate.origins import can_judge, open_origin
+from curate.origins import open_origin
 from curate.origins.lost_rows import UnreadableInput
 from curate.origins.table_rows import Rows
 from curate.schema import SAMPLE, set_column
 from curate.sources.columns import holds_images
 
-WITH_IMAGES = 10  # times fewer rows are read where they come with their images
+WITH_IMAGES = 10  # rows that hold their images are slow to read: the sample has so many times fewer of them
 
 
 @dataclass(frozen=True)
 class DrawnSample:
-    """N rows of a data set (columns of SAMPLE, and those of the source that rules read), drawn by blocks."""
+    """N rows of a data set, drawn by blocks."""
 
-    rows: pa.Table
+    rows: pa.Table  # SAMPLE's columns, and the source's columns that rules read
     drawn: Sampled
-    rules: dict[str, dict[str, Any]]  # those that can be judged: every input has their columns
-    inputs: int  # that rows were taken of
+    rules: dict[str, dict[str, Any]]  # the rules that can be judged: every input has their columns
+    inputs: int  # how many inputs the rows are from
 
 
 def read_sample(manifest: Manifest, plan: Plan, rows: int, seed: int, work: Path) -> DrawnSample:
-    """About so many rows, spread over all inputs.
+    """Read about `rows` rows, spread over all inputs; a tenth of that if the first input holds images.
+
+    Args:
+        manifest: says how inputs are read, and the rules.
+        plan: the inputs and their rows.
+        rows: about how many rows to read.
+        seed: the seed with which rows are drawn.
+        work: a folder for temporary files.
 
     Raises:
-        InputError: an input cannot be read, holds no rows of a table, or the scores of another model than the others.
+        InputError: an input cannot be read or is no table, the sample is empty, or inputs hold scores of several
+            models.
     """
     tables_of = (_table(manifest, plan, number, work) for number in range(len(plan.inputs)))
     first = next(origin for origin in tables_of if isinstance(origin, Rows))
@@ -54,7 +62,7 @@ def read_sample(manifest: Manifest, plan: Plan, rows: int, seed: int, work: Path
     for block in blocks:
         origin = _table(manifest, plan, block.input, work)
         _check_scorer(scorers, plan.inputs[block.input].uri, origin.scorer)
-        rules = {name: of for name, of in rules.items() if can_judge(origin, name)}
+        rules = {name: of for name, of in rules.items() if origin.judges(name)}
         for table in _read(origin, block):
             tables.append(table)
             numbers.append(np.full(table.num_rows, block.number))
@@ -85,13 +93,17 @@ def _shared(tables: Sequence[pa.Table]) -> list[str]:
 
 
 def _all_rows(plan: Plan, blocks: Sequence[Block], records: int) -> int:
-    """How many records all inputs give, as many a row as those that were read."""
+    """Estimate how many records all inputs give: in the same proportion to rows as in what was read."""
     read = sum(block.stop - block.start for block in blocks)
     return round(plan.total * records / read)
 
 
 def _check_scorer(scorers: dict[str, str], uri: str, told: str) -> None:
-    """See that all that was scored by `curate score` was scored by one model."""
+    """Check that all inputs with scores of `curate score` have those of the same model (`told`; empty: no scores).
+
+    Raises:
+        InputError: two inputs have scores of different models.
+    """
     if not told:
         return
     scorers.setdefault(told, uri)

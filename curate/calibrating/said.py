@@ -1,4 +1,4 @@
-"""The findings of a calibration as a person reads them."""
+"""Print the results of a calibration as text for people."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from curate.terminal import plural
 
-NAME = 32  # characters of the first column
-SHARE = 16
+NAME = 32  # width of the first column, in characters
+SHARE = 16  # width of the other columns
 STEPS_A_LINE = 10
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """What was found, as a table of rules, the shares at each threshold, and the settings to use."""
+    """Yield a calibration's results as lines: a table of rules, the shares at each threshold, the settings to use."""
     yield _of_sample(found)
     yield f"{'rule':{NAME}}{'alone':>{SHARE}}{'in order':>{SHARE}}{'only by it':>{SHARE}}"
     for row in found["table"]:
@@ -37,7 +37,7 @@ def _of_sample(found: Mapping[str, Any]) -> str:
     if sample["whole"]:
         return f"{found['manifest']}: all {plural(sample['rows'], 'row')}"
     spread = f"{sample['blocks']:,} blocks of {sample['inputs']:,} inputs"
-    return f"{found['manifest']}: {sample['rows']:,} of {sample['of']:,} rows ({spread}); ± holds 95 times in 100"
+    return f"{found['manifest']}: {sample['rows']:,} of {sample['of']:,} rows ({spread}); ±: 95 % confidence interval"
 
 
 def _said(share: Mapping[str, float] | None) -> str:
@@ -48,7 +48,7 @@ def _said(share: Mapping[str, float] | None) -> str:
 
 
 def _curve(row: Mapping[str, Any], curve: Mapping[str, Any]) -> Iterator[str]:
-    """The thresholds of a rule, and below each what is kept."""
+    """Yield lines with a rule's thresholds, and below each the share that it keeps."""
     steps: Sequence[Mapping[str, Any]] = curve["steps"]
     now = row["settings"].get(curve["setting"])
     yield f"rules.{row['rule']}.{curve['setting']} (now {now:g}), and the share that is kept:"

@@ -1,4 +1,4 @@
-"""Shares of a sample's rows, with what the drawing of its blocks leaves uncertain."""
+"""Compute shares of a sample's rows, and the uncertainty that comes from drawing the sample in blocks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 from curate.errors import InputError
 
-Z95 = 1.96  # standard errors on either side that hold the true share 95 times in 100
+Z95 = 1.96  # a 95 % confidence interval is so many standard errors wide on either side
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 
 def share_of(given: str | float) -> float:
-    """A share as people write it: `14%`, `0.14`.
+    """Parse a share as people write it, `14%` or `0.14`; the result is above 0 and at most 1.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not such a share.
     """
     try:
         number = float(given) if isinstance(given, int | float) else _number(given)
@@ -38,16 +38,17 @@ def _number(text: str) -> float:
 
 
 class Sampled:
-    """N rows in blocks: `block` numbers each row's, from 0; `of` is how many rows there are in all inputs."""
+    """A sample of N rows that was drawn in blocks."""
 
     def __init__(self, block: Ints, of: int) -> None:
+        """Take the number of each row's block, from 0 (N), and `of`, the number of rows in all inputs."""
         self.rows, self.of = len(block), of
         self._block = block
         self._sizes = np.bincount(block) if len(block) else np.zeros(0, np.int64)
 
     @property
     def blocks(self) -> int:
-        """How many blocks were drawn."""
+        """The number of blocks that have rows."""
         return int(np.count_nonzero(self._sizes))
 
     @property
@@ -56,13 +57,14 @@ class Sampled:
         return self.rows >= self.of
 
     def share(self, rows: Bools) -> float:
-        """The share of the rows that are true (N)."""
+        """Return the share, 0 to 1, of the sample's rows for which `rows` is true (N)."""
         return float(np.count_nonzero(rows)) / max(1, self.rows)
 
     def error(self, rows: Bools) -> float:
-        """Half the width of the 95 % interval of that share: rows of a block are more alike than others.
+        """Return half the width of the 95 % confidence interval of `share(rows)`; 0 if every row is in the sample.
 
-        It is that of a ratio over blocks, as for cluster samples, with the correction for a finite population.
+        Rows of one block are more alike than rows of several, so the variance is that of a ratio over blocks, as for
+        cluster samples, with the correction for a finite population. With fewer than two blocks it is unknown: 0, too.
         """
         if self.is_whole or self.blocks < 2:
             return 0.0

@@ -1,4 +1,4 @@
-"""Finding the threshold that keeps a share of the rows."""
+"""Find the threshold that keeps a given share of the rows."""
 
 from __future__ import annotations
 
@@ -13,42 +13,46 @@ from curate.calibrating.thresholds import MOST_DIGITS, RuleThreshold
 from curate.calibrating.verdicts import Bools, Verdicts
 from curate.errors import InputError
 
-CLOSE = 0.005  # a share that is off by more than this was not reached
-ROUND = 0.0002  # of the rows, that a threshold of fewer digits may keep more or fewer
+CLOSE = 0.005  # largest difference between the kept share and the one asked for
+ROUND = 0.0002  # share of the rows by which rounding a threshold may change what it keeps
 
 Floats = npt.NDArray[np.float64]
-Keep = Callable[[Bools], float]  # rows that all rules on single rows keep → the share that is left in the end
+Keep = Callable[[Bools], float]  # rows that all rules on single rows keep → the share left after all rules
 
 
 @dataclass(frozen=True)
 class Solved:
-    """A threshold, the share that was asked for, and the one that it keeps."""
+    """A threshold that was found."""
 
     threshold: RuleThreshold
     value: float
-    asked: float
-    keep: float
+    asked: float  # the share that was asked for
+    keep: float  # the share that the value keeps
 
 
 @dataclass(frozen=True)
 class Levers:
-    """The rows that one threshold decides about: `others` are kept by all else (N), `always` by it too, whatever it is.
-
-    `values` are what it is held against (N).
-    """
+    """What one threshold decides, for N rows."""
 
     threshold: RuleThreshold
-    values: Floats
-    others: Bools
-    always: Bools
+    values: Floats  # each row's value, which is compared with the threshold (N); NaN without one
+    others: Bools  # rows that all other rules and settings keep (N)
+    always: Bools  # rows that this rule keeps at any threshold, as they have no value (N)
 
     def kept(self, value: float) -> Bools:
-        """The rows that are kept at that threshold (N)."""
+        """Return the rows that are kept if the threshold is `value` (N)."""
         return self.others & (self.always | self.threshold.kept(self.values, value))
 
 
 def levers(verdicts: Verdicts, threshold: RuleThreshold, without: set[str], beyond: Bools) -> Levers:
-    """What a threshold decides; rules in `without` are not judged, `beyond` fall to its rule's other settings (N)."""
+    """Return what a threshold decides.
+
+    Args:
+        verdicts: what each rule says of the N rows.
+        threshold: the threshold.
+        without: rules that are not applied.
+        beyond: rows that the other settings of the threshold's rule drop (N).
+    """
     values = threshold.of(verdicts.table)
     others = verdicts.kept({*without, threshold.rule}) & ~beyond
     unvalued = np.isnan(values)
@@ -57,10 +61,16 @@ def levers(verdicts: Verdicts, threshold: RuleThreshold, without: set[str], beyo
 
 
 def solve(of: Levers, asked: float, keep: Keep) -> Solved:
-    """The threshold at which the share that is kept is nearest to the one asked for.
+    """Find the threshold whose kept share is nearest to the share `asked` for.
+
+    Args:
+        of: what the threshold decides.
+        asked: the share to keep, 0 to 1.
+        keep: computes the share that is left of the rows that the rules on single rows keep.
 
     Raises:
-        InputError: none is within half a point, or a row: the other rules leave less, or many rows have one value.
+        InputError: the nearest share differs by more than half a percentage point (in a small sample, by more than one
+            row): the other rules leave less, or many rows have the same value.
     """
     steps = np.unique(of.values[of.others & ~np.isnan(of.values)])
     steps = steps if of.threshold.keeps == "up to" else steps[::-1]  # from the strictest to the mildest
@@ -71,13 +81,13 @@ def solve(of: Levers, asked: float, keep: Keep) -> Solved:
     found = keep(of.kept(value))
     if abs(found - asked) > max(
         CLOSE, 1 / len(of.values)
-    ):  # a row of a small sample is more than half a point
+    ):  # in a small sample, one row is more than half a percentage point
         raise InputError(_unreachable(of, steps, at, asked, keep))
     return Solved(of.threshold, value, asked, found)
 
 
 def _nearest(share: Callable[[int], float], steps: int, asked: float) -> int:
-    """The step whose share is nearest, of shares that rise from step to step."""
+    """Return the step whose share is nearest to `asked`, by bisection; shares rise from step to step."""
     low, high = 0, steps - 1
     while low < high:
         middle = (low + high) // 2
@@ -88,7 +98,7 @@ def _nearest(share: Callable[[int], float], steps: int, asked: float) -> int:
 
 
 def _short(of: Levers, steps: Floats, at: int, asked: float, keep: Keep) -> float:
-    """A threshold of few digits that keeps about what `steps[at]` keeps."""
+    """Return a threshold with few decimals that keeps about the same share as `steps[at]`."""
     value = float(steps[at])
     if of.threshold.whole:
         return float(round(value))
@@ -103,7 +113,7 @@ def _short(of: Levers, steps: Floats, at: int, asked: float, keep: Keep) -> floa
 
 
 def _unreachable(of: Levers, steps: Floats, at: int, asked: float, keep: Keep) -> str:
-    """Why a share cannot be reached, with the figures."""
+    """Return a message that says, with figures, why a share cannot be reached."""
     name, most = of.threshold.name, keep(of.others & (of.always | ~np.isnan(of.values)))
     if asked > most:
         return f"{name} cannot keep {asked:.2%}: the other rules, and rows without a value, leave {most:.2%}"

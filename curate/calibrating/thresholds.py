@@ -1,4 +1,4 @@
-"""The values that rules with a threshold judge by, and which values a threshold keeps."""
+"""The rules that have a threshold: the value of a row that the threshold is compared with, and what it keeps."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from filters.text import REPLACEMENT, repeated_share
 Floats = npt.NDArray[np.float64]
 Values = Callable[[pa.Table], pa.Array]
 
-MOST_DIGITS = 12
+MOST_DIGITS = 12  # a threshold is rounded to fewer decimals than this
 
 
 @dataclass(frozen=True)
 class RuleThreshold:
-    """A setting of a rule, and the value that it is held against: kept is what is at least, or at most, the setting."""
+    """A setting of a rule that is a threshold for a value of each row."""
 
     rule: str
     setting: str
-    keeps: Literal["from", "up to"]
-    values: Values
+    keeps: Literal["from", "up to"]  # kept are values of at least (`from`) or at most (`up to`) the setting
+    values: Values  # computes the value of each row
     whole: bool  # whether the setting is a whole number
 
     @property
     def name(self) -> str:
-        """`rules.clip_score_too_low.min_score`."""
+        """The path of the setting in the manifest, such as `rules.clip_score_too_low.min_score`."""
         return f"rules.{self.rule}.{self.setting}"
 
     def kept(self, values: Floats, threshold: float) -> npt.NDArray[np.bool_]:
-        """Which of the values (N, NaN where a row has none) that threshold keeps; NaN is not kept."""
+        """Return which of the values a threshold keeps (N); NaN, the value of a row without one, is not kept."""
         kept: npt.NDArray[np.bool_] = values >= threshold if self.keeps == "from" else values <= threshold
         return kept
 
     def of(self, table: pa.Table) -> Floats:
-        """The value of each row (N), NaN where it has none."""
+        """Return the value of each row of a table of samples (N), NaN where it has none."""
         found: Floats = self.values(table).cast(pa.float64()).to_numpy(zero_copy_only=False)
         return found
 
     def between(self, worse: float, value: float, digits: int) -> float | None:
-        """A threshold of so many decimals that keeps `value` and not `worse`, the next value that is not to be kept.
+        """Return a threshold that keeps `value` and does not keep `worse`, with `digits` decimals; None if none does.
 
-        None where there is no such number.
+        `worse` is the best of the values that must not be kept. A threshold that is a whole number is `value` itself.
         """
         if self.whole:
             return value
@@ -107,7 +107,7 @@ KNOWN: Mapping[str, tuple[str, Literal["from", "up to"], Values, bool]] = {
 
 
 def thresholds_of(rule: str, settings: Mapping[str, Any]) -> list[RuleThreshold]:
-    """The thresholds of a rule: none where it has none, two where a column has a least and a largest value."""
+    """Return the thresholds of a rule: two for a rule on a column with `min` and `max`, else one or none."""
     if rule in KNOWN:
         setting, keeps, values, whole = KNOWN[rule]
         return [RuleThreshold(rule, setting, keeps, values, whole)]
@@ -123,7 +123,10 @@ def thresholds_of(rule: str, settings: Mapping[str, Any]) -> list[RuleThreshold]
 
 
 def _number(table: pa.Table, column: str, side: Literal["min", "max"]) -> pa.Array:
-    """The numbers of a column of the source (N); of a list its least or largest, and of an empty one what passes."""
+    """Return the numbers of a column of the source (N). A list gives its smallest (`min`) or largest (`max`) item.
+
+    An empty list gives an infinite number that every threshold keeps, null gives NaN.
+    """
     values = _one(table, column)
     if not is_list(values.type):
         return as_numbers(values)

@@ -1,4 +1,4 @@
-"""What each rule says of each row of a sample, by itself: cleaners run first, and no row is passed over."""
+"""Judge each row of a sample by each rule alone: cleaners run first, and no rule skips a row that another drops."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ RuleSettings = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Verdicts:
-    """N rows of a sample: whether each could be read at all, and which of the rules would drop it."""
+    """What each rule says of the N rows of a sample."""
 
-    table: pa.Table  # the rows, clean
-    readable: Bools  # (N)
-    falls: Mapping[str, Bools]  # by rule (N each); false for what cannot be read
-    lacks: Mapping[str, Bools]  # those of them that fall as they have no value
+    table: pa.Table  # the rows, with clean texts
+    readable: Bools  # whether a row could be read (N)
+    falls: Mapping[str, Bools]  # rule → the rows that it drops (N each); false for unreadable rows
+    lacks: Mapping[str, Bools]  # rule → those of them that it drops because a value is missing (N each)
 
     def kept(self, without: frozenset[str] | set[str] = frozenset()) -> Bools:
-        """Which rows all the rules keep, but for those `without` which it is asked (N)."""
+        """Return which rows all rules keep, not counting the rules in `without` (N)."""
         kept = self.readable.copy()
         for name, falls in self.falls.items():
             if name not in without:
@@ -37,7 +37,7 @@ class Verdicts:
         return kept
 
     def in_order(self, name: str) -> Bools:
-        """Which rows fall to a rule, and to none before it (N)."""
+        """Return which rows the rule `name` drops and no rule before it (N)."""
         before = list(self.falls)[: list(self.falls).index(name)]
         fell = self.falls[name].copy()
         for other in before:
@@ -45,12 +45,18 @@ class Verdicts:
         return fell
 
     def only(self, name: str) -> Bools:
-        """Which rows fall to a rule, and to no other (N)."""
+        """Return which rows the rule `name` drops and no other rule (N)."""
         return self.falls[name] & self.kept({name})
 
 
 def judge_each(samples: pa.Table, manifest: Manifest, rules: RuleSettings) -> Verdicts:
-    """The verdict of each of `rules` on each of the samples (N rows), in the order in which a run judges them."""
+    """Judge each of the samples (N rows) by each of the rules.
+
+    Args:
+        samples: SAMPLE's columns, and those of the source that rules read.
+        manifest: names the cleaners.
+        rules: settings by the rule's name, in the order in which a run judges them.
+    """
     readable = alive(samples).combine_chunks().to_numpy(zero_copy_only=False)
     table = clean(samples, manifest)
     falls, lacks = {}, {}
@@ -61,7 +67,15 @@ def judge_each(samples: pa.Table, manifest: Manifest, rules: RuleSettings) -> Ve
 
 
 def fallen(table: pa.Table, name: str, settings: Mapping[str, Any]) -> tuple[Bools, Bools]:
-    """Which of N rows a rule drops, and which of these as they have no value; sizes may yet come."""
+    """Return which of N rows a rule drops, and which of them because a value is missing (N each).
+
+    A missing width or height does not count: a run gets it when the image is decoded.
+
+    Args:
+        table: the rows, with clean texts.
+        name: the rule.
+        settings: the rule's settings.
+    """
     rule = filters.find_rule(name, settings)
     answer = rule.keep(table, **settings)
     unjudged = pc.is_null(answer).to_numpy(zero_copy_only=False)

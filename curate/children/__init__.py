@@ -1,1 +1,1 @@
-"""Disposable child processes for what may crash, hang or swell."""
+"""Disposable child processes for code that may crash, hang or use too much memory."""

@@ -1,11 +1,13 @@
-"""The inside of a disposable child process: frames in, frames out. `curate.children.pool` is the outside.
+"""The main program of a disposable child process: it reads frames and answers with frames.
+
+`curate.children.pool` is the parent's side.
 
 Run as `python -m curate.children.child MODULE:FACTORY SOCKET LIFELINE MEMORY`. FACTORY gets the settings'
 bytes once and returns the handler of payloads: bytes in; bytes, or an iterable of bytes, out. Only the standard
 library is imported here, and little of it, because children are started often.
 
-A frame is one byte of kind, eight of length (little-endian), and as many bytes. What the handler prints
-cannot mix with them: they travel over a socket of their own.
+A frame is one byte of kind, eight bytes of length (little-endian), and as many bytes of body. Frames have a socket of
+their own, so that what the handler prints cannot mix with them.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def main() -> None:
     if settings is None:
         return
     handler = make_handler(target, settings)
-    gc.freeze()  # what was imported stays: looking through it for garbage would take a tenth of the time
+    gc.freeze()  # exempts imported modules from garbage collection, which would take a tenth of the time
     send(outgoing, READY)
     try:
         while (payload := receive(incoming)) is not None:
@@ -50,10 +52,10 @@ def main() -> None:
 
 
 def make_handler(target: str, settings: bytes) -> Handler:
-    """What `MODULE:FACTORY` makes of the settings.
+    """Call the factory `MODULE:FACTORY` with the settings, and return the handler.
 
     Raises:
-        SystemExit: what the handler works with is not to be had; it carries the line that says why.
+        SystemExit: something that the handler needs is missing; its argument is the line that says what.
     """
     module, _, factory = target.partition(":")
     try:
@@ -66,12 +68,12 @@ def make_handler(target: str, settings: bytes) -> Handler:
 
 
 def answer(handler: Handler, payload: bytes, outgoing: int) -> None:
-    """Send the handler's answer to one payload. An exception's `reason` is kept; without one it is `crashed`.
+    """Send the handler's answer to one payload, or its failure: the exception's `reason`, or `crashed` if it has none.
 
     Raises:
         MemoryError: the memory limit was reached; the caller must not take another payload.
-        Exception: one that is `not_ready`: what the handler works with is gone. The payload is tried once more in
-            a new process, where the factory says whether the machine is at fault.
+        Exception: one with `not_ready`: something that the handler needs is gone, such as its browser. The payload is
+            tried once more in a new process, whose factory finds out whether the machine is at fault.
     """
     try:
         result = handler(payload)
@@ -102,7 +104,13 @@ def receive(incoming: io.BufferedIOBase) -> bytes | None:
 
 
 def send(outgoing: int, kind: int, body: bytes = b"") -> None:
-    """Write one frame, however many system calls it takes."""
+    """Write one frame, however many system calls it takes.
+
+    Args:
+        outgoing: the descriptor of the socket.
+        kind: PART, WHOLE, END, FAILED or READY.
+        body: the frame's content. Default: empty.
+    """
     buffers = [memoryview(HEADER.pack(kind, len(body))), memoryview(body)]
     while buffers:
         sent = os.writev(outgoing, buffers)

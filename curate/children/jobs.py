@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-PARTS = 4  # frames that wait for a stream's reader; beyond it the child is left to wait
+PARTS = 4  # frames that may wait for a stream's reader; with more, nothing is read from the child
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a payload: a value, or a reason (a slug) and what was found."""
+    """An answer to a payload, or the failure of it."""
 
-    value: bytes | None = None
-    reason: str | None = None
-    detail: str | None = None
+    value: bytes | None = None  # the answer; None after a failure
+    reason: str | None = None  # of a failure: a slug
+    detail: str | None = None  # of a failure: what was found
 
 
 class Answer:
@@ -33,21 +33,21 @@ class Answer:
         """Ignore a stream frame: this job has exactly one answer, and `end` reports the mistake."""
 
     def end(self, outcome: Outcome | BaseException | None) -> None:
-        """Give the outcome, or what befell the children as a whole, to whoever waits for the future."""
+        """Set the future's result: the outcome, or the error that ended all children."""
         if isinstance(outcome, BaseException):
             self.future.set_exception(outcome)
         else:
             self.future.set_result(outcome or Outcome(reason="crashed", detail="answered in parts"))
 
     def full(self) -> bool:
-        """False: a future can take its one answer at any time."""
+        """Return False: a future always has room for its one answer."""
         return False
 
 
 class Stream:
-    """A payload with any number of answers, which wait here for their reader."""
+    """A payload with any number of answers, which are queued here for the reader."""
 
-    alone = True  # nothing waits behind it in the same child
+    alone = True  # no other job is queued in the same child meanwhile
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload

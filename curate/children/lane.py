@@ -19,8 +19,8 @@ IN_FLIGHT = 8  # jobs queued in one child's socket, so that it need not wait for
 IN_FLIGHT_BYTES = 8 * 2**20  # limit on the bytes of these
 START_S = 60.0  # for an interpreter, the target's imports and its factory
 STARTS = 3  # failed starts in a row after which the error is put down to the machine, not to a payload
-LATE_S = 0.25  # added once to a deadline, so that a parent that was itself delayed reads what has arrived
-GRACE_S = 0.5  # for a child that closed its socket to exit, so that its exit status can be reported
+LATE_S = 0.25  # added once to a deadline: if this process was delayed, it first reads what has arrived
+GRACE_S = 0.5  # how long a child that closed its socket may take to exit, so that its status is known
 LOOK_S = 0.2  # between two checks of a child's memory
 SLUG = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -50,7 +50,10 @@ class ChildError(Exception):
 
 
 class Lane:
-    """A child process that works on the first of `jobs` while the others wait in its socket."""
+    """A child process that works on the first of `jobs`, while the others wait in the child's socket.
+
+    `deadline` and `look` are times of the monotonic clock at which `enforce` must be called.
+    """
 
     def __init__(
         self, target: str, settings: bytes, limits: Limits, selector: selectors.BaseSelector
@@ -79,7 +82,7 @@ class Lane:
         return self._served + len(self.jobs) < self._limits.recycle_after and size <= IN_FLIGHT_BYTES
 
     def give(self, job: Job) -> None:
-        """Queue a job; `flush` sends it."""
+        """Queue a job, and start the child if there is none; `flush` sends the job."""
         self.jobs.append(job)
         if self._process is None:
             self._start()

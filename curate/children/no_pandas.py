@@ -1,7 +1,7 @@
-"""Libraries without others that they import where these are installed, and that curate has no use for.
+"""Keep libraries from importing other installed libraries that curate does not need.
 
-pyarrow imports pandas as soon as a list becomes an array. That costs every process a third of a second and 50 MB, for a
-check that no list of curate's needs. `to_pandas` still imports it.
+pyarrow imports pandas, if it is installed, when a list is first turned into an array. That costs every process a third
+of a second and 50 MB, for a check that curate never needs. `to_pandas` still imports pandas.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Iterator
 
 
 class _Missing:
-    """Says, as a finder of modules, that some are not installed."""
+    """A finder for `sys.meta_path` that makes some modules look as if they were not installed."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """None for every other module: another finder has it.
+        """Return None for every other module: the next finder is asked.
 
         Raises:
-            ImportError: the module is one of those.
+            ImportError: the module is one that looks missing.
         """
         if name in self._names:
             raise ImportError(name)
@@ -29,7 +29,7 @@ class _Missing:
 
 @contextlib.contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Have these modules, unless they were imported before, not be found meanwhile."""
+    """Within this context, importing one of these modules fails, unless it was imported before."""
     missing = _Missing(names)
     sys.meta_path.insert(0, missing)
     try:
@@ -39,8 +39,11 @@ def without(*names: str) -> Iterator[None]:
 
 
 def hide_pandas() -> None:
-    """Let pyarrow look for pandas once, in vain. For processes of curate's own alone: pyarrow then takes a Series for
-    any iterable, until a plug-in has imported pandas (`curate.plugins.content`)."""
+    """Make pyarrow look for pandas now, and not find it; pyarrow does not look again.
+
+    Only for curate's own processes: pyarrow then treats a pandas Series like any other iterable, until a plug-in has
+    imported pandas (`curate.plugins.content`).
+    """
     if "pandas" in sys.modules:
         return
     with without("pandas"):

@@ -1,10 +1,10 @@
 """A pool of disposable child processes, for code that may crash, hang or use up memory: images, PDFs, browsers.
 
-A child answers payloads one after the other and in order, so a failure belongs to the first unanswered one. A
-crash or a lack of memory counts against a payload only if the process had answered no other before; else the
-payload is tried again in a new process: the result depends on the payload alone. Hostile input may have taken
-over the process that answers: the size of answers is limited, and nothing is unpickled. Processes that a child
-started are killed with it, unless one moved to a session of its own and the child was gone first.
+A child answers payloads one after the other and in order, so a failure belongs to the first unanswered one. After a
+crash or a lack of memory, a payload fails only if its process had answered no other payload before; else it is tried
+again in a new process. So the result depends on the payload alone. Hostile input may have taken control of the child
+that answers: the size of answers is limited, and nothing is unpickled. Processes that a child started are killed with
+it, unless such a process moved to a session of its own and the child ended first.
 
     with Children("curate.images.protocol:preparer", count=2, limits=Limits(), settings=settings) as children:
         outcomes = [children.submit(body) for body in bodies]
@@ -27,20 +27,21 @@ from curate.children.lane import IN_FLIGHT, Lane, Limits
 
 __all__ = ["Children", "Limits", "Outcome"]
 
-QUEUED_BYTES = 256 * 2**20  # beyond it `submit` waits, whatever the count
-CLOSE_S = 30.0
+QUEUED_BYTES = 256 * 2**20  # with more bytes of payloads in the queue, `submit` waits
+CLOSE_S = 30.0  # how long `close` waits for the thread to end
 
 
 class Children:
-    """`count` processes that turn payloads into answers by a function named `MODULE:FACTORY`.
+    """`count` processes that turn payloads into answers by a handler from the function `target`, `MODULE:FACTORY`.
 
-    FACTORY is called once in each child with `settings` (bytes) and returns the handler: bytes in; bytes, or an
-    iterable of bytes, out. An exception whose `reason` is a slug ends the payload with that reason and its
-    `detail`; any other exception ends it as `crashed`. One thread of this process serves all children; the
-    methods may be called from any other thread.
+    FACTORY is called once in each child with `settings` (bytes) and returns the handler, which takes bytes and returns
+    bytes or an iterable of bytes. If the handler raises an exception with a `reason` that is a slug, the payload's
+    outcome is that reason and the exception's `detail`; with any other exception it is `crashed`. One thread of this
+    process serves all children; the methods may be called from any other thread.
     """
 
     def __init__(self, target: str, count: int, limits: Limits, settings: bytes = b"") -> None:
+        """Start the thread; a child starts when it gets its first payload."""
         self._selector = selectors.DefaultSelector()
         self._lanes = [Lane(target, settings, limits, self._selector) for _ in range(count)]
         self._room = threading.Condition()  # guards all that follows

@@ -25,7 +25,7 @@ PIPE = 1 << 16  # bytes that a pipe holds
 BUFFER = 1 << 20  # bytes asked for as socket buffer in each direction; the kernel may grant less
 TAIL = 2000  # bytes kept of what a child prints
 REAP_S = 5.0  # a killed process that has not exited by then is left to init
-# All that a child sees of our environment: no keys, no tokens.
+# The only environment variables that are passed to a child: no keys, no tokens.
 PASSED_ON = ("PYTHONDONTWRITEBYTECODE", "PATH", "LD_LIBRARY_PATH", "TMPDIR", "CURATE_CHROMIUM")
 
 
@@ -62,7 +62,7 @@ class Process:
         os.set_blocking(self.output.fileno(), False)
         self._outgoing: deque[memoryview] = deque()
         self._incoming = bytearray(ROOM)
-        self._arrived = 0  # bytes in it
+        self._arrived = 0  # how many bytes of it are filled
         self._tail = b""
         self.put(settings)
 
@@ -154,7 +154,7 @@ class Process:
 
         A child that is about to exit by itself is given `grace_s` seconds to do so.
         """
-        ended = self._ended(grace_s) if grace_s else ""  # not reaped yet, so its group's id cannot be reused
+        ended = self._ended(grace_s) if grace_s else ""  # does not reap it, so its id cannot be reused yet
         for member in self._family()[1:]:  # also those that moved to a session of their own
             with contextlib.suppress(psutil.Error):
                 member.kill()

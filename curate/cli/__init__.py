@@ -1,1 +1,1 @@
-"""The command line: the only printers."""
+"""The command line: the only modules that print."""

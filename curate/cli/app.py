@@ -1,6 +1,6 @@
-"""The command line. People's output goes to standard error; standard output carries results only.
+"""The command line. Results go to standard output, everything else that people read to standard error.
 
-Nothing costly is imported before a command needs it: `curate --help` is there at once.
+Slow modules are imported only when a command needs them, so that `curate --help` answers at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from curate.children.no_pandas import hide_pandas
 from curate.cli import faults
 from curate.cli.catalogue_commands import doctor, list_manifests, show
 from curate.cli.finding_commands import diff, explain, report, trace, verify
-from curate.cli.output_commands import export, fingerprint, pack, remove, score
+from curate.cli.output_commands import export, fingerprint, held_out, pack, remove, score
 from curate.cli.run_commands import calibrate, retry, run, select
 from curate.errors import CurateError, Stopped
 
@@ -28,12 +28,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-UsageError: Any = typer.BadParameter.__base__  # click's, or the copy of it that newer Typers bring
+UsageError: Any = typer.BadParameter.__base__  # click's class, or the copy in newer versions of Typer
 
 
 def main() -> None:
     """Run the command; every expected error is one line on standard error and an exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # stopped like by Ctrl-C: resumable, exit 130
+    for number in (signal.SIGINT, signal.SIGTERM):  # both act like Ctrl-C: exit 130, and a run can be resumed
         signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(app(standalone_mode=False))
@@ -47,7 +47,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort) as error:
         if isinstance(
             error.__cause__, EOFError
-        ):  # as of a .pyc that a full disk cut; click aborts by it, too
+        ):  # click also aborts on EOFError, which a .pyc file raises that a full disk cut short
             faults.leave(error.__cause__)
         faults.show("interrupted", Stopped.exit_code)
         sys.exit(Stopped.exit_code)
@@ -82,7 +82,7 @@ def options(
 
 
 def _hush() -> None:
-    """Show nothing that a library says to its own developers; `--verbose` shows it."""
+    """Hide the warnings and log messages of libraries; `--verbose` shows them."""
     import warnings
 
     warnings.simplefilter("ignore")
@@ -92,7 +92,22 @@ def _hush() -> None:
 
 
 for command in (
-    *(run, select, calibrate, retry, score, pack, export, fingerprint, remove, trace, diff, report, explain),
+    *(
+        run,
+        select,
+        calibrate,
+        retry,
+        score,
+        pack,
+        export,
+        fingerprint,
+        held_out,
+        remove,
+        trace,
+        diff,
+        report,
+        explain,
+    ),
     verify,
 ):
     app.command()(command)

@@ -1,4 +1,4 @@
-"""The commands that say what there is: list, show, doctor."""
+"""The commands list and show, about manifests and recipes, and doctor, about this machine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from curate.cli.options import Json, Preset, Set
 
 
 def list_manifests(
-    recipes: Annotated[
-        bool, typer.Option("--recipes", help="The recipes of `pack --recipe` instead.")
-    ] = False,
+    recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes for `pack --recipe`.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The built-in manifests; with --recipes the built-in recipes of training stages."""
+    """List the built-in manifests; with --recipes the built-in recipes of training stages."""
     listed = _recipes() if recipes else _manifests()
     if as_json:
         print(json.dumps(listed))
@@ -49,7 +47,7 @@ def show(
     preset: Preset = "paper",
     as_json: Json = False,
 ) -> None:
-    """One manifest with every default filled in, as TOML."""
+    """Print one manifest as TOML, with every default filled in."""
     from curate.manifest import load as manifests
     from curate.manifest.toml import to_toml
 
@@ -58,7 +56,7 @@ def show(
 
 
 def doctor(as_json: Json = False) -> None:
-    """Say what of this machine is ready, and how to mend what is not."""
+    """Check what this machine has and lacks for curate, and say how to install what is missing."""
     from curate.cli.doctor import checks, report
 
     found = checks()

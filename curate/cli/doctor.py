@@ -1,4 +1,4 @@
-"""`curate doctor`: what of this machine is ready, and how to mend what is not."""
+"""`curate doctor`: check what this machine has and lacks for curate, and how to mend it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CODE_FOLDERS = ("curate", "filters", "renderers", "synthdog")
 MIN_FREE_BYTES = 5 * 2**30
 MIN_OPEN_FILES = 1024
 WAIT_S = 20.0
-IMPORT_WAIT_S = 120.0  # torch is read from the disk
+IMPORT_WAIT_S = 120.0  # longer than WAIT_S, as importing torch reads much from the disk
 
 
 class Check(NamedTuple):
-    """One finding: whether `what` is ready, what was found, and how to mend it."""
+    """One result: whether `what` is ready, what was found, and, if it is not, how to mend it."""
 
     what: str
     ready: bool
@@ -32,12 +32,12 @@ class Check(NamedTuple):
 
 
 def checks() -> list[dict[str, Any]]:
-    """All findings, as plain data."""
+    """Run all checks, and return their results as plain data: `what`, `ready`, `found`, `mend`."""
     return [check._asdict() for group in CHECKS for check in group()]
 
 
 def report(found: list[dict[str, Any]]) -> None:
-    """Print findings for a person."""
+    """Print the results of `checks` for a person."""
     for one in found:
         print(f"{'ok  ' if one['ready'] else '--  '}{one['what']:22} {one['found']}")
         if not one["ready"] and one["mend"]:
@@ -52,7 +52,7 @@ def _python() -> Iterator[Check]:
 
 
 def _names() -> Iterator[Check]:
-    """Our folders have generic names: another package may own one of them."""
+    """Check that no other package owns one of curate's import names, which are generic."""
     owners = importlib.metadata.packages_distributions()
     for name in CODE_FOLDERS:
         others = sorted(set(owners.get(name, [])) - {"curate"})
@@ -71,7 +71,7 @@ def _machine() -> Iterator[Check]:
     free = shutil.disk_usage(tempfile.gettempdir()).free
     yield Check(
         "temporary space", free >= MIN_FREE_BYTES, f"{free / 2**30:.0f} GiB in {tempfile.gettempdir()}",
-        "set TMPDIR to a larger disk: images of units under way lie there",
+        "set TMPDIR to a larger disk: the images of unfinished units are stored there",
     )  # fmt: skip
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     yield Check("open files", files < 0 or files >= MIN_OPEN_FILES, str(files), "raise it with ulimit -n")
@@ -96,14 +96,14 @@ def _extras() -> Iterator[Check]:
 
 
 def _torchvision() -> Iterator[Check]:
-    """Whether a torchvision is of the installed torch's build: PyPI's beside a CPU build of torch fails on import."""
+    """Check that torchvision can be imported: PyPI's build fails beside a CPU build of torch."""
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("torchvision") is None:
         return
     works, found = _succeeds([sys.executable, "-P", "-c", "import torchvision"], IMPORT_WAIT_S)
     build = importlib.metadata.version("torch").partition("+")[2] or "same"
     mend = (
-        f"install torchvision's {build} build from the index that torch came from, or uninstall it: curate does "
-        "without, but transformers' image processors and some trainers do not"
+        f"install torchvision's {build} build from the index that torch came from, or uninstall it: curate does not "
+        "need it, but transformers' image processors and some trainers do"
     )
     yield Check("torchvision", works, found if works else f"cannot be imported: {found}", mend)
 
@@ -115,7 +115,7 @@ def _chromium() -> Iterator[Check]:
 
 
 def _wall() -> Iterator[Check]:
-    """What keeps a web page from the network and the files: bubblewrap, and leave to use it."""
+    """Check bubblewrap, which keeps web pages from the network and the files, and the permission to use it."""
     path = shutil.which("bwrap")
     found, works = "not found", False
     if path:
@@ -126,7 +126,7 @@ def _wall() -> Iterator[Check]:
 
 
 def _succeeds(command: list[str], wait_s: float = WAIT_S) -> tuple[bool, str]:
-    """Whether a command ends with 0, and its last words if it does not."""
+    """Run a command; return whether its exit code is 0, and `works` or else the last line on its standard error."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=wait_s, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -136,11 +136,11 @@ def _succeeds(command: list[str], wait_s: float = WAIT_S) -> tuple[bool, str]:
 
 
 def _cluster() -> Iterator[Check]:
-    """Whether who reaches a Ray cluster's ports must show a token: else anybody there runs what he likes."""
+    """Check that a Ray cluster requires a token; else everybody who reaches its ports can run code there."""
     address = os.environ.get("RAY_ADDRESS", "")
     mode = os.environ.get("RAY_AUTH_MODE", "")
     if not address:
-        yield Check("Ray cluster", True, "none named by RAY_ADDRESS; one started here asks for a token")
+        yield Check("Ray cluster", True, "RAY_ADDRESS names none; a Ray started here requires a token")
         return
     has_token = bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"))
     has_token = has_token or (Path.home() / ".ray" / "auth_token").is_file()
@@ -158,7 +158,7 @@ def _fonts() -> Iterator[Check]:
 
 
 def _typefaces() -> Iterator[Check]:
-    """The typefaces that synthdog draws with, each under its own free licence."""
+    """Check the typefaces that synthdog draws with, and name their licences."""
     if importlib.util.find_spec("fontTools") is None or not shutil.which("fc-list"):
         return
     from synthdog import fonts
@@ -179,7 +179,7 @@ def _typefaces() -> Iterator[Check]:
 
 
 def _backgrounds() -> Iterator[Check]:
-    """What lies behind synthetic pages: photographs only where a run is told of some."""
+    """Say what the backgrounds of synthetic pages are: photographs only if the user gives a run some."""
     from curate.origins.seeds import PHOTOGRAPHS
 
     if importlib.util.find_spec("synthtiger") is not None:

@@ -1,4 +1,4 @@
-"""What befalls a command from outside, as one line and an exit code: a full disk, no memory, no thread, a signal."""
+"""Report errors of the machine as one line and an exit code: a full disk, no memory, no more threads, a signal."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MEND = {
     errno.ENOMEM: "give it more memory (ulimit -v, the container's limit)",
     errno.EAGAIN: "raise the limits on processes and memory (ulimit -u, ulimit -v)",
 }
-LACKING = (errno.EMFILE, errno.ENOMEM, errno.EAGAIN)
+LACKING = (errno.EMFILE, errno.ENOMEM, errno.EAGAIN)  # exit code 3: the machine lacks something
 MEMORY = "this machine lacks memory for it: give it more (ulimit -v, the container's limit)"
-LONGEST = 4000  # characters of a line
-MEND_INSTALLATION = "make room if a disk is full, delete its folders __pycache__, or install it anew"
-SIGNS = (
+LONGEST = 4000  # characters of a message
+MEND_INSTALLATION = "make room if a disk is full, delete its folders __pycache__, or install it again"
+SIGNS = (  # parts of messages by which libraries report a lack of memory or threads
     "can't start new thread",
     "cannot allocate memory",
     "failed to map segment",
@@ -37,7 +37,7 @@ SIGNS = (
 
 
 def early_interrupt() -> None:
-    """Until a command is at work there is nothing to undo: a signal ends the process at once, exit 130."""
+    """Make SIGINT and SIGTERM end the process at once, with exit code 130: no command has begun that must be undone."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
 
@@ -48,25 +48,25 @@ def _leave(number: int, frame: Any) -> NoReturn:
 
 
 def keep_bytecode_whole() -> None:
-    """Under a limit on file sizes write no bytecode: Python would cut it there, and nothing would load ever after."""
+    """If file sizes are limited (ulimit -f), write no bytecode: Python would cut its files short and not load them."""
     if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
         sys.dont_write_bytecode = True
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # for child processes
 
 
 class ProgramEnd:
-    """The end of the program's process: at once, after all that was registered to be done at its exit.
+    """Ends the process directly after the functions registered with `atexit`, without Python's own clean-up.
 
-    Without it Python takes itself apart first. A thread of Arrow's that lets go of a buffer of Python's meanwhile ends
-    the process by SIGABRT, exit 134: of 60 refusals of a damaged folder 5 did, on a busy machine.
+    During that clean-up, a thread of Arrow may release a buffer that belongs to Python; the process then ends by
+    SIGABRT, exit 134. On a busy machine that happened in 5 of 60 runs that refused a damaged folder.
     """
 
     def __init__(self) -> None:
         self.exit_code = 0
-        atexit.register(self._leave)  # the first to be registered is the last to be done
+        atexit.register(self._leave)  # registered first, so called last
 
     def after(self, command: Callable[[], object]) -> None:
-        """Do `command`, and end with its exit code; 1 after an error that nobody expected."""
+        """Run `command`, and make the process end with its exit code, or with 1 after an exception."""
         try:
             command()
         except SystemExit as stop:
@@ -84,7 +84,7 @@ class ProgramEnd:
 
 
 def leave(error: BaseException) -> NoReturn:
-    """End with the line and exit code of an error that is the machine's; raise any other, from an `except` clause."""
+    """Report an error that the machine caused, and exit; raise any other error again. Call it in an `except` clause."""
     found = said(error)
     if found is None:
         raise error
@@ -93,16 +93,16 @@ def leave(error: BaseException) -> NoReturn:
 
 
 def leave_unloaded(error: Exception) -> NoReturn:
-    """End with the line and exit code 3 of an error that was met while our own modules were imported."""
+    """Report an error from importing curate's own modules in one line, and exit with code 3."""
     line, _ = said(error) or _unloadable(error)
     os.write(
         2, f"curate: {line}\n".encode(errors="backslashreplace")
-    )  # what `show` needs may be what is broken
+    )  # without `show`, as the modules that it imports may be the broken ones
     sys.exit(3)
 
 
 def said(error: BaseException) -> tuple[str, int] | None:
-    """The line and exit code of an error that is the machine's; None for any other."""
+    """Return the message and exit code for an error that the machine caused; None for any other error."""
     if isinstance(error, MemoryError) or _is_memory(error):
         return MEMORY, 3
     if isinstance(error, EOFError | ImportError | SyntaxError) or "marshal data" in str(error):
@@ -112,7 +112,7 @@ def said(error: BaseException) -> tuple[str, int] | None:
     code = error.errno or 0
     what = " ".join(str(error.strerror or error).split())[:300] or type(error).__name__
     where = f" ({error.filename})" if error.filename else ""
-    return f"cannot go on: {what}{where}; {MEND.get(code, 'mend that, then the same command')}", (
+    return f"cannot go on: {what}{where}; {MEND.get(code, 'mend that, then run the same command again')}", (
         3 if code in LACKING else 1
     )
 
@@ -131,7 +131,10 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def show(line: str, exit_code: int = 1) -> None:
-    """One line on standard error, even where that has gone, whatever names and texts of others it quotes."""
+    """Write a message as one line to standard error, with unprintable characters escaped; as JSON if that is asked for.
+
+    If standard error is closed, the process ends with exit code 1.
+    """
     from curate.terminal import json_line, printable
 
     line = printable(line, LONGEST)

@@ -1,4 +1,4 @@
-"""The commands that say what finished folders hold: report, explain, trace, diff, verify."""
+"""The commands that examine finished folders: report, explain, trace, diff, verify."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def report(folder: Dir, as_json: Json = False) -> None:
 
 
 def explain(folder: Dir, key_or_url: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
-    """Say what became of one input: kept, and in which shard and row, or dropped, by which rule and value.
+    """Say what became of one input: kept, in which shard and row; or dropped, for which reason and value.
 
-    Exit 1 where nothing is known of it.
+    Exit 1 if nothing is known about it.
     """
     from curate import api
     from curate.reporting.explain import lines
@@ -36,17 +36,17 @@ def trace(
     pack: Annotated[str, typer.Argument(help="A folder of packs, or one pack.")],
     token_or_key: Annotated[
         str,
-        typer.Argument(help="A key; or SEQUENCE or SEQUENCE:TOKEN, numbers from 0, over the folder's packs."),
+        typer.Argument(help="A row's key; or SEQUENCE or SEQUENCE:TOKEN, counted from 0 over all the packs."),
     ],
     shards: Annotated[
         list[str] | None,
         typer.Option(
-            "--shards", help="A folder of shards to look in, instead of those packed; may be repeated."
+            "--shards", help="A folder of shards to look in, not those that were packed; may be repeated."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say which shard, source row and URL a packed sequence, token or key comes from. Exit 1 where it is unknown."""
+    """Say which shard, source row and URL a packed sequence, token or key comes from. Exit 1 if that is unknown."""
     from curate import api
     from curate.reporting.trace import lines
 
@@ -59,7 +59,7 @@ def trace(
 def diff(
     folder: Dir,
     other: Annotated[str, typer.Argument(help="The folder of another run, or of another version of it.")],
-    keys: Annotated[str, typer.Option(help="A Parquet file for all keys that differ, and how.")] = "",
+    keys: Annotated[str, typer.Option(help="A Parquet file to write all keys to that differ.")] = "",
     as_json: Json = False,
 ) -> None:
     """Say how two finished runs differ: settings, counts by reason, keys added, removed and changed."""
@@ -71,7 +71,7 @@ def diff(
 
 def verify(
     folder: Dir,
-    repair: Annotated[bool, typer.Option("--repair", help="Make damaged shards anew.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Make damaged shards again.")] = False,
     workers: Workers = None,
     address: Address = None,
     plugins: Plugins = None,

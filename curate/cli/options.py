@@ -19,27 +19,27 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", help="Change a manifest value: rules.text_too_long.max_chars=256")
 ]
 Preset = Annotated[
-    str, typer.Option(help="paper, or strict: switches on what the manifest keeps ready beyond the paper.")
+    str, typer.Option(help="paper; or strict, which adds the manifest's rules that go beyond the paper.")
 ]
-Sample = Annotated[float, typer.Option(help="Take this share of the rows, always the same ones.")]
-Seed = Annotated[int | None, typer.Option(help="The seed of all that is drawn by lot.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and some rows' fate; write nothing.")]
+Sample = Annotated[float, typer.Option(help="Take this share of the rows, 0 to 1; always the same rows.")]
+Seed = Annotated[int | None, typer.Option(help="The seed of all random choices.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, judge some rows, write nothing.")]
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=0, help="Worker processes; 0: in this process, without Ray. Default: the cores; 0 for two."
+        min=0, help="Worker processes; 0: only this one, no Ray. Default: one a core; 0 on at most 2."
     ),
 ]
 Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster.")]
 NoLease = Annotated[
     bool,
     typer.Option(
-        "--no-lease", help="Take no lease on an object store's folder: nothing keeps two runs apart."
+        "--no-lease", help="Take no lease on an object store: nothing stops two runs in one folder."
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove what an earlier run wrote there first.")]
 Dialect = Annotated[
-    str, typer.Option(help="How samples are written: a dialect's name, NAME:PRESET, or a .toml file.")
+    str, typer.Option(help="The samples' text format: a dialect's name, NAME:PRESET, or a .toml file.")
 ]
 DialectSet = Annotated[
     list[str] | None,
@@ -47,14 +47,14 @@ DialectSet = Annotated[
 ]
 Group = Annotated[
     str,
-    typer.Option(help="image: what is asked of one image becomes one dialogue, so that it is shown once."),
+    typer.Option(help="image: all questions about an image become one dialogue, which shows it once."),
 ]
-Turns = Annotated[int, typer.Option(help="Questions of such a dialogue at most.")]
+Turns = Annotated[int, typer.Option(help="With --group: at most this many questions in a dialogue.")]
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="A plug-in file that the run used; may be repeated.")
 ]
 Log = Annotated[str, typer.Option(help="text, or json: every line on standard error is a JSON object.")]
 Metrics = Annotated[
-    str, typer.Option(help="A file of metrics in Prometheus' text format, kept up to date meanwhile.")
+    str, typer.Option(help="A file to keep up to date with metrics, in Prometheus' text format.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]

@@ -48,7 +48,7 @@ def run(
     metrics: Metrics = "",
     as_json: Json = False,
 ) -> None:
-    """Curate one data set into shards. The same command goes on where a stopped one left off."""
+    """Curate one data set into shards. If the command was stopped, the same command goes on from there."""
     from curate import api
     from curate.manifest.given_values import assignments
 
@@ -78,7 +78,7 @@ def select(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Keep rows of a data set by its metadata alone, as Parquet with its own columns; `run --input DIR` goes on."""
+    """Select rows of a data set by its metadata alone, as Parquet with its own columns; `run --input DIR` goes on."""
     from curate import api
     from curate.manifest.given_values import assignments
 
@@ -95,21 +95,19 @@ def calibrate(
     inputs: Inputs = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option(help="The share of all rows to keep: 14%; may be repeated, one a --rule."),
+        typer.Option(help="The share of all rows to keep: 14%; may be repeated, once for each --rule."),
     ] = None,
     rules: Annotated[
         list[str] | None,
-        typer.Option(
-            "--rule", help="The rule whose threshold is to be found: clip_score_too_low; may be repeated."
-        ),
+        typer.Option("--rule", help="The rule whose threshold to find: clip_score_too_low; may be repeated."),
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 200_000,
     limit: Annotated[int | None, typer.Option(help="Look only at the first N rows.")] = None,
     settings: Set = None,
     preset: Preset = "paper",
-    seed: Annotated[int | None, typer.Option(help="The seed by which rows are drawn.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed with which rows are drawn.")] = None,
     page: Annotated[
-        str | None, typer.Option(help="A file for the findings with plots, as one HTML page.")
+        str | None, typer.Option(help="An HTML file to write the results to, with plots.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -137,7 +135,7 @@ def retry(
     no_lease: NoLease = False,
     as_json: Json = False,
 ) -> None:
-    """Run again only the inputs that failed for those reasons, into a folder of their own."""
+    """Run again only the inputs that were dropped for these reasons, into another folder."""
     from curate import api
     from curate.manifest.given_values import assignments
 

@@ -1,4 +1,4 @@
-"""How results are shown: JSON on standard output for programs, lines and tables for people."""
+"""Show results: as JSON on standard output for programs, as lines and tables for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curate.errors import CurateError
 from curate.terminal import plural
 
 TOO_LONG = "sample_too_long"
-MANY_TOO_LONG = 0.01  # of all samples: from here on it is said which length would take them
+MANY_TOO_LONG = 0.01  # share of samples that are too long from which a longer --seq-len is suggested
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 def tell(log: str, metrics: str) -> None:
-    """Tell programs of progress, too: by lines of JSON, by a file of metrics.
+    """Report progress to programs as well: by lines of JSON, or by a file of metrics.
+
+    Args:
+        log: `text`, or `json`: each line on standard error is a JSON object.
+        metrics: the path of the file; empty: none.
 
     Raises:
         ManifestError: `log` is neither text nor json.
@@ -41,7 +45,7 @@ def tell(log: str, metrics: str) -> None:
 
 
 def show_made(found: RunResult | PreviewResult, as_json: bool) -> None:
-    """Show a finished run, or what it would do."""
+    """Show a finished run, or, after a dry run, what it would do."""
     from curate.results import RunResult
 
     if isinstance(found, RunResult):
@@ -56,7 +60,7 @@ def finish(result: RunResult, as_json: bool) -> None:
     """Show a finished run.
 
     Raises:
-        CurateError: rows of it could not be read.
+        CurateError: some of its rows could not be read.
     """
     show_run(result, as_json)
     unreadable = result.dropped.get("unreadable", 0)
@@ -68,7 +72,7 @@ def finish(result: RunResult, as_json: bool) -> None:
 
 
 def show_run(result: RunResult, as_json: bool) -> None:
-    """The result of a finished run: its manifest for a program, the funnel for a person."""
+    """Show a finished run: its manifest as JSON, or the funnel of drops for a person."""
     from rich.console import Console
 
     from curate.engine.making import took_s
@@ -94,12 +98,12 @@ def show_run(result: RunResult, as_json: bool) -> None:
 def show_found(
     found: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str]], as_json: bool
 ) -> None:
-    """Show a finding: JSON for a program, else `lines` of it."""
+    """Print a result on standard output: as JSON, or as the lines that `lines` makes of it."""
     print(json.dumps(found) if as_json else "\n".join(lines(found)))
 
 
 def pack_lines(packed: dict[str, Any], out: str) -> Iterator[str]:
-    """What a person reads of packs in `out`."""
+    """Yield lines that tell a person about packs in `out`."""
     for task, of in packed["tasks"].items():
         samples, sequences = plural(of["samples"], "sample"), plural(of["sequences"], "sequence")
         yield f"{task}: {samples} in {sequences}, {of['padding']:.1%} padding"
@@ -111,7 +115,7 @@ def pack_lines(packed: dict[str, Any], out: str) -> Iterator[str]:
 
 
 def _longer_lines(packed: dict[str, Any]) -> Iterator[str]:
-    """Which length of sequences would take the samples that were too long."""
+    """Yield a line that says which sequence length the samples that were too long would fit into, if that is known."""
     if not (told := packed.get("too_long")):
         return
     count, longest = packed["dropped"][TOO_LONG], told["longest"]
@@ -129,7 +133,7 @@ def _longer_lines(packed: dict[str, Any]) -> Iterator[str]:
 
 
 def finish_pack(packed: dict[str, Any]) -> None:
-    """The end of a packing.
+    """Check that something was packed.
 
     Raises:
         CurateError: nothing was packed.
@@ -138,7 +142,7 @@ def finish_pack(packed: dict[str, Any]) -> None:
 
 
 def finish_export(exported: dict[str, Any]) -> None:
-    """The end of an export.
+    """Check that something was exported.
 
     Raises:
         CurateError: nothing was exported.
@@ -154,7 +158,7 @@ def _refuse_nothing(made: dict[str, Any], done: str, noun: str, hint: str = "") 
 
 
 def export_lines(exported: dict[str, Any], to: str, out: str) -> Iterator[str]:
-    """What a person reads of an export of the format `to` in `out`."""
+    """Yield lines that tell a person about an export in the format `to` in `out`."""
     yield from _dropped_lines(exported["dropped"])
     yield f"{exported['rows_out']:,} of {plural(exported['rows_in'], 'row')} as {to} in {out}"
 

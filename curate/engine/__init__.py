@@ -1,1 +1,1 @@
-"""What a run is made of: the plan, its journal, and the way of a unit from source to shard."""
+"""The parts of a run: its plan, its journal, the workers, and the stages of a unit from source to shard."""

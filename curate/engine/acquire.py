@@ -1,7 +1,7 @@
-"""Getting images: from the network or a local folder to bytes that any reader decodes.
+"""Get images from the network or a local folder, and turn them into bytes that any reader can decode.
 
-Fetching is one thread's event loop; decoding happens in disposable child processes. Neither waits for the
-other: a bounded number of bodies is under way between them.
+One thread with an event loop fetches; disposable child processes decode. Both go on at the same time; a bounded
+number of fetched bodies waits between them.
 """
 
 from __future__ import annotations
@@ -25,24 +25,25 @@ from curate.manifest.settings import Manifest
 if TYPE_CHECKING:
     from curate.fetch import Fetcher
 
-AHEAD = 64  # bodies under way for each child process
-RECYCLE_AFTER = 5_000  # images that a child decodes in its life: a new one costs as much as fifty images
+AHEAD = 64  # bodies that may wait or be decoded, for each child process
+RECYCLE_AFTER = 5_000  # images after which a child process is replaced, which costs as much as fifty images
 
 
 @dataclass(frozen=True, slots=True)
 class RawImage:
-    """A raw image, or the stage that failed to get it, why, and what was found."""
+    """An image as it was published, or why there is none."""
 
-    data: bytes | None
-    stage: str | None = None
+    data: bytes | None  # encoded; None after a failure
+    stage: str | None = None  # the stage that failed
     reason: str | None = None
     detail: str | None = None
-    boxes: tuple[tuple[float, float, float, float], ...] = ()  # that are blurred: x0, y0, x1, y1 as shares
+    boxes: tuple[tuple[float, float, float, float], ...] = ()  # to blur: x0, y0, x1, y1, shares of the sides
+    redirected_to: str | None = None  # where redirects led, if to a file of another name
 
 
 @dataclass(frozen=True, slots=True)
 class AcquiredImage:
-    """An image fit to be stored, or why there is none: a reason, or a size that the rules will not keep."""
+    """An image that can be stored, or why there is none: a reason, or a size that the size rules will drop."""
 
     image: bytes | None = None
     format: str | None = None
@@ -52,11 +53,12 @@ class AcquiredImage:
     stage: str | None = None
     reason: str | None = None
     detail: str | None = None
-    fingerprint: bytes | None = None  # of the image and its crops, where they are wanted
+    fingerprint: bytes | None = None  # of the image and its crops; None unless it was asked for
     full: tuple[int, int] | None = None  # width and height of the upright image before it was shrunk
+    redirected_to: str | None = None  # where redirects led, if to a file of another name
 
     def without_image(self) -> AcquiredImage:
-        """What is known of it, less its bytes."""
+        """Return the same without the image's bytes."""
         return replace(self, image=None)
 
 
@@ -70,7 +72,14 @@ class Acquirer:
         exchange: Exchange | None = None,
         fingerprints: bool = False,
     ) -> None:
-        """`fingerprints`: make them, even where no setting or rule of the manifest asks for them by itself."""
+        """Take what is needed; nothing is started.
+
+        Args:
+            manifest: the settings for fetching and decoding.
+            children: how many child processes decode.
+            exchange: shares the limit of requests to one host with other workers; None: this worker has it alone.
+            fingerprints: compute fingerprints even if no setting or rule of the manifest needs them.
+        """
         self._manifest, self._count, self._exchange = manifest, children, exchange
         self._fingerprints = fingerprints
 
@@ -81,15 +90,20 @@ class Acquirer:
                 self.__dict__.pop(held).close()
 
     def fetch(self, urls: Mapping[int, str]) -> Iterator[tuple[int, RawImage]]:
-        """The bodies of these rows' URLs, in the order in which they come."""
+        """Fetch the URLs (row number → URL); yield each row's body or failure in the order in which they arrive."""
         if not urls:
             return
         rows = list(urls)
         for place, fetched in self._fetcher.fetch(urls.values()):
-            yield rows[place], RawImage(fetched.body, "fetch", fetched.reason, fetched.detail)
+            end = fetched.url if fetched.elsewhere else None
+            image = RawImage(fetched.body, "fetch", fetched.reason, fetched.detail, redirected_to=end)
+            yield rows[place], image
 
     def local(self, path: str, beside: Path | None = None) -> RawImage:
-        """The image that `path` names in the manifest's image folder, else below `beside`, and nowhere else."""
+        """Read the image at `path` in the manifest's image folder, or, if it has none, in the folder `beside`.
+
+        Paths that lead out of that folder are refused.
+        """
         limit = self._manifest.fetch.max_bytes
         try:
             data = self._place(beside).read(path, limit)
@@ -104,26 +118,26 @@ class Acquirer:
         return RawImage(data)
 
     def prepare(self, bodies: Iterable[tuple[int, RawImage]]) -> Iterator[tuple[int, AcquiredImage]]:
-        """What becomes of each body, about in the order in which they come."""
-        flying: deque[tuple[int, bytes, Future[Outcome]]] = deque()
+        """Decode and prepare images (row number, image); yield each row's result, about in the order of `bodies`."""
+        flying: deque[tuple[int, RawImage, Future[Outcome]]] = deque()
         for row, body in bodies:
             if body.data is None:
                 yield row, AcquiredImage(stage=body.stage, reason=body.reason, detail=body.detail)
             else:
-                flying.append((row, body.data, self._children.submit(self._asked(body.data, body.boxes))))
+                flying.append((row, body, self._children.submit(self._asked(body.data, body.boxes))))
             while flying and (flying[0][2].done() or len(flying) > AHEAD * self._count):
                 yield _landed(
                     *flying.popleft()
-                )  # the first may be slow: what is done behind it waits in memory
+                )  # results are given in order: those behind a slow image wait in memory
         while flying:
             yield _landed(*flying.popleft())
 
     def _asked(self, data: bytes, boxes: Sequence[Sequence[float]]) -> bytes:
-        """What a child is given; boxes go before the image where the manifest has any blurred."""
+        """Return the payload for a child: the image, with its boxes in front if the manifest has boxes blurred."""
         return protocol.with_boxes(data, boxes) if self._manifest.image.blur_boxes else data
 
     def _place(self, beside: Path | None) -> Pictures:
-        """The image folder, or where there is none the pictures below `beside`."""
+        """Return the manifest's image folder, or the folder `beside` if the manifest has none."""
         if self._manifest.image.folder or beside is None:
             return self._pictures
         if beside not in self._beside:
@@ -160,12 +174,12 @@ class Acquirer:
         )
 
 
-def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, AcquiredImage]:
-    """A child's answer to one body, once it is there."""
+def _landed(row: int, body: RawImage, future: Future[Outcome]) -> tuple[int, AcquiredImage]:
+    """Wait for a child's answer to one body, and return the row's result."""
     outcome = future.result()
     if outcome.value is None:
         return row, AcquiredImage(stage="decode", reason=outcome.reason, detail=outcome.detail)
-    answer = protocol.read_answer(outcome.value, body)
+    answer = protocol.read_answer(outcome.value, body.data or b"")
     if answer.reason is not None:
         return row, AcquiredImage(stage="decode", reason=answer.reason, detail=answer.detail)
     return row, AcquiredImage(
@@ -176,4 +190,5 @@ def _landed(row: int, body: bytes, future: Future[Outcome]) -> tuple[int, Acquir
         answer.turn,
         fingerprint=answer.fingerprint,
         full=answer.full,
+        redirected_to=body.redirected_to,
     )

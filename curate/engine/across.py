@@ -1,15 +1,16 @@
-"""Rules that look across the whole run: duplicates, the longest text of an image, placeholder pictures.
+"""Rules across the run, which compare all its rows: duplicates, the longest text of an image, placeholder pictures.
 
-Nothing of this is ever held in memory as a whole. Each slice of the run (about a million rows) spills one
-small row a pair, partitioned by the image's hash; each partition is judged by itself, as all pairs of one
-image are in one partition; the verdicts are gathered by slice again, where units look them up. Every step
-writes one file, whose presence means that it is done, so a kill costs only the step under way.
+The rows are never in memory all at once. Each slice of the run (about a million rows) spills one small row for each
+image-text pair, partitioned by the image's hash. Each partition is judged by itself, as it has all pairs of an image.
+Then the verdicts are gathered by slice, where units look them up. Every step writes one file, whose presence means
+that the step is done: a killed run repeats only the steps that were in progress.
 
-It happens up to three times: first for rows with the same key (`keys`, where the key stands for the image);
-before fetching, an image is its URL (`seen`), so that no duplicate is ever fetched; after it, an image is its
-bytes (`bytes`), which finds what hides behind different URLs. Then come copies that were altered, by their
-fingerprints (`similar`, see `curate.engine.similar`), and last what no hash finds (`near`): images that look alike, by
-their features, in one piece (`curate.engine.near_duplicates`).
+This is done in up to four phases, which differ in what identifies an image. In `keys` it is the row's key. In `seen`,
+before fetching, it is the URL, so that no duplicate is fetched. In `bytes`, after decoding, it is the image's bytes,
+which finds the same image under different URLs. In `redirects` it is the URL at which redirects ended, which finds the
+picture that a host serves for all images that are gone. Two more phases compare images that differ: `similar` finds
+altered copies by their fingerprints (`curate.engine.similar`), and last `near` finds images that look alike by their
+CLIP features (`curate.engine.near_duplicates`).
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from curate.errors import OrderForbidsError
 from curate.storage.store import HashingSink, Store
 from filters.duplicates import fingerprint
 
-PARTITION_ROWS = 4_000_000
-HELD_FILES = 8192  # on an object store, of which a process keeps the footer
+PARTITION_ROWS = 4_000_000  # rows of the run for each partition
+HELD_FILES = 8192  # files on an object store whose footers a process keeps in memory
 
 SPILL = pa.schema(
     [
-        ("image", pa.binary(16)),  # hash of the key, of the URL, or of the bytes
-        ("text", pa.binary(16)),  # hash of the clean text
-        ("length", pa.int32()),  # of the clean text, in code points
+        ("image", pa.binary(16)),  # hash of the key, of the URL, of the bytes, or of where a redirect ended
+        ("text", pa.binary(16)),  # hash of the clean text, or of the URL that was redirected
+        ("length", pa.int32()),  # of that text, in code points
         ("unit", pa.int32()),
         ("row", pa.int32()),  # within the unit
     ]
@@ -49,24 +50,38 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     "keys": ("id_repeated",),
     "seen": ("duplicate_pair", "shorter_text_of_same_image"),
     "bytes": ("duplicate_pair", "placeholder_image", "shorter_text_of_same_image"),
+    "redirects": ("placeholder_image",),
     "near": ("near_duplicate",),
 }
 
 
-BEFORE_IMAGES, AFTER_IMAGES = ("keys", "seen"), ("bytes", "near")
+BEFORE_IMAGES, AFTER_IMAGES = ("keys", "seen"), ("bytes", "redirects", "near")
+OF_STAGED = ("bytes", "redirects")  # phases that judge staged rows by what their files say of them
 
 ACROSS = frozenset({"similar_image"}.union(*PHASES.values()))
 
 
 def rules_of(phase: str, active: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The switched-on rules that are judged in this phase, in the manifest's order."""
-    return {name: settings for name, settings in active.items() if name in PHASES[phase]}
+    """Return those of the `active` rules that are judged in this phase, in their order, with their settings.
+
+    In the phase `redirects`, `placeholder_image` counts by its setting `max_addresses`, which takes the place of
+    `max_texts` in the result; without it the rule is not judged there.
+    """
+    rules = {name: settings for name, settings in active.items() if name in PHASES[phase]}
+    if phase == "redirects":
+        most = {name: settings["max_addresses"] for name, settings in rules.items()}
+        return {name: {"max_texts": count} for name, count in most.items() if count}
+    return rules
 
 
 def spill_rows(image: pa.Array, text: pa.Array, unit: int, rows: pa.Array) -> pa.Table:
-    """What the judging of one unit's pairs needs (N rows); pairs whose image is unknown (null) are left out.
+    """Return the rows of SPILL for one unit's pairs; pairs whose image is unknown (null) are left out.
 
-    `image` is the identity of each image, `rows` the rows' places within the unit.
+    Args:
+        image: what identifies each pair's image: its key, URL or hash, or the URL at which redirects ended (N rows).
+        text: each pair's clean text; in the phase `redirects` the URL that was redirected (N rows).
+        unit: the unit's number.
+        rows: each pair's row number in the unit, from 0 (N rows).
     """
     table = pa.table(
         [
@@ -82,41 +97,41 @@ def spill_rows(image: pa.Array, text: pa.Array, unit: int, rows: pa.Array) -> pa
 
 
 class PhaseFiles:
-    """Where the files of a phase lie: what its slices spill, what its partitions find, its verdicts by slice."""
+    """The names of a phase's files: spills of slices, results of partitions, verdicts of slices."""
 
     phase: str
 
     def verdicts(self, store: Store, number: int) -> pa.Table:
-        """The rows of slice `number` that fall in this phase, in source order."""
+        """Return the rows of slice `number` that are dropped in this phase, in source order."""
         return read_batch(store, self.verdict_name(number), 0).combine_chunks()
 
     def spill_name(self, number: int) -> str:
-        """The file that a slice spills."""
+        """Return the name of the file that slice `number` spills."""
         return f"_run/{self.phase}/spill-{number:06d}.arrow"
 
     def partition_name(self, partition: int) -> str:
-        """The file of what a partition finds."""
+        """Return the name of the file with the results of a partition."""
         return f"_run/{self.phase}/partition-{partition:06d}.arrow"
 
     def verdict_name(self, number: int) -> str:
-        """The file of a slice's verdicts."""
+        """Return the name of the file with the verdicts of slice `number`."""
         return f"_run/{self.phase}/verdict-{number:06d}.arrow"
 
 
 @dataclass(frozen=True)
 class Across(PhaseFiles):
-    """One phase of one run, and how it is cut."""
+    """One phase of the rules across a run."""
 
     phase: str
-    rules: Mapping[str, Mapping[str, Any]]
+    rules: Mapping[str, Mapping[str, Any]]  # settings by rule
     partitions: int
     slices: int
     before: int = (
-        0  # units that were finished before inputs were added: of these only what changes is a verdict
+        0  # units that were finished before inputs were added: their verdicts are only what changes for them
     )
 
     def spill(self, store: Store, number: int, rows: Sequence[pa.Table]) -> None:
-        """Write a slice's rows, one record batch a partition."""
+        """Write the rows of slice `number` (rows of SPILL), one record batch for each partition."""
         table = pa.concat_tables([SPILL.empty_table(), *rows]).combine_chunks()
         partition = _partition(table["image"], self.partitions)
         order = np.argsort(partition, kind="stable")
@@ -126,7 +141,7 @@ class Across(PhaseFiles):
         write_batches(store, self.spill_name(number), SPILL, batches)
 
     def resolve(self, store: Store, partition: int) -> None:
-        """Judge one partition; write its verdicts, one record batch a slice."""
+        """Judge one partition of all slices; write its verdicts, one record batch for each slice."""
         names = map(self.spill_name, range(self.slices))
         parts = list(in_parallel(lambda name: read_batch(store, name, partition), names))
         sizes = [part.num_rows for part in parts]
@@ -143,16 +158,17 @@ class Across(PhaseFiles):
         write_batches(store, self.partition_name(partition), VERDICT, batches)
 
     def _since(self, table: pa.Table, reason: pa.Array) -> pa.Array:
-        """The verdicts (N) on the new units' rows, and on the others' those that the new rows have changed.
+        """Return the verdicts on rows of new units, and on rows of finished units only those that have changed (N).
 
         Raises:
-            OrderForbidsError: a row of a finished unit would have been treated otherwise from the beginning.
+            OrderForbidsError: with all inputs from the start, a row of a finished unit would have been treated
+                differently before its image was fetched.
         """
         old = pc.less(table["unit"], self.before).combine_chunks()
         was = filters.judge(table.filter(old), self.rules).reason
         now = reason.filter(old)
         same = pc.equal(pc.fill_null(was, ""), pc.fill_null(now, ""))
-        there = self.phase == "bytes"  # the rows that fall now can be taken out
+        there = self.phase in OF_STAGED  # the rows were kept: those that are dropped now can be taken out
         forbidden = pc.and_(pc.is_valid(was), pc.is_null(now)) if there else pc.invert(same)
         if pc.any(forbidden, min_count=0).as_py():
             first = pc.index(forbidden, True).as_py()
@@ -168,7 +184,7 @@ class Across(PhaseFiles):
         return pc.if_else(old, changed.take(pa.array(places, mask=places < 0)), reason)
 
     def gather(self, store: Store, number: int) -> None:
-        """Bring a slice's verdicts together, in source order."""
+        """Join the verdicts that all partitions have on a slice, in source order, and write them."""
         names = map(self.partition_name, range(self.partitions))
         parts = list(in_parallel(lambda name: read_batch(store, name, number), names))
         table = pa.concat_tables(parts).sort_by([("unit", "ascending"), ("row", "ascending")])
@@ -180,19 +196,19 @@ def _said(reason: pa.StringScalar) -> str:
 
 
 def of_unit(verdicts: pa.Table, unit: int, column: str) -> dict[int, str]:
-    """One unit's rows among a slice's verdicts, each with what `column` says of it."""
+    """Return row number → value of `column`, for one unit's rows among a slice's verdicts."""
     start, stop = np.searchsorted(verdicts["unit"].to_numpy(), [unit, unit + 1]).tolist()
     mine = verdicts.slice(start, stop - start)
     return dict(zip(mine["row"].to_pylist(), mine[column].to_pylist(), strict=True))
 
 
 def partitions_for(rows: int) -> int:
-    """Into how many partitions so many pairs are cut, so that each fits into memory with room to spare."""
+    """Return how many partitions to use for `rows` rows, so that one partition easily fits into memory."""
     return max(1, -(-rows // PARTITION_ROWS))
 
 
 def _partition(image: pa.ChunkedArray, partitions: int) -> Any:
-    """Each image hash's partition (N integers)."""
+    """Return the partition of each image hash (N integers)."""
     if not len(image):
         return np.zeros(0, dtype=np.int64)
     (chunk,) = image.chunks
@@ -202,7 +218,7 @@ def _partition(image: pa.ChunkedArray, partitions: int) -> Any:
 
 
 def write_batches(store: Store, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
-    """Write a file of one record batch a table."""
+    """Write an Arrow file `name` with one record batch for each table; all tables have this schema."""
 
     def fill(sink: HashingSink) -> None:
         options = ipc.IpcWriteOptions(compression="zstd")
@@ -215,7 +231,10 @@ def write_batches(store: Store, name: str, schema: pa.Schema, tables: Iterable[p
 
 
 def read_batch(store: Store, name: str, batch: int) -> pa.Table:
-    """One record batch of such a file; of a file on an object store no more than that is fetched."""
+    """Return record batch number `batch` of a file that `write_batches` wrote.
+
+    From an object store only this batch is fetched, and once for each file its footer.
+    """
     if store.local:
         with store.fs.open_input_file(store.path(name)) as file:
             return pa.Table.from_batches([ipc.open_file(file).get_batch(batch)])
@@ -224,8 +243,8 @@ def read_batch(store: Store, name: str, batch: int) -> pa.Table:
 
 @lru_cache(maxsize=HELD_FILES)
 def _reader(store: Store, name: str) -> Any:
-    """A file of record batches on an object store, its footer read: within a run each is written once.
+    """Open a file of record batches on an object store, and keep it with its footer; a run writes each file only once.
 
-    A store is one worker's and one run's, so that another run never gets what this one has read.
+    `store` is part of the cache's key. Each worker of each run has its own, so that no run gets files of another one.
     """
     return ipc.open_file(store.fs.open_input_file(store.path(name)))

@@ -1,4 +1,4 @@
-"""A run from beginning to end: plan, resume, phases, and the manifest that says it is complete."""
+"""A run from beginning to end: make or read the plan, do what is left of each phase, and write `_manifest.json`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import msgspec
 import filters
 from curate.adapters.published_columns import columns_of
 from curate.engine import growing
+from curate.engine.across import OF_STAGED
 from curate.engine.journal import Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.nodes import check_nodes
@@ -29,7 +30,7 @@ from curate.images.hash_lists import check_lists
 from curate.images.name_lists import check_names
 from curate.manifest.load import image_folder, on_sample
 from curate.manifest.settings import Manifest
-from curate.origins import can_judge, find, kind_of, open_origin
+from curate.origins import find, kind_of, open_origin
 from curate.origins.lost_rows import UnreadableInput
 from curate.scorer import check, check_device
 from curate.scorer.heads import check_heads
@@ -47,12 +48,12 @@ log = logging.getLogger("curate")
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, none of which changes what is written."""
+    """Options of a run that do not change what it writes."""
 
-    workers: int | None = None  # None: as many as cores, or none for little work or few cores
+    workers: int | None = None  # None: one for each core, or 0 (no Ray) for little work or few cores
     address: str | None = None  # of a Ray cluster
-    overwrite: bool = False
-    lease: bool = True  # hold an object store's folder by a lease
+    overwrite: bool = False  # first remove what an earlier run wrote
+    lease: bool = True  # hold a folder on an object store by a lease
 
 
 def request(
@@ -63,11 +64,20 @@ def request(
     retry: Retry | None = None,
     select: bool = False,
 ) -> Request:
-    """What is asked for, with its inputs found but not yet opened.
+    """Build the request of a run: check the arguments and find the inputs, without opening them.
+
+    Args:
+        manifest: the loaded manifest.
+        inputs: files, folders, globs or URIs. Empty: the manifest's inputs, or the sample that ships with curate.
+        limit: take only this many rows. None: all.
+        sample: take this share of the rows, above 0 and at most 1.
+        retry: take only rows that an earlier run dropped.
+        select: whether this is a selection (`curate select`).
 
     Raises:
-        InputError: there is nothing to read, or a number makes no sense.
-        ManifestError: a fingerprint file or list of hashes of the rules cannot be used.
+        InputError: there is nothing to read, or `limit` or `sample` is out of range.
+        ManifestError: a fingerprint file or list that a rule names cannot be used; or `select` does not work with
+            this manifest.
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit must be at least 1, not {limit}")
@@ -82,7 +92,7 @@ def request(
     manifest = kind.place(manifest)
     if limit is None and kind.endless is not None:
         limit = kind.endless
-        log.warning("no --limit: %d images; they never run out", limit)
+        log.warning("no --limit: %d images are made, as there is no end to them", limit)
     if limit is not None:
         manifest = kind.limited(manifest, limit)
     if not inputs and not manifest.input.uris:
@@ -94,11 +104,15 @@ def request(
 
 
 def plan(asked: Request, work: Path) -> Plan:
-    """Open every input, check that it has what the manifest needs, count its rows, and cut it into units.
+    """Open every input, check that it has what the manifest needs, count its rows, and divide them into units.
+
+    Args:
+        asked: the request.
+        work: a local folder for files that are made in one pass over an input.
 
     Raises:
-        InputError: an input cannot be had, lacks a column, or all of them are damaged or empty.
-        ManifestError, MachineError: the manifest's scorer is not to be had.
+        InputError: an input cannot be reached or lacks a column, or all of them are damaged or empty.
+        ManifestError, MachineError: the manifest's scorer or a head cannot be loaded.
     """
     if asked.manifest.scorer is not None and not asked.select:
         check(asked.manifest.scorer)
@@ -122,10 +136,10 @@ def plan(asked: Request, work: Path) -> Plan:
 
 
 def _check_readable(surveys: Sequence[Survey]) -> None:
-    """Name the inputs that count as one dropped row each.
+    """Log the inputs that cannot be read; each counts as one dropped row.
 
     Raises:
-        InputError: there are no others.
+        InputError: no input can be read.
     """
     faults = [of.fault for of in surveys if of.fault is not None]
     if len(faults) == len(surveys) == 1:
@@ -138,28 +152,28 @@ def _check_readable(surveys: Sequence[Survey]) -> None:
 
 
 def _warn_of_settled(name: str, settings: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> None:
-    """Say of a rule by which `curate select` judged that it is not judged again, though its settings are others now."""
+    """Log a warning if `curate select` judged by this rule with other settings: the rule is not judged again."""
     others = [of for of in before if dict(of) != dict(settings)]
     if others:
         was, now = (settings_said(of) for of in (others[0], settings))
         log.warning(
-            "rule %s is not judged again: `curate select` judged it by %s (here it is %s); select again for that",
+            "rule %s is not judged again: `curate select` judged it by %s, not by %s; to change that, select again",
             name, was, now,
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of an input before anything runs."""
+    """What is known about an input before the run starts."""
 
     rows: int
-    unjudged: tuple[str, ...]  # rules for which it has no column
-    settled: Mapping[str, Mapping[str, Any]]  # rules by which `curate select` judged it
-    fault: UnreadableInputError | None = None  # why it is one dropped row
+    unjudged: tuple[str, ...]  # rules that are not judged, as it lacks a column
+    settled: Mapping[str, Mapping[str, Any]]  # rules that `curate select` judged, with their settings
+    fault: UnreadableInputError | None = None  # why it cannot be read, and counts as one dropped row
 
 
 def survey(found: Input, asked: Request, work: Path) -> Survey:
-    """What the input holds, once it is known to have the columns that the manifest needs.
+    """Open an input, check that it has the columns that the manifest needs, and return what is known about it.
 
     Raises:
         InputError: see `plan`.
@@ -170,7 +184,7 @@ def survey(found: Input, asked: Request, work: Path) -> Survey:
     try:
         if asked.select:
             check_columns(found, origin, asked.manifest)
-        unjudged = tuple(name for name in row_rules(asked.manifest) if not can_judge(origin, name))
+        unjudged = tuple(name for name in row_rules(asked.manifest) if not origin.judges(name))
         on_columns = columns_of(asked.manifest)
         if lacking := [name for name in unjudged if name in on_columns]:
             column = on_columns[lacking[0]]
@@ -183,10 +197,17 @@ def survey(found: Input, asked: Request, work: Path) -> Survey:
 
 
 def execute(asked: Request, out: str, options: Options, progress: Progress) -> dict[str, Any]:
-    """Do what is asked for, or what is left of it; the finished run's `_manifest.json`.
+    """Do a run or selection, or what is left of it, and return its `_manifest.json`.
+
+    Args:
+        asked: the request. On a finished folder the same request does nothing; with inputs added behind the
+            others, only what these change is done.
+        out: the folder to write to.
+        options: workers, overwriting and the lease.
+        progress: shows how far it is.
 
     Raises:
-        CurateError: see `curate.errors`; whatever was finished stays finished.
+        CurateError: see `curate.errors`. Units that were finished stay finished; the same request goes on.
     """
     journal = Journal(Store(out), asked.select)
     asked = _without_own(asked, journal.store)
@@ -218,10 +239,10 @@ def execute(asked: Request, out: str, options: Options, progress: Progress) -> d
 
 
 def _finished(journal: Journal, out: str, options: Options) -> dict[str, Any] | None:
-    """The manifest of the run that is complete in the folder and is to stay there, if any.
+    """Return the manifest of a finished run in the folder; None if there is none, or if it will be overwritten.
 
     Raises:
-        OutputError: the folder cannot be read, or holds something else.
+        OutputError: the folder cannot be read, or holds packs or an export.
     """
     try:
         if (kind := held(journal.store)) in ("packs", "an export"):
@@ -234,10 +255,10 @@ def _finished(journal: Journal, out: str, options: Options) -> dict[str, Any] | 
 
 
 def _without_own(asked: Request, store: Store) -> Request:
-    """What is asked for, without what this run writes itself: its folder may lie among the inputs.
+    """Return the request without inputs that this run itself wrote: `--out` may lie in an input folder.
 
     Raises:
-        OutputError: there is no other input.
+        OutputError: no input is left.
     """
 
     def is_own(uri: str) -> bool:
@@ -253,7 +274,7 @@ def _without_own(asked: Request, store: Store) -> Request:
 
 
 def _planned(asked: Request, options: Options, journal: Journal) -> Plan:
-    """The plan of a run that begins; a device that is missing here is not missed on a cluster."""
+    """Make the plan of a new run. The scorer's device is checked only here, not if a cluster's nodes do the scoring."""
     if asked.manifest.scorer is not None and options.address is None and not asked.select:
         check_device(asked.manifest.scorer)
     return plan(asked, Path(journal.work()))
@@ -266,10 +287,17 @@ def _do(
     progress: Progress,
     finished: Mapping[str, Any] | None = None,
 ) -> None:
-    """Bring every unit from where it stands to done; `finished`: the manifest of before inputs were added.
+    """Do everything that is left of a run, until all units are done.
+
+    Args:
+        run: the run.
+        journal: the journal of its folder, which says how far each unit is.
+        options: how many workers, and where.
+        progress: shows how far it is.
+        finished: if inputs were added to a finished run, its manifest before that.
 
     Raises:
-        UnitError: some could not be finished; the others are staged or done.
+        UnitError: some units could not be finished; the others are staged or done.
     """
     left = journal.ledger.below(DONE_STATE)
     if not len(left):
@@ -292,7 +320,8 @@ def _do(
             growing.begin(journal)
         steps.units("stage", journal.ledger.below(STAGED_STATE if run.judges_staged else DONE_STATE))
         if run.judges_staged:
-            steps.judge_across("bytes")
+            for phase in OF_STAGED:
+                steps.judge_across(phase)
             steps.judge_similar()
             steps.judge_near()
             journal.settle_before(steps.touched())

@@ -1,7 +1,7 @@
-"""The images of dialogues on their way: several a row, each acquired like a row's own, under a number of its own.
+"""The images of dialogues in a unit: a row has several, and each is fetched and decoded under a number of its own.
 
-A dialogue is dropped for the first of its images that cannot be had or that a rule does not keep, and for the first
-turn whose text falls to a rule.
+These numbers are called slots. A dialogue is dropped for the first of its images that cannot be fetched or decoded or
+that a rule drops, and for the first turn whose text a rule drops.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ from curate.tasks.dialogue_places import place_faults, region_counts, shown_in
 from curate.tasks.flat_regions import flatten
 from curate.tasks.turns import IMAGE, turns_of, without_marks
 
-FIRST_SLOT = 2**40  # numbers below are rows
+FIRST_SLOT = 2**40  # smaller numbers are row numbers, for images that are a row's own
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Rules = Mapping[str, Mapping[str, Any]]
 
-ITEM = ("width", "height", "fingerprint", "stage", "detail")  # what is judged of an image of a dialogue
+ITEM = ("width", "height", "fingerprint", "stage", "detail")  # an image's values that are judged
 
-BEYOND = 0.01  # of a side: so far a published box may reach beyond its image, and is cut off there
+BEYOND = 0.01  # share of a side by which a published box may reach beyond its image; the rest is cut off
 
 
 def judge_turns(table: pa.Table, rules: Rules) -> pa.Table:
-    """Drop alive dialogues by the first rule that a turn's text falls to; its number is said in the detail."""
+    """Drop alive dialogues in which a rule drops the text of a turn; the first such turn counts, `detail` names it.
+
+    `rules` are the settings of the rules that read only `text`, by name.
+    """
     places = pc.indices_nonzero(alive(table))
     if not rules or not len(places):
         return table
@@ -51,7 +54,7 @@ def judge_turns(table: pa.Table, rules: Rules) -> pa.Table:
 
 
 def numbered(table: pa.Table, first: int) -> pa.Table:
-    """The table with a slot for each image, from FIRST_SLOT + `first` on."""
+    """Return the table with the images numbered: they get the slots from FIRST_SLOT + `first` on."""
     images = table["images"].combine_chunks()
     flat = pc.list_flatten(images)
     slots = pa.array(FIRST_SLOT + first + np.arange(len(flat)), pa.int64())
@@ -61,7 +64,15 @@ def numbered(table: pa.Table, first: int) -> pa.Table:
 def bodies(
     table: pa.Table, acquirer: Acquirer, beside: Path | None, is_first: Any, wanted: dict[int, str]
 ) -> Iterator[tuple[int, RawImage]]:
-    """The raw images of alive dialogues that need no network, by slot; what does is noted in `wanted`."""
+    """Yield the images of alive dialogues that need no network, by slot; put the URLs of the others into `wanted`.
+
+    Args:
+        table: dialogues with slots.
+        acquirer: reads local files.
+        beside: the folder of the input, in which paths are looked up if the manifest has no image folder.
+        is_first: called with a slot and a name of the image; false if an earlier slot has the same image.
+        wanted: gets slot → URL.
+    """
     living = table.filter(alive(table))["images"].combine_chunks()
     flat = pc.list_flatten(living)
     columns = [pc.struct_field(flat, name) for name in ("slot", "bytes", "path", "url")]
@@ -79,7 +90,7 @@ def bodies(
 
 
 def without_bytes(table: pa.Table) -> pa.Table:
-    """The table without its images' bytes."""
+    """Return the table without the bytes of its images."""
     images = table["images"].combine_chunks()
     flat = pc.list_flatten(images)
     return set_column(table, "images", _relist(images, flat, bytes=pa.nulls(len(flat), pa.large_binary())))
@@ -91,9 +102,13 @@ def settle(
     size_rules: Rules,
     drop_known: Callable[[pa.Table], pa.Table],
 ) -> pa.Table:
-    """The table with what became of each dialogue's images: their paths, or why the dialogue is dropped.
+    """Return the table with the results for the images filled in: paths and sizes, or why a dialogue is dropped.
 
-    `drop_known` takes a table of SAMPLE with a row an image, and marks those that are not to be there.
+    Args:
+        table: dialogues with slots (N rows).
+        outcomes: slot → what became of the image.
+        size_rules: rules on the size of images.
+        drop_known: takes a table of SAMPLE with one row for each image, and drops those that must not be kept.
     """
     images = table["images"].combine_chunks()
     flat = pc.list_flatten(images)
@@ -120,10 +135,10 @@ def settle(
 
 
 def _in_pixels(table: pa.Table, full: Floats) -> pa.Table:
-    """The table with the regions of dialogues in pixels of their stored images, and within them.
+    """Convert the regions of dialogues to pixels of their stored images, clipped to these.
 
-    They were shares of the images' sides, or in pixels of the images as published, of which `full` says the sides (I x
-    2). A dialogue with a region that lies beyond its image is dropped.
+    Before, they are shares of the images' sides, or pixels of the images before they were shrunk; `full` has the width
+    and height of these (I images x 2). A dialogue with a region that lies beyond its image is dropped.
     """
     regions, images = (table[name].combine_chunks() for name in ("regions", "images"))
     counts = region_counts(regions, table.num_rows)
@@ -153,7 +168,7 @@ def _in_pixels(table: pa.Table, full: Floats) -> pa.Table:
 
 
 def _drop_beyond(table: pa.Table, owner: Ints, lost: Ints) -> pa.Table:
-    """Drop the rows of which a region, one of `lost`, is not in its image; `owner` is each region's row."""
+    """Drop the rows of the regions numbered in `lost`, which lie beyond their images; `owner` is each region's row."""
     reason, detail = (dict[int, str]() for _ in range(2))
     for region in reversed(lost.tolist()):
         row = int(owner[region])
@@ -166,7 +181,7 @@ def _drop_beyond(table: pa.Table, owner: Ints, lost: Ints) -> pa.Table:
 
 
 def shown(kept: pa.Table, places: Ints, spool: Spool) -> RowImages:
-    """The images that rows show: their own, by the rows' `places` in the spool, and a dialogue's (N rows)."""
+    """Return which images in the spool each row shows: its own, by its number in `places`, or a dialogue's (N rows)."""
     images = kept["images"].combine_chunks()
     slots = pc.struct_field(pc.list_flatten(images), "slot").to_numpy(zero_copy_only=False).astype(np.int64)
     row = np.concatenate([np.arange(len(places)), np.asarray(pc.list_parent_indices(images), np.int64)])
@@ -178,7 +193,7 @@ def shown(kept: pa.Table, places: Ints, spool: Spool) -> RowImages:
 
 
 def taken(sample: pa.Table, spool: Spool) -> pa.Array | None:
-    """The dialogues' images as SHARD has them (N lists); None where no row is one."""
+    """Return the dialogues' images as in SHARD's column `images` (N lists); None if no row is a dialogue."""
     images = sample["images"].combine_chunks()
     if images.null_count == len(images):
         return None
@@ -190,7 +205,10 @@ def taken(sample: pa.Table, spool: Spool) -> pa.Array | None:
 
 
 def hashes(sample: pa.Table, places: Ints, spool: Spool) -> list[list[str]]:
-    """The SHA-256 (hex) of each row's images, its own and a dialogue's (N lists); `places`: the rows' numbers."""
+    """Return the SHA-256 (hex) of each row's images, its own and those of a dialogue (N lists).
+
+    `places` are the rows' numbers in the unit.
+    """
     found = [_sha256(body) for body in spool.take(places)]
     lists = taken(sample, spool)
     if lists is not None:
@@ -205,7 +223,14 @@ def _sha256(body: pa.BinaryScalar) -> list[str]:
 
 
 def _first(table: pa.Table, row: Ints, judged: pa.Table, where: list[str]) -> pa.Table:
-    """The table with the rows dropped for the first of their items (turns or images) that was."""
+    """Drop each row for the first of its items (turns or images) that was dropped.
+
+    Args:
+        table: N rows.
+        row: each item's row.
+        judged: the items, with `dropped`, `stage` and `detail`.
+        where: which item it is, to begin the detail with.
+    """
     fell = np.flatnonzero(pc.is_valid(judged["dropped"]).to_numpy())
     rows, at = np.unique(row[fell], return_index=True)
     items = judged.take(pa.array(fell[at])).select(["dropped", "stage", "detail"]).to_pylist()
@@ -231,7 +256,7 @@ def _relist(images: pa.ListArray, flat: pa.StructArray, **changed: pa.Array) -> 
 
 
 def _listed(images: pa.ListArray, values: pa.StructArray) -> pa.Array:
-    """Lists as long as those of `images`, null where they are."""
+    """Return `values` in lists as long as those of `images`, null in the same rows."""
     counts = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)
     edges = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
     return pa.ListArray.from_arrays(edges, values, mask=images.is_null())

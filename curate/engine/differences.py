@@ -1,4 +1,4 @@
-"""Where two requests differ, in words: the same command goes on in a folder, another is refused."""
+"""Name the first difference between two requests: a folder goes on with the same request, and refuses another one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from typing import Any
 
 
 def first_difference(before: Any, now: Any, path: str = "") -> str | None:
-    """Where two trees of plain data first differ, in words; None where they do not."""
+    """Return in words where two trees of plain data first differ; None if they are equal.
+
+    Args:
+        before: the data of the folder ("there" in the words).
+        now: the data that was asked for ("here").
+        path: where in a larger tree these two are.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         for name in before | now:
             below = f"{path}.{name}".removeprefix(".")

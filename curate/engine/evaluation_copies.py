@@ -1,7 +1,7 @@
-"""Copies of evaluation images among a unit's images: dropped once these are decoded, and shown in the report.
+"""Drop copies of evaluation images after decoding, and keep some of them for the report.
 
-A few of each unit's copies are kept with their pictures in `_evaluation/`, beside what the fingerprint file has of the
-evaluation image, so that a person can see whether the rule is right.
+A few copies of each unit are written to `_evaluation/`, each with the picture of the evaluation image that the
+fingerprint file holds, so that a person can see whether the rule is right.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from curate.storage.store import Store
 from filters.copies import KIND, stored
 
 STAGE = "copies"
-SHOWN = 4  # copies a unit
-LARGEST = 2**20  # bytes of a picture
+SHOWN = 4  # copies that are kept for each unit
+LARGEST = 2**20  # bytes of a copy; the image of a larger one is left out
 FOLDER = "_evaluation"
 
 
 class EvaluationCopy(msgspec.Struct, frozen=True):
-    """A dropped image, the evaluation image that it is a copy of, and how many bits of 256 differ."""
+    """A dropped image, and the evaluation image that it is a copy of."""
 
-    key: str
-    set: str
-    name: str
-    distance: int
-    image: bytes
-    picture: bytes  # of the evaluation image; empty where the fingerprint file has none
+    key: str  # of the dropped row
+    set: str  # the evaluation set
+    name: str  # of the evaluation image
+    distance: int  # how many of 256 bits of the fingerprints differ
+    image: bytes  # the dropped image, encoded; empty if it is larger than LARGEST
+    picture: bytes  # of the evaluation image; empty if the fingerprint file has none
 
 
 class EvaluationCopies:
@@ -45,17 +45,24 @@ class EvaluationCopies:
 
     @property
     def is_on(self) -> bool:
-        """Whether the manifest asks for it."""
+        """Whether the manifest has the rule."""
         return self._settings is not None
 
     def drop(self, table: pa.Table) -> pa.Table:
-        """The table (N rows of SAMPLE, decoded) with the copies dropped."""
+        """Drop the copies in a table of decoded images (N rows of SAMPLE)."""
         return self._drop(table)[0]
 
     def drop_and_show(
         self, table: pa.Table, image: Callable[[int], bytes], store: Store, unit: int
     ) -> pa.Table:
-        """The same, with some of the copies written down; `image` gives a row's encoded image."""
+        """Drop the copies, and write some of them to `_evaluation/`.
+
+        Args:
+            table: decoded images (N rows of SAMPLE).
+            image: returns the encoded image of a row number of the table.
+            store: the run's folder.
+            unit: the unit's number.
+        """
         table, found = self._drop(table)
         shown = []
         for row in sorted(found)[: SHOWN if found else 0]:

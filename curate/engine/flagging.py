@@ -1,6 +1,6 @@
-"""Flags and heads: what models say of images, kept in `extra` and judged by the rules that read it.
+"""Compute flags and heads, the values that models give images, write them to `extra`, and judge them by rules.
 
-A run's units use this, and `curate score` for the shards of a finished run.
+It is used by the units of a run, and by `curate score` for the shards of a finished run.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from curate.scorer.flags import Embedded
     from curate.scorer.heads import Heads
 
-Values = Mapping[str, pa.DoubleArray]
+Values = Mapping[str, pa.DoubleArray]  # name of a flag or head → its value for each row
 Bodies = Callable[
     [Any], Sequence[bytes | None]
-]  # the encoded images of rows by their numbers; empty: there is none
+]  # row numbers → their encoded images; empty or None where there is none
 
 
 class Flagging:
-    """The `[flags]` and `[heads]` of one manifest; what they need is opened when the first row needs it."""
+    """The `[flags]` and `[heads]` of one manifest; models are loaded when the first row needs them."""
 
     def __init__(self, manifest: Manifest, children: int) -> None:
         self._manifest, self._count = manifest, children
@@ -45,17 +45,22 @@ class Flagging:
 
     @property
     def rules(self) -> Rules:
-        """The rules that judge what the models say."""
+        """The rules that judge the values of flags and heads."""
         return self._manifest.rules_on_models()
 
     def lowest_is_worst(self, column: str) -> bool:
-        """Whether the rules on a flag or head (`heads.NAME`) keep what is above a limit, and none what is below one."""
+        """Return whether the rules on a flag or head (`heads.NAME`) have a `min` and none has a `max`."""
         limits = [of for of in self.rules.values() if of.get("column") == column]
         given = [{name for name in ("min", "max") if of.get(name) is not None} for of in limits]
         return any("min" in names for names in given) and not any("max" in names for names in given)
 
     def flag_and_judge(self, table: pa.Table, scoring: Scoring | None, bodies: Bodies) -> pa.Table:
-        """A scored table (N rows of SAMPLE) with what models say in `extra`, and without what falls by it.
+        """Add the values of flags and heads to `extra`, and drop rows by the rules on them.
+
+        Args:
+            table: scored rows (N rows of SAMPLE).
+            scoring: the scorer, which flags need.
+            bodies: returns the encoded images of rows, which heads need.
 
         Raises: see `values`.
         """
@@ -70,12 +75,18 @@ class Flagging:
     def values(
         self, alive: pa.BooleanArray, features: pa.ListArray, scoring: Scoring | None, bodies: Bodies
     ) -> Iterator[tuple[str, Values]]:
-        """What the flags and the heads say of N rows, by group; heads look at rows that are alive.
+        """Yield group (FLAGS or HEADS) and its values for N rows; heads are computed only for rows that are alive.
+
+        Args:
+            alive: which rows have not been dropped (N).
+            features: the CLIP features of the rows' images, null without one (N).
+            scoring: the scorer, which flags need.
+            bodies: returns the encoded images of rows, which heads need.
 
         Raises: see `Scoring.scorer` and `Heads.values`.
         """
         if self._manifest.flags:
-            assert scoring is not None  # else the manifest would have been refused
+            assert scoring is not None  # a manifest with flags and no scorer is refused
             from curate.scorer.flags import embed_flags, flag_values
 
             if self._embedded is None:
@@ -85,7 +96,7 @@ class Flagging:
             yield HEADS, self._of_heads(alive, bodies)
 
     def _of_heads(self, alive: pa.BooleanArray, bodies: Bodies) -> Values:
-        """What the heads say of the alive rows' images (N rows each), null without an image."""
+        """Return the values of all heads for the images of alive rows (N rows each); null without an image."""
         from curate.scorer.heads import Heads
 
         if self._heads is None:
@@ -104,24 +115,29 @@ class Flagging:
 
 
 def published(said: Mapping[str, Values]) -> dict[str, pa.DoubleArray]:
-    """The values as the columns that rules read."""
+    """Return the values as columns with the names by which rules read them."""
     return {
         f"{filters.PREFIX}{group}{name}": of for group, values in said.items() for name, of in values.items()
     }
 
 
 def verdicts(said: Mapping[str, Values], rules: Rules) -> tuple[pa.Array, pa.Array]:
-    """By which rule each of N rows falls, and the value that decided; null for those that stay."""
+    """Return the rule that drops each row, and the value that decided (N rows each); null for rows that stay.
+
+    Args:
+        said: group (FLAGS or HEADS) → its values (N rows each).
+        rules: settings of the rules on these values, by name.
+    """
     rows = pa.table(published(said))
     reason = filters.judge(rows, rules).reason
     return reason, details(rows, reason, rules)
 
 
 def with_groups(extra: pa.Array, said: Mapping[str, Values]) -> pa.Array:
-    """JSON objects (N rows, null for an empty one) with these values, each group as a field of its name.
+    """Add the values to JSON objects (N rows), each group as a field of its name; null counts as an empty object.
 
     Raises:
-        UnitError: a row has such a field already, and it is none of ours.
+        UnitError: a row has a field of that name from its source.
     """
     for group, values in said.items():
         extra = with_values(extra, group.rstrip("."), values)
@@ -129,9 +145,12 @@ def with_groups(extra: pa.Array, said: Mapping[str, Values]) -> pa.Array:
 
 
 def with_values(extra: pa.Array, group: str, values: Values) -> pa.Array:
-    """JSON objects (N rows, null for an empty one) with these values behind their other fields, as field `group`.
+    """Add the values to JSON objects (N rows) as the field `group`, behind the others; null counts as an empty object.
 
-    A row that has the field already keeps its other values.
+    If a row has the field already, the values in it that are not replaced stay.
+
+    Raises:
+        UnitError: a row has a field of that name from its source.
     """
     extra = pc.fill_null(extra, "{}")
     if pc.any(pc.match_substring(extra, f'"{group}":'), min_count=0).as_py():
@@ -146,7 +165,7 @@ def with_values(extra: pa.Array, group: str, values: Values) -> pa.Array:
 
 
 def _merged(extra: pa.Array, group: str, values: Values) -> pa.Array:
-    """The same, row by row, where some rows may have the field."""
+    """Do what `with_values` does row by row, for objects that may have the field already."""
     rows = []
     for at, text in enumerate(extra.to_pylist()):
         fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])

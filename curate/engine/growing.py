@@ -1,7 +1,8 @@
-"""A finished run takes in inputs that were added behind its own, as if it had had them from the beginning.
+"""Add inputs to a finished run, behind its own, with the same result as a run on all inputs from the start.
 
-Its units stay; new ones are added behind them. Rules across the run see both. Until the new inputs are known not to
-change what is beyond change, `_manifest.json` stays where it is: a run that refuses them is as complete as before.
+The run's units stay; new units are added behind them. Rules across the run judge the rows of both. `_manifest.json` is
+deleted only when it is certain that the new inputs change nothing that can no longer be changed: if they are refused,
+the run is as complete as before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.across import PHASES
+from curate.engine.across import BEFORE_IMAGES, OF_STAGED, PHASES
 from curate.engine.differences import first_difference
 from curate.engine.journal import MANIFEST, RUN, Begun, Journal, Request
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
@@ -21,17 +22,24 @@ from curate.engine.plan import Plan, Run
 from curate.engine.rebuilt import finished_records, plan_of, request_of
 from curate.engine.records import DONE, SEGMENTS, STAGED, before_stem, grown_stem, write_records
 from curate.engine.retry import finished_manifest
+from curate.engine.similar import PHASE as SIMILAR_PHASE
+from curate.engine.similar import PRINTS, without_prints
 from curate.engine.similar import RULE as SIMILAR
 from curate.errors import OrderForbidsError, OutputError
 from curate.storage.finished import read_state
 
 log = logging.getLogger("curate")
 
-GROWABLE = frozenset({"keys", "seen", "bytes"})  # phases of rules across the run that can take in more rows
+GROWABLE = {*BEFORE_IMAGES, *OF_STAGED}  # phases of rules across the run to which rows can be added
 
 
 def grows(before: Mapping[str, Any], asked: Request) -> bool:
-    """Whether what is asked for is what a finished run was asked for, with inputs added behind its own."""
+    """Return whether a request is that of a finished run with inputs added behind its own.
+
+    Args:
+        before: the finished run's request, as plain data.
+        asked: the new request.
+    """
     plain = asked.plain()
     old, new = before.get("inputs"), plain["inputs"]
     if not isinstance(old, list | tuple) or len(new) <= len(old) or asked.retry is not None or asked.select:
@@ -40,15 +48,20 @@ def grows(before: Mapping[str, Any], asked: Request) -> bool:
 
 
 def misplaced(before: Mapping[str, Any], asked: Request) -> str | None:
-    """Why inputs were added, but not behind the others; None where that is not what differs."""
+    """Return a message if inputs were added in front of or between those of the finished run; else None.
+
+    See `grows` for the arguments.
+    """
     old, new = before.get("inputs"), asked.plain()["inputs"]
     if not isinstance(old, list | tuple) or len(new) <= len(old):
         return None
     known = set(map(_encoded, old))
     strange = [one for one in new if _encoded(one) not in known]
-    if len(strange) != len(new) - len(old):  # others are gone, or have changed
+    if len(strange) != len(new) - len(old):  # some old inputs are missing or have changed
         return None
-    return f"{strange[0]['uri']} comes before inputs that it has: units are numbered by the inputs' order"
+    return (
+        f"{strange[0]['uri']} comes before inputs that it has, and units are numbered in the order of inputs"
+    )
 
 
 def _encoded(plain: Any) -> bytes:
@@ -56,10 +69,16 @@ def _encoded(plain: Any) -> bytes:
 
 
 def prepare(journal: Journal, asked: Request, plan: Callable[[], Plan]) -> None:
-    """Make the folder of a finished run ready to take in the inputs that were added; repeated it does the same.
+    """Prepare the folder of a finished run for the inputs that were added. After a kill it can be called again.
+
+    Args:
+        journal: that of the folder.
+        asked: the request with all inputs.
+        plan: makes the plan of that request.
 
     Raises:
-        OrderForbidsError: that cannot be done.
+        OrderForbidsError: inputs cannot be added to this run.
+        OutputError: an old input has another number of rows now.
         InputError: see `curate.engine.command.plan`.
     """
     store, manifest = journal.store, finished_manifest(journal.store.uri)
@@ -78,7 +97,7 @@ def prepare(journal: Journal, asked: Request, plan: Callable[[], Plan]) -> None:
     records = finished_records(store, manifest)
     if records is None:
         raise OrderForbidsError(
-            f"{store.uri}/_run is gone or not its own, and nothing else tells of its units: "
+            f"{store.uri}/_run is missing or belongs to another run, and its units' records cannot be made again: "
             "run all inputs together into another --out"
         )
     judged = Run(manifest=asked.manifest, out=store.uri, work="", plan=planned).judges_staged
@@ -98,7 +117,10 @@ def prepare(journal: Journal, asked: Request, plan: Callable[[], Plan]) -> None:
 
 
 def undo(journal: Journal, manifest: Mapping[str, Any], growth: int) -> None:
-    """Leave the folder as it was before inputs were added, while its manifest is still there."""
+    """Restore the folder as it was before `prepare`; only before `begin` has deleted its manifest.
+
+    `manifest` is that of the finished run, `growth` counts how often inputs were added, with this time.
+    """
     store, old = journal.store, request_of(journal.store, manifest)
     lineage = {name: manifest[name] for name in ("removal", "grown") if name in manifest}
     rows = plan_of(store, manifest, old).rows
@@ -113,13 +135,13 @@ def undo(journal: Journal, manifest: Mapping[str, Any], growth: int) -> None:
 
 
 def begin(journal: Journal) -> None:
-    """From here on the folder is unfinished."""
+    """Delete the folder's manifest and reports: from now on the run is unfinished."""
     journal.delete_papers()
     journal.store.delete(MANIFEST)
 
 
 def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
-    """See that rules across the run can judge the rows of before.
+    """Check that the rules across the run can judge the finished run's rows together with new ones.
 
     Raises:
         OrderForbidsError: they cannot.
@@ -128,15 +150,17 @@ def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
     way = "run all inputs together into another --out"
     if "scored" in manifest:
         raise OrderForbidsError(f"{store.uri} was scored since, and new rows would have no scores: {way}")
-    if SIMILAR in active:
-        raise OrderForbidsError(f"{SIMILAR} compares images of the whole run at once: {way}")
+    if SIMILAR in active and (lost := without_prints(store, plan_of(store, manifest, old).units)) is not None:
+        raise OrderForbidsError(
+            f"the fingerprints of unit {lost}, with which {SIMILAR} compares new images, are not in {PRINTS}: {way}"
+        )
     for phase in set(PHASES) - GROWABLE:
         if rules := [name for name in PHASES[phase] if name in active]:
             raise OrderForbidsError(f"{rules[0]} compares images of the whole run at once: {way}")
     if old.manifest.drops.sample < 1 and any(name in active for name in PHASES["bytes"]):
         raise OrderForbidsError(
-            f"drops.sample = {old.manifest.drops.sample:g} did not write down all rows that fell across the run, "
-            f"with which new ones must be compared: {way}"
+            f"drops.sample = {old.manifest.drops.sample:g} did not write down all rows that rules across the run "
+            f"dropped, and new rows must be compared with these: {way}"
         )
     told = {
         name: version
@@ -154,9 +178,11 @@ def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
 def _check_rows(journal: Journal, manifest: Mapping[str, Any], planned: Plan) -> None:
     rows = tuple(one["rows"] for one in manifest["inputs"])
     if planned.rows[: len(rows)] != rows:
-        raise OutputError(f"{journal.store.uri} holds other rows of the same inputs: run into another --out")
+        raise OutputError(
+            f"the inputs of {journal.store.uri} had other rows when it was made: give another --out"
+        )
 
 
 def _clear_phases(journal: Journal) -> None:
-    for phase in PHASES:
+    for phase in (*PHASES, SIMILAR_PHASE):
         journal.store.delete_folder(f"_run/{phase}")

@@ -1,8 +1,8 @@
-"""The units that a run had finished before inputs were added: published already, and changed only where they must.
+"""Output of a run to which inputs were added: the older units are published already, and changed only if necessary.
 
-A rule across the run may drop a row of them for the sake of one that was added (a picture has become a placeholder's,
-a longer text has come). Then the unit's files are written again without it, in place; the same done twice gives the
-same.
+Because of added rows, a rule across the run may now drop a row of an older unit: its picture turns out to be a
+placeholder, or a longer text for its image was added. Then the unit's files are replaced by new ones without the row.
+Doing this again, after a kill, gives the same files.
 """
 
 from __future__ import annotations
@@ -18,60 +18,64 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.engine.across import spill_rows
 from curate.engine.output import LOST, Fallen, Staging
 from curate.engine.plan import Run
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.engine.records import DONE, STAGED, before_stem, read_segments, segment_names
+from curate.engine.similar import RULE as SIMILAR
+from curate.engine.similar import details_of
+from curate.engine.staged_pairs import ACROSS_STAGE, pairs_of_fallen, pairs_of_shard, spill_pairs
 from curate.errors import UnitError
 from curate.schema import DROPPED
 from curate.storage.listing import DROPPED_FILES, SHARDS, as_shards, read_files
-from curate.storage.shards import Shard, as_dropped, dropped_name, read_columns, unit_of
+from curate.storage.shards import Shard, as_dropped, dropped_name, unit_of
 from curate.storage.store import Store
 
-ACROSS_STAGE = "across"
-DETAIL = re.compile(r"sha256=([0-9a-f]{64})")
+PLACEHOLDER = "placeholder_image"  # a row dropped for this keeps the reason, whatever inputs are added
+LABELS_AS_TEXT = pa.schema([(name, pa.string()) for name in DROPPED.names])
 ROW = re.compile(r"#(\d+)$")
 
 
 def staging_of(run: Run, store: Store) -> Staging:
-    """The output side of a run, whether or not it had units before."""
+    """Return what writes a run's output, with or without units that were finished before inputs were added."""
     if run.before:
         return GrownStaging(run, store)
     return Staging(run.manifest, store, run.judges_staged)
 
 
 class GrownStaging(Staging):
-    """The output side of a run to which inputs were added; the first `before` units are published."""
+    """Writes the output of a run to which inputs were added; its first `run.before` units are published already."""
 
     def __init__(self, run: Run, store: Store) -> None:
         super().__init__(run.manifest, store, run.judges_staged)
         self._before, self._stem = run.before, before_stem(run.growth)
 
     def place(self, name: str) -> str:
-        """See `Staging.place`: what is published lies under its own name."""
+        """See `Staging.place`: the older units' files have their final names."""
         return name if self._is_old(name) else super().place(name)
 
     def record(self, number: int, folder: str) -> UnitRecord:
-        """See `Staging.record`: the older units' stand in the journal."""
+        """See `Staging.record`: the records of older units are in the journal."""
         if folder != STAGED or number >= self._before:
             return super().record(number, folder)
         if number not in self._records:
-            raise UnitError(f"unit {number} has no record of before: --overwrite begins the run anew")
+            raise UnitError(
+                f"unit {number}, older than the added inputs, has no record: --overwrite begins the run anew"
+            )
         return self._records[number]
 
     def spilled(self, number: int, phase: str = "bytes") -> pa.Table:
-        """See `Staging.spilled`; of a published unit first its kept rows, then those that fell across the run."""
+        """See `Staging.spilled`; for an older unit, its kept rows, then those that rules across the run dropped."""
         if number >= self._before:
             return super().spilled(number, phase)
-        kept = [read_columns(self.store, name, ["sha256", "text"]) for name in self._shards.get(number, ())]
-        columns = [("sha256", pa.string()), ("text", pa.string())]
-        both = pa.concat_tables([pa.schema(columns).empty_table(), *kept, self._fallen(number)])
-        rows = pa.array(np.arange(both.num_rows))
-        return spill_rows(both["sha256"].combine_chunks(), both["text"].combine_chunks(), number, rows)
+        pairs = [pairs_of_shard(self.store, name, phase) for name in self._shards.get(number, ())]
+        if (dropped := dropped_name(number)) in self._files_of_dropped:
+            of_similar = self._details_of_similar(self._records[number])
+            pairs.append(pairs_of_fallen(self.store, dropped, phase, of_similar))
+        return spill_pairs(pairs, number)
 
     def publish(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
-        """See `Staging.publish`: an older unit's files are written anew where a row falls only now."""
+        """See `Staging.publish`: an older unit's files are written again if a row of it is dropped only now."""
         if record.unit >= self._before:
             return super().publish(record, fallen, details)
         if fallen:
@@ -106,24 +110,24 @@ class GrownStaging(Staging):
         table = read_files(self.store, DROPPED_FILES)
         return frozenset(table["path"].to_pylist() if table is not None else ())
 
-    def _fallen(self, number: int) -> pa.Table:
-        """The image and text of a published unit's rows that fell across the run, in the order of their file."""
-        name = dropped_name(number)
-        if name not in self._files_of_dropped:
-            return pa.table({"sha256": pa.array([], pa.string()), "text": pa.array([], pa.string())})
-        rows = read_columns(self.store, name, ["stage", "detail", "text"])
-        rows = rows.filter(_across(rows))
-        found = [DETAIL.fullmatch(detail or "") for detail in rows["detail"].to_pylist()]
-        images = [one and one[1] for one in found]
-        return pa.table({"sha256": pa.array(images, pa.string()), "text": rows["text"].combine_chunks()})
+    def _details_of_similar(self, record: UnitRecord) -> Mapping[str, str]:
+        """Return key → `fallen_detail`, for the unit's rows, if any were dropped as similar images; else nothing."""
+        return details_of(self.store, record.unit) if SIMILAR in record.dropped else {}
 
     def _amended(self, record: UnitRecord, fallen: Fallen, changed: Mapping[int, str]) -> UnitRecord:
-        """Write the unit's files without kept rows that fall now, and change why others fell."""
+        """Write an older unit's files again.
+
+        Args:
+            record: the unit's record.
+            fallen: kept rows to drop now, by their numbers among the kept rows.
+            changed: new reasons for rows that were dropped across the run before, by their numbers among these.
+        """
         before = self._across_reasons(record)
+        changed = {row: why for row, why in changed.items() if before[row : row + 1] != [PLACEHOLDER]}
         dropped = self._rewritten(dropped_name(record.unit), record.dropped_file) if fallen else None
         if dropped is None:
             dropped = self._write_more_lost(record, fallen, changed)
-        shards = self._all_less(record, fallen)
+        shards = self._publish_shards(record, fallen)
         counts = Counter(record.dropped)
         counts.subtract(Counter(before[row] for row in changed if row < len(before)))
         counts.update(reason for row, reason in changed.items() if row < len(before))
@@ -139,7 +143,7 @@ class GrownStaging(Staging):
         )
 
     def _across_reasons(self, record: UnitRecord) -> list[str]:
-        """Why rows fell across the run, in the order of their file, as it was before it was written anew."""
+        """Return the reasons of rows dropped across the run, in the file's order, from the file as it was before."""
         reasons: list[str] = []
         for table in self._dropped_groups(record):
             reasons += table.filter(_across(table))["reason"].cast(pa.string()).to_pylist()
@@ -153,10 +157,10 @@ class GrownStaging(Staging):
             return [reader.read_row_group(group) for group in range(reader.num_row_groups)]
 
     def _write_more_lost(self, record: UnitRecord, fallen: Fallen, changed: Mapping[int, str]) -> Shard:
-        """Write the unit's dropped rows with those that fall now, in the form that a run on all inputs gives them."""
+        """Write the unit's dropped rows together with those dropped now, as a run on all inputs would write them."""
         groups = self._dropped_groups(record)
         staged = groups[:1] if groups and not _all_across(groups[0]) else []
-        lost = _with_reasons(groups[len(staged) :], changed)
+        lost = _with_reasons(groups[len(staged) :], changed, self._details_of_similar(record))
         first, new = 0, []
         for shard in record.shards:
             for table, reason, detail in self._groups_of(shard, first, fallen, {}, LOST):
@@ -165,7 +169,7 @@ class GrownStaging(Staging):
         return self._write(dropped_name(record.unit), [*staged, *_merged(lost, new)], DROPPED)
 
     def _rewritten(self, name: str, staged: Shard | None) -> Shard | None:
-        """See `Staging._rewritten`: what is published lies under its final name on a disk too."""
+        """See `Staging._rewritten`: the older units' files have their final names on a disk, too."""
         if not self._is_old(name):
             return super()._rewritten(name, staged)
         prefix, self._prefix = self._prefix, ""
@@ -174,15 +178,15 @@ class GrownStaging(Staging):
         finally:
             self._prefix = prefix
 
-    def _less(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
-        """See `Staging._less`."""
+    def _publish_shard(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
+        """See `Staging._publish_shard`."""
         if self._is_old(shard.path) and not any(row in fallen for row in rows):
             return shard
-        return super()._less(shard, rows, fallen)
+        return super()._publish_shard(shard, rows, fallen)
 
 
 def _across(rows: pa.Table) -> pa.ChunkedArray:
-    """Which dropped rows fell across the run (N)."""
+    """Return true for the dropped rows that a rule across the run dropped (N)."""
     return pc.equal(rows["stage"].cast(pa.string()), ACROSS_STAGE)
 
 
@@ -190,22 +194,37 @@ def _all_across(rows: pa.Table) -> bool:
     return bool(pc.all(_across(rows), min_count=0).as_py())
 
 
-def _with_reasons(groups: Sequence[pa.Table], changed: Mapping[int, str]) -> list[pa.Table]:
-    """The groups of rows that fell across the run, some of them for another reason; `changed` counts their rows."""
+def _with_reasons(
+    groups: Sequence[pa.Table], changed: Mapping[int, str], of_similar: Mapping[str, str]
+) -> list[pa.Table]:
+    """Return row groups of dropped rows with other reasons for some rows.
+
+    Args:
+        groups: the row groups.
+        changed: the new reasons, by row number from 0.
+        of_similar: by key, the new details of rows that were similar images and now have another reason.
+    """
     first, made = 0, []
     for table in groups:
         rows = range(first, first + table.num_rows)
         reasons = table["reason"].cast(pa.string()).to_pylist()
         said = [changed.get(row, reason) for row, reason in zip(rows, reasons, strict=True)]
-        place = table.schema.get_field_index("reason")
-        made.append(as_dropped(table.set_column(place, "reason", pa.array(said, pa.string()))))
+        keys, details = table["key"].to_pylist(), table["detail"].to_pylist()
+        details = [
+            of_similar.get(key, detail) if was == SIMILAR != now else detail
+            for key, was, now, detail in zip(keys, reasons, said, details, strict=True)
+        ]
+        for name, values in (("reason", said), ("detail", details)):
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, name, pa.array(values, pa.string()))
+        made.append(as_dropped(table))
         first += table.num_rows
     return made
 
 
 def _merged(lost: list[pa.Table], new: list[pa.Table]) -> Iterator[pa.Table]:
-    """What fell before and what falls now, a group of each row group of the unit's shards, in source order."""
-    if len(lost) != len(new):  # none fell before; or a whole row group did, whose place is not known
+    """Yield rows dropped before and now, one group for each row group of the unit's shards, in source order."""
+    if len(lost) != len(new):  # no row was dropped before, or a whole row group was, and is not in the shards
         yield from (*lost, *(table for table in new if table.num_rows or not lost))
         return
     for before, now in zip(lost, new, strict=True):
@@ -214,4 +233,5 @@ def _merged(lost: list[pa.Table], new: list[pa.Table]) -> Iterator[pa.Table]:
             int(found[1]) if (found := ROW.search(source or "")) else 0
             for source in both["source"].to_pylist()
         ]
-        yield as_dropped(both.take(pa.array(np.argsort(rows, kind="stable"), pa.int64())))
+        ordered = both.take(pa.array(np.argsort(rows, kind="stable"), pa.int64()))
+        yield as_dropped(ordered.cast(LABELS_AS_TEXT))

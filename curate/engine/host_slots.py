@@ -1,4 +1,7 @@
-"""How many requests one host gets at once, over all workers of a run on Ray, and which hosts asked for a pause."""
+"""Limit the requests that one host gets at once from all workers of a run on Ray, and pause hosts that ask for it.
+
+A worker needs a slot of a host for each request to it. An actor holds the slots, and workers trade them with it.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,26 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-PAUSE_S = 0.05  # between two trades of one worker, if there are few
-TRADES_PER_S = 2000.0  # that one actor keeps up with
-SILENT_S = 300.0  # after which a worker is taken to be gone, and its slots are free
+PAUSE_S = 0.05  # between two trades of one worker, if there are few workers
+TRADES_PER_S = 2000.0  # how many trades one actor can answer
+SILENT_S = 300.0  # a worker that has not traded for so long is taken for dead, and its slots are freed
 
 
 class HostSlots:
-    """The slots of all hosts; in one process, asked by all workers. `per_host` is the number of each host's."""
+    """The slots of all hosts, held by one actor for all workers."""
 
     def __init__(self, per_host: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the number of slots of each host, and a clock in seconds."""
         self._per_host, self._clock = per_host, clock
-        self._used: Counter[str] = Counter()  # by host
-        self._of: dict[str, Counter[str]] = {}  # by worker and host
-        self._seen: dict[str, float] = {}  # when a worker last traded
-        self._resting: dict[str, float] = {}  # until when
+        self._used: Counter[str] = Counter()  # host → slots that workers hold
+        self._of: dict[str, Counter[str]] = {}  # worker → host → slots that it holds
+        self._seen: dict[str, float] = {}  # worker → when it last traded
+        self._resting: dict[str, float] = {}  # host → until when it gets no requests
 
     def trade(
         self, worker: str, spare: dict[str, int], wanted: dict[str, int], rests: dict[str, float]
     ) -> tuple[dict[str, int], dict[str, float]]:
-        """See `curate.fetch.exchange.Exchange.trade`."""
+        """See `curate.fetch.exchange.Exchange.trade`; `worker` says who trades."""
         now = self._clock()
         self._forget_silent(now)
         self._seen[worker] = now
@@ -63,16 +67,17 @@ class HostSlots:
 
 
 class HostExchange:
-    """One worker's way to the slots, which an actor holds. `workers` is how many trade there."""
+    """Trades slots for one worker with the actor that holds them."""
 
     def __init__(self, ray: Any, actor: Any, workers: int) -> None:
+        """Take the module `ray`, the actor (a `HostSlots`), and how many workers trade with it."""
         self._ray, self._actor, self._worker = ray, actor, uuid.uuid4().hex
         self.pause_s = max(PAUSE_S, workers / TRADES_PER_S)
 
     def trade(
         self, spare: dict[str, int], wanted: dict[str, int], rests: dict[str, float]
     ) -> tuple[dict[str, int], dict[str, float]]:
-        """See `curate.fetch.exchange.Exchange.trade`; where the actor is gone, one slot of each host."""
+        """See `curate.fetch.exchange.Exchange.trade`; if the actor does not answer, take one slot of each host."""
         try:
             answer = self._actor.trade.remote(self._worker, spare, wanted, rests)
             found: tuple[dict[str, int], dict[str, float]] = self._ray.get(answer, timeout=SILENT_S)

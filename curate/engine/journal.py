@@ -1,4 +1,4 @@
-"""What a run's folder remembers: what was asked for, what is done, and in the end that it is complete."""
+"""The journal of a run's folder: what was asked for, which units are done, and at the end that the run is complete."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ from curate.version import __version__
 
 MANIFEST = "_manifest.json"
 RUN = BEGUN
-PAPERS = ("report.html", "croissant.json", "domains.csv")  # what `curate report` writes, beside the card
+PAPERS = ("report.html", "croissant.json", "domains.csv")  # written by `curate report`, besides the data card
 DATA_FILES = (
-    ".huggingface.yaml"  # which files are the data, for `datasets`; other readers pass such names over
+    ".huggingface.yaml"  # tells `datasets` which files are the data; other readers ignore names with a dot
 )
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
-SELECT_ROWS = 2**18
+SELECT_ROWS = 2**18  # input rows of a unit of a selection, by default
 SELECTION = "selection"  # the `kind` of a selection's `_manifest.json`; a run's has none
-JUDGED = (*PHASES, SIMILAR)  # folders of the rules across the run
-SEGMENT_S = 30.0  # between two segments while units are finished
+JUDGED = (*PHASES, SIMILAR)  # folders with files of the rules across the run
+SEGMENT_S = 30.0  # a segment is written at least so often while units are being finished
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What a run was asked to do; the same request on the same folder goes on, another is refused."""
+    """What a run was asked to do. On its folder, the same request goes on, and another one is refused."""
 
     manifest: Manifest
     inputs: tuple[Input, ...]
-    limit: int | None = None
-    sample: float = 1.0
-    retry: Retry | None = None
-    select: bool = False  # only select rows of the source, by what needs no image
+    limit: int | None = None  # take only the first rows, so many
+    sample: float = 1.0  # take this share of the rows
+    retry: Retry | None = None  # take only rows that an earlier run dropped
+    select: bool = False  # a selection: only rules that need no image
 
     def plain(self) -> dict[str, Any]:
-        """As JSON data."""
+        """Return the request as plain data, as JSON has it."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         if not self.select:
             del plain["select"]
@@ -76,34 +76,38 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def unit_rows(self) -> int:
-        """Input rows a unit: `shard.rows`; of a selection SELECT_ROWS, unless the manifest sets `shard.rows`."""
+        """Input rows of a unit: `shard.rows`; for a selection SELECT_ROWS, unless the manifest changes `shard.rows`."""
         rows = self.manifest.shard.rows
         return SELECT_ROWS if self.select and rows == ShardSettings().rows else rows
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """`_run/run.json`: a run that has begun."""
+    """A run that has begun: the content of `_run/run.json`."""
 
     request: dict[str, Any]
     rows: tuple[int, ...]  # of each input, after --limit
-    started: str
-    lineage: dict[str, Any] = {}  # what `_manifest.json` says of the version that this one was made of
+    started: str  # UTC, ISO 8601
+    lineage: dict[str, Any] = {}  # fields of `_manifest.json` about earlier versions, to be kept
     before: int = 0  # units that were finished before inputs were added
     growth: int = 0  # how often inputs were added
 
 
 class Journal:
-    """The memory of one folder; the driver's, which alone appends to it."""
+    """The journal of one folder. Only the driver process has one, and only it appends to the journal's files."""
 
     def __init__(self, store: Store, select: bool = False) -> None:
         self.store, self._selects = store, select
         self.ledger = Ledger(0)
         self._begun: Begun | None = None
-        self._unwritten: list[Entry] = []  # of the segment to come
+        self._unwritten: list[Entry] = []  # records for the next segment
         self._segment, self._written = 0, time.monotonic()
 
     def finished(self) -> dict[str, Any] | None:
-        """The manifest of the run that is complete here, or None."""
+        """Return the manifest of a complete run in this folder, or None.
+
+        Raises:
+            DamagedManifestError: it cannot be read, or has no request.
+        """
         manifest = read_manifest(self.store)
         if manifest is not None and not isinstance(manifest.get("request"), dict):
             raise damaged_manifest(self.store, "it lacks request")
@@ -111,10 +115,12 @@ class Journal:
 
     @contextmanager
     def locked(self, lease: bool = True) -> Iterator[None]:
-        """Hold the folder; on an object store by a lease, unless that is not wanted.
+        """Hold the folder, so that no other run writes to it: by a lock on a disk, by a lease on an object store.
+
+        Without `lease`, a folder on an object store is not held.
 
         Raises:
-            OutputError: another run holds it, or it cannot be written.
+            OutputError: another run holds the folder, or it cannot be written.
         """
         self.store.lock(lease)
         try:
@@ -122,13 +128,13 @@ class Journal:
         finally:
             if self.store.holds() and not self.store.exists(
                 RUN
-            ):  # it did not come to anything: leave nothing behind
+            ):  # the run did not begin: leave nothing behind
                 self.store.delete_folder("_run")
                 self.store.delete_if_empty()
             self.store.unlock()
 
     def work(self) -> str:
-        """A local folder for what is learnt of the inputs in one pass over them."""
+        """Return the path of a local folder for files that are made in one pass over an input, such as indexes."""
         if self.store.local:
             return self.store.path("_run/inputs")
         name = hashlib.sha256(self.store.uri.encode()).hexdigest()[:16]
@@ -140,29 +146,33 @@ class Journal:
         for name in (MANIFEST, SHARDS, DROPPED_FILES, DATA_FILES):
             self.store.delete(name)
         self.delete_papers()
-        for name in ("journal", "done", "staged", *JUDGED, "tmp", "inputs/web"):
+        for name in ("journal", "done", "staged", "prints", *JUDGED, "tmp", "inputs/web"):
             self.store.delete_folder(
                 f"_run/{name}"
-            )  # first what speaks of the files, lest a kill leave it behind them
+            )  # the journal goes first: after a kill it must not name files that are gone
         self.store.delete(RUN)
         self.store.delete_folder(COPIES)
         for name in self._ours():
             self.store.delete(name)
 
     def delete_papers(self) -> None:
-        """Remove what `curate report` wrote of the folder; a person's own card stays."""
+        """Remove the files that `curate report` wrote into the folder; a data card that a person wrote stays."""
         for name in PAPERS:
             self.store.delete(name)
         if OUR_CARD.encode() in (self.store.read_bytes("README.md") or b""):
             self.store.delete("README.md")
 
     def resume(self, asked: Request, plan: Callable[[], Plan]) -> Run:
-        """The run that is unfinished here and was asked for in the same words, or a new one.
+        """Return the unfinished run of this folder if it has the same request, or begin a new run.
 
-        Nothing is removed: what a killed run left half done is written again under the same names.
+        Nothing is removed: files that a killed run left half written are written again under the same names.
+
+        Args:
+            asked: the request.
+            plan: makes the plan of a new run.
 
         Raises:
-            OutputError: another run's files are here.
+            OutputError: the folder holds files of another run.
         """
         data = self.store.read_bytes(RUN)
         if data is None:
@@ -182,7 +192,7 @@ class Journal:
         return run
 
     def keep(self, record: UnitRecord, state: int) -> None:
-        """Note that a unit is staged or done, as its worker says; a segment is written now and then.
+        """Note that a unit is staged or done (`state`), with the record of its worker; write a segment if it is time.
 
         Raises:
             Halted: another run took the folder over.
@@ -194,7 +204,7 @@ class Journal:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was kept since the last segment as another one.
+        """Write the records that are in no segment yet as new segments.
 
         Raises:
             Halted: another run took the folder over.
@@ -207,7 +217,10 @@ class Journal:
         self._unwritten, self._written = [], time.monotonic()
 
     def finish(self, run: Run) -> dict[str, Any]:
-        """Write `_manifest.json`, last of all, and remove what only an unfinished run needs.
+        """Write the tables of files and, last, `_manifest.json`; then remove what only an unfinished run needs.
+
+        Returns:
+            The manifest.
 
         Raises:
             UnitError: a unit is not done.
@@ -234,7 +247,7 @@ class Journal:
         return manifest
 
     def _manifest(self, run: Run, shards: pa.Table) -> dict[str, Any]:
-        """What `_manifest.json` says, but for the tables beside it."""
+        """Return the content of `_manifest.json` without `tables`."""
         assert self._begun is not None
         scorer = self._scorer(shards)
         return {
@@ -259,11 +272,11 @@ class Journal:
         }
 
     def _remember(self) -> None:
-        """Read what was done before: the segments, then the units' own records that are in none.
+        """Read what was done before: the segments, then the records of single units that are in no segment.
 
-        A torn record is that of a unit which was not finished; it is done again.
+        A record that was cut off by a kill is ignored: its unit is done again.
         """
-        if self.store.local:  # the lock says that nobody writes there
+        if self.store.local:  # the folder is locked, so that nobody writes there
             self.store.delete_folder(TMP)
         names = self._segments()
         mine = [name for name in names if name.rsplit("/", 1)[-1].startswith(self._stem)]
@@ -277,11 +290,11 @@ class Journal:
 
     @property
     def _stem(self) -> str:
-        """How the segments are called that are written now."""
+        """How the names of the segments begin that are written now."""
         return grown_stem(0 if self._begun is None else self._begun.growth)
 
     def _segments(self) -> list[str]:
-        """The segments that count: once inputs were added, those of before and those written since."""
+        """Return the segments that count: after inputs were added, those with the older units and those since then."""
         names = segment_names(self.store)
         if self._begun is None or not self._begun.growth:
             return names
@@ -289,12 +302,12 @@ class Journal:
         return [name for name in names if name.rsplit("/", 1)[-1].startswith(stems)]
 
     def _inherit(self, asked: Request) -> None:
-        """Take over the tombstones of the run whose failures are tried again."""
+        """For a retry, copy the tombstones of the earlier run into this folder."""
         if asked.retry is not None and (data := Store(asked.retry.run).read_bytes(REMOVED)) is not None:
             self.store.write_bytes(REMOVED, data)
 
     def settle_before(self, touched: Collection[int]) -> None:
-        """Note that units of before are done, but for those of which a row falls only now."""
+        """Note that the units older than the added inputs are done, except those in `touched`, which lose rows now."""
         if self._begun is None or not self._begun.before:
             return
         for state, record in read_segments(self.store, self._segments()):
@@ -303,9 +316,10 @@ class Journal:
         self.flush()
 
     def _delete_orphans(self, shards: pa.Table, dropped: pa.Table) -> None:
-        """Remove shards and files of dropped rows that no unit of the finished run has.
+        """Remove shards and files of dropped rows that no unit of the finished run lists.
 
-        A unit that was killed in mid-publication, or lost all its rows to rules across the run, leaves such.
+        They are left if a run was killed while it published a unit, or if rules across the run dropped all of a
+        shard's rows.
         """
         listed = {*shards["path"].to_pylist(), *dropped["path"].to_pylist()}
         for name in self._ours():
@@ -314,7 +328,7 @@ class Journal:
                 self.store.delete(name)
 
     def _scorer(self, shards: pa.Table) -> dict[str, Any] | None:
-        """Who scored the shards, as the first of them says."""
+        """Return the scorer that the first shard names; None without shards or scores."""
         if not len(shards):
             return None
         first = shards["path"][0].as_py()
@@ -349,21 +363,21 @@ class Journal:
         )
 
     def _removed(self) -> str:
-        """A digest of the folder's tombstones; empty where it has none."""
+        """Return the SHA-256 (hex) of the folder's tombstones; an empty string if it has none."""
         data = self.store.read_bytes(REMOVED)
         return "" if data is None else hashlib.sha256(data).hexdigest()
 
     def _ours(self) -> list[str]:
-        """The shards and files of dropped rows that lie here; of a selection its parts too.
+        """Return the names of shards and files of dropped rows in the folder; for a selection also its parts.
 
-        A file that a run finds under a part's name is somebody else's.
+        If this is not a selection, a file with the name of a part is not curate's, and is left out.
         """
         dropped = [f"_dropped/{name}" for name in self.store.names("_dropped")]
         ours = [name for name in (*self.store.names(), *dropped) if unit_of(name) is not None]
         return [name for name in ours if self._selects or not name.startswith("part-")]
 
     def _holds_selection(self) -> bool:
-        """Whether what lies here is a selection, finished or not."""
+        """Return whether the folder holds a selection, finished or not."""
         for name in (MANIFEST, RUN):
             try:
                 told = msgspec.json.decode(self.store.read_bytes(name) or b"{}", type=dict[str, Any])
@@ -375,10 +389,10 @@ class Journal:
         return False
 
     def check_same(self, before: dict[str, Any], asked: Request) -> None:
-        """See that what is asked for is what was asked for before.
+        """Check that a request is the same as the folder's, `before`.
 
         Raises:
-            OutputError: it is not; the first difference is named.
+            OutputError: it is not; the message names the first difference.
         """
         difference = first_difference(before, asked.plain())
         if difference:
@@ -388,6 +402,6 @@ class Journal:
 
 
 def data_files(stem: str) -> str:
-    """The YAML by which `datasets.load_dataset(FOLDER)` takes the files `STEM-*.parquet` and nothing else."""
+    """Return the YAML that makes `datasets.load_dataset(FOLDER)` read the files `STEM-*.parquet` and no others."""
     files = f"  data_files:\n  - split: train\n    path: {stem}-*.parquet\n"
     return f"configs:\n- config_name: default\n{files}"

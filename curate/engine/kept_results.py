@@ -1,4 +1,4 @@
-"""Jobs of commands on finished folders, such as packing: each leaves its result, so that none is done twice."""
+"""Jobs of commands on finished folders, such as packing: each result is written down, so that no job is repeated."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from curate.storage.store import Store
 
 
 class Numbered(Protocol):
-    """What a job makes of its number."""
+    """The result of a job."""
 
     @property
     def number(self) -> int:
-        """Which job it is."""
+        """The job's number."""
 
 
 Result = TypeVar("Result", bound=Numbered)
 
 
 def state_name(folder: str, kind: str, number: int) -> str:
-    """Where the result of a job lies: `_run/pack/spill/000012.json`."""
+    """Return the name of the file with a job's result, such as `_run/pack/spill/000012.json`."""
     return f"{folder}/{kind}/{number:06d}.json"
 
 
 def keep_result(store: Store, folder: str, kind: str, result: Result) -> Result:
-    """The result, once it is written down: the mark that the job need not be done again."""
+    """Write a job's result, which marks the job as done, and return it."""
     store.write_bytes(state_name(folder, kind, result.number), msgspec.json.encode(result))
     return result
 
@@ -39,10 +39,10 @@ def keep_result(store: Store, folder: str, kind: str, result: Result) -> Result:
 def each_result(
     runner: Runner, store: Store, progress: Progress, kind: str, numbers: Sequence[int]
 ) -> Iterator[Any]:
-    """Do one job of a kind for each number; what came of each, in any order, or its JobFailure.
+    """Do a job of one kind for each number; yield each result or JobFailure, in any order.
 
     Raises:
-        Halted: nothing can go on, or another process took the folder over.
+        Halted: no job can go on, or another process took the folder over.
     """
     with progress.step(kind, "", len(numbers)):
         for job, results in runner.map(Job(kind, (number,)) for number in numbers):
@@ -52,9 +52,10 @@ def each_result(
 
 
 class KeptResults:
-    """Does the jobs of one command, whose results lie below `folder` of its store.
+    """Does the jobs of one command. Their results are files in `folder` of the store.
 
-    Processes start when the first job is to be done; `parts` says how much there is to do in all.
+    Worker processes start when the first job must be done. `hire` makes a worker, and `parts` is the number of pieces
+    of work in all, by which the number of workers is chosen.
     """
 
     def __init__(
@@ -84,12 +85,16 @@ class KeptResults:
         result: type[Result],
         still_there: Callable[[Result], bool] = lambda _: True,
     ) -> list[Result]:
-        """Do the jobs of one kind that no earlier attempt did; the results of all, in order.
+        """Do the jobs of one kind that no earlier attempt did; return the results of all, in the order of the numbers.
 
-        An earlier result counts where what it tells of is `still_there`.
+        Args:
+            kind: the kind of the jobs.
+            count: how many there are; they are numbered from 0.
+            result: the class of their results.
+            still_there: whether an earlier result can be used; if not, the job is done again. Default: always.
 
         Raises:
-            CurateError: some failed, and this is what befell the first; the others are done.
+            CurateError: some jobs failed, and this is the error of the first of them; the others are done.
         """
         done = {number: one for number, one in self._known(kind, result).items() if still_there(one)}
         failed: list[JobFailure] = []
@@ -110,14 +115,14 @@ class KeptResults:
         return [done[number] for number in range(count)]
 
     def _known(self, kind: str, result: type[Result]) -> dict[int, Result]:
-        """What earlier attempts did."""
+        """Return the results of earlier attempts, by number."""
         names = [name for name in self._store.names(f"{self._folder}/{kind}") if name.endswith(".json")]
         decode = msgspec.json.Decoder(result).decode
 
         def read(name: str) -> Result | None:
             try:
                 return decode(self._store.read_bytes(f"{self._folder}/{kind}/{name}") or b"")
-            except msgspec.MsgspecError:  # a disk that lost power
+            except msgspec.MsgspecError:  # a file that was cut off when the power failed
                 return None
 
         return {one.number: one for one in in_parallel(read, names) if one is not None}

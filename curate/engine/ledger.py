@@ -1,6 +1,6 @@
-"""What the driver knows of every unit: how far it is, and the sums and files of those that are done.
+"""What the driver keeps in memory about all units: the state of each, and the sums and files of those that are done.
 
-Memory is about a byte a unit and 150 bytes a file, so that half a million units fit into some 100 MB.
+That takes about one byte a unit and 150 bytes a file, so that half a million units fit into some 100 MB.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from curate.storage.listing import FILES, files_table
 from curate.storage.shards import Shard
 
 NEW, STAGED_STATE, DONE_STATE = 0, 1, 2  # how far a unit is
-AT_ONCE = 4096  # records that are added up together
+AT_ONCE = 4096  # records that are collected before they are added up
 
 
 class Ledger:
@@ -29,7 +29,7 @@ class Ledger:
         self._dropped = [FILES.empty_table()]
 
     def add(self, record: UnitRecord, state: int) -> bool:
-        """Note that a unit is staged or done; False where that was known before."""
+        """Note that a unit is staged or done (`state`); return False if that was known before."""
         if not 0 <= record.unit < len(self.state) or self.state[record.unit] >= state:
             return False
         self.state[record.unit] = state
@@ -40,26 +40,26 @@ class Ledger:
         return True
 
     def below(self, state: int) -> np.ndarray:
-        """The numbers of the units that are not as far as `state`, ascending."""
+        """Return the numbers of the units that have not reached `state`, ascending."""
         return np.flatnonzero(self.state < state)
 
     def sums(self) -> dict[str, Any]:
-        """The part of `_manifest.json` that adds the finished units up."""
+        """Return the sums over the finished units, as in `_manifest.json`: rows, reasons, stages."""
         self._settle()
         return plain_sums(self._sums)
 
     def shards(self) -> pa.Table:
-        """Every shard of the finished units, in source order (rows of FILES)."""
+        """Return every shard of the finished units, in source order (rows of FILES)."""
         self._settle()
         return _in_order(self._shards)
 
     def dropped_files(self) -> pa.Table:
-        """Every file of dropped rows of the finished units, in source order (rows of FILES)."""
+        """Return every file of dropped rows of the finished units, in source order (rows of FILES)."""
         self._settle()
         return _in_order(self._dropped)
 
     def _settle(self) -> None:
-        """Add up what is pending."""
+        """Add up the records that were collected."""
         records, self._pending = self._pending, []
         if not records:
             return
@@ -70,6 +70,6 @@ class Ledger:
 
 
 def _in_order(tables: list[pa.Table]) -> pa.Table:
-    """Files by unit; those of one unit stay in the order in which its record names them."""
+    """Join the tables and sort files by unit; those of one unit stay in the order of its record."""
     files = pa.concat_tables(tables).combine_chunks()
     return files.take(pa.array(np.argsort(files["unit"].to_numpy(), kind="stable")))

@@ -1,4 +1,4 @@
-"""Images on a user's own lists of hashes, dropped: by their bytes before they are decoded, by what they show after."""
+"""Drop images that are on a user's lists of hashes: by their bytes before decoding, by their fingerprint after it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ STAGE = "listed"
 
 
 def whole_prints(table: pa.Table) -> tuple[pa.Array, npt.NDArray[np.uint8]]:
-    """The alive rows with a fingerprint of a table of SAMPLE: their places, and the bits of each whole (N x 32)."""
+    """Return the numbers of the alive rows with a fingerprint (N), and the fingerprint of each whole image (N x 32).
+
+    `table` has the columns of SAMPLE.
+    """
     places = pc.indices_nonzero(pc.and_(alive(table), pc.is_valid(table["fingerprint"])))
     return places, stored(table["fingerprint"].take(places).combine_chunks().cast(KIND))[:, 0]
 
@@ -36,22 +39,22 @@ class ListedImages:
 
     @property
     def is_on(self) -> bool:
-        """Whether the manifest asks for it."""
+        """Whether the manifest has the rule."""
         return bool(self._lists.lists)
 
     @property
     def by_fingerprint(self) -> bool:
-        """Whether images are to be fingerprinted for it."""
+        """Whether the rule needs the images' fingerprints."""
         return self._lists.has_pdq
 
     def held(self, images: Iterable[tuple[int, RawImage]]) -> Iterator[tuple[int, RawImage]]:
-        """Each row's image as it came; none where a list has the hash of its bytes."""
+        """Yield each row's image; if a list has the hash of its bytes, yield a failure in its place."""
         for row, image in images:
             said = None if image.data is None else self._lists.of_bytes(image.data)
             yield row, image if said is None else RawImage(None, STAGE, LIST_RULE, said)
 
     def drop(self, table: pa.Table) -> pa.Table:
-        """The table (N rows of SAMPLE, decoded) without those whose PDQ hash a list has."""
+        """Drop rows whose PDQ hash is near one on a list, in a table of decoded images (N rows of SAMPLE)."""
         if not self._lists.has_pdq:
             return table
         places, prints = whole_prints(table)

@@ -1,4 +1,4 @@
-"""What a manifest says of how a folder was made: the versions of software, when it was made, and how long it took."""
+"""What `_manifest.json` says about how a folder was made: versions of software, the time, and how long it took."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "simplejpeg", "numpy", "regex
 
 
 def software() -> dict[str, str]:
-    """The versions that decide what bytes come out."""
+    """Return the versions of Python and of the libraries that the bytes of the output depend on."""
     return {"python": platform.python_version()} | {name: _version(name) for name in SOFTWARE}
 
 
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:  # there is no wheel of it for this machine
+    except importlib.metadata.PackageNotFoundError:  # a library that has no wheel for this machine
         return "none"
 
 
 def took_s(manifest: Mapping[str, Any]) -> float:
-    """Seconds from a finished run's beginning to its end, with any pause between a kill and going on."""
+    """Return the seconds from a run's start to its end, with pauses in which it was stopped; from its manifest."""
     begun, ended = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
     return (ended - begun).total_seconds()
 
 
 def now() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
+    """Return the time in UTC, to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,6 +1,6 @@
-"""A file of metrics in Prometheus' text format, for node_exporter's textfile collector or anything else that reads it.
+"""Write a file of metrics in Prometheus' text format, for node_exporter's textfile collector or another reader.
 
-Counters count what this process saw; they begin at 0 when a run goes on after a stop.
+Counters count only what this process has seen: if a run goes on after a stop, they begin at 0 again.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from typing import NamedTuple
 
 log = logging.getLogger("curate")
 
-EVERY_S = 10.0  # between two versions of the file
+EVERY_S = 10.0  # the file is written at most so often
 
 HELP = {
     "rows": "Rows that were read and judged.",
     "scanned": "Rows that were read for rules across the run, or for packing.",
     "images": "Images that were fetched or found missing.",
-    "bytes": "Bytes of images that were kept, or of packs.",
+    "bytes": "Bytes of shards, parts or packs that were written.",
 }
 
 
 class Seen(NamedTuple):
-    """What is known of a run so far."""
+    """How far a run is."""
 
     counts: Mapping[str, int]  # by the names in HELP
     read: int  # rows of the units that are finished
-    kept: int  # of them
-    dropped: Mapping[str, int]  # by reason
-    step: str
-    done: int  # units or parts of the step
-    total: int
+    kept: int  # how many of these were kept
+    dropped: Mapping[str, int]  # reason → how many of these were dropped
+    step: str  # the present step
+    done: int  # units or other parts of the step that are finished
+    total: int  # units or other parts of the step
 
 
 class MetricsFile:
-    """Writes the file, now and then and at the end; a file that cannot be written ends nothing."""
+    """Writes the file, every EVERY_S seconds and at the end. If that fails, it logs a warning, and the run goes on."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
@@ -45,7 +45,7 @@ class MetricsFile:
         self._begun = time.time()
 
     def write(self, seen: Seen, finished: bool = False) -> None:
-        """Write what is seen, unless that was done lately."""
+        """Write the file, unless that was done less than EVERY_S seconds ago; always if the run is `finished`."""
         if not finished and time.monotonic() - self._written < EVERY_S:
             return
         self._written = time.monotonic()
@@ -58,7 +58,7 @@ class MetricsFile:
 
 
 def text(seen: Seen, begun: float, finished: bool) -> str:
-    """The file's content."""
+    """Return the file's content; `begun` is when this process began, in Unix time."""
     lines: list[str] = []
 
     def add(name: str, help_text: str, kind: str, values: Mapping[str, float]) -> None:

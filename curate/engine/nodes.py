@@ -1,4 +1,4 @@
-"""A look at each node of a cluster before anything is planned: it has this curate, and sees `--out` and the inputs."""
+"""Check each node of a cluster before the plan is made: it must have the same curate and see `--out` and the inputs."""
 
 from __future__ import annotations
 
@@ -20,27 +20,32 @@ from curate.storage.filesystems import filesystem, one_line
 from curate.storage.store import TMP, Store
 from curate.version import __version__
 
-LOOKED_AT = 32  # inputs that each node must see, spread over all
-PATIENCE_S = 120.0  # for all nodes' answers
-PROBE = f"{TMP}/probe"
+LOOKED_AT = 32  # about how many inputs each node looks for, spread over all of them
+PATIENCE_S = 120.0  # how long to wait for the answers of all nodes
+PROBE = f"{TMP}/probe"  # a file in `--out` that every node must see
 
 
 class Wanted(msgspec.Struct, frozen=True):
     """What a node must have and see."""
 
     version: str
-    code: str  # digest
+    code: str  # see `code_digest`
     out: str
-    token: str  # what PROBE says in `out`
+    token: str  # the content of the file PROBE in `out`
     inputs: tuple[str, ...]
-    images: str | None  # the folder of them
+    images: str | None  # the manifest's image folder
 
 
 def check_nodes(address: str, asked: Request, store: Store) -> None:
-    """Ask every node of the cluster at `address` for what a run needs; connected to it afterwards.
+    """Check that every node of the cluster at `address` has what a run needs; Ray stays connected to the cluster.
+
+    Args:
+        address: of the Ray cluster.
+        asked: the run's request.
+        store: the folder to write to.
 
     Raises:
-        MachineError: a node lacks something, or does not answer.
+        MachineError: a node lacks something, or does not answer; or the cluster has no node with a CPU.
     """
     folder = image_folder(asked.manifest)
     uris = [part.uri for one in asked.inputs for part in one.files if part.is_file]
@@ -48,12 +53,12 @@ def check_nodes(address: str, asked: Request, store: Store) -> None:
 
 
 def check_nodes_see(address: str, uris: Sequence[str], store: Store, images: str | None = None) -> None:
-    """Ask every node of the cluster at `address` whether it sees these inputs and the folder of `store`.
+    """Check that every node of the cluster at `address` sees the inputs `uris`, the folder of `store` and of `images`.
 
-    A node that goes meanwhile is passed over: its work would be done elsewhere, too.
+    A node that leaves the cluster meanwhile is ignored, as other nodes would do its work.
 
     Raises:
-        MachineError: a node lacks something, or does not answer; or there is none.
+        MachineError: a node lacks something, or does not answer; or the cluster has no node with a CPU.
     """
     ray = start(None, address)
     try:
@@ -78,7 +83,7 @@ def check_nodes_see(address: str, uris: Sequence[str], store: Store, images: str
 
 @functools.cache
 def code_digest() -> str:
-    """Hex SHA-256 of curate's own code: two versions under one number are told apart too."""
+    """Return the SHA-256 (hex) of curate's code and Python's version, to tell apart copies with one version number."""
     digest, root = hashlib.sha256(platform.python_version().encode()), Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
@@ -99,7 +104,7 @@ def _wanted(uris: Sequence[str], store: Store, images: str | None) -> Wanted:
 
 
 def _lacks(wanted: Wanted) -> str:
-    """What this node lacks, in words; empty where it has all."""
+    """Return in words what this node lacks; an empty string if it lacks nothing."""
     if (__version__, code_digest()) != (wanted.version, wanted.code):
         return (
             f"has another curate (or Python) than the driver's {wanted.version} "
@@ -128,7 +133,7 @@ def _unseen(uris: Sequence[str]) -> str:
 
 
 def _answer(ray: Any, answer: Any) -> str | None:
-    """What a node lacks, in words; empty where it has all, None where the node is gone."""
+    """Return what a node answers: in words what it lacks, or an empty string; None if the node is gone."""
     try:
         said: str = ray.get(answer)
         return said

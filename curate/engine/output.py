@@ -1,10 +1,10 @@
-"""From a unit's finished table to its files: first staged, then published.
+"""Write a unit's finished table to files, which are first staged and then published.
 
-Where rules across the whole run are still to speak, a unit is staged first: on a disk its files lie under
-`_run/staged`, on an object store, where no file can be renamed, they bear their final names at once. Publishing
-links them to their final names, or writes them again without what fell, and last writes the record that marks
-the unit as done; repeated after a kill it does the same again. A staged unit is never fetched again. Without
-such rules a unit's files are written once, under their final names.
+If rules across the run must still be judged, a unit is staged first. On a disk its files are then in `_run/staged`; on
+an object store, where no file can be renamed, they have their final names from the start. Publishing links the files
+to their final names, or writes them again without the rows that were dropped; last it writes the record that marks the
+unit as done. After a kill it can be repeated, with the same result. A staged unit is never fetched again. Without such
+rules, a unit's files are written once, under their final names.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 
 from curate import tasks
 from curate.engine import dialogue_images
-from curate.engine.across import SPILL, spill_rows
 from curate.engine.record import UnitRecord, add_counts, count_reasons
 from curate.engine.records import DONE, STAGED, read_record, write_record
 from curate.engine.spool import Spool
+from curate.engine.staged_pairs import ACROSS_STAGE, fallen_detail, pairs_of_shard, spill_pairs
 from curate.engine.tombstones import without_names
 from curate.errors import UnitError
 from curate.manifest.settings import Manifest
@@ -36,7 +36,6 @@ from curate.storage.shards import (
     has_repeated,
     image_hashes,
     image_path,
-    read_columns,
     row_groups,
     shard_name,
     to_shard,
@@ -45,22 +44,24 @@ from curate.storage.shards import (
 from curate.storage.store import Store
 
 LOST = [name for name in DROPPED.names if name in SHARD.names] + [
-    "sha256"
-]  # what is kept of a row that falls
+    "sha256",
+    "extra",
+]  # columns of a shard that are read for rows that are dropped
 
-Fallen = Mapping[int, str]  # place of a row to the reason why it falls
+Fallen = Mapping[int, str]  # row number → the reason for which a rule across the run drops the row
 
 
 class Staging:
-    """The output side of one run."""
+    """Writes the output of one run."""
 
     def __init__(self, manifest: Manifest, store: Store, judged_later: bool = True) -> None:
+        """Take `judged_later`: whether rules across the run are judged after units are staged."""
         self.manifest, self.store = manifest, store
         self._prefix = f"{STAGED}/" if judged_later and store.local else ""
-        self.scorer: dict[str, Any] | None = None  # who scored what is staged from now on
+        self.scorer: dict[str, Any] | None = None  # named in the shards that are staged from now on
 
     def write_dropped(self, unit: int, table: pa.Table) -> Shard | None:
-        """Stage the table's dropped rows (N rows of SAMPLE); None where none is to be written down."""
+        """Stage the dropped rows of a unit's table (N rows of SAMPLE); return None if none of them is written."""
         dropped = without_names(self._written(table.filter(pc.invert(alive(table)))))
         if not dropped.num_rows:
             return None
@@ -68,7 +69,13 @@ class Staging:
         return self._stage(dropped_name(unit), [rows], DROPPED)
 
     def write(self, unit: int, table: pa.Table, spool: Spool) -> list[Shard]:
-        """Stage the table's alive rows as shards (N rows of SAMPLE)."""
+        """Stage the alive rows of a unit's table as shards.
+
+        Args:
+            unit: the unit's number.
+            table: N rows of SAMPLE.
+            spool: has the images, by row number.
+        """
         rows = pc.indices_nonzero(alive(table))
         kept, places, first, shards = table.take(rows), rows.to_numpy(), 0, []
         form = SHARD_FORMS[self.manifest.image.fingerprints]
@@ -81,27 +88,28 @@ class Staging:
         return shards
 
     def place(self, name: str) -> str:
-        """Where a staged file lies that will be called `name`."""
+        """Return the present name of a staged file whose final name is `name`."""
         return f"{self._prefix}{name}"
 
     def spilled(self, number: int, phase: str = "bytes") -> pa.Table:
-        """What a phase of the rules across the run needs of a staged unit (SPILL; `row` counts its kept rows)."""
-        first, parts = 0, [SPILL.empty_table()]
-        for shard in self.record(number, STAGED).shards:
-            table = read_columns(self.store, self.place(shard.path), ["sha256", "text"])
-            rows = pa.array(np.arange(first, first + table.num_rows))
-            image, text = table["sha256"].combine_chunks(), table["text"].combine_chunks()
-            parts.append(spill_rows(image, text, number, rows))
-            first += table.num_rows
-        return pa.concat_tables(parts)
+        """Return what a phase of the rules across the run compares of a staged unit (rows of SPILL).
+
+        `row` numbers the unit's kept rows from 0.
+        """
+        shards = self.record(number, STAGED).shards
+        pairs = [pairs_of_shard(self.store, self.place(shard.path), phase) for shard in shards]
+        return spill_pairs(pairs, number)
 
     def publish(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
-        """Give a staged unit's files their final names, less the rows that fell (places among the kept).
+        """Publish a staged unit's files without the rows that were dropped; return the new record.
 
-        `details` says of some of these what decided; of the others their image's hash does.
+        Args:
+            record: the staged unit's record.
+            fallen: rows to drop, by their numbers among the kept rows.
+            details: for some of these, the value that decided; the others get one that names the image's hash.
         """
         if fallen:
-            record = self._publish_less(record, fallen, details)
+            record = self._publish_without(record, fallen, details)
         elif self._prefix:
             files = [*record.shards, *([record.dropped_file] if record.dropped_file else [])]
             for file in files:
@@ -110,11 +118,15 @@ class Staging:
         return record
 
     def keep(self, record: UnitRecord, folder: str) -> None:
-        """Write a unit's record: the mark that it is staged or done."""
+        """Write a unit's record, which marks it as staged or done (`folder`: STAGED or DONE)."""
         write_record(self.store, folder, record)
 
     def record(self, number: int, folder: str) -> UnitRecord:
-        """The record of a staged or done unit."""
+        """Return the record of a unit that is staged or done (`folder`: STAGED or DONE).
+
+        Raises:
+            UnitError: it has no record there.
+        """
         record = read_record(self.store, folder, number)
         if record is None:
             raise UnitError(f"unit {number} has no record in {folder}: run the same command again")
@@ -123,7 +135,7 @@ class Staging:
     def _groups(
         self, kept: pa.Table, places: np.ndarray, groups: list[int], spool: Spool
     ) -> Iterator[pa.Table]:
-        """The kept rows as row groups of SHARD, with their images."""
+        """Yield the kept rows as row groups (tables of SHARD), with their images."""
         first = 0
         for rows in groups:
             sample = kept.slice(first, rows)
@@ -137,21 +149,21 @@ class Staging:
             first += rows
 
     def _written(self, dropped: pa.Table) -> pa.Table:
-        """Those dropped rows that are written down: every failure, and a share of what fell to rules."""
+        """Return the dropped rows to be written: every failure, and the share `drops.sample` of what rules dropped."""
         by_rule = pc.is_in(dropped["stage"], pa.array(RULE_STAGES))
         share = sampled(dropped["key"], self.manifest.drops.sample)
         return dropped.filter(pc.or_(pc.invert(by_rule), share))
 
-    def _publish_less(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
-        """Publish a staged unit's files without the fallen rows, which join the dropped ones.
+    def _publish_without(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
+        """Publish a staged unit's files without the rows in `fallen`, and add these to the file of dropped rows.
 
-        The dropped rows go first. Where staged files bear their final names already, a kill can come between:
-        a file that is not the staged one any more is then the one that an earlier attempt wrote.
+        That file is written first. If staged files have their final names, an attempt that was killed may have replaced
+        some of them: a file that is not the staged one is then a file that this attempt has finished.
         """
         dropped = self._rewritten(dropped_name(record.unit), record.dropped_file)
         if dropped is None:
             dropped = self._write_lost(record, fallen, details)
-        shards = self._all_less(record, fallen)
+        shards = self._publish_shards(record, fallen)
         rows_out = sum(shard.rows for shard in shards)
         return msgspec.structs.replace(
             record,
@@ -163,7 +175,7 @@ class Staging:
         )
 
     def _write_lost(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> Shard:
-        """Write the unit's dropped rows again, with those that fell since."""
+        """Write the unit's dropped rows again, together with the rows in `fallen`."""
         first, lost = 0, self._staged_dropped(record)
         for shard in record.shards:
             for table, reason, detail in self._groups_of(shard, first, fallen, details, LOST):
@@ -171,18 +183,21 @@ class Staging:
             first += shard.rows
         return self._write(dropped_name(record.unit), lost, DROPPED)
 
-    def _all_less(self, record: UnitRecord, fallen: Fallen) -> list[Shard]:
-        """The unit's shards under their final names, without the fallen rows; one that loses all is none."""
+    def _publish_shards(self, record: UnitRecord, fallen: Fallen) -> list[Shard]:
+        """Write the unit's shards under their final names, without the rows in `fallen`; leave out empty shards."""
         first, shards = 0, []
         for shard in record.shards:
             rows = range(first, first + shard.rows)
             first += shard.rows
             if not all(row in fallen for row in rows):
-                shards.append(self._less(shard, rows, fallen))
+                shards.append(self._publish_shard(shard, rows, fallen))
         return shards
 
-    def _less(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
-        """A shard under its final name, without the fallen rows (`rows` are its places among the kept)."""
+    def _publish_shard(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
+        """Write a shard under its final name, without the rows in `fallen`.
+
+        `rows` are the numbers of the shard's rows among the unit's kept rows.
+        """
         if not any(row in fallen for row in rows):
             if self._prefix:
                 self.store.link(self.place(shard.path), shard.path)
@@ -197,9 +212,10 @@ class Staging:
         return self._write(shard.path, tables, *self._schema(shard))
 
     def _rewritten(self, name: str, staged: Shard | None) -> Shard | None:
-        """What an earlier attempt wrote over a staged file (None: where none was); None where it did not.
+        """Return the file that an earlier attempt has written in place of a staged file; None if it has not.
 
-        The number of rows tells: a shard has lost some, the file of dropped rows has gained them.
+        If the staged file has its final name, the number of rows tells the two apart: a shard has lost rows, the file
+        of dropped rows has gained some. `staged` is None if the unit had no such file.
         """
         if self._prefix:
             return None
@@ -214,7 +230,7 @@ class Staging:
         return Shard(name, rows, written.bytes, written.sha256)
 
     def _schema(self, shard: Shard) -> tuple[pa.Schema, bool]:
-        """A staged shard's schema, with what it says of itself, and whether its images are repeated."""
+        """Return a staged shard's schema with its metadata, and whether several of its rows show the same image."""
         with self.store.fs.open_input_file(self.store.path(self.place(shard.path))) as file:
             reader = pq.ParquetFile(file)
             return reader.schema_arrow, has_repeated(reader)
@@ -227,7 +243,15 @@ class Staging:
         details: Mapping[int, str],
         columns: list[str] | None = None,
     ) -> Iterator[tuple[pa.Table, pa.Array, pa.Array]]:
-        """A staged shard's row groups, each row's reason to fall (null: it stays), and what decided."""
+        """Yield a staged shard's row groups, with the reason to drop each row (null: it stays) and what decided.
+
+        Args:
+            shard: the staged shard.
+            first: the number of its first row among the unit's kept rows.
+            fallen: reasons, by row number.
+            details: what decided, by row number.
+            columns: the columns to read. None: all.
+        """
         with self.store.fs.open_input_file(self.store.path(self.place(shard.path))) as file:
             reader = pq.ParquetFile(file, page_checksum_verification=True)
             for group in range(reader.num_row_groups):
@@ -240,12 +264,12 @@ class Staging:
                 yield table, reason, detail
 
     def _lost(self, table: pa.Table, reason: pa.Array, detail: pa.Array) -> pa.Table:
-        """Rows of SHARD that fell across the run, as rows of DROPPED, as far as they are written down."""
-        detail = pc.coalesce(detail, pc.binary_join_element_wise("sha256", table["sha256"], "="))
+        """Return the rows of a shard that have a reason as rows of DROPPED, and only those that are to be written."""
+        detail = pc.coalesce(detail, fallen_detail(table))
         rows = table.append_column("reason", reason).append_column("detail", detail)
         rows = rows.filter(pc.is_valid(reason))
         rows = rows.filter(sampled(rows["key"], self.manifest.drops.sample))
-        return as_dropped(rows.append_column("stage", pa.repeat("across", rows.num_rows)))
+        return as_dropped(rows.append_column("stage", pa.repeat(ACROSS_STAGE, rows.num_rows)))
 
     def _staged_dropped(self, record: UnitRecord) -> list[pa.Table]:
         if record.dropped_file is None:
@@ -256,12 +280,12 @@ class Staging:
     def _stage(
         self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
     ) -> Shard:
-        """Stage one file; its record bears its final name."""
+        """Stage one file; the result names it by its final name."""
         written = self._write(self.place(name), tables, schema, repeated)
         return msgspec.structs.replace(written, path=name)
 
     def _write(
         self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
     ) -> Shard:
-        """Write one file, a row group a table; `repeated`: several rows show the same image."""
+        """Write one file with a row group for each table; `repeated`: several rows show the same image."""
         return write_tables(self.store, name, tables, schema, self.manifest.shard, repeated)

@@ -1,4 +1,4 @@
-"""`--dry-run`: the plan, and what becomes of some rows of all inputs before any fetch. Writes nothing that stays."""
+"""`--dry-run`: make the plan, and judge some rows by the rules that need no image. Only temporary files are written."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from curate.engine.journal import Request
 from curate.engine.plan import Plan, row_rules
 from curate.engine.record import count_reasons
 from curate.marking import SIZE, clean_and_judge
-from curate.origins import can_judge, open_origin
+from curate.origins import open_origin
 from curate.storage.scratch import ScratchFolder
 from curate.terminal import plural, printable, settings_said
 
-JUDGED = 1000  # rows in all
-OPENED = 20  # inputs at most
-SHOWN = 10
-TEXT_CHARS = 60
+JUDGED = 1000  # rows that are judged, in all
+OPENED = 20  # inputs from which they are taken, at most
+SHOWN = 10  # rows that are shown
+TEXT_CHARS = 60  # characters of a text that are shown
 
 
 def preview(asked: Request) -> dict[str, Any]:
-    """What a run would do: inputs, rows, units, rules, and the fate of its first rows.
+    """Return what a run would do: inputs, rows, units and rules, and what the rules say of its first rows.
 
     Raises:
         InputError: see `curate.engine.command.plan`.
@@ -51,7 +51,7 @@ def preview(asked: Request) -> dict[str, Any]:
 
 
 def _judged(asked: Request, planned: Plan, work: Path) -> Iterator[pa.Table]:
-    """Some rows of each input, or of inputs spread over all, judged by what needs no image."""
+    """Yield the first rows of each input, or of inputs spread over all, judged by the rules that need no image."""
     some = [number for number, rows in enumerate(planned.rows) if rows]
     some = some[:: max(1, -(-len(some) // OPENED))]
     each = max(1, JUDGED // len(some))
@@ -63,9 +63,7 @@ def _judged(asked: Request, planned: Plan, work: Path) -> Iterator[pa.Table]:
         try:
             settled = () if asked.select else origin.settled
             rules = {
-                n: s
-                for n, s in row_rules(asked.manifest).items()
-                if can_judge(origin, n) and n not in settled
+                n: s for n, s in row_rules(asked.manifest).items() if origin.judges(n) and n not in settled
             }
             for table in origin.read(0, min(each, planned.rows[number])):
                 yield clean_and_judge(table, asked.manifest, rules, pending=SIZE)
@@ -74,7 +72,7 @@ def _judged(asked: Request, planned: Plan, work: Path) -> Iterator[pa.Table]:
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """What `preview` found, for a person."""
+    """Yield what `preview` found as lines for a person."""
     nouns = {"rows": "row", "inputs": "input", "units": "unit"}
     plan = [plural(found[name], noun) for name, noun in nouns.items()]
     yield f"{found['manifest']}: {plan[0]} of {plan[1]} in {plan[2]}; nothing is written"

@@ -1,4 +1,4 @@
-"""What a person sees of a run, on standard error: a live view on a terminal, else a line now and then."""
+"""Show the progress of a run on standard error: a live view on a terminal or in a notebook, else a line at times."""
 
 from __future__ import annotations
 
@@ -16,26 +16,33 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from curate.engine.across import OF_STAGED
 from curate.engine.metrics import HELP, MetricsFile, Seen
 from curate.engine.record import UnitRecord, add_counts
 from curate.engine.worker import Job
 from curate.terminal import METRICS, json_line, logs_json, plural
 
-LINE_EVERY_S = 10.0
-TOP_REASONS = 10
+LINE_EVERY_S = 10.0  # without a live view, a line is written at most so often
+TOP_REASONS = 10  # reasons in the live view
 
 PHASES = {
     "stage": "curating",
     "similar": "comparing fingerprints",
-    "settle": "settling which copies stay",
-    "judge_near": "comparing features",
+    "settle similar": "settling which copies stay",
+    "scan near": "reading features",
+    "arrange near": "finding clusters of features",
+    "encode near": "making codes of features",
+    "near": "comparing features",
+    "settle near": "settling which near duplicates stay",
     "publish": "publishing",
     "scan keys": "reading ids",
     "scan seen": "reading texts",
     "scan bytes": "reading hashes",
+    "scan redirects": "reading redirects",
     "keys": "comparing ids",
     "seen": "comparing texts",
     "bytes": "comparing images",
+    "redirects": "comparing redirects",
     "count": "counting",
     "spill": "reading samples",
     "lay": "laying sequences",
@@ -52,7 +59,10 @@ NOUNS = {
 
 
 class Progress:
-    """A meter that shows what it is told; with `quiet`, only warnings and errors are seen."""
+    """A meter that shows progress on a console and writes the file of metrics, if there is one.
+
+    With `quiet` it shows nothing, except JSON lines if these are asked for.
+    """
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
@@ -63,9 +73,9 @@ class Progress:
         self._counts: dict[str, int] = {}
         self._read = self._kept = 0  # rows of the units that are staged
         self._dropped: dict[str, int] = {}
-        self._waiting: list[str] = []  # lines that are said before the first other one
-        self._begun = self._lined = time.monotonic()  # of the reading step; of the latest line
-        self._ended = 0.0  # of the reading step; 0 while it goes on
+        self._waiting: list[str] = []  # lines to show before the first other one
+        self._begun = self._lined = time.monotonic()  # start of the reading step; time of the last line
+        self._ended = 0.0  # when the reading step ended; 0 while it goes on
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -77,12 +87,12 @@ class Progress:
 
     @classmethod
     def silent(cls) -> Progress:
-        """One that shows nothing."""
+        """Return a `Progress` that shows nothing."""
         return cls(Console(stderr=True), quiet=True)
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """While this lasts, a terminal or notebook shows the live view."""
+        """Show the live view within this context, on a terminal or in a notebook."""
         self.say_waiting()
         try:
             with self._shown():
@@ -101,7 +111,13 @@ class Progress:
 
     @contextmanager
     def step(self, kind: str, phase: str, numbers: int) -> Iterator[None]:
-        """A step of the run begins and ends: jobs of one kind, which have so many numbers together."""
+        """Show one step of the run within this context.
+
+        Args:
+            kind: the kind of the step's jobs.
+            phase: the phase of the rules across the run; empty for other steps.
+            numbers: how many units or other parts all jobs of the step have together.
+        """
         if not numbers:
             yield
             return
@@ -111,7 +127,7 @@ class Progress:
             self._print(json_line("info", said, event="step", step=self._step, parts=numbers))
         noun = NOUNS.get(kind, "parts" if phase else "units")
         self._task = self._bars.add_task(said, total=numbers, noun=noun)
-        later = phase in ("bytes", "similar")
+        later = phase in (*OF_STAGED, "similar")
         reads = kind in ("stage", "spill", "score") or (kind == "scan" and not later and not self._read)
         if reads:
             self._begun, self._ended = time.monotonic(), 0.0
@@ -122,16 +138,16 @@ class Progress:
             self._bars.remove_task(self._task)
 
     def say(self, line: str) -> None:
-        """One line for a person, after those of `say_before`."""
+        """Show a line, after the lines of `say_before`."""
         self.say_waiting()
         self._say(line)
 
     def say_before(self, line: str) -> None:
-        """Have a line said once there is something to do; never where the command is refused."""
+        """Queue a line that is shown when the work begins, and not if the command is refused before that."""
         self._waiting.append(line)
 
     def say_waiting(self) -> None:
-        """Say the lines of `say_before`."""
+        """Show the lines of `say_before` now."""
         while self._waiting:
             self._say(self._waiting.pop(0))
 
@@ -143,7 +159,7 @@ class Progress:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def add(self, **counts: int) -> None:
-        """See `curate.engine.record.Meter`."""
+        """Count more of something, see `curate.engine.record.Meter`, and show progress if it is time."""
         for name, count in counts.items():
             self._counts[name] = self._counts.get(name, 0) + count
         if not self._lives and time.monotonic() - self._lined > LINE_EVERY_S:
@@ -153,7 +169,7 @@ class Progress:
             self._metrics.write(self._seen())
 
     def done(self, job: Job, records: list[UnitRecord]) -> None:
-        """A job is finished."""
+        """Note that a job is finished; `records` are those of its units, if it has any."""
         self._bars.advance(self._task, len(job.numbers))
         self._done += len(job.numbers)
         if job.kind == "stage":
@@ -162,12 +178,12 @@ class Progress:
             self._dropped = add_counts([self._dropped, *(record.dropped for record in records)])
 
     def _seen(self) -> Seen:
-        """What is known so far."""
+        """Return the present state, for the file of metrics."""
         dropped = dict(self._dropped)
         return Seen(self._counts, self._read, self._kept, dropped, self._step, self._done, self._total)
 
     def _json_line(self) -> str:
-        """How far it is, for a program."""
+        """Return the present state as a line of JSON."""
         counts = {name: self._counts.get(name, 0) for name in HELP}
         finished = {"rows_finished": self._read, "rows_kept": self._kept, "dropped": self._dropped}
         step = {"step": self._step, "done": self._done, "parts": self._total}
@@ -198,7 +214,10 @@ class Progress:
 
 
 def funnel(manifest: dict[str, Any]) -> RenderableType:
-    """A finished run as a table: what was read, what fell to what, what is left."""
+    """Return a table for people: rows read, rows dropped for each reason, rows kept.
+
+    `manifest` has `rows_in`, `rows_out` and `dropped`, as `_manifest.json` does.
+    """
     rows, kept = manifest["rows_in"], manifest["rows_out"]
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()

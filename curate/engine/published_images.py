@@ -1,4 +1,4 @@
-"""What a source publishes of its images beyond their size: their bytes' hash, and boxes that are to be blurred."""
+"""Read what a source publishes about an image besides its size: the hash of its bytes, and boxes to blur."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from curate.engine.acquire import RawImage
 from curate.manifest.settings import Manifest
 
 CHANGED = "image_changed"
-MAX_BOXES = 1000  # of an image; one with more is blurred as a whole
-WHOLE = (0.0, 0.0, 1.0, 1.0)
+MAX_BOXES = 1000  # an image with more boxes is blurred as a whole
+WHOLE = (0.0, 0.0, 1.0, 1.0)  # a box around the whole image
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as shares of the image's sides
 
@@ -25,13 +25,13 @@ decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 @dataclass(frozen=True)
 class PublishedImage:
-    """What is published of one image."""
+    """What a source publishes about one image."""
 
-    sha256: str = ""  # hex; empty: nothing
-    boxes: tuple[Box, ...] = ()
+    sha256: str = ""  # hex; empty if none is published
+    boxes: tuple[Box, ...] = ()  # to blur
 
     def hold(self, image: RawImage) -> RawImage:
-        """The image with its boxes; none where its bytes are others than those that were published."""
+        """Return the image with its boxes, or a failure if its bytes do not have the published hash."""
         if image.data is None:
             return image
         if self.sha256 and (found := hashlib.sha256(image.data).hexdigest()) != self.sha256:
@@ -40,7 +40,7 @@ class PublishedImage:
 
 
 class PublishedImages:
-    """Reads what a manifest's source publishes of the images, from the samples' other columns (`extra`)."""
+    """Reads what a manifest's source publishes about images, from the column `extra` of the samples."""
 
     def __init__(self, manifest: Manifest) -> None:
         rule: Mapping[str, Any] = manifest.active_rules().get(CHANGED, {})
@@ -48,7 +48,13 @@ class PublishedImages:
         self._rows: dict[int, PublishedImage] = {}
 
     def note(self, table: pa.Table, places: pa.Array, first: int) -> None:
-        """Note what is published of the rows at these places of a table, whose first row is number `first`."""
+        """Remember what is published about some rows of a table.
+
+        Args:
+            table: samples.
+            places: the rows' numbers in the table.
+            first: the number of the table's first row in the unit.
+        """
         if not self._sha256 and not self._boxes:
             return
         for place, extra in zip(places.to_pylist(), table["extra"].take(places).to_pylist(), strict=True):
@@ -57,7 +63,7 @@ class PublishedImages:
                 self._rows[first + place] = found
 
     def held(self, images: Iterable[tuple[int, RawImage]]) -> Iterator[tuple[int, RawImage]]:
-        """Each row's image, held against what was noted of it."""
+        """Yield each row's image (row number, image) after `PublishedImage.hold` with what was noted about it."""
         for row, image in images:
             noted = self._rows.pop(row, None)
             yield row, image if noted is None else noted.hold(image)
@@ -72,7 +78,7 @@ class PublishedImages:
 
 
 def _boxes(found: Any) -> Iterator[Box]:
-    """The boxes of a published value; one that is none, or more than there may be, stands for the whole image."""
+    """Yield the boxes in a published value; the whole image if the value or a box is not valid, or has too many."""
     if isinstance(found, str):
         try:
             found = msgspec.json.decode(found)

@@ -1,4 +1,4 @@
-"""The units' records of a finished run: as its journal has them, or made again from its files."""
+"""Get the records of a finished run's units: from its journal, or made again from its files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from curate.storage.store import Store
 
 
 def request_of(store: Store, manifest: Mapping[str, Any]) -> Request:
-    """What the finished run was asked for.
+    """Return the request of a finished run, from its manifest.
 
     Raises:
-        DamagedManifestError: its manifest does not say so.
+        DamagedManifestError: the manifest has no valid request.
     """
     try:
         return msgspec.convert(manifest["request"], Request)
@@ -35,10 +35,10 @@ def request_of(store: Store, manifest: Mapping[str, Any]) -> Request:
 
 
 def plan_of(store: Store, manifest: Mapping[str, Any], asked: Request) -> Plan:
-    """How the finished run was cut into units.
+    """Return the plan of a finished run, from its manifest and its request.
 
     Raises:
-        DamagedManifestError: its manifest does not say how many rows each input has.
+        DamagedManifestError: the manifest does not say how many rows each input has.
     """
     try:
         rows = msgspec.convert([one["rows"] for one in manifest["inputs"]], tuple[int, ...])
@@ -50,10 +50,11 @@ def plan_of(store: Store, manifest: Mapping[str, Any], asked: Request) -> Plan:
 
 
 def finished_records(store: Store, manifest: Mapping[str, Any]) -> Iterator[UnitRecord] | None:
-    """A record of every unit, each once, in any order; None where they cannot be told.
+    """Return the record of every unit, each once, in any order; None if that is not possible.
 
-    The journal's are taken where they describe the folder's very files. Else they are made again from the tables and
-    from the files of dropped rows, which is possible while all dropped rows were written down.
+    The journal's records are used if they list exactly the folder's shards. Else records are made again from the tables
+    of files and the files of dropped rows. That is possible only if all dropped rows were written, and the run was not
+    scored later.
 
     Raises:
         DamagedError, DamagedManifestError: a table or the manifest cannot be read.
@@ -70,7 +71,7 @@ def finished_records(store: Store, manifest: Mapping[str, Any]) -> Iterator[Unit
 
 
 def _describes(records: Iterable[UnitRecord], plan: Plan, shards: pa.Table) -> bool:
-    """Whether these are records of all units, and of these shards."""
+    """Return whether these are the records of all units of the plan, and list exactly these shards."""
     count = found = 0
     for record in records:
         count += 1
@@ -86,7 +87,7 @@ def _digest(path: str, sha256: str) -> int:
 
 
 class Rebuilt:
-    """Records made from a folder's files; the seconds that stages took are all the first unit's."""
+    """Records made from a folder's files. The seconds of all stages are attributed to the first unit."""
 
     def __init__(self, store: Store, manifest: Mapping[str, Any], asked: Request, plan: Plan) -> None:
         self._store, self._manifest, self._asked, self._plan = store, manifest, asked, plan
@@ -98,7 +99,7 @@ class Rebuilt:
         return map(self._record, range(self._plan.units))
 
     def adds_up(self) -> bool:
-        """Whether they say together what the manifest says."""
+        """Return whether the sums of the records are those of the manifest."""
         counts, dropped = Counter[str](), Counter[str]()
         for record in self:
             counts.update(inputs_in=record.inputs_in, rows_in=record.rows_in, rows_out=record.rows_out)
@@ -125,7 +126,7 @@ class Rebuilt:
         )
 
     def _fallen(self, file: Shard | None) -> tuple[dict[str, int], dict[str, int]]:
-        """How many rows fell, by reason and by stage."""
+        """Return how many rows were dropped for each reason, and how many in each stage."""
         if file is None:
             return {}, {}
         table = read_columns(self._store, file.path, ["reason", "stage"])
@@ -145,7 +146,7 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
 
 
 def _by_unit(files: pa.Table) -> dict[int, list[Shard]]:
-    """The shards of each unit, in order."""
+    """Return unit → its shards, in order."""
     found: dict[int, list[Shard]] = {}
     for shard in as_shards(files):
         if (unit := unit_of(shard.path)) is not None:

@@ -1,4 +1,4 @@
-"""What is known of finished work: a record a unit, and their sum in `_manifest.json`."""
+"""Records of finished units, and the sums over them that `_manifest.json` has."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from curate.terminal import plural
 
 
 class Meter(Protocol):
-    """Whoever watches: told of progress as it happens."""
+    """What workers report progress to."""
 
     def add(self, **counts: int) -> None:
-        """Count more `rows` read, `images` settled, `kept` rows, `bytes` of images."""
+        """Count more rows read (`rows`, `scanned`), `images` that arrived or failed, rows `kept`, `bytes` written."""
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One step of the path: rows that entered and that left it alive, wall seconds of its worker."""
+    """One stage of a unit, or the sum of it over units."""
 
     name: str
-    rows_in: int
-    rows_out: int
-    seconds: float
+    rows_in: int  # rows alive before it
+    rows_out: int  # rows alive after it
+    seconds: float  # wall time
 
 
 class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The ledger's line for one unit; its presence means that the unit is done."""
+    """The record of one unit. That it exists means that the unit is done (or staged)."""
 
     unit: int
     inputs_in: int
@@ -40,13 +40,13 @@ class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
     dropped: dict[str, int] = {}
     stages: tuple[Stage, ...] = ()
     shards: tuple[Shard, ...] = ()
-    dropped_file: Shard | None = None  # where its dropped rows are written down, if any are
+    dropped_file: Shard | None = None  # the file with its dropped rows, if any were written
 
     def check(self) -> UnitRecord:
-        """The record itself, once its rows add up.
+        """Return the record itself, if its rows add up.
 
         Raises:
-            UnitError: rows were lost or made: a bug, never to be written down as done.
+            UnitError: rows were lost or added. That is a bug in curate; the unit must not be marked as done.
         """
         if self.rows_in != self.rows_out + sum(self.dropped.values()):
             raise UnitError(
@@ -56,13 +56,13 @@ class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def count_reasons(dropped: pa.Array | pa.ChunkedArray) -> dict[str, int]:
-    """How often each reason occurs (nulls, the alive rows, are not counted)."""
+    """Return how often each reason occurs; nulls, which are the alive rows, are not counted."""
     counts = pc.value_counts(dropped.drop_null())
     return {item["values"]: item["counts"] for item in counts.to_pylist()}
 
 
 def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    """The sum of several counts, most frequent first."""
+    """Return the sum of several counts by reason, the largest first."""
     total: dict[str, int] = {}
     for one in counts:
         for reason, count in one.items():
@@ -71,7 +71,7 @@ def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def add_stages(stages: Iterable[Sequence[Stage]]) -> list[Stage]:
-    """The sum of several units' stages, in the order of the path."""
+    """Return the sums of several units' stages, in the order of the stages."""
     total: dict[str, Stage] = {}
     for sequence in stages:
         for stage in sequence:
@@ -86,7 +86,7 @@ def add_stages(stages: Iterable[Sequence[Stage]]) -> list[Stage]:
 
 
 def add_records(records: Iterable[UnitRecord]) -> UnitRecord:
-    """The sum of several records, as one of no unit and without files."""
+    """Return the sum of several records, as a record with unit -1 and without files."""
     every = list(records)
     return UnitRecord(
         unit=-1,
@@ -99,12 +99,12 @@ def add_records(records: Iterable[UnitRecord]) -> UnitRecord:
 
 
 def plain_sums(total: UnitRecord) -> dict[str, Any]:
-    """The part of `_manifest.json` that adds the units up."""
+    """Return the sums over units as `_manifest.json` has them."""
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(total))
     return {name: plain[name] for name in ("inputs_in", "rows_in", "rows_out", "dropped", "stages")}
 
 
 def summary(records: Sequence[UnitRecord]) -> dict[str, Any]:
-    """The same of these units, and all their shards."""
+    """Return the sums over these units as `_manifest.json` has them, with all their shards."""
     shards = [shard for record in records for shard in record.shards]
     return plain_sums(add_records(records)) | {"shards": msgspec.to_builtins(shards)}

@@ -1,8 +1,8 @@
-"""The records of units on storage: one small file a unit, and segments that hold thousands of them.
+"""Write and read the records of units: one small file for each unit, and segments with thousands of records.
 
-The worker that finishes a unit writes its record, the mark that survives any crash, spread over 256 folders: an
-object store serves each of them by itself. The driver gathers the records that workers return into segments
-(Arrow files under `_run/journal`), so that nobody has to read the small files one by one later.
+The worker that finishes a unit writes its record, which marks the unit as done even after a crash. These files are
+spread over 256 folders, as object stores limit the rate of requests by prefix. The driver collects the records that
+workers return in segments (Arrow files in `_run/journal`), so that the small files need not be read one by one later.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ STAGED = "_run/staged"
 DONE = "_run/done"
 FOLDERS = {DONE_STATE: DONE, STAGED_STATE: STAGED}
 SEGMENTS = "_run/journal"
-SEGMENT_RECORDS = 4096  # of units, in one segment of the journal at most
-DIGEST_BYTES = 16  # of the hash behind a segment's Arrow file
-SPREAD = 256
+SEGMENT_RECORDS = 4096  # records in one segment of the journal, at most
+DIGEST_BYTES = 16  # of the hash that follows a segment's Arrow file
+SPREAD = 256  # folders over which records are spread
 THREADS = 32
 SEGMENT = pa.schema([("unit", pa.int64()), ("state", pa.uint8()), ("record", pa.binary())])
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
-Entry = tuple[int, UnitRecord]  # how far the unit is, and its record
+Entry = tuple[int, UnitRecord]  # a unit's state (staged or done), and its record
 
 
 def record_name(folder: str, unit: int) -> str:
-    """Where a unit's record lies: `FOLDER/2a/000042.json`."""
+    """Return the name of a unit's record, such as `FOLDER/2a/000042.json` for unit 42."""
     return f"{folder}/{unit % SPREAD:02x}/{unit:06d}.json"
 
 
 def spread(name: str) -> str:
-    """One of SPREAD folders for a record of that name, where it bears no number."""
+    """Return the one of SPREAD folders for a record that has a name in place of a number."""
     return f"{zlib.crc32(name.encode()) % SPREAD:02x}"
 
 
 def write_record(store: Store, folder: str, record: UnitRecord) -> None:
-    """Write a unit's record: the mark that it is staged or done.
+    """Write a unit's record, which marks it as staged or done (`folder`: STAGED or DONE).
 
     Raises:
         UnitError: its rows do not add up.
@@ -58,7 +58,7 @@ def write_record(store: Store, folder: str, record: UnitRecord) -> None:
 
 
 def read_record(store: Store, folder: str, unit: int) -> UnitRecord | None:
-    """A unit's record; None where there is none, or a torn one."""
+    """Return a unit's record; None if there is none, or only one that was cut off."""
     data = store.read_bytes(record_name(folder, unit))
     try:
         return msgspec.json.decode(data or b"", type=UnitRecord)
@@ -67,7 +67,7 @@ def read_record(store: Store, folder: str, unit: int) -> UnitRecord | None:
 
 
 def write_segment(store: Store, number: int, entries: Sequence[Entry], stem: str = "segment") -> None:
-    """Write these records as one segment of the journal."""
+    """Write these records as segment `number` of the journal; `stem` begins the segment's name."""
     columns = [
         pa.array([record.unit for _, record in entries], pa.int64()),
         pa.array([state for state, _ in entries], pa.uint8()),
@@ -83,7 +83,7 @@ def write_segment(store: Store, number: int, entries: Sequence[Entry], stem: str
 def write_records(
     store: Store, records: Iterable[UnitRecord], state: int = DONE_STATE, stem: str = "segment"
 ) -> None:
-    """Write these records, all of one state, as segments of a journal that has none of that name yet."""
+    """Write these records, all with the same state, as segments; the journal must have none with this `stem`."""
     waiting: list[Entry] = []
     number = 0
     for record in records:
@@ -96,27 +96,27 @@ def write_records(
 
 
 def before_stem(growth: int) -> str:
-    """The names of segments that hold the records of before inputs were added for the so manieth time, from 1."""
+    """Return how segments are named with the records from before inputs were added; `growth` counts that, from 1."""
     return f"before-{growth:04d}"
 
 
 def grown_stem(growth: int) -> str:
-    """The names of segments that are written since then; `segment` before that."""
+    """Return how segments are named after inputs were added `growth` times; `segment` if they never were."""
     return f"grown-{growth:04d}" if growth else "segment"
 
 
 def segment_name(number: int, stem: str = "segment") -> str:
-    """`_run/journal/segment-000003.arrow`."""
+    """Return a segment's file name, such as `_run/journal/segment-000003.arrow`."""
     return f"{SEGMENTS}/{stem}-{number:06d}.arrow"
 
 
 def segment_names(store: Store) -> list[str]:
-    """The segments that are there, in the order in which they were written."""
+    """Return the names of all segments, in the order in which they were written."""
     return [f"{SEGMENTS}/{name}" for name in store.names(SEGMENTS) if name.endswith(".arrow")]
 
 
 def read_segments(store: Store, names: Iterable[str]) -> Iterator[Entry]:
-    """Every record of these segments; a damaged segment has none."""
+    """Yield every record of these segments, with its state; a damaged segment gives none."""
     decode = msgspec.json.Decoder(UnitRecord).decode
     for table in in_parallel(lambda name: _read_segment(store, name), names):
         for state, record in zip(table["state"].to_pylist(), table["record"], strict=True):
@@ -124,9 +124,14 @@ def read_segments(store: Store, names: Iterable[str]) -> Iterator[Entry]:
 
 
 def read_marks(store: Store, state: int, known: np.ndarray) -> Iterator[UnitRecord]:
-    """The records of one folder whose units are not as far in `known` (a state a unit, N units).
+    """Return the single records for `state` of units whose state in `known` is lower.
 
-    A torn record is left out: the unit that it is of was never finished.
+    A record that was cut off is left out: its unit was never finished.
+
+    Args:
+        store: the run's folder.
+        state: STAGED_STATE or DONE_STATE.
+        known: the state of each unit (N units).
     """
     folder = FOLDERS[state]
     named = _numbers(store, folder)
@@ -136,7 +141,7 @@ def read_marks(store: Store, state: int, known: np.ndarray) -> Iterator[UnitReco
 
 
 def every_record(store: Store, state: int = DONE_STATE) -> Iterator[UnitRecord]:
-    """The record of every unit that is as far as `state`, in no order, each once."""
+    """Yield the record of every unit that is staged or done (`state`), each once, in any order."""
     seen: set[int] = set()
     for found, record in read_segments(store, segment_names(store)):
         if found == state and record.unit not in seen:
@@ -149,7 +154,7 @@ def every_record(store: Store, state: int = DONE_STATE) -> Iterator[UnitRecord]:
 
 
 def in_parallel(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
-    """What `work` makes of each item, in order, by THREADS threads; a bounded number is ahead."""
+    """Yield `work(item)` for each item, in order, computed by THREADS threads, which work ahead by a bounded number."""
     with ThreadPoolExecutor(THREADS) as pool:
         waiting: list[Any] = []
         for item in items:
@@ -161,24 +166,24 @@ def in_parallel(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterat
 
 
 def _numbers(store: Store, folder: str) -> list[int]:
-    """The units that have a file in a folder of records, ascending."""
+    """Return the numbers of the units that have a file in a folder of records, ascending."""
     parts = in_parallel(store.names, store.folders(folder))
     names = (name for part in parts for name in part if name.endswith(".json"))
     return sorted(int(name[:-5]) for name in names if name[:-5].isdecimal())
 
 
 def _read_segment(store: Store, name: str) -> pa.Table:
-    """A segment; an empty one in the place of a damaged one, as the units' own records say it again.
+    """Read a segment; a damaged one counts as empty, as the single records of its units are read instead.
 
-    What is damaged is not parsed: a flipped bit in an Arrow file can end the process.
+    Damaged data are not parsed: a flipped bit in an Arrow file can crash the process.
     """
     data = store.read_bytes(name) or b""
     content, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
-    if digest != _digest(content):  # a disk that lost power, or a flipped bit
+    if digest != _digest(content):  # cut off when the power failed, or a flipped bit
         return SEGMENT.empty_table()
     return ipc.open_file(pa.py_buffer(content)).read_all()
 
 
 def _digest(content: bytes) -> bytes:
-    """What follows a segment's content, to tell whether it is whole."""
+    """Return the hash that follows a segment's content and shows whether it is complete."""
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES, person=b"curate segment").digest()

@@ -1,4 +1,4 @@
-"""`curate retry`: a run over nothing but what an earlier one dropped for certain reasons."""
+"""`curate retry`: a run on only those rows that an earlier run dropped for certain reasons."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEEDED = (
 
 
 class RunShape(msgspec.Struct, frozen=True):
-    """What commands on a finished run take for granted of its `_manifest.json`."""
+    """The fields of `_manifest.json` that commands on a finished run rely on, with their types."""
 
     manifest: dict[str, Any]
     manifest_digest: str
@@ -61,16 +61,20 @@ class RunShape(msgspec.Struct, frozen=True):
 
 
 def finished_manifest(folder: str, selections: bool = False) -> dict[str, Any]:
-    """The `_manifest.json` of a complete run; with `selections`, also of `curate select`.
+    """Return the `_manifest.json` of a complete run.
+
+    Args:
+        folder: the run's folder.
+        selections: also accept the folder of `curate select`.
 
     Raises:
-        InputError: there is none, or the folder holds something else than a run's shards.
-        DamagedManifestError: it cannot be read, or is not what was written.
+        InputError: the folder holds no complete run, or something else than a run's shards.
+        DamagedManifestError: the manifest cannot be read, or was changed after it was written.
     """
     store = Store(folder)
     manifest = read_manifest(store)
     if manifest is None and store.exists(RUN):
-        raise InputError(f"{folder} holds no complete run yet: the same command goes on where it stands")
+        raise InputError(f"{folder} holds no complete run yet: give its command again, which goes on with it")
     if manifest is None:
         raise InputError(
             f"{folder} holds no complete run: there is no {MANIFEST}; give the folder of `curate run --out`"
@@ -90,7 +94,7 @@ def finished_manifest(folder: str, selections: bool = False) -> dict[str, Any]:
 
 
 def _fault(manifest: dict[str, Any]) -> str | None:
-    """What is wrong with a manifest in itself; None where it is as it was written, as far as it tells."""
+    """Return what is wrong with a manifest; None if its fields and the digest of its settings are right."""
     if lacking := [name for name in NEEDED if name not in manifest]:
         return f"it lacks {', '.join(lacking)}"
     try:
@@ -109,10 +113,14 @@ def again(
     plugin_files: Sequence[str] = (),
     settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Request:
-    """The request of the run in `folder`, for the rows alone that it dropped for `reasons`.
+    """Return the request for a retry: that of the run in `folder`, only for rows that it dropped for `reasons`.
 
-    A reason may be a pattern: `http_*`; None stands for no reason at all. `plugin_files` are the plug-ins that the run
-    used: what a folder names is never run by itself. `settings` change the run's manifest, by their paths.
+    Args:
+        folder: the finished run.
+        reasons: reasons, or patterns such as `http_*`. None: no row, for callers that need only the rest.
+        plugin_files: the plug-ins that the run used. They must be given, as curate runs no code only because a folder
+            names it.
+        settings: changes to the run's manifest, by their paths.
 
     Raises:
         InputError: the run is not complete, its inputs have changed, or the rows were not written down.
@@ -135,16 +143,16 @@ def again(
 
 
 def _contents(inputs: Sequence[Input]) -> dict[str, str]:
-    """The fingerprints of files by their URIs; what was no file has none, and is not looked for again."""
+    """Return URI → fingerprint of the files among the inputs; other inputs have none, and are not checked again."""
     files = (part for one in inputs for part in one.files)
     return {file.uri: file.fingerprint for file in files if file.is_file}
 
 
 def _matching(wanted: Sequence[str], dropped: Mapping[str, int], folder: str) -> list[str]:
-    """The reasons of the run that were named, or that a pattern matches.
+    """Return the run's reasons that are in `wanted`, or that a pattern in it matches.
 
     Raises:
-        ManifestError: one of them names none, or there is none.
+        ManifestError: `wanted` is empty, or an entry matches no reason of the run.
     """
     if not wanted:
         raise ManifestError(f"name the reasons to run again (there are: {', '.join(dropped) or 'none'})")
@@ -158,10 +166,12 @@ def _matching(wanted: Sequence[str], dropped: Mapping[str, int], folder: str) ->
 
 
 def _check_kept(reasons: Sequence[str], manifest: Mapping[str, Any], folder: str) -> None:
-    """See that the dropped rows were written down, as a retry finds them there.
+    """Check that rows dropped for these reasons were written to `_dropped/`, where a retry finds them.
+
+    If only a share of them was written, a warning is logged.
 
     Raises:
-        InputError: of rows that fell to rules none were.
+        InputError: rows that rules dropped were not written at all.
     """
     share, rules = manifest["manifest"]["drops"]["sample"], manifest["manifest"]["rules"]
     ruled = {reason: manifest["dropped"][reason] for reason in reasons if reason in rules}

@@ -1,4 +1,4 @@
-"""The steps of a run, each of which must be complete before the next; and its units as jobs."""
+"""The steps of a run, each of which must be complete before the next, and how units are grouped into jobs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.engine.across import Across
+from curate.engine.across import OF_STAGED, Across
 from curate.engine.journal import Journal
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
+from curate.engine.near_duplicates import PHASE as NEAR
+from curate.engine.near_duplicates import codes_name, index_bytes, read_plan
 from curate.engine.plan import Plan, Run
 from curate.engine.progress import Progress
 from curate.engine.record import UnitRecord
@@ -22,7 +24,8 @@ from curate.errors import Halted, UnitError
 
 log = logging.getLogger("curate")
 
-CHUNK = 8  # units a job holds at most: a source is then opened once for several
+MIN_SEARCHERS = 3  # with fewer workers, one process on all cores searches faster than they do by blocks
+CHUNK = 8  # units in a job, at most; several units of one job share an open input
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Steps:
     runner: Runner
 
     def select(self, left: np.ndarray) -> None:
-        """Bring these units of a selection to done: duplicates are looked for among the rows that are kept."""
+        """Do a selection: stage its units, judge the rules across the run on kept rows, publish the units `left`."""
         staged = self.run.judges_staged
         self.units("stage", self.journal.ledger.below(STAGED_STATE if staged else DONE_STATE))
         if staged:
@@ -44,7 +47,7 @@ class Steps:
             self.units("publish", left)
 
     def judge_across(self, phase: str) -> None:
-        """Judge the rules across the run: spill each slice, resolve each partition, gather by slice."""
+        """Judge one phase of the rules across the run: spill each slice, resolve each partition, gather by slice."""
         across = self.run.across(phase)
         if across is None:
             return
@@ -52,38 +55,53 @@ class Steps:
         self._each("gather", phase, range(across.slices), across.verdict_name)
 
     def judge_similar(self) -> None:
-        """Find altered copies: spill each slice, resolve each partition, settle all pairs in one piece."""
+        """Find altered copies: spill each slice, resolve each partition, settle all pairs in one job."""
         similar = self.run.similar
         if similar is not None and not self.journal.store.exists(similar.verdict_name(similar.slices - 1)):
             self._spilled_and_resolved(similar.phase, similar)
-            self.all("settle", [Job("settle", (0,))], 1)
+            self._one("settle", similar.phase)
 
     def _spilled_and_resolved(self, phase: str, across: Across | SimilarImages) -> None:
         self._each("scan", phase, range(across.slices), across.spill_name)
         self._each("resolve", phase, range(across.partitions), across.partition_name)
 
-    def _each(self, kind: str, phase: str, numbers: range, name: Callable[[int], str]) -> None:
-        """Do one kind of job to each number whose file is not there."""
+    def _each(
+        self, kind: str, phase: str, numbers: range, name: Callable[[int], str], memory: int = 0
+    ) -> None:
+        """Do a job of one kind for each number whose file does not exist; `memory`: see `Job`."""
         have = set(self.journal.store.names(f"_run/{phase}"))
         left = [n for n in numbers if name(n).rsplit("/", 1)[-1] not in have]
-        self.all(kind, [Job(kind, (n,), phase) for n in left], len(left), phase)
+        self.all(kind, [Job(kind, (n,), phase, memory=memory) for n in left], len(left), phase)
 
     def touched(self) -> set[int]:
-        """The units of before inputs were added of which a row falls only now."""
-        across, before = self.run.across("bytes"), self.run.before
-        slices = range(-(-before // self.run.plan.slice_units)) if across is not None else ()
-        tables = (across.verdicts(self.journal.store, number) for number in slices) if across else ()
+        """Return the units from before inputs were added that lose rows, or get other reasons, because of these."""
+        before = self.run.before
+        slices = range(-(-before // self.run.plan.slice_units))
+        judged = [across for phase in OF_STAGED if (across := self.run.across(phase)) is not None]
+        tables = (across.verdicts(self.journal.store, number) for across in judged for number in slices)
         return {unit for table in tables for unit in table["unit"].unique().to_pylist() if unit < before}
 
     def judge_near(self) -> None:
-        """Find near duplicates, in one piece; the last file of verdicts says that it is done."""
-        across = self.run.across("near")
-        if across is not None and not self.journal.store.exists(across.verdict_name(across.slices - 1)):
-            self.journal.flush()  # the judge reads the records of all units
-            self.all("judge_near", [Job("judge_near", (0,))], 1)
+        """Find near duplicates: spill features, search for each block of rows, decide on all in source order."""
+        across, store = self.run.across(NEAR), self.journal.store
+        if across is None or store.exists(across.verdict_name(across.slices - 1)):
+            return
+        self._each("scan", NEAR, range(across.slices), across.spill_name)
+        if read_plan(store) is None:
+            self._one("arrange", NEAR)
+        plan = read_plan(store)
+        assert plan is not None
+        if plan.indexed and self.runner.workers >= MIN_SEARCHERS:
+            self._each("encode", NEAR, range(plan.blocks), codes_name)
+            self._each("resolve", NEAR, range(plan.blocks), across.partition_name, index_bytes(plan))
+        self._one("settle", NEAR, index_bytes(plan))
+
+    def _one(self, kind: str, phase: str, memory: int = 0) -> None:
+        """Do a job that one process does alone; `memory`: see `Job`."""
+        self.all(kind, [Job(kind, (0,), phase, memory=memory, alone=True)], 1, phase)
 
     def units(self, kind: str, numbers: np.ndarray) -> None:
-        """Do one kind of job to these units, ascending.
+        """Do jobs of one kind for these units, in ascending order.
 
         Raises:
             UnitError: some failed; the others are done.
@@ -91,7 +109,13 @@ class Steps:
         self.all(kind, unit_jobs(kind, self.run.plan, numbers, self.runner.workers), len(numbers))
 
     def all(self, kind: str, jobs: Iterable[Job], numbers: int, phase: str = "") -> None:
-        """Do all these jobs, which are of one kind and have so many numbers together.
+        """Do all these jobs, which are of one kind.
+
+        Args:
+            kind: the kind of the jobs.
+            jobs: the jobs.
+            numbers: how many units or parts they have together.
+            phase: the phase of the rules across the run, if they belong to one.
 
         Raises:
             UnitError: some failed; the others are done.
@@ -114,7 +138,7 @@ class Steps:
             )
 
     def _failed(self, results: Result, before: bool) -> list[JobFailure]:
-        """The failures among them, each logged but the very first, which the error tells that ends the step."""
+        """Return the failures among the results, and log them, except the step's first, which its error names."""
         failed = [result for result in results if isinstance(result, JobFailure)]
         for failure in failed if before else failed[1:]:
             log.error("%s", failure.error)
@@ -122,7 +146,7 @@ class Steps:
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
-        """Whatever ends the step, what is finished is written into the journal."""
+        """Write what is finished into the journal when this context ends, also if it ends with `Halted`."""
         try:
             yield
         except Halted:
@@ -133,9 +157,15 @@ class Steps:
 
 
 def unit_jobs(kind: str, plan: Plan, numbers: np.ndarray, workers: int) -> Iterator[Job]:
-    """Units as jobs: neighbours of one input together, while there is enough work for every worker.
+    """Group units into jobs: neighbouring units of one input together, if every worker still gets several jobs.
 
-    In this process the input stays open anyway.
+    Without Ray (`workers` is 0) each unit is a job of its own, as the process keeps the input open anyway.
+
+    Args:
+        kind: the kind of the jobs.
+        plan: the run's plan.
+        numbers: the units' numbers, ascending.
+        workers: how many workers do the jobs.
     """
     size = max(1, min(CHUNK, len(numbers) // (4 * workers))) if workers else 1
     job: list[int] = []

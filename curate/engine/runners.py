@@ -1,8 +1,7 @@
-"""Running jobs: in this process, or as Ray core tasks on this machine or a cluster.
+"""Run jobs in this process, or as Ray core tasks on this machine or a cluster.
 
-Either way the same jobs do the same work; what differs is who does them. A job that fails is tried again, and
-then reported while the others finish; the first sign that nothing can go on (disk full, network down) ends
-the run.
+The jobs and their results are the same either way. A job that fails is tried again; if it fails again, it is reported,
+and the others go on. An error that every other job would meet, too (disk full, network down), ends the run at once.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from curate.cluster import connected, cores_of_task, memory_of_task, start
+from curate.cluster import connected, cores_of_task, largest_memory, memory_of_task, start
 from curate.engine.host_slots import HostExchange, HostSlots
 from curate.engine.nodes import code_digest
 from curate.engine.record import Meter
@@ -29,40 +28,41 @@ from curate.manifest.settings import ScorerSettings
 
 log = logging.getLogger("curate")
 
-MIN_UNITS_FOR_RAY = 3  # below which starting it does not pay
-FEW_CORES = 2  # that one process with its children fills by itself
-TRIES = 2  # of what fails in a job
-WORKER_DEATHS = 3  # of the processes of one job, beyond which it has failed
-MEMORY_BYTES = 2**30  # that a task asks the cluster for
+MIN_UNITS_FOR_RAY = 3  # with fewer units, starting Ray takes longer than it saves
+FEW_CORES = 2  # so few cores are kept busy by one process with its child processes
+TRIES = 2  # how often a number of a job is tried
+WORKER_DEATHS = 3  # if the process of a job dies more often than this, the job has failed
+MEMORY_BYTES = 2**30  # memory that a task asks the cluster for
+ALL_CORES = 2**16  # more cores than any node has
 AHEAD = 2  # jobs in flight for each worker
-POLL_S = 0.25
-REPORT_S = 0.5
-WATCH_S = 5.0
-CPUS_S = 10.0  # between two looks at how many workers the cluster has
+POLL_S = 0.25  # how long to wait for a result before progress is updated
+REPORT_S = 0.5  # between two reports of a worker
+WATCH_S = 5.0  # how long to wait for the counts of the actor
+CPUS_S = 10.0  # between two checks of how many workers the cluster has
 
 
 class Runnable(Protocol):
-    """What workers must know of what they work on: a run, or another command's."""
+    """What workers must know about the work of a command: a run, a packing, an export, …."""
 
     @property
     def identity(self) -> str:
-        """What tells it from all others."""
+        """A string that no other work has."""
 
     @property
     def scorer(self) -> ScorerSettings | None:
-        """The model that its jobs use, if any."""
+        """The settings of the model that the jobs use; None if they use none."""
 
     @property
     def models(self) -> int | None:
-        """How many of it there are on Ray; None: one a GPU, or one a node without GPUs."""
+        """How many of these models run on Ray; None: one for each GPU, or one for each node if there are no GPUs."""
 
     @property
     def per_host(self) -> int:
-        """How many requests one host gets at once, from all workers."""
+        """How many requests one host gets at once, at most, from all workers."""
 
 
 class OfflineRun(msgspec.Struct, frozen=True):
-    """What jobs share that use no model and fetch nothing; see `Runnable`."""
+    """The base of a `Runnable` whose jobs use no model and fetch nothing."""
 
     @property
     def scorer(self) -> ScorerSettings | None:
@@ -71,38 +71,38 @@ class OfflineRun(msgspec.Struct, frozen=True):
 
     @property
     def models(self) -> int | None:
-        """See `scorer`."""
+        """None: no model."""
         return None
 
     @property
     def per_host(self) -> int:
-        """Nothing is fetched."""
+        """0: nothing is fetched."""
         return 0
 
 
 Hire = Callable[
     ..., JobWorker
-]  # of what is run, a meter, child processes, scorers, and where hosts are shared
+]  # makes a worker from: the work, a meter, the number of child processes, scorer actors, and an `Exchange`
 
 
 class Runner(Protocol):
-    """Whoever does jobs."""
+    """Does jobs, by one or more workers."""
 
-    workers: int
+    workers: int  # how many; 0: in this process
 
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
-        """Do all jobs, in any order; what became of each. They are taken as they are needed.
+        """Do all jobs; yield each with its result, in any order. Jobs are taken from the iterable as they are needed.
 
         Raises:
-            Halted: nothing can go on.
+            Halted, MachineError, ManifestError: no job can go on.
         """
 
     def close(self) -> None:
-        """Stop what is running."""
+        """Stop all jobs that are running."""
 
 
 class InProcess:
-    """Jobs one after the other, in this process; while one begins, the one before it may still be written."""
+    """Does jobs one after the other in this process; while one begins, the one before it may still be written."""
 
     workers = 0
 
@@ -129,10 +129,10 @@ class InProcess:
 
 
 class OnRay:
-    """Jobs as Ray tasks, a bounded number in flight.
+    """Does jobs as Ray tasks, with a bounded number in flight.
 
-    What all tasks share is put into the cluster once, and fetched once by each process. Where there are fewer `parts`
-    of work than cores, each task gets several.
+    What all tasks share is put into the cluster's object store once, and fetched once by each process. If there are
+    fewer `parts` of work than cores, each task gets several cores.
     """
 
     def __init__(
@@ -152,13 +152,13 @@ class OnRay:
             scorers = [] if run.scorer is None else _scorers(run.scorer, run.models)
             self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote(run.per_host)
             shared = (run, self._counts, scorers, code_digest(), hire, self.workers, cores)
-            self._shared = [ray.put(shared)]  # in a list: a bare one would be fetched a task
+            self._shared = [ray.put(shared)]  # in a list, as Ray would fetch a bare reference for every task
         except BaseException:
             self.close()
             raise
         self._identity = run.identity
-        memory = memory_of_task(ray, MEMORY_BYTES)
-        self._task = ray.remote(num_cpus=cores, memory=memory, max_retries=0)(_do)
+        self._memory = memory_of_task(ray, MEMORY_BYTES)
+        self._task = ray.remote(num_cpus=cores, memory=self._memory, max_retries=0)(_do)
         self._deaths = Counter[Job]()
 
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
@@ -168,7 +168,7 @@ class OnRay:
             room = max(0, AHEAD * self._room() - len(flying))
             again, lost = lost, []
             for job in chain(again, islice(waiting, room)):
-                task = self._task.options(name=job.name)
+                task = self._task.options(name=job.name, **self._needs(job))
                 flying[task.remote(self._shared, self._identity, job)] = job
             if not flying:
                 return
@@ -186,25 +186,34 @@ class OnRay:
         """See `Runner.close`."""
         self._ray.shutdown()
 
+    def _needs(self, job: Job) -> dict[str, int]:
+        """Return the resources that a job needs beyond the usual, but at most what the largest node has."""
+        needs = {}
+        if job.memory:
+            needs["memory"] = min(self._memory + job.memory, largest_memory(self._ray))
+        if job.alone:
+            needs["num_cpus"] = cores_of_task(self._ray, ALL_CORES)
+        return needs
+
     def _room(self) -> int:
-        """How many workers there are now: a cluster may grow and shrink."""
+        """Return how many workers there are now, as a cluster may grow and shrink."""
         if self._asked is None and time.monotonic() - self._counted > CPUS_S:
             self.workers, self._counted = cluster_cpus(self._ray), time.monotonic()
         return max(1, self.workers)
 
     def _watch(self) -> None:
-        """Pass on what the workers counted; what an actor had whose node died is not seen."""
+        """Pass the counts of the workers on to the meter; counts of an actor whose node died are lost."""
         try:
             counts = self._ray.get(self._counts.take.remote(), timeout=WATCH_S)
-        except self._ray.exceptions.RayError:  # a time-out is one too
+        except self._ray.exceptions.RayError:  # also raised after a time-out
             return
         self._meter.add(**counts)
 
     def _result(self, job: Job, reference: Any) -> Result | None:
-        """What became of a job; None where its worker was lost and it is to be done again.
+        """Return a job's result; None if its worker was lost and the job must be done again.
 
-        A node that goes takes no blame with it, as often as that happens; a job whose process dies by itself
-        is tried WORKER_DEATHS times more.
+        If a whole node was lost, the job is done again without a limit. If only its process died, it is done again at
+        most WORKER_DEATHS times.
         """
         failures = self._ray.exceptions
         try:
@@ -225,7 +234,20 @@ class OnRay:
 def runner_for(
     run: Runnable, meter: Meter, parts: int, workers: int | None, address: str | None, hire: Hire = Worker
 ) -> Runner:
-    """In this process for little work or on few cores, else Ray with a worker a core (of the cluster, if any)."""
+    """Return a runner: this process, or Ray.
+
+    Args:
+        run: what the workers must know.
+        meter: gets the progress.
+        parts: how many units or other pieces of work there are.
+        workers: 0: in this process. None: one for each core, of the cluster if there is one; but 0 without `address` if
+            there are fewer than MIN_UNITS_FOR_RAY parts or at most FEW_CORES cores.
+        address: of a Ray cluster. None: Ray is started on this machine.
+        hire: makes a worker.
+
+    Raises:
+        MachineError: Ray cannot start, or no cluster answers.
+    """
     cores = len(os.sched_getaffinity(0))
     if workers is None and address is None:
         workers = 0 if parts < MIN_UNITS_FOR_RAY or cores <= FEW_CORES else cores
@@ -235,12 +257,12 @@ def runner_for(
 
 
 def cluster_cpus(ray: Any) -> int:
-    """How many CPUs the cluster has."""
+    """Return how many CPUs the cluster has, at least 1."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def _scorers(settings: ScorerSettings, count: int | None) -> list[Any]:
-    """The actors that hold a scorer, of which one is ready.
+    """Start `count` actors with a scorer, and return them when one is ready.
 
     Raises:
         ManifestError, MachineError, Halted: see `curate.scorer.actors`.
@@ -253,10 +275,10 @@ def _scorers(settings: ScorerSettings, count: int | None) -> list[Any]:
 
 
 def attempt(worker: JobWorker, job: Job, first: Result | None = None) -> Result:
-    """Do the job, and what failed of it again; `first` is what came of a first try.
+    """Do a job, and try again the numbers that failed; `first` is the result of the first try, if that was done.
 
     Raises:
-        Halted, MachineError: nothing can go on.
+        Halted, MachineError, ManifestError: no job can go on.
     """
     results = worker.do(job) if first is None else first
     for _ in range(TRIES - 1):
@@ -274,10 +296,10 @@ def attempt(worker: JobWorker, job: Job, first: Result | None = None) -> Result:
 
 
 def stop_if_hopeless(results: Result) -> None:
-    """Raise what would befall every other job too.
+    """Raise the first error among the results that every other job would meet, too.
 
     Raises:
-        Halted, MachineError, ManifestError: nothing can go on.
+        Halted, MachineError, ManifestError: no job can go on.
     """
     for result in results:
         if isinstance(result, JobFailure) and isinstance(result.error, HOPELESS):
@@ -285,7 +307,7 @@ def stop_if_hopeless(results: Result) -> None:
 
 
 class _Counts(HostSlots):
-    """An actor that adds up what the workers report until the driver takes it, and shares out hosts' slots."""
+    """An actor that adds up the counts that workers report, until the driver takes them, and holds the hosts' slots."""
 
     def __init__(self, per_host: int) -> None:
         super().__init__(per_host)
@@ -301,7 +323,7 @@ class _Counts(HostSlots):
 
 
 class _Reporter:
-    """A worker's meter: reports to the actor every second or so, not every row."""
+    """A worker's meter: reports counts to the actor every REPORT_S seconds, not for every row."""
 
     def __init__(self, actor: Any) -> None:
         self._actor, self._counts, self._since = actor, dict[str, int](), time.monotonic()
@@ -314,7 +336,7 @@ class _Reporter:
             self.flush()
 
     def flush(self) -> None:
-        """Report now."""
+        """Report the counts now."""
         if self._counts:
             self._actor.add.remote(self._counts)
         self._counts, self._since = {}, time.monotonic()
@@ -322,11 +344,11 @@ class _Reporter:
 
 _HELD: dict[
     str, tuple[JobWorker, Any]
-] = {}  # a Ray worker process keeps its worker, and its meter, from job to job
+] = {}  # identity of the work → worker and counting actor, which a Ray process keeps from job to job
 
 
 def _do(shared: list[Any], identity: str, job: Job) -> Result:
-    """A Ray task: one job, by the worker that this process keeps."""
+    """Do one job as a Ray task, by the worker that this process keeps."""
     try:
         worker, counts = _worker(shared, identity)
     except MachineError as error:

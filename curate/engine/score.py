@@ -1,9 +1,9 @@
-"""The score stage of a run: CLIP features and scores, by the manifest's scorer, while images still come in.
+"""The score stage of a run: compute CLIP features and scores by the manifest's scorer, while images still arrive.
 
-A unit is scored by windows of its rows, each as soon as all its images have come or are known not to; a
-window is scored by itself, so that its scores do not depend on the order in which images come. A thread feeds
-the scorer from the spool on disk: no more than a batch or two of images is in memory for it. A dialogue is scored by
-all of its images (see `curate.scorer.items`).
+A unit is scored in windows, ranges of its rows, each as soon as all its images have arrived or failed. Each window is
+scored by itself, so that its scores do not depend on the order in which images arrive. A thread gives the scorer images
+from the spool on disk, so that only one or two batches of images are in memory. A dialogue is scored by all of its
+images (see `curate.scorer.items`).
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
     from curate.scorer.scorer import Pairs, Scorer
     from curate.scorer.table import Scored
 
-WINDOW = 2048  # rows of a unit
-TAKEN = 64  # images read from the spool at once
+WINDOW = 2048  # rows of a window
+TAKEN = 64  # images that are read from the spool at once
 
 
 class Scoring:
-    """A scorer that is opened when the first row needs it, and held.
+    """A scorer that is opened when the first row needs it, and then kept.
 
-    With `actors` (see `curate.scorer.actors`) these hold the model, and this process decodes for them.
+    With `actors` (see `curate.scorer.actors`), these hold the model, and this process only decodes images for them.
     """
 
     def __init__(self, settings: ScorerSettings, cores: int, actors: Sequence[Any] = ()) -> None:
         self.settings, self._cores, self._actors = settings, cores, actors
 
     def close(self) -> None:
-        """End the scorer, if it was opened."""
+        """Close the scorer, if it was opened."""
         if "scorer" in self.__dict__:
             self.scorer.close()
 
     @cached_property
     def scorer(self) -> Scorer:
-        """The scorer.
+        """The scorer, which is opened at the first use.
 
         Raises:
             ManifestError, MachineError: see `curate.scorer.open_scorer`.
@@ -63,19 +63,19 @@ class Scoring:
         return open_scorer(self.settings, self._cores)
 
     def identity(self) -> dict[str, Any]:
-        """Who the scorer is, as shards name it."""
+        """Return what shards say about the scorer: model, weights, precision, …."""
         return self.scorer.identity.plain()
 
 
 class Windows:
-    """One unit's rows on their way to the scorer; without one (None) they go nowhere."""
+    """Gives the rows of one unit to the scorer, window by window; without a scorer (None) it does nothing."""
 
     def __init__(self, scoring: Scoring | None, spool: Spool) -> None:
         self._scoring, self._spool = scoring, spool
         self._texts: list[str | None] = []  # of the rows that were read so far
-        self._shown: dict[int, np.ndarray] = {}  # dialogues to their images' numbers in the spool
-        self._awaited: Counter[int] = Counter()  # images still to come, by window
-        self._begun: dict[int, np.ndarray] = {}  # windows on their way: their rows that have an image
+        self._shown: dict[int, np.ndarray] = {}  # dialogue's row → its images' numbers in the spool
+        self._awaited: Counter[int] = Counter()  # window → images that are still expected
+        self._begun: dict[int, np.ndarray] = {}  # window given to the scorer → its rows with an image
         self._queue: SimpleQueue[int | None] = SimpleQueue()
         self._thread = ThreadPoolExecutor(1, "scoring")
         self._found: Future[list[Scored]] | None = None
@@ -92,20 +92,22 @@ class Windows:
         self._thread.shutdown()
 
     def expect(self, row: int) -> None:
-        """The row's image is yet to come."""
+        """Note that an image of this row is still to arrive."""
         self._awaited[row // WINDOW] += 1
 
     def settle(self, row: int) -> None:
-        """The row's image has come, or never will."""
+        """Note that an image of this row has arrived or failed."""
         window = row // WINDOW
         self._awaited[window] -= 1
         if (window + 1) * WINDOW <= len(self._texts):
             self._begin_if_settled(window)
 
     def read(self, texts: pa.ChunkedArray, shown: Sequence[np.ndarray] | None = None) -> None:
-        """So many more rows were read, and their images are all expected or there.
+        """Note that more rows were read, and that `expect` was called for each of their images that is still to arrive.
 
-        `shown` has the numbers of each row's images in the spool; without it a row has one image, by its own number.
+        Args:
+            texts: the rows' texts.
+            shown: the numbers of each row's images in the spool. None: each row has one image, with the row's number.
         """
         before = len(self._texts) // WINDOW
         self._shown |= dict(enumerate(shown or (), len(self._texts)))
@@ -114,7 +116,7 @@ class Windows:
             self._begin_if_settled(window)
 
     def fill(self, table: pa.Table) -> pa.Table:
-        """The unit's whole table with its scores and features, once all images have settled (N rows).
+        """Fill scores and features into the unit's whole table, after all images have arrived or failed (N rows).
 
         Raises: see `Scoring.scorer` and `Scorer.score_all`.
         """
@@ -138,7 +140,7 @@ class Windows:
         return table
 
     def _begin_if_settled(self, window: int) -> None:
-        """Give a window to the scorer, unless that happened before or it has no image."""
+        """Give a window to the scorer if all its images have arrived or failed; not twice, and not without images."""
         if self._scoring is None or self._awaited[window] or window in self._begun:
             return
         rows = np.arange(window * WINDOW, min((window + 1) * WINDOW, len(self._texts)))
@@ -152,16 +154,16 @@ class Windows:
         if self._found is None:
             self._found = self._thread.submit(self._score, self._scoring)
         elif self._found.done():
-            self._found.result()  # it failed: no use in going on
+            self._found.result()  # the scorer has failed: raise its error
         self._queue.put(window)
 
     def _is_whole(self, dialogue: int) -> bool:
-        """Whether it shows images, and all of them have come."""
+        """Return whether a dialogue shows images, and all of them have arrived."""
         places = self._shown[dialogue]
         return bool(len(places)) and all(self._spool.lengths(places))
 
     def _of_rows(self, window: int, scored: Scored) -> Scored:
-        """The scores of a window's rows, by those of their images."""
+        """Return the scores of a window's rows, computed from those of their images."""
         from curate.scorer.items import folded
 
         if not self._shown:

@@ -1,7 +1,7 @@
-"""The output of `curate select`: parts of the source's own rows, staged and published as shards are.
+"""The output of `curate select`: parts with the source's own rows, staged and published like shards.
 
-Beside a staged part lies a small file that names its rows by what the rules across the run compare: their keys, the
-addresses of their images, their texts.
+For each staged part there is a small file with what the rules across the run compare of its rows: their keys, the URLs
+or paths of their images, their texts.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from curate.schema import DROPPED
 from curate.storage.selected import part_name, part_schema, write_part
 from curate.storage.shards import Shard, as_dropped, dropped_name
 
-SEEN = "seen"  # the stage at which rows fall to the rules across the run
+SEEN = "seen"  # the stage in which rules across the run drop rows
 
-KEPT = pa.schema(  # the rows of a staged part
+KEPT = pa.schema(  # of the small file for a staged part
     [
         ("key", pa.string()),
         ("source", pa.string()),
@@ -34,19 +34,26 @@ KEPT = pa.schema(  # the rows of a staged part
 
 
 class PartStaging(Staging):
-    """The output side of one selection."""
+    """Writes the output of one selection."""
 
     def write_part(self, unit: int, tables: Iterable[pa.Table], published: pa.Schema, rules: Rules) -> Shard:
-        """Stage a unit's kept rows, judged by `rules`: the columns of `published`, and ours."""
+        """Stage a unit's kept rows.
+
+        Args:
+            unit: the unit's number.
+            tables: the kept rows, with `published`'s columns and those that a selection adds.
+            published: the source's columns.
+            rules: the rules that judged the rows, which the part names.
+        """
         schema = part_schema(published, self.manifest.digest(), rules)
         return self._stage(part_name(unit), (table.cast(schema) for table in tables), schema)
 
     def write_kept(self, unit: int, rows: pa.Table) -> None:
-        """Note what the rules across the run need of the kept rows (N rows of KEPT)."""
+        """Write what the rules across the run compare of a unit's kept rows (N rows of KEPT)."""
         write_batches(self.store, _kept_name(unit), KEPT, [rows.cast(KEPT)])
 
     def spilled(self, number: int, phase: str = "seen") -> pa.Table:
-        """See `Staging.spilled`; of a selection it is the rows' keys, or the addresses of their images."""
+        """See `Staging.spilled`; in the phase `keys` a row's key identifies its image, else its URL or path does."""
         rows = read_batch(self.store, _kept_name(number), 0).combine_chunks()
         if not rows.num_rows:
             return SPILL.empty_table()
@@ -68,7 +75,7 @@ class PartStaging(Staging):
     def _write(
         self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
     ) -> Shard:
-        """See `Staging._write`; files of dropped rows are written as parts are."""
+        """See `Staging._write`; files of dropped rows are written in the same way as parts."""
         return write_part(self.store, name, tables, schema, self.manifest.shard.compression_level)
 
 

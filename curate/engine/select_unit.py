@@ -1,4 +1,4 @@
-"""The way of one unit of a selection: source → clean → rules → a part. No image is looked at, nothing is fetched."""
+"""The stages of one unit of a selection: source → clean → rules → part. No image is read and nothing is fetched."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ from curate.storage.selected import KEY_COLUMN, TEXT_COLUMN
 from curate.storage.store import Store
 
 STAGES = ("read", "rules", "write", SEEN)
-NOTED = (*KEPT.names, "stage", "dropped", "detail")  # what is kept in memory of each row of a unit
+NOTED = (*KEPT.names, "stage", "dropped", "detail")  # columns that are kept in memory for each row of a unit
 
 
 @dataclass
 class UnitNotes:
-    """What became of a unit's rows so far."""
+    """The rows of a unit that were judged so far, without most of their columns."""
 
     samples: list[pa.Table] = field(default_factory=list)
 
     def kept(self, published: pa.Table, samples: pa.Table) -> pa.Table:
-        """Note N rows; those that are kept, as they were published, with their keys and clean texts."""
+        """Note N rows, and return the kept ones with their published columns, their keys and their clean texts.
+
+        `published` and `samples` are the same rows, as published and as samples.
+        """
         self.samples.append(samples.select(NOTED))
         places = pc.indices_nonzero(alive(samples))
         kept, named = published.take(places), samples.select(["key", "text"]).take(places)
@@ -40,13 +43,13 @@ class UnitNotes:
         return kept.append_column(TEXT_COLUMN, named["text"].cast(pa.string()))
 
     def table(self) -> pa.Table:
-        """Every row that was noted, in order (columns NOTED)."""
+        """Return every row that was noted, in order (columns NOTED)."""
         nothing = SAMPLE.empty_table().select(NOTED)
         return pa.concat_tables([nothing, *self.samples])
 
 
 class Selection:
-    """The work of one run of `curate select`, with what it holds open."""
+    """The stages of one run of `curate select`, with the inputs that it holds open."""
 
     def __init__(self, run: Run, store: Store, meter: Meter, children: int) -> None:
         self.run, self.meter = run, meter
@@ -54,19 +57,19 @@ class Selection:
         self.reader = UnitReader(run, children)
 
     def close(self) -> None:
-        """Let go of the inputs."""
+        """Close the inputs."""
         self.reader.close()
 
     def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
-        """What the rules across the run need of a staged unit (rows of SPILL)."""
+        """Return what the rules across the run compare of a staged unit (rows of SPILL), see `PartStaging.spilled`."""
         return self.staging.spilled(unit.number, "keys" if by_key else "seen")
 
     def begin(self, unit: Unit, seen: Mapping[int, str]) -> Unit:
-        """Nothing: a unit is read while its part is written."""
+        """Do nothing, and return the unit: it is read in `finish`, while its part is written."""
         return unit
 
     def finish(self, unit: Unit) -> UnitRecord:
-        """Take a unit from its source to its staged files; its record says that they are complete."""
+        """Read and judge a unit, stage its files and write its record; return the record."""
         watch, notes = Stopwatch(), UnitNotes()
         with watch.stage("write"):
             schema, rules = self.reader.schema(unit), self.reader.rules(unit)
@@ -100,7 +103,7 @@ class Selection:
 
 
 def _stages(table: pa.Table, watch: Stopwatch) -> Iterator[Stage]:
-    """The funnel of a unit before the rules across the run: how many rows entered and left each stage alive."""
+    """Yield how many rows entered each stage of a unit and left it alive, before the rules across the run."""
     lost: dict[str, Any] = count_reasons(table["stage"])
     rows = table.num_rows
     for name in STAGES:

@@ -1,4 +1,4 @@
-"""What `curate select` can keep rows of: tables of which a row is one record."""
+"""Check that `curate select` can be used: only with tables in which each row is one record."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from curate.storage.selected import SELECTED_COLUMNS
 
 
 def check_selectable(manifest: Manifest, kind: Kind) -> None:
-    """See that the manifest's records are rows of tables.
+    """Check that each record of the manifest is one row of a table.
+
+    `kind` says what the manifest's records are made from.
 
     Raises:
-        ManifestError: they are pages, images that are drawn, or several of a row.
+        ManifestError: records are pages or images that are drawn, or one row gives several of them.
     """
     if not kind.selects:
         raise ManifestError(
@@ -32,7 +34,7 @@ def check_selectable(manifest: Manifest, kind: Kind) -> None:
 
 
 def check_columns(found: Input, origin: Origin, manifest: Manifest) -> None:
-    """See that an input is a table without columns of our names.
+    """Check that an input is a table, with one text a row, and without columns that `curate select` would add.
 
     Raises:
         InputError: it is not.

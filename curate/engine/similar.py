@@ -1,16 +1,23 @@
-"""Similar images across a run: copies by their fingerprints; the first in source order stays.
+"""Similar images across a run: find altered copies by their fingerprints; the first one in source order stays.
 
-A unit leaves the fingerprints of its kept rows beside its shards. Each slice of the run spills them under the keys of
-their bands (`filters.copies`), partitioned by key, so that what is compared is in one partition; each partition finds
-its pairs by itself. Last the pairs are gone through in source order, in one piece: a row falls if a row that stays is
-before it and within `max_distance`. So what falls has a witness that is kept, whatever the number of workers. Rows with
-the very same image (questions about one) are no copies of each other: they stay or fall by other images alone. Memory
-holds a partition at a time, and a bit for each row of the units that lose any.
+When a unit is staged, the fingerprints of its kept rows are written to a file. Each slice of the run spills them under
+the keys of their bands (`filters.copies`), partitioned by key, so that fingerprints to compare are in one partition.
+Each partition finds its pairs by itself. Last, one job goes through all pairs in source order: a row is dropped if a
+row before it, which this rule keeps, is within `max_distance`. So for each dropped row there is a similar one that this
+rule keeps, and the result does not depend on the number of workers. Rows with exactly the same image (several questions
+about it) are not compared with each other; only other images decide about them. In memory there is one partition at a
+time, and one bit for each row of the units that lose rows.
+
+What this rule says of a row depends only on the rows before it, so inputs can be added later. For that reason, rows are
+compared with earlier rows even if the rules on images' bytes drop these: added rows can change what those rules drop
+(and the image stays with another row, or is a placeholder). The length of the bands depends on the number of rows up to
+each unit. The fingerprint files stay in the folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, pairwise
@@ -20,32 +27,39 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
-import xxhash
 
 from curate.engine.across import VERDICT, PhaseFiles, read_batch, write_batches
 from curate.engine.records import in_parallel
+from curate.engine.staged_pairs import fallen_detail
 from curate.storage.store import Store
 from filters.copies import (
     KIND,
-    VIEW_BANDS,
+    LEVEL_BITS,
+    MOST_BITS,
     VIEW_BYTES,
-    VIEWS,
-    WHOLE_BANDS,
     Entries,
-    bits_for,
+    entries_for,
+    level_for,
     nearest_pairs,
     stored,
 )
 
 RULE = "similar_image"
 PHASE = "similar"
-ENTRIES_A_ROW = VIEWS * VIEW_BANDS + WHOLE_BANDS
-PARTITION_ENTRIES = 2_000_000  # about 300 MB while it is judged
-GROUP_ROWS = 16_384  # whose entries are made at once
+PARTITION_ENTRIES = 2_000_000  # entries of a partition, which takes about 300 MB of memory while it is judged
+GROUP_ROWS = 16_384  # rows whose entries are made at once
 ROW_BITS = 32  # a place is unit << ROW_BITS | row
 
-KEPT = pa.schema(  # of a unit's kept rows; `image` is a hash of the image's bytes
-    [("row", pa.int32()), ("key", pa.string()), ("image", pa.uint64()), ("fingerprint", KIND)]
+PRINTS = "_run/prints"  # the folder of the units' fingerprint files
+
+KEPT = pa.schema(  # of kept rows; `image` is equal for equal bytes, `detail` comes from `fallen_detail`
+    [
+        ("row", pa.int32()),
+        ("key", pa.string()),
+        ("image", pa.uint64()),
+        ("detail", pa.string()),
+        ("fingerprint", KIND),
+    ]
 )
 ENTRY = pa.schema(
     [
@@ -61,37 +75,60 @@ TOLD = VERDICT.append(pa.field("detail", pa.string()))
 
 
 def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[bytes | None]) -> None:
-    """Leave the fingerprints of a unit's kept rows (N rows of SAMPLE, their N images) for the rule across the run."""
+    """Write the fingerprints of a unit's kept rows to a file, for the search across the run.
+
+    Args:
+        store: the run's folder.
+        unit: the unit's number.
+        kept: the kept rows (N rows of SAMPLE).
+        images: their encoded images (N).
+    """
     rows = pa.array(np.arange(kept.num_rows), pa.int32())
-    hashes = pa.array([xxhash.xxh3_64_intdigest(body or b"") for body in images], pa.uint64())
-    table = pa.table([rows, kept["key"], hashes, kept["fingerprint"].cast(KIND)], schema=KEPT)
+    hashes = [hashlib.sha256(body or b"").hexdigest() for body in images]
+    hashed = pa.table({"sha256": pa.chunked_array([hashes], pa.string()), "extra": kept["extra"]})
+    numbers = pa.array([int(digits[:16], 16) for digits in hashes], pa.uint64())
+    columns = [rows, kept["key"], numbers, fallen_detail(hashed), kept["fingerprint"].cast(KIND)]
+    table = pa.table(columns, schema=KEPT)
     write_batches(store, _unit_name(unit), KEPT, [table.filter(pc.is_valid(table["fingerprint"]))])
+
+
+def without_prints(store: Store, units: int) -> int | None:
+    """Return the first of the units below `units` that has no fingerprint file; None if all have one."""
+    there = set(store.names(PRINTS))
+    return next((unit for unit in range(units) if _unit_name(unit).rpartition("/")[2] not in there), None)
+
+
+def details_of(store: Store, unit: int) -> dict[str, str]:
+    """Return key → `fallen_detail`, for each of a unit's rows that had a fingerprint."""
+    table = read_batch(store, _unit_name(unit), 0)
+    return dict(zip(table["key"].to_pylist(), table["detail"].to_pylist(), strict=True))
 
 
 @dataclass(frozen=True)
 class SimilarImages(PhaseFiles):
-    """The phase of one run: how it is cut, and how near is similar."""
+    """The search for similar images in one run."""
 
-    max_distance: int
+    max_distance: int  # bits of 256 in which the fingerprints of a copy may differ
     rows: int  # of the run, as planned
     slices: int
-    slice_units: int
+    slice_units: int  # units of a slice
+    rows_to: Callable[[int], int]  # how many rows are planned up to the end of a unit
 
     phase = PHASE
 
     @property
     def partitions(self) -> int:
-        """Into how many partitions the entries are cut."""
-        return max(1, -(-self.rows * ENTRIES_A_ROW // PARTITION_ENTRIES))
+        """The number of partitions of the entries."""
+        return max(1, -(-entries_for(self.rows) // PARTITION_ENTRIES))
 
-    def spill(self, store: Store, number: int, units: Iterable[tuple[int, Iterable[int]]]) -> None:
-        """Write a slice's entries, a record batch a partition for each group of rows (unit, what of it has fallen)."""
-        tables = (_kept(store, unit, fallen) for unit, fallen in units)
+    def spill(self, store: Store, number: int, units: Iterable[int]) -> None:
+        """Write the entries of a slice's units: for each group of rows and length of bands, a batch a partition."""
+        tables = (_kept(store, unit) for unit in units)
         batches = (batch for group in _groups(tables) for batch in self._partitioned(group))
         write_batches(store, self.spill_name(number), ENTRY, batches)
 
     def resolve(self, store: Store, partition: int) -> None:
-        """Find the pairs of one partition; write them by the slice of the later image."""
+        """Find the pairs of one partition, and write them, one record batch for each slice of the later image."""
         names = map(self.spill_name, range(self.slices))
         parts = list(in_parallel(lambda name: self._batches(store, name, partition), names))
         later, earlier, distance = _entries(pa.concat_tables(parts)).pairs(self.max_distance)
@@ -101,7 +138,7 @@ class SimilarImages(PhaseFiles):
         write_batches(store, self.partition_name(partition), PAIR, batches)
 
     def settle(self, store: Store) -> None:
-        """Go through all pairs in source order; write each slice's verdicts."""
+        """Go through all pairs in source order, and write the verdicts of each slice."""
         fallen = _Marks()
         names = [self.partition_name(partition) for partition in range(self.partitions)]
         for number in range(self.slices):
@@ -111,10 +148,18 @@ class SimilarImages(PhaseFiles):
             write_batches(store, self.verdict_name(number), TOLD, [_verdicts(store, told)])
 
     def _partitioned(self, group: pa.Table) -> Iterator[pa.Table]:
-        """The entries of some rows, a table a partition."""
+        """Yield the entries of some rows: for each length of bands by which they may be found, a table a partition."""
         places, images = (group[name].to_numpy() for name in ("place", "image"))
         prints = stored(_joined(group["fingerprint"]))
-        entries = Entries.of(prints, places, images, bits_for(self.rows))
+        units, of_row = np.unique(places >> ROW_BITS, return_inverse=True)
+        levels = np.array([level_for(self.rows_to(unit)) for unit in units.tolist()], np.int64)[of_row]
+        for bits in range(levels.min(initial=MOST_BITS), level_for(self.rows) + 1, LEVEL_BITS):
+            some = levels <= bits
+            chosen = prints[some], places[some], images[some]
+            yield from self._of_entries(Entries.of(*chosen, bits, levels[some] == bits))
+
+    def _of_entries(self, entries: Entries) -> Iterator[pa.Table]:
+        """Yield these entries as one table for each partition."""
         mixed = (entries.keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
         partition = (mixed % np.uint64(self.partitions)).astype(np.int64)
         order = np.argsort(partition, kind="stable")
@@ -128,7 +173,7 @@ class SimilarImages(PhaseFiles):
             yield pa.table([*map(pa.array, numbers), prints], schema=ENTRY)
 
     def _batches(self, store: Store, name: str, partition: int) -> pa.Table:
-        """A partition's entries of one slice."""
+        """Return the entries that a slice has in a partition."""
         with store.fs.open_input_file(store.path(name)) as file:
             reader = ipc.open_file(file)
             mine = range(partition, reader.num_record_batches, self.partitions)
@@ -136,7 +181,7 @@ class SimilarImages(PhaseFiles):
 
 
 class _Marks:
-    """Which rows have fallen: a bit a row of each unit that lost any."""
+    """The set of dropped rows, with one bit for each row of the units that lose any."""
 
     def __init__(self) -> None:
         self._units: dict[int, bytearray] = {}
@@ -154,7 +199,7 @@ class _Marks:
 
 
 def _judged(later: Any, earlier: Any, distance: Any, fallen: _Marks) -> Iterator[tuple[int, int, int]]:
-    """The images that fall, each with the nearest one that stays before it, and their distance."""
+    """Yield each image to drop, with the nearest image before it that stays, and their distance."""
     pairs = zip(later.tolist(), earlier.tolist(), distance.tolist(), strict=True)
     for place, group in groupby(pairs, key=lambda pair: pair[0]):
         standing = [(bits, other) for _, other, bits in group if other not in fallen]
@@ -165,7 +210,7 @@ def _judged(later: Any, earlier: Any, distance: Any, fallen: _Marks) -> Iterator
 
 
 def _verdicts(store: Store, told: list[tuple[int, int, int]]) -> pa.Table:
-    """What is written of the images that fall: rows of TOLD."""
+    """Return the verdicts on the images to drop (rows of TOLD)."""
     keys: dict[int, str] = {}
     for unit, places in groupby(sorted({other for _, other, _ in told}), key=lambda place: place >> ROW_BITS):
         names = _keys(store, unit)
@@ -182,17 +227,15 @@ def _keys(store: Store, unit: int) -> Mapping[int, str]:
     return dict(zip(table["row"].to_pylist(), table["key"].to_pylist(), strict=True))
 
 
-def _kept(store: Store, unit: int, fallen: Iterable[int]) -> pa.Table:
-    """The fingerprints of a unit's rows that have not fallen, and their places."""
+def _kept(store: Store, unit: int) -> pa.Table:
+    """Return the fingerprints of a unit's rows, their places, and a number for each image, equal for equal bytes."""
     table = read_batch(store, _unit_name(unit), 0)
-    gone = pa.array(list(fallen), pa.int32())
-    table = table.filter(pc.invert(pc.is_in(table["row"], gone)))
     places = (unit << ROW_BITS) + table["row"].to_numpy().astype(np.int64)
     return pa.table({"place": places, "image": table["image"], "fingerprint": table["fingerprint"]})
 
 
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The tables' rows in source order, about GROUP_ROWS at once."""
+    """Yield the tables' rows in source order, in tables of about GROUP_ROWS rows."""
     waiting: list[pa.Table] = []
     for table in tables:
         for start in range(0, table.num_rows, GROUP_ROWS):
@@ -212,7 +255,7 @@ def _entries(table: pa.Table) -> Entries:
 
 
 def _pairs(store: Store, number: int, name: str) -> pa.Table:
-    """A partition's pairs whose later image is in slice `number`."""
+    """Return the pairs in a partition's file `name` whose later image is in slice `number`."""
     return read_batch(store, name, number)
 
 
@@ -221,4 +264,4 @@ def _joined(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _unit_name(unit: int) -> str:
-    return f"_run/{PHASE}/unit-{unit:06d}.arrow"
+    return f"{PRINTS}/unit-{unit:06d}.arrow"

@@ -1,4 +1,4 @@
-"""Encoded images on their way to a shard, in a nameless temporary file: memory holds only those in flight."""
+"""A temporary file without a name for a unit's encoded images, until they are written into a shard: it saves memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 
 class Spool:
-    """Images by row, each put once in any order and read back in row order, by another thread if need be."""
+    """Encoded images by row number, each written once, in any order, and read in row order, also by another thread."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="curate-", buffering=0)  # noqa: SIM115 - lives as long as the spool
-        self._places: dict[int, tuple[int, int]] = {}  # row to offset and length
+        self._places: dict[int, tuple[int, int]] = {}  # row → offset and length in bytes
         self._end = 0
 
     def __enter__(self) -> Spool:
@@ -28,7 +28,7 @@ class Spool:
         self._file.close()
 
     def put(self, row: int, image: bytes) -> None:
-        """Keep the image of a row."""
+        """Write the image of a row."""
         start, left = self._end, memoryview(image)
         while left:
             self._end += os.pwrite(self._file.fileno(), left, self._end)
@@ -36,20 +36,20 @@ class Spool:
         self._places[row] = (start, len(image))
 
     def lengths(self, rows: np.ndarray) -> list[int]:
-        """The sizes of these rows' images in bytes; 0 where there is none (N)."""
+        """Return the sizes of these rows' images in bytes; 0 for a row without an image (N)."""
         return [self._places.get(row, (0, 0))[1] for row in rows.tolist()]
 
     def identities(self, rows: np.ndarray) -> np.ndarray:
-        """A number of each row's image, the same where it is the same; -1 where there is none (N, int64)."""
+        """Return a number for each row's image, equal for rows that share an image; -1 without an image (N, int64)."""
         return np.array([self._places.get(row, (-1, 0))[0] for row in rows.tolist()], np.int64)
 
     def put_again(self, row: int, first: int) -> None:
-        """Let a row have the image of another one, if that has any."""
+        """Give a row the image of the row `first`, if that row has one."""
         if first in self._places:
             self._places[row] = self._places[first]
 
     def take(self, rows: np.ndarray) -> pa.BinaryArray:
-        """The images of these rows in one buffer; null where there is none (N rows, below 2 GiB)."""
+        """Read the images of these rows; null for a row without an image (N rows, together less than 2 GiB)."""
         lengths = self.lengths(rows)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         data = bytearray(int(offsets[-1]))

@@ -1,4 +1,4 @@
-"""Wall seconds by stage, for stages that take turns."""
+"""Measure the wall time of each stage, for stages that alternate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time spent here belongs to the stage `name`."""
+        """Count the time spent within this context for the stage `name`, in `seconds`."""
         self._tick()
         self._running.append(name)
         try:

@@ -1,9 +1,9 @@
-"""What is not to be in a run or in its later versions, since somebody asked for it: hashes, no names.
+"""Tombstones: hashes of what must not be in a run or in its later versions, because its removal was requested.
 
-`_manifest/removed.parquet` holds a row a tombstone, the first 10,000 stand in `_manifest.json` too. A tombstone is
-the SHA-256 of what was asked for, so that the file tells nobody where the removed things were; a run finds its rows
-among the tombstones by the same hashes. `pair` is no request of its own: it stands for a removed image with its text,
-so that a copy of the pair under another address does not take its place.
+`_manifest/removed.parquet` has one row for each tombstone; `_manifest.json` has the first 10,000, too. A tombstone is
+the SHA-256 of what was requested, so that the file does not reveal where removed things are found. A run computes the
+same hashes of its rows to find those that have a tombstone. The kind `pair` is never requested: it is added for a
+removed image with its text, so that a copy of the pair under another URL is not kept in its place.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ REMOVED = f"{FOLDER}/removed.parquet"
 REASON = "removed_on_request"
 STAGE = "remove"
 KINDS = ("key", "url", "host", "prefix", "sha256", "pdq", "pair")
-MAX_LENGTHS = 256  # of prefixes that differ in length: each costs a hash a row
-MAX_LABELS = 16  # of a host's name that are looked at, from its end
+MAX_LENGTHS = 256  # how many different lengths prefixes may have: each costs one hash for every row
+MAX_LABELS = 16  # labels of a host's name that are checked, from its end
 
 TOMBSTONES = pa.schema(
     [
         ("kind", pa.string()),  # one of KINDS
-        ("hash", pa.binary(32)),  # SHA-256; of `pdq` the 256 bits themselves, as near ones count too
-        ("length", pa.int32()),  # of a prefix, in bytes of UTF-8; else null
-        ("reason", pa.string()),  # as it was given
+        ("hash", pa.binary(32)),  # SHA-256; for `pdq` the PDQ hash itself, as similar ones count, too
+        ("length", pa.int32()),  # of a prefix, in bytes of UTF-8; null for the other kinds
+        ("reason", pa.string()),  # as the user gave it
         ("date", pa.string()),  # UTC, ISO 8601
     ]
 )
@@ -50,18 +50,18 @@ _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2,}([^/\\?#]*)")
 
 
 class Tombstone(NamedTuple):
-    """One thing that is not to be there: its kind, its hash, and of a prefix its length in bytes."""
+    """One thing that must not be in a run."""
 
-    kind: str
+    kind: str  # one of KINDS
     hash: bytes
-    length: int | None = None
+    length: int | None = None  # of a prefix, in bytes
 
 
 class Tombstones:
-    """Tells which rows are not to be there."""
+    """Finds the rows that have a tombstone."""
 
     def __init__(self, table: pa.Table) -> None:
-        """`table`: rows of TOMBSTONES."""
+        """Take the tombstones (rows of TOMBSTONES)."""
         self.table = table
         self._hashes: dict[str, set[bytes]] = defaultdict(set)
         for kind, value in zip(table["kind"].to_pylist(), table["hash"].to_pylist(), strict=True):
@@ -70,21 +70,25 @@ class Tombstones:
 
     @cached_property
     def kinds(self) -> frozenset[str]:
-        """The kinds that there are any of."""
+        """The kinds of which there are tombstones."""
         return frozenset(kind for kind, hashes in self._hashes.items() if hashes)
 
     @property
     def by_content(self) -> bool:
-        """Whether a row's image, and not its names alone, may decide."""
+        """Whether rows must be checked by their images' bytes, and not only by key and URL."""
         return bool(self.kinds & {"sha256", "pair"})
 
     @property
     def by_fingerprint(self) -> bool:
-        """Whether what a row's image shows may decide."""
+        """Whether rows must be checked by their images' PDQ hashes."""
         return "pdq" in self.kinds
 
     def of_prints(self, prints: npt.NDArray[np.uint8]) -> list[Tombstone | None]:
-        """Of each of N images, by the PDQ hash of the whole (N x 32): the nearest tombstone within 31 bits, if any."""
+        """Return, for each of N images, the nearest tombstone within 31 bits of its PDQ hash; None if there is none.
+
+        Args:
+            prints: the PDQ hashes of the whole images (N x 32 bytes).
+        """
         if not self.by_fingerprint or not len(prints):
             return [None] * len(prints)
         marks, index = self._pdq
@@ -99,7 +103,7 @@ class Tombstones:
         return [Tombstone("pdq", one) for one in hashes], PdqIndex(bits)
 
     def of_names(self, key: str | None, url: str | None) -> Iterator[Tombstone]:
-        """The tombstones that a row with that key and URL has."""
+        """Yield the tombstones of a row with this key and URL."""
         kinds = self.kinds
         if key and "key" in kinds:
             yield from self._known("key", sha256_of(key))
@@ -115,7 +119,7 @@ class Tombstones:
                 yield from self._known("prefix", digest, length)
 
     def of_content(self, sha256: str | None, text: str | None) -> Iterator[Tombstone]:
-        """The tombstones that a row has whose image has that hash (hex), with that text."""
+        """Yield the tombstones of a row whose image has this SHA-256 (hex), and which has this text."""
         if sha256 is None:
             return
         if "sha256" in self.kinds:
@@ -124,7 +128,7 @@ class Tombstones:
             yield from self._known("pair", pair_hash(sha256, text))
 
     def named(self, key: pa.ChunkedArray, url: pa.ChunkedArray) -> pa.Array:
-        """Whether a row's key or URL has a tombstone (N rows)."""
+        """Return true for rows whose key or URL has a tombstone (N rows)."""
         if self.kinds <= {"sha256", "pdq", "pair"}:
             return pa.repeat(False, len(key))
         names = zip(key.to_pylist(), url.to_pylist(), strict=True)
@@ -136,17 +140,17 @@ class Tombstones:
 
 
 def sha256_of(text: str) -> bytes:
-    """The SHA-256 of a text as UTF-8."""
+    """Return the SHA-256 of a text in UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def pair_hash(sha256: str, text: str | None) -> bytes:
-    """What stands for an image, by its hash (hex), with its text."""
+    """Return the hash of a tombstone of the kind `pair`: of an image, by its SHA-256 (hex), and its text."""
     return sha256_of(f"{sha256}\n{text or ''}")
 
 
 def host_of(url: str) -> str:
-    """The host that a URL names, in lower case; empty where it has none."""
+    """Return the host of a URL, in lower case; empty if it has none."""
     found = _AUTHORITY.match(url)
     place = found[1].rpartition("@")[2] if found else ""
     host = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
@@ -154,7 +158,10 @@ def host_of(url: str) -> str:
 
 
 def plain_host(host: str) -> str:
-    """A host's name in lower case and ASCII, without a dot at its end."""
+    """Return a host's name in lower case and in ASCII (IDNA), without a dot at its end.
+
+    A name that cannot be written in ASCII is returned without that conversion.
+    """
     host = host.strip().lower().rstrip(".")
     if host.isascii():
         return host
@@ -165,7 +172,7 @@ def plain_host(host: str) -> str:
 
 
 def _parents(host: str) -> Iterator[str]:
-    """A host and the domains above it: `a.b.example`, `b.example`, `example`."""
+    """Yield a host and the domains above it: `a.b.example`, `b.example`, `example`."""
     labels = host.split(".")
     if not host:
         return
@@ -174,7 +181,10 @@ def _parents(host: str) -> Iterator[str]:
 
 
 def _prefixes(data: bytes, lengths: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-    """The SHA-256 of the first bytes, for each of these lengths, ascending, that there are so many of."""
+    """Yield length and SHA-256 of the first bytes of `data`, for each of `lengths` (ascending) that is not too long.
+
+    The data are hashed only once.
+    """
     done, digest = 0, hashlib.sha256()
     for length in lengths:
         if length > len(data):
@@ -185,13 +195,13 @@ def _prefixes(data: bytes, lengths: Iterable[int]) -> Iterator[tuple[int, bytes]
 
 
 def tombstones_table(marks: Iterable[Tombstone], reason: str, date: str) -> pa.Table:
-    """Rows of TOMBSTONES for these marks, each once."""
+    """Return rows of TOMBSTONES for these tombstones, each once, with this reason and date."""
     rows = [{**mark._asdict(), "reason": reason, "date": date} for mark in dict.fromkeys(marks)]
     return pa.Table.from_pylist(rows, TOMBSTONES)
 
 
 def together(tables: Iterable[pa.Table]) -> pa.Table:
-    """These rows of TOMBSTONES, of those of one kind and hash the first."""
+    """Join tables of TOMBSTONES; of rows with the same kind and hash, the first one stays."""
     seen: set[tuple[str, bytes]] = set()
     table = pa.concat_tables([TOMBSTONES.empty_table(), *tables])
     new = []
@@ -202,7 +212,7 @@ def together(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def write_tombstones(store: Store, table: pa.Table) -> PublishedFile:
-    """Write the tombstones of a folder (rows of TOMBSTONES)."""
+    """Write the tombstones of a folder (rows of TOMBSTONES), in place of those that it has."""
 
     def fill(sink: Any) -> None:
         pq.write_table(table, pa.PythonFile(sink, mode="w"), compression="zstd", write_page_checksum=True)
@@ -211,7 +221,7 @@ def write_tombstones(store: Store, table: pa.Table) -> PublishedFile:
 
 
 def read_tombstones(store: Store) -> pa.Table:
-    """The tombstones of a folder (rows of TOMBSTONES); none where there is no such file.
+    """Return the tombstones of a folder (rows of TOMBSTONES); no rows if it has no such file.
 
     Raises:
         DamagedError: the file cannot be read.
@@ -237,7 +247,7 @@ def read_tombstones(store: Store) -> pa.Table:
 
 
 def without_names(dropped: pa.Table) -> pa.Table:
-    """Dropped rows of SAMPLE, those that were removed on request without their URL and text (N rows)."""
+    """Return dropped rows of SAMPLE (N rows), with null as URL and text of those that were removed on request."""
     removed = pc.fill_null(pc.equal(dropped["stage"], STAGE), False)
     if not pc.any(removed, min_count=0).as_py():
         return dropped
@@ -248,7 +258,7 @@ def without_names(dropped: pa.Table) -> pa.Table:
 
 
 def told(table: pa.Table) -> dict[str, Any]:
-    """What `_manifest.json` says of tombstones; nothing where there are none."""
+    """Return the fields of `_manifest.json` about tombstones; none if there are no tombstones."""
     if not table.num_rows:
         return {}
     first = table.slice(0, LISTED).to_pylist()

@@ -1,7 +1,7 @@
-"""The way of one unit: source → clean → rules → fetch → decode → rules → staged shard.
+"""The stages of one unit: source → clean → rules → fetch → decode → rules → staged shard.
 
-Three steps hand tables on: reading gives tables of rows, imaging one table and what became of each image, finishing
-judges that table and writes it. Cheap rules come before costly stages, and a dropped row costs nothing more.
+There are three steps: reading yields tables of rows; getting the images yields one table, and the result for each
+image; finishing judges that table and writes it. Cheap rules come before costly stages, which skip dropped rows.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from curate.engine.records import DONE, STAGED
 from curate.engine.score import TAKEN, Scoring, Windows
 from curate.engine.similar import keep_fingerprints
 from curate.engine.spool import Spool
+from curate.engine.staged_pairs import with_redirects
 from curate.engine.stopwatch import Stopwatch
 from curate.engine.tombstones import REASON, STAGE, Tombstones, read_tombstones
 from curate.engine.unit_images import Outcomes, UnitImages
@@ -51,23 +52,23 @@ STAGES = (
     "across",
 )  # fmt: skip
 
-STAGES_LESS = (*STAGES[:-1], STAGE, STAGES[-1])  # of a run from whose folder something was removed
+STAGES_LESS = (*STAGES[:-1], STAGE, STAGES[-1])  # of a run whose folder has tombstones
 
 
 @dataclass
 class Work:
-    """One unit under way."""
+    """One unit that has begun and is not finished."""
 
     unit: Unit
     spool: Spool
     windows: Windows
     watch: Stopwatch = field(default_factory=Stopwatch)
     table: pa.Table = field(default_factory=SAMPLE.empty_table)  # its rows as judged so far, without images
-    held: ExitStack = field(default_factory=ExitStack)  # what is to be let go of once it is finished
+    held: ExitStack = field(default_factory=ExitStack)  # what is closed when it is finished
 
 
 class Pipeline:
-    """The stages of one run, with what they hold open."""
+    """The stages of one run, with the inputs, connections and processes that they hold open."""
 
     def __init__(
         self,
@@ -107,9 +108,9 @@ class Pipeline:
         self.reader.close()
 
     def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
-        """What the rules across the run need of a unit before anything is fetched (rows of SPILL).
+        """Return what the rules across the run compare of a unit before anything is fetched (rows of SPILL).
 
-        A row is known by its URL or path, or by its key.
+        A row's image is identified by the row's key with `by_key`, else by its URL or path.
         """
         first, parts = 0, [SPILL.empty_table()]
         for table in self.reader.samples(unit, Stopwatch()):
@@ -126,7 +127,10 @@ class Pipeline:
         return pa.concat_tables(parts)
 
     def begin(self, unit: Unit, seen: Fallen) -> Work:
-        """Read a unit, and get and decode its images; units begin one after the other."""
+        """Read a unit, and fetch and decode its images. One unit must have returned before the next one begins.
+
+        `seen` has the rows that rules across the run drop before fetching.
+        """
         with ExitStack() as held:
             spool = held.enter_context(Spool())
             work = Work(unit, spool, held.enter_context(Windows(self.scoring, spool)))
@@ -140,7 +144,7 @@ class Pipeline:
         return work
 
     def finish(self, work: Work) -> UnitRecord:
-        """Take a unit that has begun to its staged files; its record says that they are complete."""
+        """Judge a unit that has begun, stage its files and write its record; return the record."""
         with work.held:
             with work.watch.stage("size"):
                 table = self._judge_sizes(work.table, work.spool)
@@ -170,7 +174,7 @@ class Pipeline:
         return record
 
     def _read(self, work: Work, seen: Fallen) -> Iterator[pa.Table]:
-        """The unit's rows, clean and judged by all that needs no image."""
+        """Yield the unit's rows, cleaned and judged by all rules that need no image."""
         first = 0
         for table in self.reader.samples(work.unit, work.watch):
             reason = pa.array([seen.get(row) for row in range(first, first + table.num_rows)], pa.string())
@@ -178,14 +182,14 @@ class Pipeline:
             yield self._drop_removed_names(drop(table, reason, "seen"))
 
     def _drop_removed_names(self, table: pa.Table) -> pa.Table:
-        """Drop rows whose key or address was removed on request, before anything is fetched for them."""
+        """Drop rows whose key or URL has a tombstone, before anything is fetched for them."""
         if self.tombstones is None:
             return table
         named = self.tombstones.named(table["key"], table["url"])
         return drop(table, pc.if_else(named, REASON, pa.scalar(None, pa.string())), STAGE)
 
     def _drop_removed_contents(self, table: pa.Table, spool: Spool) -> pa.Table:
-        """Drop rows with an image that was removed on request, or with the text that it was removed with."""
+        """Drop rows whose image, or whose image with its text, has a tombstone."""
         if self.tombstones is None or not self.tombstones.by_content:
             return table
         places = pc.indices_nonzero(alive(table))
@@ -199,12 +203,12 @@ class Pipeline:
         return drop(table, scatter(pa.array(reasons, pa.string()), places, table.num_rows), STAGE)
 
     def _beside(self, unit: Unit) -> Path | None:
-        """The folder of the unit's input: paths of dialogues' images that no image folder holds are below it."""
+        """Return the folder of the unit's input, where paths of dialogues' images are looked up; None if not local."""
         uri = self.run.plan.inputs[unit.input].uri
         return Path(uri.removeprefix("file://")).parent if scheme(uri) == "file" else None
 
     def _settle(self, table: pa.Table, outcomes: Outcomes, work: Work) -> pa.Table:
-        """The unit's table, with what became of each image."""
+        """Return the unit's table with the results for its images filled in."""
         if self.manifest.task == CONVERSATION:
             return dialogue_images.settle(table, outcomes, self._size_rules, self._drop_known)
         if not outcomes:
@@ -222,13 +226,16 @@ class Pipeline:
         turn = column("turn", pa.int32())
         table = fit(table, published, turn, pc.is_valid(turn))
         table = self._drop_changed(table, published, turn)
+        if self.run.across("redirects") is not None:
+            extra, ends = table["extra"].combine_chunks(), column("redirected_to", pa.string())
+            table = set_column(table, "extra", with_redirects(extra, ends))
         reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
         return self._drop_copies(self.listed.drop(self._drop_removed_prints(table)), work)
 
     def _keep_fingerprints(self, table: pa.Table, work: Work) -> None:
-        """Leave the fingerprints of the alive rows for the search across the run."""
+        """Write the fingerprints of the alive rows for the search for similar images across the run."""
         rows = pc.indices_nonzero(alive(table))
         places = rows.to_numpy()
         parts = (places[at : at + TAKEN] for at in range(0, len(places), TAKEN))
@@ -238,7 +245,7 @@ class Pipeline:
         keep_fingerprints(self.staging.store, work.unit.number, table.take(rows), images)
 
     def _drop_removed_prints(self, table: pa.Table) -> pa.Table:
-        """Drop rows whose image shows what was removed on request."""
+        """Drop rows whose image is similar to one with a tombstone, by PDQ hash."""
         if self.tombstones is None or not self.tombstones.by_fingerprint:
             return table
         places, prints = whole_prints(table)
@@ -246,11 +253,11 @@ class Pipeline:
         return drop(table, scatter(pa.array(removed, pa.string()), places, table.num_rows), STAGE)
 
     def _drop_known(self, images: pa.Table) -> pa.Table:
-        """Drop images of dialogues (a row each) that were removed, are on a list, or copies of evaluation images."""
+        """Drop images of dialogues (one row each) that have a tombstone, are on a list, or copy evaluation images."""
         return self.copies.drop(self.listed.drop(self._drop_removed_prints(images)))
 
     def _drop_copies(self, table: pa.Table, work: Work) -> pa.Table:
-        """Drop copies of evaluation images, where the manifest asks for it."""
+        """Drop copies of evaluation images, if the manifest has that rule."""
         if not self.copies.is_on:
             return table
 
@@ -262,7 +269,7 @@ class Pipeline:
             return self.copies.drop_and_show(table, image, self.staging.store, work.unit.number)
 
     def _inputs(self, work: Work, table: pa.Table) -> int:
-        """How many inputs the unit's rows came from; of documents that a limit cut off, those that were reached."""
+        """Return how many inputs the unit's rows came from; if a limit cut documents off, those that have rows."""
         asked = self.reader.inputs(work.unit, table.num_rows)
         if self.manifest.documents.max_rows is None:
             return asked
@@ -270,7 +277,7 @@ class Pipeline:
         return min(asked, int(pc.count_distinct(named).as_py()))
 
     def _drop_changed(self, table: pa.Table, published: pa.Table, turn: pa.Array) -> pa.Table:
-        """Drop decoded images of another shape than was published, where the manifest asks for it."""
+        """Drop decoded images whose shape differs from the published one, if the manifest has that rule."""
         settings = self._rules.get("image_changed")
         if settings is None:
             return table
@@ -285,7 +292,7 @@ class Pipeline:
         return drop(table, pc.if_else(falls, "image_changed", None), "size", detail)
 
     def _score(self, table: pa.Table, work: Work) -> pa.Table:
-        """Fill in what the manifest's models say, and judge it."""
+        """Fill in the scores, flags and heads of the manifest's models, and drop rows by the rules on them."""
         if not pc.any(alive(table), min_count=0).as_py():
             return table
         if self.scoring is not None:
@@ -297,7 +304,7 @@ class Pipeline:
         )
 
     def _judge_scores(self, table: pa.Table) -> pa.Table:
-        """Drop what scores too low; a dialogue of text alone has no score and is not judged."""
+        """Drop rows by the rules on scores; a dialogue without images has no score and is not judged."""
         if self.manifest.task != CONVERSATION:
             return judge(table, self._score_rules, "score")
         shows = pc.greater(pc.list_value_length(table["images"]).fill_null(0), 0)
@@ -305,9 +312,9 @@ class Pipeline:
         return _merged(table, judge(table.take(places), self._score_rules, "score"), places)
 
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
-        """Drop what the child processes did not decode, as its true size is one that the rules do not keep.
+        """Drop rows whose image the child processes did not decode, because a rule drops its true size.
 
-        The others have passed; their size may no longer be the true one, as images are shrunk on request.
+        The other rows have passed these rules. They are not judged again, as their images may have been shrunk since.
         """
         if self.manifest.task in ("text", CONVERSATION):
             return table
@@ -325,7 +332,7 @@ def _drop_at_fault(table: pa.Table) -> pa.Table:
 
 
 def _merged(table: pa.Table, judged: pa.Table, places: pa.Array) -> pa.Table:
-    """The table with what was said of its rows at `places` why they are dropped."""
+    """Return the table with `dropped`, `stage` and `detail` of the rows at `places` taken over from `judged`."""
     for name in ("dropped", "stage", "detail"):
         found = scatter(judged[name], places, table.num_rows)
         table = set_column(table, name, pc.coalesce(table[name], found))
@@ -333,7 +340,7 @@ def _merged(table: pa.Table, judged: pa.Table, places: pa.Array) -> pa.Table:
 
 
 def _stages(table: pa.Table, watch: Stopwatch, stages: Sequence[str]) -> Iterator[Stage]:
-    """The funnel of a finished table: how many rows entered and left each stage alive."""
+    """Yield how many rows of a finished table entered each stage and left it alive."""
     lost = count_reasons(table["stage"])
     rows = table.num_rows
     for name in stages:

@@ -1,8 +1,8 @@
-"""The images of one unit: which rows want which, and what became of each.
+"""Fetch and decode the images of one unit.
 
-Rows come table by table with what their source has of the image: a rendered page, bytes, a path or a URL. Images are
-decoded while further rows are read; one that several rows want is got once. Good ones go to the spool on disk, so that
-memory holds the images in flight alone.
+Rows are read table by table. Each has what its source gives of the image: a rendered page, bytes, a path or a URL.
+Images are decoded while further rows are read. An image that several rows need is fetched once. Good images are written
+to the spool on disk, so that only the images in flight are in memory.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ from curate.tasks.formats import CONVERSATION
 
 Outcomes = dict[
     int, AcquiredImage
-]  # by row of the unit, or by slot where dialogues show images; without their bytes
+]  # row of the unit, or slot of a dialogue's image → result, without the image's bytes
 
 
 class UnitImages:
-    """Gets the images of one unit. `beside` is the folder below which paths lie that no image folder holds."""
+    """Fetches and decodes the images of one unit.
+
+    `beside` is the folder in which paths of dialogues' images are looked up if the manifest has no image folder.
+    """
 
     def __init__(
         self,
@@ -45,13 +48,21 @@ class UnitImages:
     ) -> None:
         self._manifest, self._acquirer, self._spool, self._windows = manifest, acquirer, spool, windows
         self._beside, self._published, self._listed = beside, PublishedImages(manifest), listed
-        self._first: dict[str, int] = {}  # path or URL to the first row that wants it
-        self._others: dict[int, list[int]] = {}  # that first row to those that want it again
-        self._remote: dict[int, str] = {}  # row to the URL that is fetched once all rows are read
-        self._row_of: list[int] = []  # the dialogue that shows each image, by slot
+        self._first: dict[str, int] = {}  # path or URL → the first row that needs it
+        self._others: dict[int, list[int]] = {}  # that first row → other rows that need the same image
+        self._remote: dict[int, str] = {}  # row → URL, which is fetched after all rows are read
+        self._row_of: list[int] = []  # slot → the dialogue that shows the image
 
     def get(self, tables: Iterable[pa.Table], meter: Meter) -> tuple[pa.Table, Outcomes]:
-        """Get what the unit's alive rows want; all rows in one table, without images, and what became of each image."""
+        """Get the images of the unit's alive rows.
+
+        Args:
+            tables: the unit's rows.
+            meter: gets the counts of rows and images.
+
+        Returns:
+            All rows in one table, without images, and the result for each image.
+        """
         bare: list[pa.Table] = [SAMPLE.empty_table()]
         found: Outcomes = {}
         images = self._listed.held(self._published.held(self._raw(tables, bare, meter)))
@@ -63,14 +74,14 @@ class UnitImages:
             found[row] = prepared
             self._settle(row)
             found |= self._shared(row, prepared)
-        for first in list(self._others):  # those that were read after their image had come
+        for first in list(self._others):  # rows that were read after their image had been decoded
             found |= self._shared(first, found[first])
         return pa.concat_tables(bare).combine_chunks(), found
 
     def _raw(
         self, tables: Iterable[pa.Table], bare: list[pa.Table], meter: Meter
     ) -> Iterator[tuple[int, RawImage]]:
-        """The raw image of every alive row, the network's last; each table goes to `bare` without its images."""
+        """Yield each alive row's raw image, those from the network last; append the tables without images to `bare`."""
         first = 0
         for table in tables:
             shown: list[np.ndarray] | None = None
@@ -90,7 +101,7 @@ class UnitImages:
         yield from self._acquirer.fetch(self._remote)
 
     def _expect_all(self, table: pa.Table, first: int) -> list[np.ndarray]:
-        """The slots of each dialogue's images (N); the scorer is told of those of alive ones."""
+        """Return the slots of each dialogue's images (N); tell the scorer to expect those of alive dialogues."""
         images = table["images"].combine_chunks()
         counts = pc.list_value_length(images).fill_null(0).to_numpy(zero_copy_only=False)
         self._row_of += np.repeat(np.arange(first, first + len(counts)), counts).tolist()
@@ -101,7 +112,7 @@ class UnitImages:
         return np.split(slots.astype(np.int64), np.cumsum(counts)[:-1])
 
     def _at_hand(self, table: pa.Table, first: int) -> Iterator[tuple[int, RawImage]]:
-        """The images that need no network, of a table whose first row is number `first`; others are noted."""
+        """Yield the images that need no network, and note the URLs of the others; `first` is the table's first row."""
         places = pc.indices_nonzero(alive(table))
         self._published.note(table, places, first)
         living = table.select(["image", "format", "image_path", "url"]).take(places)
@@ -123,14 +134,14 @@ class UnitImages:
                 yield row, RawImage(None, "read", "image_missing")
 
     def _is_first(self, row: int, image: str) -> bool:
-        """Whether no earlier row wants the same image; else this one is to have what that one gets."""
+        """Return whether no earlier row needs the same image; if one does, note that this row shares its image."""
         first = self._first.setdefault(image, row)
         if first != row:
             self._others.setdefault(first, []).append(row)
         return first == row
 
     def _shared(self, first: int, prepared: AcquiredImage) -> Outcomes:
-        """The rows that are to have what `first` got, each with that."""
+        """Give the image and result of the row `first` to the rows that share it; return their results."""
         rows = self._others.pop(first, [])
         for row in rows:
             self._spool.put_again(row, first)
@@ -138,6 +149,6 @@ class UnitImages:
         return dict.fromkeys(rows, prepared)
 
     def _settle(self, row: int) -> None:
-        """Tell the scorer that a row's image, or one in a slot, has come or never will."""
+        """Tell the scorer that the image of a row or slot has arrived or failed."""
         slot = row - dialogue_images.FIRST_SLOT
         self._windows.settle(row if slot < 0 else self._row_of[slot])

@@ -1,4 +1,4 @@
-"""Reading a unit: its rows, clean and judged by all that needs no image."""
+"""Read the rows of a unit, clean their texts, and judge them by the rules that need no image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from curate.engine.plan import Plan, Run, Unit, row_rules
 from curate.engine.stopwatch import Stopwatch
 from curate.errors import CurateError, InputError, UnitError
 from curate.marking import SCORE, SIZE, clean_and_judge, share_below
-from curate.origins import Origin, can_judge, open_origin
+from curate.origins import Origin, open_origin
 from curate.origins.lost_rows import UnreadableInput
 from curate.origins.table_rows import Rows
 from curate.schema import SAMPLE, set_column
@@ -27,31 +27,35 @@ from curate.tasks.formats import CONVERSATION
 
 TOGETHER_ROWS = (
     2**18
-)  # that are cleaned and judged together: each search costs as much again for a small table
-TOGETHER_BYTES = 64 * 2**20
+)  # about how many rows are cleaned and judged together: each rule has a fixed cost for every table
+TOGETHER_BYTES = 64 * 2**20  # about how many bytes of rows are judged together, at most
 
-Pair = tuple[pa.Table, pa.Table]  # rows as they were published, and the samples that they give
+Pair = tuple[pa.Table, pa.Table]  # rows as they were published, and the samples made from them
 
 
 class UnitReader:
-    """Reads the units of one run; it holds one input open, as units come in source order."""
+    """Reads the units of one run; it keeps one input open, as units are read in source order."""
 
     def __init__(self, run: Run, children: int) -> None:
         self._run, self._manifest, self._children = run, run.manifest, children
         self._rules = row_rules(run.manifest)
         self._origin: tuple[int, Origin] | None = None
-        self._ahead: dict[int, pa.Table] = {}  # units that were read with the one before them
-        self.stop = 0  # the unit before which others are asked for next, in order
+        self._ahead: dict[int, pa.Table] = {}  # unit → rows that were read together with an earlier unit
+        self.stop = 0  # all units before this one will be read next, in order
 
     def close(self) -> None:
-        """Let go of the input."""
+        """Close the input."""
         if self._origin is not None:
             self._origin[1].close()
 
     def samples(self, unit: Unit, watch: Stopwatch) -> Iterator[pa.Table]:
-        """The unit's samples, clean and judged; images still in their column.
+        """Yield the unit's samples, cleaned and judged, with images in their column.
 
-        Units without images are judged together with those behind them, as far as these are asked for next.
+        Units without images are judged together with the units behind them that will be read next (see `stop`).
+
+        Args:
+            unit: the unit.
+            watch: measures the stages `read` and `rules`.
         """
         if unit.number not in self._ahead and self._has_images(unit):
             tables = self._tables(unit)
@@ -67,18 +71,18 @@ class UnitReader:
         yield self._ahead.pop(unit.number)
 
     def _tables(self, unit: Unit) -> Iterator[pa.Table]:
-        """The unit's samples that the command line asked for."""
+        """Yield the unit's samples that `--sample` or the retry chooses."""
         for table in self._open(unit.input).read(unit.start, unit.stop):
             chosen = self._chosen(table, unit)
             yield table if chosen is None else table.filter(chosen)
 
     def _has_images(self, unit: Unit) -> bool:
-        """Whether samples come with their images, so that a unit is more than is held at once."""
+        """Return whether the input holds the images, too, so that a whole unit may not fit into memory."""
         origin = self._open(unit.input)
         return not isinstance(origin, Rows) or any(holds_bytes(column.type) for column in origin.schema)
 
     def _neighbours(self, unit: Unit) -> Iterator[tuple[Unit, pa.Table]]:
-        """The unit's samples, and those of the units behind it that are judged with it."""
+        """Yield the unit with its samples, then the units behind it that are judged together with it."""
         rows = size = 0
         for number in range(unit.number, max(unit.number + 1, self.stop)):
             each = self._run.plan.unit(number)
@@ -89,12 +93,12 @@ class UnitReader:
             except CurateError:
                 if number == unit.number:
                     raise
-                return  # in its turn it says so
+                return  # the error is raised when that unit itself is read
             rows, size = rows + table.num_rows, size + table.nbytes
             yield each, table
 
     def _judged_together(self, units: Sequence[tuple[Unit, pa.Table]]) -> Iterator[tuple[int, pa.Table]]:
-        """The units' samples, clean and judged."""
+        """Clean and judge the samples of several units together; yield each unit's number and samples."""
         first = 0
         joined = _concatenated(table for _, table in units).combine_chunks()
         judged = self._judged(joined, units[0][0])
@@ -103,7 +107,11 @@ class UnitReader:
             first += table.num_rows
 
     def published(self, unit: Unit, watch: Stopwatch) -> Iterator[Pair]:
-        """The unit's rows as they were published, and their samples, clean and judged, without images."""
+        """Yield the unit's rows as they were published, with their samples, cleaned and judged, without images.
+
+        Raises:
+            InputError: the unit's input is no table.
+        """
         pairs = together(self._rows(unit).read_published(unit.start, unit.stop, lean=True))
         while (pair := _timed(pairs, watch)) is not None:
             rows, samples = pair
@@ -113,20 +121,24 @@ class UnitReader:
                 yield rows, self._judged(samples, unit)
 
     def schema(self, unit: Unit) -> pa.Schema:
-        """The columns of the unit's rows, as they were published."""
+        """Return the published columns of the unit's input."""
         return self._rows(unit).schema
 
     def rules(self, unit: Unit) -> dict[str, dict[str, Any]]:
-        """The rules by which the unit's rows are judged."""
+        """Return the rules that judge the unit's rows one by one, with their settings.
+
+        Rules are left out for which the input lacks a column, that `curate select` has judged, or that judge a
+        published score if the manifest has a scorer of its own.
+        """
         origin = self._open(unit.input)
         settled = () if self._run.select else origin.settled
-        rules = {n: of for n, of in self._rules.items() if can_judge(origin, n) and n not in settled}
-        if self._manifest.scorer is not None:  # the scores that count are its own
+        rules = {n: of for n, of in self._rules.items() if origin.judges(n) and n not in settled}
+        if self._manifest.scorer is not None:  # its scores are judged, not the published ones
             rules = {n: of for n, of in rules.items() if SCORE not in filters.find_rule(n, of).columns}
         return rules
 
     def inputs(self, unit: Unit, rows: int) -> int:
-        """How many inputs the unit's rows came from: of documents and seeds, those that were asked for."""
+        """Return how many inputs (rows, documents or seeds) the unit has; with `--sample` or a retry, its `rows`."""
         picked = self._run.sample < 1 or self._run.retry is not None
         return rows if picked else unit.stop - unit.start
 
@@ -139,12 +151,12 @@ class UnitReader:
         )
 
     def _is_of_turns(self, name: str) -> bool:
-        """Whether a rule judges the text of each turn of a dialogue."""
+        """Return whether a rule judges the text of each turn of a dialogue, and not the whole text."""
         talks = self._manifest.task == CONVERSATION
         return talks and name in filters.RULES and set(filters.RULES[name].columns) == {"text"}
 
     def _chosen(self, table: pa.Table, unit: Unit) -> pa.Array | None:
-        """True for the rows that the command line asked for (N rows); None for all."""
+        """Return true for the rows that `--sample` and the retry choose (N rows); None if all are chosen."""
         chosen = None
         if self._run.sample < 1:
             chosen = share_below(table["key"], self._run.sample, at=0)
@@ -154,7 +166,7 @@ class UnitReader:
         return chosen
 
     def _failed(self, unit: Unit) -> pa.Array:
-        """The keys of this unit's rows that are to be tried again."""
+        """Return the keys of this unit's rows that the retry takes."""
         assert self._run.retry is not None
         earlier, keys = Store(self._run.retry.run), [pa.array([], pa.string())]
         for name in self._files_of_dropped.get(unit.number, ()):
@@ -165,7 +177,7 @@ class UnitReader:
 
     @cached_property
     def _files_of_dropped(self) -> dict[int, list[str]]:
-        """The earlier run's files of dropped rows, by unit: its own, and what `curate score` dropped."""
+        """Unit → the earlier run's files of dropped rows: the run's own, and those that `curate score` wrote."""
         assert self._run.retry is not None
         found: dict[int, list[str]] = {}
         for name in Store(self._run.retry.run).names("_dropped"):
@@ -174,10 +186,10 @@ class UnitReader:
         return found
 
     def _rows(self, unit: Unit) -> Rows | UnreadableInput:
-        """The unit's input, a table or an unreadable one.
+        """Return the unit's input, which is a table or cannot be read.
 
         Raises:
-            InputError: it is none.
+            InputError: it is no table.
         """
         origin = self._open(unit.input)
         if not isinstance(origin, Rows | UnreadableInput):
@@ -195,10 +207,12 @@ class UnitReader:
 
 
 def _check_planned(origin: Origin, plan: Plan, number: int) -> None:
-    """See that an input is as it was when the run was planned: one that could be read then, or could not.
+    """Check that an input can be read if, and only if, it could be read when the run was planned.
+
+    The second half cannot be checked for the last input of which rows are taken, as a limit may have cut it off.
 
     Raises:
-        UnitError: it is not; of the last input that is taken nothing is known, as a limit may have cut it off.
+        UnitError: the input has changed in that respect.
     """
     planned, is_last = plan.rows[number], not any(plan.rows[number + 1 :])
     if isinstance(origin, UnreadableInput) and planned != origin.size:
@@ -208,7 +222,7 @@ def _check_planned(origin: Origin, plan: Plan, number: int) -> None:
 
 
 def together(pairs: Iterable[Pair]) -> Iterator[Pair]:
-    """Pairs of tables joined to fewer, larger ones; the samples lose their images."""
+    """Join pairs of tables into fewer, larger ones, without the samples' images."""
     waiting: list[Pair] = []
     rows = size = 0
     for published, samples in pairs:
@@ -227,7 +241,7 @@ def _joined(pairs: list[Pair]) -> Pair:
 
 
 def _concatenated(tables: Iterable[pa.Table]) -> pa.Table:
-    """The tables as one; rows that could not be read have columns without a type."""
+    """Join the tables; columns of rows that could not be read have no type, and take that of the others."""
     return pa.concat_tables(list(tables), promote_options="default")
 
 
@@ -236,6 +250,6 @@ def _without_images(samples: pa.Table) -> pa.Table:
 
 
 def _timed(tables: Iterator[Any], watch: Stopwatch) -> Any:
-    """The next item, the time for it being that of reading; None at the end."""
+    """Return the next item, and count the time for it as reading; None at the end."""
     with watch.stage("read"):
         return next(tables, None)

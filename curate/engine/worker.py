@@ -1,6 +1,6 @@
-"""What one process does: jobs, one after another, holding open what is costly to start.
+"""A worker: one process that does jobs, one after another, and keeps open what is slow to start.
 
-A worker reads nothing that another worker writes but complete files, so any process may do any job.
+Of what other workers write, a worker reads only complete files. So any process can do any job.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import pyarrow as pa
 
-from curate.engine.across import Across, PhaseFiles, of_unit
-from curate.engine.ledger import STAGED_STATE
+from curate.engine.across import OF_STAGED, Across, PhaseFiles, of_unit
+from curate.engine.near_duplicates import PHASE as NEAR
+from curate.engine.near_duplicates import NearDuplicates
+from curate.engine.near_features import spill_features
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Run, Unit
 from curate.engine.record import Meter, UnitRecord
-from curate.engine.records import DONE, STAGED, every_record, read_record
+from curate.engine.records import DONE, STAGED, read_record
 from curate.engine.select_unit import Selection
 from curate.engine.similar import PHASE as SIMILAR
+from curate.engine.similar import RULE as SIMILAR_RULE
 from curate.engine.similar import SimilarImages
 from curate.engine.unit import Pipeline
 from curate.engine.unit_rows import UnitReader
@@ -38,24 +41,23 @@ log = logging.getLogger("curate")
 Done = TypeVar("Done")
 
 ROOM = 2**16  # free bytes below which a disk counts as full
-RECORDED = ("stage", "publish")  # kinds of jobs whose numbers are units, each of which leaves a record
+RECORDED = ("stage", "publish")  # kinds of jobs whose numbers are units, and which write a record for each
 HOPELESS_ERRNOS = {errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One thing to do: a method of Worker, the numbers of what to do it to, and a phase where it has one.
+    """One job: a method of the worker, and the numbers to call it with, one after the other."""
 
-    `again`: it was begun before, so that some of its units may have records already.
-    """
-
-    kind: str
-    numbers: tuple[int, ...]
-    phase: str = ""
-    again: bool = False
+    kind: str  # the method's name
+    numbers: tuple[int, ...]  # of units, slices, partitions, …
+    phase: str = ""  # the phase of the rules across the run, if the job belongs to one
+    again: bool = False  # it was begun before: some of its units may have records already
+    memory: int = 0  # bytes of memory that it needs beyond the usual
+    alone: bool = False  # no other job runs at the same time, so it may use all cores of its machine
 
     @property
     def name(self) -> str:
-        """What it does, for a person: `stage 8 to 15`, `scan seen 3`."""
+        """What the job does, for people: `stage 8 to 15`, `scan seen 3`."""
         first, last = self.numbers[0], self.numbers[-1]
         numbers = str(first) if first == last else f"{first} to {last}"
         return " ".join(filter(None, (self.kind, self.phase, numbers)))
@@ -68,11 +70,11 @@ class JobFailure(msgspec.Struct, frozen=True):
     error: CurateError
 
 
-Result = list[Any]  # of a job: what it made of its numbers (of units their records), and JobFailures
+Result = list[Any]  # of a job: what its method returned (for units their records), and JobFailures
 
 
 def full_place(error: OSError, out: str) -> str:
-    """Where there was no room: what the error names, else the temporary folder if that is full, else `out`."""
+    """Return what has no room left: the error's file, else the temporary folder if that is full, else `out`."""
     if isinstance(error.filename, str):
         return out if Path(error.filename).is_relative_to(out) else error.filename
     temporary = tempfile.gettempdir()
@@ -81,21 +83,24 @@ def full_place(error: OSError, out: str) -> str:
 
 
 class JobWorker:
-    """A process at work: it does jobs, each of which names one of its methods and the numbers to do it to."""
+    """Does jobs in one process. Each job names one of its methods, and the numbers to call it with."""
 
     def __init__(self, out: str) -> None:
         self.out = out  # the folder that is written to
-        gc.freeze()  # what was imported stays: looking through it for garbage costs a tenth of fetching,
-        gc.set_threshold(20_000)  # and looking too often almost as much
+        gc.freeze()  # collecting garbage among imported objects takes a tenth of the time of fetching,
+        gc.set_threshold(20_000)  # and collecting too often almost as much
 
     def watch(self, meter: Meter) -> None:
         """Report to another meter from now on."""
 
     def close(self) -> None:
-        """Let go of what is held open."""
+        """Close what is held open."""
 
     def do(self, job: Job) -> Result:
-        """Do the job, number by number (never raises but on interruption)."""
+        """Do the job, number by number. Errors become JobFailures; only an interruption is raised.
+
+        After an error that every other job would meet, too, the other numbers are not tried.
+        """
         work: Callable[..., Any] = getattr(self, job.kind)
         more: dict[str, Any] = {"phase": job.phase} if job.phase else {}
         if job.again and job.kind in RECORDED:
@@ -110,12 +115,12 @@ class JobWorker:
         return results
 
     def start(self, job: Job) -> Callable[[], Result]:
-        """Do as much of the job as must be done before the next one begins; what is returned does the rest."""
+        """Do what must be done before the next job may begin; return a function that does the rest."""
         result = self.do(job)
         return lambda: result
 
     def _guarded(self, job: Job, number: int, work: Callable[[], Done]) -> Done | JobFailure:
-        """What the work gives, or why it could not be done."""
+        """Call `work`, and return its result, or a JobFailure if it raises an error."""
         try:
             return work()
         except CurateError as error:
@@ -127,17 +132,13 @@ class JobWorker:
                 return JobFailure(number, Halted(said))
             log.debug("%s failed", job, exc_info=True)
             return JobFailure(number, UnitError(f"{_said(job, number)}: {error}"))
-        except Exception as error:  # the one place: a bug or a broken input costs its unit alone
+        except Exception as error:  # the only place for this: a bug or a broken input fails only its unit
             log.debug("%s failed", job, exc_info=True)
             return JobFailure(number, UnitError(f"{_said(job, number)}: {type(error).__name__}: {error}"))
 
 
 class Worker(JobWorker):
-    """A worker of a run, with so many child processes for what may crash.
-
-    `scorers` are the actors that hold the run's scorer; without any this process holds it. `exchange` is where all
-    workers share out how many requests a host gets at once.
-    """
+    """A worker of a run or selection."""
 
     def __init__(
         self,
@@ -147,11 +148,21 @@ class Worker(JobWorker):
         scorers: Sequence[Any] = (),
         exchange: Exchange | None = None,
     ) -> None:
+        """Set up the stages.
+
+        Args:
+            run: the run.
+            meter: gets the progress.
+            children: how many child processes decode or render.
+            scorers: actors that hold the run's scorer. Empty: this process holds it.
+            exchange: shares the limit of requests to one host among all workers. None: this worker has it alone.
+        """
         super().__init__(run.out)
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = _way(run, self.store, meter, children, scorers, exchange)
-        self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # of each phase: the latest slice and its
+        self.pipeline = _stages_of(run, self.store, meter, children, scorers, exchange)
+        self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # phase → the last slice that was read
+        self._near: NearDuplicates | None = None
 
     def watch(self, meter: Meter) -> None:
         """Report to another meter from now on."""
@@ -165,13 +176,15 @@ class Worker(JobWorker):
         """See `JobWorker.do`."""
         if job.kind == "stage":
             self.pipeline.reader.stop = max(self.pipeline.reader.stop, job.numbers[-1] + 1)
+        if self._near is not None and job.phase != NEAR:
+            self._near.release()
         return super().do(job)
 
     def start(self, job: Job) -> Callable[[], Result]:
-        """Do as much of the job as must be done before the next one begins; what is returned does the rest.
+        """Do what must be done before the next job may begin; return a function that does the rest.
 
-        The rest of a unit, once its images are there, is to write it: any thread may do that while the next
-        unit's are fetched. Scoring is for one unit at a time.
+        When a unit's images are decoded, the rest is to write the unit. Another thread may do that, while the next
+        unit's images are fetched. With a scorer nothing is left for later, as it scores one unit at a time.
         """
         if job.kind != "stage" or len(job.numbers) > 1 or self.run.manifest.scorer is not None:
             return super().start(job)
@@ -183,13 +196,16 @@ class Worker(JobWorker):
         return lambda: [self._guarded(job, number, lambda: self.pipeline.finish(begun))]
 
     def stage(self, number: int, again: bool = False) -> UnitRecord:
-        """Take a unit from source to staged shards, or to its final ones where nothing is left to judge."""
+        """Take a unit from its source to staged shards; to final ones if no rule across the run judges them later.
+
+        With `again`, a unit that has its record already is not done a second time.
+        """
         state = STAGED if self.run.judges_staged else DONE
         known = read_record(self.store, state, number) if again else None
         return known or self.pipeline.finish(self._begin(number))
 
     def publish(self, number: int, again: bool = False) -> UnitRecord:
-        """Publish a staged unit, less what fell to the rules across the run."""
+        """Publish a staged unit, without the rows that rules across the run drop; `again`: see `stage`."""
         known = read_record(self.store, DONE, number) if again else None
         if known is not None:
             return known
@@ -198,17 +214,21 @@ class Worker(JobWorker):
             fallen = self._fallen_before(number)
         else:
             fallen = {**self._fallen_after(number), **dict.fromkeys(near, "near_duplicate")}
-        return staging.publish(staging.record(number, STAGED), fallen, near | self._copies(number, "detail"))
+        copies = self._copies(number, "detail").items()
+        details = near | {row: said for row, said in copies if fallen[row] == SIMILAR_RULE}
+        return staging.publish(staging.record(number, STAGED), fallen, details)
 
     def scan(self, number: int, phase: str) -> None:
-        """Spill a slice's pairs: by their keys, by their URLs, or, once they are staged, by their images."""
+        """Spill a slice's pairs: by keys or URLs, or, after they are staged, by images, redirects or fingerprints."""
         plan = self.run.plan
         if phase == SIMILAR:
-            kept = ((unit, self._fallen("bytes", unit)) for unit in plan.slice(number))
-            self._similar.spill(self.store, number, kept)
+            self._similar.spill(self.store, number, plan.slice(number))
             return
-        if phase == "bytes":
-            rows = [self.pipeline.staging.spilled(unit) for unit in plan.slice(number)]
+        if phase == NEAR:
+            self._spill_features(number)
+            return
+        if phase in OF_STAGED:
+            rows = [self.pipeline.staging.spilled(unit, phase) for unit in plan.slice(number)]
         else:
             units = map(plan.unit, plan.slice(number))
             self.pipeline.reader.stop = plan.slice(number).stop
@@ -216,40 +236,58 @@ class Worker(JobWorker):
         self._across(phase).spill(self.store, number, rows)
 
     def resolve(self, number: int, phase: str) -> None:
-        """Judge a partition of what was spilled."""
+        """Judge one partition of what all slices have spilled."""
+        if phase == NEAR:
+            self._near_search().search(number)
+            return
         across = self._similar if phase == SIMILAR else self._across(phase)
         across.resolve(self.store, number)
 
     def gather(self, number: int, phase: str) -> None:
-        """Bring a slice's verdicts together."""
+        """Join the verdicts of all partitions on a slice."""
         self._across(phase).gather(self.store, number)
 
-    def settle(self, _: int) -> None:
-        """Say which of the similar images stay, in source order."""
-        self._similar.settle(self.store)
+    def settle(self, _: int, phase: str) -> None:
+        """Decide, in source order, which of the similar images or near duplicates stay."""
+        if phase == NEAR:
+            self._near_search().settle()
+        else:
+            self._similar.settle(self.store)
 
-    def judge_near(self, _: int) -> None:
-        """Find near duplicates among all that is staged."""
-        from curate.engine.near_duplicates import judge_near_duplicates
+    def arrange(self, _: int, phase: str) -> None:
+        """Decide how the rows whose features were spilled are compared."""
+        assert phase == NEAR
+        self._near_search().plan()
 
-        staging = self.pipeline.staging
-        units = {
-            record.unit: (record, self._fallen_after(record.unit))
-            for record in sorted(every_record(self.store, STAGED_STATE), key=lambda record: record.unit)
-        }
-        judge_near_duplicates(staging, self._across("near"), units, self.run.plan.slice_units)
+    def encode(self, number: int, phase: str) -> None:
+        """Compute the codes of a block of features."""
+        assert phase == NEAR
+        self._near_search().encode(number)
+
+    def _spill_features(self, number: int) -> None:
+        staging, plan = self.pipeline.staging, self.run.plan
+        units = [(staging.record(unit, STAGED), self._fallen_after(unit)) for unit in plan.slice(number)]
+        spill_features(staging, self._across(NEAR).spill_name(number), number, units)
+
+    def _near_search(self) -> NearDuplicates:
+        self._near = self._near or NearDuplicates(self.store, self._across(NEAR))
+        return self._near
 
     def _begin(self, number: int) -> Any:
         fallen = {} if self.run.select else self._fallen_before(number)
         return self.pipeline.begin(self.run.plan.unit(number), fallen)
 
     def _fallen_before(self, number: int) -> Fallen:
-        """The rows of a unit that fall across the run by what needs no image, and why."""
+        """Return row → reason for the rows of a unit that rules across the run drop before fetching."""
         return {**self._fallen("seen", number), **self._fallen("keys", number)}
 
     def _fallen_after(self, number: int) -> Fallen:
-        """The kept rows of a staged unit that fall across the run by their images' bytes and fingerprints, and why."""
-        return {**self._fallen("bytes", number), **self._copies(number, "reason")}
+        """Return row → reason for a staged unit's kept rows that rules across the run drop by images or redirects."""
+        return {**self._copies(number, "reason"), **self._fallen_by_content(number)}
+
+    def _fallen_by_content(self, number: int) -> dict[int, str]:
+        """Return the same without altered copies. A row that several phases drop gets the reason of the last one."""
+        return {row: why for phase in OF_STAGED for row, why in self._fallen(phase, number).items()}
 
     def _across(self, phase: str) -> Across:
         across = self.run.across(phase)
@@ -262,21 +300,23 @@ class Worker(JobWorker):
         return self.run.similar
 
     def _fallen(self, phase: str, number: int) -> dict[int, str]:
-        """The rows of a unit that fall in a phase, and why."""
+        """Return row → reason for the rows of a unit that are dropped in a phase."""
         across = self.run.across(phase)
-        return {} if across is None else self._told(across, number, "reason")
+        return {} if across is None else self._verdicts_on(across, number, "reason")
 
     def _copies(self, number: int, column: str) -> dict[int, str]:
-        """What is said of the altered copies in a unit."""
-        return {} if self.run.similar is None else self._told(self.run.similar, number, column)
+        """Return row → `column` of the verdicts, for a unit's altered copies; nothing for older, published units."""
+        if self.run.similar is None or number < self.run.before:
+            return {}
+        return self._verdicts_on(self.run.similar, number, column)
 
     def _near_duplicates(self, number: int) -> dict[int, str]:
-        """The near duplicates of a unit, and what each is like."""
+        """Return row → detail for the near duplicates in a unit."""
         across = self.run.across("near")
-        return {} if across is None else self._told(across, number, "detail")
+        return {} if across is None else self._verdicts_on(across, number, "detail")
 
-    def _told(self, across: PhaseFiles, unit: int, column: str) -> dict[int, str]:
-        """What a phase's verdicts say of a unit's rows; one slice's units come one after the other."""
+    def _verdicts_on(self, across: PhaseFiles, unit: int, column: str) -> dict[int, str]:
+        """Return row → `column` of a phase's verdicts on a unit; keep the slice, as its other units come next."""
         number = unit // self.run.plan.slice_units
         if self._verdicts.get(across.phase, (-1, None))[0] != number:
             self._verdicts[across.phase] = (number, across.verdicts(self.store, number))
@@ -284,32 +324,32 @@ class Worker(JobWorker):
 
 
 class UnitWay(Protocol):
-    """The way that the units of a run take, or of a selection."""
+    """The stages that the units of a run, or of a selection, pass."""
 
     meter: Meter
 
     @property
     def staging(self) -> Staging:
-        """The output side."""
+        """What writes the output."""
 
     @property
     def reader(self) -> UnitReader:
         """What reads the units."""
 
     def scan(self, unit: Unit, by_key: bool = False) -> pa.Table:
-        """What the rules across the run need of a unit before any image is there (rows of SPILL)."""
+        """Return what the rules across the run compare of a unit before fetching (rows of SPILL)."""
 
     def begin(self, unit: Unit, seen: Fallen) -> Any:
-        """Do as much of a unit as must be done before the next one begins."""
+        """Do what must be done of a unit before the next one may begin; return it for `finish`."""
 
     def finish(self, work: Any) -> UnitRecord:
-        """Do the rest of what `begin` gave."""
+        """Do the rest of a unit that `begin` returned."""
 
     def close(self) -> None:
-        """Let go of what is held open."""
+        """Close what is held open."""
 
 
-def _way(
+def _stages_of(
     run: Run,
     store: Store,
     meter: Meter,
@@ -317,7 +357,7 @@ def _way(
     scorers: Sequence[Any],
     exchange: Exchange | None,
 ) -> UnitWay:
-    """The way that the run's units take."""
+    """Return the stages of a run or of a selection."""
     if run.select:
         return Selection(run, store, meter, children)
     return Pipeline(run, store, meter, children, scorers, exchange)

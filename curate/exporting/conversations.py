@@ -57,20 +57,23 @@ class Conversations:
 
     def look(self, records: Records, file: DataFile, images: Images) -> None:
         """See `ExportFormat.look`."""
-        several = ["images"] if "images" in records.data.schema.names else []
-        for record in records.of(file, ["key", "image", *several]):
-            for image in [record.row["image"], *(record.row.get("images") or [])]:
-                if image is not None and image["bytes"] is not None:
-                    images.add(image)
+        _show(records, file, images, records.faults(file))
 
     def write(self, store: Store, records: Records, number: int, album: Album) -> list[Any]:
         """See `ExportFormat.write`."""
         file = records.data.files[number]
-        self.look(Records(records.data), file, album)
+        faults = records.faults(file)
+
+        def light() -> Iterator[Record]:
+            return Records(records.data, records.foreign).light(file, _columns(records), faults)
+
+        _show(Records(records.data, records.foreign), file, album, faults)
         for name, form in FORMS.items():
-            talks = _talks(Records(records.data), file, album, self._turns)
+            talks = _talks(light(), album, self._turns)
             write_fragment(store, name, number, (form(record, paths) for record, paths in talks))
-        texts = [record for record in _light(records, file) if record.row["task"] == TEXT]
+        texts = [
+            record for record in records.light(file, _columns(records), faults) if record.row["task"] == TEXT
+        ]
         if texts:
             write_fragment(store, TEXTS, number, map(_text, texts))
         return [TEXTS] if texts else []
@@ -85,26 +88,35 @@ class Conversations:
         return [*names, INFO_FILE]
 
 
-def _talks(records: Records, file: DataFile, album: Album, turns: int) -> Iterator[Talk]:
-    """The records of a shard that are dialogues, each with where its images lie."""
+def _show(records: Records, file: DataFile, images: Images, faults: list[str | None]) -> None:
+    """Show every image of a shard's rows that are exported."""
+    several = ["images"] if "images" in records.data.schema.names else []
+    for record in records.light(file, ["key", "task", "image", *several], faults):
+        for image in _images(record):
+            images.add(image)
+
+
+def _talks(light: Iterator[Record], album: Album, turns: int) -> Iterator[Talk]:
+    """The records that are dialogues, each with where its images lie."""
     talks = (
         (record, [album.place(image) for image in _images(record)])
-        for record in _light(records, file)
+        for record in light
         if record.row["task"] != TEXT
     )
     groups = grouped(talks, _image_of, turns) if turns else ([talk] for talk in talks)
     return (_merged(group) for group in groups)
 
 
-def _light(records: Records, file: DataFile) -> Iterator[Record]:
-    """The records of a shard without their images' bytes."""
-    return records.of(file, [*COLUMNS, *(TALK if "messages" in records.data.schema.names else ["task"])])
+def _columns(records: Records) -> list[str]:
+    """What the lists are made of: all but the images' bytes."""
+    return [*COLUMNS, *(TALK if "messages" in records.data.schema.names else ["task"])]
 
 
 def _images(record: Record) -> list[dict[str, Any]]:
+    """The images that a record shows."""
     row = record.row
-    images = row["images"] if row["task"] == CONVERSATION else [row["image"]]
-    return [image for image in images if image is not None]
+    images = row["images"] or [] if row["task"] == CONVERSATION else [row["image"]]
+    return [image for image in images if image is not None and image["path"] is not None]
 
 
 def _image_of(talk: Talk) -> str | None:

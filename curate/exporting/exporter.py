@@ -13,6 +13,7 @@ from curate.engine.runners import OfflineRun
 from curate.engine.worker import JobWorker
 from curate.exporting.album import Album, AlbumNotes, Images, read_moved, write_notes
 from curate.exporting.sample_files import Records
+from curate.images.foreign_rows import ForeignRows
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.store import Store
 
@@ -78,21 +79,26 @@ class Exporter(JobWorker):
         super().__init__(run.out)
         self.run, self.store, self._meter = run, Store(run.out), meter
         self._form: ExportFormat = run.form
+        self._foreign = ForeignRows(max(1, children))
 
     def watch(self, meter: Meter) -> None:
         """See `JobWorker.watch`."""
         self._meter = meter
 
+    def close(self) -> None:
+        """See `JobWorker.close`."""
+        self._foreign.close()
+
     def look(self, number: int) -> Looked:
         """Note a shard's images."""
-        notes, records = AlbumNotes(), Records(self.run.data)
+        notes, records = AlbumNotes(), Records(self.run.data, self._foreign)
         self._form.look(records, self.run.data.files[number], notes)
         write_notes(self.store, notes_name(number), notes)
         return keep_result(self.store, FOLDER, "look", Looked(number))
 
     def write(self, number: int) -> Exported:
         """Write a shard's samples."""
-        records = Records(self.run.data)
+        records = Records(self.run.data, self._foreign)
         album = Album(self.store, read_moved(self.store, moved_name(number)))
         told = self._form.write(self.store, records, number, album)
         done = Exported(number, records.written, dict(records.dropped), sorted(records.tasks), told)

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from curate.errors import DamagedError
+from curate.exporting.judged_rows import JUDGED, light_groups, pack_faults, row_faults, row_groups
+from curate.images.foreign_rows import ForeignRows
 from curate.storage.dataset import DataFile, DataSet
-from curate.storage.filesystems import one_line
-from curate.tasks.formats import CONVERSATION
-from curate.tasks.turns import IMAGE, PLACEHOLDER
-
-SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot
-PLACEHOLDERS = re.compile(PLACEHOLDER)
-SAFE_PATH = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*/[A-Za-z0-9_-]{1,200}\.(?:jpg|png|webp)")
 
 
 class Record(NamedTuple):
@@ -30,70 +24,57 @@ class Record(NamedTuple):
 
 
 class Records:
-    """The rows of a data set. `written` counts them, `dropped` those whose names are not safe as files', or whose
-    raw text holds a placeholder such as `<image>`.
-    """
+    """The rows of a data set. `written` counts them, `dropped` by reason those that are left out (`row_faults`)."""
 
-    def __init__(self, data: DataSet) -> None:
-        self.data = data
+    def __init__(self, data: DataSet, foreign: ForeignRows) -> None:
+        self.data, self.foreign = data, foreign
         self.packs = "loss_mask" in data.schema.names
         self.written = 0
         self.tasks: set[str] = set()  # of the rows that were read so far
         self.dropped: Counter[str] = Counter()
 
-    def of(self, file: DataFile, columns: list[str] | None = None) -> Iterator[Record]:
-        """The records of one of its files."""
+    def of(self, file: DataFile) -> Iterator[Record]:
+        """The records of one of its files.
+
+        Raises:
+            DamagedError: it cannot be read.
+        """
         number = 0
         stem = file.uri.rsplit("/", 1)[-1].removesuffix(".parquet")
-        with file.open() as parquet:
-            for group in range(parquet.num_row_groups):
-                try:
-                    rows = parquet.read_row_group(group, columns=columns).to_pylist()
-                except (OSError, ValueError) as error:
-                    raise DamagedError(
-                        f"{file.uri} is damaged in row group {group}: {one_line(error)}; `curate verify` on its "
-                        "folder names every damaged file"
-                    ) from None
-                for row in rows:
-                    name = f"{stem}-{number:06d}" if self.packs else str(row["key"])
-                    number += 1
-                    fault = self._fault(name, row)
-                    if fault is None:
-                        self.written += 1
-                        self.tasks.add(row.get("task") or "")
-                        yield Record(name, row)
-                    else:
-                        self.dropped[fault] += 1
+        for rows, foreign in row_groups(file, None, self.foreign):
+            names = [f"{stem}-{number + place:06d}" for place in range(rows.num_rows)] if self.packs else None
+            faults = pack_faults(rows) if self.packs else row_faults(rows, foreign)
+            yield from self._sound(rows, faults, names)
+            number += rows.num_rows
 
-    def _fault(self, name: str, row: dict[str, Any]) -> str | None:
-        """Why a row is left out: its name, or a placeholder in raw text that a trainer would replace."""
-        if not self.packs and row.get("task") == CONVERSATION and (fault := _talk_fault(row)) is not None:
-            return fault
-        if not self._safe(name, row):
-            return "name_unsafe"
-        texts = (
-            () if self.packs or row.get("task") == CONVERSATION else (row.get("prompt"), row.get("target"))
-        )
-        held = any(PLACEHOLDERS.search(text) for text in texts if text)
-        return "text_has_placeholder" if held else None
+    def light(self, file: DataFile, columns: list[str], faults: list[str | None]) -> Iterator[Record]:
+        """The records of a file of shards with these columns alone, given the `faults` of its rows.
 
-    def _safe(self, name: str, row: dict[str, Any]) -> bool:
-        images = row["images"] if self.packs else [row["image"], *(row.get("images") or [])]
-        paths = [image["path"] for image in images or () if image is not None]
-        return bool(SAFE_KEY.fullmatch(name)) and all(SAFE_PATH.fullmatch(path or "") for path in paths)
+        Raises:
+            DamagedError: it cannot be read.
+        """
+        number = 0
+        for rows in light_groups(file, columns):
+            yield from self._sound(rows, faults[number : number + rows.num_rows], None)
+            number += rows.num_rows
 
+    def faults(self, file: DataFile) -> list[str | None]:
+        """Why each row of a file of shards is left out; None where it is not.
 
-def _talk_fault(row: dict[str, Any]) -> str | None:
-    """Why a dialogue, perhaps of other software's making, cannot be written turn by turn with its images."""
-    messages, images = row.get("messages"), row.get("images") or []
-    if not messages:
-        return "text_missing"
-    if any(turn is None or turn["role"] is None or turn["content"] is None for turn in messages):
-        return "turn_empty"
-    if any(image is None or image.get("bytes", b"") is None for image in images):
-        return "image_missing"
-    named = sum(turn["content"].count(IMAGE) for turn in messages if turn["role"] == "user")
-    return None if named == len(images) else "image_count"
+        Raises:
+            DamagedError: it cannot be read.
+        """
+        groups = row_groups(file, JUDGED, self.foreign)
+        return [fault for rows, foreign in groups for fault in row_faults(rows, foreign)]
+
+    def _sound(self, rows: pa.Table, faults: list[str | None], names: list[str] | None) -> Iterator[Record]:
+        """The rows without a fault, by the names given or by their keys; the others are counted."""
+        self.dropped.update(filter(None, faults))
+        sound = [number for number, fault in enumerate(faults) if fault is None]
+        for number, row in zip(sound, rows.take(pa.array(sound, pa.int64())).to_pylist(), strict=True):
+            self.written += 1
+            self.tasks.add(row.get("task") or "")
+            yield Record(row["key"] if names is None else names[number], row)
 
 
 def parts(record: Record) -> dict[str, bytes]:

@@ -10,28 +10,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import InputError
 from curate.exporting.album import Album, Images
 from curate.exporting.exporter import Exported
-from curate.exporting.sample_files import SAFE_KEY, SAFE_PATH, Records
+from curate.exporting.judged_rows import row_groups, unsafe_names
+from curate.exporting.sample_files import Records
 from curate.exporting.sample_lists import join_fragments, write_fragment
 from curate.images.header_sides import header_sides
+from curate.schema import MESSAGE
 from curate.storage.dataset import DataFile, DataSet
-from curate.storage.filesystems import one_line
 from curate.storage.store import Store
 from curate.tasks.coordinates import Floats, bounding_boxes
 from curate.tasks.dialect import Dialect
-from curate.tasks.dialogue_places import with_places
+from curate.tasks.dialogue_places import shown_in, with_places
 from curate.tasks.formats import CONVERSATION
 from curate.tasks.grouping import GROUPED, grouped
-from curate.tasks.shard_rows import dialogue_boxes, refused_images, rendered, shard_faults
+from curate.tasks.shard_rows import dialogue_boxes, is_dialogue, refused_images, rendered, shard_faults
 from curate.tasks.turns import BOX, IMAGE, PLACEHOLDER, ROLES, turns_of
 
 MARKED = re.compile("<ref>([^<>]+)</ref>")  # a phrase in a dialogue with boxes
@@ -104,15 +104,10 @@ def _samples(
 ) -> Iterator[Sample]:
     """Every row of a shard that the dialect and the trainers can have; its images are shown to `images`."""
     talk = [name for name in ("messages", "images") if name in records.data.schema.names]
-    with file.open() as parquet:
-        for group in range(parquet.num_row_groups):
-            try:
-                table = parquet.read_row_group(group, columns=[*COLUMNS, "image", *talk])
-            except (OSError, pa.ArrowInvalid) as error:
-                raise InputError(f"{file.uri} is damaged in row group {group}: {one_line(error)}") from None
-            samples = _of_group(table, images, records, dialect)
-            groups = grouped(samples, _image_of, turns) if turns else ([one] for one in samples)
-            yield from (_merged(group) for group in groups)
+    for table, foreign in row_groups(file, [*COLUMNS, "image", *talk], records.foreign):
+        samples = _of_group(table, foreign, images, records, dialect)
+        groups = grouped(samples, _image_of, turns) if turns else ([one] for one in samples)
+        yield from (_merged(group) for group in groups)
 
 
 def _image_of(sample: Sample) -> str | None:
@@ -137,26 +132,20 @@ def _without_image(role: str, said: str) -> tuple[str, str]:
     return role, said.replace(IMAGE, "").lstrip() if role == "user" else said
 
 
-def _of_group(table: pa.Table, shown_to: Images, records: Records, dialect: Dialect) -> Iterator[Sample]:
-    faults = _faults(table, dialect).to_pylist()
+def _of_group(
+    table: pa.Table, foreign: list[str | None], shown_to: Images, records: Records, dialect: Dialect
+) -> Iterator[Sample]:
+    faults = _faults(table, foreign, dialect)
     prompts, targets = (column.to_pylist() for column in rendered(table, dialect))
-    held = pc.match_substring_regex(table["text"], PLACEHOLDER).fill_null(False).to_pylist()
     spoken = _spoken(table, dialect)
     marks = dialect.image
     shown = marks.before + marks.pad + marks.after
-    for row, fault, prompt, target, placeholder, messages in zip(
-        _light(table), faults, prompts, targets, held, spoken, strict=True
+    for row, fault, prompt, target, messages in zip(
+        _light(table), faults, prompts, targets, spoken, strict=True
     ):
         images = (
             row["images"] or [] if row["task"] == CONVERSATION else [row["image"]] if row["image"] else []
         )
-        if row["task"] != CONVERSATION:
-            fault = "text_has_placeholder" if placeholder else fault
-        if row["task"] not in (CONVERSATION, "text") and not images:
-            fault = fault or "image_missing"
-        if not all(one and one["bytes"] for one in images):
-            fault = fault or "image_missing"
-        fault = fault or _unsafe(row["key"], images)
         if fault:
             records.dropped[fault] += 1
             continue
@@ -173,9 +162,23 @@ def _of_group(table: pa.Table, shown_to: Images, records: Records, dialect: Dial
         yield Sample(row["key"], row["task"], turns, [shown_to.add(image) for image in images], None, objects)
 
 
-def _faults(table: pa.Table, dialect: Dialect) -> pa.Array:
-    """Why each row cannot be written, or its trainer would fail on its image (N strings); null where nothing is so."""
-    return pc.coalesce(shard_faults(table, dialect), refused_images(table, dialect, header_sides))
+def _faults(table: pa.Table, foreign: list[str | None], dialect: Dialect) -> list[str | None]:
+    """Why each of N rows cannot be written, or its trainer would fail on it; None where nothing is so.
+
+    `foreign` is what was found in a shard of other software.
+    """
+    told = pa.array(foreign, pa.string())
+    held = pc.match_substring_regex(table["text"], PLACEHOLDER).fill_null(False)
+    held = pc.and_not(held, pa.array(is_dialogue(table)))
+    unsafe = pa.array(unsafe_names(table))
+    found: list[str | None] = pc.coalesce(
+        told,
+        pc.if_else(held, "text_has_placeholder", None),
+        shard_faults(table, dialect),
+        refused_images(table, dialect, header_sides),
+        pc.if_else(unsafe, "name_unsafe", None),
+    ).to_pylist()
+    return found
 
 
 def _light(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -203,8 +206,7 @@ def _spoken_objects(row: dict[str, Any]) -> dict[str, Any] | None:
     if not row["regions"]:
         return None
     whole = "".join(turn["content"] for turn in row["messages"])
-    before = whole.split(BOX)[:-1]
-    shown = [number - 1 for number in accumulate(text.count(IMAGE) for text in before)]
+    shown = shown_in(turns_of(pa.array([row["messages"]], pa.list_(MESSAGE))))[1].tolist()
     boxes = bounding_boxes(np.array([one["quad"] for one in row["regions"]]))
     return {"ref": MARKED.findall(whole), "bbox": _shortest(boxes), "bbox_type": "real", "image_id": shown}
 
@@ -231,11 +233,6 @@ def _objects(row: dict[str, Any]) -> dict[str, Any] | None:
 def _shortest(boxes: Floats) -> list[list[float]]:
     """The numbers of boxes (B x 4), each as the shortest decimal that is the same float32: 376.64, not 376.6400146."""
     return [[float(str(number)) for number in box] for box in boxes.astype(np.float32)]
-
-
-def _unsafe(key: str, images: list[dict[str, Any]] | None) -> str | None:
-    safe = SAFE_KEY.fullmatch(key) and all(SAFE_PATH.fullmatch(one["path"] or "") for one in images or ())
-    return None if safe else "name_unsafe"
 
 
 def _conversation(sample: Sample) -> dict[str, Any]:

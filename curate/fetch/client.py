@@ -23,7 +23,7 @@ from curate.fetch.connection import BadHeadersError, HeaderHandler
 from curate.fetch.optouts import opted_out
 from curate.fetch.outcome import Fetched, FetchError, FetchOutcome, Retry
 from curate.fetch.resolver import BlockedAddressError, ResolveError, Resolver, socket_factory
-from curate.fetch.urls import BadUrlError, redirected
+from curate.fetch.urls import BadUrlError, has_other_name, redirected
 from curate.manifest.settings import FetchSettings
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -120,6 +120,7 @@ class Client:
         Raises:
             FetchError: it came to nothing.
         """
+        asked = url
         for _ in range(self.settings.max_redirects + 1):
             try:
                 if not self.settings.allow_private:
@@ -129,9 +130,9 @@ class Client:
                     if onward is None:
                         body, held = await self._body(response, clock)
                         kind = response.headers.get("Content-Type")
-                        return FetchOutcome(
-                            Fetched(body, None, None, str(url), kind), _place(url), True, held
-                        )
+                        elsewhere = url is not asked and has_other_name(asked, url)
+                        fetched = Fetched(body, None, None, str(url), kind, elsewhere)
+                        return FetchOutcome(fetched, _place(url), True, held)
             except FetchError as error:
                 raise error.at(url) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -25,6 +25,7 @@ SOUND = re.compile(
     rb"[^\r\n]+\r\n" + OTHER_LINES + rb"(?:content-length: ?[0-9]+\r\n)?+" + OTHER_LINES + rb"\r\n",
     re.IGNORECASE,
 )
+FRAMING = re.compile(rb"content.?length|transfer.?encoding", re.IGNORECASE)
 LENGTH, CODING = b"content-length", b"transfer-encoding"
 
 
@@ -49,11 +50,12 @@ class HeaderHandler(ResponseHandler):
             return
         start = max(0, len(self._head) - 3)
         self._head += data
-        end = HEAD_END.search(self._head, start)
-        if end is not None:
-            self._hand_on(end.end())
-        elif len(self._head) > MAX_HEADERS_BYTES or not b"HTTP/".startswith(bytes(self._head[:5])):
+        found = HEAD_END.search(self._head, start)
+        length = len(self._head) if found is None else found.end()
+        if length > MAX_HEADERS_BYTES or not (found or b"HTTP/".startswith(bytes(self._head[:5]))):
             self._give_up()
+        elif found:
+            self._hand_on(length)
 
     def eof_received(self) -> None:
         """The other side is done: headers that lack only their last line end are read."""
@@ -114,6 +116,10 @@ def _line(line: bytes) -> bytes | None:
     A name that might be one of framing stays as it is.
     """
     line = line[: len(line.rstrip(b"\r"))] + b"\r" if line.endswith(b"\r\r") else line
+    if b"\r" in line[:-1] and not FRAMING.search(
+        line
+    ):  # where it might end a line, that one says nothing of framing
+        line = line[:-1].replace(b"\r", b" ") + line[-1:]
     if line in (b"\r", b"") or NAME.match(line):
         return line
     if SPACED_NAME.match(line):

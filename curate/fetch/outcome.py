@@ -19,6 +19,7 @@ class Fetched:
     detail: str | None
     url: str | None  # where redirects led; null where the address could not be read
     content_type: str | None = None  # the server's header, where there was one
+    elsewhere: bool = False  # whether redirects led to a file of another name
 
 
 @dataclass(frozen=True, slots=True)

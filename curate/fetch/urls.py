@@ -22,6 +22,7 @@ _PATH_UNSAFE = re.compile(rb'[\x00-\x20"<>^`{}\x7f-\xff]')
 _QUERY_UNSAFE = re.compile(rb"[\x00-\x20\"'<>\x7f-\xff]")
 _NAME = re.compile(r"(?=.{1,253}\.?$)(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".bmp")
 _DOT_SEGMENT = re.compile(r"/\.|/%2e", re.IGNORECASE)
 
 # The Fetch standard's "bad ports": other protocols' servers, which a web address must not be used to reach.
@@ -74,6 +75,19 @@ def redirected(url: URL, location: str) -> URL:
         raise
     except ValueError as error:  # urljoin, of brackets that hold no address
         raise BadUrlError(str(error)) from None
+
+
+def has_other_name(asked: URL, found: URL) -> bool:
+    """Whether two addresses name different files: by the last part of the path, and by the query unless that is one.
+
+    `/a.jpg?w=640` and `/small/a.jpg` on another host are the same file; `/show?id=1` and `/show?id=2` are not.
+    """
+    return _file_name(asked) != _file_name(found)
+
+
+def _file_name(url: URL) -> tuple[str, str]:
+    name = url.name.lower()
+    return (name, "" if name.endswith(_PICTURES) else url.raw_query_string)
 
 
 def _authority(text: str) -> tuple[str, int | None]:

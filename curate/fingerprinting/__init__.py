@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.children.pool import Children, Limits, Outcome
-from curate.errors import InputError, ManifestError, OutputError, UnitError
+from curate.errors import InputError, UnitError
+from curate.fingerprinting.made_file import one_file, write_file
 from curate.fingerprinting.table_contents import hashes_of, images_of, texts_of
 from curate.images import protocol
 from curate.images.evaluation import write_set
@@ -27,7 +28,6 @@ from curate.manifest.settings import FetchSettings, ImageSettings, InputSettings
 from curate.sources import FORMATS, Input, expand, open_source
 from curate.storage.filesystems import filesystem, one_line
 from curate.storage.scratch import ScratchFolder
-from curate.storage.whole_files import whole_file
 from curate.terminal import bytes_said, plural
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
@@ -59,7 +59,7 @@ def fingerprint(
         ManifestError: `out` is a folder or on an object store.
         OutputError: `out` cannot be written.
     """
-    place = _place(out)
+    place = one_file(out, "evaluation.prints")
     found, sources = Gathered([], [], Counter()), []
     with ScratchFolder() as work, _children() as children:
         for one in expand(uris, (*IMAGES, *HASHES, *FORMATS)):
@@ -73,7 +73,7 @@ def fingerprint(
         raise InputError(f"nothing to fingerprint in {', '.join(uris)}" + (f": {why}" if why else ""))
     shown = found.images if pictures else [(name, marks, b"") for name, marks, _ in found.images]
     content = write_set(_summed(sources), shown, found.texts)
-    _write(place, content)
+    write_file(place, content)
     return {
         "out": out,
         "method": METHOD,
@@ -171,19 +171,3 @@ def _summed(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
         *tables[:1000],
         *({"name": name, "images": n, "texts": 0} for name, n in sorted(folders.items())[:1000]),
     ]
-
-
-def _place(out: str) -> Path:
-    if "://" in out or Path(out).is_dir():
-        raise ManifestError(f"--out {out} must be a file on this machine, such as evaluation.prints")
-    return Path(out)
-
-
-def _write(place: Path, content: bytes) -> None:
-    """The file, complete or absent."""
-    try:
-        with whole_file(place, durable=True) as file:
-            Path(file.name).chmod(0o644)
-            file.write(content)
-    except OSError as error:
-        raise OutputError(f"cannot write {place}: {error.strerror or error}") from None

@@ -14,6 +14,7 @@ import filters
 from curate import plugins
 from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
+from curate.manifest.builtin_files import folder, samples
 from curate.manifest.checks import check_models, check_near, check_values
 from curate.manifest.declared import no_choice
 from curate.manifest.given_values import assignments, fitting
@@ -37,17 +38,6 @@ from filters.rule import REQUIRED, Cleaner, Rule
 SAMPLES = "samples:"  # stands for their folder: a manifest resolves to the same wherever curate is installed
 PAPER = "paper"  # the preset that switches nothing on: the manifest as it is
 NAME = re.compile(r"[a-z0-9][a-z0-9+_.-]{0,63}")
-
-
-def folder() -> Path:
-    """Where the built-in manifests and their samples lie."""
-    installed = Path(__file__).parents[1] / "_manifests"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "manifests"
-
-
-def samples() -> Path:
-    """Where the samples of the built-in manifests lie."""
-    return folder() / "samples"
 
 
 def on_sample(manifest: Manifest) -> Manifest:

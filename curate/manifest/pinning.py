@@ -1,6 +1,7 @@
 """Files that a rule's setting `against` names, pinned to their content: another file is another run.
 
-A name becomes `/path/to/set.prints@sha256:HEX`. A name that is pinned already must have that content.
+A name becomes `/path/to/set.prints@sha256:HEX`, that of a list which ships with curate `NAME@sha256:HEX`, wherever
+curate is installed. A name that is pinned already must have that content.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import ManifestError
+from curate.manifest.builtin_files import held_out_list
 from curate.plain_files import open_plain
 
 RULES = ("image_in_evaluation_set", "text_in_evaluation_set")  # compare with fingerprint files
@@ -88,7 +90,7 @@ def read_pinned(pinned: str, max_bytes: int | None = None, way: str = "") -> tup
     """
     path, expected = place(pinned)
     try:
-        with open_plain(path) as file:
+        with open_plain(held_out_list(str(path)) or path) as file:
             content = file.read(-1 if max_bytes is None else max_bytes + 1)
     except OSError as error:
         raise ManifestError(f"cannot read {path}: {error.strerror or error}") from None
@@ -112,7 +114,15 @@ def _way(rule: str) -> str:
 
 def _pinned(name: str, beside: Path, who: str, way: str) -> str:
     path, expected = place(name)
+    shipped = held_out_list(str(path))
+    if shipped is not None:
+        return f"{path}@sha256:{_checked(shipped, expected, who, way)}"
     path = (beside / path.expanduser()).absolute()
+    return f"{path}@sha256:{_checked(path, expected, who, way)}"
+
+
+def _checked(path: Path, expected: str, who: str, way: str) -> str:
+    """The hex SHA-256 of a file, which is the expected one, if any is."""
     try:
         found = sha256_of(path)
     except (OSError, ValueError) as error:
@@ -120,4 +130,4 @@ def _pinned(name: str, beside: Path, who: str, way: str) -> str:
         raise ManifestError(f"{who}: cannot read {path}: {said}; {way}") from None
     if expected not in ("", found):
         raise ManifestError(f"{who}: {path} is another file than the manifest names: its SHA-256 is {found}")
-    return f"{path}@sha256:{found}"
+    return found

@@ -15,9 +15,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from curate.errors import InputError, ManifestError, UnreadableInputError
+from curate.manifest.builtin_files import samples
 from curate.manifest.document_renderers import RENDERERS
-from curate.manifest.load import samples
-from curate.manifest.pinning import NAMES_RULE
 from curate.manifest.settings import Manifest
 from curate.plugins import registered
 from curate.sources import Input
@@ -38,7 +37,7 @@ class Origin(Protocol):
         """
 
     def judges(self, rule: str) -> bool:
-        """Whether it has, or will be given, the columns that a rule reads."""
+        """Whether it has, or will be given, the columns that a rule reads, or as many as the rule makes do with."""
 
     @property
     def settled(self) -> Mapping[str, Mapping[str, Any]]:
@@ -46,11 +45,6 @@ class Origin(Protocol):
 
     def close(self) -> None:
         """Let go of files and processes."""
-
-
-def can_judge(origin: Origin, rule: str) -> bool:
-    """Whether a rule is judged there: it has the rule's columns, or the rule makes do with those that there are."""
-    return rule == NAMES_RULE or origin.judges(rule)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from curate.engine.kept_results import keep_result
 from curate.engine.record import Meter
 from curate.engine.runners import OfflineRun
 from curate.engine.worker import JobWorker
+from curate.images.foreign_rows import ForeignRows
 from curate.packing.assembly import Assembler
 from curate.packing.mix import Amount, Group
 from curate.packing.read import SampleReader
@@ -146,6 +147,7 @@ class Packer(JobWorker):
         super().__init__(run.out)
         self.run, self.store, self._meter = run, Store(run.out), meter
         self._assembler: Assembler | None = None
+        self._foreign = ForeignRows(max(1, children))
 
     def watch(self, meter: Meter) -> None:
         """See `JobWorker.watch`."""
@@ -153,6 +155,7 @@ class Packer(JobWorker):
 
     def close(self) -> None:
         """See `JobWorker.close`."""
+        self._foreign.close()
         if self._assembler is not None:
             self._assembler.close()
 
@@ -209,7 +212,9 @@ class Packer(JobWorker):
     def _reader(self, number: int, by_image: bool = False) -> SampleReader:
         run = self.run
         files = run.slices[number]
-        return SampleReader(run.data, files, run.settings, self._tokenizer, run.dialect, by_image)
+        return SampleReader(
+            run.data, files, run.settings, self._tokenizer, run.dialect, self._foreign, by_image
+        )
 
     def _open_assembler(self) -> Assembler:
         names = [spill_names(number)["heavy"] for number in range(len(self.run.slices))]

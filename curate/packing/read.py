@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import DamagedError, InputError
+from curate.images.foreign_rows import ForeignRows
 from curate.packing.buckets import draw, shares
 from curate.packing.encode import Encoded, cut_in_pieces, truncate
 from curate.packing.image_groups import RowGroups, as_dialogues, groups_of
 from curate.packing.mix import Amount, Group
 from curate.packing.sequences import SAMPLES
 from curate.packing.settings import PackSettings
-from curate.packing.shard_groups import ShardGroups
+from curate.packing.shard_groups import FAULT, FAULT_DETAIL, ShardGroups
 from curate.packing.shown import ShownImages, images_of, lists
 from curate.packing.tokenizer import Tokenizer
 from curate.packing.written import write
@@ -45,6 +46,12 @@ RENDERED = (
     "height",
     "image.path",
 )  # what other dialects are written from
+HANDED = (
+    "regions",
+    "width",
+    "height",
+    "image.path",
+)  # what prompts and targets that are handed on are judged by
 TALK = ("messages", "images", "regions")
 PIECES = 1024  # copies of a row that draw different places
 
@@ -59,6 +66,7 @@ class SampleReader:
         settings: PackSettings,
         tokenizer: Tokenizer,
         dialect: Dialect,
+        foreign: ForeignRows,
         by_image: bool = False,
     ) -> None:
         self.data = data
@@ -66,6 +74,7 @@ class SampleReader:
         self.settings = settings
         self.tokenizer = tokenizer
         self.dialect = dialect
+        self.foreign = foreign
         self.reasons: Counter[str] = Counter()
         self.dropped: list[pa.Table] = []  # of DROPPED; rows that the mixture leaves out are only counted
         self.packed = 0
@@ -81,7 +90,8 @@ class SampleReader:
         """How much there is of each data set and task; tokens are zero unless they are counted."""
         found: dict[Group, Amount] = {}
         columns = (*TEXTS, *self._written) if count_tokens else TEXTS[:2]
-        for _, table in self._tables(columns, places=False):
+        foreign = self.foreign if count_tokens else None
+        for _, table in self._tables(columns, False, foreign):
             lengths = np.zeros(table.num_rows, np.int64)
             if count_tokens:
                 lengths = self._encode(table)[0].lengths()
@@ -94,7 +104,8 @@ class SampleReader:
         """The rows as SAMPLES, each as often as its group is seen; long texts in pieces."""
         number = int(self.data.file_rows[: self.files.start].sum())
         columns = (*TEXTS, *self._written, "key", "source", "url", "text")
-        for file, table in self._tables(tuple(dict.fromkeys(columns)), self.settings.images != "name"):
+        columns = tuple(dict.fromkeys(columns))
+        for file, table in self._tables(columns, self.settings.images != "name", self.foreign):
             first = number
             number += table.num_rows
             shard_rows = table
@@ -142,7 +153,8 @@ class SampleReader:
         """The columns that samples are written from, beside TEXTS."""
         talk = TALK if set(TALK) <= set(self.data.schema.names) else ()
         asked = ("sha256",) if self.settings.group or self.by_image else ()
-        return (*(("image.path",) if self.dialect.name == QWEN_VL.name else RENDERED), *talk, *asked)
+        rendered = HANDED if self.dialect.name == QWEN_VL.name else RENDERED
+        return (*rendered, *talk, *asked)
 
     @property
     def _mark(self) -> int | None:
@@ -150,8 +162,10 @@ class SampleReader:
         before = [token for token in self.tokenizer.special if token in self.dialect.image.before]
         return self.tokenizer.special[max(before, key=len)] if before else None
 
-    def _tables(self, columns: tuple[str, ...], places: bool) -> Iterator[tuple[int, pa.Table]]:
-        """Row groups with the numbers of their files; with `places`, also where their images lie."""
+    def _tables(
+        self, columns: tuple[str, ...], places: bool, foreign: ForeignRows | None
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Row groups with the numbers of their files, and for the rest see `ShardGroups`."""
         self.memory, self.repeated = 0, False
         sides = self.dialect.cost.rule != "constant"
         for number in self.files:
@@ -160,7 +174,7 @@ class SampleReader:
                 if has_repeated(parquet):
                     self.repeated = True
                     self.memory += shown_bytes(parquet)
-                groups = ShardGroups(file, parquet, columns, places, sides)
+                groups = ShardGroups(file, parquet, columns, places, sides, foreign)
                 for group in range(parquet.num_row_groups):
                     self.memory += parquet.metadata.row_group(group).total_byte_size
                     try:
@@ -212,6 +226,7 @@ class SampleReader:
         target = table["target"].combine_chunks()
         said = fault_details(table, fault, self.dialect).to_pylist()
         faults: list[tuple[str, Bools, Callable[[int], str | None]]] = [
+            *foreign_faults(table),
             ("task_missing", _bools(pc.is_null(table["task"])), said.__getitem__),
             ("text_missing", _bools(pc.equal(pc.binary_length(target), 0).fill_null(True)), said.__getitem__),
         ]
@@ -252,7 +267,7 @@ class SampleReader:
         """How often each row is drawn: its group's epochs, the fraction by a coin that the seed tosses."""
         wanted = np.zeros(table.num_rows)
         for group, mine in _groups(table).items():
-            wanted[mine] = epochs[group]
+            wanted[mine] = epochs.get(group, 0.0)  # a name may be gone with the text of its row
         coin = shares(draw(self.settings.seed, 0, rows))
         copies: Ints = (np.floor(wanted) + (coin < wanted % 1)).astype(np.int64)
         return copies
@@ -278,6 +293,14 @@ class SampleReader:
             pa.array(order),
         ]
         return pa.table(columns, schema=SAMPLES)
+
+
+def foreign_faults(table: pa.Table) -> Iterator[tuple[str, Bools, Callable[[int], str | None]]]:
+    """What was found in rows of a shard that other software wrote."""
+    if FAULT in table.column_names:
+        details = table[FAULT_DETAIL].to_pylist()
+        for reason in pc.unique(table[FAULT].drop_null()).to_pylist():
+            yield reason, _bools(pc.equal(table[FAULT], reason).fill_null(False)), details.__getitem__
 
 
 def shown_bytes(parquet: pq.ParquetFile) -> int:

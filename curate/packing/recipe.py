@@ -18,8 +18,8 @@ import msgspec
 
 from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
+from curate.manifest.builtin_files import folder
 from curate.manifest.declared import no_choice
-from curate.manifest.load import folder
 from curate.packing.mix import MixSource, ScaledMix, check_source
 
 MAX_SCALE = 1000.0

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.images.foreign_rows import NOT_UTF8, ForeignRows, is_foreign, without_rows
 from curate.storage.dataset import DataFile
 from curate.storage.filesystems import filesystem
 from curate.storage.image_index import IndexedImages, read_index
@@ -21,18 +22,28 @@ from curate.storage.image_places import IMAGE_LEAF, IMAGES_LEAF, NotInPlaceError
 
 IMAGE_PLACE = "image_place"  # the column: PLACE of `image`
 IMAGES_PLACE = "images_place"  # the column: a list of PLACE, as long as `images`
+FAULT, FAULT_DETAIL = "fault", "fault_detail"  # columns of shards of other software
 
 
 class ShardGroups:
     """The row groups of one shard, by number, with these columns.
 
     `places`: say where images lie, or else read them. `sides`: images whose width is not known must be looked into.
+    `foreign` judges the rows where other software wrote the shard: the columns FAULT and FAULT_DETAIL say why one
+    cannot be used. One that holds a text which is none is otherwise null.
     """
 
     def __init__(
-        self, file: DataFile, parquet: pq.ParquetFile, columns: Sequence[str], places: bool, sides: bool
+        self,
+        file: DataFile,
+        parquet: pq.ParquetFile,
+        columns: Sequence[str],
+        places: bool,
+        sides: bool,
+        foreign: ForeignRows | None = None,
     ) -> None:
         self._file, self._parquet, self._places, self._sides = file, parquet, places, sides
+        self._foreign = foreign if foreign is not None and is_foreign(parquet) else None
         self._columns = [self._path_alone(name) if name == "images" else name for name in columns]
         self._index = {leaf: read_index(parquet, leaf) for leaf in (IMAGE_LEAF, IMAGES_LEAF) if places}
 
@@ -47,6 +58,18 @@ class ShardGroups:
             table = self._with_many(table, group)
         if "image" in table.column_names and self._places:
             table = self._with_one(table, group)
+        return table if self._foreign is None else self._judged(table, group, self._foreign)
+
+    def _judged(self, table: pa.Table, group: int, foreign: ForeignRows) -> pa.Table:
+        """The table with the faults of its rows."""
+        found = foreign.faults(self._parquet.read_row_group(group))
+        unreadable = np.array([fault is not None and fault.reason == NOT_UTF8 for fault in found], bool)
+        table = without_rows(table, unreadable)
+        for name, values in (
+            (FAULT, [fault and fault.reason for fault in found]),
+            (FAULT_DETAIL, [fault and fault.detail for fault in found]),
+        ):
+            table = table.append_column(name, pa.array(values, pa.string()))
         return table
 
     def _with_one(self, table: pa.Table, group: int) -> pa.Table:

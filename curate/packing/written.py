@@ -17,11 +17,11 @@ from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
 from curate.tasks.shard_rows import (
     dialogue_boxes,
+    handed_faults,
     is_dialogue,
     is_text,
     shard_faults,
     shard_pieces,
-    talk_faults,
 )
 
 Bools = npt.NDArray[np.bool_]
@@ -40,7 +40,7 @@ def write(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> tuple[Enco
     together = _is_group(table)
     talks = is_dialogue(table) | together
     if dialect.name == QWEN_VL.name:
-        fault = talk_faults(table, dialect)
+        fault = handed_faults(table)
         encoded = _as_in_shard(table.filter(pa.array(~talks)), tokenizer)
     else:
         fault = shard_faults(table, dialect)

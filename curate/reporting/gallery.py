@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.engine.staged_pairs import sha256_of
 from curate.reporting.marks import TextPiece, pieces, plain
 from curate.reporting.sampling import IMAGE_GROUPS, SHOWN, Kept, evenly, read_rows
 from curate.reporting.thumbnails import data_urls
@@ -126,7 +127,7 @@ def _same_image(store: Store, kept: Kept, fallen: Sequence[Mapping[str, Any]]) -
 
 
 def _sha256(row: Mapping[str, Any]) -> str:
-    return (row["detail"] or "").removeprefix("sha256=") if row["stage"] == "across" else ""
+    return (sha256_of(row["detail"]) or "") if row["stage"] == "across" else ""
 
 
 def _kept_card(row: Mapping[str, Any]) -> Card:

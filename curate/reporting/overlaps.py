@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from curate.engine.evaluation_copies import FOLDER, EvaluationCopy
 from curate.images.evaluation import IMAGE_RULE
-from curate.manifest.pinning import RULES, place
+from curate.manifest.pinning import NAMES_RULE, RULES, place
 from curate.reporting.marks import plain
 from curate.reporting.sampling import evenly
 from curate.reporting.thumbnails import data_urls
@@ -45,7 +45,7 @@ class Overlaps:
 
 
 def overlaps(store: Store, manifest: Mapping[str, Any], dropped: pa.Table) -> Overlaps | None:
-    """The section for a run; None where no rule compares with evaluation sets.
+    """The section for a run; None where no rule compares with evaluation sets or their names.
 
     `manifest` is the whole of `_manifest.json`; `dropped` holds dropped rows (DROPPED), all or a sample.
     """
@@ -56,7 +56,7 @@ def overlaps(store: Store, manifest: Mapping[str, Any], dropped: pa.Table) -> Ov
             manifest["dropped"].get(name, 0),
             ", ".join(place(one)[0].name for one in active[name]["against"]),
         )
-        for name in RULES
+        for name in (*RULES, NAMES_RULE)
         if name in active
     ]
     return Overlaps(rules, _sets(dropped), _pairs(store)) if rules else None

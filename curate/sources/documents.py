@@ -50,7 +50,7 @@ class JsonDocument:
 
     @contextmanager
     def open(self, row_depth: int = 2) -> Iterator[Strict]:
-        """Open the content, repaired for a strict parser; a row is all within one bracket of depth `row_depth`."""
+        """Open the content, repaired for a strict parser. A row lies within one bracket of depth `row_depth`."""
         shallow = Shallow(self.settings.max_depth, self.settings.max_value_bytes, row_depth)
         with open_bytes(self.file, self.settings) as file:
             yield Strict(file, shallow)

@@ -90,3 +90,12 @@ def bounding_boxes(quads: Floats) -> Floats:
     """x1, y1, x2, y2 of the smallest upright box around each quad (R x 8 to R x 4)."""
     corners = np.ascontiguousarray(quads.T).reshape(4, 2, -1)  # each in one piece: six times as fast
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)]).T
+
+
+def beyond_image(quads: Floats, width: npt.NDArray[np.integer], height: npt.NDArray[np.integer]) -> Bools:
+    """Which of R quads (R x 8 px) lie wholly beside their images, whose sides are given (R); NaN is nowhere."""
+    x1, y1, x2, y2 = bounding_boxes(quads).T
+    left, above = (x2 <= 0) & (x1 < 0), (y2 <= 0) & (y1 < 0)
+    right, below = (x1 >= width) & (x2 > width), (y1 >= height) & (y2 > height)
+    beyond: Bools = left | above | right | below
+    return beyond

@@ -57,13 +57,18 @@ def _cut(content: pa.Array) -> _CutAtBoxes:
 
 
 def shown_in(turns: Turns) -> tuple[Ints, Ints]:
-    """The dialogue of each `<bbox>`, and which of its images it is in, from 0; -1 where none was shown yet (B)."""
+    """The dialogue of each `<bbox>`, and which of its images it is in, from 0; -1 where none was shown yet (B).
+
+    That is the image shown last before it; before the first one of its own turn, that one.
+    """
     cut = _cut(turns.content)
     shown = pc.count_substring(cut.segments, IMAGE).to_numpy(zero_copy_only=False) * turns.asks[cut.turn]
     row = turns.row[cut.turn]
     until = np.cumsum(shown)
-    earlier = np.concatenate([[0], until])[np.searchsorted(row, row)]
-    return row[cut.before], (until - earlier - 1)[cut.before].astype(np.int64)
+    before = np.concatenate([[0], until])
+    earlier, begin = before[np.searchsorted(row, row)], before[np.searchsorted(cut.turn, cut.turn)]
+    waits = (until == begin) & (np.bincount(cut.turn, weights=shown, minlength=1)[cut.turn] > 0)
+    return row[cut.before], (until - earlier - 1 + waits)[cut.before].astype(np.int64)
 
 
 def region_counts(regions: pa.Array | pa.ChunkedArray | None, rows: int) -> Ints:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.tasks.coordinates import beyond_image
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import CONVERSATION, QWEN_VL
 from curate.tasks.image_cost import Cost
@@ -31,7 +32,8 @@ class _FaultyRow(NamedTuple):
     @property
     def turns(self) -> list[tuple[str, str]]:
         """Role and content of each message."""
-        return [(turn["role"] or "", turn["content"] or "") for turn in self.row.get("messages") or ()]
+        turns = [turn or {} for turn in self.row.get("messages") or ()]
+        return [(turn.get("role") or "", turn.get("content") or "") for turn in turns]
 
     @property
     def regions(self) -> list[dict[str, Any]]:
@@ -76,7 +78,7 @@ def elongated(width: int, height: int, cost: Cost) -> str:
 
 def _role_unknown(faulty: _FaultyRow) -> str | None:
     found = ((n, role) for n, (role, _) in enumerate(faulty.turns, 1) if role not in ROLES)
-    return next((f"turn {number}: {role[:LONGEST]}" for number, role in found), None)
+    return next((f"turn {number}: {role[:LONGEST] or 'no role'}" for number, role in found), None)
 
 
 def _role_order(faulty: _FaultyRow) -> str | None:
@@ -126,22 +128,26 @@ def _box_broken(faulty: _FaultyRow) -> str | None:
     elif min(row.get("width") or 0, row.get("height") or 0) < 1:
         return f"width={row.get('width')} height={row.get('height')}"
     quads = [(number, one.get("quad")) for number, one in enumerate(faulty.regions, 1)]
-    return next((f"region {number}: {quad}" for number, quad in quads if not _finite(quad)), None)
+    sides = None if row.get("task") == CONVERSATION else (row["width"], row["height"])
+    return next((f"region {number}: {quad}" for number, quad in quads if not _lies_in(quad, sides)), None)
 
 
 def _box_before_images(turns: list[tuple[str, str]]) -> int | None:
     """The number of the turn with a box that no image was shown before; None where there is none."""
     for number, (role, said) in enumerate(turns, 1):
-        shown = said.find(IMAGE) if role == "user" else -1
-        if 0 <= said.find(BOX) < (shown if shown >= 0 else len(said)):
-            return number
-        if shown >= 0:
+        if role == "user" and IMAGE in said:
             return None
+        if BOX in said:
+            return number
     return None
 
 
-def _finite(quad: list[float | None] | None) -> bool:
-    return quad is not None and bool(np.isfinite(np.array(quad, np.float64)).all())
+def _lies_in(quad: list[float | None] | None, sides: tuple[int, int] | None) -> bool:
+    """Whether a quad is finite, and some of it in the image, if that has sides."""
+    place = np.array([quad or [None] * 8], np.float64)
+    if not np.isfinite(place).all():
+        return False
+    return sides is None or not beyond_image(place, *np.array(sides)[:, None]).any()
 
 
 def _too_elongated(faulty: _FaultyRow) -> str:

@@ -22,7 +22,7 @@ class Spoken(NamedTuple):
     paths: list[str | None]  # of each image, in order; None where the dialect shows none
     regions: list[
         Phrase
-    ]  # for each `<bbox>` of the messages, in pixels of the image that was shown last before it
+    ]  # for each `<bbox>` of the messages, in pixels of its image (`curate.tasks.dialogue_places.shown_in`)
 
 
 def parse_dialogue(
@@ -118,17 +118,20 @@ class _Contents:
         self._grammar = grammar_of(dialect) if sizes is not None and dialect.places.box else None
         self.paths: list[str | None] = []
         self.regions: list[Phrase] = []
+        self._waits = False  # whether the turn that is read shows its first image only further on
 
     def read(self, said: str, asks: bool) -> str:
         """A turn with `<image>` for each image, if it is a user's, and its places in marks."""
         if not asks:
             return self._located(said)
         pieces, done = list[str](), 0
+        self._waits = self._shown.search(said) is not None
         for match in self._shown.finditer(said):
             if match["number"] is not None and int(match["number"]) != len(self.paths) + 1:
                 raise ValueError(f"image {len(self.paths) + 1} of the dialogue is numbered {match['number']}")
             pieces += [self._located(said[done : match.start()]), IMAGE]
             self.paths.append(match["path"])
+            self._waits = False
             done = match.end()
         return "".join([*pieces, self._located(said[done:])])
 
@@ -159,8 +162,8 @@ class _Contents:
         return made
 
     def _image(self) -> Image:
-        """The image that was shown last."""
-        number = len(self.paths) - 1
+        """The image that was shown last, or the first of this turn."""
+        number = len(self.paths) - 1 + self._waits
         if self._sizes is None or not 0 <= number < len(self._sizes):
             raise ValueError("a box stands where no image, or none of a known size, was shown")
         return Image(self._dialect, *self._sizes[number])

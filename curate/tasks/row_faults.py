@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.tasks.coordinates import beyond_image
 from curate.tasks.dialect import Dialect
 from curate.tasks.flat_regions import counts
 from curate.tasks.formats import CONTROL_TOKEN, CONVERSATION, LANGUAGE_NAMES, QWEN_VL
@@ -27,9 +28,9 @@ def faults(table: pa.Table, dialect: Dialect = QWEN_VL) -> pa.Array:
 
     `task_missing`, `task_not_in_dialect`, `text_missing`, `language_unknown`, `text_has_control_token`,
     `image_too_elongated` (the model's processor refuses it); of what is located in the image: `no_boxes_left`,
-    `box_broken` (not finite, or an image without a size); of grounded captions: `span_not_in_text` (null, beyond the
-    text, or the text there is not the phrase) and `spans_overlap`. Dialogues have none here: see
-    `curate.tasks.chat.dialogue_faults`.
+    `box_broken` (not finite, wholly beyond the image, or an image without a size); of grounded captions:
+    `span_not_in_text` (null, beyond the text, or the text there is not the phrase) and `spans_overlap`. Dialogues have
+    none here: see `curate.tasks.chat.dialogue_faults`.
 
     Raises:
         ValueError: a task that no dialect has, or rows of another kind.
@@ -104,7 +105,17 @@ def _box_broken(part: Part) -> Bools:
     smaller = pc.min_element_wise(part.column("width"), part.column("height"), skip_nulls=False)
     broken: Bools = _bools(pc.less(smaller, 1).fill_null(True))
     broken[part.flat.row[~np.isfinite(part.flat.quad).all(axis=1)]] = True
+    broken[part.flat.row[beyond_image(part.flat.quad, *_sides(part))]] = True
     return broken
+
+
+def _sides(part: Part) -> tuple[Ints, Ints]:
+    """Width and height of each region's image; 0 where it is not known."""
+    width, height = (
+        part.column(name).fill_null(0).to_numpy(zero_copy_only=False)[part.flat.row]
+        for name in ("width", "height")
+    )
+    return width, height
 
 
 def _span_not_in_text(part: Part) -> Bools:

@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.chat import Pieces, dialogue_faults, task_pieces
+from curate.tasks.coordinates import beyond_image
 from curate.tasks.dialect import Dialect
 from curate.tasks.dialogue_places import DialogueBoxes, region_counts
-from curate.tasks.formats import CONVERSATION, FORMATS
+from curate.tasks.flat_regions import flatten
+from curate.tasks.formats import CONVERSATION, FORMATS, QWEN_VL
 from curate.tasks.image_cost import image_costs
 from curate.tasks.render import render
 from curate.tasks.row_faults import faults
@@ -20,6 +22,9 @@ from curate.tasks.task_columns import samples
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+
+
+NEVER_WRITTEN = r"<\|[A-Za-z0-9_]+\|>|<imgpad>"  # by Qwen-VL's formats but the dialogue
 
 
 def is_dialogue(rows: pa.Table) -> Bools:
@@ -37,6 +42,36 @@ def shard_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:
     rows, unknown = _known_tasks(rows)
     found = pc.if_else(unknown, "task_not_in_dialect", faults(samples(rows), dialect))
     return pc.if_else(pa.array(is_dialogue(rows)), talk_faults(rows, dialect), found)
+
+
+def handed_faults(rows: pa.Table) -> pa.Array:
+    """Why rows of a shard cannot be handed on with the prompts and targets that they have (N strings); null: they can.
+
+    Of dialogues `dialogue_faults` of Qwen-VL's dialect; of others `text_missing` (nothing to be learnt, or no prompt
+    where an image is shown), `text_has_control_token` (one that prompt and target never have) and `box_broken` (not
+    finite, or wholly beyond the image).
+    """
+    held = [
+        pc.match_substring_regex(rows[name], NEVER_WRITTEN).fill_null(False) for name in ("prompt", "target")
+    ]
+    shown = pc.is_in(rows["task"].cast(pa.string()), pa.array([task for task in FORMATS if task != "text"]))
+    empty = pc.equal(pc.binary_length(rows["target"]), 0).fill_null(True)
+    empty = pc.or_(empty, pc.and_(pc.is_null(rows["prompt"]), shown))
+    boxes = pc.if_else(pa.array(_broken_boxes(rows)), "box_broken", None)
+    others = pc.if_else(empty, "text_missing", pc.if_else(pc.or_(*held), "text_has_control_token", boxes))
+    return pc.if_else(pa.array(is_dialogue(rows)), talk_faults(rows, QWEN_VL), others)
+
+
+def _broken_boxes(rows: pa.Table) -> Bools:
+    """Which rows have a region that is nowhere in their image (N)."""
+    broken = np.zeros(rows.num_rows, bool)
+    if "regions" not in rows.column_names:
+        return broken
+    flat = flatten(rows["regions"].combine_chunks())
+    width, height = (rows[side].fill_null(0).to_numpy()[flat.row] for side in ("width", "height"))
+    sound = np.isfinite(flat.quad).all(axis=1) & ~beyond_image(flat.quad, width, height)
+    broken[flat.row[~sound]] = True
+    return broken
 
 
 def talk_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:

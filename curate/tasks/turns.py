@@ -1,7 +1,8 @@
 """The messages of dialogues laid flat, and what stands in them for an image or a place.
 
 `<image>` in a user's content stands for the next image. In a dialogue with regions `<bbox>`, in any content, stands for
-the next of them, and `<ref>…</ref>` around a phrase marks it; a box is in the image that was shown last before it.
+the next of them, and `<ref>…</ref>` around a phrase marks it; a box is in the image that was shown last before it,
+or, before the first image of its own turn, in that one.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ web has changed meanwhile, the file is left as it is, and said to be.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 import filters
-from curate.engine.across import Across, spill_rows
+from curate.engine.across import OF_STAGED, Across
 from curate.engine.journal import Journal, Request
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Plan, Run
@@ -29,6 +29,7 @@ from curate.engine.records import STAGED, every_record
 from curate.engine.retry import again, finished_manifest
 from curate.engine.run_steps import Steps
 from curate.engine.runners import InProcess
+from curate.engine.staged_pairs import ACROSS_STAGE, pairs_of_fallen, pairs_of_shard, spill_pairs
 from curate.engine.tombstones import REMOVED
 from curate.errors import InputError
 from curate.storage.finished import listed_dropped, listed_files
@@ -100,7 +101,8 @@ def _remade(
             steps.runner.close()
         staging = Staging(run.manifest, scratch)
         if run.judges_staged and not run.select:
-            remade = Remade(manifest, store, staging, run.across("bytes"), units, wanted)
+            phases = [across for phase in OF_STAGED if (across := run.across(phase)) is not None]
+            remade = Remade(manifest, store, staging, phases, units, wanted)
             for unit, fallen in remade.fallen().items():
                 staging.publish(staging.record(unit, STAGED), *fallen)
         return sorted(_in_place(manifest, store, scratch, units, wanted))
@@ -146,21 +148,22 @@ class Remade:
     manifest: Mapping[str, Any]
     store: Store  # of the run; `staging` is in the scratch folder
     staging: Staging
-    across: Across | None  # the rules that see the images' bytes
+    phases: Sequence[Across]  # the rules that see the images' bytes, and where redirects led
     units: list[int]
     wanted: set[str]  # the damaged files
 
     def fallen(self) -> dict[int, tuple[Fallen, Mapping[int, str]]]:
         """By unit, the rows that fall to the rules across the run's images, and what decided.
 
-        The unit's file of dropped rows knows. Where that is damaged they are judged again by their images'
-        bytes, against the rows of every other unit that have one of the same images; these must have been
-        written down.
+        The unit's file of dropped rows knows. Where that is damaged they are judged again, against the rows of every
+        other unit that have one of the same images; these must have been written down.
         """
         lost = {unit for unit in self.units if dropped_name(unit) in self.wanted}
-        judged: dict[int, Fallen] = {}
-        if lost and self.across is not None and self.manifest["manifest"]["drops"]["sample"] == 1:
-            judged = self._judged_again(self.across)
+        judged: dict[int, dict[int, str]] = {unit: {} for unit in lost}
+        if lost and self.manifest["manifest"]["drops"]["sample"] == 1:
+            for across in self.phases:
+                for unit, row, why in self._judged_again(across):
+                    judged.setdefault(unit, {})[row] = why
         return {
             unit: (judged.get(unit, {}), {}) if unit in lost else self._known(unit) for unit in self.units
         }
@@ -175,22 +178,20 @@ class Remade:
         why = {row: fell[source] for row, source in enumerate(sources) if source in fell}
         return {row: reason for row, (reason, _) in why.items()}, {row: of for row, (_, of) in why.items()}
 
-    def _judged_again(self, across: Across) -> dict[int, Fallen]:
-        """The verdicts on the units' rows, the other units' rows being where the run left them."""
-        mine = pa.concat_tables([self.staging.spilled(unit) for unit in self.units])
+    def _judged_again(self, across: Across) -> Iterator[tuple[int, int, str]]:
+        """The units' rows that fall in a phase, and why; the other units' rows are where the run left them."""
+        mine = pa.concat_tables([self.staging.spilled(unit, across.phase) for unit in self.units])
         names = listed_files(self.store, self.manifest)["path"].to_pylist()
         names += [f"_dropped/{name}" for name in self.store.names("_dropped")]
         sound = [n for n in names if n not in self.wanted and unit_of(n) not in (None, *self.units)]
-        others = [_spilled(self.store, name) for name in sound]
+        others = [_spilled(self.store, name, across.phase) for name in sound]
         alike = [rows.filter(pc.is_in(rows["image"], mine["image"].combine_chunks())) for rows in others]
         table = pa.concat_tables([mine, *alike]).combine_chunks()
         reason = filters.judge(table, across.rules).reason
         fell = pa.table({"unit": table["unit"], "row": table["row"], "why": reason})
         fell = fell.filter(pc.is_valid(reason))
-        fallen: dict[int, dict[int, str]] = {unit: {} for unit in self.units}
         for one in fell.filter(pc.is_in(fell["unit"], pa.array(self.units, pa.int32()))).to_pylist():
-            fallen[one["unit"]][one["row"]] = one["why"]
-        return dict(fallen)
+            yield one["unit"], one["row"], one["why"]
 
 
 def _dropped_across(store: Store, unit: int) -> dict[str, tuple[str, str]]:
@@ -198,22 +199,18 @@ def _dropped_across(store: Store, unit: int) -> dict[str, tuple[str, str]]:
     if not store.exists(dropped_name(unit)):
         return {}
     rows = read_columns(store, dropped_name(unit), ["source", "stage", "reason", "detail"])
-    rows = rows.filter(pc.equal(rows["stage"].cast(pa.string()), "across"))
+    rows = rows.filter(pc.equal(rows["stage"].cast(pa.string()), ACROSS_STAGE))
     why = zip(rows["reason"].cast(pa.string()).to_pylist(), rows["detail"].to_pylist(), strict=True)
     return dict(zip(rows["source"].to_pylist(), why, strict=True))
 
 
-def _spilled(store: Store, name: str) -> pa.Table:
-    """The pairs (SPILL) that a shard holds, or that fell across the run by a file of dropped rows."""
-    if name.startswith("_dropped/"):
-        rows = read_columns(store, name, ["stage", "detail", "text"])
-        rows = rows.filter(pc.equal(rows["stage"].cast(pa.string()), "across"))
-        image = pc.replace_substring(rows["detail"], "sha256=", "")
-    else:
-        rows = read_columns(store, name, ["sha256", "text"])
-        image = rows["sha256"]
-    place = pa.array(np.arange(rows.num_rows))  # any place will do: no two of these rows share one with mine
-    return spill_rows(image.combine_chunks(), rows["text"].combine_chunks(), unit_of(name) or 0, place)
+def _spilled(store: Store, name: str, phase: str) -> pa.Table:
+    """The pairs (SPILL) that a shard holds, or that fell across the run by a file of dropped rows.
+
+    Their places will do as they are: no two of these rows share one with a row that is made anew.
+    """
+    of_file = pairs_of_fallen if name.startswith("_dropped/") else pairs_of_shard
+    return spill_pairs([of_file(store, name, phase)], unit_of(name) or 0)
 
 
 def _in_place(

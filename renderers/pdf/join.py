@@ -10,7 +10,7 @@ from renderers.pdf.bidi import RTL, in_reading_order
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, turned, union
 from renderers.pdf.initials import parts_initial
 from renderers.pdf.line import SPACE, Line, around, spelt
-from renderers.pdf.rules import CELL_EM, Rules
+from renderers.pdf.rules import Rules
 
 SAME_LINE_EM = 0.8  # pieces of one line lie at most so far apart
 WIDE_EM = 2.5  # and so far where running text around them has no gutter there
@@ -36,7 +36,7 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
         if (
             near
             and not parts_initial(left, right)
-            and not (gap > CELL_EM and rules.between(line.turn, left.box, right.box))
+            and not rules.part(line.turn, left.box, right.box, min(left.size, right.size))
         ):
             last = out[-1]
             last.text += " " * (gap > SPACE_EM) + line.text

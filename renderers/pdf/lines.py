@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Container, Iterator, Sequence, Set
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +13,7 @@ from renderers.pdf.join import joined, read_from_right, stacks
 from renderers.pdf.line import Glyph, Line, around, spelt
 from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.rules import CELL_EM, Rules
+from renderers.pdf.tracking import closed_up
 
 # Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page. Filled
 # shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY). Not
@@ -55,6 +56,7 @@ def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage) -> list[Lin
             lines += pieces(raw, axis, axis, page, rules)
     for slant, _ in slants.most_common(MAX_SLANTS):
         lines += slanted_lines(display, slant, page)
+    lines = list(closed_up(lines, rules))
     return stacks([part for line in joined(lines, rules) for part in read_from_right(line)])
 
 
@@ -143,17 +145,40 @@ def cells(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn, rul
     if rules.boxes and not raw["wmode"]:
         inked = [i for i, glyph in enumerate(run) if not glyph["c"].isspace()]
         boxes = [turned(run[i]["bbox"], axis) for i in inked]
-        starts = [inked[k] for k in parted(boxes, raw["spans"][0]["size"], axis, rules)]
+        whole = {
+            k for k, (i, after) in enumerate(pairwise(inked), 1) if is_set_space(run[i + 1 : after + 1], axis)
+        }
+        starts = [inked[k] for k in parted(boxes, raw["spans"][0]["size"], axis, rules, whole)]
     for start, end in pairwise([0, *starts, len(run)]):
         yield from piece(run[start:end], raw, axis, turn)
 
 
-def parted(boxes: Sequence[Box], em: float, turn: Turn, rules: Rules) -> list[int]:
-    """Which of the boxes along a line, in the frame of its turn, begin a cell beyond a table's rule."""
+def is_set_space(after: Sequence[Glyph], axis: Turn) -> bool:
+    """True for a space, and the glyph after it, that were set as one text: the glyph begins where the space ends."""
+    if len(after) != 2 or after[0].get("synthetic"):
+        return False
+    space, glyph = (turned(glyph["bbox"], axis) for glyph in after)
+    return abs(glyph[0] - space[2]) < NO_ROOM_EM * (glyph[3] - glyph[1])
+
+
+def parted(
+    boxes: Sequence[Box], em: float, turn: Turn, rules: Rules, whole: Container[int] = ()
+) -> list[int]:
+    """Which of the boxes along a line, in the frame of its turn, begin a cell beyond a table's rule.
+
+    A rule in a narrow gap parts none of the boxes in `whole` from the one before, nor single characters from each
+    other: these are a form's, in a comb.
+    """
+    gaps = [(i, box[0] - last[2], last, box) for i, (last, box) in enumerate(pairwise(boxes), 1)]
+    wide = {i for i, gap, *_ in gaps if gap > CELL_EM * em}
+    starts = [
+        i for i, _, last, box in gaps if (i in wide or i not in whole) and rules.part(turn, last, box, em)
+    ]
+    ends = [0, *starts, len(boxes)]
     return [
-        i
-        for i, (last, box) in enumerate(pairwise(boxes), 1)
-        if box[0] - last[2] > CELL_EM * em and rules.between(turn, last, box)
+        start
+        for last, start, end in zip(ends, starts, ends[2:], strict=False)
+        if start in wide or end - last > 2
     ]
 
 

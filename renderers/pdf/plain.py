@@ -28,7 +28,8 @@ from renderers.pdf.lines import (
     upright_axis,
 )
 from renderers.pdf.mupdf import pymupdf
-from renderers.pdf.rules import Rules
+from renderers.pdf.rules import CELL_EM, Rules
+from renderers.pdf.tracking import closed_up, may_be_broken, may_be_tracked
 
 SAME_PT = 0.01  # of the same glyphs, read twice
 
@@ -41,8 +42,8 @@ def plain_lines(
 ) -> list[Line] | None:
     """What `page_lines` gives, but for most glyphs; None where all characters of the page are needed.
 
-    That is so where text is slanted, vertical, stacked, right-to-left or pale. `blocks` are those of the
-    text's dictionary, `rules` what they draw.
+    That is so where text is slanted, vertical, stacked, right-to-left, pale, or in single letters. `blocks` are those
+    of the text's dictionary, `rules` what they draw.
     """
     lines: list[Line] = []
     reader = PlainReader(text, page, rules)
@@ -57,7 +58,7 @@ def plain_lines(
             lines += read
     single = [is_single(line) for line in lines]
     column = any(map(all, zip(single, single[1:], single[2:], strict=False)))
-    if column or any(line.doubtful for line in lines):
+    if column or may_be_broken(lines) or any(line.doubtful for line in lines):
         return None
     return joined(lines, reader.rules)
 
@@ -81,18 +82,29 @@ class PlainReader:
         line = line_of(raw, axis, normalise(drawn))
         if not line.text:
             return []
-        if " " in line.text and self.touches(block, number, lines, line):
+        if " " in line.text and (may_be_tracked(line.text) or self.touches(block, number, lines, line)):
             return self.by_characters(raw, axis)
         padded = drawn[0].isspace() or drawn[-1].isspace()
-        if not padded and not (" " in line.text and self.rules.crosses(axis, line.box)):
+        crossed = self.rules.crosses(axis, line.box)
+        if not padded and not crossed:
             return [line]
         words = self.words.get(block, [])
         if len(words) != lines:
-            return self.by_characters(raw, axis)
+            return None if crossed else self.by_characters(raw, axis)
         boxes = [turned(word[:4], axis) for word in words[number]]
+        if crossed and self.is_tight(boxes, line):
+            return None
         if any(not within(box, line.box) or self.rules.crosses(axis, box) for box in boxes):
             return self.by_characters(raw, axis)
         return word_cells(line, boxes, [word[4] for word in words[number]], self.rules)
+
+    def is_tight(self, boxes: Sequence[Box], line: Line) -> bool:
+        """True where a table's rule runs through a word of a line, or a narrow gap: cells may stand so close."""
+        return any(self.rules.walled(line.turn, box, line.size) for box in boxes) or any(
+            box[0] - last[2] <= CELL_EM * line.size
+            and self.rules.walled(line.turn, (last[2], line.box[1], box[0], line.box[3]), line.size)
+            for last, box in pairwise(boxes)
+        )
 
     def touches(self, block: int, number: int, lines: int, line: Line) -> bool:
         """True where two words of a line have no room between them: the space there may be a soft hyphen."""
@@ -103,11 +115,15 @@ class PlainReader:
         return any(gap_between(last[:4], word[:4]) < least for last, word in pairwise(words[number]))
 
     def by_characters(self, raw: dict[str, Any], axis: Turn) -> Iterable[Line] | None:
-        """The lines that `pieces` makes of it; None where it is not found again."""
+        """The lines that `pieces` makes of it; None where it is not found again, or letter-spaced."""
         for found in raw_near(self.text, raw["bbox"]):
             if found["bbox"] == raw["bbox"] and colours(found) == colours(raw):
                 found["painted"] = raw["painted"]
-                lines = pieces(found, axis, axis, self.page, self.rules)
+                lines = list(pieces(found, axis, axis, self.page, self.rules))
+                if any(
+                    line is not one for line, one in zip(lines, closed_up(lines, self.rules), strict=False)
+                ):
+                    return None  # letter-spaced: it may go on in other lines
                 return [replace(line, glyphs=[]) for line in lines]  # all lines have them, or none
         return None
 
@@ -146,7 +162,7 @@ def with_glyphs(line: Line, text: pymupdf.TextPage, page: Box) -> Line | None:
     near = raw_near(text, turned(line.box, (axis[0], -axis[1])))
     level = (raw for raw in near if upright_axis(raw["dir"]) == axis)
     parts = [part for raw in level for part in pieces(raw, axis, axis, page, rules)]
-    for found in joined(parts, rules):
+    for found in joined(list(closed_up(parts, rules)), rules):
         apart = max(abs(a - b) for a, b in zip(found.box, line.box, strict=True))
         if found.text == line.text and apart < SAME_PT:
             return replace(line, glyphs=found.glyphs)

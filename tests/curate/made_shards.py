@@ -36,7 +36,7 @@ def sample(number: int, task: str, rng: np.random.Generator, side: int = 48) -> 
     """One row of SAMPLE of that task."""
     words = list(rng.choice(WORDS, int(rng.integers(3, 60 if task == "text" else 25))))
     text = " ".join(words)
-    quads = rng.uniform(0, side, (min(3, len(words)), 8))
+    quads = rng.uniform(0, [side, side // 2] * 4, (min(3, len(words)), 8))
     ends = np.cumsum([len(word) + 1 for word in words])
     regions = [
         {"text": word, "start": int(end) - len(word) - 1, "end": int(end) - 1, "quad": quad}

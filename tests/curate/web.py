@@ -93,6 +93,20 @@ class Site:
         self.handlers[path] = handle
         return self.url(path)
 
+    def redirect(self, asked: str, location: str) -> str:
+        """Lead from this path, or this path with this query, to another address."""
+        path = asked.partition("?")[0]
+        other = self.handlers.get(path)
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if request.path_qs == asked:
+                return web.Response(status=302, headers={"Location": location})
+            assert other is not None
+            return await other(request)
+
+        self.handlers[path] = handle
+        return self.url(asked)
+
     def stream(self, path: str, start: bytes, n_bytes: int, **headers: str) -> str:
         """Send `start`, then zeros up to `n_bytes` as fast as they are taken, without declaring a length."""
 

@@ -10,6 +10,7 @@ import pytest
 from curate.errors import ManifestError
 from curate.images.name_lists import open_names
 from curate.schema import SAMPLE
+from filters.column import find_rule
 from filters.image_names import names_of, not_named
 
 PICTURES = SAMPLE.field("images").type
@@ -71,3 +72,28 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path, content: bytes, said: st
     with pytest.raises(ManifestError, match=said) as refused:
         open_names(str(tmp_path / "list.txt"))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pa.array([9, 10, None], pa.int64()),
+        pa.array([9.0, 9.5, float("nan")]),
+        pa.array(["9", "9x", "-9"]),
+        pa.array([9, 2**63, 10**12], pa.uint64()),
+        pa.array([True, False, None]),
+        pa.nulls(3),
+    ],
+)
+def test_a_row_falls_by_cocos_number_in_a_column_of_its_own(tmp_path: Path, numbers: pa.Array) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("coco:9\n")
+    nothing = [pa.nulls(3, kind) for kind in (pa.large_string(), pa.string(), PICTURES)]
+    settings = {"against": (str(listed),), "coco_id": "image.coco_id"}
+    rule = find_rule("image_name_on_list", settings)
+    names = ("key", "url", "image_path", "images", "published:image.coco_id")
+    table = pa.table([pa.array(["a", "b", "c"]), *nothing, numbers], names=names)
+    falls = numbers.type not in (pa.bool_(), pa.null())
+    assert rule.keep(table, **settings).to_pylist() == [not falls, True, True]
+    if falls:
+        assert rule.detail(table, **settings)[0].as_py() == " coco:9"

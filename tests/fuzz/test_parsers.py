@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from curate.errors import CurateError
-from curate.manifest import load, parsing
+from curate.manifest import builtin_files, load, parsing
 from curate.manifest.settings import InputSettings
 from curate.sources import DETAIL, PROBLEM, Input, open_source
 from curate.sources.pickles import PickleError, items
@@ -41,7 +41,7 @@ SETTINGS = InputSettings(max_value_bytes=10_000, max_depth=20)
 CSV = b'url,text\nu0,"a, ""b""\nc"\nu1,plain\n"u2",\xe4\xb8\xad\r\nu3,\n'
 JSONL = b'{"url":"u0","x":[1,{"y":null}]}\n{"url":"u1","n":1e5,"s":"\\ud83d\\ude00"}\n\n[1]\n'
 JSON = b'{"info":{"v":1},"images":[{"id":1,"file_name":"a"}],"annotations":[{"image_id":1,"caption":"x \\"y\\""}]}'
-TOML = (load.folder() / "laion.toml").read_bytes()
+TOML = (builtin_files.folder() / "laion.toml").read_bytes()
 WARC = (
     b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://e.org/\r\nContent-Type: application/http\r\n"
     b"Content-Length: 69\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html><body>x</body></html>\r\n\r\n"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.manifest.load import samples
+from curate.manifest.builtin_files import samples
 from tests.curate.tasks_runs import curated, write_picture
 
 

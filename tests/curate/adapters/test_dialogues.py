@@ -263,7 +263,7 @@ def test_boxes_beside_the_text_are_of_the_image_as_published(tmp_path: Path) -> 
         (placed("Q <bbox>", "<image>", bbox=[[1, 1, 9, 9]]), "image_count"),
         (
             placed("<image><image>", "<bbox>", ["a.jpg", "b.jpg"], bbox=[[1, 1, 9, 9]]),
-            "box_broken box 1: image_id=0, but image 2 was shown last",
+            "box_broken box 1: image_id=0, but it stands at image 2",
         ),
     ],
 )

@@ -58,7 +58,7 @@ def test_a_torchvision_of_another_build_than_torchs_is_told(
 @pytest.mark.parametrize(
     ("given", "ready", "said"),
     [
-        ({}, True, "none named"),
+        ({}, True, "names none"),
         ({"RAY_ADDRESS": "head:6379"}, False, "RAY_AUTH_MODE=disabled, no token here"),
         ({"RAY_ADDRESS": "head:6379", "RAY_AUTH_MODE": "token"}, False, "no token here"),
         ({"RAY_ADDRESS": "head:6379", "RAY_AUTH_TOKEN": "x"}, False, "RAY_AUTH_MODE=disabled"),

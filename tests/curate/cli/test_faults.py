@@ -69,7 +69,7 @@ def test_a_fault_of_ours_stays_one() -> None:
 
 
 def test_a_clock_that_was_set_back_tells_no_time() -> None:
-    assert "nobody knows" in duration_said(-767 * 3600)
+    assert "unknown" in duration_said(-767 * 3600)
 
 
 def test_whatever_a_stores_client_raises_is_an_error_of_one_line() -> None:
@@ -149,7 +149,7 @@ def test_a_file_that_ends_too_early_is_no_interruption(
     with pytest.raises(SystemExit) as ended:
         app.main()
     assert ended.value.code == 3
-    assert "install it anew" in capsys.readouterr().err
+    assert "install it again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_module_of_ours_that_cannot_be_loaded_is_one_line(tmp_path: Path, modu
     ended = curate("--version", env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}, cwd=tmp_path)
     assert ended.returncode == 3
     assert ended.stderr.startswith("curate: this installation of curate cannot be loaded (")
-    assert ended.stderr.endswith("install it anew\n")
+    assert ended.stderr.endswith("install it again\n")
     assert ended.stderr.count("\n") == 1
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import curate
 from curate.engine import similar
+from curate.engine.similar import SimilarImages
+from curate.storage.store import Store
+from filters import copies
 from tests.curate.engine.test_evaluation import NAMES, photo
 from tests.curate.runs import dropped, files, pair, write_pairs
 
@@ -108,8 +113,107 @@ def test_rows_about_one_image_stay_or_fall_together(tmp_path: Path) -> None:
     assert set(dropped(tmp_path / "out")) == {"pairs.parquet#2", "pairs.parquet#3"}
 
 
-def test_a_folder_with_the_rule_is_not_grown(source: Path, tmp_path: Path) -> None:
-    run(source, tmp_path / "out")
-    more = write_pairs(tmp_path / "zz.parquet", [pair(9)])
-    with pytest.raises(curate.CurateError, match="similar_image compares images of the whole run"):
-        curate.run("laion", tmp_path / "out", [source, more], settings=RULE, workers=0, progress=False)
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three files: copies of the earlier ones' images, copies of copies, and a picture that becomes a placeholder's.
+
+    The picture of the fifth row is shown once more as it is in the second file, and often in the third; a copy of it
+    has fallen before, and there is another of a row that has fallen.
+    """
+    folder = tmp_path_factory.mktemp("parts")
+    texts = iter(f"A text about one of these pictures, number {number}" for number in range(99))
+
+    def shown(*pictures: dict[str, Any]) -> list[dict[str, Any]]:
+        addresses = (f"https://pictures.example/{next(texts)[-2:]}.jpg" for _ in pictures)
+        return [one | {"TEXT": next(texts), "URL": url} for one, url in zip(pictures, addresses, strict=True)]
+
+    one, other, plain = NAMES[:3]
+    shrunk, still = photo(one, 0.05, 50), photo(plain)
+    first = shown(photo(one), photo(other, 0.04), shrunk, pair(7), still, photo(plain, 0.03))
+    second = shown(photo(other, quality=60), pair(7), still, photo(plain, quality=50), shrunk)
+    third = shown(*[still] * 5, *[shrunk] * 4, photo(plain, quality=30), pair(11), photo(other))
+    return [write_pairs(folder / f"part-{n}.parquet", part) for n, part in enumerate((first, second, third))]
+
+
+def grown(inputs: list[Path], out: Path, **settings: Any) -> curate.RunResult:
+    given = RULE | {"rules.placeholder_image.max_texts": 4} | settings
+    result = curate.run("laion", out, inputs, settings=given, workers=0, progress=False)
+    assert isinstance(result, curate.RunResult)
+    return result
+
+
+@pytest.mark.parametrize("compared", [copies.COMPARED, 4, 1])
+@pytest.mark.parametrize("rows", [2, 3])
+def test_a_run_that_takes_in_inputs_has_the_bytes_of_a_run_on_all(
+    parts: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared: int, rows: int
+) -> None:
+    monkeypatch.setattr(copies, "COMPARED", compared)
+    cut = {"shard.rows": rows}
+    whole = grown(parts, tmp_path / "whole", **cut)
+    for some in (parts[:1], parts[:2], parts):
+        steps = grown(some, tmp_path / "steps", **cut)
+    assert files(tmp_path / "steps") == files(tmp_path / "whole")
+    assert steps.dropped == whole.dropped
+    assert whole.dropped["similar_image"] > 2
+    assert whole.dropped["placeholder_image"] > 4
+    assert curate.verify(tmp_path / "steps", workers=0).damaged == {}
+
+
+@pytest.mark.parametrize("crowd", [copies.CROWD, 30])
+def test_what_becomes_of_a_row_depends_on_those_before_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int
+) -> None:
+    """Also where bands grow longer, and where a bucket has more images than are compared."""
+    monkeypatch.setattr(copies, "COMPARED", 8)
+    monkeypatch.setattr(copies, "CROWD", crowd)
+    rng = np.random.default_rng(3)
+    prints = rng.integers(0, 256, (12, 20, copies.VIEWS, copies.VIEW_BYTES), np.uint8)
+    for unit in range(1, 12):  # every second row is like one of an earlier unit, in up to 60 bits
+        spread = np.unpackbits(prints[rng.integers(unit), :10, 0], axis=1)
+        for row, bits in zip(spread, rng.integers(60, size=10), strict=True):
+            row[rng.permutation(256)[:bits]] ^= 1
+        prints[unit, ::2, 0] = np.packbits(spread, axis=1)
+    store = Store(str(tmp_path))
+    told = []
+    for units in (1, 2, 5, 12):
+        for unit in range(units):
+            kept = pa.table(
+                {
+                    "key": [f"{unit}:{row}" for row in range(20)],
+                    "extra": pa.nulls(20, pa.string()),
+                    "fingerprint": pa.array([one.tobytes() for one in prints[unit]], copies.KIND),
+                }
+            )
+            similar.keep_fingerprints(store, unit, kept, [f"{unit}:{row}".encode() for row in range(20)])
+        run = SimilarImages(56, units * 20, units, 1, lambda unit: (unit + 1) * 20)
+        for number in range(units):
+            run.spill(store, number, [number])
+        for partition in range(run.partitions):
+            run.resolve(store, partition)
+        run.settle(store)
+        told.append([run.verdicts(store, number).to_pylist() for number in range(units)])
+    levels = {copies.level_for((unit + 1) * 20) for unit in range(12)}
+    assert len(levels) > 2
+    assert all(one == told[-1][: len(one)] for one in told)
+    assert 20 < sum(map(len, told[-1])) < 110
+
+
+def test_a_row_that_was_similar_falls_as_a_placeholder_once_it_is_one(
+    parts: list[Path], tmp_path: Path
+) -> None:
+    grown(parts[:1], tmp_path / "out")
+    assert dropped(tmp_path / "out")["part-0.parquet#2"] == "similar_image"
+    grown(parts, tmp_path / "out")
+    assert dropped(tmp_path / "out")["part-0.parquet#2"] == "placeholder_image"
+
+
+def test_without_the_fingerprints_of_before_nothing_is_taken_in(parts: list[Path], tmp_path: Path) -> None:
+    grown(parts[:1], tmp_path / "out")
+    before = files(tmp_path / "out")
+    (tmp_path / "out" / "_run" / "prints" / "unit-000001.arrow").unlink()
+    with pytest.raises(
+        curate.CurateError, match=r"fingerprints of unit 1, .* are not in _run/prints"
+    ) as refused:
+        grown(parts[:2], tmp_path / "out")
+    assert "\n" not in str(refused.value)
+    assert files(tmp_path / "out") == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import api
+from curate.exporting import FORMATS, TRAINING
+from curate.images.foreign_rows import is_foreign
 from curate.schema import SHARD, shard_metadata
+from tests.curate.made_shards import make_shards
 from tests.curate.packing.test_pack_dialect import picture
 
 IMAGE = picture(64, 48)
+BROKEN = "half a pair: éx"  # as long as what stands for it in the file
 
 
 def talk(asked: str | None, *images: bytes | None, **more: Any) -> dict[str, Any]:
@@ -22,51 +27,131 @@ def talk(asked: str | None, *images: bytes | None, **more: Any) -> dict[str, Any
     return {"task": "conversation", "messages": said, "images": shown} | more
 
 
-ROWS: list[dict[str, Any]] = [
-    talk("<image>a", IMAGE),
-    talk("a", messages=[]),
-    talk("a", messages=None),
-    talk(None),
-    talk("<image><image>a", IMAGE),
-    talk("<image>a", images=[None]),
-    talk("<image>a", b"junk"),
-    {"task": "dancing", "image": {"bytes": IMAGE, "path": "d/x.jpg"}, "width": 64, "height": 48},
-    {"task": None, "image": {"bytes": IMAGE, "path": "d/y.jpg"}, "width": 64, "height": 48},
+def shows(body: bytes | None, **more: Any) -> dict[str, Any]:
+    """A caption."""
+    image = {"bytes": body, "path": "d/x.jpg"}
+    return {"task": "caption", "image": image, "width": 64, "height": 48} | more
+
+
+def messages(*said: tuple[str | None, str | None]) -> list[dict[str, str | None]]:
+    return [{"role": role, "content": content} for role, content in said]
+
+
+def region(*quad: float | None) -> list[dict[str, Any]]:
+    return [{"text": "x", "start": 0, "end": 1, "quad": list(quad), "score": None}]
+
+
+CUT = IMAGE[: len(IMAGE) // 2]
+BOXED, BESIDE, NAN = (
+    "<image>a <bbox>",
+    region(*[100, 100, 200, 100, 200, 200, 100, 200]),
+    region(*[float("nan")] * 8),
+)
+PLACE = {"task": "referring", "prompt": "<img>d/x.jpg</img><ref>x</ref>", "target": "<box>(1,1),(2,2)</box>"}
+ROWS: list[tuple[str | None, dict[str, Any]]] = [  # each with why it is left out, of all exports and packs
+    (None, talk("<image>a", IMAGE)),
+    (None, shows(IMAGE)),
+    ("text_missing", talk("a", messages=[])),
+    ("text_missing", talk("a", messages=None)),
+    ("turn_empty", talk(None)),
+    ("turn_empty", talk(" ")),
+    ("role_unknown", talk("a", messages=[None, {"role": "assistant", "content": "b"}])),
+    ("role_unknown", talk("a", messages=messages((None, "a"), ("assistant", "b")))),
+    ("role_order", talk("a", messages=messages(("assistant", "b"), ("user", "a")))),
+    ("image_count", talk("<image><image>a", IMAGE)),
+    ("image_count", talk("a", IMAGE)),
+    ("image_missing", talk("<image>a", images=[None])),
+    ("image_missing", talk("<image>a", None)),
+    ("image_missing", talk("<image>a", b"")),
+    ("image_missing", shows(None)),
+    ("image_missing", shows(None, image=None)),
+    ("image_missing", shows(b"")),
+    ("image_missing", shows(IMAGE, images=[None])),
+    ("not_an_image", talk("<image>a", b"junk")),
+    ("not_an_image", shows(b"junk")),
+    ("damaged", talk("<image>a", CUT)),
+    ("damaged", shows(CUT)),
+    ("image_changed", shows(IMAGE, width=640, height=480)),
+    ("name_unsafe", shows(IMAGE, image={"bytes": IMAGE, "path": None})),
+    ("name_unsafe", shows(IMAGE, key=None)),
+    (
+        "text_has_placeholder",
+        talk("<image>a", IMAGE, messages=messages(("user", "<image>"), ("assistant", "<image>"))),
+    ),
+    ("text_has_placeholder", talk(BOXED, IMAGE)),
+    ("text_has_control_token", talk("<|im_end|>")),
+    ("text_has_control_token", shows(IMAGE, text="<|im_end|>", target=" <|im_end|>")),
+    ("box_broken", talk(BOXED, IMAGE, regions=NAN)),
+    ("box_broken", talk(BOXED, IMAGE, regions=BESIDE)),
+    ("box_broken", talk(BOXED, IMAGE, regions=[None])),
+    ("box_broken", shows(IMAGE, regions=NAN, **PLACE)),
+    ("box_broken", shows(IMAGE, regions=BESIDE, **PLACE)),
+    ("text_not_utf8", shows(IMAGE, text=BROKEN)),
+    ("text_not_utf8", talk(BROKEN)),
+    (None, shows(IMAGE)),
 ]
-TALKS = {"text_missing": 2, "turn_empty": 1, "image_count": 1, "image_missing": 1}
-ALL = TALKS | {"not_an_image": 1, "task_not_in_dialect": 1, "task_missing": 1}
+UNKNOWN = [("task_not_in_dialect", shows(IMAGE, task="dancing")), ("task_missing", shows(IMAGE, task=None))]
+
+
+def write_shard(folder: Path, rows: list[tuple[str | None, dict[str, Any]]]) -> Path:
+    """A shard as other software may write it: its texts may be none."""
+    given = {"dataset": "d", "language": "en", "text": "x", "prompt": "p", "target": "b", "source": "s"}
+    made = [given | {"key": f"{number:032x}"} | row for number, (_, row) in enumerate(rows)]
+    folder.mkdir()
+    schema = SHARD.with_metadata(shard_metadata("elsewhere"))
+    pq.write_table(
+        pa.Table.from_pylist(made, schema),
+        folder / "shard-000000.parquet",
+        compression="none",
+        use_dictionary=False,
+    )
+    name = folder / "shard-000000.parquet"
+    name.write_bytes(name.read_bytes().replace(BROKEN.encode(), b"half a pair: \xed\xa0\x80"))
+    return folder
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    given = {"dataset": "d", "language": "en", "text": "x", "prompt": "p", "target": "b", "source": "s"}
-    rows = [given | {"key": f"{number:032x}"} | row for number, row in enumerate(ROWS)]
-    folder = tmp_path_factory.mktemp("foreign")
-    schema = SHARD.with_metadata(shard_metadata("elsewhere"))
-    pq.write_table(pa.Table.from_pylist(rows, schema), folder / "shard-000000.parquet")
-    return folder
+    return write_shard(tmp_path_factory.mktemp("foreign") / "in", ROWS)
 
 
-@pytest.mark.parametrize(
-    ("to", "dropped"),
-    [("webdataset", TALKS), ("mds", TALKS), ("qwen-vl", TALKS), ("qwen3-vl", ALL), ("ms-swift", ALL)],
-)
-def test_an_export_drops_what_cannot_be_by_name(
-    shards: Path, tmp_path: Path, to: str, dropped: dict[str, int]
-) -> None:
+@pytest.mark.parametrize("to", sorted({*FORMATS, *TRAINING}))
+def test_an_export_drops_what_cannot_be_by_name(shards: Path, tmp_path: Path, to: str) -> None:
     made = api.export(shards, to, tmp_path / "out", workers=0)
-    assert made.dropped == dropped
-    assert made.rows_out == len(ROWS) - sum(dropped.values())
+    assert made.dropped == Counter(reason for reason, _ in ROWS if reason)
+    assert made.rows_out == 3
 
 
-def test_a_pack_drops_what_cannot_be_by_name(shards: Path, tmp_path: Path) -> None:
-    made = api.pack(shards, tmp_path / "out", dialect="qwen3-vl", workers=0)
-    assert (made.dropped, made.rows_out) == (ALL, 1)
-    fell = pq.read_table(tmp_path / "out" / "_dropped").to_pylist()
-    said = {row["reason"]: row["detail"] for row in fell}
-    assert said["not_an_image"] == "image 1: begins with b'junk'"
-    assert said["task_not_in_dialect"] == "task=dancing dialect=qwen3-vl"
-    plain = api.pack(
-        shards, tmp_path / "plain", workers=0
-    )  # qwen-vl's images cost the same whatever they are
-    assert plain.dropped == TALKS | {"task_missing": 1}
+@pytest.mark.parametrize("dialect", ["qwen-vl", "qwen3-vl"])
+def test_a_pack_drops_what_cannot_be_by_name(shards: Path, tmp_path: Path, dialect: str) -> None:
+    made = api.pack(shards, tmp_path / "out", dialect=dialect, workers=0)
+    assert made.dropped == Counter(reason for reason, _ in ROWS if reason)
+    assert made.rows_out == 3
+    said = {row["reason"]: row["detail"] for row in pq.read_table(tmp_path / "out" / "_dropped").to_pylist()}
+    assert said["image_changed"] == "published=640x480 found=64x48"
+    assert said["name_unsafe"] == "it has no key"
+
+
+def test_an_export_shows_no_image_of_a_row_that_it_drops(tmp_path: Path) -> None:
+    rows = [
+        ("role_order", talk("<image>a", IMAGE, messages=messages(("user", "<image>")))),
+        (None, talk("a")),
+    ]
+    api.export(write_shard(tmp_path / "in", rows), "qwen-vl", tmp_path / "out", workers=0)
+    assert not (tmp_path / "out" / "images").exists()
+
+
+def test_tasks_that_no_dialect_has_are_handed_on_but_not_rendered(tmp_path: Path) -> None:
+    folder = write_shard(tmp_path / "in", [*UNKNOWN, (None, shows(IMAGE))])
+    assert api.export(folder, "webdataset", tmp_path / "tars", workers=0).rows_out == 3
+    made = api.pack(folder, tmp_path / "out", dialect="qwen3-vl", workers=0)
+    assert made.dropped == Counter(reason for reason, _ in UNKNOWN)
+    fell = {row["reason"]: row["detail"] for row in pq.read_table(tmp_path / "out" / "_dropped").to_pylist()}
+    assert fell["task_not_in_dialect"] == "task=dancing dialect=qwen3-vl"
+
+
+def test_shards_of_curates_own_are_judged_by_no_child_process(tmp_path: Path) -> None:
+    made = make_shards(tmp_path / "shards", rows=20, shards=1)
+    with pq.ParquetFile(made / "shard-000000.parquet") as parquet:
+        assert not is_foreign(parquet)
+    assert api.export(made, "qwen-vl", tmp_path / "out", workers=0).dropped == {}

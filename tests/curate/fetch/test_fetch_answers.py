@@ -67,6 +67,26 @@ def test_redirects_are_followed_to_where_the_image_is(site: Site, status: int) -
 
 
 @pytest.mark.parametrize(
+    ("asked", "found", "expected"),
+    [
+        ("/gone/1.jpg", "/missing.png", True),
+        ("/1.jpg?w=640", "/1.jpg", False),
+        ("/small/1.JPG", "/large/1.jpg?v=2", False),
+        ("/show.php?id=1", "/show.php?id=2", True),
+        ("/show.php?id=1", "/images/show.php?id=1", False),
+        ("/photo/", "/photo", True),
+    ],
+)
+def test_redirects_to_a_file_of_another_name_are_told(
+    site: Site, asked: str, found: str, expected: bool
+) -> None:
+    site.answer(found.partition("?")[0])
+    site.redirect(asked, found)
+    assert fetch(site.url(asked))[0].elsewhere is expected
+    assert fetch(site.url(found))[0].elsewhere is False
+
+
+@pytest.mark.parametrize(
     ("location", "expected"),
     [
         ("/loop", "too_many_redirects"),

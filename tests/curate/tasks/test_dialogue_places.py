@@ -11,7 +11,8 @@ import pytest
 from curate.schema import MESSAGE, REGION
 from curate.tasks import dialect_names, load_dialect, parse, parse_dialogue
 from curate.tasks.chat import dialogue_faults, dialogue_pieces, dialogue_strings
-from curate.tasks.dialogue_places import DialogueBoxes
+from curate.tasks.dialogue_places import DialogueBoxes, shown_in
+from curate.tasks.turns import turns_of
 
 Turn = tuple[str, str]
 SIDES = [(640, 428), (333, 500)]
@@ -176,7 +177,7 @@ def test_other_dialogues_of_a_table_stay_as_they_are() -> None:
         (TALK, BOXES[:5], "qwen-vl", "text_has_placeholder"),
         (TALK, [], "qwen-vl", "text_has_placeholder"),
         ([("user", "<ref>a</ref>"), ("assistant", "b")], [], "qwen-vl", "text_has_control_token"),
-        ([("user", "<bbox> <image><image>"), ("assistant", "b")], BOXES[:1], "qwen-vl", "box_broken"),
+        ([("user", "<bbox>"), ("assistant", "b")], BOXES[:1], "qwen-vl", "box_broken"),
         (
             [("user", "<image><image>"), ("assistant", "<ref>a<bbox>")],
             BOXES[:1],
@@ -201,3 +202,38 @@ def test_what_cannot_be_written_is_named(talk: Any, boxes: Any, name: str, reaso
     images = np.array([2 if "<image>" in talk[0][1] else 0])
     found = dialogue_faults(column(talk), images, load_dialect(name), regions(boxes))
     assert found.to_pylist() == [reason]
+
+
+def test_a_box_is_in_an_image_of_its_own_turn_where_that_shows_one() -> None:
+    talk: list[Turn] = [
+        ("user", "A <bbox> in <image>, <bbox>, <image>, <bbox>"),
+        ("assistant", "B <bbox>, not <image>"),
+        ("user", "C <bbox>\n<image>"),
+        ("assistant", "D <bbox>"),
+        ("user", "E <bbox>"),
+        ("assistant", "F <bbox>"),
+    ]
+    other: list[Turn] = [
+        ("user", "<bbox>"),
+        ("assistant", "<bbox>"),
+        ("user", "<image>"),
+        ("assistant", "<bbox>"),
+    ]
+    row, image = shown_in(turns_of(column(talk, other)))
+    assert row.tolist() == [0] * 8 + [1] * 3
+    assert image.tolist() == [0, 0, 1, 1, 2, 2, 2, 2, -1, -1, 0]
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_a_box_before_the_image_of_its_turn_comes_back(name: str) -> None:
+    talk: list[Turn] = [
+        ("user", "<image>\nQ"),
+        ("assistant", "A"),
+        ("user", "Is <bbox> in <image>?"),
+        ("assistant", "B"),
+    ]
+    box = [(None, (30, 40, 100, 200))]
+    text = written(name, talk, box)
+    found = parse_dialogue(text, load_dialect(name), sizes=SIDES)
+    (region,) = found.regions
+    assert np.allclose(region.quad, quad(box[0][1]), atol=5)

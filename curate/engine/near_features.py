@@ -1,0 +1,220 @@
+"""The CLIP features among which near duplicates are searched: spilled by slice, and read by the numbers of their rows.
+
+The rows to compare are numbered from 0 through the whole run. A slice writes two files to `_run/near`: first its
+features as they are stored, 2 bytes a number; then the places and keys of their rows (SPILL, one record batch for each
+shard). That the second file exists means that both are complete.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, lru_cache
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+
+from curate.engine.across import write_batches
+from curate.engine.output import Fallen, Staging
+from curate.engine.record import UnitRecord
+from curate.errors import UnitError
+from curate.storage.ranges import OPEN_FILES, RangeReader, Ranges
+from curate.storage.store import HashingSink, Store
+from filters.near_duplicate import PART_ROWS, stored_matrix
+from filters.near_duplicate_index import Matrix, Rows, Stored, unit
+
+SPILL = pa.schema(
+    [("unit", pa.int32()), ("row", pa.int32()), ("key", pa.string())]
+)  # `row` is the row's number among the unit's kept rows
+SAID = b"curate.near"
+NUMBER_BYTES = 2  # bytes of each number of a stored feature
+BLOCK_ROWS = (16 * PART_ROWS, 1024 * PART_ROWS)  # least and most rows of a block
+BLOCKS = 256  # how many blocks there are, unless their size would be outside of BLOCK_ROWS
+
+
+class SliceFeatures(msgspec.Struct, frozen=True):
+    """What a slice has spilled."""
+
+    kept: int = 0  # rows of its staged shards
+    dimension: int = 0  # numbers of a feature; 0 if it has no features
+    shards: list[int] = []  # for each of its shards, the rows that are compared
+
+
+class NearPlan(msgspec.Struct, frozen=True, dict=True):
+    """How the rows of a run are compared."""
+
+    slices: list[SliceFeatures]
+    indexed: bool  # whether an index says which rows are worth comparing
+
+    @cached_property
+    def starts(self) -> Rows:
+        """The number of each slice's first row among all rows that are compared, and last the number of all rows."""
+        counts = [sum(one.shards) for one in self.slices]
+        return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that are compared."""
+        return int(self.starts[-1])
+
+    @property
+    def dimension(self) -> int:
+        """The numbers of a feature; 0 if there are no features."""
+        return max((one.dimension for one in self.slices), default=0)
+
+    @property
+    def block_rows(self) -> int:
+        """The number of rows of a block, which one process searches for at once: a multiple of PART_ROWS."""
+        low, high = BLOCK_ROWS
+        return min(max(-(-self.rows // BLOCKS // PART_ROWS) * PART_ROWS, low), high)
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks."""
+        return -(-self.rows // self.block_rows)
+
+    def block(self, number: int) -> range:
+        """Return the numbers of the rows of a block."""
+        start = number * self.block_rows
+        return range(start, min(start + self.block_rows, self.rows))
+
+    def parts(self) -> Iterator[range]:
+        """Yield ranges of at most PART_ROWS rows, which are judged at once.
+
+        With an index they lie within blocks; without one, each lies within a shard.
+        """
+        for number in range(self.blocks) if self.indexed else ():
+            yield from parts_of(self.block(number))
+        first = 0
+        for rows in () if self.indexed else (rows for one in self.slices for rows in one.shards):
+            yield from parts_of(range(first, first + rows))
+            first += rows
+
+
+def parts_of(rows: range) -> Iterator[range]:
+    """Divide a range of rows into ranges of PART_ROWS; the last may be shorter."""
+    return (rows[at : at + PART_ROWS] for at in range(0, len(rows), PART_ROWS))
+
+
+def features_name(number: int) -> str:
+    """Return the name of the file with a slice's features."""
+    return f"_run/near/features-{number:06d}.bin"
+
+
+def spill_features(
+    staging: Staging, name: str, number: int, units: Iterable[tuple[UnitRecord, Fallen]]
+) -> None:
+    """Write the features of a slice, then the places and keys of their rows.
+
+    Args:
+        staging: reads the staged shards.
+        name: the name of the second file.
+        number: the slice's number.
+        units: each unit's record, and the kept rows that other rules across the run drop; these are left out.
+
+    Raises:
+        UnitError: a shard has another number of rows than its record says.
+    """
+    store, places = staging.store, list[pa.Table]()
+    kept = dimension = 0
+
+    def fill(sink: HashingSink) -> None:
+        nonlocal kept, dimension
+        places.clear()
+        kept = dimension = 0
+        for record, fallen in units:
+            first = 0
+            for shard in record.shards:
+                table = _shard(staging, shard.path, shard.rows)
+                there = table["clip_features"].is_valid().to_numpy(zero_copy_only=False).copy()
+                there[[row - first for row in fallen if first <= row < first + shard.rows]] = False
+                rows = np.flatnonzero(there)
+                features = stored_matrix(table["clip_features"].filter(pa.array(there)))
+                if len(rows):
+                    dimension = features.shape[1]
+                    sink.write(features.astype(np.float16).tobytes())
+                unit_number = pa.array(np.full(len(rows), record.unit, np.int32))
+                columns = [unit_number, pa.array(rows + first, pa.int32()), table["key"].take(pa.array(rows))]
+                places.append(pa.table(columns, SPILL.names).cast(SPILL))
+                first += shard.rows
+            kept += first
+
+    store.write(features_name(number), fill)
+    said = msgspec.json.encode(SliceFeatures(kept, dimension, [table.num_rows for table in places]))
+    write_batches(store, name, SPILL.with_metadata({SAID: said}), places)
+
+
+def read_spilled(store: Store, name: str) -> SliceFeatures:
+    """Return what a slice has spilled, from its file `name` of places and keys."""
+    with store.fs.open_input_file(store.path(name)) as file:
+        return msgspec.json.decode(ipc.open_file(file).schema.metadata[SAID], type=SliceFeatures)
+
+
+def read_places(store: Store, name: str) -> pa.Table:
+    """Return the places and keys of a slice's rows, from its file `name` (rows of SPILL)."""
+    with store.fs.open_input_file(store.path(name)) as file:
+        return ipc.open_file(file).read_all()
+
+
+def _shard(staging: Staging, path: str, rows: int) -> dict[str, pa.Array]:
+    """Return the features and keys of a staged shard."""
+    store, name = staging.store, staging.place(path)
+    with store.fs.open_input_file(store.path(name)) as file:
+        table = pq.read_table(file, columns=["clip_features", "key"], page_checksum_verification=True)
+    if table.num_rows != rows:
+        raise UnitError(f"{name} holds {table.num_rows} rows instead of {rows}: see curate verify")
+    return {column: table[column].combine_chunks() for column in table.column_names}
+
+
+class StoredFeatures:
+    """Reads the features of rows by their numbers, as float32 vectors of unit length."""
+
+    def __init__(self, store: Store, plan: NearPlan) -> None:
+        self._store, self._plan = store, plan
+        self._width = plan.dimension * NUMBER_BYTES
+        self._map: Callable[[int], Stored] = lru_cache(OPEN_FILES)(self._mapped)
+        self._ranges = RangeReader(lambda number: f"{store.uri}/{features_name(number)}")
+
+    def part(self, rows: range) -> Matrix:
+        """Return the features of a range of rows, in order (N x D)."""
+        starts, pieces = self._plan.starts, list[bytes]()
+        for number in range(int(np.searchsorted(starts, rows.start, "right")) - 1, len(starts) - 1):
+            first, stop = max(rows.start, int(starts[number])), min(rows.stop, int(starts[number + 1]))
+            if first < stop:
+                with self._store.fs.open_input_file(self._store.path(features_name(number))) as file:
+                    size = (stop - first) * self._width
+                    pieces.append(file.read_at(size, (first - int(starts[number])) * self._width))
+        return unit(np.frombuffer(b"".join(pieces), np.float16).reshape(len(rows), -1))
+
+    def take(self, rows: Rows) -> Matrix:
+        """Return the features of any rows, in the order of `rows` (N x D)."""
+        number = np.searchsorted(self._plan.starts, rows, "right") - 1
+        places = rows - self._plan.starts[number]
+        if not self._store.local:
+            sizes = np.full(len(rows), self._width)
+            body = self._ranges.read(Ranges(number, places * self._width, sizes))
+            return unit(np.frombuffer(body, np.float16).reshape(len(rows), -1))
+        taken = np.empty((len(rows), self._plan.dimension), np.float16)
+        order = np.argsort(number, kind="stable")
+        for mine in np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(rows) else ():
+            taken[mine] = self._map(int(number[mine[0]]))[places[mine]]
+        return unit(taken)
+
+    def close(self) -> None:
+        """End the threads that read from an object store."""
+        self._ranges.close()
+
+    def _mapped(self, number: int) -> npt.NDArray[np.float16]:
+        """Map the file with a slice's features into memory, if it is on a disk; only what is used is read."""
+        descriptor = os.open(self._store.path(features_name(number)), os.O_RDONLY)
+        try:
+            mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+        finally:
+            os.close(descriptor)
+        mapped.madvise(mmap.MADV_RANDOM)
+        return np.frombuffer(mapped, np.float16).reshape(-1, self._plan.dimension)
