@@ -53,7 +53,7 @@ def read_manifest(store: Store) -> dict[str, Any] | None:
 
 
 def held(store: Store) -> str:
-    """What a folder holds, finished or not: `shards`, `a selection`, `packs`, `an export`; empty where it is unknown."""
+    """What a folder holds, finished or not: `shards`, `a selection`, `packs`, `an export`; empty if it is unknown."""
     try:
         manifest = read_manifest(store)
     except DamagedManifestError:
