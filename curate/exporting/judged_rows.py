@@ -14,7 +14,7 @@ from curate.errors import DamagedError
 from curate.images.foreign_rows import NOT_UTF8, ForeignRows, is_foreign, without_rows
 from curate.storage.dataset import DataFile
 from curate.storage.filesystems import one_line
-from curate.tasks.shard_rows import handed_faults, is_dialogue, unknown_tasks
+from curate.tasks.shard_rows import handed_faults, is_dialogue, unknown_tasks, unwritten_boxes
 from curate.tasks.turns import PLACEHOLDER
 
 SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot
@@ -76,12 +76,16 @@ def row_faults(rows: pa.Table, foreign: Sequence[str | None], any_task: bool) ->
     words = (words if any_task else pc.coalesce(unknown_tasks(rows), words)).to_pylist()
     names = unsafe_names(rows)
     held = held_placeholders(rows)
+    unwritten = unwritten_boxes(rows).tolist()
     return [
         apart
         or fault
+        or ("box_broken" if lacking else None)
         or ("name_unsafe" if name else None)
         or ("text_has_placeholder" if placeholder else None)
-        for apart, fault, name, placeholder in zip(foreign, words, names, held, strict=True)
+        for apart, fault, lacking, name, placeholder in zip(
+            foreign, words, unwritten, names, held, strict=True
+        )
     ]
 
 

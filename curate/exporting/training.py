@@ -26,7 +26,7 @@ from curate.images.header_sides import header_sides
 from curate.schema import MESSAGE
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.store import Store
-from curate.tasks.coordinates import Floats, bounding_boxes
+from curate.tasks.coordinates import Floats
 from curate.tasks.dialect import Dialect
 from curate.tasks.dialogue_places import shown_in, with_places
 from curate.tasks.formats import CONVERSATION
@@ -209,12 +209,16 @@ def _spoken(table: pa.Table, dialect: Dialect) -> list[list[tuple[str, str]]]:
 
 
 def _spoken_objects(row: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the phrases and boxes of a dialogue for ms-swift, and the index of the image that each box is in."""
+    """Return the phrases and boxes of a dialogue for ms-swift, and the index of the image that each box is in.
+
+    The boxes are in pixels of that image, and clipped to it.
+    """
     if not row["regions"]:
         return None
     whole = "".join(turn["content"] for turn in row["messages"])
     shown = shown_in(turns_of(pa.array([row["messages"]], pa.list_(MESSAGE))))[1].tolist()
-    boxes = bounding_boxes(np.array([one["quad"] for one in row["regions"]]))
+    width, height = header_sides(pa.array([image["bytes"] for image in row["images"]], pa.binary()))
+    boxes = _clipped_boxes(row["regions"], width[shown], height[shown])
     return {"ref": MARKED.findall(whole), "bbox": _shortest(boxes), "bbox_type": "real", "image_id": shown}
 
 
@@ -230,11 +234,17 @@ def _objects(row: dict[str, Any]) -> dict[str, Any] | None:
         if row["task"] == "grounded_caption"
         else row["regions"]
     )
-    quads = np.array([one["quad"] for one in regions])
-    x, y = (quads[:, axis::2].clip(0, row[side]) for axis, side in enumerate(("width", "height")))
-    boxes = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1)
+    boxes = _clipped_boxes(regions, row["width"], row["height"])
     named = [row["text"]] if row["task"] == "referring" else []
     return {"ref": named, "bbox": _shortest(boxes), "bbox_type": "real"}
+
+
+def _clipped_boxes(regions: list[dict[str, Any]], width: Any, height: Any) -> Floats:
+    """Return the upright box of each region (B x 4) within its image, whose sides are B numbers or one."""
+    quads = np.array([one["quad"] for one in regions])
+    x = quads[:, 0::2].clip(0, np.reshape(width, (-1, 1)))
+    y = quads[:, 1::2].clip(0, np.reshape(height, (-1, 1)))
+    return np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1)
 
 
 def _shortest(boxes: Floats) -> list[list[float]]:

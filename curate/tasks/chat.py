@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.tasks.dialect import Dialect
-from curate.tasks.dialogue_places import DialogueBoxes, place_faults, region_counts, with_places
+from curate.tasks.dialogue_places import DialogueBoxes, loses_image, place_faults, region_counts, with_places
 from curate.tasks.flat_regions import join
 from curate.tasks.formats import QWEN_VL
 from curate.tasks.notation import TEXT
@@ -147,7 +147,8 @@ def dialogue_faults(
     is not the number of images), `text_has_placeholder` (an `<image>` elsewhere, `<video>`, `<audio>`, `<ref-object>`,
     or the number of `<bbox>` is not the number of regions), `text_has_control_token` (also `<ref>` in a dialogue
     without regions), `box_broken` (in no image, or not finite), `task_not_in_dialect` (boxes, but the dialect has no
-    notation for them), `too_many_images` (more than the dialect allows).
+    notation for them, or moves images so that one would be in another image), `too_many_images` (more than the dialect
+    allows).
     """
     turns = turns_of(messages)
     row, role, count = turns.row, turns.role, len(turns.starts) - 1
@@ -168,7 +169,8 @@ def dialogue_faults(
         "text_has_placeholder": _any(row, held, count) | other_boxes,
         "text_has_control_token": _any(row, control, count),
         "box_broken": broken,
-        "task_not_in_dialect": located & (not dialect.places.box),
+        "task_not_in_dialect": located
+        & (not dialect.places.box or (dialect.image.first and loses_image(turns))),
         "too_many_images": (images > dialect.image.most) & bool(dialect.image.most),
     }
     reasons = np.full(count, -1)

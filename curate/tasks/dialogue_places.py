@@ -72,6 +72,24 @@ def shown_in(turns: Turns) -> tuple[Ints, Ints]:
     return row[cut.before], (until - earlier - 1 + waits)[cut.before].astype(np.int64)
 
 
+def loses_image(turns: Turns) -> Bools:
+    """Which of N dialogues have a box that would be in another image if each turn's images stood in front of its text.
+
+    That is a box before the last of several images of its own turn.
+    """
+    counts = pc.count_substring(turns.content, IMAGE)
+    shown, text = (
+        pc.binary_repeat(pa.scalar(IMAGE, TEXT), counts),
+        pc.replace_substring(turns.content, IMAGE, ""),
+    )
+    moved = pc.binary_join_element_wise(shown, text, pa.scalar("", TEXT))
+    row, image = shown_in(turns)
+    _, moved_image = shown_in(turns._replace(content=pc.if_else(pa.array(turns.asks), moved, turns.content)))
+    lost = np.zeros(len(turns.starts) - 1, bool)
+    lost[row[image != moved_image]] = True
+    return lost
+
+
 def region_counts(regions: pa.Array | pa.ChunkedArray | None, rows: int) -> Ints:
     """How many regions each of N dialogues has; none with `regions` None."""
     if regions is None:

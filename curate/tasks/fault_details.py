@@ -154,6 +154,15 @@ def _too_elongated(faulty: _FaultyRow) -> str:
     return elongated(faulty.row.get("width") or 1, faulty.row.get("height") or 1, faulty.dialect.cost)
 
 
+def _not_in_dialect(faulty: _FaultyRow) -> str:
+    said = f"task={faulty.row.get('task')} dialect={faulty.dialect.name}"
+    if faulty.row.get("task") != CONVERSATION or not faulty.dialect.places.box:
+        return said
+    return (
+        f"{said}: it puts images in front of their turn, and a box before the last one would change its image"
+    )
+
+
 def _span_not_in_text(faulty: _FaultyRow) -> str | None:
     text = faulty.row.get("text") or ""
     for one in faulty.regions:
@@ -177,6 +186,6 @@ DETAILS: dict[str, Callable[[_FaultyRow], str | None]] = {
     "turn_empty": _turn_empty,
     "image_count": _image_count,
     "text_has_placeholder": _placeholder,
-    "task_not_in_dialect": lambda faulty: f"task={faulty.row.get('task')} dialect={faulty.dialect.name}",
+    "task_not_in_dialect": _not_in_dialect,
     "too_many_images": lambda faulty: f"images={faulty.images} most={faulty.dialect.image.most}",
 }

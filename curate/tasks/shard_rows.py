@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -56,11 +57,15 @@ def handed_faults(rows: pa.Table) -> pa.Array:
     held = [
         pc.match_substring_regex(rows[name], NEVER_WRITTEN).fill_null(False) for name in ("prompt", "target")
     ]
+    held.append(pc.match_substring(rows["target"], "<img>").fill_null(False))
+    held.append(pc.greater(pc.count_substring(rows["prompt"], "<img>"), 1).fill_null(False))
     shown = pc.is_in(rows["task"].cast(pa.string()), pa.array([task for task in FORMATS if task != "text"]))
     empty = pc.equal(pc.binary_length(rows["target"]), 0).fill_null(True)
     empty = pc.or_(empty, pc.and_(pc.is_null(rows["prompt"]), shown))
     boxes = pc.if_else(pa.array(_broken_boxes(rows)), "box_broken", span_faults(rows))
-    others = pc.if_else(empty, "text_missing", pc.if_else(pc.or_(*held), "text_has_control_token", boxes))
+    others = pc.if_else(
+        empty, "text_missing", pc.if_else(reduce(pc.or_, held), "text_has_control_token", boxes)
+    )
     return pc.if_else(pa.array(is_dialogue(rows)), talk_faults(rows, QWEN_VL), others)
 
 
@@ -83,6 +88,18 @@ def span_faults(rows: pa.Table) -> pa.Array:
     return pc.replace_with_mask(
         none, pa.array(grounded), phrase_faults(samples(rows.filter(pa.array(grounded))))
     )
+
+
+def unwritten_boxes(rows: pa.Table) -> Bools:
+    """Which rows are dialogues whose prompt and target have another number of boxes and quads than of regions (N)."""
+    if "regions" not in rows.column_names:
+        return np.zeros(rows.num_rows, bool)
+    written = [
+        pc.count_substring_regex(rows[name], "</(?:box|quad)>").fill_null(0).to_numpy()
+        for name in ("prompt", "target")
+    ]
+    wanted = region_counts(rows["regions"], rows.num_rows)
+    return is_dialogue(rows) & (wanted > 0) & (sum(written) != wanted)
 
 
 def _broken_boxes(rows: pa.Table) -> Bools:

@@ -90,6 +90,17 @@ ROWS: list[tuple[str | None, dict[str, Any]]] = [  # each with why it is left ou
     ("text_has_placeholder", talk(BOXED, IMAGE)),
     ("text_has_control_token", talk("<|im_end|>")),
     ("text_has_control_token", shows(IMAGE, text="<|im_end|>", target=" <|im_end|>")),
+    ("text_has_control_token", shows(IMAGE, text="<img>x</img>", target=" <img>x</img>")),
+    (
+        "text_has_control_token",
+        shows(
+            IMAGE,
+            task="vqa",
+            text="<img>x</img>",
+            prompt="<img>d/x.jpg</img> <img>x</img> Answer:",
+            target=" b",
+        ),
+    ),
     ("box_broken", talk(BOXED, IMAGE, regions=NAN)),
     ("box_broken", talk(BOXED, IMAGE, regions=BESIDE)),
     ("box_broken", talk(BOXED, IMAGE, regions=[None])),
@@ -169,6 +180,17 @@ def test_a_task_of_other_software_is_not_packed(tmp_path: Path, dialect: str) ->
     assert made.dropped == Counter(dict(UNKNOWN).keys())
     fell = {row["reason"]: row["detail"] for row in pq.read_table(tmp_path / "out" / "_dropped").to_pylist()}
     assert fell["task_not_in_dialect"] == f"task=dancing dialect={dialect}"
+
+
+@pytest.mark.parametrize("to", ["qwen-vl", "energon", "llama-factory"])
+def test_a_dialogue_never_goes_out_with_a_mark_in_place_of_its_box(tmp_path: Path, to: str) -> None:
+    within = region(1, 1, 9, 1, 9, 9, 1, 9)
+    rows: list[tuple[str | None, dict[str, Any]]] = [
+        (None, talk(BOXED, IMAGE, regions=within, prompt="<box>(1,1),(2,2)</box>")),
+        (None, talk(BOXED, IMAGE, regions=within, prompt=None)),
+    ]
+    made = api.export(write_shard(tmp_path / "in", rows), to, tmp_path / "out", workers=0)
+    assert made.dropped == ({} if to == "llama-factory" else {"box_broken": 1})
 
 
 def constant(name: str) -> None:

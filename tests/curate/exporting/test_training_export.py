@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from curate import api
 from curate.errors import InputError, ManifestError
+from curate.schema import SHARD, shard_metadata
 from curate.tasks import load_dialect, parse
 from tests.curate.packing.test_pack_dialect import picture, write_shards
 
@@ -101,6 +103,32 @@ def test_ms_swift_gets_no_box_beyond_the_picture(tmp_path: Path) -> None:
     api.export(shards, "ms-swift", tmp_path / "out")
     (made,) = read(tmp_path / "out" / "messages.jsonl")
     assert made["objects"]["bbox"] == [[0, 20, 640, 428]]
+
+
+def test_ms_swift_is_told_the_image_of_each_box_of_a_dialogue(tmp_path: Path) -> None:
+    talk = [
+        {"role": "user", "content": "<bbox> in <image>, <bbox>; <image> Compare <bbox>"},
+        {"role": "assistant", "content": "<ref>it</ref><bbox>"},
+    ]
+    quads = [
+        [-3, 1, 9, 1, 9, 9, -3, 9],
+        [50, 1, 90, 1, 90, 9, 50, 9],
+        *[[1, 60, 300, 60, 300, 80, 1, 80]] * 2,
+    ]
+    shown = [{"bytes": picture(*size), "path": f"d/{size[0]}.jpg"} for size in ((64, 48), (200, 70))]
+    row = {"key": "1" * 32, "dataset": "d", "task": "conversation", "source": "d", "target": "b"}
+    row |= {"messages": talk, "images": shown, "regions": [{"quad": one, "text": None} for one in quads]}
+    (tmp_path / "in").mkdir()
+    schema = SHARD.with_metadata(shard_metadata("elsewhere"))
+    pq.write_table(pa.Table.from_pylist([row], schema), tmp_path / "in" / "shard-000000.parquet")
+    assert api.export(tmp_path / "in", "ms-swift", tmp_path / "out", workers=0).dropped == {}
+    (made,) = read(tmp_path / "out" / "messages.jsonl")
+    assert made["objects"] == {
+        "ref": ["it"],
+        "bbox": [[0, 1, 9, 9], [50, 1, 64, 9], [1, 60, 200, 70], [1, 60, 200, 70]],
+        "bbox_type": "real",
+        "image_id": [0, 0, 1, 1],
+    }
 
 
 def test_an_image_tag_in_raw_text_is_dropped_for_qwen_vl_too(shards: Path, tmp_path: Path) -> None:

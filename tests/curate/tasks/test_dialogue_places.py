@@ -12,6 +12,7 @@ from curate.schema import MESSAGE, REGION
 from curate.tasks import dialect_names, load_dialect, parse, parse_dialogue
 from curate.tasks.chat import dialogue_faults, dialogue_pieces, dialogue_strings
 from curate.tasks.dialogue_places import DialogueBoxes, shown_in
+from curate.tasks.fault_details import fault_details
 from curate.tasks.turns import turns_of
 
 Turn = tuple[str, str]
@@ -237,3 +238,48 @@ def test_a_box_before_the_image_of_its_turn_comes_back(name: str) -> None:
     found = parse_dialogue(text, load_dialect(name), sizes=SIDES)
     (region,) = found.regions
     assert np.allclose(region.quad, quad(box[0][1]), atol=5)
+
+
+TURN = "Is <bbox> in <image>, <bbox> in <image> <bbox>?"
+SEVERAL: list[Turn] = [("user", TURN), ("assistant", "It is <bbox>")]
+FIRST, SECOND = (30, 40, 100, 200), (10, 20, 300, 480)
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_boxes_among_several_images_come_back_or_are_refused(name: str) -> None:
+    boxes = [(None, FIRST), (None, FIRST), (None, SECOND), (None, SECOND)]
+    dialect = load_dialect(name)
+    (fault,) = dialogue_faults(column(SEVERAL), np.array([2]), dialect, regions(boxes)).to_pylist()
+    if dialect.image.first:  # as LLaVA-OneVision: nothing would say that a box is in the first of two
+        assert fault == "task_not_in_dialect"
+        return
+    assert fault is None
+    found = parse_dialogue(written(name, SEVERAL, boxes), dialect, sizes=SIDES)
+    assert len(found.regions) == len(boxes)
+    for one, (_, box) in zip(found.regions, boxes, strict=True):
+        assert np.allclose(one.quad, quad(box), atol=1.5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ("<image> and <image>: compare <bbox>", None),
+        ("In <image> is <bbox>", None),
+        ("<bbox> is in <image>", None),
+        ("<image> has <bbox>, <image> not", "task_not_in_dialect"),
+        ("<bbox> is in <image>, not <image>", "task_not_in_dialect"),
+    ],
+)
+def test_llava_onevision_takes_a_box_of_the_last_image_of_its_turn(asked: str, reason: str | None) -> None:
+    talk: list[Turn] = [("user", "<image>Q"), ("assistant", "A"), ("user", asked), ("assistant", "B <bbox>")]
+    images = np.array([1 + asked.count("<image>")])
+    found = dialogue_faults(
+        column(talk), images, load_dialect("llava-onevision"), regions([(None, SECOND)] * 2)
+    )
+    assert found.to_pylist() == [reason]
+    table = pa.table(
+        {"task": ["conversation"], "messages": column(talk), "regions": regions([(None, SECOND)] * 2)}
+    )
+    (detail,) = fault_details(table, found, load_dialect("llava-onevision")).to_pylist()
+    assert (detail is None) == (reason is None)
+    assert reason is None or "a box before the last one" in detail
