@@ -61,7 +61,7 @@ class WebPages(Documents):
         return warc.Assets(self._documents.open, entries)
 
     def _render(self, entries: Iterable[CollectionEntry]) -> Iterator[Rendered]:
-        """Yield the documents in order; those that cannot be read are not given to the browser, but keep their place."""
+        """Yield the documents in order; the unreadable ones are not given to the browser, but keep their place."""
         waiting: deque[tuple[CollectionEntry, Any]] = deque()
         for result in self._results(self._readable(entries, waiting)):
             if self._web is not None and self._web.trouble is not None:

@@ -175,7 +175,7 @@ def _import(plugin: Plugin) -> types.ModuleType:
 
 
 def cause(plugin: Plugin, error: BaseException) -> str:
-    """Describe an exception on one line, with the plug-in's line that raised it: `KeyError: 'x' (my_rules.py, line 7)`."""
+    """Describe an exception on one line, and name the plug-in's line: `KeyError: 'x' (my_rules.py, line 7)`."""
     places = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == plugin.name]
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else (places or [None])[-1]
     words = " ".join(str(getattr(error, "msg", None) or error).split())
