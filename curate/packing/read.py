@@ -206,7 +206,7 @@ class SampleReader:
             groups = groups.split(too_long)
 
     def _encode(self, table: pa.Table) -> tuple[Encoded, ShownImages, pa.Array]:
-        """Return the rows' tokens with their images' pads, the images, and why a row cannot be written (null: it can)."""
+        """Return the rows' tokens with images' pads, the images, and why a row cannot be written (null: it can)."""
         encoded, fault = write(table, self.dialect, self.tokenizer)
         images = images_of(table, encoded.count_of(self.tokenizer.image_pad), self.dialect)
         encoded = encoded.repeat(self.tokenizer.image_pad, np.maximum(images.costs.tokens, 0))

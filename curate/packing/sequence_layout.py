@@ -93,7 +93,7 @@ class SequenceLayout:
 
 
 def _placed(bucket: int, parts: Iterable[pa.Table]) -> pa.Table:
-    """Join the parts into one table, with each sample's place: slice, bucket, row in that slice's part of the bucket."""
+    """Join the parts into one table, with each sample's place: slice, bucket, row in the slice's part of the bucket."""
     found = []
     for number, part in enumerate(parts):
         if part.num_rows:
