@@ -120,7 +120,7 @@ class PackRun(OfflineRun, frozen=True, kw_only=True, dict=True):
 
 
 def slices(rows: np.ndarray) -> list[range]:
-    """Cut files (`rows`: the rows of each) into slices of consecutive files, each with about a thousandth of all rows."""
+    """Cut files (`rows`: the rows of each) into slices of neighbours, each with about a thousandth of all rows."""
     low, high = SLICE_ROWS
     size = min(max(int(rows.sum()) // SLICES, low), high)
     number = (np.cumsum(rows) - rows) // size
