@@ -46,7 +46,7 @@ WRITTEN_FROM = (
     "image.path",
 )  # what other dialects are written from, and prompts and targets that are handed on are judged by
 TALK = ("messages", "images", "regions")
-PIECES = 1024  # so many pieces or copies of a row draw different places
+PIECES = 1024  # so many copies of a row draw different places in the shuffle
 
 
 class SampleReader:
