@@ -146,7 +146,7 @@ def memory_of_task(ray: Any, wanted: int) -> int:
 
 
 def largest_memory(ray: Any) -> int:
-    """Bytes of the node that has most to give to a task."""
+    """Return the bytes of memory that Ray counts on the node that has the most; only nodes with CPUs count."""
     return max(
         int(node["Resources"].get("memory", 0))
         for node in ray.nodes()

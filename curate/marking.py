@@ -108,6 +108,12 @@ def judge(table: pa.Table, rules: Rules, stage: str, pending: frozenset[str] = f
 
     Where a rule answers null because a column is null, the row is dropped for `COLUMN_missing`, unless that column is
     one of `pending`: a column that a later stage fills in.
+
+    Args:
+        table: samples (N rows).
+        rules: settings by the rule's name, in the order in which rules are judged.
+        stage: the stage that is written beside the reason.
+        pending: columns that a later stage fills in. Default: none.
     """
     if not rules:
         return table
@@ -144,7 +150,13 @@ def missing(rows: pa.Table, columns: Sequence[str], unjudged: pa.Array, pending:
 
 
 def details(rows: pa.Table, reason: pa.Array, rules: Rules) -> pa.Array:
-    """Return the values that decided for each row that a rule dropped; null for the others (N rows)."""
+    """Return the values that decided for each row that a rule dropped; null for the others (N rows).
+
+    Args:
+        rows: N rows with the columns that the rules read.
+        reason: why each row was dropped, null if it was not (N rows).
+        rules: settings by the rule's name.
+    """
     detail = pa.nulls(rows.num_rows, pa.large_string())
     for name in pc.unique(reason.drop_null()).to_pylist():
         if name in rules:

@@ -15,5 +15,5 @@ def open_plain(path: Path) -> BufferedReader:
         OSError: the file cannot be opened, or is a folder, a pipe or a device.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is no file", str(path))
+        raise OSError(errno.EINVAL, "it is no file, but a folder, a pipe or a device", str(path))
     return path.open("rb")

@@ -7,6 +7,7 @@ real rows before and after. Expressions are RE2; a text is one line by the time 
 from __future__ import annotations
 
 from filters._ranges import PICTOGRAPHIC, SKIN_TONE
+from filters.catalogue_foreign import CATALOGUE_FOREIGN
 from filters.catalogue_page import CATALOGUE_PAGE, NAMELESS
 from filters.catalogue_stock import CATALOGUE_STOCK, CREDIT, DASH, KIND, NOBODY, PRESS
 from filters.catalogue_zh import CATALOGUE_ZH, HAN
@@ -120,6 +121,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         within="\"\"|``|''",
     ),
     *CATALOGUE_PAGE,
+    *CATALOGUE_FOREIGN,
     Pattern(
         "urls",
         "Pink shoes, see www.grillo-designs.com",
@@ -234,6 +236,11 @@ CATALOGUE: tuple[Pattern, ...] = (
                 rf"(?i)(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?:{CREDIT}s?(?: by:?| courtesy(?: of)?:?)|{PRESS}photo(?:graph)?s?:) {NAMES}$",
                 r"\1",
             ),
+            (
+                rf"(?:([.!?])[ |/–—-]*|[,;|–—-] *|^)(?i:cr[ée]dit(?:s|os?)? ?(?:photos?|images?|fotos?|fotográfico|da foto|de la foto)) ?: *{PERSON}$",
+                r"\1",
+            ),
+            (r"(?i)[ ,.;|/–—-]*© ?(?:picture[ -]alliance|dpa|imago)\b[^©]{0,40}$", ""),
             (rf"(?i)([.!?]) +{CREDIT}s?:[ #*]*$", r"\1"),
             (rf"(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?i:{PRESS}(?:image|picture)s?:) {PERSON}$", r"\1"),
             (rf"(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+)(?i:{CREDIT}s? ?)?© ?{PERSON}(?:(?:19|20)\d\d)?$", r"\1"),
@@ -241,7 +248,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"(?i)[ ,;|/–—-]*\ball rights reserved\.?$", ""),
         ),
         within=(
-            rf"(?i)\({CREDIT}|credit|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)|© ?[A-Z\x{{C0}}-\x{{DE}}]"
+            rf"(?i)\({CREDIT}|cr[ée]dit|© ?(?:picture|dpa|imago)|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)|© ?[A-Z\x{{C0}}-\x{{DE}}]"
             rf"|all rights|{SLASHED} ?/|source|(?:pics?|foto|bild): |\b(?:on|from|via) {STOCK_SITE}|^{CREDIT}s?(?: by\b| ?:)|\bCC[ -]BY"
             rf"|^{FILED}|{GIVEN_BY} {CREDIT}|{CREDIT}s? via |\(c\)|^copyright|: {NOBODY}\.?$|(?:ap|afp|reuters) photo\.?$"
         ),

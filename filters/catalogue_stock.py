@@ -21,16 +21,25 @@ FOREIGN_STOCK = (
 )
 # A tail of nothing but the word for a stock vector or photograph, as the agencies' other languages have it.
 FOREIGN_TAIL = (
-    r"(?:stock(?:vektor\w*|vector\w*|illustratie\w?|illustration\w*|video\w?|bild\w*|foto\w*)|vecteurs?|vektor\w*"
+    r"(?:stock(?:vektor\w*|vector\w*|illustratie\w?|illustration\w*|video\w?|bild\w*|fot[oó]\S*)|bildbanks?\w+|vecteurs?|vektor\w*"
     r"|image vectorielle|vecteurs? libres? de droits|clip ?art vectoriel|(?:vetor(?:es)?|vectores?|vector|fotos?|fotografías?|fotografias?|imágenes"
     r"|imagens|photos?|images?|vídeos?|vidéos?|illustrations?|ilustração|ilustración|ilustrações) (?:de )?(?:stock|archivo|banco de imagens?)"
     r"|archivo imágenes vectoriales|vettoriale? stock|foto stock|illustrazione stock|(?:zdjęcie|wektor|grafika|wideo) (?:stockow[eay]|wektorow[ea])"
-    r"|stok (?:vektör|fotoğraf\w?|illüstrasyon)|arkiv(?:foto|bild|vektor)\w*|stockov\w+ \w+|стоков\S+ \S+"
+    r"|stok (?:vektör|fotoğraf\w?|illüstrasyon)|arkiv(?:foto|bild|vektor)\w*|stockov\S+ \S+|стоков\S+ \S+"
     r"|векторн\S+ \S+|스톡 \S+|ベクターイラスト|ストック\S+|(?:lizenzfreie\w*|rechtenvrije|royaltyfri\w*|royalty[ -]free) [\w']+"
     r"|stock (?:fotó|vektor|illusztráció|videó|bilde?r?)\w*|(?:foto|gambar|vektor|ilustrasi|video) stok|kuvapankki\w+|arkisto\w+"
     r"|(?:fotograf\S+ ?)?(?:imagin\w|ilustra\S+|vectori?|video)? ?(?:de )?stoc|(?:ilustração (?:de arte )?em vetor|imagem vetorial)"
     r"|\S+สต็อก\S*|\S+ αρχείου|(?:صور\S*|فيديو|متجه\S*) مخزن\S*|(?:תמונ\S+|וקטור|סרטון) (?:סטוק|מאגר)|स्टॉक \S+"
-    r"|(?:ảnh|hình ảnh|video|vector) (?:lưu trữ|có sẵn|kho)|kaufen sie dieses \w+|(?:photos?|images?|illustrations?|vidéos?|imagen|imágenes|fotos?|ilustraci\w+) libres? de (?:droits|derechos))"
+    r"|(?:ảnh|hình ảnh|video|vector) (?:lưu trữ|có sẵn|kho)|kaufen sie dieses \w+|(?:photos?|images?|illustrations?|vidéos?|imagen|imágenes|fotos?|ilustraci\w+) libres? de (?:droits|derechos)"
+    r"|(?:vector|vetor|vecteur|vettore|vektor|foto|photo|psd|ilustraci[oó]n|ilustração|imagen|imagem) (?:premium|gr[aá]tis|gratuite?|gratuito)"
+    r"|premium-?(?:vektor|foto|psd)\w*|kostenlose[rs]? (?:vektor|foto|bild)\w*|immagin[ei] royalty[ -]free)"
+)
+# The same without a dash before it; English words for it stand within.
+FOREIGN_ROYALTY = (
+    r"(?:(?:imagens?|fotos?|fotografias?|ilustraç(?:ão|ões)|vetor(?:es)?) (?:de )?stock(?: royalty[ -]free)?"
+    r"|(?:fotos?|fotografías?|imagen|imágenes|ilustraci(?:ón|ones)) de archivo(?: libres? de (?:regalías|derechos))?"
+    r"|(?:immagin[ei]|fotografi[ae]|illustrazion[ei]) stock(?: liber[ae] da diritti)?|banque d['’]images?(?: libres? de droits)?"
+    r"|royaltyfri[ae]? \w+|fotografering för bildbyråer|stock afbeelding\w*)"
 )
 BEFORE = "(?: *[|:–—-]+)? +"  # what parts a caption from the agency's words
 NUMBER = r"[ :#№–—-]*\d*\.?"
@@ -51,6 +60,7 @@ CATALOGUE_STOCK: tuple[Pattern, ...] = (
         "Boy blowing out candles",
         (
             (rf"(?i) {FREE}*stock {KIND} - (?:premium )?(?:royalty-free|rights-managed), artist:.*$", ""),
+            (rf"(?i){BEFORE}{FOREIGN_ROYALTY}{NUMBER}$", ""),
             (rf"(?i) stock {KIND} ?© ?\w+$", ""),
             (rf"(?i){BEFORE}{FREE}*stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}$", ""),
             (rf"(?i){BEFORE}{FREE}+(?:stock )?(?:{KIND}|clip ?art){NUMBER}$", ""),
@@ -73,9 +83,10 @@ CATALOGUE_STOCK: tuple[Pattern, ...] = (
         within=(
             rf"(?i), artist:|\| *price:|{AGENCY}|[|–—-] +(?:rechtenvrij|royaltyfri|kaufen)|lizenzfrei| libres? de d| de vecteur"
             r"|pictures? and royalty|,? and stock (?:illus|photo|video)|สต็อก|αρχείου| مخزن| (?:סטוק|מאגר)| stoc$|स्टॉक|kuvapankki"
-            r"| [|–—-] +(?:stock[a-z]|stock (?:fot|vekt|illusz|vide|bild)|gambar|ilustra|imagem|ảnh|hình|vide|stok |ve[ck]t|vettoria|vetor|fotos? |fotograf|photos? de|images? (?:de|vec)|im[aá]ge|v[ií]d[eé]os? de|illustra|ilustra"
+            r"| [|–—-] +(?:psd |premium|kostenlos|bildbank|immag|photos? (?:prem|grat)|stock[a-z]|stock (?:fot|vekt|illusz|vide|bild)|gambar|ilustra|imagem|ảnh|hình|vide|stok |ve[ck]t|vettoria|vetor|fotos? |fotograf|photos? de|images? (?:de|vec)|im[aá]ge|v[ií]d[eé]os? de|illustra|ilustra"
             r"|archivo|arkiv|arkisto|wektor|grafika|zdj|wideo|clip ?art vec|стоков|векторн|스톡|ベクター|ストック)"
-            r"|stock-?foto|stok foto|vettoriali stock|seryjne|stock illustratie|стоков|图库|圖庫|ストック"
+            r"| d['’]image|(?:imagens?|fotografias?|ilustraç\S+|vetor(?:es)?) (?:de )?stock|de archivo|(?:immagin[ei]|fotografi[ae]|illustrazion[ei]) stock"
+            r"|royaltyfri|för bildbyr|stock afbeeld|stock-?foto|stok foto|vettoriali stock|seryjne|stock illustratie|стоков|图库|圖庫|ストック"
         ),
         end=(
             rf"(?i: stock {KIND} ?© ?\w+| stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}"

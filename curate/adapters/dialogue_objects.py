@@ -55,7 +55,7 @@ class ObjectPlaces:
         self._images = objects.get("image_id")
         self._used = [0, 0]  # how many phrases, how many boxes
         self._shown = 0  # how many images the messages have shown so far
-        self._waits = False  # whether the turn that is read shows its first image only further on
+        self._waits = False  # whether the present turn shows an image later in its text, and none so far
 
     def messages(
         self, messages: Sequence[tuple[str, str]]

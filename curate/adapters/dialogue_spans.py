@@ -40,6 +40,10 @@ def with_spans(said: str, found: list[DialogueSpan]) -> str:
 
     Text that is not exactly in the form of a box or quad stays as it is. Takes time linear in the text's length.
 
+    Args:
+        said: the text.
+        found: a list to which a span is appended for each `<bbox>`, in order.
+
     Raises:
         BoxBroken: a box or quad has impossible numbers.
     """

@@ -41,7 +41,7 @@ def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
         if column.partition(".")[0] in manifest.input.explode:
             continue
         kind = _type_of(schema, column)
-        if kind is None and rule in filters.RULES:  # it makes do without
+        if kind is None and rule in filters.RULES:  # such a rule works without it
             continue
         if kind is None:
             known = _leaves(schema)

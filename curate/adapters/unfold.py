@@ -53,6 +53,10 @@ def items(column: pa.ChunkedArray, field: pa.Field) -> tuple[Ints, pa.Table]:
     """Return how many items each list holds (N), and the items as a table (M rows).
 
     A list may also be JSON text; what is no list has no items. Columns are named as the module says.
+
+    Args:
+        column: lists (N rows).
+        field: the column's Arrow field; its name begins the names of the items' columns.
     """
     array = plain(column)
     if field.metadata == JSON or pa.types.is_large_string(array.type):

@@ -121,10 +121,10 @@ def calibrate(
     found = Calibration(manifest, sample, verdicts)
     thresholds = [_threshold(found, name, setting) for name, setting in names]
     solved = list(_solved(found, thresholds, keep)) if keep else []
-    return _told(found, solved)
+    return _as_plain(found, solved)
 
 
-def _told(found: Calibration, solved: Sequence[Solved]) -> dict[str, Any]:
+def _as_plain(found: Calibration, solved: Sequence[Solved]) -> dict[str, Any]:
     """Return the results as plain data."""
     manifest, drawn, kept = found.manifest, found.drawn, found.verdicts.kept()
     left = found.undoubled(kept)

@@ -70,6 +70,11 @@ def fallen(table: pa.Table, name: str, settings: Mapping[str, Any]) -> tuple[Boo
     """Return which of N rows a rule drops, and which of them because a value is missing (N each).
 
     A missing width or height does not count: a run gets it when the image is decoded.
+
+    Args:
+        table: the rows, with clean texts.
+        name: the rule.
+        settings: the rule's settings.
     """
     rule = filters.find_rule(name, settings)
     answer = rule.keep(table, **settings)

@@ -104,7 +104,13 @@ def receive(incoming: io.BufferedIOBase) -> bytes | None:
 
 
 def send(outgoing: int, kind: int, body: bytes = b"") -> None:
-    """Write one frame, however many system calls it takes."""
+    """Write one frame, however many system calls it takes.
+
+    Args:
+        outgoing: the descriptor of the socket.
+        kind: PART, WHOLE, END, FAILED or READY.
+        body: the frame's content. Default: empty.
+    """
     buffers = [memoryview(HEADER.pack(kind, len(body))), memoryview(body)]
     while buffers:
         sent = os.writev(outgoing, buffers)

@@ -56,7 +56,7 @@ PHASES: Mapping[str, tuple[str, ...]] = {
 
 
 BEFORE_IMAGES, AFTER_IMAGES = ("keys", "seen"), ("bytes", "redirects", "near")
-OF_STAGED = ("bytes", "redirects")  # phases that judge staged rows by what was written of them
+OF_STAGED = ("bytes", "redirects")  # phases that judge staged rows by what their files say of them
 
 ACROSS = frozenset({"similar_image"}.union(*PHASES.values()))
 
@@ -218,7 +218,7 @@ def _partition(image: pa.ChunkedArray, partitions: int) -> Any:
 
 
 def write_batches(store: Store, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
-    """Write an Arrow file with one record batch for each table."""
+    """Write an Arrow file `name` with one record batch for each table; all tables have this schema."""
 
     def fill(sink: HashingSink) -> None:
         options = ipc.IpcWriteOptions(compression="zstd")

@@ -92,7 +92,7 @@ def request(
     manifest = kind.place(manifest)
     if limit is None and kind.endless is not None:
         limit = kind.endless
-        log.warning("no --limit: %d images; they never run out", limit)
+        log.warning("no --limit: %d images are made, as there is no end to them", limit)
     if limit is not None:
         manifest = kind.limited(manifest, limit)
     if not inputs and not manifest.input.uris:
@@ -157,7 +157,7 @@ def _warn_of_settled(name: str, settings: Mapping[str, Any], before: Sequence[Ma
     if others:
         was, now = (settings_said(of) for of in (others[0], settings))
         log.warning(
-            "rule %s is not judged again: `curate select` judged it by %s (here it is %s); select again for that",
+            "rule %s is not judged again: `curate select` judged it by %s, not by %s; to change that, select again",
             name, was, now,
         )  # fmt: skip
 

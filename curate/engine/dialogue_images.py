@@ -37,7 +37,10 @@ BEYOND = 0.01  # share of a side by which a published box may reach beyond its i
 
 
 def judge_turns(table: pa.Table, rules: Rules) -> pa.Table:
-    """Drop alive dialogues in which a rule drops the text of a turn; the first such turn counts, `detail` names it."""
+    """Drop alive dialogues in which a rule drops the text of a turn; the first such turn counts, `detail` names it.
+
+    `rules` are the settings of the rules that read only `text`, by name.
+    """
     places = pc.indices_nonzero(alive(table))
     if not rules or not len(places):
         return table

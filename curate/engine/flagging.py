@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from curate.scorer.flags import Embedded
     from curate.scorer.heads import Heads
 
-Values = Mapping[str, pa.DoubleArray]
+Values = Mapping[str, pa.DoubleArray]  # name of a flag or head → its value for each row
 Bodies = Callable[
     [Any], Sequence[bytes | None]
 ]  # row numbers → their encoded images; empty or None where there is none
@@ -122,7 +122,12 @@ def published(said: Mapping[str, Values]) -> dict[str, pa.DoubleArray]:
 
 
 def verdicts(said: Mapping[str, Values], rules: Rules) -> tuple[pa.Array, pa.Array]:
-    """Return the rule that drops each row, and the value that decided (N rows each); null for rows that stay."""
+    """Return the rule that drops each row, and the value that decided (N rows each); null for rows that stay.
+
+    Args:
+        said: group (FLAGS or HEADS) → its values (N rows each).
+        rules: settings of the rules on these values, by name.
+    """
     rows = pa.table(published(said))
     reason = filters.judge(rows, rules).reason
     return reason, details(rows, reason, rules)

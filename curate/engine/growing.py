@@ -59,7 +59,9 @@ def misplaced(before: Mapping[str, Any], asked: Request) -> str | None:
     strange = [one for one in new if _encoded(one) not in known]
     if len(strange) != len(new) - len(old):  # some old inputs are missing or have changed
         return None
-    return f"{strange[0]['uri']} comes before inputs that it has: units are numbered by the inputs' order"
+    return (
+        f"{strange[0]['uri']} comes before inputs that it has, and units are numbered in the order of inputs"
+    )
 
 
 def _encoded(plain: Any) -> bytes:
@@ -95,7 +97,7 @@ def prepare(journal: Journal, asked: Request, plan: Callable[[], Plan]) -> None:
     records = finished_records(store, manifest)
     if records is None:
         raise OrderForbidsError(
-            f"{store.uri}/_run is gone or not its own, and nothing else tells of its units: "
+            f"{store.uri}/_run is missing or belongs to another run, and its units' records cannot be made again: "
             "run all inputs together into another --out"
         )
     judged = Run(manifest=asked.manifest, out=store.uri, work="", plan=planned).judges_staged
@@ -157,8 +159,8 @@ def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
             raise OrderForbidsError(f"{rules[0]} compares images of the whole run at once: {way}")
     if old.manifest.drops.sample < 1 and any(name in active for name in PHASES["bytes"]):
         raise OrderForbidsError(
-            f"drops.sample = {old.manifest.drops.sample:g} did not write down all rows that fell across the run, "
-            f"with which new ones must be compared: {way}"
+            f"drops.sample = {old.manifest.drops.sample:g} did not write down all rows that rules across the run "
+            f"dropped, and new rows must be compared with these: {way}"
         )
     told = {
         name: version
@@ -176,7 +178,9 @@ def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
 def _check_rows(journal: Journal, manifest: Mapping[str, Any], planned: Plan) -> None:
     rows = tuple(one["rows"] for one in manifest["inputs"])
     if planned.rows[: len(rows)] != rows:
-        raise OutputError(f"{journal.store.uri} holds other rows of the same inputs: run into another --out")
+        raise OutputError(
+            f"the inputs of {journal.store.uri} had other rows when it was made: give another --out"
+        )
 
 
 def _clear_phases(journal: Journal) -> None:

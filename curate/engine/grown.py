@@ -127,7 +127,7 @@ class GrownStaging(Staging):
         dropped = self._rewritten(dropped_name(record.unit), record.dropped_file) if fallen else None
         if dropped is None:
             dropped = self._write_more_lost(record, fallen, changed)
-        shards = self._all_less(record, fallen)
+        shards = self._publish_shards(record, fallen)
         counts = Counter(record.dropped)
         counts.subtract(Counter(before[row] for row in changed if row < len(before)))
         counts.update(reason for row, reason in changed.items() if row < len(before))
@@ -178,11 +178,11 @@ class GrownStaging(Staging):
         finally:
             self._prefix = prefix
 
-    def _less(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
-        """See `Staging._less`."""
+    def _publish_shard(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
+        """See `Staging._publish_shard`."""
         if self._is_old(shard.path) and not any(row in fallen for row in rows):
             return shard
-        return super()._less(shard, rows, fallen)
+        return super()._publish_shard(shard, rows, fallen)
 
 
 def _across(rows: pa.Table) -> pa.ChunkedArray:

@@ -1,12 +1,13 @@
-"""Near duplicates across a run: images that look alike by the features of its own scorer; the first stays.
+"""Near duplicates across a run: of images that look alike, by the features of the run's scorer, the first one stays.
 
-Once all units are staged each slice of the run spills the features of its kept rows (`curate.engine.near_features`). Up
-to `filters.near_duplicate.EXACT_ROWS` rows are then compared by one process. Of more, one finds the clusters that they
-lie in; each block of them is made codes, and is then searched for among all rows before it, by any number of processes;
-and one goes through all rows in source order and says which stay (`filters.near_duplicate_parts`). A run with few
-workers leaves the blocks out: one process finds the same by itself, with less work in all. The verdicts are written by
-slice, as those of `curate.engine.across` are; they do not depend on how the rows were cut. Memory is an index of all
-rows in each process that searches, of those that stay where one does all.
+After all units are staged, each slice of the run spills the features of its kept rows (`curate.engine.near_features`).
+Up to `filters.near_duplicate.EXACT_ROWS` rows are then compared by one process. With more rows there are four steps:
+one process finds the clusters of the features; any number of processes make codes of blocks of rows; any number of
+processes search, for each block, among all rows before it; and one process goes through all rows in source order and
+decides which stay (`filters.near_duplicate_parts`). A run with few workers skips the two steps by blocks: the last
+process then finds the same by itself, with less work in all. The verdicts are written by slice, like those of
+`curate.engine.across`, and do not depend on how rows are divided. Each process that searches has an index of all rows
+in memory; a process that does everything, only one of the rows that stay.
 """
 
 from __future__ import annotations
@@ -45,31 +46,31 @@ PROPOSALS = pa.schema([("row", pa.int16()), ("other", pa.int64()), ("similarity"
 
 
 def codes_name(block: int) -> str:
-    """The file of a block's codes."""
+    """Return the name of the file with a block's codes."""
     return f"_run/near/codes-{block:06d}.faiss"
 
 
 def read_plan(store: Store) -> NearPlan | None:
-    """How the run's rows are compared; None before that is known."""
+    """Return how the run's rows are compared; None before `NearDuplicates.plan` has decided it."""
     data = store.read_bytes(PLAN)
     return None if data is None else msgspec.json.decode(data, type=NearPlan)
 
 
 def index_bytes(plan: NearPlan) -> int:
-    """The memory of an index of all rows."""
+    """Return how many bytes of memory an index of all rows takes."""
     return plan.rows * (plan.dimension // 8 + CODE_BYTES)
 
 
 class NearDuplicates:
-    """What one process does of the search, `phase` of a run; it holds an index from block to block."""
+    """The parts of the search that one process does in the phase `near` of a run; it keeps its index between blocks."""
 
     def __init__(self, store: Store, phase: Across) -> None:
         self._store, self._phase = store, phase
         self._most: float = phase.rules[RULE]["max_similarity"]
-        self._merged = 0  # blocks whose codes the index holds
+        self._merged = 0  # how many blocks the index has the codes of
 
     def plan(self) -> None:
-        """Say how the rows are compared, once every slice has spilled; find the clusters that they lie in.
+        """Decide how the rows are compared, after every slice has spilled; with an index, find the rows' clusters.
 
         Raises:
             MachineError: faiss is needed and missing.
@@ -88,21 +89,24 @@ class NearDuplicates:
         self._store.write_bytes(PLAN, msgspec.json.encode(plan))
 
     def encode(self, block: int) -> None:
-        """Make the codes of a block's rows."""
+        """Compute and write the codes of a block's rows."""
         rows = self._plan.block(block)
         with _faiss(self._plan.rows):
             codes = encoded(self._clusters, map(self._features.part, parts_of(rows)), rows.start)
         self._store.write_bytes(codes_name(block), codes.tobytes())
 
     def search(self, block: int) -> None:
-        """Look for what a block's rows are worth comparing with, and compare: a record batch (PROPOSALS) a part."""
+        """Find earlier rows that a block's rows may be similar to, and compare them.
+
+        The results are written as PROPOSALS, one record batch for each part.
+        """
         found = self._index(block + 1)
         parts = ((rows, self._features.part(rows)) for rows in parts_of(self._plan.block(block)))
         tables = (_table(found.before(part, rows.start)) for rows, part in parts)
         write_batches(self._store, self._phase.partition_name(block), PROPOSALS, tables)
 
     def settle(self) -> None:
-        """Go through all rows in source order; write each slice's verdicts."""
+        """Go through all rows in source order, and write the verdicts of each slice."""
         with _faiss(self._plan.rows, all_cores=True) if self._plan.indexed else nullcontext():
             fell, witness, similarity = self._fallen()
         stays = np.unique(witness)
@@ -120,12 +124,12 @@ class NearDuplicates:
             write_batches(self._store, self._phase.verdict_name(number), VERDICTS, [table])
 
     def release(self) -> None:
-        """Let go of the index."""
+        """Free the memory of the index."""
         self.__dict__.pop("_searched", None)
         self._merged = 0
 
     def _fallen(self) -> tuple[Rows, Rows, Matrix]:
-        """The numbers of the rows that fall, ascending; the number of the row that each is like; their cosine."""
+        """Return the rows to drop (numbers, ascending), the row that each is similar to, and their cosine."""
         plan, first, take = self._plan, 0, self._features.take
         found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
         kept: near.RowsThatStay = near.Compared(max(1, plan.dimension))
@@ -143,13 +147,13 @@ class NearDuplicates:
         return rows, witnesses, cosines
 
     def _is_searched(self) -> bool:
-        """Whether every block was searched for."""
+        """Return whether every block has been searched for."""
         there = set(self._store.names(f"_run/{PHASE}"))
         names = (self._phase.partition_name(block) for block in range(self._plan.blocks))
         return all(name.rsplit("/", 1)[-1] in there for name in names)
 
     def _expected(self, proposed: Proposed) -> Iterator[Matrix]:
-        """The parts in their order, each once its proposals are known."""
+        """Yield the features of each part, in order, after its proposals were passed to `proposed`."""
         for block in range(self._plan.blocks):
             for number, rows in enumerate(parts_of(self._plan.block(block))):
                 table = read_batch(self._store, self._phase.partition_name(block), number)
@@ -158,7 +162,7 @@ class NearDuplicates:
                 yield self._features.part(rows)
 
     def _index(self, blocks: int) -> NearSearch:
-        """An index of at least so many blocks' rows; which rows it has beyond those before a part is of no account."""
+        """Return an index with the rows of the first `blocks` blocks, or more: rows behind a part do no harm."""
         with _faiss(self._plan.rows):
             while self._merged < blocks:
                 codes = self._store.read_bytes(codes_name(self._merged)) or b""
@@ -167,7 +171,7 @@ class NearDuplicates:
             return self._searched
 
     def _keys(self, numbers: Rows) -> pa.Array:
-        """The keys of these rows, ascending."""
+        """Return the keys of these rows, whose numbers are ascending."""
         kept = [pa.array([], pa.string())]
         bounds = np.searchsorted(numbers, self._plan.starts)
         for number in np.flatnonzero(np.diff(bounds)).tolist():
@@ -176,7 +180,7 @@ class NearDuplicates:
         return pa.concat_arrays(kept)
 
     def _places(self, number: int, rows: Rows) -> pa.Table:
-        """Where these rows of a slice stand (rows of SPILL)."""
+        """Return the places and keys of these rows of a slice (rows of SPILL)."""
         return read_places(self._store, self._phase.spill_name(number)).take(pa.array(rows)).combine_chunks()
 
     @cached_property
@@ -215,7 +219,7 @@ def _faiss(rows: int, all_cores: bool = False) -> Iterator[None]:
         import faiss
 
         if tuple(map(int, faiss.__version__.split(".")[:2])) < FAISS:
-            raise ImportError  # it searches among rows that it was told to leave out
+            raise ImportError  # older versions also search among rows that were excluded
         usual = faiss.omp_get_max_threads()
         if all_cores:
             faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))

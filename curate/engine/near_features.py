@@ -1,7 +1,8 @@
-"""The features that near duplicates are looked for among: spilled by slice, numbered through, read by their numbers.
+"""The CLIP features among which near duplicates are searched: spilled by slice, and read by the numbers of their rows.
 
-A slice leaves two files in `_run/near`: its features as they are stored, 2 bytes a number, and behind them, as the mark
-that both are there, the places and keys of their rows (SPILL, a record batch a shard).
+The rows to compare are numbered from 0 through the whole run. A slice writes two files to `_run/near`: first its
+features as they are stored, 2 bytes a number; then the places and keys of their rows (SPILL, one record batch for each
+shard). That the second file exists means that both are complete.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ from filters.near_duplicate_index import Matrix, Rows, Stored, unit
 
 SPILL = pa.schema(
     [("unit", pa.int32()), ("row", pa.int32()), ("key", pa.string())]
-)  # `row` counts the kept rows
+)  # `row` is the row's number among the unit's kept rows
 SAID = b"curate.near"
-NUMBER_BYTES = 2  # of a feature as it is stored
-BLOCK_ROWS = (16 * PART_ROWS, 1024 * PART_ROWS)  # at least and at most
-BLOCKS = 256  # that rows of a usual number are cut into
+NUMBER_BYTES = 2  # bytes of each number of a stored feature
+BLOCK_ROWS = (16 * PART_ROWS, 1024 * PART_ROWS)  # least and most rows of a block
+BLOCKS = 256  # how many blocks there are, unless their size would be outside of BLOCK_ROWS
 
 
 class SliceFeatures(msgspec.Struct, frozen=True):
-    """What a slice spilled."""
+    """What a slice has spilled."""
 
     kept: int = 0  # rows of its staged shards
-    dimension: int = 0  # of a feature; 0: none is there
-    shards: list[int] = []  # rows that are compared, of each of its shards
+    dimension: int = 0  # numbers of a feature; 0 if it has no features
+    shards: list[int] = []  # for each of its shards, the rows that are compared
 
 
 class NearPlan(msgspec.Struct, frozen=True, dict=True):
@@ -52,38 +53,41 @@ class NearPlan(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def starts(self) -> Rows:
-        """The number of each slice's first row among all that are compared, and how many there are."""
+        """The number of each slice's first row among all rows that are compared, and last the number of all rows."""
         counts = [sum(one.shards) for one in self.slices]
         return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
     @property
     def rows(self) -> int:
-        """How many rows are compared."""
+        """The number of rows that are compared."""
         return int(self.starts[-1])
 
     @property
     def dimension(self) -> int:
-        """Of a feature."""
+        """The numbers of a feature; 0 if there are no features."""
         return max((one.dimension for one in self.slices), default=0)
 
     @property
     def block_rows(self) -> int:
-        """How many rows one process searches for at once: whole parts."""
+        """The number of rows of a block, which one process searches for at once: a multiple of PART_ROWS."""
         low, high = BLOCK_ROWS
         return min(max(-(-self.rows // BLOCKS // PART_ROWS) * PART_ROWS, low), high)
 
     @property
     def blocks(self) -> int:
-        """How many blocks there are."""
+        """The number of blocks."""
         return -(-self.rows // self.block_rows)
 
     def block(self, number: int) -> range:
-        """The rows of a block."""
+        """Return the numbers of the rows of a block."""
         start = number * self.block_rows
         return range(start, min(start + self.block_rows, self.rows))
 
     def parts(self) -> Iterator[range]:
-        """The rows that are judged at once: in blocks by PART_ROWS; where all are compared no part has two shards."""
+        """Yield ranges of at most PART_ROWS rows, which are judged at once.
+
+        With an index they lie within blocks; without one, each lies within a shard.
+        """
         for number in range(self.blocks) if self.indexed else ():
             yield from parts_of(self.block(number))
         first = 0
@@ -93,22 +97,28 @@ class NearPlan(msgspec.Struct, frozen=True, dict=True):
 
 
 def parts_of(rows: range) -> Iterator[range]:
-    """These rows by PART_ROWS."""
+    """Divide a range of rows into ranges of PART_ROWS; the last may be shorter."""
     return (rows[at : at + PART_ROWS] for at in range(0, len(rows), PART_ROWS))
 
 
 def features_name(number: int) -> str:
-    """The file of a slice's features."""
+    """Return the name of the file with a slice's features."""
     return f"_run/near/features-{number:06d}.bin"
 
 
 def spill_features(
     staging: Staging, name: str, number: int, units: Iterable[tuple[UnitRecord, Fallen]]
 ) -> None:
-    """Spill a slice's rows; of each unit its record and the kept rows that have fallen since. `name` is the mark.
+    """Write the features of a slice, then the places and keys of their rows.
+
+    Args:
+        staging: reads the staged shards.
+        name: the name of the second file.
+        number: the slice's number.
+        units: each unit's record, and the kept rows that other rules across the run drop; these are left out.
 
     Raises:
-        UnitError: a shard holds another number of rows than its record says.
+        UnitError: a shard has another number of rows than its record says.
     """
     store, places = staging.store, list[pa.Table]()
     kept = dimension = 0
@@ -140,19 +150,19 @@ def spill_features(
 
 
 def read_spilled(store: Store, name: str) -> SliceFeatures:
-    """What a slice spilled."""
+    """Return what a slice has spilled, from its file `name` of places and keys."""
     with store.fs.open_input_file(store.path(name)) as file:
         return msgspec.json.decode(ipc.open_file(file).schema.metadata[SAID], type=SliceFeatures)
 
 
 def read_places(store: Store, name: str) -> pa.Table:
-    """The places of a slice's rows (rows of SPILL)."""
+    """Return the places and keys of a slice's rows, from its file `name` (rows of SPILL)."""
     with store.fs.open_input_file(store.path(name)) as file:
         return ipc.open_file(file).read_all()
 
 
 def _shard(staging: Staging, path: str, rows: int) -> dict[str, pa.Array]:
-    """The features and keys of a staged shard."""
+    """Return the features and keys of a staged shard."""
     store, name = staging.store, staging.place(path)
     with store.fs.open_input_file(store.path(name)) as file:
         table = pq.read_table(file, columns=["clip_features", "key"], page_checksum_verification=True)
@@ -162,7 +172,7 @@ def _shard(staging: Staging, path: str, rows: int) -> dict[str, pa.Array]:
 
 
 class StoredFeatures:
-    """The features of all rows that are compared, as unit rows (float32), by the rows' numbers."""
+    """Reads the features of rows by their numbers, as float32 vectors of unit length."""
 
     def __init__(self, store: Store, plan: NearPlan) -> None:
         self._store, self._plan = store, plan
@@ -171,7 +181,7 @@ class StoredFeatures:
         self._ranges = RangeReader(lambda number: f"{store.uri}/{features_name(number)}")
 
     def part(self, rows: range) -> Matrix:
-        """Neighbouring rows, in their order."""
+        """Return the features of a range of rows, in order (N x D)."""
         starts, pieces = self._plan.starts, list[bytes]()
         for number in range(int(np.searchsorted(starts, rows.start, "right")) - 1, len(starts) - 1):
             first, stop = max(rows.start, int(starts[number])), min(rows.stop, int(starts[number + 1]))
@@ -182,7 +192,7 @@ class StoredFeatures:
         return unit(np.frombuffer(b"".join(pieces), np.float16).reshape(len(rows), -1))
 
     def take(self, rows: Rows) -> Matrix:
-        """These rows, wherever they lie."""
+        """Return the features of any rows, in the order of `rows` (N x D)."""
         number = np.searchsorted(self._plan.starts, rows, "right") - 1
         places = rows - self._plan.starts[number]
         if not self._store.local:
@@ -196,11 +206,11 @@ class StoredFeatures:
         return unit(taken)
 
     def close(self) -> None:
-        """Let go of threads."""
+        """End the threads that read from an object store."""
         self._ranges.close()
 
     def _mapped(self, number: int) -> npt.NDArray[np.float16]:
-        """A slice's features on a disk: read where they are looked at."""
+        """Map the file with a slice's features into memory, if it is on a disk; only what is used is read."""
         descriptor = os.open(self._store.path(features_name(number)), os.O_RDONLY)
         try:
             mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)

@@ -109,7 +109,7 @@ class Staging:
             details: for some of these, the value that decided; the others get one that names the image's hash.
         """
         if fallen:
-            record = self._publish_less(record, fallen, details)
+            record = self._publish_without(record, fallen, details)
         elif self._prefix:
             files = [*record.shards, *([record.dropped_file] if record.dropped_file else [])]
             for file in files:
@@ -154,7 +154,7 @@ class Staging:
         share = sampled(dropped["key"], self.manifest.drops.sample)
         return dropped.filter(pc.or_(pc.invert(by_rule), share))
 
-    def _publish_less(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
+    def _publish_without(self, record: UnitRecord, fallen: Fallen, details: Mapping[int, str]) -> UnitRecord:
         """Publish a staged unit's files without the rows in `fallen`, and add these to the file of dropped rows.
 
         That file is written first. If staged files have their final names, an attempt that was killed may have replaced
@@ -163,7 +163,7 @@ class Staging:
         dropped = self._rewritten(dropped_name(record.unit), record.dropped_file)
         if dropped is None:
             dropped = self._write_lost(record, fallen, details)
-        shards = self._all_less(record, fallen)
+        shards = self._publish_shards(record, fallen)
         rows_out = sum(shard.rows for shard in shards)
         return msgspec.structs.replace(
             record,
@@ -183,17 +183,17 @@ class Staging:
             first += shard.rows
         return self._write(dropped_name(record.unit), lost, DROPPED)
 
-    def _all_less(self, record: UnitRecord, fallen: Fallen) -> list[Shard]:
+    def _publish_shards(self, record: UnitRecord, fallen: Fallen) -> list[Shard]:
         """Write the unit's shards under their final names, without the rows in `fallen`; leave out empty shards."""
         first, shards = 0, []
         for shard in record.shards:
             rows = range(first, first + shard.rows)
             first += shard.rows
             if not all(row in fallen for row in rows):
-                shards.append(self._less(shard, rows, fallen))
+                shards.append(self._publish_shard(shard, rows, fallen))
         return shards
 
-    def _less(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
+    def _publish_shard(self, shard: Shard, rows: range, fallen: Fallen) -> Shard:
         """Write a shard under its final name, without the rows in `fallen`.
 
         `rows` are the numbers of the shard's rows among the unit's kept rows.

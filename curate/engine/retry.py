@@ -74,7 +74,7 @@ def finished_manifest(folder: str, selections: bool = False) -> dict[str, Any]:
     store = Store(folder)
     manifest = read_manifest(store)
     if manifest is None and store.exists(RUN):
-        raise InputError(f"{folder} holds no complete run yet: the same command goes on where it stands")
+        raise InputError(f"{folder} holds no complete run yet: the same command goes on with it")
     if manifest is None:
         raise InputError(
             f"{folder} holds no complete run: there is no {MANIFEST}; give the folder of `curate run --out`"

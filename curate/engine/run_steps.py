@@ -24,7 +24,7 @@ from curate.errors import Halted, UnitError
 
 log = logging.getLogger("curate")
 
-MIN_SEARCHERS = 3  # workers from which on a search in parts is done sooner than by one process on all cores
+MIN_SEARCHERS = 3  # with fewer workers, one process on all cores searches faster than they do by blocks
 CHUNK = 8  # units in a job, at most; several units of one job share an open input
 
 
@@ -82,7 +82,7 @@ class Steps:
         return {unit for table in tables for unit in table["unit"].unique().to_pylist() if unit < before}
 
     def judge_near(self) -> None:
-        """Find near duplicates: spill features, search for each block of rows, settle all in source order."""
+        """Find near duplicates: spill features, search for each block of rows, decide on all in source order."""
         across, store = self.run.across(NEAR), self.journal.store
         if across is None or store.exists(across.verdict_name(across.slices - 1)):
             return
@@ -97,7 +97,7 @@ class Steps:
         self._one("settle", NEAR, index_bytes(plan))
 
     def _one(self, kind: str, phase: str, memory: int = 0) -> None:
-        """Do what one process does by itself; `memory`: see `Job`."""
+        """Do a job that one process does alone; `memory`: see `Job`."""
         self.all(kind, [Job(kind, (0,), phase, memory=memory, alone=True)], 1, phase)
 
     def units(self, kind: str, numbers: np.ndarray) -> None:
@@ -160,6 +160,12 @@ def unit_jobs(kind: str, plan: Plan, numbers: np.ndarray, workers: int) -> Itera
     """Group units into jobs: neighbouring units of one input together, if every worker still gets several jobs.
 
     Without Ray (`workers` is 0) each unit is a job of its own, as the process keeps the input open anyway.
+
+    Args:
+        kind: the kind of the jobs.
+        plan: the run's plan.
+        numbers: the units' numbers, ascending.
+        workers: how many workers do the jobs.
     """
     size = max(1, min(CHUNK, len(numbers) // (4 * workers))) if workers else 1
     job: list[int] = []

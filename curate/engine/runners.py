@@ -33,7 +33,7 @@ FEW_CORES = 2  # so few cores are kept busy by one process with its child proces
 TRIES = 2  # how often a number of a job is tried
 WORKER_DEATHS = 3  # if the process of a job dies more often than this, the job has failed
 MEMORY_BYTES = 2**30  # memory that a task asks the cluster for
-ALL_CORES = 2**16  # of a node, more than any has
+ALL_CORES = 2**16  # more cores than any node has
 AHEAD = 2  # jobs in flight for each worker
 POLL_S = 0.25  # how long to wait for a result before progress is updated
 REPORT_S = 0.5  # between two reports of a worker
@@ -187,7 +187,7 @@ class OnRay:
         self._ray.shutdown()
 
     def _needs(self, job: Job) -> dict[str, int]:
-        """What a job asks of the cluster beyond the usual: as much as a node has where none has enough."""
+        """Return the resources that a job needs beyond the usual, but at most what the largest node has."""
         needs = {}
         if job.memory:
             needs["memory"] = min(self._memory + job.memory, largest_memory(self._ray))

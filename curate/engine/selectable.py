@@ -15,6 +15,8 @@ from curate.storage.selected import SELECTED_COLUMNS
 def check_selectable(manifest: Manifest, kind: Kind) -> None:
     """Check that each record of the manifest is one row of a table.
 
+    `kind` says what the manifest's records are made from.
+
     Raises:
         ManifestError: records are pages or images that are drawn, or one row gives several of them.
     """

@@ -52,8 +52,8 @@ class Job(msgspec.Struct, frozen=True):
     numbers: tuple[int, ...]  # of units, slices, partitions, …
     phase: str = ""  # the phase of the rules across the run, if the job belongs to one
     again: bool = False  # it was begun before: some of its units may have records already
-    memory: int = 0  # bytes that it takes beyond the usual
-    alone: bool = False  # no other job runs meanwhile: it may use all cores of its machine
+    memory: int = 0  # bytes of memory that it needs beyond the usual
+    alone: bool = False  # no other job runs at the same time, so it may use all cores of its machine
 
     @property
     def name(self) -> str:
@@ -160,7 +160,7 @@ class Worker(JobWorker):
         super().__init__(run.out)
         self.run = run
         self.store = Store(run.out)
-        self.pipeline = _way(run, self.store, meter, children, scorers, exchange)
+        self.pipeline = _stages_of(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # phase → the last slice that was read
         self._near: NearDuplicates | None = None
 
@@ -196,13 +196,16 @@ class Worker(JobWorker):
         return lambda: [self._guarded(job, number, lambda: self.pipeline.finish(begun))]
 
     def stage(self, number: int, again: bool = False) -> UnitRecord:
-        """Take a unit from its source to staged shards; to final ones if no rule across the run judges them later."""
+        """Take a unit from its source to staged shards; to final ones if no rule across the run judges them later.
+
+        With `again`, a unit that has its record already is not done a second time.
+        """
         state = STAGED if self.run.judges_staged else DONE
         known = read_record(self.store, state, number) if again else None
         return known or self.pipeline.finish(self._begin(number))
 
     def publish(self, number: int, again: bool = False) -> UnitRecord:
-        """Publish a staged unit, without the rows that rules across the run drop."""
+        """Publish a staged unit, without the rows that rules across the run drop; `again`: see `stage`."""
         known = read_record(self.store, DONE, number) if again else None
         if known is not None:
             return known
@@ -245,19 +248,19 @@ class Worker(JobWorker):
         self._across(phase).gather(self.store, number)
 
     def settle(self, _: int, phase: str) -> None:
-        """Say which of the similar images stay, in source order."""
+        """Decide, in source order, which of the similar images or near duplicates stay."""
         if phase == NEAR:
             self._near_search().settle()
         else:
             self._similar.settle(self.store)
 
     def arrange(self, _: int, phase: str) -> None:
-        """Say how the rows whose features were spilled are compared."""
+        """Decide how the rows whose features were spilled are compared."""
         assert phase == NEAR
         self._near_search().plan()
 
     def encode(self, number: int, phase: str) -> None:
-        """Make codes of a block of features."""
+        """Compute the codes of a block of features."""
         assert phase == NEAR
         self._near_search().encode(number)
 
@@ -299,20 +302,20 @@ class Worker(JobWorker):
     def _fallen(self, phase: str, number: int) -> dict[int, str]:
         """Return row → reason for the rows of a unit that are dropped in a phase."""
         across = self.run.across(phase)
-        return {} if across is None else self._told(across, number, "reason")
+        return {} if across is None else self._verdicts_on(across, number, "reason")
 
     def _copies(self, number: int, column: str) -> dict[int, str]:
         """Return row → `column` of the verdicts, for a unit's altered copies; nothing for older, published units."""
         if self.run.similar is None or number < self.run.before:
             return {}
-        return self._told(self.run.similar, number, column)
+        return self._verdicts_on(self.run.similar, number, column)
 
     def _near_duplicates(self, number: int) -> dict[int, str]:
         """Return row → detail for the near duplicates in a unit."""
         across = self.run.across("near")
-        return {} if across is None else self._told(across, number, "detail")
+        return {} if across is None else self._verdicts_on(across, number, "detail")
 
-    def _told(self, across: PhaseFiles, unit: int, column: str) -> dict[int, str]:
+    def _verdicts_on(self, across: PhaseFiles, unit: int, column: str) -> dict[int, str]:
         """Return row → `column` of a phase's verdicts on a unit; keep the slice, as its other units come next."""
         number = unit // self.run.plan.slice_units
         if self._verdicts.get(across.phase, (-1, None))[0] != number:
@@ -346,7 +349,7 @@ class UnitWay(Protocol):
         """Close what is held open."""
 
 
-def _way(
+def _stages_of(
     run: Run,
     store: Store,
     meter: Meter,

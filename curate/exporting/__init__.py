@@ -1,4 +1,4 @@
-"""`curate export`: shards and packs for the readers of other frameworks."""
+"""`curate export`: write shards or packs in the file formats that other frameworks read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FORMATS: dict[str, Callable[[], ExportFormat]] = {
     "mds": Mds,
     "qwen-vl": Conversations,
 }
-TRAINING = {  # formats in a dialect, each with the one that it is in unless another is asked for
+TRAINING = {  # formats whose texts are written in a dialect: format -> its default dialect
     "qwen3-vl": "qwen3-vl",
     "llava": "llava",
     "ms-swift": str(Path(__file__).with_name("ms-swift.toml")),
@@ -67,17 +67,28 @@ def export(
     address: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write the shards or packs in `source` to the folder `out`; gives what its `_manifest.json` says.
+    """Write the shards or packs of the folder `source` to the folder `out` in the format `to`.
 
-    With `group="image"` questions, regions and references of one image become dialogues of at most `turns` questions.
-    `workers` are processes, 0 this one alone; without it as many as there are cores, and this one where there is
-    little to do. `address` is that of a Ray cluster.
+    Returns the content of `out`'s `_manifest.json`. If `out` already holds this same export, nothing is written.
+
+    Args:
+        source: folder (path or URI) with the shards of a run, or with packs.
+        to: a key of FORMATS or TRAINING, such as `webdataset` or `qwen3-vl`.
+        out: folder (path or URI) to write.
+        dialect: name or file of the dialect; empty: the format's own. Only for the formats in TRAINING.
+        dialect_settings: changes to the dialect, each as `KEY=VALUE`.
+        group: `image` joins questions, regions and references of one image into one dialogue; empty: no grouping.
+        turns: the most questions that such a dialogue has, 1 to 10,000.
+        workers: number of worker processes; 0 works in this process. None: one for each core, or this process where
+            there is little to do.
+        address: address of a Ray cluster; None: this machine alone.
+        progress: shows how far the export is; None shows nothing.
 
     Raises:
         ManifestError: there is no such format, or it takes no dialect or groups.
-        InputError: no shards or packs, or damaged ones.
+        InputError: `source` has no shards or packs, or damaged ones.
         OutputError: `out` holds something else.
-        MachineError, UnitError, Halted, Stopped: see `curate.errors`; the same command goes on.
+        MachineError, UnitError, Halted, Stopped: see `curate.errors`; running the same command again goes on.
     """
     form, said = _format(to, dialect, dialect_settings, _turns(to, group, turns))
     said |= {"group": group, "turns": turns} if group else {}
@@ -87,7 +98,7 @@ def export(
     store, watch = Store(out), progress or Progress.silent()
     plan = {"kind": "export", "to": to, "digest": data.digest, **said}
     if (done := _done(store, plan)) is not None:
-        store.delete_folder("_run")  # left by one that was killed in its last moment
+        store.delete_folder("_run")  # still there if that export was killed after it wrote its manifest
         return done
     identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
     run = ExportRun(
@@ -111,7 +122,7 @@ def export(
 def _format(
     to: str, dialect: str, dialect_settings: Sequence[str], turns: int
 ) -> tuple[ExportFormat, dict[str, Any]]:
-    """The format, and what the manifest says of its dialect.
+    """Return the format `to`, and the manifest's entries about its dialect (empty for a format without one).
 
     Raises:
         ManifestError: there is no such format, or it takes no dialect.
@@ -134,7 +145,10 @@ def _format(
 def _export(
     run: ExportRun, store: Store, progress: Progress, workers: int | None, address: str | None
 ) -> dict[str, Any]:
-    """Do the jobs: where images lie in a folder, all shards are looked at first; what the manifest says of the rows."""
+    """Run the jobs of an export and return the manifest's entries about its rows and files.
+
+    A format with an images folder needs two passes: the first notes the images of all shards, the second writes.
+    """
     form, count = run.form, len(run.data.files)
     jobs = KeptResults(run, store, FOLDER, Exporter, progress, workers, address, parts=count)
     try:
@@ -156,7 +170,7 @@ def _export(
 
 
 def _done(store: Store, plan: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of the same export, if it is there already.
+    """Return the manifest of a finished export with the same `plan`; None if the folder has none yet.
 
     Raises:
         OutputError: the folder holds something else.
@@ -172,10 +186,10 @@ def _done(store: Store, plan: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _begin(store: Store, identity: str) -> None:
-    """Note what is exported; what an earlier attempt at the same did is done.
+    """Write down which export this is, so that a later call with the same `identity` can go on with it.
 
     Raises:
-        OutputError: an earlier attempt at something else is unfinished.
+        OutputError: the folder holds an unfinished export with another identity.
     """
     known = store.read_bytes(PLAN)
     if known is not None and known != identity.encode():
@@ -187,14 +201,18 @@ def _begin(store: Store, identity: str) -> None:
 
 
 def _turns(to: str, group: str, turns: int) -> int:
-    """Questions of a dialogue at most; 0 where rows are not grouped."""
+    """Return the most questions of a dialogue; 0 if rows are not grouped.
+
+    Raises:
+        ManifestError: `group` or `turns` has no valid value, or the format `to` cannot group.
+    """
     if not group:
         return 0
     if group != "image":
-        raise ManifestError(f"cannot group by {group!r}: say image")
+        raise ManifestError(f"cannot group by {group!r}: give image")
     if to not in (*TRAINING, "qwen-vl"):
         raise ManifestError(
-            f"{to} hands rows over as they are: only {', '.join([*TRAINING, 'qwen-vl'])} group them"
+            f"{to} hands rows over as they are, ungrouped: only {', '.join([*TRAINING, 'qwen-vl'])} can group them"
         )
     if not 1 <= turns <= 10_000:
         raise ManifestError(f"a dialogue has from 1 to 10,000 turns, not {turns}")
@@ -202,10 +220,10 @@ def _turns(to: str, group: str, turns: int) -> int:
 
 
 def _find(source: str) -> DataSet:
-    """Shards, or else packs.
+    """Return the shards in `source`, or its packs if it has no shards.
 
     Raises:
-        InputError: neither is there, or packs that refer to their images.
+        InputError: it has neither, or its packs refer to images in other files.
     """
     try:
         return find([source])

@@ -1,8 +1,8 @@
-"""The images folder of an export: one file an image, however many rows show it.
+"""The images folder of an export. An image that several rows show is written once.
 
-Shards are written by any number of processes, so it takes two looks. First each shard's images are noted by their
-SHA-256; then it is settled which path each has, that of the first row that shows it; and each shard's writer writes
-the images that are first its own.
+Any number of processes write shards, so the export makes two passes. The first pass notes the SHA-256 and the path of
+each image, shard by shard. Then `elsewhere` decides the path of each image: the path in the first row that shows it.
+In the second pass each shard's writer writes the images whose first row is in its shard.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ NOTED = pa.schema([("sha256", pa.binary(32)), ("path", pa.string())])
 
 
 class Images(Protocol):
-    """Who is shown each image of an export."""
+    """What receives each image of an export: notes of the first pass, or the folder of the second."""
 
     def add(self, image: dict[str, Any]) -> str:
-        """An image with its `bytes`; where it lies in the folder."""
+        """Take an image (its `bytes` and its `path`) and return its path relative to the export's folder."""
 
 
 class AlbumNotes:
-    """Notes images by their content, and writes none."""
+    """Notes each image's SHA-256 and path, and writes no image."""
 
     def __init__(self) -> None:
         self._noted: dict[tuple[bytes, str], None] = {}
@@ -39,13 +39,19 @@ class AlbumNotes:
         return f"images/{image['path']}"
 
     def table(self) -> pa.Table:
-        """What was noted, in order (NOTED)."""
+        """Return what was noted, in the order of first notes (N rows, schema NOTED)."""
         digests, paths = zip(*self._noted, strict=True) if self._noted else ((), ())
         return pa.table([pa.array(digests, pa.binary(32)), pa.array(paths, pa.string())], schema=NOTED)
 
 
 def elsewhere(notes: Iterable[pa.Table]) -> Iterator[dict[str, str]]:
-    """Of the notes of each shard, in order: the paths whose image lies under another one, and where."""
+    """Yield, for the notes of each shard in turn, the paths whose image is stored under another path.
+
+    Args:
+        notes: one table of schema NOTED for each shard, in the order of the shards.
+
+    Yields a dict for each shard: path in the shard -> path under which the same bytes are stored.
+    """
     first: dict[bytes, str] = {}
     for table in notes:
         moved: dict[str, str] = {}
@@ -57,7 +63,12 @@ def elsewhere(notes: Iterable[pa.Table]) -> Iterator[dict[str, str]]:
 
 
 class Album:
-    """Writes a shard's images, each once, but for those that lie `moved` elsewhere."""
+    """Writes the images of one shard, each once.
+
+    Args:
+        store: the export's folder.
+        moved: images that are stored under another path, so not written here: path in the shard -> stored path.
+    """
 
     def __init__(self, store: Store, moved: Mapping[str, str]) -> None:
         self._store, self._moved = store, moved
@@ -66,10 +77,10 @@ class Album:
     def add(self, image: dict[str, Any]) -> str:
         """See `Images.add`.
 
-        Files are not flushed one by one: the folder counts once its manifest is there.
+        Files are not flushed one by one: until its manifest is written, the folder counts as unfinished.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the image cannot be written.
         """
         path = image["path"]
         if path not in self._moved and path not in self._written:
@@ -78,7 +89,7 @@ class Album:
         return self.place(image)
 
     def place(self, image: dict[str, Any]) -> str:
-        """Where an image lies, by its path alone."""
+        """Return the path of an image relative to the export's folder; only the image's `path` is used."""
         return f"images/{self._moved.get(image['path'], image['path'])}"
 
     def _write(self, path: str, body: bytes) -> None:
@@ -92,7 +103,7 @@ class Album:
 
 
 def write_notes(store: Store, name: str, notes: AlbumNotes) -> None:
-    """Keep a shard's notes under `name`."""
+    """Write a shard's notes to the file `name` of the store."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, NOTED) as writer:
         writer.write_table(notes.table())
@@ -100,17 +111,17 @@ def write_notes(store: Store, name: str, notes: AlbumNotes) -> None:
 
 
 def read_notes(store: Store, name: str) -> pa.Table:
-    """The notes that were kept under `name`."""
+    """Read the notes that `write_notes` wrote to the file `name` (N rows, schema NOTED)."""
     return pa.ipc.open_file(pa.py_buffer(store.read_bytes(name) or b"")).read_all()
 
 
 def write_moved(store: Store, name: str, moved: Mapping[str, str]) -> None:
-    """Keep what lies elsewhere under `name`, if anything does."""
+    """Write a shard's moved images, as `elsewhere` gives them, to the file `name`; no file if there are none."""
     if moved:
         store.write_bytes(name, msgspec.json.encode(moved))
 
 
 def read_moved(store: Store, name: str) -> dict[str, str]:
-    """What lies elsewhere, as kept under `name`."""
+    """Read the moved images that `write_moved` wrote to the file `name`; empty if there is no such file."""
     data = store.read_bytes(name)
     return {} if data is None else msgspec.json.decode(data, type=dict[str, str])

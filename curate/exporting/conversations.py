@@ -1,8 +1,10 @@
-"""Conversations for fine-tuning: one question and one answer a sample, and an images folder.
+"""The format `qwen-vl`: conversations for fine-tuning, and an images folder.
 
+Unless rows are grouped, a sample is one row: a question and its answer, or a whole dialogue.
 `conversations.json` is what Qwen-VL's finetune.py reads; `messages.jsonl` is for ms-swift, and with
-`dataset_info.json` for LLaMA-Factory; `chatml.jsonl` has the whole dialogue as the model sees it. Plain texts are no
-dialogues: they go into `text.jsonl`, one a line. Paths are relative to the folder; an image is written once.
+`dataset_info.json` for LLaMA-Factory; `chatml.jsonl` has the whole dialogue as the model sees it. Rows of the task
+`text` are no dialogues: they go into `text.jsonl`, one a line. Paths are relative to the folder; an image that
+several rows show is written once.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ PLACE = re.compile(r"<box>[^<>]*</box>|<quad>[^<>]*</quad>")  # as a shard's pro
 COLUMNS = ["key", "image.path", "prompt", "target"]
 TALK = ["task", "messages", "images.list.element.path"]
 TEXT = "text"  # the task that is no dialogue
-Talk = tuple[Record, list[str]]  # a record, and where its images lie in the folder
+Talk = tuple[Record, list[str]]  # a record, and the paths of its images in the folder
 TEXTS, INFO_FILE = "text.jsonl", "dataset_info.json"
 INFO = {
     "curate": {
@@ -48,7 +50,11 @@ INFO = {
 
 
 class Conversations:
-    """The images, then the lists; rows of one image as dialogues of at most `turns` questions (0: each alone)."""
+    """Writes the images folder and the lists of samples.
+
+    Args:
+        turns: rows of one image are joined into dialogues of at most so many questions; 0: rows are not joined.
+    """
 
     album = True
 
@@ -89,7 +95,7 @@ class Conversations:
 
 
 def _show(records: Records, file: DataFile, images: Images, faults: list[str | None]) -> None:
-    """Show every image of a shard's rows that are exported."""
+    """Pass every image of a shard's rows that are exported to `images.add`."""
     several = ["images"] if "images" in records.data.schema.names else []
     for record in records.light(file, ["key", "task", "image", *several], faults):
         for image in _images(record):
@@ -97,7 +103,7 @@ def _show(records: Records, file: DataFile, images: Images, faults: list[str | N
 
 
 def _talks(light: Iterator[Record], album: Album, turns: int) -> Iterator[Talk]:
-    """The records that are dialogues, each with where its images lie."""
+    """Yield the records except those of the task `text`, each with its images' paths in the folder."""
     talks = (
         (record, [album.place(image) for image in _images(record)])
         for record in light
@@ -120,13 +126,13 @@ def _images(record: Record) -> list[dict[str, Any]]:
 
 
 def _image_of(talk: Talk) -> str | None:
-    """By which records are grouped; None for those that stand alone."""
+    """Return the path of the record's image, by which records are grouped; None if the record stays ungrouped."""
     record, paths = talk
     return paths[0] if record.row["task"] in GROUPED and paths else None
 
 
 def _merged(talks: list[Talk]) -> Talk:
-    """Records of one image as a dialogue, which shows it in its first turn."""
+    """Join the records of one image into one dialogue that shows the image in its first turn."""
     (first, paths), *more = talks
     if not more:
         return first, paths
@@ -137,7 +143,10 @@ def _merged(talks: list[Talk]) -> Talk:
 
 
 def _turns(record: Record, paths: list[str], picture: Callable[[int, str], str]) -> list[tuple[str, str]]:
-    """Role and content of each turn, with each image as `picture` writes it by number and path."""
+    """Return the role and content of each turn of a record.
+
+    Each image in a turn becomes `picture(number, path)`: its number among the record's images, from 1, and its path.
+    """
     row = record.row
     if row["task"] != CONVERSATION:
         question = IMAGE.sub("", row["prompt"] or "").strip()
@@ -158,7 +167,7 @@ def _turns(record: Record, paths: list[str], picture: Callable[[int, str], str])
 
 
 def _numbered(number: int, path: str) -> str:
-    """As Qwen-VL-Chat reads it."""
+    """Write an image as Qwen-VL-Chat reads it."""
     return f"Picture {number}: <img>{path}</img>\n"
 
 

@@ -1,8 +1,8 @@
-"""Megatron-Energon: WebDataset tars with the indices that `energon prepare` would make.
+"""The format `energon`: WebDataset tars with the index files that Megatron-Energon's `energon prepare` would make.
 
-`.nv-meta/dataset.yaml` declares crude samples: a task encoder's cookers turn `jpg`, `txt` and `json` into
-what a model takes; `energon_samples.py` beside it has one that is ready. Where all samples are of one type,
-`typed.yaml` declares that. All tars are in the split `train`; `split.yaml` is the place to change that.
+`.nv-meta/dataset.yaml` declares "crude" samples: functions that Energon calls cookers turn the files `jpg`, `txt` and
+`json` into what a model takes. `.nv-meta/energon_samples.py` has such a cooker. If all samples are of one Energon type,
+`typed.yaml` declares that type. All tars are in the split `train`; edit `split.yaml` to change that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from curate.storage.dataset import DataFile, DataSet
 from curate.storage.store import Store
 
 META = ".nv-meta"
-VERSION = "7.4.1"  # of energon, whose layout this is
+VERSION = "7.4.1"  # the version of energon whose file layout is written
 TABLES = """
 CREATE TABLE samples (tar_file_id INTEGER NOT NULL, sample_key TEXT NOT NULL UNIQUE,
     sample_index INTEGER NOT NULL, byte_offset INTEGER, byte_size INTEGER);
@@ -45,12 +45,12 @@ CREATE INDEX idx_sample_parts_full ON sample_parts(tar_file_id, sample_index, pa
 
 
 class Energon:
-    """The tars, `shard-000000.tar.idx` beside each, and `.nv-meta`."""
+    """Writes the tars, an index `shard-000000.tar.idx` beside each, and the folder `.nv-meta`."""
 
     album = False
 
     def look(self, records: Records, file: DataFile, images: Images) -> None:
-        """See `ExportFormat.look`: images lie with their samples."""
+        """See `ExportFormat.look`: nothing to note, because each tar holds the images of its samples."""
 
     def write(self, store: Store, records: Records, number: int, album: Album) -> list[Any]:
         """See `ExportFormat.write`."""
@@ -82,12 +82,12 @@ class Energon:
 
 
 def _tar_name(number: int) -> str:
-    """What a tar holds, while the export goes on."""
+    """Name the temporary file that lists a tar's samples until `finish` reads it."""
     return f"{FOLDER}/tars/{number:06d}.msgpack"
 
 
 def _database() -> sqlite3.Connection:
-    """An empty index on disk, in a file without a name: however this process ends, nothing stays behind."""
+    """Open an empty index on disk, and delete the file's name: however this process ends, no file stays behind."""
     with tempfile.NamedTemporaryFile(prefix="curate-energon-") as place:
         database = sqlite3.connect(place.name)
         database.execute("PRAGMA journal_mode = OFF")
@@ -116,7 +116,7 @@ def _index(database: sqlite3.Connection, number: int, tar: Tar) -> None:
 
 
 def _typed(types: set[str]) -> dict[str, bytes]:
-    """The file with a cooker, and what declares samples of one type."""
+    """Return `energon_samples.py`, and `typed.yaml` if all samples are of one type: file name -> content."""
     if not types:
         return {}
     found = {"energon_samples.py": Path(energon_samples.__file__).read_bytes()}
@@ -128,7 +128,7 @@ def _typed(types: set[str]) -> dict[str, bytes]:
 
 
 def _meta(data: DataSet, counts: dict[str, int]) -> dict[str, bytes]:
-    """The small files of `.nv-meta`; JSON is YAML too."""
+    """Return the small files of `.nv-meta`: file name -> content. The `.yaml` files hold JSON, which is valid YAML."""
     dataset = {"__module__": "megatron.energon", "__class__": "CrudeWebdataset"}
     split = {"split_parts": {"train": list(counts), "val": [], "test": []}, "exclude": []}
     info = {"energon_version": VERSION, "shard_counts": counts}

@@ -1,13 +1,15 @@
-"""Curate's samples as Energon's own types. This file is copied into an export's `.nv-meta` and needs nothing of curate.
+"""Turns curate's samples into Energon's own sample types. An export copies this file into its `.nv-meta`; it does not
+import curate.
 
-Crude samples, by a cooker in a task encoder:
+To read crude samples, name the cooker in a task encoder:
 
     spec = importlib.util.spec_from_file_location("energon_samples", "OUT/.nv-meta/energon_samples.py")
     ...
     class Encoder(energon.DefaultTaskEncoder):
         cookers = [energon_samples.cooker()]
 
-Typed samples, where all are of one type: `dataset_config: typed.yaml` beside the path in a metadataset.
+To read typed samples (only if all samples are of one type), write `dataset_config: typed.yaml` beside the path in a
+metadataset.
 """
 
 from __future__ import annotations
@@ -28,23 +30,26 @@ TYPES = {
     "text": "TextSample",
     "conversation": "InterleavedSample",
 }
-QUESTIONS = "VQASample"  # of the other tasks
+QUESTIONS = "VQASample"  # the type for all other tasks
 
 Fields = dict[str, Any]
 
 
 def part_filter(part: str) -> bool:
-    """Whether a file of a sample is read, by its extension."""
+    """Whether Energon reads this file of a sample: an image, `txt` or `json`; `part` is its extension."""
     return part.rsplit(".", 1)[-1] in (*IMAGES, "txt", "json")
 
 
 def type_name(task: str) -> str:
-    """The name of Energon's type for samples of a task."""
+    """Return the name of Energon's sample type for a task."""
     return TYPES.get(task, QUESTIONS)
 
 
 def sample_loader(raw: Fields) -> Fields:
-    """The fields of a sample's type, of its files (decoded or not)."""
+    """Return the fields that Energon's type for the sample's task has, from the sample's files.
+
+    `raw` maps extension -> content: `json` decoded, `txt` as str or bytes, images decoded or as bytes.
+    """
     row, text = raw["json"], raw.get("txt", "")
     text = text.decode() if isinstance(text, bytes) else text
     task, image = row["task"], next((raw[name] for name in IMAGES if name in raw), None)
@@ -62,20 +67,20 @@ def sample_loader(raw: Fields) -> Fields:
 
 
 def cook(raw: Fields) -> Any:
-    """A crude sample as Energon's type for its task."""
+    """Turn a crude sample (see `sample_loader`) into an object of Energon's type for its task."""
     energon = import_module("megatron.energon")
     kind = getattr(energon, type_name(raw["json"]["task"]))
     return kind(**energon.basic_sample_keys(raw), **sample_loader(raw))
 
 
 def cooker() -> Any:
-    """The cooker for a task encoder's `cookers`."""
+    """Return the cooker to list in a task encoder's `cookers`."""
     energon = import_module("megatron.energon")
     return energon.Cooker(energon.stateless(cook))
 
 
 def _sequence(raw: Fields, row: Fields) -> list[Any]:
-    """A dialogue in ChatML, with its images between the texts, and its boxes as Qwen-VL writes them."""
+    """Return a dialogue as a list of ChatML texts and images in reading order; boxes are written as Qwen-VL does."""
     images = iter(
         [raw[f"{number}.{one['path'].rsplit('.', 1)[-1]}"] for number, one in enumerate(row["images"])]
     )
@@ -92,7 +97,7 @@ def _sequence(raw: Fields, row: Fields) -> list[Any]:
 
 
 def _lines(row: Fields) -> Fields:
-    """The lines of a page and their boxes (N x 4: x, y, width, height in pixels)."""
+    """Return the texts of a page's N lines and their boxes (N x 4: x, y, width, height in pixels)."""
     torch = import_module("torch")
     regions = row["regions"] or []
     boxes = []

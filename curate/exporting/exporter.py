@@ -1,4 +1,4 @@
-"""What one process does of an export: it looks at a shard's images, and writes a shard's samples."""
+"""The jobs of an export that a worker process runs: note the images of one shard, write the samples of one shard."""
 
 from __future__ import annotations
 
@@ -21,57 +21,63 @@ FOLDER = "_run/export"
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """A shard whose images are noted."""
+    """The result of the job `look`: the images of shard `number` are noted."""
 
     number: int
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """A shard whose samples are written."""
+    """The result of the job `write`: the samples of shard `number` are written."""
 
     number: int
-    rows: int
-    dropped: dict[str, int]
-    tasks: list[str]
-    told: list[Any]  # what the format has to know of it in the end
+    rows: int  # rows that were written
+    dropped: dict[str, int]  # rows left out, by reason
+    tasks: list[str]  # of the rows that were written
+    told: list[Any]  # what the format's `write` returned, for its `finish`
 
 
 class ExportFormat(Protocol):
-    """How samples are written; what it holds travels to every process."""
+    """How samples are written. The object is sent to every worker process, so it must be picklable."""
 
-    album: bool  # whether images lie in a folder of their own, each once
+    album: bool  # whether images are stored in a folder of their own, each once
 
     def look(self, records: Records, file: DataFile, images: Images) -> None:
-        """Show every image of a shard that is exported."""
+        """Pass every image of the shard `file` that is exported to `images.add`."""
 
     def write(self, store: Store, records: Records, number: int, album: Album) -> list[Any]:
-        """Write the samples of a shard, the data set's file `number`; what `finish` needs of it."""
+        """Write the samples of one shard, file `number` of the data set, and return what `finish` must know of it.
+
+        `records` counts the rows that are written and dropped; `album` writes the images folder.
+        """
 
     def finish(self, store: Store, data: DataSet, done: Sequence[Exported]) -> list[str]:
-        """Write what is of all shards; the names of all files."""
+        """Write the files that cover all shards, and return the names of all files of the export.
+
+        `done` are the results of all `write` jobs, in the order of the shards.
+        """
 
 
 class ExportRun(OfflineRun, frozen=True, kw_only=True):
-    """All that a worker must know."""
+    """All that a worker process must know of an export."""
 
-    identity: str  # of the shards, the format and the folder
-    out: str
+    identity: str  # digest of the export's plan, then its folder: equal only for the same export
+    out: str  # folder to write: a path, or a URI for a store that is not local
     data: DataSet
     form: Any  # an ExportFormat
 
 
 def notes_name(number: int) -> str:
-    """A shard's images, as they were noted."""
+    """Name the temporary file with the image notes of shard `number` (see `write_notes`)."""
     return f"{FOLDER}/images/{number:06d}.arrow"
 
 
 def moved_name(number: int) -> str:
-    """The images of a shard that lie elsewhere."""
+    """Name the temporary file with the moved images of shard `number` (see `write_moved`)."""
     return f"{FOLDER}/moved/{number:06d}.json"
 
 
 class Exporter(JobWorker):
-    """A worker of one export."""
+    """Runs the jobs of one export in a worker process."""
 
     def __init__(
         self, run: ExportRun, meter: Meter, children: int, scorers: Sequence[Any] = (), exchange: Any = None
@@ -90,14 +96,14 @@ class Exporter(JobWorker):
         self._foreign.close()
 
     def look(self, number: int) -> Looked:
-        """Note a shard's images."""
+        """Note the images of shard `number` (its place in the data set, from 0)."""
         notes, records = AlbumNotes(), Records(self.run.data, self._foreign)
         self._form.look(records, self.run.data.files[number], notes)
         write_notes(self.store, notes_name(number), notes)
         return keep_result(self.store, FOLDER, "look", Looked(number))
 
     def write(self, number: int) -> Exported:
-        """Write a shard's samples."""
+        """Write the samples of shard `number` (its place in the data set, from 0)."""
         records = Records(self.run.data, self._foreign)
         album = Album(self.store, read_moved(self.store, moved_name(number)))
         told = self._form.write(self.store, records, number, album)

@@ -1,9 +1,9 @@
-"""MosaicML's MDS: shards of samples with an offset table, and `index.json`; the format is small.
+"""The format `mds` of MosaicML's streaming: shard files of samples with an offset table, and `index.json`.
 
-A sample's columns: `image` (bytes as they are; empty without one), strings, `width` and `height` (0 without
-an image), and `meta`, JSON of all other columns; a dialogue's images are laid out as a pack's. A pack's: `tokens`,
-`loss_mask` and `segments` as bytes of int32, bool and int32, and `meta`, with `images` as lengths in `image`, which is
-their bytes one after another.
+Columns of a shard's row: `image` (the file's bytes; empty without an image), the strings of STRINGS, `width` and
+`height` (pixels; 0 without an image), and `meta`: JSON of all other columns. Columns of a pack's row: `tokens`,
+`loss_mask` and `segments` as bytes of int32, bool and int32, `image`, `task`, and `meta`. A pack or a dialogue may
+have several images: `image` holds their bytes one after another, and `images` in `meta` says how many bytes each has.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ PACK_COLUMNS = dict.fromkeys(("image", "tokens", "loss_mask", "segments"), "byte
     "task": "str",
     "meta": "json",
 }
-FIXED = {"int": 8}  # bytes of encodings that are not sized one by one
+FIXED = {"int": 8}  # encodings of a fixed size (bytes); a sample gives the size of each other value
 
 
 class Mds:
-    """`shard.00000.mds` and so on, and `index.json`, which is written last."""
+    """Writes `shard.00000.mds` and so on, and at the end `index.json`."""
 
     album = False
 
     def look(self, records: Records, file: DataFile, images: Images) -> None:
-        """See `ExportFormat.look`: images lie with their samples."""
+        """See `ExportFormat.look`: nothing to note, because each sample holds its images."""
 
     def write(self, store: Store, records: Records, number: int, album: Album) -> list[Any]:
         """See `ExportFormat.write`."""
@@ -81,7 +81,7 @@ def _config(columns: dict[str, str]) -> dict[str, Any]:
 
 
 def _cut(samples: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Runs of about SHARD_BYTES."""
+    """Group consecutive samples; a group is complete once it has SHARD_BYTES or more."""
     for first in samples:
         run, size = [], 0
         for sample in itertools.chain([first], samples):
@@ -93,7 +93,7 @@ def _cut(samples: Iterator[bytes]) -> Iterator[list[bytes]]:
 
 
 def _body(samples: list[bytes], config: dict[str, Any]) -> bytes:
-    """The number of samples, their offsets, the columns, the samples."""
+    """Return the bytes of a shard file: the number of samples, their offsets, the columns as JSON, the samples."""
     text = json.dumps(config, sort_keys=True).encode()
     before = 4 + 4 * (len(samples) + 1) + len(text)
     offsets = np.cumsum([before, *map(len, samples)], dtype=np.int64)
@@ -101,7 +101,7 @@ def _body(samples: list[bytes], config: dict[str, Any]) -> bytes:
 
 
 def _encoded(values: dict[str, bytes], columns: dict[str, str]) -> bytes:
-    """A sample: the sizes of the columns that have none of their own, then all columns."""
+    """Return the bytes of a sample: the sizes of the columns without a fixed size, then all columns."""
     data = [values[name] for name in columns]
     sizes = [len(body) for body, kind in zip(data, columns.values(), strict=True) if kind not in FIXED]
     return struct.pack(f"<{len(sizes)}I", *sizes) + b"".join(data)

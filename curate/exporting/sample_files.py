@@ -1,4 +1,4 @@
-"""Rows of shards and packs as the files that other formats keep of a sample."""
+"""Reads the rows of shards and packs for an export, and turns a row into the files that a tar keeps of a sample."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ from curate.storage.dataset import DataFile, DataSet
 
 
 class Record(NamedTuple):
-    """A sample under a name that is safe in any folder."""
+    """A row to export, under a name that is safe as a file name in any folder."""
 
     name: str
-    row: dict[str, Any]  # of the shard or pack
+    row: dict[str, Any]  # as in the shard or pack
 
 
 class Records:
-    """The rows of a data set. `written` counts them, `dropped` by reason those that are left out (`row_faults`)."""
+    """Reads the rows of a data set that can be exported, and counts them.
+
+    `written` counts the rows that were given out; `dropped` counts the others by reason (see `row_faults`).
+
+    Args:
+        data: the shards or packs to read.
+        foreign: checks the rows of shards that other software wrote.
+    """
 
     def __init__(self, data: DataSet, foreign: ForeignRows) -> None:
         self.data, self.foreign = data, foreign
@@ -34,10 +41,10 @@ class Records:
         self.dropped: Counter[str] = Counter()
 
     def of(self, file: DataFile) -> Iterator[Record]:
-        """The records of one of its files.
+        """Yield the rows of one file of the data set that can be exported, in order, with all columns.
 
         Raises:
-            DamagedError: it cannot be read.
+            DamagedError: the file cannot be read.
         """
         number = 0
         stem = file.uri.rsplit("/", 1)[-1].removesuffix(".parquet")
@@ -48,10 +55,15 @@ class Records:
             number += rows.num_rows
 
     def light(self, file: DataFile, columns: list[str], faults: list[str | None]) -> Iterator[Record]:
-        """The records of a file of shards with these columns alone, given the `faults` of its rows.
+        """Yield the rows of a shard that can be exported, in order, with only the given columns.
+
+        Args:
+            file: a shard of the data set.
+            columns: the columns to read.
+            faults: the reason for leaving out each row, as `faults(file)` returns them.
 
         Raises:
-            DamagedError: it cannot be read.
+            DamagedError: the file cannot be read.
         """
         number = 0
         for rows in light_groups(file, columns):
@@ -59,16 +71,16 @@ class Records:
             number += rows.num_rows
 
     def faults(self, file: DataFile) -> list[str | None]:
-        """Why each row of a file of shards is left out; None where it is not.
+        """Return the reason for leaving out each row of a shard (N items); None for a row that can be exported.
 
         Raises:
-            DamagedError: it cannot be read.
+            DamagedError: the file cannot be read.
         """
         groups = row_groups(file, JUDGED, self.foreign)
         return [fault for rows, foreign in groups for fault in row_faults(rows, foreign)]
 
     def _sound(self, rows: pa.Table, faults: list[str | None], names: list[str] | None) -> Iterator[Record]:
-        """The rows without a fault, by the names given or by their keys; the others are counted."""
+        """Yield the rows without a fault, under `names` or (None) their keys, and count the others by fault."""
         self.dropped.update(filter(None, faults))
         sound = [number for number, fault in enumerate(faults) if fault is None]
         for number, row in zip(sound, rows.take(pa.array(sound, pa.int64())).to_pylist(), strict=True):
@@ -78,11 +90,11 @@ class Records:
 
 
 def parts(record: Record) -> dict[str, bytes]:
-    """What a tar keeps of a sample, by file extension.
+    """Return the files that a tar keeps of a sample: file extension -> content.
 
-    A shard's row gives its image (`jpg`, `png` or `webp`), a dialogue's its images (`0.jpg`, `1.png`, …), each `txt`
-    (the text) and `json` (everything else). A pack's row gives `tokens.npy`, `loss_mask.npy`, `segments.npy`, its
-    images as `0.jpg`, `1.png`, …, and `json`.
+    A row of a shard becomes its image (`jpg`, `png` or `webp`), or the images of a dialogue (`0.jpg`, `1.png`, …), then
+    `txt` (the text) and `json` (all other columns). A row of a pack becomes `tokens.npy` (int32), `loss_mask.npy`
+    (bool), `segments.npy` (int32), its images (`0.jpg`, `1.png`, …) and `json`. An image without bytes has no file.
     """
     row = dict(record.row)
     found: dict[str, bytes] = {}
@@ -104,12 +116,15 @@ def parts(record: Record) -> dict[str, bytes]:
 
 
 def extension(path: str) -> str:
-    """Of an image's path: jpg, png or webp."""
+    """Return the extension of an image's path: `jpg`, `png` or `webp`."""
     return path.rsplit(".", 1)[-1]
 
 
 def to_json(value: Any) -> bytes:
-    """Compact JSON in UTF-8, the same for the same value; half floats are floats."""
+    """Return compact JSON in UTF-8 with sorted keys: the same bytes for the same value.
+
+    What JSON has no type for, such as a NumPy half float, is written as a float.
+    """
     return json.dumps(
         value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=float
     ).encode()

@@ -1,4 +1,4 @@
-"""The lists of samples that trainers read: made shard by shard, as fragments, and put together at the end."""
+"""The lists of samples that trainers read: each shard's job writes a fragment, and the last step joins them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = "_run/export/lists"
 
 
 def write_fragment(store: Store, name: str, number: int, items: Iterable[Any]) -> None:
-    """Write one shard's items of the list `name`."""
+    """Write the items of shard `number` as a fragment of the list `name`."""
     between = b",\n" if is_array(name) else b"\n"
 
     def fill(sink: HashingSink) -> None:
@@ -23,7 +23,7 @@ def write_fragment(store: Store, name: str, number: int, items: Iterable[Any]) -
 
 
 def join_fragments(store: Store, name: str, count: int) -> None:
-    """Write the list `name` of so many shards' fragments."""
+    """Write the list `name`: the fragments of shards 0 to `count` - 1, joined. A missing fragment has no items."""
     start, between, end = (b"[\n", b",\n", b"\n]\n") if is_array(name) else (b"", b"\n", b"\n")
 
     def fill(sink: HashingSink) -> None:
@@ -38,12 +38,12 @@ def join_fragments(store: Store, name: str, count: int) -> None:
 
 
 def fragment_name(name: str, number: int) -> str:
-    """`_run/export/lists/messages.jsonl/000012`."""
+    """Name the temporary file of a fragment, such as `_run/export/lists/messages.jsonl/000012`."""
     return f"{FOLDER}/{name}/{number:06d}"
 
 
 def is_array(name: str) -> bool:
-    """Whether a list is one JSON array, and not a line an item."""
+    """Whether the list `name` is one JSON array (`.json`); else it has one item a line (`.jsonl`)."""
     return name.endswith(".json")
 
 

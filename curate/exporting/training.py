@@ -1,8 +1,8 @@
-"""Fine-tuning files in a dialect: what the trainers of today's models read, with an images folder beside them.
+"""The formats `qwen3-vl`, `llava`, `ms-swift`, `llama-factory`: fine-tuning files in a dialect, and an images folder.
 
-`qwen3-vl` and `llava` are lists of conversations (`conversations.json`), `ms-swift` and `llama-factory` lines of
-messages (`messages.jsonl`, and `dataset_info.json` for the latter). Plain texts go into `text.jsonl`, one a line.
-Paths are relative to the folder; an image is written once, however many rows show it.
+`qwen3-vl` and `llava` write one list of conversations (`conversations.json`); `ms-swift` and `llama-factory` write
+messages, one sample a line (`messages.jsonl`), and `llama-factory` also `dataset_info.json`. Rows of the task `text` go
+into `text.jsonl`, one a line. Paths are relative to the folder; an image that several rows show is written once.
 """
 
 from __future__ import annotations
@@ -40,23 +40,26 @@ COLUMNS = ["key", "task", "language", "text", "prompt", "target", "regions", "wi
 
 
 class Sample(NamedTuple):
-    """A row as a trainer reads it; a text has no turns."""
+    """A row as a trainer reads it. A row of the task `text` has `text` and no turns; every other row has turns."""
 
     name: str
     task: str
-    turns: list[tuple[str, str]]  # role and content, `<image>` for each image
-    images: list[str]  # their paths in the folder
+    turns: list[tuple[str, str]]  # role and content; each image in a content is written `<image>`
+    images: list[str]  # paths in the folder
     text: str | None = None
-    objects: dict[str, Any] | None = None  # ms-swift's: what `<ref-object>` and `<bbox>` stand for
+    objects: dict[str, Any] | None = None  # only ms-swift: what each `<ref-object>` and `<bbox>` stands for
 
 
 TEXTS, INFO_FILE = "text.jsonl", "dataset_info.json"
 
 
 class Training:
-    """One of the four formats, in a dialect.
+    """Writes one of the four formats in a dialect.
 
-    Rows of one image become dialogues of at most `turns` questions; 0: each row stands alone.
+    Args:
+        form: the format's name, a key of TALKS.
+        dialect: how prompts, targets and boxes are written.
+        turns: rows of one image are joined into dialogues of at most so many questions; 0: rows are not joined.
     """
 
     album = True
@@ -102,7 +105,10 @@ class Training:
 def _samples(
     images: Images, records: Records, file: DataFile, dialect: Dialect, turns: int
 ) -> Iterator[Sample]:
-    """Every row of a shard that the dialect and the trainers can have; its images are shown to `images`."""
+    """Yield a sample for every row of a shard that the dialect can write and the trainers can read.
+
+    Rows of one image are joined if `turns` is not 0. Each image of a sample is passed to `images.add`.
+    """
     talk = [name for name in ("messages", "images") if name in records.data.schema.names]
     for table, foreign in row_groups(file, [*COLUMNS, "image", *talk], records.foreign):
         samples = _of_group(table, foreign, images, records, dialect)
@@ -111,12 +117,12 @@ def _samples(
 
 
 def _image_of(sample: Sample) -> str | None:
-    """By which samples are grouped; None for those that stand alone."""
+    """Return the path of the sample's image, by which samples are grouped; None if the sample stays ungrouped."""
     return sample.images[0] if sample.task in GROUPED else None
 
 
 def _merged(samples: list[Sample]) -> Sample:
-    """Samples of one image as one, which shows it in its first turn."""
+    """Join the samples of one image into one sample that shows the image in its first turn."""
     first, *more = samples
     if not more:
         return first
@@ -163,9 +169,10 @@ def _of_group(
 
 
 def _faults(table: pa.Table, foreign: list[str | None], dialect: Dialect) -> list[str | None]:
-    """Why each of N rows cannot be written, or its trainer would fail on it; None where nothing is so.
+    """Return why each row is left out (N items); None where it is not.
 
-    `foreign` is what was found in a shard of other software.
+    Either the dialect cannot write the row, or the trainer would fail on it. `foreign` are the faults that were found
+    in a shard of other software (N items).
     """
     told = pa.array(foreign, pa.string())
     held = pc.match_substring_regex(table["text"], PLACEHOLDER).fill_null(False)
@@ -189,7 +196,7 @@ def _light(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def _spoken(table: pa.Table, dialect: Dialect) -> list[list[tuple[str, str]]]:
-    """Role and content of each row's messages with their boxes written; none for rows that are no dialogues."""
+    """Return role and content of each row's messages, boxes written as the dialect does; empty for other tasks."""
     if "messages" not in table.column_names:
         return [[] for _ in range(table.num_rows)]
     turns = turns_of(table["messages"])
@@ -202,7 +209,7 @@ def _spoken(table: pa.Table, dialect: Dialect) -> list[list[tuple[str, str]]]:
 
 
 def _spoken_objects(row: dict[str, Any]) -> dict[str, Any] | None:
-    """The phrases and boxes of a dialogue, and which of its images each box is in."""
+    """Return the phrases and boxes of a dialogue for ms-swift, and the index of the image that each box is in."""
     if not row["regions"]:
         return None
     whole = "".join(turn["content"] for turn in row["messages"])
@@ -212,9 +219,9 @@ def _spoken_objects(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _objects(row: dict[str, Any]) -> dict[str, Any] | None:
-    """The boxes of a row's regions in the order in which they are written, in pixels of its image, within it.
+    """Return the boxes of a row's regions for ms-swift, in pixels of the row's image.
 
-    ms-swift does not clip them.
+    They come in the order in which the text names them, and are clipped to the image, because ms-swift does not clip.
     """
     if not row["regions"]:
         return None
@@ -231,12 +238,15 @@ def _objects(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _shortest(boxes: Floats) -> list[list[float]]:
-    """The numbers of boxes (B x 4), each as the shortest decimal that is the same float32: 376.64, not 376.6400146."""
+    """Return boxes (B x 4) with each number as the shortest decimal of the same float32: 376.64, not 376.6400146."""
     return [[float(str(number)) for number in box] for box in boxes.astype(np.float32)]
 
 
 def _conversation(sample: Sample) -> dict[str, Any]:
-    """LLaVA's form; Qwen3-VL's fine-tuning knows no system turn, so that goes before the first question."""
+    """Return a sample in LLaVA's form.
+
+    Qwen3-VL's fine-tuning knows no system turn, so the system's text is written before the first question.
+    """
     turns = list(sample.turns)
     if turns and turns[0][0] == "system" and len(turns) > 1:
         turns = [("user", f"{turns[0][1]}\n{turns[1][1]}"), *turns[2:]]
@@ -256,12 +266,12 @@ def _plain_text(sample: Sample) -> dict[str, Any]:
 
 
 def _spoken_text(sample: Sample) -> dict[str, Any]:
-    """As ms-swift reads what is to be learnt without a question: one message of the assistant's."""
+    """Return a text as ms-swift reads text without a question: a single message of the assistant."""
     return _plain_text(sample) | {"messages": [{"role": "assistant", "content": sample.text}]}
 
 
 def _info(texts: bool) -> dict[str, Any]:
-    """LLaMA-Factory's description of the files."""
+    """Return the content of `dataset_info.json`, which tells LLaMA-Factory what the files hold."""
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
     talk = {
         "file_name": "messages.jsonl",

@@ -1,4 +1,4 @@
-"""WebDataset: a tar a shard, a sample's files one after another under its key."""
+"""The format `webdataset`: one tar for each shard; the files of a sample follow each other and begin with its key."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from curate.storage.store import HashingSink, Store
 
 
 class Member(NamedTuple):
-    """A file of a sample in a tar."""
+    """Where one file of a sample is in a tar."""
 
-    part: str  # its extension
-    header: int  # byte at which its header begins
-    start: int  # byte at which its content begins
-    size: int
+    part: str  # the file's extension
+    header: int  # offset of its header in the tar, bytes
+    start: int  # offset of its content in the tar, bytes
+    size: int  # of its content, bytes
 
 
 class Tar(NamedTuple):
-    """A tar that was written: its samples with their members, and the byte behind the last one."""
+    """What a written tar holds."""
 
     name: str
-    samples: list[tuple[str, list[Member]]]
-    end: int
+    samples: list[tuple[str, list[Member]]]  # name and members of each sample
+    end: int  # offset of the first byte after the last member
 
 
 class WebDataset:
-    """`shard-000000.tar` and so on; a shard without a sample gives no tar."""
+    """Writes `shard-000000.tar` and so on; a shard without samples has no tar."""
 
     album = False
 
     def look(self, records: Records, file: DataFile, images: Images) -> None:
-        """See `ExportFormat.look`: images lie with their samples."""
+        """See `ExportFormat.look`: nothing to note, because each tar holds the images of its samples."""
 
     def write(self, store: Store, records: Records, number: int, album: Album) -> list[Any]:
         """See `ExportFormat.write`."""
@@ -50,7 +50,7 @@ class WebDataset:
 
 
 def write_tar(store: Store, records: Records, number: int) -> Tar | None:
-    """Write the tar of the data set's file `number`; None where it has no sample."""
+    """Write the tar for file `number` of the data set and return what it holds; None if the file has no samples."""
     samples = records.of(records.data.files[number])
     first = next(samples, None)
     return None if first is None else _write(store, f"shard-{number:06d}.tar", first, samples)

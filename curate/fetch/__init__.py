@@ -1,6 +1,7 @@
-"""Images from the web: many at once, politely, never from a private address, each failure with its reason.
+"""Fetches images from the web: many at once, within each host's limits, never from a private address.
 
-What a name needs is imported when it is first used: aiohttp and its certificates take half a CPU second.
+Every failure has a reason. The public names are imported when they are first used, because importing aiohttp and its
+certificates takes half a CPU second.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which IP addresses a public data set may send us to.
+"""Decides to which IP addresses requests may go, given that a public data set may name any.
 
-A table, because `ipaddress.is_global` lets too much pass: in Python 3.11, NAT64 and 6to4 forms of private
-addresses, `fec0::`, `::a.b.c.d`, multicast and Azure's 168.63.129.16. Its rows follow IANA's special-purpose
-registries (RFC 6890 and its updates).
+The decision is a table, because `ipaddress.is_global` lets too much pass: in Python 3.11, NAT64 and 6to4 forms of
+private addresses, `fec0::`, `::a.b.c.d`, multicast and Azure's 168.63.129.16. The table's rows follow IANA's
+special-purpose registries (RFC 6890 and its updates).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _IPV6 = tuple(
         ("3fff::/20", "documentation"),
     )
 )
-# Forms of IPv4 that are judged by the address within; where there is DNS64, every name resolves to NAT64.
+# IPv6 forms that contain an IPv4 address: that one is judged. In a network with DNS64 every name resolves to NAT64.
 _IPV4_WITHIN = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("64:ff9b::/96"))
 
 
@@ -54,9 +54,9 @@ def is_address(host: str) -> bool:
 
 
 def blocked(address: str) -> str | None:
-    """Why no request may go to this IP address, such as `127.0.0.1 is loopback`; null where one may.
+    """Return why no request may go to an IP address, such as `127.0.0.1 is loopback`; None if one may.
 
-    What cannot be read as an address is blocked.
+    A text that is no IP address is blocked.
     """
     try:
         parsed = ipaddress.ip_address(address)
@@ -67,7 +67,7 @@ def blocked(address: str) -> str | None:
 
 
 def _kind(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str | None:
-    """The name of the non-public network that the address is in; null for a public address."""
+    """Return the name of the non-public network that an address belongs to; None for a public address."""
     if isinstance(address, ipaddress.IPv4Address):
         return next((name for network, name in _IPV4 if address in network), None)
     if address.scope_id is not None:

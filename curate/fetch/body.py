@@ -1,4 +1,4 @@
-"""A body as it arrives: judged by its first bytes, unpacked if it must be, never above its limit."""
+"""Collects a response's body as it arrives: checks its first bytes, unpacks gzip, and stops at a size limit."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from curate.fetch.outcome import FetchError
 from curate.images.sniffing import sniff
 
 _GZIP = b"\x1f\x8b\x08"
-HEAD = 512  # bytes that are enough to tell an image from a page
-SHOWN = 32  # of them, in a detail
+HEAD = 512  # first bytes of a body: enough to tell an image from a page
+SHOWN = 32  # so many of the first bytes are shown in the detail of a failure
 
 
 class Body:
-    """Collects one response's chunks.
+    """Collects the chunks of one response.
 
-    We ask for no content encoding, and servers may name one that they did not use: the bytes decide. Gzip is
-    unpacked within the limit, other encodings are no images. Where `images` is false, anything may come.
+    Curate asks for no content encoding, and a server may name one that it did not use. So the bytes decide, not the
+    header: gzip is unpacked; a body in another encoding does not begin like an image, so it is refused.
+
+    Args:
+        max_bytes: the most bytes that the unpacked body may have.
+        content_type: the response's Content-Type header, for the detail of a failure.
+        images: whether a body that does not begin like an image is refused.
     """
 
     def __init__(self, max_bytes: int, content_type: str, *, images: bool = True) -> None:
@@ -25,15 +30,15 @@ class Body:
         self._content_type = content_type[:60]
         self._bytes = (
             bytearray()
-        )  # a list of pieces would let a drip of single bytes take fifty times their size
+        )  # not a list of chunks: if a server sent single bytes, it would take fifty times their size
         self._judged = False
         self._unzip: Any = None
 
     def add(self, chunk: bytes) -> None:
-        """Take one more chunk.
+        """Add the next chunk.
 
         Raises:
-            FetchError: `not_an_image`, `too_large` or `bad_response`.
+            FetchError: the body is refused, as `not_an_image`, `too_large` or `bad_response`.
         """
         if self._unzip is not None:
             chunk = self._unpacked(chunk)
@@ -44,10 +49,10 @@ class Body:
             self._judge()
 
     def finish(self) -> bytes:
-        """The whole body.
+        """Return the whole body, unpacked.
 
         Raises:
-            FetchError: `empty`, or as `add`.
+            FetchError: the body is `empty`, or refused for a reason that `add` names.
         """
         if not self._judged and self.size:
             self._judge()
@@ -57,7 +62,7 @@ class Body:
 
     @property
     def size(self) -> int:
-        """Bytes so far, unpacked."""
+        """Number of bytes so far, unpacked."""
         return len(self._bytes)
 
     def _judge(self) -> None:

@@ -1,19 +1,23 @@
-"""The memory that bodies may take, arriving and waiting for the consumer together."""
+"""Limits the memory of bodies: those that are arriving and those that wait for the consumer, together."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-SMALL = 2**20  # bytes that a body of unknown length may take without asking again
+SMALL = 2**20  # bytes that a body of unknown length takes from the budget at first
 
 
 class Budget:
-    """A number of bytes that is lent out first come, first served. Lives in one event loop.
+    """A number of bytes that bodies take and give back, first come, first served. Used in one event loop only.
 
-    A body of declared length asks for it at once, another first for SMALL and then for the greatest size
-    allowed. The limit holds SMALL for every request and several bodies of the greatest size: somebody can
-    always finish.
+    A body of declared length takes that many bytes at once. A body of unknown length takes SMALL bytes, and if it is
+    larger, the greatest size allowed. The budget is SMALL for every request and the greatest size eight times, so that
+    some body can always be finished.
+
+    Args:
+        requests: the most requests under way at once.
+        max_bytes: the greatest size of a body.
     """
 
     def __init__(self, requests: int, max_bytes: int) -> None:
@@ -21,26 +25,26 @@ class Budget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def take_now(self, n_bytes: int) -> bool:
-        """Hold so many bytes if they are free and nobody waits."""
+        """Take `n_bytes` if they are free and no one waits for bytes; return whether they were taken."""
         if self._waiting or n_bytes > self.free_bytes:
             return False
         self.free_bytes -= n_bytes
         return True
 
     async def take(self, n_bytes: int) -> None:
-        """Wait until so many bytes are free, and hold them."""
+        """Wait until `n_bytes` are free and all earlier callers have theirs, then take them."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((n_bytes, turn))
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.free_bytes += n_bytes  # granted in the moment of cancellation
+                self.free_bytes += n_bytes  # they were granted just before the cancellation
             self.give(0)
             raise
 
     def give(self, n_bytes: int) -> None:
-        """Give bytes back; those who wait go on in their order."""
+        """Give `n_bytes` back; callers that wait go on, in the order in which they came."""
         self.free_bytes += n_bytes
         while self._waiting:
             wanted, turn = self._waiting[0]
@@ -55,7 +59,12 @@ class Budget:
 
 
 class BudgetLease:
-    """What one body holds of the budget. Waiting for more does not count against the body's own time."""
+    """The bytes of the budget that one body holds.
+
+    Args:
+        budget: where the bytes come from.
+        clock: the body's time limit; it is suspended while the body waits for bytes.
+    """
 
     def __init__(self, budget: Budget, clock: asyncio.Timeout) -> None:
         self.held_bytes = 0
@@ -63,7 +72,7 @@ class BudgetLease:
         self._clock = clock
 
     async def hold(self, n_bytes: int) -> None:
-        """Hold at least so many bytes."""
+        """Take bytes, waiting if need be, until this body holds at least `n_bytes`."""
         more = n_bytes - self.held_bytes
         if more <= 0:
             return
@@ -82,7 +91,7 @@ class BudgetLease:
                 self._clock.reschedule(deadline + now() - started)
 
     def shrink(self, n_bytes: int) -> None:
-        """Hold no more than so many bytes."""
+        """Give back what this body holds beyond `n_bytes`."""
         if n_bytes < self.held_bytes:
             self._budget.give(self.held_bytes - n_bytes)
             self.held_bytes = n_bytes

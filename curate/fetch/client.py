@@ -1,4 +1,4 @@
-"""One address at a time: its redirects, its retries, its time limits."""
+"""Fetches one address: follows its redirects, retries failures, and keeps its time limits."""
 
 from __future__ import annotations
 
@@ -28,18 +28,26 @@ from curate.manifest.settings import FetchSettings
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
-_REST = (429, 503)  # with a Retry-After the host is left alone for so long
+_REST = (429, 503)  # if these come with a Retry-After, no request goes to the host for that long
 _CODINGS = ("", "identity", "gzip", "x-gzip")
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-MAX_HEADER_BYTES = 2**16  # of one header; real content security policies go far beyond aiohttp's 8 KiB
-IDLE_S = 3.0  # how long an unused connection is kept: most hosts of a data set are seen once or twice
+MAX_HEADER_BYTES = (
+    2**16
+)  # of one header; real Content-Security-Policy headers far exceed aiohttp's default of 8 KiB
+IDLE_S = 3.0  # an unused connection is closed after this time: most hosts of a data set occur once or twice
 
 
 def open_session(settings: FetchSettings, resolver: Resolver, accept: str) -> aiohttp.ClientSession:
-    """The session of all requests: one pool, one TLS context, no cookies, no proxy, no netrc."""
+    """Open the session that all requests use: one connection pool, one TLS context, no cookies, no proxy, no netrc.
+
+    Args:
+        settings: limits, times and the user agent.
+        resolver: turns host names into addresses.
+        accept: the `Accept` header of every request.
+    """
     connector = aiohttp.TCPConnector(
-        limit=0,  # the schedule holds the number of requests
-        limit_per_host=settings.per_host,  # and this those that redirects bring to one host
+        limit=0,  # unlimited here: the schedule limits the number of requests
+        limit_per_host=settings.per_host,  # limits also requests that redirects lead to a host
         keepalive_timeout=IDLE_S,
         ssl=ssl.create_default_context(),
         resolver=resolver,
@@ -70,15 +78,19 @@ def open_session(settings: FetchSettings, resolver: Resolver, accept: str) -> ai
 
 @dataclass(frozen=True)
 class Client:
-    """Fetches addresses over one session."""
+    """Fetches addresses over one session; the bodies take their memory from `budget`."""
 
     settings: FetchSettings
     session: aiohttp.ClientSession
     budget: Budget
-    images: bool = True  # nothing else is taken
+    images: bool = True  # whether a body that is no image is refused
 
     async def get(self, url: URL) -> FetchOutcome:
-        """What the address gives, within `total_timeout_s` for all its tries, redirects and pauses."""
+        """Fetch an address; all tries, redirects and pauses together take at most `total_timeout_s`.
+
+        Raises:
+            MachineError: this process has no files or memory left for another connection.
+        """
         now = asyncio.get_running_loop().time
         last: FetchError | None = None
         try:
@@ -89,7 +101,7 @@ class Client:
                     except FetchError as error:
                         last = error
                     if last.rest_s:
-                        break  # whoever asked waits for the host, and for all its addresses
+                        break  # the engine, not this address alone, waits before it asks the host again
                     pause_s = self._pause(last, done)
                     if pause_s is None or now() + pause_s >= (clock.when() or 0):
                         break
@@ -102,7 +114,7 @@ class Client:
         return FetchOutcome(fetched, _place(at), last.reached, rest_s=last.rest_s)
 
     def _pause(self, failure: FetchError, done: int) -> float | None:
-        """Seconds until the next try, after `done` retries; null where another makes no sense."""
+        """Return the seconds to wait before the next try, after `done` retries; None if there is no next try."""
         limits: dict[Retry, int] = {"never": 0, "once": 1, "often": self.settings.retries}
         if done >= min(limits[failure.retry], self.settings.retries):
             return None
@@ -115,10 +127,10 @@ class Client:
         return failure.at(before.url) if before and before.url else failure
 
     async def _follow(self, url: URL, clock: asyncio.Timeout) -> FetchOutcome:
-        """One try, through its redirects.
+        """Try the address once and follow its redirects.
 
         Raises:
-            FetchError: it came to nothing.
+            FetchError: the try failed.
         """
         asked = url
         for _ in range(self.settings.max_redirects + 1):
@@ -141,10 +153,10 @@ class Client:
         raise FetchError("too_many_redirects", f"more than {self.settings.max_redirects}").at(url)
 
     def _redirect(self, url: URL, response: aiohttp.ClientResponse) -> URL | None:
-        """Where the response leads; null where it is the answer itself.
+        """Return the address that a response redirects to; None if the response is no redirect.
 
         Raises:
-            FetchError: its status is an error, or its publisher opted out.
+            FetchError: the status is an error, the publisher opted out, or the redirect's address is bad.
         """
         status, location = response.status, response.headers.get("Location")
         onward = status in _REDIRECTS and location is not None
@@ -168,7 +180,11 @@ class Client:
             raise FetchError("bad_url", f"redirect: {error}") from None
 
     async def _body(self, response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> tuple[bytes, int]:
-        """The response's body and what it holds of the budget (bytes)."""
+        """Read a response's body; return it and the number of bytes that it holds of the budget.
+
+        Raises:
+            FetchError: the body is refused (see `Body`), too large, or in an encoding that was not asked for.
+        """
         max_bytes, declared = self.settings.max_bytes, response.content_length
         if declared is not None and declared > max_bytes:
             raise FetchError("too_large", f"{declared} bytes declared, more than {max_bytes}")
@@ -191,7 +207,7 @@ class Client:
         return whole, lease.held_bytes
 
     def _failure(self, error: Exception) -> FetchError:
-        """What an exception of the network's libraries means.
+        """Turn an exception of aiohttp, the resolver or the system into a FetchError.
 
         Raises:
             MachineError: this process has no files or memory left for another connection.
@@ -227,12 +243,16 @@ class Client:
 
 
 def printable_error(error: Exception) -> str:
-    """The error's kind and message."""
+    """Return an error's class name and message on one line."""
     return f"{type(error).__name__}: {' '.join(str(getattr(error, 'message', error)).split())}"
 
 
 def _refuse_private(url: URL) -> None:
-    """Refuse an address that stands in the URL itself, before anything is opened."""
+    """Refuse a URL whose host is a private IP address, before a connection is opened.
+
+    Raises:
+        FetchError: the address is private.
+    """
     host = url.raw_host or ""
     reason = blocked(host) if is_address(host) else None
     if reason is not None:
@@ -244,7 +264,7 @@ def _place(url: URL) -> tuple[str, int] | None:
 
 
 def _retry_after(value: str) -> float:
-    """Seconds that a Retry-After header asks for, as a number or as a date; 0 where it says neither."""
+    """Return the seconds that a Retry-After header asks for: a number or a date; 0 if it is neither."""
     if re.fullmatch(r"\s*[0-9]{1,9}\s*", value, re.ASCII):
         return float(value)
     try:

@@ -1,8 +1,8 @@
-"""A connection that reads answers as browsers and curl do, and bounds what their headers take.
+"""An aiohttp connection that accepts faulty response headers as browsers and curl do, up to a size limit.
 
-aiohttp's parser is stricter than the web: it refuses a space before a colon, a Content-Length told twice, and
-headers that end with the connection. Here the headers of each answer are gathered, put right where that leaves
-no doubt about where the body ends, and handed on.
+aiohttp's parser is stricter than real servers: it refuses a space before a colon, a repeated Content-Length, and
+headers that end because the connection closes. So this module collects the headers of each response, repairs them if
+that leaves no doubt about where the body ends, and then passes them to aiohttp's parser.
 """
 
 from __future__ import annotations
@@ -13,50 +13,52 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-MAX_HEADERS_BYTES = 2**18  # of all headers of one answer, and of those of its redirect
+MAX_HEADERS_BYTES = 2**18  # of all headers of one response; a redirect is a response of its own
 HEAD_END = re.compile(rb"\r?\n\r?\n")
-INFORMATIONAL = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")  # another answer follows
+INFORMATIONAL = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")  # the final response follows this one
 SPACED_NAME = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:")
 FOLD = re.compile(rb"\r?\n[ \t]+")  # a header that goes on in the next line
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
-# Headers with nothing to mend: each line has a name, and one Content-Length tells the body's end, or nothing does.
+# Headers without a fault: each line has a name, and there is at most one Content-Length and no Transfer-Encoding.
 OTHER_LINES = rb"(?:(?!content-length|transfer-encoding)[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r\n)*+"
 SOUND = re.compile(
     rb"[^\r\n]+\r\n" + OTHER_LINES + rb"(?:content-length: ?[0-9]+\r\n)?+" + OTHER_LINES + rb"\r\n",
     re.IGNORECASE,
 )
+FRAMING = re.compile(rb"content.?length|transfer.?encoding", re.IGNORECASE)
 LENGTH, CODING = b"content-length", b"transfer-encoding"
 
 
 class BadHeadersError(aiohttp.ClientPayloadError):
-    """Headers that find no end, or none at all."""
+    """The headers have no end within MAX_HEADERS_BYTES, or the response is not HTTP."""
 
 
 class HeaderHandler(ResponseHandler):
-    """A connection whose answers' headers are gathered before they are parsed."""
+    """A connection that collects the headers of each response before they are parsed."""
 
-    _head: bytearray | None = None  # what has come of the headers; null once they are handed on
+    _head: bytearray | None = None  # headers received so far; None once they were passed to the parser
 
     def set_response_params(self, **parameters: Any) -> None:
-        """A request was sent: an answer's headers come next."""
+        """Start collecting headers: aiohttp calls this for each request, with the parameters of its response."""
         self._head = bytearray()
         super().set_response_params(**parameters)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes off the network; ends the connection where headers find no end."""
+        """Take bytes from the network; close the connection if the headers are too long or are not HTTP."""
         if self._head is None or not data:
             super().data_received(data)
             return
         start = max(0, len(self._head) - 3)
         self._head += data
-        end = HEAD_END.search(self._head, start)
-        if end is not None:
-            self._hand_on(end.end())
-        elif len(self._head) > MAX_HEADERS_BYTES or not b"HTTP/".startswith(bytes(self._head[:5])):
+        found = HEAD_END.search(self._head, start)
+        length = len(self._head) if found is None else found.end()
+        if length > MAX_HEADERS_BYTES or not (found or b"HTTP/".startswith(bytes(self._head[:5]))):
             self._give_up()
+        elif found:
+            self._hand_on(length)
 
     def eof_received(self) -> None:
-        """The other side is done: headers that lack only their last line end are read."""
+        """Handle the end of the server's data; headers that lack only the empty line at their end are accepted."""
         if self._head and self._head.startswith(b"HTTP/"):
             self._head += b"\r\n" if self._head.endswith(b"\n") else b""
             self._hand_on(len(self._head))
@@ -83,9 +85,10 @@ class HeaderHandler(ResponseHandler):
 
 
 def mended(head: bytes) -> bytes:
-    """Headers without spaces before colons, lines that are no header, and a Content-Length told twice alike.
+    """Repair the headers of a response.
 
-    Headers that tell two ways to find the body's end are left as they are, for the parser to refuse.
+    Removes spaces before colons, lines that are no header, and repetitions of the same Content-Length. If two headers
+    contradict each other about where the body ends, all stay as they are, and aiohttp's parser refuses them.
     """
     if SOUND.fullmatch(head):
         return head
@@ -109,11 +112,15 @@ def mended(head: bytes) -> bytes:
 
 
 def _line(line: bytes) -> bytes | None:
-    """A line of headers as parsers want it; null where it names no header that anybody could read.
+    """Repair one header line; None if the line has no readable header name and can be left out.
 
-    A name that might be one of framing stays as it is.
+    A line whose name resembles Content-Length or Transfer-Encoding is kept unchanged, for the parser to refuse.
     """
     line = line[: len(line.rstrip(b"\r"))] + b"\r" if line.endswith(b"\r\r") else line
+    if b"\r" in line[:-1] and not FRAMING.search(
+        line
+    ):  # where it might end a line, that one says nothing of framing
+        line = line[:-1].replace(b"\r", b" ") + line[-1:]
     if line in (b"\r", b"") or NAME.match(line):
         return line
     if SPACED_NAME.match(line):

@@ -1,8 +1,8 @@
-"""Web pages and what they consist of, fetched as a polite crawler does, each address once in a run.
+"""Fetches web pages and their parts (images, stylesheets, fonts) as a polite crawler does, each address once in a run.
 
-robots.txt is asked first, for pages and for what they consist of alike; a site that cannot say what it allows
-allows nothing. Opt-outs count in headers and, of pages, in `<meta name=robots>`. What an address gave is kept
-(`curate.fetch.kept_answers`), failures included, so that a run that is resumed sees the same web.
+The site's robots.txt is read first, for pages and for parts. If it cannot be read (a server error, for example),
+nothing is fetched from that site. Opt-outs are honoured in response headers and in the `<meta name=robots>` of pages.
+Every answer, failures included, is kept (`curate.fetch.kept_answers`), so that a resumed run gets the same answers.
 """
 
 from __future__ import annotations
@@ -26,19 +26,23 @@ from curate.fetch.robots import Robots, robots_address
 from curate.fetch.urls import BadUrlError, requestable
 from curate.manifest.settings import FetchSettings
 
-PER_HOST = 6  # requests at once to one host: what browsers allow themselves
-LONGEST_PAUSE_S = 30.0  # between two pages of a site, however long it asks for
-HEAD = 1 << 16  # bytes of a page in which it may opt out
-STRIPES = 256
-SITES = 4096  # whose robots.txt are held read
+PER_HOST = 6  # requests at once to one host: as many as browsers send
+LONGEST_PAUSE_S = 30.0  # between two pages of a site, even if its robots.txt asks for longer pauses
+HEAD = 1 << 16  # first bytes of a page that are searched for an opt-out
+STRIPES = 256  # locks; an address always takes the same one
+SITES = 4096  # sites whose parsed robots.txt stays in memory
 META = re.compile(rb"<meta\b[^<>]*+", re.IGNORECASE)
 ATTRIBUTE = re.compile(rb"\b(name|content)\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'>]++))", re.IGNORECASE)
 
 
 class Crawl:
-    """The web as one run sees it. Several threads may ask at once.
+    """Fetches pages and parts for one run, and keeps every answer. Several threads may call it at once.
 
-    One part of a page may take `part_timeout_s`, with all retries; a page has the settings' own time.
+    Args:
+        settings: limits, times, opt-outs and the user agent; at most PER_HOST requests go to one host at once.
+        folder: where the answers are kept.
+        part_timeout_s: seconds that one part of a page may take with all retries; a page may take the settings'
+            `total_timeout_s`.
     """
 
     def __init__(self, settings: FetchSettings, folder: Path, part_timeout_s: float) -> None:
@@ -50,14 +54,18 @@ class Crawl:
         self._kept = KeptAnswers(folder)
         self._fetchers: dict[bool, Fetcher] = {}
         self._starting = threading.Lock()
-        self._turns: dict[str, float] = {}  # when the next page of a site may be asked for
+        self._turns: dict[str, float] = {}  # host -> when its next page may be requested (monotonic clock)
         self._robots = lru_cache(SITES)(self._read_robots)
-        self._asking = tuple(threading.Lock() for _ in range(STRIPES))  # no address is asked twice at a time
-        self._reading = tuple(threading.Lock() for _ in range(STRIPES))  # nor is a site for its rules
-        self.trouble: Halted | None = None  # why nothing can be fetched any more
+        self._asking = tuple(
+            threading.Lock() for _ in range(STRIPES)
+        )  # so no address is fetched twice at once
+        self._reading = tuple(threading.Lock() for _ in range(STRIPES))  # nor a site's robots.txt
+        self.trouble: Halted | None = (
+            None  # set once a part could not be fetched because the network was gone
+        )
 
     def page(self, url: str) -> Fetched:
-        """What a page's address gives.
+        """Fetch a page, or return the answer that its address gave before.
 
         Raises:
             Halted: the network is gone.
@@ -66,7 +74,10 @@ class Crawl:
             return self.known(url) or self._kept.keep(url, self._fetch(url, part=False))
 
     def part(self, url: str) -> Fetched:
-        """What an image, stylesheet or font gives; where the network is gone, nothing that is kept."""
+        """Fetch an image, stylesheet or font, or return the answer that its address gave before.
+
+        If the network is gone, the answer is `timed_out` and is not kept, and `trouble` is set.
+        """
         with self._asking[hash(url) % STRIPES]:
             found = self.known(url)
             if found is not None:
@@ -79,15 +90,15 @@ class Crawl:
             return Fetched(None, "timed_out", str(self.trouble), url)
 
     def known(self, url: str) -> Fetched | None:
-        """What an address gave before; null where it was not asked for."""
+        """Return the answer that an address gave before; None if it was never fetched."""
         return self._kept.find(url)
 
     def refuse(self, note: str, detail: str) -> None:
-        """Note something that stays refused."""
+        """Keep a refusal under the key `note`, so that `known(note)` finds it, also in a resumed run."""
         self._kept.keep(note, Fetched(None, "refused", detail, None))
 
     def close(self) -> None:
-        """End all requests."""
+        """End all requests and the fetching threads."""
         for fetcher in self._fetchers.values():
             fetcher.close()
 
@@ -107,7 +118,7 @@ class Crawl:
         return found if part else self._judged(found)
 
     def _judged(self, page: Fetched) -> Fetched:
-        """The page, unless it opts out."""
+        """Return the page; if its `<meta name=robots>` opts out, return that as the reason instead."""
         directive = self._settings.respect_opt_out and opt_out_in(
             page.body or b"", self._agent, self._settings.opt_out
         )
@@ -116,24 +127,24 @@ class Crawl:
         return page
 
     def _rules_of(self, url: URL) -> Robots | Fetched:
-        """The rules of an address's site, or why it cannot be known what they are."""
+        """Return the robots.txt rules of an address's site, or the failure to read them."""
         address = robots_address(url)
         with self._reading[hash(address) % STRIPES]:
             return self._robots(address)
 
     def _read_robots(self, address: str) -> Robots | Fetched:
-        """A site's rules, or why it cannot be known what they are."""
+        """Return the rules of the robots.txt at `address`, or the failure to read them."""
         found = self._kept.find(address)
         if found is None:
             found = self._kept.keep(address, self._ask(address, part=False))
         if found.body is not None:
             return Robots(found.body, self._agent)
         if found.reason == "empty" or re.fullmatch("http_4(?!29)..", found.reason or ""):
-            return Robots(b"", self._agent)  # the standard: as good as none
+            return Robots(b"", self._agent)  # RFC 9309: a missing robots.txt allows everything
         return Fetched(None, found.reason, f"robots.txt: {found.detail}", found.url)
 
     def _take_turn(self, url: URL, pause_s: float) -> None:
-        """Wait for a site's next turn."""
+        """Wait until the next page of a site may be requested, `pause_s` after the one before."""
         if pause_s <= 0:
             return
         host = url.raw_host or ""
@@ -152,10 +163,18 @@ class Crawl:
 
 
 class PageParts(Mapping[str, tuple[str, bytes]]):
-    """What one page asks for while it is shown, by address: those of its archive, then those of the web.
+    """The parts that one page requests while it is rendered: address -> (content type, bytes).
 
-    At most `most` addresses and `max_bytes` of the web, asked for within `within_s` seconds from the first one on.
-    What is refused for that is noted, so that a run that is resumed refuses it again.
+    Parts in the page's archive come first, others are fetched from the web. A part that is refused for one of the
+    limits is noted, so that a resumed run refuses it again.
+
+    Args:
+        crawl: fetches the parts.
+        page: the page's address.
+        own: the parts in the page's archive: address -> (content type, bytes).
+        most: the most parts that are fetched from the web.
+        max_bytes: the most bytes of all parts from the web.
+        within_s: seconds after the first fetch in which others may start.
     """
 
     def __init__(
@@ -174,10 +193,10 @@ class PageParts(Mapping[str, tuple[str, bytes]]):
         self._counting = threading.Lock()
 
     def __getitem__(self, url: str) -> tuple[str, bytes]:
-        """The part's type and bytes.
+        """Return the content type and the bytes of a part.
 
         Raises:
-            KeyError: it is not to be had.
+            KeyError: the part cannot be fetched, or was refused for a limit.
         """
         if url in self._own:
             return self._own[url]
@@ -198,13 +217,13 @@ class PageParts(Mapping[str, tuple[str, bytes]]):
         return len(self._own)
 
     def __bool__(self) -> bool:
-        return True  # there is a web, whatever the archive holds
+        return True  # even if `own` is empty, parts can come from the web
 
     def _note(self, url: str) -> str:
         return f"{self._page} asks for {url}"
 
     def _may(self) -> bool:
-        """Whether one more address may be fetched."""
+        """Count one more fetch and return whether it is allowed."""
         with self._counting:
             now = time.monotonic()
             self._until = self._until or now + self._within_s
@@ -218,7 +237,13 @@ class PageParts(Mapping[str, tuple[str, bytes]]):
 
 
 def opt_out_in(page: bytes, agent: str, directives: Collection[str]) -> str | None:
-    """The directive by which a page's `<meta name=robots>`, or one of the agent's name, opts out; null if none does."""
+    """Return the directive by which a page opts out; None if it does not.
+
+    Args:
+        page: the page's bytes; the first HEAD of them are searched.
+        agent: our user agent's name: `<meta name=robots>` and `<meta name=AGENT>` count.
+        directives: what counts as opting out, such as `noai`.
+    """
     for tag in META.findall(page[:HEAD]):
         said = {name.lower(): b"".join(values) for name, *values in ATTRIBUTE.findall(tag)}
         if said.get(b"name", b"").strip().lower().decode("latin-1") in ("robots", agent.lower()):

@@ -1,4 +1,4 @@
-"""The event loop's side: starts jobs as slots fall free, and delivers what became of them."""
+"""The part of the fetcher that runs in the event loop: starts jobs within the limits, and delivers their results."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ from curate.manifest.settings import FetchSettings
 
 log = logging.getLogger(__name__)
 
-ACCEPT = {True: "image/*,*/*;q=0.8", False: "text/html,application/xhtml+xml,*/*;q=0.8"}  # by `images`
-CLOSE_S = 5.0
-LONGEST_PAUSE_S = 15.0  # between two looks for the network
+ACCEPT = {True: "image/*,*/*;q=0.8", False: "text/html,application/xhtml+xml,*/*;q=0.8"}  # key: `images`
+CLOSE_S = 5.0  # the longest wait for each thing that is closed
+LONGEST_PAUSE_S = 15.0  # between two probes of the network
 
 
 class Engine:
-    """Everything that lives in the event loop; its methods are called there only."""
+    """Owns the session, the resolver and the schedule. Its methods may be called in the event loop only.
+
+    Args:
+        settings: limits, times and the user agent.
+        images: whether bodies that are no images are refused.
+        exchange: shares the per-host limits with other workers; None: the limits hold for this fetcher alone.
+    """
 
     def __init__(self, settings: FetchSettings, images: bool, exchange: Exchange | None = None) -> None:
         self._settings = settings
@@ -52,12 +58,17 @@ class Engine:
         self._reachability = Reachability(self._resolver, settings.connect_timeout_s)
         self._calls: set[Call] = set()
         self._running: dict[asyncio.Task[None], FetchJob] = {}
-        self._answered: dict[FetchJob, bool] = {}  # whether a job that ends brought a body
-        self._again: set[FetchJob] = set()  # jobs that end and are to be done again
-        self._closed: dict[str, tuple[float, FetchOutcome]] = {}  # hosts that want longer pauses: until when
-        self._rests: dict[str, float] = {}  # hosts that asked for a pause since this was last shared
-        self._doubtful: list[tuple[FetchJob, FetchOutcome]] = []  # hosts not reached: the network may be gone
-        self._looking: asyncio.Task[None] | None = None
+        self._answered: dict[FetchJob, bool] = {}  # finished jobs: whether they brought a body
+        self._again: set[FetchJob] = set()  # finished jobs that must run again
+        # Hosts that asked for a pause longer than `longest_rest_s`: until when (loop time), and their answer.
+        self._closed: dict[str, tuple[float, FetchOutcome]] = {}
+        self._rests: dict[
+            str, float
+        ] = {}  # seconds that hosts asked for since the last trade with other workers
+        self._doubtful: list[
+            tuple[FetchJob, FetchOutcome]
+        ] = []  # host not reached: perhaps the network is gone
+        self._looking: asyncio.Task[None] | None = None  # set while the network is probed
 
     @classmethod
     async def live(
@@ -67,33 +78,33 @@ class Engine:
         started: Future[Engine],
         exchange: Exchange | None = None,
     ) -> None:
-        """Make an engine, hand it out, and serve until `stop`."""
+        """Make an engine, set it as the result of `started`, and run until `stop` is called."""
         engine = cls(settings, images, exchange)
         started.set_result(engine)
         sharing = asyncio.create_task(engine._share()) if exchange else None
         try:
             await engine._stopping.wait()
         finally:
-            if sharing is not None:  # what it was granted meanwhile must not get lost
+            if sharing is not None:  # slots that it is just being granted must not get lost
                 await asyncio.wait([sharing], timeout=CLOSE_S)
             await engine._end()
             if exchange is not None:
-                await asyncio.sleep(0)  # the ended tasks are counted
+                await asyncio.sleep(0)  # so that the slots of ended tasks are counted
                 await asyncio.to_thread(exchange.trade, engine._schedule.spare(), {}, {})
 
     def submit(self, call: Call, jobs: Iterable[FetchJob]) -> None:
-        """Queue jobs of a call."""
+        """Queue jobs of a call and start as many as the limits allow."""
         self._calls.add(call)
         for job in jobs:
             self._schedule.add(job)
         self._start()
 
     def release(self, n_bytes: int) -> None:
-        """Bodies of so many bytes were consumed."""
+        """Give `n_bytes` back to the budget: the consumer has taken the bodies."""
         self._budget.give(n_bytes)
 
     def abandon(self, call: Call) -> None:
-        """Nobody wants the call's results any more."""
+        """End a call whose results are no longer wanted: cancel its jobs and give their bytes back."""
         call.abandoned = True
         self._calls.discard(call)
         self._cancel(job for job in self._running.values() if job.call is call)
@@ -108,11 +119,11 @@ class Engine:
                 self._budget.give(sum(outcome.held_bytes for _, outcome in results))
 
     def stop(self) -> None:
-        """End all calls and the loop."""
+        """End all calls and `live`."""
         self._stopping.set()
 
     def _start(self) -> None:
-        """Begin as many jobs as there are slots."""
+        """Start jobs up to the limit of concurrent requests."""
         while self._looking is None and len(self._running) < self._settings.concurrency:
             job = self._schedule.next()
             if job is None:
@@ -146,7 +157,7 @@ class Engine:
             self._deliver_doubtful()
 
     def _refused(self, job: FetchJob) -> FetchOutcome | None:
-        """What an address gets whose host asked for a longer pause than we grant; None for all others."""
+        """Return a failure if the job's host asked for a longer pause than `longest_rest_s`; else None."""
         until, answer = self._closed.get(job.host, (0.0, None))
         if answer is None or until < asyncio.get_running_loop().time():
             return None
@@ -154,7 +165,7 @@ class Engine:
         return FetchOutcome(Fetched(None, answer.fetched.reason, said, str(job.url)))
 
     def _put_off(self, job: FetchJob, outcome: FetchOutcome) -> bool:
-        """Leave the host alone for as long as it asks; whether the job is to be done again after that."""
+        """Pause a host for as long as it asks; return whether the job runs again after the pause."""
         hosts = {job.host, outcome.place[0] if outcome.place else job.host}
         if outcome.rest_s > self._settings.longest_rest_s:
             until = asyncio.get_running_loop().time() + outcome.rest_s
@@ -170,7 +181,7 @@ class Engine:
         return True
 
     async def _share(self) -> None:
-        """Give slots back and ask for others, with all workers; what comes of it is used at once."""
+        """Trade slots with the other workers again and again: give unused ones back, ask for others, start jobs."""
         assert self._exchange is not None
         while not self._stopping.is_set():
             rests, self._rests = self._rests, {}
@@ -184,7 +195,7 @@ class Engine:
             await asyncio.sleep(self._exchange.pause_s)
 
     def _check(self, task: asyncio.Task[None]) -> None:
-        """A mistake of ours ends the calls: they would wait for ever for what it lost."""
+        """End all calls if a task ended with an unexpected error: they would wait for its results for ever."""
         if not task.cancelled() and (error := task.exception()):
             log.error("fetching broke", exc_info=error)
             self._looking = None
@@ -215,9 +226,10 @@ class Engine:
             self._deliver(job, outcome)
 
     async def _look_for_network(self) -> None:
-        """Start nothing until the network is known to work, or to be gone for longer than our patience.
+        """Probe the network until it works, or until `outage_patience_s` have passed; no job starts meanwhile.
 
-        If it was gone, the doubtful jobs run again; if only their hosts were, their failures stand.
+        If the network was gone, the jobs whose hosts were not reached run again. If it works at the first probe, their
+        failures are delivered. If it stays gone, all calls end with NetworkDown.
         """
         now = asyncio.get_running_loop().time
         deadline, pause_s, gone = now() + self._settings.outage_patience_s, 1.0, False

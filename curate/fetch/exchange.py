@@ -1,4 +1,4 @@
-"""How the workers of one run share out their requests: what the fetcher asks for, and what Ray's actor gives."""
+"""The interface by which the workers of one run share the per-host limits; a Ray actor implements it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ from typing import Protocol
 
 
 class Exchange(Protocol):
-    """Where the workers of one run share out how many requests a host gets at once."""
+    """Divides the requests that a host may get at once among the workers of one run. A slot allows one request."""
 
-    pause_s: float  # between two trades of one worker
+    pause_s: float  # seconds between two trades of one worker
 
     def trade(
         self, spare: dict[str, int], wanted: dict[str, int], rests: dict[str, float]
     ) -> tuple[dict[str, int], dict[str, float]]:
-        """Give slots back, and ask for others; `rests` are hosts that asked for a pause (seconds).
+        """Give slots back and ask for others.
 
-        Returns the slots that were granted, and the hosts that rest for other workers' sake (seconds).
+        Args:
+            spare: host -> slots that this worker gives back.
+            wanted: host -> slots that this worker could use.
+            rests: host -> seconds for which the host asked this worker to pause.
+
+        Returns:
+            host -> granted slots, and host -> seconds for which to pause because the host asked another worker.
         """

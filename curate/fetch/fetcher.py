@@ -1,7 +1,7 @@
-"""The consumer's side: addresses in, results out, one by one.
+"""The part of the fetcher that callers use: it takes addresses and yields their results, one by one.
 
-The caller's thread reads the addresses and takes the results; another runs the event loop with everything
-else. They meet in a queue (results) and in `call_soon_threadsafe` (jobs, and bytes that were consumed).
+The caller's thread reads the addresses and takes the results; another thread runs the event loop and all requests.
+Results pass through a queue; jobs and the number of consumed bytes pass through `call_soon_threadsafe`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ from curate.manifest.settings import FetchSettings
 
 log = logging.getLogger(__name__)
 
-LOOK_AHEAD = 65_536  # addresses that are known before they are fetched: more than a unit of work has
+LOOK_AHEAD = 65_536  # the most addresses that are read before they are fetched: more than a unit of work has
 CHUNK = 512  # addresses read at once
-STARTED_S = 30.0
+STARTED_S = 30.0  # the longest wait for the thread to start
 
 
 class Fetcher:
-    """Fetches images, or with `images=False` anything. Several threads may call `fetch`; they share its limits.
+    """Fetches addresses. Several threads may call `fetch`; they share the limits.
 
-    With an `exchange` the limit of a host holds over all workers that trade there.
+    Args:
+        settings: limits, times and the user agent.
+        exchange: shares the per-host limits with other workers; None: the limits hold for this fetcher alone.
+        images: whether bodies that are no images are refused; False accepts any body.
 
     Raises:
         MachineError: too few files may be open, or the event loop cannot start.
@@ -58,11 +61,11 @@ class Fetcher:
             raise MachineError(f"fetching cannot start: {type(error).__name__}: {error}") from error
 
     def fetch(self, urls: Iterable[str | None]) -> Iterator[tuple[int, Fetched]]:
-        """For every address its place in `urls` and what it gave, in the order in which they finish.
+        """Yield the index in `urls` and the result of every address, in the order in which they finish.
 
-        Up to LOOK_AHEAD addresses are read before they are fetched; one that comes again meanwhile is fetched
-        once. Nothing new is read off the network while too many bytes wait for the consumer. Leaving the
-        iterator ends its requests.
+        Up to LOOK_AHEAD addresses are read before they are fetched; an address that occurs again among these is
+        fetched once. While too many bytes wait for the consumer, no new body is read from the network. Closing the
+        iterator ends its requests. A null address gives the reason `bad_url`.
 
         Raises:
             NetworkDown: nearly no host can be reached, and the network did not come back in time.
@@ -100,7 +103,7 @@ class Fetcher:
     def _submit(
         self, call: Call, chunk: list[tuple[int, str | None]], places: dict[URL, list[int]]
     ) -> Iterator[tuple[int, Fetched]]:
-        """Hand addresses over, and yield those that cannot be requested."""
+        """Pass addresses to the engine, and yield a `bad_url` for each that cannot be requested."""
         jobs = []
         for place, text in chunk:
             try:
@@ -114,7 +117,7 @@ class Fetcher:
         self._post(self._engine.submit, call, jobs)
 
     def _results(self, call: Call, places: dict[URL, list[int]], wait: bool) -> Iterator[tuple[int, Fetched]]:
-        """Yield a batch of results; its bytes count as waiting until the last one is taken."""
+        """Yield a batch of results; its bytes are given back to the budget once the last result is taken."""
         batch = self._take(call, wait)
         try:
             for job, outcome in batch:
@@ -124,7 +127,12 @@ class Fetcher:
             self._post(self._engine.release, sum(outcome.held_bytes for _, outcome in batch))
 
     def _take(self, call: Call, wait: bool) -> list[tuple[FetchJob, FetchOutcome]]:
-        """Results that are there; at least one where `wait` says so."""
+        """Return the results that have finished; with `wait`, wait for at least one.
+
+        Raises:
+            CurateError: the engine ended the call with this error.
+            UnitError: the fetcher is closed.
+        """
         while True:
             try:
                 results = call.results.get(block=wait, timeout=1.0)
@@ -143,7 +151,7 @@ class Fetcher:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _run(self, started: Future[Engine]) -> None:
-        """The thread."""
+        """Run the event loop: the body of the fetching thread."""
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(Engine.live(self._settings, self._images, started, self._exchange))
@@ -156,7 +164,11 @@ class Fetcher:
 
 
 def _allow_open_files(wanted: int) -> None:
-    """Raise this process's own limit of open files to what is wanted, if it may be."""
+    """Raise this process's soft limit of open files to `wanted` or more.
+
+    Raises:
+        MachineError: the hard limit is lower than `wanted`.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= max(wanted, 4096):
         return

@@ -1,9 +1,9 @@
-"""What addresses answered, kept by content: asked again, an address gives what it gave before, byte for byte.
+"""A folder of answers: fetching an address again gives the bytes that it gave the first time.
 
-    FOLDER/answers/2c/2c26b4…   what an address answered: JSON, under the address's SHA-256
-    FOLDER/bytes/9f/9f86d0…     each body once, under its own SHA-256
+    FOLDER/answers/2c/2c26b4…   the answer of an address: JSON, named by the SHA-256 of the address
+    FOLDER/bytes/9f/9f86d0…     a body, named by its SHA-256, so that equal bodies are stored once
 
-Several processes may keep answers in one folder: the first one that an address gets stands.
+Several processes may use one folder: the first answer that is kept for an address is the one that all of them get.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from curate.fetch.outcome import Fetched
 
 
 class KeptAnswer(msgspec.Struct, frozen=True):
-    """What one address answered: a body's hash, or a reason."""
+    """What one address answered: the hash of a body, or the reason for a failure."""
 
-    url: str  # as it was asked for
-    sha256: str | None = None
+    url: str  # as it was requested
+    sha256: str | None = None  # of the body, in hex; None for a failure
     content_type: str | None = None
-    final: str | None = None  # where redirects led
+    final: str | None = None  # the address after all redirects
     reason: str | None = None
     detail: str | None = None
 
 
 class KeptAnswers:
-    """A folder of answers."""
+    """Reads and writes the answers in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def find(self, url: str) -> Fetched | None:
-        """What the address answered; null where it is not known, or its body is damaged."""
+        """Return the answer of an address; None if none is kept, or if the kept one is damaged."""
         try:
             answer = msgspec.json.decode(
                 self._place("answers", digest(url.encode())).read_bytes(), type=KeptAnswer
@@ -48,7 +48,7 @@ class KeptAnswers:
         return Fetched(body, answer.reason, answer.detail, answer.final, answer.content_type)
 
     def keep(self, url: str, fetched: Fetched) -> Fetched:
-        """Keep an answer, unless there is one; the one that stands."""
+        """Keep an answer unless the address already has one; return the answer that is kept now."""
         body = fetched.body
         sha256 = None if body is None else digest(body)
         if body is not None and sha256 is not None:
@@ -58,7 +58,7 @@ class KeptAnswers:
         if self._write(place, msgspec.json.encode(answer), replace=False):
             return fetched
         found = self.find(url)
-        if found is None:  # what stood there is damaged
+        if found is None:  # the answer that was kept is damaged
             self._write(place, msgspec.json.encode(answer), replace=True)
         return found or fetched
 
@@ -66,7 +66,10 @@ class KeptAnswers:
         return self._folder / kind / name[:2] / name
 
     def _write(self, path: Path, data: bytes, *, replace: bool) -> bool:
-        """Write a file whole, and say whether it is now the one of that name."""
+        """Write a complete file at `path`, and return whether it is there now.
+
+        Without `replace` a file that already has this name stays.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
             try:
@@ -84,5 +87,5 @@ class KeptAnswers:
 
 
 def digest(data: bytes) -> str:
-    """The bytes' SHA-256, in hex."""
+    """Return the SHA-256 of `data` in hex."""
     return hashlib.sha256(data).hexdigest()

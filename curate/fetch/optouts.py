@@ -1,7 +1,7 @@
-"""What publishers ask of us in `X-Robots-Tag` headers.
+"""Reads publishers' opt-outs in `X-Robots-Tag` headers.
 
-A header is `directive, directive`, or `agent: directive, directive, other-agent: directive`; it may be
-repeated.
+The header's value is `directive, directive`, or `agent: directive, directive, other-agent: directive`. A response may
+have several such headers.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ _VALUED = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-p
 
 
 def opted_out(headers: Iterable[str], agent: str, directives: Collection[str]) -> str | None:
-    """The first of `directives` that addresses everyone or the agent of that name; null if none does.
+    """Return the first directive by which a publisher opts out; None if there is none.
 
-    `none` is the standard's short form of `noindex, nofollow`. Case does not matter.
+    Case does not matter. `none` counts where `noindex` or `nofollow` does: the standard's short form of both.
+
+    Args:
+        headers: the values of all `X-Robots-Tag` headers of a response.
+        agent: our user agent's name; directives for other agents do not count.
+        directives: what counts as opting out, such as `noai`.
     """
     refused = {directive.lower() for directive in directives}
     if "noindex" in refused or "nofollow" in refused:

@@ -1,7 +1,7 @@
-"""Names to addresses, through a cache, and never to an address that is not public.
+"""Resolves host names, with a cache, and gives only public addresses.
 
-c-ares asks the configured name servers (and the hosts file) without a thread per question. aiohttp's own
-cache is off: it forgets failures, and hosts that no longer exist are a good part of every old data set.
+c-ares asks the configured name servers (and the hosts file) without a thread for each query. aiohttp's own cache is
+off, because it forgets failures: in an old data set many hosts no longer exist.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from curate.fetch.addresses import blocked
 
-QUESTIONS_AT_ONCE = 100  # routers' and resolvers' own limits are not far above (img2dataset #360)
+QUESTIONS_AT_ONCE = (
+    100  # queries; the limits of routers and name servers are not much higher (img2dataset #360)
+)
 CACHED_NAMES = 100_000
-TTL_S = (60, 3600)  # answers are kept as long as they say, within these
-NO_SUCH_NAME_TTL_S = 600
-NO_ANSWER_TTL_S = 60
+TTL_S = (60, 3600)  # an answer is cached for its own time to live, but at least and at most so many seconds
+NO_SUCH_NAME_TTL_S = 600  # how long "there is no such name" is cached
+NO_ANSWER_TTL_S = 60  # how long a failed query is cached
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _NO_SUCH_NAME = (aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA)
 
@@ -29,7 +31,7 @@ Address = tuple[socket.AddressFamily, str]
 
 
 class BlockedAddressError(OSError):
-    """A connection to an address that is not public was asked for."""
+    """A request would go to an address that is not public; `detail` says which address and why."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(errno.EACCES, detail)
@@ -37,7 +39,7 @@ class BlockedAddressError(OSError):
 
 
 class ResolveError(OSError):
-    """A name could not be resolved; `fresh` says that this was asked now, not remembered."""
+    """A name could not be resolved; `fresh` is False if the failure comes from the cache."""
 
     def __init__(self, detail: str, *, fresh: bool) -> None:
         super().__init__(None, detail)
@@ -46,25 +48,34 @@ class ResolveError(OSError):
 
 
 class Resolver(AbstractResolver):
-    """Resolves names for aiohttp. Lives in one event loop."""
+    """Resolves names for aiohttp. Used in one event loop only.
+
+    Args:
+        allow_private: whether addresses that are not public are given, too.
+        timeout_s: the most seconds for one name.
+        name_servers: such as `127.0.0.1` or `127.0.0.1:5353`; empty: the machine's own.
+    """
 
     def __init__(self, *, allow_private: bool, timeout_s: float, name_servers: Sequence[str] = ()) -> None:
         self._allow_private = allow_private
         self._timeout_s = timeout_s
-        # Three tries, each twice as long as the one before, fit into the time.
+        # Three tries, each twice as long as the one before, take 7/8 of `timeout_s`.
         self._dns = aiodns.DNSResolver(name_servers or None, timeout=timeout_s / 8, tries=3)
         self._turns = asyncio.Semaphore(QUESTIONS_AT_ONCE)
-        self._known: OrderedDict[str, tuple[float, list[Address] | str]] = OrderedDict()  # until when, what
+        # The cache: name -> the loop time until which the entry holds, and the addresses or the failure.
+        self._known: OrderedDict[str, tuple[float, list[Address] | str]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[list[Address] | str]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The public addresses of a host.
+        """Return the public addresses of a host, or all its addresses if private ones are allowed.
+
+        `family` limits them to IPv4 or IPv6; `port` is only passed on to the results.
 
         Raises:
-            ResolveError: it has none, or no answer came.
-            BlockedAddressError: it has addresses, none of them public.
+            ResolveError: the host has no address, or no name server answered.
+            BlockedAddressError: the host has addresses, but none is public.
         """
         name = host.rstrip(".").lower()
         known, fresh = self._remembered(name), False
@@ -87,7 +98,7 @@ class Resolver(AbstractResolver):
         ]
 
     async def answers(self) -> bool:
-        """Whether the name servers work: they know the root or a top-level domain."""
+        """Whether a name server answers a query for the root or for the domain `com`."""
         for question in (".", "com"):
             try:
                 async with asyncio.timeout(self._timeout_s):
@@ -98,12 +109,12 @@ class Resolver(AbstractResolver):
         return False
 
     def forget(self) -> None:
-        """Drop what is remembered of names that could not be resolved."""
+        """Remove all failures from the cache."""
         for name in [name for name, (_, known) in self._known.items() if isinstance(known, str)]:
             del self._known[name]
 
     async def close(self) -> None:
-        """End all questions."""
+        """End all queries."""
         for task in self._asking.values():
             task.cancel()
         await self._dns.close()
@@ -113,7 +124,7 @@ class Resolver(AbstractResolver):
         return known if until > asyncio.get_running_loop().time() else None
 
     async def _ask_once(self, name: str) -> list[Address] | str:
-        """Ask, or wait for whoever is asking already; a caller that gives up does not end the question."""
+        """Query a name, or wait for a query that is under way; cancelling the caller does not cancel the query."""
         task = self._asking.get(name)
         if task is None:
             task = self._asking[name] = asyncio.get_running_loop().create_task(self._ask(name))
@@ -146,7 +157,10 @@ class Resolver(AbstractResolver):
 
 
 def socket_factory(allow_private: bool) -> Callable[..., socket.socket]:
-    """What makes aiohttp's sockets: the last gate, which sees every address before a connection."""
+    """Return the function that makes aiohttp's sockets: the last check of an address before it is connected to.
+
+    The function raises BlockedAddressError for an address that is not public, unless `allow_private`.
+    """
 
     def make(info: tuple[int, int, int, str, tuple[str, int]]) -> socket.socket:
         family, kind, protocol, _, address = info

@@ -1,6 +1,6 @@
-"""Whose turn it is: requests in their order, except that no host gets more than its share at once.
+"""Decides which request starts next: the oldest one whose host is below its limit and not paused.
 
-A host that asks for a pause gets it, for all its addresses; after it fewer requests go there at once.
+A host that asks for a pause gets no request until the pause is over; after that it gets fewer requests at once.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from yarl import URL
 from curate.errors import CurateError
 from curate.fetch.outcome import FetchOutcome
 
-MOST_RESTS = 10  # that one address is put off for, because its host asked for a pause
+MOST_RESTS = 10  # so often at most one address is tried again after its host asked for a pause
 
 
 @dataclass(eq=False)
 class Call:
-    """One `Fetcher.fetch` that is under way. A CurateError among its results ends it."""
+    """One call of `Fetcher.fetch` that is under way. A CurateError among its results ends it."""
 
     results: SimpleQueue[list[tuple[FetchJob, FetchOutcome]] | CurateError] = field(
         default_factory=SimpleQueue
@@ -30,7 +30,7 @@ class Call:
     abandoned: bool = False
 
     def hand_over(self) -> None:
-        """Give the consumer all that has finished at once: waking it for each costs as much as fetching."""
+        """Give the consumer all finished jobs together: waking it for each one would cost as much as fetching."""
         if self.finished:
             self.results.put(self.finished)
             self.finished = []
@@ -46,27 +46,32 @@ class FetchJob:
 
     @property
     def host(self) -> str:
-        """The name that shares a limit."""
+        """The host name by which requests are counted for the limit."""
         return self.url.raw_host or ""
 
 
 @dataclass(eq=False, slots=True)
 class HostState:
-    """One host's jobs and limits, while it has any."""
+    """The jobs and limits of one host; forgotten once the host has no jobs left."""
 
-    limit: float  # jobs at once; less after it asked for a pause, more again with each answer
-    line: deque[FetchJob] = field(default_factory=deque)  # waiting for their turn
-    active: int = 0  # ready or running
-    not_before: float = 0.0  # by the schedule's clock
-    timed: bool = False  # whether somebody will look at it at `not_before`
-    slots: int = 0  # of `active` and still free, that the cluster granted; unused by one worker alone
+    limit: float  # jobs at once; lowered when the host asks for a pause, raised again with each answer
+    line: deque[FetchJob] = field(default_factory=deque)  # jobs that wait
+    active: int = 0  # jobs that are ready or running
+    not_before: float = 0.0  # when the next job may start, by the schedule's clock
+    timed: bool = False  # whether a timer for `not_before` is set
+    slots: int = 0  # granted and not used yet; only with `shared`
 
 
 class Schedule:
-    """The jobs that have not begun. A host's jobs beyond its limit, or while it rests, wait in its line.
+    """The jobs that have not started. Jobs of a host that is at its limit or paused wait in the host's line.
 
-    `later(delay_s, function, host)` calls a function after so many seconds; `begin` is called when a host's time has
-    come. With `shared`, a job also needs one of the slots that `grant` brings: the limit of all workers together.
+    Args:
+        per_host: the most jobs of one host at once.
+        rate: the most jobs of one host that start in a second; 0: any number.
+        clock: returns the time in seconds.
+        later: `later(delay_s, function, host)` calls `function(host)` after `delay_s` seconds; None: no timers are set.
+        begin: called when a timer made a job ready.
+        shared: whether a job also needs a slot, which `grant` brings. So the limit holds for all workers together.
     """
 
     def __init__(
@@ -82,11 +87,11 @@ class Schedule:
         self._clock, self._later, self._begin, self._shared = clock, later, begin, shared
         self._ready: deque[FetchJob] = deque()
         self._hosts: dict[str, HostState] = {}
-        self._rested: dict[str, float] = {}  # hosts that asked for a pause: until when
-        self._back: Counter[str] = Counter()  # slots whose jobs have ended (with `shared`)
+        self._rested: dict[str, float] = {}  # hosts that asked for a pause -> when it ends, by `clock`
+        self._back: Counter[str] = Counter()  # with `shared`: host -> slots of jobs that have ended
 
     def add(self, job: FetchJob, first: bool = False) -> None:
-        """Queue a job, at the end or the front of its host's line."""
+        """Queue a job at the end of its host's line; with `first`, at the front."""
         host = self._hosts.get(job.host)
         if host is None:
             host = self._hosts[job.host] = HostState(float(self._per_host))
@@ -100,7 +105,7 @@ class Schedule:
         self._promote(job.host, host)
 
     def next(self) -> FetchJob | None:
-        """The job that is to begin now, if there is one."""
+        """Return the next job to start, and count it as running; None if no job is ready."""
         while self._ready:
             job = self._ready.popleft()
             if not job.call.abandoned:
@@ -109,7 +114,10 @@ class Schedule:
         return None
 
     def done(self, job: FetchJob, well: bool = False) -> None:
-        """A job that `next` gave out has ended, `well` with an answer: its host's next one is ready."""
+        """Note that a job from `next` has ended, so that the next job of its host becomes ready.
+
+        `well` says that it brought a body: if the host's limit was lowered, it rises.
+        """
         host = self._hosts[job.host]
         host.active -= 1
         self._back[job.host] += self._shared
@@ -119,7 +127,7 @@ class Schedule:
         self._forget(job.host, host)
 
     def rest(self, name: str, seconds: float) -> None:
-        """Begin nothing at a host for so long, and then with half as many jobs at once."""
+        """Start no job of the host `name` for `seconds`, and after that half as many at once as before."""
         until = self._clock() + seconds
         self._rested = {one: end for one, end in self._rested.items() if end > self._clock()}
         self._rested[name] = max(until, self._rested.get(name, 0.0))
@@ -129,7 +137,7 @@ class Schedule:
             host.not_before = max(until, host.not_before)
 
     def wanted(self) -> dict[str, int]:
-        """How many slots hosts could use beyond those that were granted (with `shared`)."""
+        """Return host -> the slots that it could use beyond those it has (with `shared`)."""
         now = self._clock()
         found = {
             name: min(len(host.line), int(host.limit) - host.active - host.slots)
@@ -139,14 +147,14 @@ class Schedule:
         return {name: count for name, count in found.items() if count > 0}
 
     def grant(self, slots: Mapping[str, int]) -> None:
-        """Use so many slots of hosts; those that nothing waits for are to be given back by `spare`."""
+        """Add granted slots (host -> number) and make jobs ready; `spare` gives back those that stay unused."""
         for name, count in slots.items():
             host = self._hosts.setdefault(name, HostState(float(self._per_host)))
             host.slots += count
             self._promote(name, host)
 
     def spare(self) -> dict[str, int]:
-        """Slots that nothing needs now, those of ended jobs among them; they are another worker's from here on."""
+        """Return host -> slots to give back: unused ones and those of ended jobs. The schedule no longer has them."""
         found, self._back = self._back, Counter()
         for name in [name for name, host in self._hosts.items() if host.slots]:
             found[name] += self._hosts[name].slots
@@ -155,7 +163,7 @@ class Schedule:
         return {name: count for name, count in found.items() if count}
 
     def _promote(self, name: str, host: HostState, first: bool = False) -> None:
-        """Make ready what may begin."""
+        """Make the host's jobs ready that may start now; with `first`, ahead of the jobs that are ready already."""
         while host.line and host.active < int(host.limit) and (host.slots or not self._shared):
             now = self._clock()
             if host.not_before > now:
@@ -166,12 +174,12 @@ class Schedule:
             host.slots -= self._shared
             host.not_before = now + self._interval_s
             if first:
-                self._ready.appendleft(job)  # it came before those that are ready; its host stays busy
+                self._ready.appendleft(job)  # it was queued before the jobs that are ready
             else:
                 self._ready.append(job)
 
     def _forget(self, name: str, host: HostState) -> None:
-        """Forget a host for which there is nothing to do, once its next request could begin."""
+        """Forget a host without jobs and slots; if it may not get a request yet, set a timer to forget it then."""
         if host.active or host.line or host.slots:
             return
         delay_s = host.not_before - self._clock()

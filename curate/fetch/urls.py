@@ -1,6 +1,6 @@
-"""From the addresses in data sets to ones that can be requested, read as browsers read them (WHATWG URL).
+"""Turns the addresses in data sets into URLs that can be requested, reading them as browsers do (WHATWG URL).
 
-Real ones hold spaces, raw Unicode, backslashes, ampersands still escaped as in HTML (LAION's parser took
+Addresses in real data hold spaces, raw Unicode, backslashes, ampersands still escaped as in HTML (LAION's parser took
 attributes as they were written), ports, fragments, and signatures that a single changed escape would break.
 """
 
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urljoin
 import idna
 from yarl import URL
 
-MAX_CHARS = 8_000  # as encoded; servers commonly refuse request lines beyond 8 KiB
+MAX_CHARS = 8_000  # of the encoded URL; servers commonly refuse request lines beyond 8 KiB
 
 _TRIM = "".join(map(chr, range(33)))  # C0 controls and the space
 _FORM = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):[/\\]*(?P<authority>[^/\\?#]*)(?P<rest>[^#]*)")
@@ -36,14 +36,15 @@ BAD_PORTS = frozenset(map(int, _BAD_PORTS.split()))
 
 
 class BadUrlError(ValueError):
-    """Not an address that may be requested; the message says why."""
+    """The address may not be requested; the message says why."""
 
 
 def requestable(text: str | None) -> URL:
-    """The address as it goes over the wire, without its fragment.
+    """Return the URL to request for an address: encoded, and without its fragment.
 
     Raises:
-        BadUrlError: empty, not http or https, with a user name, without a valid host or port, or too long.
+        BadUrlError: the address is null or empty, is not http or https, has a user name, has no valid host or port,
+            or is longer than MAX_CHARS.
     """
     text = re.sub(r"[\t\n\r]", "", (text or "").strip(_TRIM))
     if not text:
@@ -64,7 +65,7 @@ def requestable(text: str | None) -> URL:
 
 
 def redirected(url: URL, location: str) -> URL:
-    """Where a redirect from `url` leads.
+    """Return the URL that a redirect from `url` leads to; `location` is the Location header.
 
     Raises:
         BadUrlError: see `requestable`.
@@ -73,7 +74,7 @@ def redirected(url: URL, location: str) -> URL:
         return requestable(urljoin(str(url), location.strip(_TRIM).replace("\\", "/")))
     except BadUrlError:
         raise
-    except ValueError as error:  # urljoin, of brackets that hold no address
+    except ValueError as error:  # of urljoin: brackets that hold no IPv6 address
         raise BadUrlError(str(error)) from None
 
 
@@ -91,7 +92,7 @@ def _file_name(url: URL) -> tuple[str, str]:
 
 
 def _authority(text: str) -> tuple[str, int | None]:
-    """Host and port; the host in lower case and ASCII, an IPv4 address in its usual form."""
+    """Return host and port (None without one); the host in lower case and ASCII, an IPv4 address in dotted form."""
     if "@" in text:
         raise BadUrlError("a user name or password in the address")
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::([0-9]{0,5}))?", text, re.ASCII)
@@ -126,7 +127,10 @@ def _host_name(text: str) -> str:
 
 
 def _dotted_quad(labels: list[str]) -> str:
-    """IPv4 from any spelling that the C library would take: `0x7f.1`, `017700000001`, `2130706433`."""
+    """Return the dotted form of an IPv4 address in any spelling that the C library accepts.
+
+    For example `0x7f.1`, `017700000001` and `2130706433` are all 127.0.0.1.
+    """
     if len(labels) > 4 or not all(map(_NUMBER.fullmatch, labels)):
         raise BadUrlError("host ends in a number but is no IPv4 address")
     try:
@@ -149,7 +153,7 @@ def _number(label: str) -> int:
 
 
 def _without_dots(path: str) -> str:
-    """The path with its `.` and `..` segments resolved."""
+    """Return the path with its `.` and `..` segments resolved."""
     if not _DOT_SEGMENT.search(path):
         return path
     kept: list[str] = []
@@ -166,7 +170,7 @@ def _without_dots(path: str) -> str:
 
 
 def _escape(text: str, unsafe: re.Pattern[bytes]) -> str:
-    """Unsafe bytes as %XX; what is escaped already, rightly or not, stays as it is."""
+    """Write unsafe bytes as %XX; escapes that the text already has stay as they are, valid or not."""
     try:
         raw = text.encode("utf-8", "surrogateescape")  # aiohttp's headers hold stray bytes as surrogates
     except UnicodeEncodeError:

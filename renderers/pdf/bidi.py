@@ -109,8 +109,15 @@ def clusters(glyphs: Sequence[Glyph], boxes: Sequence[Box]) -> list[Cluster]:
     middles = sorted(((boxes[i][0] + boxes[i][2]) / 2, i) for i in hosts)
     for i in sorted(marks.difference(hosts)):
         middle = (boxes[i][0] + boxes[i][2]) / 2
-        touches = i - 1 in members and boxes[i - 1][0] - slack <= middle <= boxes[i - 1][2] + slack
-        members[i - 1 if touches else nearest(middles, middle)].append(i)
+        last = next((k for k in range(i - 1, -1, -1) if k not in marks), -1)
+        touches = last in members and boxes[last][0] - slack <= middle <= boxes[last][2] + slack
+        host = last if touches else nearest(middles, middle)
+        letters = [k for k, member in enumerate(members[host]) if member not in marks]
+        share = (boxes[host][2] - middle) / ((boxes[host][2] - boxes[host][0]) or 1.0)
+        at = min(
+            max(int(share * len(letters)), 0), len(letters) - 1
+        )  # a ligature's first letter is at its right
+        members[host].insert([*letters[1:], len(members[host])][at], i)
     found = [Cluster(boxes[i][0], boxes[i][2], [glyphs[k] for k in members[i]]) for i in hosts]
     return sorted(found, key=lambda cluster: cluster[:2])
 

@@ -12,6 +12,7 @@ from renderers.pdf.frames import LEVEL, Box, Turn, turned, within
 from renderers.pdf.join import joined, read_from_right, stacks
 from renderers.pdf.line import Glyph, Line, around, spelt
 from renderers.pdf.mupdf import mupdf, pymupdf
+from renderers.pdf.rtl_marks import has_marks, put_marks_right
 from renderers.pdf.rules import CELL_EM, Rules
 from renderers.pdf.tracking import closed_up
 
@@ -48,8 +49,11 @@ def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage) -> list[Lin
     lines: list[Line] = []
     blocks = text.extractRAWDICT()["blocks"]
     rules = Rules(blocks)
-    for raw in raw_lines(blocks):
-        axis = upright_axis(raw["dir"])
+    raws = [(raw, upright_axis(raw["dir"])) for raw in raw_lines(blocks)]
+    marked = Counter(axis for raw, axis in raws if axis is not None and has_marks(raw))
+    for most, _ in marked.most_common(1):
+        put_marks_right([raw for raw, axis in raws if axis == most], display, most)
+    for raw, axis in raws:
         if axis is None:
             slants[angle(raw["dir"])] += len(raw["spans"])
         else:

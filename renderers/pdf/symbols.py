@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -146,12 +146,9 @@ def renamed(span: Any) -> bool:
     if not span.len or not is_symbolic(name):
         return False
     font = mupdf.FzFont(mupdf.ll_fz_keep_font(span.font))
-    items = (TextItem * span.len).from_address(int(span.items.this))
-    if (items[0].gid, items[0].ucs) != (span.items.gid, span.items.ucs):
-        raise RuntimeError("MuPDF's texts are laid out otherwise than expected")
     signs: dict[tuple[int, int, int], int] = {}
     changed = False
-    for item in items:
+    for item in items_of(span):
         key = item.gid, item.ucs, item.cid
         if item.gid < 0:  # the rest of a character that stands for several
             continue
@@ -160,6 +157,18 @@ def renamed(span: Any) -> bool:
         changed |= item.ucs != signs[key]
         item.ucs = signs[key]
     return changed
+
+
+def items_of(span: Any) -> Sequence[TextItem]:
+    """The characters of a span of MuPDF's text that has any.
+
+    Raises:
+        RuntimeError: they are laid out otherwise than TextItem says, as the first one shows.
+    """
+    items: Sequence[TextItem] = (TextItem * span.len).from_address(int(span.items.this))
+    if (items[0].gid, items[0].ucs) != (span.items.gid, span.items.ucs):
+        raise RuntimeError("MuPDF's texts are laid out otherwise than expected")
+    return items
 
 
 def sign(glyphs: Glyphs, gid: int, ucs: int, cid: int) -> str:

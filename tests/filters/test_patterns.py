@@ -322,10 +322,52 @@ def test_whole_kinds_of_english_boilerplate_go(text: str, expected: str) -> None
         "Φωτογραφία Αρχείου", "lizenzfreie Stockfotos", "ilustração de arte em vetor", "Ảnh lưu trữ", "صورة مخزنة",
         "תמונת סטוק", "स्टॉक फ़ोटो",
         "Lizenzfreies Bild", "Photo libre de droits", "Imagen libre de derechos", "Rechtenvrije foto's",
+        "Stockfotó", "Stockový vektor", "Bildbanksfoto", "Vector Premium", "Foto Gratis", "Photo gratuite",
+        "Premium-Vektor", "Kostenlose Foto", "PSD Premium", "Immagine royalty free",
     ],
 )  # fmt: skip
 def test_the_words_for_stock_pictures_go_in_other_languages_too(tail: str) -> None:
     assert clean(f"Invitations with floral background — {tail}") == ["Invitations with floral background"]
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "Imagens de Stock Royalty-Free", "Fotografía de archivo libre de regalías",
+        "Fotografia Stock Libera da Diritti", "Royaltyfria Stockfoton", "Stock Afbeeldingen", "Banque d'Images",
+        "© dpa/Karl Maier", "© picture alliance/dpa", "(cliquez pour agrandir)",
+        "| Klicken Sie hier, um das Bild zu vergrößern", "- Bild 3 von 12", "- Haga clic para ampliar",
+        "Foto 1 di 10",
+    ],
+)  # fmt: skip
+def test_what_pages_in_other_languages_put_behind_an_english_text_goes(tail: str) -> None:
+    assert clean(f"Red barn in snow {tail}") == ["Red barn in snow"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Clicca per ingrandire: Red barn in snow", "Red barn in snow"),
+        ("Photo 3 sur 12 : Red barn in snow", "Red barn in snow"),
+        ("Imagen 3 de 12 Red barn in snow", "Red barn in snow"),
+        ("Red barn in snow. Crédits photos : Marie Curie", "Red barn in snow."),
+        ("Zum Vergrößern bitte klicken", ""),
+        ("Нажмите на фото, чтобы увеличить", ""),
+        *(
+            (text, text)
+            for text in (
+                "Para ampliar la casa, a Spanish poster", "Image 2 van parked outside", "Foto 3 de Mayo by Goya",
+                "Foto 12 di 30 euro, market stall", "Premium foto paper for printers", "Photo 3 av Hoche, Paris",
+                "Photo premium paper, 50 sheets", "Casa de Stock in Madrid", "Imago Dei lecture poster",
+                "Crédit Agricole team at the Tour de France", "Il Banque d'Afrique building",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_what_pages_in_other_languages_put_before_a_text_goes_and_names_stay(
+    text: str, expected: str
+) -> None:
+    assert clean(text) == [expected]
 
 
 @pytest.mark.parametrize(

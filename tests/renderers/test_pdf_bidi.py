@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("bidi")
-pytest.importorskip("pymupdf")
+pymupdf = pytest.importorskip("pymupdf")
 
-from renderers.pdf.bidi import in_reading_order
-from renderers.pdf.frames import Box
-from renderers.pdf.line import Glyph
-from renderers.pdf.render import PdfSettings, render
+from renderers.pdf.bidi import in_reading_order  # noqa: E402 (PyMuPDF is an extra)
+from renderers.pdf.frames import Box  # noqa: E402
+from renderers.pdf.line import Glyph  # noqa: E402
+from renderers.pdf.render import PdfSettings, render  # noqa: E402
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "pdf"
+DEJAVU = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
 WIDTH = 5.0  # of every glyph, ten points high
 
 
@@ -69,6 +72,17 @@ def test_a_mark_stays_with_the_letter_it_follows() -> None:
     assert read(over_the_last) == ["ي\u064bضا"]
 
 
+def test_marks_of_one_letter_stay_together() -> None:
+    glyphs = [("ב", 10.0, 15.0), ("\u05bc", 10.0, 10.0), ("\u05b0", 10.0, 10.0), ("ר", 5.0, 10.0)]
+    assert read(glyphs) == ["ב\u05bc\u05b0ר"]
+
+
+def test_a_mark_over_half_a_ligature_is_that_letter_s() -> None:
+    over_lam = [("ا", 30.0, 30.0), ("ل", 20.0, 30.0), ("\u0651", 26.0, 29.0), ("ط", 15.0, 20.0)]
+    over_alef = [("ا", 30.0, 30.0), ("ل", 20.0, 30.0), ("\u064b", 21.0, 24.0), ("ط", 15.0, 20.0)]
+    assert [*read(over_lam), *read(over_alef)] == ["ل\u0651اط", "لا\u064bط"]
+
+
 def test_spaces_are_those_that_are_seen() -> None:
     narrow = [("ב", 0.0, 5.0), (" ", 5.0, 6.0), ("א", 6.0, 11.0)]
     under_a_mark = [("?", 0.0, 5.0), (" ", 0.1, 3.5), ("א", 5.0, 10.0)]
@@ -109,3 +123,35 @@ def test_words_of_a_line_go_from_right_to_left() -> None:
     words = [(region["text"], region["quad"][0]) for region in page["regions"][:5]]
     assert [word for word, _ in words] == ["שלום", "עולם", "מה", "שלום", "כולם?"]
     assert [x for _, x in words] == sorted((x for _, x in words), reverse=True)
+
+
+def marked(lines: Sequence[str], size: float = 24) -> bytes:
+    """Lines of right-to-left text as a browser prints them: from the left, marks before their letters."""
+    pdf, font = pymupdf.open(), pymupdf.Font(fontfile=str(DEJAVU))
+    page = pdf.new_page(width=400, height=160)
+    writer = pymupdf.TextWriter(page.rect)
+    for y, line in zip((60, 120), lines, strict=True):
+        letters: list[tuple[str, float, list[str]]] = []
+        x = 300.0
+        for char in line:
+            if unicodedata.combining(char):
+                letters[-1][2].append(char)
+            else:
+                x -= font.text_length(char, size)
+                letters.append((char, x, []))
+        for char, at, marks in reversed(letters):
+            for mark in marks:
+                ink = font.glyph_bbox(ord(mark))
+                writer.append(
+                    (at + (font.glyph_advance(ord(char)) - ink.x0 - ink.x1) * size / 2, y), mark, font, size
+                )
+            writer.append((at, y), char, font, size)
+    writer.write_text(page)
+    return bytes(pdf.tobytes())
+
+
+@pytest.mark.skipif(not DEJAVU.exists(), reason="needs Debian's fonts-dejavu-core")
+@pytest.mark.parametrize("lines", [["דוּד שׁלום בּרא", "אמת בּרשׁ"], ["شכر ﻛﺘﺎبٌ", "ﺟﺪيﺪٌ"]])
+def test_marks_that_are_painted_before_their_letters_stand_on_these(lines: list[str]) -> None:
+    (page,) = (row for batch in render(marked(lines), PdfSettings()) for row in batch.to_pylist())
+    assert page["text"] == unicodedata.normalize("NFKC", "\n".join(lines))

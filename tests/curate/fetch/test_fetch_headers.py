@@ -25,6 +25,7 @@ LENGTH = b"Content-Length: %d\r\n" % len(JPEG)
         b"a line of words\r\n: nameless\r\nX Name: x\r\nX(y): z\r\n" + LENGTH,
         "X-É: é\r\n".encode() + LENGTH,
         b"Server: x\r\r\n" + LENGTH,
+        b"Server: x\ry: z\r\n" + LENGTH,
         b"X: a\r\n  b: c\r\nContent-Length:\r\n %d\r\n" % len(JPEG),
         LENGTH.replace(b"\r", b""),
         b"",
@@ -43,6 +44,8 @@ def test_headers_are_read_as_curl_reads_them(raw: Any, head: bytes) -> None:
         b"Content-Length : 5\r\nTransfer-Encoding: chunked\r\n",
         b"Content-Length: 5, %d\r\n" % len(JPEG),
         LENGTH + b"Content Length: 5\r\n",
+        b"Server: x\rContent-Length: 5\r\n" + LENGTH,
+        b"Server: x\rTransfer Encoding: chunked\r\n" + LENGTH,
         LENGTH + b"Transfer\x80-Encoding: chunked\r\n",
     ],
 )
@@ -61,6 +64,13 @@ def test_a_redirect_whose_connection_closes_leads_on(raw: Any, end: bytes) -> No
 def test_an_answer_that_says_to_wait_comes_before_another(raw: Any) -> None:
     answer = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + JPEG
     assert fetch(raw(says(answer)).url, retries=0)[0].body == JPEG
+
+
+@pytest.mark.parametrize("size", [255, 265, 400])
+def test_headers_of_more_than_256_kib_are_refused_however_they_arrive(raw: Any, size: int) -> None:
+    flood = b"".join(b"X-%03d: %s\r\n" % (number, bytes(1015).replace(b"\0", b"a")) for number in range(size))
+    found = fetch(raw(says(b"HTTP/1.1 200 OK\r\n" + flood + LENGTH + b"\r\n" + JPEG)).url, retries=0)[0]
+    assert (found.body == JPEG, found.reason) == (size == 255, None if size == 255 else "bad_response")
 
 
 def test_headers_that_are_right_stay_as_they_are() -> None:
