@@ -1,4 +1,4 @@
-"""Images read ahead: those of the next lot of batches are on their way while one lot is used."""
+"""Reads images ahead: while one lot of batches is used, the images of the next lot are being read."""
 
 from __future__ import annotations
 
@@ -9,18 +9,28 @@ from concurrent.futures import ThreadPoolExecutor
 
 from curate.loader.source import Row, ShardSource
 
-Batch = tuple[int, list[Row]]  # its number, and this rank's samples
-Fill = Callable[[Sequence[Row]], list[Row]]  # gives the samples their images, and leaves out what has none
+Batch = tuple[int, list[Row]]  # the number of a global batch, and this rank's samples of it
+Fill = Callable[
+    [Sequence[Row]], list[Row]
+]  # reads the samples' images; may leave out samples with damaged ones
 
-DISK_LOT, STORE_LOT = 32, 256  # samples whose images are asked for at once
-SLOW_S = 200e-6  # seconds a sample: a disk at work; memory takes a tenth of that
+DISK_LOT, STORE_LOT = 32, 256  # samples whose images are requested at once: from a disk, from an object store
+SLOW_S = (
+    200e-6  # reading a sample takes longer than this if it comes from the disk; from memory a tenth of it
+)
 
 
 def filled(source: ShardSource, batches: Iterator[Batch], batch_size: int, fill: Fill) -> Iterator[Batch]:
-    """The batches with their images in the places that stood for them.
+    """Yield the batches with their images' bytes, reading the images of later batches ahead.
+
+    Args:
+        source: where the rows come from; it says whether they are on a disk.
+        batches: the batches, with places instead of their images' bytes.
+        batch_size: samples of a batch, to size the lots.
+        fill: reads the images of some samples.
 
     Raises:
-        DamagedError: as `fill` does.
+        DamagedError: `fill` raises it.
     """
     size = max(1, (DISK_LOT if source.local else STORE_LOT) // batch_size)
     lots = iter(lambda: list(itertools.islice(batches, size)), [])
@@ -28,9 +38,9 @@ def filled(source: ShardSource, batches: Iterator[Batch], batch_size: int, fill:
 
 
 def _from_disk(source: ShardSource, lots: Iterator[list[Batch]], fill: Fill) -> Iterator[Batch]:
-    """The system hears what the next lot wants; a batch is read in its turn, and used while in the cache.
+    """Tell the system which bytes the next lot needs, so that they are in its page cache when they are read.
 
-    A disk that answered the last lot at memory's speed had it in memory already: then nothing is asked for.
+    If the last lot was read at the speed of memory, the cache had it already: then the system is not told.
     """
     lot, slow = next(lots, []), True
     while lot:
@@ -48,7 +58,7 @@ def _from_disk(source: ShardSource, lots: Iterator[list[Batch]], fill: Fill) -> 
 
 
 def _from_store(lots: Iterator[list[Batch]], fill: Fill) -> Iterator[Batch]:
-    """A thread waits for the next lot meanwhile, all of whose images are asked for at once."""
+    """Read the images of the next lot in a thread, all at once, while the batches of this lot are used."""
 
     def read() -> list[Batch]:
         lot = next(lots, [])

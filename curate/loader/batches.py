@@ -1,4 +1,4 @@
-"""The DataLoader that goes with a data set: it takes whole batches, so that their size is said once."""
+"""Makes the DataLoader for a data set. The data set makes whole batches, so the batch size is given only to it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from curate.loader.datasets import OrderedDataset
 
 
 class Batches(IterableDataset[Any]):  # type: ignore[misc]  # torch is not followed
-    """A data set's samples as lists, one a batch. Position and state are those of the data set."""
+    """Yields the batches of a data set, each as a list of samples. Position and state are those of the data set."""
 
     def __init__(self, data: OrderedDataset) -> None:
         self.data = data
 
     def __iter__(self) -> Iterator[list[Any]]:
-        return (batch for batch in self.data.batches() if batch)  # all of a batch may be damaged
+        return (batch for batch in self.data.batches() if batch)  # empty if all its samples were damaged
 
     def __len__(self) -> int:
-        """Batches of this rank in a whole epoch."""
+        """Number of batches of this rank in a whole epoch."""
         return -(-self.data.samples // self.data.global_batch)
 
     def set_epoch(self, epoch: int) -> None:
@@ -45,15 +45,18 @@ def dataloader(
     loader: Any = DataLoader,
     **options: Any,
 ) -> Any:
-    """A DataLoader over a ShardDataset or PackDataset, with batches of the size that the data set has.
+    """Return a DataLoader over a ShardDataset or PackDataset; its batches have the data set's `batch_size`.
 
-    `num_workers` counts worker processes. `collate_fn` makes a batch of a list of samples; without one a batch
-    is that list. `loader` may be torchdata's StatefulDataLoader. `options` are the loader's own; workers that
-    read an object store are spawned unless `multiprocessing_context` says otherwise, for its client does not
-    survive a fork.
+    Args:
+        data: the data set.
+        num_workers: number of worker processes; 0 reads in this process.
+        collate_fn: makes a batch of a list of samples; by default a batch is that list.
+        loader: the class to use, such as torchdata's StatefulDataLoader.
+        options: more arguments of `loader`. Workers that read an object store are spawned unless
+            `multiprocessing_context` says otherwise, because its client does not survive a fork.
 
     Raises:
-        InputError: an option that the data set decides.
+        InputError: `data` is no such data set, or an option (such as `shuffle`) belongs to the data set.
     """
     for name in ("batch_size", "shuffle", "drop_last", "sampler", "batch_sampler", "dataset"):
         if name in options:

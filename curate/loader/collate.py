@@ -1,4 +1,4 @@
-"""Batches that a model can take: pixels of one size, and packed sequences padded to one length."""
+"""Makes batches that a model can take: images resized to one size, and packed sequences padded to one length."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def decode(image: bytes, side: int) -> torch.Tensor:
-    """An image as RGB pixels (3 x side x side, uint8), bicubic; its ratio is not kept, as in Qwen-VL.
+    """Decode an encoded image to RGB pixels (3 x side x side, uint8).
 
-    A JPEG is decoded at the nearest eighth above. Torch resizes bytes four times as fast as Pillow, to the
-    same pixels but for roundings.
+    It is resized bicubically, and its ratio of sides is not kept, as in Qwen-VL. A JPEG is decoded at the smallest
+    multiple of an eighth of its size that is large enough. Torch resizes four times as fast as Pillow, to the same
+    pixels except for rounding.
     """
     with Image.open(io.BytesIO(image)) as opened:
         opened.draft("RGB", (side, side))
@@ -33,22 +34,29 @@ def decode(image: bytes, side: int) -> torch.Tensor:
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 pixels (… x 3 x H x W) as floats of CLIP's mean and deviation; best done where the model is."""
+    """Normalise uint8 pixels (… x 3 x H x W) to floats by CLIP's mean and standard deviation.
+
+    Do this on the model's device: bytes are a quarter of the data to copy.
+    """
     mean, std = (torch.tensor(v, device=pixels.device).view(3, 1, 1) for v in (MEAN, STD))
     return (pixels.float() / 255 - mean) / std
 
 
 @dataclass(frozen=True)
 class Collate:
-    """Samples of shards to a batch; also rows as others read them, where `image` is a dictionary."""
+    """Makes a batch of samples of shards, also of rows read by other software, where `image` is a dictionary."""
 
-    side: int = 448
+    side: int = 448  # of the square that images are resized to, pixels
 
     def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """`pixels` (K x 3 x side x side, uint8) of the K images, sample by sample; `image_count` (N, int64), how
-        many each sample has; `has_image` (N, bool); and each other column as a list of N.
+        """Return a batch of N samples that have K images together.
 
-        A sample's images are its own one, or a dialogue's.
+        A sample's images are its `image` and those of a dialogue's `images`. The batch has `pixels` (K x 3 x side x
+        side, uint8), sample by sample; `image_count` (N, int64), the images of each sample; `has_image` (N, bool); and
+        each other column as a list of N values.
+
+        Raises:
+            DamagedError: an image cannot be decoded.
         """
         names = [name for name in samples[0] if name not in ("image", "images")]
         batch: dict[str, Any] = {name: [sample[name] for sample in samples] for name in names}
@@ -64,7 +72,7 @@ class Collate:
 
 
 def _bodies(sample: dict[str, Any]) -> list[bytes]:
-    """The images of a sample that are there."""
+    """Return the encoded images of a sample, without null ones."""
     images = [sample.get("image"), *(sample.get("images") or ())]
     bodies = [image["bytes"] if isinstance(image, dict) else image for image in images]
     return [body for body in bodies if body is not None]
@@ -72,23 +80,23 @@ def _bodies(sample: dict[str, Any]) -> list[bytes]:
 
 @dataclass(frozen=True)
 class CollatePacks:
-    """Sequences of packs to a batch.
+    """Makes a batch of N packed sequences.
 
-    With `names="hf"` it has what transformers' models take: `input_ids`, `labels` (-100 where there is no loss, and at
-    each sample's first token), `position_ids` (4 x N x `seq_len` where the dialect's images are grids of patches: the
-    plain one and M-RoPE's three), `mm_token_type_ids`, `pixel_values` as the model's processor gives them,
-    `image_grid_thw`, and either `attention_mask` (N x 1 x `seq_len` x `seq_len`, for `attention="mask"`) or
-    `cu_seqlens` (int32, of the batch laid end to end, for `attention="cu_seqlens"`). Pass on
-    all but `keys` and `loss_weight`.
+    With `names="hf"` the batch has the arguments of transformers' models: `input_ids`, `labels` (-100 where there is no
+    loss, and at each sample's first token), `position_ids`, `mm_token_type_ids`, `pixel_values` as the model's
+    processor gives them, `image_grid_thw`, and either `attention_mask` (N x 1 x `seq_len` x `seq_len`, for
+    `attention="mask"`) or `cu_seqlens` (int32, of the N sequences one after another, for `attention="cu_seqlens"`).
+    `position_ids` is 4 x N x `seq_len` if the dialect's images are grids of patches (the token's index, then M-RoPE's
+    three positions), else N x `seq_len`. Pass everything except `keys` and `loss_weight` to the model.
 
-    With `loss_per` there is `loss_weight` (N x `seq_len`, float32), by which the loss of each token is to be
-    multiplied: each of a sample's n learnt tokens counts 1 (`token`), 1/n (`sample`) or 1/√n (`square_root`), times its
-    source's weight where the data set has `loss_weights`; 0 where nothing is learnt.
+    With `loss_per` the batch has `loss_weight` (N x `seq_len`, float32): multiply the loss of each token by it. Each of
+    a sample's n tokens with a loss weighs 1 (`token`), 1/n (`sample`) or 1/√n (`square_root`), times the weight of its
+    source if the data set has `loss_weights`; tokens without a loss weigh 0.
     """
 
-    seq_len: int = 2048
-    pad: int = 0
-    side: int = 448
+    seq_len: int = 2048  # tokens to which sequences are padded
+    pad: int = 0  # token of the padding
+    side: int = 448  # pixels of the square that images are resized to; only with names="curate"
     names: Literal["curate", "hf"] = "curate"
     dialect: str = "qwen-vl"  # of the packs; with names="hf"
     dialect_settings: tuple[str, ...] = ()  # as given to `curate pack --dialect-set`
@@ -96,10 +104,16 @@ class CollatePacks:
     loss_per: Literal["token", "sample", "square_root"] | None = None
 
     def __call__(self, packs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """N x `seq_len` each: `tokens`; `labels`, -100 where there is no loss; `position`, from 0 in a
-        sample; `segment`, from 1 in each sequence and 0 for padding, so that attention stays within a sample.
-        And of the K images `pixels`, `image_row` and `image_start`: at which token an image's first marker
-        stands.
+        """Return a batch of N sequences that have K images together; for `names="hf"` see the class.
+
+        N x `seq_len` (int64) each: `tokens`; `labels`, -100 where there is no loss; `position`, which starts from 0 in
+        each sample; `segment`, the number of the sample in its sequence, from 1, and 0 for padding, so that attention
+        can be kept within a sample. Of the images: `pixels` (K x 3 x side x side, uint8), `image_row` (K, int64), the
+        sequence of each image, and `image_start` (K, int64), the index of its first marker token. `keys` are the keys
+        of the samples in each sequence.
+
+        Raises:
+            DamagedError: an image cannot be decoded.
         """
         weights = {} if self.loss_per is None else {"loss_weight": self._loss_weight(packs, self.loss_per)}
         if self.names == "hf":
@@ -125,7 +139,7 @@ class CollatePacks:
         return batch | weights
 
     def _loss_weight(self, packs: Sequence[dict[str, Any]], per: str) -> torch.Tensor:
-        """What the loss of each token counts; see the class."""
+        """Return the weight of each token's loss (N x seq_len, float32); see the class."""
         power = {"token": 0.0, "sample": 1.0, "square_root": 0.5}[per]
         found = np.zeros((len(packs), self.seq_len), np.float32)
         for row, pack in enumerate(packs):
@@ -138,10 +152,10 @@ class CollatePacks:
 
 
 def _stack(named: Sequence[tuple[str, bytes]], side: int) -> torch.Tensor:
-    """The pixels of images, each with its row's key or its path.
+    """Decode images to pixels (K x 3 x side x side, uint8); `named` gives each a name for error messages.
 
     Raises:
-        DamagedError: one cannot be decoded.
+        DamagedError: an image cannot be decoded.
     """
     if not named:
         return torch.zeros((0, 3, side, side), dtype=torch.uint8)

@@ -1,13 +1,12 @@
-"""Shards and packs as PyTorch data sets, in an order that no number of ranks or workers changes.
+"""Shards and packs as PyTorch data sets, in an order that does not depend on the number of ranks or workers.
 
-Global batch b of an epoch is a run of `world_size · batch_size` samples of its order; a rank takes its part
-of every batch, and worker w of a rank serves the batches w, w + W, w + 2W, …, as DataLoader asks for them.
-What has been seen is therefore one number, from which any other number of ranks and workers can go on.
+A global batch is `world_size · batch_size` consecutive samples of the epoch's order. Each rank takes its part of every
+global batch; worker w of a rank's W workers makes the batches w, w + W, w + 2W, …, as DataLoader asks for them. So the
+position in an epoch is one number of samples, from which any number of ranks and workers can go on.
 """
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -16,63 +15,47 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from curate.errors import DamagedError, InputError
 from curate.loader.ahead import Batch, filled
 from curate.loader.mixture import Interleaving, MixedOrder, Mixture, checked_weights
 from curate.loader.shuffle import BLOCK, Order, runs, share
-from curate.loader.source import ShardSource
+from curate.loader.skips import Skips, check_damaged
+from curate.loader.source import PACK_COLUMNS, SHARD_COLUMNS, ShardSource
 
 Sample = dict[str, Any]
 Ints = npt.NDArray[np.int64]
 
-log = logging.getLogger("curate")
-
-SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height", "messages")
-PACK_COLUMNS = (
-    "task",
-    "tokens",
-    "loss_mask",
-    "segments",
-    "keys",
-    "image_grid_thw",
-)  # the last where there is one
-MAX_WORKERS = 1024  # that count apart
 LIGHT = 1024  # samples that a worker looks up at once, without their images
 
 
-class Skips:
-    """Counts the samples that are left out, over the worker processes that share it."""
-
-    def __init__(self) -> None:
-        self._counts = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()
-
-    @property
-    def total(self) -> int:
-        """Of all workers."""
-        return int(self._counts.sum())
-
-    def count(self, samples: int, why: Sequence[DamagedError]) -> None:
-        """Count samples, and say why they are left out."""
-        for error in why:
-            log.warning("left out: %s", error)
-        worker = get_worker_info()
-        self._counts[worker.id % MAX_WORKERS if worker else 0] += samples
-
-
 class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is not followed
-    """Samples in the order of an epoch. `dataloader` makes the loader that goes with it; a DataLoader of one's
-    own must be given the same `batch_size`.
+    """Yields samples in the order of an epoch. Use `dataloader` to make its DataLoader, or give a DataLoader of your
+    own the same `batch_size`.
 
-    `paths` may have weights: `{"captions/": 0.7, "questions/": 0.3}`. Then an epoch has `samples` samples (as many
-    as all rows unless given), of which each source gives its share, in its own order, as often as it takes.
-    `loss_weights` by path are given to samples as `loss_weight`, for `CollatePacks`.
+    Args:
+        paths: a folder or file of shards (or packs), several, or a mixture: path -> weight, such as
+            `{"captions/": 0.7, "questions/": 0.3}`. In a mixture each source gives its share of an epoch's samples, and
+            starts again once all its rows were used.
+        batch_size: samples of a batch of one rank.
+        seed: of the shuffling.
+        shuffle: False keeps the rows in their own order.
+        columns: columns of a sample besides its images; None: the class's `columns`.
+        transform: is applied to each sample as it is read.
+        rank, world_size: None: those of torch.distributed if it is initialised, else 0 and 1.
+        drop_last: leave out the last global batch of an epoch if it is not full.
+        block: number of runs of 1,024 rows whose rows are shuffled together.
+        cache: the folder for the files' indexes; empty: see `curate.loader.file_index`.
+        check: whether images are compared with the checksums that were written with them.
+        damaged: what happens if an image is not what was written. `raise`: an error names its shard, row and key.
+            `skip`: its sample is left out, named in a warning, and counted in `skipped`.
+        samples: samples of an epoch of a mixture; None: as many as there are rows.
+        loss_weights: path -> weight; each sample gets it as `loss_weight`, for `CollatePacks`. Other paths weigh 1.
 
-    `transform` is applied to each sample as it is read. Rank and world size are torch.distributed's where
-    that is initialised, unless they are given. What is read is compared with the checksums that were written
-    with it, unless `check` is False. An image that is not what was written is an error that names its shard,
-    row and key; with `damaged="skip"` its sample is left out, named in a warning, and counted in `skipped`.
+    Raises:
+        InputError: a path or an argument is wrong.
+        DamagedError: a folder lacks a file that it lists.
     """
 
     stem = ""
@@ -97,11 +80,11 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         samples: int | None = None,
         loss_weights: Mapping[str, float] | None = None,
     ) -> None:
-        _check_damaged(damaged, check)
+        check_damaged(damaged, check)
         weights = checked_weights(paths) if isinstance(paths, Mapping) else None
         given = list(weights) if weights is not None else [paths] if isinstance(paths, str) else paths
         listed = [str(path) for path in given]
-        self.source = _source(listed, self.stem, columns or self.columns, cache, check)
+        self.source = ShardSource(listed, self.stem, tuple(columns or self.columns), cache, check)
         self.mixture = None if weights is None else _mixture(weights, self.source, samples, self.stem)
         if samples is not None and weights is None:
             raise InputError("samples is the length of a mixture's epoch: give weights by path")
@@ -114,11 +97,11 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         self.world_size = world_size or (torch.distributed.get_world_size() if distributed else 1)
         if not 0 <= self.rank < self.world_size or batch_size < 1:
             raise InputError(f"rank {self.rank} of {self.world_size} with batches of {batch_size} cannot be")
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that live on see it change
-        self._began = 0  # the epoch that the next three belong to
-        self._origin = 0  # where in the epoch this pass began
-        self._number: int | None = None  # of the batch that this worker serves next, counted from the origin
-        self._seen = 0  # samples of the epoch that all ranks have had
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
+        self._began = 0  # the epoch to which the next three attributes belong
+        self._origin = 0  # samples of the epoch that were used before this pass
+        self._number: int | None = None  # of the batch that this worker makes next, counted from the origin
+        self._seen = 0  # samples of the epoch that all ranks have used
 
     @cached_property
     def global_batch(self) -> int:
@@ -127,12 +110,12 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
 
     @cached_property
     def digest(self) -> str:
-        """Of the data, and of how it is mixed."""
+        """Digest (hex) of the data, and of how it is mixed."""
         return self.source.digest if self.mixture is None else self.mixture.digest(self.source.digest)
 
     @cached_property
     def samples(self) -> int:
-        """Of an epoch, over all ranks."""
+        """Samples of an epoch, over all ranks."""
         rows = self.source.rows if self.mixture is None else self.mixture.samples
         return rows - rows % self.global_batch if self.drop_last else rows
 
@@ -142,17 +125,17 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         return self._skips.total
 
     def __len__(self) -> int:
-        """Samples of this rank in a whole epoch."""
+        """Number of samples of this rank in a whole epoch."""
         full, rest = divmod(self.samples, self.global_batch)
         start, stop = share(rest, self.batch_size, self.rank, self.world_size, np.zeros(1, np.int64))
         return full * self.batch_size + int(stop[0] - start[0])
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin that epoch with the next iteration; a position in it that was loaded is kept."""
+        """Let the next iteration begin this epoch; a position that was loaded for this epoch is kept."""
         self._epoch.fill_(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this process is: what has been seen by all ranks, and what its worker serves next."""
+        """Return the position: the samples that all ranks have used, and the batch that this worker makes next."""
         at = self._origin if self._seen < self._origin else self._seen
         return {
             "digest": self.digest,
@@ -165,15 +148,16 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         }
 
     def state_after(self, batches: int) -> dict[str, Any]:
-        """The state once that many global batches of this pass are used up, for loops that count steps."""
+        """Return the state after so many global batches of this pass, for training loops that count steps."""
         seen = min(self._origin + batches * self.global_batch, self.samples)
         return self.state_dict() | {"seen": seen, "origin": seen, "number": None}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there. In a worker (StatefulDataLoader) as that worker, else from what all have seen.
+        """Go on from a state. A worker process of a StatefulDataLoader goes on with its own next batch; otherwise the
+        data set goes on after the samples that all ranks have used.
 
         Raises:
-            InputError: the state is of other data or another seed.
+            InputError: this is no state, or a state of other data or another seed.
         """
         if lacking := sorted({"digest", "seed", "epoch", "seen", "origin"} - set(state)):
             raise InputError(f"that is no state of such a data set: it lacks {', '.join(lacking)}")
@@ -195,7 +179,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         return self._samples()
 
     def batches(self) -> Iterator[list[Any]]:
-        """This worker's parts of the global batches of an epoch, one list each."""
+        """Yield this worker's parts of the global batches of an epoch, each as a list of samples."""
         for number, step, batch in self._parts():
             self._mark(number, step)
             yield batch
@@ -207,7 +191,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
             yield from batch[-1:]
 
     def _parts(self) -> Iterator[tuple[int, int, list[Any]]]:
-        """This worker's batches, each with its number and how far it is to the next."""
+        """Yield this worker's batches: the batch's number, the distance to the next batch's number, the samples."""
         epoch = int(self._epoch)
         if epoch != self._began:
             self._began, self._origin, self._number, self._seen = epoch, 0, None, 0
@@ -220,7 +204,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         self._origin, self._number = 0, None
 
     def _order(self, epoch: int) -> Order | MixedOrder:
-        """The order of an epoch."""
+        """Return the order of an epoch."""
         rows, digest = self.source.file_rows, self.digest
         if self.mixture is None:
             return Order(runs(rows), digest, self.seed, epoch, self.shuffle, self.block)
@@ -232,18 +216,18 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         return MixedOrder(rows, self.mixture, interleaving, epoch, of_source)
 
     def _mark(self, number: int, step: int) -> None:
-        """Note that a batch is used up: all ranks have had it, and this worker's next one follows."""
+        """Note that all ranks have used global batch `number`; this worker's next one is `step` further."""
         self._number = number + step
         self._seen = min(self._origin + (number + 1) * self.global_batch, self.samples)
 
     def _batches(self, order: Order | MixedOrder, first: int, step: int) -> Iterator[Batch]:
-        """This worker's parts of its batches."""
+        """Yield this rank's parts of the batches `first`, `first + step`, …, with their images."""
         left = max(self.samples - self._origin, 0)
         numbers = range(first, -(-left // self.global_batch), step)
         return filled(self.source, self._light(order, numbers, left), self.batch_size, self._fill)
 
     def _fill(self, rows: Sequence[Sample]) -> list[Sample]:
-        """The rows with their images; by setting without those whose image is damaged."""
+        """Read the images of the rows; with `damaged="skip"`, leave out rows with a damaged image."""
         if self.damaged == "raise":
             return self.source.fill(rows)
         lost: list[DamagedError] = []
@@ -252,7 +236,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         return sound
 
     def _weighed(self, numbers: Ints) -> Iterator[Sample]:
-        """The rows of those numbers, with the weight of their source's loss where it has one."""
+        """Yield the rows with these numbers, with `loss_weight` if the data set has loss weights."""
         rows = self.source.light(numbers)
         if self._loss_weights is not None:
             for row, weight in zip(rows, self._loss_weights.of(numbers), strict=True):
@@ -260,7 +244,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         yield from rows
 
     def _light(self, order: Order | MixedOrder, numbers: Sequence[int], left: int) -> Iterator[Batch]:
-        """The batches with places for their images: they take little room, so many are looked up at once."""
+        """Yield batches with places instead of images' bytes. They take little memory, so many are made at once."""
         lot = max(1, LIGHT // self.batch_size)
         for at in range(0, len(numbers), lot):
             some = np.array(numbers[at : at + lot])
@@ -269,7 +253,7 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
             places = np.repeat(self._origin + stop - ends, stop - start) + np.arange(ends[-1])
             rows = deque(self._weighed(order.take(places)))
             sizes = (stop - start).tolist()
-            # taken out, so that nobody but their user holds the samples once they have their images
+            # popped, so that only the consumer refers to the samples once they have their images
             yield from (
                 (number, [rows.popleft() for _ in range(size)])
                 for number, size in zip(some.tolist(), sizes, strict=True)
@@ -277,10 +261,10 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
 
 
 class ShardDataset(OrderedDataset):
-    """Shards: a sample has `image` (bytes or None) and the `columns` asked for.
+    """The rows of shards: a sample has `image` (bytes or None), `images` and the given `columns`.
 
-    A dialogue has `messages` (a list of `role` and `content`) and `images` (a list of `path` and `bytes`), of which
-    each `<image>` in a user's content stands for the next one; for other rows both are None.
+    A dialogue has `messages` (a list of `role` and `content`) and `images` (a list of `path` and `bytes`); each
+    `<image>` in a user's content stands for the next of these. For other rows both are None.
     """
 
     stem = "shard"
@@ -288,76 +272,20 @@ class ShardDataset(OrderedDataset):
 
 
 class PackDataset(OrderedDataset):
-    """Packs: a sample is a sequence, with `tokens`, `loss_mask`, `segments` (numpy), `images`, `keys`."""
-
-    stem = "pack"
-    columns = PACK_COLUMNS
-
-
-class ShardMap(Dataset[Any]):  # type: ignore[misc]
-    """Shards by number, in their own order: for samplers, and for trainers that skip by themselves.
-
-    `check` and `damaged` are those of `OrderedDataset`; one sample asked for by itself is never left out.
-    """
-
-    stem = "shard"
-    columns: tuple[str, ...] = SHARD_COLUMNS
-
-    def __init__(
-        self,
-        paths: str | Sequence[str],
-        *,
-        columns: Sequence[str] | None = None,
-        transform: Callable[[Sample], Any] | None = None,
-        cache: str = "",
-        check: bool = True,
-        damaged: str = "raise",
-    ) -> None:
-        _check_damaged(damaged, check)
-        self.source = _source(paths, self.stem, columns or self.columns, cache, check)
-        self.damaged, self._skips = damaged, Skips()
-        self.transform = transform
-
-    @property
-    def skipped(self) -> int:
-        """Samples left out for a damaged image since the data set was made, in all workers."""
-        return self._skips.total
-
-    def __len__(self) -> int:
-        return self.source.rows
-
-    def __getitem__(self, number: int) -> Any:
-        found = self._read([number], None)
-        return found[0]
-
-    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
-        """Several samples at once, as DataLoader asks for a batch; by setting without damaged ones."""
-        lost: list[DamagedError] | None = [] if self.damaged == "skip" else None
-        found = self._read(numbers, lost)
-        if lost:
-            self._skips.count(len(numbers) - len(found), lost)
-        return found
-
-    def _read(self, numbers: Sequence[int], lost: list[DamagedError] | None) -> list[Any]:
-        rows = np.asarray(numbers, np.int64)
-        if len(rows) and not (-len(self) <= rows.min() and rows.max() < len(self)):
-            raise IndexError(f"{numbers} of {len(self)} samples")
-        samples = self.source.read(np.where(rows < 0, rows + len(self), rows), lost)
-        return [self.transform(sample) for sample in samples] if self.transform else samples
-
-
-class PackMap(ShardMap):
-    """Packs by number."""
+    """The sequences of packs: a sample has `tokens`, `loss_mask`, `segments` (numpy arrays), `images` and `keys`."""
 
     stem = "pack"
     columns = PACK_COLUMNS
 
 
 def resume_state(loader_state: Mapping[str, Any]) -> dict[str, Any]:
-    """What all ranks had seen, from the state of a StatefulDataLoader over one of these data sets.
+    """Return the state of the data set, from the state of a StatefulDataLoader over a ShardDataset or PackDataset.
 
-    That loader refuses a state of another number of workers; this one, loaded into the data set itself before
-    the loader is made, goes on with any.
+    A StatefulDataLoader refuses a state of another number of workers. To go on with any number of them, load the state
+    that this function returns into the data set before the loader is made.
+
+    Raises:
+        InputError: `loader_state` holds no state of such a data set.
     """
     found = list(_states(loader_state))
     if not found:
@@ -376,21 +304,14 @@ def _states(value: Any) -> Iterator[dict[str, Any]]:
                 yield from _states(inner)
 
 
-def _check_damaged(damaged: str, check: bool) -> None:
-    if damaged not in ("raise", "skip"):
-        raise InputError(f'damaged is "raise" or "skip", not {damaged!r}')
-    if damaged == "skip" and not check:
-        raise InputError('damaged="skip" needs check=True: what is not checked is not found')
-
-
 class LossWeights(NamedTuple):
-    """What the loss of each source's samples counts."""
+    """The weight of the loss of each source's samples (K sources)."""
 
-    first: Ints  # the first row of each source
+    first: Ints  # number of the first row of each source
     weights: npt.NDArray[np.float64]
 
     def of(self, rows: Ints) -> list[float]:
-        """Of rows by their numbers."""
+        """Return the weights of rows, given by their numbers."""
         found: list[float] = self.weights[np.searchsorted(self.first, rows, side="right") - 1].tolist()
         return found
 
@@ -409,10 +330,10 @@ def _loss_weights(
 
 
 def _mixture(weights: Mapping[str, float], source: ShardSource, samples: int | None, stem: str) -> Mixture:
-    """The mixture of a source's paths.
+    """Return how the paths of `weights` are mixed.
 
     Raises:
-        InputError: one has no files or rows, or `samples` is no whole number above 0.
+        InputError: a path has no files or rows, or `samples` is no whole number above 0.
     """
     ends = np.cumsum([0, *source.files_of_paths])
     for path, a, b in zip(weights, ends[:-1], ends[1:], strict=True):
@@ -421,9 +342,3 @@ def _mixture(weights: Mapping[str, float], source: ShardSource, samples: int | N
     if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
         raise InputError(f"an epoch has at least one sample, not {samples!r}")
     return Mixture(tuple(weights.values()), tuple(source.files_of_paths), samples or source.rows)
-
-
-def _source(
-    paths: str | Sequence[str], stem: str, columns: Sequence[str], cache: str, check: bool = True
-) -> ShardSource:
-    return ShardSource([paths] if isinstance(paths, str) else list(paths), stem, tuple(columns), cache, check)

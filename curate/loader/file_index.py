@@ -1,9 +1,9 @@
-"""The index of a shard or pack: its light columns and the places and checksums of its images, mapped to memory.
+"""The index of a shard or pack: its columns except images, and where each image is in the file, with its checksum.
 
-It is made once a file, on first use, of the index of images that the file holds itself and of its light
-columns, and kept in `_index/` beside the shards; where that cannot be written (an object store, a read-only
-disk) it is kept in the user's cache folder, and where that cannot be written, in memory. Of a file without an
-index of images the pages are walked, and checked by their own checksums.
+The index is an Arrow file that is mapped to memory. It is made when the shard is first used, from the shard's columns
+and from the image index that the shard itself holds. It is kept in `_index/` beside the shards; if that cannot be
+written (an object store, a read-only disk), in the user's cache folder; if that cannot be written either, in memory.
+For a shard without an image index, all Parquet pages are read and checked by their own checksums.
 """
 
 from __future__ import annotations
@@ -37,20 +37,26 @@ from curate.storage.image_places import (
 )
 from curate.storage.parquet_pages import chunk_range
 
-FORMAT = 3  # of the index itself
+FORMAT = 3  # version of the index file
 IMAGES = {"image": IMAGE_LEAF, "images": IMAGES_LEAF}
-SEAL = 8  # bytes behind the table: XXH3-64 of it
+SEAL = 8  # bytes after the Arrow table: its XXH3-64 hash
 
 
 def open_index(file: DataFile, columns: tuple[str, ...], cache: str = "") -> pa.Table:
-    """The index of a file: `columns`, and the places of its images.
+    """Open the index of a file, making it if there is none: N rows with `columns`, and where each image is.
 
-    `place` (PLACE) is a row's own image; in packs and shards of dialogues `places` lists a row's images (PLACE, with
-    each one's `path`, in packs its `start`, and where they refer to their images the `uri` of the shard).
+    In the column `place` (type PLACE) is a row's own image. In packs and in shards with dialogues, `places` lists the
+    images of a row: PLACE's fields and the `path` of each; in packs also its `start` token; in packs that refer to
+    images in shards also the `uri` of the shard.
+
+    Args:
+        file: the shard or pack.
+        columns: the columns to keep; `image` and `images` among them are ignored.
+        cache: the folder for the index; empty: the folders that the module names.
 
     Raises:
-        DamagedError: the file is damaged, or not the one that its folder lists.
-        InputError: its images are compressed.
+        DamagedError: the file is damaged, or has another number of rows than its folder lists.
+        InputError: its images cannot be located, because it was not written as curate writes shards.
     """
     name = hashlib.sha256(json.dumps([FORMAT, file.uri, file.bytes, file.mark, columns]).encode()).hexdigest()
     system, path = filesystem(file.uri)
@@ -68,7 +74,7 @@ def open_index(file: DataFile, columns: tuple[str, ...], cache: str = "") -> pa.
 
 
 def _map(path: Path) -> pa.Table | None:
-    """The table in a file, mapped; None where the file is no table, or is damaged."""
+    """Map the table in an index file to memory; None if the file is damaged or no index."""
     try:
         whole = pa.memory_map(str(path)).read_buffer()
         body = whole.slice(0, max(whole.size - SEAL, 0))
@@ -80,7 +86,7 @@ def _map(path: Path) -> pa.Table | None:
 
 
 def _folders(file: DataFile, cache: str) -> list[Path]:
-    """Where the index may lie, best first."""
+    """Return the folders for the index of a file, the preferred one first."""
     if cache:
         return [Path(cache)]
     system, path = filesystem(file.uri)
@@ -89,7 +95,7 @@ def _folders(file: DataFile, cache: str) -> list[Path]:
 
 
 def _keep(table: pa.Table, path: Path) -> bool:
-    """Write the table, whole or not at all; False where that is not allowed or there is no room."""
+    """Write a complete index file and return True; False, and no file, if it cannot be written."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +135,7 @@ def _build(file: DataFile, columns: tuple[str, ...]) -> pa.Table:
 
 
 def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ...]) -> pa.Table:
-    """The light columns and the places of all row groups."""
+    """Read the index of all row groups: the columns except images, and where each image is."""
     light = [column for column in columns if column not in IMAGES]
     packs = "image" not in parquet.schema_arrow.names
     several = packs or _has_dialogues(parquet)
@@ -159,7 +165,7 @@ def _read(parquet: pq.ParquetFile, stream: pa.NativeFile, columns: tuple[str, ..
 
 
 def _referenced(images: pa.ChunkedArray, places: pa.ChunkedArray) -> pa.Array:
-    """A list of path, start, `uri` of the shard, and place there, for each row's images.
+    """Return, for each row's images, a list of path, start, `uri` of the shard, and place in that shard.
 
     Raises:
         ValueError: there are more or fewer places than images.
@@ -172,7 +178,7 @@ def _referenced(images: pa.ChunkedArray, places: pa.ChunkedArray) -> pa.Array:
 
 
 def _has_dialogues(parquet: pq.ParquetFile) -> bool:
-    """Whether a row of a shard has a list of images: their paths' statistics tell."""
+    """Whether any row of a shard has a list of images, by the Parquet statistics of the images' paths."""
     if "images" not in parquet.schema_arrow.names:
         return False
     for number in range(parquet.num_row_groups):
@@ -184,12 +190,15 @@ def _has_dialogues(parquet: pq.ParquetFile) -> bool:
 
 
 def _arrays(places: IndexedImages) -> tuple[np.ndarray, ...]:
-    """The places' columns, in PLACE's order."""
+    """Return the columns of image places in the order of PLACE's fields."""
     return places.offset, places.size, places.sum
 
 
 def _many_each(images: pa.ListArray, places: IndexedImages) -> pa.Array:
-    """A list of path, start and place for each row's images; places are null where packs only name them."""
+    """Return, for each row's images, a list of path, start and place.
+
+    The places are null if the pack holds only the names of its images, not their bytes.
+    """
     flat = images.flatten()
     if len(places.offset) not in (0, len(flat)):
         raise ValueError(f"{len(flat)} images are named, but {len(places.offset)} are there")
@@ -202,7 +211,10 @@ def _many_each(images: pa.ListArray, places: IndexedImages) -> pa.Array:
 
 
 def _listed(images: pa.ListArray, places: Sequence[pa.Array], kind: pa.StructType) -> pa.Array:
-    """Lists of what is told of each image but its bytes, and behind it these columns, whose names `kind` has."""
+    """Return lists of structs, one for each image: the fields of `images` except `bytes`, then those of `places`.
+
+    `kind` has the names and types of `places`.
+    """
     flat = images.flatten()
     told = [field for field in flat.type if field.name != "bytes"]
     values = [*(flat.field(field.name) for field in told), *places]

@@ -1,7 +1,7 @@
-"""Packed sequences under the names that transformers' models take: positions, masks and patches of images.
+"""Makes batches of packed sequences with the arguments of transformers' models: positions, masks, image patches.
 
-Positions start anew with every sample. Where images are grids of patches (Qwen2-VL and later) each token has four:
-the plain one, by which a model tells samples apart, and M-RoPE's three, of frame, row and column.
+Positions start from 0 in every sample. If the dialect's images are grids of patches (Qwen2-VL and later), each token
+has four positions: its index in the sample, by which a model tells samples apart, and M-RoPE's frame, row and column.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from curate.tasks.image_cost import Costs, image_costs
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-FRAMES = 2  # of a patch in time; an image is its own next frame
+FRAMES = 2  # frames of a patch; for an image both frames are the image itself
 
 
 def mrope(size: int, edges: Ints, pads: Ints, grids: Ints, merge: int) -> Ints:
-    """Frame, row and column of each token of a sequence (3 x size), anew from 0 in each sample.
+    """Return frame, row and column of each token of a sequence (3 x size); they start from 0 in each sample.
 
     Args:
         size: tokens of the sequence.
-        edges: where its samples begin, and the end of the last (S + 1).
-        pads: the first pad of each image (K).
+        edges: index of the first token of each sample, then the end of the last sample (S + 1).
+        pads: index of the first pad token of each image (K), ascending.
         grids: rows and columns of each image's patches, before `merge` x `merge` of them become one token (K x 2).
-        merge: patches along the side of a token.
+        merge: side of a token in patches.
     """
     found = np.zeros((3, size), np.int64)
     image = 0
@@ -55,7 +55,15 @@ def mrope(size: int, edges: Ints, pads: Ints, grids: Ints, merge: int) -> Ints:
 def batch(
     packs: Sequence[dict[str, Any]], dialect: Dialect, seq_len: int, pad: int, attention: str
 ) -> dict[str, Any]:
-    """See `CollatePacks`: N sequences of packs as a batch."""
+    """Make a batch of N packed sequences, as `CollatePacks` describes for `names="hf"`.
+
+    Args:
+        packs: the sequences: rows of packs with their images' bytes.
+        dialect: the dialect of the packs.
+        seq_len: tokens to which sequences are padded.
+        pad: token of the padding.
+        attention: `mask` or `cu_seqlens`.
+    """
     made = _padded(packs, dialect, seq_len, pad)
     images = [image for pack in packs for image in pack["images"] if image["bytes"] is not None]
     found: dict[str, Any] = {
@@ -72,9 +80,10 @@ def batch(
 def _padded(
     packs: Sequence[dict[str, Any]], dialect: Dialect, seq_len: int, pad: int
 ) -> dict[str, npt.NDArray[Any]]:
-    """N x seq_len each: `input_ids`, `labels`, `segment`, `mm_token_type_ids`, `position_ids` (4 of them with grids).
+    """Return `input_ids`, `labels`, `segment`, `mm_token_type_ids`, `position_ids` (N x seq_len each; 4 x N x seq_len
+    for the `position_ids` of images that are grids).
 
-    The first token of a sample has no label: what stands before it is another sample's.
+    The first token of a sample has no label, because the token before it belongs to another sample.
     """
     ids = np.full((len(packs), seq_len), pad, np.int64)
     labels, segment = np.full_like(ids, -100), np.zeros_like(ids)
@@ -104,13 +113,16 @@ def _padded(
 
 
 def _first_pads(shown: npt.NDArray[np.bool_], edges: Ints, starts: Ints) -> Ints:
-    """The first pad at or behind each image's marker."""
+    """Return the index of the first pad token at or after each image's marker (K)."""
     places = np.flatnonzero(shown)
     return places[np.searchsorted(places, starts)] if len(starts) else starts
 
 
 def _mask(segment: Ints) -> torch.Tensor:
-    """Which token sees which (N x 1 x L x L): those of its own sample up to itself; padding sees itself."""
+    """Return which tokens each token attends to (N x 1 x L x L, bool).
+
+    A token attends to the tokens of its own sample up to itself; a padding token attends to itself only.
+    """
     own = torch.from_numpy(segment)
     same = (own[:, :, None] == own[:, None, :]) & (own[:, :, None] > 0)
     length = own.shape[1]
@@ -120,7 +132,10 @@ def _mask(segment: Ints) -> torch.Tensor:
 
 
 def _edges(packs: Sequence[dict[str, Any]], seq_len: int) -> torch.Tensor:
-    """Where samples begin in the batch laid end to end, padding as one of its own, and the end (int32)."""
+    """Return where each sample begins if the sequences are joined into one, and where that ends (int32).
+
+    The padding of a sequence counts as a sample.
+    """
     edges = [0]
     for row, pack in enumerate(packs):
         edges += [row * seq_len + int(edge) for edge in pack["segments"][1:]]
@@ -129,10 +144,11 @@ def _edges(packs: Sequence[dict[str, Any]], seq_len: int) -> torch.Tensor:
 
 
 def pixels(bodies: Sequence[bytes], dialect: Dialect) -> dict[str, torch.Tensor]:
-    """`pixel_values` of K images as the dialect's processor gives them, and `image_grid_thw` (K x 3) of grids.
+    """Return `pixel_values` of K images as the dialect's processor gives them; for grids also `image_grid_thw` (K x 3).
 
-    Grids: patches x (3 · 2 · patch · patch); tiles: tiles x 3 x side x side, each image's thumbnail last; else
-    K x 3 x height x width. Resized by Pillow, bicubic.
+    The shape of `pixel_values` depends on the dialect. Grids: patches x (3 · 2 · patch · patch). Tiles: tiles x 3 x
+    side x side, with the thumbnail of an image of several tiles after them. Else K x 3 x height x width. Images are
+    resized by Pillow, bicubically.
     """
     grid = dialect.cost.rule == "smart_resize"
     opened = [_open(body) for body in bodies]
@@ -149,7 +165,7 @@ def pixels(bodies: Sequence[bytes], dialect: Dialect) -> dict[str, torch.Tensor]
 
 
 def _parts(image: Image.Image, costs: Costs, number: int, dialect: Dialect) -> Iterator[Floats]:
-    """The arrays that one image becomes."""
+    """Yield the arrays of one image: its patches; or its tiles and their thumbnail; or the whole image."""
     cost, size = dialect.cost, (int(costs.width[number]), int(costs.height[number]))
     whole = _values(image, size, dialect)
     if cost.rule == "smart_resize":
@@ -171,7 +187,7 @@ def _open(body: bytes) -> Image.Image:
 
 
 def _values(image: Image.Image, size: tuple[int, int], dialect: Dialect) -> Floats:
-    """The image at that size, normalised (3 x height x width)."""
+    """Return an image resized to `size` (width, height) and normalised (3 x height x width)."""
     resized = image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
     mean, std = (np.array(three, np.float32)[:, None, None] for three in (dialect.mean, dialect.std))
     scaled = np.asarray(resized, np.float32).transpose(2, 0, 1) / np.float32(255)
@@ -180,7 +196,7 @@ def _values(image: Image.Image, size: tuple[int, int], dialect: Dialect) -> Floa
 
 
 def _patches(values: Floats, patch: int, merge: int) -> Floats:
-    """The patches of an image, those of one token next to one another (rows · columns x 3 · 2 · patch · patch)."""
+    """Cut an image into patches (rows · columns x 3 · 2 · patch · patch); the patches of one token are adjacent."""
     _, height, width = values.shape
     rows, columns = height // patch, width // patch
     cut = values.reshape(3, rows // merge, merge, patch, columns // merge, merge, patch)

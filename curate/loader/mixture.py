@@ -1,7 +1,7 @@
-"""Several sources mixed while they are read: so much of each in every block of samples, each in its own order.
+"""Mixes several sources while they are read: every block of samples has each source's share, in the source's order.
 
-Which source a sample comes from, and which sample of it, follows from the seed, the weights and the sample's place
-alone. So a mixture goes on from any place exactly, under any number of ranks and workers, like a single source.
+Which source a sample comes from, and which row of it, depends only on the seed, the weights and the sample's index. So
+a mixture resumes exactly from any sample, with any number of ranks and workers, like a single source.
 """
 
 from __future__ import annotations
@@ -21,42 +21,48 @@ from curate.loader.shuffle import Order, permute, runs
 
 Ints = npt.NDArray[np.int64]
 
-MIN_BLOCK = 1024  # samples in which each source has its share, to a sample
+MIN_BLOCK = 1024  # samples of a block at least; in a block each source has its share, to within a sample
 MAX_SOURCES = 256
 
 
 class Mixture(NamedTuple):
-    """K sources of the rows of one data set."""
+    """How the K sources of a data set are mixed."""
 
-    weights: tuple[float, ...]  # K, of samples; they need not add up to one
-    files: tuple[int, ...]  # K, how many files each has, one after another
+    weights: tuple[float, ...]  # of each source's samples (K); they need not add up to one
+    files: tuple[int, ...]  # number of files of each source (K), in the order of the data set's files
     samples: int  # of an epoch
 
     def digest(self, data: str) -> str:
-        """Of the data and how it is mixed."""
+        """Return a SHA-256 (hex) of the data's digest and of how the data is mixed."""
         told = json.dumps([data, self.weights, self.files, self.samples])
         return hashlib.sha256(told.encode()).hexdigest()
 
 
 class Interleaving:
-    """Which source has how many of the first samples, and which has each."""
+    """Decides which source each sample comes from.
+
+    Args:
+        weights: of the sources (K).
+        name: seeds the shuffling.
+        shuffle: whether the sources of a block's samples are shuffled; else they alternate evenly.
+    """
 
     def __init__(self, weights: Sequence[float], name: str, shuffle: bool) -> None:
         self._shares = np.array(weights) / sum(weights)
-        self._rest = int(np.argmax(self._shares))  # takes what is left when the others are rounded down
+        self._rest = int(np.argmax(self._shares))  # this source gets what is left after rounding down
         self.block = max(MIN_BLOCK, len(weights) ** 2)
         self._name, self._shuffle = name, shuffle
         self.sources_of = functools.lru_cache(maxsize=4)(self._sources_of)
 
     def before(self, block: int) -> Ints:
-        """How many samples of each source the blocks before this one have (K)."""
+        """Return how many samples of each source are in the blocks before `block` (K)."""
         size = block * self.block
         counts = np.floor(self._shares * size).astype(np.int64)
         counts[self._rest] += size - counts.sum()
         return counts
 
     def _sources_of(self, block: int) -> Ints:
-        """The source of each of a block's samples."""
+        """Return the source (0 to K - 1) of each sample of a block."""
         counts = self.before(block + 1) - self.before(block)
         sources = np.repeat(np.arange(len(counts)), counts)
         if self._shuffle:
@@ -65,15 +71,21 @@ class Interleaving:
         return sources[np.argsort(even, kind="stable")]
 
     def count(self, samples: int) -> Ints:
-        """How many of the first `samples` each source has (K)."""
+        """Return how many of the first `samples` come from each source (K)."""
         block, rest = divmod(samples, self.block)
         return self.before(block) + np.bincount(self.sources_of(block)[:rest], minlength=len(self._shares))
 
 
 class MixedOrder:
-    """The order of one epoch of a mixture. A source that is used up begins anew, in another order.
+    """The order of one epoch of a mixture. When all rows of a source were used, it starts again in another order.
 
-    `order` makes a source's own, of its runs' lengths, its number, and how often it was used up before.
+    Args:
+        file_rows: rows of each file of the data set.
+        mixture: how the sources are mixed.
+        interleaving: which source each sample comes from.
+        epoch: from 0.
+        order: `order(runs, source, passed)` returns the order of one source's rows, given the lengths of its runs, its
+            number, and how often all its rows were used before.
     """
 
     def __init__(
@@ -89,13 +101,15 @@ class MixedOrder:
         self._sizes = np.array([int(rows.sum()) for rows in self._rows])
         self._first = np.cumsum(self._sizes) - self._sizes
         self._interleaving = interleaving
-        self._begun = interleaving.count(mixture.samples) * epoch  # of each source, in the epochs before
+        self._begun = (
+            interleaving.count(mixture.samples) * epoch
+        )  # samples of each source in the epochs before
         self._order = functools.lru_cache(maxsize=2 * len(self._rows))(
             lambda source, passed: order(runs(self._rows[source]), source, passed)
         )
 
     def take(self, places: Ints) -> Ints:
-        """The rows at those places of the epoch, which ascend."""
+        """Return the rows at some places of the epoch; `places` must ascend."""
         found = np.empty(len(places), np.int64)
         block = places // self._interleaving.block
         source, number = np.empty_like(found), np.empty_like(found)
@@ -115,7 +129,7 @@ class MixedOrder:
 
 
 def _earlier(sources: Ints) -> Ints:
-    """How many samples of the same source stand before each in its block."""
+    """Return, for each sample of a block, how many samples of the same source come before it."""
     order = np.argsort(sources, kind="stable")
     ranks = np.empty(len(sources), np.int64)
     ordered = sources[order]
@@ -124,10 +138,10 @@ def _earlier(sources: Ints) -> Ints:
 
 
 def checked_weights(weights: Mapping[str, float], what: str = "weight") -> dict[str, float]:
-    """Weights by path.
+    """Check weights by path and return them; `what` is their name in an error message.
 
     Raises:
-        InputError: there are none or too many, or one is no number above 0.
+        InputError: there are none or more than MAX_SOURCES, or one is no finite number above 0.
     """
     if not 1 <= len(weights) <= MAX_SOURCES:
         raise InputError(f"a mixture has from 1 to {MAX_SOURCES} sources, not {len(weights)}")

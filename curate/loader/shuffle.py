@@ -1,9 +1,9 @@
 """The order of an epoch: a pure function of the data's digest, the seed and the epoch.
 
-Each file's rows are cut into runs of at most 1,024. The runs are permuted, then the rows of each 64 of them (a
-block) among one another, by the counter-based generator Philox. A data set of up to 64 runs is thus shuffled
-uniformly; in a larger one every row can stand anywhere in the epoch, and has the rows of 64 runs drawn from
-all over around it. No worker and no rank plays a part, so any of them can compute any part of the order.
+Each file's rows are cut into runs of at most 1,024 rows. The runs are permuted, then the rows within each 64
+consecutive runs (a block), by the counter-based generator Philox. So a data set of up to 64 runs is shuffled uniformly.
+In a larger one a row can be anywhere in the epoch, and its neighbours come from 64 runs drawn from the whole data set.
+The order does not depend on ranks and workers, so each of them can compute any part of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ BLOCK = 64  # runs
 
 
 class Order:
-    """The order of one epoch over the rows 0 to `rows` of all runs, one after another."""
+    """The order of one epoch over all rows, which are numbered run by run from 0.
+
+    Args:
+        run_rows: rows of each run.
+        digest, seed, epoch: what the order depends on.
+        shuffle: False keeps the rows in their own order.
+        block: number of runs whose rows are shuffled together.
+    """
 
     def __init__(
         self,
@@ -45,7 +52,7 @@ class Order:
         self._rows_of = functools.lru_cache(maxsize=2)(self._rows_of_block)
 
     def take(self, places: Ints) -> Ints:
-        """The rows at those places of the epoch, which ascend."""
+        """Return the rows at some places of the epoch; `places` must ascend."""
         block = np.searchsorted(self._ends, places, side="right")
         found = [np.zeros(0, np.int64)]
         for number in np.unique(block).tolist():
@@ -60,7 +67,7 @@ class Order:
 
 
 def runs(file_rows: Ints) -> Ints:
-    """The lengths of the runs that files of so many rows (N) are cut into, each file's as even as can be."""
+    """Return the lengths of the runs into which files with `file_rows` rows (N) are cut, as evenly as possible."""
     count = -(-file_rows // RUN_ROWS)
     file = np.repeat(np.arange(len(file_rows)), count)
     number = np.arange(len(file)) - np.repeat(np.cumsum(count) - count, count)
@@ -69,18 +76,26 @@ def runs(file_rows: Ints) -> Ints:
 
 
 def permute(values: Ints, name: str) -> Ints:
-    """The values in an order that the name alone decides, on any machine and with any numpy."""
+    """Return the values in an order that depends on `name` only, on any machine and with any version of numpy."""
     key = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], "<u8")
-    # the raw stream of a bit generator is fixed for ever, Generator.permutation is not
+    # numpy guarantees the raw stream of a bit generator for ever, but not Generator.permutation
     words = np.random.Philox(key=key).random_raw(len(values))
     permuted: Ints = values[np.argsort(words, kind="stable")]
     return permuted
 
 
 def share(size: int, batch: int, rank: int, world: int, number: Ints) -> tuple[Ints, Ints]:
-    """Where a rank's part of each global batch `number` begins and ends, in `size` samples.
+    """Return where a rank's part of each global batch begins and ends (two arrays like `number`).
 
-    A global batch has `world` times `batch`; the last of an epoch is parted evenly, to a sample.
+    A global batch has `world` times `batch` samples. The last one of an epoch may have fewer: the ranks' parts of it
+    differ by at most one sample.
+
+    Args:
+        size: samples of the epoch, over all ranks.
+        batch: samples of a batch of one rank.
+        rank: from 0 to `world` - 1.
+        world: number of ranks.
+        number: the numbers of the global batches.
     """
     start = number * batch * world
     left = np.minimum(size - start, batch * world)

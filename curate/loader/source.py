@@ -1,4 +1,4 @@
-"""Rows of shards or packs by their number, with their images' bytes: what every data set here reads from."""
+"""Reads rows of shards or packs by their number, with their images' bytes. All data sets of the loader use it."""
 
 from __future__ import annotations
 
@@ -28,29 +28,44 @@ Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
 Place = tuple[int | str, int, int, int]  # number of the file, or its URI; offset and size in bytes; checksum
 
-REMOTE_READS = 32  # at once, of an object store: a read there is mostly waiting
-OPEN_FILES = 128  # at once in a process: a data set may have more than the system allows
-OPEN_INDEXES = 1024
-KEPT_BYTES = 24 << 20  # of freed memory, and twice as much, that glibc may keep (mallopt(3), at most 32 MiB)
+REMOTE_READS = 32  # at once from an object store, where a read is mostly waiting
+OPEN_FILES = 128  # at once in a process: a data set may have more files than a process may open
+OPEN_INDEXES = 1024  # at once in a process
+KEPT_BYTES = (
+    24 << 20
+)  # a freed block of this size makes glibc keep up to twice as much freed memory (mallopt(3))
 
 
-OPTIONAL = {"image_grid_thw", "messages"}  # of packs of some dialects, and of all but old shards
+OPTIONAL = {
+    "image_grid_thw",
+    "messages",
+}  # only packs of some dialects have the first; old shards lack the second
 
 
 class Fault(NamedTuple):
-    """An image that cannot be had."""
+    """An image that cannot be read."""
 
-    holder: Row  # what holds its place
+    holder: Row  # the dictionary that holds the image's place
     error: DamagedError
 
 
 class ShardSource:
-    """The rows of all files, numbered through. Each process that it is sent to opens the files anew.
+    """The rows of several files, numbered from 0 over all files. It can be pickled: each process opens its own files.
 
-    A row is a dictionary. At first, places (file, offset, size, checksum) stand for its images' bytes: in
-    `image`, and in the `bytes` of each of a dialogue's or a pack's `images`; None where there is no image. The images
-    that a pack refers to lie in the shards that it was made of. `fill` reads them, and compares their checksums unless
-    `check` is False. A shard's row that is no dialogue has no list: its `images` is None.
+    A row is a dictionary. `light` gives it with a place (file, offset, size, checksum) instead of each image's bytes:
+    in `image`, and in the `bytes` of each of the `images` of a dialogue or pack; None if there is no image. `fill`
+    replaces the places by the bytes. The `images` of a shard's row that is no dialogue is None.
+
+    Args:
+        paths: folders and files, as `curate.storage.dataset.find` takes them.
+        stem: `shard` or `pack`.
+        columns: the columns of a row, besides its images.
+        cache: the folder for the files' indexes; empty: see `curate.loader.file_index`.
+        check: whether images are compared with their checksums.
+
+    Raises:
+        InputError: there are no such files, or they lack a column.
+        DamagedError: a folder lacks a file that it lists.
     """
 
     def __init__(
@@ -79,7 +94,7 @@ class ShardSource:
         self._open()
 
     def read(self, rows: Ints, damaged: list[DamagedError] | None = None) -> list[Row]:
-        """The rows of those numbers, in that order, with their images; see `fill` for `damaged`.
+        """Return the rows with these numbers, in that order, with their images; see `fill` for `damaged`.
 
         Raises:
             DamagedError: an image or a file is not what was written, or cannot be read.
@@ -87,7 +102,11 @@ class ShardSource:
         return self.fill(self.light(rows), damaged)
 
     def light(self, rows: Ints) -> list[Row]:
-        """The rows of those numbers, in that order, with places for their images' bytes."""
+        """Return the rows with these numbers, in that order, with places instead of their images' bytes.
+
+        Raises:
+            DamagedError: a file cannot be read, or is not the one that its folder lists.
+        """
         found: list[Row] = [{}] * len(rows)
         file_of = np.searchsorted(self._first, rows, side="right") - 1
         for number in np.unique(file_of).tolist():
@@ -98,20 +117,20 @@ class ShardSource:
         return found
 
     def expect(self, rows: Iterable[Row]) -> None:
-        """Ask the system to bring these rows' images from the disk meanwhile."""
+        """Tell the system that the images of these rows will be read soon, so that it reads them from the disk now."""
         file_of = self._files()
         for holder, name in _holders(rows):
             file, offset, size, _ = holder[name]
-            with suppress(DamagedError):  # reading will say so
+            with suppress(DamagedError):  # `fill` will report it
                 file_of(file).expect(offset, size)
 
     def fill(self, rows: Sequence[Row], damaged: list[DamagedError] | None = None) -> list[Row]:
-        """Read the images' bytes: on a disk one by one, from an object store many at once.
+        """Read the images' bytes into the rows and return the rows: one by one from a disk, many at once from a store.
 
-        Returns the rows. Where `damaged` is given, rows with a damaged image are left out and named there.
+        If `damaged` is given, rows with a damaged image are left out, and their errors are appended to it.
 
         Raises:
-            DamagedError: an image is not what was written, or its file cannot be read.
+            DamagedError: an image is not what was written, or its file cannot be read; only if `damaged` is None.
         """
         self._files()
         near = self.local and not (
@@ -127,16 +146,17 @@ class ShardSource:
         return [row for row in rows if lost.isdisjoint(_identities(row))]
 
     def _fill_from_disk(self, rows: Iterable[Row]) -> list[Fault]:
-        """Put the bytes of each image in its place, one after another; those that cannot be had.
+        """Replace the place of each image by its bytes, one after another; return the images that cannot be read.
 
-        Written out in one loop: on images in memory already, calls of ours would cost more than the checksums.
+        This is one loop without calls of our own functions: for images in the page cache, these would cost more than
+        the checksums.
         """
         faults, file_of, check, read = list[Fault](), self._file, self._check, os.pread
         for holder, name in _holders(rows):
             file, offset, size, known = place = holder[name]
             try:
                 body = read(file_of(file).descriptor, size, offset)
-            except (OSError, DamagedError, OverflowError, MemoryError):  # the last two of a size that is none
+            except (OSError, DamagedError, OverflowError, MemoryError):  # the last two: an impossible size
                 body = b""
             if len(body) == size and (
                 not check or xxh3_64_intdigest(body) & 0xFFFFFFFF == known
@@ -147,7 +167,7 @@ class ShardSource:
         return faults
 
     def _fill_from_store(self, rows: Iterable[Row]) -> list[Fault]:
-        """The same, many at once."""
+        """Do what `_fill_from_disk` does, but read many images at once."""
         holders = list(_holders(rows))
         bodies = _readers().map(self._body, [holder[name] for holder, name in holders])
         placed = (_placed(*of, body) for of, body in zip(holders, bodies, strict=True))
@@ -164,7 +184,7 @@ class ShardSource:
         return body
 
     def _damaged(self, place: Place) -> DamagedError:
-        """The error that names the row, by the place of its image."""
+        """Return the error that names the row whose image is at this place."""
         number, offset = place[:2]
         if isinstance(number, str):
             return DamagedError(
@@ -179,20 +199,20 @@ class ShardSource:
         )
 
     def _files(self) -> Callable[[int | str], OpenedFile]:
-        """What opens a file by its number or URI."""
-        if os.getpid() != self._process:  # a fork has the parent's connections
+        """Return the function that opens a file by its number or URI."""
+        if os.getpid() != self._process:  # after a fork the open files are the parent's
             self._open()
         return self._file
 
     def _open(self) -> None:
-        """Begin with no file open; in a worker process, or a fork of one, too."""
+        """Start with no file open: when the source is made, unpickled, or used in a forked process."""
         self._process = os.getpid()
         _keep_freed_memory()
         self._file: Callable[[int | str], OpenedFile] = lru_cache(OPEN_FILES)(self._open_file)
         self._table: Callable[[int], pa.RecordBatch] = lru_cache(OPEN_INDEXES)(self._open_table)
 
     def _open_file(self, file: int | str) -> OpenedFile:
-        """A file of this data set by its number, or a shard that a pack refers to.
+        """Open a file of this data set by its number, or a shard that a pack refers to by its URI.
 
         Raises:
             DamagedError: it cannot be opened, or is no shard on a disk or object store.
@@ -207,7 +227,13 @@ class ShardSource:
 
 
 def row_of(file: DataFile, index: pa.RecordBatch, offset: int) -> tuple[int | str, str]:
-    """The first row whose image lies at `offset`, and its key; of a pack the keys of the sequence's samples."""
+    """Return the number and the key of the first row whose image is at `offset`; for a pack, its samples' keys.
+
+    Args:
+        file: the shard or pack.
+        index: its index (see `open_index`).
+        offset: of the image in the file, bytes.
+    """
     row: int | str = "unknown"
     if "place" in index.schema.names:
         found = pc.index(index["place"].field("offset"), offset).as_py()
@@ -225,7 +251,7 @@ def row_of(file: DataFile, index: pa.RecordBatch, offset: int) -> tuple[int | st
 
 
 def _rows(batch: pa.RecordBatch, file: int) -> list[Row]:
-    """Rows of a file's index, with places for their images' bytes."""
+    """Return the rows of a file's index as dictionaries, with places instead of their images' bytes."""
     names = [name for name in batch.schema.names if name not in ("place", "places")]
     columns = [_values(batch[name]) for name in names]
     if "place" in batch.schema.names:
@@ -238,7 +264,10 @@ def _rows(batch: pa.RecordBatch, file: int) -> list[Row]:
 
 
 def _records(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> list[Row]:
-    """Columns as dictionaries, a row each: filled column by column, which takes a tenth of `dict(zip(…))` a row."""
+    """Turn columns into one dictionary for each row.
+
+    They are filled column by column, which takes a tenth of the time of `dict(zip(…))` for each row.
+    """
     empty = dict.fromkeys(names)
     rows: list[Row] = [empty.copy() for _ in columns[0]]
     for name, column in zip(names, columns, strict=True):
@@ -248,7 +277,7 @@ def _records(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> list[Row
 
 
 def _image_lists(places: pa.ListArray, file: int) -> list[list[Row] | None]:
-    """The images of each row, with places for their bytes; None where it has no list of them."""
+    """Return the list of images of each row, with places instead of bytes; None for a row without a list."""
     flat = places.flatten()
     told = [field.name for field in flat.type if field.name not in ("uri", *PLACE.names)]
     columns = [flat.field(name).to_pylist() for name in told] + [_places(flat, file)]
@@ -262,7 +291,7 @@ def _image_lists(places: pa.ListArray, file: int) -> list[list[Row] | None]:
 
 
 def _places(place: pa.StructArray, file: int) -> list[Place | None]:
-    """Where each image lies; None where there is none."""
+    """Return the place of each image; None where there is no image."""
     known = pc.and_(place.is_valid(), place.field("size").is_valid()).to_numpy(zero_copy_only=False)
     fields = [place.field(name).fill_null(0).to_numpy().tolist() for name in ("offset", "size", "sum")]
     own = place.type.get_field_index("uri") < 0
@@ -274,7 +303,7 @@ def _places(place: pa.StructArray, file: int) -> list[Place | None]:
 
 
 def _placed(holder: Row, name: str, body: bytes | DamagedError) -> list[Fault]:
-    """Put an image's bytes in their place; the fault where there are none."""
+    """Replace an image's place by its bytes; if these could not be read, return the fault."""
     if isinstance(body, DamagedError):
         return [Fault(holder, body)]
     holder[name] = body
@@ -282,7 +311,7 @@ def _placed(holder: Row, name: str, body: bytes | DamagedError) -> list[Fault]:
 
 
 def _holders(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
-    """What holds the bytes of each image, and under which name."""
+    """Yield the dictionary that holds the place or bytes of each image, and the key under which it does."""
     for row in rows:
         if row.get("image") is not None:
             yield row, "image"
@@ -292,21 +321,21 @@ def _holders(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
 
 
 def _is_far(place: Place) -> bool:
-    """Whether an image lies on an object store, though its pack does not."""
+    """Whether an image is in a shard on an object store to which a pack refers."""
     return isinstance(place[0], str) and "://" in place[0]
 
 
 def _identities(row: Row) -> Iterator[int]:
-    """Of what may hold an image's bytes in a row."""
+    """Yield the `id` of each dictionary in a row that may hold an image: the row itself and its `images`."""
     yield id(row)
     yield from map(id, row.get("images") or ())
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep the memory of a batch for the next one, whose every page would else cost a fault.
+    """Make glibc keep the freed memory of a batch for the next one, to save a page fault for every page.
 
-    It gives back what is freed beyond a threshold, at first 128 KiB, which it raises once a large block was freed: to
-    twice that block's size. This block's pages are never touched.
+    glibc gives freed memory beyond a threshold back to the system, at first 128 KiB. When a large block is freed, it
+    raises the threshold to twice that block's size. So a large block is made and freed here; it is never touched.
     """
     bytes(KEPT_BYTES)
 
@@ -315,16 +344,16 @@ _POOLS: dict[int, ThreadPoolExecutor] = {}
 
 
 def _readers() -> ThreadPoolExecutor:
-    """This process's threads for reading from object stores."""
+    """Return the threads of this process that read from object stores."""
     if os.getpid() not in _POOLS:
         _POOLS[os.getpid()] = ThreadPoolExecutor(REMOTE_READS, "curate-read")
     return _POOLS[os.getpid()]
 
 
 def _values(array: pa.Array) -> list[Any]:
-    """A column's values; lists of numbers become numpy arrays."""
+    """Return the values of a column as a list; lists of numbers become numpy arrays."""
     if pa.types.is_dictionary(array.type):
-        array = array.cast(array.type.value_type)  # a dictionary's values would be looked up one by one
+        array = array.cast(array.type.value_type)  # else each value would be looked up in the dictionary
     if not pa.types.is_list(array.type) or not pa.types.is_primitive(array.type.value_type):
         values: list[Any] = array.to_pylist()
         return values
