@@ -31,15 +31,10 @@ Place = tuple[int | str, int, int, int]  # number of the file, or its URI; offse
 REMOTE_READS = 32  # at once from an object store, where a read is mostly waiting
 OPEN_FILES = 128  # at once in a process: a data set may have more files than a process may open
 OPEN_INDEXES = 1024  # at once in a process
-KEPT_BYTES = (
-    24 << 20
-)  # a freed block of this size makes glibc keep up to twice as much freed memory (mallopt(3))
-
-
-OPTIONAL = {
-    "image_grid_thw",
-    "messages",
-}  # only packs of some dialects have the first; old shards lack the second
+KEPT_BYTES = 24 << 20  # once a block of this size is freed, glibc keeps up to twice as much (mallopt(3))
+SHARD_COLUMNS = ("key", "task", "prompt", "target", "width", "height", "messages")
+PACK_COLUMNS = ("task", "tokens", "loss_mask", "segments", "keys", "image_grid_thw")
+OPTIONAL = {"image_grid_thw", "messages"}  # packs of some dialects lack the first, old shards the second
 
 
 class Fault(NamedTuple):
