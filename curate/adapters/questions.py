@@ -71,8 +71,11 @@ def _choice(choices: list[str], answer: str | None) -> str | None:
     """Return the text of the choice that an answer gives by number, letter or text; None if it is none of them."""
     if answer is None or answer in choices:
         return answer
-    place = int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 4 else LETTERS.find(answer)
-    return (choices[place] or None) if len(answer) > 0 and 0 <= place < len(choices) else None
+    if answer.isascii() and answer.isdigit() and len(answer) < 4:
+        place = int(answer)
+    else:
+        place = LETTERS.find(answer) if len(answer) == 1 else -1
+    return (choices[place] or None) if 0 <= place < len(choices) else None
 
 
 def _answers(rows: Published) -> tuple[pa.Array, pa.Array | None]:

@@ -177,9 +177,11 @@ class Pipeline:
         """Yield the unit's rows, cleaned and judged by all rules that need no image."""
         first = 0
         for table in self.reader.samples(work.unit, work.watch):
-            reason = pa.array([seen.get(row) for row in range(first, first + table.num_rows)], pa.string())
+            rows = range(first, first + table.num_rows)
             first += table.num_rows
-            yield self._drop_removed_names(drop(table, reason, "seen"))
+            if seen:
+                table = drop(table, pa.array(map(seen.get, rows), pa.string(), size=len(rows)), "seen")
+            yield self._drop_removed_names(table)
 
     def _drop_removed_names(self, table: pa.Table) -> pa.Table:
         """Drop rows whose key or URL has a tombstone, before anything is fetched for them."""

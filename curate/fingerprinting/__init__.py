@@ -1,7 +1,7 @@
 """Fingerprint files of evaluation sets: what `curate fingerprint` does.
 
 Images are files in folders, members of tars, and binary columns of Parquet (shards too); texts are columns of tables.
-Everything is decoded in disposable child processes, as nobody vouches for it.
+Images are decoded in disposable child processes, because they may be hostile.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from curate.terminal import bytes_said, plural
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
 HASHES = (".txt", ".pdq")  # lists of PDQ hashes, one a line
-COLUMNS = ("question", "answer", "answers")  # the texts of a table, unless others are named
-SHOWN_SIDE, SHOWN_QUALITY = 128, 60  # of the pictures that are kept for the report
-AHEAD = 64  # images under way for each child process
+COLUMNS = ("question", "answer", "answers")  # a table's columns of texts, unless others are given
+SHOWN_SIDE, SHOWN_QUALITY = 128, 60  # of the small pictures that are kept for the report
+AHEAD = 64  # images that are sent to the child processes before their answers are read
 LARGEST = FetchSettings().max_bytes  # bytes of an image file
 TIMEOUT_S = 20.0
 LONGEST = 200  # characters of a source's name in the file's header
@@ -42,7 +42,7 @@ LONGEST = 200  # characters of a source's name in the file's header
 
 @dataclass
 class Gathered:
-    """What has been found so far."""
+    """What was found so far."""
 
     images: list[tuple[str, bytes, bytes]]  # name, fingerprints, small picture
     texts: list[npt.NDArray[Any]]
@@ -52,7 +52,13 @@ class Gathered:
 def fingerprint(
     uris: Sequence[str], out: str, columns: Sequence[str] = COLUMNS, pictures: bool = True
 ) -> dict[str, Any]:
-    """Fingerprint what lies at `uris` into the file `out`; what was found and left out.
+    """Fingerprint images and texts into the file `out`; return what was found and left out.
+
+    Args:
+        uris: files, folders or globs: images, tars, Parquet and other tables, and lists of PDQ hashes.
+        out: the file to write, on this machine.
+        columns: a table's columns of texts; those that it lacks are ignored.
+        pictures: whether to keep a small picture of each image for the report.
 
     Raises:
         InputError: an input cannot be read, or there is neither an image nor a text.
@@ -95,7 +101,7 @@ def lines(made: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _gather(one: Input, found: Gathered, columns: Sequence[str], work: Path, children: Children) -> None:
-    """Add what one input holds."""
+    """Add the images and texts of one input to `found`."""
     if not one.is_file:
         found.left_out["unreadable"] += 1
         return
@@ -116,7 +122,7 @@ def _gather(one: Input, found: Gathered, columns: Sequence[str], work: Path, chi
 
 
 def _rows(one: Input, found: Gathered, columns: Sequence[str], work: Path) -> Iterator[tuple[str, bytes]]:
-    """The images of a table's rows; its texts are noted on the way."""
+    """Yield the images of a table's rows (name, bytes), and add its texts to `found`."""
     source, row = open_source(one, InputSettings(), work), 0
     try:
         for batch in source.batches(0, source.rows):
@@ -128,7 +134,7 @@ def _rows(one: Input, found: Gathered, columns: Sequence[str], work: Path) -> It
 
 
 def _land(name: str, body: bytes, future: Future[Outcome], found: Gathered) -> None:
-    """Take a child's answer to one image."""
+    """Wait for a child's answer about one image, and add its fingerprints, or the reason why it has none."""
     outcome = future.result()
     if outcome.value is None:
         found.left_out[outcome.reason or "crashed"] += 1
@@ -149,7 +155,7 @@ def _children() -> Children:
 
 
 def _body(one: Input) -> bytes:
-    """An image file's content, as far as an image may go."""
+    """Read an image file, or its first LARGEST bytes."""
     system, path = filesystem(one.uri)
     try:
         with system.open_input_stream(path) as file:
@@ -160,7 +166,7 @@ def _body(one: Input) -> bytes:
 
 
 def _summed(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The sources that a file names: a folder of many images counts as one."""
+    """Return the sources that the file's header names: the image files of a folder count as one source."""
     tables = [one for one in sources if not one["name"].lower().endswith(IMAGES)]
     files = [one for one in sources if one["name"].lower().endswith(IMAGES)]
     tables = [one | {"name": one["name"][:LONGEST]} for one in tables]

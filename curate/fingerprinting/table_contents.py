@@ -1,4 +1,4 @@
-"""Images and texts in the columns of any table."""
+"""Finds images and texts in the columns of any table."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ CALLED_IMAGES = ("image", "images", "jpg", "jpeg", "png", "webp", "bytes")
 
 
 def images_of(batch: pa.RecordBatch, name: str, first: int) -> Iterator[tuple[str, bytes]]:
-    """The encoded images of a batch, each called `NAME#ROW`; `first` is the number of the batch's first row.
+    """Yield the encoded images of a batch, each with a name `NAME#ROW`.
 
-    They lie in binary columns, alone, as the `bytes` of a struct, or in lists of these. What is no image by its first
-    bytes counts only in columns that are called so.
+    Images are values of binary columns, the `bytes` of structs, or lists of either. A value that does not begin like an
+    image counts as one only if its column's name is in CALLED_IMAGES.
+
+    Args:
+        batch: rows of a table.
+        name: the table's name.
+        first: the number of the batch's first row in the table.
     """
     columns = [field.name for field in batch.schema if _is_binary(field.type)]
     for row in range(batch.num_rows):
@@ -35,12 +40,13 @@ def images_of(batch: pa.RecordBatch, name: str, first: int) -> Iterator[tuple[st
 
 
 def hashes_of(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
-    """The fingerprints of a list of PDQ hashes, each called `NAME:LINE`, from 1; of crops such a list knows nothing.
+    """Yield the fingerprints of a list of PDQ hashes, each with a name `NAME:LINE` (lines count from 1).
 
-    A line is 64 hex digits, perhaps with a comma and more behind it, such as PDQ's quality; empty ones count not.
+    A line is 64 hex digits; a comma and what follows it, such as PDQ's quality, is ignored, and so are empty lines. The
+    list has no hashes of crops, so the hash of the whole stands for all views.
 
     Raises:
-        InputError: a line is none.
+        InputError: a line is no PDQ hash.
     """
     for number, line in enumerate(content.splitlines(), 1):
         digits = line.partition(b",")[0].strip()
@@ -53,7 +59,10 @@ def hashes_of(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def texts_of(batch: pa.RecordBatch, columns: Sequence[str]) -> list[npt.NDArray[np.uint64]]:
-    """The words of each row's texts, those of the named columns one after the other; rows without any are left out."""
+    """Return the hashes of the words of each row, with the texts of the named columns joined.
+
+    Rows without words are left out, and so are columns that the batch lacks.
+    """
     named = [name for name in columns if name in batch.schema.names]
     found = []
     for row in range(batch.num_rows if named else 0):
@@ -64,7 +73,7 @@ def texts_of(batch: pa.RecordBatch, columns: Sequence[str]) -> list[npt.NDArray[
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    """Whether values of that type can hold encoded images."""
+    """Whether values of this type can hold encoded images."""
     if pa.types.is_struct(kind):
         at = kind.get_field_index("bytes")
         return at >= 0 and _is_binary(kind.field(at).type)
@@ -74,7 +83,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _bodies(value: Any) -> Iterator[bytes]:
-    """The byte strings in a value."""
+    """Yield the byte strings in a value."""
     if isinstance(value, bytes):
         yield value
     elif isinstance(value, dict):
@@ -85,7 +94,7 @@ def _bodies(value: Any) -> Iterator[bytes]:
 
 
 def _strings(value: Any) -> str:
-    """The texts in a value: a string, or a list of strings, each once."""
+    """Return the text of a value: a string, or a list of strings joined by blanks, each once; else empty."""
     if isinstance(value, list):
         return " ".join(dict.fromkeys(one for one in value if isinstance(one, str)))
     return value if isinstance(value, str) else ""

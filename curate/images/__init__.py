@@ -1,1 +1,1 @@
-"""Images as the world sends them: read, judged, turned upright, shrunk and encoded, in child processes."""
+"""Checks images, turns them upright, shrinks and encodes them. The work is done in child processes."""

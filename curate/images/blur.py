@@ -1,7 +1,8 @@
-"""Blurring what lies in given boxes of an image, such as faces, as DataComp's own tools do it.
+"""Blurs given boxes of an image, such as faces, as DataComp's own tools do it.
 
-Each box is widened by a tenth of its longer side; the image is blurred with a standard deviation of a tenth of the
-longest box's longer side, and laid over itself through a mask of the boxes that is blurred alike.
+Each box is widened by a tenth of its longer side on every side. The whole image is blurred with a standard deviation of
+a tenth of the largest box's longer side. A mask of the boxes, blurred in the same way, decides for each pixel how much
+of the blurred and of the sharp image it gets.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ Box = Sequence[float]  # x0, y0, x1, y1 as shares of the sides, origin top left
 
 
 def blurred(prepared: Prepared, boxes: Sequence[Box], quality: int) -> Prepared:
-    """The image with these boxes of it blurred, encoded again; boxes are of the image before its turn.
+    """Return the image with these boxes blurred, encoded again; unchanged if it has no bytes or there are no boxes.
 
-    What came lossless stays lossless; the rest is a JPEG of that quality.
+    Args:
+        prepared: the image; a PNG stays a PNG, any other format becomes a JPEG.
+        boxes: x0, y0, x1, y1 as shares of the sides, in the image before it was turned upright.
+        quality: of the JPEG, 1 to 100.
     """
     if prepared.image is None or not boxes:
         return prepared
@@ -58,7 +62,7 @@ def _pixels(box: Box, width: int, height: int) -> tuple[float, float, float, flo
 
 
 def _upright(box: Box, turn: int) -> Box:
-    """A box of the image as it was stored as one of the image turned upright (EXIF orientation 1 to 8)."""
+    """Turn a box of the image as it was stored into a box of the upright image (`turn`: EXIF orientation 1 to 8)."""
     x0, y0, x1, y1 = box
     if turn in (2, 3):
         x0, x1 = 1 - x1, 1 - x0

@@ -1,4 +1,4 @@
-"""The fingerprints of encoded images, decoded in disposable child processes."""
+"""Computes the fingerprints of encoded images, which are decoded in disposable child processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.manifest.settings import ImageSettings
 
 
 class DecodedPrints:
-    """Child processes that decode images for their fingerprints."""
+    """Owns the child processes, one for each core, that decode images and compute fingerprints."""
 
     def __init__(self) -> None:
         settings = ImageSettings(max_side=2 * SMALLEST_SIDE, fingerprints=True)
@@ -22,10 +22,10 @@ class DecodedPrints:
         self._children = Children(protocol.TARGET, count, limits, protocol.child_settings(settings, {}))
 
     def of(self, bodies: Iterable[bytes]) -> Iterator[bytes | None]:
-        """The fingerprints of each image, in order; None where it cannot be decoded or shows too little.
+        """Yield the fingerprints of each image, in order; None if it cannot be decoded or shows too little.
 
-        They are BYTES long, of all views; the first VIEW_BYTES are the PDQ hash of the whole. All of `bodies` are in
-        memory at once.
+        They are the BYTES bytes of all views; the first VIEW_BYTES are the PDQ hash of the whole image. All of `bodies`
+        are in memory at once.
         """
         for body, future in [(body, self._children.submit(body)) for body in bodies]:
             outcome = future.result()

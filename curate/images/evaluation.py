@@ -1,9 +1,9 @@
-"""Fingerprint files: what `curate fingerprint` keeps of evaluation sets, so that nothing of them is trained on.
+"""Fingerprint files: `curate fingerprint` writes them for evaluation sets, so that a run can drop what is in these.
 
-One file holds the perceptual fingerprints of images, their names and small pictures of them (for the report), and the
-words of texts as hashes. It says itself how its fingerprints were made; one made in another way is refused, as its
-bits mean something else. Files come from anybody: every length is checked before it is used, and nothing is unpickled
-or decoded here.
+A file holds the perceptual fingerprints of images, their names and small pictures of them (for the report), and the
+words of texts as hashes. Its header says by which method the fingerprints were made; a file of another method is
+refused, because its bits mean something else. Anybody may have made a file: every length is checked before it is used,
+and nothing is unpickled or decoded here.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ KINDS = {"name_ends": "<u4", "picture_ends": "<u8", "words": "<u8", "text_ends":
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """What one fingerprint file holds."""
+    """The content of one fingerprint file: N images and M texts."""
 
-    name: str  # the file's, without its ending
+    name: str  # the file's name without its ending
     header: dict[str, Any]
-    sections: dict[str, memoryview]
+    sections: dict[str, memoryview]  # by the names in SECTIONS
 
     @property
     def prints(self) -> Prints:
-        """The fingerprints of its images (N x VIEWS x VIEW_BYTES)."""
+        """The fingerprints of the images (N x VIEWS x VIEW_BYTES, uint8)."""
         return np.frombuffer(self.sections["prints"], np.uint8).reshape(-1, VIEWS, VIEW_BYTES)
 
     def image_name(self, number: int) -> str:
-        """What an image is called there: its file, or a file and a row of it."""
+        """Return the name of image `number` (from 0): its file, or a file and a row in it."""
         return str(self._piece("names", "name_ends", number), "utf-8", "replace")
 
     def picture(self, number: int) -> bytes:
-        """A small picture of an image, encoded; empty where none was kept."""
+        """Return a small picture of image `number` (from 0), encoded; empty if none was kept."""
         return bytes(self._piece("pictures", "picture_ends", number))
 
     def texts(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-        """The words of its texts as hashes, and where each text ends."""
+        """Return the hashes of the words of all texts, and the index in these at which each text ends (M)."""
         return self.numbers("words").astype(np.uint64), self.numbers("text_ends").astype(np.int64)
 
     def numbers(self, section: str) -> npt.NDArray[Any]:
-        """A section that holds numbers."""
+        """Return a section that holds numbers as an array of them; its type is in KINDS."""
         return np.frombuffer(self.sections[section], KINDS[section])
 
     def _piece(self, section: str, ends: str, number: int) -> memoryview:
@@ -73,7 +73,13 @@ def write_set(
     images: Sequence[tuple[str, bytes, bytes]],
     texts: Sequence[npt.NDArray[np.uint64]],
 ) -> bytes:
-    """The content of a fingerprint file: images (name, fingerprints, picture) and texts (hashes of their words)."""
+    """Return the content of a fingerprint file.
+
+    Args:
+        sources: what the file was made of, for its header.
+        images: name, fingerprints (BYTES bytes) and small picture (encoded, or empty) of each image.
+        texts: the hashes of the words of each text.
+    """
     names = [name.encode("utf-8", "replace") for name, _, _ in images]
     pictures = [picture for _, _, picture in images]
     made = {
@@ -100,10 +106,10 @@ def write_set(
 
 
 def read_set(content: bytes, path: Path) -> EvaluationSet:
-    """What a fingerprint file holds.
+    """Read the content of the fingerprint file at `path`.
 
     Raises:
-        ManifestError: it is none, is damaged, or its fingerprints were made by another method.
+        ManifestError: it is no fingerprint file, is damaged, or its fingerprints were made by another method.
     """
     try:
         header, first = _header(content)
@@ -131,17 +137,17 @@ def read_set(content: bytes, path: Path) -> EvaluationSet:
 
 @lru_cache(maxsize=16)
 def open_set(pinned: str) -> EvaluationSet:
-    """A fingerprint file by its pinned name (`curate.manifest.pinning`).
+    """Read a fingerprint file, given its pinned name (`curate.manifest.pinning`); the last 16 stay in memory.
 
     Raises:
-        ManifestError: it cannot be read, is another one than was pinned, or see `read_set`.
+        ManifestError: it cannot be read, or its content is not the pinned one; see also `read_set`.
     """
     path, content = read_pinned(pinned)
     return read_set(content, path)
 
 
 def check_sets(rules: Mapping[str, Mapping[str, Any]]) -> None:
-    """Open every fingerprint file that these rules (name to settings) compare with.
+    """Open every fingerprint file that these rules (name -> settings) compare with, to find errors early.
 
     Raises:
         ManifestError: see `open_set`.
@@ -159,7 +165,7 @@ class EvaluationImages:
 
     @classmethod
     def of(cls, against: Sequence[str]) -> EvaluationImages:
-        """Those of the files with these pinned names.
+        """Open the fingerprint files with these pinned names.
 
         Raises:
             ManifestError: see `open_set`.
@@ -167,7 +173,12 @@ class EvaluationImages:
         return cls(tuple(map(open_set, against)))
 
     def nearest(self, prints: Prints, max_distance: int) -> list[tuple[EvaluationSet, int, int] | None]:
-        """Of each of N images: the set and number of the evaluation image it is a copy of, and how many bits differ."""
+        """Return, for each of N images, the nearest evaluation image: its set, its number, and how many bits differ.
+
+        Args:
+            prints: fingerprints of the images (N x VIEWS x VIEW_BYTES, uint8).
+            max_distance: None is returned for an image if the nearest one differs by more bits (of 256).
+        """
         places, distances = self._index.nearest(prints, max_distance)
         return [
             (*self._owner(place), bits) if place >= 0 else None
@@ -189,11 +200,15 @@ class EvaluationImages:
 
 
 class _OtherMethodError(Exception):
-    """The fingerprints of a file mean something else."""
+    """The fingerprints of a file were made by another method."""
 
 
 def _header(content: bytes) -> tuple[dict[str, Any], int]:
-    """What a file says of itself, and where its sections begin."""
+    """Read the header of a file; return it and the offset at which the sections begin.
+
+    Raises:
+        ValueError: it is no fingerprint file, or is damaged.
+    """
     if not content.startswith(MAGIC):
         raise ValueError("it does not begin as one")
     (size,) = HEADER.unpack_from(content, len(MAGIC))
@@ -207,7 +222,11 @@ def _header(content: bytes) -> tuple[dict[str, Any], int]:
 
 
 def _sections(header: dict[str, Any], content: memoryview) -> dict[str, memoryview]:
-    """The parts of the file, each of the length that its neighbours say."""
+    """Cut a file's content into its sections, and check that their lengths agree with the header and each other.
+
+    Raises:
+        ValueError: they do not, or the content has another hash than the header says.
+    """
     sizes = [header["sections"][name] for name in SECTIONS]
     if any(type(size) is not int or size < 0 for size in sizes) or sum(sizes) != len(content):
         raise ValueError("it is cut short")

@@ -1,9 +1,9 @@
-"""Local images by the names that data sets give them: below a folder, or in a zip file.
+"""Finds local images by the names that data sets give them, below a folder or in a zip file.
 
-A name is the path of a file; else the name of a file anywhere below; else, of a name without a suffix, a file
-name's stem (Visual Genome's `2407890`, GQA's `n161313`); else the number of one of COCO's images, of which
-`9`, `000000000009.jpg` and `COCO_train2014_000000000009.jpg` are three names. A name that stands for several
-files is none.
+A name is looked up in this order: as the path of a file; as the name of a file anywhere below the folder; as a file
+name without its suffix (Visual Genome's `2407890`, GQA's `n161313`); as the number of a COCO image (`9`,
+`000000000009.jpg` and `COCO_train2014_000000000009.jpg` all name the same one). A name that fits several files counts
+as not found.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ COCO = re.compile(
     r"(?:COCO_[a-z]+\d{4}_)?0*(\d{1,12})(?:_\d+)?(?:\.jpg)?"
 )  # RefCOCO adds the object's number
 LISTED = re.compile(r"(?:COCO_[a-z]+\d{4}_)?0*(\d{1,12})\.jpg")
-AMBIGUOUS = ""
+AMBIGUOUS = ""  # instead of a path: several files have this name
 
 
 class Pictures:
-    """The images in one place; what lies there is listed when a name is no path."""
+    """Reads the images of one folder or zip file (`place`); its files are listed once a name is not a path."""
 
     def __init__(self, place: Path) -> None:
         self._root = place.resolve()
@@ -34,11 +34,11 @@ class Pictures:
         self._lock = threading.Lock()  # a zip file has one position
 
     def read(self, name: str, limit: int) -> bytes:
-        """The image's first `limit` bytes and one more, if it has more.
+        """Return the image's first `limit` + 1 bytes, or all if it has fewer: so the caller can tell a larger image.
 
         Raises:
-            FileNotFoundError: no file, or several, go by that name.
-            PermissionError: the name leads elsewhere.
+            FileNotFoundError: no file, or several, have that name.
+            PermissionError: the name leads out of the folder.
             OSError, ValueError, RuntimeError, BadZipFile: it cannot be read, or is a pipe or a device.
         """
         try:
@@ -72,7 +72,7 @@ class Pictures:
             return opened.read(limit + 1)
 
     def _named(self, name: str) -> str | None:
-        """The path of the file that goes by this name, if it is not a path itself."""
+        """Return the path of the file with this name, which is no path itself; None if there is none or several."""
         base = name.replace("\\", "/").rsplit("/", 1)[-1]
         found = self._names.get(base.casefold())
         if found is None and (number := COCO.fullmatch(base)):
@@ -81,7 +81,7 @@ class Pictures:
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        """File names, stems and COCO's numbers to paths; about 400 bytes of memory an image."""
+        """File names, names without suffix, and COCO's numbers -> path; about 400 bytes of memory for each image."""
         names: dict[str, str] = {}
         for path in self._paths():
             base = path.rsplit("/", 1)[-1].casefold()

@@ -1,8 +1,8 @@
-"""Lists of hashes of images that are not to be there: MD5 and SHA-256 of their bytes, and PDQ of what they show.
+"""Lists of hashes of unwanted images: MD5 and SHA-256 of their bytes, and PDQ of what they show.
 
-A list is a text file, a hash a line: `md5:`, `sha256:` or `pdq:` and its hex digits. Without a word before it 32 digits
-are an MD5 and 64 a SHA-256, in a file `*.pdq` a PDQ. Behind a comma may be more, such as PDQ's quality; empty lines and
-those that begin with `#` say nothing.
+A list is a text file with a hash on each line: `md5:`, `sha256:` or `pdq:` and the hex digits. Without such a prefix,
+32 digits are an MD5 and 64 digits a SHA-256, or a PDQ if the file's name ends in `.pdq`. A comma and anything after it
+is ignored, such as PDQ's quality; so are empty lines and lines that begin with `#`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ FORMS = "md5: or 32 hex digits, sha256: or 64 hex digits, pdq: and 64 hex digits
 
 @dataclass(frozen=True)
 class HashList:
-    """The hashes of one file, each with the number of its first line."""
+    """The hashes of one list, each with the number of the first line on which it is."""
 
-    name: str  # the file's, without its ending
+    name: str  # the file's name without its ending
     md5: Mapping[bytes, int]
     sha256: Mapping[bytes, int]
     pdq: Mapping[bytes, int]
 
     def of_bytes(self, body: bytes) -> str | None:
-        """Which hash of an image's bytes is listed, and where; None: none."""
+        """Return which hash of an image's bytes is listed, and on which line; None if none is."""
         for kind, known in (("md5", self.md5), ("sha256", self.sha256)):
             if known:
                 line = known.get(hashlib.new(kind, body, usedforsecurity=False).digest())
@@ -57,7 +57,7 @@ class HashLists:
 
     @classmethod
     def of_rules(cls, rules: Mapping[str, Mapping[str, Any]]) -> HashLists:
-        """Those that these rules (name to settings) name; none where no rule does.
+        """Open the lists that these rules (name -> settings) name.
 
         Raises:
             ManifestError: see `open_list`.
@@ -66,15 +66,20 @@ class HashLists:
 
     @cached_property
     def has_pdq(self) -> bool:
-        """Whether fingerprints are needed to tell."""
+        """Whether a list has PDQ hashes, so that the images' fingerprints are needed."""
         return any(one.pdq for one in self.lists)
 
     def of_bytes(self, body: bytes) -> str | None:
-        """Which hash of an image's bytes is listed first, and where; None: none."""
+        """Return the first listed hash of an image's bytes, its list and line; None if none is listed."""
         return next((said for one in self.lists if (said := one.of_bytes(body))), None)
 
     def of_prints(self, prints: npt.NDArray[np.uint8], max_distance: int) -> list[str | None]:
-        """Of each of N images, by its PDQ hash (N x 32): the nearest that is listed, and where; None: none is near."""
+        """Return, for each of N images, the nearest listed PDQ hash: its distance, list and line; None if none is near.
+
+        Args:
+            prints: PDQ hashes of the images (N x 32).
+            max_distance: the most bits (of 256) by which a near hash may differ.
+        """
         if not self.has_pdq or not len(prints):
             return [None] * len(prints)
         places, bits = self._index.nearest(prints, max_distance)
@@ -95,20 +100,20 @@ class HashLists:
 
 @lru_cache(maxsize=16)
 def open_list(pinned: str) -> HashList:
-    """A list by its pinned name (`curate.manifest.pinning`).
+    """Read a list, given its pinned name (`curate.manifest.pinning`); the last 16 stay in memory.
 
     Raises:
-        ManifestError: it cannot be read, is another one than was pinned, or see `read_list`.
+        ManifestError: it cannot be read, or its content is not the pinned one; see also `read_list`.
     """
     path, content = read_pinned(pinned, MAX_BYTES, "cut the list into several")
     return read_list(content, path)
 
 
 def read_list(content: bytes, path: Path) -> HashList:
-    """What a list names.
+    """Read the content of the list at `path`.
 
     Raises:
-        ManifestError: a line is no hash, or there is none at all.
+        ManifestError: a line is no hash, or the list has no hash at all.
     """
     found: dict[str, dict[bytes, int]] = {"md5": {}, "sha256": {}, "pdq": {}}
     for number, line in _lines(content, path):
@@ -123,7 +128,7 @@ def read_list(content: bytes, path: Path) -> HashList:
 
 
 def check_lists(rules: Mapping[str, Mapping[str, Any]]) -> None:
-    """Open every list that these rules (name to settings) name.
+    """Open every list that these rules (name -> settings) name, to find errors early.
 
     Raises:
         ManifestError: see `open_list`.
@@ -132,14 +137,14 @@ def check_lists(rules: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _kind(digits: str, path: Path) -> str:
-    """What hex digits are that no word stands before."""
+    """Return the kind of hash of hex digits without a prefix."""
     if len(digits) == 32:
         return "md5"
     return "pdq" if path.suffix.lower() == ".pdq" else "sha256"
 
 
 def _lines(content: bytes, path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that say something, with their numbers, from 1."""
+    """Yield the lines that are neither empty nor comments, with their numbers, from 1."""
     try:
         lines: Sequence[str] = content.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Width and height of encoded images, from their headers."""
+"""Reads width and height of encoded images from their headers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def header_sides(bodies: pa.Array) -> tuple[Ints, Ints]:
-    """Width and height in pixels of each of I images (binary); 0 where one is null or has no header."""
+    """Return width and height in pixels of N images (binary), N each; 0 for a null or an image without a header."""
     sides = np.zeros((len(bodies), 2), np.int64)
     for place, body in enumerate(bodies):
         if body.is_valid:

@@ -1,8 +1,8 @@
-"""JPEG, strictly: its pixels, or what libjpeg-turbo found wrong with them.
+"""Decodes JPEG strictly: returns the pixels, or raises what libjpeg-turbo found wrong with them.
 
-Most readers swallow what libjpeg warns of, and show a picture that is half grey. Here a warning ends the image,
-at no cost: the entropy-coded data is read once, to its end. Warnings that say nothing of the pixels (an unknown
-revision of JFIF) are told apart by mending what they warn of and decoding again.
+Most readers ignore libjpeg's warnings and show a picture that is half grey. Here a warning makes the image fail, at no
+extra cost: the entropy-coded data is read once, to its end. Some warnings do not concern the pixels (such as an unknown
+revision of JFIF): then what the warning names is repaired, and the image is decoded again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROGRESSIVE = (0xC2, 0xCA)
 NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in entropy-coded data: no stuffing, no restart
 EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 PADDING = 3  # zero bytes that some encoders put before the end, to a multiple of 4
-MENDS = 4  # irregularities in one file
+MENDS = 4  # decodings of one file at most, each after another repair
 QUIRKS = ("unknown JFIF revision", "Unknown Adobe color transform", "Invalid SOS parameters for sequential")
 NO_VERDICT = ("Unsupported", "Sorry", "Could not determine", "not supported")  # leave it to another decoder
 
@@ -30,23 +30,28 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class JpegError(Exception):
-    """The image is not whole; the message says what was found."""
+    """Not all pixels of the image are there; the message says what was found."""
 
 
 class UnknownKindError(Exception):
-    """A kind of JPEG that this decoder does not read."""
+    """This decoder does not read this kind of JPEG; another one may."""
 
 
 def decode(body: bytes, colours: str, size: tuple[int, int]) -> tuple[Pixels, bytes]:
-    """The pixels (height x width x channels), and the bytes with their end marker put back if it was missing.
+    """Decode a JPEG; return its pixels (height x width x channels), and its bytes with an end marker if it lacked one.
 
-    `colours` is simplejpeg's word: GRAY, RGB or CMYK. They come at the smallest eighth of the image that is at
-    least `size` (width, height). Halved chroma is doubled, not interpolated: `encode` halves it again, and what
-    was interpolated would be blurred twice. That is quicker, and nearer to the original (benchmarks.image_steps).
+    Chroma of half the resolution is repeated, not interpolated: `encode` halves it again, and interpolated chroma would
+    be blurred twice. Repeating is faster, and nearer to the original (benchmarks.image_steps).
+
+    Args:
+        body: the encoded image.
+        colours: GRAY, RGB or CMYK, as simplejpeg names them.
+        size: the image is decoded at the smallest multiple of an eighth of its size that is at least `size` (width,
+            height).
 
     Raises:
         JpegError: not every pixel is there.
-        UnknownKindError: another decoder is to be asked.
+        UnknownKindError: this decoder does not read the image; another one may.
     """
     ended, tried = body, body
     for _ in range(MENDS):
@@ -73,7 +78,7 @@ def decode(body: bytes, colours: str, size: tuple[int, int]) -> tuple[Pixels, by
 
 
 def _mended(body: bytes, words: str) -> bytes | None:
-    """The file without what the decoder warned of; null where that may have cost pixels."""
+    """Return the file without the fault that the decoder warned of; None if the fault may have cost pixels."""
     if words.startswith("Premature end of JPEG file") and not body.endswith(END):
         return body + END  # a file that was cut short will now be found to lack data
     if any(quirk in words for quirk in QUIRKS):
@@ -87,9 +92,9 @@ def _mended(body: bytes, words: str) -> bytes | None:
 
 
 def segments(body: bytes) -> Iterator[tuple[int, int, int]]:
-    """Each marker segment: its marker, where its content begins and where it ends.
+    """Yield each marker segment: its marker, and the offsets at which its content begins and ends.
 
-    Entropy-coded data is passed over. Ends where the file does, or where no marker is.
+    Entropy-coded data is skipped. The iterator ends at the end of the file, or where a marker is missing.
     """
     place = 2
     while place + 4 <= len(body):
@@ -110,15 +115,15 @@ def segments(body: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def frame_type(body: bytes) -> int | None:
-    """The marker of the frame: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, …"""
+    """Return the marker of the frame: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, …; None without a frame."""
     return next((marker for marker, _, _ in segments(body) if marker in FRAMES), None)
 
 
 def unfinished(body: bytes) -> str | None:
-    """What the scans leave out of the frame they belong to, as in a file cut between two scans; null if nothing.
+    """Return which components the scans do not complete, as in a file cut between two scans; None if all are complete.
 
-    In a progressive image, every bit of every coefficient of every component must be sent; in others, every
-    component.
+    The scans of a progressive image must hold every bit of every coefficient of every component; the scans of any other
+    image must hold every component.
     """
     frame, bits = 0, {}
     for marker, start, end in segments(body):
@@ -141,7 +146,10 @@ def unfinished(body: bytes) -> str | None:
 
 
 def without_quirks(body: bytes) -> bytes:
-    """The file with headers that readers only grumble at put right: JFIF's revision, Adobe's transform, scans."""
+    """Return the file with faulty headers repaired that do not concern the pixels.
+
+    These are JFIF's revision, Adobe's colour transform, and the parameters of sequential scans.
+    """
     mended, sequential = bytearray(body), frame_type(body) not in PROGRESSIVE
     for marker, start, end in segments(body):
         if marker == APP0 and body[start : start + 5] == b"JFIF\0":
@@ -154,7 +162,7 @@ def without_quirks(body: bytes) -> bytes:
 
 
 def encode(pixels: Pixels, quality: int) -> bytes:
-    """A baseline JPEG, 4:2:0, of grey (height x width) or RGB (height x width x 3)."""
+    """Encode grey (height x width) or RGB pixels (height x width x 3) as a baseline JPEG, RGB with 4:2:0 chroma."""
     if pixels.ndim == 2:
         return bytes(simplejpeg.encode_jpeg(pixels[..., None], quality, "GRAY", "Gray"))
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", "420"))

@@ -1,4 +1,4 @@
-"""Lists of images by their names, for the rule `image_name_on_list`: a text file, a name, path or URL a line."""
+"""Lists of image names for the rule `image_name_on_list`: text files with a name, path or URL on each line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_LINE = 2**12  # characters
 
 
 def check_names(rules: Mapping[str, Mapping[str, Any]]) -> None:
-    """Open every list that these rules (name to settings) name.
+    """Open every list that these rules (name -> settings) name, to find errors early.
 
     Raises:
         ManifestError: see `open_names`.
@@ -28,10 +28,13 @@ def check_names(rules: Mapping[str, Mapping[str, Any]]) -> None:
 
 @lru_cache(maxsize=16)
 def open_names(pinned: str) -> pa.Array:
-    """The names on a list by its pinned name, each once; empty lines and those that begin with `#` say nothing.
+    """Return the names on a list (strings, each once), given the list's pinned name (`curate.manifest.pinning`).
+
+    Empty lines and lines that begin with `#` are ignored.
 
     Raises:
-        ManifestError: it cannot be read, is another one than was pinned, is too long, no UTF-8, or names nothing.
+        ManifestError: the list cannot be read, its content is not the pinned one, it or a line is too long, it is not
+            UTF-8, or it names no image.
     """
     path, content = read_pinned(pinned, MAX_BYTES, "cut it in several")
     try:

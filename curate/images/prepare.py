@@ -1,15 +1,15 @@
-"""Images from bytes as they came to bytes that any reader decodes to upright RGB: the work, in a child.
+"""Turns an image's bytes into bytes that any reader decodes to upright RGB: the code that runs in a child process.
 
-Size first, from the header; then every pixel is decoded, so that what is stored is whole: of a JPEG by a decoder
-that swallows no warning (`curate.images.jpeg`), of the others with a look at their data (`curate.images.whole`).
-The bytes are kept as they came where any reader makes the same upright 8-bit RGB or grey of them: baseline or
-progressive JPEG, PNG and WebP without orientation, alpha, palette, 16-bit samples, CMYK or frames. All
-else is encoded again, without metadata:
+First the size is read from the header. Then every pixel is decoded, so that no incomplete image is stored: a JPEG by a
+decoder that ignores no warning (`curate.images.jpeg`), other formats with a check of their data
+(`curate.images.whole`). The bytes stay as they are if any reader makes the same upright 8-bit RGB or grey of them:
+baseline or progressive JPEG, PNG and WebP without orientation, alpha, palette, 16-bit samples, CMYK or frames. Every
+other image is encoded again, without metadata:
 
-- turned upright by EXIF (or XMP) orientation;
-- transparency laid on white; of an animation the first frame; 16-bit samples by their high byte;
-- CMYK by Pillow's plain formula. Colour profiles are never applied: the numbers stay what plain readers see;
-- as JPEG what came lossy (JPEG, WebP, AVIF), as PNG what came lossless (PNG, GIF, BMP).
+- it is turned upright by its EXIF (or XMP) orientation;
+- transparent parts become white; of an animation the first frame is kept; of 16-bit samples the high byte;
+- CMYK is converted by Pillow's plain formula. Colour profiles are never applied: the numbers stay as stored;
+- lossy formats (JPEG, WebP, AVIF) become JPEG, lossless ones (PNG, GIF, BMP) PNG.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "bmp": BmpImageFile,
     "avif": AvifImageFile,
 }
-COLOURS = {"RGB": "RGB", "L": "GRAY"}  # a JPEG's pixels: Pillow's word, simplejpeg's word
-LEVEL = 4  # of PNG: half the time of 6 for 5 % more bytes
-NEAR = 4  # levels of 255 that lossy coding may blur one colour by
-GAP = 1.5  # a JPEG is decoded at no less than this times the size it is shrunk to
+COLOURS = {"RGB": "RGB", "L": "GRAY"}  # a JPEG's colours: Pillow's name -> simplejpeg's name
+LEVEL = 4  # of PNG's compression: half the time of level 6 for 5 % more bytes
+NEAR = 4  # levels (of 255) by which lossy coding may change a uniform colour
+GAP = 1.5  # a JPEG is decoded at at least this many times the size to which it is shrunk
 WHITE = (255, 255, 255)
 
 
@@ -71,7 +71,11 @@ class ImageError(Exception):
 
 
 def preparer(settings: bytes) -> Callable[[bytes], bytes]:
-    """The handler that `curate.children.pool` runs."""
+    """Return the function that `curate.children.pool` calls for each image in a child process.
+
+    `settings` is what `protocol.child_settings` made. The function takes an image's bytes (with `boxed` settings, what
+    `protocol.with_boxes` made) and returns what `protocol.read_answer` reads.
+    """
     warnings.simplefilter("ignore")
     recipe = protocol.recipe(settings)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -83,16 +87,16 @@ def preparer(settings: bytes) -> Callable[[bytes], bytes]:
 
 
 def _prepare_boxed(payload: bytes, recipe: Recipe) -> Prepared:
-    """An image that comes with boxes to be blurred: see `protocol.with_boxes`."""
+    """Prepare an image that comes with boxes to blur: see `protocol.with_boxes`."""
     body, boxes = protocol.without_boxes(payload)
     return blurred(prepare(body, recipe), boxes, recipe.quality)
 
 
 def prepare(body: bytes, recipe: Recipe) -> Prepared:
-    """The image, checked and fit to be stored.
+    """Check an image and return it as it is to be stored.
 
     Raises:
-        ImageError: not_an_image, format_not_allowed, too_many_pixels, damaged.
+        ImageError: its reason is not_an_image, format_not_allowed, too_many_pixels, damaged or image_blank.
     """
     format = allowed(body, recipe)
     with damage():
@@ -112,7 +116,7 @@ def prepare(body: bytes, recipe: Recipe) -> Prepared:
 def prepare_other(
     image: ImageFile.ImageFile, body: bytes, format: str, sound: bool, recipe: Recipe
 ) -> Prepared:
-    """An image of another format than JPEG."""
+    """Prepare an image of another format than JPEG; `sound` says whether every reader opens its bytes."""
     width, height = image.size
     check(body, format, width * height, recipe)
     image, sound = loaded(image, body, sound, recipe)  # a PNG may tell its orientation after its pixels
@@ -125,7 +129,7 @@ def prepare_other(
 
 
 def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Prepared:
-    """A JPEG, decoded once: by the strict decoder, which Pillow stands in for where that reads no such file."""
+    """Prepare a JPEG. It is decoded once, by the strict decoder; by Pillow if that does not read its kind."""
     size, turn = shrunk(*image.size, recipe), orientation(image)
     keep = size == image.size and turn == 1 and plain(image, body, "jpeg")
     strict = recipe.strictness == "whole"
@@ -151,7 +155,7 @@ def prepare_jpeg(image: ImageFile.ImageFile, body: bytes, recipe: Recipe) -> Pre
 
 
 def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> jpeg.Pixels:
-    """The pixels of an RGB or grey JPEG (height x width x 3, or height x width), at no less than GAP times `size`.
+    """Return the pixels of an RGB or grey JPEG (height x width x 3, or height x width), at GAP times `size` or more.
 
     Raises:
         jpeg.JpegError, jpeg.UnknownKindError.
@@ -164,18 +168,18 @@ def strictly(image: ImageFile.ImageFile, body: bytes, size: tuple[int, int]) -> 
 
 
 def least(image: Image.Image, recipe: Recipe) -> tuple[int, int]:
-    """The size (width, height) at which a JPEG that stays as it is is decoded at least."""
+    """Return the smallest size (width, height) at which to decode a JPEG whose bytes are kept."""
     width, height = image.size
     return (min(width, SMALLEST_SIDE), min(height, SMALLEST_SIDE)) if recipe.fingerprints else (1, 1)
 
 
 def marked(prepared: Prepared, pixels: Image.Image | jpeg.Pixels, recipe: Recipe) -> Prepared:
-    """The same with the fingerprints of its upright pixels, if these are wanted."""
+    """Return `prepared` with the fingerprints of its upright pixels, if the recipe asks for them."""
     return replace(prepared, fingerprint=fingerprint(small_grey(pixels))) if recipe.fingerprints else prepared
 
 
 def small_grey(pixels: Image.Image | jpeg.Pixels) -> jpeg.Pixels:
-    """A grey picture of these pixels (height x width), no larger than fingerprints need it."""
+    """Return a grey picture of these pixels (height x width), shrunk to about the size that fingerprints need."""
     if isinstance(pixels, np.ndarray):
         pixels = pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
         if pixels.ndim == 2 and max(pixels.shape) <= LARGEST_SIDE:
@@ -184,23 +188,24 @@ def small_grey(pixels: Image.Image | jpeg.Pixels) -> jpeg.Pixels:
     step = max(1, min(width, height) // SMALLEST_SIDE)
     across, down = max(step, width // LARGEST_SIDE), max(step, height // LARGEST_SIDE)
     if isinstance(pixels, np.ndarray):
-        rows = 2 if down >= 4 else 1  # every other row says as much of so many, for half the work
+        rows = 2 if down >= 4 else 1  # of so many rows, every other one is enough: half the work
         pixels, down = Image.fromarray(pixels[::rows]), down // rows
     return np.asarray(pixels.reduce((across, down)).convert("L"))
 
 
 def look(image: Image.Image, recipe: Recipe) -> str:
-    """In which colours a JPEG that stays as it is is decoded: in grey, if those do not count."""
+    """Return the colours in which to decode a JPEG whose bytes are kept: grey unless a rule looks at the colours."""
     return "CMYK" if image.mode == "CMYK" else "RGB" if recipe.blank_share is not None else "GRAY"
 
 
 def refuse_blank(pixels: Image.Image | jpeg.Pixels, recipe: Recipe) -> None:
-    """Drop an image nearly all of whose pixels have one colour, if the recipe asks for it.
+    """Refuse an image if too large a share of its pixels has one colour, and if the recipe says what is too large.
 
-    A sixteenth of the pixels is looked at; a colour is one within NEAR levels of the median, in each channel.
+    Every fourth row and column is looked at (all, if the image is small). A pixel counts as having the one colour if
+    each channel is within NEAR levels of the channel's median.
 
     Raises:
-        ImageError: image_blank.
+        ImageError: its reason is image_blank.
     """
     if recipe.blank_share is None:
         return
@@ -213,7 +218,7 @@ def refuse_blank(pixels: Image.Image | jpeg.Pixels, recipe: Recipe) -> None:
 
 
 def opened(body: bytes, format: str) -> tuple[ImageFile.ImageFile, bool]:
-    """The image with its header read, and whether its bytes are such as any reader opens."""
+    """Open an image and read its header; return it and whether every reader opens its bytes as they are."""
     try:
         return READERS[format](io.BytesIO(body)), True
     except Exception:
@@ -225,7 +230,7 @@ def opened(body: bytes, format: str) -> tuple[ImageFile.ImageFile, bool]:
 def loaded(
     image: ImageFile.ImageFile, body: bytes, sound: bool, recipe: Recipe
 ) -> tuple[ImageFile.ImageFile, bool]:
-    """The image with its pixels read, and whether its bytes are such as any reader reads to the end."""
+    """Read an image's pixels; return the image and whether every reader reads its bytes to the end."""
     try:
         image.load()
     except Exception:
@@ -240,7 +245,7 @@ def loaded(
 
 
 def bare_png(body: bytes, load: bool = False) -> PngImageFile:
-    """A PNG without the chunks that Pillow chokes on; transparency and camera data stay where it reads them."""
+    """Open a PNG without the chunks at which Pillow fails; transparency and EXIF stay if Pillow can read them."""
     for kept in (KEPT_CHUNKS, ()):
         try:
             image = PngImageFile(io.BytesIO(without_ancillary(body, kept)))
@@ -254,16 +259,16 @@ def bare_png(body: bytes, load: bool = False) -> PngImageFile:
 
 
 def last_row_is_empty(image: Image.Image) -> bool:
-    """Whether the last row is all zeros, as decoders leave it that ran out of data."""
+    """Whether the last row is all zeros, as a decoder leaves it if the data ends early."""
     width, height = image.size
     return image.crop((0, height - 1, width, height)).getbbox(alpha_only=False) is None
 
 
 def allowed(body: bytes, recipe: Recipe) -> str:
-    """The format that the content tells, if the recipe allows it.
+    """Return an image's format, from its first bytes, if the recipe allows it.
 
     Raises:
-        ImageError: not_an_image, format_not_allowed.
+        ImageError: its reason is not_an_image or format_not_allowed.
     """
     format = sniff(body)
     if format is None:
@@ -277,11 +282,11 @@ def allowed(body: bytes, recipe: Recipe) -> str:
 
 @contextmanager
 def damage() -> Iterator[None]:
-    """Call `damaged` whatever a decoder chokes on.
+    """Turn any exception of a decoder within this context into an ImageError.
 
     Raises:
-        ImageError: damaged, too_many_pixels.
-        MemoryError: that says nothing of the image.
+        ImageError: its reason is damaged or too_many_pixels.
+        MemoryError: passed on, because it does not mean that the image is damaged.
     """
     try:
         yield
@@ -296,10 +301,10 @@ def damage() -> Iterator[None]:
 
 
 def check(body: bytes, format: str, pixels: int, recipe: Recipe) -> None:
-    """Find what the decoder would let pass: a file cut short, a bad checksum, a hole in its data.
+    """Find damage that the decoder would not report: a file cut short, a bad checksum, a hole in its data.
 
     Raises:
-        NotWholeError: it is damaged.
+        NotWholeError: the image is damaged.
     """
     if format == "png":
         check_png(body)
@@ -310,7 +315,7 @@ def check(body: bytes, format: str, pixels: int, recipe: Recipe) -> None:
 
 
 def plain(image: ImageFile.ImageFile, body: bytes, format: str) -> bool:
-    """Whether any reader makes the same 8-bit RGB or grey of these bytes, once Pillow finds no turn."""
+    """Whether every reader makes the same 8-bit RGB or grey of these bytes, given that Pillow found no orientation."""
     if image.mode not in ("RGB", "L") or getattr(image, "is_animated", False):
         return False
     if not undisputed(image.info.get("exif", b"")):
@@ -323,14 +328,14 @@ def plain(image: ImageFile.ImageFile, body: bytes, format: str) -> bool:
 
 
 def shrunk(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
-    """The size at which neither side is beyond its limit; never a larger one."""
+    """Return the size (width, height) to which an image is shrunk so that both limits hold; it is never enlarged."""
     short, long = sorted((width, height))
     scale = min(1.0, (recipe.max_side or long) / long, (recipe.min_side or short) / short)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, recipe: Recipe) -> Prepared:
-    """The image at `size` (before its turn), upright, 8-bit RGB or grey, without metadata."""
+    """Encode an image again: shrunk to `size` (before its turn), upright, 8-bit RGB or grey, without metadata."""
     lossy = isinstance(image, (JpegImageFile, WebPImageFile, AvifImageFile))
     if size != image.size:
         image.draft(None, (round(size[0] * GAP), round(size[1] * GAP)))  # a JPEG's decoder shrinks it at once
@@ -343,9 +348,9 @@ def encoded(image: ImageFile.ImageFile, size: tuple[int, int], turn: int, recipe
 def stored(
     format: str, small: jpeg.Pixels, whole: Image.Image | jpeg.Pixels, turn: int, recipe: Recipe
 ) -> Prepared:
-    """These pixels, turned upright and encoded; `whole` has them before they were shrunk.
+    """Turn pixels upright and encode them as `format` (jpeg or png); `whole` are the pixels before they were shrunk.
 
-    Fingerprints are taken of what is stored, unless that was shrunk too far.
+    Fingerprints are computed from the stored pixels, or from `whole` if these were shrunk too far.
     """
     pixels = turned(small, turn)
     body = jpeg.encode(pixels, recipe.quality) if format == "jpeg" else encode_png(pixels)
@@ -356,14 +361,14 @@ def stored(
 
 
 def encode_png(pixels: jpeg.Pixels) -> bytes:
-    """A PNG of grey or RGB pixels."""
+    """Encode grey or RGB pixels as PNG."""
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG", compress_level=LEVEL)
     return out.getvalue()
 
 
 def opaque(image: Image.Image) -> Image.Image:
-    """The image as 8-bit RGB or grey; what shows through is white."""
+    """Convert an image to 8-bit RGB or grey; transparent parts become white."""
     if image.mode.startswith("I"):
         return image.convert("I").point(lambda sample: sample * (1 / 256)).convert("L")
     if image.has_transparency_data:

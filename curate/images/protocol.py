@@ -1,6 +1,7 @@
-"""Images from bytes as they came to bytes that any reader decodes to upright RGB: the side that asks.
+"""The interface to the child processes that prepare images: their settings, and what they answer.
 
-The work itself is `curate.images.prepare`'s, in disposable child processes; nothing here decodes anything.
+A child turns an image's bytes into bytes that any reader decodes to upright RGB. The code that does it is
+`curate.images.prepare`; nothing is decoded in this module.
 
     children = Children(images.TARGET, count, limits, images.child_settings(manifest.image, rules))
     outcome = children.submit(body).result()  # a reason, or a value for:
@@ -20,17 +21,18 @@ from curate.images.sniffing import sniff
 if TYPE_CHECKING:
     from curate.manifest.settings import ImageSettings
 
-ON_FINGERPRINTS = frozenset({"image_in_evaluation_set", "similar_image"})  # rules that compare them
+ON_FINGERPRINTS = frozenset({"image_in_evaluation_set", "similar_image"})  # rules that compare fingerprints
 TARGET = "curate.images.prepare:preparer"
-STORED = ("jpeg", "png", "webp")  # what a shard may hold
-FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "avif")  # what may come in, at most
+STORED = ("jpeg", "png", "webp")  # formats that a shard may hold
+FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "avif")  # formats that settings may allow as input
 
-KEPT, ENCODED, SKIPPED = range(3)  # as it came; encoded again; not decoded, as its size is judged elsewhere
-BOXES = struct.Struct("<I")  # bytes of the boxes, which are JSON
-# One of these, index into FORMATS, turn, width, height, both before the image was shrunk, bytes of fingerprints;
-# then these, then encoded bytes
+# What the child did: kept the bytes; encoded the image again; did not decode it, because a size rule will drop it.
+KEPT, ENCODED, SKIPPED = range(3)
+BOXES = struct.Struct("<I")  # number of bytes of the boxes, which are JSON
+# The header of an answer: KEPT, ENCODED or SKIPPED; index into FORMATS; turn; width and height; width and height before
+# the image was shrunk; number of bytes of the fingerprints. After it the fingerprints, then the encoded image.
 ANSWER = struct.Struct("<BBBIIIIH")
-FINGERPRINT_BYTES = 544  # as `curate.images.fingerprint` makes them, or none
+FINGERPRINT_BYTES = 544  # as many as `curate.images.fingerprint` makes; 0 without fingerprints
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,18 @@ class Recipe:
 
     formats: tuple[str, ...] = FORMATS
     max_pixels: int = 100_000_000
-    max_side: int | None = None  # a longer long side is shrunk to it
-    min_side: int | None = None  # a longer short side is shrunk to it
+    max_side: int | None = None  # an image is shrunk so that its longer side is at most this
+    min_side: int | None = None  # an image is shrunk so that its shorter side is at most this
     quality: int = 90  # of JPEG
-    strictness: str = "whole"  # or "readable": what Pillow shows, whatever of it is missing
+    strictness: str = "whole"  # or "readable": also images that Pillow shows although parts are missing
     smallest_side: int = 0  # an image with a shorter side is not decoded
-    blank_share: float | None = None  # one with more of its pixels in one colour is `image_blank`
-    largest_ratio: float | None = None  # nor is one with long side / short side beyond this
-    fingerprints: bool = False  # whether each image that is decoded gets its fingerprints
-    boxed: bool = False  # whether boxes to be blurred stand before each image: see `with_boxes`
+    blank_share: float | None = None  # an image with a larger share of pixels in one colour is `image_blank`
+    largest_ratio: float | None = None  # an image with a larger long side / short side is not decoded
+    fingerprints: bool = False  # whether each decoded image gets its fingerprints
+    boxed: bool = False  # whether each image comes with boxes to blur: see `with_boxes`
 
     def passes(self, width: int, height: int) -> bool:
-        """Whether the size rules will keep such an image; the same arithmetic as theirs (`filters.shape`)."""
+        """Whether the size rules will keep an image of this size; computed as the rules do (`filters.shape`)."""
         short, long = sorted((width, height))
         if short < self.smallest_side:
             return False
@@ -59,18 +61,21 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image fit for a shard, upright; without bytes where the size rules are to drop it."""
+    """An upright image as a shard holds it, or the reason why there is none.
+
+    It has neither bytes nor reason if a size rule is going to drop it.
+    """
 
     image: bytes | None
     format: str
     width: int
     height: int
-    reencoded: bool = False
+    reencoded: bool = False  # False: the bytes are those that came
     turn: int = 1  # the EXIF orientation (1 to 8) that was undone
     reason: str | None = None
     detail: str | None = None
     fingerprint: bytes | None = (
-        None  # of the whole and its crops; None where none were asked for, or it is too flat
+        None  # of the whole and its crops; None if not asked for, or if the image is too plain
     )
     full: tuple[int, int] = (0, 0)  # width and height of the upright image before it was shrunk
 
@@ -78,9 +83,12 @@ class Prepared:
 def child_settings(
     image: ImageSettings, rules: Mapping[str, Mapping[str, Any]], fingerprints: bool = False
 ) -> bytes:
-    """What a child is told: the image settings, the size rules that decide whether to decode at all, fingerprints.
+    """Return what a child process must know, as bytes.
 
-    `fingerprints` asks for these where neither the settings nor the rules do.
+    Args:
+        image: how images are checked and stored.
+        rules: the active rules, name -> settings: size rules decide which images are not decoded at all.
+        fingerprints: whether to compute fingerprints even if neither the settings nor the rules ask for them.
     """
     recipe = Recipe(
         formats=image.formats,
@@ -99,25 +107,25 @@ def child_settings(
 
 
 def with_boxes(body: bytes, boxes: Sequence[Sequence[float]]) -> bytes:
-    """An image behind the boxes that are to be blurred in it (shares of its sides)."""
+    """Return an image's bytes with the boxes to blur before them (x0, y0, x1, y1 as shares of its sides)."""
     header = json.dumps(boxes).encode()
     return BOXES.pack(len(header)) + header + body
 
 
 def without_boxes(payload: bytes) -> tuple[bytes, list[list[float]]]:
-    """What `with_boxes` put together."""
+    """Return the image's bytes and the boxes that `with_boxes` joined."""
     (size,) = BOXES.unpack_from(payload)
     end = BOXES.size + size
     return payload[end:], json.loads(payload[BOXES.size : end])
 
 
 def recipe(settings: bytes) -> Recipe:
-    """What `child_settings` said."""
+    """Read what `child_settings` made."""
     return Recipe(**json.loads(settings))
 
 
 def write_answer(prepared: Prepared) -> bytes:
-    """A child's answer; an image that is kept as it came does not travel back."""
+    """Return a child's answer as bytes; an image whose bytes are kept is not sent back."""
     how = SKIPPED if prepared.image is None else ENCODED if prepared.reencoded else KEPT
     form, marks = FORMATS.index(prepared.format), prepared.fingerprint or b""
     sides = (prepared.width, prepared.height, *prepared.full)
@@ -126,7 +134,7 @@ def write_answer(prepared: Prepared) -> bytes:
 
 
 def read_answer(answer: bytes, body: bytes) -> Prepared:
-    """What a child made of `body`; an answer that makes no sense is a crash."""
+    """Read a child's answer for the image `body`; an invalid answer counts as a crash (reason `crashed`)."""
     try:
         how, place, turn, width, height, *full, size = ANSWER.unpack_from(answer)
         rest = ANSWER.size + size

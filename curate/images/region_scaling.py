@@ -1,9 +1,9 @@
-"""Regions of published pixels become regions of the image that is stored.
+"""Converts regions from the published image's pixels to the stored image's pixels.
 
-What a data set says of an image's size and what was decoded may differ: images are shrunk, on request or by
-whoever serves them, and turned upright. Regions keep their shares of width and height. Published boxes are
-taken to be of the upright picture, unless the published width and height are those of the picture lying on
-its side: then they are turned with it.
+The size that a data set states and the size of the stored image may differ: images are shrunk, by curate or by the
+server, and turned upright. Regions keep their shares of width and height. Published boxes are taken as boxes of the
+upright image. But if the published width and height are those of the image before it was turned by 90 degrees, the
+boxes are turned with the image.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ ON_ITS_SIDE = 5  # EXIF orientations from here on swap width and height
 
 
 def fit(table: pa.Table, published: pa.Table, turn: pa.Array, decoded: pa.Array) -> pa.Table:
-    """The table with its regions in pixels of the stored images, cut off at the edges (N rows).
+    """Return the table (N rows) with its regions in pixels of the stored images, clipped to them.
 
-    `published` has the widths and heights before they were decoded, `turn` the EXIF orientations that were
-    undone; rows where `decoded` is false stay as they are. Regions without a finite area in the image go.
+    Regions without a finite area within the image are removed.
+
+    Args:
+        table: rows of SAMPLE; `width` and `height` are those of the stored images.
+        published: the same rows with the published `width` and `height`.
+        turn: the EXIF orientations that were undone (N, 1 to 8).
+        decoded: whether each image was decoded (N); the regions of other rows stay as they are.
     """
     regions = table["regions"].combine_chunks()
     if not pc.any(pc.and_(decoded, pc.greater(pc.list_value_length(regions), 0))).as_py():
@@ -46,7 +51,7 @@ def fit(table: pa.Table, published: pa.Table, turn: pa.Array, decoded: pa.Array)
 
 
 def _upright(quads: Floats, published: Floats, stored: Floats, turn: Floats) -> tuple[Floats, Floats]:
-    """The quads turned as their images were, and the sizes of the frames that they then are in."""
+    """Turn quads whose image was turned by 90 degrees; return them, and the size of the image that each refers to."""
     lies = (turn >= ON_ITS_SIDE) & (np.prod([p[:, 0] - p[:, 1] for p in (published, stored)], axis=0) < 0)
     if not lies.any():
         return quads, published
@@ -62,21 +67,21 @@ def _upright(quads: Floats, published: Floats, stored: Floats, turn: Floats) -> 
 
 
 def _boxes(quads: Floats) -> Floats:
-    """The upright boxes around quads, corners clockwise from the top left (R x 4 x 2)."""
+    """Return the axis-parallel boxes around quads, corners clockwise from the top left (R x 4 x 2)."""
     low, high = quads.min(axis=1), quads.max(axis=1)
     corners = [low, np.stack([high[:, 0], low[:, 1]], 1), high, np.stack([low[:, 0], high[:, 1]], 1)]
     return np.stack(corners, axis=1)
 
 
 def with_quads(regions: pa.ListArray, quads: Floats) -> pa.Array:
-    """Lists of regions with other quads (R x 8)."""
+    """Return lists of R regions with their quads replaced by `quads` (R x 8)."""
     row = pc.list_parent_indices(regions).to_numpy().astype(np.int64)
     made = _lists(pc.list_flatten(regions), quads.reshape(-1, 4, 2), row, len(regions))
     return pc.if_else(regions.is_valid(), made, None)
 
 
 def _lists(flat: pa.Array, quads: Floats, row: Ints, rows: int) -> pa.Array:
-    """Regions with new quads (R), as the lists of their rows (N lists)."""
+    """Return N lists of the R regions `flat` with new quads (R x 4 x 2); `row` is the row of each region."""
     fields = [pc.struct_field(flat, field.name) for field in REGION]
     place = REGION.get_field_index("quad")
     fields[place] = pa.FixedSizeListArray.from_arrays(pa.array(quads.astype(np.float32).ravel()), 8)
@@ -87,7 +92,7 @@ def _lists(flat: pa.Array, quads: Floats, row: Ints, rows: int) -> pa.Array:
 
 
 def _sizes(table: pa.Table) -> Floats:
-    """Width and height (N x 2); 0 where unknown."""
+    """Return width and height (N x 2); 0 for unknown ones."""
     return np.stack([_numbers(table[name]) for name in ("width", "height")], axis=1)
 
 

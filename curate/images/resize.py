@@ -1,10 +1,10 @@
-"""Shrinking decoded images by a bicubic window, as wide as the shrinking asks for: there is no aliasing.
+"""Shrinks decoded images bicubically, without aliasing: the window is as wide as the scale needs.
 
-Pillow's own takes longer than decoding and encoding together. `cykooz.resizer` does the same with the
-processor's vector instructions, in fixed-point numbers: whichever it uses, the pixels are the same. It takes
-arrays by a copy, which is quickest, and reads Pillow's memory where that is large: it is used only with the
-releases of Pillow whose layout it knows. Where it is missing, Pillow does the work, and hardly a pixel differs
-by more than 1.
+Pillow's own function takes longer than decoding and encoding together. `cykooz.resizer` does the same with the
+processor's vector instructions. It computes with fixed-point numbers, so the pixels do not depend on which instructions
+it uses. Arrays are copied to it, which is fastest; of Pillow's images it reads the memory directly, so it is used only
+with the releases of Pillow whose layout it knows. Without it, Pillow does the work, and hardly a pixel differs by more
+than 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The grey or RGB image at another size (width, height)."""
+    """Return a grey or RGB image resized to `size` (width, height)."""
     if _RESIZER is None:
         return image.resize(size, Image.Resampling.BICUBIC)
     smaller = Image.new(image.mode, size, None)
@@ -34,7 +34,7 @@ def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def resized_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Grey (height x width) or RGB pixels (height x width x 3) at another size (width, height)."""
+    """Return grey (height x width) or RGB pixels (height x width x 3) resized to `size` (width, height)."""
     if _RESIZER is None:
         return np.asarray(resized(Image.fromarray(pixels), size))
     height, width, *channels = pixels.shape

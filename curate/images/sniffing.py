@@ -1,10 +1,10 @@
-"""What a file is by its content: its first bytes, whatever its name or server says."""
+"""Recognises the format of an image by its first bytes, whatever its name or the server says."""
 
 from __future__ import annotations
 
 import re
 
-# The first that matches counts. Formats that no setting allows are told from what is no image at all.
+# The first pattern that matches counts. Formats that no setting allows are listed, too: they are images all the same.
 MAGIC = tuple(
     (format, re.compile(pattern, re.DOTALL))
     for format, pattern in (
@@ -33,6 +33,6 @@ BEGINNING = 2048  # bytes that are looked at
 
 
 def sniff(body: bytes) -> str | None:
-    """The name of the image format that the content begins like; None for what is no image."""
+    """Return the image format that the first bytes have, such as `jpeg`; None if they are of no image."""
     beginning = body[:BEGINNING]
     return next((format for format, pattern in MAGIC if pattern.match(beginning)), None)

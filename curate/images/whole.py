@@ -1,8 +1,8 @@
-"""Whether a file is whole where its decoder would let damage pass: PNG, WebP and AVIF. See also `jpeg`.
+"""Checks PNG, WebP and AVIF files for damage that their decoders do not report. For JPEG see `curate.images.jpeg`.
 
-PNG has checksums: those of the critical chunks decide, ancillary ones never. The lossy formats have none, and
-their decoders make a picture of nearly anything; but compressed data looks like noise, so a long run of zero
-bytes is a hole that a broken download or disk left.
+PNG has checksums: a wrong one counts only in a critical chunk, never in an ancillary one. WebP and AVIF have none, and
+their decoders make a picture of nearly any data. But compressed data looks like noise, so a long run of zero bytes is a
+hole that a broken download or disk left.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Collection, Iterator
 
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-KEPT_CHUNKS = (b"tRNS", b"eXIf")  # ancillary, and yet of use to us
+KEPT_CHUNKS = (b"tRNS", b"eXIf")  # ancillary chunks that are needed: transparency and orientation
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 ANIMATED = (b"acTL", b"fcTL", b"fdAT")
-SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # a pixel's, by the header's type of colours
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples of a pixel, by the colour type in the header
 # Adam7's passes: the first column and row, and the steps from one to the next
 INTERLACED = (
     (0, 0, 8, 8),
@@ -28,15 +28,15 @@ INTERLACED = (
 )
 UNPACKED_AT_ONCE = 2**20  # bytes
 HOLE = 64  # zero bytes in a row; the longest in 3,901 intact AVIFs, most of them drawings, had 42
-PIXELS_A_BYTE = 8192  # of one colour, a lossy encoder may well write so many into a zero byte
+PIXELS_A_BYTE = 8192  # a lossy encoder may write so many pixels of one colour as a single zero byte
 
 
 class NotWholeError(Exception):
-    """The message says what is missing or wrong."""
+    """The file is damaged; the message says what is missing or wrong."""
 
 
 def png_chunks(body: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
-    """Each whole chunk: its name, where it begins and ends, and whether its checksum is right."""
+    """Yield each complete chunk of a PNG: its name, the offsets of its begin and end, whether its checksum is right."""
     place, view = 8, memoryview(body)
     while place + 12 <= len(body):
         end = place + 12 + struct.unpack_from(">I", body, place)[0]
@@ -50,10 +50,10 @@ def png_chunks(body: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
 
 
 def check_png(body: bytes) -> None:
-    """Every critical chunk must be there with the right checksum; only the end itself may be missing or wrong.
+    """Check that a PNG has all its critical chunks with the right checksums; only `IEND` may be missing or wrong.
 
     Raises:
-        NotWholeError: one is wrong, or the file stops in a chunk.
+        NotWholeError: a chunk is wrong, or the file stops within a chunk.
     """
     name, read, data = b"", 8, False
     for name, _, read, right in png_chunks(body):  # noqa: B007 - where it stopped counts
@@ -65,10 +65,10 @@ def check_png(body: bytes) -> None:
 
 
 def check_png_rows(body: bytes) -> None:
-    """A PNG's data must unpack to every row that its header tells of: decoders leave missing ones black.
+    """Check that a PNG's data unpacks to all rows that its header promises: decoders leave missing rows black.
 
     Raises:
-        NotWholeError: it does not.
+        NotWholeError: rows are missing.
     """
     wanted = _png_bytes(*struct.unpack_from(">IIBBxxB", body, 16))
     unpacked, unpacker = 0, zlib.decompressobj()
@@ -82,7 +82,7 @@ def check_png_rows(body: bytes) -> None:
 
 
 def _png_bytes(width: int, height: int, depth: int, colours: int, interlaced: int) -> int:
-    """Bytes of a PNG's rows before they are packed, each with the byte that names its filter."""
+    """Return the number of bytes of a PNG's unpacked rows; each row begins with a byte for its filter."""
     bits = depth * SAMPLES.get(colours, 1)
     total = 0
     for left, top, across, down in INTERLACED if interlaced else ((0, 0, 1, 1),):
@@ -92,14 +92,14 @@ def _png_bytes(width: int, height: int, depth: int, colours: int, interlaced: in
 
 
 def is_odd(body: bytes) -> bool:
-    """Whether a PNG lacks its end, or has chunks of which readers make different things or nothing at all."""
+    """Whether a PNG lacks its end, or has chunks that readers treat differently or refuse (unknown, or animation)."""
     chunks = [(name, right) for name, _, _, right in png_chunks(body)]
     known = all(name in CRITICAL if name[:1].isupper() else name not in ANIMATED for name, _ in chunks)
     return chunks[-1:] != [(b"IEND", True)] or not known
 
 
 def without_ancillary(body: bytes, kept: Collection[bytes] = KEPT_CHUNKS) -> bytes:
-    """A PNG with nothing but what its pixels need and `kept` chunks, and its end put back if that is missing."""
+    """Return a PNG with only its critical chunks, the intact ones among the `kept` chunks, and an end chunk."""
     parts = [body[:8]]
     for name, start, end, right in png_chunks(body):
         if (name in CRITICAL and name != b"IEND") or (name in kept and right):
@@ -108,10 +108,15 @@ def without_ancillary(body: bytes, kept: Collection[bytes] = KEPT_CHUNKS) -> byt
 
 
 def check_webp(body: bytes, pixels: int, *, holes: bool) -> None:
-    """A WebP must be as long as it says, and if `holes` is set, its data must be without one.
+    """Check that a WebP is as long as its header says, and with `holes` that its data has no hole.
+
+    Args:
+        body: the file's bytes.
+        pixels: width times height of the image.
+        holes: whether to look for a hole.
 
     Raises:
-        NotWholeError: it is not.
+        NotWholeError: the file is cut short, or has a hole.
     """
     if len(body) < int.from_bytes(body[4:8], "little") + 8:
         raise NotWholeError(f"cut short: {len(body)} bytes")
@@ -123,14 +128,16 @@ def check_webp(body: bytes, pixels: int, *, holes: bool) -> None:
             return
         place += (
             24 if name == b"ANMF" else 8 + length + (length & 1)
-        )  # a frame holds the chunks of its picture
+        )  # into an animation's frame: it contains the chunks of its picture
 
 
 def check_avif(body: bytes, pixels: int) -> None:
-    """An AVIF's media data must be without a hole; camera data may lie in it, and have one.
+    """Check that the media data of an AVIF (`pixels`: width times height) has no hole.
+
+    A file with EXIF data is not checked: that may be in the media data, and may have long runs of zeros.
 
     Raises:
-        NotWholeError: there is one.
+        NotWholeError: there is a hole.
     """
     place = 0
     while place + 8 <= len(body) and b"Exif" not in body[:4096]:
@@ -141,10 +148,15 @@ def check_avif(body: bytes, pixels: int) -> None:
 
 
 def find_hole(body: bytes, start: int, end: int, pixels: int) -> None:
-    """Look for a run of zero bytes that compressed data of so many pixels does not have.
+    """Look for a run of zero bytes that is too long for the compressed data of so many pixels.
+
+    Args:
+        body: the file's bytes.
+        start, end: where the compressed data begins and ends, as offsets.
+        pixels: width times height of the image.
 
     Raises:
-        NotWholeError: there is one.
+        NotWholeError: there is such a run.
     """
     longest = max(HOLE, pixels // PIXELS_A_BYTE)
     hole = body.find(bytes(longest), start, end)

@@ -1,1 +1,1 @@
-"""Where bytes lie: file systems, the output folder, shards and the files of a data set."""
+"""Access to storage: file systems, the output folder, shards and the files of a data set."""

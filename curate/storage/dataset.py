@@ -1,4 +1,4 @@
-"""The Parquet files of finished folders in the order of their names: what pack, loader and export read."""
+"""List the Parquet files of finished folders, in the order of their names, for `pack`, `export` and the loader."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ PLACES = pa.schema(
 
 
 class DataFile(msgspec.Struct, frozen=True):
-    """A shard or a pack: its place, its bytes and rows."""
+    """A shard or a pack: its URI, size in bytes and number of rows."""
 
     uri: str
     bytes: int
     rows: int
-    mark: str  # its hash in the folder's manifest; empty without one
+    mark: str  # its SHA-256 as the folder's manifest lists it; empty if it is not listed
 
     def open(self) -> pq.ParquetFile:
-        """The file, its pages' checksums verified on reading.
+        """Open the file; the checksums of its pages are verified as they are read.
 
         Raises:
-            DamagedError: it cannot be read, or holds another number of rows.
+            DamagedError: the file cannot be read, or has another number of rows than `rows`.
         """
         system, path = filesystem(self.uri)
         try:
@@ -80,38 +80,35 @@ class Files(Sequence[DataFile]):
 
 
 class DataSet(msgspec.Struct, frozen=True):
-    """Files that are read as one, and a digest of what they are."""
+    """Files that are read as one data set, and a digest that identifies them."""
 
     files: Files
     digest: str
     schema: Any  # the pyarrow schema of every file
-    files_of: tuple[
-        int, ...
-    ] = ()  # how many files each of the places has that were asked for, in their order
+    files_of: tuple[int, ...] = ()  # for each URI that was asked for, in order: its number of files
 
     @property
     def file_rows(self) -> npt.NDArray[np.int64]:
-        """The rows of each file."""
+        """The number of rows of each file (one for each file, in order)."""
         rows: npt.NDArray[np.int64] = self.files.table["rows"].to_numpy()
         return rows
 
     @property
     def rows(self) -> int:
-        """Of all files."""
+        """The number of rows of all files."""
         return int(self.file_rows.sum())
 
 
 def find(uris: Iterable[str], stem: str = "shard") -> DataSet:
-    """The files `STEM-*.parquet` of the folders, and files that are named themselves, in that order.
+    """Find the files of a data set: of each folder in `uris` the files `STEM-*.parquet`, and the files in `uris`.
 
-    Of a finished folder its manifest and tables say what is in it, and one file is opened, for its columns. A
-    folder without a manifest, and files named themselves, are opened one by one. The digest is of names,
-    sizes, rows, and of the hashes in the manifest where there is one.
+    The order is that of `uris`, and by name within a folder. The manifest and tables of a finished folder say what it
+    holds; only one of its files is opened, for the columns. The files of a folder without a manifest, and files named
+    in `uris`, are all opened. The digest covers names, sizes, numbers of rows, and the hashes that manifests list.
 
     Raises:
-        InputError: nothing there, a file that is no Parquet, an unfinished run, or files with different
-        columns.
-        DamagedError: a folder lacks a file that it lists, or has one that it does not list.
+        InputError: there are no files, a run is unfinished, or files have different columns.
+        DamagedError: a file cannot be read, or a folder lacks a file that it lists, or has one that it does not list.
     """
     tables, digest, schema = [PLACES.empty_table()], hashlib.sha256(), None
     files_of: list[int] = []
@@ -145,7 +142,7 @@ def find(uris: Iterable[str], stem: str = "shard") -> DataSet:
 
 
 def _written_for(schema: pa.Schema) -> str:
-    """The dialect and the tokenizer that a pack is written for; nothing of other files, and where it does not say."""
+    """The dialect and tokenizer that a pack is written for, from its metadata; empty for shards and if not recorded."""
     try:
         told = msgspec.json.decode((schema.metadata or {}).get(b"curate", b"{}"), type=dict[str, Any])
         if "tokenizer" not in told:
@@ -180,9 +177,9 @@ def _places(uri: str, stem: str) -> tuple[pa.Table, pa.Schema | None]:
 
 
 def _listed(store: Store, manifest: dict[str, Any], stem: str) -> tuple[pa.Table, pa.Schema | None]:
-    """The files that a finished folder lists, once they are there."""
+    """The files that a finished folder lists, as PLACES, and their columns; checks that all exist."""
     files = listed_files(store, manifest).sort_by("path")
-    if not files.num_rows and not store.exists(SHARDS):  # made by hand: it says nothing of the files
+    if not files.num_rows and not store.exists(SHARDS):  # a manifest made by hand, which lists no files
         return _opened([f"{store.uri}/{name}" for name in files_there(store, stem)["path"].to_pylist()])
     named = [name.startswith(f"{stem}-") for name in files["path"].to_pylist()]
     files = files.filter(pa.array(named, pa.bool_()))
@@ -193,7 +190,7 @@ def _listed(store: Store, manifest: dict[str, Any], stem: str) -> tuple[pa.Table
 
 
 def _opened(uris: Sequence[str]) -> tuple[pa.Table, pa.Schema | None]:
-    """Files that nothing lists, each opened to learn what it holds."""
+    """Open files that no manifest lists; returns them as PLACES, and their columns."""
     rows, schema = [], None
     for uri in uris:
         file, found = _describe(uri)
@@ -208,7 +205,7 @@ def _opened(uris: Sequence[str]) -> tuple[pa.Table, pa.Schema | None]:
 
 
 def _describe(uri: str) -> tuple[DataFile, pa.Schema]:
-    """A file by itself, and its columns with what is said of them."""
+    """Open a file; returns its entry, and its schema with metadata."""
     system, path = filesystem(uri)
     try:
         with system.open_input_file(path) as stream:

@@ -1,7 +1,7 @@
-"""Where bytes lie: a URI becomes a file system and a path on it.
+"""Turn a URI into a file system and a path on it.
 
-Local paths, `s3://`, `gs://` and `az://` are pyarrow's own; `hf://` and `http(s)://` go through fsspec. Every wait has
-a limit. S3 reads the usual variables: AWS_ENDPOINT_URL (also AWS_ENDPOINT_URL_S3), AWS_REGION or
+pyarrow serves local paths, `s3://`, `gs://` and `az://`; fsspec serves `hf://` and `http(s)://`. Every wait has a
+limit. S3 reads the usual variables: AWS_ENDPOINT_URL (also AWS_ENDPOINT_URL_S3), AWS_REGION or
 AWS_DEFAULT_REGION, the credentials, and AWS_NO_SIGN_REQUEST for public buckets. Google's buckets are opened
 with the application's default credentials, or without any where GS_NO_SIGN_REQUEST says so or
 CLOUD_STORAGE_EMULATOR_ENDPOINT names an emulator. Azure reads AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY
@@ -27,7 +27,7 @@ from curate.storage.stores import StoreClient, WebClient
 
 CONNECT_TIMEOUT_S = 20.0
 REQUEST_TIMEOUT_S = 60.0
-# What is raised where bytes are no JSON of the form asked for, no UTF-8, or nested too deep
+# The errors of decoding bytes that are not the JSON asked for, not UTF-8, or nested too deep
 NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -42,7 +42,7 @@ def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     """The file system that holds `uri`, and the path of `uri` on it.
 
     Raises:
-        InputError: an empty `uri`, one that is no UTF-8, or a scheme that nothing here can read.
+        InputError: `uri` is empty, holds a null character or is not UTF-8, or its scheme is not known.
         MachineError: the library or the credentials that the scheme needs are missing.
     """
     if not uri.strip():
@@ -66,7 +66,7 @@ OF_ARROW = re.compile(
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message on one line of at most 300 characters; of Arrow's what says most."""
+    """An error's message on one line of at most 300 characters; Arrow's messages are shortened to reason and path."""
     said = " ".join(str(error).split())
     if found := OF_ARROW.fullmatch(said):
         said = f"{found['why']}: {found['path']}"
@@ -85,7 +85,7 @@ def _s3(uri: str) -> tuple[fs.FileSystem, str]:
 
 
 def s3_place(uri: str) -> tuple[str | None, str]:
-    """The endpoint that the environment names for S3, if any, and the region of the URI's bucket."""
+    """The endpoint for S3 that the environment names (None: Amazon's), and the region of the URI's bucket."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None:
@@ -101,7 +101,7 @@ def _region(bucket: str) -> str:
 
 
 def is_set(variable: str) -> bool:
-    """Whether an environment variable says yes."""
+    """Whether an environment variable is set to `1`, `true` or `yes`."""
     return os.environ.get(variable, "").lower() in ("1", "true", "yes")
 
 
@@ -135,10 +135,10 @@ def _az(uri: str) -> tuple[fs.FileSystem, str]:
 
 
 def azure_place() -> tuple[str, str, str, str]:
-    """The account that the environment names for Azure, its key, its token, and its endpoint; empty: none.
+    """Azure's account, key, token and endpoint from the environment; a text is empty where its variable is not set.
 
     Raises:
-        OSError: no account is named.
+        OSError: the environment names no account.
     """
     names = ("ACCOUNT_NAME", "ACCOUNT_KEY", "SAS_TOKEN", "ENDPOINT")
     account, key, token, endpoint = (os.environ.get(f"AZURE_STORAGE_{name}", "") for name in names)

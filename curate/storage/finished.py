@@ -1,7 +1,7 @@
-"""A finished folder by its own account: its `_manifest.json`, the tables of its files, and whether they are there.
+"""Read a finished folder's `_manifest.json` and the tables of its files, and check that the folder is complete.
 
-What reads a finished folder plans from this and opens none of its files. A folder that lacks a file, or has
-one too many, or one of another size, is refused: to go on would be to train on less without a word.
+Commands on finished folders plan their work from this, and open no data file for it. A folder that lacks a file, has a
+file too many, or one of another size is refused, because otherwise a model would be trained on less data unnoticed.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ MADE_ANEW = (
     "make the folder anew, with --overwrite where the command has it"  # packs and exports keep no _run
 )
 KINDS = {"packs": "packs", "export": "an export", "selection": "a selection"}  # by the `kind` of a manifest
-BEGUN = "_run/run.json"  # there while a run is unfinished, and after it
-SCORING = "_run/score/asked.json"  # there while shards are being scored
-OLD = ("path", "rows", "bytes", "sha256")  # what `_manifest.json` says of a shard
+BEGUN = "_run/run.json"  # exists from the start of a run on, also after its end
+SCORING = "_run/score/asked.json"  # exists while a scoring is unfinished
+OLD = ("path", "rows", "bytes", "sha256")  # the fields of a shard in `_manifest.json`
 
 T = TypeVar("T")
 
 
 class DamagedManifestError(InputError):
-    """The file that says that a folder is complete cannot be read."""
+    """A folder's `_manifest.json` cannot be read."""
 
 
 def read_manifest(store: Store) -> dict[str, Any] | None:
-    """What `_manifest.json` says; None where there is none.
+    """The content of `_manifest.json`; None where there is none.
 
     Raises:
-        DamagedManifestError: it cannot be read.
+        DamagedManifestError: the file is damaged.
     """
     data = store.read_bytes(MANIFEST)
     if data is None:
@@ -53,7 +53,7 @@ def read_manifest(store: Store) -> dict[str, Any] | None:
 
 
 def held(store: Store) -> str:
-    """What a folder holds, finished or not: `shards`, `a selection`, `packs`, `an export`; empty if nobody can tell."""
+    """What a folder holds, finished or not: `shards`, `a selection`, `packs`, `an export`; empty if it is unknown."""
     try:
         manifest = read_manifest(store)
     except DamagedManifestError:
@@ -64,16 +64,16 @@ def held(store: Store) -> str:
 
 
 def damaged_manifest(store: Store, why: str) -> DamagedManifestError:
-    """The error that names the manifest and the way out."""
+    """The error for a damaged manifest; its message says why and how to repair the folder."""
     way_out = WAY_OUT if store.exists(BEGUN) else MADE_ANEW
     return DamagedManifestError(f"{store.uri}/{MANIFEST} is damaged ({why}): {way_out}")
 
 
 def read_state(store: Store, name: str, kind: type[T], way_out: str) -> T | None:
-    """What a JSON file of a command's own memory says; None where there is none.
+    """The content of a JSON file in which a command keeps its state, as a `kind`; None where there is no such file.
 
     Raises:
-        OutputError: it is damaged; the error names it and the way out.
+        OutputError: the file is damaged; the message ends with `way_out`.
     """
     data = store.read_bytes(name)
     if data is None:
@@ -85,11 +85,11 @@ def read_state(store: Store, name: str, kind: type[T], way_out: str) -> T | None
 
 
 def listed_files(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
-    """Every shard or pack of a finished folder (rows of FILES, in order), `unit` null for packs.
+    """Every shard or pack of a finished folder (rows of FILES, in order); `unit` is null for packs.
 
     Raises:
         DamagedError: the table in `_manifest/` cannot be read.
-        DamagedManifestError: the manifest's own list cannot be.
+        DamagedManifestError: the manifest's own list cannot be read.
     """
     table = _table(store, SHARDS)
     return manifest_files(store, manifest) if table is None else table
@@ -105,10 +105,12 @@ def listed_dropped(store: Store) -> pa.Table | None:
 
 
 def check_complete(store: Store, files: pa.Table, stem: str, sizes: bool = True) -> None:
-    """Compare the listed files with those `STEM-*.parquet` that are there, by name and, unless told not to, by size.
+    """Compare the listed files (rows of FILES) with the files `STEM-*.parquet` that exist, by name and size.
+
+    Without `sizes` only the names are compared.
 
     Raises:
-        DamagedError: one is missing, is not listed, or has another size; the first is named.
+        DamagedError: a file is missing, is not listed, or has another size; the message names the first.
     """
     there = files_there(store, stem)
     if not sizes:
@@ -122,7 +124,7 @@ def check_complete(store: Store, files: pa.Table, stem: str, sizes: bool = True)
 
 
 def _names_alone(files: pa.Table) -> pa.Table:
-    """The files as if all had one size."""
+    """The files' names, all with the size 0, so that a comparison finds no different sizes."""
     return files.select(["path"]).append_column("bytes", pa.array([0] * files.num_rows, pa.int64()))
 
 
@@ -141,7 +143,7 @@ def files_there(store: Store, stem: str) -> pa.Table:
 
 
 def first_difference(listed: pa.Table, there: pa.Table) -> tuple[str, str] | None:
-    """The first file, by name, that is not as it is listed, and how; None where all are."""
+    """The first file, by name, that differs between both tables, and how in words; None where none does."""
     found = [
         (name, "is missing, though the manifest lists it")
         for name in _first(listed["path"].filter(pc.invert(pc.is_in(listed["path"], there["path"]))))
@@ -156,7 +158,7 @@ def first_difference(listed: pa.Table, there: pa.Table) -> tuple[str, str] | Non
 
 
 def strange_files(listed: pa.Table, there: pa.Table) -> list[str]:
-    """The names of files that are there and not listed."""
+    """The names of files in `there` that `listed` lacks."""
     strange: list[str] = there["path"].filter(pc.invert(pc.is_in(there["path"], listed["path"]))).to_pylist()
     return strange
 
@@ -176,10 +178,10 @@ def _table(store: Store, name: str) -> pa.Table | None:
 
 
 def manifest_files(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
-    """The shards or packs (rows of FILES) that the manifest itself names.
+    """The shards or packs (rows of FILES) that the manifest itself lists.
 
     Raises:
-        DamagedManifestError: it lists none as it should.
+        DamagedManifestError: it has no list, or a malformed one.
     """
     if "shards" not in manifest:
         raise damaged_manifest(store, "it lacks shards")

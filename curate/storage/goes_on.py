@@ -1,4 +1,4 @@
-"""What ends a command too early, as an error that says how to go on."""
+"""Turn what ends a command too early into an error that says how to continue."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from curate.storage.filesystems import one_line
 
 @contextmanager
 def goes_on(folder: str) -> Iterator[None]:
-    """While `folder` is written by a command that goes on where it stood.
+    """Turn interrupts and OSErrors in the block into errors which say that the same command will continue.
+
+    `folder` is the output folder of a command that continues where it was stopped.
 
     Raises:
-        Stopped: it was interrupted.
+        Stopped: the command was interrupted.
         Halted: the folder cannot be written or read for now.
     """
     try:

@@ -1,12 +1,12 @@
-"""Where each image lies in a shard or pack, and its checksum: an index that is written into the file itself.
+"""The image index of a shard or pack: offset, size and checksum of each image, written into the file itself.
 
-It stands in the Parquet footer under `curate.images`, so it is published, moved and deleted with its file, and
-costs a reader no request beyond the footer's. A reader takes an image by its place alone, past the checksums
-of the pages; the index's checksum of each image (XXH3, 32 of its 64 bits) takes their part. Readers that know
-nothing of it see one more key in the footer's metadata.
+The index is stored in the Parquet footer under `curate.images`. So it is published, moved and deleted with its file,
+and a reader needs no request beyond the one for the footer. A reader fetches an image by its byte range, without the
+page around it, so it cannot verify the page's checksum; the index has a checksum of each image instead (XXH3, 32 of
+its 64 bits). For readers that do not know the index, it is one more key in the footer's metadata.
 
-Where several rows of a file show one image, its column is dictionary-encoded: a row group holds an image once, and
-the index says which of them each row shows. The images of dialogues are a second column with an index of its own.
+Where several rows of a file show the same image, the column is dictionary-encoded: a row group holds the image once,
+and the index says which image each row shows. The images of dialogues are a second column with an index of its own.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from curate.storage.parquet_pages import walk_values as walk
 KEY = b"curate.images"
 FORMAT = 1
 LEAVES = ("image.bytes", "images.list.element.bytes")  # of shards, of packs
-AT_ONCE = 2**18  # bytes: a file comes in a hundred small pieces
-MAX_HEADER = 2**16  # bytes; statistics in a page's header hold a value at each end
+AT_ONCE = 2**18  # bytes that are written at once: Arrow writes a file in very many small pieces
+MAX_HEADER = 2**16  # bytes; a page's header may hold its least and its largest value
 
 Ints = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.uint32]
 
 
 class IndexedImages(NamedTuple):
-    """The images of a row group that are there, in order (K of them); those of several rows may be one."""
+    """The images of a row group's rows, in order, without rows that have none (K); several may be the same image."""
 
     offset: Ints  # bytes from the start of the file
     size: Ints  # bytes
@@ -57,14 +57,14 @@ class IndexedImages(NamedTuple):
 
 
 def checksum(data: Buffer) -> int:
-    """The lower 32 bits of XXH3-64: at the speed of memory, and as good at finding damage as any 32 bits."""
+    """The lower 32 bits of XXH3-64: as fast as memory is read, and finds damage as well as any 32-bit checksum."""
     return xxhash.xxh3_64_intdigest(data) & 0xFFFFFFFF
 
 
 def write_groups(sink: Any, tables: Iterable[pa.Table], schema: pa.Schema, options: dict[str, Any]) -> int:
-    """Write the tables to a stream as a Parquet file, a row group each, with the index of their images.
+    """Write tables to the stream `sink` as a Parquet file, one row group for each, with the index of their images.
 
-    Returns how many rows they have.
+    `options` are those of `pq.ParquetWriter`. Returns the number of rows written.
     """
     rows, schema = 0, without_index(schema)
     recorder = Recorder(sink, schema)
@@ -85,15 +85,16 @@ def write_groups(sink: Any, tables: Iterable[pa.Table], schema: pa.Schema, optio
 
 
 def without_index(schema: pa.Schema) -> pa.Schema:
-    """The schema without an index that it was read with: it is of another file."""
+    """The schema without an image index, which belongs to the file that the schema was read from."""
     told = dict(schema.metadata or {})
     return schema.with_metadata(told) if told.pop(KEY, None) is not None else schema
 
 
 def read_index(parquet: pq.ParquetFile, leaf: str) -> list[IndexedImages] | None:
-    """The index of a column that the file was written with, by row group; None where it has none that is its own.
+    """The index of the column `leaf`, one item for each row group; None where the file has no valid index.
 
-    A file that other software wrote anew may hold an older one's: the chunks' places tell.
+    Other software may copy the index into a file that it writes. Such an index is recognised by the offsets of its
+    column chunks, and ignored.
     """
     told = (parquet.metadata.metadata or {}).get(KEY)
     try:
@@ -110,28 +111,28 @@ def read_index(parquet: pq.ParquetFile, leaf: str) -> list[IndexedImages] | None
 
 
 class Recorder(io.RawIOBase):
-    """A stream on the way to `target` that notes where the images of each row group come to lie.
+    """A stream that passes on all bytes to `target`, and records the offsets of each row group's images.
 
-    It reads the pages that pass, one at a time, of the columns up to the last one of images.
+    It parses the pages that pass, one at a time, of all columns up to the last column of images.
     """
 
     def __init__(self, target: Any, schema: pa.Schema) -> None:
         self._target, self._at = target, 0
         self._schema = schema
-        self._pending = bytearray()  # the beginning of a page
-        self._header: Header | None = None  # of that page, once it is there
+        self._pending = bytearray()  # the bytes of the current page so far
+        self._header: Header | None = None  # the header of that page, once it is complete
         self._columns: list[
             ColumnEntries
-        ] = []  # of this group's columns up to the images, those that are to come
+        ] = []  # the row group's columns, up to the images, that are not yet written
         self._written = {leaf: ImageNotes() for leaf in LEAVES if _field(leaf) in schema.names}
         self._sound = bool(self._written)
 
     def writable(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     def write(self, data: Any) -> int:
-        """Pass on all of `data`."""
+        """Pass on all of `data`; returns its length."""
         self._target.write(data)
         self._at += len(data)
         if self._columns and self._sound:
@@ -140,7 +141,7 @@ class Recorder(io.RawIOBase):
         return len(data)
 
     def begin(self, table: pa.Table) -> None:
-        """A row group of this table is written next."""
+        """Prepare for the next row group, which holds this table."""
         self._sound = self._sound and not self._columns
         if not self._written:
             return
@@ -162,7 +163,7 @@ class Recorder(io.RawIOBase):
         self._pending.clear()
 
     def index(self) -> str | None:
-        """The index of all row groups; None where there is none to be had."""
+        """The index of all row groups as JSON; None where the pages were not as expected."""
         if not self._sound or self._columns:
             return None
         (_, first), *more = self._written.items()
@@ -171,7 +172,7 @@ class Recorder(io.RawIOBase):
         return json.dumps({"format": FORMAT} | told, separators=(",", ":"))
 
     def _read(self) -> bool:
-        """Read what pages are there; False where they are not what they should be."""
+        """Parse the complete pages among the pending bytes; False where they are not as expected."""
         try:
             while self._columns and (header := self._next_header()) is not None:
                 end = header.length + header.size
@@ -194,8 +195,8 @@ class Recorder(io.RawIOBase):
         return self._header
 
     def _page(self, header: Header, end: int) -> None:
-        """Note a page's images, if it holds any; `end` is where it ends among the pending bytes."""
-        start = self._at - len(self._pending)  # the place in the file of what is pending
+        """Record the images of a page, if it holds any; `end` is the page's end in the pending bytes."""
+        start = self._at - len(self._pending)  # offset of the pending bytes in the file
         column = self._columns[0]
         if (written := self._written.get(column.leaf)) is not None:
             levels = column.leaf.count(".list.") + 1
@@ -213,7 +214,7 @@ class Recorder(io.RawIOBase):
 
 @dataclass
 class ColumnEntries:
-    """A leaf column of a row group, and how many of its entries are to come: an empty list is one, too."""
+    """A leaf column of a row group, and how many of its entries are still to come (an empty list is an entry too)."""
 
     leaf: str
     entries: int
@@ -221,29 +222,31 @@ class ColumnEntries:
 
 @dataclass
 class ImageNotes:
-    """What is noted of the images of a column as they are written."""
+    """What is recorded of a column's images as they are written."""
 
-    chunks: list[list[int]] = field(default_factory=list)  # of a row group: its first byte, bytes, pages
+    chunks: list[list[int]] = field(default_factory=list)  # of each row group: first byte, bytes, pages
     pages: list[list[int]] = field(
         default_factory=list
-    )  # of each page: its first value's place, how many it holds
+    )  # of each page: the offset of its first value, and its number of values
     sizes: list[int] = field(default_factory=list)  # of each image that is stored, bytes
     sums: list[int] = field(default_factory=list)
-    shown: list[pa.Array] = field(default_factory=list)  # the row group on its way
-    codes: list[Ints] = field(default_factory=list)  # of each row group: which stored image each row's is
+    shown: list[pa.Array] = field(default_factory=list)  # the images of the row group that is being written
+    codes: list[Ints] = field(default_factory=list)  # of each row group: the stored image that each row shows
     entries: list[int] = field(default_factory=list)  # of each row group: how many images its rows have
     dictionary: bool = False
 
     def add(self, page: memoryview, header: Header, start: int, levels: int) -> None:
-        """Note the images in a page, which lies at `start` of its file.
+        """Record the images in a page (with its header), which begins at byte `start` of the file.
+
+        `levels` is how many kinds of levels stand before the values; see `value_places`.
 
         Raises:
-            ValueError: it is not as it should be.
+            ValueError: the page is not encoded as expected.
         """
         if header.kind == DICTIONARY_PAGE:
             self.dictionary, first = True, header.length
         elif self.dictionary:
-            if encoding(header) == PLAIN:
+            if encoding(header) == PLAIN:  # the writer gave up the dictionary because it was full
                 raise ValueError("a dictionary was full")
             self._count(len(page), start)
             return
@@ -259,10 +262,10 @@ class ImageNotes:
         self.chunks[-1][2] += 1
 
     def end_chunk(self) -> None:
-        """Note which image each row shows, where they are stored in a dictionary.
+        """At the end of a column chunk with a dictionary, record which image each row shows.
 
         Raises:
-            ValueError: the dictionary is another one than it should be.
+            ValueError: the dictionary has another number of images than the rows.
         """
         shown = self.shown.pop()
         if not self.dictionary:
@@ -274,7 +277,7 @@ class ImageNotes:
         self.entries.append(len(encoded))
 
     def told(self) -> dict[str, Any]:
-        """What the index says of the column, arrays in base64."""
+        """The column's index as JSON data, with arrays in base64."""
         arrays = {"sizes": np.array(self.sizes, "<u4"), "sums": np.array(self.sums, "<u4")}
         if self.dictionary:
             arrays["codes"] = np.concatenate(self.codes).astype("<u4")
@@ -289,7 +292,7 @@ class ImageNotes:
 
 
 def _decode(told: bytes, leaf: str) -> dict[str, Any] | None:
-    """What an index says of a column; None where it is of another format."""
+    """The index of a column, from the JSON in the footer; None where its format is another version's."""
     found = json.loads(told)
     if not isinstance(found, dict) or found["format"] != FORMAT:
         return None
@@ -301,11 +304,11 @@ def _decode(told: bytes, leaf: str) -> dict[str, Any] | None:
 
 
 def _by_group(found: dict[str, Any]) -> list[IndexedImages]:
-    """An index parted by row groups.
+    """Split an index by row groups.
 
     Raises:
-        ValueError: its parts do not go together.
-        IndexError: a row shows an image that is not there.
+        ValueError: the numbers of images in its parts differ.
+        IndexError: a row shows an image that the index lacks.
     """
     pages = np.array(found["pages"], np.int64).reshape(-1, 2)
     sizes, sums = found["sizes"].astype(np.int64), found["sums"].astype(np.uint32)
@@ -322,7 +325,7 @@ def _by_group(found: dict[str, Any]) -> list[IndexedImages]:
 
 
 def _shown(groups: list[IndexedImages], found: dict[str, Any]) -> list[IndexedImages]:
-    """The images that each row group's rows show, of those that it stores."""
+    """For each row group, the images that its rows show, from the images that it stores."""
     codes, ends = found["codes"].astype(np.int64), np.cumsum([0, *found["entries"]])
     if len(ends) != len(groups) + 1 or ends[-1] != len(codes):
         raise ValueError("an index has more or fewer entries than its row groups")
@@ -341,14 +344,14 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
 
 
 def bodies(column: pa.Array) -> pa.Array:
-    """The images of a column of structs, or of lists of them."""
+    """The encoded images in a column of structs, or of lists of structs (one after the other)."""
     return pc.struct_field(pc.list_flatten(column) if pa.types.is_list(column.type) else column, "bytes")
 
 
 def _entries(array: pa.Array, absent: int = 0) -> Iterator[tuple[str, int]]:
-    """Each leaf of a column by its path in it, and how many entries it has in Parquet.
+    """Yield each leaf of a column: its path within the column, and its number of entries in Parquet.
 
-    A null or empty list is an entry, too; `absent` counts those above the array.
+    A null or empty list is an entry too; `absent` is the number of such lists above the array.
     """
     kind = array.type
     if pa.types.is_struct(kind):

@@ -1,4 +1,4 @@
-"""Where the images of a row group lie: as the file's own index says, or else by a walk through its pages."""
+"""Find the byte ranges of a row group's images by reading its pages, for files without an image index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLACE = pa.struct(
 )  # null without an image
 REFERENCES = pa.field(
     "image_places", pa.list_(pa.struct([pa.field("uri", pa.string()), *PLACE]))
-)  # of packs that refer to their images: one an image, with the URI of its shard
+)  # a column of packs that refer to their images: one entry for each image, with the URI of its shard
 IMAGE_LEAF = "image.bytes"
 IMAGES_LEAF = "images.list.element.bytes"
 
@@ -27,10 +27,10 @@ class NotInPlaceError(Exception):
 
 
 def referred_shard(uri: str) -> str:
-    """The URI of a shard that a pack refers to.
+    """Check the URI of a shard that a pack refers to, and return it: a pack must not make us open other files.
 
     Raises:
-        DamagedError: it is no shard on a disk or object store; nothing else is opened, and nothing fetched.
+        DamagedError: the URI names no shard, or one on a web server.
     """
     if unit_of(uri) is None or scheme(uri) in ("http", "https"):
         raise DamagedError(f"a pack refers to {uri}, which is no shard: packs do not name their images so")
@@ -38,11 +38,13 @@ def referred_shard(uri: str) -> str:
 
 
 def walked_places(parquet: pq.ParquetFile, stream: pa.NativeFile, group: int, leaf: str) -> IndexedImages:
-    """The images of a row group by the pages of the column `leaf`, with their checksums.
+    """The images of a row group, found in the pages of the column `leaf`, with their checksums.
+
+    `stream` is the open file of `parquet`; the whole column chunk is read.
 
     Raises:
-        NotInPlaceError: the column is compressed, holds images that no row shows, or is not there.
-        ValueError: its pages are damaged.
+        NotInPlaceError: the column is missing or compressed, or its dictionary has images that no row shows.
+        ValueError: the pages are damaged.
     """
     try:
         column, start, size = chunk_range(parquet.metadata.row_group(group), leaf)
@@ -64,7 +66,7 @@ def walked_places(parquet: pq.ParquetFile, stream: pa.NativeFile, group: int, le
 
 
 def _codes(parquet: pq.ParquetFile, group: int, leaf: str, stored: int) -> np.ndarray:
-    """Which of a dictionary's images each row's is, of those that have one."""
+    """For each row with an image, the number of its image in the dictionary."""
     column = parquet.read_row_group(group, columns=[leaf])[0].combine_chunks()
     encoded = bodies(column).drop_null().dictionary_encode()
     if len(encoded.dictionary) != stored:
@@ -74,7 +76,9 @@ def _codes(parquet: pq.ParquetFile, group: int, leaf: str, stored: int) -> np.nd
 
 
 def one_each(there: np.ndarray, places: IndexedImages) -> pa.StructArray:
-    """A place (PLACE) for each of N rows, of which those that are `there` have an image, in order.
+    """A place (PLACE) for each of N rows, null for rows without an image.
+
+    `there` (N) is true for rows with an image; `places` are those of the images, in order.
 
     Raises:
         ValueError: there are more or fewer places than images.

@@ -1,9 +1,9 @@
 """The lease on an object store's folder: at most one driver writes there.
 
-The lease is one object that is only ever written on a condition: that it is not there yet, or that it is as
-this driver saw it last. Its holder writes it again every BEAT_S seconds. Whoever finds it taken watches: an
-object that changes has a living holder; one that stays the same for TTL_S seconds has a dead one, and is taken
-over. Nothing depends on the clocks of two machines.
+The lease is one object that is written only on a condition: that it does not exist yet, or that it has not changed
+since this driver saw it last. Its holder writes it again every BEAT_S seconds. A driver that finds the lease taken
+watches the object: if it changes, its holder is alive; if it stays the same for TTL_S seconds, the holder is dead, and
+the driver takes the lease over. Clocks of different machines are never compared.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from curate.storage.objects import Objects, Unsupported, Version
 log = logging.getLogger("curate")
 
 LEASE = "_run/lease.json"
-BEAT_S = 5.0  # between two heartbeats
-TTL_S = 30.0  # without one, the holder is dead
-ROUNDS = 5  # of reading the lease and writing it, while others do the same
-LOOK_S = 1.0  # between two looks at another's lease
+BEAT_S = 5.0  # seconds between two heartbeats
+TTL_S = 30.0  # after so many seconds without a heartbeat the holder is taken for dead
+ROUNDS = 5  # attempts to read the lease and write it, while other drivers do the same
+LOOK_S = 1.0  # seconds between two reads of another driver's lease
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """`_run/lease.json`."""
+    """The holder of a lease: the content of `_run/lease.json`."""
 
-    epoch: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # one more at each change of hands
-    token: str  # of the holder, new for each
+    epoch: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # one more with each new holder
+    token: str  # random, new for each holder
     host: str
     process: int
     started: float  # of that process, by its own machine's clock
@@ -52,14 +52,14 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
         return self.host.partition(" ")[0]
 
     def is_gone(self) -> bool:
-        """Whether the holder was a process of this very machine that has ended."""
+        """Whether the holder was a process of this machine, and has ended."""
         if self.host != host():
             return False
         try:
             return psutil.Process(self.process).create_time() != self.started
         except psutil.NoSuchProcess:
             return True
-        except (psutil.Error, ValueError, OverflowError):  # no number of a process
+        except (psutil.Error, ValueError, OverflowError):  # the number cannot be a process's
             return False
 
 
@@ -75,7 +75,7 @@ class Lease:
 
     @property
     def epoch(self) -> int:
-        """One more than that of the holder before."""
+        """The number of this holder: one more than that of the holder before."""
         return self._holder.epoch
 
     def check(self) -> None:
@@ -93,7 +93,7 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Let another driver have it at once."""
+        """Release the lease, so that another driver can take it at once."""
         self._stopped.set()
         self._thread.join()
         if not self._lost:
@@ -112,7 +112,7 @@ class Lease:
                 version = self._objects.replace(LEASE, msgspec.json.encode(holder), self._version)
                 if version is None:
                     version = self._own_version(holder)
-            except OSError as error:  # the next beat tries again; `check` knows how long that may go on
+            except OSError as error:  # the next heartbeat tries again; `check` limits for how long
                 log.debug("no heartbeat in %s: %s", self._uri, error)
                 return
             if version is None:
@@ -121,16 +121,18 @@ class Lease:
                 self._holder, self._version, self._renewed = holder, version, time.monotonic()
 
     def _own_version(self, wanted: Holder) -> Version | None:
-        """The lease's state if it is what was to be written: the answer to an earlier attempt got lost."""
+        """The object's version if it holds what was to be written, because only the answer to a write was lost."""
         found = self._objects.get(LEASE)
         return found[1] if found is not None and _decoded(found[0]) == wanted else None
 
 
 def acquire(objects: Objects, uri: str, say: Callable[[str], None] = log.warning) -> Lease:
-    """Take the lease on a folder; waits while it is not clear whether its holder lives.
+    """Take the lease on the folder `uri`; waits up to TTL_S seconds to see whether an earlier holder is alive.
+
+    `say` shows a message to the user.
 
     Raises:
-        OutputError: a living run holds it, the store cannot write on a condition, or not at all.
+        OutputError: a living run holds the lease, or the store has no conditional writes, or cannot be written.
     """
     try:
         holder, version = _taken(objects, uri, say)
@@ -166,10 +168,10 @@ def _taken(objects: Objects, uri: str, say: Callable[[str], None]) -> tuple[Hold
 def _wait_until_dead(
     objects: Objects, uri: str, holder: Holder, version: Version, say: Callable[[str], None]
 ) -> None:
-    """Watch another's lease.
+    """Watch another driver's lease until its holder can be taken for dead.
 
     Raises:
-        OutputError: its holder lives.
+        OutputError: the holder is alive.
     """
     deadline = time.monotonic() + TTL_S
     said = False
@@ -199,7 +201,7 @@ def _mine(epoch: int) -> Holder:
 
 
 def host() -> str:
-    """This machine's name, told apart from others of that name by its start and its process numbers."""
+    """This machine's name, with its boot id and its namespace of processes, because names are not unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         processes = str(Path("/proc/self/ns/pid").readlink())

@@ -1,4 +1,4 @@
-"""The tables of a finished folder's files: what lies in it, so that a reader need neither list nor open anything.
+"""The tables of a finished folder's files, so that a reader need not list the folder or open the files.
 
 `_manifest/shards.parquet` names every shard, `_manifest/dropped.parquet` every file of dropped rows. Both are
 written just before `_manifest.json`, sorted by unit; a folder of an older version has neither. `_manifest.json` has
@@ -20,13 +20,13 @@ from curate.storage.store import PublishedFile, Store
 FOLDER = "_manifest"
 SHARDS = f"{FOLDER}/shards.parquet"
 DROPPED_FILES = f"{FOLDER}/dropped.parquet"
-LISTED = 10_000  # shards that `_manifest.json` names itself
+LISTED = 10_000  # `_manifest.json` itself lists at most so many shards
 GROUP_ROWS = 65_536
 
 FILES = pa.schema(
     [
-        ("path", pa.string()),  # in the folder
-        ("unit", pa.int64()),  # of work that the file is of
+        ("path", pa.string()),  # name in the folder
+        ("unit", pa.int64()),  # number of the unit of work that wrote the file
         ("rows", pa.int64()),
         ("bytes", pa.int64()),
         ("sha256", pa.string()),  # hex
@@ -56,7 +56,7 @@ def read_files(store: Store, name: str) -> pa.Table | None:
     """The rows of SHARDS or DROPPED_FILES; None where the folder has no such table.
 
     Raises:
-        OSError, ValueError: it cannot be read.
+        OSError, ValueError: the table cannot be read.
     """
     data = store.read_bytes(name)
     if data is None:
@@ -77,6 +77,6 @@ def listed_shards(store: Store, manifest: Mapping[str, Any]) -> list[Shard]:
 
 
 def as_shards(table: pa.Table) -> list[Shard]:
-    """The rows of FILES one by one."""
+    """The rows of FILES as a list."""
     columns = (table[name].to_pylist() for name in ("path", "rows", "bytes", "sha256"))
     return [Shard(*row) for row in zip(*columns, strict=True)]

@@ -1,8 +1,8 @@
-"""A folder of an object store (S3, Google's, Azure's), written with one request a file and, if asked, on a condition.
+"""Write a folder of an object store (S3, Google's, Azure's): one request for each file, conditional if asked for.
 
-This is obstore, the binding of Rust's object_store: a write is atomic, a large file goes up in parts that are
-aborted when the upload fails, requests that a store answers with 429, 500 or 503 are repeated with growing
-pauses. Reading Parquet stays with pyarrow's file systems (`curate.storage.filesystems`).
+The client is obstore, the Python binding of Rust's object_store. A write is atomic. A large file is uploaded in parts,
+which are aborted when the upload fails. Requests that a store answers with 429, 500 or 503 are repeated with growing
+pauses. Parquet is read through pyarrow's file systems instead (`curate.storage.filesystems`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from curate.storage.filesystems import (
     scheme,
 )
 
-PART_BYTES = 64 << 20  # of a file that goes up in parts; a smaller file takes one request
+PART_BYTES = 64 << 20  # bytes of a part of a large file; a smaller file is uploaded in one request
 PARTS_AT_ONCE = 2
 RETRY: Any = {
     "max_retries": 8,
@@ -38,24 +38,24 @@ RETRY: Any = {
     },
 }
 
-Version = dict[str, str]  # what a store calls the state of an object: its ETag or generation
+Version = dict[str, str]  # identifies the state of an object: its ETag or its version
 
 
 class Unsupported(OSError):  # noqa: N818 - like the errors of the standard library that it stands beside
-    """The store cannot do what was asked, now or ever."""
+    """The store does not support the operation."""
 
 
 class Objects:
-    """The objects below one folder, by their names in it."""
+    """The objects below one folder; methods take their names relative to the folder."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
 
     def put(self, name: str, data: bytes | IO[bytes]) -> None:
-        """Write an object, replacing what was there; a failed upload leaves nothing behind.
+        """Write an object, or replace it; a failed upload leaves nothing behind.
 
         Raises:
-            OSError: it was not written.
+            OSError: the object was not written.
         """
         import obstore
 
@@ -63,25 +63,25 @@ class Objects:
             obstore.put(self._store, name, data, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
 
     def create(self, name: str, data: bytes) -> Version | None:
-        """Write an object that is not there yet; None where it is.
+        """Write an object only if it does not exist yet; returns its version, or None where it exists.
 
         Raises:
-            OSError: it was not written.
+            OSError: the object was not written.
             Unsupported: the store has no such condition.
         """
         return self._put_if(name, data, "create")
 
     def replace(self, name: str, data: bytes, version: Version) -> Version | None:
-        """Write an object that is in that state still; None where it is not.
+        """Replace an object only if it still has that version; returns the new version, or None where it has not.
 
         Raises:
-            OSError: it was not written.
+            OSError: the object was not written.
             Unsupported: the store has no such condition.
         """
         return self._put_if(name, data, version)
 
     def get(self, name: str) -> tuple[bytes, Version] | None:
-        """An object and its state; None where there is none."""
+        """An object's content and its version; None where there is no such object."""
         import obstore
 
         try:
@@ -101,7 +101,7 @@ class Objects:
         return sorted(objects), sorted(one.rstrip("/").rsplit("/", 1)[-1] for one in found["common_prefixes"])
 
     def below(self, folder: str) -> Iterator[list[str]]:
-        """The names of all objects below a folder, some thousand at a time."""
+        """Yield the names of all objects below a folder, in lists of some thousand."""
         import obstore
 
         with _as_os_errors(folder):
@@ -120,7 +120,7 @@ class Objects:
         return True
 
     def delete(self, names: Sequence[str]) -> None:
-        """Remove objects, as far as they are there."""
+        """Remove objects; those that do not exist are ignored."""
         import obstore
 
         if names:
@@ -142,7 +142,7 @@ class Objects:
 
 
 def open_objects(uri: str) -> Objects | None:
-    """The object store's folder `uri`; None where this is not one that obstore serves."""
+    """Open the folder `uri` of an object store; None where obstore is not installed or does not serve it."""
     if importlib.util.find_spec("obstore") is None:
         return None
     kind, path = scheme(uri), uri.partition("://")[2].strip("/")
@@ -151,7 +151,7 @@ def open_objects(uri: str) -> Objects | None:
         return Objects(_s3(uri, bucket, prefix))
     if kind == "az":
         return Objects(_az(bucket, prefix))
-    if kind == "gs" and "CLOUD_STORAGE_EMULATOR_ENDPOINT" not in os.environ:  # it speaks another protocol
+    if kind == "gs" and "CLOUD_STORAGE_EMULATOR_ENDPOINT" not in os.environ:  # obstore cannot use emulators
         return Objects(_gs(bucket, prefix))
     return None
 
@@ -193,7 +193,7 @@ def _az(container: str, prefix: str) -> Any:
 
 
 def _is_local(endpoint: str) -> bool:
-    """Whether this is an emulator, where the account stands in the path and not in the host's name."""
+    """Whether an endpoint is an emulator on this machine; its URLs have the account in the path, not in the host."""
     return urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1")
 
 
@@ -201,18 +201,18 @@ def _client(endpoint: str | None) -> dict[str, Any]:
     return {
         "allow_http": endpoint is not None and urlsplit(endpoint).scheme == "http",
         "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-        "timeout": timedelta(seconds=10 * REQUEST_TIMEOUT_S),  # of a whole part, on a slow line
+        "timeout": timedelta(seconds=10 * REQUEST_TIMEOUT_S),  # for a whole part, on a slow connection
     }
 
 
 def _version(found: Any) -> Version:
-    """What is known of an object's state; the store wants none of the keys that it did not give."""
+    """An object's version, without empty fields: a condition may hold only what the store itself gave."""
     return {name: found[name] for name in ("e_tag", "version") if found.get(name)}
 
 
 @contextmanager
 def _as_os_errors(name: str) -> Iterator[None]:
-    """The store's errors become the standard library's."""
+    """Turn obstore's errors in the block into OSErrors; `name` is put into the message."""
     from obstore import exceptions
 
     try:

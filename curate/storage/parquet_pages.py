@@ -1,8 +1,8 @@
-"""Where the values of an uncompressed, plainly encoded Parquet column lie in the file.
+"""Find the byte ranges of the values of an uncompressed, plainly encoded Parquet column in its file.
 
-Such a value is its length (4 bytes, little endian) and then its bytes, as they are; values follow one another
-inside a page. So an image can be read by its place alone, without decoding anything. The page headers are
-Thrift's compact protocol, of which only what they hold is read here.
+Such a value is stored as its length (4 bytes, little endian) and then its bytes, unchanged; the values of a page follow
+one another. So an image can be read by its byte range, without decoding anything. The page headers are encoded in
+Thrift's compact protocol; this module reads only the types of fields that page headers have.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ LENGTH = struct.Struct("<I")
 
 
 class Places(NamedTuple):
-    """The places of a row group's values that are not null, in order."""
+    """The byte ranges of a row group's values that are not null, in order."""
 
     offset: Ints  # bytes from the start of the file
     size: Ints  # bytes
 
 
 class Header(NamedTuple):
-    """A page's header: what follows it."""
+    """A page's header."""
 
-    kind: int
+    kind: int  # PAGE_V1, DICTIONARY_PAGE or PAGE_V2
     size: int  # bytes of the page, without the header
     fields: dict[int, Any]  # of the data page's own header
     length: int  # bytes of the header
@@ -41,12 +41,12 @@ class Header(NamedTuple):
 
 
 def value_places(chunk: Buffer, column: Any, levels: int) -> Places:
-    """The places of the values in a column chunk, given its bytes and its metadata.
+    """The byte ranges of the values in a column chunk, given its bytes and its metadata.
 
-    `levels` is how many kinds of levels stand before the values: definition, and in a list repetition.
+    `levels` is how many kinds of levels stand before the values: definition levels, and in a list repetition levels.
 
     Raises:
-        ValueError: the column is compressed, not plain, or its pages do not hold together or are damaged.
+        ValueError: the column is compressed or not plain, or its pages are inconsistent or damaged.
     """
     if column.compression != "UNCOMPRESSED":
         raise ValueError(f"{column.path_in_schema} is compressed ({column.compression})")
@@ -63,10 +63,10 @@ def value_places(chunk: Buffer, column: Any, levels: int) -> Places:
 
 
 def dictionary_places(chunk: Buffer, column: Any) -> Places:
-    """The places of the values in a column chunk's dictionary, given the chunk's bytes and its metadata.
+    """The byte ranges of the values in a column chunk's dictionary, given the chunk's bytes and its metadata.
 
     Raises:
-        ValueError: the column is compressed or has none, or its page does not hold together or is damaged.
+        ValueError: the column is compressed or has no dictionary, or the dictionary's page is damaged.
     """
     if column.compression != "UNCOMPRESSED":
         raise ValueError(f"{column.path_in_schema} is compressed ({column.compression})")
@@ -80,10 +80,10 @@ def dictionary_places(chunk: Buffer, column: Any) -> Places:
 
 
 def _page(chunk: Buffer, at: int, column: Any) -> tuple[Header, int, int]:
-    """The header of the page that begins at byte `at`, and where its content begins and ends.
+    """The header of the page that begins at byte `at`, and the offsets of its content's beginning and end.
 
     Raises:
-        ValueError: it is cut short, or damaged.
+        ValueError: the page is cut short, or damaged.
     """
     header = page_header(chunk, at)
     at, end = at + header.length, at + header.length + header.size
@@ -109,7 +109,9 @@ def chunk_range(metadata: pq.RowGroupMetaData, path: str) -> tuple[Any, int, int
 
 
 def walk_values(chunk: Buffer, at: int, end: int, start: int, offsets: list[int], sizes: list[int]) -> None:
-    """Note the values from byte `at` to byte `end` of a chunk that begins at byte `start` of its file.
+    """Find the values from byte `at` to byte `end` of a chunk that begins at byte `start` of its file.
+
+    Appends the values' offsets in the file and their sizes, both in bytes, to `offsets` and `sizes`.
 
     Raises:
         ValueError: a value goes beyond the end.
@@ -124,7 +126,7 @@ def walk_values(chunk: Buffer, at: int, end: int, start: int, offsets: list[int]
 
 
 def values_start(chunk: Buffer, at: int, header: Header, levels: int) -> int:
-    """Where the values begin behind a page's levels, the page beginning at byte `at` of the chunk.
+    """The offset in the chunk of the first value, behind the levels of a page whose content begins at byte `at`.
 
     Raises:
         ValueError: the page holds no plain values.
@@ -136,7 +138,7 @@ def values_start(chunk: Buffer, at: int, header: Header, levels: int) -> int:
 
 
 def encoding(header: Header) -> int:
-    """How a data page's values are encoded."""
+    """The number of the encoding of a data page's values, such as PLAIN."""
     return int(header.fields[4 if header.kind == PAGE_V2 else 2])
 
 
@@ -158,7 +160,7 @@ def page_header(chunk: Buffer, at: int) -> Header:
     """The header of the page that begins at byte `at` of the chunk.
 
     Raises:
-        ValueError: there is none, or not all of it.
+        ValueError: there is no header, or it is incomplete or malformed.
     """
     try:
         fields, end = _struct(chunk, at)
@@ -173,7 +175,7 @@ def page_header(chunk: Buffer, at: int) -> Header:
 
 
 def _struct(data: Buffer, at: int) -> tuple[dict[int, Any], int]:
-    """A Thrift struct's fields by number, and where it ends."""
+    """A Thrift struct's fields by number, and the offset of its end."""
     fields: dict[int, Any] = {}
     number = 0
     while (byte := data[at]) != 0:

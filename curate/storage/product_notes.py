@@ -1,4 +1,4 @@
-"""What was made of a folder: packs and exports, which the folder notes so that a later removal can name them."""
+"""Record in a folder which packs and exports were made from it, so that a later removal can name them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ MADE = f"{FOLDER}/made"
 
 
 class Note(msgspec.Struct, frozen=True):
-    """`_manifest/made/….json`: where something lies that was made of this folder."""
+    """`_manifest/made/….json`: the folder of packs or of an export that was made from this folder."""
 
     folder: str
 
 
 def absolute(uri: str) -> str:
-    """A folder's URI as it is from anywhere on this machine."""
+    """A folder's URI that is valid from any working directory of this machine."""
     return uri.rstrip("/") if "://" in uri else os.path.abspath(uri)  # noqa: PTH100 - without following links
 
 
 def source_folders(paths: Iterable[str]) -> list[str]:
-    """The folders of what was given: folders, or files in them; each once, absolute."""
+    """The folders that `paths` name (folders, or Parquet files in them), absolute and each once."""
     folders = (path.rpartition("/")[0] or "." if path.endswith(".parquet") else path for path in paths)
     return list(dict.fromkeys(map(absolute, folders)))
 
 
 def note_product(sources: Iterable[str], out: str) -> None:
-    """Note in each source folder what was made of it; a folder that cannot be written to goes without."""
+    """Record in each source folder that `out` was made from it; a folder that cannot be written is left out."""
     data = msgspec.json.encode(Note(absolute(out)))
     name = f"{hashlib.sha256(absolute(out).encode()).hexdigest()[:16]}.json"
     for uri in dict.fromkeys(sources):
@@ -52,7 +52,7 @@ def note_product(sources: Iterable[str], out: str) -> None:
 
 
 def noted_products(store: Store) -> Iterator[str]:
-    """The folders that were noted, in no order."""
+    """Yield the folders that are recorded as made from this one, in no order; damaged records are ignored."""
     for name in store.names(MADE):
         try:
             yield msgspec.json.decode(store.read_bytes(f"{MADE}/{name}") or b"", type=Note).folder
@@ -61,7 +61,7 @@ def noted_products(store: Store) -> Iterator[str]:
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:
-    folder.mkdir(exist_ok=True)  # `_manifest` is there in a finished folder; else nothing is noted
+    folder.mkdir(exist_ok=True)  # in a finished folder `_manifest` exists; else nothing is recorded
     part = folder / f".{uuid.uuid4().hex}"
     part.write_bytes(data)
     part.replace(folder / name)

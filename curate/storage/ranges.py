@@ -1,4 +1,4 @@
-"""Byte ranges of many files, read into one buffer: neighbours in one request, of an object store many at once."""
+"""Read byte ranges of many files into one buffer: near ranges in one request, and on object stores many at once."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from curate.storage.filesystems import filesystem, one_line
 
 Ints = npt.NDArray[np.int64]
 
-GAP_BYTES = 16 << 10  # between two ranges that are still read in one request
-REQUEST_BYTES = 8 << 20  # of one request at most, unless one range is longer
-REMOTE_READS = 32  # requests at once
-OPEN_FILES = 128  # at once in a process
+GAP_BYTES = 16 << 10  # ranges with a larger gap between them are read in two requests
+REQUEST_BYTES = 8 << 20  # limit on the bytes of one request, unless a single range is longer
+REMOTE_READS = 32  # requests at once to an object store
+OPEN_FILES = 128  # limit on the files that a reader keeps open
 
 
 class Ranges(NamedTuple):
     """N ranges of bytes."""
 
-    file: Ints  # which of the reader's files
+    file: Ints  # the number of the file; see `RangeReader`
     offset: Ints  # bytes from its start
     size: Ints  # bytes
 
 
 class RangeReader:
-    """Reads ranges of the files that `uri_of` names by their numbers; keeps the latest of them open."""
+    """Reads ranges of files; `uri_of` gives a file's URI by its number. The last OPEN_FILES files stay open."""
 
     def __init__(self, uri_of: Callable[[int], str]) -> None:
         self._uri_of = uri_of
@@ -45,7 +45,7 @@ class RangeReader:
         """The bytes of all ranges, one after another in the order given.
 
         Raises:
-            DamagedError: a file is shorter than that, or cannot be read.
+            DamagedError: a file is too short for its ranges, or cannot be read.
         """
         self._check(ranges)
         into = bytearray(int(ranges.size.sum()))
@@ -64,7 +64,7 @@ class RangeReader:
         return into
 
     def _check(self, ranges: Ranges) -> None:
-        """See that all ranges are in their files, before room is made for them."""
+        """Check that all ranges lie within their files, before memory is allocated for them."""
         files = np.unique(ranges.file).tolist()
         if files and self._is_remote(files[0]):
             list(self._at_once().map(self._open, files))
@@ -80,7 +80,7 @@ class RangeReader:
         return self._pool
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -88,7 +88,7 @@ class RangeReader:
         return not isinstance(filesystem(self._uri_of(file))[0], fs.LocalFileSystem)
 
     def _fetch(self, ranges: Ranges, request: Ints, target: memoryview, starts: Ints) -> None:
-        """Read the ranges of one request, which ascend within one file, to their places in `target`."""
+        """Read the ranges of one request (in ascending order, in one file) into `target`, each at its `starts`."""
         first, last = int(request[0]), int(request[-1])
         file, start = int(ranges.file[first]), int(ranges.offset[first])
         opened = self._open(file)
@@ -103,7 +103,7 @@ class RangeReader:
 
 
 class OpenedFile:
-    """A file of which ranges are read, which is opened at once; any thread may read.
+    """A file whose ranges are read; it is opened by the constructor, and any thread may read.
 
     Raises:
         DamagedError: the file cannot be opened.
@@ -129,16 +129,16 @@ class OpenedFile:
             os.close(self.descriptor)
 
     def check(self, offset: int, size: int) -> None:
-        """See that so many bytes from there are in the file.
+        """Check that the file has `size` bytes from `offset` on.
 
         Raises:
-            DamagedError: they are not: what names them speaks of another file.
+            DamagedError: it has not, so the range was meant for another file.
         """
         if not 0 <= size <= self._bytes or not 0 <= offset <= self._bytes - size:
             raise self._other_file()
 
     def read(self, offset: int, size: int) -> bytes:
-        """So many bytes from there.
+        """Read `size` bytes from `offset` on.
 
         Raises:
             DamagedError: the file is shorter than that, or cannot be read.
@@ -156,7 +156,7 @@ class OpenedFile:
         return body
 
     def expect(self, offset: int, size: int) -> None:
-        """Say that these bytes of a file on a disk will be read; nothing where the system has no ear for it."""
+        """Tell the system that these bytes of a local file will be read soon; does nothing where it cannot be told."""
         with suppress(OSError):
             if hasattr(os, "posix_fadvise"):  # macOS has none
                 os.posix_fadvise(self.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
@@ -190,7 +190,7 @@ class OpenedFile:
 
 
 def _requests(ranges: Ranges) -> Iterator[Ints]:
-    """The ranges' numbers, those of one request together and ascending."""
+    """Yield the numbers of the ranges of each request, in ascending order of their offsets."""
     order = np.lexsort((ranges.offset, ranges.file))
     if not len(order):
         return

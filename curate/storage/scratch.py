@@ -1,4 +1,4 @@
-"""Temporary folders that do not stay behind, however their process ended."""
+"""Temporary folders that are removed in the end, however their process ended."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-SCRATCH = "curate-scratch-"  # what their names begin with
+SCRATCH = "curate-scratch-"  # the beginning of their names
 
 
 class ScratchFolder:
-    """An empty temporary folder at `path`, there until `close`, or to the end of a `with` block, which gives its path.
+    """An empty temporary folder at `path`, which exists until `close`, or to the end of a `with` block.
 
-    Its process holds a lock on it. So the next one to make such a folder knows which were left by processes that were
-    killed, and removes those.
+    The `with` block gets the path. The process that made the folder holds a lock on it. The next process that makes
+    such a folder finds folders without a lock, which killed processes left, and removes them.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class ScratchFolder:
         self.close()
 
     def close(self) -> None:
-        """Remove the folder; once is enough."""
+        """Remove the folder; further calls do nothing."""
         if self._lock >= 0:
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
@@ -42,7 +42,7 @@ def _made() -> tuple[Path, int]:
     """A new folder and the descriptor that locks it."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=SCRATCH))
-        with suppress(FileNotFoundError):  # another took it for one that was left, as it was not locked yet
+        with suppress(FileNotFoundError):  # another process has removed it, because it was not locked yet
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(lock, fcntl.LOCK_EX)
             if folder.exists():

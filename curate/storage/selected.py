@@ -1,7 +1,7 @@
-"""Parts: the files of `curate select`, rows of a source as they were, and two columns of ours.
+"""Parts, the files of `curate select`: rows of a source, unchanged, with two columns of curate's own.
 
-A part says in its schema's metadata by which rules its rows were judged, so that a run on parts need not judge them
-again, wherever they were moved to.
+The metadata of a part's schema names the rules by which its rows were judged. So a run on parts need not judge the
+rows again, even if the parts were moved.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from curate.version import __version__
 
 KEY_COLUMN, TEXT_COLUMN = "curate_key", "curate_text"
 SELECTED_COLUMNS = (KEY_COLUMN, TEXT_COLUMN)
-UNLIKE = (*SELECTED_COLUMNS, "key", "source", "url", "text")  # columns of parts and of dropped rows
+UNLIKE = (*SELECTED_COLUMNS, "key", "source", "url", "text")  # columns whose values hardly ever repeat
 METADATA = b"curate"
-GROUP_ROWS = 131_072  # of a row group, at most
-LOOKED_AT = 10_000  # rows by which it is told whether a column's values repeat
-GROUP_BYTES = 64 * 2**20  # in memory, about where a row group closes
+GROUP_ROWS = 131_072  # a row group has at most so many rows
+LOOKED_AT = 10_000  # so many first rows decide whether a column's values repeat
+GROUP_BYTES = 64 * 2**20  # a row group closes at about so many bytes in memory
 
 Rules = Mapping[str, Mapping[str, Any]]
 
@@ -37,14 +37,17 @@ def part_name(unit: int) -> str:
 
 
 def part_schema(published: pa.Schema, manifest_digest: str, rules: Rules) -> pa.Schema:
-    """The source's columns and ours; `rules` are those by which the rows were judged."""
+    """The schema of a part: the source's columns and ours, with metadata.
+
+    `manifest_digest` is the manifest's; `rules` are the rules, with settings, by which the rows were judged.
+    """
     told = {"version": __version__, "manifest": manifest_digest, "scorer": None, "selected": rules}
     columns = [*published, pa.field(KEY_COLUMN, pa.string()), pa.field(TEXT_COLUMN, pa.string())]
     return pa.schema(columns, {METADATA: json.dumps(told, sort_keys=True).encode()})
 
 
 def judged_rules(schema: pa.Schema) -> dict[str, dict[str, Any]] | None:
-    """The rules by which a part's rows were judged, with their settings; None for what is no part."""
+    """The rules by which a part's rows were judged, with their settings; None for a schema that is no part's."""
     told = (schema.metadata or {}).get(METADATA)
     if told is None or not set(SELECTED_COLUMNS) <= set(schema.names):
         return None
@@ -55,7 +58,7 @@ def judged_rules(schema: pa.Schema) -> dict[str, dict[str, Any]] | None:
 
 
 def scorer_named(schema: pa.Schema) -> str:
-    """The model that scored the rows of a shard of ours, such as `ViT-L-14 openai`; empty where none did."""
+    """The model that scored a shard's rows, such as `ViT-L-14 openai`; empty where the rows were not scored."""
     told = (schema.metadata or {}).get(METADATA, b"{}")
     try:
         scorer = msgspec.json.decode(told, type=ScoredMetadata).scorer or {}
@@ -65,19 +68,19 @@ def scorer_named(schema: pa.Schema) -> str:
 
 
 class SelectedMetadata(msgspec.Struct):
-    """What is read of a part's metadata."""
+    """The fields of a part's metadata that are read."""
 
     selected: dict[str, dict[str, Any]]
 
 
 class ScoredMetadata(msgspec.Struct):
-    """What is read of a shard's metadata."""
+    """The fields of a shard's metadata that are read."""
 
     scorer: dict[str, Any] | None = None
 
 
 def write_part(store: Store, name: str, tables: Iterable[pa.Table], schema: pa.Schema, level: int) -> Shard:
-    """Publish the tables as one Parquet file, in row groups of up to GROUP_ROWS rows; `level` is zstd's.
+    """Publish tables as one Parquet file, in row groups of up to GROUP_ROWS rows; `level` is the level of zstd.
 
     Raises:
         OSError: the file could not be written; nothing was published.
@@ -98,7 +101,7 @@ def write_part(store: Store, name: str, tables: Iterable[pa.Table], schema: pa.S
 
 
 def _grouped(tables: Iterable[pa.Table]) -> Iterable[pa.Table]:
-    """The tables' rows, those of small tables together."""
+    """Yield the tables' rows in larger tables, each of about GROUP_ROWS rows or GROUP_BYTES."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
@@ -113,9 +116,9 @@ def _grouped(tables: Iterable[pa.Table]) -> Iterable[pa.Table]:
 
 
 def _options(first: pa.Table, level: int) -> dict[str, Any]:
-    """How parts are written: zstd, statistics of all but bytes, an index and checksums of pages.
+    """Options of the Parquet writer for parts: zstd, statistics except on bytes, page index and page checksums.
 
-    Dictionaries of what is hardly ever repeated, as the first rows show, take time and room.
+    Columns whose values hardly ever repeat among the first rows get no dictionary, which would cost time and space.
     """
     schema = first.schema
     binary = {one.name for one in schema if holds_bytes(one.type)}
@@ -134,7 +137,7 @@ def _options(first: pa.Table, level: int) -> dict[str, Any]:
 
 
 def _repeats(column: pa.ChunkedArray) -> bool:
-    """Whether at least half of the first values were there before; true of what is no text and no number."""
+    """Whether at most half of the first values are distinct; always true for columns of neither texts nor numbers."""
     kind, some = column.type, column.slice(0, LOOKED_AT)
     is_plain = (
         pa.types.is_string(kind)

@@ -1,4 +1,4 @@
-"""The encoded images of a shard's rows, those of dialogues too."""
+"""Read the encoded images of a shard's rows, including those of dialogues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ DIALOGUE_IMAGES = "images.list.element.bytes"
 def images_of_group(
     reader: pq.ParquetFile, group: int, dialogues_alone: bool = False
 ) -> tuple[list[int], list[bytes]]:
-    """The images of a row group, and the row of the group that each belongs to; `dialogues_alone` leaves out others."""
+    """For each image of a row group: the number of its row in the group, and its bytes (two lists of one length).
+
+    With `dialogues_alone` only the images of dialogues are read.
+    """
     columns = [DIALOGUE_IMAGES] if dialogues_alone else ["image.bytes", DIALOGUE_IMAGES]
     table = reader.read_row_group(group, columns, use_threads=False)
     lists = table["images"].combine_chunks()

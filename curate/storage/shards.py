@@ -1,4 +1,4 @@
-"""Writing shards and dropped rows: Parquet that any reader opens and whose images lie contiguous on disk."""
+"""Write shards and files of dropped rows: Parquet that any reader opens, with each image contiguous in the file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from curate.storage.image_index import LEAVES, write_groups
 from curate.storage.store import HashingSink, Store
 
 MIN_GROUP_ROWS = 100
-GROWTH = 4  # of a row group's bytes, once each row has its own copy of an image that several show
-MAX_DICTIONARY_BYTES = 2**31 - 2**20  # a page ends there
+GROWTH = 4  # a row group may grow by this factor when a reader gives each row its own copy of a shared image
+MAX_DICTIONARY_BYTES = 2**31 - 2**20  # just below the largest size of a page
 Ints = npt.NDArray[np.int64]
 OUR_FILES = re.compile(r"(?:shard|part|dropped)-(\d{6,})(?:-(\d+))?\.parquet")
-VALUES_AT_ONCE = 16  # before a page is found to be full: with 1,024 images it would be far too large
+VALUES_AT_ONCE = 16  # the writer checks a page's size so often; after 1,024 images it is far too large
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -40,10 +40,10 @@ class Shard(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=16)
 def writer_options(schema: pa.Schema, level: int, repeated: bool = False) -> dict[str, Any]:
-    """How shards are written: images plain and uncompressed (they are compressed already, and a reader may
-    then fetch one by its byte range), everything else zstd; checksums on every page.
+    """Options of the Parquet writer for shards: images uncompressed, everything else zstd, checksums on every page.
 
-    Images that are `repeated` are stored once a row group, in a dictionary.
+    Images are compressed already; plain and uncompressed, a reader can fetch one by its byte range. `level` is the
+    level of zstd. With `repeated`, each image is stored once in a row group, in a dictionary.
     """
     leaves = leaf_paths(schema)
     plain = [path for path in leaves if path in LEAVES]
@@ -96,7 +96,7 @@ def write_tables(
     settings: ShardSettings,
     repeated: bool = False,
 ) -> Shard:
-    """Publish the tables as one Parquet file, a row group each; see `writer_options` for `repeated`.
+    """Publish tables as one Parquet file, one row group for each; see `writer_options` for `repeated`.
 
     Raises:
         OSError: the file could not be written; nothing was published.
@@ -113,10 +113,10 @@ def write_tables(
 
 
 class RowImages(NamedTuple):
-    """What N rows show: row n the images from starts[n] to starts[n + 1]."""
+    """The images that N rows show: row n shows those from starts[n] to starts[n + 1]."""
 
-    image: Ints  # a number of each image that is shown; the same for the same one
-    size: Ints  # of each, bytes
+    image: Ints  # a number for each image that is shown; equal images have equal numbers
+    size: Ints  # bytes of each
     starts: Ints  # N + 1
 
     @property
@@ -126,12 +126,12 @@ class RowImages(NamedTuple):
 
 
 def row_groups(shown: RowImages, settings: ShardSettings) -> list[list[int]]:
-    """Where to cut rows that show these images: shards, each a list of its row groups' lengths.
+    """Cut rows that show these images into shards and row groups: a list of shards, each a list of numbers of rows.
 
-    A row group closes at `row_group_bytes` once it has 100 rows; a shard closes at `max_bytes`. An image counts
-    once in a row group, however often its rows show it, up to GROWTH times `row_group_bytes` in all of them: a
-    reader may have an image for each row in memory. All this depends on nothing but the images, so that the same rows
-    always give the same files.
+    A row group closes at `row_group_bytes` once it has 100 rows; a shard closes at `max_bytes`. An image that several
+    rows show counts once in a row group. But a row group also closes where its rows' images, counted once for each row,
+    exceed GROWTH times `row_group_bytes`, because a reader may hold one image for each row in memory. The cuts depend
+    on the images alone, so that the same rows always give the same files.
     """
     shards: list[list[int]] = [[]]
     group_rows = group_bytes = group_memory = shard_bytes = 0
@@ -163,7 +163,7 @@ def row_groups(shown: RowImages, settings: ShardSettings) -> list[list[int]]:
 
 
 def shard_name(unit: int, part: int) -> str:
-    """`shard-000012.parquet`; a unit that outgrows `shard.max_bytes` goes on in `shard-000012-1.parquet`."""
+    """`shard-000012.parquet`; where a unit exceeds `shard.max_bytes`, its next part is `shard-000012-1.parquet`."""
     return f"shard-{unit:06d}{f'-{part}' if part else ''}.parquet"
 
 
@@ -173,13 +173,13 @@ def dropped_name(unit: int) -> str:
 
 
 def unit_of(name: str) -> int | None:
-    """The unit that a shard or file of dropped rows is of; None for any other file."""
+    """The unit that wrote a shard, a part or a file of dropped rows, from its name; None for any other file."""
     found = OUR_FILES.fullmatch(name.rsplit("/", 1)[-1])
     return int(found[1]) if found else None
 
 
 def place_of(name: str) -> tuple[int, int]:
-    """The unit of a shard or file of dropped rows and which of its parts this is: the order of such files."""
+    """The unit and the part (from 0) in the name of a shard or file of dropped rows: the sort key of such files."""
     found = OUR_FILES.fullmatch(name.rsplit("/", 1)[-1])
     assert found is not None, name
     return int(found[1]), int(found[2] or 0)
@@ -200,9 +200,10 @@ def to_shard(
     hashes: pa.Array | None = None,
     form: pa.Schema = SHARD,
 ) -> pa.Table:
-    """Alive rows of SAMPLE with their images, prompts and targets as rows of SHARD, or of a `form` of it (N rows).
+    """Combine alive rows of SAMPLE with their images, prompts and targets into rows of `form` (N rows).
 
-    `images` are dialogues'; `hashes` the `image_hashes` of `image`, where they are known already.
+    `form` is SHARD or a version of it. `images` are the images of dialogues (None: there are none); `hashes` are the
+    `image_hashes` of `image`, if they are known already.
     """
     none = pa.nulls(sample.num_rows, SHARD.field("images").type)
     made = {
@@ -239,7 +240,7 @@ def image_path(sample: pa.Table) -> pa.Array:
 
 
 def as_dropped(rows: pa.Table) -> pa.Table:
-    """DROPPED's columns of rows that have them all, in whatever form (N rows)."""
+    """The columns of DROPPED, converted to its types, from rows that have them all (N rows)."""
     return pa.table([_as(rows[field.name], field.type) for field in DROPPED], schema=DROPPED)
 
 

@@ -1,4 +1,4 @@
-"""One file in two folders without its bytes twice, or at least without reading them here."""
+"""Put a file of one folder into another: as a link, or as a copy made by the object store, where that is possible."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}
 
 How = Literal[
     "linked", "copied there", "copied"
-]  # on a disk; by the object store itself; through this machine
+]  # a hard link; a copy by the object store itself; a copy through this machine
 
 
 def share(source: Store, target: Store, name: str, size: int, sha256: str) -> How:
     """Publish a complete file of one folder under the same name in another one.
 
-    On a disk it is a hard link, on an object store a copy that the store makes itself; only between two of them the
-    bytes pass through here, and are then compared with the hash. Nothing of curate changes a file in place.
+    On a disk it is a hard link (safe, because curate never changes a file in place), on an object store a copy that the
+    store makes itself. Otherwise the bytes are copied through this machine, and compared with the hash. `size` is in
+    bytes (negative: not known), `sha256` in hex digits (empty: not known).
 
     Raises:
-        OSError: it cannot be had or written.
-        DamagedError: it is not the one of that size (bytes) and SHA-256 (hex; empty: not known).
+        OSError: the file cannot be read or written.
+        DamagedError: the file is missing, or has another size or, if it was copied here, another hash.
     """
     if not (there := source.fs.get_file_info(source.path(name))).is_file:
         raise DamagedError(
@@ -45,7 +46,7 @@ def share(source: Store, target: Store, name: str, size: int, sha256: str) -> Ho
 
 
 def _linked(source: str, target: str) -> bool:
-    """Link the file; False where the disk has no such links, or they are two disks."""
+    """Make a hard link; False where the disk has no hard links, or the folders are on two disks."""
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         if Path(target).samefile(source):

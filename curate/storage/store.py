@@ -1,9 +1,9 @@
 """The output folder, local or on an object store: files appear complete or not at all.
 
-On a disk a file is written under a temporary name, flushed, hashed on the way, and only then given its name. On
-S3 and Google's storage it is made here first, in memory or in a temporary file, and then put under its name in
-one atomic upload: nothing is copied, renamed or deleted there. Other stores get a temporary object that is
-moved. Nothing is ever published by leaving a block, by an exception or by a finaliser.
+On a disk a file is written and hashed under a temporary name, flushed to the disk, and then renamed. For S3, Google's
+storage and Azure it is first made on this machine, in memory or in a temporary file, and then written under its name in
+one atomic upload: nothing is copied, renamed or deleted on the store. On other stores a temporary object is written and
+moved. Files are published only by an explicit call, never by leaving a block, by an exception or by a finaliser.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Made = TypeVar("Made")
 
 TMP = "_run/tmp"
 BLOCK = 2**20
-IN_MEMORY = 8 << 20  # bytes of a file on its way to an object store; a larger one waits on disk
+IN_MEMORY = 8 << 20  # bytes: a larger file for an object store is first written to a temporary file
 
 
 class PublishedFile(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class PublishedFile(msgspec.Struct, frozen=True):
 
 
 class HashingSink(io.RawIOBase):
-    """A write-only stream that counts and hashes what passes to `target`."""
+    """A write-only stream that passes on all bytes to `target`, and counts and hashes them."""
 
     def __init__(self, target: IO[bytes] | pa.NativeFile) -> None:
         self.target = target
@@ -54,23 +54,23 @@ class HashingSink(io.RawIOBase):
         self._sha256 = hashlib.sha256()
 
     def writable(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     def write(self, data: Any) -> int:
-        """Pass on all of `data`."""
+        """Pass on all of `data`; returns its length."""
         self._sha256.update(data)
         self.target.write(data)
         self.size += len(data)
         return len(data)
 
     def hexdigest(self) -> str:
-        """Of everything written so far."""
+        """The SHA-256 of everything written so far, in hex digits."""
         return self._sha256.hexdigest()
 
 
 class Store:
-    """A folder of `uri` (a path, or `s3://…`) in which files are published atomically."""
+    """The folder `uri` (a path, or `s3://…`), in which files are published atomically; methods take names in it."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/") or uri[:1]
@@ -85,7 +85,7 @@ class Store:
         """The path of the file `name` on this store's file system.
 
         Raises:
-            OSError: there is a pipe or a device, which may have no end.
+            OSError: it is a pipe or a device, which could be read without end.
         """
         path = f"{self.root}/{name}"
         if self.local:
@@ -94,10 +94,10 @@ class Store:
         return path
 
     def write(self, name: str, fill: Callable[[HashingSink], object]) -> PublishedFile:
-        """Publish what `fill` writes under `name`, replacing what was there.
+        """Publish what `fill` writes to its sink as the file `name`, or replace that file.
 
         Raises:
-            OSError: no space, no permission, no connection; nothing was published.
+            OSError: no space, no permission or no connection; nothing was published.
         """
         if self._objects is not None:
             return self._upload(name, fill)
@@ -112,14 +112,14 @@ class Store:
         return PublishedFile(name, sink.size, sink.hexdigest())
 
     def write_bytes(self, name: str, data: bytes) -> PublishedFile:
-        """Publish `data` under `name`."""
+        """Publish `data` as the file `name`, or replace that file. Raises: see `write`."""
         if self._objects is not None:
             self._objects.put(name, data)
             return PublishedFile(name, len(data), hashlib.sha256(data).hexdigest())
         return self.write(name, lambda sink: sink.write(data))
 
     def link(self, source: str, name: str) -> None:
-        """Publish the complete file `source` of this folder under `name` too."""
+        """Publish the complete file `source` of this folder also as `name`: a hard link on a disk, else a copy."""
         if self.local:
             with suppress(FileNotFoundError):
                 Path(self.path(name)).unlink()
@@ -143,7 +143,7 @@ class Store:
             return None
 
     def describe(self, name: str) -> PublishedFile:
-        """The size and hash of a file, by reading it."""
+        """The size and hash of a file, found by reading it. Raises OSError where it cannot be read."""
         there, digest = 0, hashlib.sha256()
         with self.fs.open_input_stream(self.path(name)) as stream:
             while block := stream.read(BLOCK):
@@ -152,14 +152,14 @@ class Store:
         return PublishedFile(name, there, digest.hexdigest())
 
     def differs(self, name: str, size: int, sha256: str) -> str | None:
-        """How a file is not the one of so many bytes with that SHA-256; None where it is."""
+        """How a file differs, in words, from one of `size` bytes with this SHA-256; None where it does not."""
         there = self.describe(name)
         if (there.bytes, there.sha256) == (size, sha256):
             return None
         return f"{there.bytes} bytes, sha256 {there.sha256[:12]}…, instead of {size}, {sha256[:12]}…"
 
     def names(self, folder: str = "") -> list[str]:
-        """The names of the files directly in `folder`, sorted; none when it is absent."""
+        """The names (without the folder) of the files directly in `folder`, sorted; empty where it does not exist."""
         if self._objects is not None:
             return self._objects.listed(folder)[0]
         return self._listed(folder, pafs.FileType.File)
@@ -194,7 +194,7 @@ class Store:
             return
         path = self.path(name)
         if self.fs.get_file_info(path).type == pafs.FileType.NotFound:
-            return  # what a file system raises here is not the same everywhere
+            return  # file systems raise different errors for a missing folder
         with suppress(FileNotFoundError):
             self.fs.delete_dir(path)
 
@@ -207,11 +207,11 @@ class Store:
     def lock(self, lease: bool = True) -> None:
         """Hold this folder until `unlock` or the end of the process; a second run on it is refused.
 
-        On a disk this is a lock of the operating system; on S3 and Google's storage a lease (see
-        `curate.storage.lease`), unless `lease` is False. An emulator of Google's has neither.
+        On a disk this is a lock of the operating system; on S3, Google's storage and Azure a lease (see
+        `curate.storage.lease`), unless `lease` is False. An emulator of Google's storage has neither.
 
         Raises:
-            OutputError: another run holds it, it cannot be written, or no lease can be had there.
+            OutputError: another run holds the folder, it cannot be written, or its store cannot hold a lease.
         """
         if self.local:
             self._lock_file()
@@ -222,7 +222,7 @@ class Store:
 
     @contextmanager
     def locked(self, lease: bool = True) -> Iterator[None]:
-        """This folder held while it lasts; see `lock`."""
+        """Hold this folder during the block; see `lock`."""
         self.lock(lease)
         try:
             yield
@@ -230,10 +230,10 @@ class Store:
             self.unlock()
 
     def check_held(self) -> None:
-        """Go on only while this folder is held (where `lock` took a lease).
+        """Check that this folder is still held (where `lock` took a lease).
 
         Raises:
-            Halted: another run took it over.
+            Halted: the lease was lost: another run took it over, or the store did not answer for too long.
         """
         if self._lease is not None:
             self._lease.check()
@@ -247,7 +247,7 @@ class Store:
         return True
 
     def unlock(self) -> None:
-        """Let go of the folder."""
+        """Release the folder, if it is held."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -275,7 +275,7 @@ class Store:
             raise OutputError(f"cannot write to {self.uri}: {one_line(error)}") from None
 
     def _upload(self, name: str, fill: Callable[[HashingSink], object]) -> PublishedFile:
-        """Make the file here, then put it under its name as a whole."""
+        """Write the file on this machine first, then upload it as a whole."""
         assert self._objects is not None
         with tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="curate-") as file:
             sink = HashingSink(file)
@@ -319,7 +319,7 @@ def _check_kind(path: str) -> None:
 
 
 def _in_folder(act: Callable[[], Made], path: str) -> Made:
-    """Do what puts a file at `path`; its folder is made where it is not there, which it nearly always is."""
+    """Call `act`, which creates a file at `path`; if the folder is missing, make it and call `act` again."""
     try:
         return act()
     except FileNotFoundError:
@@ -328,7 +328,7 @@ def _in_folder(act: Callable[[], Made], path: str) -> Made:
 
 
 def _fsync_folder(path: str) -> None:
-    """Make a rename in the file's folder survive a power cut."""
+    """Flush the folder of the file `path`, so that a rename in it survives a power cut."""
     descriptor = os.open(path.rpartition("/")[0] or "/", os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Stores that fsspec reaches, as pyarrow's file systems: whatever their clients raise is an OSError of one line."""
+"""Use fsspec's stores as pyarrow file systems; errors of their clients become OSErrors with one line of text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METHODS = (
 
 
 def plain_errors(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The call, with every error as an OSError, ValueError or NotImplementedError without its history."""
+    """Wrap a call so that it raises only OSError, ValueError or NotImplementedError; other errors become OSErrors."""
 
     @functools.wraps(call)
     def plain(*arguments: Any, **named: Any) -> Any:
@@ -32,7 +32,7 @@ def plain_errors(call: Callable[..., Any]) -> Callable[..., Any]:
             return call(*arguments, **named)
         except (OSError, ValueError, NotImplementedError):
             raise
-        except Exception as error:  # each store's client has errors of its own
+        except Exception as error:  # each store's client has its own error classes
             said = " ".join(str(error).split())[:300]
             raise OSError(f"{type(error).__name__}: {said}") from None
 
@@ -43,25 +43,29 @@ class StoreClient(fs.FSSpecHandler):  # type: ignore[misc]
     """fsspec's file system, with plain errors."""
 
     def open_input_stream(self, path: str) -> PythonFile:
-        """The file, for reading in order."""
+        """Open the file for reading from its start. Raises: see `open_input_file`."""
         return self.open_input_file(path)
 
     @plain_errors
     def open_input_file(self, path: str) -> PythonFile:
-        """The file, for reading anywhere."""
+        """Open the file for reading at any offset.
+
+        Raises:
+            OSError: there is no such file, or the store cannot be reached.
+        """
         if not self.fs.isfile(path):
             raise FileNotFoundError(path)
         return PythonFile(File(self.fs.open(path, mode="rb")), mode="r")
 
 
 class WebClient(StoreClient):
-    """A web server's files: what a server refuses, or one that nobody reaches, is no file that is not there."""
+    """A web server's files; a server that refuses or cannot be reached is an error, not a missing file."""
 
     def get_file_info(self, paths: list[str]) -> list[fs.FileInfo]:
-        """What is known of each file.
+        """The type and size of each file; a file that the server does not have (404, 410) is `NotFound`.
 
         Raises:
-            OSError: a server cannot be reached, or answers with something else than that the file is not there.
+            OSError: a server cannot be reached, or answers with another error.
         """
         return [self._info(path) for path in paths]
 
@@ -71,7 +75,7 @@ class WebClient(StoreClient):
         except FileNotFoundError as error:
             cause = (
                 error.__cause__
-            )  # fsspec says of every failure that nothing is there; this is the true one
+            )  # fsspec reports every failure as a missing file; the cause is the true error
             status = getattr(cause, "status", None)
             if cause is None or status in (404, 410):
                 return fs.FileInfo(path, fs.FileType.NotFound)
@@ -87,7 +91,7 @@ for _name in METHODS:
 
 
 class File:
-    """A file of fsspec's, with plain errors."""
+    """An open file of fsspec's, with plain errors."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

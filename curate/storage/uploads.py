@@ -1,6 +1,6 @@
-"""Uploads in parts that a killed worker left unfinished: nobody sees them, and the bucket's owner pays for them.
+"""Abort multipart uploads that a killed worker left unfinished: they are invisible, but the bucket's owner pays.
 
-S3 alone needs this. Azure forgets blocks that no list names after a week; Google's buckets want a lifecycle rule.
+Only S3 needs this. Azure deletes blocks that were never committed after a week; Google's buckets need a lifecycle rule.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from curate.storage.filesystems import is_set, one_line, s3_place, scheme
 
 log = logging.getLogger("curate")
 
-STALE = timedelta(hours=1)  # by the store's own clock; no part of ours takes so long
+STALE = timedelta(hours=1)  # by the store's own clock; no upload of ours takes so long
 OURS = re.compile(
     r"(?:_dropped/|_run/.*|_manifest/.*|_scores/.*)?[\w-]+-\d+(?:-\d+)?\.(?:parquet|arrow|json)"
 )
 
 
 def abort_unfinished(uri: str) -> int:
-    """Abort curate's own unfinished uploads below an `s3://` folder that are an hour old; how many there were.
+    """Abort curate's own unfinished uploads below an `s3://` folder that are an hour old; returns how many it aborted.
 
-    Where boto3 is not installed, or the bucket does not let us list them, nothing is done.
+    Where boto3 is not installed, requests are unsigned, or the bucket does not let us list uploads, nothing is done.
     """
     if scheme(uri) != "s3" or importlib.util.find_spec("boto3") is None or is_set("AWS_NO_SIGN_REQUEST"):
         return 0
@@ -46,7 +46,7 @@ def abort_unfinished(uri: str) -> int:
 
 
 def _stale(client: Any, bucket: str, prefix: str) -> Iterator[tuple[str, str]]:
-    """Key and number of each upload that is ours, by its name, and old."""
+    """Yield key and id of each upload that is curate's, by the form of its name, and older than STALE."""
     for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
         said = page["ResponseMetadata"]["HTTPHeaders"].get("date")
         now = parsedate_to_datetime(said) if said else datetime.now(UTC)

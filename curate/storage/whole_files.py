@@ -14,10 +14,12 @@ BUFFER = 2**20  # bytes that are copied at a time
 
 @contextmanager
 def whole_file(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
-    """A file to be written, which is at `path` once it is whole; its folder is made. `durable`: on the disk by then.
+    """Open a temporary file for writing, which is renamed to `path` at the end of the block; its folder is made.
+
+    With `durable` the content is flushed to the disk before the rename.
 
     Raises:
-        OSError: it cannot be written; then nothing is left of it.
+        OSError: the file cannot be written; then nothing is left of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:60]}.", delete=False) as file:
@@ -33,16 +35,21 @@ def whole_file(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that another process sees complete or not at all."""
+    """Write `data` as the file `path`, which another process sees complete or not at all.
+
+    Raises:
+        OSError: the file cannot be written; then nothing is left of it.
+    """
     with whole_file(path) as file:
         file.write(data)
 
 
 def copy_whole(source: Any, path: Path, most: int) -> None:
-    """Copy a stream into a file that another process sees complete or not at all.
+    """Copy the stream `source` into the file `path`, which another process sees complete or not at all.
 
     Raises:
-        ValueError: it has more than `most` bytes.
+        OSError: the file cannot be written; then nothing is left of it.
+        ValueError: the stream has more than `most` bytes; then nothing is left of it.
     """
     with whole_file(path) as file:
         while piece := source.read(BUFFER):

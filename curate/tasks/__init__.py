@@ -1,4 +1,4 @@
-"""Task formats: columns to prompt and target in a model's dialect (Qwen-VL's of appendix B by default), and back."""
+"""Task formats: write columns as prompt and target in a model's dialect (default: Qwen-VL's, appendix B), or parse."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Samples as a dialect's chat template writes them, in pieces that are learnt or not.
+"""Write samples with a dialect's chat template, as pieces of text that are learnt (have a loss) or not.
 
-A piece is text in which only the dialect's own special tokens stand for themselves. An image is `before`, one pad and
-`after` (the pads are multiplied once tokens are made), or shows its path where a reader of the text wants that.
+The only special tokens in a piece are the dialect's own. An image is written as `before`, one pad and `after` (the pad
+is repeated when the text is tokenized), or with its path in place of the pad, if the caller gives paths.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from curate.tasks.notation import TEXT
 from curate.tasks.row_faults import control_token
 from curate.tasks.turns import IMAGE, PLACEHOLDER, ROLES, Turns, turns_of, without_marks
 
-LEARNT = re.compile(r"\[\[(.{0,400}?)\]\]", re.DOTALL)  # bounded, so that its time is too
+LEARNT = re.compile(r"\[\[(.{0,400}?)\]\]", re.DOTALL)  # bounded, so that matching takes bounded time
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
 class Pieces(NamedTuple):
-    """N samples in P pieces: sample n is the pieces from starts[n] to starts[n + 1]."""
+    """N samples in P pieces: sample n has the pieces from starts[n] to starts[n + 1]."""
 
     text: pa.Array  # P large_string
     learnt: Bools  # P
@@ -38,7 +38,10 @@ class Pieces(NamedTuple):
 
 
 def task_pieces(prompt: pa.Array, target: pa.Array, dialect: Dialect, plain: Bools) -> Pieces:
-    """N prompts and targets of `render` in pieces; where `plain`, without the chat template."""
+    """The prompts and targets that `render` gives (N strings each), as pieces.
+
+    Rows where `plain` (N) is true are written without the chat template.
+    """
     given = {"user": prompt.cast(TEXT), "assistant": target.cast(TEXT)}
     given["system"] = pa.repeat(pa.scalar(dialect.chat.default_system, TEXT), len(prompt))
     said = [("user", dialect.start + "{content}"), ("assistant", "[[{content}]]")]
@@ -62,9 +65,10 @@ def dialogue_pieces(
     paths: pa.Array | None = None,
     boxes: DialogueBoxes | None = None,
 ) -> Pieces:
-    """N dialogues in pieces.
+    """N dialogues, given as a column of `messages`, as pieces.
 
-    `paths` (lists of N, by image) are written where the dialect shows paths, `boxes` where `<bbox>` stands.
+    `paths` (N lists of the images' paths; None: pads are written) are used if the dialect shows paths. `boxes` are
+    written in the place of `<bbox>`.
     """
     return _turn_pieces(with_places(turns_of(messages), boxes, dialect), dialect, paths)
 
@@ -106,7 +110,10 @@ def dialogue_strings(
     dialect: Dialect = QWEN_VL,
     boxes: DialogueBoxes | None = None,
 ) -> tuple[pa.Array, pa.Array]:
-    """The dialogue up to the last answer, and that answer (N strings each); null where there is no answer."""
+    """Each dialogue's text up to its last answer, and that answer (N strings each); null where there is no answer.
+
+    `paths` and `boxes`: see `dialogue_pieces`.
+    """
     turns = with_places(turns_of(messages), boxes, dialect)
     last = np.full(len(turns.starts) - 1, -1)
     answers = np.flatnonzero(turns.role == ROLES.index("assistant"))
@@ -131,14 +138,16 @@ def dialogue_faults(
     dialect: Dialect = QWEN_VL,
     regions: pa.Array | pa.ChunkedArray | None = None,
 ) -> pa.Array:
-    """The first fault of each of N dialogues, which have so many images (N strings); null where there is none.
+    """Why each of N dialogues cannot be written (N strings): its first fault, null where there is none.
 
-    `text_missing` (no message), `role_unknown`, `role_order` (a system turn that is not the first; not user and
-    assistant in turn; the last is no answer), `turn_empty`, `image_count` (another number of `<image>` in users' turns
-    than of images), `text_has_placeholder` (an `<image>` elsewhere, `<video>`, `<audio>`, `<ref-object>`, another
-    number of `<bbox>` than of regions), `text_has_control_token` (also `<ref>` in a dialogue without regions),
-    `box_broken` (of no image, or not finite), `task_not_in_dialect` (boxes, and the model has no form for them),
-    `too_many_images` (more than the dialect takes).
+    `images` (N) is the number of images of each dialogue; `regions` are the dialogues' regions (None: they have none).
+    The faults are, in this order:
+    `text_missing` (no message), `role_unknown`, `role_order` (a system turn that is not the first; user and assistant
+    do not alternate; the last turn is no answer), `turn_empty`, `image_count` (the number of `<image>` in users' turns
+    is not the number of images), `text_has_placeholder` (an `<image>` elsewhere, `<video>`, `<audio>`, `<ref-object>`,
+    or the number of `<bbox>` is not the number of regions), `text_has_control_token` (also `<ref>` in a dialogue
+    without regions), `box_broken` (in no image, or not finite), `task_not_in_dialect` (boxes, but the dialect has no
+    notation for them), `too_many_images` (more than the dialect allows).
     """
     turns = turns_of(messages)
     row, role, count = turns.row, turns.role, len(turns.starts) - 1
@@ -169,7 +178,7 @@ def dialogue_faults(
 
 
 def _out_of_order(turns: Turns) -> Bools:
-    """Which of N dialogues are not a system turn or none, then user and assistant in turn up to an answer."""
+    """Which of N dialogues are not: a system turn or none, then user and assistant alternating, the last an answer."""
     row, role, count = turns.row, turns.role, len(turns.starts) - 1
     place = np.arange(len(role)) - turns.starts[:-1][row]
     begins = (place == 0) & (role == ROLES.index("system"))
@@ -183,7 +192,10 @@ def _out_of_order(turns: Turns) -> Bools:
 
 
 def _with_system(turns: Turns, dialect: Dialect) -> Turns:
-    """The turns with the dialect's own system turn where there is none, or without any where it takes none."""
+    """Add the dialect's default system turn to dialogues without one, or move system turns into the users' turns.
+
+    The latter is done for dialects that have no system turns (`system_in_user`).
+    """
     chat = dialect.chat
     starts, filled = turns.starts[:-1], np.diff(turns.starts) > 0
     first = np.full(len(starts), -1)
@@ -206,7 +218,7 @@ def _with_system(turns: Turns, dialect: Dialect) -> Turns:
 
 
 def _moved_into_user(turns: Turns, has_system: Bools, dialect: Dialect) -> Turns:
-    """The system turn's text in front of the next turn's, as the dialect writes it."""
+    """Put the system turn's text, as the dialect writes it, in front of the next turn's text."""
     rows = np.flatnonzero(has_system & (np.diff(turns.starts) > 1))
     at = turns.starts[:-1][rows]
     before = _put(dialect.chat.system, turns.content.take(pa.array(at)))
@@ -221,7 +233,7 @@ def _moved_into_user(turns: Turns, has_system: Bools, dialect: Dialect) -> Turns
 
 
 def _with_images(turns: Turns, dialect: Dialect, paths: pa.Array | None) -> pa.Array:
-    """Each turn's content with its images in the dialect's markers (M strings)."""
+    """Each turn's content with its images written in the dialect's markers (M strings)."""
     marks = dialect.image
     user = turns.asks
     parted = pc.split_pattern(turns.content, IMAGE)
@@ -256,7 +268,7 @@ def _trimmed_users(content: pa.Array, user: Bools) -> pa.Array:
 
 
 def _images_first(segments: pa.Array, images: pa.Array, sizes: Ints, user: Bools) -> pa.Array:
-    """The images of each turn in front of its text."""
+    """Put the images of each turn in front of its text."""
     text = _trimmed_users(join(segments, sizes, ""), user)
     shown = join(images, sizes - 1, "")
     both = pc.binary_join_element_wise(shown, text, pa.scalar("", TEXT))
@@ -264,7 +276,7 @@ def _images_first(segments: pa.Array, images: pa.Array, sizes: Ints, user: Bools
 
 
 def _images(row: Ints, rows: int, dialect: Dialect, paths: pa.Array | None) -> pa.Array:
-    """What stands for each image, given its dialogue (I strings)."""
+    """What is written for each image (I strings); `row` (I) is the number of its dialogue, of `rows` dialogues."""
     marks = dialect.image
     number = np.arange(len(row)) - np.searchsorted(row, row)  # of the image in its dialogue
     inside: pa.Array | pa.Scalar = pa.scalar(marks.pad, TEXT)
@@ -284,13 +296,13 @@ def _images(row: Ints, rows: int, dialect: Dialect, paths: pa.Array | None) -> p
 
 
 def _cut_template(template: str) -> list[tuple[str, bool]]:
-    """A turn's template in pieces: its text, and whether it is learnt."""
+    """Split a turn's template into pieces: the text of each, and whether it is learnt."""
     found = [(text, number % 2 == 1) for number, text in enumerate(LEARNT.split(template))]
     return [(text, learnt) for text, learnt in found if text]
 
 
 def _filled(turns: list[tuple[str, str]], given: dict[str, pa.Array]) -> list[tuple[pa.Array, bool]]:
-    """The pieces of a dialogue of the same turns in all of N rows."""
+    """The pieces of dialogues with the same turns in all N rows: for each piece a column, and whether it is learnt."""
     return [
         (_put(text, given[role]), learnt)
         for role, template in turns
@@ -309,7 +321,7 @@ def _put(template: str, content: pa.Array) -> pa.Array:
 
 
 def _laid_out(columns: list[tuple[pa.Array, bool]], count: int, chat: bool) -> Pieces:
-    """Pieces that stand in columns, row by row."""
+    """Arrange pieces that are given as columns row by row."""
     width = len(columns)
     place = np.arange(width * count).reshape(width, count).T.reshape(-1)
     text = pa.chunked_array([column for column, _ in columns], TEXT).combine_chunks().take(pa.array(place))
@@ -319,7 +331,7 @@ def _laid_out(columns: list[tuple[pa.Array, bool]], count: int, chat: bool) -> P
 
 
 def _chosen(one: Pieces, other: Pieces, takes_other: Bools) -> Pieces:
-    """Each sample of one of two."""
+    """Take each sample from `other` where `takes_other` is true, else from `one`."""
     first = np.where(takes_other, other.starts[:-1] + len(one.text), one.starts[:-1])
     sizes = np.where(takes_other, np.diff(other.starts), np.diff(one.starts))
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -332,7 +344,7 @@ def _chosen(one: Pieces, other: Pieces, takes_other: Bools) -> Pieces:
 
 
 def _any(row: Ints, flags: Bools, rows: int) -> Bools:
-    """Which rows have a flag among their items."""
+    """Which of `rows` rows have at least one item that is flagged; `row` is each item's row."""
     found = np.zeros(rows, bool)
     found[row[flags]] = True
     return found

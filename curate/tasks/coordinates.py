@@ -1,4 +1,4 @@
-"""Pixels of an image (origin top left) to a dialect's coordinates, and back."""
+"""Convert pixels of an image (origin top left) into a dialect's coordinates, and back."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Bools = npt.NDArray[np.bool_]
 
 
 def published(pixels: npt.NDArray[np.floating]) -> tuple[Floats, Bools]:
-    """Pixels in hundredths, and which of the float32 given stand for whole hundredths.
+    """Pixels in hundredths, rounded, and which of the given float32 values stand for whole hundredths.
 
-    COCO publishes hundredths of a pixel, most of which float32 cannot hold: 43.52 is a millionth lower in it.
+    COCO publishes hundredths of a pixel. Float32 cannot hold most of them exactly: 43.52 becomes a millionth less.
     """
     hundredths = np.rint(pixels.astype(np.float64) * 100)
     exact: Bools = (hundredths / 100).astype(np.float32) == pixels.astype(np.float32)
@@ -25,9 +25,10 @@ def published(pixels: npt.NDArray[np.floating]) -> tuple[Floats, Bools]:
 
 
 def normalise(pixels: npt.NDArray[np.floating], side: npt.NDArray[np.integer], parts: int = STEPS) -> Ints:
-    """`min(parts - 1, floor(parts·x/side))` of finite pixels clipped to the image (any shapes).
+    """The step of each pixel value: `min(parts - 1, floor(parts·x/side))`, for x clipped to the image (any shapes).
 
-    A float32 that stands for hundredths of a pixel is read as those: 43.52 of 640 is step 68.
+    `pixels` are finite, `side` is the image's side in pixels. A float32 that stands for hundredths of a pixel is taken
+    as exactly these: 43.52 of 640 is step 68.
     """
     hundredths, exact = published(pixels)
     scaled = np.where(exact, hundredths * parts / 100, pixels.astype(np.float64) * parts)
@@ -37,21 +38,22 @@ def normalise(pixels: npt.NDArray[np.floating], side: npt.NDArray[np.integer], p
 
 
 def pixels_of(steps: npt.NDArray[np.integer], side: int) -> Floats:
-    """The pixel in the middle of each step: it normalises back to that step."""
+    """The pixel in the middle of each step of a side of `side` pixels; `normalise` turns it back into that step."""
     return (steps + 0.5) * side / STEPS
 
 
 def numbers(
     places: PlaceNotation, pixels: npt.NDArray[np.floating], side: Ints, resized: Ints, other: Ints
 ) -> Ints:
-    """The whole numbers that are written for finite pixels (any shapes, all alike).
+    """The whole numbers that a dialect writes for finite pixels (arrays of one shape).
 
-    `side` is the image's along the pixels' axis, `other` the one across, `resized` that of the resized image. Of
-    `shares` they count units of the last decimal. Products follow the trainers' order of operations.
+    `side` is the image's side along the axis of the pixels, `other` its other side, and `resized` the side of the
+    resized image, all in pixels. For the unit `shares` the numbers count units of the last decimal. The order of
+    operations is that of the models' trainers, so that rounding is the same.
     """
     if places.unit == "parts" and places.rounding == "floor":
         steps = normalise(pixels, side, places.parts)
-        if places.most >= places.parts:  # the far edge may be written as the number of parts itself
+        if places.most >= places.parts:  # the right or bottom edge may be written as `parts`
             steps += _within(pixels, side) >= side
         floored: Ints = np.minimum(steps, places.most)
         return floored
@@ -76,7 +78,10 @@ def _within(pixels: npt.NDArray[np.floating], side: Ints) -> Floats:
 
 
 def pixels_from(places: PlaceNotation, values: Floats, side: int, resized: int, other: int) -> Floats:
-    """The pixels that written numbers stand for: where they were floored, the middle of their step."""
+    """The pixels that written numbers stand for; `side`, `resized` and `other`: see `numbers`.
+
+    For a dialect that rounds down, these are the middles of the steps.
+    """
     if places.unit == "pixels":
         return values * side / max(resized, 1)
     if places.unit == "shares":
@@ -88,12 +93,15 @@ def pixels_from(places: PlaceNotation, values: Floats, side: int, resized: int, 
 
 def bounding_boxes(quads: Floats) -> Floats:
     """x1, y1, x2, y2 of the smallest upright box around each quad (R x 8 to R x 4)."""
-    corners = np.ascontiguousarray(quads.T).reshape(4, 2, -1)  # each in one piece: six times as fast
+    corners = np.ascontiguousarray(quads.T).reshape(4, 2, -1)  # contiguous, which is six times as fast
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)]).T
 
 
 def beyond_image(quads: Floats, width: npt.NDArray[np.integer], height: npt.NDArray[np.integer]) -> Bools:
-    """Which of R quads (R x 8 px) lie wholly beside their images, whose sides are given (R); NaN is nowhere."""
+    """Which of R quads (R x 8 px) lie completely outside their images; false for quads with NaN.
+
+    `width` and `height` (R) are the images' sides in pixels.
+    """
     x1, y1, x2, y2 = bounding_boxes(quads).T
     left, above = (x2 <= 0) & (x1 < 0), (y2 <= 0) & (y1 < 0)
     right, below = (x1 >= width) & (x2 > width), (y1 >= height) & (y2 > height)

@@ -1,7 +1,8 @@
 """A dialect: how one model family writes a sample. Each is a data file, `dialects/NAME.toml` or a user's own.
 
-A file may build on another (`base = "qwen2-vl"`): its tables are laid over that one's, key by key. `[presets.X]`
-is laid over the file when it is asked for as `NAME:X`; settings given beside the name come last.
+A file may build on another (`base = "qwen2-vl"`): its keys then replace those of that file, table by table. In the same
+way the keys of `[presets.X]` replace the file's when the dialect is asked for as `NAME:X`. Settings that are given
+besides the name replace keys last.
 """
 
 from __future__ import annotations
@@ -20,60 +21,60 @@ from curate.manifest import parsing
 from curate.tasks.image_cost import Cost
 
 FOLDER = Path(__file__).with_name("dialects")
-MAX_BASES = 8  # files under one another
+MAX_BASES = 8  # limit on a chain of files that build on one another
 
 
 class Format(NamedTuple):
-    """What the model reads and what it is trained to say; see `curate.tasks.formats` for the fields."""
+    """Templates of what the model reads and of what it is trained to say; see `curate.tasks.formats` for the fields."""
 
     prompt: str
     target: str
 
 
 class ImageMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands for an image: `before`, as many `pad` as it costs tokens, `after`."""
+    """How an image is written: `before`, one `pad` for each token that the image costs, `after`."""
 
     pad: str
     before: str = ""
     after: str = ""
-    shows_path: bool = False  # in text the image's path stands where the pads are
+    shows_path: bool = False  # in text, the image's path is written in place of the pads
     numbered: str = ""  # in a dialogue before each image; {n} counts from 1 through the dialogue
     behind: str = ""  # in a dialogue after each image
-    strip: Literal["", "behind", "both"] = ""  # in a dialogue: which text beside it loses its white space
+    strip: Literal["", "behind", "both"] = ""  # in a dialogue: on which side of it white space is removed
     first: bool = False  # in a dialogue: images go to the front of their turn
-    most: int = 0  # images of a sample; 0: any number
+    most: int = 0  # limit on the images of a sample; 0: no limit
 
 
 class PlaceNotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How boxes, quads and points are written. Templates have the fields x1, y1, x2, y2, … and those named."""
+    """How boxes, quads and points are written. The fields of the templates are x1, y1, x2, y2, … and those named."""
 
     unit: Literal["parts", "pixels", "shares"] = (
         "parts"  # of the image's sides; pixels are the resized image's
     )
-    parts: int = 1000  # `parts`: into which a side is cut
+    parts: int = 1000  # `parts`: number of parts into which a side is divided
     rounding: Literal["floor", "round"] = "floor"
     most: int = 1000  # `parts`: the highest number written
-    decimals: int = 2  # `shares`
-    digits: int = 1  # at least so many
-    square: bool = False  # `shares`: of the image padded to a square, itself in the middle
-    ref: tuple[str, ...] = ()  # what stands around a phrase; none: the model has no such marks
+    decimals: int = 2  # `shares`: digits behind the point
+    digits: int = 1  # a number is padded with zeros to so many digits
+    square: bool = False  # `shares`: of the image padded to a square, with the image in the middle
+    ref: tuple[str, ...] = ()  # the marks before and after a phrase; empty: the model has none
     box: str = ""
-    quad: str = ""  # none: a quad is written as the box around it
+    quad: str = ""  # empty: a quad is written as the box around it
     point: str = ""
     boxes: tuple[str, str, str] = ("", "", "")  # before, between and after the boxes of one phrase
-    entry: str = ""  # a box with its {text}, or its {label}: the text as a JSON string
+    entry: str = ""  # a box with its {text}, or with its {label}, which is the text as a JSON string
     entries: tuple[str, str, str] = ("", "", "")
     line: str = ""  # a line of a page: {text} or {label}, {box} or {quad}
     lines: tuple[str, str, str] = ("", "", "")
 
 
 class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The chat template, a turn at a time; what stands between `[[` and `]]` is learnt."""
+    """The chat template, one template for the turns of each role; what is between `[[` and `]]` is learnt."""
 
     user: str
     assistant: str
     system: str = ""
-    default_system: str = ""  # said where a dialogue has no system turn; none: nothing is
+    default_system: str = ""  # the system turn of dialogues without one; empty: none is added
     system_in_user: bool = False  # the system turn goes to the front of the first user turn
 
 
@@ -85,48 +86,48 @@ class Dialect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     image: ImageMarks
     chat: Chat
     tasks: dict[str, Format]
-    end: str  # the token behind a text
+    end: str  # the token after a plain text
     tokens: dict[str, int]  # special tokens, with their ids in the model's own vocabulary
     cost: Cost = Cost()
     places: PlaceNotation = PlaceNotation()
     start: str = ""  # the token before each sample, where there is one
-    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)  # of pixels from 0 to 1; CLIP's
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)  # CLIP's, for pixels from 0 to 1
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
     source: str = ""  # where its facts come from
-    tokenizer: Literal["", "qwen"] = ""  # qwen: the ranks that ship with curate; else a file has to be given
-    chat_tasks: bool = True  # the tasks are dialogues of one question and one answer
+    tokenizer: Literal["", "qwen"] = ""  # qwen: the ranks that come with curate; empty: the user gives a file
+    chat_tasks: bool = True  # tasks are written as dialogues of one question and one answer
     refuse: tuple[str, ...] = ()  # further strings that raw text must not hold
 
     @property
     def one_setting(self) -> bool:
-        """Whether written places fit one setting of `cost` only."""
+        """Whether coordinates depend on `cost`, because they are pixels of the resized image."""
         return bool(self.places.box) and self.places.unit == "pixels"
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of all that it says."""
+        """The SHA-256, in hex digits, of all settings of the dialect."""
         import hashlib
 
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """All that it says, as plain values."""
+        """All settings of the dialect, as JSON data."""
         described: dict[str, Any] = msgspec.to_builtins(self)
         return described
 
 
 def names() -> list[str]:
-    """The built-in dialects."""
+    """The names of the built-in dialects, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def load(name: str, settings: Mapping[str, Any] | None = None) -> Dialect:
-    """A built-in dialect, or the one in a `.toml` file; `NAME:PRESET` takes one of its presets.
+    """Load a built-in dialect, or the one in a `.toml` file; `NAME:PRESET` loads it with one of its presets.
 
-    `settings` are values by their dotted keys, such as `{"cost.max_pixels": 1_003_520}`, laid over all.
+    `settings` maps dotted keys to values that replace all others, such as `{"cost.max_pixels": 1_003_520}`.
 
     Raises:
-        ManifestError: there is none, or a key or value is wrong.
+        ManifestError: no such dialect or preset, or a key or value is wrong.
     """
     file, _, preset = (name, "", "") if name.endswith(".toml") else name.partition(":")
     raw = _read(file, MAX_BASES)
@@ -143,10 +144,10 @@ def load(name: str, settings: Mapping[str, Any] | None = None) -> Dialect:
 
 
 def load_with(name: str, settings: Sequence[str]) -> Dialect:
-    """As `load`, with settings as a command line has them: `KEY=VALUE`, the value as in TOML.
+    """As `load`, with settings as they are written on a command line: `KEY=VALUE`, the value in TOML or a bare text.
 
     Raises:
-        ManifestError: there is none, or a key or value is wrong.
+        ManifestError: no such dialect or preset, or a key or value is wrong.
     """
     given: dict[str, Any] = {}
     for setting in settings:
@@ -184,8 +185,8 @@ def _built_in(path: Path, what: str) -> dict[str, Any]:
 
 
 def _read(name: str, depth: int) -> dict[str, Any]:
-    """The tables of a file, laid over those of its base."""
-    is_own = name.endswith(".toml")  # and may be another one by the next call
+    """The tables of a file, merged with those of its base; at most `depth` bases are followed."""
+    is_own = name.endswith(".toml")  # the user's file may change until the next call, so it is not cached
     if not is_own and name not in names():
         raise ManifestError(f"no dialect {name!r}{nearest(name, names())}")
     what = f"the dialect {name}"
@@ -199,7 +200,7 @@ def _read(name: str, depth: int) -> dict[str, Any]:
 
 
 def _laid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables over tables, key by key."""
+    """Merge two trees of tables: keys of `above` replace those of `below`; tables are merged key by key."""
     out = dict(below)
     for key, value in above.items():
         old = out.get(key)

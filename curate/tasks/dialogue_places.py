@@ -1,8 +1,8 @@
-"""Boxes within dialogues, as a dialect writes them.
+"""Write the boxes within dialogues in a dialect's notation.
 
-A model with marks for phrases has the phrase in them and the boxes behind it (`<ref>a cat</ref><box>…</box>`). Where
-its entries are JSON, a phrase with its boxes becomes a list of them, as neighbours do together; a box without a
-phrase stands alone. Other models have the phrase as text, a space, and the boxes.
+If a model has marks for phrases, the phrase is written in them, and its boxes follow (`<ref>a cat</ref><box>…</box>`).
+If its entries are JSON, a phrase with its boxes becomes a JSON list of entries, and neighbouring ones share one list; a
+box without a phrase is written alone. For other models the phrase is written as text, then a space and the boxes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class DialogueBoxes(NamedTuple):
-    """The regions of N dialogues, and the sides of their images: dialogue n's are starts[n] to starts[n + 1]."""
+    """The regions of N dialogues, and the sides of their images (I): starts[n] to starts[n + 1] are dialogue n's."""
 
     regions: pa.Array  # N lists of REGION, in pixels of the image that each is in
     starts: Ints  # N + 1
@@ -35,11 +35,11 @@ class DialogueBoxes(NamedTuple):
 
 
 class _CutAtBoxes(NamedTuple):
-    """The contents of M messages cut at their boxes, of which there are B, into B + M segments."""
+    """The contents of M messages, cut at their B boxes (`<bbox>`) into B + M segments."""
 
     segments: pa.Array
     turn: Ints  # the message of each segment
-    last: Bools  # which segments end a message; behind each of the others stands a box
+    last: Bools  # which segments end a message; each other one is followed by a box
 
     @property
     def before(self) -> Ints:
@@ -57,9 +57,10 @@ def _cut(content: pa.Array) -> _CutAtBoxes:
 
 
 def shown_in(turns: Turns) -> tuple[Ints, Ints]:
-    """The dialogue of each `<bbox>`, and which of its images it is in, from 0; -1 where none was shown yet (B).
+    """For each `<bbox>`: its dialogue, and the number of its image there, from 0 (B each); -1 if it has no image.
 
-    That is the image shown last before it; before the first one of its own turn, that one.
+    A box belongs to the image that was shown last before it. But a box before the first image of its own turn belongs
+    to that image.
     """
     cut = _cut(turns.content)
     shown = pc.count_substring(cut.segments, IMAGE).to_numpy(zero_copy_only=False) * turns.asks[cut.turn]
@@ -72,7 +73,7 @@ def shown_in(turns: Turns) -> tuple[Ints, Ints]:
 
 
 def region_counts(regions: pa.Array | pa.ChunkedArray | None, rows: int) -> Ints:
-    """How many regions each of N dialogues has."""
+    """How many regions each of N dialogues has; none with `regions` None."""
     if regions is None:
         return np.zeros(rows, np.int64)
     lengths = pc.list_value_length(regions).fill_null(0)
@@ -81,9 +82,9 @@ def region_counts(regions: pa.Array | pa.ChunkedArray | None, rows: int) -> Ints
 
 
 def place_faults(turns: Turns, regions: pa.Array | pa.ChunkedArray | None) -> tuple[Bools, Bools]:
-    """Which of N dialogues have another number of `<bbox>` than of regions, and which a box that is nowhere.
+    """Which of N dialogues have another number of `<bbox>` than of regions, and which have a broken box (N each).
 
-    It is nowhere where no image was shown before it, or its numbers are not finite.
+    A box is broken if it belongs to no image, or if its numbers are not finite.
     """
     rows = len(turns.starts) - 1
     counts = region_counts(regions, rows)
@@ -98,7 +99,7 @@ def place_faults(turns: Turns, regions: pa.Array | pa.ChunkedArray | None) -> tu
 
 
 def with_places(turns: Turns, boxes: DialogueBoxes | None, dialect: Dialect) -> Turns:
-    """The messages with their boxes written; those of dialogues at fault stay as they are."""
+    """The messages with their boxes in the dialect's notation; dialogues with faults stay as they are."""
     if boxes is None:
         return turns
     other, broken = place_faults(turns, boxes.regions)
@@ -118,7 +119,7 @@ def with_places(turns: Turns, boxes: DialogueBoxes | None, dialect: Dialect) -> 
 
 
 def _sides(boxes: DialogueBoxes, row: Ints, image: Ints, dialect: Dialect) -> Sides:
-    """Of the image of each box."""
+    """The sides of the image that each box belongs to."""
     at = boxes.starts[row] + image
     width, height = np.maximum(boxes.width[at], 1), np.maximum(boxes.height[at], 1)
     costs = image_costs(dialect.cost, width, height, np.diff(boxes.starts)[row])
@@ -126,7 +127,7 @@ def _sides(boxes: DialogueBoxes, row: Ints, image: Ints, dialect: Dialect) -> Si
 
 
 def _written(cut: _CutAtBoxes, flat: Flat, sides: Sides, places: PlaceNotation) -> pa.Array:
-    """The contents with each box written, in runs that stand together."""
+    """The contents with each box written; boxes that directly follow one another are written as one list."""
     as_entries = "{label}" in places.entry and not places.ref
     named = pc.is_valid(flat.text).to_numpy(zero_copy_only=False) & as_entries
     segments = _without_phrases(cut, named) if as_entries else cut.segments
@@ -155,7 +156,7 @@ def _written(cut: _CutAtBoxes, flat: Flat, sides: Sides, places: PlaceNotation) 
 
 
 def _entries(places: PlaceNotation, flat: Flat, sides: Sides, named: Bools) -> pa.Array:
-    """Each box with its phrase as JSON; null where there is none."""
+    """Each box with its phrase as a JSON entry; null where it has no phrase."""
     if not named.any():
         return pa.nulls(len(named), TEXT)
     box = write_boxes(places, flat.quad, sides)
@@ -172,7 +173,10 @@ def _places(places: PlaceNotation, flat: Flat, sides: Sides) -> pa.Array:
 
 
 def _without_phrases(cut: _CutAtBoxes, named: Bools) -> pa.Array:
-    """The segments without the phrase at their end that becomes an entry's label; what is blank then is empty."""
+    """The segments without the phrase at their end that becomes an entry's label.
+
+    A segment between two entries of one message becomes empty if only white space is left.
+    """
     followed = np.zeros(len(cut.last), bool)
     followed[cut.before] = named
     bare = pc.replace_substring_regex(cut.segments, PHRASE + "$", "")
@@ -183,7 +187,7 @@ def _without_phrases(cut: _CutAtBoxes, named: Bools) -> pa.Array:
 
 
 def _phrases(segments: pa.Array, last: Bools, places: PlaceNotation) -> pa.Array:
-    """The segments with their phrases in the model's marks, or without any."""
+    """The segments with their phrases in the dialect's marks, or as plain text where it has none."""
     if places.ref:
         opening, closing = (mark.replace("\\", "\\\\") for mark in places.ref)
         return pc.replace_substring_regex(segments, PHRASE, rf"{opening}\1{closing}")

@@ -1,4 +1,4 @@
-"""The values that decided why rows cannot be written: `turn 2: <video>`, `<image>=2 images=1`, `width=2000 …`."""
+"""Describe why rows cannot be written, by the values that decided: `turn 2: <video>`, `<image>=2 images=1`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from curate.tasks.image_cost import Cost
 from curate.tasks.row_faults import control_token
 from curate.tasks.turns import BOX, IMAGE, PLACEHOLDER, ROLES, without_marks
 
-LONGEST = 80  # characters that are quoted
+LONGEST = 80  # at most so many characters of a text are quoted
 TEXTS = ("text", "question", "answer")
 READ = ("task", "language", "width", "height", "regions", "messages", *TEXTS)
 
 
 class _FaultyRow(NamedTuple):
-    """A row that cannot be written, and what it was to be written in."""
+    """A row that cannot be written, its number of images, and the dialect that it was to be written in."""
 
     row: Mapping[str, Any]
     images: int
@@ -37,11 +37,11 @@ class _FaultyRow(NamedTuple):
 
     @property
     def regions(self) -> list[dict[str, Any]]:
-        """What is located in its images."""
+        """The regions of its images."""
         return [one or {} for one in self.row.get("regions") or ()]
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Where each text stands, and the text without what stands for images, phrases and places."""
+        """Yield where each text is (`turn 2: `), and the text without placeholders and marks of phrases."""
         said = pa.array([content for _, content in self.turns], pa.large_string())
         bare = (without_marks(said) if self.regions else said).to_pylist()
         for number, ((role, _), text) in enumerate(zip(self.turns, bare, strict=True), 1):
@@ -52,9 +52,9 @@ class _FaultyRow(NamedTuple):
 
 
 def fault_details(table: pa.Table, fault: pa.Array | pa.ChunkedArray, dialect: Dialect = QWEN_VL) -> pa.Array:
-    """What decided for each row of SAMPLE or of a shard that has a fault (N strings); null for the others.
+    """The values that decided for each row of SAMPLE or of a shard that has a fault (N strings); null for the others.
 
-    Null as well for a fault that says all by its name.
+    `fault` (N) is what `row_faults` or `shard_faults` returns. The answer is also null for faults that need no values.
     """
     places = np.flatnonzero(fault.is_valid().to_numpy(zero_copy_only=False))
     some = table.take(pa.array(places))
@@ -71,7 +71,7 @@ def fault_details(table: pa.Table, fault: pa.Array | pa.ChunkedArray, dialect: D
 
 
 def elongated(width: int, height: int, cost: Cost) -> str:
-    """The size of an image that a model's processor refuses, and the limit."""
+    """The size and ratio of an image (sides in pixels) that a model's processor refuses, and its limit, as text."""
     ratio = max(width, height) / max(min(width, height), 1)
     return f"width={width} height={height} ratio={ratio:.4g} max_ratio={cost.max_ratio:g}"
 
@@ -133,7 +133,7 @@ def _box_broken(faulty: _FaultyRow) -> str | None:
 
 
 def _box_before_images(turns: list[tuple[str, str]]) -> int | None:
-    """The number of the turn with a box that no image was shown before; None where there is none."""
+    """The number (from 1) of the first turn with a box before any image; None where there is none."""
     for number, (role, said) in enumerate(turns, 1):
         if role == "user" and IMAGE in said:
             return None
@@ -143,7 +143,7 @@ def _box_before_images(turns: list[tuple[str, str]]) -> int | None:
 
 
 def _lies_in(quad: list[float | None] | None, sides: tuple[int, int] | None) -> bool:
-    """Whether a quad is finite, and some of it in the image, if that has sides."""
+    """Whether a quad is finite, and at least partly in the image (not checked with `sides` None)."""
     place = np.array([quad or [None] * 8], np.float64)
     if not np.isfinite(place).all():
         return False

@@ -1,4 +1,4 @@
-"""The column `regions` laid flat: R regions of N rows."""
+"""Flatten the column `regions`: from N rows to R regions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Flat(NamedTuple):
 
 
 def flatten(regions: pa.Array) -> Flat:
-    """The regions of a list array, in order; null lists are empty."""
+    """The R regions of a list array (N rows), in order; null lists count as empty."""
     flat = pc.list_flatten(regions)
     return Flat(
         pc.list_parent_indices(regions).to_numpy(zero_copy_only=False).astype(np.int64),
@@ -35,12 +35,12 @@ def flatten(regions: pa.Array) -> Flat:
 
 
 def counts(row: Ints, rows: int) -> Ints:
-    """How many regions each of N rows has."""
+    """How many regions each of `rows` rows has; `row` (R) is the row of each region."""
     return np.bincount(row, minlength=rows).astype(np.int64)
 
 
 def join(values: pa.Array, lengths: Ints, separator: str) -> pa.Array:
-    """Runs of `lengths` strings each joined into one (sum of lengths strings to N)."""
+    """Join each run of strings into one: the first lengths[0] strings, the next lengths[1], … (N strings)."""
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     runs = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values)
     return pc.binary_join(runs, pa.scalar(separator, pa.large_string()))

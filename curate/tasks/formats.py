@@ -1,8 +1,8 @@
-"""The strings of Qwen-VL's task formats; they stand in `dialects/qwen-vl.toml` and nowhere else.
+"""The task formats of Qwen-VL, loaded from `dialects/qwen-vl.toml`, and the fields of all formats.
 
-`{img}` is the image in its markers, `{language}` the language's English name and `{code}` its code, `{boxes}` the
-regions' boxes one after another, `{grounded}` the text with its phrases marked and located, `{entries}` each box
-with its phrase, `{lines}` the regions' texts, each with its quad or box; `{text}`, `{question}` and `{answer}` are
+`{img}` is the image in its markers, `{language}` the language's English name, `{code}` its code, `{boxes}` the regions'
+boxes one after another, `{grounded}` the text with its phrases in marks and their boxes behind them, `{entries}` each
+box with its phrase, `{lines}` the regions' texts, each with its quad or box; `{text}`, `{question}` and `{answer}` are
 columns.
 """
 
@@ -14,7 +14,7 @@ from curate.tasks.dialect import Format, load
 
 QWEN_VL = load("qwen-vl")
 FORMATS: dict[str, Format] = QWEN_VL.tasks
-CONVERSATION = "conversation"  # the task that is messages; a dialect's chat template writes it
+CONVERSATION = "conversation"  # the task of dialogues, which the dialect's chat template writes
 
 LANGUAGE_NAMES = {
     "en": "English", "zh": "Chinese", "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan",
@@ -27,12 +27,12 @@ LANGUAGE_NAMES = {
     "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese",
 }  # fmt: skip
 
-# Raw text that holds one of these could be read as structure, so its row is dropped: an escape would have to
-# be undone by every reader of the training string, and such text is next to none. Later Qwens' `<|…|>` tokens
-# count as well; a dialect adds its own (see `curate.tasks.row_faults.control_token`).
+# Raw text with one of these could be mistaken for structure, so its row is dropped. It is not escaped, because every
+# reader of the training string would have to undo that, and such texts are very rare. The `<|…|>` tokens of later
+# Qwen models count too; a dialect adds its own (see `curate.tasks.row_faults.control_token`).
 CONTROL_TOKEN = r"</?(?:img|ref|box|quad)>|<imgpad>|<\|[A-Za-z0-9_]+\|>"
 
 
 def fields(template: str) -> set[str]:
-    """The names in braces of a template."""
+    """The names of the fields (in braces) of a template."""
     return {name for _, name, _, _ in string.Formatter().parse(template) if name}

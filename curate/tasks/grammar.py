@@ -1,4 +1,4 @@
-"""The regular expressions of a dialect, and what the numbers in them stand for."""
+"""The regular expressions that parse a dialect's strings, and the pixels that their numbers stand for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AXES = [f"{axis}{number}" for number in range(1, 5) for axis in "xy"]
 
 
 class Phrase(NamedTuple):
-    """A region read back: its quad holds the pixels that the written numbers stand for."""
+    """A region that was parsed: its quad holds the pixels (x1, y1, …, y4) that the written numbers stand for."""
 
     text: str | None
     start: int | None  # code points into the text
@@ -46,7 +46,7 @@ class Grammar:
 
     @cached_property
     def plain(self) -> str:
-        """Raw text; none of it is a control token."""
+        """A pattern for raw text without control tokens."""
         end = "\\n" if "\n" in (self.dialect.places.lines[1], self.dialect.places.entries[1]) else ""
         return (
             rf"(?:(?!{control_token(self.dialect)})[^{end}])+?"
@@ -103,7 +103,7 @@ class Grammar:
 
     @cached_property
     def patterns(self) -> dict[str, str]:
-        """What fills a format's fields; the others are any text."""
+        """The patterns of a format's fields by name; other fields may hold any text."""
         places, marks = self.dialect.places, self.dialect.image
         shown = re.escape(marks.before + marks.pad + marks.after)
         path = rf"{re.escape(marks.before)}(?:(?!{re.escape(marks.after)}).)+{re.escape(marks.after)}"
@@ -114,10 +114,10 @@ class Grammar:
         return found
 
     def fields(self, template: str, filled: str) -> dict[str, str]:
-        """What fills the template's fields.
+        """The text of each of the template's fields in the text `filled`.
 
         Raises:
-            ValueError: the text is not of that form.
+            ValueError: the text does not match the template.
         """
         pattern = ""
         for literal, field, _, _ in string.Formatter().parse(template):
@@ -133,10 +133,10 @@ class Grammar:
         return match.groupdict()
 
     def refuse_control_token(self, raw: str) -> str:
-        """The text itself.
+        """Check that a text holds no control token; returns the text.
 
         Raises:
-            ValueError: a control token is in it.
+            ValueError: it holds one.
         """
         if found := re.search(control_token(self.dialect), raw):
             raise ValueError(f"{found[0]!r} stands where there is only text: {raw[:80]!r}")
@@ -169,7 +169,7 @@ def grammar_of(dialect: Dialect) -> Grammar:
 
 @dataclass(frozen=True)
 class Image:
-    """The image that coordinates are of."""
+    """The image that coordinates refer to."""
 
     dialect: Dialect
     width: int  # pixels
@@ -177,7 +177,7 @@ class Image:
 
     @cached_property
     def resized(self) -> tuple[int, int]:
-        """Width and height as the model resizes it."""
+        """Width and height in pixels to which the model resizes the image."""
         costs = image_costs(self.dialect.cost, np.array([self.width]), np.array([self.height]))
         return int(costs.width[0]), int(costs.height[0])
 
@@ -193,7 +193,7 @@ class Image:
         return [self._quad(match) for match in grammar.box.finditer(marked)]
 
     def place(self, marked: str, grammar: Grammar) -> tuple[float, ...]:
-        """The quad that a text is."""
+        """The quad of a text that is one quad or box."""
         match = grammar.quad.fullmatch(marked)
         assert match is not None
         return self._quad(match)
@@ -214,7 +214,7 @@ class Image:
 
 
 def list_pattern(item: str, marks: tuple[str, str, str]) -> str:
-    """Items of that pattern in a list."""
+    """A pattern for a list of items; `marks` are what is written before, between and after the items."""
     before, between, after = map(re.escape, marks)
     return f"{before}{item}(?:{between}{item})*{after}"
 

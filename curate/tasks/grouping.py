@@ -1,6 +1,6 @@
-"""Samples of one image as one dialogue (`--group image`): its questions, regions and references, turn by turn.
+"""Group the samples of one image into one dialogue (`--group image`), one turn for each question or region.
 
-So an image is shown once, and costs its tokens once, however much is asked of it.
+So the image is shown once, and costs its tokens once, however many questions there are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
 
 GROUPED = frozenset(("vqa", "ocr_vqa", "referring", "region_caption"))  # tasks of a question and an answer
-MAX_TURNS = 20  # questions of a dialogue, unless another number is given
+MAX_TURNS = 20  # default limit on the questions of a dialogue
 
 Item = TypeVar("Item")
 
@@ -17,9 +17,9 @@ Item = TypeVar("Item")
 def grouped(
     items: Iterable[Item], image_of: Callable[[Item], Hashable | None], most: int
 ) -> Iterator[list[Item]]:
-    """The items in groups of one image, at most `most` each, in the order of their first ones.
+    """Yield the items in groups that have the same image, at most `most` in each, in the order of their first items.
 
-    An item whose `image_of` is None stands alone.
+    `image_of` returns an item's image; an item for which it returns None is a group of its own.
     """
     groups: list[list[Item]] = []
     open_ones: dict[Hashable, list[Item]] = {}

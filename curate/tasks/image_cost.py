@@ -1,7 +1,7 @@
-"""How many tokens an image costs, by its width and height: arithmetic, as each model's image processor does it.
+"""Compute how many tokens an image costs, from its width and height, as each model's image processor does.
 
-All of it works in columns: N widths and N heights in pixels go in, N costs come out. Rounding follows Python's
-`round` (half to even) and `int` (towards zero), operation by operation, so that the counts are the same ones.
+All functions work on columns: they take N widths and N heights in pixels, and return N costs. Rounding follows Python's
+`round` (half to even) and `int` (towards zero), operation by operation, so that the numbers are the processor's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class FirstResize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What LLaMA-Factory does to an image before the model's own rule."""
+    """How LLaMA-Factory resizes an image before the model's own rule is applied."""
 
     min_area: int  # pixels; a smaller image is scaled up to about this
     max_area: int
@@ -28,7 +28,7 @@ class FirstResize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An image's size and tokens in one model and setting; what a rule does not read is left at its default."""
+    """How the size and the tokens of images are computed for one model; a rule reads only the fields that name it."""
 
     rule: Literal["constant", "smart_resize", "tiles", "anyres"] = "constant"
     tokens: int = 0  # constant: of an image; tiles: of a tile
@@ -51,7 +51,7 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Costs(NamedTuple):
-    """What N images cost. A refused image has -1 tokens and a resized size of 0."""
+    """The cost of N images. An image that the model refuses has -1 tokens, and its resized size is 0."""
 
     tokens: Ints
     width: Ints  # pixels of the resized image
@@ -61,13 +61,17 @@ class Costs(NamedTuple):
 
     @property
     def taken(self) -> Bools:
-        """Which images the model takes."""
+        """Which images the model accepts (N)."""
         taken: Bools = self.tokens >= 0
         return taken
 
 
 def image_costs(cost: Cost, width: Ints, height: Ints, images: Ints | None = None) -> Costs:
-    """The cost of each of N images so large (pixels, at least 1); `images` is how many its sample has (1)."""
+    """The cost of each of N images.
+
+    `width` and `height` (N) are in pixels, at least 1. `images` (N) is the number of images in the sample of each
+    (default 1).
+    """
     width, height = (np.asarray(side, np.int64) for side in (width, height))
     images = np.ones(len(width), np.int64) if images is None else images
     return RULES[cost.rule](cost, width, height, images)
@@ -79,7 +83,7 @@ def _constant(cost: Cost, width: Ints, height: Ints, images: Ints) -> Costs:
 
 
 def _smart_resize(cost: Cost, width: Ints, height: Ints, images: Ints) -> Costs:
-    """Both sides become multiples of patch·merge, and the area comes between the two bounds."""
+    """Resize both sides to multiples of patch·merge, so that the area is between min_pixels and max_pixels."""
     if cost.first is not None:
         width, height = _resized_first(cost.first, width, height)
     factor = cost.patch * cost.merge
@@ -117,7 +121,7 @@ def _resized_first(first: FirstResize, width: Ints, height: Ints) -> tuple[Ints,
 
 
 def _tiles(cost: Cost, width: Ints, height: Ints, images: Ints) -> Costs:
-    """The grid of tiles nearest to the image's shape, and a thumbnail beside more than one tile."""
+    """Cut the image into the grid of tiles nearest to its shape, plus a thumbnail if there is more than one tile."""
     most = (
         np.maximum(1, cost.max_tiles // images) if cost.shared_tiles else np.full(len(width), cost.max_tiles)
     )
@@ -140,7 +144,7 @@ def _grids(most: int) -> list[tuple[int, int]]:
 
 
 def _anyres(cost: Cost, width: Ints, height: Ints, images: Ints) -> Costs:
-    """The grid of tiles that shows most of the image, its features without padding, and one small view."""
+    """Use the grid of tiles that keeps most of the image, without the features of its padding, plus one small view."""
     rows, columns = _best_grid(cost, width, height)
     h: Ints = rows * cost.side_tokens
     w: Ints = columns * cost.side_tokens

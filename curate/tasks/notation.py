@@ -1,4 +1,4 @@
-"""Boxes and quads as a dialect writes them, in columns."""
+"""Write columns of boxes and quads in a dialect's notation."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from curate.tasks.coordinates import bounding_boxes, numbers
 from curate.tasks.dialect import PlaceNotation
 
 TEXT = pa.large_string()
-ESCAPED = '["\\\\\\x00-\\x1f]'  # what JSON has to escape
-LONGEST_TABLE = 2**20  # numbers whose texts are looked up; larger ones are written one by one
+ESCAPED = '["\\\\\\x00-\\x1f]'  # characters that JSON must escape
+LONGEST_TABLE = 2**20  # smaller numbers are written by a table of texts, larger ones one by one
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
 class Sides(msgspec.Struct, frozen=True):
-    """Of the image of each of R regions, in pixels: as it is, and as the model resizes it."""
+    """The sides of the image of each of R regions, in pixels: as it is, and as the model resizes it."""
 
     width: Ints
     height: Ints
@@ -32,7 +32,10 @@ class Sides(msgspec.Struct, frozen=True):
 
 
 def fill(template: str, values: Mapping[str, Callable[[], pa.Array | pa.Scalar]], count: int) -> pa.Array:
-    """The template with its fields filled in (`count` strings); null where a field is."""
+    """Fill in a template's fields (`count` strings); null where the value of a field is null.
+
+    `values` maps each field to a function that makes its value: an array of `count` strings, or one for all.
+    """
     pieces: list[pa.Array | pa.Scalar] = []
     for literal, field, _, _ in string.Formatter().parse(template):
         pieces += [pa.scalar(literal, TEXT)] if literal else []
@@ -43,17 +46,17 @@ def fill(template: str, values: Mapping[str, Callable[[], pa.Array | pa.Scalar]]
 
 
 def write_boxes(places: PlaceNotation, quads: Floats, sides: Sides) -> pa.Array:
-    """The box around each quad (R x 8 px) of an image so large (R strings)."""
+    """Write the box around each quad (R x 8 px; `sides` are the images'); returns R strings."""
     return _write(places, places.box, bounding_boxes(quads), sides)
 
 
 def write_quads(places: PlaceNotation, quads: Floats, sides: Sides) -> pa.Array:
-    """Each quad (R x 8 px) of an image so large, or the box around it where there is no form for quads."""
+    """Write each quad (R x 8 px; `sides` are the images'), or the box around it where the dialect has no quads."""
     return _write(places, places.quad, quads, sides) if places.quad else write_boxes(places, quads, sides)
 
 
 def _write(places: PlaceNotation, template: str, points: Floats, sides: Sides) -> pa.Array:
-    """The points x1, y1, x2, y2, … of each row in the template; what is not finite is written as 0."""
+    """Fill the template with each row's points (x1, y1, x2, y2, …); numbers that are not finite are written as 0."""
     finite = np.where(np.isfinite(points), points, 0)
     across = (np.maximum(sides.width, 1), sides.resized_width, np.maximum(sides.height, 1))
     down = (np.maximum(sides.height, 1), sides.resized_height, np.maximum(sides.width, 1))
@@ -86,7 +89,7 @@ def _number(places: PlaceNotation, step: int) -> str:
 
 
 def json_strings(values: pa.Array) -> pa.Array:
-    """Each text as a JSON string; only those with something to escape cost a step each."""
+    """Each text as a JSON string (R strings); only texts with characters to escape are encoded one by one."""
     quote = pa.scalar('"', TEXT)
     quoted = pc.binary_join_element_wise(quote, values, quote, pa.scalar("", TEXT))
     special = pc.match_substring_regex(values, ESCAPED).fill_null(False)

@@ -1,4 +1,4 @@
-"""Training strings back into what they were made of: strict, so that what it accepts has one reading."""
+"""Parse training strings into what they were made from. It is strict: a string that it accepts has one meaning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.tasks.parse_chat import parse_dialogue
 
 
 class Parsed(NamedTuple):
-    """What a target and prompt say; None where the task has no such thing. A page's text is its lines."""
+    """What a target and prompt say; None for a field that the task does not have. A page's text is its lines."""
 
     text: str | None
     question: str | None
@@ -26,14 +26,15 @@ class Parsed(NamedTuple):
 def parse(
     task: str, target: str, width: int, height: int, prompt: str = "", dialect: Dialect = QWEN_VL
 ) -> Parsed:
-    """The inverse of `render` for one row; what stands in the prompt is None without it.
+    """The inverse of `render` for one row; without the prompt, the fields that only it holds are None.
 
-    A dialogue is read from its prompt and target together (see `curate.tasks.parse_chat`), and where width and height
-    are above 0 its boxes too, in images that are all so large. Where a dialect has no marks
-    for phrases, a grounded caption's phrases are looked for in its text in their order.
+    `width` and `height` are the image's, in pixels. A dialogue is read from its prompt and target together (see
+    `curate.tasks.parse_chat`); if width and height are above 0, its boxes are read too, and all its images are taken to
+    have that size. Where a dialect has no marks for phrases, a grounded caption's phrases are searched for in its text,
+    in order.
 
     Raises:
-        ValueError: not a string of that task's format, or a task without one.
+        ValueError: the strings do not have the task's format, or the dialect has no such task.
     """
     if task == CONVERSATION:
         whole = prompt + target
@@ -73,7 +74,10 @@ def _grounded(marked: str, grammar: Grammar, image: Image) -> tuple[str, list[Ph
 
 
 def _entries(marked: str, text: str | None, grammar: Grammar, image: Image) -> list[Phrase]:
-    """Each box with its text, and where that stands in `text`: at or behind the phrase before it."""
+    """Each box with its phrase and the phrase's position in `text`.
+
+    A phrase is searched for behind the one before it, then in the whole text; equal neighbours share a position.
+    """
     regions: list[Phrase] = []
     for label, place in _items(marked, grammar.entry, grammar.dialect.places.entries, grammar):
         start = end = None

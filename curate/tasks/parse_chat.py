@@ -1,4 +1,4 @@
-"""Dialogues back from the text that a dialect's chat template makes of them: strict, so that it has one reading."""
+"""Parse dialogues from the text that a dialect's chat template makes of them; ambiguous texts are refused."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from curate.tasks.turns import BOX, IMAGE, PLACEHOLDER
 
 
 class Spoken(NamedTuple):
-    """A dialogue that was read back."""
+    """A dialogue that was parsed."""
 
     messages: list[tuple[str, str]]  # role and content; in a user's, `<image>` stands for the next image
-    paths: list[str | None]  # of each image, in order; None where the dialect shows none
+    paths: list[str | None]  # of each image, in order; None where the text shows none
     regions: list[
         Phrase
     ]  # for each `<bbox>` of the messages, in pixels of its image (`curate.tasks.dialogue_places.shown_in`)
@@ -30,16 +30,16 @@ def parse_dialogue(
 ) -> Spoken:
     """The inverse of the chat template for one dialogue, in time linear in the text.
 
-    `text` is a whole dialogue, or a shard's `prompt` and `target`: the last answer's end may be left out. The
-    system turn that a dialect adds by itself is left out; where it moves a dialogue's own into the first question
-    (Gemma-3), it stays there. White space that the template takes off beside an image does not come back.
+    `text` is a whole dialogue, or a shard's `prompt` and `target` together: the end of the last answer may be missing.
+    A system turn that the dialect adds by default is left out. A system turn that the dialect moves into the first
+    question (Gemma-3) stays there. White space that the template removes beside an image is not restored.
 
-    With `sizes` (width and height in pixels of each image) boxes are read too: each is `<bbox>`, and its phrase is
-    between `<ref>` and `</ref>` where the dialect marks phrases. Without, boxes that have marks are an error, and
+    With `sizes` (width and height in pixels of each image) boxes are read too: each becomes `<bbox>`, and its phrase is
+    put between `<ref>` and `</ref>` if the dialect marks phrases. Without `sizes`, boxes in marks are an error, and
     others (`[1, 2, 3, 4]`) are text.
 
     Raises:
-        ValueError: not a dialogue in this dialect, or one that can be read in two ways.
+        ValueError: the text is not a dialogue in this dialect, or is ambiguous.
     """
     reader = _DialogueReader(text.removeprefix(dialect.start), dialect)
     messages = reader.messages()
@@ -51,7 +51,7 @@ def parse_dialogue(
 
 
 class _DialogueReader:
-    """A text that is read from front to back."""
+    """Splits a text into turns, from front to back."""
 
     def __init__(self, text: str, dialect: Dialect) -> None:
         self._text, self._at, self._dialect = text, 0, dialect
@@ -61,7 +61,7 @@ class _DialogueReader:
         self._frames = {role: _frame(template) for role, template in turns.items()}
 
     def messages(self) -> list[tuple[str, str]]:
-        """Role and content of each turn, images as they are written."""
+        """Role and content of each turn; images are left as they are written."""
         found: list[tuple[str, str]] = []
         user, assistant = self._frames["user"], self._frames["assistant"]
         if "system" in self._frames and (self._dialect.chat.default_system or not self._begins(user[0])):
@@ -80,7 +80,7 @@ class _DialogueReader:
         return found
 
     def _answer(self, behind: str) -> str:
-        """The text up to the end of an answer, which the last one may lack."""
+        """The text up to the end of an answer; the end may be missing after the last answer."""
         end = self._text.find(behind, self._at)
         if end < 0:
             end, behind = len(self._text), ""
@@ -104,13 +104,13 @@ class _DialogueReader:
 
 
 def _frame(template: str) -> tuple[str, str]:
-    """What stands before and behind a turn's content."""
+    """The texts before and after a turn's content."""
     before, _, behind = LEARNT.sub(r"\1", template).partition("{content}")
     return before, behind
 
 
 class _Contents:
-    """The turns' texts, read one after another; what they show is gathered."""
+    """Reads the turns' texts one after another, and collects the paths of images and the regions in them."""
 
     def __init__(self, dialect: Dialect, sizes: Sequence[tuple[int, int]] | None) -> None:
         self._dialect, self._sizes = dialect, sizes
@@ -118,10 +118,10 @@ class _Contents:
         self._grammar = grammar_of(dialect) if sizes is not None and dialect.places.box else None
         self.paths: list[str | None] = []
         self.regions: list[Phrase] = []
-        self._waits = False  # whether the turn that is read shows its first image only further on
+        self._waits = False  # whether the current turn shows its first image only later
 
     def read(self, said: str, asks: bool) -> str:
-        """A turn with `<image>` for each image, if it is a user's, and its places in marks."""
+        """A turn's text with `<image>` for each image, if it is a user's (`asks`), and `<bbox>` for each box."""
         if not asks:
             return self._located(said)
         pieces, done = list[str](), 0
@@ -136,7 +136,7 @@ class _Contents:
         return "".join([*pieces, self._located(said[done:])])
 
     def _located(self, said: str) -> str:
-        """Text without images, its places in marks; their regions are added."""
+        """A text without images, with `<bbox>` for each box; adds the regions."""
         if self._grammar is None:
             return _plain(said, self._dialect)
         pieces, done = list[str](), 0
@@ -182,10 +182,10 @@ def _shown(dialect: Dialect) -> re.Pattern[str]:
 
 
 def _plain(said: str, dialect: Dialect) -> str:
-    """The text itself.
+    """Check that a text holds no control token or placeholder; returns the text.
 
     Raises:
-        ValueError: a control token or placeholder is in it.
+        ValueError: it holds one.
     """
     if found := re.search(f"{control_token(dialect)}|{PLACEHOLDER}", said):
         raise ValueError(f"{found[0]!r} stands where there is only text: {said[:80]!r}")

@@ -1,4 +1,4 @@
-"""The rows of one task, with the columns that its format reads."""
+"""Split a table into the rows of each task, with the columns and values that the task's format reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 COLUMNS = ("language", "text", "question", "answer", "regions", "width", "height")
-LOCATED = {"boxes", "grounded", "entries", "lines"}  # fields that write regions down
+LOCATED = {"boxes", "grounded", "entries", "lines"}  # fields that hold regions
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Part:
 
     dialect: Dialect
     format: Format
-    rows: npt.NDArray[np.int64]  # where they stand in the whole table
+    rows: npt.NDArray[np.int64]  # their numbers in the whole table
     table: pa.Table
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class Part:
 
     @property
     def located(self) -> bool:
-        """Whether regions are written down."""
+        """Whether the format writes regions."""
         return bool(self.wanted & LOCATED)
 
     @cached_property
@@ -54,7 +54,7 @@ class Part:
 
     @cached_property
     def spans(self) -> Spans:
-        """The regions' spans, each once."""
+        """The distinct spans of the regions."""
         return distinct(self.flat.row, self.flat.start, self.flat.end)
 
     @cached_property
@@ -65,20 +65,20 @@ class Part:
 
     @cached_property
     def span_bytes(self) -> tuple[Ints, Ints]:
-        """Where each region's span begins and ends in the bytes of the texts; nowhere if it does not fit."""
+        """The start and end of each region's span in bytes of its text (R each); an empty span if it does not fit."""
         start, end = (np.where(self.fits, side, 0) for side in (self.flat.start, self.flat.end))
         return byte_spans(self._text, self.flat.row, start, end)
 
     @cached_property
     def costs(self) -> Costs:
-        """What each row's image costs; a side that is not known counts as one pixel."""
+        """The cost of each row's image; an unknown side counts as one pixel."""
         sides = (self.column(name).fill_null(1).to_numpy() for name in ("width", "height"))
         width, height = (np.maximum(side, 1) for side in sides)
         return image_costs(self.dialect.cost, width, height)
 
     @cached_property
     def sides(self) -> Sides:
-        """Of each region's image."""
+        """The sides of each region's image."""
         row = self.flat.row
         width, height = (
             self.column(name).to_numpy(zero_copy_only=False)[row] for name in ("width", "height")
@@ -96,7 +96,7 @@ class Part:
         return self.column("text").fill_null("")
 
     def only(self, rows: Bools) -> Part:
-        """Those of the rows."""
+        """The part with only the rows where `rows` (N) is true."""
         if rows.all():
             return self
         return Part(self.dialect, self.format, self.rows[rows], self.table.filter(pa.array(rows)))
@@ -107,7 +107,7 @@ class Part:
         return column.cast(pa.large_string()) if name in ("text", "question", "answer", "path") else column
 
     def raw_texts(self) -> Iterator[tuple[pa.Array, npt.NDArray[np.int64]]]:
-        """Every text that the format takes over as it is, with the row of each value."""
+        """Yield every column of texts that the format writes unchanged, with the row of each value."""
         for name in sorted(self.wanted & {"text", "question", "answer"} | {"text"} & _read_by(self.wanted)):
             yield self.column(name), np.arange(len(self))
         if self.wanted & {"lines", "entries"}:
@@ -119,9 +119,10 @@ def _read_by(wanted: set[str]) -> set[str]:
 
 
 def parts(table: pa.Table, *more: str, dialect: Dialect = QWEN_VL) -> Iterator[Part]:
-    """The table's rows by task, with COLUMNS and `more`; rows without a task that the dialect has are left out.
+    """Yield the table's rows by task, with COLUMNS and the columns `more`.
 
-    Dialogues are left out too: they have no format but the chat template.
+    Rows without a task, or with a task that the dialect lacks, are left out. So are dialogues, which have no format but
+    the chat template.
 
     Raises:
         ValueError: a task that no dialect has.

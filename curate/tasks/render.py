@@ -1,4 +1,4 @@
-"""Rows to training strings, in columns."""
+"""Write rows as training strings, in columns."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from filters.spans import cut
 def render(
     table: pa.Table, path: pa.Array | pa.ChunkedArray | None = None, dialect: Dialect = QWEN_VL
 ) -> tuple[pa.Array, pa.Array]:
-    """Prompt and target of each row of SAMPLE or of a shard, given its image's `DATASET/KEY.EXT` (N strings each).
+    """Prompt and target of each row of SAMPLE or of a shard (N strings each).
 
-    Without a path it is a shard's own, and null in rows of SAMPLE.
-    In a dialect whose tasks are dialogues they are what the user and the assistant say. Both are null where the row
-    has a fault (see `faults`) or its format wants an image and the path is null, and for dialogues (see
-    `curate.tasks.chat`).
+    `path` (N) is the path of each row's image, `DATASET/KEY.EXT`. With None, rows of a shard have their own paths, and
+    rows of SAMPLE have none. In a dialect whose tasks are dialogues, prompt and target are what the user and the
+    assistant say. Both are null where the row has a fault (see `faults`), where its format needs an image and the path
+    is null, and for dialogues (see `curate.tasks.chat`).
 
     Raises:
         ValueError: a task that no dialect has, or rows of another kind.
@@ -55,7 +55,7 @@ def _fill(template: str, part: Part) -> pa.Array:
 
 
 def _scatter(arrays: list[pa.Array], rows: list[np.ndarray], count: int) -> pa.Array:
-    """The arrays' values put to their rows of `count`; the other rows are null."""
+    """One array of `count` values, in which the arrays' values are at the numbers `rows`; the others are null."""
     place = np.full(count, -1)
     if rows:
         place[np.concatenate(rows)] = np.arange(sum(map(len, rows)))
@@ -64,7 +64,7 @@ def _scatter(arrays: list[pa.Array], rows: list[np.ndarray], count: int) -> pa.A
 
 
 def _img(part: Part) -> pa.Array:
-    """The image's markers around its path, or around one pad where the model knows no paths."""
+    """The image's markers around its path, or around one pad if the dialect shows no paths; null without a path."""
     marks, path = part.dialect.image, part.column("path")
     if marks.shows_path:
         return _between((marks.before, marks.after), path)
@@ -84,7 +84,7 @@ def _boxes(part: Part) -> pa.Array:
 
 
 def _entries(part: Part) -> pa.Array:
-    """Each region's box with its text, or else with its row's."""
+    """Each region's box with the region's text, or with the row's text where the region has none."""
     places = part.dialect.places
     boxes = write_boxes(places, part.flat.quad, part.sides)
     return _listed(_item(places.entry, part.labels, boxes), part, places.entries)
@@ -104,14 +104,14 @@ def _item(template: str, text: pa.Array, place: pa.Array) -> pa.Array:
 
 
 def _listed(items: pa.Array, part: Part, marks: tuple[str, str, str]) -> pa.Array:
-    """Each row's items in a list (R strings to N)."""
+    """Join the items of each row into a list (from R strings to N)."""
     before, between, after = marks
     joined = join(items, counts(part.flat.row, len(part)), between)
     return joined if not before and not after else _between((before, after), joined)
 
 
 def _grounded(part: Part) -> pa.Array:
-    """The text, each phrase in its marks with its boxes behind it, in the order of the regions."""
+    """The text with each phrase in its marks, and its boxes behind it in the order of the regions."""
     flat, spans, places = part.flat, part.spans, part.dialect.places
     start, end = (side[spans.first] for side in part.span_bytes)
     gaps, phrases = cut(part.column("text"), spans.row, start, end)

@@ -1,4 +1,4 @@
-"""Why a row cannot be written in its task's format: a reason slug, or null where it can."""
+"""Find out why a row cannot be written in its task's format: the name of a reason, or null where it can."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Bools = npt.NDArray[np.bool_]
 
 
 def faults(table: pa.Table, dialect: Dialect = QWEN_VL) -> pa.Array:
-    """The first fault of each row of SAMPLE or of a shard (N strings); rows without one are null and can be rendered.
+    """The first fault of each row of SAMPLE or of a shard (N strings); null for rows that can be rendered.
 
-    `task_missing`, `task_not_in_dialect`, `text_missing`, `language_unknown`, `text_has_control_token`,
-    `image_too_elongated` (the model's processor refuses it); of what is located in the image: `no_boxes_left`,
-    `box_broken` (not finite, wholly beyond the image, or an image without a size); of grounded captions:
-    `span_not_in_text` (null, beyond the text, or the text there is not the phrase) and `spans_overlap`. Dialogues have
-    none here: see `curate.tasks.chat.dialogue_faults`.
+    The faults are `task_missing`, `task_not_in_dialect`, `text_missing`, `language_unknown`, `text_has_control_token`,
+    `image_too_elongated` (the model's processor refuses it); for tasks with regions `no_boxes_left` and `box_broken`
+    (not finite, completely outside the image, or the image's size is not known); for grounded captions
+    `span_not_in_text` (null, beyond the text, or the text there is not the phrase) and `spans_overlap`. Dialogues are
+    not judged here: see `curate.tasks.chat.dialogue_faults`.
 
     Raises:
         ValueError: a task that no dialect has, or rows of another kind.
@@ -54,7 +54,7 @@ def _pattern(tokens: tuple[str, ...]) -> str:
 
 
 def control_token(dialect: Dialect) -> str:
-    """A regular expression (RE2 and Python's) of what raw text must not hold in this dialect."""
+    """A regular expression (for RE2 and Python) that matches what raw text must not hold in this dialect."""
     return _pattern((*dialect.tokens, *dialect.refuse))
 
 

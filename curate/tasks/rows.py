@@ -1,4 +1,4 @@
-"""Rows of SAMPLE of any task, dialogues among them: their faults, and their prompts and targets."""
+"""Faults, prompts and targets of rows of SAMPLE of any task, including dialogues."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def row_faults(table: pa.Table) -> pa.Array:
 
 
 def row_strings(table: pa.Table, path: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
-    """Prompt and target of each row of SAMPLE, given the path of its one image (N strings each). See `render`.
+    """Prompt and target of each row of SAMPLE (N strings each); `path` (N) is the path of its image. See `render`.
 
-    A dialogue's prompt is all up to its last answer, which is the target; its images' paths stand in `images`.
+    A dialogue's prompt is its text up to the last answer, which is the target; its images' paths are in `images`.
 
     Raises:
-        ValueError: rows of a shard, which has both.
+        ValueError: the rows are a shard's, which already have prompt and target.
     """
     if "prompt" in table.column_names:
         raise ValueError("rows of a shard have their prompt and target: row_strings writes those of SAMPLE")

@@ -1,4 +1,4 @@
-"""Rows of shards as what they were rendered from: so that another dialect can write them anew."""
+"""Write rows of shards again in another dialect, from the columns that their strings were made from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 
-NEVER_WRITTEN = r"<\|[A-Za-z0-9_]+\|>|<imgpad>"  # by Qwen-VL's formats but the dialogue
+NEVER_WRITTEN = r"<\|[A-Za-z0-9_]+\|>|<imgpad>"  # by Qwen-VL's formats, except that of dialogues
 
 
 def is_dialogue(rows: pa.Table) -> Bools:
@@ -45,11 +45,11 @@ def shard_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:
 
 
 def handed_faults(rows: pa.Table) -> pa.Array:
-    """Why rows of a shard cannot be handed on with the prompts and targets that they have (N strings); null: they can.
+    """Why rows of a shard cannot be used with the prompts and targets that they have (N strings); null where they can.
 
-    Of dialogues `dialogue_faults` of Qwen-VL's dialect; of others `text_missing` (nothing to be learnt, or no prompt
-    where an image is shown), `text_has_control_token` (one that prompt and target never have) and `box_broken` (not
-    finite, or wholly beyond the image).
+    For dialogues, the faults are those of `dialogue_faults` in Qwen-VL's dialect. For other rows they are
+    `text_missing` (the target is empty, or a task with an image has no prompt), `text_has_control_token` (a token that
+    Qwen-VL's formats never write) and `box_broken` (not finite, or completely outside the image).
     """
     held = [
         pc.match_substring_regex(rows[name], NEVER_WRITTEN).fill_null(False) for name in ("prompt", "target")
@@ -63,7 +63,7 @@ def handed_faults(rows: pa.Table) -> pa.Array:
 
 
 def _broken_boxes(rows: pa.Table) -> Bools:
-    """Which rows have a region that is nowhere in their image (N)."""
+    """Which rows have a region that is not finite or lies completely outside their image (N)."""
     broken = np.zeros(rows.num_rows, bool)
     if "regions" not in rows.column_names:
         return broken
@@ -75,7 +75,7 @@ def _broken_boxes(rows: pa.Table) -> Bools:
 
 
 def talk_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:
-    """Why the dialect cannot write dialogues (N strings); null where it can, and for rows that are none."""
+    """Why the dialect cannot write dialogues (N strings); null where it can, and for rows that are no dialogues."""
     talks = is_dialogue(rows)
     if not talks.any():
         return pa.nulls(rows.num_rows, pa.string())
@@ -88,7 +88,7 @@ def talk_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:
 def dialogue_boxes(rows: pa.Table, sides: Callable[[pa.Array], tuple[Ints, Ints]]) -> DialogueBoxes | None:
     """The boxes in the dialogues among N rows; None where there are none.
 
-    `sides` gives width and height in pixels of encoded images (binary; those that are not wanted are null).
+    `sides` returns width and height in pixels of a column of encoded images (null for images that are not needed).
     """
     if "regions" not in rows.column_names or "images" not in rows.column_names:
         return None
@@ -107,9 +107,9 @@ def dialogue_boxes(rows: pa.Table, sides: Callable[[pa.Array], tuple[Ints, Ints]
 def refused_images(
     rows: pa.Table, dialect: Dialect, sides: Callable[[pa.Array], tuple[Ints, Ints]]
 ) -> pa.Array:
-    """Why the model's processor refuses an image of each row (N strings): its shape, or that it is none; else null.
+    """Why the model cannot take an image of each row (N strings): `image_too_elongated` or `not_an_image`; else null.
 
-    A row's own image is looked at where its width or height is not known; for `sides` see `dialogue_boxes`.
+    A row's own image is examined only if its width or height is not known; for `sides` see `dialogue_boxes`.
     """
     found = np.full(rows.num_rows, -1)
     names = pa.array(["not_an_image", "image_too_elongated"])
@@ -135,18 +135,18 @@ def refused_images(
 
 
 def rendered(rows: pa.Table, dialect: Dialect) -> tuple[pa.Array, pa.Array]:
-    """What user and assistant say, or prompt and target (N strings each); null for dialogues and at fault."""
+    """Prompt and target in the dialect, as `render` returns them (N strings each); null for dialogues and faults."""
     return render(samples(_known_tasks(rows)[0]), None, dialect)
 
 
 def shard_pieces(rows: pa.Table, dialect: Dialect) -> Pieces:
-    """Rows of a shard, none of them a dialogue, in the dialect's pieces."""
+    """Rows of a shard, none of which may be a dialogue, as pieces in the dialect."""
     prompt, target = rendered(rows, dialect)
     return task_pieces(prompt.fill_null(""), target.fill_null(""), dialect, is_text(rows))
 
 
 def _known_tasks(rows: pa.Table) -> tuple[pa.Table, pa.Array]:
-    """The rows without the names of tasks that no dialect has, and which rows had one (N)."""
+    """The rows with null for tasks that no dialect has, and which rows had such a task (N)."""
     task = rows["task"].cast(pa.string()).combine_chunks()
     unknown = pc.and_(task.is_valid(), pc.invert(pc.is_in(task, pa.array([*FORMATS, CONVERSATION]))))
     if not pc.any(unknown, min_count=0).as_py():

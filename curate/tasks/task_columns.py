@@ -1,12 +1,12 @@
-"""The columns that tasks are written from, in rows of SAMPLE and in those of a shard."""
+"""Give rows of a shard the columns that tasks are written from, as rows of SAMPLE have them."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-COLUMNS = ("task", "language", "text", "regions", "width", "height")  # as they stand in a shard
-OF_QUESTIONS = ("question", "answer")  # which a shard has in its prompt and target alone
+COLUMNS = ("task", "language", "text", "regions", "width", "height")  # columns that shards have too
+OF_QUESTIONS = ("question", "answer")  # a shard has these only within its prompt and target
 SHARD_ONLY = ("image", "prompt", "target")
 QUESTION = r"(?s)^<img>.*?</img> (.*) Answer:$"  # of a shard's prompt
 
@@ -28,7 +28,7 @@ def task_columns(table: pa.Table) -> pa.Table:
 
 
 def samples(rows: pa.Table) -> pa.Table:
-    """Rows of a shard with the columns that rendering reads (N rows); `path` is null without an image."""
+    """Rows of a shard with the columns that rendering reads (N rows); `path` is null for rows without an image."""
     prompt = rows["prompt"].combine_chunks().cast(pa.large_string())
     asked = pc.match_substring_regex(prompt, QUESTION)
     question = pc.if_else(asked, pc.replace_substring_regex(prompt, QUESTION, r"\1"), None)

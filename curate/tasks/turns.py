@@ -1,8 +1,8 @@
-"""The messages of dialogues laid flat, and what stands in them for an image or a place.
+"""Flatten the messages of dialogues, and define the placeholders for images and boxes in them.
 
-`<image>` in a user's content stands for the next image. In a dialogue with regions `<bbox>`, in any content, stands for
-the next of them, and `<ref>…</ref>` around a phrase marks it; a box is in the image that was shown last before it,
-or, before the first image of its own turn, in that one.
+`<image>` in a user's content stands for the next image. In a dialogue with regions, `<bbox>` in any content stands for
+the next region, and `<ref>…</ref>` marks a phrase. A box belongs to the image that was shown last before it; but a box
+before the first image of its own turn belongs to that image.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from curate.tasks.notation import TEXT
 
 IMAGE = "<image>"
 BOX = "<bbox>"
-PLACEHOLDERS = (IMAGE, "<video>", "<audio>", BOX, "<ref-object>")  # which trainers replace in any text
+PLACEHOLDERS = (IMAGE, "<video>", "<audio>", BOX, "<ref-object>")  # trainers replace these in any text
 PLACEHOLDER = "|".join(map(re.escape, PLACEHOLDERS))
-PHRASE = r"<ref>([^<>]*[^<>\s][^<>]*)</ref>"  # of RE2: a marked phrase, not blank
+PHRASE = r"<ref>([^<>]*[^<>\s][^<>]*)</ref>"  # for RE2: a marked phrase that is not blank
 ROLES = ("system", "user", "assistant")
 
 Ints = npt.NDArray[np.int64]
@@ -30,7 +30,7 @@ Ints = npt.NDArray[np.int64]
 class Turns(NamedTuple):
     """M messages of N dialogues: dialogue n is the messages from starts[n] to starts[n + 1]."""
 
-    role: Ints  # M, the number in ROLES; -1 for another
+    role: Ints  # M, the number in ROLES; -1 for an unknown role
     content: pa.Array  # M large_string
     starts: Ints  # N + 1
 
@@ -47,7 +47,7 @@ class Turns(NamedTuple):
 
 
 def turns_of(messages: pa.Array | pa.ChunkedArray) -> Turns:
-    """The messages of a column of dialogues laid flat; a null dialogue has none."""
+    """The messages of a column of dialogues, flattened; a null dialogue has none."""
     array = messages.combine_chunks() if isinstance(messages, pa.ChunkedArray) else messages
     flat = pc.list_flatten(array)
     counts = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
@@ -60,5 +60,5 @@ def turns_of(messages: pa.Array | pa.ChunkedArray) -> Turns:
 
 
 def without_marks(content: pa.Array) -> pa.Array:
-    """What is said in each of M messages of dialogues with regions, less the marks of phrases and places."""
+    """The contents of M messages of dialogues with regions, without `<bbox>` and the marks of phrases."""
     return pc.replace_substring(pc.replace_substring_regex(content, PHRASE, r"\1"), BOX, "")

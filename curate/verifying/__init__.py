@@ -1,1 +1,1 @@
-"""Check a finished folder, and mend what is damaged."""
+"""Check a finished folder, and repair damaged files."""

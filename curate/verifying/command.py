@@ -34,13 +34,14 @@ from curate.verifying.shard_checks import ExpectedShards
 
 
 def verify(folder: str, workers: int | None = None, address: str | None = None) -> dict[str, Any]:
-    """What is damaged, file by file; nothing where all is well.
+    """Check a complete run or a folder of packs; `damaged` of the result maps each damaged file to its problems.
 
-    `workers` and `address` say who checks its shards or packs, as for `curate run`.
+    `workers` and `address` say which processes check the shards or packs, as for `curate run`. `damaged` is empty where
+    nothing is damaged.
 
     Raises:
-        InputError: the folder holds no complete run, nor packs.
-        MachineError, UnitError: the files cannot be checked there.
+        InputError: the folder holds neither a complete run nor packs.
+        MachineError, UnitError: Ray cannot be used, or a worker died again and again.
     """
     store = Store(folder)
     packs = finished_packs(store)
@@ -50,13 +51,13 @@ def verify(folder: str, workers: int | None = None, address: str | None = None) 
 
 
 def verify_run(folder: str, workers: int | None = None, address: str | None = None) -> dict[str, Any]:
-    """What is damaged of a run's folder.
+    """Check a run's folder; see `verify`.
 
-    Memory does not grow with the run: shards are checked one by one, and their keys by partitions on disk.
+    Memory does not grow with the run: shards are checked one by one, and keys are compared by partitions on disk.
 
     Raises:
-        InputError: it holds no complete run.
-        MachineError, UnitError: the shards cannot be checked.
+        InputError: the folder holds no complete run.
+        MachineError, UnitError: Ray cannot be used, or a worker died again and again.
     """
     store, damaged = Store(folder), Problems()
     try:
@@ -87,7 +88,7 @@ def verify_run(folder: str, workers: int | None = None, address: str | None = No
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """What `verify` or `repair` found, for a person."""
+    """The lines that show a person what `verify` or `repair` found; `found` is the result."""
     for name in found.get("repaired", ()):
         yield f"{name}: made anew"
     for name, problems in found["damaged"].items():
@@ -111,10 +112,10 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _shards(store: Store, manifest: Mapping[str, Any], damaged: Problems) -> pa.Table:
-    """The listed shards; where their table is damaged, and the manifest lists all of them, those of the manifest.
+    """The listed shards, from their table or, where it is damaged, from the manifest if that lists all of them.
 
     Raises:
-        DamagedError: the table is damaged, and nothing else lists them.
+        DamagedError: the table is damaged, and the manifest does not list all shards.
     """
     try:
         return listed_files(store, manifest)
@@ -126,13 +127,13 @@ def _shards(store: Store, manifest: Mapping[str, Any], damaged: Problems) -> pa.
 
 
 def listed_shards(manifest: Mapping[str, Any], shards: pa.Table) -> Iterator[dict[str, Any]]:
-    """What is listed of each shard: by the manifest where it names it, else by the table."""
+    """Yield each shard's entry: the manifest's if it has one, else the table's."""
     told = {one["path"]: one for one in manifest["shards"]}
     return (told.get(one["path"], one) for one in each_listed(shards))
 
 
 def _dropped(store: Store, manifest: Mapping[str, Any]) -> Problems:
-    """What is wrong with the files of dropped rows, and with the table that lists them."""
+    """The problems of the files of dropped rows, and of the table that lists them."""
     try:
         listed = listed_dropped(store)
     except DamagedError as error:
@@ -141,16 +142,16 @@ def _dropped(store: Store, manifest: Mapping[str, Any]) -> Problems:
 
 
 def _score_problems(store: Store, manifest: Mapping[str, Any]) -> Problems:
-    """Which files of scores under a name are missing or have other bytes."""
+    """The problems of the files of scores that are kept under a name: missing, or with other bytes."""
     said = manifest.get("scorers", {}).values()
     return changed_files(store, (one for of in said for one in of.get("files", ())))
 
 
 def _sorted(damaged: Problems) -> Problems:
-    """By name; shards come back in any order."""
+    """The problems in the order of the files' names; shards are checked in any order."""
     return dict(sorted(damaged.items()))
 
 
 def records(store: Store) -> Iterator[UnitRecord]:
-    """The journal's records of finished units, as far as they are still there and whole."""
+    """Yield the journal's records of finished units that still exist and can be read."""
     return every_record(store)

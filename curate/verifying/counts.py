@@ -1,4 +1,4 @@
-"""Whether a run's sums are right: the manifest's in itself, with its shards, and with the units' records."""
+"""Check a run's counts: the manifest's among themselves, against its shards, and against the units' records."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def manifest_problems(
     duplicates: int,
     records: Iterable[UnitRecord],
 ) -> Iterator[str]:
-    """What is wrong with the manifest's sums; `shards` are those of its table, `duplicates` of their keys."""
+    """Yield what is wrong with the counts in `manifest` (the whole of `_manifest.json`).
+
+    `shards` is the table of shards (FILES), `duplicates` the number of keys that occur twice in them, and `records` are
+    the records of the units.
+    """
     dropped = sum(manifest["dropped"].values())
     if manifest["rows_in"] != manifest["rows_out"] + dropped:
         yield f"{manifest['rows_in']} rows in, but {manifest['rows_out']} out and {dropped} dropped"
@@ -54,9 +58,9 @@ def manifest_problems(
 def _journal_problems(
     store: Store, manifest: Mapping[str, Any], shards: pa.Table, records: Iterable[UnitRecord]
 ) -> Iterator[str]:
-    """Where the manifest says otherwise than the units' records, as far as these are there and describe it.
+    """Yield where the manifest differs from the units' records, if these are complete and describe these shards.
 
-    They describe the run as it was before `curate score` changed its shards.
+    The records describe the run before `curate score` changed its shards; after a scoring they are not compared.
     """
     begun = store.read_bytes(RUN)
     if begun is not None:
@@ -79,7 +83,7 @@ def _journal_problems(
 
 @dataclass
 class Sums:
-    """What units' records add up to, one after the other."""
+    """Sums over the records of units."""
 
     counts: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -87,21 +91,21 @@ class Sums:
     shards: int = 0  # a digest that does not depend on the records' order
 
     def add(self, record: UnitRecord) -> None:
-        """Take a record in."""
+        """Add a record to the sums."""
         self.counts.update(inputs_in=record.inputs_in, rows_in=record.rows_in, rows_out=record.rows_out)
         self.dropped.update(record.dropped)
         self.stages = add_stages([self.stages, record.stages])
         self.shards ^= _digest((shard.path, shard.sha256) for shard in record.shards)
 
     def told(self) -> dict[str, Any]:
-        """As the manifest tells it."""
+        """The sums by their names in the manifest."""
         counts = {name: self.counts[name] for name in ("inputs_in", "rows_in", "rows_out")}
         stages = msgspec.to_builtins(self.stages)
         return counts | {"dropped": add_counts([dict(self.dropped)]), "stages": stages}
 
 
 def _digest(files: Iterable[tuple[str, str]]) -> int:
-    """Of names and hashes, in any order."""
+    """A digest of files' names and hashes that does not depend on their order."""
     digest = 0
     for path, sha256 in files:
         digest ^= int.from_bytes(hashlib.sha256(f"{path} {sha256}".encode()).digest())

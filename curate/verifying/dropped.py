@@ -1,4 +1,4 @@
-"""What is wrong with a run's files of dropped rows: their bytes as they are listed, and their rows by reason."""
+"""Check a run's files of dropped rows: their bytes against the table that lists them, and their rows by reason."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from curate.verifying.parquet_checks import file_problems
 def dropped_problems(
     store: Store, manifest: Mapping[str, Any], listed: pa.Table | None, records: Iterable[UnitRecord]
 ) -> Problems:
-    """What is wrong, by file; `listed` is the folder's table of them, or None where it has none.
+    """The problems by file; `listed` is the folder's table of these files (FILES), or None where it has none.
 
-    Where all dropped rows are written down, they are counted too.
+    Where all dropped rows are written to files, they are also counted, and compared with the manifest. `records` (of
+    the units) serve instead of the table where there is none.
     """
     whole = manifest["manifest"]["drops"]["sample"] == 1
     if listed is None:
@@ -48,7 +49,7 @@ def dropped_problems(
 def _by_records(
     store: Store, manifest: Mapping[str, Any], records: Iterable[UnitRecord], whole: bool
 ) -> Problems:
-    """Of a folder that lists none: each file is read, and its rows are compared with its unit's record."""
+    """The problems by file in a folder without that table: each file's rows are compared with its unit's record."""
     damaged, written = Problems(), dict[str, dict[str, int]]()
     for name in (f"_dropped/{name}" for name in store.names("_dropped") if name.endswith(".parquet")):
         try:
@@ -68,7 +69,7 @@ def _by_records(
 
 
 def _difference(there: Mapping[str, int], told: Mapping[str, int]) -> str | None:
-    """How rows by reason differ from those that were counted; None where they do not."""
+    """How the rows by reason in files (`there`) differ from the recorded counts (`told`); None where they do not."""
     if sum(there.values()) != sum(told.values()):
         return f"holds {plural(sum(there.values()), 'row')} instead of {sum(told.values())}"
     for reason in {**told, **there}:
@@ -80,14 +81,18 @@ def _difference(there: Mapping[str, int], told: Mapping[str, int]) -> str | None
 
 
 def count_dropped(reader: pq.ParquetFile, counts: Counter[str]) -> Iterator[str]:
-    """Read all of a file of dropped rows, and count its reasons: no other problem is looked for."""
+    """Read all of a file of dropped rows, and add its reasons to `counts`; yields no problems (see `file_problems`)."""
     for group in range(reader.num_row_groups):
         counts.update(count_reasons(reader.read_row_group(group)["reason"].cast(pa.string())))
     yield from ()
 
 
 def dropped_counts(store: Store, name: str) -> dict[str, int]:
-    """The rows of a file of dropped rows by reason, once all of it has been read."""
+    """Read all of a file of dropped rows; returns the number of its rows by reason.
+
+    Raises:
+        OSError, ValueError, pa.ArrowException: the file cannot be read, or has other columns.
+    """
     counts = Counter[str]()
     with store.fs.open_input_file(store.path(name)) as file:
         reader = pq.ParquetFile(file, page_checksum_verification=True)
@@ -98,7 +103,7 @@ def dropped_counts(store: Store, name: str) -> dict[str, int]:
 
 
 def _rows(store: Store, name: str) -> str:
-    """How many rows a file holds that nothing lists."""
+    """How many rows an unlisted file holds, in words."""
     try:
         return f"holds {plural(sum(dropped_counts(store, name).values()), 'row')}"
     except (OSError, ValueError, pa.ArrowException):

@@ -1,4 +1,4 @@
-"""Whether the images of a shard are what its columns say, decoded in disposable child processes."""
+"""Check that the images of a shard are what its columns say, by decoding them in disposable child processes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from curate.children.pool import Children, Limits, Outcome
 from curate.images import protocol
 from curate.manifest.settings import ImageSettings
 
-AHEAD = 32  # images on their way
+AHEAD = 32  # images that are decoded ahead
 COLUMNS = ("image", "width", "height", "sha256")
 
 
 def decoders(image: Mapping[str, Any], count: int) -> Children:
-    """Child processes that decode images under a manifest's settings of them."""
+    """Start `count` child processes that decode images; `image` holds the manifest's settings of images."""
     known = {name: image[name] for name in ("max_pixels", "timeout_s", "memory_bytes")}
     settings = msgspec.convert(known | {"formats": protocol.STORED}, ImageSettings)
     limits = Limits(timeout_s=settings.timeout_s, memory_bytes=settings.memory_bytes)
@@ -28,7 +28,7 @@ def decoders(image: Mapping[str, Any], count: int) -> Children:
 
 
 def image_problems(table: pa.Table, first: int, children: Children) -> Iterator[str]:
-    """What is wrong with each image (N rows of SHARD that begin at row `first` of their file)."""
+    """Yield what is wrong with the images of N rows of SHARD, which begin at row `first` of their file."""
     flying: deque[tuple[int, dict[str, Any], Future[Outcome]]] = deque()
     for place, row in enumerate(_rows(table)):
         if row["image"] is None:
@@ -43,7 +43,7 @@ def image_problems(table: pa.Table, first: int, children: Children) -> Iterator[
 
 
 def dialogue_image_problems(table: pa.Table, first: int, children: Children) -> Iterator[str]:
-    """What is wrong with each image of dialogues (N rows of SHARD that begin at row `first` of their file)."""
+    """Yield what is wrong with the dialogues' images of N rows of SHARD, which begin at row `first` of their file."""
     flying: deque[tuple[str, bytes, Future[Outcome]]] = deque()
     for place, images in enumerate(_image_lists(table)):
         for number, image in enumerate(images or (), 1):

@@ -1,4 +1,4 @@
-"""Whether a key occurs twice in a run: by partitions of the keys, of which one at a time is in memory."""
+"""Find keys that occur twice in a run: keys are split into partitions on disk, and one at a time is in memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pyarrow as pa
 from curate.storage.scratch import ScratchFolder
 
 KEY_BYTES = 16
-PARTITION_KEYS = 1_000_000  # of which a handful of copies is in memory while they are sorted
+PARTITION_KEYS = 1_000_000  # of a partition, about; a few copies of them are in memory while they are sorted
 WAITING_BYTES = 64 * 2**20
 
 
 def as_bytes(keys: pa.ChunkedArray) -> bytes:
-    """Keys (N rows, 32 hex digits each) as 16 bytes each; one that is none as a hash of it."""
+    """Keys (N rows, 32 hex digits each) as 16 bytes each; a malformed key is replaced by a hash of it."""
     return b"".join(map(_as_bytes, keys.to_pylist()))
 
 
@@ -31,7 +31,7 @@ def _as_bytes(key: str | None) -> bytes:
 
 
 class KeyPartitions:
-    """The keys of a run, spilled to a temporary folder by their first bytes."""
+    """The keys of a run, written to partitions in a temporary folder by their first bytes."""
 
     def __init__(self, rows: int) -> None:
         """`rows`: about how many keys there will be."""
@@ -41,14 +41,14 @@ class KeyPartitions:
         self._folder = ScratchFolder()
 
     def add(self, keys: bytes) -> None:
-        """Take keys in, as `as_bytes` gives them."""
+        """Add keys, in the form that `as_bytes` returns."""
         self._waiting.append(keys)
         self._size += len(keys)
         if self._size >= WAITING_BYTES:
             self._spill()
 
     def duplicates(self) -> int:
-        """How many keys there are beyond the first of their kind."""
+        """How many keys repeat an earlier one."""
         self._spill()
         return sum(_duplicates(self._path(number)) for number in range(self._count))
 

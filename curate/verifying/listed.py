@@ -1,4 +1,4 @@
-"""What a folder lists: its files one by one, and whether its tables of files are those that it made."""
+"""Compare the files of a folder with their listed sizes and hashes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Problems = dict[str, list[str]]  # by file
 
 
 def each_listed(files: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows of FILES one by one, some thousands in memory at a time."""
+    """Yield the rows of FILES one by one; some thousands are in memory at a time."""
     for batch in files.to_batches(max_chunksize=4096):
         yield from batch.to_pylist()
 
 
 def changed_files(store: Store, listed: Iterable[Mapping[str, Any]]) -> Problems:
-    """Which of these files (`path`, `bytes`, `sha256`) are missing, or not as they are listed."""
+    """The problems of these files (each with `path`, `bytes`, `sha256`): missing, or of another size or hash."""
     found = Problems()
     for one in listed:
         if not store.exists(one["path"]):
@@ -32,5 +32,5 @@ def changed_files(store: Store, listed: Iterable[Mapping[str, Any]]) -> Problems
 
 
 def table_problems(store: Store, manifest: Mapping[str, Any]) -> Problems:
-    """Which of the tables under `_manifest/` are not those of the manifest; it names none in older folders."""
+    """The problems of the tables under `_manifest/`; the manifests of older folders list no tables."""
     return changed_files(store, manifest.get("tables", ()))

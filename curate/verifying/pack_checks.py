@@ -1,4 +1,4 @@
-"""What must be true of a file of packs by itself: its metadata, and every sequence."""
+"""Check one file of packs by itself: its metadata, and every sequence."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Tally = dict[str, Counter[str]]  # by task: sequences, tokens, samples
 
 
 class ExpectedPacks(msgspec.Struct, frozen=True):
-    """What of the manifest of packs its files are compared with."""
+    """The values of the manifest of packs that its files are compared with."""
 
     digest: str
     tokenizer: dict[str, Any]
     seq_len: int
-    grids: bool  # whether images have a column of their grid
-    references: bool  # whether images lie in the shards, and a column says where
+    grids: bool  # whether a column holds the images' grids
+    references: bool  # whether the images stay in the shards, and a column holds their byte ranges
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> ExpectedPacks:
-        """Those of this manifest."""
+        """Take the values from this manifest (the whole of `_manifest.json`)."""
         cost = manifest.get("dialect", {}).get("cost", {})
         return cls(
             str(manifest.get("plan")),
@@ -44,12 +44,12 @@ class ExpectedPacks(msgspec.Struct, frozen=True):
         )
 
     def check(self, folder: str, children: int) -> PackCheck:
-        """What checks files of these packs; their images are not decoded, which needs no child."""
+        """Make the object that checks files of these packs; `children` is not used, as images are not decoded."""
         return PackCheck(folder, self)
 
 
 class CheckedPack(msgspec.Struct, frozen=True):
-    """What became of one file: its problems, and its sequences, tokens and samples by task."""
+    """The result for one file: its problems, and its numbers of sequences, tokens and samples by task."""
 
     path: str
     problems: list[str]
@@ -63,7 +63,7 @@ class PackCheck:
         self._store, self._expected = Store(folder), expected
 
     def __call__(self, listed: Mapping[str, Any]) -> CheckedPack:
-        """What is wrong with a file; `listed` says its `path`, `rows`, `bytes` and `sha256`."""
+        """Check a file; `listed` is its entry with `path`, `rows`, `bytes` and `sha256`."""
         tally: Tally = {}
 
         def look(reader: pq.ParquetFile) -> Iterator[str]:
@@ -74,7 +74,7 @@ class PackCheck:
         return CheckedPack(listed["path"], problems, {task: dict(counts) for task, counts in tally.items()})
 
     def close(self) -> None:
-        """Nothing runs beside it."""
+        """Do nothing: no child process was started."""
 
 
 def _pack_problems(reader: pq.ParquetFile, expected: ExpectedPacks, tally: Tally) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _pack_problems(reader: pq.ParquetFile, expected: ExpectedPacks, tally: Tally
 
 
 def _sequence_problems(table: pa.Table, seq_len: int, vocabulary: int) -> Iterator[str]:
-    """What is wrong with sequences, once a kind of problem."""
+    """Yield what is wrong with sequences, each kind of problem once."""
     tokens, segments, images = (table[name].combine_chunks() for name in ("tokens", "segments", "images"))
     lengths = _lengths(tokens)
     if (lengths > seq_len).any():
@@ -125,7 +125,7 @@ def _lengths(lists: pa.ListArray) -> npt.NDArray[np.int64]:
 
 
 def _count(table: pa.Table, tally: Tally) -> None:
-    """Count sequences, tokens and samples by task."""
+    """Add the numbers of sequences, tokens and samples by task to `tally`."""
     counted = (
         pa.table(
             {

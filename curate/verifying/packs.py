@@ -1,4 +1,4 @@
-"""What `curate verify` says of packs: their checksums, and what must be true of every sequence."""
+"""`curate verify` of packs: check their checksums and every sequence."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def finished_packs(store: Store) -> dict[str, Any] | None:
 
 
 class PackedSettings(msgspec.Struct, frozen=True):
-    """What is taken for granted of the settings that packs were made with."""
+    """The fields of the packs' settings that the checks rely on."""
 
     seq_len: int
 
 
 class PackedTokens(msgspec.Struct, frozen=True):
-    """What is taken for granted of their tokenizer."""
+    """The fields of the packs' tokenizer that the checks rely on."""
 
     vocabulary: int
 
 
 class PacksShape(msgspec.Struct, frozen=True):
-    """What is taken for granted of the `_manifest.json` of packs."""
+    """The fields of the packs' `_manifest.json` that the checks rely on."""
 
     settings: PackedSettings
     tokenizer: PackedTokens
@@ -61,7 +61,7 @@ class PacksShape(msgspec.Struct, frozen=True):
 
 
 def _fault(manifest: dict[str, Any]) -> str | None:
-    """What is wrong with the manifest in itself."""
+    """What the manifest lacks, or which of its fields is malformed, in words; None where it is sound."""
     if lacking := [name for name in NEEDED if name not in manifest]:
         return f"it lacks {', '.join(lacking)}"
     try:
@@ -74,10 +74,12 @@ def _fault(manifest: dict[str, Any]) -> str | None:
 def verify_packs(
     store: Store, manifest: dict[str, Any], workers: int | None = None, address: str | None = None
 ) -> dict[str, Any]:
-    """What is damaged in a folder of packs, file by file; `workers` and `address` say who checks the files.
+    """Check a folder of packs; `workers` and `address` say which processes check the files, as for `verify`.
+
+    `manifest` is the whole of the folder's `_manifest.json`. `damaged` of the result maps files to their problems.
 
     Raises:
-        MachineError, UnitError: the files cannot be checked there.
+        MachineError, UnitError: Ray cannot be used, or a worker died again and again.
     """
     if fault := _fault(manifest):
         return {"packs": 0, "sequences": 0, "damaged": {MANIFEST: [fault]}}
@@ -106,7 +108,7 @@ def verify_packs(
 
 
 def _dropped_problems(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the rows that were dropped; what the mixture leaves out is only counted."""
+    """Yield what is wrong with the files of dropped rows; rows that the mixture leaves out are in no file."""
     there: Counter[str] = Counter()
     try:
         listed = listed_dropped(store)

@@ -1,4 +1,4 @@
-"""What `curate verify` asks of every Parquet file that a `_manifest.json` lists."""
+"""The checks that `curate verify` makes of every Parquet file that a folder lists."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Look = Callable[[pq.ParquetFile], Iterator[str]]
 def file_problems(
     store: Store, listed: Mapping[str, Any], schema: pa.Schema | None, look: Look
 ) -> Iterator[str]:
-    """What is wrong with a file: it is missing, has other bytes, columns or rows, or what `look` finds in it.
+    """Yield what is wrong with a file: it is missing, has other bytes, columns or rows, or what `look` finds in it.
 
-    `listed` says its `path`, `bytes`, `sha256` and `rows`; without a `schema` it may have any columns.
+    `listed` is the file's entry with `path`, `bytes`, `sha256` and `rows`. With `schema` None any columns are allowed.
     """
     path = listed["path"]
     if not store.exists(path):

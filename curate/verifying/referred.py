@@ -1,4 +1,4 @@
-"""Whether the images that packs refer to still lie in the shards, with the bytes that were packed."""
+"""Check that the images to which packs refer are still in the shards, with the bytes that were packed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from curate.storage.image_index import checksum
 from curate.storage.image_places import referred_shard
 from curate.storage.ranges import RangeReader, Ranges
 
-AT_ONCE_BYTES = 64 << 20  # of images that are read together
+AT_ONCE_BYTES = 64 << 20  # about so many bytes of images are read together
 
 
 def reference_problems(places: pa.ListArray) -> Iterator[str]:
-    """What is wrong with the images of N sequences (`image_places`), once a shard."""
+    """Yield what is wrong with the images of N sequences (column `image_places`), one problem for each shard."""
     flat = places.flatten()
     named = flat.field("uri").dictionary_encode()
     reader = RangeReader(lambda file: str(named.dictionary[file]))
@@ -35,10 +35,10 @@ def reference_problems(places: pa.ListArray) -> Iterator[str]:
 
 
 def _problems_in(reader: RangeReader, file: int, uri: str, places: pa.StructArray) -> Iterator[str]:
-    """What is wrong with images in one shard.
+    """Yield what is wrong with the images in one shard.
 
     Raises:
-        DamagedError: the shard cannot be read, or is shorter than that.
+        DamagedError: the shard cannot be read, or is too short.
     """
     known = pa.table([places.field(name) for name in ("offset", "size", "sum")], ["offset", "size", "sum"])
     known = known.group_by(known.column_names).aggregate([]).sort_by("offset")

@@ -1,8 +1,8 @@
-"""`curate verify --repair`: make damaged files of a complete run anew, and nothing else.
+"""`curate verify --repair`: make damaged files of a complete run again, and nothing else.
 
-The damaged units are made again from the same inputs in a scratch folder within the run's. A shard takes its
-place only if it has the very bytes that the manifest lists, so a repair never changes a data set: where the
-web has changed meanwhile, the file is left as it is, and said to be.
+The damaged units are made again from the same inputs, in a scratch folder within the run's. A new file replaces a
+damaged one only if it has exactly the bytes that the folder lists, so a repair never changes a data set. Where the web
+has changed meanwhile, the file is left as it is, and still reported as damaged.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def repair(
     workers: int | None = None,
     address: str | None = None,
 ) -> dict[str, Any]:
-    """What `verify` says after the damaged units were made anew; `repaired` names the files put in place.
+    """Make the damaged units again; returns what `verify` finds then, and in `repaired` the files that were replaced.
 
-    `plugin_files` are the plug-ins that the run used. `workers` and `address` say who checks; the repair itself is
-    done by this process.
+    `plugin_files` are the plug-ins that the run used. `workers` and `address` say which processes check the folder, as
+    for `verify`; the repair itself is done by this process.
 
     Raises:
         InputError: the run is not complete, was scored since, or its inputs have changed.
@@ -58,10 +58,10 @@ def repair(
         OutputError: another run holds the folder.
     """
     store, before = Store(folder), verify_run(folder, workers, address)
-    if not before["shards"] and before["damaged"]:  # of its manifest at least nothing can be said
+    if not before["shards"] and before["damaged"]:  # the manifest or the table of shards cannot be read
         return before | {"repaired": []}
     manifest, damaged = finished_manifest(folder, selections=True), before["damaged"]
-    if SHARDS in damaged or DROPPED_FILES in damaged:  # what tells which bytes are right
+    if SHARDS in damaged or DROPPED_FILES in damaged:  # these tables say which bytes are right
         return before | {"repaired": []}
     listed = set(listed_files(store, manifest)["path"].to_pylist())
     known = {record.unit for record in records(store)}
@@ -84,7 +84,7 @@ def _remade(
     wanted: set[str],
     plugin_files: Sequence[str],
 ) -> list[str]:
-    """Make those units in the scratch folder, and move what is wanted and right to its place."""
+    """Make these units in the scratch folder, and move their wanted files, if they are right, to their places."""
     scratch = Store(f"{store.uri}/{SCRATCH}")
     store.delete_folder(SCRATCH)
     try:
@@ -111,7 +111,7 @@ def _remade(
 
 
 def _select_again(steps: Steps, units: list[int]) -> None:
-    """Make those units of a selection, and of the others what tells which rows are duplicates."""
+    """Make these units of a selection; if rules look for duplicates, all other units are staged too."""
     if not steps.run.judges_staged:
         steps.units("stage", np.array(units))
         return
@@ -124,7 +124,7 @@ def _select_again(steps: Steps, units: list[int]) -> None:
 def _scratch_run(
     manifest: Mapping[str, Any], store: Store, scratch: Store, plugin_files: Sequence[str]
 ) -> Run:
-    """The run itself, its inputs checked to be the same, but into the scratch folder."""
+    """The same run, but into the scratch folder; its inputs are checked to be unchanged."""
     retry = msgspec.convert(manifest["request"], Request).retry
     asked: Request = msgspec.structs.replace(again(store.uri, None, plugin_files), retry=retry)
     if (tombstones := store.read_bytes(REMOVED)) is not None:
@@ -143,7 +143,7 @@ def _scratch_run(
 
 @dataclass(frozen=True)
 class Remade:
-    """Units that are made anew, as far as their staging, of a run with rules across its images."""
+    """Units that were made again and staged, of a run with rules that compare images across the run."""
 
     manifest: Mapping[str, Any]
     store: Store  # of the run; `staging` is in the scratch folder
@@ -153,10 +153,11 @@ class Remade:
     wanted: set[str]  # the damaged files
 
     def fallen(self) -> dict[int, tuple[Fallen, Mapping[int, str]]]:
-        """By unit, the rows that fall to the rules across the run's images, and what decided.
+        """For each unit, the rows that the rules across the run's images drop, and what decided.
 
-        The unit's file of dropped rows knows. Where that is damaged they are judged again, against the rows of every
-        other unit that have one of the same images; these must have been written down.
+        They are read from the unit's file of dropped rows. Where that is damaged, the unit's rows are judged again,
+        together with the other units' rows that have one of the same images. That works only if all dropped rows are in
+        files (`drops.sample` is 1).
         """
         lost = {unit for unit in self.units if dropped_name(unit) in self.wanted}
         judged: dict[int, dict[int, str]] = {unit: {} for unit in lost}
@@ -169,7 +170,7 @@ class Remade:
         }
 
     def _known(self, unit: int) -> tuple[Fallen, Mapping[int, str]]:
-        """The places of a unit's rows that fell, and what decided, by its file of dropped rows."""
+        """The numbers of a unit's rows that fell, and what decided, read from its file of dropped rows."""
         fell = _dropped_across(self.store, unit)
         sources: list[str] = []
         for shard in self.staging.record(unit, STAGED).shards:
@@ -179,7 +180,7 @@ class Remade:
         return {row: reason for row, (reason, _) in why.items()}, {row: of for row, (_, of) in why.items()}
 
     def _judged_again(self, across: Across) -> Iterator[tuple[int, int, str]]:
-        """The units' rows that fall in a phase, and why; the other units' rows are where the run left them."""
+        """Yield the units' rows that fall in a phase (unit, row, reason); the other units' rows come from the run."""
         mine = pa.concat_tables([self.staging.spilled(unit, across.phase) for unit in self.units])
         names = listed_files(self.store, self.manifest)["path"].to_pylist()
         names += [f"_dropped/{name}" for name in self.store.names("_dropped")]
@@ -195,7 +196,7 @@ class Remade:
 
 
 def _dropped_across(store: Store, unit: int) -> dict[str, tuple[str, str]]:
-    """By source, why rows of a unit fell across the run, and what decided."""
+    """For each row of a unit that rules across the run dropped, by its `source`: the reason and the detail."""
     if not store.exists(dropped_name(unit)):
         return {}
     rows = read_columns(store, dropped_name(unit), ["source", "stage", "reason", "detail"])
@@ -205,9 +206,9 @@ def _dropped_across(store: Store, unit: int) -> dict[str, tuple[str, str]]:
 
 
 def _spilled(store: Store, name: str, phase: str) -> pa.Table:
-    """The pairs (SPILL) that a shard holds, or that fell across the run by a file of dropped rows.
+    """The pairs (SPILL) of a shard's rows, or of the rows in a file of dropped rows that rules across the run dropped.
 
-    Their places will do as they are: no two of these rows share one with a row that is made anew.
+    Their numbers of unit and row need no change, because no row of the units that are made again has the same ones.
     """
     of_file = pairs_of_fallen if name.startswith("_dropped/") else pairs_of_shard
     return spill_pairs([of_file(store, name, phase)], unit_of(name) or 0)
@@ -216,7 +217,7 @@ def _spilled(store: Store, name: str, phase: str) -> pa.Table:
 def _in_place(
     manifest: Mapping[str, Any], store: Store, scratch: Store, units: list[int], wanted: set[str]
 ) -> Iterable[str]:
-    """Move each wanted file whose unit has come out with the bytes that the manifest lists."""
+    """Move each wanted file to its place if its unit was made with the bytes that the folder lists; yields its name."""
     made, known = (
         {one.unit: one for one in every_record(scratch)},
         {one.unit: one.dropped for one in records(store)},
@@ -239,7 +240,7 @@ def _in_place(
 
 
 def _listed_hashes(manifest: Mapping[str, Any], store: Store, units: list[int]) -> dict[str, str]:
-    """The hashes of those units' shards, and of their files of dropped rows where the folder lists these."""
+    """The hashes, by name, of these units' shards, and of their files of dropped rows if the folder lists these."""
     files = listed_shards(manifest, listed_files(store, manifest))
     wanted, names = set(units), set(map(dropped_name, units))
     found = {one["path"]: one["sha256"] for one in files if unit_of(one["path"]) in wanted}

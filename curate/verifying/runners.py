@@ -1,4 +1,4 @@
-"""Who checks shards or packs: this process, or Ray tasks on every core of this machine or a cluster."""
+"""Check shards or packs in this process, or in Ray tasks on every core of this machine or a cluster."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from curate.cluster import start
 from curate.errors import UnitError
 
-MIN_FILES_FOR_RAY = 64  # starting it takes as long as checking some dozens
-FEW_CORES = 2  # that one process with its children fills by itself
+MIN_FILES_FOR_RAY = 64  # starting Ray takes as long as checking some dozens of files
+FEW_CORES = 2  # one process with its children keeps so many cores busy
 QUEUED = 2  # tasks given to the cluster for each core
 DEATHS = 3  # of a worker, after which a shard is given up
 
@@ -25,40 +25,47 @@ class FileCheck(Protocol[T_co]):
     """Checks files one after the other."""
 
     def __call__(self, listed: Listed) -> T_co:
-        """What became of the file that is listed so."""
+        """Check a file, given its entry with `path`, `rows`, `bytes` and `sha256`; returns the result."""
 
     def close(self) -> None:
-        """Stop what runs beside it."""
+        """Stop the child processes, if there are any."""
 
 
 class Expected(Protocol[T_co]):
-    """What files are compared with; it travels to the workers."""
+    """The values that files are compared with; they are sent to the workers."""
 
     @property
     def digest(self) -> str:
-        """Tells it from others of the same folder."""
+        """A text that differs for other values of the same folder."""
 
     def check(self, folder: str, children: int) -> FileCheck[T_co]:
-        """What checks the files in `folder`, with so many child processes."""
+        """Make the object that checks files in `folder`, with `children` child processes."""
 
 
 class Checkers(Protocol[T_co]):
-    """Whoever checks files."""
+    """Checks files, in this process or in others."""
 
     def map(self, files: Iterator[Listed]) -> Iterator[T_co]:
-        """What became of each of the files, in any order."""
+        """Yield the result for each of the files, in any order.
+
+        Raises:
+            UnitError: a worker died again and again.
+        """
 
     def close(self) -> None:
-        """Stop what is running."""
+        """Stop the processes that were started."""
 
 
 def checkers(
     folder: str, terms: Expected[T], files: int, workers: int | None, address: str | None
 ) -> Checkers[T]:
-    """Ray with `workers` cores, or that of `address`; without either this process where there is little to do.
+    """Choose the processes that check `files` files of `folder` against `terms`.
+
+    `workers` is the number of cores for Ray (0: this process checks), `address` a Ray cluster's. Without both, this
+    process checks where there are fewer than MIN_FILES_FOR_RAY files or few cores; else Ray does on all cores.
 
     Raises:
-        MachineError: Ray is not to be had.
+        MachineError: Ray is not installed or cannot be reached.
     """
     cores = len(os.sched_getaffinity(0))
     if workers is None and address is None:
@@ -69,7 +76,7 @@ def checkers(
 
 
 class CheckedHere(Generic[T]):
-    """Files checked one after the other in this process, images of shards on all cores."""
+    """Checks files one after the other in this process; the images of shards are decoded on all cores."""
 
     def __init__(self, check: FileCheck[T]) -> None:
         self._check = check
@@ -84,7 +91,7 @@ class CheckedHere(Generic[T]):
 
 
 class CheckedOnRay(Generic[T]):
-    """Files checked by Ray tasks, a bounded number in flight."""
+    """Checks files in Ray tasks, a bounded number of them at a time."""
 
     def __init__(self, folder: str, terms: Expected[T], workers: int | None, address: str | None) -> None:
         self._ray, self._folder, self._terms = start(workers, address), folder, terms
@@ -122,7 +129,7 @@ _HELD: dict[str, FileCheck[Any]] = {}  # a Ray worker process keeps its child pr
 
 
 def _check(folder: str, terms: Expected[T], listed: Listed) -> T:
-    """A Ray task: one file."""
+    """The Ray task that checks one file."""
     name = f"{folder} {terms.digest}"
     if name not in _HELD:
         while _HELD:

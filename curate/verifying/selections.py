@@ -1,4 +1,4 @@
-"""What must be true of a part of a selection by itself: its metadata, and that every value of it can be read."""
+"""Check one part of a selection by itself: its metadata, its keys, and that every value can be read."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from curate.verifying.parquet_checks import file_problems
 
 
 def part_problems(store: Store, listed: Mapping[str, Any], digest: str, keys: list[bytes]) -> Iterator[str]:
-    """What is wrong with a part; `keys` gets those of its rows. `digest` is the manifest's.
+    """Yield what is wrong with a part; adds the keys of its rows to `keys`, in the form that `as_bytes` returns.
 
-    `listed` says its `path`, `rows`, `bytes` and `sha256`.
+    `listed` is the part's entry with `path`, `rows`, `bytes` and `sha256`; `digest` is the manifest's.
     """
 
     def look(reader: pq.ParquetFile) -> Iterator[str]:
@@ -36,7 +36,7 @@ def part_problems(store: Store, listed: Mapping[str, Any], digest: str, keys: li
 
 
 def _says_so(reader: pq.ParquetFile, digest: str) -> bool:
-    """Whether a part says of itself by which rules it was judged, and of which manifest it is."""
+    """Whether a part's metadata name the rules by which it was judged, and this manifest."""
     schema = reader.schema_arrow
     told = (schema.metadata or {}).get(METADATA, b"{}")
     try:

@@ -1,4 +1,4 @@
-"""What must be true of a shard by itself: its metadata, its rows, and the images that they name."""
+"""Check one shard by itself: its metadata, its rows and its images."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from curate.verifying.keys import as_bytes
 from curate.verifying.parquet_checks import file_problems
 from curate.verifying.selections import part_problems
 
-NAMED = 5  # damaged images that are named, of one row group
+NAMED = 5  # at most so many damaged images of a row group are reported
 RENDERED = ["dataset", "task", "language", "text", "regions", "width", "height"]
 
 
 class ExpectedShards(msgspec.Struct, frozen=True):
-    """What of a run's manifest its shards are compared with."""
+    """The values of a run's manifest that its shards are compared with."""
 
     digest: str
     scorer: dict[str, Any] | None
     cleaned: bool
     image: dict[str, Any]  # the manifest's settings of images
-    selection: bool = False  # parts of a selection, and no shards
+    selection: bool = False  # the files are parts of a selection, not shards
 
     @property
     def form(self) -> pa.Schema:
@@ -49,12 +49,12 @@ class ExpectedShards(msgspec.Struct, frozen=True):
         return SHARD_FORMS[bool(self.image.get("fingerprints"))]
 
     def check(self, folder: str, children: int) -> ShardCheck:
-        """What checks such shards, with so many child processes that decode their images."""
+        """Make the object that checks these shards, with `children` child processes that decode their images."""
         return ShardCheck(folder, self, children)
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> ExpectedShards:
-        """Those of this manifest."""
+        """Take the values from this manifest (the whole of `_manifest.json`)."""
         settings = manifest["manifest"]
         return cls(
             manifest["manifest_digest"],
@@ -66,7 +66,7 @@ class ExpectedShards(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """What became of one shard: its problems, and the keys of its rows as `as_bytes` gives them."""
+    """The result for one shard: its problems, and the keys of its rows, in the form that `as_bytes` returns."""
 
     path: str
     problems: list[str]
@@ -81,7 +81,7 @@ class ShardCheck:
         self._children = decoders(terms.image, children)
 
     def __call__(self, listed: Mapping[str, Any]) -> Checked:
-        """What is wrong with a shard; `listed` says its `path`, `rows`, `bytes` and `sha256`."""
+        """Check a shard; `listed` is its entry with `path`, `rows`, `bytes` and `sha256`."""
         keys: list[bytes] = []
 
         def look(reader: pq.ParquetFile) -> Iterator[str]:
@@ -114,7 +114,7 @@ def _shard_problems(
 
 
 def _says_so(metadata: Mapping[bytes, bytes], terms: ExpectedShards) -> bool:
-    """Whether a shard says of itself what `datasets` needs, which manifest it is of, and who scored it."""
+    """Whether a shard's metadata hold what `datasets` needs, this manifest's digest, and this run's scorer."""
     expected = shard_metadata(terms.digest, terms.scorer, terms.form)
     try:
         told, ours = (msgspec.json.decode(one[b"curate"]) for one in (metadata, expected))
@@ -125,7 +125,7 @@ def _says_so(metadata: Mapping[bytes, bytes], terms: ExpectedShards) -> bool:
 
 
 def _row_problems(table: pa.Table, cleaned: bool) -> Iterator[str]:
-    """What is wrong with rows of SHARD, whose texts were cleaned or not, once a kind of problem."""
+    """Yield what is wrong with rows of SHARD, each kind of problem once; `cleaned`: whether texts were cleaned."""
     image = table["image"].combine_chunks()
     bodies, paths = pc.struct_field(image, "bytes"), pc.struct_field(image, "path")
     hashes = [None if not b.is_valid else hashlib.sha256(b.as_buffer()).hexdigest() for b in bodies]
@@ -143,10 +143,10 @@ def _row_problems(table: pa.Table, cleaned: bool) -> Iterator[str]:
 
 
 def _rendered_the_same(table: pa.Table, paths: pa.Array, cleaned: bool) -> bool:
-    """Whether prompts and targets follow from the other columns.
+    """Whether prompts and targets are what the other columns give when they are rendered again.
 
-    A shard holds a question and its answer together, as `text`, unless that was cleaned since: the answer is
-    what the target says.
+    A shard has no columns for question and answer: `text` holds both, and the answer is also the target. Where texts
+    were cleaned, the question cannot be recovered from them, and rows with questions are not checked.
     """
     if cleaned:
         told = pc.invert(pc.is_in(_one(table["task"]).cast(pa.string()), pa.array(["vqa", "ocr_vqa"])))
@@ -169,7 +169,7 @@ def _rendered_the_same(table: pa.Table, paths: pa.Array, cleaned: bool) -> bool:
 
 
 def _spoken_the_same(table: pa.Table) -> bool:
-    """Whether dialogues can be rendered, and prompts and targets follow from messages and the images' paths."""
+    """Whether prompts and targets of dialogues are what their messages and images give when rendered again."""
     if not table.num_rows:
         return True
     images = _one(table["images"])
@@ -201,7 +201,7 @@ def _outside(table: pa.Table) -> bool:
 
 
 def _outside_in_dialogues(table: pa.Table) -> bool:
-    """Whether a corner of a dialogue's region lies outside the image that it is in by more than a pixel."""
+    """Whether a corner of a dialogue's region lies more than a pixel outside the image that it belongs to."""
     boxes = dialogue_boxes(table, header_sides)
     if boxes is None:
         return False

@@ -70,3 +70,21 @@ WEBDINGS = (
     "🖥🖦🖧🕹🎮🕻🕼📟🖁🖀🖨🖩🖿🖪🗜🔒🔓🗝📥📤🕳🌣🌤🌥🌦☁🌨🌧🌩🌪🌬🌫"
     "🌜🌡🛋🛏🍽🍸🛎🛍Ⓟ♿🛆🖈🎓🗤🗥🗦🗧🛪🐿🐦🐟🐕🐈🙬🙮🙭🙯🗺🌍🌏🌎🕊"
 )
+TEX_LARGE = (  # of cmex, from 0: TeX's large brackets and operators, and the parts of brackets
+    "()[]⌊⌋⌈⌉{}⟨⟩|‖/\\()()[]⌊⌋⌈⌉{}⟨⟩/\\()[]⌊⌋⌈⌉{}⟨⟩/\\/\\⎛⎞⎡⎤⎣⎦⎢⎥⎧⎫⎩⎭⎨⎬⎪⏐"
+    "⎝⎠⎜⎟⟨⟩⨆⨆∮∮⨀⨀⨁⨁⨂⨂∑∏∫⋃⋂⨄⋀⋁∑∏∫⋃⋂⨄⋀⋁∐∐ˆˆˆ˜˜˜[]⌊⌋⌈⌉{}√√√√⎷│┌‖↑↓⏞⏞⏟⏟⇑⇓"
+)
+TEX_NAMES = (  # of its glyphs, in the same order; of pairs the left one's: "parenleft" and "parenright"
+    "paren*big bracket*big floor*big ceiling*big brace*big angbracket*big vextendsingle vextenddouble slashbig "
+    "backslashbig paren*Big paren*bigg bracket*bigg floor*bigg ceiling*bigg brace*bigg angbracket*bigg slashbigg "
+    "backslashbigg paren*Bigg bracket*Bigg floor*Bigg ceiling*Bigg brace*Bigg angbracket*Bigg slashBigg "
+    "backslashBigg slashBig backslashBig paren*tp bracket*tp bracket*bt bracket*ex brace*tp brace*bt brace*mid "
+    "braceex arrowvertex paren*bt paren*ex angbracket*Big unionsqtext unionsqdisplay contintegraltext "
+    "contintegraldisplay circledottext circledotdisplay circleplustext circleplusdisplay circlemultiplytext "
+    "circlemultiplydisplay summationtext producttext integraltext uniontext intersectiontext unionmultitext "
+    "logicalandtext logicalortext summationdisplay productdisplay integraldisplay uniondisplay intersectiondisplay "
+    "unionmultidisplay logicalanddisplay logicalordisplay coproducttext coproductdisplay hatwide hatwider hatwidest "
+    "tildewide tildewider tildewidest bracket*Big floor*Big ceiling*Big brace*Big radicalbig radicalBig radicalbigg "
+    "radicalBigg radicalbt radicalvertex radicaltp arrowvertexdbl arrowtp arrowbt bracehtipdownleft "
+    "bracehtipdownright bracehtipupleft bracehtipupright arrowdbltp arrowdblbt"
+)

@@ -35,6 +35,9 @@ FAMILIES = {  # by the beginning of a font's name, which goes on with a style
     "wingdings3": symbol_tables.WINGDINGS_3,
     "wingdings": symbol_tables.WINGDINGS,
     "webdings": symbol_tables.WEBDINGS,
+    "cmex": symbol_tables.TEX_LARGE,
+    "lmex": symbol_tables.TEX_LARGE,
+    "lmmathextension": symbol_tables.TEX_LARGE,
 }
 OTHERS = re.compile(
     "dingbat|wingding|webding|ornament|marlett|mtextra|pictogram|fontawesome|glyphicon|materialicon"
@@ -63,6 +66,13 @@ ADOBE: dict[int, str] = dict(
 )
 
 
+PARTS = re.compile(f"[{''.join(map(chr, ADOBE))}]")
+MOVED = {
+    161: 0,
+    173: 10,
+}  # where TeX's old drivers put codes that are controls, and from which code on they go on
+
+
 class TextItem(ctypes.Structure):
     """MuPDF's `fz_text_item`: its binding gives the first one of a span alone."""
 
@@ -84,11 +94,14 @@ class Glyphs(NamedTuple):
 
 
 def are_symbols(blocks: Iterable[Mapping[str, Any]]) -> bool:
-    """True where some text among the blocks of a structured text's dictionary is in a font of symbols."""
-    texts = (line for block in blocks for line in block.get("lines", ()))
-    return any(map(is_symbolic, {span["font"] for line in texts for span in line["spans"]}))
+    """True where some text among the blocks of a structured text's dictionary is in a font of symbols, or ADOBE's."""
+    spans = [span for block in blocks for line in block.get("lines", ()) for span in line["spans"]]
+    return any(map(is_symbolic, {span["font"] for span in spans})) or any(
+        not span["text"].isascii() and PARTS.search(span["text"]) for span in spans
+    )
 
 
+@lru_cache(maxsize=1000)
 def is_symbolic(font: str) -> bool:
     """True for the name of a font of symbols."""
     return table_of(font) is not None or bool(OTHERS.search(plain(font)))
@@ -143,8 +156,10 @@ class Naming(mupdf.FzDevice2):  # type: ignore[misc]
 def renamed(span: Any) -> bool:
     """Put right the characters of a span of MuPDF's text; True if any were not."""
     name = mupdf.ll_fz_font_name(span.font)
-    if not span.len or not is_symbolic(name):
+    if not span.len:
         return False
+    if not is_symbolic(name):
+        return sum(map(put_plain, items_of(span))) > 0
     font = mupdf.FzFont(mupdf.ll_fz_keep_font(span.font))
     signs: dict[tuple[int, int, int], int] = {}
     changed = False
@@ -157,6 +172,14 @@ def renamed(span: Any) -> bool:
         changed |= item.ucs != signs[key]
         item.ucs = signs[key]
     return changed
+
+
+def put_plain(item: TextItem) -> bool:
+    """Put a plain character in the place of one of ADOBE's; True where it was one."""
+    if item.ucs in ADOBE:
+        item.ucs = ord(ADOBE[item.ucs])
+        return True
+    return False
 
 
 def items_of(span: Any) -> Sequence[TextItem]:
@@ -180,14 +203,34 @@ def sign(glyphs: Glyphs, gid: int, ucs: int, cid: int) -> str:
     if glyphs.table is symbol_tables.SYMBOL and named > MOST_ASCII:  # letters' names come of an encoding
         return ADOBE.get(named, chr(named))
     said = chr(ucs) if 0 <= ucs < 0x110000 else UNKNOWN
+    if glyphs.table is symbol_tables.TEX_LARGE and not drawn_by_letters(glyphs.font, gid, ucs):
+        return tex_names().get(name) or tex_sign(cid, said)
     code = code_of(said)
-    if code is None or drawn_by_letters(glyphs.font, gid, ucs):
+    if code is None or glyphs.table is symbol_tables.TEX_LARGE or drawn_by_letters(glyphs.font, gid, ucs):
         return said
     if glyphs.table is None or gid == ucs == cid:  # equal: no more than a number was known of it
         return said if said.isspace() else UNKNOWN
     if said in glyphs.table and not said.isalnum():
         return said
     return glyphs.table[code - FIRST_CODE] if code >= FIRST_CODE else UNKNOWN
+
+
+def tex_sign(code: int, said: str) -> str:
+    """What a code of TeX's large signs shows: the text has it, where a font gives no names; else what is said."""
+    start = max((start for start in MOVED if start <= code), default=code)
+    code = code - start + MOVED.get(start, code)
+    return symbol_tables.TEX_LARGE[code] if 0 <= code < len(symbol_tables.TEX_LARGE) else said
+
+
+@lru_cache(maxsize=1)
+def tex_names() -> dict[str, str]:
+    """Characters by the names of cmex's glyphs."""
+    names = (
+        name.replace("*", side)
+        for name in symbol_tables.TEX_NAMES.split()
+        for side in (("left", "right") if "*" in name else ("",))
+    )
+    return dict(zip(names, symbol_tables.TEX_LARGE, strict=True))
 
 
 def code_of(said: str) -> int | None:

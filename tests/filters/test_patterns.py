@@ -542,6 +542,23 @@ def test_each_pattern_its_example_and_its_rate_are_in_the_documents(pattern: Pat
         assert told == rate(pattern)
 
 
+def test_the_real_rows_in_the_documents_become_what_they_say() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (?:LAION|CC3M|COCO) \| `(.+)` \| (?:`(.+)`|\*\(empty\)\*) \|$", page, re.MULTILINE
+    )
+    assert len(rows) > 70
+    before, after = ([_unshown(text) for text in column] for column in zip(*rows, strict=True))
+    html = CLEANERS["html"].clean(pa.array(before))
+    assert CLEANERS["patterns"].clean(html).to_pylist() == after
+
+
+def _unshown(text: str) -> str:
+    """The text that `shown` printed; a blank beside what cannot be seen is ␣ there."""
+    text = text.replace("\\|", "|").replace("␣", " ")
+    return re.sub(r"\(U\+([0-9A-F]{4})\)", lambda found: chr(int(found[1], 16)), text)
+
+
 def test_only_the_named_patterns_are_used_and_unknown_names_are_refused() -> None:
     text = "cat  on mat!!! www.x.org/y"
     assert clean(text, use=["repeated_punctuation"]) == ["cat  on mat! www.x.org/y"]

@@ -10,7 +10,7 @@ import pytest
 pymupdf = pytest.importorskip("pymupdf")
 
 from renderers.pdf.render import PdfSettings, render  # noqa: E402 (PyMuPDF is an extra)
-from renderers.pdf.symbols import is_symbolic, table_of  # noqa: E402
+from renderers.pdf.symbols import is_symbolic, table_of, tex_names, tex_sign  # noqa: E402
 
 LABELS = ("Applicant", "Passport enclosed", "Paid in cash, by whom")
 
@@ -92,6 +92,30 @@ def test_codes_of_wingdings_are_looked_up(said: Mapping[str, str], right: list[s
     pdf = form("Qln", Encoding="/WinAnsiEncoding")
     embed(pdf, "zadb", "ABCDEF+Wingdings-Regular", said)
     assert marks_of(pdf) == right
+
+
+@pytest.mark.parametrize("font", ["CMEX10", "ABCDEF+CMEX9", "LMMathExtension10-Regular"])
+def test_large_signs_of_tex_are_told_by_their_codes(font: str) -> None:
+    pdf = form("P0h", Encoding="null")
+    embed(pdf, "zadb", font, {})
+    assert marks_of(pdf) == ["∑", "⎛", "["]
+
+
+def test_large_signs_of_tex_are_told_by_their_names() -> None:
+    names = tex_names()
+    assert len(names) == 128
+    told = [
+        names[name]
+        for name in ("summationdisplay", "parenlefttp", "bracerightBigg", "slashBig", "arrowdblbt")
+    ]
+    assert told == ["∑", "⎛", "}", "/", "⇓"]
+    assert [tex_sign(code, "?") for code in (2, 163, 175, 127, 128)] == ["[", "[", "|", "⇓", "?"]
+
+
+def test_parts_of_brackets_of_any_font_are_no_private_use() -> None:
+    pdf = form("Qln", Encoding="/WinAnsiEncoding")
+    embed(pdf, "zadb", "ABCDEF+SomeMath", {"Q": "\uf8eb", "l": "\uf8ec", "n": "\uf8ed"})
+    assert marks_of(pdf) == ["⎛", "⎜", "⎝"]
 
 
 def test_letters_of_unknown_ornaments_are_unknown() -> None:

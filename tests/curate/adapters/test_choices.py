@@ -33,6 +33,7 @@ def test_ai2d_asks_with_its_choices_and_leaves_out_letters_that_are_not_drawn(tm
         ("blue", "blue"),
         ("9", None),
         ("E", None),
+        ("AB", None),
         ("green", None),
     ],
 )
