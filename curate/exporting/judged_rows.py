@@ -14,13 +14,13 @@ from curate.errors import DamagedError
 from curate.images.foreign_rows import NOT_UTF8, ForeignRows, is_foreign, without_rows
 from curate.storage.dataset import DataFile
 from curate.storage.filesystems import one_line
-from curate.tasks.shard_rows import handed_faults, is_dialogue
+from curate.tasks.shard_rows import handed_faults, is_dialogue, unknown_tasks
 from curate.tasks.turns import PLACEHOLDER
 
 SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot
 SAFE_PATH = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*/[A-Za-z0-9_-]{1,200}\.(?:jpg|png|webp)")
 JUDGED = (  # the columns that rows are judged by
-    "key", "task", "prompt", "target", "regions", "width", "height", "messages",
+    "key", "task", "language", "text", "prompt", "target", "regions", "width", "height", "messages",
     "image.path", "images.list.element.path",
 )  # fmt: skip
 
@@ -67,9 +67,13 @@ def _read(file: DataFile, parquet: pq.ParquetFile, group: int, columns: Sequence
         ) from None
 
 
-def row_faults(rows: pa.Table, foreign: Sequence[str | None]) -> list[str | None]:
-    """Why each of N rows of a shard is left out, if it is: what `foreign` says, `handed_faults` finds, its name."""
-    words = handed_faults(rows).to_pylist()
+def row_faults(rows: pa.Table, foreign: Sequence[str | None], any_task: bool) -> list[str | None]:
+    """Why each of N rows of a shard is left out, if it is: what `foreign` says, its task, `handed_faults`, its name.
+
+    With `any_task`, a row may have a task of other software, or none.
+    """
+    words = handed_faults(rows)
+    words = (words if any_task else pc.coalesce(unknown_tasks(rows), words)).to_pylist()
     names = unsafe_names(rows)
     held = held_placeholders(rows)
     return [

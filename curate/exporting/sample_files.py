@@ -15,6 +15,10 @@ from curate.exporting.judged_rows import JUDGED, light_groups, pack_faults, row_
 from curate.images.foreign_rows import ForeignRows
 from curate.storage.dataset import DataFile, DataSet
 
+_STRICT = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, default=float
+)
+
 
 class Record(NamedTuple):
     """A row to export, under a name that is safe as a file name in any folder."""
@@ -50,7 +54,7 @@ class Records:
         stem = file.uri.rsplit("/", 1)[-1].removesuffix(".parquet")
         for rows, foreign in row_groups(file, None, self.foreign):
             names = [f"{stem}-{number + place:06d}" for place in range(rows.num_rows)] if self.packs else None
-            faults = pack_faults(rows) if self.packs else row_faults(rows, foreign)
+            faults = pack_faults(rows) if self.packs else row_faults(rows, foreign, any_task=True)
             yield from self._sound(rows, faults, names)
             number += rows.num_rows
 
@@ -71,13 +75,13 @@ class Records:
             number += rows.num_rows
 
     def faults(self, file: DataFile) -> list[str | None]:
-        """Return the reason for leaving out each row of a shard (N items); None for a row that can be exported.
+        """Return why each row of a shard (N items) is left out of a list of dialogues; None where it is not.
 
         Raises:
             DamagedError: the file cannot be read.
         """
         groups = row_groups(file, JUDGED, self.foreign)
-        return [fault for rows, foreign in groups for fault in row_faults(rows, foreign)]
+        return [fault for rows, foreign in groups for fault in row_faults(rows, foreign, any_task=False)]
 
     def _sound(self, rows: pa.Table, faults: list[str | None], names: list[str] | None) -> Iterator[Record]:
         """Yield the rows without a fault, under `names` or (None) their keys, and count the others by fault."""
@@ -123,11 +127,21 @@ def extension(path: str) -> str:
 def to_json(value: Any) -> bytes:
     """Return compact JSON in UTF-8 with sorted keys: the same bytes for the same value.
 
-    What JSON has no type for, such as a NumPy half float, is written as a float.
+    What JSON has no type for, such as a NumPy half float, is written as a float; NaN and infinity as null.
     """
-    return json.dumps(
-        value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=float
-    ).encode()
+    try:
+        return _STRICT.encode(value).encode()
+    except ValueError:
+        return _STRICT.encode(_finite(value)).encode()
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for each number that is not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, (float, np.floating)) and not np.isfinite(value) else value
 
 
 def _npy(array: np.ndarray[Any, Any]) -> bytes:

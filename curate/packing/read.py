@@ -30,7 +30,6 @@ from curate.storage.image_index import LEAVES, read_index
 from curate.storage.shards import has_repeated
 from curate.tasks.dialect import Dialect
 from curate.tasks.fault_details import fault_details
-from curate.tasks.formats import QWEN_VL
 from curate.tasks.image_cost import image_costs
 from curate.tasks.shard_rows import is_text
 
@@ -39,20 +38,14 @@ Words = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
 TEXTS = ("task", "dataset", "prompt", "target")
-RENDERED = (
+WRITTEN_FROM = (
     "language",
     "text",
     "regions",
     "width",
     "height",
     "image.path",
-)  # what other dialects are written from
-HANDED = (
-    "regions",
-    "width",
-    "height",
-    "image.path",
-)  # what prompts and targets that are handed on are judged by
+)  # what other dialects are written from, and prompts and targets that are handed on are judged by
 SIDES = ("width", "height")
 TALK = ("messages", "images", "regions")
 PIECES = 1024  # copies of a row that draw different places
@@ -159,8 +152,7 @@ class SampleReader:
         """The columns that samples are written from, beside TEXTS."""
         talk = TALK if set(TALK) <= set(self.data.schema.names) else ()
         asked = ("sha256",) if self.settings.group or self.by_image else ()
-        rendered = HANDED if self.dialect.name == QWEN_VL.name else RENDERED
-        return (*rendered, *talk, *asked)
+        return (*WRITTEN_FROM, *talk, *asked)
 
     @property
     def _mark(self) -> int | None:

@@ -22,6 +22,7 @@ from curate.tasks.shard_rows import (
     is_text,
     shard_faults,
     shard_pieces,
+    unknown_tasks,
 )
 
 Bools = npt.NDArray[np.bool_]
@@ -40,7 +41,7 @@ def write(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> tuple[Enco
     together = _is_group(table)
     talks = is_dialogue(table) | together
     if dialect.name == QWEN_VL.name:
-        fault = handed_faults(table)
+        fault = pc.coalesce(unknown_tasks(table), handed_faults(table))
         encoded = _as_in_shard(table.filter(pa.array(~talks)), tokenizer)
     else:
         fault = shard_faults(table, dialect)

@@ -17,8 +17,8 @@ from curate.tasks.flat_regions import flatten
 from curate.tasks.formats import CONVERSATION, FORMATS, QWEN_VL
 from curate.tasks.image_cost import image_costs
 from curate.tasks.render import render
-from curate.tasks.row_faults import faults
-from curate.tasks.task_columns import samples
+from curate.tasks.row_faults import faults, phrase_faults
+from curate.tasks.task_columns import COLUMNS, SHARD_ONLY, samples
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -41,6 +41,7 @@ def shard_faults(rows: pa.Table, dialect: Dialect) -> pa.Array:
     """Why the dialect cannot write rows of a shard (N strings); null where it can."""
     rows, unknown = _known_tasks(rows)
     found = pc.if_else(unknown, "task_not_in_dialect", faults(samples(rows), dialect))
+    found = pc.coalesce(found, span_faults(rows))
     return pc.if_else(pa.array(is_dialogue(rows)), talk_faults(rows, dialect), found)
 
 
@@ -49,7 +50,8 @@ def handed_faults(rows: pa.Table) -> pa.Array:
 
     For dialogues, the faults are those of `dialogue_faults` in Qwen-VL's dialect. For other rows they are
     `text_missing` (the target is empty, or a task with an image has no prompt), `text_has_control_token` (a token that
-    Qwen-VL's formats never write) and `box_broken` (not finite, or completely outside the image).
+    Qwen-VL's formats never write), `box_broken` (not finite, or completely outside the image), and those of
+    `span_faults`.
     """
     held = [
         pc.match_substring_regex(rows[name], NEVER_WRITTEN).fill_null(False) for name in ("prompt", "target")
@@ -57,9 +59,30 @@ def handed_faults(rows: pa.Table) -> pa.Array:
     shown = pc.is_in(rows["task"].cast(pa.string()), pa.array([task for task in FORMATS if task != "text"]))
     empty = pc.equal(pc.binary_length(rows["target"]), 0).fill_null(True)
     empty = pc.or_(empty, pc.and_(pc.is_null(rows["prompt"]), shown))
-    boxes = pc.if_else(pa.array(_broken_boxes(rows)), "box_broken", None)
+    boxes = pc.if_else(pa.array(_broken_boxes(rows)), "box_broken", span_faults(rows))
     others = pc.if_else(empty, "text_missing", pc.if_else(pc.or_(*held), "text_has_control_token", boxes))
     return pc.if_else(pa.array(is_dialogue(rows)), talk_faults(rows, QWEN_VL), others)
+
+
+def unknown_tasks(rows: pa.Table) -> pa.Array:
+    """Why no prompt can be made of rows of a shard by their task (N strings): `task_missing`, `task_not_in_dialect`."""
+    task = rows["task"].cast(pa.string()).combine_chunks()
+    known = pc.is_in(task, pa.array([*FORMATS, CONVERSATION]))
+    return pc.if_else(pc.is_null(task), "task_missing", pc.if_else(known, None, "task_not_in_dialect"))
+
+
+def span_faults(rows: pa.Table) -> pa.Array:
+    """What is wrong with the phrases of grounded captions in a shard (N strings): `span_not_in_text`, `spans_overlap`.
+
+    Dialects that write such a caption without marks would not notice.
+    """
+    grounded = _is(rows, "grounded_caption")
+    none = pa.nulls(rows.num_rows, pa.string())
+    if not grounded.any() or not {*COLUMNS, *SHARD_ONLY} <= set(rows.column_names):
+        return none
+    return pc.replace_with_mask(
+        none, pa.array(grounded), phrase_faults(samples(rows.filter(pa.array(grounded))))
+    )
 
 
 def _broken_boxes(rows: pa.Table) -> Bools:
@@ -148,7 +171,7 @@ def shard_pieces(rows: pa.Table, dialect: Dialect) -> Pieces:
 def _known_tasks(rows: pa.Table) -> tuple[pa.Table, pa.Array]:
     """The rows with null for tasks that no dialect has, and which rows had such a task (N)."""
     task = rows["task"].cast(pa.string()).combine_chunks()
-    unknown = pc.and_(task.is_valid(), pc.invert(pc.is_in(task, pa.array([*FORMATS, CONVERSATION]))))
+    unknown = pc.equal(unknown_tasks(rows), "task_not_in_dialect").fill_null(False)
     if not pc.any(unknown, min_count=0).as_py():
         return rows, unknown
     place = rows.schema.get_field_index("task")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,12 @@ def messages(*said: tuple[str | None, str | None]) -> list[dict[str, str | None]
 
 def region(*quad: float | None) -> list[dict[str, Any]]:
     return [{"text": "x", "start": 0, "end": 1, "quad": list(quad), "score": None}]
+
+
+def phrase(start: int | None, end: int | None, text: str | None = None, more: Any = ()) -> dict[str, Any]:
+    """A grounded caption of one phrase, and of `more`."""
+    one = region(1, 1, 9, 1, 9, 9, 1, 9)[0] | {"text": text, "start": start, "end": end}
+    return shows(IMAGE, task="grounded_caption", text="cat sat", regions=[one, *more])
 
 
 CUT = IMAGE[: len(IMAGE) // 2]
@@ -86,6 +95,10 @@ ROWS: list[tuple[str | None, dict[str, Any]]] = [  # each with why it is left ou
     ("box_broken", talk(BOXED, IMAGE, regions=[None])),
     ("box_broken", shows(IMAGE, regions=NAN, **PLACE)),
     ("box_broken", shows(IMAGE, regions=BESIDE, **PLACE)),
+    ("span_not_in_text", phrase(0, 9)),
+    ("span_not_in_text", phrase(0, 3, "dog")),
+    ("span_not_in_text", phrase(None, None)),
+    ("spans_overlap", phrase(0, 3, "cat", phrase(2, 5, "t s")["regions"])),
     ("text_not_utf8", shows(IMAGE, text=BROKEN)),
     ("text_not_utf8", talk(BROKEN)),
     (None, shows(IMAGE)),
@@ -141,13 +154,43 @@ def test_an_export_shows_no_image_of_a_row_that_it_drops(tmp_path: Path) -> None
     assert not (tmp_path / "out" / "images").exists()
 
 
-def test_tasks_that_no_dialect_has_are_handed_on_but_not_rendered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", sorted({*FORMATS, *TRAINING}))
+def test_a_task_of_other_software_is_handed_on_in_rows_but_not_in_dialogues(tmp_path: Path, to: str) -> None:
     folder = write_shard(tmp_path / "in", [*UNKNOWN, (None, shows(IMAGE))])
-    assert api.export(folder, "webdataset", tmp_path / "tars", workers=0).rows_out == 3
-    made = api.pack(folder, tmp_path / "out", dialect="qwen3-vl", workers=0)
-    assert made.dropped == Counter(reason for reason, _ in UNKNOWN)
+    made = api.export(folder, to, tmp_path / "out", workers=0)
+    assert made.dropped == ({} if to in ("webdataset", "energon", "mds") else Counter(dict(UNKNOWN).keys()))
+    assert made.rows_out == 3 - sum(made.dropped.values())
+
+
+@pytest.mark.parametrize("dialect", ["qwen-vl", "qwen3-vl"])
+def test_a_task_of_other_software_is_not_packed(tmp_path: Path, dialect: str) -> None:
+    folder = write_shard(tmp_path / "in", [*UNKNOWN, (None, shows(IMAGE))])
+    made = api.pack(folder, tmp_path / "out", dialect=dialect, workers=0)
+    assert made.dropped == Counter(dict(UNKNOWN).keys())
     fell = {row["reason"]: row["detail"] for row in pq.read_table(tmp_path / "out" / "_dropped").to_pylist()}
-    assert fell["task_not_in_dialect"] == "task=dancing dialect=qwen3-vl"
+    assert fell["task_not_in_dialect"] == f"task=dancing dialect={dialect}"
+
+
+def constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+@pytest.mark.parametrize("to", ["webdataset", "energon", "mds"])
+def test_what_is_no_finite_number_is_null_in_json(tmp_path: Path, to: str) -> None:
+    nan, infinite = float("nan"), float("-inf")
+    turned = [region(1, 1, 9, 1, 9, 9, 1, 9)[0] | {"score": infinite}]
+    rows: list[tuple[str | None, dict[str, Any]]] = [(None, shows(IMAGE, clip_score=nan, regions=turned))]
+    api.export(write_shard(tmp_path / "in", rows), to, tmp_path / "out", workers=0)
+    if to == "mds":
+        whole = next((tmp_path / "out").glob("*.mds")).read_bytes()
+        found = whole[whole.rindex(b'{"clip_') :].decode(errors="replace")
+        body, _ = json.JSONDecoder(parse_constant=constant).raw_decode(found)
+    else:
+        with tarfile.open(next((tmp_path / "out").glob("*.tar"))) as tar:
+            name = next(name for name in tar.getnames() if name.endswith(".json"))
+            body = json.load(tar.extractfile(name) or io.BytesIO(), parse_constant=constant)
+    assert body["clip_score"] is None
+    assert body["regions"][0]["score"] is None
 
 
 def test_shards_of_curates_own_are_judged_by_no_child_process(tmp_path: Path) -> None:
