@@ -122,22 +122,17 @@ class Bucket:
         self.laid = read_laid(store, number)
         self.tasks = sorted(pc.unique(self.laid["task"]).to_pylist())
         (parts,) = heavy.buckets(number, number + 1)
-        self._first = np.concatenate([[0], np.cumsum([part.num_rows for part in parts])]).astype(np.int64)
-        self._own = pa.concat_tables(parts).combine_chunks() if parts else None
+        self._parts = [parts.pop(0).combine_chunks() for _ in parts[:]]  # joined they would be there twice
 
     def samples(self, where: pa.StructArray) -> pa.Table:
         """Return the samples at some places (WHERE), in that order."""
         part, bucket, row = (
             where.field(name).to_numpy().astype(np.int64) for name in ("slice", "bucket", "row")
         )
-        assert self._own is not None
-        own = bucket == self.number
-        taken = self._own.take(pa.array((self._first[part] + row)[own]))
-        if own.all():
-            return taken.combine_chunks()
-        tables, numbers = [taken], [np.flatnonzero(own)]
-        for of, mine in _by_piece(part, bucket, np.flatnonzero(~own)):
-            tables.append(self._heavy.piece(*of).take(pa.array(row[mine])))
+        tables, numbers = list[pa.Table](), list[Ints]()
+        for of, mine in _by_piece(part, bucket, np.arange(len(row))):
+            piece = self._parts[of[0]] if of[1] == self.number else self._heavy.piece(*of)
+            tables.append(piece.take(pa.array(row[mine])))
             numbers.append(mine)
         order = np.argsort(np.concatenate(numbers), kind="stable")
         return pa.concat_tables(tables).combine_chunks().take(pa.array(order)).combine_chunks()

@@ -38,6 +38,7 @@ TERMS = f"{FOLDER}/terms.json"
 FILES_PLAN = f"{FOLDER}/files.arrow"  # the row groups (PARTS) of all packs, in order
 SLICE_ROWS = (2**12, 2**20)  # the least and the most rows of a slice; a larger shard is a slice of its own
 SLICES = 1024  # about as many slices, unless SLICE_ROWS decides
+TOKEN_BYTES = 4.125  # of a token and its loss
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -47,6 +48,7 @@ class Counted(msgspec.Struct, frozen=True):
     memory: int  # bytes of all columns, uncompressed
     repeated: bool  # whether several rows show one image
     amounts: list[tuple[str, str, int, int]]  # data set, task, samples, tokens
+    drawn: int = 0  # bytes that its tokens take as samples, as far as its columns tell
 
 
 class Spilled(msgspec.Struct, frozen=True):
@@ -164,7 +166,8 @@ class Packer(JobWorker):
         reader = self._reader(number)
         found = reader.amounts(self.run.needs_tokens)
         amounts = [(*group, *amount) for group, amount in found.items()]
-        return self._kept("count", Counted(number, reader.memory, reader.repeated, amounts))
+        drawn = int(reader.tokens * TOKEN_BYTES)
+        return self._kept("count", Counted(number, reader.memory, reader.repeated, amounts, drawn))
 
     def spill(self, number: int) -> Spilled:
         """Turn the rows of slice `number` into samples, and write these to the slice's files, bucket by bucket."""
@@ -179,6 +182,7 @@ class Packer(JobWorker):
             writer.publish(self.store, spill_names(number))
         finally:
             writer.close()
+            pa.default_memory_pool().release_unused()  # what comes next needs memory of other sizes
         if reader.dropped:
             self._write_dropped(number, reader.dropped)
         rows = sum(table.num_rows for table in reader.dropped)

@@ -30,6 +30,7 @@ from curate.storage.image_index import LEAVES, read_index
 from curate.storage.shards import has_repeated
 from curate.tasks.dialect import Dialect
 from curate.tasks.fault_details import fault_details
+from curate.tasks.image_cost import image_costs
 from curate.tasks.shard_rows import is_text
 
 Ints = npt.NDArray[np.int64]
@@ -45,8 +46,9 @@ WRITTEN_FROM = (
     "height",
     "image.path",
 )  # what other dialects are written from, and prompts and targets that are handed on are judged by
+SIDES = ("width", "height")
 TALK = ("messages", "images", "regions")
-PIECES = 1024  # so many pieces or copies of a row draw different places
+PIECES = 1024  # so many copies of a row draw different places in the shuffle
 
 
 class SampleReader:
@@ -77,17 +79,21 @@ class SampleReader:
         self.memory = (
             0  # bytes of all columns, uncompressed, of what was read last, with an image for each row
         )
+        self.tokens = 0  # of what `amounts` read last, as far as its columns tell: at least its images' pads
         self.repeated = False  # whether several rows of what was read last show one image
 
     def amounts(self, count_tokens: bool) -> dict[Group, Amount]:
         """Return the samples of each data set and task, and their tokens (0 unless `count_tokens`)."""
         found: dict[Group, Amount] = {}
-        columns = (*TEXTS, *self._written) if count_tokens else TEXTS[:2]
+        sides = tuple({*SIDES} & {*self.data.schema.names})
+        columns = (*TEXTS, *self._written) if count_tokens else (*TEXTS[:2], *sides)
+        self.tokens = 0
         foreign = self.foreign if count_tokens else None
         for _, table in self._tables(columns, False, foreign):
             lengths = np.zeros(table.num_rows, np.int64)
             if count_tokens:
                 lengths = self._encode(table)[0].lengths()
+            self.tokens += int(lengths.sum()) if count_tokens else pads(table, self.dialect)
             for group, rows in _groups(table).items():
                 old = found.get(group, Amount())
                 found[group] = Amount(old.samples + len(rows), old.tokens + int(lengths[rows].sum()))
@@ -296,6 +302,15 @@ def foreign_faults(table: pa.Table) -> Iterator[tuple[str, Bools, Callable[[int]
         details = table[FAULT_DETAIL].to_pylist()
         for reason in pc.unique(table[FAULT].drop_null()).to_pylist():
             yield reason, _bools(pc.equal(table[FAULT], reason).fill_null(False)), details.__getitem__
+
+
+def pads(table: pa.Table, dialect: Dialect) -> int:
+    """The tokens that the images of rows cost whose width and height are known; those of dialogues are not."""
+    if not {*SIDES} <= {*table.column_names}:
+        return 0
+    sides = table.select(SIDES).drop_null()
+    costs = image_costs(dialect.cost, *(np.maximum(column.to_numpy(), 1) for column in sides.columns))
+    return int(costs.tokens[costs.taken].sum())
 
 
 def shown_bytes(parquet: pq.ParquetFile) -> int:

@@ -140,7 +140,8 @@ def _pack(
         counted = steps.count()
         amounts = total(counted)
         epochs = mixes.epochs(mix, amounts)
-        memory = sum(one.memory for one in counted) * max(epochs.values(), default=1.0)
+        once = max(sum(one.memory for one in counted), sum(one.drawn for one in counted))
+        memory = once * max(epochs.values(), default=1.0)
         by_image = run.settings.images == "embed" and any(one.repeated for one in counted)
         room = run.settings.row_group_bytes if by_image else run.settings.bucket_bytes
         buckets = max(1, math.ceil(memory / room))
