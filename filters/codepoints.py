@@ -1,4 +1,4 @@
-"""Which code points are English, Chinese and emoji. `python -m filters.codepoints` writes them to _ranges.py.
+"""Define which code points are English, Chinese and emoji; `python -m filters.codepoints` writes them to _ranges.py.
 
 RE2's Unicode tables differ from the `regex` package's and know no Extended_Pictographic, so the classes are
 spelled out as ranges, once, from expressions over Unicode properties that a person can read.

@@ -1,10 +1,10 @@
-"""Rules on a column of the source: a manifest names the column and the values to keep, under a reason of its own.
+"""Rules on a column of the source: a manifest names the column and the values to keep, under a reason that it chooses.
 
     [rules.unsafe]
     column = "punsafe"   # or a field of a nested column: "scores.nsfw"
     max = 0.5
 
-The column travels beside the sample's own columns as `published:NAME` until the rules have judged it.
+Until the rules have judged it, the column is kept beside the sample's own columns as `published:NAME`.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from filters.rule import OWN, RULES, Rule, signature
 PREFIX = "published:"
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 SLUG = re.compile(r"[a-z][a-z0-9_]{0,63}")
-SAID_CHARS = 80  # of a value, in the detail of a dropped row
+SAID_CHARS = 80  # at most so many characters of a value are put into the detail of a dropped row
 
 Value = bool | float | str
 
 
 def find_rule(name: str, settings: Mapping[str, Any]) -> Rule:
-    """The rule of that name: a registered one, or, where the settings name a `column`, one on that column.
+    """The rule of that name: a registered one, or a rule on a column if the settings name a `column`.
 
-    Where they name a `plugin` by its SHA-256, it is that plug-in's.
+    If the settings name a `plugin` by its SHA-256, it is the rule of that plug-in.
 
     Raises:
         KeyError: no such rule.
@@ -71,10 +71,10 @@ def keep_values(
 ) -> pa.BooleanArray:
     """Keep rows whose value is at least `min`, at most `max`, one of `among`, and none of `not_among`.
 
-    `column` only names the column. Texts that hold numbers count as numbers for `min` and `max`; `among` and
-    `not_among` compare texts as they are, case included. A list is kept if every item is within `min` and `max`, some
-    item is among `among`, and none is among `not_among`. Rows without a value, and values that are no number where one
-    is needed (NaN too), are kept or dropped as `null` says.
+    `column` is the column's name, for the details of dropped rows. For `min` and `max`, texts that hold numbers count
+    as numbers; `among` and `not_among` compare texts as they are, including case. A list is kept if every item is
+    within `min` and `max`, at least one item is among `among`, and none is among `not_among`. `null` says whether to
+    keep or drop rows without a value, and rows whose value is no number (or NaN) where a number is needed.
 
     Raises:
         ValueError: `min` is above `max`.
@@ -92,7 +92,7 @@ def keep_values(
 
 
 def describe_values(values: pa.Array, *, column: str, **_: Any) -> pa.StringArray:
-    """What decided, such as `punsafe=0.99` (N rows)."""
+    """The value that decided, such as `punsafe=0.99` (N rows)."""
     said = ["null" if value is None else str(value)[:SAID_CHARS] for value in values.to_pylist()]
     return pa.array([f"{column}={text}" for text in said], pa.string())
 
@@ -120,7 +120,7 @@ def _keep_lists(
     not_among: Sequence[Value] | None,
     null: str,
 ) -> pa.BooleanArray:
-    """`keep_values` of lists; an empty list has no item among any values, and is within all limits."""
+    """`keep_values` for lists; an empty list is within all limits, and has no item among `among`."""
     items, rows = pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy()
     fine = pc.fill_null(_within(items, min, max), null == "keep")
     if not_among is not None:

@@ -1,13 +1,14 @@
-"""Copies of images by their perceptual fingerprints: found through bands of bits, never by comparing all pairs.
+"""Find copies of images by their perceptual fingerprints, through bands of bits, without comparing all pairs.
 
-An image has VIEWS fingerprints of 256 bits: of the whole, and of parts of it (`curate.images.fingerprint`). Two images
-are as far apart as the whole of one is from the nearest view of the other, whichever way that is less.
+An image has VIEWS fingerprints of 256 bits, called views: of the whole image, and of parts of it
+(`curate.images.fingerprint`). The distance of two images is the number of bits in which the whole of one differs from
+the nearest view of the other, taken in the direction that gives less.
 
-A band is some of the bits. Two fingerprints are compared only where they agree in all bits of a band; the more rows
-there are, the more bits a band has, so that each row is compared with about COMPARED others. Within a run a row is
-compared with those before it by bands as long as the rows up to there ask for, so that rows which are added behind it
-change nothing. A copy whose bits differ in every band is missed. The lowest frequencies change least when an image is
-cropped: the bands of crops are of these.
+A band is a subset of the bits. Two fingerprints are compared only if they agree in all bits of a band. The more rows
+there are, the more bits a band has, so that each row is compared with about COMPARED others. Within a run, a row is
+compared with the rows before it, with bands whose length depends on the number of those rows; so rows that are added
+later change nothing. A copy that differs in every band is missed. The lowest frequencies change least when an image is
+cropped, so the bands for crops use those.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ BYTES = VIEWS * VIEW_BYTES
 KIND = pa.binary(BYTES)
 MAX_DISTANCE = 56  # bits of 256: see docs/evaluation-sets.md for what is found and what is not
 
-VIEW_BANDS, WHOLE_BANDS = 4, 16  # bands by which any view is found; more by which the whole alone is
+VIEW_BANDS, WHOLE_BANDS = 4, 16  # bands of every view; further bands of the whole image only
 COMPARED = 128
-FEWEST_BITS, MOST_BITS = 6, 20  # of a band
+FEWEST_BITS, MOST_BITS = 6, 20  # least and largest number of bits in a band
 AT_ONCE = 2**16  # comparisons: what they read and write stays in a core's cache
 KEYS_AT_ONCE = 2**15  # fingerprints
 FAR = 256 << 40
 LOW_BYTES = np.uint32(0x00FF00FF)  # of each half
-LEVEL_BITS = 2  # by so many bits bands grow within a run
+LEVEL_BITS = 2  # within a run, bands become longer in steps of so many bits
 FRESH = np.uint8(
     128
 )  # added to an entry's view where its row is compared with those before it under this key
-CROWD = 4096  # of so many rows in one bucket the earliest are compared with the others
+CROWD = 4096  # if more rows share a key, the others are compared only with the first so many
 
 Prints = npt.NDArray[np.uint8]  # N x VIEWS x VIEW_BYTES
 Keys = npt.NDArray[np.uint32]
@@ -64,25 +65,25 @@ BANDS = _bands()
 
 
 def bits_for(rows: int) -> int:
-    """How many bits a band has, so that each of `rows` is compared with about COMPARED others."""
+    """The number of bits in a band with which each of `rows` rows is compared with about COMPARED others."""
     entries = rows * (VIEWS * VIEW_BANDS + WHOLE_BANDS)
     return min(MOST_BITS, max(FEWEST_BITS, ceil(log2(max(1, entries / COMPARED)))))
 
 
 def level_for(rows: int) -> int:
-    """How many bits the bands have by which the last of so many rows of a run is compared with those before it."""
+    """The number of bits in the bands with which row number `rows` of a run is compared with the rows before it."""
     return FEWEST_BITS + -(-(bits_for(rows) - FEWEST_BITS) // LEVEL_BITS) * LEVEL_BITS
 
 
 def entries_for(rows: int) -> int:
-    """How many entries so many rows of a run have: each under the bands of its own length and of all longer ones."""
+    """How many entries `rows` rows of a run have: each row has entries for bands of its own length and all longer."""
     lengths = range(FEWEST_BITS, level_for(rows) + 1, LEVEL_BITS)
     each = VIEWS * VIEW_BANDS + WHOLE_BANDS
     return sum(min(rows * each, COMPARED << bits) for bits in lengths[:-1]) + rows * each
 
 
 def band_keys(prints: npt.NDArray[np.uint8], bands: range, bits: int) -> Keys:
-    """The bits of each band with the band's number (… x VIEW_BYTES in, … x bands out)."""
+    """The key of each band: the values of its first `bits` bits and its number (from … x VIEW_BYTES to … x bands)."""
     weights = np.zeros((256, len(bands)), np.float32)
     for column, band in enumerate(bands):
         weights[BANDS[band, :bits], column] = 2.0 ** np.arange(bits)  # whole numbers, exact in float32
@@ -96,12 +97,12 @@ def band_keys(prints: npt.NDArray[np.uint8], bands: range, bits: int) -> Keys:
 
 
 def as_words(prints: npt.NDArray[np.uint8]) -> Words:
-    """The same bits as four numbers each (… x 4)."""
+    """Fingerprints as four 64-bit numbers each (from … x VIEW_BYTES to … x 4)."""
     return np.ascontiguousarray(prints).view(np.uint64)
 
 
 def distances(one: Words, other: Words) -> npt.NDArray[np.int64]:
-    """How many bits differ (N x 4 each)."""
+    """The number of bits in which N pairs of fingerprints differ (N x 4 each; returns N)."""
     counts = np.bitwise_count(one ^ other).view(np.uint32)[..., 0]  # four numbers of up to 64, a byte each
     halves = (counts & LOW_BYTES) + (counts >> np.uint32(8) & LOW_BYTES)
     differ: Rows = ((halves & np.uint32(0xFFFF)) + (halves >> np.uint32(16))).astype(np.int64)
@@ -109,7 +110,7 @@ def distances(one: Words, other: Words) -> npt.NDArray[np.int64]:
 
 
 def stored(fingerprint: pa.Array) -> Prints:
-    """A column of fingerprints without nulls as an array."""
+    """A column of fingerprints without nulls (N) as an array (N x VIEWS x VIEW_BYTES)."""
     if not len(fingerprint):
         return np.zeros((0, VIEWS, VIEW_BYTES), np.uint8)
     data = np.frombuffer(fingerprint.buffers()[1], np.uint8)
@@ -117,7 +118,7 @@ def stored(fingerprint: pa.Array) -> Prints:
 
 
 def products(low: Rows, high: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Each row with each place in [low, high) (N each), at most about AT_ONCE of them together."""
+    """Yield pairs of each row and each place from low[row] to high[row] (N bounds), about AT_ONCE pairs at a time."""
     counts = high - low
     ends = np.cumsum(counts)
     first = 0
@@ -154,10 +155,10 @@ class _Table:
 
 
 class CopyIndex:
-    """Fingerprints of images among which those nearest to others are looked up."""
+    """An index of images' fingerprints, in which the nearest one to another image is looked up."""
 
     def __init__(self, prints: Prints) -> None:
-        """Take the fingerprints of N images."""
+        """Build the index of N images' fingerprints."""
         self.bits = bits_for(len(prints))
         flat = prints.reshape(-1, VIEW_BYTES)
         places = np.arange(len(flat)).reshape(-1, VIEWS)
@@ -169,7 +170,10 @@ class CopyIndex:
         self._whole = _Table.of(flat, views[:, 0].ravel(), np.repeat(places[:, 0], VIEW_BANDS))
 
     def nearest(self, prints: Prints, max_distance: int) -> tuple[Rows, Rows]:
-        """Of each of N images the nearest known one and its distance; -1 where none is near, the first among equals."""
+        """For each of N images, the number of the nearest indexed image and its distance in bits (N each).
+
+        Both are -1 where none is within `max_distance`; of equally near images the first is taken.
+        """
         best = np.full(len(prints), FAR, np.int64)
         whole = band_keys(prints[:, 0], range(VIEW_BANDS + WHOLE_BANDS), self.bits)
         self._improve(
@@ -193,9 +197,9 @@ class CopyIndex:
 
 
 def check_distance(max_distance: int) -> None:
-    """Refuse a distance that every pair of images has.
+    """Check a setting `max_distance`.
 
-    Raises: ValueError for one that is below 0 or not below 128, at which half the bits differ.
+    Raises: ValueError if it is below 0, or at least 128, the distance of unrelated images (half of the bits).
     """
     if not 0 <= max_distance < 128:
         raise ValueError(f"max_distance is a number of bits, from 0 to 127, not {max_distance}")
@@ -207,7 +211,7 @@ def unlike_any_before(
 ) -> pa.BooleanArray:
     """Keep images more than `max_distance` bits from every image kept before; null without a fingerprint.
 
-    This is the rule on one table; a run asks it of all its images by partition (`curate.engine.similar`).
+    This judges one table; a run judges all its images, by partitions (`curate.engine.similar`).
     """
     check_distance(max_distance)
     there = fingerprint.is_valid().to_numpy(zero_copy_only=False)
@@ -223,11 +227,11 @@ def unlike_any_before(
 
 @dataclass(frozen=True)
 class Entries:
-    """Fingerprints under the keys of their bands: what is compared lies under one key (N each)."""
+    """Fingerprints with the keys of their bands (N each): entries with equal keys are compared."""
 
     keys: Keys
-    places: Rows  # whose each is, in source order
-    images: Words  # which image that is: rows with the very same one are no copies of each other
+    places: Rows  # the row of each, in source order
+    images: Words  # a number of the row's image: rows with the same image are no copies of each other
     views: npt.NDArray[np.uint8]  # which view it is: 0 for the whole; and FRESH
     prints: npt.NDArray[np.uint8]  # N x VIEW_BYTES
 
@@ -302,7 +306,8 @@ def unlike_evaluation_images(
 ) -> pa.BooleanArray:
     """Keep images more than `max_distance` bits from every image of the fingerprint files `against`.
 
-    Whoever decodes the image judges that, and drops it; of what has a fingerprint, nothing more falls here.
+    The code that decodes an image judges this, and drops the image. So this function keeps every row that has a
+    fingerprint; it only declares the rule and its settings.
     """
     check_distance(max_distance)
     return pc.if_else(fingerprint.is_valid(), True, pa.scalar(None, pa.bool_()))

@@ -1,7 +1,8 @@
-"""Rules over all pairs of a data set, not row by row: the table holds every pair of an image, one row each.
+"""Rules that compare the rows of a data set with each other: the table has one row for each pair of image and text.
 
-Its columns: `image` and `text`, 16-byte fingerprints; `length`, code points of the clean text; `unit` and
-`row`, where the pair stands in the source, no two in one place. Rows come in any order. No answer is null.
+A table holds all pairs that have the same image. Its columns: `image` and `text`, 16-byte fingerprints; `length`, code
+points of the clean text; `unit` and `row`, the pair's position in the source, which is unique. Rows may have any order.
+No answer is null.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def first_of_each_pair(
 def first_of_each_id(
     image: pa.FixedSizeBinaryArray, unit: pa.Int32Array, row: pa.Int32Array
 ) -> pa.BooleanArray:
-    """Keep the first row, in source order, of those with the same key, which here stands for the image."""
+    """Keep the first row, in source order, of those with the same key; the column `image` holds the key here."""
     return _first_of_each(_codes(image), _place(unit, row))
 
 
@@ -41,7 +42,7 @@ def first_of_each_id(
 def longest_of_each_image(
     image: pa.FixedSizeBinaryArray, length: pa.Int32Array, unit: pa.Int32Array, row: pa.Int32Array
 ) -> pa.BooleanArray:
-    """Keep of several texts for one image the longest, the first in source order among equals (A.1)."""
+    """Keep the longest of several texts for one image; of equally long ones the first in source order (A.1)."""
     return _first_of_each(_codes(image), -length.to_numpy().astype(np.int64), _place(unit, row))
 
 
@@ -53,11 +54,11 @@ def with_few_texts(
     max_texts: int,
     max_addresses: int = 9,
 ) -> pa.BooleanArray:
-    """Keep images with at most `max_texts` different texts; "not found" pictures have any number.
+    """Keep images with at most `max_texts` different texts; a "not found" picture has very many.
 
-    `max_addresses` (0: any number) is for redirects that lead to another file. They are judged by themselves: there the
-    address where they end stands for the image, the addresses that lead to it for its texts, and `max_addresses` is
-    given as `max_texts`.
+    `max_addresses` (0: any number) limits how many addresses may redirect to one file. A run calls this function a
+    second time for redirects: the column `image` then holds the address where they end, `text` the addresses that lead
+    there, and `max_texts` is `max_addresses`.
     """
     for name, most in (("max_texts", max_texts), ("max_addresses", max_addresses)):
         if most < 0:
@@ -83,7 +84,7 @@ def fingerprint(*columns: pa.Array | pa.ChunkedArray) -> pa.FixedSizeBinaryArray
 def blake2b_128(values: pa.LargeBinaryArray) -> bytes:
     """The BLAKE2b-128 of each of N values, none of them null: 16 bytes each.
 
-    To copy an empty hash takes less time than to make one, and a loop in one piece less than calls.
+    Copying an empty hash object is faster than creating one, and one loop is faster than a call for each value.
     """
     _, offsets, data = values.buffers()
     bounds = np.frombuffer(offsets, dtype=np.int64)[values.offset : values.offset + len(values) + 1].tolist()

@@ -1,8 +1,8 @@
-"""Texts of evaluation sets, found again by their runs of words.
+"""Find texts of evaluation sets by the runs of words that they share.
 
-Words are runs of letters and digits in lower case; a Chinese or Japanese character is a word of its own. A text falls
-if any `ngram` words in a row are among those of an evaluation text, or, where it has fewer words, if it is one of the
-evaluation texts as a whole.
+Words are runs of letters and digits in lower case; a Chinese or Japanese character is a word of its own. A text is
+dropped if `ngram` consecutive words of it also occur in an evaluation text. A text of fewer words is dropped if it
+equals an evaluation text.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _nobody(name: str) -> tuple[Words, Ends]:
     raise KeyError(f"nobody opens {name}")
 
 
-open_texts: Callable[[str], tuple[Words, Ends]] = _nobody  # who reads fingerprint files puts a function here
+open_texts: Callable[[str], tuple[Words, Ends]] = _nobody  # set by the module that reads fingerprint files
 
 
 def words_of(text: str) -> Words:
@@ -42,7 +42,7 @@ def words_of(text: str) -> Words:
 
 
 def _said(text: pa.StringArray, *, against: tuple[str, ...], ngram: int = NGRAM) -> pa.StringArray:
-    """What decided: how many words in a row are shared (N rows)."""
+    """The setting that decided, `ngram=8` (N rows)."""
     return pa.array([f"ngram={ngram}"] * len(text), pa.string())
 
 
@@ -50,7 +50,7 @@ def _said(text: pa.StringArray, *, against: tuple[str, ...], ngram: int = NGRAM)
 def unlike_evaluation_texts(
     text: pa.StringArray, *, against: tuple[str, ...], ngram: int = NGRAM
 ) -> pa.BooleanArray:
-    """Keep texts that share no `ngram` words in a row with a text of an evaluation set; null for null.
+    """Keep texts that share no `ngram` consecutive words with a text of an evaluation set; null for null.
 
     `against` names fingerprint files. Raises: ValueError if `ngram` is below 1.
     """
@@ -71,7 +71,7 @@ def unlike_evaluation_texts(
 
 @lru_cache(maxsize=8)
 def _known(against: tuple[str, ...], ngram: int) -> tuple[Words, Words]:
-    """The runs of words of all these sets' texts, and the texts shorter than that, as sorted hashes."""
+    """The runs of `ngram` words in all these sets' texts, and the texts with fewer words, both as sorted hashes."""
     runs, texts = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
     for name in against:
         words, ends = open_texts(name)
@@ -83,7 +83,7 @@ def _known(against: tuple[str, ...], ngram: int) -> tuple[Words, Words]:
 
 
 def _runs(words: Words, ends: Ends, ngram: int) -> tuple[Words, Ends, Words]:
-    """The hash of each run of `ngram` words within a text, whose it is, and the hash of each whole text."""
+    """The hash of each run of `ngram` words within a text, the number of its text, and the hash of each whole text."""
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64) if len(ends) else ends
     place = np.arange(len(words)) - np.repeat(starts, ends - starts)
     owner = np.repeat(np.arange(len(ends)), ends - starts)

@@ -1,9 +1,9 @@
-"""Phrases of a caption and their boxes, as GRIT publishes them, without recursive and broken ones (A.3).
+"""Read GRIT's labels (phrases of a caption and their boxes), without recursive and broken ones (A.3).
 
-A label is recursive where its phrase lies in or overlaps another phrase of the caption. Of all ways to leave
-none, the one that keeps the most boxes is taken: the paper's greedy made exact, by weighted interval
-scheduling over spans. All boxes of one span stay or go together. Ties go to the higher sum of scores, then to
-the longer phrases, then to the phrases that end first.
+A label is recursive if its phrase lies in, or overlaps, another phrase of the caption. Labels are left out so that none
+is recursive and as many boxes as possible are kept. The paper does this greedily; here it is exact, by weighted
+interval scheduling over spans. All boxes of one span are kept or left out together. Ties are decided by the higher sum
+of scores, then by the longer phrases, then by the phrases that end first.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ REGION = pa.struct(
 )
 
 FIELDS = 7  # of a GRIT label: start, end, x0, y0, x1, y1, score; the box as shares of width and height
-SCORE_STEP = 2.0**-20  # scores are added up as whole numbers of it, so that equal sums are equal
-BOX = 2**40  # a box outweighs the scores of a million
+SCORE_STEP = 2.0**-20  # scores are added up as multiples of this, without rounding errors
+BOX = 2**40  # the weight of a box: more than the sum of a million scores
 
 
 class Labels(NamedTuple):
@@ -60,9 +60,10 @@ def ground(
 ) -> pa.Array:
     """GRIT's labels as regions in pixels (N lists, empty where no label is left).
 
-    A label is left out if it has not seven finite numbers, if its span is empty or not whole code points of
-    the caption, if its box is inverted or has no area in the image, if noun_chunks and ref_exps both have it
-    (once), and if it is recursive.
+    `width` and `height` (N) are the images' in pixels; `noun_chunks` and `ref_exps` (N) are lists of labels. A label is
+    left out if it does not have seven finite numbers, if its span is empty or does not consist of code points of the
+    caption, if its box is inverted or has no area in the image, or if it is recursive. A label in both columns is taken
+    once.
     """
     text = one_array(caption).cast(pa.large_string()).fill_null("")
     sizes = np.stack([_floats(width), _floats(height)] * 2, axis=1)
@@ -72,9 +73,9 @@ def ground(
 
 
 def clip_boxes(box: Floats, sizes: Floats) -> tuple[Floats, Bools]:
-    """The boxes x0, y0, x1, y1 clipped to images of width, height, width, height (px, R x 4 each).
+    """Clip boxes x0, y0, x1, y1 to their images, whose `sizes` are width, height, width, height (px, R x 4 each).
 
-    And which of them are sound (R): finite, not inverted, with an area in an image of at least one pixel.
+    Also returns which of them are sound (R): finite, not inverted, and with an area in an image of at least one pixel.
     """
     clipped = np.clip(box, 0, sizes)
     area = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
@@ -103,17 +104,17 @@ def most_boxes(row: Ints, start: Ints, end: Ints, score: Floats) -> Bools:
 
 
 def schedule(row: Ints, start: Ints, end: Ints, weight: Ints) -> Bools:
-    """The heaviest spans of each row that do not overlap; of equally heavy ones those that cover more (S).
+    """Which spans to take (S): in each row those with the largest total weight among spans that do not overlap.
 
-    Spans come by row, then end. All rows advance together: step j settles the j-th span of every row that has
-    one.
+    Of equal totals, the one that covers more code points is taken. Spans are sorted by row, then by end. All rows are
+    computed together: step j decides on the j-th span of every row that has one.
     """
     if not len(row):
         return np.zeros(0, bool)
     fresh = np.r_[True, row[1:] != row[:-1]]
     number, first = np.cumsum(fresh) - 1, np.flatnonzero(fresh)
-    # slot i + number[i] is the best without span i, the next one the best with it; each row's first is for no
-    # span
+    # slot i + number[i] holds the best total without span i, the next slot the best with it; the first slot of a row
+    # is for no span
     slot = np.arange(len(row)) + number
     width = int(end.max()) + 1
     before = np.searchsorted(number * width + end, number * width + start, side="right") + number

@@ -1,4 +1,4 @@
-"""Images on a list of hashes: by the hash of their bytes, and by PDQ within a few bits, of which none is missed."""
+"""Find images on lists of hashes: by the hash of their bytes, and by PDQ hashes within a few bits, missing none."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from filters.copies import FAR, VIEW_BYTES, Rows, as_words, distances, products
 from filters.rule import rule
 
 MAX_DISTANCE = 31  # bits of 256: at most that many differ where PDQ takes two images for one
-PARTS = 16  # numbers of 16 bits that a hash is made of: of two hashes within 31 bits one part differs by a bit at most
+PARTS = 16  # of 16 bits each: if two hashes differ in at most 31 bits, one part differs in at most one bit
 ONE_OFF = np.concatenate([[0], 1 << np.arange(16)]).astype(np.uint16)
 
 Hashes = npt.NDArray[np.uint8]  # N x VIEW_BYTES
 
 
 class PdqIndex:
-    """PDQ hashes among which those nearest to others are looked up."""
+    """An index of PDQ hashes, in which the nearest one to another hash is looked up."""
 
     def __init__(self, hashes: Hashes) -> None:
-        """Take N hashes; they cost 100 bytes each, and 4 MB together."""
+        """Build the index of N hashes; it takes 100 bytes for each, and 4 MB besides."""
         self._words = as_words(hashes)
         parts = _parts(hashes)
         self._orders = [np.argsort(part, kind="stable").astype(np.int32) for part in parts]
@@ -31,7 +31,10 @@ class PdqIndex:
         ]
 
     def nearest(self, asked: Hashes, max_distance: int) -> tuple[Rows, Rows]:
-        """Of each of N hashes the nearest known one and its distance; -1 where none is near, the first among equals."""
+        """For each of N hashes, the number of the nearest indexed hash and its distance in bits (N each).
+
+        Both are -1 where none is within `max_distance`; of equally near hashes the first is taken.
+        """
         best = np.full(len(asked), FAR, np.int64)
         words = as_words(asked)
         for part, order, starts in zip(_parts(asked), self._orders, self._starts, strict=True):
@@ -57,7 +60,8 @@ def on_no_list(
 ) -> pa.BooleanArray:
     """Keep images whose MD5, SHA-256 and PDQ (up to `max_distance` bits off) are in none of the lists `against`.
 
-    Whoever decodes the image judges that, and drops it; of what has a fingerprint, nothing more falls here.
+    The code that decodes an image judges this, and drops the image. So this function keeps every row that has a
+    fingerprint; it only declares the rule and its settings.
     """
     if not 0 <= max_distance <= MAX_DISTANCE:
         raise ValueError(f"max_distance is a number of bits, from 0 to {MAX_DISTANCE}, not {max_distance}")

@@ -1,8 +1,8 @@
-"""The cleaner "html": mark-up goes, entities become the characters they stand for, everything else stays.
+"""The cleaner "html": removes mark-up, decodes entities, and keeps everything else.
 
-Captions come out of attributes, where mark-up is text that somebody pasted, cut short or encoded twice,
-and where `a < b` and `I <3 you` are as likely. So only a known element's name that looks like a tag counts as
-one, while `<PERSON>`, `<3` and `x<y` are text, and entities are read by the rules for attribute values.
+Captions come from attributes. There, mark-up is text that somebody pasted, cut short or encoded twice, and `a < b` and
+`I <3 you` are as likely. So only what looks like a tag and has a known element's name counts as a tag, while
+`<PERSON>`, `<3` and `x<y` are text. Entities are read by the rules for attribute values.
 
 What a tag then contains and where it ends is the parser's to say: the standard library's tokenizer, since no
 tree is needed. Lexbor's took twice the time on captions, and 4 s and 1.6 GB for 38 KB of hostile nesting.
@@ -23,7 +23,7 @@ from filters.row_kernels import containing, rewrite
 from filters.rule import cleaner
 
 GATE = r"<[A-Za-z/!?]|&(?:#[0-9xX]|[A-Za-z][A-Za-z0-9])"
-MAX_ROUNDS = 5  # of decoding what was encoded again and again; real captions need two
+MAX_ROUNDS = 5  # how often a text is decoded that was encoded several times; real captions need two rounds
 
 BLOCKS = (
     "address|article|aside|blockquote|body|br|button|caption|center|col|colgroup|dd|details|dialog|dir|div|dl|dt"
@@ -71,7 +71,7 @@ def stripped(text: str) -> str:
     if not _markup().search(text):
         return text
     reader = _WordCollector()
-    # Never close()d: what the text was cut off in is dropped, as a browser does, and every pass is linear.
+    # close() is never called: an unfinished tag at the end is dropped, as browsers do, and a round takes linear time.
     reader.feed(_other_signs().sub(lambda sign: "&amp;" if sign[0] == "&" else "&lt;", text))
     return " ".join("".join(reader.words).split())
 

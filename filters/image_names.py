@@ -1,7 +1,7 @@
-"""Images by the names that data sets give them: overlaps of data sets that are known without a look at pixels.
+"""Find images by the names that data sets give them: so overlaps of data sets are known without decoding images.
 
-A name is the last part of a URL or path, without its ending. The images of COCO go by their number, of which
-`COCO_train2014_000000000009.jpg` and `train2017/000000000009.jpg` are two names, and `coco:9` in a list a third.
+A name is the last part of a URL or path, without its suffix. Images of COCO are named by their number, `coco:9`: the
+paths `COCO_train2014_000000000009.jpg` and `train2017/000000000009.jpg` both become that name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from filters.column import as_numbers
 from filters.rule import rule
 
-STEPS = (  # from what a data set has to the name
+STEPS = (  # replacements that turn a URL or path into the name
     (r"(?s)[?#].*", ""),
     (r"(?s)^.*[/\\]", ""),
     (r"\.[A-Za-z]{3,4}$", ""),
@@ -28,7 +28,7 @@ def _nobody(name: str) -> pa.Array:
     raise KeyError(f"nobody opens {name}")
 
 
-open_names: Callable[[str], pa.Array] = _nobody  # who reads lists puts a function here
+open_names: Callable[[str], pa.Array] = _nobody  # set by the module that reads lists
 
 
 def names_of(places: pa.Array) -> pa.Array:
@@ -68,8 +68,8 @@ def not_named(
 ) -> pa.BooleanArray:
     """Keep rows none of whose images is named on the lists `against`, by its URL or its path; null without a key.
 
-    `coco_id` names a column of the source with COCO's number of the image, which is looked for, too; where the source
-    has no such column, or no number in it, names alone tell.
+    `coco_id` names a column of the source with COCO's number of the image, which is searched for in the lists too.
+    Where the source has no such column, or no number in it, only the names decide.
     """
     if key.null_count == len(key):
         return pa.nulls(len(key), pa.bool_())

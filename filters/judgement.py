@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from filters.column import find_rule
 from filters.rule import one_array
 
-COMPACT_BELOW = 0.5  # judging dead rows too costs less than copying the living, while most are alive
+COMPACT_BELOW = 0.5  # below this share of rows that are alive, copying them costs less than judging all
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Judgement:
 def judge(table: pa.Table, rules: Mapping[str, Mapping[str, Any]]) -> Judgement:
     """Judge each row by `rules` (name to settings) in their order; a rule sees a row only while it is alive.
 
-    Raises: KeyError for a rule that there is not, or a column that the table lacks.
+    Raises: KeyError for a rule that does not exist, or a column that the table lacks.
     """
     codes = np.full(table.num_rows, -1, dtype=np.int8)
     rows = np.arange(table.num_rows)

@@ -36,7 +36,7 @@ def identify(
 
     Returns its code (ISO 639-1), its probability, and the probability that the text is in none of `keep`.
     """
-    if text.null_count == len(text):  # no text, no model: reading it takes longer than a thousand texts
+    if text.null_count == len(text):  # loading the model takes longer than a thousand texts
         return (
             pa.nulls(len(text), pa.string()),
             pa.nulls(len(text), pa.float32()),
@@ -67,8 +67,9 @@ def text_in_other_language(
 ) -> pa.BooleanArray:
     """Keep texts in one of the languages `keep` (ISO 639-1), and those whose language is not certain.
 
-    A text falls if it is in none of them with a probability of at least `min_score`, and one other language has LEADING
-    of it: names and model numbers look a little like many languages, and much like none.
+    A text is dropped if it is in none of `keep` with a probability of at least `min_score`, and the most likely
+    language has a probability of at least LEADING. (Names and model numbers look a little like many languages, and much
+    like none.)
 
     Raises:
         ValueError: a language that cannot be identified, or a score that is no probability.

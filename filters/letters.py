@@ -1,6 +1,6 @@
-"""The letters that `filters.needs` tells apart, and how often a run of them is in captions.
+"""The alphabet of codes that `filters.needs` uses, and estimates of how often a run of codes occurs in captions.
 
-They are few: a code stands for all bytes of a kind, upper and lower case alike. EDGE stands for both ends of a text.
+There are few codes: one stands for all bytes of a kind, in upper and lower case. EDGE stands for both ends of a text.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from math import prod
 
-LETTERS = 40  # codes: three of them make a number below 2 ** 16
+LETTERS = 40  # number of codes: three codes together give a number below 2 ** 16
 RUN = 3
 EDGE_BYTE = b"\xff"  # is in no UTF-8
 _KINDS = (
@@ -54,7 +54,7 @@ Silver necklace with heart pendant, 925 sterling, gift box included
 
 
 def _shares() -> tuple[list[float], list[list[float]]]:
-    """How often each code is in SAMPLE, and how often each follows each; what is not in it is rare."""
+    """The share of each code in SAMPLE, and of each code after each other; codes that are not in it count as rare."""
     codes = SAMPLE.replace("\n", "\xff").encode("latin-1").translate(CODES)
     singles = [(codes.count(code) + 0.5) / len(codes) for code in range(LETTERS)]
     pairs = [[2 * share for share in singles] for _ in singles]
@@ -68,5 +68,5 @@ SINGLES, PAIRS = _shares()
 
 @lru_cache(maxsize=1 << 16)
 def share_of(run: bytes) -> float:
-    """About how many of a text's places have the run."""
+    """The estimated share of positions in captions at which the run occurs."""
     return SINGLES[run[0]] * prod(PAIRS[one][other] for one, other in pairwise(run))

@@ -1,9 +1,9 @@
 """Near duplicates by feature: of images that look alike, the first stays.
 
-Rows are taken in their order. A row falls if a row that stayed before it is more similar than is allowed
-(cosine of the features, to six decimals), so that what stays is pairwise dissimilar and what falls has a
-witness. Up to EXACT_ROWS all pairs are compared. Beyond, an index (`filters.near_duplicate_index`) proposes some rows
-for each, and these are compared: what falls still has a true witness, but a few near duplicates are missed.
+Rows are judged in order. A row is dropped if it is more similar than is allowed (cosine of the features, to six
+decimals) to an earlier row that was kept; that row is its witness. So kept rows are pairwise dissimilar. Up to
+EXACT_ROWS rows, all pairs are compared. With more, an index (`filters.near_duplicate_index`) proposes some rows for
+each row, and only these are compared: every dropped row still has a true witness, but a few near duplicates are missed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RowsThatStay(Protocol):
 
 @rule("near_duplicate")
 def unlike_all_before(clip_features: pa.ListArray, *, max_similarity: float) -> pa.BooleanArray:
-    """Keep rows at most `max_similarity` (cosine) like every row kept before; null without a feature."""
+    """Keep rows whose cosine with every row kept before is at most `max_similarity`; null without a feature."""
     there = clip_features.is_valid()
     features = stored_matrix(clip_features.drop_null())
     witness = np.concatenate(
@@ -51,10 +51,10 @@ def unlike_all_before(clip_features: pa.ListArray, *, max_similarity: float) -> 
 def witnesses(
     blocks: Iterable[npt.NDArray[Any]], rows: int, max_similarity: float
 ) -> Iterator[tuple[Rows, Matrix]]:
-    """Part by part: which earlier row each is too similar to (NOBODY if none), and how similar.
+    """Yield for each part of the rows: the earlier row that each is too similar to (NOBODY if none), and their cosine.
 
-    Blocks are features as stored (N x D, float16), at most `rows` in all, which decides between the exact way
-    and the index. For the latter they are first written to a temporary file of 2 bytes a number.
+    `blocks` are features as stored (N x D, float16), at most `rows` in all; `rows` decides whether all pairs are
+    compared or an index is used. For the index they are first written to a temporary file, 2 bytes a number.
 
     Raises:
         ImportError: there are more than EXACT_ROWS, and faiss is not installed.
@@ -72,7 +72,7 @@ def witnesses(
         cut = (block[at : at + PART_ROWS] for block in blocks for at in range(0, len(block), PART_ROWS))
         parts = (unit(part) for part in cut)
     else:
-        import faiss  # noqa: F401 - lest it be missed once everything is written
+        import faiss  # noqa: F401 - fail here if it is missing, not after everything was written
 
         scratch = Scratch(rows, dimension)
         for block in blocks:
@@ -102,12 +102,12 @@ def stored_matrix(features: pa.ListArray) -> npt.NDArray[Any]:
 
 
 def feature_matrix(features: pa.ListArray) -> Matrix:
-    """The same as unit rows (N x D, float32)."""
+    """A column of features as a matrix of rows of length 1 (N x D, float32); none may be null."""
     return unit(stored_matrix(features))
 
 
 def _judge(part: Matrix, first: int, kept: RowsThatStay, max_similarity: float) -> tuple[Rows, Matrix]:
-    """Compare a part with the rows kept before it and with its own; keep what falls to nobody."""
+    """Compare a part with the rows kept before it and with each other; add the rows without a witness to `kept`."""
     witness, similarity = kept.nearest(part)
     similarity = similarity.round(DECIMALS)
     witness[similarity <= max_similarity] = NOBODY
@@ -125,7 +125,7 @@ def _judge(part: Matrix, first: int, kept: RowsThatStay, max_similarity: float) 
 
 
 class Compared:
-    """All rows that were kept, compared one by one."""
+    """The rows that were kept, with all of which each row is compared."""
 
     def __init__(self, dimension: int) -> None:
         self._features = np.zeros((PART_ROWS, dimension), np.float32)

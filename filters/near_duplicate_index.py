@@ -1,9 +1,9 @@
-"""An index of features that says which rows are worth comparing; it takes little more than a bit a number.
+"""An index of features that proposes which rows to compare; it takes little more than one bit a number.
 
-Rows lie in clusters, as a bit a number and two factors (RaBitQ). The features themselves lie in a temporary
-file, where only those are looked up that seem to be near duplicates. Rows and clusters are made whole numbers
-whose products add up to less than 2^24, which float32 adds without error: neither the number of threads nor
-the order of additions changes where a row is looked for.
+Rows are stored in clusters, with one bit a number and two factors (RaBitQ). The features themselves are in a temporary
+file; only those of likely near duplicates are read. Rows and centres of clusters are rounded to whole numbers, whose
+products add up to less than 2^24. Float32 adds such numbers without error, so neither the number of threads nor the
+order of additions changes which clusters are searched.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ Stored = npt.NDArray[np.float16]
 Rows = npt.NDArray[np.int64]
 Take = Callable[[Rows], Matrix]  # the features of rows, by their numbers (unit rows)
 
-WHOLE = 4000.0  # the length of a row of whole numbers; its square is below 2^24
-PROBES = 16  # clusters that a row is looked for in
-PROPOSED = 32  # rows that it is compared with, at most
+WHOLE = 4000.0  # the length to which rows are scaled before they are rounded; its square is below 2^24
+PROBES = 16  # clusters that are searched for each row
+PROPOSED = 32  # each row is compared with at most so many rows
 ERROR = 1.2  # of an estimated similarity, times the root of the dimension: more than was ever seen
-TRAINING_ROWS = 40  # a cluster
+TRAINING_ROWS = 40  # rows for each cluster that the centres are trained on
 TRAINING_ROUNDS = 10
 
 
 def unit(features: npt.NDArray[Any]) -> Matrix:
-    """Features as unit rows (N x D): float16 moved them a little. One that is not finite is like nobody."""
+    """Features scaled to length 1 again, which float16 changed a little (N x D, float32).
+
+    Numbers that are not finite become 0, so that such a row is similar to none.
+    """
     values = features.astype(np.float32)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
     return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
@@ -42,7 +45,7 @@ class NoRoomError(OSError):
 
 
 class Scratch:
-    """Features as they are stored, in a nameless temporary file of 2 bytes a number: gone whatever happens.
+    """Features in a temporary file without a name, 2 bytes a number; the file always ends with the process.
 
     Raises:
         NoRoomError: the disk has no room for so many `rows`.
@@ -62,7 +65,7 @@ class Scratch:
         self.rows = 0
 
     def append(self, features: npt.NDArray[Any]) -> None:
-        """Keep these as well."""
+        """Append features (N x D)."""
         left = memoryview(features.astype(np.float16).tobytes())
         while left:
             left = left[self._file.write(left) :]
@@ -76,12 +79,12 @@ class Scratch:
         return unit(np.frombuffer(data, np.float16).reshape(-1, width))
 
     def take(self, rows: Rows) -> Matrix:
-        """These rows, wherever they lie."""
+        """The features of the rows with these numbers (N x D, of length 1)."""
         return unit(self._all[rows])
 
 
 class Clusters:
-    """Where rows lie, and what their codes are made by: the centres of clusters, and a rotation of all numbers."""
+    """The centres of the clusters, and the rotation that is applied to features before they are encoded."""
 
     def __init__(self, centres: Matrix, rotation: Matrix) -> None:
         """Both of whole numbers: `centres` is clusters x D, `rotation` D x D."""
@@ -93,7 +96,7 @@ class Clusters:
 
     @classmethod
     def trained(cls, rows: int, dimension: int, take: Take) -> Clusters:
-        """Find the clusters of so many rows."""
+        """Find the clusters of `rows` rows of `dimension` numbers; `take` gives the features of rows by number."""
         rotation = _rotation(dimension)
         clusters = max(1, int(rows**0.5))
         some = np.arange(0, rows, max(1, rows // (clusters * TRAINING_ROWS)))
@@ -111,7 +114,7 @@ class Clusters:
         clusters, dimension = self.centres.shape
         inner = faiss.METRIC_INNER_PRODUCT
         index = faiss.IndexIVFRaBitQFastScan(self._quantizer, dimension, clusters, inner)
-        index.train(self.centres[:1])  # there is nothing left to be learnt
+        index.train(self.centres[:1])  # faiss requires the call, but the centres are trained already
         index.nprobe = PROBES
         return index
 
@@ -143,7 +146,7 @@ class NearIndex:
 
 
 def floor(max_similarity: float, dimension: int) -> float:
-    """The estimate, in whole numbers, from which on a row is compared in full."""
+    """The least estimated similarity, scaled by WHOLE², from which on two rows are compared exactly."""
     return float((max_similarity - ERROR / dimension**0.5) * WHOLE**2)
 
 

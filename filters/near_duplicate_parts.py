@@ -1,9 +1,9 @@
-"""The search for near duplicates in parts, which any processes may do, to the answer of `filters.near_duplicate`.
+"""Search for near duplicates in parts, in several processes, with the same result as `filters.near_duplicate`.
 
-Whether a row falls depends on which rows before it stay, but what is worth comparing does not. So each block of rows is
-first searched for among all rows before it, whatever becomes of these, and compared with what the index proposes.
-Then one process goes through all rows in their order, and of each one's proposals leaves out those that fell. Where
-too many of them fell to tell what else would have been proposed, the row is searched for again, among what stays.
+Whether a row is dropped depends on which earlier rows are kept, but which rows are worth comparing does not. So the
+rows of each block are first searched for among all earlier rows, kept or not, and compared with those that the index
+proposes. Then one process goes through all rows in order, and ignores proposals that were dropped. Where so many were
+dropped that other rows would have been proposed instead, the row is searched for again, among the kept rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CODE_BYTES = 40  # a row in an index, beside a bit a number
 
 
 class Proposals(NamedTuple):
-    """The rows that a part's rows were compared with (P in all), by row, and the most promising first."""
+    """The P pairs of rows that were compared for a part, sorted by row, the most promising first."""
 
     row: Rows  # its place in the part, ascending
     other: Rows  # an earlier row's number
@@ -30,7 +30,7 @@ class Proposals(NamedTuple):
 
 
 class NearSearch:
-    """Looks rows up among those whose codes were merged into an index so far."""
+    """Searches for rows among those whose codes were merged into its index."""
 
     def __init__(self, clusters: Clusters, take: Take, least: float) -> None:
         """`least` is the estimate from which on a row is compared (`filters.near_duplicate_index.floor`)."""
@@ -50,7 +50,7 @@ class NearSearch:
         return self._found(part, PROPOSED_OF_ALL, faiss.IDSelectorRange(0, first))
 
     def among(self, part: Matrix, stays: npt.NDArray[np.uint8]) -> Proposals:
-        """What is proposed for rows among those that stay: a bit a row, the lowest of a byte first."""
+        """What is proposed for rows among the kept ones; `stays` has one bit a row, the lowest bit of a byte first."""
         import faiss
 
         return self._found(part, PROPOSED, faiss.IDSelectorBitmap(8 * len(stays), faiss.swig_ptr(stays)))
@@ -81,7 +81,7 @@ class Proposed:
     """The rows that stay of those that were proposed for each part: see `filters.near_duplicate.RowsThatStay`."""
 
     def __init__(self, rows: int, search: Callable[[], NearSearch]) -> None:
-        """`search` gives an index of all `rows`; it is asked for where a row is to be searched for again."""
+        """`search` makes an index of all `rows`; it is called only where a row must be searched for again."""
         self._stays = np.zeros(rows // 8 + 1, np.uint8)
         self._search = search
         self._next: Proposals | None = None

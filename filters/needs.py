@@ -1,8 +1,8 @@
-"""What a text must have in it for an RE2 expression to be found there: one of some runs of up to three letters.
+"""Compute which runs of up to three letters a text must contain if an RE2 expression is to match in it.
 
-Most texts have none of the runs that an expression needs, and to look for the runs of all expressions in all texts at
-once (`filters.sieve`) costs less than a single search. What is not understood needs nothing: then every text is
-searched, so that a run is never asked for that a match could be without.
+Most texts contain none of the runs that an expression needs, and looking for the runs of all expressions in all texts
+at once (`filters.sieve`) costs less than a single search. An expression that this module does not understand needs no
+run: every text is then searched. So a run is required only if no match is possible without it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from itertools import product
 
 from filters.letters import CHINESE, CODES, EDGE, FOLDED, FOREIGN, LED_BY_CJK, OTHER, RUN, share_of
 
-MOST = 100  # words that are held apart
-LONGEST = 24
-TOO_COMMON = 0.01  # a second set of runs that are in so many of a text's places tells too little
+MOST = 100  # limit on the words in a set
+LONGEST = 24  # limit on the codes in a word
+TOO_COMMON = 0.01  # a second set of runs that occur at a larger share of positions is not used
 REPEATS = 3
 PLAIN = re.compile(r"(?:[A-Za-z0-9 #:;,&/@-](?![*+?{])){1,20}")
 QUANTIFIER = re.compile(r"(?:[*+?]|\{(\d+)(,(\d*))?\})\??")
@@ -64,14 +64,14 @@ def needed_runs(expression: str) -> Needs:
 
 
 def either(one: Needs, other: Needs) -> Needs:
-    """What is needed where one of two expressions is to be found."""
+    """What a text needs in which at least one of two expressions is to match."""
     if not one or not other:
         return ()
     return tuple(dict.fromkeys((one[0] | other[0], one[-1] | other[-1])))
 
 
 def _word(*parts: bytes) -> bytes:
-    """Codes one behind the other; long runs of OTHER are cut to two, and two edges are one."""
+    """Join codes to a word; runs of OTHER are cut to two, and two edges become one."""
     joined = b"".join(parts)
     for long, short in ((3 * OTHER, 2 * OTHER), (2 * EDGE, EDGE)):
         while long in joined:
@@ -80,7 +80,7 @@ def _word(*parts: bytes) -> bytes:
 
 
 def _products(ones: Words, others: Words) -> Words | None:
-    """Each word before each other; None: too many, or too long."""
+    """Every word of `ones` followed by every word of `others`; None: they are too many, or too long."""
     if ones == NOTHING.words:
         return others
     if len(ones) * len(others) > MOST or max(map(len, ones)) + max(map(len, others)) > LONGEST:
@@ -111,7 +111,7 @@ def _rarest(word: bytes) -> tuple[bytes, bytes]:
 
 
 def _rarest_needs(*parts: Needs) -> Needs:
-    """Of what each of several parts needs, the two rarest, of two parts where that can be."""
+    """The two rarest sets of runs among what several parts need, from two different parts if possible."""
     ranked = sorted(filter(None, parts), key=lambda needs: _cost(needs[0]))
     if len(ranked) < 2:
         return ranked[0] if ranked else ()
@@ -125,7 +125,7 @@ def _ends(words: Words, side: slice) -> Words:
 
 
 def _open(one: Matches) -> Matches:
-    """The same without all words."""
+    """The same matches, described without the set of all words: by beginnings, ends and needed runs."""
     if one.words is None:
         return one
     return Matches(
@@ -165,7 +165,7 @@ def _parted(one: Matches, other: Matches) -> Matches:
 
 
 def _repeated(one: Matches, least: int, most: int | None) -> Matches:
-    """So many times."""
+    """Matches of an expression that is repeated at least `least` and at most `most` times (None: no limit)."""
     if least == 0:
         return _parted(NOTHING, one) if most == 1 else ANYTHING
     result = one
@@ -205,7 +205,7 @@ class _Reader:
         self.text, self.at = expression, 0
 
     def alternatives(self) -> Matches:
-        """What is parted by bars, up to a closing bracket or the end."""
+        """Read alternatives, which bars separate, up to a closing bracket or the end."""
         result = self._sequence()
         while self._took("|"):
             result = _parted(result, self._sequence())

@@ -1,4 +1,4 @@
-"""Rules on what a page image shows and its label does not: facts that a renderer writes into `extra`."""
+"""Rules on page images, by numbers that a renderer writes into `extra`, such as the share of unlabelled writing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARKS = (
 
 
 def fact(extra: Any, name: str) -> pa.Array:
-    """A number that a renderer wrote of each page (N rows of JSON objects); null where it wrote none."""
+    """The number `name` in each page's `extra` (N rows of JSON objects); null where there is none."""
     return pa.array([number_in(text.as_py(), name) for text in extra], pa.float64())
 
 
@@ -54,7 +54,7 @@ def unlabelled(extra: pa.StringArray, *, max_share: float) -> pa.StringArray:
 
 @rule("page_mostly_unlabelled", describe=unlabelled)
 def page_mostly_unlabelled(extra: pa.StringArray, *, max_share: float) -> pa.BooleanArray:
-    """Keep pages of whose writing, by its ink, at most `max_share` lies in no region; null where not told.
+    """Keep pages where at most `max_share` of the writing (measured by its ink) is in no region; null if not known.
 
     Raises:
         ValueError: `max_share` is no share.
@@ -69,7 +69,7 @@ def unlike(extra: pa.StringArray, *, max_share: float) -> pa.StringArray:
 
 @rule("text_unlike_image", describe=unlike)
 def text_unlike_image(extra: pa.StringArray, *, max_share: float) -> pa.BooleanArray:
-    """Keep pages of whose letters at most `max_share` is in fonts that draw other letters; null where not told.
+    """Keep pages where at most `max_share` of the letters are in fonts that draw other letters; null if not known.
 
     Raises:
         ValueError: `max_share` is no share.
@@ -80,7 +80,7 @@ def text_unlike_image(extra: pa.StringArray, *, max_share: float) -> pa.BooleanA
 def target_chars(
     task: pa.StringArray, text: pa.StringArray, answer: pa.StringArray, regions: pa.ListArray
 ) -> pa.Array:
-    """How long what is to be said is, in characters (N): the page's HTML, or text with marks around regions."""
+    """The length of the target in characters (N): of the page's HTML, or of the text with marks around regions."""
     marks = pc.multiply(pc.list_value_length(regions).fill_null(0), MARKS)
     written = pc.add(pc.cast(pc.utf8_length(text), pa.int64()), marks)
     structured = pc.equal(task, STRUCTURED).fill_null(False)
@@ -149,7 +149,7 @@ def blank(extra: pa.StringArray, *, max_share: float) -> pa.StringArray:
 
 @rule("page_mostly_blank", describe=blank)
 def page_mostly_blank(extra: pa.StringArray, *, max_share: float) -> pa.BooleanArray:
-    """Keep page images of whose 16 px squares at most `max_share` is of one colour; null where not told.
+    """Keep page images where at most `max_share` of the 16 px squares have a single colour; null if not known.
 
     Raises:
         ValueError: `max_share` is no share.

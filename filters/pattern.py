@@ -13,8 +13,8 @@ KEYS = ("steps", "before", "after", "within", "start", "end")
 class Pattern:
     """A named irregularity and its removal.
 
-    The texts that have it are told by cheap expressions, kept apart by where they look: RE2 is fast on each kind, and
-    slow on the mixture.
+    Cheap expressions select the texts that may have it. Those that search anywhere, at the start and at the end are
+    kept apart, because RE2 is fast on each kind and slow on a mixture.
     """
 
     name: str
@@ -25,14 +25,14 @@ class Pattern:
     start: str = ""  # at its start, or
     end: str = ""  # at its end
     wide: bool = False  # found only in texts with characters beyond ASCII
-    again: bool = False  # the steps take out one of several neighbours: they are made until nothing changes
+    again: bool = False  # a step removes one of several neighbours: repeat until nothing changes
 
 
 def added(name: str, table: Mapping[str, Any]) -> Pattern:
     """The pattern that a manifest's `[cleaners.patterns.add.NAME]` describes.
 
-    `steps` is a list of [RE2, replacement]; `before` and `after` an example, which the caller is to try; `within`,
-    `start` and `end` are as in `Pattern`, and may be left out: then the steps themselves are searched for.
+    `steps` is a list of [RE2, replacement]. `before` and `after` are an example, which the caller must try. `within`,
+    `start` and `end` are as in `Pattern`; if all are left out, the expressions of the steps are searched for instead.
 
     Raises: ValueError for a table of another form.
     """

@@ -1,4 +1,4 @@
-"""The cleaner "patterns": takes the irregularities of filters.catalogue out of the texts that have them."""
+"""The cleaner "patterns": removes the irregularities of filters.catalogue from texts."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from filters.rule import cleaner
 from filters.sieve import Change, Sieve, settle
 
 PATTERNS = {pattern.name: pattern for pattern in CATALOGUE}
-MAX_ROUNDS = 12  # what one pattern leaves can be another's; real captions need three
-MANY = 50_000  # texts: of so many, those with any pattern are searched for first
-FEW = 3  # steps that are tried on every text that may have their pattern
-MAX_REPEATS = 64  # of a pattern that takes out one of several neighbours at a time
+MAX_ROUNDS = 12  # rounds, because one pattern's removal can leave another pattern; real captions need three
+MANY = 50_000  # from so many texts on, those with any pattern are selected first
+FEW = 3  # a pattern with at most so many steps tries all of them on every text that may have it
+MAX_REPEATS = 64  # limit on the repetitions of a pattern that removes one of several neighbours at a time
 
 
 @cleaner("patterns")
@@ -30,9 +30,9 @@ def patterns(
     use: Sequence[str] = tuple(PATTERNS),
     add: Mapping[str, Mapping[str, Any]] = {},
 ) -> pa.StringArray:
-    """Texts without the patterns named in `use`, taken out in that order, again until nothing changes.
+    """Remove the patterns named in `use`, in that order, and again until nothing changes.
 
-    `add` describes others, by name, which come after them: see `filters.pattern.added`.
+    `add` describes further patterns by name, which are removed after those: see `filters.pattern.added`.
 
     Raises: ValueError for a name that is not in the catalogue, or a description that makes no sense.
     """
@@ -57,9 +57,9 @@ def without(text: pa.StringArray, chosen: tuple[Pattern, ...]) -> pa.StringArray
 
 
 def try_out(others: Sequence[Pattern]) -> None:
-    """See that each pattern of a manifest compiles, and makes of its example what it says.
+    """Check that each pattern of a manifest compiles, and turns its example `before` into `after`.
 
-    Raises: ValueError for one that does not.
+    Raises: ValueError for one that does not, or whose name is taken.
     """
     for pattern in others:
         if pattern.name in PATTERNS:
@@ -87,7 +87,7 @@ def take_out(text: pa.StringArray, pattern: Pattern) -> pa.StringArray:
 
 
 def irregular(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.BooleanArray:
-    """True for the texts that may have one of the patterns; those of Chinese are looked for beyond ASCII only."""
+    """True for texts that may have one of the patterns; `wide` patterns are searched for only in texts beyond ASCII."""
     narrow = [pattern for pattern in chosen if not pattern.wide]
     wide = [pattern for pattern in chosen if pattern.wide]
     if not wide:
@@ -111,7 +111,7 @@ def places(chosen: Sequence[Pattern]) -> list[str]:
 
 
 def replace(text: pa.StringArray, step: tuple[str, str]) -> pa.StringArray:
-    """One replacement, made on the texts in which it is found: finding is several times cheaper."""
+    """Make one replacement, only in the texts in which it matches: searching is several times faster than replacing."""
     there = pc.match_substring_regex(text, step[0])
     return rewrite(text, there, lambda rows: pc.replace_substring_regex(rows, *step))
 

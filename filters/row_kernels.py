@@ -1,4 +1,4 @@
-"""Kernels on those rows that need them: the rows beyond plain ASCII, the rows a mask names."""
+"""Apply functions only to the rows that need them: rows beyond plain ASCII, or rows where a mask is true."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-BLOCK = 1 << 18  # bytes, so that what is compared stays in the processor's cache
+BLOCK = 1 << 18  # bytes that are compared at a time, so that they stay in the processor's cache
 
 
 def rewrite(values: pa.Array, mask: pa.BooleanArray, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
@@ -42,7 +42,8 @@ def containing(text: pa.StringArray, characters: bytes) -> pa.BooleanArray:
 def keep_unless(text: pa.StringArray, bad: Callable[[pa.StringArray], pa.BooleanArray]) -> pa.BooleanArray:
     """False where `bad` holds, asked only of texts that are not all printable ASCII (N rows).
 
-    One pass over the bytes tells the two apart, several times faster than a regular expression.
+    `bad` returns true for texts to drop. Finding the other texts takes one pass over the bytes, which is several times
+    faster than a regular expression.
     """
     plain = pc.ascii_is_printable(text)
     rest = pc.fill_null(pc.invert(plain), False)

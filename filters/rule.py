@@ -48,7 +48,7 @@ class Rule:
     published: str = ""  # the setting that may name a column of the source, which it reads after its own
 
     def check(self, **settings: Any) -> None:
-        """Judge no row at all, to see that the settings make sense; a rule on lists takes any.
+        """Check the settings by judging an empty table; the settings of rules on lists are not checked.
 
         Raises: ValueError for a setting of the right type that makes no sense.
         """
@@ -63,7 +63,7 @@ class Rule:
         return one_array(self.function(*(one_array(table[c]) for c in self.columns), **settings))
 
     def detail(self, table: pa.Table, **settings: Any) -> pa.StringArray:
-        """What decided, for rows that did not pass (N rows): the values, such as `width=90 height=120`."""
+        """The values that decided, for rows that did not pass (N rows), such as `width=90 height=120`."""
         columns = [one_array(table[c]) for c in self.columns]
         if self.describe is not None:
             return one_array(self.describe(*columns, **settings))
@@ -83,9 +83,9 @@ class Cleaner:
     settings: Mapping[str, Setting]
 
     def check(self, **settings: Any) -> None:
-        """Clean no text at all, to see that the settings make sense.
+        """Check the settings by cleaning an empty column.
 
-        Raises: ValueError for a setting of the right type that makes none.
+        Raises: ValueError for a setting of the right type that makes no sense.
         """
         self.clean(pa.array([], pa.string()), **settings)
 
@@ -95,7 +95,7 @@ class Cleaner:
 
 
 class Bundle(Protocol):
-    """What one plug-in brings."""
+    """The rules and cleaners of one plug-in."""
 
     def rule(self, name: str) -> Rule:
         """Its rule of that name."""
@@ -116,9 +116,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 def rule(
     name: str, *, describe: Callable[..., pa.StringArray] | None = None, published: str = ""
 ) -> Callable[[F], F]:
-    """Register a rule under its reason slug; `describe` has the same signature and says what decided.
+    """Register a rule under `name`, which is the reason of the rows that it drops.
 
-    `published` is the setting that may name a column of the source, which then comes after the others.
+    `describe` has the same parameters and returns the values that decided (N texts; None: all columns). `published` is
+    the setting that may name a column of the source, which the rule then gets after its other columns.
     """
 
     def register(function: F) -> F:

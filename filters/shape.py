@@ -41,7 +41,8 @@ def image_too_small(width: pa.Int32Array, height: pa.Int32Array, *, min_side: in
 def image_blank(width: pa.Int32Array, *, max_share: float) -> pa.BooleanArray:
     """Keep images of which at most `max_share` (0 to 1) of the pixels have one colour, transparency laid on white.
 
-    Whoever decodes the image judges that, and drops it; of what has a width, nothing more falls here.
+    The code that decodes an image judges this, and drops the image. So this function keeps every row that has a width;
+    it only declares the rule and its setting.
     """
     if not 0 <= max_share <= 1:
         raise ValueError(f"max_share must be from 0 to 1: {max_share}")
@@ -54,8 +55,9 @@ def image_changed(
 ) -> pa.BooleanArray:
     """Keep images whose ratio of sides is at most `max_ratio_change` (0.1: a tenth) off the published one.
 
-    That takes the published size beside the true one: see `changed`, which the run asks once an image is decoded.
-    `sha256` names the source's column with the SHA-256 (hex) of each image's bytes: images of others fall, too.
+    The judgement needs the published and the true size, so the run makes it with `changed` once an image is decoded;
+    this function keeps every row with a known size. `sha256` names the source's column with the SHA-256 (hex) of each
+    image's bytes: images with another hash are dropped too.
     """
     if max_ratio_change < 0:
         raise ValueError(f"max_ratio_change must not be below 0: {max_ratio_change}")
@@ -66,11 +68,11 @@ def image_changed(
 def changed(
     published: pa.Table, decoded: pa.Table, turned: pa.Array, max_ratio_change: float, sha256: str = ""
 ) -> pa.Array:
-    """Whether each image has another shape than was published (N); false where a size is not known.
+    """Whether each image's ratio of sides differs too much from the published one (N); false if a size is not known.
 
-    Tables have `width` and `height`; `sha256` is for others to judge. Where `turned` is set, an image was turned by a
-    right angle, and the published size may be that before or after. Sides that were rounded when the image was shrunk
-    may be off by a pixel.
+    The tables have `width` and `height` in pixels; `sha256` is not used here. Where `turned` (N) is true, the image was
+    turned by a right angle, and the published size may be that before or after. One pixel is allowed for sides that
+    were rounded when the image was shrunk.
     """
     sizes = [
         pc.cast(table[side], pa.float64()) for table in (published, decoded) for side in ("width", "height")

@@ -1,4 +1,4 @@
-"""Which of many texts may have what one of several RE2 expressions looks for, told by one pass over their bytes."""
+"""Find the texts in which each of several RE2 expressions may match, by one pass over the bytes of all texts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from filters.needs import Needs
 Rows = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.uint64]
 
-HALF = 32  # expressions that are told apart
+HALF = 32  # number of expressions that have a mark of their own
 ALL = np.uint64(2**HALF - 1)
 BLOCK = 1 << 16  # bytes, so that what is looked up stays in the processor's cache
 FOLDED_SIGNS = "|".join(map(chr, FOLDED))
 
 
 class Change(NamedTuple):
-    """What is done to the texts that have something."""
+    """A change to texts: `find` selects the texts that need it, `make` changes them."""
 
     find: Callable[[pa.StringArray], pa.BooleanArray]
     make: Callable[[pa.StringArray], pa.StringArray]
@@ -34,7 +34,7 @@ class Sieve:
     """Expressions, known by what each needs (`filters.needs`)."""
 
     def __init__(self, needs: Sequence[Needs]) -> None:
-        """Take what each of E expressions needs."""
+        """`needs` are what each of E expressions needs."""
         marks = np.zeros((LETTERS,) * RUN, np.uint64)
         self._always = np.uint64(0)
         for place, sets in enumerate(needs):
@@ -46,7 +46,7 @@ class Sieve:
         self._marked = self._marks != 0
 
     def marks(self, text: pa.StringArray | pa.LargeStringArray) -> Marks:
-        """The `bit` of each expression that may be found in a text (N rows); what is null has none."""
+        """For each text (N), the bits (see `bit`) of all expressions that may match in it; 0 for null."""
         data, edges = between_edges(text)
         places, marks = self._found(data.translate(CODES))
         bounds = np.searchsorted(places, edges)
@@ -81,7 +81,10 @@ class Edited:
         self._count = 0
 
     def change(self, rows: Rows, change: Change) -> tuple[Rows, pa.StringArray]:
-        """Make a change to those of some texts that have what it is about: which differ then, and how they read."""
+        """Make a change to the texts with these numbers that need it; returns the numbers of those that differ now.
+
+        Also returns these texts.
+        """
         rows, old = self._read(rows, self._versions)
         there = change.find(old)
         rows, old = rows[there.to_numpy(zero_copy_only=False)], old.filter(there)
@@ -94,11 +97,11 @@ class Edited:
         return rows, new
 
     def mark(self) -> Rows:
-        """What `differing` compares with, later."""
+        """The current state of all texts, for a later call of `differing`."""
         return self._versions.copy()
 
     def differing(self, before: Rows) -> Rows:
-        """The texts that are others than they were."""
+        """The numbers of the texts that differ from the state `before`."""
         rows = np.flatnonzero(self._versions != before)
         (rows, now), (same, then) = self._read(rows, self._versions), self._read(rows, before)
         order = np.argsort(same, kind="stable")

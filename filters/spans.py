@@ -37,7 +37,7 @@ def distinct(row: Ints, start: Ints, end: Ints) -> Spans:
 
 
 def in_order(row: Ints, first: Ints, then: Ints) -> Ints:
-    """Where R offsets (at least -1) stand by row, the first and the other one; equal ones as they came."""
+    """The order that sorts R regions by row, then `first`, then `then` (both at least -1); equal ones stay in order."""
     if not len(row):
         return np.zeros(0, np.int64)
     wide = int(max(first.max(), then.max())) + 2  # null offsets are -1
@@ -54,7 +54,7 @@ def overlapping(spans: Spans) -> Bools:
 
 
 def byte_offsets(text: pa.Array, row: Ints, position: Ints) -> Ints:
-    """Where the code point at `position` of the row's text begins in the column's bytes (any length).
+    """The offset, in the column's bytes, of the code point at `position` of the text of `row` (any length).
 
     The text is a large_string without nulls and with offset 0; positions run from 0 to the row's length.
     """
@@ -69,7 +69,7 @@ def byte_offsets(text: pa.Array, row: Ints, position: Ints) -> Ints:
 
 
 def byte_spans(text: pa.Array, row: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
-    """Where spans of code points begin and end in the column's bytes (S each)."""
+    """Start and end, in the column's bytes, of spans that are given in code points (S each)."""
     both = byte_offsets(text, np.concatenate([row, row]), np.concatenate([start, end]))
     return both[: len(row)], both[len(row) :]
 
@@ -83,10 +83,9 @@ def buffers(text: pa.Array) -> tuple[Ints, npt.NDArray[np.uint8]]:
 
 
 def cut(text: pa.Array, row: Ints, start: Ints, end: Ints) -> tuple[pa.Array, pa.Array]:
-    """The text around spans of the column's bytes, and in them: N + S gaps and S phrases.
+    """Cut texts at spans that are given in the column's bytes: returns N + S gaps (the text around) and S phrases.
 
-    The spans are inside their row, in order, and do not overlap. A row with k spans has k + 1 gaps, one
-    after another.
+    The spans are within their rows, in order, and do not overlap. A row with k spans has k + 1 gaps, one after another.
     """
     starts, _ = buffers(text)
     rank = np.arange(len(row))

@@ -60,15 +60,15 @@ def describe_other_script(text: pa.StringArray, *, allow: str = "") -> pa.String
 def text_has_other_script(text: pa.StringArray, *, allow: str = "") -> pa.BooleanArray:
     """Keep texts whose every character is English, Chinese or one of `allow` (A.1 step 4); see docs/rules.md.
 
-    Emoji are left to `text_has_emoji`: whatever that rule would drop is passed over here, with the joiners
-    and selectors that belong to it, and nothing else is.
+    Emoji are judged by `text_has_emoji`: this rule ignores exactly what that rule would drop, with the joiners and
+    selectors that belong to it.
     """
     pattern = foreign(allow)
     return keep_unless(text, lambda rest: suspects(rest, pattern))
 
 
 def suspects(text: pa.StringArray, pattern: str) -> pa.BooleanArray:
-    """True where `pattern` is found in a text, even when its emoji are taken out."""
+    """True where `pattern` matches in a text after its emoji were removed."""
     candidate = pc.match_substring_regex(text, pattern)
     again = pc.match_substring_regex(without_emoji(text.filter(candidate)), pattern)
     return pc.replace_with_mask(candidate, candidate, again)
@@ -136,7 +136,7 @@ def text_has_private_use(text: pa.StringArray) -> pa.BooleanArray:
 
 
 def lost(text: pa.StringArray, *, max_share: float = 0.0) -> pa.StringArray:
-    """The character, and how many of the text's there are."""
+    """How many of the text's characters are U+FFFD: `U+FFFD, 2 of 40`."""
     count = pc.cast(pc.count_substring(text, REPLACEMENT), pa.string())
     return pc.binary_join_element_wise(
         "U+FFFD, ", count, " of ", pc.cast(pc.utf8_length(text), pa.string()), ""
@@ -145,7 +145,7 @@ def lost(text: pa.StringArray, *, max_share: float = 0.0) -> pa.StringArray:
 
 @rule("text_has_replacement_character", describe=lost)
 def text_has_replacement_character(text: pa.StringArray, *, max_share: float = 0.0) -> pa.BooleanArray:
-    """Keep texts of whose characters at most `max_share` are U+FFFD, the mark of one that was lost in decoding.
+    """Keep texts where at most `max_share` of the characters are U+FFFD, which stands for one lost in decoding.
 
     Raises:
         ValueError: `max_share` is no share.
@@ -162,7 +162,7 @@ def mostly_lost(text: pa.StringArray, share: float) -> pa.BooleanArray:
 
 
 def longer(text: pa.StringArray, chars: int) -> pa.BooleanArray:
-    """True for texts of more than `chars` code points, counted only where their bytes leave it open."""
+    """True for texts of more than `chars` code points, which are counted only where the number of bytes is no proof."""
     size = pc.binary_length(text)
     surely = pc.greater(size, 4 * chars)  # of UTF-8, a code point takes 4 bytes at most
     unsure = pc.and_(pc.greater(size, chars), pc.invert(surely))
@@ -192,10 +192,10 @@ def any_of(tags: list[str]) -> str:
 
 @rule("text_repeats_itself", describe=lambda text, *, max_share: repeated_share(text, describe=True))
 def text_repeats_itself(text: pa.StringArray, *, max_share: float) -> pa.BooleanArray:
-    """Keep texts in which at most `max_share` (0 to 1) of the pairs of neighbouring words were there before.
+    """Keep texts in which at most `max_share` (0 to 1) of the pairs of neighbouring words repeat an earlier pair.
 
-    Words are told by white space and compared without case; of a text without any white space its characters
-    are taken. A text of fewer than four words has no pair that could come again.
+    Words are separated by white space and compared without case; in a text without white space, characters count as
+    words.
     """
     return pc.less_equal(repeated_share(text), max_share)
 

@@ -141,7 +141,12 @@ class Journal:
         return str(Path(tempfile.gettempdir()) / f"curate-{name}")
 
     def clear(self) -> None:
-        """Remove everything that a run wrote here, and nothing else."""
+        """Remove everything that a run wrote here, and nothing else; tombstones stay.
+
+        Raises:
+            DamagedError: the folder's tombstones cannot be read, or are gone: nothing was removed.
+        """
+        read_tombstones(self.store)
         self._selects = self._selects or self._holds_selection()
         for name in (MANIFEST, SHARDS, DROPPED_FILES, DATA_FILES):
             self.store.delete(name)
@@ -303,7 +308,11 @@ class Journal:
 
     def _inherit(self, asked: Request) -> None:
         """For a retry, copy the tombstones of the earlier run into this folder."""
-        if asked.retry is not None and (data := Store(asked.retry.run).read_bytes(REMOVED)) is not None:
+        if asked.retry is None:
+            return
+        earlier = Store(asked.retry.run)
+        read_tombstones(earlier)
+        if (data := earlier.read_bytes(REMOVED)) is not None:
             self.store.write_bytes(REMOVED, data)
 
     def settle_before(self, touched: Collection[int]) -> None:
@@ -363,7 +372,12 @@ class Journal:
         )
 
     def _removed(self) -> str:
-        """Return the SHA-256 (hex) of the folder's tombstones; an empty string if it has none."""
+        """Return the SHA-256 (hex) of the folder's tombstones; an empty string if it has none.
+
+        Raises:
+            DamagedError: they cannot be read, or are gone.
+        """
+        read_tombstones(self.store)
         data = self.store.read_bytes(REMOVED)
         return "" if data is None else hashlib.sha256(data).hexdigest()
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -23,7 +24,8 @@ import pyarrow.parquet as pq
 
 from curate.errors import DamagedError
 from curate.schema import set_column
-from curate.storage.filesystems import one_line
+from curate.storage.filesystems import NOT_JSON, one_line
+from curate.storage.finished import BEGUN, MANIFEST
 from curate.storage.listing import FOLDER, LISTED
 from curate.storage.store import PublishedFile, Store
 from filters.copies import VIEW_BYTES
@@ -221,13 +223,15 @@ def write_tombstones(store: Store, table: pa.Table) -> PublishedFile:
 
 
 def read_tombstones(store: Store) -> pa.Table:
-    """Return the tombstones of a folder (rows of TOMBSTONES); no rows if it has no such file.
+    """Return the tombstones of a folder (rows of TOMBSTONES); no rows if it never had any.
 
     Raises:
-        DamagedError: the file cannot be read.
+        DamagedError: the file cannot be read, or is gone.
     """
     data = store.read_bytes(REMOVED)
     if data is None:
+        if _had_tombstones(store):
+            raise _without_tombstones(store, "gone")
         return TOMBSTONES.empty_table()
     try:
         table = (
@@ -239,11 +243,43 @@ def read_tombstones(store: Store) -> pa.Table:
         if strange or table["hash"].null_count:
             raise ValueError(f"tombstones of kind {', '.join(map(str, strange)) or 'unknown'}")
     except (OSError, ValueError) as error:
-        raise DamagedError(
-            f"{store.uri}/{REMOVED} is damaged ({one_line(error)}): without it a run would take back what was removed "
-            "on request; get it from a copy of the folder, or remove again from its parent"
-        ) from None
+        raise _without_tombstones(store, f"damaged ({one_line(error)})") from None
     return table
+
+
+def _had_tombstones(store: Store) -> bool:
+    """Return whether a folder's manifest, or what began the run, says that it has tombstones."""
+    for name, fields in ((MANIFEST, ("tombstones",)), (BEGUN, ("lineage", "removal"))):
+        try:
+            said: Any = msgspec.json.decode(store.read_bytes(name) or b"{}")
+        except NOT_JSON:
+            continue
+        for one in fields:
+            said = said.get(one) if isinstance(said, dict) else None
+        if said:
+            return True
+    return False
+
+
+def _without_tombstones(store: Store, what: str) -> DamagedError:
+    return DamagedError(
+        f"{store.uri}/{REMOVED} is {what}: without it a run would take back what was removed on request; "
+        "`curate verify DIR --repair` makes it anew from _manifest.json if that lists all tombstones; else get it from "
+        "a copy of the folder, or remove again from its parent"
+    )
+
+
+def tombstones_told(manifest: Mapping[str, Any]) -> pa.Table | None:
+    """Return the tombstones (rows of TOMBSTONES) that `_manifest.json` lists; None if it does not list all of them."""
+    listed = manifest.get("removed")
+    if not isinstance(listed, list) or len(listed) != manifest.get("tombstones"):
+        return None
+    try:
+        return pa.Table.from_pylist(
+            [one | {"hash": bytes.fromhex(one["hash"])} for one in listed], TOMBSTONES
+        )
+    except (TypeError, KeyError, ValueError, pa.ArrowException):
+        return None
 
 
 def without_names(dropped: pa.Table) -> pa.Table:

@@ -30,7 +30,7 @@ from curate.engine.retry import again, finished_manifest
 from curate.engine.run_steps import Steps
 from curate.engine.runners import InProcess
 from curate.engine.staged_pairs import ACROSS_STAGE, pairs_of_fallen, pairs_of_shard, spill_pairs
-from curate.engine.tombstones import REMOVED
+from curate.engine.tombstones import REMOVED, tombstones_told, write_tombstones
 from curate.errors import InputError
 from curate.storage.finished import listed_dropped, listed_files
 from curate.storage.listing import DROPPED_FILES, SHARDS
@@ -68,13 +68,23 @@ def repair(
     wanted = {name for name in damaged if name in listed or name.startswith("_dropped/")}
     found = {unit for name in wanted if (unit := unit_of(name)) is not None}
     units = sorted(found & known if known else found)
-    repaired: list[str] = []
+    repaired = _restored_tombstones(store, manifest) if REMOVED in damaged else []
     if units:
         if "scored" in manifest:
             raise InputError(f"{folder} was scored since: run it anew with --overwrite, then score it again")
         with Journal(store).locked():
-            repaired = _remade(manifest, store, units, wanted, plugin_files)
+            repaired += _remade(manifest, store, units, wanted, plugin_files)
     return verify_run(folder, workers, address) | {"repaired": repaired}
+
+
+def _restored_tombstones(store: Store, manifest: Mapping[str, Any]) -> list[str]:
+    """Write the tombstones anew if the manifest lists all of them; the name of the file, if so."""
+    table = tombstones_told(manifest)
+    if table is None:
+        return []
+    with Journal(store).locked():
+        write_tombstones(store, table)
+    return [REMOVED]
 
 
 def _remade(

@@ -329,6 +329,55 @@ def test_a_damaged_file_of_tombstones_stops_a_run(whole: Path, source: Path, tmp
         )
 
 
+@pytest.mark.parametrize("left", [None, b"junk"])
+@pytest.mark.parametrize("way", ["overwrite", "more", "retry", "remove", "unfinished"])
+def test_without_its_tombstones_no_run_takes_back_what_was_removed(
+    whole: Path, source: Path, tmp_path: Path, way: str, left: bytes | None
+) -> None:
+    out = tmp_path / "new"
+    curate.remove(whole, listed(tmp_path, "https://pictures.example/2.jpg"), out)
+    (out / "_manifest" / "removed.parquet").unlink()
+    if left is not None:
+        (out / "_manifest" / "removed.parquet").write_bytes(left)
+    if way == "unfinished":
+        (out / "_manifest.json").unlink()
+    before = files(out)
+    more = write_pairs(tmp_path / "zz.parquet", [pair(2)])
+    inputs = [source, more] if way == "more" else [source]
+
+    def go_on() -> None:
+        if way == "remove":
+            curate.remove(out, listed(tmp_path, "https://pictures.example/3.jpg"), tmp_path / "newer")
+        elif way == "retry":
+            curate.retry(out, ["text_too_short"], tmp_path / "newer", progress=False)
+        else:
+            over = way == "overwrite"
+            curate.run("laion", out, inputs, settings=FOUR, workers=0, progress=False, overwrite=over)
+
+    with pytest.raises(DamagedError, match=r"removed.parquet is (gone|damaged)"):
+        go_on()
+    assert files(out) == before
+
+
+@pytest.mark.parametrize("left", [None, b"junk"])
+def test_lost_tombstones_are_made_anew_of_the_manifest(
+    whole: Path, tmp_path: Path, left: bytes | None
+) -> None:
+    out = tmp_path / "new"
+    asked = listed(
+        tmp_path, "https://pictures.example/2.jpg", "prefix:https://other.example/", "pdq:" + "5" * 64
+    )
+    curate.remove(whole, asked, out)
+    place = out / "_manifest" / "removed.parquet"
+    before = place.read_bytes()
+    place.unlink()
+    if left is not None:
+        place.write_bytes(left)
+    assert "_manifest/removed.parquet" in curate.verify(out, workers=0).damaged
+    assert curate.verify(out, repair=True, workers=0).damaged == {}
+    assert place.read_bytes() == before
+
+
 def test_packs_and_exports_of_the_older_version_are_named_with_their_commands(
     whole: Path, tmp_path: Path
 ) -> None:
