@@ -99,7 +99,8 @@ def unwritten_boxes(rows: pa.Table) -> Bools:
         for name in ("prompt", "target")
     ]
     wanted = region_counts(rows["regions"], rows.num_rows)
-    return is_dialogue(rows) & (wanted > 0) & (sum(written) != wanted)
+    other: Bools = written[0] + written[1] != wanted
+    return is_dialogue(rows) & (wanted > 0) & other
 
 
 def _broken_boxes(rows: pa.Table) -> Bools:
