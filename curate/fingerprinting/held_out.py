@@ -1,4 +1,4 @@
-"""Lists of images that data sets hold out for validation and test, of what these data sets publish: `curate held-out`.
+"""`curate held-out`: lists the images that data sets hold out for validation and test, from the files they publish.
 
 A file is a list of objects with a `split`: RefCOCO's pickles of references, Karpathy's dataset_coco.json, any table. An
 image is named by its file, as `image_name_on_list` knows it: COCO's images by their number. Visual Genome's
@@ -40,7 +40,7 @@ LONGEST = 100  # characters of a split's name
 
 @dataclass
 class _Held:
-    """What has been found so far."""
+    """What was found so far."""
 
     names: set[str] = field(default_factory=set)
     splits: Counter[str] = field(default_factory=Counter)  # images, by the split that holds them out

@@ -1,4 +1,4 @@
-"""The one file that a command makes: its place, and how it gets there."""
+"""Checks and writes the one file that a command makes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rows of shards that other software wrote, judged before they are packed or exported.
+"""Checks rows of shards that other software wrote, before they are packed or exported.
 
-What curate wrote has been through a run. In other shards an image may be missing, cut short or of another size than its
-columns say, a text may be no UTF-8, and a box of a dialogue may lie beside its image.
+Rows that curate wrote were checked in a run. In other shards an image may be missing, cut short or of another size than
+its columns say, a text may not be UTF-8, and a box of a dialogue may be outside its image.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class RowFault(NamedTuple):
-    """Why a row cannot be used, and what decided."""
+    """The reason why a row cannot be used, and the fact that decided."""
 
     reason: str
     detail: str | None = None
@@ -62,14 +62,18 @@ def is_foreign(parquet: pq.ParquetFile) -> bool:
 
 
 class ForeignRows:
-    """Judges such rows; the child processes that decode their images start with the first one."""
+    """Checks such rows. The child processes that decode their images start with the first image.
+
+    Args:
+        processes: number of child processes.
+    """
 
     def __init__(self, processes: int = 1) -> None:
         self._processes = processes
         self._children: Children | None = None
 
     def faults(self, table: pa.Table) -> list[RowFault | None]:
-        """The first fault of each of N rows of a shard.
+        """Return the first fault of each row of a shard (N items); None for a row without one.
 
         `text_not_utf8`, `image_missing`, `name_unsafe` (no key, or an image without a path), what decoding finds
         (`not_an_image`, `damaged`, `format_not_allowed`, …), `image_changed` (another size than the row's),

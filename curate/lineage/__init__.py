@@ -1,1 +1,1 @@
-"""Versions of a run: what was removed on request, and how two versions differ."""
+"""Versions of a run: `curate remove` makes a new one without some rows, `curate diff` compares two."""

@@ -1,7 +1,8 @@
-"""`curate diff`: what differs between two runs: settings, counts by reason, and the keys of their rows.
+"""`curate diff`: compares two runs: their settings, their counts by reason, and the keys of their rows.
 
-Files that both list with the same hash are not opened. Of the others the keys are spilled by partitions to a temporary
-folder, with a hash of each row, and compared partition by partition: memory does not grow with the runs.
+Files that both runs list with the same hash are not opened. For the rows of all other files, the key and a hash of the
+row are written to a temporary folder, partitioned by key. The partitions are compared one by one, so memory does not
+grow with the runs.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from curate.storage.store import HashingSink, Store
 from curate.terminal import printable
 
 PARTITION_ROWS = 1_000_000
-NAMED = 10  # keys of each kind that are told
+NAMED = 10  # keys of each kind that are given as examples
 FATES = ("added", "removed", "changed")
 COMPARED = (
     *("dataset", "task", "language", "text", "prompt", "target", "url", "source", "sha256", "extra"),
     *("width", "height", "clip_score"),
     *("regions", "messages"),
     "image.path",
-)  # images by their hashes; features follow from image and scorer
+)  # an image is compared by its `sha256`; features are not compared: they depend on image and scorer only
 ENTRY = np.dtype([("key", "V16"), ("digest", "<u8"), ("side", "u1")])
 KEYS = pa.schema([("key", pa.string()), ("fate", pa.string())])
 
@@ -53,14 +54,19 @@ class ComparedRun(NamedTuple):
 
 
 def diff(folder: str, other: str, keys: str = "") -> dict[str, Any]:
-    """How the run in `other` differs from that in `folder`.
+    """Return how the run in `other` differs from the run in `folder`.
 
-    What is found: `settings` (path → the two values), `counts` (`rows_in`, `rows_out`, and each reason → the two),
-    `added`, `removed` and `changed` (numbers of keys), `same` (shards that both have), and under `examples` some keys
-    of each kind. `keys`: a Parquet file for all of them (`key`, `fate`).
+    The result has `settings` (path -> the two values), `counts` (`rows_in`, `rows_out` and each reason -> the two
+    numbers), `added`, `removed` and `changed` (numbers of keys), `same` (number of shards that both have), `inputs`
+    (the two numbers of inputs), and `examples` (up to NAMED keys of each kind).
+
+    Args:
+        folder: folder (path or URI) of the one run.
+        other: folder (path or URI) of the other run.
+        keys: a Parquet file to write all differing keys to (columns `key` and `fate`); empty: none is written.
 
     Raises:
-        InputError: one of them holds no complete run.
+        InputError: a folder holds no complete run.
         DamagedError: a shard is missing or cannot be read.
         OutputError: `keys` cannot be written.
     """
@@ -89,7 +95,7 @@ def diff(folder: str, other: str, keys: str = "") -> dict[str, Any]:
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """How two runs differ, for a person."""
+    """Yield the lines that tell a person how two runs differ; `found` is what `diff` returned."""
     for path, (before, after) in found["settings"].items():
         yield f"{printable(path)}: {printable(str(before))} → {printable(str(after))}"
     if not found["settings"]:
@@ -112,7 +118,7 @@ def _side(folder: str) -> ComparedRun:
 
 
 def _differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, list[Any]]]:
-    """The paths at which two manifests differ, each with the two values (None: not there)."""
+    """Yield the paths at which two manifests differ, each with the two values (None: the key is missing)."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in before | after:
             yield from _differences(before.get(name), after.get(name), f"{path}.{name}".removeprefix("."))
@@ -127,7 +133,7 @@ def _counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, li
 
 
 def _entries(store: Store, shards: Sequence[Shard], side: int) -> Iterator[Entries]:
-    """Each shard's keys with a hash of their rows; a bounded number is read at once."""
+    """Yield, for each shard, its keys with hashes of their rows; a bounded number of shards is read at once."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 2 if store.local else 32) as pool:
         for start in range(0, len(shards), 64):
             yield from pool.map(lambda one: _of_shard(store, one, side), shards[start : start + 64])
@@ -161,10 +167,10 @@ def _of_table(table: pa.Table, side: int) -> Entries:
 
 
 class RowPartitions:
-    """Entries of two runs in files by their keys, so that all of one key are in one file."""
+    """Entries (ENTRY) of two runs in files, partitioned by key: all entries of a key are in one file."""
 
     def __init__(self, folder: Path, rows: int) -> None:
-        """`rows`: about how many there will be of each run."""
+        """Use `folder` for the files; `rows` is about the number of entries of each run."""
         self.folder, self.count = folder, max(1, -(-rows // PARTITION_ROWS))
 
     def add(self, entries: Entries) -> None:
@@ -178,7 +184,7 @@ class RowPartitions:
                 file.write(entries[partition == number].tobytes())
 
     def __iter__(self) -> Iterator[pa.Table]:
-        """The keys of each partition with what became of them (rows of KEYS)."""
+        """Yield the keys of each partition that differ, and how (rows of KEYS)."""
         for number in range(self.count):
             if self._path(number).exists():
                 yield _fates(np.fromfile(self._path(number), ENTRY))
@@ -188,7 +194,7 @@ class RowPartitions:
 
 
 def _fates(entries: Entries) -> pa.Table:
-    """What became of each key, but of those whose rows are the same (rows of KEYS, by key)."""
+    """Return the keys that were added, removed or changed (rows of KEYS, sorted by key)."""
     names = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(16), len(entries), [None, pa.py_buffer(np.ascontiguousarray(entries["key"]).tobytes())]
     )
@@ -205,14 +211,14 @@ def _fates(entries: Entries) -> pa.Table:
 
 
 def _one_a_key(side: pa.Table) -> pa.Table:
-    """A row a key; of one that occurs more than once the rows' hashes together."""
+    """Return one row for each key; if a key occurs several times, the hashes of its rows are summed."""
     digest = side.set_column(1, "digest", side["digest"].cast(pa.uint64()))
     summed = digest.group_by("key").aggregate([("digest", "sum")])
     return summed.rename_columns({"digest_sum": "digest"}).select(["key", "digest"])
 
 
 def _compared(partitions: RowPartitions, keys: str) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """How many keys of each fate there are, and some of them; all are written to `keys`, if it is given."""
+    """Count the keys of each fate and return the counts and some examples; write all keys to `keys`, if given."""
     counts, examples = dict.fromkeys(FATES, 0), {fate: list[str]() for fate in FATES}
 
     def counted() -> Iterator[pa.Table]:
@@ -242,7 +248,7 @@ def _compared(partitions: RowPartitions, keys: str) -> tuple[dict[str, int], dic
 
 
 def _write_alone(folder: str, name: str, fill: Any) -> None:
-    """Write one file into a folder that is no run's: whole, and nothing beside it."""
+    """Write one complete file into a folder that belongs to no run, and leave nothing beside it."""
     if "://" in folder:
         Store(folder).write(name, fill)
         return

@@ -1,4 +1,4 @@
-"""Which rows of finished shards show an image, or say a text, of evaluation sets: as the rules of a run tell them."""
+"""Finds rows of finished shards that hold an image or a text of evaluation sets, as the rules of a run do."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _, TEXT_RULE = RULES
 
 
 class Overlap(NamedTuple):
-    """A row that is in an evaluation set, by which rule, and what keeps it out from now on."""
+    """A row that is in an evaluation set."""
 
-    row: int
-    rule: str
-    mark: Tombstone
+    row: int  # its number in the shard
+    rule: str  # the rule that found it
+    mark: Tombstone  # keeps it out of the run from now on
     copy: dict[str, Any] | None = (
-        None  # of an image: `key`, `image` (of the evaluation set), `distance` (bits of 256)
+        None  # for an image: `key`, `image` (its name in the evaluation set), `distance` (bits of 256)
     )
 
 
 class EvaluationOverlap:
-    """What the evaluation sets in some fingerprint files hold."""
+    """The evaluation sets of some fingerprint files, given by their pinned names."""
 
     def __init__(self, pinned: Sequence[str]) -> None:
         self._pinned = tuple(pinned)
@@ -48,7 +48,7 @@ class EvaluationOverlap:
 
     @classmethod
     def of(cls, paths: Sequence[str]) -> EvaluationOverlap:
-        """Those of the fingerprint files at `paths`.
+        """Open the fingerprint files at `paths`.
 
         Raises:
             ManifestError: one cannot be read, or was made by another method.
@@ -65,11 +65,14 @@ class EvaluationOverlap:
 
     @property
     def names(self) -> list[str]:
-        """What the sets are called."""
+        """The names of the sets."""
         return [one.name for one in self._images.sets]
 
     def of_shard(self, reader: pq.ParquetFile, decoded: DecodedPrints | None) -> Iterator[Overlap]:
-        """A shard's rows that are in one of the sets; each of its images is decoded where a set has any."""
+        """Yield the rows of a shard that are in one of the sets.
+
+        If a set has images, every image of the shard is decoded by `decoded`.
+        """
         first, columns = 0, ["key", "text", MESSAGES] if self._by_text else ["key"]
         for group in range(reader.num_row_groups) if self.by_image or self._by_text else ():
             table = reader.read_row_group(group, columns, use_threads=False)
@@ -82,7 +85,7 @@ class EvaluationOverlap:
             first += table.num_rows
 
     def _by_words(self, keys: dict[int, str], table: pa.Table) -> Iterator[Overlap]:
-        """By the text of each row, of a dialogue by each turn."""
+        """Yield the rows whose text, or a turn of whose dialogue, is in an evaluation set."""
         messages = table["messages"].combine_chunks()
         rows = [*keys, *(min(keys, default=0) + row for row in pc.list_parent_indices(messages).to_pylist())]
         turns = without_marks(pc.struct_field(pc.list_flatten(messages), "content"))

@@ -1,4 +1,4 @@
-"""Which rows of a run are to be removed: read from the columns of its shards that can tell, and no others."""
+"""Finds the rows of a run that are to be removed, reading only the columns of its shards that are needed."""
 
 from __future__ import annotations
 
@@ -31,19 +31,25 @@ NAMES = frozenset({"key", "url", "host", "prefix"})
 
 
 class ShardMatch(NamedTuple):
-    """The rows of a shard that are to go."""
+    """The rows of a shard that are to be removed."""
 
     shard: Shard
-    rows: list[int]  # places, ascending
-    marks: set[Tombstone]  # what was asked for that they are
-    overlaps: Counter[str]  # rows in evaluation sets, by the rule that tells them
-    copies: list[dict[str, Any]]  # of evaluation images
+    rows: list[int]  # numbers of the rows, ascending
+    marks: set[Tombstone]  # the requested removals that they match
+    overlaps: Counter[str]  # rule -> number of rows that it found in evaluation sets
+    copies: list[dict[str, Any]]  # the rows that show evaluation images: see `Overlap.copy`
 
 
 def matches(
     store: Store, shards: Sequence[Shard], wanted: Tombstones, overlap: EvaluationOverlap
 ) -> Iterator[ShardMatch]:
-    """The shards that hold rows of these, in order; a bounded number is read at once.
+    """Yield the shards that hold rows to remove, in order; a bounded number of shards is read at once.
+
+    Args:
+        store: the run's folder.
+        shards: the shards to read.
+        wanted: what to remove.
+        overlap: the evaluation sets whose images and texts to remove.
 
     Raises:
         DamagedError: a shard cannot be read.
@@ -92,7 +98,7 @@ def _match(
 def _found(
     reader: pq.ParquetFile, wanted: Tombstones, decoded: DecodedPrints | None
 ) -> Iterator[tuple[int, Tombstone]]:
-    """The places of the rows that match, and what they match."""
+    """Yield the number of each row that matches, and the mark that it matches."""
     if wanted.kinds & NAMES:
         columns = ["key"] if wanted.kinds & NAMES == {"key"} else ["key", "url"]
         table = reader.read(columns, use_threads=False)
@@ -111,7 +117,7 @@ def _found(
 
 
 def _prints(reader: pq.ParquetFile, decoded: DecodedPrints) -> Iterator[tuple[int, bytes]]:
-    """The PDQ hash of every image that shows enough, with its row; where the shard does not hold it, it is made."""
+    """Yield the row and the PDQ hash of every image that is not too plain; hashes the shard lacks are computed."""
     kept = FINGERPRINT.name in reader.schema_arrow.names
     if kept:
         table = reader.read([FINGERPRINT.name], use_threads=False)
@@ -126,7 +132,7 @@ def _prints(reader: pq.ParquetFile, decoded: DecodedPrints) -> Iterator[tuple[in
 
 
 def _hashes(reader: pq.ParquetFile) -> Iterator[tuple[int, str]]:
-    """The SHA-256 (hex) of every image, with its row; of a dialogue's images they are computed."""
+    """Yield the row and the SHA-256 (hex) of every image; for images of dialogues it is computed."""
     table = reader.read(["sha256", "task"], use_threads=False)
     yield from ((row, one) for row, one in enumerate(table["sha256"].to_pylist()) if one)
     if "conversation" not in table["task"].cast(pa.string()).unique().to_pylist():

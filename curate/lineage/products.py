@@ -1,4 +1,4 @@
-"""Packs and exports that were made of a run, and the commands that make them anew of another version of it."""
+"""Finds packs and exports that were made of a run, and the commands that make them again of a new version of it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from curate.storage.finished import read_manifest
 from curate.storage.product_notes import absolute, noted_products
 from curate.storage.store import Store
 
-BESIDE = 1000  # folders beside a run's that are looked at
-DEPTH = 8  # exports of packs of a run, and so on
+BESIDE = 1000  # the most folders beside a run's folder that are looked at
+DEPTH = 8  # the most steps from a run: a pack of the run, an export of the pack, and so on
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was made of an older version, and how it is made of the new one."""
+    """Packs or an export that were made of the older version."""
 
     kind: str  # packs or export
     folder: str
-    remake: str  # a command
+    remake: str  # the command that makes it of the new version
 
 
 def products(source: Store, new: str) -> list[Product]:
-    """What is known to be made of the folder, by its own notes and by what lies beside it.
+    """Return the packs and exports made of a run, found by the run's notes and among the folders beside it.
 
-    `new`: the folder that is to take its place in the commands.
+    Args:
+        source: the run's folder.
+        new: the folder of the new version, which replaces the run's folder in the commands.
     """
     return [*_of(source.uri, {absolute(source.uri): absolute(new)}, set(), DEPTH)]
 
@@ -38,7 +40,7 @@ def products(source: Store, new: str) -> list[Product]:
 def _of(source: str, renamed: dict[str, str], seen: set[str], depth: int) -> Iterator[Product]:
     old = absolute(source)
     for folder in sorted({*_noted(source), *_neighbours(source)}):
-        if scheme(folder) not in ("file", scheme(source)):  # a note is no reason to ask a server
+        if scheme(folder) not in ("file", scheme(source)):  # no note may send a request to another server
             continue
         manifest = _manifest(folder)
         made_of = [absolute(str(one)) for one in (manifest or {}).get("made_of", ())]
@@ -70,7 +72,7 @@ def _noted(source: str) -> Iterator[str]:
 
 
 def _neighbours(source: str) -> Iterator[str]:
-    """Folders beside one on a disk: what older versions made left no note."""
+    """Yield the folders beside one on a disk: older versions of curate left no notes of their products."""
     if "://" in source:
         return
     try:
@@ -81,7 +83,7 @@ def _neighbours(source: str) -> Iterator[str]:
 
 
 def _manifest(folder: str) -> dict[str, Any] | None:
-    """The manifest of packs or of an export; None for anything else."""
+    """Return the manifest of a folder of packs or of an export; None for any other folder."""
     try:
         manifest = read_manifest(Store(folder))
     except (CurateError, OSError):

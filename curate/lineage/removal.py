@@ -1,4 +1,4 @@
-"""What a removal notes: in its folder while it is under way, in `_manifest.json` once it is complete."""
+"""The note of a removal: a file in its folder while it is under way, a part of `_manifest.json` once it is complete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STATE = "_run/remove/asked.json"
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True):
-    """`_run/remove/asked.json`: a removal; the same one goes on where it was stopped."""
+    """What a removal was asked for (`_run/remove/asked.json`): only a command that asks the same may go on with it."""
 
     parent: str  # the folder of the older version
     parent_manifest: str  # hex, SHA-256 of its _manifest.json
@@ -25,17 +25,17 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
     date: str  # when it began
 
     def same(self, other: Removal) -> bool:
-        """Whether they ask for the same of the same."""
+        """Whether both remove the same from the same version; date and the parent's folder do not matter."""
         return msgspec.structs.replace(self, date="", parent="") == msgspec.structs.replace(
             other, date="", parent=""
         )
 
 
 def finished_removal(target: Store, asked: Removal) -> dict[str, Any] | None:
-    """What the same removal found, if it is complete already.
+    """Return what the same removal found, if it is complete in `target`; None if `target` is empty or unfinished.
 
     Raises:
-        OutputError: something else is there.
+        OutputError: `target` holds something else.
     """
     manifest = read_manifest(target)
     if manifest is None:
@@ -51,7 +51,7 @@ def finished_removal(target: Store, asked: Removal) -> dict[str, Any] | None:
 
 
 def begin_removal(target: Store, asked: Removal) -> Removal:
-    """The removal that is under way, or this one as it begins."""
+    """Return the note of the same removal if it is under way in `target`; else write the note `asked` and return it."""
     begun = under_way(target, asked)
     if begun is None:
         target.write_bytes(STATE, msgspec.json.encode(asked))
@@ -59,10 +59,10 @@ def begin_removal(target: Store, asked: Removal) -> Removal:
 
 
 def under_way(target: Store, asked: Removal) -> Removal | None:
-    """The same removal, as it began; None where none did.
+    """Return the note of the same removal if it is under way in `target`; None if no removal is.
 
     Raises:
-        OutputError: another one is under way.
+        OutputError: another removal is under way.
     """
     begun = read_state(target, STATE, Removal, "delete the folder and give the command again")
     if begun is not None and not begun.same(asked):

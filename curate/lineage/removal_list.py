@@ -1,4 +1,4 @@
-"""The list of what is to be removed: a text file, a key, URL, image hash or pattern a line."""
+"""Reads the list of what to remove: a text file with a key, URL, image hash or pattern on each line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FORMS = (
 
 @dataclass(frozen=True)
 class RemovalList:
-    """What a list asks for: each mark with the number of its first line and what stands there."""
+    """What a list asks for: each mark, with the number and the text of the first line that asks for it."""
 
     uri: str
     marks: dict[Tombstone, tuple[int, str]]
@@ -39,10 +39,10 @@ NO_LIST = RemovalList("", {}, "")
 
 
 def read_list(uri: str) -> RemovalList:
-    """Read a list. Empty lines and lines that begin with `#` are passed over.
+    """Read the list at `uri`. Empty lines and lines that begin with `#` are ignored.
 
     Raises:
-        InputError: it cannot be read, a line is none of these, or nothing is listed.
+        InputError: it cannot be read, a line has none of the FORMS, the list is empty, or it or a line is too long.
     """
     data = _content(uri)
     try:
@@ -79,7 +79,10 @@ def _content(uri: str) -> bytes:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that say something, with their numbers; a URL may hold what `splitlines` takes for an end."""
+    """Yield the lines that are neither empty nor comments, with their numbers, from 1.
+
+    `str.splitlines` is not used, because a URL may hold characters that it takes for line ends.
+    """
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         line = line.strip(" \t\r")
         if line and not line.startswith("#"):
@@ -87,10 +90,10 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _mark(line: str, where: str) -> Tombstone:
-    """What a line asks for.
+    """Return the mark that a line asks for; `where` names the line in an error.
 
     Raises:
-        InputError: it is nothing that can be removed.
+        InputError: the line has none of the FORMS.
     """
     kind, colon, rest = line.partition(":")
     if colon and kind in _KINDS and (kind != "host" or not rest.startswith("//")):
@@ -137,7 +140,10 @@ def _host(text: str, where: str) -> Tombstone:
 
 
 def _prefix(text: str, where: str) -> Tombstone:
-    """A prefix must hold a whole host and the slash behind it, lest it take in what nobody meant."""
+    """Return the mark for a prefix of URLs.
+
+    It must hold a whole host and the slash after it: without the slash it would also match other hosts.
+    """
     text = text.removesuffix("*")
     host = host_of(text)
     behind = text.partition("//")[2]

@@ -1,8 +1,8 @@
-"""`curate remove`: a new version of a finished run without what a list names.
+"""`curate remove`: writes a new version of a finished run without what a list names.
 
-The new folder shares every file that loses no row: by a hard link on a disk, by a copy that an object store makes
-itself. Units that lose rows are written again. Nothing is complete until `_manifest.json` is there, which is written
-last; the same command goes on where a killed one stood.
+Files that lose no row are shared with the old version: by a hard link on a disk, by a copy that the object store makes
+itself. Units that lose rows are written again. `_manifest.json` is written last: until it is there, the new version
+counts as unfinished, and the same command goes on where a killed one stopped.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ from curate.terminal import plural, printable
 UNITS = "_run/remove/units"
 OURS = re.compile(
     r"(?:_dropped/dropped|_scores/[a-z0-9][a-z0-9._-]{0,63}/shard|shard)-[0-9]{6,12}(?:-[0-9]{1,6})?\.parquet"
-)  # names of files that lie in the folder and nowhere else
-NAMED = 5  # lines of a list that are said to match nothing, and copies of evaluation images
-COPIES = 10_000  # of evaluation images that `copies` names
-REMOTE_COPIES = 32
+)  # the names that a run's files may have: none leads out of its folder
+NAMED = 5  # examples that are shown: of lines that match nothing, and of copies of evaluation images
+COPIES = 10_000  # the most copies of evaluation images in `copies`
+REMOTE_COPIES = 32  # copies at once on an object store
 
 
 class NothingRemovedError(CurateError):
-    """No row is what a list asks for: nothing was written."""
+    """No row matches what was to be removed: nothing was written."""
 
     exit_code = 1
 
@@ -75,20 +75,28 @@ class NothingRemovedError(CurateError):
 def remove(
     folder: str, list_uri: str | None, out: str, reason: str | None = None, against: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Write a version of the run in `folder` without what the list names, or evaluation sets hold, to `out`.
+    """Write a version of the run in `folder` to `out`, without what a list names or what evaluation sets hold.
 
-    What is found: `folder`, `parent`, `rows_removed`, `rows_out`, `rewritten`, `emptied` and `shared` (files), `lines`
-    and `unmatched` (of the list), `overlaps` (rows by the rule that tells them from those of the fingerprint files
-    `against`), `copies` (some of these rows), and `made_of_parent`: the packs and exports of the older version, each
-    with the command that makes it anew. `reason` is `on request` by default, or `in an evaluation set` without a list.
+    The result has `folder` and `parent` (the new and the old version), `rows_removed` and `rows_out`; `rewritten`,
+    `emptied` and `shared` (numbers of shards); `lines` and `unmatched` (numbers of lines of the list);
+    `unmatched_lines` (some of these); `overlaps` (rule -> rows that it found in evaluation sets), `copies` (some of
+    these rows), and `made_of_parent`: the packs and exports of the old version, each with the command that makes it
+    again.
+
+    Args:
+        folder: folder (path or URI) of a finished run.
+        list_uri: the list of what to remove; None: there is none.
+        out: folder (path or URI) to write.
+        reason: noted with every removed row; None: `on request`, or `in an evaluation set` without a list.
+        against: fingerprint files of evaluation sets.
 
     Raises:
-        InputError: no complete run, or a list that cannot be read, or neither list nor fingerprint file.
+        InputError: there is no complete run, the list cannot be read, or neither list nor fingerprint file is given.
         ManifestError: a fingerprint file cannot be read.
-        NothingRemovedError: nothing that is listed is there.
+        NothingRemovedError: no row matches.
         DamagedError: a file of the run is missing or damaged.
         OutputError: `out` holds something else, or is the run itself.
-        Halted, Stopped: it came to an end too early; the same command goes on.
+        Halted, Stopped: the removal did not finish; running the same command again goes on.
     """
     source, target = Store(folder), Store(out)
     if list_uri is None and not against:
@@ -138,7 +146,7 @@ def _remove(
 
 
 class RunVersion:
-    """A new version of a run on its way."""
+    """Writes a new version of a run."""
 
     def __init__(
         self, source: Store, target: Store, manifest: dict[str, Any], shards: Sequence[Shard], asked: Removal
@@ -165,7 +173,7 @@ class RunVersion:
                 raise damaged_manifest(source, f"it lists {path[:80]!r}, which is no file of a run")
 
     def make(self, found: Sequence[ShardMatch], wanted: RemovalList) -> dict[str, Any]:
-        """Write all files, and `_manifest.json` last; what was found."""
+        """Write all files, `_manifest.json` last, and return what `remove` returns (without `made_of_parent`)."""
         anew = self._units_anew(found)
         gone = {name: shard for one in anew.values() for name, shard in {**one.shards, **one.scores}.items()}
         touched = {*gone, *(one.dropped_file.path for one in anew.values())}
@@ -181,7 +189,7 @@ class RunVersion:
         return {"folder": self.target.uri, **said}
 
     def _units_anew(self, found: Sequence[ShardMatch]) -> dict[int, UnitAnew]:
-        """The units that lose rows, each written anew unless it was before."""
+        """Write the units that lose rows again, unless a stopped command did it; return all of them by number."""
         lost: dict[int, dict[str, list[int]]] = {}
         for one in found:
             lost.setdefault(place_of(one.shard.path)[0], {})[one.shard.path] = one.rows
@@ -201,7 +209,7 @@ class RunVersion:
         return anew
 
     def _done_before(self) -> dict[int, UnitAnew]:
-        """Units that a stopped command wrote anew; a torn note is of one that is written again."""
+        """Return the units that a stopped command wrote; a unit with a damaged note is written again."""
         found = {}
         for name in self.target.names(UNITS):
             try:
@@ -212,7 +220,7 @@ class RunVersion:
         return found
 
     def _share(self, files: Sequence[Shard]) -> None:
-        """Publish the files that lose nothing in the new folder too."""
+        """Link or copy the files that lose no row to the new folder."""
         threads = (
             2 * len(os.sched_getaffinity(0)) if self.source.local and self.target.local else REMOTE_COPIES
         )
@@ -228,7 +236,7 @@ class RunVersion:
                 list(pool.map(one, files[start : start + 1024]))
 
     def _sizes(self) -> dict[str, int]:
-        """The files that an object store's folder has already, with their sizes."""
+        """Return the files that the new folder on an object store has already: path -> size in bytes."""
         from pyarrow import fs
 
         infos = self.target.fs.get_file_info(
@@ -264,7 +272,7 @@ class RunVersion:
         wanted: RemovalList,
         said: dict[str, Any],
     ) -> None:
-        """Write what tells of the new version, its manifest last."""
+        """Write the tables, the journal and the manifest of the new version, the manifest last."""
         named = any(mark.kind not in ("sha256", "pdq") for mark in matched)
         pairs = pair_marks([*anew.values()]) if named else ()
         marks = tombstones_table(
@@ -290,7 +298,7 @@ class RunVersion:
             self.target.delete_folder(f"_run/{name}")
 
     def _told(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        """What `_manifest.json` says of the removal."""
+        """Return the entry `removal` of `_manifest.json`."""
         return {
             **{name: getattr(self.asked, name) for name in ("parent_manifest", "list", "reason", "date")},
             "against": list(self.asked.against),
@@ -301,7 +309,7 @@ class RunVersion:
     def _manifest_without(
         self, shards: Sequence[Shard], gone: Mapping[str, Shard | None], removed: int
     ) -> dict[str, Any]:
-        """The parent's manifest less the removed rows."""
+        """Return the parent's manifest, with its counts and shards changed for the removed rows."""
         manifest = {
             name: of for name, of in self.manifest.items() if name not in ("removal", "removed", "tombstones")
         }
@@ -318,7 +326,10 @@ class RunVersion:
         return manifest
 
     def _write_records(self, anew: Mapping[int, UnitAnew], lineage: dict[str, Any]) -> None:
-        """The journal of the new version, so that it can grow and be mended; without one where none can be told."""
+        """Write the journal of the new version, so that it can take in more inputs and be repaired.
+
+        If the records of the parent cannot be read, there is no journal.
+        """
         try:
             records = finished_records(self.source, self.manifest)
         except (CurateError, OSError, ValueError):
@@ -337,7 +348,7 @@ class RunVersion:
         self.target.write_bytes(RUN, msgspec.json.encode(begun))
 
     def _list_dropped(self, anew: Mapping[int, UnitAnew]) -> list[PublishedFile]:
-        """The table of the files of dropped rows; a run of an older version has none, and gets none."""
+        """Write the table of the files of dropped rows; a run of an older curate has no such table, and gets none."""
         if not self.lists_dropped:
             return []
         now_as = {**self.dropped, **{one.dropped_file.path: one.dropped_file for one in anew.values()}}
@@ -346,13 +357,13 @@ class RunVersion:
 
 
 def _scores_without(said: Mapping[str, Any], gone: Mapping[str, Shard | None]) -> dict[str, Any]:
-    """What the manifest tells of scores beside the shards, with their files as they are now."""
+    """Return a scorer's entry in the manifest, with its score files as they are in the new version."""
     files = [gone.get(one["path"], one) for one in said.get("files", ())]
     return {**said, "files": [msgspec.to_builtins(one) for one in files if one is not None]}
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """What a removal found, for a person."""
+    """Yield the lines that tell a person what `remove` returned."""
     counts = Counter({name: found[name] for name in ("rows_removed", "rewritten", "emptied", "shared")})
     yield (
         f"{plural(counts['rows_removed'], 'row')} removed, {found['rows_out']:,} left in {found['folder']}: shards "

@@ -1,4 +1,4 @@
-"""A unit's files without the rows that were removed: its shards, scores beside them, and its dropped rows."""
+"""Writes a unit's files again without removed rows: its shards, their scores, and its file of dropped rows."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ COLUMNS = ("key", "source", "sha256", "text")
 
 
 class UnitAnew(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a unit that lost rows: its files as they are now."""
+    """A unit that lost rows, and its files as they are now."""
 
     unit: int
-    removed: int
-    shards: dict[str, Shard | None]  # by name, those that lost rows; None: no row is left
-    scores: dict[str, Shard | None] = {}  # likewise the files of scores beside them
+    removed: int  # rows
+    shards: dict[str, Shard | None]  # name -> shard, of the shards that lost rows; None: no row is left
+    scores: dict[str, Shard | None] = {}  # the same for the files of scores
     dropped_file: Shard
-    pairs: tuple[str, ...] = ()  # hex: the hashes of what was removed by its names, image and text together
+    pairs: tuple[str, ...] = ()  # hex: a hash of image and text for each removed row
 
 
 @dataclass(frozen=True)
 class Rewriter:
-    """Writes units anew from one folder into another."""
+    """Writes units without some rows from one folder into another."""
 
     source: Store
     target: Store
     settings: ShardSettings
-    scores: Mapping[str, Shard]  # the files of scores beside shards, by name
-    dropped: Mapping[str, Shard]  # the files of dropped rows, by name
-    said: str  # the reason and date, for `detail`
+    scores: Mapping[str, Shard]  # name -> file of scores
+    dropped: Mapping[str, Shard]  # name -> file of dropped rows
+    said: str  # reason and date, for the column `detail` of dropped rows
 
     def anew(self, unit: int, lost: Mapping[str, Sequence[int]]) -> UnitAnew:
-        """Write a unit's files without these rows (places, by the shard's name).
+        """Write the files of a unit without the rows in `lost` (name of a shard -> numbers of its rows).
 
         Raises:
             OSError, ValueError: a file cannot be read or written.
@@ -69,7 +69,7 @@ class Rewriter:
         )
 
     def _without(self, name: str, rows: Sequence[int]) -> Shard | None:
-        """A file without those rows; None where none is left, and then there is no such file."""
+        """Write a file without some rows; if no row is left, write none, delete an earlier one, and return None."""
         with self.source.fs.open_input_file(self.source.path(name)) as file:
             reader = pq.ParquetFile(file, page_checksum_verification=True)
             if len(rows) == reader.metadata.num_rows:
@@ -89,13 +89,13 @@ class Rewriter:
                 yield table if keep.all() else table.filter(pa.array(keep))
 
     def _lost(self, name: str, rows: Sequence[int]) -> pa.Table:
-        """What is known of the rows that go (rows of COLUMNS)."""
+        """Read the rows that are removed (columns COLUMNS)."""
         with self.source.fs.open_input_file(self.source.path(name)) as file:
             reader = pq.ParquetFile(file, page_checksum_verification=True)
             return reader.read(list(COLUMNS)).take(pa.array(rows, pa.int64()))
 
     def _write_dropped(self, unit: int, gone: pa.Table) -> Shard:
-        """The unit's dropped rows and behind them the removed ones, of which neither text nor URL is kept."""
+        """Write the unit's dropped rows and after them the removed ones, without their texts and URLs."""
         name, count = dropped_name(unit), gone.num_rows
         made = {"url": None, "text": None, "stage": STAGE, "reason": REASON, "detail": self.said}
         rows = gone.select(["key", "source"])
@@ -113,20 +113,23 @@ class Rewriter:
 
 
 def _pairs(gone: pa.Table) -> Iterator[str]:
-    """The hashes of removed images with their texts (hex)."""
+    """Yield a hash (hex) of image and text for each removed row that has an image."""
     for sha256, text in zip(gone["sha256"].to_pylist(), gone["text"].to_pylist(), strict=True):
         if sha256 is not None:
             yield pair_hash(sha256, text).hex()
 
 
 def pair_marks(units: Sequence[UnitAnew]) -> Iterator[Tombstone]:
-    """The marks of kind `pair` of what was removed."""
+    """Yield a mark of kind `pair` for each removed row that has an image."""
     for one in units:
         yield from (Tombstone("pair", bytes.fromhex(pair)) for pair in one.pairs)
 
 
 def record_without(record: UnitRecord, anew: UnitAnew | None) -> UnitRecord:
-    """The unit's record once rows were removed from it (None: none were); every record gets the stage."""
+    """Return a unit's record after the removal; with `anew` None, no row of the unit was removed.
+
+    The record gets the stage `remove` in either case.
+    """
     removed = anew.removed if anew is not None else 0
     stages = stages_with(record.stages, removed)
     if anew is None:
@@ -143,7 +146,10 @@ def record_without(record: UnitRecord, anew: UnitAnew | None) -> UnitRecord:
 
 
 def stages_with(stages: Sequence[Stage], removed: int) -> tuple[Stage, ...]:
-    """The stages with `remove` before the last one that rules across the run have, and so many rows fewer behind it."""
+    """Return the stages with `remove` in them, which takes `removed` rows; the stages after it have fewer rows.
+
+    If it is not there yet, it is put before the stage `across`, or last if there is none.
+    """
     known = [stage.name for stage in stages]
     at = known.index(STAGE) if STAGE in known else -1
     if at < 0:

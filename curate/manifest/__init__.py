@@ -1,1 +1,1 @@
-"""Manifests: one TOML file a data set, validated into frozen settings before anything is read."""
+"""Reads manifests: a TOML file for each data set, checked and turned into frozen settings before data is read."""

@@ -1,4 +1,4 @@
-"""Values of a manifest that are of the right type and make no sense all the same."""
+"""Checks the values of a manifest that have the right type but may make no sense, such as a negative size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from curate.manifest.settings import Manifest, ScorerSettings
 
 LEAST_MEMORY = 64 * 2**20
-MAX_PROMPTS = 64  # of a flag, on each side
+MAX_PROMPTS = 64  # texts in `prompts`, and in `others`, of a flag
 MAX_PROMPT = 1000  # characters
 
 _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
@@ -77,10 +77,10 @@ def _is_server(text: str) -> bool:
 
 
 def check_values(manifest: Manifest, origin: str) -> None:
-    """Hold each value to its range.
+    """Check that each value is in its range.
 
     Raises:
-        ManifestError: one is out of it.
+        ManifestError: one is not; `origin` names the manifest in the message.
     """
     for message, holds in _CHECKS:
         if not holds(manifest):
@@ -90,10 +90,15 @@ def check_values(manifest: Manifest, origin: str) -> None:
 def check_near(
     rule: dict[str, Any] | Literal[False] | None, scorer: ScorerSettings | None, origin: str
 ) -> None:
-    """Near duplicates are found by the features of the run's own scorer.
+    """Check the rule `near_duplicate`, which compares features of the run's own scorer.
+
+    Args:
+        rule: the rule's settings; None or False: the rule is off, and nothing is checked.
+        scorer: the manifest's scorer, if it has one.
+        origin: names the manifest in an error.
 
     Raises:
-        ManifestError: it has none, or does not keep them; or no cosine is meant.
+        ManifestError: there is no scorer, it does not keep its features, or the threshold is no cosine.
     """
     if not rule:
         return
@@ -110,11 +115,11 @@ def check_near(
 
 
 def check_models(manifest: Manifest, origin: str) -> None:
-    """Scorer, flags and heads: flags that a scorer can tell and neither for dialogues, names that rules can have,
-    numbers that make sense.
+    """Check flags and heads: flags need a scorer with features, a dialogue's task has neither, and their names, texts
+    and numbers must be valid.
 
     Raises:
-        ManifestError: one of them makes none.
+        ManifestError: one of them is not; `origin` names the manifest in the message.
     """
     scorer = manifest.scorer
     if manifest.flags and (scorer is None or not scorer.features):

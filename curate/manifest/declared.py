@@ -1,4 +1,4 @@
-"""The types that settings are declared to have, and what is said of a value that is none of a closed list."""
+"""Finds the declared types of settings, and words the error for a value that is not among the allowed ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PART = re.compile(r"\[[^\]]*\]|[^.\[\]]+")  # of a path: a name, or a place in a
 
 
 def type_at(root: Any, path: Iterable[str]) -> Any:
-    """The type that a nested value has, by the declarations of structs; Any where there is none."""
+    """Return the declared type of the value at `path` below the type `root`; Any if none is declared."""
     found = root
     for name in path:
         found = next(
@@ -25,7 +25,7 @@ def type_at(root: Any, path: Iterable[str]) -> Any:
 
 
 def choices(declared: Any) -> list[str]:
-    """The values that a setting may have, where its type is a closed list of them, or holds one."""
+    """Return the values that a type allows, if it is a Literal or contains one; else an empty list."""
     parts = get_args(declared)
     if get_origin(declared) is Literal:
         return [str(one) for one in parts]
@@ -33,7 +33,7 @@ def choices(declared: Any) -> list[str]:
 
 
 def _below(kind: Any, name: str) -> Any:
-    """The type of a key of a table, or of a place in a list."""
+    """Return the type of a key of a table, or of an item of a list; Any if none is declared."""
     if get_origin(kind) is dict:
         return get_args(kind)[1]
     if get_origin(kind) in (list, tuple) and name.startswith("["):
@@ -44,9 +44,11 @@ def _below(kind: Any, name: str) -> Any:
 
 
 def no_choice(message: str, root: Any) -> str | None:
-    """What to say where msgspec calls a value none of a closed list: which it may be; None of any other message.
+    """Return the message for a value that is not among the allowed ones; it names these and the nearest one.
 
-    `root` is the type of what was read.
+    Args:
+        message: msgspec's message; None is returned for any message about something else.
+        root: the type that was being read.
     """
     found = NO_CHOICE.fullmatch(message)
     if found is None:

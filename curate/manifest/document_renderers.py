@@ -1,4 +1,4 @@
-"""The renderers of documents: where each one's code and settings are, and what it takes."""
+"""The table of document renderers: the code and the settings of each, and which documents it takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Renderer:
 
     module: str
     settings: str  # the name of its settings' class, a frozen dataclass in that module
-    extra: str  # of the packages that it needs
+    extra: str  # the extra of curate that installs the packages it needs
     suffixes: tuple[str, ...]  # of its documents' file names, in lower case
     media_types: tuple[str, ...]  # of its documents in a WARC file
     # What `documents.memory_bytes` bounds: the address space of the child process (rlimit), or the memory of
@@ -44,7 +44,7 @@ RENDERERS: Mapping[str, Renderer] = {  # by the name that a manifest's `adapter`
 
 
 def setting_types(adapter: str) -> dict[str, Any]:
-    """The types of a renderer's settings, by name; none where `adapter` is no renderer, or is not installed."""
+    """Return the settings of a renderer: name -> type; empty if `adapter` is no renderer, or is not installed."""
     renderer = RENDERERS.get(adapter)
     if renderer is None:
         return {}

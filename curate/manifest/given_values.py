@@ -1,4 +1,5 @@
-"""What `--set` gives: a value as TOML, and the text it is written as. A setting takes the one that is of its type."""
+"""Reads the values of `--set`. Each is kept as a TOML value and as its text; the setting's type decides which is
+used."""
 
 from __future__ import annotations
 
@@ -17,26 +18,29 @@ from curate.manifest.document_renderers import setting_types
 
 
 class Written(NamedTuple):
-    """A value that is no string, such as 1234, and its text: for a password it is the text that counts."""
+    """A value that is no string, such as 1234, and its text, which is used if the setting takes a string."""
 
     value: Any
     text: str
 
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:
-    """Values by their path, in the order in which they were given; see `assignment`."""
+    """Read several `a.b.c=value` (see `assignment`); return path -> value, in the order of the last mention."""
     made: dict[str, Any] = {}
     for path, value in map(assignment, texts):
-        made.pop(path, None)  # the last one stands where it was given
+        made.pop(path, None)  # so that a repeated path moves to its last place
         made[path] = value
     return made
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """The path and the value of one `a.b.c=value`: TOML, `Written` where it is no string; a bare word is a string.
+    """Return the path and the value of one `a.b.c=value`.
+
+    The value is read as TOML; text that is not valid TOML, such as a bare word, is a string. A number or boolean is
+    returned as `Written`.
 
     Raises:
-        ManifestError: there is no `=`.
+        ManifestError: there is no `=`, or the value is too large or too deep.
     """
     path, equals, literal = (part.strip() for part in text.partition("="))
     if not equals:
@@ -51,9 +55,15 @@ def assignment(text: str) -> tuple[str, Any]:
 
 
 def fitting(tree: Mapping[str, Any], path: str, given: Any, root: type) -> Any:
-    """What of a value from `--set` is of the type that the setting at `path` of a manifest's tree has.
+    """Return a value of `--set` as the setting at `path` takes it: as TOML, or as text.
 
-    `root` is the manifest's own type. What fits no way stays as TOML has it: reading the manifest says so.
+    If it fits neither way, the TOML value is returned: reading the manifest will report the error.
+
+    Args:
+        tree: the manifest's tree.
+        path: the setting, such as `image.max_side`.
+        given: a value that `assignment` returned, or any other, which is returned as it is.
+        root: the manifest's type.
     """
     if not isinstance(given, Written):
         return given
@@ -68,7 +78,7 @@ def fitting(tree: Mapping[str, Any], path: str, given: Any, root: type) -> Any:
 
 
 def declared_at(tree: Mapping[str, Any], path: list[str], root: type) -> Any:
-    """The type of a setting of a manifest (of one text, where it is a list of such); Any where none is declared."""
+    """Return the declared type of a setting; str for a list of strings, as one may stand for it; Any if unknown."""
     match path:
         case ["columns" | "only", _]:
             return str
@@ -86,7 +96,7 @@ def declared_at(tree: Mapping[str, Any], path: list[str], root: type) -> Any:
 
 
 def _own(tree: Mapping[str, Any]) -> Any:
-    """The rules and cleaners of the tree's plug-ins; none where it is wrong about them, which reading it says."""
+    """Return what the tree's plug-ins register; nothing if `plugins` is invalid: reading the manifest reports that."""
     try:
         return plugins.registered(msgspec.convert(tree.get("plugins", ()), tuple[plugins.Plugin, ...]))
     except msgspec.ValidationError:

@@ -1,4 +1,4 @@
-"""Read a manifest: the TOML file of a data set with what the command line changes, checked and filled in."""
+"""Reads a manifest: applies the command line's changes to the TOML file, checks it, and fills in all defaults."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from curate.manifest.settings import (
 )
 from filters.rule import REQUIRED, Cleaner, Rule
 
-SAMPLES = "samples:"  # stands for their folder: a manifest resolves to the same wherever curate is installed
-PAPER = "paper"  # the preset that switches nothing on: the manifest as it is
+SAMPLES = "samples:"  # stands for the samples' folder, so that a manifest does not depend on where curate is installed
+PAPER = "paper"  # the preset that switches no rule on
 NAME = re.compile(r"[a-z0-9][a-z0-9+_.-]{0,63}")
 
 
 def on_sample(manifest: Manifest) -> Manifest:
-    """The manifest as it runs on its sample: local images are looked up among the sample's."""
+    """Return the manifest for a run on its sample: images are looked up in the sample's folder, if it has one."""
     images = manifest.input.sample_images
     if not images or manifest.image.folder:
         return manifest
@@ -50,7 +50,7 @@ def on_sample(manifest: Manifest) -> Manifest:
 
 
 def image_folder(manifest: Manifest) -> Path | None:
-    """The folder below which rows may name local images; None if they may not."""
+    """Return the folder in which images are looked up by their paths in the rows; None if they are fetched."""
     name = manifest.image.folder
     if not name:
         return None
@@ -65,13 +65,16 @@ def builtin() -> list[str]:
 def load(
     name_or_path: str, settings: Sequence[str] | Mapping[str, Any] = (), preset: str = PAPER
 ) -> Manifest:
-    """The manifest of that name or file, changed by settings: `a.b.c=value` each, or values by their path.
+    """Load a manifest and apply changes to it.
 
-    `preset` is one of the manifest's, whose rules are switched on before the settings are applied; `paper` has none.
+    Args:
+        name_or_path: the name of a built-in manifest, or the path of a `.toml` file.
+        settings: the changes: texts `a.b.c=value`, or path -> value.
+        preset: a preset of the manifest; its rules are switched on before the changes are applied. `paper` has none.
 
     Raises:
-        ManifestError: unknown name or preset, unreadable file, unknown key, wrong type or value; names the nearest
-        known.
+        ManifestError: unknown name or preset, unreadable file, unknown key, wrong type or value; the message names the
+            nearest known one.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
@@ -94,7 +97,7 @@ def load(
 
 
 def changed(manifest: Manifest, settings: Mapping[str, Any]) -> Manifest:
-    """The manifest with values changed by their path, as `load` changes them.
+    """Return the manifest with changed values (path -> value), as `load` changes them.
 
     Raises:
         ManifestError: see `load`.
@@ -127,17 +130,17 @@ def _switch_on(tree: dict[str, Any], preset: str, origin: str) -> None:
 
 
 def _hint(name: str) -> str:
-    """What to do with an argument that is no manifest's name."""
+    """Return the hint for an argument that is no manifest's name: that it is an input, or the nearest name."""
     if Path(name).exists() or "://" in name:
         return f": that is an input; write `curate run MANIFEST --input {name}`"
     return nearest(name, builtin())
 
 
 def assign(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value at `a.b.c` of a manifest's tree.
+    """Set the value at a path such as `a.b.c` in a manifest's tree.
 
     Raises:
-        ManifestError: no path, or one through something that is not a table.
+        ManifestError: the path is empty, or a part of it is a value and not a table.
     """
     *parents, last = path.split(".") if isinstance(path, str) else [""]
     if not last:
@@ -145,19 +148,19 @@ def assign(tree: dict[str, Any], path: str, value: Any) -> None:
     for parent in parents:
         child = tree.setdefault(parent, {})
         if child is False and parents[0] == "rules":
-            child = tree[parent] = {}  # a rule that was off is on again
+            child = tree[parent] = {}  # setting a value of a rule that is off (false) switches it on
         if not isinstance(child, dict):
             raise ManifestError(f"setting {path!r}: {parent!r} is a value, not a table")
         tree = child
     if value is True and parents == ["rules"] and isinstance(tree.get(last), dict) and "on" in tree[last]:
-        tree[last]["on"] = True  # a rule that is ready and off
+        tree[last]["on"] = True  # `rules.NAME=true` switches on a rule that has settings and `on = false`
         return
     as_list = isinstance(value, str) and _takes_list([*parents, last])
     tree[last] = [value] if as_list else copy.deepcopy(value)
 
 
 def _takes_list(path: Sequence[str]) -> bool:
-    """Whether the setting at that path is a list of strings, for which a single one may stand."""
+    """Whether the setting at a path is a list of strings, so that a single string may be given instead."""
     if path[:-1] in (["columns"], ["only"]):
         return True
     table = "flags.NAME" if path[0] == "flags" else ".".join(path[:-1])
@@ -166,7 +169,7 @@ def _takes_list(path: Sequence[str]) -> bool:
 
 
 def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
-    """Validate a manifest's tree; every rule and cleaner setting gets its default filled in.
+    """Check a manifest's tree and return the manifest, with the defaults of all rules and cleaners filled in.
 
     Raises:
         ManifestError: see `load`.
@@ -197,7 +200,7 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
 
 
 def _add_installed(tree: dict[str, Any]) -> None:
-    """Add the installed plug-ins that bring a rule, cleaner or adapter which the manifest uses and nobody else has."""
+    """Add the installed plug-ins that bring a rule, cleaner or adapter that the manifest uses and does not have yet."""
     named, given = tree.get("plugins", []), {}
     for kind, key, known in (
         ("rules", "rules", {*filters.RULES, *_on_columns(tree.get("rules"))}),
@@ -218,7 +221,7 @@ def _add_installed(tree: dict[str, Any]) -> None:
 
 
 def _on_columns(rules: Any) -> list[str]:
-    """The rules that judge a published column, and need no function of their name."""
+    """Return the names of the rules that judge a published column: they need no function of their own."""
     given = rules.items() if isinstance(rules, Mapping) else ()
     return [name for name, settings in given if isinstance(settings, Mapping) and "column" in settings]
 
@@ -226,7 +229,10 @@ def _on_columns(rules: Any) -> list[str]:
 def _rule(
     name: str, given: Mapping[str, Any] | Literal[False], own: Mapping[str, Rule], origin: str
 ) -> dict[str, Any] | Literal[False]:
-    """A rule's settings, every default filled in; a rule on a published column names its `column`."""
+    """Return a rule's settings with all defaults filled in; False if the rule is off.
+
+    A rule that has no function of its name judges a published column, which its setting `column` names.
+    """
     if given is False or (given.get("on") is False and set(given) == {"on"}):
         return False
     settings = {key: value for key, value in given.items() if key != "on"}
@@ -255,7 +261,7 @@ def _known(
 
 
 def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """The settings in their declared order, given or default, each of its declared type, and tried out."""
+    """Return the settings of a rule or cleaner in their declared order, with defaults, checked; `who` is its name."""
     if own := getattr(known, "owner", None):
         given = plugins.without_owner(given, own, f"{origin}: {who}")
     for name in given:
@@ -282,7 +288,7 @@ def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str
 
 
 def _explain(message: str) -> str:
-    """msgspec's message, with the nearest known key where one is unknown."""
+    """Return msgspec's message in plain words; for an unknown key, with the nearest known one."""
     if said := no_choice(message, Manifest):
         return said
     found = re.fullmatch(r"Object contains unknown field `(.+?)`(?: - at `\$\.?(.*)`)?", message)
@@ -297,7 +303,7 @@ def _explain(message: str) -> str:
 
 
 def _holders(key: str) -> list[str]:
-    """Where a setting of that name is: `rules.clip_score_too_low.min_score`, `image.max_side`."""
+    """Return the paths of settings named `key`, such as `rules.clip_score_too_low.min_score` or `image.max_side`."""
     of_rules = [f"rules.{name}.{key}" for name, rule in filters.RULES.items() if key in rule.settings]
     of_tables = [f"{name}.{key}" for name, of in TABLES.items() if name and key in of.__struct_fields__]
     return [*of_rules, *(one for one in of_tables if ".NAME." not in one)]
@@ -320,10 +326,10 @@ TABLES: dict[str, type[msgspec.Struct]] = {
 
 
 def scorer_settings(given: Mapping[str, Any]) -> ScorerSettings:
-    """The `[scorer]` table that these values make.
+    """Return the settings of the table `[scorer]` for these values.
 
     Raises:
-        ManifestError: a value of the wrong type, or not among those it may be.
+        ManifestError: a value has the wrong type, or is not among the allowed ones.
     """
     try:
         return msgspec.convert(given, ScorerSettings)

@@ -1,4 +1,4 @@
-"""TOML that anybody may have written: of a bounded size and depth."""
+"""Reads TOML that anybody may have written, within limits of size and depth."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from curate.errors import ManifestError
 
 MAX_BYTES = 2**20
-MAX_DEPTH = 32  # of tables and arrays; a manifest of ours has four
-# A dotted key costs the parser the square of its parts. A name is looked at from its beginning alone: from each of its
-# characters, a long one would cost the square of its length.
+MAX_DEPTH = 32  # of tables and arrays; the built-in manifests have a depth of four
+# A dotted key costs the parser the square of the number of its parts. The pattern may match only from the beginning of
+# a name: tried from each of its characters, a long name would cost the square of its length.
 LONG_KEY = re.compile(r"""(?:(?:(?<![\w-])[\w-]++|"[^"\n]{0,99}+"|'[^'\n]{0,99}+')[ \t]*+\.[ \t]*+){40}""")
 
 
 def read(path: Path, what: str) -> dict[str, Any]:
-    """The tables of a TOML file; `what` it is called in an error.
+    """Read a TOML file; `what` names it in an error.
 
     Raises:
-        ManifestError: it cannot be read, or is no TOML within the bounds.
+        ManifestError: it cannot be read, is no TOML, or exceeds a limit.
     """
     try:
         with path.open("rb") as file:
@@ -35,10 +35,10 @@ def read(path: Path, what: str) -> dict[str, Any]:
 
 
 def loads(text: str) -> dict[str, Any]:
-    """The tables of a TOML text.
+    """Read a TOML text.
 
     Raises:
-        ValueError: no TOML, or beyond the bounds.
+        ValueError: it is no TOML, or exceeds a limit.
     """
     if len(text) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES} bytes")
@@ -57,7 +57,7 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def beyond_64_bits(tree: Mapping[str, Any]) -> str | None:
-    """The path of a whole number that no signed 64-bit integer holds, as TOML asks; None where there is none."""
+    """Return the path of an integer that does not fit in 64 bits (signed), which TOML forbids; None if all fit."""
     level: list[tuple[str, Any]] = list(tree.items())
     while level:
         path, value = level.pop()
@@ -71,6 +71,6 @@ def beyond_64_bits(tree: Mapping[str, Any]) -> str | None:
 
 
 def _below(value: Any) -> list[Any]:
-    """The tables and arrays right within one."""
+    """Return the tables and arrays directly within a table or array."""
     inner = value.values() if isinstance(value, dict) else value
     return [one for one in inner if isinstance(one, dict | list)]

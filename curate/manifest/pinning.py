@@ -1,7 +1,7 @@
-"""Files that a rule's setting `against` names, pinned to their content: another file is another run.
+"""Pins the files that a rule's setting `against` names to their content: with another content, it is another run.
 
-A name becomes `/path/to/set.prints@sha256:HEX`, that of a list which ships with curate `NAME@sha256:HEX`, wherever
-curate is installed. A name that is pinned already must have that content.
+A name becomes `/path/to/set.prints@sha256:HEX`. The name of a list that ships with curate becomes `NAME@sha256:HEX`, so
+that it does not depend on where curate is installed. If a name is pinned already, the file must have that content.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from curate.errors import ManifestError
 from curate.manifest.builtin_files import held_out_list
 from curate.plain_files import open_plain
 
-RULES = ("image_in_evaluation_set", "text_in_evaluation_set")  # compare with fingerprint files
-LIST_RULE = "image_on_list"  # compares with lists of hashes
-NAMES_RULE = "image_name_on_list"  # with lists of names
+RULES = ("image_in_evaluation_set", "text_in_evaluation_set")  # rules that compare with fingerprint files
+LIST_RULE = "image_on_list"  # the rule that compares with lists of hashes
+NAMES_RULE = "image_name_on_list"  # the rule that compares with lists of names
 
 
 class NamedHead(NamedTuple):
-    """A head that an installed package brings, and the settings that it was trained with."""
+    """A head (a small model) in an installed package, and the settings with which it was trained."""
 
     module: str
     file: str
@@ -44,9 +44,13 @@ PINNED = re.compile(r"(?P<path>.+)@sha256:(?P<sha256>[0-9a-f]{64})", re.DOTALL)
 
 
 def pin(tree: Mapping[str, Any], beside: Path) -> None:
-    """Pin what the rules of a manifest's tree are set `against`; relative names are of files in `beside`.
+    """Pin the files in the rules' settings `against`, and the models of the heads, in a manifest's tree.
 
-    What is no list of names is left to be refused by who checks types.
+    A value that is no list of names stays as it is: the check of types will refuse it.
+
+    Args:
+        tree: the manifest's tree, which is changed.
+        beside: the folder of files with relative names.
 
     Raises:
         ManifestError: a file cannot be read, or is not the one that was pinned.
@@ -65,7 +69,7 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
 
 
 def _pin_heads(heads: Any, beside: Path) -> None:
-    """Pin the models of a manifest's heads; one that a package brings is known by its name."""
+    """Pin the models of a manifest's heads; a model in NAMED_HEADS keeps its name, and gets its own settings."""
     for name, head in heads.items() if isinstance(heads, Mapping) else ():
         if not isinstance(head, dict) or not isinstance(head.get("model"), str):
             continue
@@ -77,16 +81,21 @@ def _pin_heads(heads: Any, beside: Path) -> None:
 
 
 def place(pinned: str) -> tuple[Path, str]:
-    """The path of a pinned file, and the SHA-256 that its content has (empty: it is not pinned)."""
+    """Return the path and the SHA-256 (hex) of a pinned name; the SHA-256 is empty if the name is not pinned."""
     found = PINNED.fullmatch(pinned)
     return (Path(found["path"]), found["sha256"]) if found else (Path(pinned), "")
 
 
 def read_pinned(pinned: str, max_bytes: int | None = None, way: str = "") -> tuple[Path, bytes]:
-    """The path and the content of a pinned file; `way` says what to do where it has more than `max_bytes`.
+    """Return the path and the content of a pinned file.
+
+    Args:
+        pinned: the pinned name.
+        max_bytes: the most bytes that it may have; None: any number.
+        way: what the user can do about a larger file, for the error.
 
     Raises:
-        ManifestError: it cannot be read, is larger, or is another one than was pinned.
+        ManifestError: it cannot be read, is larger, or its content is not the pinned one.
     """
     path, expected = place(pinned)
     try:
@@ -102,7 +111,7 @@ def read_pinned(pinned: str, max_bytes: int | None = None, way: str = "") -> tup
 
 
 def sha256_of(path: Path) -> str:
-    """The hex SHA-256 of a file."""
+    """Return the SHA-256 (hex) of a file."""
     with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -122,7 +131,11 @@ def _pinned(name: str, beside: Path, who: str, way: str) -> str:
 
 
 def _checked(path: Path, expected: str, who: str, way: str) -> str:
-    """The hex SHA-256 of a file, which is the expected one, if any is."""
+    """Return the SHA-256 (hex) of a file.
+
+    Raises:
+        ManifestError: the file cannot be read, or its SHA-256 is not `expected` (empty: any).
+    """
     try:
         found = sha256_of(path)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Manifests: one TOML file a data set, validated into frozen settings before anything is read."""
+"""The settings of a manifest, as frozen structs: one for each table of the TOML file."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ class FetchSettings(Settings, frozen=True):
     name_servers: tuple[str, ...] = ()  # such as 127.0.0.1 or 127.0.0.1:5353; empty: the machine's own
 
 
-SILENT_FETCH = ("per_host_rate", "longest_rest_s")  # in no digest while they are the default: added later
+# These settings were added later: with their defaults they are not in the digest, so that older digests stay valid.
+SILENT_FETCH = ("per_host_rate", "longest_rest_s")
 
 
 class ImageSettings(Settings, frozen=True):
@@ -206,11 +207,11 @@ class Manifest(Settings, frozen=True):
     heads: dict[str, HeadSettings] = {}  # by name: models beside the scorer
 
     def digest(self) -> str:
-        """Hex SHA-256 of the resolved manifest: two runs agree on it when they would do the same."""
+        """Return the SHA-256 (hex) of the resolved manifest: equal if two runs would do the same."""
         return digest_of(self.resolved())
 
     def resolved(self) -> dict[str, Any]:
-        """The manifest as plain data, every default filled in."""
+        """Return the manifest as plain data, with all defaults filled in."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         if not self.plugins:
             del plain["plugins"]
@@ -225,18 +226,18 @@ class Manifest(Settings, frozen=True):
         return plain
 
     def active_rules(self) -> dict[str, dict[str, Any]]:
-        """The rules that are switched on, in the order in which they are judged."""
+        """Return the rules that are switched on (name -> settings), in the order in which they are applied."""
         return {name: of for name, of in self.rules.items() if of is not False and of.get("on", True)}
 
     def rules_on_models(self) -> dict[str, dict[str, Any]]:
-        """The rules among them that judge a flag or head, and not a column of the source."""
+        """Return the active rules (name -> settings) that judge a flag or head, not a column of the source."""
         columns = {*(FLAGS + name for name in self.flags), *(HEADS + name for name in self.heads)}
         active = self.active_rules().items()
         return {name: of for name, of in active if "plugin" not in of and of.get("column") in columns}
 
 
 def digest_of(resolved: Mapping[str, Any]) -> str:
-    """Hex SHA-256 of a resolved manifest, less what was added later and is the default."""
+    """Return the SHA-256 (hex) of a resolved manifest, without settings of SILENT_FETCH that have their defaults."""
     fetch = dict(resolved.get("fetch", {}))
     for name in SILENT_FETCH:
         if fetch.get(name) == getattr(FetchSettings(), name):

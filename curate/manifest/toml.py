@@ -1,4 +1,4 @@
-"""Resolved manifests as TOML, as `curate show` prints them."""
+"""Writes resolved manifests as TOML, as `curate show` prints them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curate.manifest.settings import Manifest
 
 
 def to_toml(manifest: Manifest) -> str:
-    """The resolved manifest as TOML that `load` reads back to an equal one."""
+    """Return the resolved manifest as TOML; `load` reads an equal manifest from it."""
     lines: list[str] = []
     _write_table(manifest.resolved(), "", lines)
     return "\n".join(lines)

@@ -1,7 +1,6 @@
-"""Where samples come from: rows of tables, pages of documents, seeds.
+"""Origins: where samples come from, such as rows of tables, pages of documents, or seeds.
 
-An origin is one input, opened. Whatever it holds, it is a numbered sequence of things that samples are made
-of, so that a unit of work is a range of it.
+An origin is one opened input. Its rows, documents or seeds are numbered, so that a unit of work is a range of them.
 """
 
 from __future__ import annotations
@@ -30,40 +29,40 @@ class Origin(Protocol):
         """How many rows, documents or seeds it holds."""
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
-        """The samples that [start, stop) of it gives, as tables of SAMPLE, in order.
+        """Yield the samples of the rows, documents or seeds `start` to before `stop`, in order, as tables of SAMPLE.
 
         Raises:
-            UnitError: they cannot be read now; they may be later.
+            UnitError: they cannot be read now, but perhaps later.
         """
 
     def judges(self, rule: str) -> bool:
-        """Whether it has, or will be given, the columns that a rule reads, or as many as the rule makes do with."""
+        """Whether the rule `rule` can judge its samples: they have, or will get, the columns that the rule needs."""
 
     @property
     def settled(self) -> Mapping[str, Mapping[str, Any]]:
-        """The rules by which `curate select` judged what it holds, with their settings then."""
+        """The rules that `curate select` applied to its rows before: name -> the settings that it used."""
 
     def close(self) -> None:
-        """Let go of files and processes."""
+        """Close its files and end its processes."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What one kind of origin does; each module named in KINDS holds one as `KIND`."""
+    """The functions of one kind of origin; each module named in KINDS has one as `KIND`."""
 
     find: Callable[
         [Manifest, Sequence[str]], list[Input]
-    ]  # the inputs at these URIs; none given: see `given`
+    ]  # finds the inputs at the URIs; without URIs see `given`
     open: Callable[[Input, Manifest, Path, int], Origin]  # see `open_origin`
     place: Callable[[Manifest], Manifest] = lambda manifest: (
         manifest
     )  # makes the paths of its settings absolute
     notice: Callable[[Manifest], str] = lambda manifest: ""  # what a run's first line says of its settings
-    endless: int | None = None  # inputs taken where it never runs out and no limit is given
+    endless: int | None = None  # for an origin that never ends: the rows of a run without a limit
     limited: Callable[[Manifest, int], Manifest] = lambda manifest, limit: (
         manifest
-    )  # the manifest of a run that takes so many rows, where they are not those that are counted
-    selects: bool = False  # whether they may be tables, whose rows `curate select` keeps as they are
+    )  # changes the manifest for a limit, if what is limited is not what the origin numbers
+    selects: bool = False  # whether inputs may be tables, so that `curate select` can keep their rows
 
 
 KINDS: Mapping[str, str] = {  # an adapter that is not here takes the rows of tables
@@ -75,10 +74,10 @@ KINDS: Mapping[str, str] = {  # an adapter that is not here takes the rows of ta
 
 
 def kind_of(manifest: Manifest) -> Kind:
-    """The kind of origin that the manifest's adapter takes its samples from.
+    """Return the kind of origin that belongs to the manifest's adapter.
 
     Raises:
-        ManifestError: a plug-in brings an adapter of a built-in one's name.
+        ManifestError: a plug-in brings an adapter with the name of a built-in one.
     """
     if manifest.adapter in KINDS and manifest.adapter in registered(manifest.plugins).adapters:
         raise ManifestError(f"adapter {manifest.adapter!r} is there already, built in: choose another name")
@@ -87,28 +86,28 @@ def kind_of(manifest: Manifest) -> Kind:
 
 
 def find(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
-    """The inputs that were given, else the manifest's, else its sample.
+    """Find the inputs at `uris`; if these are empty, the manifest's inputs, or else its sample.
 
     Raises:
-        InputError: nothing is there.
+        InputError: there is no input.
     """
     return kind_of(manifest).find(manifest, uris)
 
 
 def given(manifest: Manifest, uris: Sequence[str]) -> Sequence[str]:
-    """The URIs that were given, else the manifest's, else its sample's.
+    """Return `uris`; if these are empty, the manifest's URIs, or else the path of its sample.
 
     Raises:
-        InputError: there are none, and no sample.
+        InputError: there are no URIs and no sample.
     """
     return uris or manifest.input.uris or [str(sample(manifest))]
 
 
 def sample(manifest: Manifest) -> Path:
-    """Where the manifest's sample lies.
+    """Return the path of the manifest's sample.
 
     Raises:
-        InputError: it has none.
+        InputError: the manifest has no sample.
     """
     if not manifest.input.sample:
         raise InputError(f"manifest {manifest.name!r} has no sample: give it an --input")
@@ -116,12 +115,16 @@ def sample(manifest: Manifest) -> Path:
 
 
 def open_origin(found: Input, manifest: Manifest, work: Path, children: int = 1) -> Origin:
-    """The input as samples, made by so many child processes where it takes any.
+    """Open an input as an origin. An input with damaged or empty content gives an `UnreadableInput`: one dropped row.
 
-    One whose content is damaged or empty is an `UnreadableInput`: a single dropped row.
+    Args:
+        found: the input.
+        manifest: the manifest of the run.
+        work: a folder for files that the origin needs.
+        children: number of child processes, if the origin uses any.
 
     Raises:
-        InputError: it cannot be had, or lacks a column.
+        InputError: the input cannot be read, or lacks a column.
         MachineError: what its adapter needs is not installed.
     """
     from curate.origins.lost_rows import UnreadableInput  # adapters, which are slow to import

@@ -1,4 +1,4 @@
-"""Web pages by their addresses: a text file with one a line, or a column of a table."""
+"""Lists of web pages: a text file with an address on each line, or a table with a column of addresses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COMMENT = "#"
 
 
 class AddressList:
-    """One list's addresses, each of them a document whose name is its address."""
+    """The addresses of one list; each is a document whose name is its address."""
 
     def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
         """Read the list, or what an earlier look at it left in `work`.
@@ -48,7 +48,7 @@ class AddressList:
             raise UnreadableInputError(f"{found.uri} holds no address", "empty")
 
     def content(self, entry: CollectionEntry, max_bytes: int) -> bytes:
-        """Nothing: a page comes from its address."""
+        """Raise ValueError: a list holds no pages; they are fetched from their addresses."""
         raise ValueError(f"{entry.name} is not in {self.input.uri}, which names it alone")
 
     def close(self) -> None:
@@ -56,12 +56,12 @@ class AddressList:
 
 
 def entries(found: Input, manifest: Manifest, work: Path) -> Iterator[CollectionEntry]:
-    """The list's addresses in their order; one that came before, or is none, says so."""
+    """Yield the addresses of a list in order; a repeated or unreadable one has a reason in `dropped`."""
     before: set[str] = set()
     for text, problem in addresses(found, manifest, work):
         name = text
         if problem is None:
-            with suppress(BadUrlError):  # that it is none is told when it is asked for
+            with suppress(BadUrlError):  # a bad address is reported when it is fetched
                 name = str(requestable(text))
         again = name in before
         before.add(name)
@@ -69,7 +69,7 @@ def entries(found: Input, manifest: Manifest, work: Path) -> Iterator[Collection
 
 
 def addresses(found: Input, manifest: Manifest, work: Path) -> Iterator[tuple[str, str | None]]:
-    """Each address, and why its row is of no use, if so. Empty rows and comments are none."""
+    """Yield each address, and the problem of its row (None: no problem). Empty rows and comments are skipped."""
     plain = found.name.lower().removesuffix(".gz").endswith(".txt")
     settings = msgspec.structs.replace(manifest.input, format="lines") if plain else manifest.input
     source = open_source(found, settings, work)
@@ -83,16 +83,16 @@ def addresses(found: Input, manifest: Manifest, work: Path) -> Iterator[tuple[st
 
 
 def texts(column: pa.Array) -> list[str]:
-    """Each value as text; what is no UTF-8 comes as it can be read."""
+    """Return each value of a column as text; bytes that are not UTF-8 become replacement characters."""
     values = column.cast(pa.large_binary()).to_pylist()
     return [(value or b"").decode("utf-8", "replace") for value in values]
 
 
 def address_column(found: Input, source: Source, manifest: Manifest) -> str:
-    """The column that holds the addresses.
+    """Return the name of the column with the addresses: the manifest's `columns.url`, or the first of COLUMNS.
 
     Raises:
-        InputError: there is none, or it is not text.
+        InputError: there is no such column, or it is not text.
     """
     wanted = manifest.columns.get("url") or COLUMNS
     has = [field.name for field in source.schema if field.name not in (PROBLEM, DETAIL)]

@@ -1,6 +1,6 @@
-"""Web pages as pairs: each picture that a page shows with an alternative text, by its address.
+"""Pairs from web pages: the address and the alternative text of each picture that a page shows with such a text.
 
-Pages lie loose, in tars and zips, or in a crawl's WARC files. They are parsed in child processes.
+Pages are loose files, members of tars and zips, or in a crawl's WARC files. They are parsed in child processes.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from curate.sources import DETAIL, PROBLEM, Input
 SUFFIXES = (".html", ".htm", ".xhtml")
 MEDIA_TYPES = ("text/html", "application/xhtml+xml")
 ADAPTER = "pairs"
-TOGETHER = 256  # pages whose pictures are one table
-AHEAD = 16  # pages that each child has before it
+TOGETHER = 256  # pages whose pictures make one table
+AHEAD = 16  # pages that are parsed ahead, for each child process
 
 PICTURES = pa.schema(
     [
@@ -72,13 +72,13 @@ class AltTexts:
         return {}
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
-        """See `Origin.read`: the pictures of some pages a table; a page that gives none is a dropped row."""
+        """See `Origin.read`: a table has the pictures of up to TOGETHER pages; a page without any is a dropped row."""
         pages = self._parsed(self._pages.documents[start:stop])
         while some := list(islice(pages, TOGETHER)):
             yield self._samples(some)
 
     def judges(self, rule: str) -> bool:
-        """See `Origin.judges`: by the text, and by what an image has once it is there."""
+        """See `Origin.judges`: rules may read the text, the URL, and the image's size."""
         columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
         return set(columns) <= {"text", "url", "width", "height", *ALWAYS}
 
@@ -121,7 +121,7 @@ class AltTexts:
         return content if len(content) <= most else ("too_large", f"more than {most} bytes")
 
     def _samples(self, pages: Sequence[tuple[CollectionEntry, pa.Table]]) -> pa.Table:
-        """SAMPLE of some pages' pictures; `source` is `PAGE#PICTURE`, from 0, or `ARCHIVE!PAGE#PICTURE`."""
+        """Return the samples of some pages; `source` is `PAGE#PICTURE` (from 0) or `ARCHIVE!PAGE#PICTURE`."""
         table = self._adapt(
             pa.concat_tables([found for _, found in pages]), self._manifest, pages[0][0].name, 0
         )
@@ -149,13 +149,13 @@ def _landed(
 
 
 def _nothing(reason: str, detail: str) -> pa.Table:
-    """A page that gives no picture, as one row."""
+    """Return the row (of RAW) of a page without pictures."""
     row = dict.fromkeys(PICTURES.names) | {PROBLEM: reason, DETAIL: detail}
     return pa.Table.from_pylist([row], RAW)
 
 
 def parser(_: bytes) -> Callable[[bytes], bytes]:
-    """What a child process does with each page: its pictures as an Arrow message."""
+    """Return the function that a child process calls for each page; it returns the pictures as an Arrow message."""
     from renderers.alt_texts import find_pictures
 
     def parse(asked: bytes) -> bytes:
@@ -167,7 +167,11 @@ def parser(_: bytes) -> Callable[[bytes], bytes]:
 
 
 def _check_machine() -> None:
-    """Raises: MachineError, where the packages that read pages are not installed."""
+    """Check that the packages that read pages are installed.
+
+    Raises:
+        MachineError: they are not.
+    """
     try:
         import renderers.alt_texts
     except ImportError as error:
@@ -176,12 +180,12 @@ def _check_machine() -> None:
 
 
 def find_pages(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
-    """Pages by their folder or archive."""
+    """Find the folders and archives of pages at `uris` (see `Kind.find`)."""
     return collect(given(manifest, uris), SUFFIXES)
 
 
 def open_pages(found: Input, manifest: Manifest, work: Path, children: int) -> AltTexts:
-    """The pages of an input, parsed by so many child processes."""
+    """Open the pages of an input (see `open_origin`); `children` child processes parse them."""
     return AltTexts(found, manifest, work, children)
 
 

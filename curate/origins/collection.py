@@ -1,7 +1,7 @@
-"""Documents as people have them: loose files, tars, zips and Common Crawl's WARC files, listed once.
+"""Collections of documents: loose files, tars, zips, and the WARC files of crawls.
 
-Loose files of one folder or glob are one input; every archive is one of its own. A listing says where each
-document begins, so that any of them can be read by itself.
+The loose files of one folder or glob are one input; every archive is an input of its own. An input is listed once; the
+list says where each document begins, so that any of them can be read alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BUFFER = 2**20
 WACZ_MEMBER = re.compile(r"archive/[^/]+\.warc(\.gz)?", re.IGNORECASE)
 MAX_UNPACKED = 20
 MAX_EXPANSION = 250  # a packed tar's size unpacked, as a multiple of its own
-SMALL = 64 * 2**20  # bytes: a tar that unpacks to no more than this is no bomb
+SMALL = 64 * 2**20  # bytes: a tar may always unpack to so much
 EXTRACTS = {
     ".wet": "a WET file: text that was taken from pages, without the pages",
     ".wat": "a WAT file: facts about pages, without the pages",
@@ -48,21 +48,24 @@ class CollectionEntry(msgspec.Struct, frozen=True):
     """One document of a collection."""
 
     name: str  # in its folder or archive
-    place: int = 0  # bytes into the archive, where it can be read from there
-    bytes: int = 0
+    place: int = 0  # its offset in the archive (bytes), if it can be read from there
+    bytes: int = 0  # its size, if known from a zip or tar
     content_type: str | None = None
     url: str | None = None
-    dropped: str | None = None  # why it gives nothing, where the archive already says so
-    asset: bool = False  # no document, but an image or style of one
+    dropped: str | None = None  # the reason why it has no content, if the list already shows it
+    asset: bool = False  # whether it is no document but a part of one, such as an image or a stylesheet
 
 
 def collect(uris: Sequence[str], suffixes: Sequence[str], advice: str = SAVE) -> list[Input]:
-    """The inputs at `uris`: each archive, and the loose documents of each URI together.
+    """Return the inputs at `uris`: one for each archive, and one for the loose documents of each URI.
 
-    `advice` is what someone is told who gives a list of addresses; empty: lists are taken, each as an input.
+    Args:
+        uris: files, folders or globs.
+        suffixes: of the documents' file names, in lower case.
+        advice: what the error says to do instead of giving a list of addresses; empty: lists are inputs, too.
 
     Raises:
-        InputError: nothing is there, or a file that is known to hold no documents.
+        InputError: there is nothing, or a file of a kind that holds no documents.
     """
     inputs: dict[str, Input] = {}
     for uri in uris:
@@ -83,13 +86,17 @@ def collect(uris: Sequence[str], suffixes: Sequence[str], advice: str = SAVE) ->
 
 
 def is_list(one: Input, suffixes: Sequence[str]) -> bool:
-    """Whether a file is a list or a table by its name, and no document."""
+    """Whether a file is a list or a table, by its name, and not a document."""
     name = one.name.lower().removesuffix(".gz")
     return name.endswith(TABLES) and not name.endswith(tuple(suffixes))
 
 
 def refuse_others(files: Sequence[Input], suffixes: Sequence[str], advice: str) -> None:
-    """Raises: InputError, which names a file that looks like something else than documents."""
+    """Refuse files that look like something else than documents, by their names.
+
+    Raises:
+        InputError: there is such a file.
+    """
     for one in files:
         name = one.name.lower().removesuffix(".gz")
         for suffix, what in EXTRACTS.items():
@@ -103,7 +110,7 @@ def refuse_others(files: Sequence[Input], suffixes: Sequence[str], advice: str) 
 
 
 class Collection:
-    """One input's documents."""
+    """The documents of one input."""
 
     def __init__(
         self,
@@ -113,7 +120,7 @@ class Collection:
         work: Path,
         max_expansion: int = MAX_EXPANSION,
     ) -> None:
-        """List the input, or read the list that an earlier look at it left in `work`.
+        """List the documents, or read the list of them that was made before and kept in the folder `work`.
 
         A packed tar may unpack to `max_expansion` times its own size.
 
@@ -143,10 +150,12 @@ class Collection:
             raise InputError(f"{found.uri} holds no document ({', '.join(suffixes)})")
 
     def content(self, entry: CollectionEntry, max_bytes: int) -> bytes:
-        """A document's bytes, at most `max_bytes + 1` of them; an archive serves one thread at a time.
+        """Return the first `max_bytes` + 1 bytes of a document, or all if it has fewer.
+
+        Several threads may call it; the documents of an archive are read one at a time.
 
         Raises:
-            OSError, ValueError, KeyError: it cannot be read.
+            OSError, ValueError, KeyError: the document cannot be read.
         """
         kind = self._kind
         if kind == "folder":
@@ -163,7 +172,7 @@ class Collection:
             return self.stream.read(min(entry.bytes, max_bytes + 1))
 
     def open(self) -> BinaryIO:
-        """The archive from its beginning, seekable; of a WACZ file, its WARC files one after the other."""
+        """Open the archive at its beginning, seekable; for a WACZ file, its WARC files joined into one."""
         if self.input.name.lower().endswith(".wacz"):
             return self._unpacked_wacz().open("rb")
         return self._open_input()
@@ -175,7 +184,7 @@ class Collection:
 
     @cached_property
     def stream(self) -> BinaryIO:
-        """The archive, held open; a compressed tar, which has no middle to begin at, is unpacked first."""
+        """The archive, which stays open. A compressed tar is unpacked first: it can only be read from its beginning."""
         if self._kind != "packed tar":
             return self.open()
         plain = self._work / f"{self.input.fingerprint}.tar"
@@ -227,10 +236,10 @@ class Collection:
         return name.lower().endswith(self._suffixes) and not name.rsplit("/", 1)[-1].startswith(".")
 
     def _unpacked_wacz(self) -> Path:
-        """The WARC files of a WACZ file as one: what follows another is a WARC file, too.
+        """Join the WARC files of a WACZ file into one file (WARC files one after another are a WARC file).
 
         Raises:
-            ValueError: it holds none, or they unpack to too much.
+            ValueError: it holds no WARC file, or they unpack to too much.
         """
         plain = self._work / f"{self.input.fingerprint}.warc"
         if plain.exists():
@@ -248,7 +257,11 @@ class Collection:
         return plain
 
     def _pageless(self) -> str:
-        """What a WARC file without pages is, in words."""
+        """Say in words what a WARC file without pages holds.
+
+        Raises:
+            InputError: it is a WET or WAT file.
+        """
         with self.open() as stream:
             kinds = _warc().kinds(stream)
         if "conversion" in kinds:
@@ -272,7 +285,7 @@ class Collection:
                         yield entry
                     elif found.is_asset:
                         yield msgspec.structs.replace(entry, asset=True)
-            except RenderError as error:  # the archive ends in damage: what came before it counts
+            except RenderError as error:  # the archive is damaged from here on: the pages before it count
                 yield CollectionEntry(f"{self.input.name} after its damage", dropped=error.reason)
 
     def _warc_content(self, entry: CollectionEntry, max_bytes: int) -> bytes:
@@ -283,12 +296,12 @@ class Collection:
 
 
 def _loose(name: str, file: Input) -> CollectionEntry:
-    """A file that is a document of its own, if it is one."""
+    """Return the entry of a loose file; it is dropped as `unreadable` if it is no regular file."""
     return CollectionEntry(name) if file.is_file else CollectionEntry(name, dropped="unreadable", url=NO_FILE)
 
 
 def _warc() -> Any:
-    """The reader of WARC files.
+    """Import the reader of WARC files.
 
     Raises:
         MachineError: the package that it needs is not installed.

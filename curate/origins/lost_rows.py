@@ -1,4 +1,4 @@
-"""Rows of which nothing is known but that they were there, and inputs that are one such row."""
+"""Rows that exist but cannot be read, and inputs that count as one such row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UnreadableInput:
     """An input whose content is damaged or empty: one row, dropped at the stage `read` for the fault's reason."""
 
     size = 1  # see `Origin.size`
-    schema = pa.schema([("unreadable", pa.null())])  # the columns that are published of it
+    schema = pa.schema([("unreadable", pa.null())])  # its columns in `read_published`
     settled: Mapping[str, Mapping[str, Any]] = {}  # see `Origin.settled`
     scorer = ""  # see `curate.origins.table_rows.Rows`
 
@@ -39,7 +39,7 @@ class UnreadableInput:
         yield nothing, lost_rows(names, self._manifest, str(self.fault), self.fault.reason)
 
     def judges(self, rule: str) -> bool:
-        """See `Origin.judges`: there is nothing that a rule could miss."""
+        """See `Origin.judges`: True, because its only row is dropped before any rule."""
         return True
 
     def close(self) -> None:
@@ -49,7 +49,14 @@ class UnreadableInput:
 def lost_rows(
     sources: Sequence[str], manifest: Manifest, detail: str, reason: str = "unreadable"
 ) -> pa.Table:
-    """Dropped rows by their sources (N rows of SAMPLE), with empty columns for the manifest's rules."""
+    """Return dropped rows (N rows of SAMPLE), with empty columns for the manifest's rules.
+
+    Args:
+        sources: the value of the column `source` of each row.
+        manifest: the manifest of the run.
+        detail: what decided, for all rows.
+        reason: why the rows are dropped.
+    """
     rows, source = len(sources), pa.array(sources, pa.large_string())
     table = pa.table(
         {

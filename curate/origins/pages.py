@@ -1,4 +1,4 @@
-"""Pages of documents: each document is rendered where it can do no harm and becomes a sample a page."""
+"""Pages of documents: each document is rendered in a child process or a browser, and each page is a sample."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ HELD_BYTES = 64 * 2**20
 
 
 class DocumentFailure(NamedTuple):
-    """Why a document gave no page, or no more of them."""
+    """Why a document gave no page, or no further pages."""
 
     reason: str
     detail: str = ""
 
 
 class Rendered(NamedTuple):
-    """What a document gave: batches of the renderer's PAGES, then perhaps a failure."""
+    """A rendered document: batches of the renderer's PAGES, and the failure at which rendering ended, if any."""
 
     entry: CollectionEntry
-    digest: str  # of its bytes; empty where they could not be had
+    digest: str  # SHA-256 (hex) of its bytes; empty if these could not be read
     pages: list[pa.RecordBatch]
     failure: DocumentFailure | None = None
 
 
 class Documents:
-    """What rendering documents has in common, whatever renders them."""
+    """Base of the origins that render documents; a subclass renders them in its own way."""
 
     def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
         """List the documents.
@@ -99,14 +99,14 @@ class Documents:
         return len(self._documents.documents)
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
-        """See `Origin.read`: one table a document, its pages and what it failed of."""
+        """See `Origin.read`: a table for each document, with its pages and a dropped row if it failed."""
         rendered = self._render(self._documents.documents[start:stop])
         tables = (to_samples(one, self._manifest, self._archive) for one in rendered)
         most = self._manifest.documents.max_rows
         return tables if most is None else first_rows(tables, most)
 
     def judges(self, rule: str) -> bool:
-        """See `Origin.judges`: a page has a text and a size, and no score."""
+        """See `Origin.judges`: pages have all columns except a CLIP score and published columns."""
         columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
         return not any(name == "clip_score" or name.startswith(filters.PREFIX) for name in columns)
 
@@ -118,7 +118,7 @@ class Documents:
         raise NotImplementedError
 
     def _content(self, entry: CollectionEntry) -> bytes | DocumentFailure:
-        """A document's bytes, or why there are none."""
+        """Return the bytes of a document, or the reason why they cannot be read."""
         most = self._manifest.documents.max_bytes
         if entry.dropped is not None:
             return DocumentFailure(entry.dropped, entry.url or "")
@@ -183,17 +183,19 @@ class InChildren(Documents):
 
 
 def renderer(settings: bytes) -> Callable[[bytes], Iterator[pa.Buffer]]:
-    """What a child process does with each document: its pages as Arrow messages, one by one."""
+    """Return the function that a child process calls for each document; it yields the pages as Arrow messages."""
     name, kind, values = msgspec.json.decode(settings)
     loaded = importlib.import_module(name)
     known = getattr(loaded, kind)(**values)
     if hasattr(loaded, "start"):
-        loaded.start(known)  # an error ends this process before it was ready: the machine is at fault
+        loaded.start(
+            known
+        )  # an error here ends the process before it is ready, which counts as the machine's fault
     return lambda document: (page.serialize() for page in loaded.render(document, known))
 
 
 def find_documents(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
-    """Documents by their folder or archive; web pages by lists of addresses, too, where they are to be fetched."""
+    """Find the folders and archives of documents at `uris`; for web pages that may be fetched, also address lists."""
     renderer = RENDERERS[manifest.adapter]
     advice = (
         SAVE if renderer.memory_by != "browser" else "" if fetches(manifest) else f"{FETCH_THEM}, or {SAVE}"
@@ -202,7 +204,7 @@ def find_documents(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
 
 
 def fetches(manifest: Manifest) -> bool:
-    """Whether web pages may have what they ask for from the web."""
+    """Whether web pages and their parts may be fetched from the web (`render.resources=fetch`)."""
     return RENDERERS[manifest.adapter].memory_by == "browser" and manifest.render.get("resources") == "fetch"
 
 
@@ -212,9 +214,12 @@ FETCH_THEM = (
 
 
 def open_documents(found: Input, manifest: Manifest, work: Path, children: int) -> Documents:
-    """The documents of an input, rendered by so many child processes, or by one browser of this process."""
+    """Open the documents of an input (see `open_origin`).
+
+    They are rendered by `children` child processes; web pages by one browser that this process starts.
+    """
     if RENDERERS[manifest.adapter].memory_by == "browser":
-        from curate.origins.web_pages import WebPages  # which is made of what stands here
+        from curate.origins.web_pages import WebPages  # it imports this module
 
         return WebPages(found, manifest, work, fetches(manifest))
     return InChildren(found, manifest, work, children)
@@ -222,7 +227,7 @@ def open_documents(found: Input, manifest: Manifest, work: Path, children: int) 
 
 @contextmanager
 def machine_at_fault() -> Iterator[None]:
-    """Turn a renderer's NotReadyError into a MachineError: no document is to blame, and no other will fare better."""
+    """Turn a renderer's NotReadyError into a MachineError: the machine lacks something, so no document would render."""
     try:
         yield
     except NotReadyError as error:
@@ -232,9 +237,10 @@ def machine_at_fault() -> Iterator[None]:
 def in_order(
     work: Callable[[CollectionEntry], Rendered], entries: Iterable[CollectionEntry], workers: int
 ) -> Iterator[Rendered]:
-    """What `work` makes of each document, in their order.
+    """Yield what `work` makes of each document, in the order of the documents.
 
-    A long one keeps nobody waiting: others are done meanwhile, as many as HELD_BYTES of their pages allow.
+    While one document takes long, later ones are done in other threads (`workers`), until their pages exceed
+    HELD_BYTES.
     """
     flying: deque[Future[Rendered]] = deque()
     with ThreadPoolExecutor(workers) as pool:
@@ -249,7 +255,7 @@ def in_order(
 
 
 def first_rows(tables: Iterator[pa.Table], most: int) -> Iterator[pa.Table]:
-    """The first rows of documents, without the pages that were not drawn."""
+    """Yield the first `most` rows of the documents' tables, without rows for pages that were not drawn."""
     for table in tables:
         table = table.filter(pc.fill_null(pc.not_equal(table["dropped"], UNDRAWN), True))[:most]
         most -= table.num_rows
@@ -260,9 +266,10 @@ def first_rows(tables: Iterator[pa.Table], most: int) -> Iterator[pa.Table]:
 
 
 def limited(manifest: Manifest, limit: int) -> Manifest:
-    """The manifest of a run that takes so many pages of an input: one unit does, which stops there.
+    """Return the manifest of a run that takes `limit` pages of each input: a single unit, which stops at the limit.
 
-    How many pages documents have is known once they are rendered, so several units could not share a limit.
+    The number of pages of a document is known only once it is rendered, so several units could not share a limit. A
+    limit above MOST_LIMITED counts documents instead.
     """
     if limit > MOST_LIMITED:
         log.warning("--limit %d: more than %d, so documents are counted, not pages", limit, MOST_LIMITED)
@@ -273,15 +280,15 @@ def limited(manifest: Manifest, limit: int) -> Manifest:
 
 
 def held(flying: Iterable[Future[Rendered]]) -> int:
-    """Bytes of the pages that are done."""
+    """Return the bytes of the pages of all documents that are done."""
     return sum(page.nbytes for one in flying if one.done() for page in one.result().pages)
 
 
 def to_samples(rendered: Rendered, manifest: Manifest, archive: str = "") -> pa.Table:
-    """A document's pages as SAMPLE, a row each, and a dropped row for what it failed of.
+    """Return the pages of a document as rows of SAMPLE, with a dropped row for its failure, if it failed.
 
-    `source` is `FILE#PAGE`, of a document in an `archive` `ARCHIVE!MEMBER#PAGE`, with the page's number in the
-    document, from 1; of a long page in several images `FILE#PAGE.PART`. So a key does not hang on which other
+    `source` is `FILE#PAGE`, or `ARCHIVE!MEMBER#PAGE` for a document in an `archive`. PAGE is the page's number in the
+    document, from 1, and `PAGE.PART` for a long page in several images. So a row's key does not depend on which other
     pages were drawn.
     """
     pages, failure = pa.Table.from_batches(rendered.pages, PAGES), rendered.failure
@@ -314,17 +321,20 @@ def to_samples(rendered: Rendered, manifest: Manifest, archive: str = "") -> pa.
 
 
 def number_of(page: int | None, part: int | None) -> str:
-    """What a page is called in its document: `7`, and `7.2` for the second image of a long one; empty for none."""
+    """Return a page's number as text: `7`, or `7.2` for the second image of a long page; empty for no page.
+
+    `page` counts from 0, `part` from 1.
+    """
     if page is None:
         return ""
     return str(page + 1) if part is None else f"{page + 1}.{part}"
 
 
 def settings_of(manifest: Manifest, kind: type[T]) -> T:
-    """The manifest's `render` table as the renderer's settings.
+    """Return the manifest's table `render` as the renderer's settings (`kind` is their class).
 
     Raises:
-        ManifestError: an unknown or wrong setting.
+        ManifestError: a setting is unknown or wrong.
     """
     known = [one.name for one in fields(kind)]  # type: ignore[arg-type]  # a dataclass
     asked = dict(manifest.render) | ({"structure": True} if manifest.task == "ocr_structured" else {})
@@ -339,10 +349,10 @@ def settings_of(manifest: Manifest, kind: type[T]) -> T:
 
 
 def module(name: str, extra: str) -> Any:
-    """A renderer's module.
+    """Import a renderer's module; `extra` is the extra of curate with the packages that it needs.
 
     Raises:
-        MachineError: the packages that it needs are not installed.
+        MachineError: these packages are not installed.
     """
     try:
         return importlib.import_module(name)

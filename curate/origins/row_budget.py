@@ -1,6 +1,6 @@
-"""What a unit's rows may take in memory: a few kilobytes of input can name the same long text in every row.
+"""Limits the memory of a unit's rows: a few kilobytes of input can repeat the same long text in every row.
 
-Judged before an adapter sees the rows, so that those beyond it cost no more than being read.
+The limit is applied before the adapter gets the rows, so that rows beyond it cost no more than being read.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from curate.manifest.settings import InputSettings
 from curate.sources import DETAIL, PROBLEM
 from curate.sources.columns import decoded_bytes, holds_images, value_bytes
 
-SHORT = 4096  # bytes of a text that is left to a row beyond the budget: its address, its id
+SHORT = 4096  # bytes: rows beyond the limit keep texts up to this length, such as an address or an id
 
 Ints = npt.NDArray[np.int64]
 
 
 class RowBudget:
-    """Bytes that are left for a unit's rows; those beyond it are `too_large`, however the rows are batched."""
+    """Counts the bytes of a unit's rows; rows beyond `input.max_unit_bytes` are `too_large`, however rows are batched.
+
+    `settings` are those of the manifest's table `input`.
+    """
 
     def __init__(self, settings: InputSettings) -> None:
         self._max, self._explode, self._taken = settings.max_unit_bytes, settings.explode, 0
 
     def spend(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The unit's next rows (N rows); those beyond the budget have that problem, and none of their long values."""
+        """Count the unit's next rows (N) and return them; rows beyond the limit get a problem and lose long values."""
         if not self._explode:
             size = sum(decoded_bytes(column) for column in batch.columns if not holds_images(column.type))
             if self._taken + size <= self._max:
@@ -39,14 +42,17 @@ class RowBudget:
         if fits == batch.num_rows:
             self._taken = int(taken[-1]) if fits else self._taken
             return batch
-        self._taken = self._max + 1  # the rows behind do not fit either, though one of them might
+        self._taken = self._max + 1  # all later rows are refused, even if a short one would fit
         return _without(
             batch, fits, f"beyond input.max_unit_bytes = {self._max} of its unit: lower shard.rows"
         )
 
 
 def _row_bytes(batch: pa.RecordBatch, explode: Sequence[str]) -> Ints:
-    """Bytes of each row (N rows), without images; what is repeated for each item of a list counts as often."""
+    """Return the bytes of each row (N), without images.
+
+    If a list in `explode` makes a row of each item, the row's other values count once for each item.
+    """
     own, repeated = np.zeros(batch.num_rows, np.int64), np.zeros(batch.num_rows, np.int64)
     times = np.ones(batch.num_rows, np.int64)
     for field, column in zip(batch.schema, batch.columns, strict=True):
@@ -60,7 +66,7 @@ def _row_bytes(batch: pa.RecordBatch, explode: Sequence[str]) -> Ints:
 
 
 def _items(column: pa.Array) -> Ints:
-    """About how many items each list holds (N rows), at least as many as it does; lists may be JSON."""
+    """Return an upper estimate of the number of items of each list (N); lists may be JSON texts."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         binary = column.cast(pa.large_binary())
         objects = pc.count_substring(binary, b"{")
@@ -74,7 +80,7 @@ def _items(column: pa.Array) -> Ints:
 
 
 def _without(batch: pa.RecordBatch, first: int, detail: str) -> pa.RecordBatch:
-    """The batch, its rows from `first` on with that problem and without their long values."""
+    """Return the batch; rows from `first` on get the problem `too_large` with `detail`, and lose their long values."""
     lost = np.arange(batch.num_rows) >= first
     columns: dict[str, pa.Array] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):

@@ -1,4 +1,4 @@
-"""Synthetic documents: image number i of the manifest's seed, made by child processes."""
+"""Synthetic documents: child processes draw each image from the manifest's seed and the image's number."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ from curate.origins.pages import COPIED, STAGE, module
 from curate.schema import conform
 from curate.sources import Input
 
-SAMPLE_SEEDS = 20  # images, where no --limit says how many
-ENDLESS = 2**40
-TOGETHER = 50  # images a table: what a table costs is shared
-AHEAD = 8  # images under way for each child: none waits for this process
-RECYCLE_AFTER = 20_000  # images; their makers are not fed by strangers, and take a while to start
+SAMPLE_SEEDS = 20  # images of a run without a --limit
+ENDLESS = 2**40  # images: more than any run makes
+TOGETHER = 50  # images of a table, to share the cost of making one
+AHEAD = 8  # images under way for each child process, so that none waits for this process
+RECYCLE_AFTER = (
+    20_000  # images after which a child is replaced: so many, as its input is safe and its start is slow
+)
 
 
 class Seeds:
@@ -81,10 +83,10 @@ class Seeds:
         return Children("curate.origins.seeds:drawer", self._count, limits, msgspec.json.encode(settings))
 
     def _outcomes(self, indices: range) -> Iterator[Outcome]:
-        """What became of each image, in order.
+        """Yield the outcome of each image, in order; the child processes work some images ahead.
 
-        The children are always some images ahead. Where they are several, all units are done here, one after
-        the other, so they begin the next unit while this one is written.
+        With several child processes this process does all units in turn, so the children begin with the images of the
+        next unit while this one is written.
         """
         if self._given != indices.start:
             self._flying.clear()
@@ -116,7 +118,7 @@ class Seeds:
 
 
 def _row(outcome: Outcome) -> pa.Table:
-    """An image's row, or the row that says why there is none."""
+    """Return the row of an image, or the row with the reason why there is none."""
     rows_type = module("synthdog", "synthdog").ROWS
     if outcome.value is not None:
         return pa.Table.from_batches([ipc.read_record_batch(pa.py_buffer(outcome.value), rows_type)])
@@ -126,7 +128,9 @@ def _row(outcome: Outcome) -> pa.Table:
 
 
 def find_seeds(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
-    """The one input of a synthetic data set: settings, fonts, corpus and pictures, which decide every byte.
+    """Return the one input of a synthetic data set.
+
+    Its fingerprint covers the settings, fonts, corpus and pictures, which decide every byte of the output.
 
     Raises:
         InputError: an --input was given, and there is nothing to read.
@@ -154,12 +158,12 @@ def find_seeds(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
 
 
 def open_seeds(found: Input, manifest: Manifest, work: Path, children: int) -> Seeds:
-    """The images, drawn by so many child processes."""
+    """Open the images (see `open_origin`); `children` child processes draw them."""
     return Seeds(manifest, children)
 
 
 def placed(manifest: Manifest) -> Manifest:
-    """The manifest with the paths of its [render] made absolute: children and workers are elsewhere."""
+    """Return the manifest with absolute paths in [render]: child processes and workers have other current folders."""
     return msgspec.structs.replace(manifest, render=_placed(manifest.render))
 
 
@@ -174,7 +178,7 @@ def _placed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _materials(used: Mapping[str, Any]) -> Iterator[Input]:
-    """What the images are made of, for the run's manifest: faces, corpus, sources of pictures."""
+    """Yield what the images are made of, for the run's manifest: typefaces, corpus, folders of pictures."""
     for face in used["fonts"]:
         yield Input(f"font:{face['name']}#{face['index']}", face["name"], face["bytes"], face["sha256"])
     yield Input("corpus:", "", used["corpus"]["bytes"], used["corpus"]["sha256"])
@@ -184,7 +188,7 @@ def _materials(used: Mapping[str, Any]) -> Iterator[Input]:
 
 
 def drawer(settings: bytes) -> Callable[[bytes], bytes]:
-    """What a child process does with each number: its image's row as an Arrow message."""
+    """Return the function that a child process calls for each image's number; it returns a row as an Arrow message."""
     import synthdog
 
     known = msgspec.json.decode(settings)
@@ -198,7 +202,7 @@ PHOTOGRAPHS = (
 
 
 def notice(manifest: Manifest) -> str:
-    """That no photographs lie behind the pages, where that is so, and how they do."""
+    """Return the note that pages have no photographs as background, and how to add some; empty if they have."""
     image = manifest.render.get("background", {})
     image = image.get("image", {}) if isinstance(image, Mapping) else {}
     if isinstance(image, Mapping) and image.get("paths"):

@@ -1,4 +1,4 @@
-"""Rows of a table, through the manifest's adapter."""
+"""Rows of a table as samples, converted by the manifest's adapter."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ ALWAYS = ("key", "dataset", "task", "language", "source", "extra")  # columns th
 
 
 class Rows:
-    """Rows of a table, through the manifest's adapter.
+    """The rows of one table as samples, converted by the manifest's adapter.
 
-    `schema` has the table's columns as they were published; `settled` are the rules, with their settings, by which
-    `curate select` judged its rows; `scorer` names the model that scored them, where they are shards of ours.
+    `schema` has the table's published columns. `settled` are the rules that `curate select` applied to its rows, with
+    their settings. `scorer` names the model that scored the rows, if the table is a shard that curate wrote.
     """
 
     def __init__(self, found: Input, manifest: Manifest, work: Path) -> None:
@@ -53,7 +53,7 @@ class Rows:
         Raises:
             ManifestError: the adapter has no such task.
             UnreadableInputError: its content is damaged or empty.
-            InputError: it cannot be had, or lacks a column that every row needs.
+            InputError: it cannot be read, or lacks a column that every row needs.
         """
         self._input, self._manifest = found, manifest
         self._own, manifest = own_adapter(manifest)
@@ -86,9 +86,9 @@ class Rows:
     def read_published(
         self, start: int, stop: int, lean: bool = False
     ) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """Rows as they were published (`schema`), and the samples that they give: see `read`.
+        """Yield rows as they were published (columns `schema`), each table with the samples made of it: see `read`.
 
-        `lean` samples of pairs lack what no rule reads: their `extra` is empty.
+        With `lean`, samples of pairs have only the columns that the adapter and the rules read; their `extra` is empty.
         """
         at, budget = start, RowBudget(self._manifest.input)
         try:
@@ -110,18 +110,18 @@ class Rows:
             yield nothing, lost_rows(sources, self._manifest, str(error))
 
     def judges(self, rule: str) -> bool:
-        """See `Origin.judges`; the columns of rules on published columns are known to be there."""
-        if rule == NAMES_RULE:  # it looks at whatever names there are
+        """See `Origin.judges`; that published columns exist was checked when the table was opened."""
+        if rule == NAMES_RULE:  # it uses the names that a row has, whichever they are
             return True
         columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
         known = {*self._columns, *ALWAYS}
         return all(name in known or name.startswith(filters.PREFIX) for name in columns)
 
     def close(self) -> None:
-        """See `Origin.close`: sources are few, and stay open for the next unit."""
+        """See `Origin.close`: nothing is closed, because sources are few and the next unit needs them."""
 
     def _lean(self, rows: pa.Table) -> pa.Table:
-        """Pairs without the columns that neither the adapter nor a rule reads; a plug-in's adapter gets all."""
+        """Drop columns of pairs that neither the adapter nor a rule reads; other adapters get all columns."""
         if self._manifest.adapter != "pairs" or self._manifest.input.explode:
             return rows
         of_rules = {
@@ -137,18 +137,18 @@ def _without(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
 
 
 def find_tables(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
-    """The tables that were given, or the manifest's; where it joins lists, their files are one input."""
+    """Find the tables at `uris` (see `Kind.find`); if the manifest joins lists, their files are one input."""
     uris = given(manifest, uris)
     return _joined(expand(uris, (*FORMATS, *PICKLES))) if manifest.input.join else expand(uris)
 
 
 def open_rows(found: Input, manifest: Manifest, work: Path, children: int) -> Rows:
-    """A table; it takes no child processes."""
+    """Open a table (see `open_origin`); it uses no child processes."""
     return Rows(found, manifest, work)
 
 
 def _joined(files: Sequence[Input]) -> list[Input]:
-    """The files whose lists are joined as one input, after those whose rows stand by themselves."""
+    """Return the other files as they are, then the files whose lists are joined as one input."""
     parts: list[Input] = []
     others: list[Input] = []
     for one in files:

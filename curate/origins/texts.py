@@ -1,4 +1,4 @@
-"""Plain text files, each one document: loose ones of a folder together, and those of a tar or zip."""
+"""Plain text files, each of which is one sample: the loose files of a folder, or the members of a tar or zip."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Texts:
             yield self._samples(rows, at)
 
     def judges(self, rule: str) -> bool:
-        """See `Origin.judges`: by nothing that an image has."""
+        """See `Origin.judges`: rules may read the text, and nothing of an image."""
         return set(filters.find_rule(rule, self._manifest.active_rules()[rule]).columns) <= {"text", *ALWAYS}
 
     def close(self) -> None:
@@ -81,7 +81,10 @@ class Texts:
         return row | {"text": content.removeprefix(b"\xef\xbb\xbf")}
 
     def _source(self, name: str) -> str:
-        """What `source` says of a document, which is the only row of its file; an archive without any is itself."""
+        """Return the value of `source` for a document: `NAME#0`, or `ARCHIVE!NAME#0`.
+
+        An archive without documents is listed under its own name, which is then the value.
+        """
         archive = self._documents.input.name
         if name == archive:
             return name
@@ -94,7 +97,7 @@ class Texts:
 
 
 def find_texts(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
-    """Tables of texts, and text files by their folder or archive."""
+    """Find the tables of texts, and the folders and archives of text files, at `uris` (see `Kind.find`)."""
     if manifest.input.format != "auto":
         return find_tables(manifest, uris)
     known = (*FORMATS, *SUFFIXES, *TEXT_ARCHIVES)
@@ -110,7 +113,7 @@ def is_texts(found: Input) -> bool:
 
 
 def open_texts(found: Input, manifest: Manifest, work: Path, children: int) -> Origin:
-    """Text files, or a table of texts; neither takes child processes."""
+    """Open text files or a table of texts (see `open_origin`); neither uses child processes."""
     if manifest.input.format == "auto" and is_texts(found):
         return Texts(found, manifest, work)
     return open_rows(found, manifest, work, children)

@@ -1,4 +1,4 @@
-"""Web pages: rendered by one browser of this process, fetched where the run may fetch what they consist of."""
+"""Web pages, rendered by one browser of this process, and fetched if the run's settings allow it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGES_AHEAD = 6  # fetched while others are shown
 
 
 class WebPages(Documents):
-    """Web pages, rendered by a walled-in Chromium that this process holds."""
+    """Web pages, rendered by a Chromium of this process that has no access to the network."""
 
     def __init__(self, found: Input, manifest: Manifest, work: Path, fetches: bool) -> None:
         super().__init__(found, manifest, work)
@@ -49,7 +49,7 @@ class WebPages(Documents):
 
     @cached_property
     def _assets(self) -> Mapping[str, tuple[str, bytes]]:
-        """What the archive holds of its pages; nothing where it holds no such thing."""
+        """The parts of pages (images, stylesheets, …) in the archive: address -> (content type, bytes)."""
         if not isinstance(self._documents, Collection) or not self._documents.assets:
             return {}
         from renderers import warc
@@ -61,7 +61,7 @@ class WebPages(Documents):
         return warc.Assets(self._documents.open, entries)
 
     def _render(self, entries: Iterable[CollectionEntry]) -> Iterator[Rendered]:
-        """Documents in their order; those that cannot be read take their turn among those that can."""
+        """Yield the documents in order; the unreadable ones are not given to the browser, but keep their place."""
         waiting: deque[tuple[CollectionEntry, Any]] = deque()
         for result in self._results(self._readable(entries, waiting)):
             if self._web is not None and self._web.trouble is not None:
@@ -77,7 +77,7 @@ class WebPages(Documents):
         yield from self._unreadable(waiting)
 
     def _results(self, documents: Iterator[Any]) -> Iterator[Any]:
-        """What the browser makes of each document, in order: batches of pages, or an exception.
+        """Yield the browser's result for each document, in order: batches of pages, or an exception.
 
         Raises:
             MachineError: no browser starts.
@@ -96,7 +96,7 @@ class WebPages(Documents):
                 yield document
 
     def _document(self, entry: CollectionEntry) -> tuple[CollectionEntry, Any]:
-        """An entry, and what the browser is given of it, or why there is nothing."""
+        """Return an entry with the document for the browser, or with the reason why there is none."""
         if self.goes_online and entry.dropped is None:
             return entry, self._live(entry)
         content = self._content(entry)
@@ -106,7 +106,7 @@ class WebPages(Documents):
         return entry, self._module.Document(entry.name, content, entry.content_type, entry.url, parts)
 
     def _live(self, entry: CollectionEntry) -> Any:
-        """A page as its address gives it now, or gave it when it was first asked for in this run."""
+        """Fetch a page, or take the answer that its address gave earlier in this run."""
         assert self._web is not None
         found = self._web.page(entry.name)
         if found.body is None:
@@ -117,7 +117,7 @@ class WebPages(Documents):
         return self._module.Document(entry.name, found.body, found.content_type, found.url, parts)
 
     def _parts(self, page: str) -> Mapping[str, tuple[str, bytes]]:
-        """What a page may ask for."""
+        """Return the parts that a page may load: those of the archive, and of the web if the run may fetch."""
         if self._web is None:
             return self._assets
         chosen = self._settings
@@ -139,7 +139,7 @@ class WebPages(Documents):
 def ahead_of(
     work: Callable[[CollectionEntry], T], entries: Iterable[CollectionEntry], count: int
 ) -> Iterator[T]:
-    """What `work` makes of each entry, in their order; so many are at work while others are waited for."""
+    """Yield what `work` makes of each entry, in order; up to `count` further entries are worked on in threads."""
     flying: deque[Future[T]] = deque()
     with ThreadPoolExecutor(max(1, count)) as pool:
         for entry in entries:

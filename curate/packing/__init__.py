@@ -1,4 +1,4 @@
-"""Samples of several tasks mixed, shuffled and packed into training sequences."""
+"""Mixes, shuffles and packs samples of several tasks into training sequences."""
 
 from __future__ import annotations
 

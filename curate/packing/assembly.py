@@ -1,4 +1,4 @@
-"""Sequences made from their samples: tokens from what was spilled, images by range from the shards."""
+"""Makes sequences of their samples: tokens come from the spill files, images are read by range from the shards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class Assembler:
-    """Makes sequences of the buckets that a layout was made for; keeps the latest bucket at hand."""
+    """Makes the sequences that a layout decided, bucket by bucket; the latest bucket stays in memory."""
 
     def __init__(
         self,
@@ -35,18 +35,27 @@ class Assembler:
         grids: bool,
         references: bool,
     ) -> None:
-        """`references`: images stay in their shards, and the sequences say where."""
+        """Keep what is read from.
+
+        Args:
+            data: the shards.
+            store: the packs' folder.
+            heavy: the samples (HEAVY) in the spill files.
+            tasks: the names of all tasks, by number.
+            grids: whether the dialect's images are grids of patches.
+            references: whether images stay in their shards, and the sequences say where they are.
+        """
         self._data, self._store, self._heavy, self._tasks, self._grids = data, store, heavy, tasks, grids
         self._images = RangeReader(lambda number: data.files[number].uri)
         self._uris = [absolute(file.uri) for file in data.files] if references else None
         self._bucket: Bucket | None = None
 
     def close(self) -> None:
-        """Let go of threads."""
+        """End the threads that read images."""
         self._images.close()
 
     def group(self, parts: Sequence[tuple[int, int, int]]) -> pa.Table:
-        """A row group (PACK) of the sequences from start to before stop of each bucket: (bucket, start, stop)."""
+        """Return a row group (PACK): of each (bucket, start, stop) the sequences from start to before stop."""
         return pa.concat_tables([self._sequences(*part) for part in parts])
 
     def _sequences(self, number: int, start: int, stop: int) -> pa.Table:
@@ -65,7 +74,7 @@ class Assembler:
         return sequences_of(samples, counts, tasks, self._grids, self._uris)
 
     def _with_images(self, samples: pa.Table) -> pa.Table:
-        """The samples with the bytes of those images whose places are known."""
+        """Return the samples with the bytes of the images whose places in their shards are known."""
         lists = samples["images"].combine_chunks()
         flat, edges = lists.flatten(), pc.list_value_length(lists).to_numpy()
         placed = flat.field("file").is_valid()
@@ -74,7 +83,7 @@ class Assembler:
         bodies = self._read(flat.filter(placed))
         if pc.all(placed).as_py():
             body = bodies
-        else:  # some travelled with their samples
+        else:  # the bytes of some images came with their samples
             place = pc.subtract(pc.cumulative_sum(placed.cast(pa.int64())), 1)
             body = pc.if_else(placed, bodies.take(pc.if_else(placed, place, 0)), flat.field("bytes"))
         fields = [body, *(flat.field(n) for n in range(1, flat.type.num_fields))]
@@ -84,10 +93,10 @@ class Assembler:
         return samples.set_column(samples.schema.get_field_index("images"), "images", column)
 
     def _read(self, images: pa.StructArray) -> pa.Array:
-        """The bytes of images by their places (large_binary).
+        """Read the bytes of images (large_binary) at their places in the shards.
 
         Raises:
-            DamagedError: they are not those that were written.
+            DamagedError: the bytes are not those that were written.
         """
         file, offset, size = (
             images.field(name).to_numpy().astype(np.int64) for name in ("file", "offset", "size")
@@ -106,36 +115,31 @@ class Assembler:
 
 
 class Bucket:
-    """One bucket's samples (HEAVY) and sequences (LAID), with what waited for them in earlier buckets."""
+    """The sequences (LAID) of one bucket and their samples (HEAVY), some of which waited from earlier buckets."""
 
     def __init__(self, number: int, store: Store, heavy: SpillReader) -> None:
         self.number, self._heavy = number, heavy
         self.laid = read_laid(store, number)
         self.tasks = sorted(pc.unique(self.laid["task"]).to_pylist())
         (parts,) = heavy.buckets(number, number + 1)
-        self._first = np.concatenate([[0], np.cumsum([part.num_rows for part in parts])]).astype(np.int64)
-        self._own = pa.concat_tables(parts).combine_chunks() if parts else None
+        self._parts = [parts.pop(0).combine_chunks() for _ in parts[:]]  # joined they would be there twice
 
     def samples(self, where: pa.StructArray) -> pa.Table:
-        """The samples at these places (WHERE), in that order."""
+        """Return the samples at some places (WHERE), in that order."""
         part, bucket, row = (
             where.field(name).to_numpy().astype(np.int64) for name in ("slice", "bucket", "row")
         )
-        assert self._own is not None
-        own = bucket == self.number
-        taken = self._own.take(pa.array((self._first[part] + row)[own]))
-        if own.all():
-            return taken.combine_chunks()
-        tables, numbers = [taken], [np.flatnonzero(own)]
-        for of, mine in _by_piece(part, bucket, np.flatnonzero(~own)):
-            tables.append(self._heavy.piece(*of).take(pa.array(row[mine])))
+        tables, numbers = list[pa.Table](), list[Ints]()
+        for of, mine in _by_piece(part, bucket, np.arange(len(row))):
+            piece = self._parts[of[0]] if of[1] == self.number else self._heavy.piece(*of)
+            tables.append(piece.take(pa.array(row[mine])))
             numbers.append(mine)
         order = np.argsort(np.concatenate(numbers), kind="stable")
         return pa.concat_tables(tables).combine_chunks().take(pa.array(order)).combine_chunks()
 
 
 def _by_piece(part: Ints, bucket: Ints, samples: Ints) -> Iterator[tuple[tuple[int, int], Ints]]:
-    """Slice and bucket of each piece, and which of the samples are of it."""
+    """Group samples by slice and bucket; yield each (slice, bucket) and the indexes of its samples."""
     order = samples[np.lexsort((bucket[samples], part[samples]))]
     changes = (np.diff(part[order]) != 0) | (np.diff(bucket[order]) != 0)
     for mine in np.split(order, np.flatnonzero(changes) + 1):
@@ -143,12 +147,12 @@ def _by_piece(part: Ints, bucket: Ints, samples: Ints) -> Iterator[tuple[tuple[i
 
 
 def laid_name(bucket: int) -> str:
-    """Where a bucket's sequences are written down while packing goes on."""
+    """Name the temporary file with the sequences (LAID) of a bucket."""
     return f"_run/pack/laid/{bucket:06d}.arrow"
 
 
 def write_laid(store: Store, bucket: int, sequences: pa.Table) -> None:
-    """Write a bucket's sequences (LAID)."""
+    """Write the sequences (LAID) of a bucket to its temporary file."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, LAID, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(sequences)
@@ -156,6 +160,6 @@ def write_laid(store: Store, bucket: int, sequences: pa.Table) -> None:
 
 
 def read_laid(store: Store, bucket: int) -> pa.Table:
-    """A bucket's sequences (LAID)."""
+    """Read the sequences (LAID) of a bucket from its temporary file."""
     data = store.read_bytes(laid_name(bucket))
     return pa.ipc.open_file(pa.py_buffer(data or b"")).read_all()

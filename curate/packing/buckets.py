@@ -1,7 +1,7 @@
-"""A shuffle of more than memory holds: each row draws its place, whose highest part names a bucket.
+"""Shuffles more rows than fit in memory: each row draws a random place, whose highest bits are its bucket.
 
-A row's place in the whole order is a 64-bit number drawn from the seed and the row's number alone. So the order is
-uniform, the same on every machine, and one bucket is all that must be held at once.
+A row's place in the order is a 64-bit number that depends only on the seed and the row's number. So the order is
+uniform and the same on every machine, and only one bucket must be in memory at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Words = npt.NDArray[np.uint64]
 
 
 def draw(seed: int, stream: int, numbers: npt.NDArray[np.integer]) -> Words:
-    """A 64-bit number for each of `numbers`, by SplitMix64; streams of one seed are independent."""
+    """Return a random 64-bit number for each of `numbers`, by SplitMix64; different streams are independent."""
     with np.errstate(over="ignore"):
         state = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(stream)
         steps = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -21,7 +21,7 @@ def draw(seed: int, stream: int, numbers: npt.NDArray[np.integer]) -> Words:
 
 
 def shares(words: Words) -> npt.NDArray[np.float64]:
-    """The words as numbers from 0 to below 1."""
+    """Convert 64-bit numbers to numbers from 0 to below 1."""
     parts: npt.NDArray[np.float64] = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return parts
 

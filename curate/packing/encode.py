@@ -1,4 +1,4 @@
-"""Training strings to tokens, with a mask of what is trained on."""
+"""Turns training strings into tokens, with a mask of the tokens that have a loss."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Bools = npt.NDArray[np.bool_]
 
 SPLIT = re.compile("(" + "|".join(MARKERS) + ")")
 END = object()  # stands for the end token among the pieces of a string
-IMAGE = object()  # stands for Qwen-VL's `<img>` with an image behind it
+IMAGE = object()  # stands for Qwen-VL's `<img>` and the image after it
 
 
 class Encoded(NamedTuple):
-    """N samples laid end to end: sample n is tokens[starts[n]:starts[n + 1]]."""
+    """N samples, joined: sample n is tokens[starts[n]:starts[n + 1]]."""
 
     tokens: npt.NDArray[np.int32]
     loss: Bools  # True for what the model is trained to say
@@ -36,17 +36,17 @@ class Encoded(NamedTuple):
         return np.diff(self.starts)
 
     def take(self, samples: Ints) -> Encoded:
-        """Those samples, in that order."""
+        """Return the samples with these numbers, in that order."""
         return self.runs(self.starts[samples], self.lengths()[samples])
 
     def runs(self, first: Ints, sizes: Ints) -> Encoded:
-        """Runs of tokens, each from `first` on and so many, as samples (M)."""
+        """Return M runs of tokens as samples: run m has sizes[m] tokens from first[m] on."""
         starts = np.concatenate([[0], np.cumsum(sizes)])
         index = np.repeat(first - starts[:-1], sizes) + np.arange(starts[-1])
         return Encoded(self.tokens[index], self.loss[index], self.closes[index], starts)
 
     def repeat(self, token: int, times: Ints) -> Encoded:
-        """The samples with each occurrence of a token as often as `times` says (at least once each)."""
+        """Repeat each occurrence of a token as many times as `times` says (one number for each occurrence, from 1)."""
         counts = np.ones(len(self.tokens), np.int64)
         counts[self.tokens == token] = times
         index = np.repeat(np.arange(len(counts)), counts)
@@ -54,14 +54,14 @@ class Encoded(NamedTuple):
         return Encoded(self.tokens[index], self.loss[index], self.closes[index], ends[self.starts])
 
     def count_of(self, token: int) -> Ints:
-        """How often each sample has a token (N)."""
+        """Return how often a token occurs in each sample (N)."""
         sample = np.searchsorted(self.starts, np.flatnonzero(self.tokens == token), side="right") - 1
         counts: Ints = np.bincount(sample, minlength=len(self.starts) - 1)
         return counts
 
 
 def concatenated(several: Sequence[Encoded]) -> Encoded:
-    """The samples of all, one after another."""
+    """Join several Encoded into one with all their samples, in order."""
     offsets = np.cumsum([0, *(len(one.tokens) for one in several)])
     starts = [one.starts[1:] + offset for one, offset in zip(several, offsets, strict=False)]
     tokens = np.concatenate([one.tokens for one in several])
@@ -72,10 +72,10 @@ def concatenated(several: Sequence[Encoded]) -> Encoded:
 
 
 def encode(prompt: pa.Array, target: pa.Array, tokenizer: Tokenizer, image_tokens: int) -> Encoded:
-    """Each of Qwen-VL's prompts and targets with the end token behind it; the prompt has no loss.
+    """Encode N of Qwen-VL's prompts and targets; the end token follows each target, and the prompt has no loss.
 
-    Of the strings only the formats' markers become special tokens. An image is its two markers and
-    `image_tokens` paddings between them, whatever its path.
+    Only the formats' markers in the strings become special tokens. An image becomes its two markers with `image_tokens`
+    pad tokens between them, whatever its path.
     """
     pathless = pc.replace_substring_regex(prompt, "(?s)<img>.*?</img>", "<img></img>")
     parts: list[list[object]] = []
@@ -88,9 +88,10 @@ def encode(prompt: pa.Array, target: pa.Array, tokenizer: Tokenizer, image_token
 
 
 def encode_pieces(pieces: Pieces, ended: Bools, tokenizer: Tokenizer) -> Encoded:
-    """N samples in a dialect's pieces, each image one pad; those that are `ended` have the end token behind them.
+    """Encode N samples that are pieces of a dialect's text; each image becomes one pad token.
 
-    Pieces that are learnt alike become tokens together, as in the models' own trainers.
+    Consecutive pieces that both have a loss, or both have none, are tokenised together, as in the models' own trainers.
+    The end token follows the samples for which `ended` (N) is true.
     """
     samples = np.repeat(np.arange(len(pieces.starts) - 1), np.diff(pieces.starts))
     same = (samples[1:] == samples[:-1]) & (pieces.learnt[1:] == pieces.learnt[:-1]) & ~pieces.closes[:-1]
@@ -114,7 +115,10 @@ def _encoded(
     tokenizer: Tokenizer,
     image_tokens: int,
 ) -> Encoded:
-    """Samples of parts of pieces: sample n is the parts from starts[n] to starts[n + 1]."""
+    """Encode samples that are lists of parts, each a list of pieces: sample n is parts[starts[n]:starts[n + 1]].
+
+    `learnt` says which parts have a loss, `closes` which end a turn of the assistant.
+    """
     number: dict[object, int] = {}
     flat = np.array([number.setdefault(piece, len(number)) for part in parts for piece in part], np.int64)
     spread = _pieces(list(number), tokenizer, image_tokens).take(flat)
@@ -126,7 +130,7 @@ def _encoded(
 
 
 def _pieces(pieces: list[object], tokenizer: Tokenizer, image_tokens: int) -> Encoded:
-    """The tokens of each distinct piece: a marker, the end, or raw text."""
+    """Return the tokens of each distinct piece as a sample; a piece is a marker, END, IMAGE or raw text."""
     special: dict[object, list[int]] = {name: [number] for name, number in tokenizer.special.items()}
     special |= {END: [tokenizer.end], "": []}
     if IMAGE in pieces:
@@ -141,10 +145,10 @@ def _pieces(pieces: list[object], tokenizer: Tokenizer, image_tokens: int) -> En
 
 
 def truncate(encoded: Encoded, tokenizer: Tokenizer, limit: int) -> Encoded:
-    """Samples cut to at most `limit` tokens; those that cannot be cut keep their length.
+    """Cut samples to at most `limit` tokens; samples that cannot be cut keep their length.
 
-    A dialogue is cut behind an answer. Elsewhere a cut falls into what is trained on and between whole things: never
-    inside an image, nor from a `<ref>` to the end of its first box or quad. A sample that was cut has no end token.
+    A dialogue is cut after an answer. Any other sample is cut within the tokens that have a loss, but never inside an
+    image, nor between a `<ref>` and the end of its first box or quad. A sample that was cut has no end token.
     """
     kept = encoded.lengths().copy()
     for sample in np.flatnonzero(kept > limit):
@@ -156,14 +160,17 @@ def truncate(encoded: Encoded, tokenizer: Tokenizer, limit: int) -> Encoded:
         else:
             free = ~_inside(tokens, tokenizer)[:limit] & (
                 np.cumsum(loss)[:limit] > 1
-            )  # one may be a mere space
-            places = np.flatnonzero(free) + 1  # cut behind a token that closes what it is in
+            )  # more than one token with a loss must be left: a single one may be a mere space
+            places = np.flatnonzero(free) + 1  # the cut is after such a token
         kept[sample] = places[-1] if len(places) else kept[sample]
     return encoded.runs(encoded.starts[:-1], kept)
 
 
 def cut_in_pieces(encoded: Encoded, limit: int, which: Bools) -> tuple[Encoded, Ints]:
-    """The samples, those of `which` in consecutive pieces of at most `limit` tokens; and each one's sample (M)."""
+    """Cut the samples of `which` (N) into consecutive pieces of at most `limit` tokens.
+
+    Returns the M pieces, where other samples are one piece each, and the number of each piece's sample (M).
+    """
     lengths = encoded.lengths()
     counts = np.where(which, np.maximum(1, -(-lengths // limit)), 1)
     sample = np.repeat(np.arange(len(lengths)), counts)
@@ -173,7 +180,7 @@ def cut_in_pieces(encoded: Encoded, limit: int, which: Bools) -> tuple[Encoded, 
 
 
 def _inside(tokens: npt.NDArray[np.int32], tokenizer: Tokenizer) -> Bools:
-    """Whether what follows each token still belongs to the same image, or phrase and box."""
+    """Return, for each token, whether the token after it belongs to the same image, or phrase and box."""
     opening = np.isin(
         tokens, [tokenizer.special.get(name, -1) for name in ("<img>", "<ref>", "<box>", "<quad>")]
     )

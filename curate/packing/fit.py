@@ -1,10 +1,9 @@
-"""Which samples share a sequence: lengths in, bins out. Images are not looked at, only (index, length).
+"""Decides which samples share a sequence (a bin), from the samples' lengths alone.
 
-Both methods work on a histogram of lengths, so that equal lengths are placed together: a pattern of lengths
-is chosen once and used as often as there are samples for it. Proportional fit takes the length nearest to
-space left ÷ slots left, and the longest that fits for the last slot; where an image fills an eighth of a
-sequence, this reaches the optimum of the cutting-stock relaxation, which best-fit-decreasing misses. Long
-texts want the latter.
+Both methods work on a histogram of lengths, so that equal lengths are placed together: a pattern of lengths is chosen
+once and used as often as there are samples for it. Proportional fit takes the length nearest to space left ÷ slots
+left, and the longest that fits for the last slot. If an image fills an eighth of a sequence, it reaches the optimum of
+the cutting-stock relaxation, which best-fit-decreasing misses. For long texts best-fit-decreasing is better.
 """
 
 from __future__ import annotations
@@ -16,15 +15,16 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 
-SHORT = 2048  # tokens of a sequence up to which both methods are tried
-GOOD = 0.002  # of all sequences empty: well within 0.3 points of the floor
+SHORT = 2048  # tokens: for sequences up to this length both methods are always tried
+GOOD = 0.002  # if at most this share of all sequences is empty, the other method is not tried for longer ones
 
 
 def fit(lengths: Ints, capacity: int) -> Ints:
-    """The bin of each sample (N, from 0), no bin longer than `capacity`: the better of the two methods.
+    """Return the bin of each sample (N, from 0) by the better of the two methods; no bin is longer than `capacity`.
 
-    Lengths are from 1 to `capacity`. Of long sequences proportional fit is only tried where best-fit-decreasing leaves
-    more than two thousandths of them empty: with the many lengths that there are then it takes twice as long.
+    Lengths are from 1 to `capacity`. If that is above SHORT, proportional fit is only tried if best-fit-decreasing
+    leaves more than two thousandths (GOOD) empty: with the many different lengths of long samples it takes twice as
+    long.
     """
     if not len(lengths):
         return np.zeros(0, np.int64)
@@ -36,7 +36,7 @@ def fit(lengths: Ints, capacity: int) -> Ints:
 
 
 def proportional(lengths: Ints, capacity: int) -> Ints:
-    """The bin of each sample by proportional fit."""
+    """Return the bin of each sample (N) by proportional fit."""
     counts: list[int] = np.bincount(lengths, minlength=capacity + 1).tolist()
     known = [length for length, count in enumerate(counts) if count]
     order, taken = np.argsort(lengths, kind="stable"), np.cumsum([0, *counts])[:-1]
@@ -59,7 +59,7 @@ def proportional(lengths: Ints, capacity: int) -> Ints:
 
 
 def _pattern(known: list[int], counts: list[int], capacity: int, slots: int) -> dict[int, int]:
-    """Lengths that fill a bin of about `slots` samples, and how often each is used (at least one)."""
+    """Return the lengths that fill a bin of about `slots` samples: length -> how often it is used (from 1)."""
     used: dict[int, int] = {}
     space = capacity
     while (length := _choose(known, counts, used, space, slots)) is not None:
@@ -69,7 +69,10 @@ def _pattern(known: list[int], counts: list[int], capacity: int, slots: int) -> 
 
 
 def _choose(known: list[int], counts: list[int], used: dict[int, int], space: int, slots: int) -> int | None:
-    """The length nearest to an equal share of the space (the longest that fits in the last slot), or None."""
+    """Return the length nearest to an equal share of the space, or the longest that fits if one slot is left.
+
+    None if no length fits.
+    """
     fits = bisect_right(known, space)
     above = bisect_left(known, space / slots, 0, fits)
     below = above - 1
@@ -83,7 +86,7 @@ def _choose(known: list[int], counts: list[int], used: dict[int, int], space: in
 
 
 def best_fit_decreasing(lengths: Ints, capacity: int) -> Ints:
-    """The bin of each sample, longest first, each into the fullest bin that still holds it."""
+    """Return the bin of each sample (N): the longest first, each into the fullest bin that has room for it."""
     known, counts = np.unique(lengths, return_counts=True)
     open_bins: dict[int, list[range]] = {}  # by space left
     spaces: list[int] = []  # those that have bins, ascending
@@ -93,7 +96,7 @@ def best_fit_decreasing(lengths: Ints, capacity: int) -> Ints:
         while waiting:
             place = bisect_left(spaces, length)
             space = spaces[place] if place < len(spaces) else capacity
-            each = space // length  # samples that a bin takes before it is another's turn
+            each = space // length  # samples of this length that a bin takes
             wanted = -(-waiting // each)
             if place < len(spaces):
                 some = _taken(open_bins, spaces, place, wanted)
@@ -114,7 +117,7 @@ def best_fit_decreasing(lengths: Ints, capacity: int) -> Ints:
 
 
 def _taken(open_bins: dict[int, list[range]], spaces: list[int], place: int, wanted: int) -> range:
-    """At most so many bins of the space at `place`, taken out."""
+    """Take at most `wanted` bins with the free space `spaces[place]` out of the open bins, and return them."""
     space = spaces[place]
     some = open_bins[space].pop()
     if len(some) > wanted:
@@ -126,7 +129,7 @@ def _taken(open_bins: dict[int, list[range]], spaces: list[int], place: int, wan
 
 
 def _spread(steps: list[tuple[int, int, int]], order: Ints) -> Ints:
-    """The bin of each sample, from the steps that placed them in that order."""
+    """Return the bin of each sample (N), from the steps that placed the samples in the given order."""
     first, each, placed = np.array(steps, np.int64).reshape(-1, 3).T
     step = np.repeat(np.arange(len(placed)), placed)
     within_step = np.arange(len(order)) - (np.cumsum(placed) - placed)[step]
@@ -136,9 +139,16 @@ def _spread(steps: list[tuple[int, int, int]], order: Ints) -> Ints:
 
 
 def within(bins: Ints, lengths: Ints, capacity: int, amounts: Ints, most: int) -> Ints:
-    """The bins with at most `most` of a second amount (N) each; a sample with more than that stands alone.
+    """Change the bins so that none has more than `most` of a second amount; a sample with more is alone in its bin.
 
-    Samples leave a bin from its last on, and those that left are fitted anew among themselves.
+    The last samples of a bin with too much leave it, and the samples that left are fitted into new bins.
+
+    Args:
+        bins: the bin of each sample (N).
+        lengths: the length of each sample (N).
+        capacity: the most length of a bin.
+        amounts: the second amount of each sample (N), such as its images.
+        most: the most of the second amount in a bin.
     """
     bins, number = bins.copy(), int(bins.max(initial=-1)) + 1
     moving = np.arange(len(bins))

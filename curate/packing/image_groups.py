@@ -1,4 +1,4 @@
-"""`--group image` in packs: rows of one image in a row group become one sample, a dialogue that shows it once."""
+"""`--group image` in packs: the rows of one image in a row group become one dialogue that shows the image once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from curate.tasks.turns import IMAGE, PLACEHOLDER
 Ints = npt.NDArray[np.int64]
 
 SHOWN = re.compile(r"(?s)<img>.*?</img>")
-GROUP = "group"  # the column: messages of a group (lists of MESSAGE); null for rows that stand alone
+GROUP = "group"  # name of the column with the messages of a group (lists of MESSAGE); null for ungrouped rows
 
 
 class RowGroups(NamedTuple):
@@ -39,7 +39,7 @@ class RowGroups(NamedTuple):
         return np.array([rows[0] for rows in self.members], np.int64)
 
     def split(self, too_long: npt.NDArray[np.bool_]) -> RowGroups:
-        """The groups, those that are too long in two halves."""
+        """Return the groups, with those that are too long (G) split in two halves."""
         made: list[list[int]] = []
         for rows, halve in zip(self.members, too_long.tolist(), strict=True):
             half = (len(rows) + 1) // 2 if halve else len(rows)
@@ -48,9 +48,14 @@ class RowGroups(NamedTuple):
 
 
 def groups_of(table: pa.Table, fault: pa.Array, most: int) -> RowGroups:
-    """The groups of a shard's rows, of which `fault` says why one cannot be written (null: it can).
+    """Group the rows of a shard (N) by their image; rows that cannot be grouped are groups of one row.
 
-    A row whose own words hold a placeholder such as `<image>` stands alone: in a dialogue that stands for an image.
+    A row whose text holds a placeholder such as `<image>` is not grouped: in a dialogue that would stand for an image.
+
+    Args:
+        table: the rows.
+        fault: why each row cannot be written (N); null: it can.
+        most: the most rows of a group.
     """
     tasks, images = table["task"].cast(pa.string()).to_pylist(), table["sha256"].to_pylist()
     said = pc.greater(pc.binary_length(table["target"]), 0).fill_null(False).combine_chunks()
@@ -65,9 +70,9 @@ def groups_of(table: pa.Table, fault: pa.Array, most: int) -> RowGroups:
 
 
 def as_dialogues(table: pa.Table, groups: RowGroups, dialect: Dialect) -> pa.Table:
-    """A row a group (G): its first row, and in the column `group` what is asked and answered, if it has several.
+    """Return one row for each group (G): its first row, with the dialogue in the column `group` if it has several rows.
 
-    A group's key is its rows' keys, a space between them.
+    The key of such a row is the keys of all its rows, separated by spaces.
     """
     several = [rows for rows in groups.members if len(rows) > 1]
     said = dict(zip([row for rows in several for row in rows], _turns(table, several, dialect), strict=True))
@@ -92,7 +97,7 @@ ROLES = ("user", "assistant")
 
 
 def _turns(table: pa.Table, groups: list[list[int]], dialect: Dialect) -> list[tuple[str, str]]:
-    """What is asked, without its image, and answered in each row of the groups."""
+    """Return question (without its image) and answer of each row of the groups."""
     rows = table.take(pa.array([row for group in groups for row in group], pa.int64()))
     if not rows.num_rows:
         return []
@@ -112,7 +117,7 @@ def _turns(table: pa.Table, groups: list[list[int]], dialect: Dialect) -> list[t
 
 
 def _content(asked: str, first: bool) -> str:
-    """What is asked, with the image in the first turn alone."""
+    """Return a question with the image placeholder if it is the first of its dialogue, else without."""
     if first:
         return asked if IMAGE in asked else IMAGE + asked
     return asked.replace(IMAGE, "").strip()

@@ -32,7 +32,7 @@ Group = tuple[str, str]  # data set and task
 
 
 class Amount(NamedTuple):
-    """How much there is of a group."""
+    """The size of a group (the samples of one data set and task)."""
 
     samples: int = 0
     tokens: int = 0
@@ -48,7 +48,7 @@ class MixSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_epochs: float = 1.0
 
     def matches(self, group: Group) -> bool:
-        """Whether samples of that data set and task are this source's."""
+        """Whether this source has the samples of a data set and task."""
         return _is_one_of(group[0], self.dataset) and _is_one_of(group[1], self.task)
 
 
@@ -69,16 +69,16 @@ class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScaledMix(Mix, frozen=True):
-    """A recipe's mixture, of which `scale` is taken at most; weights are numbers of samples.
+    """The mixture of a recipe; its weights are numbers of samples, of which at most the share `scale` is taken.
 
-    Sources that the data has none of are left out, and the others keep their shares.
+    Sources for which the data has no samples are left out, and the others keep their shares.
     """
 
     scale: float = 1.0
 
 
 def load(path: str) -> Mix:
-    """The mixture in that file.
+    """Read a `mix.toml`.
 
     Raises:
         ManifestError: it cannot be read, or a key, value or combination is wrong.
@@ -94,10 +94,10 @@ def load(path: str) -> Mix:
 
 
 def check_source(source: MixSource, named: str, most: float = 1000) -> None:
-    """Check a source's numbers; weights go up to `most`.
+    """Check the numbers of a source; `named` is its name in the error, `most` the highest weight.
 
     Raises:
-        ManifestError: one makes no sense.
+        ManifestError: a number is out of its range, or there is not exactly one of weight and epochs.
     """
     if (source.weight is None) == (source.epochs is None):
         raise ManifestError(f"{named} needs either weight or epochs")
@@ -109,10 +109,10 @@ def check_source(source: MixSource, named: str, most: float = 1000) -> None:
 
 
 def epochs(mix: Mix, amounts: Mapping[Group, Amount]) -> dict[Group, float]:
-    """How often each group's samples are seen.
+    """Return how often the samples of each group are seen.
 
     Raises:
-        ManifestError: a group that no source matches, or a weighted source that nothing matches.
+        ManifestError: no source matches a group, or a weighted source matches no samples.
     """
     owner, sizes = _sizes(mix, amounts)
     scale = _scale(mix, sizes)
@@ -124,7 +124,10 @@ def epochs(mix: Mix, amounts: Mapping[Group, Amount]) -> dict[Group, float]:
 
 
 def reached(mix: Mix, amounts: Mapping[Group, Amount]) -> dict[str, Any]:
-    """What became of a recipe: the `scale` that the data allows, and the sources that it has none of (`absent`)."""
+    """Return the manifest's entry about a recipe; empty for a plain mix.
+
+    It has the `scale` that was asked for, the `scale` that the data allows, and the sources without samples (`absent`).
+    """
     if not isinstance(mix, ScaledMix):
         return {}
     sizes = _sizes(mix, amounts)[1]
@@ -134,10 +137,10 @@ def reached(mix: Mix, amounts: Mapping[Group, Amount]) -> dict[str, Any]:
 
 
 def _sizes(mix: Mix, amounts: Mapping[Group, Amount]) -> tuple[dict[Group, int], list[int]]:
-    """Which source each group belongs to, and how much there is of each source.
+    """Return the source of each group (its number), and the size of each source in the mix's unit.
 
     Raises:
-        ManifestError: a group that no source matches.
+        ManifestError: no source matches a group.
     """
     sizes = [0] * len(mix.source)
     owner: dict[Group, int] = {}
@@ -157,7 +160,11 @@ def _unmatched(mix: Mix, whose: str) -> str:
 
 
 def _scale(mix: Mix, sizes: list[int]) -> float:
-    """The size of the mixture per unit of weight."""
+    """Return how many samples (or tokens) the mixture has for each unit of weight: as many as every source allows.
+
+    Raises:
+        ManifestError: a weighted source matches no samples.
+    """
     allowed = [mix.scale] if isinstance(mix, ScaledMix) else []
     for number, (source, size) in enumerate(zip(mix.source, sizes, strict=True), 1):
         if source.weight:

@@ -1,4 +1,4 @@
-"""What one process does of packing: count a slice of the shards, spill it, write a pack."""
+"""The jobs of packing that a worker process runs: count a slice of the shards, spill it, write a pack."""
 
 from __future__ import annotations
 
@@ -35,33 +35,35 @@ from curate.tasks.formats import QWEN_VL
 
 FOLDER = "_run/pack"
 TERMS = f"{FOLDER}/terms.json"
-FILES_PLAN = f"{FOLDER}/files.arrow"  # PARTS of all packs, in order
-SLICE_ROWS = (2**12, 2**20)  # of a slice at least and at most, unless one shard has more
-SLICES = 1024  # that data of a usual size are cut into
+FILES_PLAN = f"{FOLDER}/files.arrow"  # the row groups (PARTS) of all packs, in order
+SLICE_ROWS = (2**12, 2**20)  # the least and the most rows of a slice; a larger shard is a slice of its own
+SLICES = 1024  # about as many slices, unless SLICE_ROWS decides
+TOKEN_BYTES = 4.125  # of a token and its loss
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What a slice holds."""
+    """The result of the job `count`: what a slice holds."""
 
     number: int
     memory: int  # bytes of all columns, uncompressed
     repeated: bool  # whether several rows show one image
     amounts: list[tuple[str, str, int, int]]  # data set, task, samples, tokens
+    drawn: int = 0  # bytes that its tokens take as samples, as far as its columns tell
 
 
 class Spilled(msgspec.Struct, frozen=True):
-    """What became of a slice's rows."""
+    """The result of the job `spill`: how many rows of a slice are packed and dropped."""
 
     number: int
     packed: int
-    reasons: dict[str, int]
-    dropped: int  # rows that are written down
-    too_long: dict[int, int] = {}  # samples longer than a sequence, by the power of two that takes them
+    reasons: dict[str, int]  # dropped rows by reason
+    dropped: int  # rows in the file of dropped rows
+    too_long: dict[int, int] = {}  # samples longer than a sequence, by the power of two of tokens they fit in
     longest: int = 0  # tokens of the longest of these
 
 
 class Packed(msgspec.Struct, frozen=True):
-    """A pack that is written."""
+    """The result of the job `assemble`: a pack that is written."""
 
     number: int
     file: Shard
@@ -71,11 +73,11 @@ Made = TypeVar("Made", Counted, Spilled, Packed)
 
 
 class PackTerms(msgspec.Struct, frozen=True):
-    """What is known once all slices are counted."""
+    """What is decided once all slices are counted."""
 
     epochs: list[tuple[str, str, float]]  # data set, task, how often its samples are seen
     buckets: int
-    by_image: bool  # whether samples of one image stand in one row group, which stores it once
+    by_image: bool  # whether samples of one image are put in one row group, which stores the image once
 
     @property
     def tasks(self) -> list[str]:
@@ -84,7 +86,7 @@ class PackTerms(msgspec.Struct, frozen=True):
 
 
 class PackRun(OfflineRun, frozen=True, kw_only=True, dict=True):
-    """All that a worker must know."""
+    """All that a worker process must know of a packing."""
 
     identity: str  # of the inputs, the settings and the folder
     out: str
@@ -101,16 +103,16 @@ class PackRun(OfflineRun, frozen=True, kw_only=True, dict=True):
 
     @property
     def references(self) -> bool:
-        """Whether images stay in their shards, and the packs say where."""
+        """Whether images stay in their shards, and the packs say where they are."""
         return self.settings.images == "reference"
 
     @cached_property
     def slices(self) -> list[range]:
-        """The files of each slice: neighbours, by the number of their rows."""
+        """The files of each slice, as ranges of file numbers."""
         return slices(self.data.file_rows)
 
     def describe(self, tokenizer: Tokenizer) -> dict[str, Any]:
-        """What a pack's metadata says of it; of the dialect only where it is not Qwen-VL's own."""
+        """Return what a pack's metadata says: the tokenizer, and the dialect unless it is Qwen-VL's."""
         said: dict[str, Any] = {"tokenizer": tokenizer.describe()}
         if self.dialect.name == QWEN_VL.name:
             return said
@@ -120,7 +122,7 @@ class PackRun(OfflineRun, frozen=True, kw_only=True, dict=True):
 
 
 def slices(rows: np.ndarray) -> list[range]:
-    """Files of so many rows each as runs of neighbours, each of about a thousandth of all rows."""
+    """Cut files (`rows`: the rows of each) into slices of neighbours, each with about a thousandth of all rows."""
     low, high = SLICE_ROWS
     size = min(max(int(rows.sum()) // SLICES, low), high)
     number = (np.cumsum(rows) - rows) // size
@@ -129,17 +131,17 @@ def slices(rows: np.ndarray) -> list[range]:
 
 
 def spill_names(number: int) -> dict[str, str]:
-    """The two files of a slice, by kind."""
+    """Name the two temporary files of a slice: kind (`light`, `heavy`) -> name."""
     return {kind: f"{FOLDER}/{kind}/{number:06d}.arrow" for kind in KINDS}
 
 
 def dropped_name(number: int) -> str:
-    """The dropped rows of a slice, while packing goes on."""
+    """Name the temporary file with the dropped rows of a slice."""
     return f"{FOLDER}/dropped/{number:06d}.arrow"
 
 
 class Packer(JobWorker):
-    """A worker of one packing."""
+    """Runs the jobs of one packing in a worker process."""
 
     def __init__(
         self, run: PackRun, meter: Meter, children: int, scorers: Sequence[Any] = (), exchange: Any = None
@@ -160,14 +162,15 @@ class Packer(JobWorker):
             self._assembler.close()
 
     def count(self, number: int) -> Counted:
-        """Count a slice."""
+        """Count the samples, and tokens if need be, of slice `number`."""
         reader = self._reader(number)
         found = reader.amounts(self.run.needs_tokens)
         amounts = [(*group, *amount) for group, amount in found.items()]
-        return self._kept("count", Counted(number, reader.memory, reader.repeated, amounts))
+        drawn = int(reader.tokens * TOKEN_BYTES)
+        return self._kept("count", Counted(number, reader.memory, reader.repeated, amounts, drawn))
 
     def spill(self, number: int) -> Spilled:
-        """Turn a slice into samples, parted by bucket."""
+        """Turn the rows of slice `number` into samples, and write these to the slice's files, bucket by bucket."""
         terms = self._terms
         reader = self._reader(number, terms.by_image)
         writer = SpillWriter(terms.buckets, terms.tasks)
@@ -179,6 +182,7 @@ class Packer(JobWorker):
             writer.publish(self.store, spill_names(number))
         finally:
             writer.close()
+            pa.default_memory_pool().release_unused()  # what comes next needs memory of other sizes
         if reader.dropped:
             self._write_dropped(number, reader.dropped)
         rows = sum(table.num_rows for table in reader.dropped)
@@ -188,7 +192,7 @@ class Packer(JobWorker):
         return self._kept("spill", spilled)
 
     def assemble(self, number: int) -> Packed:
-        """Write a pack."""
+        """Write pack `number`."""
         plan = self._files_plan
         first, stop = np.searchsorted(plan["file"].to_numpy(), [number, number + 1])
         mine = plan.slice(first, stop - first)
@@ -206,7 +210,7 @@ class Packer(JobWorker):
         return self._kept("assemble", Packed(number, file))
 
     def _kept(self, kind: str, result: Made) -> Made:
-        """The result, once it is written down: the mark that this need not be done again."""
+        """Write a job's result, so that the job is not done again, and return it."""
         return keep_result(self.store, FOLDER, kind, result)
 
     def _reader(self, number: int, by_image: bool = False) -> SampleReader:
@@ -255,7 +259,7 @@ PLAIN_DROPPED = pa.schema([(field.name, pa.string()) for field in DROPPED])  # w
 
 
 def read_dropped(store: Store, number: int) -> list[pa.Table]:
-    """The dropped rows (DROPPED) of a slice, a table a row group that dropped some."""
+    """Read the dropped rows (DROPPED) of a slice: a table for each row group that has any."""
     data = store.read_bytes(dropped_name(number))
     if data is None:
         return []
@@ -263,7 +267,7 @@ def read_dropped(store: Store, number: int) -> list[pa.Table]:
 
 
 def total(counted: Sequence[Counted]) -> dict[Group, Amount]:
-    """How much there is of each data set and task, in the order in which they occur."""
+    """Sum the amounts of all slices by data set and task, in the order in which these occur."""
     found: dict[Group, Amount] = {}
     for one in counted:
         for dataset, task, samples, tokens in one.amounts:
@@ -273,7 +277,7 @@ def total(counted: Sequence[Counted]) -> dict[Group, Amount]:
 
 
 def reasons_of(spilled: Sequence[Spilled]) -> Counter[str]:
-    """How many rows fell to each reason."""
+    """Return how many rows were dropped for each reason."""
     found: Counter[str] = Counter()
     for one in spilled:
         found.update(one.reasons)
@@ -281,7 +285,10 @@ def reasons_of(spilled: Sequence[Spilled]) -> Counter[str]:
 
 
 def too_long_of(spilled: Sequence[Spilled]) -> dict[str, Any]:
-    """Of the samples longer than a sequence how many each power of two takes, and the tokens of the longest."""
+    """Return the manifest's entry about samples longer than a sequence; empty if there are none.
+
+    It counts them by the power of two of tokens that they fit in, and gives the tokens of the longest.
+    """
     found: Counter[int] = Counter()
     for one in spilled:
         found.update(one.too_long)

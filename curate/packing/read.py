@@ -1,4 +1,4 @@
-"""Shards read for packing: rows tokenised, judged, and drawn as often as the mixture wants."""
+"""Reads shards for packing: rows are tokenised, checked, and drawn as often as the mixture says."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from curate.storage.image_index import LEAVES, read_index
 from curate.storage.shards import has_repeated
 from curate.tasks.dialect import Dialect
 from curate.tasks.fault_details import fault_details
+from curate.tasks.image_cost import image_costs
 from curate.tasks.shard_rows import is_text
 
 Ints = npt.NDArray[np.int64]
@@ -45,12 +46,13 @@ WRITTEN_FROM = (
     "height",
     "image.path",
 )  # what other dialects are written from, and prompts and targets that are handed on are judged by
+SIDES = ("width", "height")
 TALK = ("messages", "images", "regions")
-PIECES = 1024  # copies of a row that draw different places
+PIECES = 1024  # so many pieces or copies of a row draw different places
 
 
 class SampleReader:
-    """The rows of some files of a data set, in order. `reasons`, `dropped` and `packed` say what became of them."""
+    """Reads the rows of some files of a data set, in order, and counts what was packed and dropped, and why."""
 
     def __init__(
         self,
@@ -71,30 +73,37 @@ class SampleReader:
         self.reasons: Counter[str] = Counter()
         self.dropped: list[pa.Table] = []  # of DROPPED; rows that the mixture leaves out are only counted
         self.packed = 0
-        self.too_long: Counter[int] = Counter()  # samples by the power of two of tokens that takes them
+        self.too_long: Counter[int] = Counter()  # samples by the power of two of tokens that they fit in
         self.longest = 0  # tokens of the longest of these
-        self.by_image = by_image  # samples of one image draw neighbouring places
+        self.by_image = by_image  # whether samples of one image draw neighbouring places
         self.memory = (
             0  # bytes of all columns, uncompressed, of what was read last, with an image for each row
         )
+        self.tokens = 0  # of what `amounts` read last, as far as its columns tell: at least its images' pads
         self.repeated = False  # whether several rows of what was read last show one image
 
     def amounts(self, count_tokens: bool) -> dict[Group, Amount]:
-        """How much there is of each data set and task; tokens are zero unless they are counted."""
+        """Return the samples of each data set and task, and their tokens (0 unless `count_tokens`)."""
         found: dict[Group, Amount] = {}
-        columns = (*TEXTS, *self._written) if count_tokens else TEXTS[:2]
+        sides = tuple({*SIDES} & {*self.data.schema.names})
+        columns = (*TEXTS, *self._written) if count_tokens else (*TEXTS[:2], *sides)
+        self.tokens = 0
         foreign = self.foreign if count_tokens else None
         for _, table in self._tables(columns, False, foreign):
             lengths = np.zeros(table.num_rows, np.int64)
             if count_tokens:
                 lengths = self._encode(table)[0].lengths()
+            self.tokens += int(lengths.sum()) if count_tokens else pads(table, self.dialect)
             for group, rows in _groups(table).items():
                 old = found.get(group, Amount())
                 found[group] = Amount(old.samples + len(rows), old.tokens + int(lengths[rows].sum()))
         return found
 
     def samples(self, epochs: Mapping[Group, float]) -> Iterator[pa.Table]:
-        """The rows as SAMPLES, each as often as its group is seen; long texts in pieces."""
+        """Yield the rows as SAMPLES, each as often as `epochs` says for its data set and task.
+
+        Texts longer than a sequence come in pieces, unless the settings drop them.
+        """
         number = int(self.data.file_rows[: self.files.start].sum())
         columns = (*TEXTS, *self._written, "key", "source", "url", "text")
         columns = tuple(dict.fromkeys(columns))
@@ -128,10 +137,10 @@ class SampleReader:
         self.reasons += Counter()  # without the zeros
 
     def _check_places(self, file: int, images: ShownImages) -> None:
-        """Refuse a shard whose images cannot be referred to.
+        """Refuse a shard whose images cannot be referred to, if the packs are to refer to them.
 
         Raises:
-            InputError: one has no place of its own in the shard's file.
+            InputError: the place of an image in the shard's file is not known.
         """
         if self.settings.images == "reference":
             lost = pc.and_(pc.is_valid(images.bytes), pc.is_null(images.place))
@@ -143,7 +152,7 @@ class SampleReader:
 
     @property
     def _written(self) -> tuple[str, ...]:
-        """The columns that samples are written from, beside TEXTS."""
+        """The columns, besides TEXTS, that are needed to write samples."""
         talk = TALK if set(TALK) <= set(self.data.schema.names) else ()
         asked = ("sha256",) if self.settings.group or self.by_image else ()
         return (*WRITTEN_FROM, *talk, *asked)
@@ -157,7 +166,7 @@ class SampleReader:
     def _tables(
         self, columns: tuple[str, ...], places: bool, foreign: ForeignRows | None
     ) -> Iterator[tuple[int, pa.Table]]:
-        """Row groups with the numbers of their files, and for the rest see `ShardGroups`."""
+        """Yield the row groups, each with the number of its file; for the arguments see `ShardGroups`."""
         self.memory, self.repeated = 0, False
         sides = self.dialect.cost.rule != "constant"
         for number in self.files:
@@ -178,7 +187,7 @@ class SampleReader:
                         ) from None
 
     def _grouped(self, table: pa.Table) -> tuple[pa.Table, RowGroups, tuple[Encoded, ShownImages, pa.Array]]:
-        """The rows, those of one image together where that is asked for (G rows), and what `_encode` gives of them.
+        """Group rows by image if the settings say so; return the G rows, their groups, and the result of `_encode`.
 
         A group that is longer than a sequence is halved until it fits.
         """
@@ -195,7 +204,7 @@ class SampleReader:
             groups = groups.split(too_long)
 
     def _encode(self, table: pa.Table) -> tuple[Encoded, ShownImages, pa.Array]:
-        """The rows' tokens with their images' pads, the images, and why a row cannot be written (null: it can)."""
+        """Return the rows' tokens with images' pads, the images, and why a row cannot be written (null: it can)."""
         encoded, fault = write(table, self.dialect, self.tokenizer)
         images = images_of(table, encoded.count_of(self.tokenizer.image_pad), self.dialect)
         encoded = encoded.repeat(self.tokenizer.image_pad, np.maximum(images.costs.tokens, 0))
@@ -206,13 +215,13 @@ class SampleReader:
         return encoded, images, fault
 
     def _cuttable(self, table: pa.Table) -> Bools:
-        """Which rows are texts that go on in the next sequence where one is too short for them (N)."""
+        """Return which rows are texts that may be cut into pieces if they are longer than a sequence (N)."""
         return is_text(table) & (self.settings.long_texts == "cut")
 
     def _judged(
         self, table: pa.Table, encoded: Encoded, images: ShownImages, fault: pa.Array
     ) -> Iterator[tuple[str, Ints, list[str | None]]]:
-        """The rows that cannot be packed, by their first reason, with what decided."""
+        """Yield each reason with the rows that it is the first reason to drop, and their details."""
         lengths = encoded.lengths()
         long = (lengths > self.settings.seq_len) & ~self._cuttable(table)
         target = table["target"].combine_chunks()
@@ -244,7 +253,7 @@ class SampleReader:
     def _drop(
         self, table: pa.Table, groups: RowGroups, fell: Ints, reason: str, details: list[str | None]
     ) -> None:
-        """Note why some groups of a shard's rows fell: each of their rows is a drop of its own."""
+        """Note why some groups of rows are dropped; each of their rows counts as a dropped row."""
         members = [groups.members[group] for group in fell.tolist()]
         rows = [row for group in members for row in group]
         detail = [said for group, said in zip(members, details, strict=True) for _ in group]
@@ -256,10 +265,10 @@ class SampleReader:
         self.dropped.append(some.select(DROPPED.names).cast(DROPPED))
 
     def _copies(self, table: pa.Table, rows: Ints, epochs: Mapping[Group, float]) -> Ints:
-        """How often each row is drawn: its group's epochs, the fraction by a coin that the seed tosses."""
+        """Return how often each row is drawn (N): its group's epochs; a fraction is the chance of one more time."""
         wanted = np.zeros(table.num_rows)
         for group, mine in _groups(table).items():
-            wanted[mine] = epochs.get(group, 0.0)  # a name may be gone with the text of its row
+            wanted[mine] = epochs.get(group, 0.0)  # a row whose text is damaged may have lost its names
         coin = shares(draw(self.settings.seed, 0, rows))
         copies: Ints = (np.floor(wanted) + (coin < wanted % 1)).astype(np.int64)
         return copies
@@ -273,7 +282,7 @@ class SampleReader:
         file: int,
         order: npt.NDArray[np.uint64],
     ) -> pa.Table:
-        """SAMPLES of drawn samples, of which `whose` says the row."""
+        """Return the drawn samples as SAMPLES; `whose` is the row of each."""
         rows = pa.array(whose)
         edges = pa.array(taken.starts, pa.int64())
         columns = [
@@ -288,23 +297,32 @@ class SampleReader:
 
 
 def foreign_faults(table: pa.Table) -> Iterator[tuple[str, Bools, Callable[[int], str | None]]]:
-    """What was found in rows of a shard that other software wrote."""
+    """Yield the faults in a shard of other software: the reason, which rows have it (N), and each row's detail."""
     if FAULT in table.column_names:
         details = table[FAULT_DETAIL].to_pylist()
         for reason in pc.unique(table[FAULT].drop_null()).to_pylist():
             yield reason, _bools(pc.equal(table[FAULT], reason).fill_null(False)), details.__getitem__
 
 
+def pads(table: pa.Table, dialect: Dialect) -> int:
+    """The tokens that the images of rows cost whose width and height are known; those of dialogues are not."""
+    if not {*SIDES} <= {*table.column_names}:
+        return 0
+    sides = table.select(SIDES).drop_null()
+    costs = image_costs(dialect.cost, *(np.maximum(column.to_numpy(), 1) for column in sides.columns))
+    return int(costs.tokens[costs.taken].sum())
+
+
 def shown_bytes(parquet: pq.ParquetFile) -> int:
-    """The bytes of all images that a file's rows show, each as often as it is shown; 0 where it has no index."""
+    """Return the bytes of all images that a file's rows show, counted for each row; 0 if it has no image index."""
     known = [read_index(parquet, leaf) or [] for leaf in LEAVES]
     return sum(int(group.size.sum()) for groups in known for group in groups)
 
 
 def beside_their_image(order: Words, sha256: pa.ChunkedArray, seed: int) -> Words:
-    """The places of N samples, those of an image that several show next to one another.
+    """Return the places of N samples in the shuffle, changed so that samples of the same image are next to each other.
 
-    So they lie in one row group of a pack, which stores the image once.
+    So they come into one row group of a pack, which stores the image once.
     """
     codes = sha256.combine_chunks().dictionary_encode()
     code = codes.indices.fill_null(-1).to_numpy().astype(np.int64)
@@ -316,7 +334,7 @@ def beside_their_image(order: Words, sha256: pa.ChunkedArray, seed: int) -> Word
 
 
 def _groups(table: pa.Table) -> dict[Group, Ints]:
-    """The rows of each data set and task."""
+    """Return the rows of each data set and task."""
     names = [table[name].cast(pa.string()).fill_null("").combine_chunks() for name in ("dataset", "task")]
     label = pc.binary_join_element_wise(*names, "\n")
     codes = label.dictionary_encode()

@@ -1,12 +1,12 @@
-"""Recipes: what a stage of training is made of, as data. `manifests/recipes/NAME.toml`, or a file of one's own.
+"""Recipes: the data of a stage of training, in `manifests/recipes/NAME.toml` or in a file of the user's own.
 
-    name, title, from, notes     what it is, and where its numbers are from
-    image_side, trained          pixels of the images, and which parts are trained: for whoever trains
+    name, title, from, notes     what the recipe is, and the source of its numbers
+    image_side, trained          pixels of the images, and the parts that are trained (information for the trainer)
     [pack]                       settings of `curate pack`
-    [[source]]                   one of a mixture: data set, task (or a list of tasks), how many samples of it
+    [[source]]                   a source of the mixture: data set, task (or a list of tasks), number of samples
 
-`--scale` takes that share of every count. Where the data has fewer samples (seen at most `max_epochs` times each),
-the whole mixture shrinks, so that the shares stay; sources that the data has none of are left out.
+`--scale` takes that share of every number of samples. If the data has fewer samples (each seen at most `max_epochs`
+times), the whole mixture shrinks, so that the shares stay. Sources for which the data has no samples are left out.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TrainingRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: tuple[RecipeSource, ...] = ()
 
     def mix(self, scale: float) -> ScaledMix:
-        """The mixture at that scale."""
+        """Return the mixture, with the share `scale` of every number of samples."""
         sources = [
             MixSource(one.dataset, one.task, weight=one.samples, max_epochs=one.max_epochs)
             for one in self.source
@@ -56,15 +56,15 @@ class TrainingRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def recipe_names() -> list[str]:
-    """The built-in recipes."""
+    """Return the names of the built-in recipes, sorted."""
     return sorted(path.stem for path in (folder() / "recipes").glob("*.toml"))
 
 
 def load_recipe(name: str) -> TrainingRecipe:
-    """A built-in recipe, or the one in a `.toml` file.
+    """Load a built-in recipe by its name, or a recipe from a `.toml` file.
 
     Raises:
-        ManifestError: there is none, or a key or value is wrong.
+        ManifestError: there is no such recipe, or a key or value in it is wrong.
     """
     path = Path(name) if name.endswith(".toml") else folder() / "recipes" / f"{name}.toml"
     if not name.endswith(".toml") and name not in recipe_names():

@@ -1,14 +1,16 @@
-"""`curate pack`: shards of several tasks to packed training sequences, globally shuffled.
+"""`curate pack`: turns shards of several tasks into packed training sequences, globally shuffled.
 
-Three kinds of jobs, which any number of processes do, and between them what one process decides:
+Any number of processes do three kinds of jobs; after each of the first two, one process decides how to go on:
 
-1. `count`: what each slice of the shards holds; then how often each sample is seen, and into how many buckets.
-2. `spill`: each slice as samples, parted by bucket (`curate.packing.spill`); then, bucket by bucket, which samples
+1. `count`: counts what each slice of the shards holds. Then it is decided how often each sample is seen, and into how
+   many buckets the samples are divided.
+2. `spill`: writes the samples of each slice, bucket by bucket (`curate.packing.spill`). Then it is decided which
+samples
    share a sequence and which sequences a file (`curate.packing.sequence_layout`), from some 40 bytes a sample.
-3. `assemble`: each pack, its images read by range from the shards.
+3. `assemble`: writes each pack; its images are read by range from the shards.
 
-What a job made is marked in `_run/pack`, so that the same command goes on after a kill. The bytes of the packs
-depend on shards and settings alone.
+The results of jobs are kept in `_run/pack`, so that the same command goes on after a kill. The bytes of the packs
+depend on shards and settings only.
 """
 
 from __future__ import annotations
@@ -53,16 +55,24 @@ def pack(
     address: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Pack the shards in `paths` into the folder `out`; gives what its `_manifest.json` says.
+    """Pack the shards in `paths` into the folder `out`; return the content of its `_manifest.json`.
 
-    `workers` are processes, 0 this one alone; without it as many as there are cores, and this one where there is
-    little to do. `address` is that of a Ray cluster.
+    If `out` already holds the same packs, nothing is written.
+
+    Args:
+        paths: folders (paths or URIs) of finished runs, or shards.
+        out: folder (path or URI) to write.
+        settings: how samples are packed.
+        workers: number of worker processes; 0 works in this process. None: one for each core, or this process where
+            there is little to do.
+        address: address of a Ray cluster; None: this machine alone.
+        progress: shows how far the packing is; None shows nothing.
 
     Raises:
         ManifestError: a setting or the mix is wrong.
-        InputError: no shards, unfinished or damaged ones, or a tokenizer that does not do.
-        OutputError: `out` holds other packs and `overwrite` is not set.
-        MachineError, UnitError, Halted, Stopped: see `curate.errors`; the same command goes on.
+        InputError: there are no shards, they are unfinished or damaged, or the tokenizer cannot be used.
+        OutputError: `out` holds other packs and `overwrite` is not set, or it holds something else.
+        MachineError, UnitError, Halted, Stopped: see `curate.errors`; running the same command again goes on.
     """
     settings = settings.with_recipe().check()
     data, dialect, mix = _found(paths), settings.load_dialect(), settings.load_mix()
@@ -92,7 +102,7 @@ def pack(
 
 
 def _found(paths: Sequence[str]) -> DataSet:
-    """The shards in these folders.
+    """Return the shards in these folders.
 
     Raises:
         InputError: there are none, or they lack a column.
@@ -106,7 +116,7 @@ def _found(paths: Sequence[str]) -> DataSet:
 def _plan(
     settings: PackSettings, data: DataSet, dialect: Dialect, tokenizer: Tokenizer, mix: mixes.Mix
 ) -> dict[str, Any]:
-    """What decides the packs: settings and inputs."""
+    """Return all that decides the bytes of the packs: settings and inputs."""
     told: dict[str, Any] = {"dialect": dialect.digest} if dialect.name != QWEN_VL.name else {}
     told |= settings.resolved() | {"tokenizer": tokenizer.sha256, "mix": msgspec.to_builtins(mix)}
     return {
@@ -130,7 +140,8 @@ def _pack(
         counted = steps.count()
         amounts = total(counted)
         epochs = mixes.epochs(mix, amounts)
-        memory = sum(one.memory for one in counted) * max(epochs.values(), default=1.0)
+        once = max(sum(one.memory for one in counted), sum(one.drawn for one in counted))
+        memory = once * max(epochs.values(), default=1.0)
         by_image = run.settings.images == "embed" and any(one.repeated for one in counted)
         room = run.settings.row_group_bytes if by_image else run.settings.bucket_bytes
         buckets = max(1, math.ceil(memory / room))
@@ -161,16 +172,16 @@ def _pack(
 
 
 def _head(plan: dict[str, Any], origin: dict[str, Any], described: dict[str, Any]) -> dict[str, Any]:
-    """What the manifest says first: what the packs were made of, and how."""
+    """Return the first entries of the manifest: what the packs were made of, and how."""
     made_by = {"curate_version": __version__, "kind": "packs", "plan": _digest(plan)}
     return {**made_by, **origin, **plan, **described}
 
 
 def _counts(run: PackRun, spilled: Sequence[Spilled]) -> dict[str, Any]:
-    """How many rows came, were packed, and were dropped, by reason.
+    """Return how many rows were read, packed, and dropped (by reason).
 
     Raises:
-        OutputError: they do not add up.
+        OutputError: the numbers do not add up.
     """
     dropped = dict(sorted((+reasons_of(spilled)).items()))
     packed = sum(one.packed for one in spilled)
@@ -180,7 +191,7 @@ def _counts(run: PackRun, spilled: Sequence[Spilled]) -> dict[str, Any]:
 
 
 def _begin(store: Store, plan: dict[str, Any]) -> str:
-    """When this packing began; whatever another one left is removed."""
+    """Return when this packing began; if the folder holds the start of another one, remove that."""
     known = store.read_bytes(PLAN)
     begun = msgspec.json.decode(known, type=dict[str, str]) if known else {}
     if begun.get("plan") == _digest(plan):
@@ -192,10 +203,10 @@ def _begin(store: Store, plan: dict[str, Any]) -> str:
 
 
 def _done(store: Store, plan: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
-    """The manifest of the same packs, if they are there already.
+    """Return the manifest of the same packs if they are complete; None if they have to be made.
 
     Raises:
-        OutputError: other packs are there and `overwrite` is not set, or a run, whose files nothing here removes.
+        OutputError: the folder holds other packs and `overwrite` is not set, or a run, which is never overwritten.
     """
     if (kind := held(store)) not in ("", "packs"):
         raise OutputError(f"{store.uri} holds {kind}: give the packs a folder of their own")
@@ -216,7 +227,7 @@ def _done(store: Store, plan: dict[str, Any], overwrite: bool) -> dict[str, Any]
 
 
 def _clear(store: Store) -> None:
-    """Remove what an earlier or unfinished command left."""
+    """Remove the packs and temporary files of an earlier or unfinished command."""
     store.delete("_manifest.json")
     for name in store.names():
         if name.startswith("pack-"):

@@ -1,7 +1,7 @@
-"""Which samples share a sequence, and which sequences a file: decided bucket by bucket from what is small.
+"""Decides which samples share a sequence, and which sequences a file, bucket by bucket.
 
-Nothing here sees a token or an image: a sample is its LIGHT and where it lies. The size of a row group is what
-Arrow would say of its table (`nbytes`), by arithmetic.
+It reads no tokens and no images: of each sample only its LIGHT and its place in the spill files. The size of a row
+group is the `nbytes` that Arrow would report for its table, which is computed without making the table.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from curate.storage.shards import MIN_GROUP_ROWS
 Ints = npt.NDArray[np.int64]
 
 WHERE = pa.struct([("slice", pa.int32()), ("bucket", pa.int32()), ("row", pa.int32())])
-LAID = pa.schema([("task", pa.int16()), ("samples", pa.list_(WHERE))])  # a sequence: its samples' places
+LAID = pa.schema(
+    [("task", pa.int16()), ("samples", pa.list_(WHERE))]
+)  # a sequence: task, places of its samples
 PARTS = pa.schema(
     [(name, pa.int64()) for name in ("file", "group", "bucket", "start", "stop")]
 )  # a row group is these sequences of these buckets
@@ -33,10 +35,10 @@ AMOUNTS = ("tokens", "samples", "images", "image_bytes", "path_bytes", "key_byte
 
 
 class Laid(NamedTuple):
-    """A bucket's sequences in their order, and the amounts before each of them and behind the last (S + 1 each)."""
+    """The S sequences of a bucket in their order."""
 
     sequences: pa.Table  # LAID
-    before: dict[str, Ints]  # by AMOUNTS
+    before: dict[str, Ints]  # for each of AMOUNTS: the sum before each sequence, then the total (S + 1)
 
     def tasks(self) -> list[int]:
         """The numbers of the tasks that occur, ascending."""
@@ -44,7 +46,10 @@ class Laid(NamedTuple):
 
 
 class SequenceLayout:
-    """Lays bucket after bucket; some samples of each wait for the next one. `tally` counts by task."""
+    """Lays the samples of one bucket after another into sequences; some samples of a bucket wait for the next one.
+
+    `tally` counts sequences, tokens and samples by task.
+    """
 
     def __init__(self, settings: PackSettings, tasks: Sequence[str]) -> None:
         self._limits = SequenceLimits(settings.seq_len, settings.max_images, settings.max_patches)
@@ -53,7 +58,13 @@ class SequenceLayout:
         self.tally: dict[str, Counter[str]] = {}
 
     def lay(self, bucket: int, parts: Sequence[pa.Table], last: bool) -> Laid:
-        """The sequences of a bucket, whose samples come in `parts` (LIGHT), one a slice."""
+        """Return the sequences of a bucket.
+
+        Args:
+            bucket: its number.
+            parts: its samples (LIGHT), a table for each slice.
+            last: whether it is the last bucket, so that no sample may wait.
+        """
         samples = _placed(bucket, parts)
         samples = samples.take(pc.sort_indices(samples["order"]))
         found, counts = [_placed(0, []).combine_chunks()], [np.zeros(0, np.int64)]
@@ -65,7 +76,7 @@ class SequenceLayout:
         return _shuffled(pa.concat_tables(found), np.concatenate(counts), self._seed, bucket)
 
     def _lay_task(self, task: int, samples: pa.Table, last: bool) -> tuple[pa.Table, Ints]:
-        """The samples of one task in the order of their sequences, and how many each sequence has."""
+        """Return the samples of one task in the order of their sequences, and how many each sequence has."""
         if task in self._waiting:
             samples = pa.concat_tables([self._waiting.pop(task), samples])
         lengths, images, patches = (
@@ -82,7 +93,7 @@ class SequenceLayout:
 
 
 def _placed(bucket: int, parts: Iterable[pa.Table]) -> pa.Table:
-    """The parts as one table, with each sample's place: slice, bucket, row in that slice's part of the bucket."""
+    """Join the parts into one table, with each sample's place: slice, bucket, row in the slice's part of the bucket."""
     found = []
     for number, part in enumerate(parts):
         if part.num_rows:
@@ -93,7 +104,7 @@ def _placed(bucket: int, parts: Iterable[pa.Table]) -> pa.Table:
 
 
 def _shuffled(samples: pa.Table, counts: Ints, seed: int, bucket: int) -> Laid:
-    """Sequences, each of so many consecutive samples, in a random order."""
+    """Shuffle sequences; `counts` says how many consecutive samples each has."""
     order = np.argsort(draw(seed, 2 + bucket, np.arange(len(counts))), kind="stable")
     first = (np.cumsum(counts) - counts)[order]
     sizes = counts[order]
@@ -112,7 +123,7 @@ def _shuffled(samples: pa.Table, counts: Ints, seed: int, bucket: int) -> Laid:
 
 
 class Cutter:
-    """Cuts sequences into row groups of about `row_group_bytes` and at least 100 rows, and these into files."""
+    """Divides sequences into row groups of about `row_group_bytes` and at least 100 rows, and these into files."""
 
     def __init__(self, settings: PackSettings, tasks: Sequence[str], grids: bool) -> None:
         self._settings, self._tasks, self._grids = settings, tasks, grids
@@ -121,7 +132,7 @@ class Cutter:
         self._file = self._group = 0
 
     def cut(self, bucket: int, laid: Laid) -> Iterator[pa.Table]:
-        """The row groups (PARTS) that are full with these sequences."""
+        """Add the sequences of a bucket, and yield the row groups (PARTS) that become full."""
         size, total = self._settings.row_group_bytes, laid.sequences.num_rows
         label = label_bytes([self._tasks[task] for task in laid.tasks()])
         whole = table_bytes(laid.before, 0, total, label, self._grids, self._settings.images)
@@ -135,7 +146,7 @@ class Cutter:
                 yield self._close()
 
     def rest(self) -> Iterator[pa.Table]:
-        """The last row group, if sequences are left."""
+        """Yield the last row group, if sequences are left."""
         if self._waiting:
             yield self._close()
 
@@ -152,15 +163,20 @@ class Cutter:
 
 
 def label_bytes(tasks: Sequence[str]) -> int:
-    """What the dictionary of the column `task` adds to `nbytes`."""
+    """Return the bytes that the dictionary of the column `task` adds to `nbytes`."""
     empty = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array(tasks, pa.string()))
     return int(empty.cast(LABEL).nbytes)
 
 
 def table_bytes(before: dict[str, Ints], start: int, stop: int, label: int, grids: bool, mode: str) -> int:
-    """`nbytes` of the table (PACK) of the sequences from `start` to before `stop`, all its lists nullable.
+    """Return the `nbytes` of a table (PACK) of the sequences from `start` to before `stop`, all its lists nullable.
 
-    `mode` is what becomes of images; of references all is counted but the names of their shards.
+    Args:
+        before: see `Laid.before`.
+        start, stop: the sequences.
+        label: see `label_bytes`.
+        grids: whether the table has `image_grid_thw`.
+        mode: the setting `images`. For references, the URIs of the shards are not counted.
     """
     rows = stop - start
     at = {name: (int(before[name][start]), int(before[name][stop])) for name in AMOUNTS}
@@ -179,5 +195,5 @@ def table_bytes(before: dict[str, Ints], start: int, stop: int, label: int, grid
 
 
 def bit_bytes(start: int, stop: int) -> int:
-    """Bytes that the bits from `start` to before `stop` lie in."""
+    """Return the number of bytes that contain the bits from `start` to before `stop`."""
     return -(-stop // 8) - start // 8

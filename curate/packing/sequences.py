@@ -1,4 +1,4 @@
-"""Samples of one task laid into sequences."""
+"""Lays samples of one task into sequences."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ SAMPLES = pa.schema(
     ]
 )
 
-CARRIED = 8  # of a bucket's emptiest sequences, whose samples wait for the next bucket
+CARRIED = 8  # the samples of so many emptiest sequences of a bucket wait for the next bucket
 
 
 def pack_schema(grids: bool, references: bool) -> pa.Schema:
-    """PACK, with `image_grid_thw` where the dialect's images are grids of patches, and `image_places` of references."""
+    """Return the schema of packs: PACK, with `image_grid_thw` for `grids`, and with `image_places` for `references`."""
     schema = PACK.append(GRIDS) if grids else PACK
     return schema.append(REFERENCES) if references else schema
 
 
 class Chosen(NamedTuple):
-    """Which samples share a sequence: M of N samples, those of one sequence one after another."""
+    """Which samples share a sequence: M of N samples; those of one sequence follow each other."""
 
     order: Ints  # the samples (M)
     bins: Ints  # the sequence of each of these (M), ascending, with gaps
@@ -82,7 +82,7 @@ class Chosen(NamedTuple):
 
 
 class SequenceLimits(NamedTuple):
-    """What a sequence holds at most; 0: any number."""
+    """The most that a sequence holds; 0: any number."""
 
     seq_len: int
     max_images: int = 0
@@ -90,9 +90,14 @@ class SequenceLimits(NamedTuple):
 
 
 def choose(lengths: Ints, images: Ints, patches: Ints, limits: SequenceLimits, last: bool) -> Chosen:
-    """Lay samples of one task into sequences, by their tokens, images and patches of the image encoder (N each).
+    """Lay the samples of one task into sequences. Unless `last`, the samples of the emptiest sequences wait.
 
-    Unless this is the last bucket, the samples of the emptiest sequences wait.
+    Args:
+        lengths: tokens of each sample (N).
+        images: images of each sample (N).
+        patches: patches of the image encoder of each sample (N).
+        limits: the most that a sequence holds.
+        last: whether this is the last bucket.
     """
     bins = fit(lengths, limits.seq_len)
     if limits.max_images:
@@ -116,10 +121,14 @@ def sequences_of(
     grids: bool,
     uris: Sequence[str] | None = None,
 ) -> pa.Table:
-    """S sequences (PACK) of samples that lie in their order: of each its number of samples and its task (S each).
+    """Make S sequences (PACK) of samples that are in the order of the sequences.
 
-    `samples` has the columns `key`, `tokens`, `loss` and `images` of SAMPLES. With `uris`, those of the shards by their
-    numbers, the sequences refer to their images.
+    Args:
+        samples: the columns `key`, `tokens`, `loss` and `images` of SAMPLES.
+        counts: number of samples of each sequence (S).
+        tasks: the task of each sequence (S).
+        grids: whether to add `image_grid_thw`.
+        uris: the shards' URIs by number, if the sequences are to refer to their images; None: they hold these.
     """
     runs = np.concatenate([[0], np.cumsum(counts)])
     first = runs[:-1]
@@ -141,7 +150,7 @@ def sequences_of(
 
 
 def _references(samples: pa.Table, runs: Ints, uris: Sequence[str]) -> pa.Array:
-    """Where the images of each run lie (REFERENCES)."""
+    """Return the places of the images of each sequence in their shards (REFERENCES)."""
     lists = _one(samples["images"])
     flat, sizes = lists.flatten(), pc.list_value_length(lists).to_numpy()
     uri = pa.array(uris, pa.string()).take(flat.field("file"))
@@ -157,12 +166,12 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _lists(column: pa.ChunkedArray, edges: Ints) -> pa.Array:
-    """The column's values laid end to end, cut at the edges."""
+    """Join the lists of a column, and cut the result into lists at `edges`."""
     return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), _one(column).flatten())
 
 
 def _segments(starts: Ints, ends: Ints, runs: Ints) -> pa.Array:
-    """Each run's starts with the last end behind them."""
+    """Return, for each sequence, the starts of its samples and after them the end of the last one."""
     values = np.insert(starts, runs[1:], ends[runs[1:] - 1])
     return pa.ListArray.from_arrays(
         pa.array(runs + np.arange(len(runs)), pa.int32()), pa.array(values, pa.int32())
@@ -170,7 +179,7 @@ def _segments(starts: Ints, ends: Ints, runs: Ints) -> pa.Array:
 
 
 def _images(samples: pa.Table, within_run: Ints, runs: Ints) -> tuple[pa.Array, pa.Array]:
-    """The images of each run, with the token at which each stands, and their grids."""
+    """Return the images of each sequence, with the token at which each stands, and their grids."""
     lists = _one(samples["images"])
     flat = lists.flatten()
     sizes = pc.list_value_length(lists).to_numpy()

@@ -1,4 +1,4 @@
-"""What `curate pack` can be told."""
+"""The settings of `curate pack`."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class PackSettings:
     overwrite: bool = False
 
     def check(self) -> PackSettings:
-        """The settings themselves.
+        """Check the settings and return them.
 
         Raises:
-            ManifestError: a value that makes no sense.
+            ManifestError: a value is not allowed.
         """
         if self.group not in ("", "image"):
             raise ManifestError(f"cannot group by {self.group!r}: say image")
@@ -65,13 +65,13 @@ class PackSettings:
         return self
 
     def resolved(self) -> dict[str, object]:
-        """What decides the output."""
+        """Return the settings that decide the output; those of _LATER only if they are not the default."""
         said = {name: value for name, value in dataclasses.asdict(self).items() if name != "overwrite"}
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return {name: value for name, value in said.items() if name not in _LATER or value != defaults[name]}
 
     def options(self) -> list[str]:
-        """The settings that are not the default as options of `curate pack`; those it has none for are left out."""
+        """Return the settings that are not the default as options of `curate pack`, if it has such an option."""
         said: list[str] = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -84,7 +84,7 @@ class PackSettings:
         return said
 
     def with_recipe(self) -> PackSettings:
-        """The settings with those of the recipe, where they are not given themselves.
+        """Return the settings, with the recipe's settings in place of defaults.
 
         Raises:
             ManifestError: there is no such recipe, or it or the scale is wrong.
@@ -106,20 +106,20 @@ class PackSettings:
             raise ManifestError(f"recipe {self.recipe}: {error}") from None
 
     def load_mix(self) -> Mix:
-        """The mixture: of the recipe, of the mix file, or every sample once.
+        """Return the mixture of the recipe or of the mix file; without either, every sample once.
 
         Raises:
-            ManifestError: its file cannot be read, or is wrong.
+            ManifestError: the file cannot be read, or is wrong.
         """
         if self.recipe:
             return load_recipe(self.recipe).mix(self.scale)
         return load_mix(self.mix) if self.mix else Mix()
 
     def load_dialect(self) -> Dialect:
-        """The dialect, with `image_tokens` in it where it is Qwen-VL's.
+        """Return the dialect; for Qwen-VL's, with the number of `image_tokens`.
 
         Raises:
-            ManifestError: there is none, or a setting of it is wrong.
+            ManifestError: there is no such dialect, or a setting of it is wrong.
         """
         given = list(self.dialect_settings)
         if self.dialect == QWEN_VL.name and self.image_tokens != QWEN_VL.cost.tokens:

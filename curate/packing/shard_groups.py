@@ -1,8 +1,8 @@
-"""Row groups of a shard without their images' bytes, and where these lie.
+"""Reads the row groups of a shard without their images' bytes, and finds where the images are in the file.
 
-An image that can be read by its place stays where it is. Where a shard's images cannot (another writer compressed
-them), and where a dialogue's images must be looked into for their sizes (its boxes need these in every dialect), the
-bytes are read with the row.
+An image whose place in the file is known is read later, by its place. The bytes are read with the row if the places are
+not known (another writer compressed the images), and if the images' sizes must be read from their headers (the boxes of
+a dialogue need the sizes in every dialect).
 """
 
 from __future__ import annotations
@@ -26,11 +26,18 @@ FAULT, FAULT_DETAIL = "fault", "fault_detail"  # columns of shards of other soft
 
 
 class ShardGroups:
-    """The row groups of one shard, by number, with these columns.
+    """Reads the row groups of one shard by number, with the given columns.
 
-    `places`: say where images lie, or else read them. `sides`: images whose width is not known must be looked into.
-    `foreign` judges the rows where other software wrote the shard: the columns FAULT and FAULT_DETAIL say why one
-    cannot be used. One that holds a text which is none is otherwise null.
+    If other software wrote the shard and `foreign` is given, the columns FAULT and FAULT_DETAIL say why a row cannot be
+    used; the other columns of a row with a text that is not UTF-8 are null.
+
+    Args:
+        file: the shard.
+        parquet: the shard, opened.
+        columns: the columns to read.
+        places: whether to say where images are instead of reading their bytes, where that is possible.
+        sides: whether images of unknown width or height must be read for their sizes.
+        foreign: checks the rows of shards of other software; None: they are not checked.
     """
 
     def __init__(
@@ -48,7 +55,7 @@ class ShardGroups:
         self._index = {leaf: read_index(parquet, leaf) for leaf in (IMAGE_LEAF, IMAGES_LEAF) if places}
 
     def read(self, group: int) -> pa.Table:
-        """A row group.
+        """Read row group `group` (from 0).
 
         Raises:
             OSError, ValueError: it is damaged.
@@ -61,7 +68,7 @@ class ShardGroups:
         return table if self._foreign is None else self._judged(table, group, self._foreign)
 
     def _judged(self, table: pa.Table, group: int, foreign: ForeignRows) -> pa.Table:
-        """The table with the faults of its rows."""
+        """Add the faults of the rows to the table."""
         found = foreign.faults(self._parquet.read_row_group(group))
         unreadable = np.array([fault is not None and fault.reason == NOT_UTF8 for fault in found], bool)
         table = without_rows(table, unreadable)
@@ -73,7 +80,7 @@ class ShardGroups:
         return table
 
     def _with_one(self, table: pa.Table, group: int) -> pa.Table:
-        """The places of `image`, or its bytes."""
+        """Add the places of `image` to the table, or its bytes."""
         image = table["image"].combine_chunks()
         there = image.is_valid().to_numpy(zero_copy_only=False)
         places = self._located(group, IMAGE_LEAF) if there.any() else None
@@ -85,7 +92,7 @@ class ShardGroups:
         return self._whole(table, group, "image") if there.any() else table
 
     def _with_many(self, table: pa.Table, group: int) -> pa.Table:
-        """The places of `images`, or their bytes; the bytes too where sizes must be read from them."""
+        """Add the places of `images` to the table, or their bytes; both if sizes must be read from the bytes."""
         images = table["images"].combine_chunks()
         count = int(pc.sum(pc.list_value_length(images)).as_py() or 0)
         if not count:
@@ -102,12 +109,12 @@ class ShardGroups:
         return self._whole(table, group, "images") if needed else table
 
     def _whole(self, table: pa.Table, group: int, name: str) -> pa.Table:
-        """The table with a column of images as it is, bytes and all."""
+        """Read a column of images with its bytes into the table."""
         column = self._parquet.read_row_group(group, columns=[name])[name]
         return table.set_column(table.schema.get_field_index(name), name, column)
 
     def _located(self, group: int, leaf: str) -> IndexedImages | None:
-        """Where the images lie; None where they cannot be read by their places."""
+        """Return the places of the images in a row group; None if they cannot be found."""
         if (known := self._index.get(leaf)) is not None:
             return known[group]
         system, path = filesystem(self._file.uri)
@@ -118,14 +125,14 @@ class ShardGroups:
             return None
 
     def _path_alone(self, name: str) -> str:
-        """The leaf of a list of images that holds their paths."""
+        """Return the Parquet leaf with the paths of a list of images."""
         schema = self._parquet.schema
         leaves = [schema.column(number).path for number in range(len(schema))]
         return next((leaf for leaf in leaves if leaf.startswith(f"{name}.") and leaf.endswith(".path")), name)
 
 
 def _has_boxes(table: pa.Table) -> bool:
-    """Whether a dialogue with images has regions, whose numbers need its images' sides."""
+    """Whether a dialogue with images has regions, whose coordinates need the sizes of its images."""
     if "regions" not in table.column_names:
         return False
     counts = [pc.list_value_length(table[name]).fill_null(0).to_numpy() for name in ("regions", "images")]

@@ -1,4 +1,4 @@
-"""The images that rows show: what they cost, and where they stand among the tokens."""
+"""The images that rows show: what they cost in tokens, and at which token each is."""
 
 from __future__ import annotations
 
@@ -26,46 +26,49 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ShownImages:
-    """I images that N rows show, row by row and in their order: row n's are those from starts[n] to starts[n + 1]."""
+    """The I images that N rows show, row by row: those of row n are the images from starts[n] to before starts[n + 1].
+
+    The rows' lists may hold more or fewer images than the rows show: these are "all that the rows have".
+    """
 
     starts: Ints  # N + 1
-    number: Ints  # of each image among all that the rows have; -1 where a row has none
-    bytes: pa.Array  # of all that the rows have; null where they were not read
-    place: pa.StructArray  # PLACE of all that the rows have: null where it is not known
+    number: Ints  # index of each image (I) among all that the rows have; -1 if the row lacks it
+    bytes: pa.Array  # of all that the rows have; null if they were not read
+    place: pa.StructArray  # PLACE of all that the rows have; null if it is not known
     path: pa.Array
-    width: Ints  # of the I images, in pixels; 1 where images of any size cost the same
+    width: Ints  # of the I images, in pixels; 1 if images of any size cost the same
     height: Ints
-    headless: Bools  # which of the I images do not say their size
+    headless: Bools  # which of the I images have bytes but no readable size
     costs: Costs
 
     def lacking(self, embed: bool) -> Bools:
-        """Which rows show an image that they do not have (N)."""
+        """Return which rows show an image that they do not have (N); `embed`: its bytes or place, else its path."""
         known = pc.or_(pc.is_valid(self.bytes), pc.is_valid(self.place)) if embed else pc.is_valid(self.path)
         there = known.to_numpy(zero_copy_only=False)
         return self._any((self.number < 0) | ~np.append(there, False)[self.number])
 
     def shortage(self, row: int) -> str:
-        """How many images a row shows, and how many of them are in its lists."""
+        """Say how many images a row shows, and how many of them it has."""
         shown = self.number[self.starts[row] : self.starts[row + 1]]
         return f"shown={len(shown)} images={int((shown >= 0).sum())}"
 
     def refused(self) -> Bools:
-        """Which rows show an image that the model does not take (N)."""
+        """Which rows show an image that the model's processor refuses (N)."""
         return self._any((self.number >= 0) & ~self.costs.taken)
 
     def unreadable(self) -> Bools:
-        """Which rows show an image that has bytes but is none (N)."""
+        """Which rows show an image whose bytes are no image (N)."""
         return self._any(self.headless)
 
     def nonsense(self, row: int) -> str:
-        """Which image of a row is none, and how it begins."""
+        """Say which image of a row is no image, and how its bytes begin."""
         first, stop = self.starts[row], self.starts[row + 1]
         at = first + int(np.argmax(self.headless[first:stop]))
         body = self.bytes[int(self.number[at])].as_py() or b""
         return f"image {at - first + 1}: begins with {body[:8]!r}"
 
     def refusal(self, row: int, cost: Cost) -> str:
-        """Which image of a row the model does not take, by its number in the row, and why."""
+        """Say which image of a row the model's processor refuses (its number in the row, from 1), and why."""
         first, stop = self.starts[row], self.starts[row + 1]
         at = first + int(np.argmin(self.costs.taken[first:stop]))
         where = f"image {at - first + 1}: " if stop - first > 1 else ""
@@ -78,7 +81,7 @@ class ShownImages:
 
 
 def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> ShownImages:
-    """The images of N rows of a shard, of which each shows so many."""
+    """Return the images of N rows of a shard; `shown` is the number of images that each row shows (N)."""
     has, there = _all(table)
     row = np.repeat(np.arange(len(shown)), shown)
     starts = np.concatenate([[0], np.cumsum(shown)])
@@ -97,10 +100,17 @@ def images_of(table: pa.Table, shown: Ints, dialect: Dialect) -> ShownImages:
 
 
 def lists(images: ShownImages, rows: Ints, taken: Encoded, mark: int | None, pad: int, file: int) -> pa.Array:
-    """The images of drawn samples, of which `rows` says the row, with the token at which each stands (M lists).
+    """Return the images of M drawn samples, with the token at which each stands (M lists).
 
-    That is its `mark`, or the first of its pads where the dialect has none. Bytes are left out where it is known at
-    which place of the shard number `file` they lie.
+    An image whose place in the shard is known comes without its bytes.
+
+    Args:
+        images: the images of the rows.
+        rows: the row of each sample (M).
+        taken: the tokens of the samples.
+        mark: the token before each image; None: the dialect has none, so an image stands at its first pad.
+        pad: the pad token of images.
+        file: the number of the shard.
     """
     sample, start = _starts(taken, mark, pad)
     number = np.arange(len(sample)) - np.searchsorted(sample, sample)
@@ -119,7 +129,7 @@ def lists(images: ShownImages, rows: Ints, taken: Encoded, mark: int | None, pad
 
 
 def _starts(taken: Encoded, mark: int | None, pad: int) -> tuple[Ints, Ints]:
-    """The sample of each image, and the token in it at which the image stands."""
+    """Return the sample of each image, and the index of the token in it at which the image stands."""
     found = taken.tokens == (pad if mark is None else mark)
     if mark is None:
         begins = np.zeros(len(found) + 1, bool)
@@ -131,7 +141,7 @@ def _starts(taken: Encoded, mark: int | None, pad: int) -> tuple[Ints, Ints]:
 
 
 class _HeldImages(NamedTuple):
-    """ShownImages of rows: what is known of each."""
+    """All images that rows have, and what is known of each."""
 
     row: Ints
     body: pa.Array  # large_binary
@@ -142,7 +152,7 @@ class _HeldImages(NamedTuple):
 
 
 def _all(table: pa.Table) -> tuple[Ints, _HeldImages]:
-    """How many images each row has, and all of them, row by row."""
+    """Return how many images each row has, and all images, row by row."""
     talks = is_dialogue(table)
     one = _single(table, talks)
     has = np.bincount(one.row, minlength=table.num_rows).astype(np.int64)
@@ -163,7 +173,7 @@ def _all(table: pa.Table) -> tuple[Ints, _HeldImages]:
 
 
 def _single(table: pa.Table, talks: Bools) -> _HeldImages:
-    """The images of rows that show one at most."""
+    """Return the images of rows that are no dialogues: at most one each."""
     image = table["image"].combine_chunks()
     alone = pc.is_valid(pc.struct_field(image, "path")).to_numpy(zero_copy_only=False) & ~talks
     zeros = pa.array(np.zeros(len(image), np.int64))
@@ -180,7 +190,7 @@ def _single(table: pa.Table, talks: Bools) -> _HeldImages:
 
 
 def _several(table: pa.Table, talks: Bools) -> _HeldImages:
-    """The images of dialogues."""
+    """Return the images of dialogues."""
     lists = table["images"].combine_chunks()
     counts = np.where(talks, pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False), 0)
     flat = pc.list_flatten(lists.filter(pa.array(talks)))
@@ -193,14 +203,14 @@ def _several(table: pa.Table, talks: Bools) -> _HeldImages:
 
 
 def _bodies(images: pa.StructArray) -> pa.Array:
-    """The bytes of images, null where they were not read."""
+    """Return the bytes of images; null if they were not read."""
     if images.type.get_field_index("bytes") < 0:
         return pa.nulls(len(images), pa.large_binary())
     return pc.struct_field(images, "bytes").cast(pa.large_binary())
 
 
 def _known_sides(body: pa.Array, width: Ints, height: Ints) -> tuple[Ints, Ints]:
-    """Width and height of each image, where they are not known from its header; 0 of bytes that are no image."""
+    """Fill in unknown widths and heights from the images' headers; 0 for bytes that are no image, 1 without bytes."""
     width, height = width.copy(), height.copy()
     unknown = np.flatnonzero((width < 1) | (height < 1))
     bodies = body.take(pa.array(unknown))

@@ -1,8 +1,9 @@
-"""Samples between the shards and the packs: one slice's in two files, each parted by bucket.
+"""The spill files: the samples of each slice of the shards, in two files that are sorted by bucket.
 
-`light` holds what it takes to choose which samples share a sequence (LIGHT, 40 bytes a sample), `heavy` what it
-takes to write them (HEAVY: tokens, and where their images lie). A file is an Arrow stream whose record batches
-are sorted by bucket, and behind it the byte at which each bucket begins: so one bucket of one slice is one range.
+The file `light` has what is needed to choose which samples share a sequence (LIGHT, 40 bytes a sample). The file
+`heavy` has what is needed to write them (HEAVY: tokens, and the places of their images). Each file is an Arrow stream
+whose record batches are sorted by bucket, followed by the offset of each bucket. So one bucket of one slice is one
+range of bytes.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ COPY_BYTES = 8 << 20
 
 
 def light_of(samples: pa.Table, tasks: Sequence[str]) -> pa.Table:
-    """LIGHT of rows of SAMPLES (N)."""
+    """Return the LIGHT of samples (N rows of SAMPLES); `tasks` are the names of all tasks, by number."""
     images = samples["images"].combine_chunks()
     flat, counts = images.flatten(), pc.list_value_length(images).to_numpy().astype(np.int64)
     edges = np.concatenate([[0], np.cumsum(counts)])
@@ -79,7 +80,7 @@ def light_of(samples: pa.Table, tasks: Sequence[str]) -> pa.Table:
 
 
 class SpillWriter:
-    """The samples of one slice on their way to its two files; more than memory holds waits in runs on disk."""
+    """Writes the samples of one slice to its two files; samples beyond `run_bytes` wait in sorted runs on disk."""
 
     def __init__(self, buckets: int, tasks: Sequence[str], run_bytes: int = RUN_BYTES) -> None:
         self._buckets, self._tasks, self._run_bytes = buckets, tasks, run_bytes
@@ -89,20 +90,20 @@ class SpillWriter:
         self._runs: dict[str, list[SortedRun]] = {kind: [] for kind in KINDS}
 
     def add(self, samples: pa.Table) -> None:
-        """Take rows of SAMPLES in; their column `order` says in which bucket they belong."""
+        """Add samples (rows of SAMPLES); their column `order` decides the bucket of each."""
         self._waiting.append(samples)
         self._size += samples.nbytes
         if self._size >= self._run_bytes:
             self._flush()
 
     def publish(self, store: Store, names: dict[str, str]) -> None:
-        """Write the two files under these names, by kind."""
+        """Write the two files; `names` maps kind (`light`, `heavy`) -> name in the store."""
         self._flush()
         for kind, name in names.items():
             store.write(name, partial(_merge, runs=self._runs[kind], buckets=self._buckets))
 
     def close(self) -> None:
-        """Let go of the runs."""
+        """Delete the runs on disk."""
         self._folder.close()
 
     def _flush(self) -> None:
@@ -123,7 +124,7 @@ class SpillWriter:
 
 
 class SortedRun(NamedTuple):
-    """Sorted samples in a file; `offsets[b]` is the byte at which bucket b begins."""
+    """Sorted samples in a file; `offsets[b]` is the offset (bytes) of bucket b."""
 
     path: Path
     offsets: Ints  # buckets + 1
@@ -144,7 +145,7 @@ def _write_run(path: Path, table: pa.Table, edges: Ints, compression: str | None
 
 
 def _merge(sink: HashingSink, runs: Sequence[SortedRun], buckets: int) -> None:
-    """The runs' buckets one after another, each bucket's runs in order, and where each bucket begins."""
+    """Write the buckets in order, each with its part of every run, and after them the offset of each bucket."""
     offsets = np.zeros(buckets + 1, "<i8")
     with ExitStack() as held:
         files = [held.enter_context(run.path.open("rb")) for run in runs]
@@ -168,7 +169,7 @@ def _copy(file: IO[bytes], start: int, stop: int, sink: HashingSink) -> None:
 
 
 class SpillReader:
-    """The files of one kind, of all slices, read by bucket."""
+    """Reads the spill files of one kind, of all slices, by bucket."""
 
     def __init__(self, store: Store, names: Sequence[str], kind: str, buckets: int) -> None:
         self._store, self._names, self._schema = store, names, KINDS[kind]
@@ -176,7 +177,7 @@ class SpillReader:
         self.offsets = np.stack(offsets) if names else np.zeros((0, buckets + 1), np.int64)
 
     def buckets(self, first: int, stop: int) -> list[list[pa.Table]]:
-        """The buckets from `first` to before `stop`: of each its part of every slice."""
+        """Read the buckets from `first` to before `stop`; each is a list of its parts, one for each slice."""
         pieces = list(in_parallel(lambda number: self._range(number, first, stop), range(len(self._names))))
         found = []
         for bucket in range(first, stop):
@@ -190,7 +191,7 @@ class SpillReader:
         return found
 
     def piece(self, number: int, bucket: int) -> pa.Table:
-        """One bucket's part of one slice."""
+        """Read the part of one bucket in slice `number`."""
         return read_batches(self._range(number, bucket, bucket + 1), self._schema)
 
     def _range(self, number: int, first: int, stop: int) -> memoryview:
@@ -207,7 +208,7 @@ class SpillReader:
 
 
 def read_batches(data: memoryview, schema: pa.Schema) -> pa.Table:
-    """The record batches that follow one another in these bytes."""
+    """Read the consecutive record batches in `data` as one table."""
     batches, source = [], pa.BufferReader(data)
     while source.tell() < len(data):
         batches.append(pa.ipc.read_record_batch(pa.ipc.read_message(source), schema))

@@ -1,4 +1,4 @@
-"""The steps of one packing, each complete before the next; what earlier attempts finished is not done again."""
+"""The steps of a packing. Each is complete before the next begins; jobs that an earlier attempt did are skipped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BATCH_BYTES = 64 << 20  # of LIGHT that is read at once
 
 
 class PackSteps:
-    """What the driver of a packing does; processes start when the first job is to be done."""
+    """Runs the steps of a packing in its driver. Worker processes start with the first job that must be done."""
 
     def __init__(
         self, run: PackRun, store: Store, progress: Progress, workers: int | None, address: str | None
@@ -54,11 +54,17 @@ class PackSteps:
         self._jobs.close()
 
     def count(self) -> list[Counted]:
-        """What each slice holds."""
+        """Count what each slice holds."""
         return self._jobs.all("count", len(self._run.slices), Counted)
 
     def spill(self, epochs: Mapping[Group, float], buckets: int, by_image: bool) -> list[Spilled]:
-        """Spill every slice; what became of its rows."""
+        """Spill every slice, and return how many of its rows are packed and dropped.
+
+        Args:
+            epochs: how often the samples of each data set and task are seen.
+            buckets: number of buckets, at most MAX_BUCKETS.
+            by_image: whether samples of one image are put in one row group.
+        """
         seen = [(*group, often) for group, often in epochs.items()]
         terms = PackTerms(seen, min(buckets, MAX_BUCKETS), by_image)
         data = msgspec.json.encode(terms)
@@ -68,7 +74,7 @@ class PackSteps:
         return self._jobs.all("spill", len(self._run.slices), Spilled)
 
     def lay(self) -> dict[str, dict[str, int]]:
-        """Decide on sequences and files; sequences, tokens and samples of each task."""
+        """Decide which samples share a sequence and a file; return sequences, tokens and samples of each task."""
         if (known := self._store.read_bytes(LAID)) is not None:
             laid: dict[str, dict[str, int]] = json.loads(known)
             return laid
@@ -94,7 +100,7 @@ class PackSteps:
         return tally
 
     def assemble(self) -> list[Packed]:
-        """Write every pack; one without sequences where there are none at all."""
+        """Write all packs; if there is no sequence at all, one empty pack."""
         data = self._store.read_bytes(FILES_PLAN) or b""
         plan = pa.ipc.open_file(pa.py_buffer(data)).read_all()
         files = plan["file"][-1].as_py() + 1 if plan.num_rows else 1
@@ -102,13 +108,13 @@ class PackSteps:
         return self._jobs.all("assemble", files, Packed, lambda one: pack_name(one.number) in there)
 
     def dropped(self) -> Iterator[pa.Table]:
-        """All dropped rows, in order."""
+        """Yield all dropped rows (DROPPED), in order."""
         parts = in_parallel(lambda number: read_dropped(self._store, number), range(len(self._run.slices)))
         return (table for tables in parts for table in tables)
 
 
 def _buckets(light: SpillReader, count: int) -> Iterator[tuple[int, list[pa.Table]]]:
-    """Every bucket's parts, some buckets read at once."""
+    """Yield the number and the parts of every bucket; several buckets are read at once."""
     size = int(light.offsets[:, -1].sum()) // max(count, 1)
     step = max(1, BATCH_BYTES // max(size, 1))
     for first, stop in pairwise([*range(0, count, step), count]):

@@ -1,4 +1,4 @@
-"""Tokenizers from files: tiktoken ranks, a `tokenizer.json`, a SentencePiece model; or Qwen's, shipped here.
+"""Loads tokenizers from files: tiktoken ranks, a `tokenizer.json`, a SentencePiece model; or Qwen's, which is included.
 
 `qwen.tiktoken.xz` is the ranks file of Qwen and Qwen-VL as the Apache-2.0 package dashscope 2.0.2 gives it
 out (dashscope/resources/qwen.tiktoken, © Alibaba Cloud), compressed; its SHA-256 is checked when it is read.
@@ -41,25 +41,25 @@ QWEN_SPECIAL = (
     *(f"<|extra_{n}|>" for n in range(205)),
     *("<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>", "<img>", "</img>", IMAGE_PAD),
 )
-ADDED = 1024  # tokens that a model may add behind its vocabulary
+ADDED = 1024  # the most tokens that a model may add after its vocabulary
 END_TOKENS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>")
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Text to token ids; what looks like a special token in the text is text."""
+    """Turns text into token ids; a special token's name in the text is encoded as plain text."""
 
     kind: str
     sha256: str  # of the file
-    size: int  # ids are below it
-    markers: dict[str, int]  # that the dialect's templates need
+    size: int  # all ids are below it
+    markers: dict[str, int]  # ids of the special tokens in the dialect's templates
     image_pad: int
     end: int
     encode: Callable[[list[str]], list[list[int]]]
     special: dict[str, int] = field(default_factory=dict)  # every token of the dialect that it has
 
     def split(self, text: str) -> list[str]:
-        """A text of a dialect's template, parted before and behind each special token."""
+        """Split a text of a dialect's template before and after each special token."""
         return self._special_token.split(text)
 
     @functools.cached_property
@@ -68,14 +68,14 @@ class Tokenizer:
         return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
 
     def describe(self) -> dict[str, Any]:
-        """What a pack's metadata says of it."""
+        """Return what a pack's metadata says of the tokenizer."""
         ids = {"markers": self.markers, "image_pad": self.image_pad, "end": self.end}
         return {"kind": self.kind, "sha256": self.sha256, "vocabulary": self.size, **ids}
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the three libraries have in common."""
+    """The parts of a tokenizer that all three libraries provide."""
 
     kind: str
     size: int
@@ -90,9 +90,14 @@ def load(
     dialect: Dialect = QWEN_VL,
     content: bytes | None = None,
 ) -> Tokenizer:
-    """The tokenizer in that file; of Qwen when no file is given. The kind of file is told by its content.
+    """Load a tokenizer. The kind of file is recognised by its content.
 
-    `content` is that of the file, where it was read already.
+    Args:
+        path: the file; empty: Qwen's tokenizer, which is included.
+        end_token: the token after a sample; empty: the first of the usual ones that the tokenizer has.
+        image_pad: the token that stands for a piece of an image.
+        dialect: the dialect whose tokens it must have.
+        content: the file's content, if it was read already; None: it is read.
 
     Raises:
         InputError: the file cannot be read, is of no known kind, or lacks the tokens of the dialect.
@@ -112,7 +117,7 @@ def load(
         ) from None
     original = dialect.name.partition(":")[0] == QWEN_VL.name
     known = _special(vocabulary, dialect)
-    if original:  # its pad and end can be named, as long as other tokenizers have other ones
+    if original:  # Qwen-VL's dialect: the pad and end tokens of another tokenizer can be given as settings
         known |= {IMAGE_PAD: vocabulary.id_of(image_pad)}
     wanted = [*MARKERS, IMAGE_PAD] if original else needed(dialect)
     ends = [end_token] if end_token else list(END_TOKENS) if original else [dialect.end]
@@ -133,7 +138,7 @@ def load(
 
 
 def needed(dialect: Dialect) -> list[str]:
-    """The special tokens that stand in a dialect's templates."""
+    """Return the special tokens that occur in a dialect's templates."""
     places, chat, marks = dialect.places, dialect.chat, dialect.image
     forms = [part for format in dialect.tasks.values() for part in format]
     forms += [*places.ref, places.box, places.quad, places.line, *places.boxes, dialect.start]
@@ -143,9 +148,10 @@ def needed(dialect: Dialect) -> list[str]:
 
 
 def _special(vocabulary: Vocabulary, dialect: Dialect) -> dict[str, int | None]:
-    """The id of each of the dialect's tokens: the vocabulary's own, or the dialect's where that is behind it.
+    """Return the id of each of the dialect's tokens; None if the tokenizer lacks it.
 
-    A ranks file has no special tokens, so they are the dialect's. Qwen-VL's are the vocabulary's own in any case.
+    It is the vocabulary's id, or else the dialect's id if that is directly after the vocabulary. A ranks file has no
+    special tokens, so the dialect's ids are used. For Qwen-VL's dialect the vocabulary's ids are always used.
     """
     found: dict[str, int | None] = {}
     for token, number in dialect.tokens.items():
@@ -160,10 +166,10 @@ def _special(vocabulary: Vocabulary, dialect: Dialect) -> dict[str, int | None]:
 
 
 def file_content(path: str) -> bytes:
-    """The bytes of a tokenizer's file; of Qwen's when no file is given.
+    """Read a tokenizer's file; with an empty path, that of Qwen's tokenizer.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     if not path:
         return _qwen()
@@ -184,7 +190,7 @@ def _qwen() -> bytes:
 
 @functools.lru_cache(maxsize=2)
 def _vocabulary(data: bytes) -> Vocabulary:
-    """The vocabulary in a file's bytes, by what they look like."""
+    """Read the vocabulary in a file's bytes, whose kind is recognised by how they begin."""
     if data.lstrip()[:1] == b"{":
         return _from_json(data)
     first = data.split(b"\n", 1)[0].split()
@@ -194,7 +200,7 @@ def _vocabulary(data: bytes) -> Vocabulary:
 
 
 def _from_ranks(data: bytes) -> Vocabulary:
-    """A tiktoken ranks file: a base64 token and its rank a line. Qwen's special tokens follow."""
+    """Read a tiktoken ranks file: each line has a token in base64 and its rank. Qwen's special tokens come after it."""
     tiktoken = _library("tiktoken")
     lines = (line.split() for line in data.splitlines() if line)
     ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
@@ -211,7 +217,7 @@ def _from_ranks(data: bytes) -> Vocabulary:
 
 
 def _from_json(data: bytes) -> Vocabulary:
-    """A `tokenizer.json` of Hugging Face's tokenizers."""
+    """Read a `tokenizer.json` of Hugging Face's tokenizers."""
     library = _library("tokenizers")
     try:
         tokenizer = library.Tokenizer.from_str(data.decode())
@@ -228,7 +234,7 @@ def _from_json(data: bytes) -> Vocabulary:
 
 
 def _from_sentencepiece(data: bytes) -> Vocabulary:
-    """A SentencePiece model whose markers are user-defined symbols."""
+    """Read a SentencePiece model whose markers are user-defined symbols."""
     processor = _library("sentencepiece").SentencePieceProcessor()
     processor.LoadFromSerializedProto(data)
 

@@ -1,4 +1,4 @@
-"""Packs and dropped rows to Parquet, published whole."""
+"""Writes packs and dropped rows to Parquet files, each of which appears complete."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from curate.storage.store import HashingSink, PublishedFile, Store
 from curate.version import __version__
 
 LEVEL = 3  # of zstd, as in shards
-DROPPED_ROWS = 2**20  # of one file of dropped rows, about
+DROPPED_ROWS = 2**20  # about as many rows in a file of dropped rows
 
 
 def about(settings: PackSettings, said: dict[str, Any]) -> dict[str, str]:
-    """What a pack's schema says of it: the settings that a reader needs, and what is `said` beside them."""
+    """Return the metadata of a pack's schema: the settings that a reader needs, and the entries of `said`."""
     told = {
         "version": __version__,
         "seq_len": settings.seq_len,
@@ -32,21 +32,21 @@ def about(settings: PackSettings, said: dict[str, Any]) -> dict[str, str]:
 
 
 def pack_name(number: int) -> str:
-    """`pack-000012.parquet`."""
+    """Return the name of a pack, such as `pack-000012.parquet`."""
     return f"pack-{number:06d}.parquet"
 
 
 def write_pack(
     store: Store, number: int, groups: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False
 ) -> Shard:
-    """Write one pack, a row group a table; see `writer_options` for `repeated`."""
+    """Write pack `number`; each table of `groups` becomes a row group. For `repeated` see `writer_options`."""
     return _write(store, pack_name(number), groups, schema, repeated)
 
 
 def write_dropped(store: Store, dropped: Iterable[pa.Table]) -> PublishedFile:
     """Write `_dropped/dropped-000000.parquet` and so on, about a million rows each, and the table that lists them.
 
-    Gives that table.
+    Returns that table's file.
     """
     files: list[Shard] = []
     waiting: list[pa.Table] = []

@@ -1,4 +1,4 @@
-"""Rows of shards as tokens of a dialect, each image one pad."""
+"""Turns rows of shards into tokens of a dialect; each image becomes one pad token."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ TURN_TOKENS = ("<|im_start|>", "<|im_end|>")
 
 
 def write(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> tuple[Encoded, pa.Array]:
-    """The tokens of N rows, and why a row cannot be written (N strings; null: it can).
+    """Return the tokens of N rows, and why each row cannot be written (N strings; null: it can).
 
-    Qwen-VL's prompts and targets are those of the shard.
+    For Qwen-VL's dialect the shard's own `prompt` and `target` are used.
 
     Raises:
-        InputError: a dialogue, and a tokenizer without Qwen-VL's tokens of turns.
+        InputError: there is a dialogue, and the tokenizer lacks Qwen-VL's tokens of turns.
     """
     together = _is_group(table)
     talks = is_dialogue(table) | together
@@ -66,7 +66,7 @@ def _as_in_shard(table: pa.Table, tokenizer: Tokenizer) -> Encoded:
 
 
 def _rendered(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> Encoded:
-    """Tasks in the chat template, and texts with the end token behind them."""
+    """Encode rows in the dialect's chat template; the end token follows each text."""
     ended = is_text(table) if dialect.chat_tasks else np.ones(table.num_rows, bool)
     return encode_pieces(shard_pieces(table, dialect), ended, tokenizer)
 
@@ -81,14 +81,14 @@ def _spoken(table: pa.Table, dialect: Dialect, tokenizer: Tokenizer) -> Encoded:
 
 
 def _is_group(table: pa.Table) -> Bools:
-    """Which rows stand for several of one image (N)."""
+    """Return which rows are groups of several rows of one image (N)."""
     if GROUP not in table.column_names:
         return np.zeros(table.num_rows, bool)
     return np.asarray(pc.is_valid(table[GROUP]).to_numpy())
 
 
 def _first_valid(one: pa.Array, other: pa.Array) -> pa.Array:
-    """Each value of one array, or where that is null the other's (N)."""
+    """Return the values of one array, with those of the other where they are null (N)."""
     rows = np.arange(len(one))
     place = np.where(one.is_valid().to_numpy(zero_copy_only=False), rows, len(one) + rows)
     return pa.chunked_array([one, other]).combine_chunks().take(pa.array(place))

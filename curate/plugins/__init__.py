@@ -1,14 +1,14 @@
-"""Rules, cleaners and adapters of one's own, in files beside a manifest or in installed packages.
+"""Plug-ins: users' own rules, cleaners and adapters, in files beside a manifest or in installed packages.
 
     plugins = ["my_rules.py"]  # at the top of a manifest
 
-A plug-in is known by the SHA-256 of its content, never by its name alone: two manifests in one process may each bring
-a rule of the same name, and neither sees the other's. Where a run goes (Ray workers too) the content of its plug-in
-files goes along, as part of the manifest when that is pickled. Nothing is ever run that a finished run's folder holds:
-there only name and SHA-256 are written down, and `curate retry` must be given the file again.
+A plug-in is identified by the SHA-256 of its content, not by its name alone. So two manifests in one process may each
+bring a rule of the same name, without seeing the other's. When a manifest is pickled for another process (such as a Ray
+worker), the content of its plug-in files is pickled with it. A finished run's folder holds only a plug-in's name and
+SHA-256, so that no code from such a folder is ever run: `curate retry` must be given the file again.
 
-Module by module: `packages` finds installed plug-ins; `content` reads a plug-in, carries it to other processes and runs
-it; `owned` is what becomes of its functions; `registration` has the decorators; `registry` puts several together.
+The modules: `packages` finds installed plug-ins; `content` reads a plug-in, sends it to other processes and runs it;
+`owned` wraps its functions; `registration` has the decorators; `registry` combines several plug-ins.
 """
 
 from curate.plugins.content import Plugin, read

@@ -1,4 +1,4 @@
-"""A plug-in and its content: read from a file or an installed package, carried to other processes, run when needed."""
+"""Reads a plug-in from a file or an installed package, sends it to other processes, and runs it when it is needed."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from curate.plugins.packages import entries, package_sha256
 from filters.rule import OWN, Cleaner, Rule
 
 SLUG = re.compile(r"[a-z][a-z0-9_]{0,63}")
-MARK = "__curate__"  # a module's global: what its decorators registered, in order
+MARK = "__curate__"  # the global variable of a plug-in's module that lists what its decorators registered, in order
 CODE: dict[
     str, bytes | None
-] = {}  # of the plug-in files read by this process, or carried to it, by their SHA-256
+] = {}  # SHA-256 -> content of the plug-in files that this process has read or received
 
 
 class Plugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One plug-in of a manifest; a file's name ends in `.py`, any other is an installed package's entry point."""
+    """One plug-in of a manifest: a file if its name ends in `.py`, else an entry point of an installed package."""
 
     name: str
     sha256: str
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled, it takes its content along."""
+        """Pickle the content of the plug-in file, too."""
         return carried, (self.name, self.sha256, CODE.get(self.sha256))
 
 
@@ -45,19 +45,25 @@ class Own(Protocol):
 
     @property
     def name(self) -> str:
-        """What a manifest calls it."""
+        """Its name in a manifest."""
 
     @property
     def owner(self) -> Plugin:
-        """Whose it is."""
+        """The plug-in that it belongs to."""
 
 
 def read(named: Any, beside: Path) -> Any:
-    """A manifest's `plugins`, each with its content's SHA-256; what is no list of names is left to be refused.
+    """Read the plug-ins that a manifest's `plugins` names; return them with the SHA-256 of their contents.
+
+    A value that is no list of names is returned as it is: the check of types will refuse it.
+
+    Args:
+        named: the value of `plugins`.
+        beside: the folder of files with relative names.
 
     Raises:
-        ManifestError: a file that cannot be read or a package that is not installed; a name twice; content that
-            is not what a SHA-256 beside its name says.
+        ManifestError: a file cannot be read, a package is not installed, a name occurs twice, or a content does not
+            have the SHA-256 that the manifest gives.
     """
     if not isinstance(named, list | tuple):
         return named
@@ -88,7 +94,10 @@ def _read(one: Any, beside: Path) -> Any:
 
 
 def carried(name: str, sha256: str, content: bytes | None) -> Plugin:
-    """The plug-in, whose content this process has from now on; it is run when something of it is first used."""
+    """Keep a plug-in's content in this process and return the plug-in; it is run when it is first used.
+
+    `content` is None for an installed plug-in, or for a file whose content is not known.
+    """
     plugin = Plugin(name, sha256)
     if content is not None or not name.endswith(".py"):
         CODE.setdefault(sha256, content)
@@ -97,17 +106,17 @@ def carried(name: str, sha256: str, content: bytes | None) -> Plugin:
 
 
 def installed(name: str) -> Plugin:
-    """The plug-in of an installed package, by its entry point's name.
+    """Return the plug-in of an installed package, given the name of its entry point.
 
     Raises:
-        ManifestError: there is none.
+        ManifestError: there is no such entry point.
     """
     return carried(name, package_sha256(name), None)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One plug-in, run: what it registered, in order."""
+    """What a plug-in registered when it was run, in order."""
 
     all: tuple[Own, ...]
 
@@ -122,11 +131,11 @@ class Loaded:
 
 @lru_cache(64)
 def loaded(plugin: Plugin) -> Loaded:
-    """The plug-in, run once in this process.
+    """Run a plug-in, once in this process, and return what it registered.
 
     Raises:
-        ManifestError: it does not import, or what it registers is not in order.
-        MachineError: an installed one is not here, or is another than the manifest's.
+        ManifestError: it does not import, or registers something invalid.
+        MachineError: the installed package has another content than the manifest says.
     """
     try:
         module = _run(plugin) if plugin.name.endswith(".py") else _import(plugin)
@@ -166,7 +175,7 @@ def _import(plugin: Plugin) -> types.ModuleType:
 
 
 def cause(plugin: Plugin, error: BaseException) -> str:
-    """An exception on one line, with the plug-in's line that it came from: `KeyError: 'x' (my_rules.py, line 7)`."""
+    """Describe an exception on one line, and name the plug-in's line: `KeyError: 'x' (my_rules.py, line 7)`."""
     places = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == plugin.name]
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else (places or [None])[-1]
     words = " ".join(str(getattr(error, "msg", None) or error).split())

@@ -1,4 +1,4 @@
-"""Rules, cleaners and adapters of plug-ins: their functions, guarded, so that whatever they raise names the plug-in."""
+"""Wraps the rules, cleaners and adapters of plug-ins, so that any error in them names the plug-in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from curate.plugins.content import Own, Plugin, cause
 from curate.schema import SAMPLE
 from filters.rule import Cleaner, Rule, one_array
 
-PLUGIN = "plugin"  # the setting that says whose a rule or cleaner is: the plug-in's SHA-256
+PLUGIN = "plugin"  # the setting of a rule or cleaner that holds the SHA-256 of its plug-in
 
 Made = TypeVar("Made")
 Reshape = Callable[[pa.Table], pa.Table]
@@ -23,16 +23,16 @@ Reshape = Callable[[pa.Table], pa.Table]
 
 @dataclass(frozen=True)
 class OwnRule(Rule):
-    """A rule of a plug-in. Whatever it raises, and an answer of the wrong form, is a `UnitError` that names it."""
+    """A rule of a plug-in. If it raises, or returns something invalid, the error is a `UnitError` that names it."""
 
     owner: Plugin = field(kw_only=True)
 
     def check(self, **settings: Any) -> None:
-        """Judge no row, and two whose values are null.
+        """Try the rule on an empty table and on two rows of nulls.
 
         Raises:
-            ValueError: the rule itself says that the settings make no sense.
-            ManifestError: it fails on such rows, or keeps them.
+            ValueError: the rule itself refuses the settings.
+            ManifestError: the rule fails on such rows, or keeps rows whose values are null.
         """
         for rows in (0, 2):
             table = pa.table({name: pa.nulls(rows, SAMPLE.field(name).type) for name in self.columns})
@@ -62,7 +62,7 @@ class OwnCleaner(Cleaner):
     owner: Plugin = field(kw_only=True)
 
     def check(self, **settings: Any) -> None:
-        """Clean no text, and one that is null. Raises: see `OwnRule.check`."""
+        """Try the cleaner on no text, and on a null and a text. Raises: see `OwnRule.check`."""
         for texts in ([], [None, "text"]):
             tried(self, partial(self._cleaned, pa.array(texts, pa.large_string()), settings))
 
@@ -81,7 +81,7 @@ class OwnCleaner(Cleaner):
 
 @dataclass(frozen=True)
 class OwnAdapter:
-    """A plug-in's function from published rows to rows that the built-in adapter `base` reads."""
+    """A function of a plug-in that turns published rows into rows that the built-in adapter `base` reads."""
 
     name: str
     function: Reshape
@@ -89,15 +89,15 @@ class OwnAdapter:
     owner: Plugin
 
     def reshape(self, rows: pa.Table) -> pa.Table:
-        """The rows (N in, N out) as `base` takes them.
+        """Turn N published rows into N rows that `base` reads.
 
         Raises:
-            UnitError: the function raises, or gives no table of N rows.
+            UnitError: the function raises, or does not return a table of N rows.
         """
         return guarded(self, lambda: self._reshaped(rows))
 
     def schema(self, published: pa.Schema) -> pa.Schema:
-        """What columns come of those.
+        """Return the columns that the function makes of the published ones.
 
         Raises:
             ManifestError: the function fails on a table without rows.
@@ -113,10 +113,10 @@ class OwnAdapter:
 
 
 def without_owner(settings: Mapping[str, Any], owner: Plugin | None = None, who: str = "") -> dict[str, Any]:
-    """A rule's or cleaner's settings as its function takes them.
+    """Return the settings of a rule or cleaner without PLUGIN, as its function takes them.
 
     Raises:
-        ManifestError: they name another plug-in than `owner`.
+        ManifestError: `owner` is given, and PLUGIN names another plug-in; `who` names the rule in the message.
     """
     if owner is not None and settings.get(PLUGIN, owner.sha256) != owner.sha256:
         raise ManifestError(f"{who} is of another plug-in here: {owner.name}, SHA-256 {owner.sha256}")
@@ -124,10 +124,10 @@ def without_owner(settings: Mapping[str, Any], owner: Plugin | None = None, who:
 
 
 def guarded(one: Own, work: Callable[[], Made]) -> Made:
-    """What the work gives.
+    """Call `work` and return its result.
 
     Raises:
-        UnitError: it raised something.
+        UnitError: `work` raised anything; the message names the rule, cleaner or adapter `one`.
     """
     try:
         return work()
@@ -136,11 +136,11 @@ def guarded(one: Own, work: Callable[[], Made]) -> Made:
 
 
 def tried(one: Own, work: Callable[[], Made]) -> Made:
-    """What the work gives, before anything is read.
+    """Call `work`, before any data is read, and return its result.
 
     Raises:
-        ValueError: it raised that: a setting makes no sense.
-        ManifestError: it raised something else.
+        ValueError: `work` raised it: a setting is invalid.
+        ManifestError: `work` raised anything else; the message names the rule, cleaner or adapter `one`.
     """
     try:
         return work()
@@ -153,13 +153,13 @@ def tried(one: Own, work: Callable[[], Made]) -> Made:
 
 
 def said(one: Own) -> str:
-    """`rule 'text_speaks_of'`."""
+    """Return the kind and the name, such as `rule 'text_speaks_of'`."""
     kind = {OwnRule: "rule", OwnCleaner: "cleaner", OwnAdapter: "adapter"}[type(one)]
     return f"{kind} {one.name!r}"
 
 
 def form(value: Any) -> str:
-    """What a function gave instead of what it should have given."""
+    """Describe a value that a function returned by mistake, such as `3 of int64` or `a table of 2 rows`."""
     if isinstance(value, pa.Array | pa.ChunkedArray):
         return f"{len(value)} of {value.type}"
     return f"a table of {value.num_rows} rows" if isinstance(value, pa.Table) else type(value).__name__

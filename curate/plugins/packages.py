@@ -1,4 +1,4 @@
-"""Plug-ins of installed packages: their entry points, and what they are known by."""
+"""Finds the plug-ins of installed packages by their entry points, and computes their SHA-256."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ GROUP = "curate.plugins"  # the entry points of installed packages
 
 
 def entries() -> importlib.metadata.EntryPoints:
-    """The entry points of every installed plug-in."""
+    """Return the entry points of all installed plug-ins."""
     return importlib.metadata.entry_points(group=GROUP)
 
 
 def package_sha256(name: str) -> str:
-    """The SHA-256 of the installed plug-in with that entry point.
+    """Return the SHA-256 (hex) of the installed plug-in with the entry point `name`.
 
     Raises:
-        ManifestError: there is none.
+        ManifestError: there is no such entry point, or its module cannot be found.
     """
     known = {entry.name: entry.value for entry in entries()}
     if name not in known:
@@ -37,7 +37,7 @@ def package_sha256(name: str) -> str:
 
 
 def _digest(module: str, origin: Path) -> str:
-    """SHA-256 of the Python files of the package that a module belongs to, or of the lone module."""
+    """Return the SHA-256 (hex) of all Python files of a module's package, or of the module if it is in none."""
     depth = module.count(".") + (origin.name == "__init__.py")
     folder = origin.parents[depth - 1] if depth else origin.parent
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""The decorators that make a function a plug-in's rule, cleaner or adapter, and what they refuse."""
+"""The decorators that register a function as a plug-in's rule, cleaner or adapter, and their checks."""
 
 from __future__ import annotations
 
@@ -20,37 +20,42 @@ READ = (
     *("key", "dataset", "task", "language", "url", "source", "image_path", "width", "height", "text"),
     *("question", "answer", "regions", "clip_score", "extra"),
 )  # the columns that a rule may read: those that have their values when rules are judged
-BASES = ("pairs", "questions", "regions", "text")  # the adapters that another may stand on
+BASES = (
+    "pairs",
+    "questions",
+    "regions",
+    "text",
+)  # the built-in adapters that a plug-in's adapter may name as `base`
 TAKEN = (*BASES, "dialogues", "grit", "pdf", "html", "synthdog")  # the names of built-in adapters
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def rule(name: str, *, describe: Callable[..., pa.StringArray] | None = None) -> Callable[[F], F]:
-    """Make a function a plug-in's rule, under its reason slug; see `filters.rule` for its form.
+    """Register a function as a plug-in's rule; see `filters.rule` for its parameters and result.
 
     Args:
-        name: the reason that dropped rows will bear for ever.
-        describe: a function of the same signature that says what decided (N rows). Default: the columns' values.
+        name: the rule's name, which is also the reason of the rows that it drops, for ever.
+        describe: a function of the same signature that returns what decided (N texts); None: the columns' values.
     """
     return _decorator(lambda function, owner: _own_rule(name, function, describe, owner))
 
 
 def cleaner(name: str) -> Callable[[F], F]:
-    """Make a function from texts to texts (N rows, null stays null) a plug-in's cleaner, for a manifest's `clean`."""
+    """Register a function from N texts to N texts (null stays null) as a plug-in's cleaner `name`."""
     return _decorator(lambda function, owner: _own_cleaner(name, function, owner))
 
 
 def adapter(name: str, *, base: str = "pairs") -> Callable[[F], F]:
-    """Make a function a plug-in's adapter: from published rows to rows that the built-in adapter `base` reads.
+    """Register a function as a plug-in's adapter `name`: it turns published rows into rows that `base` reads.
 
-    It takes and gives a `pyarrow.Table` of N rows, and is called with tables of no rows too.
+    It takes and returns a `pyarrow.Table` of N rows, and is also called with empty tables. `base` is one of BASES.
     """
     return _decorator(lambda function, owner: _own_adapter(name, function, base, owner))
 
 
 def _decorator(make: Callable[[Callable[..., Any], Plugin], Own]) -> Callable[[F], F]:
-    """Leave the function as it is, and note in its module what it is to be made."""
+    """Return a decorator that leaves its function unchanged, and notes in the function's module what to register."""
 
     def register(function: F) -> F:
         if not inspect.isfunction(function):
@@ -94,10 +99,10 @@ def _own_adapter(name: str, function: Reshape, base: str, owner: Plugin) -> OwnA
 def _signature(
     who: str, function: Callable[..., Any]
 ) -> tuple[tuple[str, ...], Mapping[str, filters.Setting]]:
-    """A function's columns and settings.
+    """Return a function's columns (positional parameters) and settings (keyword-only parameters).
 
     Raises:
-        ManifestError: its parameters are not of the two kinds, or a setting has no type that TOML could give.
+        ManifestError: it has other parameters, or a setting has no type, or a type that TOML cannot express.
     """
     for parameter in inspect.signature(function).parameters.values():
         keyword = parameter.kind is parameter.KEYWORD_ONLY

@@ -1,4 +1,4 @@
-"""What the plug-ins of a manifest bring together, and which installed ones bring what is missing."""
+"""Combines the plug-ins of a manifest, and finds installed plug-ins that bring something it lacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("curate")
 
 @dataclass(frozen=True)
 class Registered:
-    """What some plug-ins bring, by name."""
+    """The rules, cleaners and adapters of some plug-ins, by name."""
 
     rules: Mapping[str, OwnRule]
     cleaners: Mapping[str, OwnCleaner]
@@ -28,11 +28,11 @@ class Registered:
 
 @lru_cache(64)
 def registered(plugins: tuple[Plugin, ...]) -> Registered:
-    """What these plug-ins bring together.
+    """Run plug-ins and return all that they register.
 
     Raises:
-        ManifestError: one does not import, or registers what it may not; two bring the same name; the content of one
-            is not at hand.
+        ManifestError: a plug-in does not import, registers something invalid, or its content is not known in this
+            process; or two plug-ins register the same name.
         MachineError: see `loaded`.
     """
     rules, cleaners, adapters = dict[str, OwnRule](), dict[str, OwnCleaner](), dict[str, OwnAdapter]()
@@ -51,9 +51,13 @@ def registered(plugins: tuple[Plugin, ...]) -> Registered:
 
 
 def offering(missing: Mapping[str, Iterable[str]], named: Iterable[str]) -> list[dict[str, str]]:
-    """The installed plug-ins, beside those named, that bring a missing rule, cleaner or adapter.
+    """Return the installed plug-ins that bring a missing rule, cleaner or adapter (name and SHA-256 of each).
 
-    `missing` has names under `rules`, `cleaners` and `adapters`. A plug-in that does not load is passed over.
+    A plug-in that does not load is skipped with a warning.
+
+    Args:
+        missing: the missing names, under the keys `rules`, `cleaners` and `adapters`.
+        named: the plug-ins that the manifest has already, which are skipped.
     """
     wanted = {kind: set(names) for kind, names in missing.items()}
     found: list[dict[str, str]] = []
@@ -74,10 +78,10 @@ def offering(missing: Mapping[str, Iterable[str]], named: Iterable[str]) -> list
 
 
 def require(plugins: Sequence[Plugin], files: Sequence[str] = ()) -> None:
-    """See that the content of a finished run's plug-ins is at hand; `files` are plug-in files to take it from.
+    """Check that this process has the content of a finished run's plug-ins, after reading the plug-in files `files`.
 
     Raises:
-        ManifestError: a file is missing, or is another than the run's.
+        ManifestError: a file is missing, or its content is not that of the run's plug-in.
     """
     read(list(files), Path())
     for plugin in plugins:

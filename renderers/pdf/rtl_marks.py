@@ -27,7 +27,7 @@ MARK = re.compile(
 )
 THIN_EM = 0.02  # narrower glyphs are no letters
 FAR_EM = 1.2  # across the line, from a mark's origin to the base line of its letter, at most
-RIGHT = 0.98  # of a letter's advance is its right side
+RIGHT = 0.9  # of a letter's advance is its right side
 ACROSS = 0.5  # what an em across the line counts, beside one along it
 
 

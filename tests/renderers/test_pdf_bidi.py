@@ -155,3 +155,15 @@ def marked(lines: Sequence[str], size: float = 24) -> bytes:
 def test_marks_that_are_painted_before_their_letters_stand_on_these(lines: list[str]) -> None:
     (page,) = (row for batch in render(marked(lines), PdfSettings()) for row in batch.to_pylist())
     assert page["text"] == unicodedata.normalize("NFKC", "\n".join(lines))
+
+
+@pytest.mark.skipif(not DEJAVU.exists(), reason="needs Debian's fonts-dejavu-core")
+def test_a_mark_that_a_letter_s_own_glyph_shows_is_that_letter_s() -> None:
+    pdf = pymupdf.open(stream=marked(["אמת מלך", "אמת מלך"]), filetype="pdf")
+    glyph = pymupdf.Font(fontfile=str(DEJAVU)).has_glyph(ord("ך"))
+    both = f"1 beginbfchar <{glyph:04x}> <05da05b0> endbfchar endcmap".encode()
+    for xref in range(1, pdf.xref_length()):
+        if pdf.xref_is_stream(xref) and b"beginbf" in (table := pdf.xref_stream(xref)):
+            pdf.update_stream(xref, table.replace(b"endcmap", both))
+    (page,) = (row for batch in render(pdf.tobytes(), PdfSettings()) for row in batch.to_pylist())
+    assert page["text"].split("\n") == ["אמת מלך\u05b0"] * 2

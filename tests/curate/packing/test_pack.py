@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import InputError, ManifestError, OutputError
+from curate.errors import InputError, ManifestError, OutputError, Stopped
 from curate.packing import PackSettings, pack
 from curate.packing.buckets import draw, shares
+from curate.packing.steps import PackSteps
 from curate.packing.tokenizer import load
 from tests.curate.made_shards import make_shards
 
@@ -297,3 +298,24 @@ def test_draws_are_uniform_and_streams_differ() -> None:
         assert abs(numbers.mean() - 0.5) < 0.01
         assert np.abs(np.histogram(numbers, 20, (0, 1))[0] - 5000).max() < 350
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.02
+
+
+def test_buckets_are_cut_by_the_tokens_of_images_that_have_few_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = make_shards(tmp_path / "shards", rows=400, tasks=("caption",), side=8)
+    monkeypatch.setattr(PackSteps, "lay", stopped)
+    buckets = []
+    for image_tokens in (256, 8000):
+        settings = PackSettings(
+            image_tokens=image_tokens, seq_len=8192, bucket_bytes=2**22, images="reference"
+        )
+        with pytest.raises(Stopped):
+            pack([str(shards)], str(tmp_path / f"{image_tokens}"), settings)
+        terms = json.loads((tmp_path / f"{image_tokens}/_run/pack/terms.json").read_text())
+        buckets.append(terms["buckets"])
+    assert buckets == [1, -(-3 * 400 * 8000 * 4.125 // 2**22)]
+
+
+def stopped(_: PackSteps) -> None:
+    raise KeyboardInterrupt
