@@ -169,9 +169,9 @@ def dialogue_faults(
         "text_has_placeholder": _any(row, held, count) | other_boxes,
         "text_has_control_token": _any(row, control, count),
         "box_broken": broken,
+        "too_many_images": (images > dialect.image.most) & bool(dialect.image.most),
         "task_not_in_dialect": located
         & (not dialect.places.box or (dialect.image.first and loses_image(turns))),
-        "too_many_images": (images > dialect.image.most) & bool(dialect.image.most),
     }
     reasons = np.full(count, -1)
     for number, at_fault in reversed(list(enumerate(found.values()))):
