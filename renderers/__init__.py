@@ -1,4 +1,4 @@
-"""Turn documents into page images with the place of every text: Arrow in, Arrow out.
+"""Turn documents into page images with the positions of their texts: Arrow in, Arrow out.
 
 Nothing heavy is imported here: `renderers.pdf.render` needs PyMuPDF, `renderers.html.render` Chromium.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 
 class RenderError(Exception):
-    """A whole document that gives no page: `reason` is a slug, `detail` says what was found.
+    """A whole document that gives no page: `reason` is the name of a reason, `detail` says what was found.
 
-    Both are the constructor's arguments, so that the error survives the way out of a worker process.
+    Both are the constructor's arguments, so that the error can be pickled and sent from a worker process.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -22,9 +22,9 @@ class RenderError(Exception):
 
 
 class NotReadyError(Exception):
-    """This machine lacks what a renderer needs; the message says what, and how to mend it.
+    """This machine lacks what a renderer needs; the message says what, and how to install it.
 
-    It is never a document's fault: where curate meets it, the run ends instead of dropping the document.
+    No document causes this error, so curate ends the run instead of dropping the document.
     """
 
-    not_ready = True  # how `curate.children.child`, which imports no renderer, knows it
+    not_ready = True  # `curate.children.child` imports no renderer and recognises the error by this

@@ -1,4 +1,4 @@
-"""The pictures that a web page shows and describes: each `<img>` with an alternative text, and where it lies.
+"""Find the pictures that a web page describes: the address of each `<img>` with an alternative text.
 
 No browser is needed: the page is parsed by lexbor (`resiliparse`), in time that grows with its length.
 """
@@ -29,15 +29,17 @@ SOURCES = (
     "data-lazy-src",
     "src",
 )  # what is shown once a page is scrolled comes first
-MAX_PICTURES = 10_000  # of a page; what is behind is left out
-MAX_CHARS = 10_000  # of an alternative text or title; more is cut
-MAX_URL_CHARS = 8_000  # a longer address is none
+MAX_PICTURES = 10_000  # limit for a page; further pictures are left out
+MAX_CHARS = 10_000  # limit for an alternative text or title; a longer one is cut
+MAX_URL_CHARS = 8_000  # a longer address is ignored
 
 
 def find_pictures(content: bytes, content_type: str | None, url: str | None) -> pa.RecordBatch:
-    """The described pictures of a page (N rows of PICTURES), in its order.
+    """The described pictures of a page (N rows of PICTURES), in the page's order.
 
-    Raises: RenderError(`no_alt_texts`) where it has none.
+    `content` is the page's HTML, `content_type` its header (None: not known), `url` its address (None: not known).
+
+    Raises: RenderError(`no_alt_texts`) where the page has no such picture.
     """
     tree = HTMLTree.parse(decode(content, content_type)[0])
     title = _spaced(tree.title or "")[:MAX_CHARS] or None
@@ -68,7 +70,7 @@ def _pictures(tree: HTMLTree, base: str | None) -> Iterator[tuple[str, str]]:
 
 
 def _base(tree: HTMLTree, url: str | None) -> str | None:
-    """What relative addresses of the page are relative to."""
+    """The base address to which the page's relative addresses refer."""
     for element in _named(tree, "base"):
         if element.getattr("href"):
             return _absolute(element.getattr("href"), url) or url
@@ -82,7 +84,7 @@ def _named(tree: HTMLTree, tag: str) -> Iterator[Any]:
 
 
 def _absolute(address: str | None, base: str | None) -> str | None:
-    """The http(s) address that is meant; None where there is none."""
+    """The address as an absolute http(s) address; None where it is none, or too long."""
     address = (address or "").strip()
     if not address or len(address) > MAX_URL_CHARS:
         return None

@@ -1,4 +1,4 @@
-"""A page's regions drawn on its image, for a person's eye."""
+"""Draw a page's regions on its image, for inspection by a person."""
 
 from __future__ import annotations
 

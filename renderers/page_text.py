@@ -1,4 +1,4 @@
-"""The characters of a page as a person reads them: one spelling for what looks the same."""
+"""Normalise the text of a page: characters that look the same become one character."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def seen_as() -> dict[int, str | int]:
-    """Code point → what it is read as, for the blocks above."""
+    """A table for `str.translate` that maps the code points of the blocks above to the characters they look like."""
     table: dict[int, str | int] = {**VERTICAL_FORMS, **RADICALS}
     for code in (code for block in LOOKALIKES for code in block):
         plain = unicodedata.normalize("NFKC", chr(code))
@@ -56,10 +56,10 @@ SEEN_AS = seen_as()
 
 
 def normalise(text: str) -> str:
-    """One line of text: white space as single spaces, ligatures expanded, invisible characters gone, NFC.
+    """Normalise one line of text: single spaces, ligatures expanded, invisible characters removed, NFC.
 
-    A soft hyphen is kept as a hyphen where it ends the line, since only there is it drawn. Private Use
-    characters and U+FFFD stay, for rules to judge; a lone surrogate becomes U+FFFD.
+    A soft hyphen at the end of the line becomes a hyphen, because only there is it drawn; others are removed. Private
+    Use characters and U+FFFD are kept, because rules judge them; a lone surrogate becomes U+FFFD.
     """
     if text.isascii() and text.isprintable():
         return " ".join(text.split())

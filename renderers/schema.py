@@ -1,4 +1,4 @@
-"""The columns that every renderer gives: one row a page.
+"""The columns of every renderer's tables, which have one row for each page.
 
 Coordinates are pixels of `image`, origin top left, y down. A quad is x1, y1, … x4, y4: the corners clockwise
 from the top left of the text as it is read, so a quad also tells which way its text runs.
@@ -41,7 +41,7 @@ ROW = pa.struct(list(PAGES))
 
 
 class Region(NamedTuple):
-    """One line or word: its text, its quad (8 numbers, px), and what parts it from the next in the text."""
+    """One line or word: its text, its quad (8 numbers, px), and the text between it and the next one (`after`)."""
 
     text: str
     quad: tuple[float, ...]
@@ -66,7 +66,7 @@ class Page(NamedTuple):
 
 
 def record(page: Page) -> pa.RecordBatch:
-    """The page as a batch of one row; its text is the regions' texts with what parts them."""
+    """The page as a batch of one row (PAGES); its text is made of the regions' texts and what is between them."""
     regions, text, last = [], "", ""
     for region in page.regions:
         text += last
@@ -81,7 +81,7 @@ def record(page: Page) -> pa.RecordBatch:
 
 
 def uncopied(data: bytes | None) -> pa.Array:
-    """A column of one value, which keeps the bytes that it was given."""
+    """A column of one value that refers to the given bytes without copying them; None gives a null."""
     if data is None:
         return pa.nulls(1, pa.large_binary())
     offsets = pa.array([0, len(data)], pa.int64()).buffers()[1]

@@ -1,4 +1,4 @@
-"""Numbers that a renderer's settings may have."""
+"""Check that the numbers in a renderer's settings are within their ranges."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 
 def check_ranges(settings: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """See that each number is from its least to its largest value; of a list, each of its numbers, and that it has any.
+    """Check each setting named in `ranges`: its number must be from the least to the largest value, both allowed.
+
+    If a setting is a tuple, each of its numbers is checked, and it must not be empty.
 
     Raises:
-        ValueError: one is not.
+        ValueError: a number is out of its range, or a tuple is empty.
     """
     for name, (least, largest) in ranges.items():
         value = getattr(settings, name)

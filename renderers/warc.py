@@ -1,11 +1,11 @@
 """Web pages in archives: WARC and ARC files of crawls, and MHTML files that browsers save.
 
-    for entry in scan(stream):                  # one pass: what is where; the offsets make random access
+    for entry in scan(stream):                  # one pass over the file; later, offsets allow random access
         if entry.is_page:
             content = load(stream, entry, max_bytes=5 << 20)
 
-A response's own headers say what it is. The images and styles that the same file holds can be served to its
-pages: `Assets`.
+The headers of a response say of which type it is. Images and styles in the same file can be served to its pages: see
+`Assets`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class WarcEntry:
     offset: int
     url: str
     content_type: str | None  # the header, with its parameters
-    status: int | None  # HTTP's; null for a resource that came without
-    dropped: str | None = None  # why it gives no document: `http_404`, `revisit`, `damaged`
+    status: int | None  # of HTTP; None for a resource, which has none
+    dropped: str | None = None  # the reason why it gives no document: `http_404`, `revisit`, `damaged`
 
     @property
     def media_type(self) -> str:
@@ -60,22 +60,22 @@ class WarcEntry:
 
     @property
     def is_page(self) -> bool:
-        """Is it a web page by its own headers?"""
+        """Whether it is a web page, by its headers."""
         return self.media_type in PAGE_TYPES
 
     @property
     def is_asset(self) -> bool:
-        """Is it an image or a style that a page may be served?"""
+        """Whether it is an image or a style that can be served to a page."""
         kind = self.media_type
         return self.dropped is None and (kind.startswith("image/") or kind == "text/css")
 
 
 def scan(stream: BinaryIO) -> Iterator[WarcEntry]:
-    """Every response and resource of a WARC file, compressed or not, in its order.
+    """Yield every response and resource of a WARC file, compressed or not, in the file's order.
 
-    The one within which a torn file ends is `damaged`.
+    If the file ends within a record, the entry of that record is `damaged`.
 
-    Raises: RenderError(`damaged`), after the entries before it, where what follows is no record.
+    Raises: RenderError(`damaged`), after the entries before, where the following bytes are no record.
     """
     records = ArchiveIterator(stream, arc2warc=True)
     end = 0
@@ -98,7 +98,7 @@ def scan(stream: BinaryIO) -> Iterator[WarcEntry]:
 
 
 def kinds(stream: BinaryIO, limit: int = 100) -> set[str]:
-    """The types of a WARC file's first records; none where it cannot be read."""
+    """The record types of a WARC file's first `limit` records; fewer, or none, where it cannot be read."""
     found: set[str] = set()
     with suppress(*BROKEN):
         found |= {record.rec_type for record in islice(ArchiveIterator(stream, arc2warc=True), limit)}
@@ -106,7 +106,7 @@ def kinds(stream: BinaryIO, limit: int = 100) -> set[str]:
 
 
 def describe(record: Any) -> WarcEntry | None:
-    """What a record holds, its offset not yet known; None where it is about the crawl."""
+    """The entry of a record, with the offset 0; None for records that hold no response or resource of the web."""
     if record.rec_type not in ("response", "resource", "revisit"):
         return None
     url = (record.rec_headers.get_header("WARC-Target-URI") or "").strip("<>")
@@ -135,14 +135,14 @@ def mime_of(content_type: str) -> str:
 
 
 def sniff(start: bytes) -> str | None:
-    """The type of a response that came without, or with one that says nothing: a page, a PDF, or unknown."""
+    """Guess the type of a response from its first bytes: a web page's, a PDF's, or None where it is unknown."""
     if start.startswith(b"%PDF-"):
         return PDF_TYPE
     return "text/html" if MARKUP.match(start) else None
 
 
 def load(stream: BinaryIO, entry: WarcEntry, *, max_bytes: int) -> bytes:
-    """The entry's payload, without the transfer's codings.
+    """The entry's payload, with the transfer and content encodings removed.
 
     Raises: RenderError: `too_large` beyond `max_bytes`; `damaged`; the entry's own `dropped`.
     """
@@ -194,7 +194,7 @@ class Assets(Mapping[str, tuple[str, bytes]]):
 
 
 def is_mhtml(content: bytes, content_type: str | None = None) -> bool:
-    """Is this a page that a browser saved with its parts?"""
+    """Whether this is an MHTML file, which browsers save for a page with its images and styles."""
     kind = (content_type or "").partition(";")[0].strip().lower()
     return kind in MHTML_TYPES or MHTML.match(content[:8192]) is not None
 

@@ -1,4 +1,4 @@
-"""Synthetic documents, seeds in, Arrow out: pages after SynthDoG, each line with its quad."""
+"""Make synthetic documents after SynthDoG: from seeds to Arrow tables of pages, with a quad for each line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROWS", "Resources", "Template", "TemplateSettings", "check"]
 
-# Named here, imported when asked for: synthtiger alone takes more than a second
+# These names are imported only when they are used, because importing synthtiger takes more than a second
 _HOMES = {
     "ROWS": "row_schema",
     "Resources": "resources",

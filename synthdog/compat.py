@@ -1,8 +1,8 @@
-"""What synthtiger 1.2.1 and imgaug 0.4 expect of numpy 1 and Pillow 9, restored while they need it.
+"""Restore names of numpy 1 and Pillow 9 that synthtiger 1.2.1 and imgaug 0.4 need, while they are being used.
 
-imgaug, which brings scipy's statistics, takes 70 MB and most of the time that importing synthtiger takes.
-Drawing strengths needs none of it, only applying effects does, and here they are painted otherwise. So it is
-imported at its first use.
+imgaug imports scipy's statistics; it takes 70 MB and most of the time that importing synthtiger takes. Drawing
+strengths does not need it. Applying effects does, but this package applies effects itself. So imgaug is imported only
+at its first use.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def legacy() -> Iterator[None]:
 
 
 class Later(ModuleType):
-    """Stands for a module until something of it is asked for."""
+    """A placeholder for a module, which is imported when an attribute of it is first read."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what the import system asks of every module
@@ -63,10 +63,10 @@ def synthtiger() -> ModuleType:
 
 @contextmanager
 def _later(package: str, part: str) -> Iterator[None]:
-    """Within the block, importing the package or that part of it imports nothing yet."""
+    """Within the block, importing the package or its module `part` gives a `Later` instead."""
     names = (package, f"{package}.{part}")
     standing = {name: Later(name) for name in names if name not in sys.modules}
-    if len(standing) < len(names):  # it is there anyway
+    if len(standing) < len(names):  # one of them is imported already
         yield
         return
     standing[package].__dict__[part] = standing[names[1]]

@@ -1,7 +1,7 @@
-"""Text to write: files read once, and words taken from them one after the other.
+"""The text to write on pages: files are read once, and words are taken from them one after the other.
 
-A word is what a line may not be broken in: a run between spaces, or one ideograph with the punctuation that
-clings to it (as UAX #14 has it, in short).
+A word is a piece of text within which a line may not be broken: a run between spaces, or one ideograph with the
+punctuation that belongs to it (a simplified UAX #14).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ MAX_LINE_BYTES = 1 << 24
 IDEOGRAPH = r"\p{Han}\p{Hiragana}\p{Katakana}〇"
 OPENING = r"（《〈「『【〔〖“‘［｛"
 CLOSING = r"，。、；：！？）》〉」』】〕〗”’］｝…—～·％"
-LONGEST = 60  # characters; a longer run is cut, so that no input makes endless words
+LONGEST = 60  # characters; a longer run is cut into words of this length
 WORD = regex.compile(rf"(\s*)([{OPENING}]*[{IDEOGRAPH}][{CLOSING}]*|[^\s{IDEOGRAPH}]{{1,{LONGEST}}})")
-# What needs shaping, joins, runs right to left, or shows nothing: it cannot be painted a character at a time
+# Characters that need shaping, join others, run right to left, or are invisible: they cannot be painted one by one
 UNPAINTABLE = regex.compile(
     r"[\p{M}\p{C}\p{Arabic}\p{Hebrew}\p{Syriac}\p{Thaana}\p{NKo}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}"
     r"\p{Oriya}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Thai}\p{Lao}\p{Tibetan}\p{Myanmar}\p{Khmer}"
@@ -51,14 +51,14 @@ MAX_UNPAINTED = 1000
 
 @dataclass(frozen=True)
 class CorpusWord:
-    """A word, and whether a space stood before it."""
+    """A word, and whether there was a space before it."""
 
     text: str
     spaced: bool
 
 
 class Text:
-    """A corpus held in memory (code points), all of it paintable by some face."""
+    """A corpus in memory, addressed by code points; it holds only characters that can be painted one by one."""
 
     def __init__(self, text: str):
         self._text = text
@@ -67,7 +67,7 @@ class Text:
         return len(self._text)
 
     def sample(self) -> set[str]:
-        """The characters of some 10,000 places spread over the text, spaces left out."""
+        """The characters at some 10,000 positions spread over the text, without spaces."""
         return set(self._text[:: max(len(self._text) // 10_000, 1)]) - {" "}
 
     def bytes(self) -> int:
@@ -75,7 +75,7 @@ class Text:
         return len(self._text.encode())
 
     def sha256(self) -> str:
-        """Of the text as UTF-8."""
+        """The SHA-256 of the text as UTF-8, in hex digits."""
         return hashlib.sha256(self._text.encode()).hexdigest()
 
     def window(self, at: int, length: int) -> str:
@@ -83,13 +83,13 @@ class Text:
         return self._text[at : at + length]
 
     def word(self, at: int) -> tuple[CorpusWord, int]:
-        """The word at a boundary, and the boundary behind it; behind the last comes the first."""
+        """The word at the boundary `at`, and the boundary behind it; after the last word, the first one follows."""
         match = WORD.match(self._text, at) or WORD.match(self._text, 0)
         assert match is not None
         return CorpusWord(match[2], bool(match[1])), match.end()
 
     def boundary(self, at: int) -> int:
-        """The first place from `at` on where a word begins."""
+        """The first position from `at` on where a word begins."""
         match = WORD.match(self._text, at)
         if match is None or match[1] or at == 0 or IDEOGRAPHIC.match(self._text, at):
             return at
@@ -97,7 +97,7 @@ class Text:
 
 
 class CorpusReader:
-    """Goes through a text from a place on, leaving out the words that a face cannot paint."""
+    """Reads a text word by word from position `at` on, without words that a face cannot paint (`lacks`)."""
 
     def __init__(self, text: Text, at: int, lacks: Callable[[str], object]):
         self._text, self._lacks = text, lacks
@@ -105,7 +105,7 @@ class CorpusReader:
         self._ahead: tuple[CorpusWord, int] | None = None
 
     def peek(self) -> CorpusWord:
-        """The word that comes next.
+        """The next word, which is not consumed.
 
         Raises:
             ItemError: the face paints none of the next MAX_UNPAINTED words.
@@ -118,17 +118,19 @@ class CorpusReader:
         raise ItemError("layout_failed", f"{MAX_UNPAINTED} words in a row that the font cannot paint")
 
     def take(self, chars: int = 0) -> None:
-        """Go past the word that comes next, or past so many of its characters: the rest is the next word."""
+        """Consume the next word, or its first `chars` characters (0: all): the rest is then the next word."""
         word, self.at = self._ahead or self._text.word(self.at)
         rest = CorpusWord(word.text[chars:], False) if chars else None
         self._ahead = (rest, self.at) if rest else None
 
 
 def load(settings: Corpus, language: str) -> Text:
-    """The corpus's text: NFC, one space for any run of white space, words that cannot be painted left out.
+    """Read a corpus: in NFC, with one space for any run of white space, and without words that cannot be painted.
+
+    `language` chooses the built-in corpus if the settings name no files.
 
     Raises:
-        ResourceError: a file is missing, binary, lacks the column, or there is next to no text in all.
+        ResourceError: a file is missing, binary or lacks the column, or there are fewer than LEAST_CHARS characters.
     """
     files = [file for path in settings.paths for file in _files(path)]
     if not settings.paths:
@@ -146,7 +148,7 @@ def load(settings: Corpus, language: str) -> Text:
 
 
 def clean(paragraphs: Sequence[str]) -> str:
-    """Paragraphs as one text; between ideographs no space is put."""
+    """Join paragraphs into one text, with a space between two unless both sides are ideographs (or their marks)."""
     parts = [" ".join(unicodedata.normalize("NFC", paragraph).split()) for paragraph in paragraphs]
     text = "\n".join(part for part in parts if part)
     text = regex.sub(rf"(?<=[{IDEOGRAPH}{CLOSING}])\n(?=[{IDEOGRAPH}{OPENING}])", "", text).replace("\n", " ")
@@ -208,13 +210,13 @@ def _open(file: Path) -> Any:
 
 
 def _holds_json(stream: Any, file: Path) -> bool:
-    """Whether the file's lines are JSON: by its name, or else by how it begins."""
+    """Whether the file's lines are JSON, by its name, or else by its first byte."""
     suffix = Path(_plain_name(file)).suffix
     return suffix == ".jsonl" or (suffix != ".txt" and stream.peek(1)[:1] == b"{")
 
 
 def _of_lines(stream: IO[bytes], file: Path, column: str | None) -> Iterator[str]:
-    """The texts of a file's lines; broken lines are left out as long as they are not the most."""
+    """Yield the texts of a file's lines; broken lines are left out, unless more than half of the lines are broken."""
     good, broken = 0, []
     while line := stream.readline(MAX_LINE_BYTES):
         if b"\0" in line:
@@ -232,7 +234,7 @@ def _of_lines(stream: IO[bytes], file: Path, column: str | None) -> Iterator[str
 
 
 def _text(line: bytes, column: str | None) -> str | None:
-    """The line's text; null where it is not UTF-8 or not JSON with text in the column."""
+    """The line's text; None where it is not UTF-8 or not JSON with text in the column."""
     try:
         text = line.decode("utf-8-sig")
         row = {None: MARK.sub("", text)} if column is None else json.loads(text)

@@ -1,7 +1,7 @@
-"""The strength of every effect, drawn by synthtiger's own components so that the statistics are SynthDoG's.
+"""Draw the strength of every effect with synthtiger's own components, so that the statistics are SynthDoG's.
 
-synthtiger draws from numpy's global generator. Here that happens between saving and restoring its state, from
-a seed of the image's own, so nothing outside notices and the order of images does not matter.
+synthtiger draws from numpy's global generator. Here the generator's state is saved before and restored after, and each
+image has a seed of its own. So other users of the generator are not affected, and the order of images does not matter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GLOBAL_STATE = threading.Lock()
 
 @dataclass(frozen=True)
 class Strengths:
-    """What was drawn for one image; null where an effect is not used at all."""
+    """The strengths that were drawn for one image; None where an effect is not used."""
 
     background_blur: Draw | None
     elastic: Draw | None
@@ -68,7 +68,7 @@ class Sampler:
         return Strengths(*(draw["meta"] for draw in draws))
 
     def grays(self, kind: str, count: int, seed: Sequence[int]) -> list[int | None]:
-        """Gray level of each of `count` inks of a kind (`line` or `content`); null where it stays black."""
+        """Gray level (0 to 255) of each of `count` inks of a kind (`line` or `content`); None where it stays black."""
         with _global_seed(seed):
             draws = [self._inks[kind].sample()["meta"] for _ in range(count)]
         return [None if draw is None else int(draw["gray"]) for draw in draws]
@@ -100,7 +100,7 @@ class Sampler:
         return self._tiger.Switch(self._tiger.GaussianBlur(blur.sigma), blur.prob)
 
     def _ink(self, prob: float, gray: tuple[int, int]) -> Any:
-        # colorize=0: synthtiger's colours cost a permutation of 65,536 numbers each; ours come from `colour`
+        # colorize=0: a colour of synthtiger's takes a permutation of 65,536 numbers; ours come from `colour`
         return self._tiger.Switch(self._tiger.Gray(gray, colorize=0), prob)
 
 

@@ -1,4 +1,4 @@
-"""Painting what synthtiger's components drew: the same effects on 8 bit pixels, once a sheet.
+"""Apply the effects whose strengths synthtiger's components drew, on 8 bit pixels, once for each sheet.
 
 Images are 8 bit, gray (height, width) or BGR (height, width, 3).
 """
@@ -15,8 +15,8 @@ from synthdog.draws import Draw, Strengths
 from synthdog.pictures import Crop
 from synthdog.text_lines import kernel_size
 
-SHADOW_STEP = 4  # the shadow, smooth as it is, is computed on every fourth pixel
-BLUR_STEP = 4  # a blur this wide (sigma, px) shows nothing finer than half the pixels
+SHADOW_STEP = 4  # the shadow is computed on every fourth pixel only, because it is smooth
+BLUR_STEP = 4  # sigma (px) from which on a blur is computed at half the resolution
 # The quantiles that 256 equally likely bytes stand for
 NORMAL = np.array([NormalDist().inv_cdf((byte + 0.5) / 256) for byte in range(256)])
 
@@ -54,7 +54,7 @@ def noise(shape: tuple[int, ...], draw: Draw | None, rng: np.random.Generator) -
 
 
 def noisy(image: np.ndarray, grain: np.ndarray | None) -> np.ndarray:
-    """The image and its noise, kept to 0 to 255."""
+    """The image with the noise added, clipped to 0 to 255."""
     return image if grain is None else np.asarray(cv2.add(image, grain, dtype=cv2.CV_8U))
 
 
@@ -77,7 +77,7 @@ def shaded(image: np.ndarray, draw: Draw | None) -> np.ndarray:
 
 
 def toned(image: np.ndarray, contrast: Draw | None, brightness: Draw | None) -> np.ndarray:
-    """Contrast, then brightness, each kept to 0 to 255."""
+    """Apply contrast, then brightness, and clip each to 0 to 255."""
     levels = np.arange(256, dtype=np.float64)
     if contrast is not None:
         levels = np.clip(contrast["alpha"] * levels - 128 * (contrast["alpha"] - 1), 0, 255)
@@ -97,7 +97,7 @@ def motion(draw: Draw, fade: float) -> np.ndarray:
 
 
 def finished(image: np.ndarray, strengths: Strengths, fade: float) -> np.ndarray:
-    """The picture after everything that befalls it as a whole; `fade` (0 to 1) is the motion blur's."""
+    """Apply the effects on the whole picture; `fade` (0 to 1) is a parameter of the motion blur (see `motion`)."""
     image = shaded(tinted(image, strengths.color), strengths.shadow)
     image = toned(image, strengths.contrast, strengths.brightness)
     if strengths.motion_blur is not None:
@@ -106,7 +106,7 @@ def finished(image: np.ndarray, strengths: Strengths, fade: float) -> np.ndarray
 
 
 def carried(strengths: Strengths, fade: float) -> tuple[np.ndarray, np.ndarray]:
-    """What the picture's blurs do to ink: its mean shift (x, y in px) and its spread (covariance, px²)."""
+    """How the picture's blurs move ink: the mean shift (x, y in px) and the spread (2 x 2 covariance, px²)."""
     sigma = 0.0 if strengths.blur is None else float(strengths.blur["sigma"])
     spread = np.eye(2) * sigma**2
     if strengths.motion_blur is None:

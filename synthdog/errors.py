@@ -1,10 +1,10 @@
-"""What can be wrong before a run, and what can befall one image."""
+"""The errors of this package: in settings and resources before a run, and in a single image."""
 
 from __future__ import annotations
 
 
 class SynthdogError(Exception):
-    """Base of what this package raises: one line that says what to do."""
+    """Base class of this package's errors; the message is one line that says what to do."""
 
 
 class SettingsError(SynthdogError):

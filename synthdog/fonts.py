@@ -1,4 +1,4 @@
-"""The typefaces: which this machine has, what they cover, and their glyphs.
+"""Typefaces: which of them this machine has, which characters they cover, and their glyphs.
 
 A character is painted when the cmap names a glyph other than .notdef and that glyph leaves ink. Metrics
 and glyph boxes are px at the asked size, baseline origin, y down.
@@ -39,7 +39,7 @@ class Typeface:
 
 @dataclass(frozen=True)
 class Found:
-    """A typeface and where its face lies; no file where this machine lacks it."""
+    """A typeface, and the file and index of its face; `path` is None where this machine lacks it."""
 
     typeface: Typeface
     language: str
@@ -70,7 +70,7 @@ class Face:
         return {char for char in set(text) if ord(char) >= PLANES or not self._mapped[ord(char)]}
 
     def sha256(self) -> str:
-        """Of the font file."""
+        """The SHA-256 of the font file, in hex digits."""
         return hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
 
     def bytes(self) -> int:
@@ -104,7 +104,7 @@ class SizedFace:
         return lacking | {char for char in set(text) - lacking if not self.glyph(char).ink.size}
 
     def advance(self, char: str) -> float:
-        """How far the pen moves (px)."""
+        """How far the pen moves after the character (px)."""
         if char not in self._advances:
             self._advances[char] = self._font.getlength(char)
         return self._advances[char]
@@ -213,7 +213,7 @@ def _mapped(path: str, index: int) -> np.ndarray:
     """Whether a face's cmap names a glyph for each code point (PLANES booleans)."""
     try:
         with TTFont(path, fontNumber=index, lazy=True) as font:
-            # names of our own spare fontTools the font's, which for CJK faces take 200 MB
+            # with these glyph names, fontTools does not read the font's own, which take 200 MB for CJK faces
             font.setGlyphOrder([NOTDEF, *map(str, range(1, font["maxp"].numGlyphs))])
             cmap = font.getBestCmap() or {}
     except (

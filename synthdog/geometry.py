@@ -1,4 +1,4 @@
-"""Points and quads through the plane: px, origin top left, y down; a pixel's middle is at (i + ½, j + ½).
+"""Geometry of points and quads: px, origin top left, y down; the middle of a pixel is at (i + ½, j + ½).
 
 A quad is 4 corners (x, y), clockwise from the text's own top left; N quads are an array (N, 4, 2).
 """
@@ -67,7 +67,7 @@ def through(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def pixel_matrix(matrix: np.ndarray) -> np.ndarray:
-    """The homography for OpenCV, which counts from the middle of the first pixel."""
+    """The homography for OpenCV, whose origin is the middle of the first pixel."""
     return np.asarray(np.linalg.inv(PIXEL_MIDDLE) @ matrix @ PIXEL_MIDDLE)
 
 

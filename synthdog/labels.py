@@ -1,4 +1,4 @@
-"""Where the writing is in the finished picture: quads of lines, words and characters, in px of it."""
+"""Compute the quads of lines, words and characters in the finished picture, in its px."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from synthdog.settings import LabelSection
 from synthdog.text_lines import PlacedLine, Strip
 
 NORMAL = NormalDist()
-EDGE = 0.5  # px: what interpolation carries ink
-LOST = 0.0035  # of the ink, at most, that a blur carries past one side
-# How many deviations of a blur a quad may take in, and how deep the ink (in deviations) that goes further: a
-# small share of what large letters have, a large one of small letters'
+EDGE = 0.5  # px by which interpolation spreads ink
+LOST = 0.0035  # largest share of the ink that a blur may carry past one side of the quad
+# By how many standard deviations of a blur a quad may be widened, and for each the depth of ink (in deviations) that
+# is carried further: a small share of the ink of large letters, a large share of that of small ones
 SPREADS = np.linspace(1.7, 4, 47)
 FURTHER = np.array([NORMAL.pdf(k) - k * (1 - NORMAL.cdf(k)) for k in SPREADS])
 
 
 def lines(plan: PagePlan, inks: Sequence[Strip]) -> np.ndarray:
-    """The lines' quads (N, 4, 2): the ink's box through the perspective, widened by what blurs spread."""
+    """The lines' quads (N, 4, 2): the box of the ink after the perspective, widened by what the blurs spread."""
     return _seen(plan, np.array([ink.box for ink in inks]))
 
 
@@ -33,7 +33,7 @@ def text(plan: PagePlan) -> str:
 
 
 def regions(plan: PagePlan, quads: np.ndarray) -> list[dict[str, Any]]:
-    """The lines as the column `regions` wants them."""
+    """The lines as items of the column `regions`."""
     rows, at = [], 0
     for line, quad in zip(plan.lines, quads, strict=True):
         end = at + len(line.text)
@@ -43,7 +43,7 @@ def regions(plan: PagePlan, quads: np.ndarray) -> list[dict[str, Any]]:
 
 
 def parts(plan: PagePlan, inks: Sequence[Strip], settings: LabelSection) -> dict[str, list[dict[str, Any]]]:
-    """Words and characters, where asked for, as `extra` holds them: start and end in the text, and a quad."""
+    """Words and characters, as far as the settings ask for them, for `extra`: start and end in the text, and a quad."""
     wanted = (("words", settings.words, _words), ("chars", settings.chars, _chars))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name, asked, _ in wanted if asked}
     at = 0
@@ -83,7 +83,7 @@ def _seen(plan: PagePlan, boxes: np.ndarray) -> np.ndarray:
 
 
 def widened(quads: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Quads of ink (N, 4, 2), with room for what a blur of covariance `spread` (2, 2; px²) carries on."""
+    """Quads of ink (N, 4, 2), widened for the ink that a blur of covariance `spread` (2, 2; px²) carries outside."""
     normals = geometry.outward(quads)
     deviation = np.sqrt(np.einsum("nki,ij,nkj->nk", normals, spread, normals))
     further = LOST * geometry.depths(quads) / np.maximum(deviation, 1e-6)

@@ -1,4 +1,4 @@
-"""Where lines of text go: a stack of grids, as SynthDoG lays them out (Donut, arXiv:2111.15664, appendix).
+"""Choose the positions of lines of text: a stack of grids, as in SynthDoG (Donut, arXiv:2111.15664, appendix).
 
 Boxes are px of the document, origin top left, y down. A grid's columns are read one after the other.
 """
@@ -16,7 +16,7 @@ MAX_GRIDS = 64  # a stack of the least text scale holds 30
 
 @dataclass(frozen=True)
 class Box:
-    """One line's cell (px), its text size being its height, and how the text stands in it."""
+    """The cell of one line (px); its height is the text size, `align` the text's alignment in it."""
 
     x: float
     y: float
@@ -57,7 +57,7 @@ def stack(area: Area, settings: LayoutSection, rng: np.random.Generator) -> list
 def _grid(
     room: Area, text_size: float, fill: float, settings: LayoutSection, rng: np.random.Generator
 ) -> list[Box] | None:
-    """A grid of as many rows and columns as chance and the room give; null where not even one line fits."""
+    """A grid with a random number of rows and columns that fit into the room; None where not even one line fits."""
     fitting = [
         (row, column)
         for row in range(1, settings.max_row + 1)

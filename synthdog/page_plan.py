@@ -1,4 +1,4 @@
-"""What an image will be, decided before a pixel is painted: sizes, lines, geometry, strengths, pictures."""
+"""Plan an image before it is painted: sizes, lines, geometry, strengths of effects, pictures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PagePlan:
     fade: float  # of the motion blur, 0 to 1: towards which end it is stronger
 
     def record(self) -> dict[str, Any]:
-        """What `extra` tells of it."""
+        """What is recorded of the plan in `extra`."""
         return {
             "fonts": list(self.faces),
             "background": self.background.label,
@@ -56,7 +56,7 @@ class Planner:
         self._writer = Writer(settings.document.content, resources, self._sampler)
 
     def plan(self, seed: int, index: int) -> PagePlan:
-        """Image `index` of `seed`, a function of these two, the language and the resources.
+        """Plan image number `index` of `seed`; the plan depends only on these, the language, settings and resources.
 
         Raises:
             ItemError: no line fitted in `max_attempts` (`layout_failed`), or a picture cannot be read.
@@ -131,7 +131,7 @@ def _matrix(document: Size, strengths: Strengths) -> np.ndarray:
 
 
 def _placed(matrix: np.ndarray, document: Size, size: Size, rng: np.random.Generator) -> np.ndarray:
-    """The same, put somewhere in the picture; at its top left where it does not fit."""
+    """Move the document to a random position in the picture, or to its top left where it does not fit."""
     corners = geometry.through(matrix, geometry.rectangle(*document))
     low, high = corners.min(axis=0), corners.max(axis=0)
     space = np.maximum(np.array(size) - (high - low), 0)

@@ -1,4 +1,4 @@
-"""From a plan to pixels: the sheet with its writing, laid on the background, and what befalls the whole."""
+"""Paint a plan: the sheet with its writing is laid on the background, then the effects on the whole are applied."""
 
 from __future__ import annotations
 

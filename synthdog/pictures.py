@@ -1,6 +1,6 @@
-"""Pictures for backgrounds and paper: from folders, zip archives (COCO's as they come), or made up.
+"""Pictures for backgrounds and paper: from folders, from zip archives (such as COCO's), or generated.
 
-A picture is BGR, 8 bit, at most MAX_SIDE px long: it is stretched over the document anyway, and kept decoded.
+A picture is BGR, 8 bit, and at most MAX_SIDE px long, because it is stretched over the document and kept decoded.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ MAX_SIDE = 1024
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 1 << 26
 PROBES = 25  # pictures tried before a source is called unreadable
-# What reading an archive's entry takes
+# The fields that are needed to read an archive's entry
 ENTRY = ("header_offset", "compress_size", "file_size", "CRC", "compress_type", "flag_bits")
 
 
 @dataclass(frozen=True)
 class PictureSource:
-    """Pictures of one place: their names, and how to load one."""
+    """The pictures of one folder or archive: their names, and a function that loads one."""
 
     name: str
     names: Sequence[str]
@@ -63,7 +63,7 @@ class Names(Sequence[str]):
 class Archive:
     """The pictures of a zip archive.
 
-    Its directory is kept in a few arrays: as objects, those of COCO's two archives take 110 MB more.
+    Its directory is kept in a few arrays: as objects, the directories of COCO's two archives take 110 MB more.
     """
 
     def __init__(self, at: Path):
@@ -78,7 +78,7 @@ class Archive:
         self._zip.NameToInfo.clear()
 
     def picture(self, name: str) -> np.ndarray:
-        """The picture of that name, decoded.
+        """The picture with this name, decoded.
 
         Raises:
             ItemError: it cannot be read.
@@ -95,7 +95,7 @@ class Archive:
 
 
 class Gallery:
-    """Weighted sources of pictures, with those decoded last kept."""
+    """Sources of pictures with weights, and a cache of the pictures that were decoded last."""
 
     def __init__(self, sources: Sequence[PictureSource], weights: Sequence[float], cache_bytes: int):
         self.sources = tuple(sources)
@@ -104,17 +104,17 @@ class Gallery:
         self._room = cache_bytes
 
     def pick(self, rng: np.random.Generator) -> tuple[int, str]:
-        """A source (by weight) and one of its pictures, as `picture` wants them."""
+        """Draw a source (by weight) and one of its pictures; returns the source's number and the picture's name."""
         source = min(int(np.searchsorted(self._bounds, rng.random(), side="right")), len(self.sources) - 1)
         names = self.sources[source].names
         return source, names[int(rng.integers(len(names)))]
 
     def label(self, choice: tuple[int, str]) -> str:
-        """The picture's name as a record gives it."""
+        """The name of a picked picture, for records: SOURCE/NAME."""
         return f"{self.sources[choice[0]].name}/{choice[1]}"
 
     def picture(self, choice: tuple[int, str]) -> np.ndarray:
-        """The picture (height, width, 3), not to be changed.
+        """A picked picture, decoded (height, width, 3; BGR); the caller must not change it.
 
         Raises:
             ItemError: it cannot be read (`not_an_image`, `damaged`, `too_many_pixels`, `too_large`).
@@ -139,7 +139,7 @@ class Crop:
     alpha: float
 
     def laid(self, size: tuple[int, int], under: int) -> np.ndarray:
-        """The cut stretched to (width, height) over a surface of gray level `under`."""
+        """The crop stretched to `size` (width, height) and laid over a surface of gray level `under`."""
         scaled = cv2.resize(self.pixels, size)
         if self.alpha == 1:
             return np.asarray(scaled)
@@ -147,7 +147,7 @@ class Crop:
 
 
 def cut(gallery: Gallery, settings: Texture, rng: np.random.Generator) -> Crop:
-    """A picture of the gallery with the part, gray and alpha that `settings` draw (synthtiger's BaseTexture).
+    """Draw a picture of the gallery, and by `settings` its part, gray and alpha, as synthtiger's BaseTexture does.
 
     Raises:
         ItemError: the picture cannot be read.
@@ -166,7 +166,9 @@ def cut(gallery: Gallery, settings: Texture, rng: np.random.Generator) -> Crop:
 
 
 def gallery(settings: Texture, kind: str, cache_bytes: int) -> Gallery:
-    """The pictures that `settings` name; without any, the made up ones of `kind` (`background` or `paper`).
+    """The pictures that `settings` name; without paths, the generated ones of `kind` (`background` or `paper`).
+
+    `cache_bytes` limits the decoded pictures that are kept.
 
     Raises:
         ResourceError: a path is missing, or none of its pictures can be read.
@@ -201,7 +203,7 @@ def decode(data: bytes) -> np.ndarray:
         raise ItemError("too_many_pixels", str(problem)) from None
     except ItemError:
         raise
-    except Exception as problem:  # Pillow's decoders let whatever a broken file provokes through
+    except Exception as problem:  # on broken files, Pillow's decoders raise errors of any class
         raise ItemError("damaged", str(problem)) from None
 
 

@@ -1,4 +1,4 @@
-"""Backgrounds and papers made from numbers: free of any licence, the same on every machine.
+"""Generate pictures of backgrounds and papers from seeds: free of any licence, and the same on every machine.
 
 A name such as `wood-07` is a kind and a seed. Pictures are BGR, 8 bit.
 """
@@ -135,30 +135,30 @@ def _creased(rng: np.random.Generator) -> np.ndarray:
 
 
 def _clouds(rng: np.random.Generator, cells: tuple[int, int]) -> np.ndarray:
-    """Smooth noise of 0 to 1 with so many cells down and across (SIZE)."""
+    """Smooth noise from 0 to 1 (SIZE), interpolated from `cells` random values (down, across)."""
     coarse = rng.random(cells, np.float32)
     return np.asarray(np.clip(cv2.resize(coarse, SIZE[::-1], interpolation=cv2.INTER_CUBIC), 0, 1))
 
 
 def _octaves(rng: np.random.Generator, cells: int, fade: float) -> np.ndarray:
-    """Clouds of ever more cells, each octave `fade` times fainter (SIZE)."""
+    """The sum of six clouds (SIZE); each has twice the cells of the one before, and is `fade` times fainter."""
     return np.asarray(sum(_clouds(rng, (cells << k, cells << k)) / fade**k for k in range(6)))
 
 
 def _muted(rng: np.random.Generator, low: int, high: int) -> np.ndarray:
-    """A colour (BGR) of channels between two levels, nearer to gray than by chance, as most things are."""
+    """A random colour (BGR) with channels between two levels, moved halfway to gray, as most things are grayish."""
     colour = rng.uniform(low, high, 3)
     return np.asarray(colour.mean() + 0.5 * (colour - colour.mean()))
 
 
 def _ramp(tone: np.ndarray, dark: object, light: object, rng: np.random.Generator) -> np.ndarray:
-    """Tones of 0 to 1 as colours between two (BGR), each a little off."""
+    """Tones from 0 to 1 as colours between `dark` and `light` (BGR), both of which are changed a little at random."""
     low, high = (np.asarray(colour, np.float32) + rng.normal(0, 14, 3) for colour in (dark, light))
     return np.asarray(low + np.clip(tone, 0, 1)[..., None] * (high - low))
 
 
 def _tinted(sheet: np.ndarray, rng: np.random.Generator, warm: float = 0.3) -> np.ndarray:
-    """A gray sheet as BGR, yellowed by chance."""
+    """A gray sheet as BGR, yellowed by a random amount up to `warm`."""
     yellow = warm * rng.uniform(0, 1)
     return np.asarray(sheet[..., None] * np.array([1 - 0.28 * yellow, 1 - 0.1 * yellow, 1.0]))
 

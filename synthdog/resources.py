@@ -1,4 +1,4 @@
-"""What images are made from: faces, a corpus, pictures. Read before the run, so that a fault shows there."""
+"""Load what images are made from: faces, a corpus, pictures. It is read before the run, so that errors show early."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synthdog.settings import TemplateSettings, load
 
 BACKGROUND_CACHE = 40 << 20
 PAPER_CACHE = 20 << 20
-LEAST_COVERED = 0.5  # of a corpus's characters, by a face that is used
+LEAST_COVERED = 0.5  # a face that covers a smaller share of the corpus's characters is not used
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Resources:
 
     @classmethod
     def load(cls, settings: TemplateSettings, language: str) -> Resources:
-        """All that `settings` name.
+        """Load the faces, the corpus and the pictures that `settings` name, for one language.
 
         Raises:
-            ResourceError: the first of what `check` would list.
+            ResourceError: the first problem that `check` would list.
         """
         text = corpus.load(settings.document.content.text, language)
         return cls(
@@ -58,7 +58,7 @@ class Resources:
 
 
 def check(settings: Mapping[str, Any] | TemplateSettings | None = None, language: str = "en") -> list[str]:
-    """Everything that would stop a run with these settings, one line each; none when all is there."""
+    """Every problem that would stop a run with these settings, one line each; empty where there is none."""
     try:
         known = load(settings, language)
     except SynthdogError as problem:
@@ -82,7 +82,7 @@ def _problem(part: Callable[[], object]) -> list[str]:
 
 
 def _suited(faces: Sequence[fonts.Face], text: corpus.Text) -> Sequence[fonts.Face]:
-    """The faces that have half of the corpus's characters; the others could write next to nothing."""
+    """The faces that cover at least half of the corpus's characters; others could write hardly any text."""
     sample = "".join(text.sample())
     lacking = [len(face.lacks(sample)) for face in faces]
     suited = [

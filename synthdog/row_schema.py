@@ -1,4 +1,4 @@
-"""The columns that synthdog gives: one row an image.
+"""The columns of synthdog's tables, which have one row for each image.
 
 Coordinates are px of `image`, origin top left, y down. A quad is x1, y1, … x4, y4: the corners clockwise from
 the text's own top left. `start` and `end` are code point offsets in `text`.
@@ -42,7 +42,7 @@ ROWS = pa.schema(
 
 @dataclass(frozen=True)
 class Row:
-    """One image, or the reason why there is none; null where a column is not known."""
+    """One image, or the reason why there is none; None where a column has no value."""
 
     language: str
     extra: str

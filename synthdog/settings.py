@@ -1,7 +1,7 @@
-"""SynthDoG's hyperparameters: what each may be. Their defaults are data, in en.toml and zh.toml.
+"""SynthDoG's settings and their allowed values. The defaults are in en.toml and zh.toml.
 
-A pair is a closed range that a value is drawn from. `prob` is how often an effect is used at all. Sizes are
-px of the final picture, shares are of the thing that holds the part.
+A pair is a closed range from which a value is drawn. `prob` is the probability with which an effect is used. Sizes are
+px of the final picture; shares (0 to 1) are relative to the surrounding object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Meta
 from synthdog.errors import SettingsError
 
 LANGUAGES = ("en", "zh")
-MAX_SIDE = 16_384  # px: past 32,767 OpenCV does not warp
+MAX_SIDE = 16_384  # px: OpenCV cannot warp images beyond 32,767
 
 Prob = Annotated[float, Meta(ge=0, le=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -33,7 +33,7 @@ Paths = tuple[str, ...]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of settings whose pairs are in order."""
+    """A table of settings; it checks that the lower end of each pair comes first."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -48,10 +48,10 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Texture(Section, frozen=True):
-    """Pictures laid over a surface; no `paths` means the procedural ones of this package."""
+    """Pictures laid over a surface; without `paths`, the generated pictures of this package."""
 
     paths: Paths
-    weights: tuple[Positive, ...]  # one a path; none: all alike
+    weights: tuple[Positive, ...]  # one for each path; empty: all paths have the same weight
     alpha: Shares
     grayscale: Prob
     crop: Prob
@@ -72,14 +72,14 @@ class Blur(Section, frozen=True):
 
 
 class Background(Section, frozen=True):
-    """What lies behind the document."""
+    """The picture behind the document."""
 
     image: Texture
     blur: Blur
 
 
 class Corpus(Section, frozen=True):
-    """Where the text comes from; no `paths` means the corpus that ships with this package."""
+    """Where the text comes from; without `paths`, the corpus that comes with this package."""
 
     paths: Paths  # .txt, .jsonl, .parquet, or folders of them
     column: str  # of JSONL and Parquet
@@ -87,7 +87,7 @@ class Corpus(Section, frozen=True):
 
 
 class Font(Section, frozen=True):
-    """Which faces are used; no `paths` means those of fonts.toml that this machine has."""
+    """Which faces are used; without `paths`, those of fonts.toml that this machine has."""
 
     paths: Paths  # .ttf, .otf, .ttc, or folders of them
     bold: Prob
@@ -108,7 +108,7 @@ class LayoutSection(Section, frozen=True):
 
 
 class TextBox(Section, frozen=True):
-    """How much of its cell a line takes."""
+    """How much of the width of its cell a line fills."""
 
     fill: Shares
 
@@ -122,7 +122,7 @@ class Colour(Section, frozen=True):
 
 
 class Content(Section, frozen=True):
-    """What is written on the paper."""
+    """The text on the paper."""
 
     margin: tuple[Annotated[float, Meta(ge=0, lt=0.5)], Annotated[float, Meta(ge=0, lt=0.5)]]
     text: Corpus
@@ -172,7 +172,7 @@ class Rotation(Section, frozen=True):
 
 
 class DocumentEffects(Section, frozen=True):
-    """What befalls the document, in this order."""
+    """The effects on the document, in the order in which they are applied."""
 
     elastic: Elastic
     noise: Noise
@@ -237,7 +237,7 @@ class MotionBlur(Section, frozen=True):
 
 
 class Effects(Section, frozen=True):
-    """What befalls the whole picture, in this order."""
+    """The effects on the whole picture, in the order in which they are applied."""
 
     color: Tint
     shadow: Shadow
@@ -248,14 +248,14 @@ class Effects(Section, frozen=True):
 
 
 class LabelSection(Section, frozen=True):
-    """Which quads go to `extra` beside the lines' own."""
+    """Which quads are written to `extra`, besides those of lines in `regions`."""
 
     words: bool
     chars: bool
 
 
 class TemplateSettings(Section, frozen=True):
-    """Everything a picture is drawn from."""
+    """All settings of the template."""
 
     quality: tuple[Annotated[int, Meta(ge=1, le=100)], Annotated[int, Meta(ge=1, le=100)]]  # of the JPEG
     landscape: Prob
@@ -273,7 +273,9 @@ class TemplateSettings(Section, frozen=True):
 
 
 def load(settings: Mapping[str, Any] | TemplateSettings | None, language: str) -> TemplateSettings:
-    """The language's defaults with `settings`, nested tables of any of them, laid over.
+    """The language's default settings, in which the values of `settings` (nested tables, or None) replace others.
+
+    A complete `TemplateSettings` is returned as it is.
 
     Raises:
         SettingsError: an unknown language or setting, or a value out of its range.

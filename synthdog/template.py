@@ -1,7 +1,7 @@
-"""SynthDoG's template: an image and its lines' quads from a seed and a number.
+"""SynthDoG's template: make an image and the quads of its lines from a seed and a number.
 
-Everything about an image is planned first, geometry included, and painted after: what would not lie wholly in
-the picture is not painted, so the label holds exactly what is there.
+Everything about an image is planned first, including the geometry, and painted afterwards. Text that would not lie
+completely in the picture is not painted, so the label holds exactly the text that is in the picture.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ TEMPLATE = "synthdog-2"  # changes whenever the same seed gives other bytes
 
 
 class Template:
-    """Makes images of one language; costly to set up, so keep it.
+    """Makes images of one language. It takes long to construct, so keep it.
+
+    `settings` replace the language's defaults (`en` or `zh`); `resources` are loaded if they are not given.
 
     Raises:
         SettingsError: a setting is unknown or out of range.
@@ -45,7 +47,11 @@ class Template:
         self.planner = Planner(self.settings, self.resources, language)
 
     def generate(self, seed: int, indices: Iterable[int]) -> pa.RecordBatch:
-        """Images `indices` of `seed`, a row each (schema ROWS); one that cannot be made is a dropped row."""
+        """The images `indices` of `seed`, one row each (schema ROWS); an image that cannot be made is a dropped row.
+
+        Raises:
+            SettingsError: `seed` or an index is negative.
+        """
         with _one_thread():
             rows = [vars(self.row(seed, index)) for index in indices]
         return pa.RecordBatch.from_pydict(
@@ -53,7 +59,11 @@ class Template:
         )
 
     def row(self, seed: int, index: int) -> Row:
-        """Image `index` of `seed`, whatever else was made before."""
+        """Image `index` of `seed`, which does not depend on images made before.
+
+        Raises:
+            SettingsError: `seed` or `index` is negative.
+        """
         if seed < 0 or index < 0:
             raise SettingsError(f"seed {seed} and index {index} must not be negative")
         about = {"seed": seed, "index": index, "template": TEMPLATE}
@@ -79,7 +89,7 @@ class Template:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """OpenCV on one thread: a run's workers are its processes."""
+    """Let OpenCV use one thread within the block, because a run uses all cores by its worker processes."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

@@ -1,4 +1,4 @@
-"""One line of text: which words go on it, where each glyph stands, and its ink.
+"""Compose one line of text: its words, the positions of its glyphs, and its ink.
 
 Coordinates are px of the document. A line's ink is an 8 bit coverage strip with its own top left corner.
 """
@@ -19,12 +19,12 @@ from synthdog.corpus import CorpusReader, CorpusWord
 from synthdog.fonts import SizedFace
 from synthdog.layout import Box
 
-MAX_WORDS = 500  # taken or left out, a line
-LEAST_INK = 0.25  # of the line height: a lone dash or dot is no line to read
+MAX_WORDS = 500  # limit on the words that are taken or left out for a line
+LEAST_INK = 0.25  # of the line height: ink that is less high, such as a single dash or dot, is no line
 SPACE = " "
 HYPHEN = "-"
-LEAST_PART = 2  # letters of a word that is parted, before and behind the hyphen
-FAINT = 16  # coverage below this is not seen
+LEAST_PART = 2  # a hyphenated word has at least so many letters before and after the hyphen
+FAINT = 16  # coverage (0 to 255) below this is not visible
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class PlacedLine:
         return [index for index, placed in enumerate(self.placed) if placed.char != SPACE]
 
     def boxes(self) -> np.ndarray:
-        """The boxes of those characters (N, 4), before any distortion."""
+        """The boxes of the characters that leave ink (N, 4), before any distortion."""
         return np.array([self.placed[index].box for index in self.inked()], np.float64)
 
     def words(self) -> list[tuple[int, int]]:
@@ -66,13 +66,13 @@ class PlacedLine:
         return spans
 
     def part(self, start: int, end: int) -> PlacedLine:
-        """The characters from `start` to before `end`, where they stand."""
+        """The line with only the characters from `start` to before `end`, at the same positions."""
         return replace(self, placed=self.placed[start:end])
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A line's ink: coverage, where its top left lies, and the box of what is seen of it."""
+    """A line's ink: its coverage, the position of its top left, and the box of its visible part."""
 
     coverage: np.ndarray
     left: int
@@ -90,7 +90,7 @@ class Strip:
         return np.array([near, far], np.float64).ravel() + [self.left, self.top] * 2
 
     def carried(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes of undistorted ink (N, 4) moved by the mean shift of what lies in each."""
+        """Boxes of undistorted ink (N, 4), each moved by the mean shift of the pixels in it."""
         if self.shift is None:
             return boxes
         moved = boxes.copy()
@@ -101,11 +101,11 @@ class Strip:
 
 
 def compose(box: Box, width: float, face: SizedFace, reader: CorpusReader) -> PlacedLine | None:
-    """A line of about `width` px in `box`, broken between words; null where none fits.
+    """Compose a line of about `width` px in `box` from the next words; None where no line fits.
 
-    SynthDoG fills a line character by character, cutting words. The break taken here is the one nearest to
-    where it would cut, before or behind, so that whole words cost no length on average. A word wider than the
-    box is parted with a hyphen.
+    SynthDoG fills a line character by character, and cuts words. Here the line ends at the word boundary nearest to
+    where SynthDoG would cut, before or after it, so that lines have the same mean length. A word that is wider than the
+    box is hyphenated.
     """
     taken, length = _fill(reader, width, box.width, face)
     if not any(_readable(word.text) for word in taken):
@@ -139,15 +139,15 @@ def strip(line: PlacedLine, draw: dict[str, Any] | None, rng: np.random.Generato
 def _fill(
     reader: CorpusReader, width: float, limit: float, face: SizedFace
 ) -> tuple[list[CorpusWord], float]:
-    """Words up to the break nearest to SynthDoG's, within `limit` px, and their length (px)."""
+    """Take words up to the boundary nearest to SynthDoG's cut, within `limit` px; returns words and length (px)."""
     taken: list[CorpusWord] = []
     length = 0.0
     for _ in range(MAX_WORDS):
         word = reader.peek()
         advances = [face.advance(char) for char in _following(word, taken)]
         end = length + sum(advances)
-        # where SynthDoG's writing ends on average: it cuts within a character, and as often as one in so many
-        # characters a space stands at either end of its lines, which takes room but is no writing
+        # the mean end of SynthDoG's text: it cuts within a character, and a space at either end of a line (as frequent
+        # as spaces are among the characters) takes room but is no text
         lost = sum(advances) / 2 + (2 * face.advance(SPACE) if word.spaced else 0.0)
         cut = width - lost / len(advances)
         fits = end <= limit and (end - cut <= cut - length or not taken)
@@ -164,24 +164,24 @@ def _fill(
 def _parted(
     reader: CorpusReader, word: CorpusWord, advances: list[float], room: float, face: SizedFace
 ) -> tuple[list[CorpusWord], float]:
-    """As much of a word that is wider than its box as goes into `room` px, with a hyphen; its rest comes next.
+    """Hyphenate a word that is wider than its box: take what fits into `room` px; the rest becomes the next word.
 
-    Nothing where that would part no letters, or leave fewer than LEAST_PART of them on either side: left out
-    instead, such words would leave narrow columns nothing but the shortest words of the language.
+    Takes nothing where the word cannot be divided between letters with at least LEAST_PART characters on either side.
+    Without hyphenation, narrow columns would hold only the shortest words of the language.
     """
     count = min(sum(end <= room for end in accumulate(advances)), len(word.text) - LEAST_PART)
     while count >= LEAST_PART and not word.text[count - 1 : count + 1].isalpha():
         count -= 1
     if count < LEAST_PART or face.lacks(HYPHEN):
         if not word.text.isalpha():
-            reader.take()  # an address, a long number: in no column of this width will it ever find room
+            reader.take()  # skip an address or a long number, which fits into no column of this width
         return [], 0.0
     reader.take(count)
     return [CorpusWord(word.text[:count] + HYPHEN, word.spaced)], sum(advances[:count]) + face.advance(HYPHEN)
 
 
 def _following(word: CorpusWord, taken: list[CorpusWord]) -> str:
-    """The word with the space before it, if there is one on the line."""
+    """The word, with a space before it if it has one and is not the first of the line."""
     return SPACE + word.text if word.spaced and taken else word.text
 
 

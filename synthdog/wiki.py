@@ -1,4 +1,4 @@
-"""The running text of a wiki's dump as it comes, read as a stream: headings, tables and templates are left out."""
+"""Read the running text of a wiki's dump as a stream; headings, tables and templates are left out."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import IO
 from xml.etree import ElementTree
 
 LEAST_PARAGRAPH = 40  # characters; a shorter one is a caption or a list's item
-MOST_MARKUP = 1 << 20  # characters of one article
-MOST_PAGE = 1 << 24  # bytes of one page's XML: MediaWiki takes no article of more than 2 MB
+MOST_MARKUP = 1 << 20  # at most so many characters of an article are read
+MOST_PAGE = 1 << 24  # limit on the bytes of one page's XML: MediaWiki allows articles of 2 MB
 ARTICLES = "0"  # the namespace
-ASIDE = re.compile(r"(?:[|!{}*#:;=]|__[A-Z]+__|\w+\|)")  # what begins a line that is no running text
+ASIDE = re.compile(r"(?:[|!{}*#:;=]|__[A-Z]+__|\w+\|)")  # the beginning of a line that is no running text
 SPACES = re.compile(r"[ \t\xa0]+")
 
 
 def paragraphs(stream: IO[bytes]) -> Iterator[str]:
-    """The paragraphs of a dump's articles, in its order; redirects and pages about pages are passed over.
+    """Yield the paragraphs of a dump's articles, in order; redirects and pages of other namespaces are skipped.
 
     Raises:
-        ValueError: it is no dump.
+        ValueError: the stream is no dump, its XML is broken, or a page is too large.
     """
     for markup in articles(stream):
         for paragraph in plain(markup).split("\n"):
@@ -29,7 +29,7 @@ def paragraphs(stream: IO[bytes]) -> Iterator[str]:
 
 
 def articles(stream: IO[bytes]) -> Iterator[str]:
-    """The wikitext of each article."""
+    """Yield the wikitext of each article. Raises: see `paragraphs`."""
     root: ElementTree.Element | None = None
     metered = MeteredStream(stream)
     try:
@@ -49,7 +49,7 @@ def articles(stream: IO[bytes]) -> Iterator[str]:
 
 
 class MeteredStream:
-    """A stream that ends with an error after MOST_PAGE bytes without the end of a page: a page is held in memory."""
+    """A stream that raises an error if a page has more than MOST_PAGE bytes, because pages are held in memory."""
 
     def __init__(self, stream: IO[bytes]):
         self.stream = stream
@@ -84,7 +84,7 @@ def local(element: ElementTree.Element) -> str:
 
 
 def plain(markup: str) -> str:
-    """Wikitext as it reads: links by their text, without templates, tables, pictures, references and headings."""
+    """Wikitext as plain text: links as their text, without templates, tables, pictures, references and headings."""
     import mwparserfromhell
 
     lines = (line for line in markup.split("\n") if not is_item(line))
@@ -102,12 +102,12 @@ def plain(markup: str) -> str:
 
 
 def is_item(line: str) -> bool:
-    """Whether a line is a list's item that no template begins or ends in."""
+    """Whether a line is a list's item in which no template begins or ends."""
     return line.startswith(("*", "#", ":", ";")) and line.count("{{") == line.count("}}")
 
 
 def remove(code: "mwparserfromhell.wikicode.Wikicode", node: object) -> None:  # type: ignore[name-defined] # noqa: F821, UP037
-    """Take a node out; one that lay in another may be gone already."""
+    """Remove a node; a node within a removed one is gone already, and ignored."""
     try:
         code.remove(node)
     except ValueError:

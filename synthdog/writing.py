@@ -1,4 +1,4 @@
-"""Writing a document: grids of lines, each in a face and from a place of the corpus that suit each other."""
+"""Fill a document with grids of lines; each grid has a face and a position in the corpus that the face can write."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from synthdog.resources import Resources
 from synthdog.settings import Content
 from synthdog.text_lines import SPACE, PlacedLine, compose
 
-WINDOW = 200  # characters looked at to see whether a face suits the text
-MAX_MOVES = 8  # to other places of the corpus, for a face's sake
+WINDOW = 200  # characters that are examined to see whether a face can write the text
+MAX_MOVES = 8  # attempts to find a position in the corpus that the face can write
 LEAST_HEIGHT = 6.0  # px: smaller lines are not written, nobody could read them
 BLACK = (0, 0, 0)
 
@@ -48,7 +48,7 @@ class Writer:
     def _grid(
         self, grid: Sequence[Box], face: Face, at: int, rng: np.random.Generator
     ) -> tuple[list[PlacedLine], int]:
-        """A grid's lines, and where in the text the next grid goes on."""
+        """A grid's lines, and the position in the text where the next grid continues."""
         text = self._resources.text
         for _ in range(MAX_MOVES):
             if not face.lacks(text.window(at, WINDOW).replace(SPACE, "")):
@@ -66,7 +66,7 @@ class Writer:
     def _inked(
         self, lines: list[PlacedLine], seed: Sequence[int], rng: np.random.Generator
     ) -> list[PlacedLine]:
-        """The lines in the colours drawn: one for the whole content, if there is one, else one a line."""
+        """The lines in the colours that were drawn: one colour for all lines, or else one for each line."""
         whole = self._sampler.grays("content", 1, [*seed, 1])[0]
         own = self._sampler.grays("line", len(lines), [*seed, 2])
         if whole is not None:

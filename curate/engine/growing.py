@@ -152,7 +152,8 @@ def _check(journal: Journal, manifest: Mapping[str, Any], old: Request) -> None:
         raise OrderForbidsError(f"{store.uri} was scored since, and new rows would have no scores: {way}")
     if SIMILAR in active and (lost := without_prints(store, plan_of(store, manifest, old).units)) is not None:
         raise OrderForbidsError(
-            f"the fingerprints of unit {lost}, with which {SIMILAR} compares new images, are not in {PRINTS}: {way}"
+            f"the fingerprints of unit {lost}, with which {SIMILAR} compares new images, "
+            f"are not in {PRINTS}, or damaged: {way}"
         )
     for phase in set(PHASES) - GROWABLE:
         if rules := [name for name in PHASES[phase] if name in active]:

@@ -93,9 +93,22 @@ def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[
 
 
 def without_prints(store: Store, units: int) -> int | None:
-    """Return the first of the units below `units` that has no fingerprint file; None if all have one."""
+    """Return the first of so many units whose fingerprints are gone or in a damaged file; None if each has its own."""
     there = set(store.names(PRINTS))
-    return next((unit for unit in range(units) if _unit_name(unit).rpartition("/")[2] not in there), None)
+    missing = (unit for unit in range(units) if _unit_name(unit).rpartition("/")[2] not in there)
+    if (first := next(missing, None)) is not None:
+        return first
+    sound = in_parallel(partial(_has_prints, store), range(units))
+    return next((unit for unit, is_sound in enumerate(sound) if not is_sound), None)
+
+
+def _has_prints(store: Store, unit: int) -> bool:
+    """Return whether a unit's file of fingerprints is whole, as far as its end tells."""
+    try:
+        with store.fs.open_input_file(store.path(_unit_name(unit))) as file:
+            return bool(ipc.open_file(file).schema == KEPT)
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def details_of(store: Store, unit: int) -> dict[str, str]:

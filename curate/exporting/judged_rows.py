@@ -1,4 +1,4 @@
-"""Row groups of shards and packs, and why a row of them is left out of an export."""
+"""Reads row groups of shards and packs for an export, and finds the reasons for leaving out rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from curate.tasks.turns import PLACEHOLDER
 
 SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # WebDataset ends a key at the first dot
 SAFE_PATH = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*/[A-Za-z0-9_-]{1,200}\.(?:jpg|png|webp)")
-JUDGED = (  # the columns that rows are judged by
+JUDGED = (  # the columns that the checks of a row read
     "key", "task", "language", "text", "prompt", "target", "regions", "width", "height", "messages",
     "image.path", "images.list.element.path",
 )  # fmt: skip
@@ -28,7 +28,7 @@ JUDGED = (  # the columns that rows are judged by
 def row_groups(
     file: DataFile, columns: Sequence[str] | None, foreign: ForeignRows
 ) -> Iterator[tuple[pa.Table, list[str | None]]]:
-    """The rows of each row group, and what `ForeignRows` finds of them where other software wrote the shard.
+    """Yield the rows of each row group, and their faults as `ForeignRows` finds them if other software wrote the shard.
 
     Without `columns`, and of such a shard, there are all of them. Of a row that holds a text which is none only names
     are left.
@@ -47,7 +47,7 @@ def row_groups(
 
 
 def light_groups(file: DataFile, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The rows of each row group with these columns alone.
+    """Yield the rows of each row group, with only the given columns.
 
     Raises:
         DamagedError: one cannot be read.
@@ -68,7 +68,7 @@ def _read(file: DataFile, parquet: pq.ParquetFile, group: int, columns: Sequence
 
 
 def row_faults(rows: pa.Table, foreign: Sequence[str | None], any_task: bool) -> list[str | None]:
-    """Why each of N rows of a shard is left out, if it is: what `foreign` says, its task, `handed_faults`, its name.
+    """Return why each row of a shard is left out (N items): by `foreign`, its task, `handed_faults`, or its name.
 
     With `any_task`, a row may have a task of other software, or none.
     """
@@ -86,12 +86,12 @@ def row_faults(rows: pa.Table, foreign: Sequence[str | None], any_task: bool) ->
 
 
 def pack_faults(rows: pa.Table) -> list[str | None]:
-    """Why each of N rows of a pack is left out: the names of its images; None where it is not."""
+    """Return `name_unsafe` for each row of a pack with an unsafe image name (N items); None for any other row."""
     return ["name_unsafe" if unsafe else None for unsafe in unsafe_names(rows)]
 
 
 def unsafe_names(rows: pa.Table) -> list[bool]:
-    """Which of N rows have a key, or an image with a path, that is not safe as a file's name."""
+    """Return which rows have a key, or an image's path, that is not safe as a file name (N)."""
     keys = rows["key"].to_pylist() if "key" in rows.column_names else ["pack"] * rows.num_rows
     unsafe = [SAFE_KEY.fullmatch(key or "") is None for key in keys]
     if "image" in rows.column_names:
@@ -112,7 +112,7 @@ def _is_unsafe(path: str | None) -> bool:
 
 
 def held_placeholders(rows: pa.Table) -> list[bool]:
-    """Which of N rows that are no dialogues hold a placeholder, which a trainer would replace, as raw text."""
+    """Return which rows, dialogues apart, hold a placeholder in their text that a trainer would replace (N)."""
     found = (
         pc.match_substring_regex(rows[name], PLACEHOLDER).fill_null(False) for name in ("prompt", "target")
     )

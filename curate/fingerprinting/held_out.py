@@ -44,11 +44,13 @@ class _Held:
 
     names: set[str] = field(default_factory=set)
     splits: Counter[str] = field(default_factory=Counter)  # images, by the split that holds them out
-    left_out: int = 0  # rows whose name cannot stand on a line
+    left_out: int = 0  # rows whose name cannot be written as one line
 
 
 def held_out(uris: Sequence[str], out: str) -> dict[str, Any]:
-    """Write to the file `out` a line for each image that the files at `uris` hold out; what was found.
+    """Write the names of the images that the files at `uris` hold out to the file `out`, one a line.
+
+    Returns what was found and left out.
 
     Raises:
         InputError: a file cannot be read or has neither splits nor COCO's numbers, or nothing is held out.
@@ -81,7 +83,7 @@ def held_out_lines(made: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _take_splits(one: Input, held: _Held, work: Path) -> bool:
-    """Add the images that a file's splits hold out; whether it has splits."""
+    """Add the images that a file's splits hold out, and return whether the file has splits."""
     for batch in _batches(one, work):
         if SPLIT not in batch.schema.names:
             return False
@@ -100,7 +102,7 @@ def _take_splits(one: Input, held: _Held, work: Path) -> bool:
 
 
 def _is_line(name: str) -> bool:
-    """Whether a list can name it."""
+    """Whether a name can be a line of a list."""
     return name.splitlines() == [name.strip()] and len(name) <= MAX_LINE
 
 
@@ -121,7 +123,7 @@ def _take_shared(one: Input, known: set[str], held: _Held, work: Path) -> None:
 
 
 def _names(batch: pa.RecordBatch, one: Input) -> pa.Array:
-    """The names of a batch's images (N), as lists have them."""
+    """Return the names of a batch's images (N), in the form in which lists have them."""
     columns = {field.name: field.type for field in batch.schema}
     for name in FILES:
         if name in columns and (pa.types.is_string(columns[name]) or pa.types.is_large_string(columns[name])):
@@ -135,7 +137,7 @@ def _names(batch: pa.RecordBatch, one: Input) -> pa.Array:
 
 
 def _batches(one: Input, work: Path) -> Iterator[pa.RecordBatch]:
-    """The rows of a file; a pickle's and a JSON document's those of its lists of objects."""
+    """Yield the rows of a file; in a pickle or JSON document, the objects of its lists are the rows."""
     listed = one.name.lower().removesuffix(".gz").endswith(JOINED)
     source = open_source(
         together([one]) if listed else one,

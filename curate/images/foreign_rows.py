@@ -57,7 +57,7 @@ class _Shown(NamedTuple):
 
 
 def is_foreign(parquet: pq.ParquetFile) -> bool:
-    """Whether other software wrote a shard: it has no index of its images that is its own."""
+    """Whether other software wrote a shard: it lacks the index of its images that curate writes."""
     return all(read_index(parquet, leaf) is None for leaf in LEAVES)
 
 
@@ -113,7 +113,7 @@ class ForeignRows:
         yield from _boxes_beyond(table, sides)
 
     def _decoded(self, images: Iterator[_Shown]) -> Iterator[tuple[_Shown, Outcome]]:
-        """Each image with what a child process made of it; one that several rows show is decoded once."""
+        """Yield each image with a child process's answer; an image that several rows show is decoded once."""
         flying: deque[tuple[_Shown, Future[Outcome]]] = deque()
         known: dict[bytes, Future[Outcome]] = {}
         for shown in images:
@@ -140,7 +140,7 @@ class ForeignRows:
 
 
 def bad_text(table: pa.Table) -> Bools:
-    """Which of N rows hold a text that is no UTF-8."""
+    """Return which rows hold a text that is not UTF-8 (N)."""
     broken = np.zeros(table.num_rows, bool)
     for column in table.columns:
         if pa.types.is_dictionary(column.type):
@@ -153,7 +153,10 @@ def bad_text(table: pa.Table) -> Bools:
 
 
 def without_rows(table: pa.Table, which: Bools) -> pa.Table:
-    """The table with null in the place of some of its N rows; the columns of NAMES stay, those with bad text apart."""
+    """Replace the values of some rows by null, except in the columns of NAMES whose text is valid UTF-8.
+
+    `which` says which of the N rows.
+    """
     if not which.any():
         return table
     made = table.take(pa.array(np.arange(table.num_rows), mask=which))
@@ -172,7 +175,7 @@ def _is_valid(column: pa.ChunkedArray) -> bool:
 
 
 def missing_images(table: pa.Table) -> Iterator[tuple[int, RowFault]]:
-    """The rows without the image that their task or prompt asks for, and those with one of a list without bytes."""
+    """Yield the rows that lack an image their task or prompt needs, or have an image without bytes in a list."""
     tasks = table["task"].cast(pa.string()).to_pylist()
     prompts = table["prompt"].to_pylist() if "prompt" in table.column_names else [None] * len(tasks)
     sizes = (
@@ -188,7 +191,7 @@ def missing_images(table: pa.Table) -> Iterator[tuple[int, RowFault]]:
 
 
 def nameless(table: pa.Table) -> Iterator[tuple[int, RowFault]]:
-    """The rows without a key, and those with an image without a path."""
+    """Yield the rows without a key, and those with an image without a path."""
     for row in np.flatnonzero(table["key"].is_null().to_numpy()).tolist():
         yield row, RowFault("name_unsafe", "it has no key")
     for shown in _bodies(table):
@@ -197,7 +200,7 @@ def nameless(table: pa.Table) -> Iterator[tuple[int, RowFault]]:
 
 
 def _list_sizes(table: pa.Table) -> list[list[int]]:
-    """The bytes of each image in the lists of N rows; 0 where there is none."""
+    """Return the number of bytes of each image in each row's list (N lists); 0 for an image without bytes."""
     if "images" not in table.column_names:
         return []
     lists = table["images"].combine_chunks()
@@ -207,7 +210,7 @@ def _list_sizes(table: pa.Table) -> list[list[int]]:
 
 
 def _bodies(table: pa.Table) -> Iterator[_Shown]:
-    """The images that have bytes, row by row."""
+    """Yield the images that have bytes, row by row."""
     lists = table["images"] if "images" in table.column_names else pa.nulls(table.num_rows)
     for row in range(table.num_rows):
         for number, image in enumerate([table["image"][row].as_py(), *(lists[row].as_py() or ())]):
@@ -216,7 +219,7 @@ def _bodies(table: pa.Table) -> Iterator[_Shown]:
 
 
 def _sizes(table: pa.Table) -> list[tuple[int, int] | None]:
-    """Width and height as each of N rows says them; None where it does not."""
+    """Return the stated width and height of each row (N); None for a row that lacks either."""
     pairs = zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True)
     return [None if width is None or height is None else (width, height) for width, height in pairs]
 
@@ -224,7 +227,7 @@ def _sizes(table: pa.Table) -> list[tuple[int, int] | None]:
 def _boxes_beyond(
     table: pa.Table, sides: dict[int, dict[int, tuple[int, int]]]
 ) -> Iterator[tuple[int, RowFault]]:
-    """The dialogues with a box wholly beyond its image, given each row's images' sides by number."""
+    """Yield the dialogues that have a box completely outside its image, given the sides of each row's images."""
     if not {"messages", "regions"} <= set(table.column_names):
         return
     tasks: list[Any] = table["task"].cast(pa.string()).to_pylist()

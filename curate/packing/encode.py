@@ -160,7 +160,7 @@ def truncate(encoded: Encoded, tokenizer: Tokenizer, limit: int) -> Encoded:
         else:
             free = ~_inside(tokens, tokenizer)[:limit] & (
                 np.cumsum(loss)[:limit] > 1
-            )  # more than one token with a loss must be left: a single one may be a mere space
+            )  # more than one token with a loss must be kept: a single one may be a mere space
             places = np.flatnonzero(free) + 1  # the cut is after such a token
         kept[sample] = places[-1] if len(places) else kept[sample]
     return encoded.runs(encoded.starts[:-1], kept)

@@ -48,7 +48,7 @@ WRITTEN_FROM = (
 )  # what other dialects are written from, and prompts and targets that are handed on are judged by
 SIDES = ("width", "height")
 TALK = ("messages", "images", "regions")
-PIECES = 1024  # so many pieces or copies of a row draw different places
+PIECES = 1024  # so many copies of a row draw different places in the shuffle
 
 
 class SampleReader:

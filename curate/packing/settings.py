@@ -56,7 +56,7 @@ class PackSettings:
             ManifestError: a value is not allowed.
         """
         if self.group not in ("", "image"):
-            raise ManifestError(f"cannot group by {self.group!r}: say image")
+            raise ManifestError(f"cannot group by {self.group!r}: give image")
         if self.images not in IMAGE_MODES:
             raise ManifestError(f"images are {', '.join(IMAGE_MODES)}: not {self.images!r}")
         for name, low, high in _RANGES:

@@ -207,10 +207,16 @@ def test_a_row_that_was_similar_falls_as_a_placeholder_once_it_is_one(
     assert dropped(tmp_path / "out")["part-0.parquet#2"] == "placeholder_image"
 
 
-def test_without_the_fingerprints_of_before_nothing_is_taken_in(parts: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [None, b"", b"junk", b"ARROW1\0\0 cut"])
+def test_without_the_fingerprints_of_before_nothing_is_taken_in(
+    parts: list[Path], tmp_path: Path, left: bytes | None
+) -> None:
     grown(parts[:1], tmp_path / "out")
     before = files(tmp_path / "out")
-    (tmp_path / "out" / "_run" / "prints" / "unit-000001.arrow").unlink()
+    place = tmp_path / "out" / "_run" / "prints" / "unit-000001.arrow"
+    place.unlink()
+    if left is not None:
+        place.write_bytes(left)
     with pytest.raises(
         curate.CurateError, match=r"fingerprints of unit 1, .* are not in _run/prints"
     ) as refused:
