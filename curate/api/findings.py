@@ -15,7 +15,7 @@ def report(folder: StrPath) -> ReportResult:
 
     Raises:
         InputError: the folder holds no finished run, or a file of it cannot be read.
-        OutputError: the folder cannot be written to.
+        OSError: the folder cannot be written to.
     """
     from curate.reporting import write
 
