@@ -17,7 +17,7 @@ from typing import Any
 from curate.exporting.album import Album, Images
 from curate.exporting.exporter import Exported
 from curate.exporting.sample_files import Record, Records
-from curate.exporting.sample_lists import join_fragments, write_fragment
+from curate.exporting.sample_lists import join_fragments, system_in_question, write_fragment
 from curate.storage.dataset import DataFile, DataSet
 from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
@@ -172,8 +172,9 @@ def _numbered(number: int, path: str) -> str:
 
 
 def _conversation(record: Record, paths: list[str]) -> dict[str, Any]:
-    turns = [{"from": role, "value": said} for role, said in _turns(record, paths, _numbered)]
-    return {"id": record.name, "conversations": turns}
+    """Return a dialogue as finetune.py reads it, which stops at a system turn."""
+    turns = system_in_question(_turns(record, paths, _numbered))
+    return {"id": record.name, "conversations": [{"from": role, "value": said} for role, said in turns]}
 
 
 def _messages(record: Record, paths: list[str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from curate.exporting.sample_files import to_json
@@ -40,6 +40,17 @@ def join_fragments(store: Store, name: str, count: int) -> None:
 def fragment_name(name: str, number: int) -> str:
     """Name the temporary file of a fragment, such as `_run/export/lists/messages.jsonl/000012`."""
     return f"{FOLDER}/{name}/{number:06d}"
+
+
+def system_in_question(turns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return role and content of each turn, a system turn's content before that of the turn behind it.
+
+    For trainers without a system role.
+    """
+    if len(turns) > 1 and turns[0][0] == "system":
+        (_, told), (role, said), *more = turns
+        return [(role, f"{told}\n{said}"), *more]
+    return list(turns)
 
 
 def is_array(name: str) -> bool:

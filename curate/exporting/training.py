@@ -21,7 +21,7 @@ from curate.exporting.album import Album, Images
 from curate.exporting.exporter import Exported
 from curate.exporting.judged_rows import row_groups, unsafe_names
 from curate.exporting.sample_files import Records
-from curate.exporting.sample_lists import join_fragments, write_fragment
+from curate.exporting.sample_lists import join_fragments, system_in_question, write_fragment
 from curate.images.header_sides import header_sides
 from curate.schema import MESSAGE
 from curate.storage.dataset import DataFile, DataSet
@@ -257,10 +257,7 @@ def _conversation(sample: Sample) -> dict[str, Any]:
 
     Qwen3-VL's fine-tuning knows no system turn, so the system's text is written before the first question.
     """
-    turns = list(sample.turns)
-    if turns and turns[0][0] == "system" and len(turns) > 1:
-        turns = [("user", f"{turns[0][1]}\n{turns[1][1]}"), *turns[2:]]
-    made = [{"from": SPEAKERS[role], "value": said} for role, said in turns]
+    made = [{"from": SPEAKERS[role], "value": said} for role, said in system_in_question(sample.turns)]
     images = sample.images[0] if len(sample.images) == 1 else sample.images
     return {"id": sample.name} | ({"image": images} if sample.images else {}) | {"conversations": made}
 

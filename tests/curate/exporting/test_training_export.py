@@ -105,6 +105,22 @@ def test_ms_swift_gets_no_box_beyond_the_picture(tmp_path: Path) -> None:
     assert made["objects"]["bbox"] == [[0, 20, 640, 428]]
 
 
+def test_a_trainer_without_a_system_role_gets_its_text_in_the_first_question(tmp_path: Path) -> None:
+    roles = ("system", "user", "assistant")
+    talk = [
+        {"role": role, "content": said} for role, said in zip(roles, ("Be brief.", "Hi", "Ho"), strict=True)
+    ]
+    row = {"key": "1" * 32, "dataset": "d", "task": "conversation", "source": "d", "messages": talk}
+    (tmp_path / "in").mkdir()
+    schema = SHARD.with_metadata(shard_metadata("elsewhere"))
+    pq.write_table(pa.Table.from_pylist([row], schema), tmp_path / "in" / "shard-000000.parquet")
+    for to, speaker in (("qwen-vl", "user"), ("qwen3-vl", "human"), ("llava", "human")):
+        api.export(tmp_path / "in", to, tmp_path / to, workers=0)
+        (made,) = read(tmp_path / to / "conversations.json")
+        assert made["conversations"][0] == {"from": speaker, "value": "Be brief.\nHi"}
+    assert read(tmp_path / "qwen-vl" / "messages.jsonl")[0]["messages"] == talk
+
+
 def test_ms_swift_is_told_the_image_of_each_box_of_a_dialogue(tmp_path: Path) -> None:
     talk = [
         {"role": "user", "content": "<bbox> in <image>, <bbox>; <image> Compare <bbox>"},
