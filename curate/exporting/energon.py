@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from curate.errors import InputError
 from curate.exporting import energon_samples
 from curate.exporting.album import Album, Images
 from curate.exporting.energon_samples import type_name
@@ -68,7 +69,14 @@ class Energon:
         decode = msgspec.msgpack.Decoder(Tar).decode
         with closing(_database()) as database:
             for number, one in enumerate(one for one in done if one.told):
-                _index(database, number, decode(store.read_bytes(_tar_name(one.number)) or b""))
+                tar = decode(store.read_bytes(_tar_name(one.number)) or b"")
+                try:
+                    _index(database, number, tar)
+                except sqlite3.IntegrityError:
+                    raise InputError(
+                        f"a key in {tar.name} is in an earlier tar too, and Energon needs each once: give each row "
+                        "a key of its own, or export to webdataset"
+                    ) from None
             database.executescript(INDICES)
             database.commit()
             packs = "loss_mask" in data.schema.names

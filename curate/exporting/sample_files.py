@@ -47,14 +47,19 @@ class Records:
     def of(self, file: DataFile) -> Iterator[Record]:
         """Yield the rows of one file of the data set that can be exported, in order, with all columns.
 
+        Of rows of a shard with the same key only the first is exported, as a key is the name of a sample's files.
+
         Raises:
             DamagedError: the file cannot be read.
         """
         number = 0
+        seen: set[str] = set()
         stem = file.uri.rsplit("/", 1)[-1].removesuffix(".parquet")
         for rows, foreign in row_groups(file, None, self.foreign):
             names = [f"{stem}-{number + place:06d}" for place in range(rows.num_rows)] if self.packs else None
             faults = pack_faults(rows) if self.packs else row_faults(rows, foreign, any_task=True)
+            if names is None:
+                faults = _without_repeated(rows["key"].to_pylist(), faults, seen)
             yield from self._sound(rows, faults, names)
             number += rows.num_rows
 
@@ -91,6 +96,17 @@ class Records:
             self.written += 1
             self.tasks.add(row.get("task") or "")
             yield Record(row["key"] if names is None else names[number], row)
+
+
+def _without_repeated(keys: list[str], faults: list[str | None], seen: set[str]) -> list[str | None]:
+    """Return the faults, `id_repeated` for rows whose key is in `seen`, and add the keys of the other sound rows."""
+    found = list(faults)
+    for row, (key, fault) in enumerate(zip(keys, faults, strict=True)):
+        if fault is None and key in seen:
+            found[row] = "id_repeated"
+        elif fault is None:
+            seen.add(key)
+    return found
 
 
 def parts(record: Record) -> dict[str, bytes]:

@@ -224,12 +224,9 @@ class SampleReader:
         """Yield each reason with the rows that it is the first reason to drop, and their details."""
         lengths = encoded.lengths()
         long = (lengths > self.settings.seq_len) & ~self._cuttable(table)
-        target = table["target"].combine_chunks()
         said = fault_details(table, fault, self.dialect).to_pylist()
         faults: list[tuple[str, Bools, Callable[[int], str | None]]] = [
             *foreign_faults(table),
-            ("task_missing", _bools(pc.is_null(table["task"])), said.__getitem__),
-            ("text_missing", _bools(pc.equal(pc.binary_length(target), 0).fill_null(True)), said.__getitem__),
         ]
         for name in pc.unique(fault.drop_null()).to_pylist():
             faults.append((name, _bools(pc.equal(fault, name).fill_null(False)), said.__getitem__))

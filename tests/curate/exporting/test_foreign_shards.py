@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import api
+from curate.errors import InputError
 from curate.exporting import FORMATS, TRAINING
 from curate.images.foreign_rows import is_foreign
 from curate.schema import SHARD, shard_metadata
@@ -191,6 +193,27 @@ def test_a_dialogue_never_goes_out_with_a_mark_in_place_of_its_box(tmp_path: Pat
     ]
     made = api.export(write_shard(tmp_path / "in", rows), to, tmp_path / "out", workers=0)
     assert made.dropped == ({} if to == "llama-factory" else {"box_broken": 1})
+
+
+@pytest.mark.parametrize("to", ["webdataset", "energon", "mds"])
+def test_a_key_names_one_sample_of_a_shard(tmp_path: Path, to: str) -> None:
+    rows = [(None, shows(IMAGE, key=letter * 32)) for letter in "aab"]
+    made = api.export(write_shard(tmp_path / "in", rows), to, tmp_path / "out", workers=0)
+    assert (made.rows_out, made.dropped) == (2, {"id_repeated": 1})
+
+
+def test_a_key_in_two_shards_is_one_line_for_energon(tmp_path: Path) -> None:
+    folder = write_shard(tmp_path / "in", [(None, shows(IMAGE))])
+    shutil.copy(folder / "shard-000000.parquet", folder / "shard-000001.parquet")
+    with pytest.raises(InputError, match=r"a key in shard-000001\.tar is in an earlier tar too"):
+        api.export(folder, "energon", tmp_path / "out", workers=0)
+
+
+@pytest.mark.parametrize("dialect", ["qwen-vl", "qwen3-vl"])
+def test_a_dialogue_is_packed_from_its_messages_alone(tmp_path: Path, dialect: str) -> None:
+    folder = write_shard(tmp_path / "in", [(None, talk("<image>a", IMAGE, prompt=None, target=None))])
+    made = api.pack(folder, tmp_path / "out", dialect=dialect, workers=0)
+    assert (made.rows_out, made.dropped) == (1, {})
 
 
 def constant(name: str) -> None:
