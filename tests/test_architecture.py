@@ -39,7 +39,8 @@ def test_prose_wraps_at_120(page: str) -> None:
     )
     lines = [line for line in prose.splitlines() if not line.startswith(("|", "    ", "!["))]
     assert [line for line in lines if len(line) > 120 and " " in line.strip().partition(" ")[2]] == []
-    assert [line for line in lines if "```" in line] == []  # every block of code opens and closes on its own line
+    # A block of code opens and closes on lines of its own.
+    assert [line for line in lines if "```" in line] == []
 
 
 def test_the_documented_rooms_are_the_layers() -> None:
