@@ -13,6 +13,7 @@ from curate.adapters import values
 from curate.adapters.mapping import first
 from curate.errors import InputError, nearest
 from curate.manifest.settings import Manifest
+from curate.sources.input_index import JSON
 
 
 def columns_of(manifest: Manifest) -> dict[str, str]:
@@ -43,6 +44,11 @@ def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
         kind = _type_of(schema, column)
         if kind is None and rule in filters.RULES:  # such a rule works without it
             continue
+        if kind is None and _is_json(schema, column.partition(".")[0]):
+            raise InputError(
+                f"rule {rule!r} reads the field {column!r} of a JSON object: rules read fields of objects from Parquet "
+                "only; convert the input, or give the field a column of its own"
+            )
         if kind is None:
             known = _leaves(schema)
             raise InputError(
@@ -123,6 +129,12 @@ def _list_like(lists: pa.Array, items: pa.Array) -> pa.Array:
 def _type_of(schema: pa.Schema, column: str) -> pa.DataType | None:
     found = _find(schema.empty_table(), column)
     return None if found is None else found.type
+
+
+def _is_json(schema: pa.Schema, column: str) -> bool:
+    """Return whether the column exists and holds values of several types, or objects, as JSON texts."""
+    name = first(schema.names, (column,))
+    return name is not None and schema.field(name).metadata == JSON
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

@@ -105,3 +105,25 @@ def test_documents_have_no_columns_to_judge(tmp_path: Path) -> None:
     done = curate("run", "text", "--input", tmp_path, "--out", tmp_path / "out", "--workers", 0, *rule)
     assert done.returncode == 2
     assert "reads the column 'punsafe', and there is none" in done.stderr
+
+
+def test_a_field_of_an_object_in_json_lines_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MANIFEST + "[rules.nsfw]\ncolumn = 'm.nsfw'\nmax = 0.5\n")
+    (tmp_path / "in.jsonl").write_text(
+        '{"URL": "http://x.example/1", "TEXT": "a text", "m": {"nsfw": 0.9}}\n'
+    )
+    done = curate(
+        "run",
+        tmp_path / "mine.toml",
+        "--input",
+        tmp_path / "in.jsonl",
+        "--out",
+        tmp_path / "out",
+        "--workers",
+        0,
+    )
+    assert done.returncode == 2
+    assert (
+        "reads the field 'm.nsfw' of a JSON object: rules read fields of objects from Parquet only"
+        in done.stderr
+    )
