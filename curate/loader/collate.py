@@ -114,6 +114,8 @@ class CollatePacks:
 
         Raises:
             DamagedError: an image cannot be decoded.
+            ManifestError: with `names="hf"`, `dialect` and `dialect_settings` are not those of the packs: an image has
+                another number of pad tokens than it costs in them.
         """
         weights = {} if self.loss_per is None else {"loss_weight": self._loss_weight(packs, self.loss_per)}
         if self.names == "hf":

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from curate.errors import ManifestError
 from curate.tasks.dialect import Dialect
 from curate.tasks.image_cost import Costs, image_costs
 
@@ -63,9 +64,18 @@ def batch(
         seq_len: tokens to which sequences are padded.
         pad: token of the padding.
         attention: `mask` or `cu_seqlens`.
+
+    Raises:
+        ManifestError: an image has another number of pad tokens than the dialect and its cost give it.
     """
-    made = _padded(packs, dialect, seq_len, pad)
     images = [image for pack in packs for image in pack["images"] if image["bytes"] is not None]
+    opened = [_open(image["bytes"]) for image in images]
+    none = np.zeros(0, np.int64)
+    shown = [(none, none), *(_shown(pack, dialect) for pack in packs)]
+    together, pads = (np.concatenate(both) for both in zip(*shown, strict=True))
+    costs = _costs(opened, dialect, together)
+    _check_pads(images, pads, costs, dialect)
+    made = _padded(packs, dialect, seq_len, pad)
     found: dict[str, Any] = {
         name: torch.from_numpy(array) for name, array in made.items() if name != "segment"
     }
@@ -73,8 +83,36 @@ def batch(
         found["attention_mask"] = _mask(made["segment"])
     else:
         found["cu_seqlens"] = _edges(packs, seq_len)
-    found |= pixels([image["bytes"] for image in images], dialect)
+    found |= _pixels(opened, costs, dialect)
     return found | {"keys": [pack["keys"] for pack in packs]}
+
+
+def _shown(pack: dict[str, Any], dialect: Dialect) -> tuple[Ints, Ints]:
+    """Return of each image with bytes (K) how many images its sample has, and how many pad tokens follow its start."""
+    starts = np.array([image["start"] for image in pack["images"]], np.int64)
+    whose = np.searchsorted(np.asarray(pack["segments"]), starts, "right")
+    places = np.flatnonzero(np.asarray(pack["tokens"]) == dialect.tokens[dialect.image.pad])
+    pads = np.diff(np.searchsorted(places, [*starts.tolist(), len(pack["tokens"])]))
+    there = np.array([image["bytes"] is not None for image in pack["images"]], bool)
+    return np.bincount(whose)[whose][there] if len(whose) else whose, pads[there]
+
+
+def _check_pads(images: Sequence[dict[str, Any]], pads: Ints, costs: Costs, dialect: Dialect) -> None:
+    """Check that each image has as many pad tokens as the dialect gives it.
+
+    Raises:
+        ManifestError: one has not; the message names the dialect and its cost.
+    """
+    wrong = np.flatnonzero(pads != costs.tokens)
+    if not len(wrong):
+        return
+    first = int(wrong[0])
+    cost = " ".join(f"cost.{name}={value}" for name, value in dialect.describe()["cost"].items() if value)
+    raise ManifestError(
+        f"the image {images[first]['path']} has {pads[first]} pad tokens in its pack, but costs "
+        f"{costs.tokens[first]} in CollatePacks' dialect {dialect.name} ({cost}): give it the dialect and the "
+        "dialect_settings that the packs were made with; their _manifest.json names dialect and cost"
+    )
 
 
 def _padded(
@@ -150,16 +188,24 @@ def pixels(bodies: Sequence[bytes], dialect: Dialect) -> dict[str, torch.Tensor]
     side x side, with the thumbnail of an image of several tiles after them. Else K x 3 x height x width. Images are
     resized by Pillow, bicubically.
     """
-    grid = dialect.cost.rule == "smart_resize"
     opened = [_open(body) for body in bodies]
+    return _pixels(opened, _costs(opened, dialect), dialect)
+
+
+def _costs(opened: Sequence[Image.Image], dialect: Dialect, together: Ints | None = None) -> Costs:
+    """Return the costs of K images; `together` (K) are the images in the sample of each (default 1)."""
     sides = np.array([image.size for image in opened], np.int64).reshape(-1, 2)
-    costs = image_costs(dialect.cost, sides[:, 0], sides[:, 1])
+    return image_costs(dialect.cost, sides[:, 0], sides[:, 1], together)
+
+
+def _pixels(opened: Sequence[Image.Image], costs: Costs, dialect: Dialect) -> dict[str, torch.Tensor]:
+    grid = dialect.cost.rule == "smart_resize"
     parts = [part for number, image in enumerate(opened) for part in _parts(image, costs, number, dialect)]
     shape = (0, 3 * FRAMES * dialect.cost.patch**2) if grid else (0, 3, 1, 1)
     values = np.concatenate(parts) if parts else np.zeros(shape, np.float32)
     found = {"pixel_values": torch.from_numpy(values)}
     if grid:
-        thw = np.stack([np.ones(len(sides), np.int64), costs.rows, costs.columns], axis=1)
+        thw = np.stack([np.ones(len(opened), np.int64), costs.rows, costs.columns], axis=1)
         found["image_grid_thw"] = torch.from_numpy(thw)
     return found
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
+from curate.errors import ManifestError  # noqa: E402
 from curate.loader import CollatePacks, hf  # noqa: E402
 from curate.tasks import image_costs, load_dialect  # noqa: E402
 
@@ -107,6 +108,46 @@ def test_tiles_and_constant_sizes_become_pixels_too() -> None:
     assert tiles["pixel_values"].shape == (14, 3, 448, 448)
     assert hf.pixels([picture(64, 32)], load_dialect("qwen-vl"))["pixel_values"].shape == (1, 3, 448, 448)
     assert hf.pixels([], load_dialect("qwen3-vl"))["pixel_values"].shape == (0, 1536)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "settings"),
+    [("qwen2.5-vl", ("cost.max_pixels=6272",)), ("qwen3-vl", ()), ("internvl3", ()), ("qwen-vl", ())],
+)
+def test_packs_of_another_dialect_or_cost_are_refused(dialect: str, settings: tuple[str, ...]) -> None:
+    pack = together(*SAMPLES)
+    right = CollatePacks(256, names="hf", dialect="qwen2.5-vl")([pack])
+    assert int(right["image_grid_thw"].prod(1).sum()) == 4 * int((right["input_ids"] == PAD).sum())
+    collate = CollatePacks(256, names="hf", dialect=dialect, dialect_settings=settings)
+    with pytest.raises(
+        ManifestError, match=r"pad tokens in its pack, but costs .* in CollatePacks' dialect"
+    ) as told:
+        collate([pack])
+    assert f"{dialect} (cost.rule=" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_images_that_share_their_tiles_are_cut_as_their_pads_say() -> None:
+    dialect = load_dialect("internvl3:own-trainer")  # 12 tiles for all images of a sample
+    two = image_costs(
+        dialect.cost, np.array([1800, 900]), np.array([900, 900]), np.array([2, 2])
+    ).tokens.tolist()
+    tokens = [
+        1,
+        *[dialect.tokens[dialect.image.pad]] * two[0],
+        2,
+        *[dialect.tokens[dialect.image.pad]] * two[1],
+    ]
+    images = [(1, picture(1800, 900)), (two[0] + 2, picture(900, 900))]
+    pack = {
+        "tokens": tokens,
+        "loss_mask": [False] * len(tokens),
+        "segments": [0, len(tokens)],
+        "images": [{"bytes": body, "path": "d/k.png", "start": start} for start, body in images],
+        "keys": ["1"],
+    }
+    made = CollatePacks(8192, names="hf", dialect="internvl3:own-trainer", attention="cu_seqlens")([pack])
+    assert len(made["pixel_values"]) * 256 == sum(two)
 
 
 def test_a_tiny_model_says_of_a_pack_what_it_says_of_its_samples_alone() -> None:
