@@ -72,6 +72,16 @@ def test_a_dialogue_is_what_the_models_own_template_writes(name: str, system: st
         assert bare(text) == template.render(messages=messages)
 
 
+@pytest.mark.parametrize("preset", ["llamafactory", "qwen-vl-utils"])
+@pytest.mark.parametrize("name", ["qwen2.5-vl", "qwen3-vl"])
+def test_presets_of_trainers_that_keep_white_space_beside_an_image_keep_it(name: str, preset: str) -> None:
+    talk = [("user", "<image>\nIs <image> it? "), ("assistant", "No.")]
+    [kept], [stripped] = spoken(f"{name}:{preset}", talk), spoken(name, talk)
+    image = "<|vision_start|><|image_pad|><|vision_end|>"
+    assert f"{image}\nIs {image} it? <|im_end|>" in kept
+    assert f"{image}Is{image}it?<|im_end|>" in stripped
+
+
 def test_qwen3_has_no_system_turn_of_its_own() -> None:
     assert spoken("qwen3-vl", [("user", "Hi"), ("assistant", "Yes")]) == [
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n⟦Yes<|im_end|>\n⟧"
