@@ -47,7 +47,7 @@ END_TOKENS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>")
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Turns text into token ids; a special token's name in the text is encoded as plain text."""
+    """Turns text into token ids; `encode` takes a special token's name in a text for plain text."""
 
     kind: str
     sha256: str  # of the file
@@ -59,7 +59,7 @@ class Tokenizer:
     special: dict[str, int] = field(default_factory=dict)  # every token of the dialect that it has
 
     def split(self, text: str) -> list[str]:
-        """Split a text of a dialect's template before and after each special token."""
+        """Split a text of a dialect's template before and after each special and each added token."""
         return self._special_token.split(text)
 
     @functools.cached_property
@@ -148,13 +148,13 @@ def needed(dialect: Dialect) -> list[str]:
 
 
 def _special(vocabulary: Vocabulary, dialect: Dialect) -> dict[str, int | None]:
-    """Return the id of each of the dialect's tokens; None if the tokenizer lacks it.
+    """Return the id of each of the dialect's tokens, the added ones too; None if the tokenizer lacks it.
 
     It is the vocabulary's id, or else the dialect's id if that is directly after the vocabulary. A ranks file has no
     special tokens, so the dialect's ids are used. For Qwen-VL's dialect the vocabulary's ids are always used.
     """
     found: dict[str, int | None] = {}
-    for token, number in dialect.tokens.items():
+    for token, number in {**dialect.added_tokens, **dialect.tokens}.items():
         own = vocabulary.id_of(token)
         if dialect.name == QWEN_VL.name:
             found[token] = own

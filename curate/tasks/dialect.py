@@ -88,6 +88,7 @@ class Dialect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     tasks: dict[str, Format]
     end: str  # the token after a plain text
     tokens: dict[str, int]  # special tokens, with their ids in the model's own vocabulary
+    added_tokens: dict[str, int] = {}  # tokens, with their ids, that raw text may hold
     cost: Cost = Cost()
     places: PlaceNotation = PlaceNotation()
     start: str = ""  # the token before each sample, where there is one

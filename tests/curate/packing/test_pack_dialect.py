@@ -20,12 +20,14 @@ from PIL import Image
 from curate.errors import InputError, ManifestError
 from curate.manifest.settings import ShardSettings
 from curate.packing import PackSettings, pack
+from curate.packing.encode import encode_pieces
 from curate.packing.fit import fit, within
 from curate.packing.tokenizer import load
-from curate.schema import SAMPLE, SHARD, shard_metadata
+from curate.schema import MESSAGE, SAMPLE, SHARD, shard_metadata
 from curate.storage.shards import image_path, shard_name, to_shard, write_tables
 from curate.storage.store import Store
-from curate.tasks import image_costs, load_dialect, render, row_strings
+from curate.tasks import image_costs, load_dialect, parse_dialogue, render, row_strings
+from curate.tasks.chat import dialogue_faults, dialogue_pieces
 from curate.verifying.command import verify
 
 SIZES = [(64, 64), (640, 480), (333, 500), (1024, 300), (90, 1200), (1241, 1754)]
@@ -206,6 +208,42 @@ def test_qwens_later_tokens_have_their_published_ids() -> None:
     )
     assert load(dialect=load_dialect("internvl3")).image_pad == 151667
     assert ids("assistant\n") == [77091, 198]
+
+
+TOOL_CALLS = {"<tool_call>": 151657, "</tool_call>": 151658}
+THOUGHTS = {"<tool_response>": 151665, "</tool_response>": 151666, "<think>": 151667, "</think>": 151668}
+
+
+@pytest.mark.parametrize(
+    ("name", "added"),
+    [
+        ("qwen2-vl", {}),
+        ("qwen2.5-vl", TOOL_CALLS),
+        ("qwen3-vl", TOOL_CALLS | THOUGHTS),
+        ("internvl2.5", TOOL_CALLS),
+        ("internvl3", TOOL_CALLS),
+        ("llava-onevision", {}),
+    ],
+)
+def test_added_tokens_in_raw_text_have_the_ids_of_the_models_tokenizer(
+    name: str, added: dict[str, int]
+) -> None:
+    dialect, known = load_dialect(name), TOOL_CALLS | THOUGHTS
+    tokenizer = load(dialect=dialect)
+    said = "".join(f"a{token}\n" for token in known)
+    talk = [{"role": "user", "content": said}, {"role": "assistant", "content": said}]
+    messages = pa.array([talk], pa.list_(MESSAGE))
+    assert not dialogue_faults(messages, np.zeros(1, np.int64), dialect)[0].is_valid
+    pieces = dialogue_pieces(messages, dialect)
+    encoded = encode_pieces(pieces, np.zeros(1, bool), tokenizer)
+    found = [token for token in encoded.tokens.tolist() if token in known.values()]
+    learnt = [token for token in encoded.tokens[encoded.loss].tolist() if token in known.values()]
+    wanted = list(added.values())
+    if name.startswith("internvl"):  # whose own tokens have the other ids
+        found, learnt = ([token for token in ids if token < 151665] for ids in (found, learnt))
+    assert (found, learnt) == (wanted * 2, wanted)
+    read = parse_dialogue("".join(pieces.text.to_pylist()), dialect).messages
+    assert read[-1] == ("assistant", said)
 
 
 def finetune(messages: list[tuple[str, str]], tokenizer: Any) -> tuple[list[int], list[int]]:

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import InputError
-from curate.packing.encode import encode, truncate
+from curate.packing.encode import encode, encode_pieces, truncate
 from curate.packing.tokenizer import MARKERS, QWEN_SHA256, Tokenizer, load
+from curate.tasks import load_dialect
+from curate.tasks.chat import Pieces
 
 tokenizers = pytest.importorskip("tokenizers")
 sentencepiece = pytest.importorskip("sentencepiece")
@@ -114,6 +116,23 @@ def test_special_tokens_in_raw_text_are_text(kind: str, request: pytest.FixtureR
     tokenizer = load("" if kind == "qwen" else str(request.getfixturevalue(kind)))
     (ids,) = tokenizer.encode(["a <|endoftext|> b <imgpad> c"])
     assert not {tokenizer.end, tokenizer.image_pad} & set(ids)
+
+
+def test_added_tokens_of_a_json_tokenizer_have_its_own_ids_in_raw_text(tmp_path: Path) -> None:
+    dialect = load_dialect("qwen3-vl")
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    letters = {letter: number for number, letter in enumerate(alphabet)}
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(letters, []))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.add_special_tokens(list(dialect.tokens))
+    made.add_tokens([tokenizers.AddedToken("<think>", special=False), "<plan>"])
+    made.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load(str(tmp_path / "tokenizer.json"), dialect=dialect)
+    text = "<think><plan></think>"
+    pieces = Pieces(pa.array([text], pa.large_string()), np.array([True]), np.array([True]), np.array([0, 1]))
+    tokens = encode_pieces(pieces, np.zeros(1, bool), tokenizer).tokens.tolist()
+    assert tokens[:2] == [made.token_to_id("<think>"), made.token_to_id("<plan>")]
+    assert tokens[2:] == [letters[letter] for letter in "</think>"]  # the file lacks it
 
 
 def test_prompt_and_target_are_encoded_as_the_whole_string_would_be(qwen: Tokenizer) -> None:
