@@ -19,6 +19,7 @@ import msgspec
 from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
 from curate.tasks.image_cost import Cost
+from curate.tasks.setting_bounds import check_bounds
 
 FOLDER = Path(__file__).with_name("dialects")
 MAX_BASES = 8  # limit on a chain of files that build on one another
@@ -172,7 +173,8 @@ def _checked(raw: dict[str, Any], name: str) -> Dialect:
         }
         raw["tasks"] = {task: (made["prompt"], made["target"]) for task, made in raw["tasks"].items()}
         dialect = msgspec.convert(raw, Dialect)
-    except (msgspec.ValidationError, KeyError) as error:
+        check_bounds(dialect)
+    except (ValueError, KeyError) as error:  # msgspec's ValidationError is a ValueError
         raise ManifestError(f"dialect {name}: {error}") from None
     marks = [mark for mark in (dialect.image.pad, dialect.start, dialect.end) if mark]
     if lacking := [mark for mark in marks if mark not in dialect.tokens]:

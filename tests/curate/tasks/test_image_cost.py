@@ -103,3 +103,33 @@ def test_several_images_cost_less_each_in_llava_onevision() -> None:
     assert image_costs(
         cost, np.array([640, 640]), np.array([480, 480]), np.array([1, 2])
     ).tokens.tolist() == [2929, 730]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("qwen2.5-vl", {"cost.max_pixels": -1}, "cost.max_pixels = -1 is not from 0 to 1,000,000,000,000"),
+        ("qwen2.5-vl", {"cost.max_pixels": 0}, "cost.max_pixels = 0: the rule smart_resize needs it above 0"),
+        ("qwen2.5-vl", {"cost.max_pixels": 100}, "cost.min_pixels = 3136 is above cost.max_pixels = 100"),
+        ("qwen2.5-vl", {"cost.patch": 0}, "cost.patch = 0 is not from 1 to"),
+        ("qwen2.5-vl", {"cost.patch": -14}, "cost.patch = -14 is not from 1 to"),
+        ("qwen2.5-vl", {"cost.merge": 0}, "cost.merge = 0 is not from 1 to"),
+        ("qwen2.5-vl", {"cost.max_ratio": float("nan")}, "cost.max_ratio = nan is not from 1 to"),
+        ("qwen2.5-vl:llamafactory", {"cost.first.min_side": 0}, "cost.first.min_side = 0 is not from 1 to"),
+        (
+            "qwen2.5-vl:llamafactory",
+            {"cost.first.max_area": 1},
+            "cost.first.min_area = 1024 is above max_area = 1",
+        ),
+        ("internvl3", {"cost.max_tiles": -3}, "cost.max_tiles = -3 is not from 1 to"),
+        ("internvl3", {"cost.max_tiles": 10**9}, "cost.max_tiles = 1000000000 is not from 1 to"),
+        ("internvl3", {"cost.tile": 0}, "cost.tile = 0: the rule tiles needs it above 0"),
+        ("llava-next", {"cost.grids": [[0, 1]]}, r"cost.grids = \(\(0, 1\),\) is not from 1 to"),
+        ("llava-next", {"cost.grids": []}, r"cost.grids = \(\): the rule anyres needs it"),
+        ("qwen3-vl", {"places.parts": 0}, "places.parts = 0 is not from 1 to"),
+        ("qwen3-vl", {"std": [0, 1, 1]}, "std = .* is not from"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(name: str, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ManifestError, match=f"^dialect {name}: {said}"):
+        load_dialect(name, settings)
