@@ -5,6 +5,7 @@
     {"images": [{…}], "annotations": [{…}]}       COCO's: each annotation is a row, with its image's fields
     {"info": …, "data": [{…}]}                    the one array of objects holds the rows
     {"a": {…}, "b": {…}}                          each object is a row, its name in the column `__key__`
+    {"id": "x", "messages": [{"role": …}, …]}     a list of turns is one dialogue: the document itself is one row
     {"name": "x", "questions": {…}}               with a plain value among its keys, the document itself is one row
 
 Broken UTF-8 is read as U+FFFD, which the cleaners treat as damage; NaN and Infinity are read as null.
@@ -27,13 +28,18 @@ from curate.manifest.settings import InputSettings
 from curate.sources import input_index
 from curate.sources.columns import encode_json, json_text
 from curate.sources.inputs import Input
-from curate.sources.line_formats import OURS, as_row, faulty, limits, without_marked
+from curate.sources.line_formats import OURS, as_row, faulty, is_turn, limits, without_marked
 from curate.sources.shallow import WRITTEN, Shallow
 from curate.sources.streams import open_bytes
 from curate.sources.strict import Strict
 from curate.storage.filesystems import one_line
 
 KEY = "__key__"
+DIALOGUES = (
+    "messages",
+    "conversations",
+    "conversation",
+)  # names of lists that may be the turns of one dialogue
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,9 @@ def _rows(source: JsonDocument) -> Iterator[Any]:
     parallel = [name for name, kind in found.items() if kind == "values"]
     if {"images", "annotations"} <= set(objects):
         yield from _coco(source)
+    elif any(_is_dialogue(source, name) for name in objects if name.casefold() in DIALOGUES):
+        with source.open(row_depth=1) as file:
+            yield from ijson.items(file, "", use_float=True)
     elif len(objects) == 1:
         yield from items(source, f"{objects[0]}.item")
     elif not objects and parallel:
@@ -113,6 +122,11 @@ def _rows(source: JsonDocument) -> Iterator[Any]:
     else:
         has = ", ".join(f"{name!r} ({kind})" for name, kind in list(found.items())[:10]) or "nothing"
         raise InputError(f"{source.uri}: cannot tell which part of this JSON holds the rows; it has {has}")
+
+
+def _is_dialogue(source: JsonDocument, name: str) -> bool:
+    """Whether the first item of this list is a turn; a list of that name may also hold rows."""
+    return is_turn(next(items(source, f"{name}.item"), None))
 
 
 def items(source: JsonDocument, prefix: str) -> Iterator[Any]:

@@ -235,12 +235,13 @@ def _leniently(line: bytes) -> Any:
 
 def as_row(value: Any) -> Row | str:
     """A JSON value as a row, or a text that says why it is none; a bare list of turns becomes a row with `messages`."""
-    if isinstance(value, list) and value and all(_is_turn(one) for one in value):
+    if isinstance(value, list) and value and all(is_turn(one) for one in value):
         return {"messages": value}
     return value if isinstance(value, dict) else f"not an object but {type(value).__name__}"
 
 
-def _is_turn(value: Any) -> bool:
+def is_turn(value: Any) -> bool:
+    """Whether a JSON value is a turn of a dialogue: an object that has `role` or `from`."""
     return isinstance(value, dict) and ("role" in value or "from" in value)
 
 

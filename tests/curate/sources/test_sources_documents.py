@@ -57,6 +57,21 @@ def test_the_one_list_of_objects_holds_the_rows(tmp_path: Path, document: Any) -
     assert [row["a"] for row in rows(opened(tmp_path / "a.json", document))] == [1, 2]
 
 
+@pytest.mark.parametrize("more", [{}, {"id": "x"}, {"images": ["a.jpg"]}, {"images": [{"path": "a.jpg"}]}])
+@pytest.mark.parametrize(("name", "said"), [("messages", "role"), ("conversations", "from")])
+def test_an_object_with_the_turns_of_a_dialogue_is_one_row(
+    tmp_path: Path, name: str, said: str, more: dict[str, Any]
+) -> None:
+    document = more | {name: [{said: "user", "x": "hi"}, {said: "assistant", "x": "yo"}]}
+    [row] = rows(opened(tmp_path / "a.json", document))
+    assert set(row) == {*more, name}
+
+
+def test_a_list_of_dialogues_that_is_named_so_holds_rows(tmp_path: Path) -> None:
+    talk = {"messages": [{"role": "user", "content": "hi"}]}
+    assert len(rows(opened(tmp_path / "a.json", {"conversations": [talk, talk]}))) == 2
+
+
 def test_an_object_of_objects_is_rows_with_their_names(tmp_path: Path) -> None:
     document = {"q1": {"question": "?"}, "q2": {"question": "!"}}
     assert rows(opened(tmp_path / "a.json", document)) == [
