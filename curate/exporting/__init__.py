@@ -30,8 +30,8 @@ from curate.exporting.exporter import (
 from curate.exporting.mds import Mds
 from curate.exporting.training import Training
 from curate.exporting.webdataset import WebDataset
-from curate.storage.dataset import DataSet, find
-from curate.storage.finished import read_manifest
+from curate.storage.dataset import DataSet, check_columns, find
+from curate.storage.finished import held, read_manifest
 from curate.storage.goes_on import goes_on
 from curate.storage.image_places import REFERENCES
 from curate.storage.product_notes import note_product, source_folders
@@ -52,6 +52,14 @@ TRAINING = {  # formats whose texts are written in a dialect: format -> its defa
     "llava": "llava",
     "ms-swift": str(Path(__file__).with_name("ms-swift.toml")),
     "llama-factory": "qwen3-vl",
+}
+
+COLUMNS = {  # that a format needs besides those that all readers of shards need
+    "qwen-vl": (),
+    "webdataset": ("text",),
+    "energon": ("text",),
+    "mds": ("dataset", "language", "text"),
+    **dict.fromkeys(TRAINING, ("language", "text")),
 }
 
 
@@ -95,6 +103,8 @@ def export(
     data = _find(source)
     if form.album and "loss_mask" in data.schema.names:
         raise InputError(f"packs hold tokens: export the shards that they were made of as {to}")
+    if "loss_mask" not in data.schema.names:
+        check_columns(data, COLUMNS[to])
     store, watch = Store(out), progress or Progress.silent()
     plan = {"kind": "export", "to": to, "digest": data.digest, **said}
     if (done := _done(store, plan)) is not None:
@@ -182,7 +192,10 @@ def _done(store: Store, plan: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if {name: done.get(name) for name in plan} == plan:
         return done
-    raise OutputError(f"{store.uri} holds another export: give another folder")
+    held_there = held(store)
+    if held_there == "an export":
+        raise OutputError(f"{store.uri} holds another export: give another folder")
+    raise OutputError(f"{store.uri} holds {held_there}: give the export a folder of its own")
 
 
 def _begin(store: Store, identity: str) -> None:

@@ -33,17 +33,17 @@ from curate.packing.settings import PackSettings
 from curate.packing.steps import PackSteps
 from curate.packing.tokenizer import Tokenizer, file_content, load
 from curate.packing.write import write_dropped
-from curate.storage.dataset import DataSet, find
+from curate.storage.dataset import DataSet, check_columns, find
 from curate.storage.finished import held
 from curate.storage.goes_on import goes_on
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, files_table, write_files
-from curate.storage.product_notes import note_product, source_folders
+from curate.storage.product_notes import absolute, note_product, source_folders
 from curate.storage.store import Store
 from curate.tasks.dialect import Dialect
 from curate.tasks.formats import QWEN_VL
 from curate.version import __version__
 
-COLUMNS = {"key", "dataset", "task", "image", "prompt", "target", "source", "url", "text"}
+COLUMNS = {"dataset", "source", "url", "text", "sha256"}  # besides those that all readers of shards need
 PLAN = f"{FOLDER}/plan.json"
 
 
@@ -75,7 +75,8 @@ def pack(
         MachineError, UnitError, Halted, Stopped: see `curate.errors`; running the same command again goes on.
     """
     settings = settings.with_recipe().check()
-    data, dialect, mix = _found(paths), settings.load_dialect(), settings.load_mix()
+    dialect, mix = settings.load_dialect(), settings.load_mix()
+    data = _found(paths, dialect)
     tokenizer = load(settings.tokenizer, settings.end_token, settings.image_pad, dialect)
     plan = _plan(settings, data, dialect, tokenizer, mix)
     store, watch = Store(out), progress or Progress.silent()
@@ -101,15 +102,22 @@ def pack(
     return made
 
 
-def _found(paths: Sequence[str]) -> DataSet:
+def _found(paths: Sequence[str], dialect: Dialect) -> DataSet:
     """Return the shards in these folders.
 
     Raises:
-        InputError: there are none, or they lack a column.
+        InputError: there are none, they are packs or lack a column, or a path is given twice.
     """
+    seen: set[str] = set()
+    for path in paths:
+        place = absolute(path)
+        if {place, place.rpartition("/")[0]} & seen:
+            raise InputError(f"{path} is given twice: its rows would be packed twice (a mix repeats rows)")
+        seen.add(place)
+        if not place.endswith(".parquet") and held(Store(path)) == "packs":
+            raise InputError(f"{path} holds packs: give the shards that they were made of")
     data = find(paths)
-    if lacking := COLUMNS - set(data.schema.names):
-        raise InputError(f"{data.files[0].uri} is no shard: it lacks {', '.join(sorted(lacking))}")
+    check_columns(data, COLUMNS if dialect.name == QWEN_VL.name else {*COLUMNS, "language"})
     return data
 
 

@@ -25,6 +25,11 @@ PLACES = pa.schema(
 )  # the columns of a data set's files
 
 
+READ = frozenset(  # the columns that every reader of shards needs
+    {"key", "task", "image", "width", "height", "prompt", "target", "regions", "images", "messages"}
+)
+
+
 class DataFile(msgspec.Struct, frozen=True):
     """A shard or a pack: its URI, size in bytes and number of rows."""
 
@@ -139,6 +144,18 @@ def find(uris: Iterable[str], stem: str = "shard") -> DataSet:
         raise InputError(f"no {stem}-*.parquet in {', '.join(uris) or 'nothing'}")
     files = Files(pa.concat_tables(tables).combine_chunks())
     return DataSet(files, digest.hexdigest(), schema.remove_metadata(), tuple(files_of))
+
+
+def check_columns(data: DataSet, more: Iterable[str]) -> None:
+    """Check that shards have the columns of READ and those in `more`.
+
+    Raises:
+        InputError: they lack one, or are packs.
+    """
+    if "loss_mask" in data.schema.names:
+        raise InputError(f"{data.files[0].uri} is a pack: give the shards that it was made of")
+    if lacking := {*READ, *more} - set(data.schema.names):
+        raise InputError(f"{data.files[0].uri} is no shard: it lacks {', '.join(sorted(lacking))}")
 
 
 def _written_for(schema: pa.Schema) -> str:

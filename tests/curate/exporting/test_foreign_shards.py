@@ -7,6 +7,7 @@ import json
 import shutil
 import tarfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import api
-from curate.errors import InputError
+from curate.errors import InputError, OutputError
 from curate.exporting import FORMATS, TRAINING
 from curate.images.foreign_rows import is_foreign
 from curate.schema import SHARD, shard_metadata
@@ -193,6 +194,23 @@ def test_a_dialogue_never_goes_out_with_a_mark_in_place_of_its_box(tmp_path: Pat
     ]
     made = api.export(write_shard(tmp_path / "in", rows), to, tmp_path / "out", workers=0)
     assert made.dropped == ({} if to == "llama-factory" else {"box_broken": 1})
+
+
+@pytest.mark.parametrize("to", ["pack", *sorted({*FORMATS, *TRAINING})])
+@pytest.mark.parametrize("lacking", ["task", "messages", "images", "regions", "width", "key"])
+def test_a_shard_that_lacks_a_column_is_one_line(tmp_path: Path, to: str, lacking: str) -> None:
+    name = write_shard(tmp_path / "in", [(None, shows(IMAGE))]) / "shard-000000.parquet"
+    pq.write_table(pq.read_table(name).drop_columns([lacking]), name)
+    make = api.pack if to == "pack" else partial(api.export, to=to)
+    with pytest.raises(InputError, match=f"shard-000000.parquet is no shard: it lacks {lacking}$"):
+        make(tmp_path / "in", out=tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_into_a_folder_of_shards_or_packs_says_what_it_holds(tmp_path: Path) -> None:
+    made = make_shards(tmp_path / "shards", rows=4, shards=1)
+    with pytest.raises(OutputError, match="holds shards: give the export a folder of its own"):
+        api.export(made, "qwen-vl", made, workers=0)
 
 
 @pytest.mark.parametrize("to", ["webdataset", "energon", "mds"])

@@ -254,8 +254,13 @@ def test_wrong_inputs_and_settings_are_refused_before_anything_is_written(
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no shard-"):
         pack([str(tmp_path / "empty")], out)
-    with pytest.raises(InputError, match="is no shard: it lacks"):
+    with pytest.raises(InputError, match=r"pack-000000\.parquet is a pack: give the shards"):
         pack([str(packed / "pack-000000.parquet")], out)
+    with pytest.raises(InputError, match="holds packs: give the shards"):
+        pack([str(packed)], out)
+    for again in (f"{shards}/", f"{shards}/shard-000000.parquet", f"{shards}/../{shards.name}"):
+        with pytest.raises(InputError, match="is given twice"):
+            pack([str(shards), again], out)
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "shard-000000.parquet").write_bytes(
         (shards / "shard-000000.parquet").read_bytes()[:-100]
