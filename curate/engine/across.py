@@ -28,7 +28,8 @@ import pyarrow.ipc as ipc
 
 import filters
 from curate.engine.records import in_parallel
-from curate.errors import OrderForbidsError
+from curate.errors import DamagedError, OrderForbidsError
+from curate.storage.filesystems import one_line
 from curate.storage.store import HashingSink, Store
 from filters.duplicates import fingerprint
 
@@ -234,11 +235,22 @@ def read_batch(store: Store, name: str, batch: int) -> pa.Table:
     """Return record batch number `batch` of a file that `write_batches` wrote.
 
     From an object store only this batch is fetched, and once for each file its footer.
+
+    Raises:
+        DamagedError: the file is cut or overwritten; for files of a phase the message says how to make them again.
     """
-    if store.local:
-        with store.fs.open_input_file(store.path(name)) as file:
-            return pa.Table.from_batches([ipc.open_file(file).get_batch(batch)])
-    return pa.Table.from_batches([_reader(store, name).get_batch(batch)])
+    try:
+        if store.local:
+            with store.fs.open_input_file(store.path(name)) as file:
+                return pa.Table.from_batches([ipc.open_file(file).get_batch(batch)])
+        return pa.Table.from_batches([_reader(store, name).get_batch(batch)])
+    except pa.ArrowInvalid as error:
+        folder = name.rpartition("/")[0]
+        mend = "delete that folder and run the same command again" if folder[len("_run/") :] in PHASES else ""
+        where = f"{store.uri}/{folder}: {name.rpartition('/')[2]}"
+        raise DamagedError(
+            "; ".join(filter(None, (f"{where} is damaged ({one_line(error)})", mend)))
+        ) from None
 
 
 @lru_cache(maxsize=HELD_FILES)

@@ -105,6 +105,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{whole}: {MADE_ANEW}"
     elif set(found["damaged"]) <= {MANIFEST, SHARDS, DROPPED_FILES}:
         yield f"{whole}: delete {MANIFEST} and run the same command again, which writes it anew from _run"
+    elif all(problems == [UNLISTED] for problems in found["damaged"].values()):
+        yield f"{whole}: all that is listed is as it should be; {plural(damaged, 'file')} beside it"
     elif "repaired" in found:
         yield f"{whole}: {plural(damaged, 'file')} could not be mended; run anew with --overwrite"
     else:

@@ -117,3 +117,14 @@ def test_a_pipe_in_the_place_of_dropped_rows_is_not_read(out: Path, tmp_path: Pa
     ended = curate("remove", out, "--list", tmp_path / "list.txt", "--out", tmp_path / "without", timeout=60)
     assert ended.returncode in (1, 2)
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_file_too_many_is_no_reason_to_run_anew(out: Path) -> None:
+    shutil.copy(out / "shard-000000.parquet", out / "shard-000999.parquet")
+    for more in ((), ("--repair",)):
+        done = curate("verify", out, *more)
+        assert done.returncode == 1
+        assert "shard-000999.parquet: it is not in the manifest: delete it, or move it away" in done.stdout
+        assert "all that is listed is as it should be; 1 file beside it" in done.stdout
+        assert "--repair" not in done.stdout
+        assert "--overwrite" not in done.stdout
