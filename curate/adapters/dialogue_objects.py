@@ -94,7 +94,8 @@ class ObjectPlaces:
         self._used[0] += 1
         if self._used[0] > len(self._refs):
             return ""
-        return self._refs[self._used[0] - 1]
+        phrase: str = self._refs[self._used[0] - 1]
+        return phrase
 
     def _span(self, phrase: str | None) -> DialogueSpan:
         number = self._used[1]
