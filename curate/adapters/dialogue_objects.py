@@ -48,9 +48,11 @@ class ObjectPlaces:
         lists = [objects.get(name) or [] for name in ("ref", "bbox")] if isinstance(objects, dict) else [None]
         if not all(isinstance(one, list) for one in lists):
             raise Unusable("text_has_placeholder", "objects are not {ref: […], bbox: […]}")
-        self._refs, self._boxes = (list(one or ()) for one in lists)
+        self._refs, self._boxes = (list[Any](one or ()) for one in lists)
+        if (other := next((one for one in self._refs if not isinstance(one, str)), "")) != "":
+            raise Unusable("text_has_placeholder", f"objects: a ref of type {type(other).__name__}")
         self._unit = objects.get("bbox_type") or "real"
-        if self._unit not in UNITS:
+        if not isinstance(self._unit, str) or self._unit not in UNITS:
             raise BoxBroken(f"bbox_type={str(self._unit)[:40]}")
         self._images = objects.get("image_id")
         self._used = [0, 0]  # how many phrases, how many boxes
@@ -92,7 +94,8 @@ class ObjectPlaces:
         self._used[0] += 1
         if self._used[0] > len(self._refs):
             return ""
-        return str(self._refs[self._used[0] - 1])
+        phrase: str = self._refs[self._used[0] - 1]
+        return phrase
 
     def _span(self, phrase: str | None) -> DialogueSpan:
         number = self._used[1]

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.adapters.dialogue_keys import refuse_keys
 from curate.adapters.dialogue_objects import with_objects
 from curate.adapters.dialogue_pictures import DialogueImage, ShownPictures, Unusable, picture
 from curate.adapters.dialogue_spans import BoxBroken, DialogueSpan, with_spans
@@ -39,7 +40,7 @@ from curate.tasks.turns import BOX, IMAGE
 ROLES = {"human": "user", "user": "user", "prompter": "user", "system": "system", "developer": "system"}
 ROLES |= dict.fromkeys(("gpt", "assistant", "bot", "chatgpt", "model"), "assistant")
 HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # a surrogate in JSON; strict parsers refuse half a pair
-COLUMNS = ("messages", "images", "objects", "system", "question", "input", "answer", "history")
+COLUMNS = ("messages", "images", "objects", "system", "question", "input", "answer", "history", "tools")
 
 
 class Dialogue(NamedTuple):
@@ -155,10 +156,12 @@ def _json_or_text(text: str) -> Any:
 def _read(row: Mapping[str, Any]) -> Dialogue:
     """Read one dialogue; one that cannot be used has a `fault` and no messages."""
     try:
-        turns, form = _turns(row)
+        given = _given(row)
+        turns, form = (_from_question(row), ASKED) if given is None else _turns(given)
         shown = ShownPictures([picture(one) for one in _listed(row.get("images"))], form.markers, turns)
-        system = str(row["system"]).strip() if row.get("system") else ""
+        system = _text(row.get("system"), "system").strip()
         messages = [("system", system)] if system and (not turns or _role(turns[0][0]) != "system") else []
+        refuse_keys(_keyed(given or []), row.get("tools"), len(messages))
         for role, content in turns:
             messages.append((_role(role), shown.content(content, len(messages) + 1).strip()))
         if form.images_first:
@@ -197,27 +200,32 @@ PAIRS = DialogueForm(markers=False, images_first=True)  # the Cauldron and FineV
 ASKED = DialogueForm(markers=True, images_first=True)  # one question, as in ms-swift
 
 
-def _turns(row: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], DialogueForm]:
-    """Return role and content of each turn of a row, and how its form shows images.
+def _given(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return a row's messages, or pairs, as they are published; None if it has none.
 
     Raises:
-        Unusable: the row has no dialogue in a known form.
+        Unusable: they have no known form.
     """
     given = row.get("messages")
     if isinstance(given, str):
         given = _decoded(given)
     if given is None:
-        return _from_question(row), ASKED
+        return None
     if isinstance(given, dict) and all(
         isinstance(of, list) for of in given.values()
     ):  # a struct of lists in place of a list of structs
         given = [dict(zip(given, values, strict=False)) for values in zip(*given.values(), strict=False)]
     if not isinstance(given, list) or not all(isinstance(turn, dict) for turn in given):
         raise Unusable("text_missing", "its messages are no list of objects")
+    return given
+
+
+def _turns(given: list[dict[str, Any]]) -> tuple[list[tuple[Any, Any]], DialogueForm]:
+    """Return role and content of each turn of published messages or pairs, and how their form shows images."""
     turns: list[tuple[Any, Any]] = []
     form = PLAIN
     for turn in given:
-        if "role" in turn or "from" in turn:
+        if _has_role(turn):
             turns.append((turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))))
         else:
             form = PAIRS if "user" in turn or form is PAIRS else ASKED
@@ -229,11 +237,26 @@ def _turns(row: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], DialogueForm]
     return turns, form
 
 
+def _keyed(given: list[dict[str, Any]]) -> list[tuple[bool, Mapping[str, Any]]]:
+    """Return for each turn of `_turns(given)` whether it is the assistant's, and its keys (a pair's: its answer's)."""
+    keyed: list[tuple[bool, Mapping[str, Any]]] = []
+    for turn in given:
+        if _has_role(turn):
+            keyed.append((_role(turn.get("role", turn.get("from"))) == "assistant", turn))
+        else:
+            keyed += [(False, {}), (True, turn)]
+    return keyed
+
+
+def _has_role(turn: Mapping[str, Any]) -> bool:
+    return "role" in turn or "from" in turn
+
+
 def _from_question(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     """Return the turns of the history, then those of the question and its answer.
 
     Raises:
-        Unusable: there is no question, or the history is no list of pairs.
+        Unusable: there is no question, it or its input is no text, or the history is no list of pairs.
     """
     if row.get("question") is None:
         raise Unusable("text_missing", "it has no messages")
@@ -242,9 +265,21 @@ def _from_question(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     before = [] if history is None else history
     if not isinstance(before, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in before):
         raise Unusable("text_missing", "its history is no list of pairs")
-    asked = "\n".join(str(part) for part in (row["question"], row.get("input")) if part)  # Alpaca's form
+    parts = [_text(row.get(name), name) for name in ("question", "input")]  # Alpaca's form
+    asked = "\n".join(part for part in parts if part)
     pairs = [*before, [asked, row.get("answer")]]
     return [turn for asked, said in pairs for turn in (("user", asked), ("assistant", said))]
+
+
+def _text(value: Any, name: str) -> str:
+    """Return a column's text; empty for None.
+
+    Raises:
+        Unusable: the value is no text.
+    """
+    if value is not None and not isinstance(value, str):
+        raise Unusable("turn_empty", f"{name}: content of type {type(value).__name__}")
+    return value or ""
 
 
 def _with_images_first(messages: list[tuple[str, str]], count: int) -> list[tuple[str, str]]:

@@ -5,10 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from curate import api
+from curate.adapters.dialogues import dialogues
+from curate.manifest.load import load
+from curate.sources.columns import record_batch
+from curate.sources.input_index import schema
 from tests.curate.packing.test_pack_dialect import picture
 
 Rows = list[dict[str, Any]]
@@ -46,6 +51,14 @@ def llava(*turns: str, image: Any = None) -> dict[str, Any]:
 
 def said(row: dict[str, Any]) -> list[tuple[str, str]]:
     return [(turn["role"], turn["content"]) for turn in row["messages"]]
+
+
+def read(row: dict[str, Any]) -> tuple[list[tuple[str, str]], str | None, str | None]:
+    """Messages, reason and detail of a dialogue that is the only row of its input."""
+    kinds = {name: {str: "string", int: "int64"}.get(type(value), "json") for name, value in row.items()}
+    table = pa.Table.from_batches([record_batch([row], schema(kinds))])
+    (made,) = dialogues(table, load("openai-messages"), "in", 0).to_pylist()
+    return ([] if made["dropped"] else said(made)), made["dropped"], made["detail"]
 
 
 def test_several_images_and_turns_come_through(tmp_path: Path) -> None:
@@ -306,6 +319,89 @@ def test_a_form_that_is_none_costs_its_dialogue_alone_and_little_room(
     assert len(kept) == 1
     assert lost["0"].startswith(why)
     assert len(lost["0"]) < 200
+
+
+def talk(answer: dict[str, Any], **row: Any) -> dict[str, Any]:
+    turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"} | answer]
+    return {"messages": turns} | row
+
+
+CALL = [{"id": "1", "type": "function", "function": {"name": "w", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (talk({"weight": 0}), "turn 2: weight=0"),
+        (talk({"weight": 0.5}), "turn 2: weight=0.5"),
+        (talk({"loss": False}, system="S"), "turn 3: loss=False"),
+        (talk({"loss_scale": 0.0}), "turn 2: loss_scale=0.0"),
+        (talk({"train": False}), "turn 2: train=False"),
+        (talk({"content": None, "tool_calls": CALL}), "turn 2: tool_calls"),
+        (talk({"function_call": {"name": "w", "arguments": "{}"}}), "turn 2: function_call"),
+        (talk({"reasoning_content": "hm"}), "turn 2: reasoning_content"),
+        (talk({}, tools=CALL), "tools"),
+        (talk({}, tools=json.dumps(CALL)), "tools"),
+        ({"messages": json.dumps(talk({"weight": 0})["messages"])}, "turn 2: weight=0"),
+        ({"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A", "loss": False}]},
+         "turn 2: loss=False"),
+        ({"texts": [{"user": "Q", "assistant": "A"}, {"user": "R", "assistant": "B", "weight": 0}]},
+         "turn 4: weight=0"),
+    ],
+)  # fmt: skip
+def test_a_key_that_decides_what_is_learnt_drops_its_dialogue(row: dict[str, Any], why: str) -> None:
+    assert read(row) == ([], "dialogue_not_supported", why)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        talk({"weight": 1, "loss": True, "loss_scale": 1.0}),
+        talk({"weight": None, "loss": None, "tool_calls": None, "reasoning_content": None}, tools=None),
+        talk({"tool_calls": [], "function_call": {"name": None}, "reasoning_content": " "}, tools="[]"),
+        talk({}, tools=[], rejected_response="B", rejected_messages=[{"role": "user", "content": "Q"}]),
+        {
+            "messages": [
+                {"role": "user", "content": "Q", "loss": False},
+                {"role": "assistant", "content": "A"},
+            ]
+        },
+    ],
+)
+def test_a_key_that_changes_nothing_is_no_fault(row: dict[str, Any]) -> None:
+    assert read(row) == ([("user", "Q"), ("assistant", "A")], None, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (talk({}, system=5), "system: content of type int"),
+        (talk({}, system=0), "system: content of type int"),
+        (talk({}, system=["a"]), "system: content of type list"),
+        (talk({"content": 5}), "turn 2: content of type int"),
+        ({"query": ["q"], "response": "A"}, "question: content of type list"),
+        ({"query": 5, "response": "A"}, "question: content of type int"),
+        ({"instruction": "Q", "input": {"a": 1}, "output": "A"}, "input: content of type dict"),
+        ({"query": "Q", "response": 5}, "turn 2: content of type int"),
+    ],
+)
+def test_a_value_that_is_no_text_does_not_become_one(row: dict[str, Any], why: str) -> None:
+    assert read(row) == ([], "turn_empty", why)
+
+
+@pytest.mark.parametrize(
+    ("objects", "why"),
+    [
+        ({"ref": [5]}, "text_has_placeholder objects: a ref of type int"),
+        ({"ref": [None]}, "text_has_placeholder objects: a ref of type NoneType"),
+        ({"ref": ["it"], "bbox_type": ["real"]}, "box_broken bbox_type=['real']"),
+        ({"ref": ["it"], "bbox_type": {"a": 1}}, "box_broken bbox_type={'a': 1}"),
+    ],
+)
+def test_objects_of_other_types_cost_their_dialogue_alone(objects: dict[str, Any], why: str) -> None:
+    row = placed("<image>Where is <ref-object>?", "<bbox>") | {"objects": objects | {"bbox": [[1, 1, 9, 9]]}}
+    messages, reason, detail = read(row)
+    assert (messages, f"{reason} {detail}") == ([], why)
 
 
 def test_columns_of_several_kinds_of_values_are_read_row_by_row(tmp_path: Path) -> None:
