@@ -141,9 +141,10 @@ def journal_of(units: int, folder: Path) -> dict[str, float]:
     import msgspec
 
     from curate.engine import records
-    from curate.engine.journal import SEGMENT_RECORDS, Begun, Journal
+    from curate.engine.journal import SEGMENT_RECORDS, Journal
     from curate.engine.ledger import DONE_STATE
     from curate.engine.making import now
+    from curate.engine.request import Begun
     from curate.storage.store import Store
 
     asked, run = plan_of(units, folder)

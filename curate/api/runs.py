@@ -11,8 +11,8 @@ from curate.results import CalibrateResult, PreviewResult, RunResult, made
 
 if TYPE_CHECKING:
     from curate.engine.command import Options
-    from curate.engine.journal import Request
     from curate.engine.progress import Progress
+    from curate.engine.request import Request
 
 
 @overload

@@ -20,7 +20,7 @@ from curate.calibrating.thresholds import KNOWN, RuleThreshold, thresholds_of
 from curate.calibrating.verdicts import Bools, Verdicts, fallen, judge_each
 from curate.engine.across import rules_of, spill_rows
 from curate.engine.command import plan
-from curate.engine.journal import Request
+from curate.engine.request import Request
 from curate.errors import InputError, ManifestError, nearest
 from curate.manifest.load import changed
 from curate.manifest.settings import Manifest

@@ -16,11 +16,12 @@ import filters
 from curate.adapters.published_columns import columns_of
 from curate.engine import growing
 from curate.engine.across import OF_STAGED
-from curate.engine.journal import Journal, Request
+from curate.engine.journal import Journal
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.nodes import check_nodes
 from curate.engine.plan import Plan, Retry, Run, limit_rows, row_rules
 from curate.engine.progress import Progress
+from curate.engine.request import Request
 from curate.engine.run_steps import Steps
 from curate.engine.runners import runner_for
 from curate.engine.selectable import check_columns, check_selectable

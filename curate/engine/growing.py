@@ -15,12 +15,13 @@ import msgspec
 
 from curate.engine.across import BEFORE_IMAGES, OF_STAGED, PHASES
 from curate.engine.differences import first_difference
-from curate.engine.journal import MANIFEST, RUN, Begun, Journal, Request
+from curate.engine.journal import MANIFEST, RUN, Journal
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.making import now, software
 from curate.engine.plan import Plan, Run
 from curate.engine.rebuilt import finished_records, plan_of, request_of
 from curate.engine.records import DONE, SEGMENTS, STAGED, before_stem, grown_stem, write_records
+from curate.engine.request import Begun, Request
 from curate.engine.retry import finished_manifest
 from curate.engine.similar import PHASE as SIMILAR_PHASE
 from curate.engine.similar import PRINTS, without_prints

@@ -19,7 +19,7 @@ from curate.engine.differences import first_difference
 from curate.engine.evaluation_copies import FOLDER as COPIES
 from curate.engine.ledger import DONE_STATE, STAGED_STATE, Ledger
 from curate.engine.making import now, software
-from curate.engine.plan import Plan, Retry, Run
+from curate.engine.plan import Plan, Run
 from curate.engine.record import UnitRecord
 from curate.engine.records import (
     SEGMENT_RECORDS,
@@ -31,12 +31,11 @@ from curate.engine.records import (
     segment_names,
     write_segment,
 )
+from curate.engine.request import Begun, Request
 from curate.engine.similar import PHASE as SIMILAR
 from curate.engine.tombstones import REMOVED, read_tombstones, told
 from curate.errors import OutputError, UnitError
-from curate.manifest.settings import Manifest, ShardSettings
 from curate.scorer.reload import places
-from curate.sources import Input
 from curate.storage.filesystems import NOT_JSON
 from curate.storage.finished import BEGUN, damaged_manifest, read_manifest, read_state
 from curate.storage.listing import DROPPED_FILES, LISTED, SHARDS, as_shards, write_files
@@ -51,45 +50,9 @@ DATA_FILES = (
     ".huggingface.yaml"  # tells `datasets` which files are the data; other readers ignore names with a dot
 )
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
-SELECT_ROWS = 2**18  # input rows of a unit of a selection, by default
 SELECTION = "selection"  # the `kind` of a selection's `_manifest.json`; a run's has none
 JUDGED = (*PHASES, SIMILAR)  # folders with files of the rules across the run
 SEGMENT_S = 30.0  # a segment is written at least so often while units are being finished
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What a run was asked to do. On its folder, the same request goes on, and another one is refused."""
-
-    manifest: Manifest
-    inputs: tuple[Input, ...]
-    limit: int | None = None  # take only the first rows, so many
-    sample: float = 1.0  # take this share of the rows
-    retry: Retry | None = None  # take only rows that an earlier run dropped
-    select: bool = False  # a selection: only rules that need no image
-
-    def plain(self) -> dict[str, Any]:
-        """Return the request as plain data, as JSON has it."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        if not self.select:
-            del plain["select"]
-        return plain
-
-    @property
-    def unit_rows(self) -> int:
-        """Input rows of a unit: `shard.rows`; for a selection SELECT_ROWS, unless the manifest changes `shard.rows`."""
-        rows = self.manifest.shard.rows
-        return SELECT_ROWS if self.select and rows == ShardSettings().rows else rows
-
-
-class Begun(msgspec.Struct, frozen=True):
-    """A run that has begun: the content of `_run/run.json`."""
-
-    request: dict[str, Any]
-    rows: tuple[int, ...]  # of each input, after --limit
-    started: str  # UTC, ISO 8601
-    lineage: dict[str, Any] = {}  # fields of `_manifest.json` about earlier versions, to be kept
-    before: int = 0  # units that were finished before inputs were added
-    growth: int = 0  # how often inputs were added
 
 
 class Journal:

@@ -13,7 +13,7 @@ import msgspec
 import pyarrow.fs as pafs
 
 from curate.cluster import on_node, start
-from curate.engine.journal import Request
+from curate.engine.request import Request
 from curate.errors import CurateError, MachineError
 from curate.manifest.load import image_folder
 from curate.storage.filesystems import filesystem, one_line

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.engine.command import plan
-from curate.engine.journal import Request
 from curate.engine.plan import Plan, row_rules
 from curate.engine.record import count_reasons
+from curate.engine.request import Request
 from curate.marking import SIZE, clean_and_judge
 from curate.origins import open_origin
 from curate.storage.scratch import ScratchFolder

@@ -11,10 +11,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.engine.journal import Request
 from curate.engine.plan import Plan
 from curate.engine.record import Stage, UnitRecord, add_counts
 from curate.engine.records import every_record
+from curate.engine.request import Request
 from curate.errors import CurateError
 from curate.storage.finished import damaged_manifest, listed_dropped, listed_files
 from curate.storage.listing import as_shards

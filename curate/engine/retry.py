@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.journal import MANIFEST, RUN, SELECTION, Request
+from curate.engine.journal import MANIFEST, RUN, SELECTION
 from curate.engine.plan import Retry
 from curate.engine.record import Stage
+from curate.engine.request import Request
 from curate.errors import CurateError, InputError, ManifestError, nearest
 from curate.manifest.load import changed
 from curate.manifest.settings import digest_of

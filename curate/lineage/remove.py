@@ -17,11 +17,12 @@ from typing import Any
 
 import msgspec
 
-from curate.engine.journal import DATA_FILES, MANIFEST, RUN, Begun, data_files
+from curate.engine.journal import DATA_FILES, MANIFEST, RUN, data_files
 from curate.engine.making import now
 from curate.engine.rebuilt import finished_records, plan_of, request_of
 from curate.engine.record import Stage, add_counts
 from curate.engine.records import SEGMENTS, write_records
+from curate.engine.request import Begun
 from curate.engine.retry import finished_manifest
 from curate.engine.tombstones import (
     REASON,

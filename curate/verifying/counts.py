@@ -13,8 +13,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.engine.journal import RUN, Begun
+from curate.engine.journal import RUN
 from curate.engine.record import Stage, UnitRecord, add_counts, add_stages
+from curate.engine.request import Begun
 from curate.storage.filesystems import NOT_JSON
 from curate.storage.listing import LISTED, SHARDS
 from curate.storage.store import Store

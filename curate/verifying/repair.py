@@ -21,11 +21,12 @@ from rich.console import Console
 
 import filters
 from curate.engine.across import OF_STAGED, Across
-from curate.engine.journal import Journal, Request
+from curate.engine.journal import Journal
 from curate.engine.output import Fallen, Staging
 from curate.engine.plan import Plan, Run
 from curate.engine.progress import Progress
 from curate.engine.records import STAGED, every_record
+from curate.engine.request import Request
 from curate.engine.retry import again, finished_manifest
 from curate.engine.run_steps import Steps
 from curate.engine.runners import InProcess
