@@ -13,7 +13,9 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-MAX_HEADERS_BYTES = 2**18  # of all headers of one response; a redirect is a response of its own
+MAX_HEADERS_BYTES = (
+    2**18
+)  # of all headers of one response, with interim ones; a redirect is a response of its own
 HEAD_END = re.compile(rb"\r?\n\r?\n")
 INFORMATIONAL = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")  # the final response follows this one
 SPACED_NAME = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:")
@@ -26,6 +28,7 @@ SOUND = re.compile(
     re.IGNORECASE,
 )
 FRAMING = re.compile(rb"content.?length|transfer.?encoding", re.IGNORECASE)
+DECLARED = re.compile(rb"\ncontent-length: ?([0-9]{1,18})\r\n", re.IGNORECASE)  # in mended headers
 LENGTH, CODING = b"content-length", b"transfer-encoding"
 
 
@@ -34,28 +37,40 @@ class BadHeadersError(aiohttp.ClientPayloadError):
 
 
 class HeaderHandler(ResponseHandler):
-    """A connection that collects the headers of each response before they are parsed."""
+    """A connection that collects the headers of each response before they are parsed.
+
+    Bytes behind the end of a body, where `Content-Length` says it, are ignored as curl and browsers do; the connection
+    is not used again.
+    """
 
     _head: bytearray | None = None  # headers received so far; None once they were passed to the parser
+    _interim = 0  # bytes of the interim responses (such as 103) that came before
+    _lacking: int | None = None  # bytes of the body still to come; None where no Content-Length says it
 
     def set_response_params(self, **parameters: Any) -> None:
         """Start collecting headers: aiohttp calls this for each request, with the parameters of its response."""
-        self._head = bytearray()
+        self._head, self._interim, self._lacking = bytearray(), 0, None
         super().set_response_params(**parameters)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the network; close the connection if the headers are too long or are not HTTP."""
         if self._head is None or not data:
-            super().data_received(data)
+            self._feed(b"", data)
             return
         start = max(0, len(self._head) - 3)
         self._head += data
-        found = HEAD_END.search(self._head, start)
-        length = len(self._head) if found is None else found.end()
-        if length > MAX_HEADERS_BYTES or not (found or b"HTTP/".startswith(bytes(self._head[:5]))):
-            self._give_up()
-        elif found:
-            self._hand_on(length)
+        while self._head:
+            found = HEAD_END.search(self._head, start)
+            length = len(self._head) if found is None else found.end()
+            if self._interim + length > MAX_HEADERS_BYTES:
+                self._give_up(f"headers of more than {MAX_HEADERS_BYTES} bytes")
+            elif found:
+                self._hand_on(length)
+                start = 0
+                continue
+            elif not b"HTTP/".startswith(bytes(self._head[:5])):
+                self._give_up("no HTTP")
+            return
 
     def eof_received(self) -> None:
         """Handle the end of the server's data; headers that lack only the empty line at their end are accepted."""
@@ -65,22 +80,33 @@ class HeaderHandler(ResponseHandler):
         super().eof_received()
 
     def _hand_on(self, end: int) -> None:
+        """Pass headers of `end` bytes to the parser, and what follows them unless they are interim ones."""
         assert self._head is not None
         head, rest = bytes(self._head[:end]), bytes(self._head[end:])
         if INFORMATIONAL.match(head):
-            self._head = bytearray()
+            self._head = bytearray(rest)
+            self._interim += end
             super().data_received(head)
-            self.data_received(rest)
-        else:
-            self._head = None
-            super().data_received(mended(head) + rest)
+            return
+        self._head, head = None, mended(head)
+        found = DECLARED.findall(head)
+        self._lacking = int(found[0]) if len(found) == 1 else None
+        self._feed(head, rest)
 
-    def _give_up(self) -> None:
-        long = len(self._head or b"") > MAX_HEADERS_BYTES
+    def _feed(self, head: bytes, data: bytes) -> None:
+        """Pass headers and a piece of the body to the parser; close the connection if more follows the body."""
+        body = data if self._lacking is None else data[: self._lacking]
+        if self._lacking is not None:
+            self._lacking -= len(body)
+        if head or body or not data:
+            super().data_received(head + body)
+        if len(body) < len(data) and self.transport is not None:
+            self.transport.close()
+
+    def _give_up(self, what: str) -> None:
         self._head = None
         if self.transport is not None:
             self.transport.abort()
-        what = f"headers of more than {MAX_HEADERS_BYTES} bytes" if long else "no HTTP"
         self.set_exception(BadHeadersError(what))
 
 

@@ -26,13 +26,35 @@ MAGIC = tuple(
         ("pnm", rb"P[1-7fF]\s"),
         ("blp", rb"BLP[12]"),
         ("eps", rb"%!PS|\xc5\xd0\xd3\xc6"),
-        ("svg", rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.{0,500}?)?(?:<!.{0,900}?>\s*){0,5}<svg[\s>]"),
     )
 )
 BEGINNING = 2048  # bytes that are looked at
+SVG = re.compile(rb"<svg[\s>]")
+# What may stand before the first element of an XML file, and where it ends; the first that matches counts.
+PROLOGUE = ((b"<?", b"?>"), (b"<!--", b"-->"), (b"<!", b">"))
 
 
 def sniff(body: bytes) -> str | None:
     """Return the image format that the first bytes have, such as `jpeg`; None if they are of no image."""
     beginning = body[:BEGINNING]
-    return next((format for format, pattern in MAGIC if pattern.match(beginning)), None)
+    found = next((format for format, pattern in MAGIC if pattern.match(beginning)), None)
+    return found or ("svg" if is_svg(beginning) else None)
+
+
+def is_svg(beginning: bytes) -> bool:
+    """Whether the first element of an XML file is `svg`; takes time linear in the number of bytes."""
+    place = 3 if beginning.startswith(b"\xef\xbb\xbf") else 0
+    while place < len(beginning):
+        if beginning[place : place + 1].isspace():
+            place += 1
+            continue
+        kind = next((kind for kind in PROLOGUE if beginning.startswith(kind[0], place)), None)
+        if kind is None:
+            break
+        opened, closed = beginning.find(b"[", place), beginning.find(kind[1], place)
+        if kind[0] == b"<!" and 0 <= opened < closed:  # declarations within a DOCTYPE
+            closed = beginning.find(b">", beginning.find(b"]", opened))
+        if closed < 0:
+            return False
+        place = closed + len(kind[1])
+    return SVG.match(beginning, place) is not None

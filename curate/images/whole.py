@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 KEPT_CHUNKS = (b"tRNS", b"eXIf")  # ancillary chunks that are needed: transparency and orientation
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+PALETTE = b"\x03"  # the colour type of pixels that are numbers of colours in PLTE
 ANIMATED = (b"acTL", b"fcTL", b"fdAT")
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples of a pixel, by the colour type in the header
 # Adam7's passes: the first column and row, and the steps from one to the next
@@ -53,13 +54,15 @@ def check_png(body: bytes) -> None:
     """Check that a PNG has all its critical chunks with the right checksums; only `IEND` may be missing or wrong.
 
     Raises:
-        NotWholeError: a chunk is wrong, or the file stops within a chunk.
+        NotWholeError: a chunk is wrong, a palette is missing, or the file stops within a chunk.
     """
-    name, read, data = b"", 8, False
+    name, read, data, palette = b"", 8, False, body[25:26] != PALETTE
     for name, _, read, right in png_chunks(body):  # noqa: B007 - where it stopped counts
         if name[:1].isupper() and not right and name != b"IEND":
             raise NotWholeError(f"bad checksum of {name!r}")
-        data = data or name == b"IDAT"
+        data, palette = data or name == b"IDAT", palette or name == b"PLTE"
+        if data and not palette:
+            raise NotWholeError("no palette before its data")
     if name != b"IEND" and (not data or len(body) - read >= len(PNG_END)):
         raise NotWholeError(f"cut short: {len(body)} bytes")
 

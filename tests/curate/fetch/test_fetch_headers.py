@@ -76,3 +76,27 @@ def test_headers_of_more_than_256_kib_are_refused_however_they_arrive(raw: Any, 
 def test_headers_that_are_right_stay_as_they_are() -> None:
     head = b"HTTP/1.1 200 OK\r\n" + LENGTH + b"Server: a b\r\nX-Y:z : z\r\n\r\n"
     assert mended(head) == head
+
+
+@pytest.mark.parametrize("code", [b"100 Continue", b"103 Early Hints"])
+def test_answers_that_say_to_wait_without_end_are_refused(raw: Any, code: bytes) -> None:
+    answer = b"HTTP/1.1 " + code + b"\r\n\r\n"
+    fetched = fetch(raw(says(answer * 20_000)).url, retries=0)[0]
+    assert (fetched.reason, fetched.detail) == (
+        "bad_response",
+        "BadHeadersError: headers of more than 262144 bytes",
+    )
+
+
+@pytest.mark.parametrize("more", [b"\r\n", b"<!-- cached -->", bytes(300_000)])
+@pytest.mark.parametrize(
+    "head", [LENGTH, LENGTH + b"Connection: close\r\n", b"content-length:%d\r\n" % len(JPEG)]
+)
+def test_bytes_behind_the_end_of_a_body_are_ignored(raw: Any, head: bytes, more: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + JPEG
+    assert fetch(raw(says(answer + more)).url, retries=0)[0].body == JPEG
+
+
+def test_a_length_below_the_bodys_is_believed(raw: Any) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n" + JPEG
+    assert fetch(raw(says(answer)).url, retries=0)[0].body == JPEG[:600]

@@ -323,6 +323,15 @@ def test_an_ancillary_chunk_never_costs_a_png_its_pixels(chunk: bytes, late: boo
     assert (pixels(prepared.image) == pixels(body)).all()
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_png_of_palette_numbers_without_a_palette_is_damaged(bits: int) -> None:
+    body = encode(Image.effect_noise((33, 20), 60).quantize(2**bits), "PNG", bits=bits)
+    start = body.index(b"PLTE") - 4
+    end = start + 12 + int.from_bytes(body[start : start + 4], "big")
+    assert prepare(body, Recipe()).image is not None
+    assert reason(body[:start] + body[end:]) == "damaged"
+
+
 def test_a_png_that_lacks_nothing_but_its_end_gets_it_back() -> None:
     for lost in (1, 5, 12):
         prepared = prepare(PLAIN["png"][:-lost], Recipe())
@@ -538,6 +547,10 @@ def test_an_image_that_is_transparent_through_and_through_is_blank() -> None:
         (encode(photo(), "JPEG2000"), "format_not_allowed"),
         (encode(photo(), "PPM"), "format_not_allowed"),
         (b'<?xml version="1.0"?>\n<!-- a drawing -->\n<svg xmlns="x">', "format_not_allowed"),
+        (b'<!DOCTYPE svg [\n<!ENTITY a "b">\n]>\n<svg xmlns="x">', "format_not_allowed"),
+        (b"<!DOCTYPE html><html><svg></svg>", "not_an_image"),
+        (b"<!>" * 682, "not_an_image"),  # took hours
+        (b"<!-->" * 409, "not_an_image"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "format_not_allowed"),
         (b"\xff\xd8\xff", "damaged"),
         (b"RIFF\0\0\0\0WEBP", "damaged"),
