@@ -44,6 +44,11 @@ def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
         kind = _type_of(schema, column)
         if kind is None and rule in filters.RULES:  # such a rule works without it
             continue
+        if kind is not None and _is_json(schema, column) and rule not in filters.RULES:
+            raise InputError(
+                f"rule {rule!r} reads the column {column!r} of JSON lists or objects: rules read lists of numbers from "
+                "Parquet only; convert the input"
+            )
         if kind is None and _is_json(schema, column.partition(".")[0]):
             raise InputError(
                 f"rule {rule!r} reads the field {column!r} of a JSON object: rules read fields of objects from Parquet "
@@ -132,7 +137,7 @@ def _type_of(schema: pa.Schema, column: str) -> pa.DataType | None:
 
 
 def _is_json(schema: pa.Schema, column: str) -> bool:
-    """Return whether the column exists and holds values of several types, or objects, as JSON texts."""
+    """Return whether the column exists and holds objects, or lists of others than texts, as JSON texts."""
     name = first(schema.names, (column,))
     return name is not None and schema.field(name).metadata == JSON
 

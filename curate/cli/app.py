@@ -42,7 +42,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "curate"
-        faults.show(f"{error.format_message().rstrip('.')} (see `{command} --help`)", error.exit_code)
+        said = error.format_message().rstrip(".")
+        is_input = said.startswith("Got unexpected extra argument") and "--input" in (
+            error.ctx.get_help() if error.ctx else ""
+        )
+        hint = "inputs go behind `--input`; " if is_input else ""
+        faults.show(f"{said} ({hint}see `{command} --help`)", error.exit_code)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
         if isinstance(

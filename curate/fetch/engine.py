@@ -169,6 +169,14 @@ class Engine:
         hosts = {job.host, outcome.place[0] if outcome.place else job.host}
         if outcome.rest_s > self._settings.longest_rest_s:
             until = asyncio.get_running_loop().time() + outcome.rest_s
+            if not self._closed:  # said of the first host only: there may be thousands
+                log.warning(
+                    "%s asks for a pause of %.0f s, beyond fetch.longest_rest_s: its rows are dropped as %s meanwhile, "
+                    "and so are those of other such hosts; `curate retry` fetches them later",
+                    job.host,
+                    outcome.rest_s,
+                    outcome.fetched.reason,
+                )
             self._closed |= dict.fromkeys(hosts, (until, outcome))
             return False
         for host in hosts:

@@ -127,3 +127,16 @@ def test_a_field_of_an_object_in_json_lines_is_refused_with_the_way_out(tmp_path
         "reads the field 'm.nsfw' of a JSON object: rules read fields of objects from Parquet only"
         in done.stderr
     )
+
+
+@pytest.mark.parametrize("value", ["[1, 2]", "[]", '{"a": 1}'])
+def test_lists_of_numbers_in_json_lines_are_refused_with_the_way_out(tmp_path: Path, value: str) -> None:
+    (tmp_path / "mine.toml").write_text(MANIFEST + "[rules.mine]\ncolumn = 'm'\nmax = 5\n")
+    rows = f"""{{"URL": "http://x.example/1", "TEXT": "a text", "m": {value}}}
+{{"URL": "http://x.example/2", "TEXT": "a text", "m": [3]}}
+"""
+    (tmp_path / "in.jsonl").write_text(rows)
+    files = ("--input", tmp_path / "in.jsonl", "--out", tmp_path / "out")
+    done = curate("run", tmp_path / "mine.toml", *files, "--workers", 0)
+    assert done.returncode == 2
+    assert "rules read lists of numbers from Parquet only" in done.stderr

@@ -40,10 +40,16 @@ def test_a_host_that_asks_for_a_pause_loses_no_rows(site: Site, status: int) -> 
     assert asked <= 30 + 8 + 8
 
 
-def test_a_host_that_wants_a_longer_pause_is_not_asked_again(site: Site) -> None:
+def test_a_host_that_wants_a_longer_pause_is_not_asked_again(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     urls = [site.answer(f"/{number}", 429, Retry_After="500") for number in range(20)]
     assert fetch_all(urls, per_host=2) == ["http_429"] * 20
     assert len(site.requests) <= 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "127.0.0.1 asks for a pause of 500 s, beyond fetch.longest_rest_s: its rows are dropped as http_429 meanwhile, "
+        "and so are those of other such hosts; `curate retry` fetches them later"
+    ]
 
 
 def test_a_row_is_not_put_off_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
