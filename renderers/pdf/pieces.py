@@ -81,6 +81,14 @@ def strips_of(pieces: Iterable[Piece]) -> list[list[Piece]]:
     return out
 
 
+def gap_between(one: Sequence[Piece], other: Sequence[Piece]) -> float:
+    """The white space between two strips, whichever is above."""
+    (top, bottom), (top2, bottom2) = (
+        (min(piece.box[1] for piece in strip), max(piece.box[3] for piece in strip)) for strip in (one, other)
+    )
+    return max(top2 - bottom, top - bottom2)
+
+
 def by_content(pieces: Iterable[Piece]) -> list[Piece]:
     """The pieces in the order of content."""
     return sorted(pieces, key=lambda piece: piece.rank)
