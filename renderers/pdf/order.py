@@ -19,6 +19,7 @@ from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.form_pairs import with_pairs
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, row_labels, rows_of_cells
+from renderers.pdf.hanging_marks import with_marks
 from renderers.pdf.initials import with_initials
 from renderers.pdf.line_numbers import with_line_numbers
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
@@ -58,7 +59,7 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
             taken = {piece.members for piece in held}
             blocks = [piece for piece in blocks if piece.members not in taken]
             blocks.append(together(better(read_grid(rows), held, leaps)))
-    blocks = with_pairs(blocks)
+    blocks = with_pairs(with_marks(blocks))
     found = without_misplaced_ends(blocks) or better(ordered(by_content(blocks), DEEPEST), blocks, breaks)
     return [index for piece in found for index in piece.members]
 
@@ -100,7 +101,7 @@ def read_grid(rows: Iterable[Sequence[list[Piece]]]) -> list[Piece]:
             out += [piece for line in lines for piece in line]
         else:
             for cell in cells:
-                out += ordered(with_pairs(cell), DEEPEST)
+                out += ordered(with_pairs(with_marks(cell)), DEEPEST)
     return out
 
 
