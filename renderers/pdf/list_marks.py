@@ -14,19 +14,19 @@ AWAY_EM = 4.0  # from a mark that stands alone to its item's text, at most
 LONGEST = 6  # characters of a mark
 
 
-class Mark(NamedTuple):
+class ListMark(NamedTuple):
     """A list's mark at the beginning of a text: the kind of its list, as HTML has it, and what follows it."""
 
     kind: str  # ul or ol
     rest: str
 
 
-def mark_of(text: str) -> Mark | None:
+def mark_of(text: str) -> ListMark | None:
     """The mark that a text begins with; None where it begins with none."""
     padded = f"{text} "
     for kind, pattern in (("ul", BULLET), ("ol", NUMBER)):
         if found := pattern.match(padded):
-            return Mark(kind, padded[found.end() :].rstrip())
+            return ListMark(kind, padded[found.end() :].rstrip())
     return None
 
 
