@@ -247,7 +247,7 @@ globalThis.readPage = (told) => {
     const halved = new Set([...unread].map((piece) => piece[whole]));
     for (const piece of found) if (piece[whole] && halved.has(piece[whole])) unread.add(piece);
   }
-  const lines = join(found.filter((piece) => !unread.has(piece)));
+  const lines = join(inReadingOrder(found.filter((piece) => !unread.has(piece))));
   const formulas = [...new Set(found.map(({ formula }) => formula).filter(Boolean))];
 
   // Scrolls to y and leaves unpainted what has no label there; gives the scroll position reached.
