@@ -15,6 +15,7 @@ from renderers import RenderError
 LEAST = 200  # characters of main content that are worth a page
 SECTION = 2200  # characters set in columns together: a section of columns must fit on one page image
 HEADING = re.compile(r"<h([1-6])>")
+EMPTY_ITEM = re.compile(r"<li>\s*(?:</li>|(?=<li>|</[uo]l>))")  # a list of pictures, say, which are not kept
 SERIF = (
     "DejaVu Serif",
     "Liberation Serif",
@@ -78,11 +79,16 @@ def main_blocks(markup: str) -> Iterator[str]:
     rows: list[str] = []
     for block in found.split("\n\n"):
         if "\t" in block and not block.lstrip().startswith("<"):
-            rows += block.split("\n")
-            continue
+            lines = block.split("\n")
+            at = next((i for i, line in enumerate(lines) if line.lstrip().startswith("<")), len(lines))
+            rows += lines[:at]
+            block = "\n".join(lines[at:])  # a list below the table
+            if not block:
+                continue
         if rows:
             yield table(rows)
             rows = []
+        block = EMPTY_ITEM.sub("", block)
         if block.strip():
             yield block if block.lstrip().startswith("<") else f"<p>{block}</p>"
     if rows:
