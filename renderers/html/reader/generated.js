@@ -19,11 +19,14 @@ function markOwners() {
   return owners.length;
 }
 
+const covering = new Set(); // elements whose generated content may lie over text, or behind it
+const mayCover = (element) => covering.has(element);
+
 // Generated content that lies over others stays where it is at the top of the page, as elements do.
 function unfix(element, kind) {
   const { content, position } = getComputedStyle(element, '::' + kind);
   if (content === 'none' || content === 'normal' || position === 'static') return;
-  Element.prototype.setAttribute.call(element, COVERED, '');
+  covering.add(element);
   if (position !== 'fixed') return;
   const fixed = Element.prototype.getAttribute.call(element, UNFIXED) ?? '';
   Element.prototype.setAttribute.call(element, UNFIXED, `${fixed} ${kind}`);

@@ -21,7 +21,7 @@ function force(element, name, value) {
 const MARK = 'data-curate-owner', SHOWN = 'data-curate-shown'; // attributes of elements with generated text
 const CONTROL = 'data-curate-control'; // of those that stand for a control
 const INITIAL = 'data-curate-initial', UNREAD = 'data-curate-unread'; // of blocks whose first letter is raised; has no label
-const COVERED = 'data-curate-covered', UNFIXED = 'data-curate-unfixed'; // of those whose generated content may lie over text
+const UNFIXED = 'data-curate-unfixed'; // of those whose generated content is fixed to the viewport
 
 // Only text that a label can name is painted. Generated text is where `shown` says that it has a label.
 const HOUSE = `

@@ -57,7 +57,9 @@ function branchOf(element, branches) {
   const style = getComputedStyle(element), parent = parentOf(element);
   const above = isElement(parent) ? branchOf(parent, branches) : null;
   const kind = kindOf(style, above);
-  const branch = { element, style, above, kind, items: [], ink: null, whole: null, line: 0, flows: false, pieces: 0, fromRight: 0 };
+  const { display, direction, flexDirection, writingMode } = style; // read once: that is dear
+  const layout = { items: ITEMS.test(display), flex: display.includes('flex'), direction, flexDirection, writingMode };
+  const branch = { element, layout, above, kind, items: [], ink: null, whole: null, line: 0, flows: false, pieces: 0, fromRight: 0 };
   branches.set(element, branch);
   above?.items.push(branch);
   return branch;
@@ -66,7 +68,7 @@ function branchOf(element, branches) {
 const ITEMS = /flex|grid/;
 function kindOf({ position, cssFloat, display }, above) {
   if (/absolute|fixed/.test(position)) return 'lifted';
-  if (cssFloat !== 'none' && !(above && ITEMS.test(above.style.display))) return 'float';
+  if (cssFloat !== 'none' && !above?.layout.items) return 'float';
   if (display === 'contents') return display;
   return /^(inline|ruby|math)/.test(display) ? 'inline' : 'block';
 }
@@ -124,19 +126,19 @@ function lift(branch) {
 }
 
 // Where places say nothing of the order: in drawings and formulas, in columns of writing, on turned ground.
-function keepsOrder({ element, style }) {
-  return !(element instanceof HTMLElement) || style.writingMode !== 'horizontal-tb' || Boolean(styleOf(element).turn);
+function keepsOrder({ element, layout }) {
+  return !(element instanceof HTMLElement) || layout.writingMode !== 'horizontal-tb' || Boolean(styleOf(element).turn);
 }
 
 // What an element's items make up for a reader, in the order that it is read.
 function orderedParts(branch) {
   const parts = partsOf(branch);
   if (parts.length < 2 || keepsOrder(branch)) return parts;
-  const { display, flexDirection } = branch.style;
-  if (ITEMS.test(display)) {
+  const { layout } = branch;
+  if (layout.items) {
     const number = ({ element }) => (element ? +getComputedStyle(element).order : 0);
     parts.sort((one, other) => number(one) - number(other));
-    if (display.includes('flex') && flexDirection.includes('reverse')) parts.reverse();
+    if (layout.flex && layout.flexDirection.includes('reverse')) parts.reverse();
   }
   return asSeen(parts, branch);
 }
@@ -197,7 +199,7 @@ function sorted(parts, branch) {
   const left = new Set(parts.keys()), found = [];
   while (left.size) {
     const free = [...left].filter((i) => waits[i] === 0);
-    const top = (i) => (ITEMS.test(branch.style.display) ? placeOf(parts[i], branch).top : 0);
+    const top = (i) => (branch.layout.items ? placeOf(parts[i], branch).top : 0);
     const next = free.reduce((one, other) => (top(other) < top(one) ? other : one), free[0] ?? [...left][0]);
     left.delete(next);
     found.push(parts[next]);
@@ -207,8 +209,8 @@ function sorted(parts, branch) {
 }
 
 // The rect by which a part is put in order: in a row or grid its box, which has the height of its row, else its ink.
-function placeOf(part, { style }) {
-  if (part.piece || !part.element || part.kind === 'lifted' || !ITEMS.test(style.display)) return rectOf(part);
+function placeOf(part, { layout }) {
+  if (part.piece || !part.element || part.kind === 'lifted' || !layout.items) return rectOf(part);
   return (part.box ??= Element.prototype.getBoundingClientRect.call(part.element));
 }
 
@@ -221,10 +223,10 @@ function comesFirst(one, other, branch) {
   if (sharedBetween(first, second, 'left', 'right') > 1) return first.bottom <= second.top + Math.min(8, least / 4);
   if (!(isFromRight(branch) ? first.left >= second.right - 1 : first.right <= second.left + 1)) return false;
   if (sharedBetween(first, second, 'top', 'bottom') <= least / 2) return false;
-  return ITEMS.test(branch.style.display) || first.top <= second.top + Math.max(1.5 * other.line, least / 4);
+  return branch.layout.items || first.top <= second.top + Math.max(1.5 * other.line, least / 4);
 }
 
-const isFromRight = ({ style, pieces, fromRight }) => style.direction === 'rtl' || 2 * fromRight > pieces;
+const isFromRight = ({ layout, pieces, fromRight }) => layout.direction === 'rtl' || 2 * fromRight > pieces;
 
 // Whether a part that the document has later is read before an earlier one.
 const SHORT = 2.5; // lines: such a part is read with the row that it stands in
@@ -234,7 +236,7 @@ function overtakes(later, earlier, branch) {
   const [first, second] = [placeOf(later, branch), placeOf(earlier, branch)];
   const above = first.bottom <= second.top + 8;
   const short = second.height <= SHORT * earlier.line;
-  const besides = !ITEMS.test(branch.style.display) && !above;
+  const besides = !branch.layout.items && !above;
   if (besides && short && first.height > 4 * second.height) return false; // something beside a whole column's beginning
   if (comesFirst(later, earlier, branch)) {
     return !besides || short || !flowsAround(later, second) || earlier.flows || first.bottom >= second.bottom - earlier.line / 2;

@@ -128,7 +128,7 @@ function differs({ ink, outline, filtered }, grounds, through) {
 function* groundsOf({ ground, box }, made, below, point) {
   if (ground) yield ground;
   for (const element of below) {
-    yield* groundsAt(element, point, made || isRaised(box, element) ? 'any' : 'behind');
+    if (mayCover(element)) yield* groundsAt(element, point, made || isRaised(box, element) ? 'any' : 'behind');
     yield styleOf(element);
   }
 }
@@ -137,8 +137,6 @@ function isRaised(box, above) {
   for (let element = box; isElement(element) && element !== above; element = parentOf(element)) if (styleOf(element).positioned) return true;
   return false;
 }
-
-const mayCover = (element) => Element.prototype.hasAttribute.call(element, COVERED);
 
 const LEAST = 24; // of 255 in some channel
 const contrast = (ink, ground) => Math.max(...[0, 1, 2].map((i) => Math.abs(ink[i] - ground[i])));
