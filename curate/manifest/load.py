@@ -241,7 +241,7 @@ def _rule(
         raise ManifestError(f"{origin}: no rule {name!r}{hint}")
     try:
         known = own[name] if name in own else filters.find_rule(name, plugins.without_owner(settings))
-    except TypeError:
+    except (TypeError, KeyError):  # a list; an empty name
         raise ManifestError(
             f"{origin}: rule {name!r}: 'column' is a name, not {settings['column']!r}"
         ) from None

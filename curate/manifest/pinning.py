@@ -53,7 +53,7 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
         beside: the folder of files with relative names.
 
     Raises:
-        ManifestError: a file cannot be read, or is not the one that was pinned.
+        ManifestError: a file cannot be read, or is not the one that was pinned; `against` is an empty list.
     """
     _pin_heads(tree.get("heads"), beside)
     rules = tree.get("rules")
@@ -64,6 +64,8 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
         if not isinstance(rule, dict) or "against" not in rule:
             continue
         given = [rule["against"]] if isinstance(rule["against"], str) else rule["against"]
+        if isinstance(given, list | tuple) and not given:
+            raise ManifestError(f"rule {name!r}: against names no file; {_way(name)}")
         if isinstance(given, list | tuple) and all(isinstance(one, str) for one in given):
             rule["against"] = [_pinned(one, beside, f"rule {name!r}", _way(name)) for one in given]
 
