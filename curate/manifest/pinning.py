@@ -53,7 +53,7 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
         beside: the folder of files with relative names.
 
     Raises:
-        ManifestError: a file cannot be read, or is not the one that was pinned; `against` is an empty list.
+        ManifestError: a file cannot be read, or is not the one that was pinned.
     """
     _pin_heads(tree.get("heads"), beside)
     rules = tree.get("rules")
@@ -64,10 +64,19 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
         if not isinstance(rule, dict) or "against" not in rule:
             continue
         given = [rule["against"]] if isinstance(rule["against"], str) else rule["against"]
-        if isinstance(given, list | tuple) and not given:
-            raise ManifestError(f"rule {name!r}: against names no file; {_way(name)}")
         if isinstance(given, list | tuple) and all(isinstance(one, str) for one in given):
             rule["against"] = [_pinned(one, beside, f"rule {name!r}", _way(name)) for one in given]
+
+
+def check_against(rules: Mapping[str, Any], origin: str) -> None:
+    """Check that every rule's setting `against` names a file; without one the rule would compare with nothing.
+
+    Raises:
+        ManifestError: one is empty; `origin` names the manifest in the message.
+    """
+    for name in (*RULES, LIST_RULE, NAMES_RULE):
+        if rules.get(name) and not rules[name]["against"]:
+            raise ManifestError(f"{origin}: rule {name!r}: against names no file; {_way(name)}")
 
 
 def _pin_heads(heads: Any, beside: Path) -> None:
