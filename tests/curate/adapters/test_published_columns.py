@@ -140,3 +140,11 @@ def test_lists_of_numbers_in_json_lines_are_refused_with_the_way_out(tmp_path: P
     done = curate("run", tmp_path / "mine.toml", *files, "--workers", 0)
     assert done.returncode == 2
     assert "rules read lists of numbers from Parquet only" in done.stderr
+
+
+def test_a_column_of_the_key_that_is_not_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    code, said, _ = run(tmp_path, [pair(0)], "", "--set", 'key=["URLS", "text"]')
+    assert code == 2
+    assert "no column 'URLS', which the manifest's key needs (did you mean 'URL'?)" in said
+    assert not (tmp_path / "out").exists()
+    assert run(tmp_path, [pair(0)], "", "--set", 'key=["similarity"]')[0] == 0
