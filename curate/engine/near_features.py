@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -130,23 +131,45 @@ def spill_features(
         for record, fallen in units:
             first = 0
             for shard in record.shards:
-                table = _shard(staging, shard.path, shard.rows)
-                there = table["clip_features"].is_valid().to_numpy(zero_copy_only=False).copy()
-                there[[row - first for row in fallen if first <= row < first + shard.rows]] = False
-                rows = np.flatnonzero(there)
-                features = stored_matrix(table["clip_features"].filter(pa.array(there)))
-                if len(rows):
-                    dimension = features.shape[1]
-                    sink.write(features.astype(np.float16).tobytes())
-                unit_number = pa.array(np.full(len(rows), record.unit, np.int32))
-                columns = [unit_number, pa.array(rows + first, pa.int32()), table["key"].take(pa.array(rows))]
-                places.append(pa.table(columns, SPILL.names).cast(SPILL))
+                stored, rows = _kept_features(
+                    _shard(staging, shard.path, shard.rows), record.unit, first, fallen
+                )
+                if len(stored):
+                    dimension = stored.shape[1]
+                    sink.write(stored.astype(np.float16).tobytes())
+                places.append(rows)
                 first += shard.rows
             kept += first
 
     store.write(features_name(number), fill)
     said = msgspec.json.encode(SliceFeatures(kept, dimension, [table.num_rows for table in places]))
     write_batches(store, name, SPILL.with_metadata({SAID: said}), places)
+
+
+def _kept_features(
+    table: Mapping[str, pa.Array], number: int, first: int, fallen: Fallen
+) -> tuple[npt.NDArray[Any], pa.Table]:
+    """Return the features of a shard's rows that have some and have not fallen, and where these rows are.
+
+    Args:
+        table: the shard's columns.
+        number: its unit's.
+        first: the number of its first row in the unit.
+        fallen: the rows of the unit that are left out.
+
+    Returns:
+        The features (N, D), and a table of SPILL with N rows.
+    """
+    there = table["clip_features"].is_valid().to_numpy(zero_copy_only=False).copy()
+    there[[row - first for row in fallen if first <= row < first + len(there)]] = False
+    rows = np.flatnonzero(there)
+    columns = [
+        pa.array(np.full(len(rows), number, np.int32)),
+        pa.array(rows + first, pa.int32()),
+        table["key"].take(pa.array(rows)),
+    ]
+    places = pa.table(columns, SPILL.names).cast(SPILL)
+    return stored_matrix(table["clip_features"].filter(pa.array(there))), places
 
 
 def read_spilled(store: Store, name: str) -> SliceFeatures:
