@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from curate.errors import InputError, ManifestError
 from curate.images.evaluation import EvaluationImages, EvaluationSet, read_set
 from tests.curate.runs import curate as command
 from tests.curate.runs import done, pair, picture, write_pairs
+from tests.curate.tar_files import tar_of
 
 
 def made(paths: Any, out: Path, **options: Any) -> tuple[curate.FingerprintResult, EvaluationSet]:
@@ -24,20 +23,11 @@ def made(paths: Any, out: Path, **options: Any) -> tuple[curate.FingerprintResul
     return result, read_set(out.read_bytes(), out)
 
 
-def tar(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as file:
-        for name, body in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(body)
-            file.addfile(info, io.BytesIO(body))
-    return path
-
-
 def test_folders_tars_and_parquet_give_the_same_fingerprints(tmp_path: Path) -> None:
     (tmp_path / "folder" / "deep").mkdir(parents=True)
     (tmp_path / "folder" / "a.jpg").write_bytes(picture(1))
     (tmp_path / "folder" / "deep" / "b.png").write_bytes(picture(2, kind="PNG"))
-    tar(tmp_path / "set.tar", {"a.jpg": picture(1), "a.json": b"{}", "b.png": picture(2, kind="PNG")})
+    tar_of(tmp_path / "set.tar", {"a.jpg": picture(1), "a.json": b"{}", "b.png": picture(2, kind="PNG")})
     rows = [
         {"image": {"bytes": picture(1), "path": "a"}},
         {"image": {"bytes": picture(2, kind="PNG"), "path": "b"}},
@@ -89,7 +79,7 @@ def test_pictures_are_kept_small_or_not_at_all(tmp_path: Path) -> None:
 
 def test_what_cannot_be_fingerprinted_is_counted(tmp_path: Path) -> None:
     members = {"a.jpg": picture(1), "b.jpg": picture(2)[:900], "c.jpg": b"no image", "d.npy": b"\x93NUMPY"}
-    result, _ = made(tar(tmp_path / "set.tar", members), tmp_path / "set.prints")
+    result, _ = made(tar_of(tmp_path / "set.tar", members), tmp_path / "set.prints")
     assert (result.images, result.left_out) == (1, {"damaged": 1, "not_an_image": 1})
 
 
@@ -116,7 +106,7 @@ def test_nothing_to_fingerprint_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cut.tar", "cut.parquet", "none.tar"])
 def test_a_hostile_container_is_one_line(name: str, tmp_path: Path) -> None:
-    whole = tar(tmp_path / "whole.tar", {"a.jpg": picture(1)}).read_bytes()
+    whole = tar_of(tmp_path / "whole.tar", {"a.jpg": picture(1)}).read_bytes()
     bodies = {
         "cut.tar": whole[:1000],
         "cut.parquet": b"PAR1" + whole[:300] + b"PAR1",
