@@ -14,6 +14,7 @@ import pytest
 
 import curate
 from curate.errors import CurateError, DamagedError, InputError, OutputError
+from tests.curate.crasher import Interrupting
 from tests.curate.runs import curate as command
 from tests.curate.runs import files, pair, picture, shards, write_pairs
 
@@ -203,26 +204,17 @@ def test_a_removal_that_is_stopped_anywhere_goes_on(
 ) -> None:
     asked = listed(tmp_path, "https://pictures.example/2.jpg", "https://pictures.example/7.jpg")
     curate.remove(whole, asked, tmp_path / "straight")
-    real, seen, stop_at, stops = getattr(os, call), 0, 1, 0
-
-    def stopped(*arguments: Any, **options: Any) -> Any:
-        nonlocal seen
-        seen += 1
-        if seen == stop_at:
-            raise KeyboardInterrupt
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(os, call, stopped)
+    interrupting = Interrupting(monkeypatch, call)
     while True:
-        seen = 0
+        interrupting.seen = 0
         try:
             curate.remove(whole, asked, tmp_path / "new")
             break
         except (CurateError, KeyboardInterrupt):
             assert call == "fsync" or not (tmp_path / "new" / "_manifest.json").exists()
-            stop_at, stops = stop_at + 1, stops + 1
+            interrupting.at += 1
     monkeypatch.undo()
-    assert stops
+    assert interrupting.at > 1
     assert shards(tmp_path / "new").equals(shards(tmp_path / "straight"))
     assert set(files(tmp_path / "new")) == set(files(tmp_path / "straight"))
     assert curate.verify(tmp_path / "new", workers=0).damaged == {}
