@@ -12,7 +12,7 @@ from curate.cluster import start
 from curate.packing import PackSettings, pack
 from tests.curate import nursery
 from tests.curate.crasher import Crasher
-from tests.curate.light_ray import lighten
+from tests.curate.light_ray import light
 from tests.curate.made_shards import make_shards
 from tests.curate.web import NameServer, RawServer, Site
 
@@ -30,8 +30,8 @@ def crasher() -> Iterator[Crasher]:
 def one_ray() -> Iterator[None]:
     """A Ray with two CPUs on this machine, which all tests of a module work on: none of them shuts it down."""
     pytest.importorskip("ray")
-    lighten()
-    ray = start(2, None)
+    with light():
+        ray = start(2, None)
     with pytest.MonkeyPatch.context() as kept:
         kept.setattr(ray, "shutdown", lambda: None)
         yield

@@ -31,7 +31,7 @@ from curate.manifest.load import load
 from curate.packing import tokenizer
 from curate.scorer.weights import open_clip_module
 from tests.curate import nursery
-from tests.curate.light_ray import lighten
+from tests.curate.light_ray import light
 
 # What commands import of curate once they are at work
 MODULES = (
@@ -66,7 +66,8 @@ def fork(arguments: list[str], out: str, err: str, first: Callable[[], None] | N
         nursery.adopt(lambda: asks)
         if first is not None:
             first()
-        curate.__main__.main()
+        with light() if "ray" in sys.modules else contextlib.nullcontext():
+            curate.__main__.main()
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -120,7 +121,7 @@ def warm(arguments: list[str]) -> None:
                 importlib.import_module(OF_CHILDREN[name])
     if "--workers" in arguments and arguments[arguments.index("--workers") + 1] != "0":
         with contextlib.suppress(ImportError):
-            lighten()
+            importlib.import_module("ray")
     gc.freeze()
 
 

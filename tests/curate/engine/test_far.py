@@ -14,7 +14,6 @@ import pytest
 from pyarrow import fs
 
 from curate.cluster import alone
-from tests.curate.light_ray import lighten
 from tests.curate.runs import ROOT, curate, done, files, free_port, pair, write_pairs
 
 FEW = ("--set", "shard.rows=5", "--workers", "0")
@@ -119,7 +118,6 @@ def test_a_node_that_dies_in_mid_run_costs_nothing_but_time(pairs: Path, tmp_pat
     done(
         "run", "laion", "--input", pairs, "--out", tmp_path / "here", "--set", "shard.rows=1", "--workers", 0
     )
-    lighten()
     with alone(ray):
         cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
         doomed = cluster.add_node(num_cpus=1)

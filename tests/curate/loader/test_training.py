@@ -26,7 +26,6 @@ from curate.loader import (  # noqa: E402
     normalise,
 )
 from curate.scorer.weights import open_clip_module  # noqa: E402
-from tests.curate.light_ray import lighten  # noqa: E402
 
 STEPS = 50
 
@@ -196,21 +195,19 @@ def in_ray(settings: dict[str, str]) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_ray_train_reads_shards_by_itself_and_through_the_loader(
-    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ray_train_reads_shards_by_itself_and_through_the_loader(shards: Path, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray")
     pytest.importorskip("ray.train", exc_type=ImportError)
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     root = Path(__file__).parents[3]
-    monkeypatch.setenv("PYTHONPATH", f"{root}:{os.environ.get('PYTHONPATH', '')}")
-    lighten()
+    path = {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}
     with alone(ray):
         ray.init(
-            address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, configure_logging=False
-        )
+            address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, configure_logging=False,
+            runtime_env={"env_vars": path},
+        )  # fmt: skip
     try:
         rows = ray.data.read_parquet(str(shards)).select_columns(["key", "prompt", "image"])
         TorchTrainer(

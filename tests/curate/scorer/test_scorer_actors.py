@@ -20,7 +20,6 @@ from curate.scorer import open_scorer
 from curate.scorer.actors import RemoteEncoder, hire
 from curate.scorer.scorer import Scorer
 from curate.scoring import score
-from tests.curate.light_ray import lighten
 from tests.curate.runs import done, files
 from tests.curate.scored import MODEL, SCORER, asked, run_shapes, shape
 
@@ -33,7 +32,6 @@ def stable() -> Iterator[Any]:
     """A head without cores, and a node with one."""
     from ray.cluster_utils import Cluster
 
-    lighten()
     with alone(ray):
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         made.add_node(num_cpus=1)
