@@ -16,6 +16,7 @@ from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.rtl_marks import has_marks, put_marks_right
 from renderers.pdf.rules import CELL_EM, Rules
 from renderers.pdf.tracking import closed_up
+from renderers.pdf.upright_columns import whole_columns
 
 # Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page. Filled
 # shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY). Not
@@ -63,7 +64,8 @@ def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage) -> list[Lin
     for slant, _ in slants.most_common(MAX_SLANTS):
         lines += slanted_lines(display, slant, page)
     lines = list(closed_up(lines, rules))
-    return stacks([part for line in joined(lines, rules) for part in read_from_right(line)])
+    read = [part for line in joined(lines, rules) for part in read_from_right(line)]
+    return whole_columns(stacks(read))
 
 
 def slanted_lines(display: pymupdf.DisplayList, slant: float, page: Box) -> Iterator[Line]:

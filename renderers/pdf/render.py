@@ -42,6 +42,7 @@ from renderers.pdf.sight import seen
 from renderers.pdf.structure import blocks_of, described
 from renderers.pdf.tags import tags_of
 from renderers.pdf.unlabelled import unlabelled_share
+from renderers.pdf.upright_columns import parted_furigana
 from renderers.schema import Page, Region, record
 
 MAX_NAMED = 10_000  # pages beyond max_pages that have a row each
@@ -338,8 +339,10 @@ def with_area(box: Box, least: float) -> Box:
 def in_order(lines: Sequence[Line], rules: Rules) -> Iterator[Line]:
     """The lines in reading order: first the direction in which most of the page is read, then the others.
 
-    Where that is downwards, level lines above all columns, such as a heading, come before them.
+    Where that is downwards, level lines above all columns, such as a heading, come before them. Furigana, which would
+    part the text that they stand beside, come last.
     """
+    lines, furigana = parted_furigana(lines)
     share: Counter[Turn] = Counter()
     for line in lines:
         share[line.turn] += len(line.text)
@@ -352,6 +355,8 @@ def in_order(lines: Sequence[Line], rules: Rules) -> Iterator[Line]:
         groups[LEVEL] = [line for line in groups[LEVEL] if line.box[3] >= top + HEAD_EM * line.size]
     for turn, group in groups.items():
         yield from in_one_direction(group, turn, rules)
+    if furigana:
+        yield from in_order(furigana, rules)
 
 
 def in_one_direction(group: Sequence[Line], turn: Turn, rules: Rules) -> Iterator[Line]:
