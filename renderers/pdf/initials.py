@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from renderers.pdf.line import Line
@@ -49,6 +50,13 @@ def is_one_word(initial: str, rest: str) -> bool:
     if not (initial[-1:].isalpha() and rest[:1].isalpha()):
         return False
     return initial[-1] not in WORDS or bool(NO_WORD.match(rest))
+
+
+def line_ends(lines: Sequence[Line]) -> Iterator[str]:
+    """What stands after each line in a page's text: nothing after an initial whose word goes on, else a line feed."""
+    for line, next_ in zip_longest(lines, lines[1:]):
+        goes_on = next_ is not None and is_beside(line, next_) and is_one_word(line.text, next_.text)
+        yield "" if goes_on else "\n"
 
 
 def span_after_initial(spans: Sequence[dict[str, Any]]) -> int:

@@ -26,7 +26,7 @@ from renderers.pdf.bidi import is_rtl
 from renderers.pdf.cover import VECTOR_BLOCK, shapes_of
 from renderers.pdf.document import UNREADABLE, chosen, failure, is_cut, opened, wanted_pages
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, View
-from renderers.pdf.initials import is_beside, is_one_word
+from renderers.pdf.initials import line_ends
 from renderers.pdf.join import LEADERS, distinct
 from renderers.pdf.kinds import SCAN_SHARE, hidden_text, hides, page_class, said_of
 from renderers.pdf.letter_shapes import unlike_share
@@ -328,13 +328,6 @@ def page_regions(lines: Sequence[Line], view: View, settings: PdfSettings) -> li
         for i, (part, quad) in enumerate(zip(parts, corners, strict=True))
         if part.text
     ]
-
-
-def line_ends(lines: Sequence[Line]) -> Iterator[str]:
-    """What stands after each line in a page's text: nothing after an initial whose word goes on, else a line feed."""
-    for line, next_ in itertools.zip_longest(lines, lines[1:]):
-        goes_on = next_ is not None and is_beside(line, next_) and is_one_word(line.text, next_.text)
-        yield "" if goes_on else "\n"
 
 
 def with_area(box: Box, least: float) -> Box:
