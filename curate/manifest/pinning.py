@@ -68,6 +68,17 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
             rule["against"] = [_pinned(one, beside, f"rule {name!r}", _way(name)) for one in given]
 
 
+def check_against(rules: Mapping[str, Any], origin: str) -> None:
+    """Check that every rule's setting `against` names a file; without one the rule would compare with nothing.
+
+    Raises:
+        ManifestError: one is empty; `origin` names the manifest in the message.
+    """
+    for name in (*RULES, LIST_RULE, NAMES_RULE):
+        if rules.get(name) and not rules[name]["against"]:
+            raise ManifestError(f"{origin}: rule {name!r}: against names no file; {_way(name)}")
+
+
 def _pin_heads(heads: Any, beside: Path) -> None:
     """Pin the models of a manifest's heads; a model in NAMED_HEADS keeps its name, and gets its own settings."""
     for name, head in heads.items() if isinstance(heads, Mapping) else ():
