@@ -17,6 +17,7 @@ each unit. The fingerprint files stay in the folder.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ import pyarrow.ipc as ipc
 from curate.engine.across import VERDICT, PhaseFiles, read_batch, write_batches
 from curate.engine.records import in_parallel
 from curate.engine.staged_pairs import fallen_detail
+from curate.errors import DamagedError
 from curate.storage.store import Store
 from filters.copies import (
     KIND,
@@ -51,6 +53,7 @@ GROUP_ROWS = 16_384  # rows whose entries are made at once
 ROW_BITS = 32  # a place is unit << ROW_BITS | row
 
 PRINTS = "_run/prints"  # the folder of the units' fingerprint files
+PRINTS_NAME = re.compile(r"unit-(\d{6,12})\.arrow")
 
 KEPT = pa.schema(  # of kept rows; `image` is equal for equal bytes, `detail` comes from `fallen_detail`
     [
@@ -90,6 +93,26 @@ def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[
     columns = [rows, kept["key"], numbers, fallen_detail(hashed), kept["fingerprint"].cast(KIND)]
     table = pa.table(columns, schema=KEPT)
     write_batches(store, _unit_name(unit), KEPT, [table.filter(pc.is_valid(table["fingerprint"]))])
+
+
+def copy_prints(source: Store, target: Store, unit: int, without: pa.ChunkedArray) -> None:
+    """Copy a unit's fingerprint file to another folder, without the rows with the keys in `without`.
+
+    If it is missing or damaged, none is written: `without_prints` finds that when inputs are added.
+    """
+    try:
+        table = read_batch(source, _unit_name(unit), 0)
+    except (OSError, DamagedError):
+        return
+    kept = pc.invert(pc.is_in(table["key"], without.combine_chunks()))
+    write_batches(target, _unit_name(unit), KEPT, [table.filter(kept)])
+
+
+def prints_names(store: Store) -> Iterator[tuple[int, str]]:
+    """Yield the unit and the name of each fingerprint file in a folder."""
+    for name in sorted(store.names(PRINTS)):
+        if found := PRINTS_NAME.fullmatch(name):
+            yield int(found[1]), f"{PRINTS}/{name}"
 
 
 def without_prints(store: Store, units: int) -> int | None:
