@@ -10,9 +10,11 @@ import atexit
 import contextlib
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -26,6 +28,13 @@ from curate.errors import MachineError
 
 LONGEST_PARENT = 16  # bytes of the path in which Ray's folder is made
 REMOVE_S = 10.0  # how long to try to remove Ray's folder
+ANSWER_S = (
+    30.0  # how long to try to reach a cluster that may be starting; Ray itself would try for many minutes
+)
+TRY_S = 5.0  # how long one of these tries may take
+HOST_AND_PORT = re.compile(
+    r"(?:ray://)?\[?(?P<host>[^/\]]+?)\]?:(?P<port>\d{1,5})"
+)  # any other: `auto`, `local`
 UNUSED = ("start_api_server", "start_monitor", "start_log_monitor")  # not needed by a Ray on one machine
 
 
@@ -47,6 +56,7 @@ def start(workers: int | None, address: str | None) -> Any:
 
     if ray.is_initialized():
         return connected()
+    _require_answer(address or "")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"num_cpus": workers, "include_dashboard": False}
@@ -60,6 +70,26 @@ def start(workers: int | None, address: str | None) -> Any:
     except Exception as error:
         where = f"no Ray cluster answers at {address}" if address else "Ray cannot start here"
         raise MachineError(f"{where}: {str(error).splitlines()[0]} (--workers 0 does without Ray)") from None
+
+
+def _require_answer(address: str) -> None:
+    """Try to reach the host and port of `address`, for up to ANSWER_S seconds.
+
+    Raises:
+        MachineError: nothing can be reached there.
+    """
+    found, ends = HOST_AND_PORT.fullmatch(address), time.monotonic() + ANSWER_S
+    while found:
+        try:
+            with socket.create_connection((found["host"], int(found["port"])), timeout=TRY_S):
+                return
+        except (OSError, OverflowError, UnicodeError) as error:  # a port beyond 65535; a host that is no name
+            reason = getattr(error, "strerror", None) or error
+            if time.monotonic() >= ends:
+                raise MachineError(
+                    f"no Ray cluster answers at {address}: {reason} (--workers 0 does without Ray)"
+                ) from None
+        time.sleep(min(1.0, ANSWER_S))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ def open_plain(path: Path) -> BufferedReader:
     Raises:
         OSError: the file cannot be opened, or is a folder, a pipe or a device.
     """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "no name holds a null character", str(path))
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is no file, but a folder, a pipe or a device", str(path))
     return path.open("rb")

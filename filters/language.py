@@ -72,8 +72,10 @@ def text_in_other_language(
     like none.)
 
     Raises:
-        ValueError: a language that cannot be identified, or a score that is no probability.
+        ValueError: no language, one that cannot be identified, or a score that is no probability.
     """
+    if not keep:
+        raise ValueError("keep names no language: no text would be kept")
     if unknown := sorted(set(keep) - set(LANGUAGES)):
         raise ValueError(f"keep has {unknown[0]!r}: the languages are {', '.join(LANGUAGES)}")
     if not 0 <= min_score <= 1:

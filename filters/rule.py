@@ -26,6 +26,12 @@ EMPTY: Mapping[Any, pa.DataType] = {  # the type of an empty column, by the anno
     pa.FixedSizeBinaryArray: pa.binary(16),
     pa.Array: pa.float64(),
 }
+REGIONS = pa.list_(  # the type of an empty column `regions`
+    pa.struct(
+        {"text": pa.string(), "start": pa.int32(), "end": pa.int32(), "quad": pa.list_(pa.float32(), 8)}
+        | {"score": pa.float32()}
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,13 @@ class Rule:
     published: str = ""  # the setting that may name a column of the source, which it reads after its own
 
     def check(self, **settings: Any) -> None:
-        """Check the settings by judging an empty table; the settings of rules on lists are not checked.
+        """Check the settings by judging an empty table; those of rules on lists other than `regions` are not checked.
 
         Raises: ValueError for a setting of the right type that makes no sense.
         """
         hints = get_type_hints(self.function)
         parameters = list(inspect.signature(self.function).parameters)[: len(self.columns)]
-        kinds = [EMPTY.get(hints[name]) for name in parameters]
+        kinds = [REGIONS if name == "regions" else EMPTY.get(hints[name]) for name in parameters]
         if None not in kinds:
             self.function(*(pa.array([], kind) for kind in kinds), **settings)
 

@@ -196,7 +196,12 @@ def text_repeats_itself(text: pa.StringArray, *, max_share: float) -> pa.Boolean
 
     Words are separated by white space and compared without case; in a text without white space, characters count as
     words.
+
+    Raises:
+        ValueError: `max_share` is no share.
     """
+    if not 0 <= max_share <= 1:
+        raise ValueError(f"max_share is a share, from 0 to 1, not {max_share:g}")
     return pc.less_equal(repeated_share(text), max_share)
 
 

@@ -15,6 +15,12 @@ from curate.errors import InputError, nearest
 from curate.manifest.settings import Manifest
 from curate.sources.input_index import JSON
 
+KNOWN_PARTS = ("url", "text")  # parts of a key that every row has, from whichever column
+IDENTIFIED = (
+    "questions",
+    "regions",
+)  # adapters that make a key of other values if the source has none of its columns
+
 
 def columns_of(manifest: Manifest) -> dict[str, str]:
     """Return the switched-on rules that judge a column of the source: the rule's name → the column's name."""
@@ -30,9 +36,11 @@ def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
     Fields of lists that are unfolded later (`input.explode`) are not known yet; `with_columns` looks for them.
 
     Raises:
-        InputError: a column is missing (the message names the most similar one), or no rule can judge its type; or the
-            source has a column `flags` or `heads`, and the manifest has settings of that name.
+        InputError: a column is missing (the message names the most similar one), or no rule can judge its type; a
+            column of the manifest's `key` is missing; or the source has a column `flags` or `heads`, and the manifest
+            has settings of that name.
     """
+    _check_key(schema, manifest)
     for group, of in (("flags", manifest.flags), ("heads", manifest.heads)):
         if of and first(schema.names, (group,)) is not None:
             raise InputError(
@@ -60,6 +68,22 @@ def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
                 f"rule {rule!r} cannot judge the column {column!r}, which holds {kind}: it takes numbers, texts, "
                 "booleans, lists of these, or a field of a struct (COLUMN.FIELD)"
             )
+
+
+def _check_key(schema: pa.Schema, manifest: Manifest) -> None:
+    """Check that the source has the columns of the manifest's `key`, as far as the adapter makes keys of them.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    there = {name: first(schema.names, (*manifest.columns.get(name, ()), name)) for name in manifest.key}
+    missing = [name for name, found in there.items() if found is None and name not in KNOWN_PARTS]
+    if not missing or manifest.input.explode:
+        return
+    if manifest.adapter in IDENTIFIED and len(missing) == len(there):
+        return
+    names = sorted({*_leaves(schema), *KNOWN_PARTS})
+    raise InputError(f"no column {missing[0]!r}, which the manifest's key needs{nearest(missing[0], names)}")
 
 
 def with_columns(table: pa.Table, published: pa.Table, manifest: Manifest) -> pa.Table:

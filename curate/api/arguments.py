@@ -38,7 +38,10 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        given, hints = signature.bind(*args, **kwargs), get_type_hints(function)
+        try:
+            given, hints = signature.bind(*args, **kwargs), get_type_hints(function)
+        except TypeError as error:  # as from Python itself, which names the function
+            raise TypeError(f"curate.{function.__name__}() {error}") from None
         for name, value in given.arguments.items():
             given.arguments[name] = _plain(f"curate.{function.__name__}: {name}", value, hints[name])
         return function(*given.args, **given.kwargs)

@@ -54,7 +54,10 @@ class AcquiredImage:
     reason: str | None = None
     detail: str | None = None
     fingerprint: bytes | None = None  # of the image and its crops; None unless it was asked for
-    full: tuple[int, int] | None = None  # width and height of the upright image before it was shrunk
+    full: tuple[int, int] = (
+        0,
+        0,
+    )  # width and height of the upright image before it was shrunk; 0: not decoded
     redirected_to: str | None = None  # where redirects led, if to a file of another name
 
     def without_image(self) -> AcquiredImage:

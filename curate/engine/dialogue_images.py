@@ -117,6 +117,10 @@ def settle(
     number = np.arange(len(row)) - np.searchsorted(row, row)
     made = {name: [getattr(one, name) for one in found] for name in ITEM}
     made["dropped"] = [one.reason for one in found]
+    for side, name in enumerate(
+        ("width", "height")
+    ):  # rules see the size that an image had before it was shrunk
+        made[name] = [one.full[side] or getattr(one, name) for one in found]
     judged = conform(
         pa.table({name: pa.array(values, SAMPLE.field(name).type) for name, values in made.items()})
     )
@@ -129,9 +133,11 @@ def settle(
         f"{name['dataset']}/{name['key']}-{n}.{(one.format or 'jpeg').replace('jpeg', 'jpg')}"
         for name, n, one in zip(names, number.tolist(), found, strict=True)
     ]
-    sides = {name: judged[name].combine_chunks() for name in ("width", "height")}
+    sides = {
+        name: pa.array([getattr(one, name) for one in found], pa.int32()) for name in ("width", "height")
+    }
     table = set_column(table, "images", _relist(images, flat, path=pa.array(paths, pa.string()), **sides))
-    return _in_pixels(table, np.array([one.full or (0, 0) for one in found], np.float64).reshape(-1, 2))
+    return _in_pixels(table, np.array([one.full for one in found], np.float64).reshape(-1, 2))
 
 
 def _in_pixels(table: pa.Table, full: Floats) -> pa.Table:

@@ -59,6 +59,7 @@ class Staging:
         self.manifest, self.store = manifest, store
         self._prefix = f"{STAGED}/" if judged_later and store.local else ""
         self.scorer: dict[str, Any] | None = None  # named in the shards that are staged from now on
+        self._digest = manifest.digest()
 
     def write_dropped(self, unit: int, table: pa.Table) -> Shard | None:
         """Stage the dropped rows of a unit's table (N rows of SAMPLE); return None if none of them is written."""
@@ -79,7 +80,7 @@ class Staging:
         rows = pc.indices_nonzero(alive(table))
         kept, places, first, shards = table.take(rows), rows.to_numpy(), 0, []
         form = SHARD_FORMS[self.manifest.image.fingerprints]
-        schema = form.with_metadata(shard_metadata(self.manifest.digest(), self.scorer, form))
+        schema = form.with_metadata(shard_metadata(self._digest, self.scorer, form))
         shown = dialogue_images.shown(kept, places, spool)
         for part, groups in enumerate(row_groups(shown, self.manifest.shard)):
             pieces = self._groups(kept.slice(first), places[first:], groups, spool)

@@ -47,6 +47,7 @@ from curate.storage.filesystems import scheme
 from curate.storage.store import Store
 from curate.tasks.formats import CONVERSATION
 
+JUDGED_BY_CHILDREN = ("image_too_small", "image_too_elongated")  # see `curate.images.protocol.child_settings`
 STAGES = (
     "read", "render", "rules", "seen", "fetch", "decode", "listed", "copies", "size", "score", "tasks", "write",
     "across",
@@ -97,6 +98,7 @@ class Pipeline:
         self._size_rules = {
             n: s for n, s in self._rules.items() if SIZE & set(filters.find_rule(n, s).columns)
         }
+        self._later_size_rules = {n: s for n, s in self._size_rules.items() if n not in JUDGED_BY_CHILDREN}
         self.reader = UnitReader(run, children)
 
     def close(self) -> None:
@@ -234,6 +236,7 @@ class Pipeline:
         reason, stage, detail = (column(name, pa.string()) for name in ("reason", "stage", "detail"))
         for name in pc.unique(stage.drop_null()).to_pylist():
             table = drop(table, pc.if_else(pc.equal(stage, name), reason, None), name, detail)
+        table = self._judge_full_sizes(table, outcomes)
         return self._drop_copies(self.listed.drop(self._drop_removed_prints(table)), work)
 
     def _keep_fingerprints(self, table: pa.Table, work: Work) -> None:
@@ -312,6 +315,17 @@ class Pipeline:
         shows = pc.greater(pc.list_value_length(table["images"]).fill_null(0), 0)
         places = pc.indices_nonzero(pc.and_(alive(table), shows))
         return _merged(table, judge(table.take(places), self._score_rules, "score"), places)
+
+    def _judge_full_sizes(self, table: pa.Table, outcomes: Outcomes) -> pa.Table:
+        """Drop rows by the size rules that child processes do not judge, on the images' sizes before any shrinking."""
+        if not self._later_size_rules:
+            return table
+        rows = pa.array(sorted(row for row, one in outcomes.items() if one.full[0]), pa.int64())
+        sizes = [outcomes[row].full for row in rows.to_pylist()]
+        decoded = table.take(rows)
+        for number, name in enumerate(("width", "height")):
+            decoded = set_column(decoded, name, pa.array([size[number] for size in sizes], pa.int32()))
+        return _merged(table, judge(decoded, self._later_size_rules, "size"), rows)
 
     def _judge_sizes(self, table: pa.Table, spool: Spool) -> pa.Table:
         """Drop rows whose image the child processes did not decode, because a rule drops its true size.

@@ -95,8 +95,12 @@ class OrderedDataset(IterableDataset[Any]):  # type: ignore[misc]  # torch is no
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = rank if rank is not None else torch.distributed.get_rank() if distributed else 0
         self.world_size = world_size or (torch.distributed.get_world_size() if distributed else 1)
-        if not 0 <= self.rank < self.world_size or batch_size < 1:
-            raise InputError(f"rank {self.rank} of {self.world_size} with batches of {batch_size} cannot be")
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        if not 0 <= self.rank < self.world_size:
+            raise InputError(
+                f"rank must be from 0 to {self.world_size - 1}, below world_size, not {self.rank}"
+            )
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
         self._began = 0  # the epoch to which the next three attributes belong
         self._origin = 0  # samples of the epoch that were used before this pass

@@ -19,6 +19,7 @@ MAX_PROMPTS = 64  # texts in `prompts`, and in `others`, of a flag
 MAX_PROMPT = 1000  # characters
 
 _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
+    ("key must name at least one column", lambda m: bool(m.key)),
     ("shard.rows must be at least 1", lambda m: m.shard.rows >= 1),
     ("shard.max_bytes must be at least 1", lambda m: m.shard.max_bytes >= 1),
     ("shard.row_group_bytes must be at least 1", lambda m: m.shard.row_group_bytes >= 1),
@@ -32,6 +33,8 @@ _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     ("drops.sample must be from 0 to 1", lambda m: 0 <= m.drops.sample <= 1),
     ("fetch.concurrency must be at least 1", lambda m: m.fetch.concurrency >= 1),
     ("fetch.per_host must be at least 1", lambda m: m.fetch.per_host >= 1),
+    ("fetch.per_host_rate must be at least 0", lambda m: m.fetch.per_host_rate >= 0),  # and not NaN
+    ("fetch.longest_rest_s must be at least 0", lambda m: m.fetch.longest_rest_s >= 0),
     ("fetch.retries must be at least 0", lambda m: m.fetch.retries >= 0),
     ("fetch.max_redirects must be at least 0", lambda m: m.fetch.max_redirects >= 0),
     ("fetch.max_bytes must be at least 1", lambda m: m.fetch.max_bytes >= 1),
@@ -45,6 +48,10 @@ _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     (
         "scorer.batch_size must be at least 1",
         lambda m: m.scorer is None or m.scorer.batch_size == "auto" or m.scorer.batch_size >= 1,
+    ),
+    (
+        "image.formats must be one or more of jpeg, png, webp, gif, bmp, avif",
+        lambda m: m.image.formats != () and {*m.image.formats} <= {*type(m.image)().formats},
     ),
     ("image.quality must be from 1 to 100", lambda m: 1 <= m.image.quality <= 100),
     ("image.max_pixels must be at least 1", lambda m: m.image.max_pixels >= 1),

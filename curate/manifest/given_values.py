@@ -64,7 +64,12 @@ def fitting(tree: Mapping[str, Any], path: str, given: Any, root: type) -> Any:
         path: the setting, such as `image.max_side`.
         given: a value that `assignment` returned, or any other, which is returned as it is.
         root: the manifest's type.
+
+    Raises:
+        ManifestError: the path or the value holds a text that is no UTF-8, as no file and no shard could hold it.
     """
+    if (wrong := parsing.not_utf8({path: given})) is not None:
+        raise ManifestError(f"setting {wrong!r} is no UTF-8: write it without half characters (surrogates)")
     if not isinstance(given, Written):
         return given
     declared = declared_at(tree, path.split("."), root)

@@ -18,7 +18,7 @@ from curate.manifest.builtin_files import folder, samples
 from curate.manifest.checks import check_models, check_near, check_values
 from curate.manifest.declared import no_choice
 from curate.manifest.given_values import assignments, fitting
-from curate.manifest.pinning import pin
+from curate.manifest.pinning import check_against, pin
 from curate.manifest.settings import (
     DocumentSettings,
     DropSettings,
@@ -194,6 +194,7 @@ def parse(tree: Mapping[str, Any], origin: str) -> Manifest:
         name: _fill(f"cleaner {name!r}", known, settings, origin)
         for name, settings, known in _known("cleaner", given, {**filters.CLEANERS, **own.cleaners}, origin)
     }
+    check_against(rules, origin)
     check_near(rules.get("near_duplicate"), manifest.scorer, origin)
     check_models(manifest, origin)
     return msgspec.structs.replace(manifest, rules=rules, cleaners=cleaners)
@@ -241,7 +242,7 @@ def _rule(
         raise ManifestError(f"{origin}: no rule {name!r}{hint}")
     try:
         known = own[name] if name in own else filters.find_rule(name, plugins.without_owner(settings))
-    except TypeError:
+    except (TypeError, KeyError):  # a list; an empty name
         raise ManifestError(
             f"{origin}: rule {name!r}: 'column' is a name, not {settings['column']!r}"
         ) from None

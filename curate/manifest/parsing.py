@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from curate.errors import ManifestError
+from curate.plain_files import open_plain
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32  # of tables and arrays; the built-in manifests have a depth of four
@@ -24,7 +25,7 @@ def read(path: Path, what: str) -> dict[str, Any]:
         ManifestError: it cannot be read, is no TOML, or exceeds a limit.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ManifestError(f"cannot read {what}: {error.strerror or error}") from None
@@ -58,16 +59,29 @@ def loads(text: str) -> dict[str, Any]:
 
 def beyond_64_bits(tree: Mapping[str, Any]) -> str | None:
     """Return the path of an integer that does not fit in 64 bits (signed), which TOML forbids; None if all fit."""
+    large = (path for path, value in _all(tree) if isinstance(value, int) and not -(2**63) <= value < 2**63)
+    return next(large, None)
+
+
+def not_utf8(tree: Mapping[str, Any]) -> str | None:
+    """Return the path of a name or text that is no UTF-8 (half a surrogate pair), which TOML forbids; None if all are.
+
+    Arguments of the command line that are no UTF-8, and callers in Python, can give one.
+    """
+    texts = ((path, f"{path}{value if isinstance(value, str) else ''}") for path, value in _all(tree))
+    return next((path for path, text in texts if any("\ud800" <= c <= "\udfff" for c in text)), None)
+
+
+def _all(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the path and the value of everything in a tree; an item of a list has the path of its list."""
     level: list[tuple[str, Any]] = list(tree.items())
     while level:
         path, value = level.pop()
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            return path
+        yield path, value
         if isinstance(value, Mapping):
             level += [(f"{path}.{name}", below) for name, below in value.items()]
         elif isinstance(value, list | tuple):
             level += [(path, below) for below in value]
-    return None
 
 
 def _below(value: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import ManifestError
-from curate.manifest.builtin_files import held_out_list
+from curate.manifest.builtin_files import held_out_list, held_out_lists
 from curate.plain_files import open_plain
 
 RULES = ("image_in_evaluation_set", "text_in_evaluation_set")  # rules that compare with fingerprint files
@@ -68,6 +68,17 @@ def pin(tree: Mapping[str, Any], beside: Path) -> None:
             rule["against"] = [_pinned(one, beside, f"rule {name!r}", _way(name)) for one in given]
 
 
+def check_against(rules: Mapping[str, Any], origin: str) -> None:
+    """Check that every rule's setting `against` names a file; without one the rule would compare with nothing.
+
+    Raises:
+        ManifestError: one is empty; `origin` names the manifest in the message.
+    """
+    for name in (*RULES, LIST_RULE, NAMES_RULE):
+        if rules.get(name) and not rules[name]["against"]:
+            raise ManifestError(f"{origin}: rule {name!r}: against names no file; {_way(name)}")
+
+
 def _pin_heads(heads: Any, beside: Path) -> None:
     """Pin the models of a manifest's heads; a model in NAMED_HEADS keeps its name, and gets its own settings."""
     for name, head in heads.items() if isinstance(heads, Mapping) else ():
@@ -117,7 +128,11 @@ def sha256_of(path: Path) -> str:
 
 
 def _way(rule: str) -> str:
-    ways = {LIST_RULE: "give a text file, a hash a line", NAMES_RULE: "give a text file, a name a line"}
+    shipped = ", ".join(held_out_lists())
+    ways = {
+        LIST_RULE: "give a text file, a hash a line",
+        NAMES_RULE: f"give a text file, a name a line, or a list that ships with curate ({shipped})",
+    }
     return ways.get(rule, "make it by `curate fingerprint`")
 
 

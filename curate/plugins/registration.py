@@ -38,12 +38,12 @@ def rule(name: str, *, describe: Callable[..., pa.StringArray] | None = None) ->
         name: the rule's name, which is also the reason of the rows that it drops, for ever.
         describe: a function of the same signature that returns what decided (N texts); None: the columns' values.
     """
-    return _decorator(lambda function, owner: _own_rule(name, function, describe, owner))
+    return _decorator("rule", name, lambda function, owner: _own_rule(name, function, describe, owner))
 
 
 def cleaner(name: str) -> Callable[[F], F]:
     """Register a function from N texts to N texts (null stays null) as a plug-in's cleaner `name`."""
-    return _decorator(lambda function, owner: _own_cleaner(name, function, owner))
+    return _decorator("cleaner", name, lambda function, owner: _own_cleaner(name, function, owner))
 
 
 def adapter(name: str, *, base: str = "pairs") -> Callable[[F], F]:
@@ -51,11 +51,18 @@ def adapter(name: str, *, base: str = "pairs") -> Callable[[F], F]:
 
     It takes and returns a `pyarrow.Table` of N rows, and is also called with empty tables. `base` is one of BASES.
     """
-    return _decorator(lambda function, owner: _own_adapter(name, function, base, owner))
+    return _decorator("adapter", name, lambda function, owner: _own_adapter(name, function, base, owner))
 
 
-def _decorator(make: Callable[[Callable[..., Any], Plugin], Own]) -> Callable[[F], F]:
-    """Return a decorator that leaves its function unchanged, and notes in the function's module what to register."""
+def _decorator(kind: str, name: Any, make: Callable[[Callable[..., Any], Plugin], Own]) -> Callable[[F], F]:
+    """Return a decorator that leaves its function unchanged, and notes in the function's module what to register.
+
+    Raises:
+        ManifestError: the decorator stands without its brackets, so that `name` is the function.
+    """
+
+    if inspect.isfunction(name):
+        raise ManifestError(f"{name.__name__}: write @curate.{kind}(NAME), with the name of the {kind}")
 
     def register(function: F) -> F:
         if not inspect.isfunction(function):

@@ -20,6 +20,7 @@ from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
 from curate.tasks.image_cost import Cost
 from curate.tasks.setting_bounds import check_bounds
+from curate.tasks.template_checks import check_tasks, check_templates
 
 FOLDER = Path(__file__).with_name("dialects")
 MAX_BASES = 8  # limit on a chain of files that build on one another
@@ -166,15 +167,21 @@ def load_with(name: str, settings: Sequence[str]) -> Dialect:
 
 
 def _checked(raw: dict[str, Any], name: str) -> Dialect:
+    if (wrong := parsing.not_utf8(raw)) is not None:
+        raise ManifestError(
+            f"dialect {name}: {wrong} is no UTF-8: write it without half characters (surrogates)"
+        )
     try:
         raw["tasks"] = {
             task: msgspec.convert(made, dict[Literal["prompt", "target"], str])
             for task, made in raw.get("tasks", {}).items()
         }
+        check_tasks(raw["tasks"])
         raw["tasks"] = {task: (made["prompt"], made["target"]) for task, made in raw["tasks"].items()}
         dialect = msgspec.convert(raw, Dialect)
         check_bounds(dialect)
-    except (ValueError, KeyError) as error:  # msgspec's ValidationError is a ValueError
+        check_templates(dialect)
+    except ValueError as error:  # msgspec's ValidationError is one
         raise ManifestError(f"dialect {name}: {error}") from None
     marks = [mark for mark in (dialect.image.pad, dialect.start, dialect.end) if mark]
     if lacking := [mark for mark in marks if mark not in dialect.tokens]:

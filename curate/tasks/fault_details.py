@@ -56,6 +56,8 @@ def fault_details(table: pa.Table, fault: pa.Array | pa.ChunkedArray, dialect: D
 
     `fault` (N) is what `row_faults` or `shard_faults` returns. The answer is also null for faults that need no values.
     """
+    if fault.null_count == len(fault):
+        return pa.nulls(len(fault), pa.string())
     places = np.flatnonzero(fault.is_valid().to_numpy(zero_copy_only=False))
     some = table.take(pa.array(places))
     images = np.zeros(len(places), np.int64)

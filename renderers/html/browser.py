@@ -1,10 +1,10 @@
-"""The life of Chromium: start it walled in, speak to it, measure it, end it.
+"""Start Chromium in a sandbox of its own, send it commands, measure its memory, end it.
 
     this process ── pipe (CDP) ── bwrap: no network; only programs and fonts; its own processes and /tmp
                                     └─ Chromium, as an unprivileged user, with its own sandbox on
 
-Inside, Chromium has no way to a network even where one of its own switches fails; the profile lives in a
-memory file system that ends with it, as do all of its processes. DevTools goes over a pipe: no port is open.
+Inside, Chromium reaches no network even where one of its own switches fails. Its profile lies in a memory file
+system, which goes when the browser ends, as all of its processes do. DevTools uses a pipe: no port is open.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TZ":
 TARGET_S = 0.01
 TO_PIPES = 'exec "$@" 3<&0 4>&1 0</dev/null 1>&2'  # DevTools reads descriptor 3 and writes 4
 
-# A plain dead proxy, a blocked resolver alone and offline mode all leak; these two together do not.
+# A proxy that does not exist, a blocked resolver or offline mode leak, each by itself; the first two together do not.
 NO_NETWORK = (
     "--host-resolver-rules=MAP * ~NOTFOUND",
     "--proxy-server=http://127.0.0.1:9",
@@ -52,7 +52,7 @@ NO_NETWORK = (
 )
 QUIET = (
     "--headless=new",
-    "--no-startup-window",  # else a process waits for a page that no tab ever shows
+    "--no-startup-window",  # saves the process of a first window that is never used
     "--remote-debugging-pipe",
     "--disable-gpu",
     "--disable-extensions",
@@ -73,7 +73,7 @@ QUIET = (
     "--no-first-run",
     "--no-default-browser-check",
     "--password-store=basic",
-    # the same pixels everywhere
+    # so that every machine draws the same pixels
     "--hide-scrollbars",
     "--force-color-profile=srgb",
     "--font-render-hinting=none",
@@ -83,11 +83,11 @@ QUIET = (
 
 
 class BrowserGoneError(Exception):
-    """The browser ended, was ended, or does not answer."""
+    """The browser ended, was killed, or does not answer."""
 
 
 def find_chromium(executable: str | None = None) -> str:
-    """The browser's program: the one named, else $CURATE_CHROMIUM, else the first of NAMES on the path.
+    """Find the browser: `executable`, else $CURATE_CHROMIUM, else the first of NAMES on the path.
 
     Raises: NotReadyError.
     """
@@ -101,14 +101,18 @@ def find_chromium(executable: str | None = None) -> str:
 
 @dataclass(frozen=True)
 class Wall:
-    """How the browser is started: the command before its own, as whom, and the switches that needs."""
+    """How the browser is started.
+
+    `command` is put before the browser's own command, `user` is the account that it runs as (null: ours), and
+    `switches` are added to its own.
+    """
 
     command: tuple[str, ...]
     user: str | None
     switches: tuple[str, ...]
 
     def start_options(self) -> dict[str, Any]:
-        """The options of a subprocess that give up root."""
+        """Return the options by which a subprocess runs as `user` instead of root."""
         if self.user is None:
             return {}
         account = pwd.getpwnam(self.user)
@@ -116,7 +120,7 @@ class Wall:
 
 
 def build_wall(program: str, settings: HtmlSettings) -> Wall:
-    """The strongest wall of this machine around the browser.
+    """Build the strongest sandbox around the browser that this machine allows.
 
     Raises: NotReadyError, where it has no bubblewrap, no user namespaces or no unprivileged user, unless
         `allow_unsandboxed`.
@@ -133,7 +137,7 @@ def build_wall(program: str, settings: HtmlSettings) -> Wall:
 
 
 def unprivileged_user(name: str) -> str | None:
-    """Whom to become: nobody else where this process is not root.
+    """Return the account that the browser is to run as; null where this process is not root.
 
     Raises: NotReadyError.
     """
@@ -148,7 +152,7 @@ def unprivileged_user(name: str) -> str | None:
 
 
 def bubblewrap(program: str) -> tuple[str, ...]:
-    """The command that shows a program nothing but the system's programs and fonts, and no network.
+    """Return the command in which a program sees only the system's programs and fonts, and no network.
 
     Raises: NotReadyError.
     """
@@ -163,7 +167,10 @@ def bubblewrap(program: str) -> tuple[str, ...]:
 
 
 def try_wall(wall: Wall) -> None:
-    """Raises: NotReadyError, where the wall cannot be built here, or Chromium's own sandbox not within it."""
+    """Try to start a program in the sandbox, and a user namespace in it, which Chromium's own sandbox needs.
+
+    Raises: NotReadyError, where that fails.
+    """
     inner = [shutil.which("unshare") or "true", "--user", "--map-root-user", "--net", "true"]
     command = [*wall.command, *(inner if len(inner) > 1 else inner[:1])]
     done = subprocess.run(
@@ -175,7 +182,7 @@ def try_wall(wall: Wall) -> None:
 
 
 class Chromium:
-    """One running browser: `start` makes it, `kill` ends it and all of its processes, for good."""
+    """A running browser, made by `start`. `kill` ends all of its processes."""
 
     def __init__(self, process: asyncio.subprocess.Process, profile: str | None) -> None:
         self.process = process
@@ -188,12 +195,12 @@ class Chromium:
 
     @classmethod
     async def start(cls, program: str, wall: Wall, settings: HtmlSettings) -> Chromium:
-        """A browser that answers.
+        """Start a browser and wait for its first answer.
 
-        Raises: BrowserGoneError, where it does not in time.
+        Raises: BrowserGoneError, where it does not answer within `settings.start_s`.
         """
         profile = None if wall.command else tempfile.mkdtemp(prefix="curate-chromium-")
-        home = profile or "/tmp"  # within the wall, which has its own
+        home = profile or "/tmp"  # the sandbox has a /tmp of its own
         switches = (*QUIET, *NO_NETWORK, *wall.switches, f"--user-data-dir={home}/profile")
         process = await asyncio.create_subprocess_exec(
             *("/bin/sh", "-c", TO_PIPES, "sh", *wall.command, program, *switches),
@@ -216,22 +223,25 @@ class Chromium:
         return browser
 
     async def new_page(self) -> PyppeteerPage:
-        """A blank page in a window of its own: those behind others are not painted.
+        """Open a blank page in a window of its own: Chromium does not paint a page behind another.
 
         Raises: NetworkError.
         """
         made = await self.connection.send("Target.createTarget", {"url": "about:blank", "newWindow": True})
         while not (found := [t for t in self.pages.targets() if t._targetId == made["targetId"]]):
-            await asyncio.sleep(TARGET_S)  # Chromium's headless shell tells of it a little later
+            await asyncio.sleep(TARGET_S)  # Chromium's headless shell reports the page a little later
         return await found[0].page()
 
     @property
     def alive(self) -> bool:
-        """Can it still be spoken to?"""
+        """Whether it runs and can be sent commands."""
         return self.connection.open and self.process.returncode is None
 
     def memory(self) -> int:
-        """Bytes of all processes, shared pages counted once (PSS); an estimate where that is secret."""
+        """Return the bytes of all its processes, shared pages counted once (PSS).
+
+        It is estimated for processes whose PSS may not be read.
+        """
         total = 0
         for process in processes_of(self.process.pid):
             try:
@@ -259,7 +269,7 @@ class Chromium:
 
 
 def processes_of(pid: int) -> Sequence[psutil.Process]:
-    """A process and all that descend from it; none where it is gone."""
+    """Return a process and all of its descendants; none where it has ended."""
     try:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]

@@ -1,4 +1,4 @@
-"""Tabs of one browser at a time, and whose fault it is when that breaks."""
+"""Lend the tabs of one browser to documents, and find which document ends or stalls the browser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from renderers.html.browser import BrowserGoneError, Chromium, Wall
 from renderers.html.settings import FETCH, HtmlSettings
 from renderers.html.tab import Tab
 
-POLL_S = 1.0  # between two looks at the browser's memory
+POLL_S = 1.0  # between two measurements of the browser's memory
 STARTS = 3  # attempts to start the browser
 
 log = logging.getLogger(__name__)
@@ -22,25 +22,26 @@ T = TypeVar("T")
 
 
 class Pool:
-    """Lends tabs. The browser is started when first needed, recycled, and killed after any trouble.
+    """Lends tabs of a browser, which is started when first needed and replaced after `recycle_after` documents.
 
-    A document is judged only alone: when the browser breaks while several are under way, each of them is
-    tried once more by itself, and only what happens then counts.
+    A browser that ends, stalls or takes too much memory is killed. Each document that was shown in it then is tried
+    once more while no other is under way, and only what happens then counts.
     """
 
     def __init__(self, program: str, wall: Wall, settings: HtmlSettings) -> None:
         self.program, self.wall, self.settings = program, wall, settings
         self.slots = asyncio.Semaphore(settings.tabs)
-        self.gathering = asyncio.Lock()  # who wants all slots
+        self.gathering = asyncio.Lock()  # held by whoever takes all slots
         self.starting = asyncio.Lock()
         self.chromium: Chromium | None = None
         self.idle: list[Tab] = []
         self.watcher: asyncio.Task[None] | None = None
 
     async def use(self, work: Callable[[Tab], Awaitable[T]]) -> T:
-        """What `work` makes of a tab.
+        """Run `work` on a tab and return its result.
 
-        Raises: RenderError, if it ends the browser or runs out of time; NotReadyError, if no browser starts.
+        Raises: RenderError, if `work` raises it, ends the browser or runs out of time; NotReadyError, if no browser
+            starts.
         """
         async with self.slots:
             try:
@@ -53,7 +54,7 @@ class Pool:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """All slots at once."""
+        """Hold all slots, so that no other document is under way."""
         async with self.gathering:
             for _ in range(self.settings.tabs):
                 await self.slots.acquire()
@@ -64,7 +65,7 @@ class Pool:
                 self.slots.release()
 
     async def attempt(self, work: Callable[[Tab], Awaitable[T]]) -> T:
-        """Run `work` on a tab within the time limit; any trouble ends the browser."""
+        """Run `work` on a tab within the time limit; kill the browser if it breaks or the time is over."""
         chromium = await self.browser()
         gone = chromium.connection.gone
         chromium.users += 1
@@ -72,7 +73,9 @@ class Pool:
         try:
             limit = self.settings.timeout_s
             if self.settings.resources == FETCH:
-                limit += 2 * self.settings.resources_s  # the last one may begin late, and take as long itself
+                limit += (
+                    2 * self.settings.resources_s
+                )  # the last fetch may begin at the limit, and take as long again
             await asyncio.wait((task, gone), timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
@@ -90,7 +93,7 @@ class Pool:
                 await chromium.kill()
 
     async def run(self, chromium: Chromium, work: Callable[[Tab], Awaitable[T]]) -> T:
-        """Do `work` on an idle tab or a new one, and keep the tab for the next."""
+        """Run `work` on an idle tab or a new one, and keep the tab for the next document."""
         tab = self.idle.pop() if self.idle else await Tab.open(chromium, self.settings)
         result = await work(tab)
         if chromium is self.chromium:
@@ -106,7 +109,7 @@ class Pool:
             await tab.close()
 
     async def browser(self) -> Chromium:
-        """The browser to use now: a fresh one where the last is gone or has done its share.
+        """Return the browser to use now: a new one where the last has ended or shown `recycle_after` documents.
 
         Raises: NotReadyError.
         """
@@ -124,7 +127,10 @@ class Pool:
             return self.chromium
 
     async def start(self) -> Chromium:
-        """Raises: NotReadyError, after several attempts."""
+        """Start a browser.
+
+        Raises: NotReadyError, after STARTS attempts.
+        """
         for left in reversed(range(STARTS)):
             try:
                 return await Chromium.start(self.program, self.wall, self.settings)
@@ -135,7 +141,7 @@ class Pool:
         )
 
     def watch(self, chromium: Chromium) -> None:
-        """Keep an eye on the memory of this browser, and no longer on the last one's."""
+        """Watch the memory of this browser instead of the last one's."""
         if self.watcher is not None:
             self.watcher.cancel()
         self.watcher = asyncio.create_task(self.end_if_swollen(chromium))

@@ -1,7 +1,8 @@
-"""From the bytes of a web page to its text, as browsers do it, but never believing a label that is wrong.
+"""Decode the bytes of a web page as browsers do, except where the charset that it names does not fit its bytes.
 
-In order: a byte order mark; UTF-16 that its zero bytes give away; the bytes themselves, where they are UTF-8
-beyond doubt; the server's label and the page's own, where the bytes bear them out; a guess; the label anyhow.
+The charset is, in this order: that of a byte order mark; UTF-16, where the pattern of zero bytes shows it; UTF-8, where
+the bytes are UTF-8 beyond doubt; the one that the server or the page names, where the bytes fit it; a guess; the one
+named.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ HEAD = 8192  # bytes in which a page names its charset (the standard's 1,024 mis
 MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 MAX_FAULTS = 0.1  # share of a page's non-ASCII characters that a believed label may leave undecoded
 CERTAIN = 3  # multi-byte sequences without a fault that make UTF-8 certain against a label
-LONG_RUN = 2.0  # mean run of non-ASCII bytes from which a text is not a Western one
+LONG_RUN = 2.0  # a text whose runs of non-ASCII bytes are this long on average is not in a Western charset
 
 # https://encoding.spec.whatwg.org: what a label means to browsers is often a superset of what it says
 MEANT = {
@@ -82,12 +83,12 @@ XML = re.compile(rb"\bencoding\s*+=\s*+[\"']([\w.:-]++)", re.IGNORECASE)
 GUESSED = 1 << 18  # bytes that a guess looks at
 HIGH = re.compile(rb"[\x80-\xff]+")
 
-# cp1252 with the five bytes it leaves open as the controls that browsers take them for
+# cp1252, with its five undefined bytes as the control characters that browsers read them as
 LATIN = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}
 
 
 def decode(content: bytes, content_type: str | None = None) -> tuple[str, str]:
-    """A page's text, and Python's name of the charset it was in. Bytes that fit none become U+FFFD.
+    """Decode a page; return its text and Python's name of its charset. Undecodable bytes become U+FFFD.
 
     `content_type` is the server's header, where there was one.
     """
@@ -99,7 +100,7 @@ def decode(content: bytes, content_type: str | None = None) -> tuple[str, str]:
 
 
 def text_of(content: bytes, charset: str) -> str:
-    """The text without zero characters, which no page means."""
+    """Decode bytes by a charset, and drop NUL characters."""
     text = (
         content.decode("latin-1").translate(LATIN)
         if charset == "cp1252"
@@ -109,7 +110,10 @@ def text_of(content: bytes, charset: str) -> str:
 
 
 def wide(content: bytes) -> str | None:
-    """UTF-16 without a mark: every other byte of its markup is zero, and next to none of those between."""
+    """Recognise UTF-16 without a byte order mark; null where it is none.
+
+    Every other byte of its markup is zero, and almost none of those between.
+    """
     head = content[:HEAD]
     even, odd = head[0::2].count(0), head[1::2].count(0)
     if even + odd < len(head) // 4 or 8 * min(even, odd) > max(even, odd):
@@ -118,7 +122,7 @@ def wide(content: bytes) -> str | None:
 
 
 def choose(content: bytes, content_type: str | None) -> str:
-    """The charset of text whose markup is ASCII."""
+    """Choose the charset of a page whose markup is ASCII."""
     labels = list(dict.fromkeys(declared(content, content_type)))
     sequences = count_utf8(content)
     if sequences >= CERTAIN or (sequences and not set(labels) - {"utf-8"}):
@@ -134,7 +138,7 @@ def choose(content: bytes, content_type: str | None) -> str:
 
 
 def declared(content: bytes, content_type: str | None) -> Iterator[str]:
-    """The charsets that the server and the page name, if Python knows them."""
+    """Yield the charsets that the server and the page name, where Python knows them."""
     head = without_comments(content[:HEAD])
     found = [DECLARED.search((content_type or "").encode("ascii", "replace"))]
     if head.lstrip()[:5].lower() == b"<?xml":
@@ -148,7 +152,7 @@ def declared(content: bytes, content_type: str | None) -> Iterator[str]:
 
 
 def lookup(label: str) -> str | None:
-    """The codec that a label means on the web; None where it is no charset."""
+    """Return Python's name of the charset that a label stands for on the web; null where it is none."""
     label = label.strip().lower()
     try:
         name = codecs.lookup(SPELT.get(label, label)).name
@@ -159,7 +163,7 @@ def lookup(label: str) -> str | None:
 
 
 def count_utf8(content: bytes) -> int:
-    """Non-ASCII characters of faultless UTF-8; 0 where there is any fault but a cut last character."""
+    """Count the non-ASCII characters of UTF-8; 0 where the bytes have any fault but a cut last character."""
     try:
         text, _ = codecs.utf_8_decode(content, "strict", False)
     except UnicodeDecodeError:
@@ -168,13 +172,13 @@ def count_utf8(content: bytes) -> int:
 
 
 def faults(content: bytes, charset: str) -> float:
-    """The share of the non-ASCII characters that `charset` cannot read."""
+    """Return the share of the non-ASCII characters that `charset` cannot decode."""
     foreign = "".join(re.findall("[^\x00-\x7f]+", text_of(content, charset)))
     return foreign.count("\N{REPLACEMENT CHARACTER}") / len(foreign) if foreign else 0.0
 
 
 def guess(content: bytes, western: bool) -> str | None:
-    """The likeliest charset of unlabelled bytes that are not UTF-8; None where nothing fits."""
+    """Guess the charset of bytes that are not UTF-8; null where none fits."""
     if western:
         return "cp1252"
     text = without_markup(content)[:GUESSED]

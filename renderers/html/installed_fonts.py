@@ -1,4 +1,4 @@
-"""Which characters the installed fonts can draw, so that no label names an empty box."""
+"""Find which characters the installed fonts can draw: browsers draw an empty box for others."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ CHINESE = "的國龍灣"  # simplified and traditional
 
 @cache
 def drawable_codes() -> frozenset[int]:
-    """The code points that some installed font has, by fontconfig; none where fontconfig is missing."""
+    """Return the code points that installed fonts have, from fontconfig; none where fontconfig is missing."""
     lister = shutil.which("fc-list")
     if lister is None:
         return frozenset()
-    # fonts of a user's own folder are not within the browser's reach
+    # the browser cannot read fonts in a user's own folder
     done = subprocess.run(
         [lister, "--format", "%{charset} "], capture_output=True, text=True, timeout=60, env={"HOME": "/tmp"}
     )
@@ -28,7 +28,7 @@ def drawable_codes() -> frozenset[int]:
 
 
 def can_draw(text: str) -> bool:
-    """Is there a font for every visible character?"""
+    """Tell whether installed fonts have every visible character of a text."""
     return text.isascii() or all(
         ord(character) in drawable_codes() or unicodedata.category(character)[0] in "CZM"
         for character in text

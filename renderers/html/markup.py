@@ -1,6 +1,6 @@
-"""What is asked of a page's markup before a browser parses it, each in time that grows with its length alone.
+"""Look things up in a page's markup before a browser parses it, in time linear in its length.
 
-A hostile page is full of beginnings without an end: no end is looked for twice from overlapping places.
+A hostile page has many beginnings of tags and comments without an end: no stretch is searched for an end twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HREF = re.compile(r"\bhref\b", re.IGNORECASE)
 
 
 def doctype_end(markup: str) -> int:
-    """Where the doctype ends; 0 where something else than white space, comments and declarations comes first."""
+    """Return where the doctype ends; 0 without one, or where more than blanks, comments and declarations precede it."""
     at = skip_spaces(markup, 0)
     while markup.startswith("<", at):
         if markup[at : at + 9].lower() == "<!doctype":
@@ -35,14 +35,14 @@ def doctype_end(markup: str) -> int:
 
 
 def skip_spaces(text: str, at: int) -> int:
-    """The first place from `at` on without white space."""
+    """Return the first place from `at` on that is no white space."""
     found = SPACES.match(text, at)
-    assert found is not None  # it matches nothing, too
+    assert found is not None  # it also matches the empty string
     return found.end()
 
 
 def comment_end(markup: str, at: int) -> int:
-    """Where the comment that begins at `at` ends, as browsers read it; 0 where it never does."""
+    """Return where the comment that begins at `at` ends for a browser; 0 where it has no end."""
     for short in ("<!-->", "<!--->"):
         if markup.startswith(short, at):
             return at + len(short)
@@ -53,19 +53,19 @@ def comment_end(markup: str, at: int) -> int:
 
 
 def names_base(markup: str) -> bool:
-    """Does a `<base>` of the page give an address?"""
+    """Tell whether a `<base>` of the page gives an address."""
     at = 0
     while found := BASE.search(markup, at):
         at = markup.find(">", found.end()) + 1
         if at == 0:
-            return False  # an unfinished tag counts for nothing, and neither does what follows
+            return False  # a tag without an end is no tag, and nothing follows it
         if HREF.search(markup, found.end(), at):
             return True
     return False
 
 
 def without_comments(head: bytes) -> bytes:
-    """The beginning of a page without its comments; one that does not end hides what follows."""
+    """Return the beginning of a page without its comments; one without an end is kept, with all that follows."""
     kept, at = [], 0
     while (begin := head.find(b"<!--", at)) >= 0:
         kept.append(head[at:begin])
@@ -77,7 +77,7 @@ def without_comments(head: bytes) -> bytes:
 
 
 def tags_named(head: bytes, name: bytes) -> Iterator[bytes]:
-    """What the tags of a name say, each as far as the next `>`; `name` is lower case."""
+    """Yield the tags of a name, each as far as the next `>`; `name` is lower case."""
     lowered, at = head.lower(), 0
     while (begin := lowered.find(b"<" + name, at)) >= 0:
         at = lowered.find(b">", begin)
@@ -88,12 +88,12 @@ def tags_named(head: bytes, name: bytes) -> Iterator[bytes]:
 
 
 def without_markup(content: bytes) -> bytes:
-    """What is left of a page without its scripts, styles and tags."""
+    """Return a page without its scripts, styles and tags."""
     return TAG.sub(b" ", b" ".join(readable_parts(content)))
 
 
 def readable_parts(content: bytes) -> Iterator[bytes]:
-    """The stretches of a page that lie in no script or style; one that does not end hides nothing."""
+    """Yield the stretches of a page that lie in no script or style; one without an end is kept."""
     at, inside, name = 0, None, b""
     for mark in UNREAD.finditer(content):
         closing, found = bool(mark[1]), mark[2].lower()

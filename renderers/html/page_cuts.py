@@ -1,6 +1,6 @@
 """From the lines of a whole web page to page images: where to cut, and what stands on each.
 
-Lines are in px of the whole page at scroll 0, y down. Where to cut is told by the upright rects around them.
+Lines are in px of the whole page at scroll 0, y down. Cuts are made between the upright rects around them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from renderers.html.tab import HtmlLine
 from renderers.page_text import normalise
 from renderers.schema import Page, Region
 
-INK = 0.62  # of the font's size, above and below a line's middle: no glyph of a text font reaches beyond
-BODY = 0.5  # likewise: what lies beyond is left to accents, and neighbours may share it
-LEAD = 24  # px shown above a line that blank pages were skipped for
-CONTRAST = 16  # of 255 in some channel: less is nothing to a reader
+INK = 0.62  # of the font's size, above and below a line's middle: letters without marks reach no further
+BODY = 0.5  # likewise, of letters without accents; what lies beyond, lines may share with their neighbours
+LEAD = 24  # px shown above the first line of an image where the page before it is blank
+CONTRAST = 16  # of 255 in some channel: a smaller difference cannot be seen
 CELL = 16  # px
 LEAST_END = 240  # px, or a quarter of the page height: the last image of a long page is not lower
 LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fall between lines
@@ -31,8 +31,10 @@ LOWEST = 0.5  # a cut may shorten a page to this share of the page height to fal
 
 @dataclass(frozen=True)
 class Cut:
-    """One page image: px of the whole page from y on. `lines` are those that it shows, `hidden` the others
-    that would be seen in it, whole or in part.
+    """One page image: the `height` px of the whole page from `y` on.
+
+    `lines` are the numbers of the lines that it shows and labels, `hidden` those of the others that lie in it,
+    whole or in part.
     """
 
     y: int
@@ -42,9 +44,9 @@ class Cut:
 
 
 def tighten(line: HtmlLine, reach: float = INK) -> HtmlLine:
-    """The line with the box of its ink: a font's own box can reach far into the lines next to it.
+    """Make a line's box as high as its letters: a font's own box can reach far into the lines next to it.
 
-    `reach` is the share of its font's size that is left on either side of its middle.
+    `reach` is the share of the font's size that is kept on either side of the line's middle.
     """
     if line.size <= 0:
         return line
@@ -55,8 +57,16 @@ def tighten(line: HtmlLine, reach: float = INK) -> HtmlLine:
     return replace(line, x=x, width=width)
 
 
+def cover_ink(line: HtmlLine) -> HtmlLine:
+    """Make a line's box higher where its ink goes beyond it: marks above or below its letters."""
+    if line.rows is None:
+        return line
+    top, bottom = min(line.y, line.rows[0]), max(line.y + line.height, line.rows[1])
+    return replace(line, y=top, height=bottom - top)
+
+
 def drawn_in(start: float, extent: float, reach: float) -> tuple[float, float]:
-    """A stretch of px, as far as it is within `reach` of its middle: its start and extent."""
+    """Return start and extent of a stretch of px, cut to what is within `reach` px of its middle."""
     kept = min(extent, 2 * reach)
     return start + (extent - kept) / 2, kept
 
@@ -64,11 +74,11 @@ def drawn_in(start: float, extent: float, reach: float) -> tuple[float, float]:
 def cut_pages(
     lines: Sequence[HtmlLine], labelled: set[int], height: float, page_height: int, max_pages: int
 ) -> Iterator[Cut]:
-    """The images of a whole page of `height` px. Every labelled line is whole on exactly one, or on none.
+    """Cut a page of `height` px into at most `max_pages` images of at most `page_height` px.
 
-    Lines that are not `labelled` are hidden everywhere. Where columns leave no gap to cut in, the lines at
-    the cut are hidden above it and the next page begins higher, so that it shows them whole. Stretches
-    without a line give no image.
+    Every labelled line is whole on exactly one image, or on none. Lines that are not `labelled` are hidden
+    everywhere. Where columns leave no gap to cut in, the lines at the cut are hidden above it and the next image
+    begins higher, so that it shows them whole. Stretches without a line give no image.
     """
     fits = [i for i in labelled if lines[i].height < page_height - LEAD - 1]
     left = sorted(fits, key=lambda i: lines[i].y)
@@ -91,12 +101,15 @@ def cut_pages(
 
 
 def least_end(page_height: int) -> int:
-    """How low the last image of a long page may be: px."""
+    """Return the least height of the last image of a long page, in px."""
     return min(LEAST_END, page_height // 4)
 
 
 def page_end(left: Sequence[HtmlLine], y: int, height: int, page_height: int) -> tuple[int, int]:
-    """Where the page that starts at y ends, and where the next one starts."""
+    """Return where the image that starts at `y` ends, and where the next one starts, in px of the page.
+
+    `left` are the lines that are not yet on an image, `height` is the height of the whole page.
+    """
     bottom = y + page_height
     if bottom >= height:
         return height, height
@@ -116,24 +129,24 @@ def page_end(left: Sequence[HtmlLine], y: int, height: int, page_height: int) ->
 
 
 def region(line: HtmlLine, cut: Cut, width: int, scale: float) -> Region:
-    """A line as a region of its page image: px of the image, clipped to it."""
+    """Make a line a region of its page image, in px of the image, clipped to it."""
     found = ((clip(x, width), clip(y - cut.y, cut.height)) for x, y in quad(line))
     return Region(line.text, tuple(round(value * scale, 2) for corner in found for value in corner))
 
 
 def clip(value: float, limit: float) -> float:
-    """The value from 0 to the limit that is nearest."""
+    """Return the number from 0 to `limit` that is nearest to a value."""
     return min(max(value, 0.0), float(limit))
 
 
 def inked(
     page: Page, about: Mapping[str, Any], elements: Sequence[Any] | None = None, filled: int | None = None
 ) -> Page:
-    """The page with the regions that something can be seen in, which a filter may prevent, and its `extra`.
+    """Keep the regions of a page in which something can be seen (a filter may prevent it), and write its `extra`.
 
-    That is `about`, `blank` (the share of the image's CELL px squares in which nothing stands out), and `elements`,
-    one a region, where they are given. Of an image that goes on below the page's last line, the upper `filled` px
-    count for `blank`.
+    `extra` holds `about`, `blank` (the share of the image's squares of CELL px in which nothing stands out), and
+    `elements` (one for each region) where they are given. Only the upper `filled` px of the image count for
+    `blank`: it may go on below the page's last line.
     """
     assert page.image is not None
     grey = greys(page.image)
@@ -154,14 +167,14 @@ def inked(
 
 
 def greys(image: bytes) -> Image.Image:
-    """An encoded image in shades of grey: of a JPEG its brightness, which is decoded in a third of the time."""
+    """Decode an image in shades of grey; of a JPEG only the brightness, which takes a third of the time."""
     found = Image.open(io.BytesIO(image))
     found.draft("L", found.size)
     return found.convert("L")
 
 
 def stands_out(pixels: Image.Image, region: Region) -> bool:
-    """True where something can be seen in the upright box around a region."""
+    """Tell whether something can be seen in the upright box around a region."""
     xs, ys = region.quad[::2], region.quad[1::2]
     box = math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys))
     extremes: Any = pixels.crop(box).getextrema()
@@ -170,7 +183,7 @@ def stands_out(pixels: Image.Image, region: Region) -> bool:
 
 
 def blank_share(image: Image.Image) -> float:
-    """The share of a grey image's CELL px squares that are of one shade, rounded; 0 where it has none."""
+    """Return the share of a grey image's squares of CELL px that are of one shade; 0 of an image without any."""
     grey = np.asarray(image)
     rows, across = (extent // CELL for extent in grey.shape)
     if not rows or not across:
@@ -184,5 +197,5 @@ def blank_share(image: Image.Image) -> float:
 
 
 def spell(line: HtmlLine) -> HtmlLine:
-    """The line with its text as it is read."""
+    """Normalise a line's text."""
     return replace(line, text=normalise(line.text))

@@ -1,7 +1,7 @@
 """pyppeteer's connection over a pipe instead of a web socket, with flat sessions.
 
-DevTools messages are JSON objects parted by NUL bytes. A port on localhost could be spoken to by any process
-of the machine, and does not reach into a network namespace; a pipe has neither trouble.
+DevTools messages are JSON objects separated by NUL bytes. Any process of the machine could connect to a port on
+localhost, and a port cannot be reached in another network namespace; neither is true of a pipe.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PipeConnection(Connection):  # type: ignore[misc]
 
     @property
     def open(self) -> bool:
-        """Can messages still be sent?"""
+        """Whether messages can still be sent."""
         return bool(self._connected)
 
     async def _recv_loop(self) -> None:
@@ -49,23 +49,23 @@ class PipeConnection(Connection):  # type: ignore[misc]
         if session is not None:
             session.receive(message)
         elif "sessionId" in message:
-            return  # of a session that was closed meanwhile
+            return  # its session was closed meanwhile
         elif "id" in message:
             answer(self._callbacks.pop(message["id"], None), message)
         else:
             self._on_query(message)
 
     def send(self, method: str, params: Message | None = None) -> Awaitable[Any]:
-        """The answer to come.
+        """Send a command to the browser; return its answer as an awaitable.
 
-        Raises: NetworkError, once the browser is gone.
+        Awaiting it raises NetworkError once the browser is gone.
         """
         return self.post(self._callbacks, method, params)
 
     def post(
         self, waiting: dict[int, asyncio.Future[Any]], method: str, params: Message | None, **to: str
     ) -> Awaitable[Any]:
-        """Send one message and note in `waiting` who waits for its answer."""
+        """Send one message; put the future of its answer into `waiting`, by the message's number."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self._connected:
             future.set_exception(NetworkError(f"{method}: the browser is gone"))
@@ -77,7 +77,7 @@ class PipeConnection(Connection):  # type: ignore[misc]
         return future
 
     async def createSession(self, targetInfo: Message) -> CDPSession:  # noqa: N802, N803 (pyppeteer's name)
-        """A session whose messages are not wrapped in the browser's."""
+        """Open a flat session: its messages are not wrapped in messages to the browser."""
         target = {"targetId": targetInfo["targetId"], "flatten": True}
         attached = await self.send("Target.attachToTarget", target)
         session = FlatSession(self, targetInfo["type"], attached["sessionId"], self._loop)
@@ -101,9 +101,9 @@ class FlatSession(CDPSession):  # type: ignore[misc]
     """A session with one page."""
 
     def send(self, method: str, params: Message | None = None) -> Awaitable[Any]:
-        """The answer to come.
+        """Send a command to the page; return its answer as an awaitable.
 
-        Raises: NetworkError, once the page or the browser is gone.
+        Raises: NetworkError, once the page is gone; awaiting the answer raises it once the browser is.
         """
         connection: PipeConnection | None = self._connection
         if connection is None:
@@ -111,7 +111,7 @@ class FlatSession(CDPSession):  # type: ignore[misc]
         return connection.post(self._callbacks, method, params, sessionId=self._sessionId)
 
     def receive(self, message: Message) -> None:
-        """Hand an answer to who waits for it, an event to who listens."""
+        """Give an answer to its future, and an event to its listeners."""
         if "id" in message:
             answer(self._callbacks.pop(message["id"], None), message)
         else:
@@ -123,14 +123,14 @@ class FlatSession(CDPSession):  # type: ignore[misc]
 
 
 def take_messages(received: bytearray) -> Iterator[Message]:
-    """The whole messages that `received` holds, which keeps the rest."""
+    """Take the whole messages out of `received`; a message without its end stays there."""
     *messages, rest = bytes(received).split(b"\0")
     received[:] = rest
     return map(json.loads, messages)
 
 
 def answer(future: asyncio.Future[Any] | None, message: Message) -> None:
-    """Give a future its answer, if anyone still waits."""
+    """Set a future to its answer, unless it is done."""
     if future is None or future.done():
         return
     if "error" in message:
@@ -140,9 +140,9 @@ def answer(future: asyncio.Future[Any] | None, message: Message) -> None:
 
 
 def fail(waiting: dict[int, asyncio.Future[Any]]) -> None:
-    """End every wait."""
+    """Fail every future in `waiting`, and empty it."""
     for future in waiting.values():
         if not future.done():
             future.set_exception(NetworkError("the browser is gone"))
-            future.exception()  # noted: not every sender awaits
+            future.exception()  # taken, since asyncio prints errors that nobody awaits
     waiting.clear()

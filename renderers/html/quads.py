@@ -1,6 +1,6 @@
-"""Where the lines of a web page lie: their quads, and what of one another they cover.
+"""The quads of a web page's lines, and which lines are written over each other.
 
-A line is measured in the frame of its `turn`, in which it is level. px, y down.
+A line is measured in px, y down, in the frame of its `turn`, in which it is level.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from renderers.html.tab import HtmlLine
 
 Point = tuple[float, float]
-MOST_PAIRS = 20_000  # of turned lines, compared exactly
+MOST_PAIRS = 20_000  # pairs with a turned line that are compared exactly
 BEGINS = {"level": 0, "upright": 0, "down": 1, "up": 3}  # flow → the corner of its rect where a line begins
 
 
 def corners(line: HtmlLine) -> list[Point]:
-    """The line's rect on the whole page, clockwise from the top left of its frame."""
+    """Return the corners of a line's rect on the whole page, clockwise from the top left of its frame."""
     right, bottom = line.x + line.width, line.y + line.height
     found = [(line.x, line.y), (right, line.y), (right, bottom), (line.x, bottom)]
     if line.turn is None:
@@ -30,7 +30,7 @@ def corners(line: HtmlLine) -> list[Point]:
 
 
 def quad(line: HtmlLine) -> list[Point]:
-    """The corners clockwise from the top left of its text as it is read."""
+    """Return the corners of a line, clockwise from the top left corner of its text as it is read."""
     flow = line.flow
     if flow == "mixed":
         flow = "down" if runs_sideways(line.text) else "upright"
@@ -40,13 +40,13 @@ def quad(line: HtmlLine) -> list[Point]:
 
 
 def runs_sideways(text: str) -> bool:
-    """In a column of either: do the letters lie on their side, reading from the top down?"""
+    """Tell whether most letters of a `mixed` column lie on their side, to be read from the top down."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return 2 * wide < len(text)
 
 
 def upright(line: HtmlLine) -> HtmlLine:
-    """The upright rect around a line."""
+    """Replace a line's box by the upright rect around it on the page."""
     if line.turn is None:
         return line
     xs, ys = zip(*corners(line), strict=True)
@@ -55,9 +55,10 @@ def upright(line: HtmlLine) -> HtmlLine:
 
 
 def overlapping(lines: Sequence[HtmlLine]) -> set[int]:
-    """The lines that another is written over (by more than a fifth of the smaller): neither can be read.
+    """Return the numbers of the lines that share more than a fifth of the smaller one's area with another line.
 
-    Beyond MOST_PAIRS turned lines whose upright rects meet, the rects decide: an exact answer would take too long.
+    Neither of two such lines can be read. Once MOST_PAIRS pairs with a turned line have been compared exactly, upright
+    rects are compared: an exact answer would take too long.
     """
     boxes = [upright(line) for line in lines]
     order = sorted(range(len(lines)), key=lambda i: boxes[i].y)
@@ -85,19 +86,19 @@ def overlapping(lines: Sequence[HtmlLine]) -> set[int]:
 
 
 def columns(lines: Sequence[HtmlLine], boxes: Sequence[HtmlLine]) -> tuple[np.ndarray, ...]:
-    """Left, top, right and bottom of N upright rects, and their lines' areas and whether they are turned."""
+    """Return six arrays of N: left, top, right, bottom of the upright rects; the lines' areas; which are turned."""
     x, y, width, height = np.array([[b.x, b.y, b.width, b.height] for b in boxes]).reshape(-1, 4).T
     areas = np.array([area(corners(line)) for line in lines])
     return x, y, x + width, y + height, areas, np.array([line.turn is not None for line in lines], bool)
 
 
 def area(polygon: Sequence[Point]) -> float:
-    """Square px within a polygon."""
+    """Return the area of a polygon in square px."""
     return 0.5 * abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairwise([*polygon, *polygon[:1]])))
 
 
 def common(polygon: list[Point], convex: list[Point]) -> list[Point]:
-    """What of a polygon lies within a convex one, both clockwise (Sutherland and Hodgman)."""
+    """Return the part of a polygon within a convex one, both clockwise (by Sutherland and Hodgman)."""
     for (ax, ay), (bx, by) in pairwise([*convex, convex[0]]):
         points = [*polygon, *polygon[:1]]
         sides = [(bx - ax) * (y - ay) - (by - ay) * (x - ax) for x, y in points]

@@ -1,7 +1,7 @@
-"""The child process that reads documents before the browser sees them, and the parent's side of it.
+"""The child process that decodes and unpacks documents for the browser, and its parent's side.
 
-Decoding, unpacking and parsing of a hostile page can take for ever or crash in a library. Here that costs the
-document alone: past its deadline the process is killed, by its parent or else by its own alarm.
+Decoding, unpacking and parsing a hostile page can take for ever or crash in a library. In a process of its own that
+costs the document alone: past its deadline the process is killed by its parent, or else by its own alarm.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from renderers import NotReadyError, RenderError
 from renderers.html.settings import Document, HtmlSettings
 from renderers.html.shown_document import ShownDocument, read, read_anew
 
-LENGTH = struct.Struct("<Q")  # before each message: its bytes
+LENGTH = struct.Struct("<Q")  # of a message in bytes, sent before it
 MEMORY = 2 << 30  # bytes of address space
 READY = b"ready"
-GRACE_S = 5  # after its parent's deadline, the process ends itself
+GRACE_S = 5  # after its parent's deadline the process ends by its own alarm
 FIELDS = ("id", "content", "content_type", "url")
 
 
@@ -38,7 +38,9 @@ class ReaderProcess:
         self.process: asyncio.subprocess.Process | None = None
 
     async def read(self, document: Document, anew: str | None = None) -> ShownDocument:
-        """The document as the browser is shown it; with a title in `anew`, laid out under a style of the house.
+        """Read a document into the markup that the browser is shown.
+
+        With a title in `anew` its main content is laid out anew under a stylesheet of `restyle`.
 
         Raises: RenderError; `timed_out` after the settings' `timeout_s`, `crashed` where the process ended.
         """
@@ -50,16 +52,16 @@ class ReaderProcess:
             except RenderError as error:
                 if error.reason != "crashed":
                     raise
-                answer = await self.attempt(message)  # it may have been ended from outside
+                answer = await self.attempt(message)  # another program may have ended the process
         reason, detail, found = msgspec.msgpack.decode(answer, type=Answer)
         if found is None:
             raise RenderError(reason, detail)
         return ShownDocument(*found)
 
     async def attempt(self, message: bytes) -> bytes:
-        """The answer to one message.
+        """Send one message to the process, which is started if need be, and return the answer.
 
-        Raises: RenderError(`timed_out` or `crashed`), and the process is gone.
+        Raises: RenderError(`timed_out` or `crashed`), once the process was ended.
         """
         await self.begin()
         try:
@@ -73,7 +75,7 @@ class ReaderProcess:
             raise RenderError("crashed", "the process that reads pages ended") from error
 
     async def begin(self) -> None:
-        """Start the process, unless it runs.
+        """Start the process unless it runs.
 
         Raises: NotReadyError, where it does not start within the settings' `start_s`.
         """
@@ -114,7 +116,7 @@ Answer = tuple[str, str, Found | None]  # a reason, its detail, or what was read
 
 
 async def start(settings: HtmlSettings) -> asyncio.subprocess.Process:
-    """A process that waits for documents; it sees nothing of our environment."""
+    """Start a process that waits for documents, with only the search paths of our environment."""
     given = msgspec.json.encode(asdict(settings)).decode()
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "renderers.html.reader_process", given),
@@ -127,8 +129,8 @@ async def start(settings: HtmlSettings) -> asyncio.subprocess.Process:
 
 
 def serve(settings: HtmlSettings, source: BinaryIO, sink: BinaryIO) -> None:
-    """Answer messages until there are no more."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it ends the process even within a library's loop
+    """Answer messages until `source` ends."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the alarm ends the process even in a library's loop
     while header := source.read(LENGTH.size):
         message = source.read(*LENGTH.unpack(header))
         signal.alarm(int(settings.timeout_s) + GRACE_S)
@@ -139,7 +141,7 @@ def serve(settings: HtmlSettings, source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def judge(message: bytes, settings: HtmlSettings) -> Answer:
-    """What a document gives, or why it gives nothing."""
+    """Read the document of a message; return what was read, or the reason and detail of its failure."""
     fields, served, anew = msgspec.msgpack.decode(message)
     document = Document(**dict(zip(FIELDS, fields, strict=True)))
     try:
@@ -149,16 +151,16 @@ def judge(message: bytes, settings: HtmlSettings) -> Answer:
         return error.reason, error.detail, None
     except MemoryError:
         return "out_of_memory", f"more than {MEMORY >> 20} MB to read it", None
-    except Exception as error:  # whatever a library makes of a hostile page costs that page alone
+    except Exception as error:  # whatever a library raises on a hostile page costs that page alone
         return "damaged", f"{type(error).__name__}: {error}"[:200], None
 
 
 def main() -> None:
-    """The process: settings as its argument, documents on standard input."""
+    """Run the process: its argument is the settings as JSON, its standard input has the documents."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     settings: Any = msgspec.json.decode(sys.argv[1].encode(), type=HtmlSettings)
     sink = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # what a library prints must not get among the answers
     sink.write(READY)
     sink.flush()
     serve(settings, sys.stdin.buffer, sink)

@@ -4,8 +4,8 @@
         for name, pages in browser.render_many(documents):
             ...  # record batches of `schema.PAGES`, or the RenderError that says why there are none
 
-Nothing of a page reaches a network or a file. What is painted and what is labelled are the same text: what
-nobody could read, or no label could name (alt texts, form values, generated content, frames), is not painted.
+A page reaches no network and no file. The text that is painted is the text that is labelled: what a person could not
+read, or no label could name (alt texts, frames, shadow trees), is not painted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from renderers import NotReadyError, RenderError
 from renderers.html.browser import build_wall, find_chromium
 from renderers.html.browser_pool import Pool
 from renderers.html.installed_fonts import CHINESE, can_draw
-from renderers.html.page_cuts import BODY, Cut, cut_pages, inked, region, spell, tighten
+from renderers.html.page_cuts import BODY, Cut, cover_ink, cut_pages, inked, region, spell, tighten
 from renderers.html.quads import overlapping, upright
 from renderers.html.reader_process import ReaderProcess
 from renderers.html.settings import NO_RESOURCES, Document, HtmlSettings
@@ -40,7 +40,7 @@ from renderers.schema import Page, record
 __all__ = ["Browser", "Document", "HtmlSettings", "NotReadyError", "check_machine"]
 
 MOST_LINES = 30_000  # of one document at one width
-MOST_BEYOND = 1000  # pages left out that are counted one by one
+MOST_BEYOND = 1000  # dropped pages of one document beyond `max_pages`
 MARGIN = 24  # px of the page that are shown below its last line
 
 log = logging.getLogger(__name__)
@@ -49,17 +49,23 @@ Result = list[pa.RecordBatch] | RenderError
 
 
 def check_machine(settings: HtmlSettings) -> None:
-    """Raises: NotReadyError, which says what this machine lacks to render web pages, and how to mend it."""
+    """Check that this machine can render web pages.
+
+    Raises: NotReadyError, which says what it lacks, and how to mend it.
+    """
     build_wall(find_chromium(settings.executable), settings)
     if settings.chinese_fonts and not can_draw(CHINESE):
         raise NotReadyError("no font for Chinese: install Debian's `fontconfig` and `fonts-noto-cjk`")
 
 
 class Browser:
-    """Renders documents in the tabs of a walled-in Chromium, from a thread of its own. `close` it."""
+    """Renders documents in the tabs of a walled-in Chromium, which a thread of its own drives. `close` it when done."""
 
     def __init__(self, settings: HtmlSettings) -> None:
-        """Raises: NotReadyError."""
+        """Start the browser's thread.
+
+        Raises: NotReadyError.
+        """
         check_machine(settings)
         program = find_chromium(settings.executable)
         self.settings = settings
@@ -85,9 +91,11 @@ class Browser:
         url: str | None = None,
         resources: Mapping[str, tuple[str, bytes]] = NO_RESOURCES,
     ) -> list[pa.RecordBatch]:
-        """The pages of one document, a batch of one row each, in order.
+        """Render one document: a batch of one row for each page, in order.
 
-        Raises: RenderError, where the document gives none.
+        `content_type` is the server's header, `resources` are the images and styles of the archive, by address.
+
+        Raises: RenderError, where the document gives no page.
         """
         ((_, result),) = self.render_many([Document("", document, content_type, url, resources)])
         if isinstance(result, RenderError):
@@ -95,9 +103,9 @@ class Browser:
         return result
 
     def render_many(self, documents: Iterable[Document]) -> Iterator[tuple[str, Result]]:
-        """Each document's id with its pages or its RenderError, in the order that came in.
+        """Render documents; yield each one's id with its pages or its RenderError, in the order given.
 
-        A few documents more than there are tabs are under way at once; the rest is not asked for before.
+        At most two documents for each tab, and one, are taken from `documents` ahead of what is yielded.
         """
         waiting: deque[tuple[str, Future[Result]]] = deque()
         for document in documents:
@@ -110,7 +118,7 @@ class Browser:
             yield name, future.result()
 
     async def judge(self, document: Document) -> Result:
-        """The document's pages, or why there are none."""
+        """Render a document; return its pages, or the RenderError that says why there are none."""
         try:
             reading = await self.reader.read(document)
             held = document.resources if reading.resources is None else reading.resources
@@ -122,7 +130,9 @@ class Browser:
     async def show(
         self, tab: Tab, document: Document, reading: ShownDocument, resources: Mapping[str, tuple[str, bytes]]
     ) -> list[Page]:
-        """The document's pages; where `restyle` asks for it and its stylesheets are lost, laid out anew.
+        """Show a document in a tab and return its pages.
+
+        With `restyle` a document that lost its stylesheets is laid out anew.
 
         Raises: RenderError, where none has text; BrowserGoneError.
         """
@@ -136,7 +146,7 @@ class Browser:
         return await render(tab, Showing(reading, resources, {}), self.settings)
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Run something on the browser's thread."""
+        """Run a coroutine on the browser's thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def close(self) -> None:
@@ -151,26 +161,26 @@ class Browser:
 
 
 def note_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody waited for (pyppeteer's own tasks, once the browser is gone) instead of printing it."""
+    """Log errors of tasks that nobody waits for (pyppeteer's, once the browser is gone): asyncio prints them."""
     log.debug("%s: %r", context["message"], context.get("exception"))
 
 
 async def make_stages(program: str, settings: HtmlSettings) -> tuple[ReaderProcess, Pool]:
-    """What reads documents and what shows them, of the running loop."""
+    """Make the process that reads documents and the pool of tabs that show them, for the running loop."""
     return ReaderProcess(settings), Pool(program, build_wall(program, settings), settings)
 
 
 class Showing(NamedTuple):
-    """A document on its way to page images."""
+    """A document that is about to be shown."""
 
     reading: ShownDocument
     resources: Mapping[str, tuple[str, bytes]]
-    facts: Mapping[str, Any]  # what `extra` says beyond the usual
-    loaded: Layout | None = None  # what a tab shows of it already, at the first width
+    facts: Mapping[str, Any]  # added to `extra` of its pages
+    loaded: Layout | None = None  # its layout at the first width, where the tab has loaded it already
 
 
 async def render(tab: Tab, showing: Showing, settings: HtmlSettings) -> list[Page]:
-    """All pages of a document, one viewport width after another.
+    """Render all pages of a document, one viewport width after another.
 
     Raises: RenderError, where none has text; BrowserGoneError.
     """
@@ -203,7 +213,7 @@ async def shown(
     settings: HtmlSettings,
     about: Mapping[str, Any],
 ) -> Page:
-    """One page image with the regions that something can be seen in."""
+    """Take one page image, with the regions in which something can be seen."""
     taken = await picture(tab, number, cut, arranged.lines, width, settings)
     elements = [arranged.lines[i].element for i in cut.lines] if settings.elements else None
     filled = round((arranged.height - cut.y) * settings.scale)
@@ -217,14 +227,14 @@ async def shown(
 
 
 def not_shown(first: int, count: int, max_pages: int) -> Iterator[Page]:
-    """A dropped page for each that `max_pages` left out, as far as they are counted."""
+    """Yield a dropped page for each of the `count` pages that `max_pages` leaves out, MOST_BEYOND at most."""
     for number in range(first, first + min(count, MOST_BEYOND)):
         detail = f"max_pages = {max_pages}, and about {count} more"
         yield Page(number, None, None, None, None, [], "{}", "beyond_max_pages", detail)
 
 
 class Arranged(NamedTuple):
-    """A page's lines as they are labelled, the images that it is cut into, and px down to its last line."""
+    """A page's lines with the boxes of their labels, its cuts into images, and the px down to its last line."""
 
     lines: list[HtmlLine]
     cuts: list[Cut]
@@ -232,10 +242,11 @@ class Arranged(NamedTuple):
 
 
 def arrange(layout: Layout, settings: HtmlSettings) -> Arranged:
-    """The lines of a page as they are labelled, and where it is cut."""
+    """Choose the lines of a page that are labelled, and cut the page into images."""
     lines = [tighten(spell(line)) for line in layout.lines]
     labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
     labelled -= overlapping([tighten(line, BODY) for line in lines])
+    lines = [cover_ink(line) for line in lines]
     labelled -= halved_formulas(lines, labelled)
     boxes = as_wholes([upright(line) for line in lines])
     lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
@@ -246,13 +257,13 @@ def arrange(layout: Layout, settings: HtmlSettings) -> Arranged:
 
 
 def halved_formulas(lines: Sequence[HtmlLine], labelled: set[int]) -> set[int]:
-    """The lines of formulas that are not labelled as a whole."""
+    """Return the numbers of the lines that belong to a formula of which some line is not labelled."""
     halved = {line.formula for i, line in enumerate(lines) if line.formula >= 0 and i not in labelled}
     return {i for i, line in enumerate(lines) if line.formula in halved}
 
 
 def as_wholes(boxes: list[HtmlLine]) -> list[HtmlLine]:
-    """The boxes, those of one formula from its top to its bottom, so that no cut parts it."""
+    """Make the boxes of a formula's lines reach from its top to its bottom, so that no cut parts it."""
     spans: dict[int, tuple[float, float]] = {}
     for box in boxes:
         if box.formula >= 0:
@@ -269,7 +280,7 @@ def as_wholes(boxes: list[HtmlLine]) -> list[HtmlLine]:
 async def picture(
     tab: Tab, number: int, cut: Cut, lines: list[HtmlLine], width: int, settings: HtmlSettings
 ) -> Page:
-    """One page with its image."""
+    """Take the image of one page; regions are not yet checked for ink."""
     size = round(width * settings.scale), round(cut.height * settings.scale)
     image = await tab.picture(cut.y, cut.height, width, list(cut.hidden))
     regions = [region(lines[i], cut, width, settings.scale) for i in cut.lines]
@@ -279,7 +290,7 @@ async def picture(
 def describe(
     reading: ShownDocument, layout: Layout, width: int, arranged: Arranged, settings: HtmlSettings
 ) -> dict[str, Any]:
-    """The `extra` of a document's pages."""
+    """Return what `extra` says of all pages of a document at one width."""
     pages = len(arranged.cuts)
     left = layout.beyond  # px
     if pages == settings.max_pages:

@@ -1,6 +1,6 @@
 """A page that lost its stylesheets, laid out anew: its main content under a stylesheet drawn by lot.
 
-The lot is the document's own, so that the same document looks the same in every run; documents differ.
+The lot depends on the document alone: a document looks the same in every run, and different ones differ.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from random import Random
 from renderers import RenderError
 
 LEAST = 200  # characters of main content that are worth a page
-SECTION = 2200  # characters set in columns together: a section of columns must fit on one page image
+SECTION = 2200  # characters of a section: its columns must fit on one page image
 HEADING = re.compile(r"<h([1-6])>")
+EMPTY_ITEM = re.compile(r"<li>\s*(?:</li>|(?=<li>|</[uo]l>))")  # a list of pictures, say, which are not kept
 SERIF = (
     "DejaVu Serif",
     "Liberation Serif",
@@ -48,7 +49,7 @@ PAPERS = (  # paper, ink, accent, frame
 
 
 def restyle(markup: str, title: str, lot: str) -> str:
-    """A whole page of the main content of `markup`; `lot` is what its looks are drawn from.
+    """Lay out the main content of `markup` as a page of its own; `lot` seeds the draw of its looks.
 
     Raises: RenderError(`no_text`), where there is next to no main content.
     """
@@ -69,7 +70,7 @@ def restyle(markup: str, title: str, lot: str) -> str:
 
 
 def main_blocks(markup: str) -> Iterator[str]:
-    """The main content as headings, paragraphs, lists and tables; its text is escaped."""
+    """Yield the main content as headings, paragraphs, lists and tables, in HTML with its text escaped."""
     from resiliparse.extract.html2text import extract_plain_text
 
     found = extract_plain_text(
@@ -78,11 +79,16 @@ def main_blocks(markup: str) -> Iterator[str]:
     rows: list[str] = []
     for block in found.split("\n\n"):
         if "\t" in block and not block.lstrip().startswith("<"):
-            rows += block.split("\n")
-            continue
+            lines = block.split("\n")
+            at = next((i for i, line in enumerate(lines) if line.lstrip().startswith("<")), len(lines))
+            rows += lines[:at]
+            block = "\n".join(lines[at:])  # a list below the table
+            if not block:
+                continue
         if rows:
             yield table(rows)
             rows = []
+        block = EMPTY_ITEM.sub("", block)
         if block.strip():
             yield block if block.lstrip().startswith("<") else f"<p>{block}</p>"
     if rows:
@@ -90,13 +96,13 @@ def main_blocks(markup: str) -> Iterator[str]:
 
 
 def table(rows: Sequence[str]) -> str:
-    """Rows whose cells tabs part."""
+    """Make an HTML table of rows whose cells are separated by tabs."""
     cells = ("".join(f"<td>{cell.strip()}" for cell in row.split("\t") if cell.strip()) for row in rows)
     return f"<table>{''.join(f'<tr>{row}' for row in cells if row)}</table>"
 
 
 def in_sections(blocks: Sequence[str]) -> Iterator[list[str]]:
-    """The blocks by the section; a heading begins one where the last is half full."""
+    """Yield the blocks by section; a heading begins a new section where the last is half full."""
     part: list[str] = []
     length = 0
     for block in blocks:
@@ -111,7 +117,7 @@ def in_sections(blocks: Sequence[str]) -> Iterator[list[str]]:
 
 
 def frame(random: Random) -> str:
-    """The place of a picture that is not there."""
+    """Draw a frame that stands for a missing picture."""
     side, width = random.choice(("left", "right")), random.choice((24, 30, 38))
     ratio, turn = random.choice(("3/2", "4/3", "1/1", "16/9")), random.randrange(360)
     return (
@@ -120,7 +126,7 @@ def frame(random: Random) -> str:
 
 
 def stylesheet(random: Random) -> str:
-    """Typefaces, sizes, columns, margins, colours, paper and the frames of pictures."""
+    """Draw a stylesheet: typefaces, sizes, columns, margins, colours, paper and the frames of pictures."""
     drawn = dict(zip(("paper", "ink", "accent", "shade"), random.choice(PAPERS), strict=True))
     last = random.choice(CHINESE)
     for name in ("body", "heads"):

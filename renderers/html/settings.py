@@ -1,4 +1,4 @@
-"""What a caller may choose about rendering web pages, and what a document is."""
+"""The settings of rendering web pages, and the type of a document."""
 
 from __future__ import annotations
 
@@ -74,17 +74,20 @@ class HtmlSettings:
     chinese_fonts: bool = True  # refuse to start without any
 
     def __post_init__(self) -> None:
-        """Raises: ValueError, where a number is beyond its range."""
+        """Check the settings.
+
+        Raises: ValueError, where a number is out of its range.
+        """
         check_ranges(self, RANGES)
 
 
 @dataclass(frozen=True)
 class Document:
-    """One web page as its source had it.
+    """One web page, as it was fetched or archived.
 
     `content_type` is the server's header where there was one. `resources` are the images and styles that the
-    archive itself holds, by absolute address: (content type, bytes). It may be lazy, and is asked from several
-    threads; nothing else is served.
+    archive itself holds, by absolute address: (content type, bytes). The mapping may look them up when it is asked,
+    from several threads; the page is given nothing else.
     """
 
     id: str

@@ -1,6 +1,6 @@
-"""From a document's bytes to the markup that the browser is shown: unpacked, decoded, its policy put first.
+"""Turn a document's bytes into the markup that the browser is shown: unpacked, decoded, with a content policy.
 
-This runs in a child process (`renderers.html.reader_process`): what is made of a hostile page here has a deadline.
+This runs in a child process with a deadline (`renderers.html.reader_process`), because documents are hostile.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ class ShownDocument(NamedTuple):
     markup: str
     charset: str  # Python's name of it
     url: str | None
-    resources: Mapping[str, tuple[str, bytes]] | None  # those of an MHTML file, by address; null elsewhere
+    resources: (
+        Mapping[str, tuple[str, bytes]] | None
+    )  # of an MHTML file, by address; null for other documents
 
 
 def read(document: Document, settings: HtmlSettings, served: bool) -> ShownDocument:
-    """The document's markup; `served` says whether the browser is given images and styles by their address.
+    """Read a document; `served` says whether the browser is given images and styles by their address.
 
     Raises: RenderError.
     """
@@ -49,7 +51,7 @@ def read(document: Document, settings: HtmlSettings, served: bool) -> ShownDocum
 
 
 def read_anew(document: Document, settings: HtmlSettings, title: str) -> ShownDocument:
-    """The document's main content under a stylesheet of the house.
+    """Read a document's main content, under a stylesheet that `restyle` draws from the document's id and bytes.
 
     Raises: RenderError.
     """
@@ -60,7 +62,10 @@ def read_anew(document: Document, settings: HtmlSettings, title: str) -> ShownDo
 
 
 def check(document: Document, settings: HtmlSettings) -> None:
-    """Raises: RenderError, where the document is no web page, or none that can be laid out."""
+    """Check that a document is a web page that can be laid out.
+
+    Raises: RenderError, where it is not.
+    """
     kind = (document.content_type or "").partition(";")[0].strip().lower()
     if kind and kind not in HTML_TYPES:
         raise RenderError("not_html", kind)
@@ -73,9 +78,9 @@ def check(document: Document, settings: HtmlSettings) -> None:
 
 
 def prepare(markup: str, url: str | None, settings: HtmlSettings, served: bool) -> str:
-    """The markup with its policy first, after the doctype that decides about quirks.
+    """Put the content policy into the markup, after the doctype, which decides whether quirks mode is used.
 
-    Declarative shadow roots are left as the templates they are written as: no label could reach into one.
+    Declarative shadow roots stay templates, which are not shown: the reader cannot look into a shadow tree.
     """
     base = ""
     if served and url and WEB.match(url) and not names_base(markup):
@@ -86,7 +91,7 @@ def prepare(markup: str, url: str | None, settings: HtmlSettings, served: bool) 
 
 
 def policy(settings: HtmlSettings, served: bool) -> str:
-    """The page's content security policy: what it asks for beyond this is refused before it is asked."""
+    """Return the page's content security policy: the browser refuses all requests beyond it."""
     web = " http: https:" if served else ""
     scripts = "; script-src 'unsafe-inline' 'unsafe-eval'" if settings.javascript else ""
     fonts = f"; font-src data:{web}" if served and settings.resources == FETCH else ""

@@ -1,6 +1,6 @@
 """One tab of the browser: loads a document, reads its lines, takes its pictures.
 
-Any trouble is a `BrowserGoneError`; whose fault it was, the caller judges.
+Every failure is raised as `BrowserGoneError`; the caller decides whether the document or the browser caused it.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from renderers.page_text import LONE_SURROGATE
 
 READER = Path(__file__).parent / "reader"
 SCRIPTS = ("house", "styles", "sight", "generated", "order", "openings", "lines", "cleaned")
-WAKING_S = 2.0  # for images that wait to be scrolled to, where the archive has them
+WAKING_S = 2.0  # to load images that wait to be scrolled to from the archive
 POLL_IMAGES_S = 0.05
-LARGE = 300  # lines of a document whose memory is asked back at once: that takes some 20 ms
-SCROLL_S = 0.1  # on each screenful, for scripts that wait for it to be seen
+LARGE = 300  # lines: after such a document the browser is told to free memory, which takes some 20 ms
+SCROLL_S = 0.1  # wait after each scroll, for scripts that load what comes into view
 
 
-OPEN_SHADOWS = """{  // that scripts make no shadow tree which the reader cannot look into
+OPEN_SHADOWS = """{  // every shadow tree that a script attaches is open: the reader cannot look into a closed one
     const attach = Element.prototype.attachShadow;
     Element.prototype.attachShadow = function (init) { return attach.call(this, {...init, mode: 'open'}); };
 }"""
 
 
-SCROLL = """limit => {  // a screenful down; false where the page, or what is looked at of it, ends
+SCROLL = """limit => {  // scrolls down by one viewport; false at the end of the page or once `limit` px are passed
     const before = scrollY;
     scrollBy({top: innerHeight, behavior: 'instant'});
     return scrollY > before && scrollY < limit;
@@ -47,11 +47,12 @@ SCROLL = """limit => {  // a screenful down; false where the page, or what is lo
 
 @dataclass(frozen=True)
 class HtmlLine:
-    """A line as the page shows it: px of the whole page at scroll 0; `size` is its font's.
+    """A line of text as the page shows it, in px of the whole page at scroll 0; `size` is its font size.
 
-    `flow` is where its letters stand: `level`, or in a column `upright`, on their side (`down`, `up`: the way
-    that they are read), or either by their script (`mixed`). Turned or slanted text is level in a frame of
-    its own, which `turn` takes to the page: (a, b, c, d), where x' = ax + cy and y' = bx + dy.
+    `flow` says how its letters are set: in a row (`level`), or in a column: `upright`, on their side and read
+    downwards (`down`) or upwards (`up`), or upright or on their side by their script (`mixed`). Turned or
+    slanted text is measured in a frame in which it is level. `turn` is the matrix (a, b, c, d) from that frame
+    to the page: x' = ax + cy and y' = bx + dy.
     """
 
     text: str
@@ -62,27 +63,30 @@ class HtmlLine:
     size: float
     flow: str
     turn: tuple[float, float, float, float] | None = None
-    formula: int = -1  # the number of the formula that it is a part of
+    formula: int = -1  # the number of the formula that it belongs to; -1 for other text
     element: Mapping[str, Any] = field(
         default_factory=dict
-    )  # what reader/lines.js tells of the element it is in
+    )  # facts of its element, from `elementOf` in reader/lines.js
+    rows: tuple[float, float] | None = (
+        None  # top and bottom of its ink in its frame; null where they were not measured
+    )
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What one document shows at one width."""
+    """The text of one document, laid out at one viewport width."""
 
     title: str
     height: float
-    unread: int  # pieces of text that nobody could read
+    unread: int  # pieces of text that a person could not read
     lines: tuple[HtmlLine, ...]
-    beyond: float  # px below what `max_pages` let be read
-    facts: Mapping[str, Any]  # what reader/house.js tells of its stylesheets and drawings
+    beyond: float  # px of the page below the part that `max_pages` allows
+    facts: Mapping[str, Any]  # facts of its stylesheets and drawings, from `facts` in reader/house.js
 
 
 @cache
 def reader() -> str:
-    """The function that reads a page's lines."""
+    """Return the JavaScript function that reads a page's lines, put together from the files in reader/."""
     parts = ((READER / f"{part}.js").read_text(encoding="utf-8") for part in SCRIPTS)
     return (
         "(minFont, maxHeight, served, answered) => {'use strict';\n"
@@ -92,7 +96,7 @@ def reader() -> str:
 
 
 class Tab:
-    """A page of the browser that renders one document after another."""
+    """A tab of the browser, which renders one document after another."""
 
     def __init__(self, page: PyppeteerPage, settings: HtmlSettings) -> None:
         self.page = page
@@ -103,12 +107,13 @@ class Tab:
         self.answered: set[str] = set()  # the addresses whose content the page was given
         self.answering: set[asyncio.Task[None]] = set()
         self.world = 0
-        self.large = False  # whether the last document leaves much memory behind
-        self.origin = (0.0, 0.0)  # px of the document to the left of what a reader first sees, and above it
+        self.large = False  # whether the last document had LARGE lines or more
+        # px of the document to the left of the part that is seen at scroll 0, and above it
+        self.origin = (0.0, 0.0)
 
     @classmethod
     async def open(cls, chromium: Chromium, settings: HtmlSettings) -> Tab:
-        """A new tab.
+        """Open a new tab.
 
         Raises: BrowserGoneError.
         """
@@ -129,11 +134,17 @@ class Tab:
             raise BrowserGoneError(str(error)) from error
 
     async def close(self) -> None:
-        """Raises: BrowserGoneError."""
+        """Close the tab.
+
+        Raises: BrowserGoneError.
+        """
         await self.ask_page(self.page.close())
 
     async def load(self, markup: str, width: int, resources: Mapping[str, Any]) -> Layout:
-        """Show a document, as `reading.read` gives it, and read its lines.
+        """Load a document's markup, as `shown_document.read` gives it, and read its lines.
+
+        `width` is the viewport's, in px; `resources` are the images, styles and fonts that the page may load, by
+        their address.
 
         Raises: BrowserGoneError.
         """
@@ -172,21 +183,21 @@ class Tab:
         return Layout(seen["title"], seen["height"], seen["unread"], lines, seen["beyond"], seen["facts"])
 
     async def enter_world(self) -> None:
-        """Make a world of our own in the page: its scripts cannot reach into it."""
+        """Create a JavaScript world for the reader, which the page's scripts cannot reach."""
         frame = {"frameId": self.page.mainFrame._id, "worldName": "curate"}
         self.world = (await self.ask("Page.createIsolatedWorld", frame))["executionContextId"]
 
     async def scroll_through(self, limit: float, until: float) -> None:
-        """Go down the page as a reader does, at most `limit` px and to a time, and back to its top.
+        """Scroll down the page, at most `limit` px and until the time `until`, and back to its top.
 
-        What scripts load once it comes into view, images above all, is then there.
+        So scripts load what they load once it comes into view, mostly images.
         """
         while time.monotonic() < until and await self.run(f"({SCROLL})({limit})"):
             await asyncio.sleep(SCROLL_S)
         await self.run("scrollTo({top: 0, behavior: 'instant'})")
 
     async def wake_images(self) -> None:
-        """Load the images that wait to be scrolled to, as long as they may take."""
+        """Load the images that wait to be scrolled to, within the time for resources."""
         fetched = self.settings.resources == FETCH
         until = time.monotonic() + (self.settings.resources_s if fetched else WAKING_S)
         script = (READER / "waking.js").read_text(encoding="utf-8")
@@ -194,19 +205,21 @@ class Tab:
             await asyncio.sleep(POLL_IMAGES_S)
 
     async def cleaned(self, lines: Sequence[int]) -> str:
-        """The cleaned HTML of the lines of these numbers."""
+        """Return the cleaned HTML of the lines with these numbers."""
         return LONE_SURROGATE.sub(
             "\N{REPLACEMENT CHARACTER}", await self.run(f"cleaned({json.dumps(lines)})")
         )
 
     def next_load(self) -> asyncio.Future[None]:
-        """Done at the next load event."""
+        """Return a future that is done at the next load event."""
         loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.session.once("Page.loadEventFired", lambda _: finish(loaded))
         return loaded
 
     async def picture(self, y: float, height: float, width: int, hidden: list[int]) -> bytes:
-        """The encoded picture of the page from y on, without the text of the lines numbered in `hidden`.
+        """Take a picture of `width` times `height` px of the page from `y` on, as encoded bytes.
+
+        The text of the lines numbered in `hidden` is not painted.
 
         Raises: BrowserGoneError.
         """
@@ -220,7 +233,7 @@ class Tab:
         return base64.b64decode(taken["data"])
 
     async def run(self, expression: str) -> Any:
-        """The value of an expression in the tab's own world."""
+        """Evaluate a JavaScript expression in the reader's world and return its value."""
         call = {"expression": expression, "contextId": self.world, "returnByValue": True}
         answer = await self.ask("Runtime.evaluate", call)
         if "exceptionDetails" in answer:
@@ -228,14 +241,14 @@ class Tab:
         return answer["result"].get("value")
 
     async def ask(self, method: str, params: dict[str, Any]) -> Any:
-        """The browser's answer.
+        """Send a command of the DevTools protocol and return the browser's answer.
 
         Raises: BrowserGoneError.
         """
         return await self.ask_page(self.session.send(method, params))
 
     async def ask_page(self, answer: Any) -> Any:
-        """An answer, for which nobody waits once the page's process ended.
+        """Wait for an answer of the browser, or until the page's process has ended.
 
         Raises: BrowserGoneError.
         """
@@ -251,15 +264,15 @@ class Tab:
             raise BrowserGoneError(str(error)) from error
 
     def on_crash(self, _: Any) -> None:
-        """The page's process ended."""
+        """Note that the page's process has ended."""
         finish(self.crashed)
 
     def on_dialog(self, _: Any) -> None:
-        """A dialog is answered with no."""
+        """Answer a dialog with no."""
         self.session.send("Page.handleJavaScriptDialog", {"accept": False})
 
     def on_request(self, event: dict[str, Any]) -> None:
-        """Answer a request from the archive, or from what is fetched for it, or not at all."""
+        """Answer a request with what the archive or the fetcher has; refuse it where they have nothing."""
         if event["resourceType"] == "Document":
             self.refuse(event, "Aborted")  # an aborted page stays, a blocked one shows an error
             return
@@ -276,11 +289,11 @@ class Tab:
         self.session.send("Fetch.failRequest", {"requestId": event["requestId"], "errorReason": reason})
 
     async def serve(self, event: dict[str, Any], resources: Mapping[str, tuple[str, bytes]]) -> None:
-        """Answer a request with what the document's resources have; to get it may take a while."""
+        """Answer a request from the document's resources, which may have to fetch the content first."""
         url = event["request"]["url"].partition("#")[0]
         found = await asyncio.get_running_loop().run_in_executor(asking(), resources.get, url)
         if resources is not self.resources:
-            return  # of a document that is gone
+            return  # the tab shows another document by now
         if found is None:
             self.refuse(event, "BlockedByClient")
             return
@@ -292,23 +305,23 @@ class Tab:
         self.session.send("Fetch.fulfillRequest", {"requestId": event["requestId"], **answer})
 
 
-ANYONE = {"name": "Access-Control-Allow-Origin", "value": "*"}  # else no font is taken
-MOST_ASKING = 32  # resources got at the same time
+ANYONE = {"name": "Access-Control-Allow-Origin", "value": "*"}  # the browser takes no font without it
+MOST_ASKING = 32  # resources that are looked up at the same time
 
 
 @cache
 def asking() -> ThreadPoolExecutor:
-    """The threads that wait for resources."""
+    """Return the threads that look up resources."""
     return ThreadPoolExecutor(MOST_ASKING, "resources")
 
 
 def take_error(answer: asyncio.Future[Any]) -> None:
-    """Note an answer's error: where nobody waits for it any more, asyncio would print it."""
+    """Take an answer's error, which asyncio prints if nobody waits for the answer any more."""
     if not answer.cancelled():
         answer.exception()
 
 
 def finish(event: asyncio.Future[None]) -> None:
-    """Mark an event as happened; it may have, or nobody waits any more."""
+    """Mark a future as done, unless it is done or cancelled already."""
     if not event.done():
         event.set_result(None)

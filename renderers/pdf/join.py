@@ -10,6 +10,7 @@ from renderers.pdf.bidi import RTL, in_reading_order
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, turned, union
 from renderers.pdf.initials import parts_initial
 from renderers.pdf.line import SPACE, Line, around, spelt
+from renderers.pdf.list_marks import DASHES, is_mark
 from renderers.pdf.rules import Rules
 
 SAME_LINE_EM = 0.8  # pieces of one line lie at most so far apart
@@ -31,7 +32,9 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
         gap = gap_em(left, right) if out else math.inf
         near = gap < SAME_LINE_EM or (
             gap < WIDE_EM
-            and (lead(left, right) or bridged(left, right, [*out[-4:-1], *lines[i + 1 : i + 4]]))
+            and (
+                lead(left, right) or hangs(left) or bridged(left, right, [*out[-4:-1], *lines[i + 1 : i + 4]])
+            )
         )
         if (
             near
@@ -64,6 +67,11 @@ def unmirrored(last: Line, line: Line, after: Sequence[Line]) -> Line:
 def lead(left: Line, right: Line) -> bool:
     """True for dots that lead the eye across a form or a table of contents: they are one line of dots."""
     return LEADERS.issuperset(left.text) and LEADERS.issuperset(right.text)
+
+
+def hangs(left: Line) -> bool:
+    """True for a list's mark that stands alone, other than a dash, which may be what a cell of a table holds."""
+    return is_mark(left.text) and left.text not in DASHES
 
 
 def beside(last: Line, line: Line) -> tuple[Line, Line]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence, Set
 from itertools import pairwise
 from typing import Any
 
 from renderers.pdf.frames import LEVEL, Box, Turn, turned, within
-from renderers.pdf.join import joined, read_from_right, stacks
-from renderers.pdf.line import Glyph, Line, around, spelt
+from renderers.pdf.join import SPACE_EM, joined, read_from_right, stacks
+from renderers.pdf.line import SPACE, Glyph, Line, around, spelt
 from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.rtl_marks import has_marks, put_marks_right
 from renderers.pdf.rules import CELL_EM, Rules
@@ -37,6 +38,7 @@ MAX_SLANTS = 24  # angles beside the four upright ones that a page's text may ha
 BASE_LINE_EM = 0.88  # of vertical writing: how far it lies below the top of a character's cell (PDF's DW2)
 NO_ROOM_EM = 0.02  # less is no gap between characters
 NEAR_WHITE = 0xE0E0E0
+SYMBOL_BEFORE = re.compile(r"[\u2100-\u2bff\U0001f000-\U0001faff]\S")
 
 
 def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage) -> list[Line]:
@@ -195,11 +197,12 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
         end -= 1
     if start == end:
         return
-    glyphs = without_roomless(run[start:end], raw["spans"][0]["size"])
+    spans = raw["spans"]
+    glyphs = without_roomless(run[start:end], spans[0]["size"])
+    whole = len(glyphs) == sum(len(span["chars"]) for span in spans)
+    glyphs = with_spaces_after_symbols(glyphs, axis, spans[0]["size"])
     if not (text := spelt(glyphs)):
         return
-    spans = raw["spans"]
-    whole = len(glyphs) == sum(len(span["chars"]) for span in spans)
     colours = {span["color"] for span in spans}
     yield Line(
         text,
@@ -230,6 +233,19 @@ def without_roomless(run: Sequence[Glyph], em: float) -> list[Glyph]:
             and gap_between(run[i - 1]["bbox"], run[i + 1]["bbox"]) < NO_ROOM_EM * em
         )
     ]
+
+
+def with_spaces_after_symbols(glyphs: list[Glyph], axis: Turn, em: float) -> list[Glyph]:
+    """The glyphs, with a space where a gap follows a symbol, such as a list's mark: MuPDF puts none there."""
+    if not SYMBOL_BEFORE.search("".join(glyph["c"] for glyph in glyphs)):
+        return glyphs
+    out = glyphs[:1]
+    for last, glyph in pairwise(glyphs):
+        if SYMBOL_BEFORE.match(last["c"] + glyph["c"]):
+            gap = turned(glyph["bbox"], axis)[0] - turned(last["bbox"], axis)[2]
+            out += [SPACE] * (gap > SPACE_EM * em)
+        out.append(glyph)
+    return out
 
 
 def gap_between(last: Sequence[float], box: Sequence[float]) -> float:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from statistics import median
 
+from renderers.pdf.content_order import is_readable, without_misplaced_ends
 from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.form_pairs import with_pairs
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, row_labels, rows_of_cells
+from renderers.pdf.hanging_marks import with_marks
 from renderers.pdf.initials import with_initials
 from renderers.pdf.line_numbers import with_line_numbers
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
@@ -57,8 +59,8 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
             taken = {piece.members for piece in held}
             blocks = [piece for piece in blocks if piece.members not in taken]
             blocks.append(together(better(read_grid(rows), held, leaps)))
-    blocks = with_pairs(blocks)
-    found = better(ordered(by_content(blocks), DEEPEST), blocks, breaks)
+    blocks = with_pairs(with_marks(blocks))
+    found = without_misplaced_ends(blocks) or better(ordered(by_content(blocks), DEEPEST), blocks, breaks)
     return [index for piece in found for index in piece.members]
 
 
@@ -99,7 +101,7 @@ def read_grid(rows: Iterable[Sequence[list[Piece]]]) -> list[Piece]:
             out += [piece for line in lines for piece in line]
         else:
             for cell in cells:
-                out += ordered(with_pairs(cell), DEEPEST)
+                out += ordered(with_pairs(with_marks(cell)), DEEPEST)
     return out
 
 
@@ -107,6 +109,8 @@ def ordered(pieces: list[Piece], depth: int) -> list[Piece]:
     """The pieces in reading order."""
     if len(pieces) < 2 or depth == 0:
         return [piece for row in rows_of(pieces) for piece in row]
+    if is_readable(content := by_content(pieces)):
+        return content
     split = split_of(pieces)
     if split is None:
         if len(pieces) <= MOST_ZONED and (zones := zones_of(pieces)):
@@ -143,6 +147,9 @@ def by_sections(pieces: list[Piece], depth: int) -> list[Piece]:
     out: list[Piece] = []
     for section in sections(strips_of(pieces), em):
         whole = [piece for strip in section for piece in strip]
+        if is_readable(content := by_content(whole)):
+            out += content
+            continue
         across = columns(whole, em)
         if len(section) == len(across) == 1:
             out += uncut(whole)

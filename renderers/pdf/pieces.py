@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from renderers.pdf.frames import Box, union
+from renderers.pdf.list_marks import is_mark
 
 PROSE_CHARS = 16  # a line of running text has more characters, white space apart; a Chinese one counts twice
 PROSE_EM = 7.5  # and is longer
@@ -29,6 +30,7 @@ class Piece(NamedTuple):
     value: int = -1  # of a whole number of up to DIGITS digits, which may count lines
     is_prose: bool = False  # a line of running text
     is_label: bool = False  # words that end in a colon
+    is_mark: bool = False  # nothing but a list's mark
     style: str = ""  # what its letters look like: equal texts tell equal looks
 
     @property
@@ -46,7 +48,7 @@ def piece_of(index: int, text: str, box: Box, em: float, style: str = "") -> Pie
     long = chars + wide > PROSE_CHARS and box[2] - box[0] > PROSE_EM * em
     label = chars > digits + 1 and text.endswith(COLONS)
     number = digits >= NUMBER_SHARE * chars
-    return Piece(box, chars + wide, em, index, (index,), number, value, long, label, style)
+    return Piece(box, chars + wide, em, index, (index,), number, value, long, label, is_mark(text), style)
 
 
 def together(pieces: Sequence[Piece]) -> Piece:
@@ -79,6 +81,14 @@ def strips_of(pieces: Iterable[Piece]) -> list[list[Piece]]:
         out[-1].append(piece)
         bottom = max(bottom, v1 - slack)
     return out
+
+
+def gap_between(one: Sequence[Piece], other: Sequence[Piece]) -> float:
+    """The white space between two strips, whichever is above."""
+    (top, bottom), (top2, bottom2) = (
+        (min(piece.box[1] for piece in strip), max(piece.box[3] for piece in strip)) for strip in (one, other)
+    )
+    return max(top2 - bottom, top - bottom2)
 
 
 def by_content(pieces: Iterable[Piece]) -> list[Piece]:

@@ -16,6 +16,7 @@ from renderers.pdf.join import is_single, joined
 from renderers.pdf.line import Line
 from renderers.pdf.lines import (
     NO_ROOM_EM,
+    SYMBOL_BEFORE,
     TEXT_BLOCK,
     base_line,
     gap_between,
@@ -77,7 +78,7 @@ class PlainReader:
         drawn = "".join([span["text"] for span in raw["spans"]])
         if not drawn.isascii() and RTL.search(drawn):
             return None
-        if not is_plain(raw, self.page) or BESIDE_LETTER.search(drawn):
+        if not is_plain(raw, self.page) or BESIDE_LETTER.search(drawn) or SYMBOL_BEFORE.search(drawn):
             return self.by_characters(raw, axis)
         line = line_of(raw, axis, normalise(drawn))
         if not line.text:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from renderers.pdf.frames import LEVEL, Box, View, turned, union
 from renderers.pdf.grids import grids_of, row_labels
 from renderers.pdf.line import Line
+from renderers.pdf.list_marks import AWAY_EM, DASHES, is_mark, mark_of
 from renderers.pdf.pieces import Piece, piece_of
 from renderers.pdf.tables import RuledTable, html_of, joined_text, largest_first, table_of
 from renderers.pdf.tags import Tag, TagTree, line_parts
@@ -23,12 +24,12 @@ HEADING_CHARS = 200
 LEVELS = 6
 GAP_EM = 0.9  # between a paragraph's lines; more white space parts paragraphs
 SAME_SIZE = 0.1
+INDENT_EM = 0.5  # a line that begins so much further right is indented
 FIGURE_SHARE = (0.01, 0.7)  # of the page, from smaller to larger images: neither an icon nor a ground
 MOST_FIGURES = 100
 BOLD = re.compile(r"bold|black|heavy|semibold|demi", re.IGNORECASE)
 DRAWN = re.compile(r"Type3\b")  # how browsers write what they make bold by themselves, lacking a bold font
-BULLET = re.compile(r"[•●○▪■◦‣–·]\s*")
-NUMBER = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s+")
+ENDS = (".", ":", ";", "!", "?", "。", "：", "；")  # of a sentence: what follows may begin an item
 
 
 class PageBlock(NamedTuple):
@@ -232,16 +233,15 @@ def list_block(items: Sequence[WrittenPart]) -> PageBlock:
     """A list of its items, without their marks."""
     lines = [line for item in items for line in item.lines]
     tag = items[0].element
-    mark = BULLET if tag == "ul" else NUMBER
-    said = "".join(f"<li>{html.escape(without(mark, item.text), quote=False)}</li>" for item in items)
+    said = "".join(f"<li>{html.escape(without_mark(item.text, tag), quote=False)}</li>" for item in items)
     text = "\n".join(item.text for item in items)
     return PageBlock("list", around_lines(lines), lines[0].turn, text, f"<{tag}>{said}</{tag}>")
 
 
-def without(mark: re.Pattern[str], text: str) -> str:
-    """The text without a mark at its beginning."""
-    found = mark.match(text)
-    return text[found.end() :] if found else text
+def without_mark(text: str, kind: str) -> str:
+    """The text without the mark of a list of its kind (ul or ol) at its beginning."""
+    mark = mark_of(text)
+    return mark.rest if mark is not None and mark.kind == kind else text
 
 
 def written(lines: Sequence[Line], tags: Sequence[Tag | None], body: float) -> Iterator[WrittenPart]:
@@ -264,27 +264,59 @@ def goes_on_below(group: Sequence[Line], line: Line) -> bool:
     if not group:
         return False
     last = group[-1]
-    if line.turn != last.turn or abs(line.size - last.size) > SAME_SIZE * last.size or mark_of(line):
+    if len(group) == 1 and is_mark(last.text) and is_beside(last, line):
+        return True
+    if (
+        line.turn != last.turn
+        or abs(line.size - last.size) > SAME_SIZE * last.size
+        or begins_item(group, line)
+    ):
         return False
     if bool(BOLD.search(line.font)) != bool(BOLD.search(last.font)) and len(group) == 1:
         return False
     gap = line.box[1] - last.box[3]
-    return -last.size < gap < GAP_EM * last.size and line.box[0] <= last.box[2] and line.box[2] >= last.box[0]
+    close = -last.size < gap < GAP_EM * last.size
+    return close and line.box[0] <= last.box[2] and line.box[2] >= last.box[0] and not ends_item(group, line)
+
+
+def is_beside(mark: Line, line: Line) -> bool:
+    """True for a line at the height of a mark, not far behind it."""
+    level = line.turn == mark.turn and line.box[1] < (mark.box[1] + mark.box[3]) / 2 < line.box[3]
+    return level and 0 <= line.box[0] - mark.box[2] < AWAY_EM * line.size
+
+
+def begins_item(group: Sequence[Line], line: Line) -> bool:
+    """True for a line with a list's mark; a dash may also stand in the midst of a sentence of the paragraph above."""
+    if mark_of(line.text) is None:
+        return False
+    last = group[-1]
+    flush = abs(line.box[0] - last.box[0]) < INDENT_EM * line.size
+    inside = flush and mark_of(group[0].text) is None and not last.text.endswith(ENDS)
+    return not (inside and line.text[0] in DASHES)
+
+
+def ends_item(group: Sequence[Line], line: Line) -> bool:
+    """True for a line that goes back to an item's mark where other lines are indented, or its first word fits above."""
+    first, last = group[0], group[-1]
+    if mark_of(first.text) is None or line.box[0] - first.box[0] >= INDENT_EM * line.size:
+        return False
+    word = (len(line.text.split(" ")[0]) + 1) / len(line.text) * (line.box[2] - line.box[0])
+    return last.box[0] - first.box[0] > INDENT_EM * line.size or last.box[2] + word < line.box[2]
 
 
 def kind_of_lines(lines: list[Line], tag: Tag | None, body: float) -> WrittenPart:
     """What a group of lines is: by their tag, else by their mark, size and weight."""
-    mark = mark_of(lines[0])
+    mark = mark_of(joined_text([line.text for line in lines[:2]]))
     if tag is not None:
         if tag.kind == "li":
-            return WrittenPart("item", lines, mark or "ul", tag.inside)
+            return WrittenPart("item", lines, mark.kind if mark else "ul", tag.inside)
         return (
             WrittenPart("heading", lines, tag.kind)
             if tag.kind.startswith("h")
             else WrittenPart("paragraph", lines)
         )
     if mark:
-        return WrittenPart("item", lines, mark)
+        return WrittenPart("item", lines, mark.kind)
     chars = sum(len(line.text) for line in lines)
     large = all(line.size >= LARGE * body for line in lines)
     ends = lines[-1].text.rstrip().endswith((".", ":", ";", ","))
@@ -292,13 +324,6 @@ def kind_of_lines(lines: list[Line], tag: Tag | None, body: float) -> WrittenPar
     if len(lines) <= HEADING_LINES and chars <= HEADING_CHARS and (large or bold):
         return WrittenPart("heading", lines)
     return WrittenPart("paragraph", lines)
-
-
-def mark_of(line: Line) -> str:
-    """What kind of list a line begins an item of: ul, ol; empty where it begins none."""
-    if BULLET.match(line.text):
-        return "ul"
-    return "ol" if NUMBER.match(line.text) else ""
 
 
 def around_lines(lines: Sequence[Line]) -> Box:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from statistics import median
 from typing import NamedTuple
 
-from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches
+from renderers.pdf.pieces import Piece, by_content, gap_between, rows_of, strips_of, switches
 
 LINES = 3  # of running text that a column has at least, beside another column
 GUTTER_EM = 0.5  # narrower white space parts no columns
@@ -222,14 +222,6 @@ def is_header(strip: Sequence[Piece], inner: Sequence[Sequence[Piece]]) -> bool:
     away = gap_between(strip, inner[0])
     usual = gap_between(*inner) if len(inner) > 1 else 0.0
     return away > HEADER_EM * strip[0].em and away > HEADER_GAP * usual
-
-
-def gap_between(one: Sequence[Piece], other: Sequence[Piece]) -> float:
-    """The white space between two strips, whichever is above."""
-    (top, bottom), (top2, bottom2) = (
-        (min(piece.box[1] for piece in strip), max(piece.box[3] for piece in strip)) for strip in (one, other)
-    )
-    return max(top2 - bottom, top - bottom2)
 
 
 def is_table_row(row: Sequence[Piece], lefts: set[tuple[int, ...]]) -> bool:

@@ -247,3 +247,8 @@ def test_the_command_line_is_a_skin_over_the_functions() -> None:
 
 def test_the_types_go_with_the_package() -> None:
     assert (ROOT / "curate" / "py.typed").exists()
+
+
+def test_an_argument_that_no_function_has_is_named_with_its_function() -> None:
+    with pytest.raises(TypeError, match=r"curate\.run\(\) got an unexpected keyword argument 'output'$"):
+        curate.run("laion", out="shards/", output=1)  # type: ignore[call-overload]

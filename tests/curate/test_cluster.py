@@ -8,6 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from curate import cluster
+from curate.errors import MachineError
+
 PROGRAM = """
 import json, os, psutil, signal, stat
 import ray  # the harder case: it has read its environment already
@@ -57,3 +62,20 @@ def test_a_ray_of_our_own_listens_on_loopback_only_in_a_private_folder_that_goes
     unused = ("dashboard/dashboard.py", "monitor.py")  # each costs a second at the start
     assert [one for one in found["ray"] if any(program in one for program in unused)] == []
     assert not Path(found["private"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:1", "refused"),
+        ("ray://[::1]:1", "refused|assign"),
+        ("no-such-host.invalid:6379", "name"),
+        ("..:5", "idna"),
+    ],
+)
+def test_an_address_where_nothing_answers_is_said_and_not_waited_for_without_end(
+    address: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "ANSWER_S", 0.0)
+    with pytest.raises(MachineError, match=rf"(?i)no Ray cluster answers at .*: .*({why})"):
+        cluster.start(None, address)

@@ -243,6 +243,9 @@ BAD = [
     (HEAD + '@curate.rule("odd")\ndef f(text, *more): return text\n', "'more' is neither a column nor a setting"),
     (HEAD + '@curate.cleaner("odd")\ndef f(text, url): return text\n', "must take one positional parameter"),
     (HEAD + '@curate.rule("odd")\nclass F: pass\n', "is no function"),
+    (HEAD + "@curate.rule\n" + LATE, "f: write @curate.rule(NAME), with the name of the rule"),
+    (HEAD + "@curate.cleaner\ndef f(text): return text\n", "f: write @curate.cleaner(NAME)"),
+    (HEAD + "@curate.adapter\ndef f(rows): return rows\n", "f: write @curate.adapter(NAME)"),
 ]  # fmt: skip
 
 

@@ -164,7 +164,7 @@ PAINTED = {  # html → the lines that are read; no ink may stand beside them
     "small capitals": ("<p style='font-variant:small-caps'>Small Capitals", ["Small Capitals"]),
     "ellipsis": ("<p style='width:90px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap'>over<i>flowing</i> "
                  "<b>words</b>", ["overflo…"]),
-    "ellipsis of wrapped text": ("<p style='width:50px;overflow:hidden;text-overflow:ellipsis'>overflowing", []),
+    "ellipsis of wrapped text": ("<p style='width:50px;overflow:hidden;text-overflow:ellipsis'>overflowing", ["over"]),
     "line clamp": ("<p style='width:90px;display:-webkit-box;-webkit-box-orient:vertical;overflow:hidden;"
                    "-webkit-line-clamp:1'>first second", ["first …"]),
     "drop cap": ("<style>i::first-letter{font-size:60px;float:left}i{display:block;font-style:normal}</style>"
@@ -194,7 +194,8 @@ PAINTED = {  # html → the lines that are read; no ink may stand beside them
     "a root": ("<math><msqrt><mn>3</mn></msqrt></math>", []),
     "beyond its block": ("<p style='width:50px'>overflowing<p style='width:50px'>over&shy;flowing",
                          ["overflowing", "over-", "flowing"]),
-    "beyond its block, cut": ("<div style='width:90px;contain:paint'><p style='width:50px'>overflowing", []),
+    "beyond its block, cut": ("<div style='width:90px;contain:paint'><p style='width:50px'>overflowing",
+                             ["overflow"]),
     "beyond its block, hidden": ("<p style='width:50px;position:relative'>overflowing<b style='position:"
                                   "absolute;left:80px;top:0;padding:30px;background:gold'></b>", []),
     "right to left": ("<p dir=rtl style='width:300px'>שלום 12 <b>עולם</b>", ["שלום 12 עולם"]),
@@ -416,3 +417,13 @@ def test_what_lies_below_the_last_line_of_a_short_page_does_not_count_as_blank(b
     row = batch.to_pylist()[0]
     assert row["height"] == 720
     assert json.loads(row["extra"])["blank"] < 0.8
+
+
+@pytest.mark.parametrize("text", ["كتابٍ عظيمٍ", "اُردُو رِیِ", "Ẫ Ễ Ộ", "g\u0331 y\u0324 A\u030a\u0303"])
+def test_a_quad_covers_the_marks_above_and_below_its_letters(browser: Browser, text: str) -> None:
+    row = show(browser, f"<p style='margin:40px;font-size:40px;line-height:1'>{text}")
+    dark = ink(row)
+    rows = dark.any(axis=1).nonzero()[0]
+    (((_, top), _, (_, bottom), _),) = quads(row)
+    assert top - 1 <= rows.min()
+    assert rows.max() <= bottom

@@ -42,7 +42,58 @@ READ = {
         "<style>p::first-letter{color:red}p{background:#eee}</style><p><b>SEEN</b> here",
         ["SEEN here"],
     ),
+    "badge": (
+        "<style>p::before{content:'NEW';background:#c00;color:#fff;padding:4px;margin-right:8px}</style><p>item",
+        ["NEW item"],
+    ),
+    "ribbon": (
+        "<style>p{position:relative}p::after{content:'SALE';position:absolute;right:0;background:#000;color:#fff}"
+        "</style><p>item",
+        ["item", "SALE"],
+    ),
+    "generated text like its ground": (
+        "<style>p::before{content:'gone';background:#888;color:#888}</style><p>SEEN",
+        ["SEEN"],
+    ),
+    "text on a generated ground": (
+        "<style>a{position:relative;z-index:0;color:#fff}a::before{content:'';position:absolute;inset:0;z-index:-1;"
+        "background:#06c}</style><p><a>SEEN</a><p style='color:#fff'>not seen",
+        ["SEEN"],
+    ),
+    "generated text on a generated ground": (
+        "<style>p{position:relative;padding:0 50px}p::before{content:'';position:absolute;left:0;width:30px;height:30px"
+        ";background:#c00}p::after{content:'3';color:#fff;position:absolute;left:9px}</style><p>new",
+        ["3", "new"],
+    ),
+    "text under its own generated ground": (
+        "<style>p.a{position:relative}p.a::after{content:'';position:absolute;left:0;right:0;bottom:0;height:60%;"
+        "background:#036}</style><p>SEEN<p class=a>not seen",
+        ["SEEN"],
+    ),
+    "an inner shadow as ground": ("<p style='box-shadow:inset 0 0 0 99px #222;color:#fff'>SEEN", ["SEEN"]),
+    "text of a row without cells": (
+        "<div style='display:table'><div style='display:table-header-group'>head</div>"
+        "<div style='display:table-row-group'>in <b>a</b> group</div><div style='display:table-row'>row</div></div>"
+        "<details>shut<div style='display:table-row'>not seen</div></details>",
+        ["head", "in a group", "row", "▸ Details"],
+    ),
+    "generated text that is shifted": (
+        "<style>p{position:relative}p::after{content:'NEW';position:absolute;left:50%;top:50%;"
+        "transform:translate(-50%,-50%)}</style><p>SEEN",
+        ["SEEN", "NEW"],
+    ),
+    "a link in a drawing": ("<svg><text y=50><a href=#>SEEN</a> and more</text></svg>", ["SEEN and more"]),
     "list box": ("<select multiple><option>one<option>two<option>three</select>", ["one", "two", "three"]),
+    "list box with groups": (
+        "<select size=4><optgroup label=G><option>one</optgroup><option>two</select>",
+        ["G", "one", "two"],
+    ),
+    "white on a half-transparent ground": ("<p style='background:rgba(0,0,0,.4);color:#fff'>SEEN", ["SEEN"]),
+    "white on a bright ground": (
+        "<p>SEEN<p style='background:rgba(0,0,0,.05);color:#fff'>not seen",
+        ["SEEN"],
+    ),
+    "white letters with outlines": ("<p style='color:#fff;-webkit-text-stroke:1px #000'>SEEN", ["SEEN"]),
     "list box of two": ("<select size=2><option>one<option>two<option>three</select>", ["one", "two"]),
     "a page that waits for its script": ("<style>html{opacity:0}</style><p>SEEN", ["SEEN"]),
     "a page that breaks out of frames": ("<style>body{display:none!important}</style><p>SEEN", ["SEEN"]),
@@ -102,6 +153,23 @@ def test_what_its_box_cuts_off_ends_in_an_ellipsis(browser: Browser, html: str, 
     assert line.endswith("…")
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<pre style='width:200px;overflow:auto;font:inherit'>{0}\nend</pre>",
+        "<p style='width:200px;overflow:hidden;white-space:nowrap'>{0}</p><p>end",
+        "<p style='margin-left:1060px;white-space:nowrap'>{0}</p><p>end",
+        "<div style='width:200px;overflow:scroll'><table style='white-space:nowrap'><tr><td>{0}</table></div><p>end",
+    ],
+    ids=["code", "sentence", "edge of the page", "table"],
+)
+def test_a_line_that_goes_beyond_its_box_is_read_as_far_as_it_is_seen(browser: Browser, html: str) -> None:
+    begins, end = lines(browser, html.format(FOX))
+    assert FOX.startswith(begins)
+    assert 15 < len(begins) < 24
+    assert end == "end"
+
+
 def test_the_beginning_of_what_runs_against_its_box_is_not_taken_for_its_end(browser: Browser) -> None:
     assert lines(browser, f"<p>SEEN</p>{CUT}{FOX}") == ["SEEN"]
 
@@ -142,11 +210,13 @@ def test_pieces_of_generated_text_come_in_the_order_of_their_text() -> None:
         "attributes": [[0, 1], []],
     }
     boxes = {
-        "layoutIndex": [0, 0],
+        "layoutIndex": [1, 1],
         "bounds": [[0, 0, 6, 20], [6, 0, 10, 20]],  # from the left: the blank and the dot, then the number
         "start": [1, 0],
         "length": [2, 1],
     }
-    document = {"nodes": nodes, "layout": {"nodeIndex": [1], "text": [3]}, "textBoxes": boxes}
+    layout = {"nodeIndex": [1, 1], "text": [-1, 3], "bounds": [[0, 0, 16, 20], [0, 0, 16, 20]]}
+    document = {"nodes": nodes, "layout": layout, "textBoxes": boxes}
     found = generated({"strings": strings, "documents": [document]})
-    assert found == [Generated(7, "marker", "1", 6, 0, 10, 20), Generated(7, "marker", ". ", 0, 0, 6, 20)]
+    pieces = [Generated(7, "marker", "1", 6, 0, 10, 20), Generated(7, "marker", ". ", 0, 0, 6, 20)]
+    assert found == [*pieces, Generated(7, "marker", "", 0, 0, 16, 20)]

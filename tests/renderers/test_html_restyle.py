@@ -97,6 +97,13 @@ def test_such_a_page_is_laid_out_anew_and_the_same_each_time(restyling: Browser)
     assert "restyled" not in bare
 
 
+def test_a_list_below_a_table_is_one_without_its_empty_items() -> None:
+    below = f"<div>Below<ul><li></li><li></li><li>An item</ul></div>{WORDS}</article>"
+    blocks = list(main_blocks(f"{LOST}<main>{BODY.replace('</article>', below)}</main>"))
+    assert "<table><tr><td>1<td>2<tr><td>Below</table>" in blocks
+    assert ["".join(block.split()) for block in blocks if "<li>" in block] == ["<ul><li>Anitem</li></ul>"]
+
+
 def test_main_content_stays_text(ready: None) -> None:
     hostile = (
         f"<article><h1>a</h1>{WORDS * 3}<p>&lt;script&gt;x&lt;/script&gt; &lt;img src=x&gt;</p></article>"

@@ -12,6 +12,7 @@ import pytest
 
 pymupdf = pytest.importorskip("pymupdf")
 
+from renderers.pdf.list_marks import is_mark, mark_of  # noqa: E402
 from renderers.pdf.render import PdfSettings, render  # noqa: E402
 
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium to print")
@@ -220,3 +221,62 @@ def test_a_table_without_rules_that_lacks_a_cell_is_none(tmp_path: Path) -> None
     command = ["chromium", *options, f"--print-to-pdf={tmp_path / 'a.pdf'}", (tmp_path / "a.html").as_uri()]
     subprocess.run(command, capture_output=True, check=True, timeout=120)
     assert "table" not in {block["type"] for block in blocks((tmp_path / "a.pdf").read_bytes())}
+
+
+def items(marks: str, indent: float, lines: int = 2) -> bytes:
+    """A list between two paragraphs: each mark (l is a bullet) at the left, its item's lines indented."""
+
+    def paint(page: Any) -> None:
+        page.insert_text((40, 40), "What comes before the list:", fontsize=10)
+        y = 60
+        for mark in marks.split():
+            page.insert_text((40, y), mark, fontsize=10, fontname="zadb" if mark == "l" else "helv")
+            for k in range(lines):
+                page.insert_text((40 + indent, y), f"words of the item in line {k}", fontsize=10)
+                y += 12
+        page.insert_text((40, y), "What comes after the list, and is a paragraph again.", fontsize=10)
+
+    return made(paint)
+
+
+@pytest.mark.parametrize("indent", [14, 22, 34])
+@pytest.mark.parametrize(
+    ("marks", "tag"), [("1. 2. 3.", "ol"), ("(1) (2) (3)", "ol"), ("i. ii. iii.", "ol"), ("l l l", "ul")]
+)
+def test_an_item_whose_mark_hangs_is_one_item(marks: str, tag: str, indent: float) -> None:
+    before, found, after = blocks(items(marks, indent))
+    assert (
+        found["html"]
+        == f"<{tag}>{3 * '<li>words of the item in line 0 words of the item in line 1</li>'}</{tag}>"
+    )
+    assert (before["type"], after["type"]) == ("paragraph", "paragraph")
+
+
+@pytest.mark.parametrize("mark", ["❑", "◆", "▪", "➢", "✓", "–", "→", "☐"])
+def test_signs_of_all_kinds_are_marks_of_lists(mark: str) -> None:
+    assert mark_of(f"{mark} an item") == ("ul", "an item")
+    assert is_mark(mark)
+
+
+@pytest.mark.parametrize("text", ["–5 degrees", "-x", "*note", "a dash – within", "1.5 m", "", "(see"])
+def test_other_texts_begin_no_item(text: str) -> None:
+    assert mark_of(text) is None
+
+
+def test_a_dash_at_the_start_of_a_line_within_a_sentence_begins_no_item() -> None:
+    def paint(page: Any) -> None:
+        for k, text in enumerate(("A sentence that goes on", "- as some do - in a second line.")):
+            page.insert_text((40, 40 + 12 * k), text, fontsize=10)
+
+    (found,) = blocks(made(paint))
+    assert found["type"] == "paragraph"
+
+
+def test_marks_that_the_content_has_first_are_read_with_their_items() -> None:
+    def paint(page: Any) -> None:
+        for k in range(3):
+            page.insert_text((40, 40 + 28 * k), f"{k + 1}.", fontsize=10)
+        for k in range(6):
+            page.insert_text((75, 40 + 14 * k), f"line {k} of the items", fontsize=10)
+
+    assert blocks(made(paint))[0]["html"].count("<li>") == 3

@@ -54,7 +54,8 @@ def embed(pdf: Any, font: str, name: str, said: Mapping[str, str]) -> None:
 
 def marks_of(pdf: Any, **settings: Any) -> list[str]:
     (page,) = (row for batch in render(pdf.tobytes(), PdfSettings(**settings)) for row in batch.to_pylist())
-    return [region["text"] for region in page["regions"] if len(region["text"]) == 1]
+    first = (region["text"].split()[0] for region in page["regions"])
+    return [word for word in first if len(word) == 1]
 
 
 @pytest.mark.parametrize(
@@ -132,3 +133,13 @@ def test_fonts_of_symbols_are_known_by_name() -> None:
     assert all(map(is_symbolic, ["ZapfDingbats", "ABCDEF+Wingdings3", "SymbolMT,Bold", "StandardSymbolsPS"]))
     assert not any(map(is_symbolic, ["Symbola", "SegoeUISymbol", "Helvetica", "SymbolicSans", ""]))
     assert table_of("Wingdings") != table_of("Wingdings2-Regular")
+
+
+@pytest.mark.parametrize(("gap", "text"), [(0.5, "●Item"), (2.0, "● Item"), (4.0, "● Item")])
+def test_a_gap_after_a_symbol_is_a_space(gap: float, text: str) -> None:
+    pdf = pymupdf.open()
+    page = pdf.new_page(width=200, height=100)
+    page.insert_text((20, 40), "l", fontname="zadb", fontsize=10)
+    page.insert_text((27.91 + gap, 40), "Item", fontsize=10)
+    (row,) = (row for batch in render(pdf.tobytes()) for row in batch.to_pylist())
+    assert row["text"] == text

@@ -1,27 +1,32 @@
 // Text that no node of the document holds: list markers, ::before and ::after, quotation marks. The browser says where
-// it stands (DOMSnapshot, by html/generated.py), by the number that its owner was marked with.
+// it stands, and where ::before and ::after have their boxes (DOMSnapshot, by html/generated.py), by the number that the
+// element was marked with.
 
 const KINDS = ['marker', 'before', 'after'];
 const owners = [];
 
-// Numbers every element that may have generated text, and lets that be painted as the page wants it.
+// Numbers every element that may have generated text, or generated content that paints something, and lets that be
+// painted as the page wants it.
 function markOwners() {
   for (const element of ask('querySelectorAll', '*')) {
     for (const kind of ['before', 'after']) unfix(element, kind);
     const kinds = KINDS.filter((kind) => mayHave(element, kind));
-    if (kinds.length === 0) continue;
+    if (kinds.length === 0 && !mayCover(element)) continue;
     Element.prototype.setAttribute.call(element, MARK, owners.length);
     Element.prototype.setAttribute.call(element, SHOWN, kinds.join(' '));
-    owners.push({ element, kinds, found: {} });
+    owners.push({ element, kinds, found: {}, boxes: {} });
   }
   return owners.length;
 }
+
+const covering = new Set(); // elements whose generated content may lie over text, or behind it
+const mayCover = (element) => covering.has(element);
 
 // Generated content that lies over others stays where it is at the top of the page, as elements do.
 function unfix(element, kind) {
   const { content, position } = getComputedStyle(element, '::' + kind);
   if (content === 'none' || content === 'normal' || position === 'static') return;
-  Element.prototype.setAttribute.call(element, COVERED, '');
+  covering.add(element);
   if (position !== 'fixed') return;
   const fixed = Element.prototype.getAttribute.call(element, UNFIXED) ?? '';
   Element.prototype.setAttribute.call(element, UNFIXED, `${fixed} ${kind}`);
@@ -36,21 +41,35 @@ function mayHave(element, kind) {
   return content !== 'none' && content !== 'normal' && content !== '""' && /["(]|quote/.test(content);
 }
 
-// Takes what the browser told: [owner, kind, text, x, y, width, height] each, px from the document's corner.
+// Takes what the browser told: [owner, kind, text, x, y, width, height] each, px from the document's corner. Without text
+// it is the box of the content.
 function takeGenerated(told, [left, above]) {
   for (const [number, kind, text, x, y, w, h] of told) {
     const owner = owners[number];
     if (!owner) continue;
     const place = { text, x: x - left, y: y - above, w, h };
-    (owner.found[kind] ??= []).push(place);
+    if (text) (owner.found[kind] ??= []).push(place);
+    else owner.boxes[kind] ??= place; // empty text in it follows
   }
 }
 
 const measurer = new OffscreenCanvas(1, 1).getContext('2d');
-function widthOf(text, style) {
+function measured(text, style) {
   measurer.font = `${style.fontStyle} ${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
   measurer.letterSpacing = style.letterSpacing === 'normal' ? '0px' : style.letterSpacing;
-  return measurer.measureText(text).width;
+  return measurer.measureText(text);
+}
+const widthOf = (text, style) => measured(text, style).width;
+
+// Where the ink of a level line at `y` begins and ends, px, as far as it is within an em of the line's middle; null for
+// scripts whose letters and marks keep within their font's box. `size` is the font's on the page.
+const MARKED = /[^\u0000-\u017f\u2000-\u206f\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef]/;
+function inkRows(text, style, { y, h, size }) {
+  if (!MARKED.test(text)) return null;
+  const { fontBoundingBoxAscent: ascent, actualBoundingBoxAscent: top, actualBoundingBoxDescent: bottom } = measured(text, style);
+  const scale = size / parseFloat(style.fontSize), baseline = y + scale * ascent;
+  const rows = [baseline - scale * top, baseline + scale * bottom].map((row) => Math.min(Math.max(row, y + h / 2 - size), y + h / 2 + size));
+  return rows.every(Number.isFinite) ? rows : null;
 }
 
 // Whether generated text goes beyond a box of its own that cuts it off.
@@ -60,20 +79,35 @@ function cutOff({ overflowX, overflowY, width, height }, places) {
   return extent('x', 'w') > parseFloat(width) + 1 || extent('y', 'h') > parseFloat(height) + 3;
 }
 
+const ownerOf = (element) => owners[Element.prototype.getAttribute.call(element, MARK) ?? -1];
+
+// What an element's positioned generated content paints at a point of the page, the upper first. `side` is where it lies:
+// 'behind' or 'in front' of the element's own text, or 'any'.
+function groundsAt(element, { x, y }, side) {
+  const boxes = mayCover(element) ? (ownerOf(element)?.boxes ?? {}) : {};
+  const holds = (box) => box && x >= box.x && x <= box.x + box.w && y >= box.y && y <= box.y + box.h;
+  const kinds = ['after', 'before'].filter((kind) => holds(boxes[kind]));
+  const painted = kinds.map((kind) => getComputedStyle(element, '::' + kind)).filter(({ visibility, position, zIndex }) =>
+    visibility === 'visible' && position !== 'static' && (side === 'any' || (zIndex < 0) === (side === 'behind')));
+  return painted.map((style) => groundOf(style, styleOf(element).opacity * strength(style)));
+}
+
+const SHIFTED = /^(none|matrix\(1, 0, 0, 1, .*\))$/; // by its transform, at most
+
 const DRAWN_MARKER = /^(disc|circle|square|disclosure-open|disclosure-closed)$/;
 
 // The pieces of an element's generated text of one kind.
 function* generated(element, kind) {
-  const number = Element.prototype.getAttribute.call(element, MARK);
-  const owner = number === null ? undefined : owners[number];
+  const owner = ownerOf(element);
   const style = owner?.found[kind] && getComputedStyle(element, '::' + kind);
   if (!style || style.visibility !== 'visible') return;
   const above = styleOf(element);
   const size = parseFloat(style.fontSize) * zoomOf(element) * (above.scale ?? 0);
   const inside = kind === 'marker' || /^inline/.test(style.display);
   const own = {
-    ...above, ink: colour(style.webkitTextFillColor), background: null, opacity: above.opacity * strength(style),
-    block: inside ? above.block : {}, flow: above.flow, moved: cutOff(style, owner.found[kind]) || style.transform !== 'none' || style.rotate !== 'none',
+    ...above, ink: colour(style.webkitTextFillColor), opacity: above.opacity * strength(style),
+    ground: groundOf(style, above.opacity * strength(style)),
+    block: inside ? above.block : {}, flow: above.flow, moved: cutOff(style, owner.found[kind]) || !SHIFTED.test(style.transform) || style.rotate !== 'none',
   };
   const drawn = kind === 'marker' && DRAWN_MARKER.test(style.listStyleType); // the browser tells the place without the blank
   for (const place of owner.found[kind]) {
@@ -84,7 +118,7 @@ function* generated(element, kind) {
     yield {
       node: element, text, start: 0, end: text.length, generated: { owner, kind }, style: own, size, hyphened: false, drawing: null,
       x: place.x + (level ? lead : 0), w: Math.max(1, place.w - (level ? lead + trail : 0)), y, h,
-      astray: Boolean(own.turn) || own.moved,
+      astray: Boolean(own.turn) || own.moved, rows: level ? inkRows(text, style, { y, h, size }) : null,
     };
   }
 }

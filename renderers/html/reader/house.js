@@ -21,7 +21,7 @@ function force(element, name, value) {
 const MARK = 'data-curate-owner', SHOWN = 'data-curate-shown'; // attributes of elements with generated text
 const CONTROL = 'data-curate-control'; // of those that stand for a control
 const INITIAL = 'data-curate-initial', UNREAD = 'data-curate-unread'; // of blocks whose first letter is raised; has no label
-const COVERED = 'data-curate-covered', UNFIXED = 'data-curate-unfixed'; // of those whose generated content may lie over text
+const UNFIXED = 'data-curate-unfixed'; // of those whose generated content is fixed to the viewport
 
 // Only text that a label can name is painted. Generated text is where `shown` says that it has a label.
 const HOUSE = `
@@ -126,7 +126,7 @@ function standIn(element) {
   if (style.display === 'inline') set({ display: 'inline-block' });
   if (/start|auto|-webkit-/.test(style.textAlign)) set({ 'text-align': across });
   if (nameOf(element) === 'textarea') set({ 'white-space': 'pre-wrap', 'overflow-wrap': 'break-word' });
-  else set({ 'white-space': 'pre', 'line-height': `${parseFloat(style.height)}px`, 'padding-top': '0', 'padding-bottom': '0' });
+  else set({ 'white-space': 'pre', 'line-height': `${element.clientHeight || parseFloat(style.height)}px`, 'padding-top': '0', 'padding-bottom': '0' });
   if (/inset|outset/.test(style.borderTopStyle)) set({ border: '2px solid rgb(118, 118, 118)', 'border-radius': '2px' });
   if (nameOf(element) !== 'textarea') set({ 'text-overflow': 'ellipsis' }); // what goes beyond it ends so
   if (text.rows) set({ 'line-height': `${element.clientHeight / text.rows}px` });
@@ -145,15 +145,23 @@ function summarize(details) {
   Element.prototype.prepend.call(details, summary);
 }
 
-const LISTED = 4; // options that a list shows which names no number
+const LISTED = 4; // rows that a list shows which names no number
+
+// The rows of a list: its options, below the names of their groups.
+function* rowsOf(list, indent = '') {
+  for (const child of getter(Element.prototype, 'children')(list)) {
+    if (/^opt(ion|group)$/.test(nameOf(child))) yield indent + child.label;
+    if (nameOf(child) === 'optgroup') yield* rowsOf(child, '    ');
+  }
+}
+
 // What a control shows: its value, else its hint; undefined where that is no text, or dots.
 function textOf(element) {
   const name = nameOf(element);
   if (name === 'select') {
     const { multiple, size, selectedIndex, options } = element;
     const listed = multiple || size > 1;
-    const shown = listed ? [...options].slice(0, size || LISTED) : options[selectedIndex] ? [options[selectedIndex]] : [];
-    const text = shown.map(({ label }) => label).join('\n');
+    const text = listed ? [...rowsOf(element)].slice(0, size || LISTED).join('\n') : (options[selectedIndex]?.label ?? '');
     return /\S/.test(text) ? { text, rows: listed && (size || LISTED) } : undefined;
   }
   const { type, value, placeholder } = element;

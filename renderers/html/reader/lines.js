@@ -122,12 +122,61 @@ function piecesOf(node) {
     const { left: x, top: y, width: w, height: h } = inked(text, start, end) ?? rect;
     const hyphened = end - start > 1 && node.data.charCodeAt(end - 1) === SOFT_HYPHEN;
     const size = (style.size * style.scale * deepOf(rect, style)) / text.least;
+    const letters = spelt(node, start, end, style);
     found.push({
-      node, start, end, x, y, w, h, style, size, hyphened, drawing, astray: text.astray,
-      text: spelt(node, start, end, style), formula: Element.prototype.closest.call(parent, 'math'),
+      node, start, end, x, y, w, h, style, size, hyphened, drawing, astray: text.astray, text: letters,
+      formula: Element.prototype.closest.call(parent, 'math'),
+      rows: style.flow === 'level' ? inkRows(letters, getComputedStyle(parent), { y, h, size }) : null,
     });
   }
   return found;
+}
+
+// A piece whose end a box around it, or the page's edge, cuts off: what is seen of it, and the rest; null for others.
+const LEAST_SEEN = 2; // em: less is taken for nothing
+function cutAtEdge(piece) {
+  const { node, start, end, x, w, size, style, text } = piece;
+  if (piece.generated || piece.drawing || piece.formula || style.turn || style.flow !== 'level' || RIGHT_TO_LEFT.test(text)) return null;
+  const edge = rightEdge(style.clipper);
+  if (x + w <= edge || edge - x < LEAST_SEEN * size) return null;
+  const ends = [...letters.segment(node.data.slice(start, end))].map(({ index, segment }) => start + index + segment.length);
+  const widthTo = (cut) => (inked({ node, style }, start, cut) ?? span({ node, style }, start, cut)).right - x;
+  let low = 0, high = ends.length;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (x + widthTo(ends[middle - 1]) <= edge) low = middle;
+    else high = middle - 1;
+  }
+  const cut = ends[low - 1];
+  if (!cut || cut === end) return null;
+  return [
+    { ...piece, end: cut, w: widthTo(cut), text: spelt(node, start, cut, style), hyphened: false },
+    { ...piece, start: cut, text: spelt(node, cut, end, style), opens: [] },
+  ];
+}
+
+// How far to the right the boxes that clip an element's content let it be seen.
+function rightEdge(clipper) {
+  let edge = view.width;
+  for (let element = clipper; element; element = styleOf(parentOf(element)).clipper) {
+    const { left, right } = Element.prototype.getBoundingClientRect.call(element);
+    const { clientLeft, clientWidth } = element; // 0 of an inline element, which clips nothing
+    edge = Math.min(edge, clientWidth && styleOf(element).scale === 1 ? left + clientLeft + clientWidth : right);
+  }
+  return edge;
+}
+
+// The pieces that can be read, and those that cannot.
+function parted(pieces) {
+  const covers = findCovers(), found = [], unread = new Set();
+  for (const piece of pieces) {
+    const seen = readable(piece, covers);
+    const parts = (seen ? null : cutAtEdge(piece)) ?? [piece];
+    found.push(...parts);
+    if (!seen) unread.add(parts.at(-1));
+    if (parts.length > 1 && !readable(parts[0], covers)) unread.add(parts[0]);
+  }
+  return [found, unread];
 }
 
 // A stretch of a text as its style spells it.
@@ -200,6 +249,7 @@ function grow(line, piece) {
   line.w = right - line.x;
   line.h = bottom - line.y;
   line.size = Math.max(line.size, piece.size);
+  if (piece.rows) line.rows = [Math.min(piece.rows[0], line.rows?.[0] ?? Infinity), Math.max(piece.rows[1], line.rows?.[1] ?? -Infinity)];
   line.pieces.push(piece);
 }
 
@@ -239,15 +289,14 @@ globalThis.prepare = () => {
 // Reads the page, and leaves `show` to take its pictures by. `told` is what the browser says of generated text.
 globalThis.readPage = (told) => {
   takeGenerated(told, origin);
-  const found = collect();
-  noteOpenings(found);
-  const covers = findCovers();
-  const unread = new Set(found.filter((piece) => !readable(piece, covers)));
+  const pieces = collect();
+  noteOpenings(pieces);
+  const [found, unread] = parted(pieces);
   for (const whole of ['drawing', 'formula']) { // which are read whole or not at all
     const halved = new Set([...unread].map((piece) => piece[whole]));
     for (const piece of found) if (piece[whole] && halved.has(piece[whole])) unread.add(piece);
   }
-  const lines = join(found.filter((piece) => !unread.has(piece)));
+  const lines = join(inReadingOrder(found.filter((piece) => !unread.has(piece))));
   const formulas = [...new Set(found.map(({ formula }) => formula).filter(Boolean))];
 
   // Scrolls to y and leaves unpainted what has no label there; gives the scroll position reached.
@@ -274,7 +323,7 @@ globalThis.readPage = (told) => {
     facts,
     lines: lines.map((line) => [
       line.text, line.x, line.y, line.w, line.h, line.size, line.style.flow, line.style.turn && numbers(line.style.turn.to),
-      formulaOf(line), elementOf(line),
+      formulaOf(line), elementOf(line), line.rows,
     ]),
     beyond: Math.max(0, own('documentElement').scrollHeight - maxHeight),
   };

@@ -46,15 +46,21 @@ function readable(piece, covers) {
   const inset = Math.min(1.5, w / 3);
   const points = [[x + inset, y + h / 4], [x + w / 2, y + h / 2], [x + w - inset, y + (3 * h) / 4]];
   points.push(...(style.turn ? along(piece) : doubtful(piece, covers)));
-  let met = Boolean(piece.generated); // a box that no point meets is not painted at all; markers stand beside theirs
+  // a box that no point meets is not painted at all; but generated text may stand beside its own
+  let met = Boolean(piece.generated) || (isNeverMet(style) && isLaidOut(piece));
   for (const [across, down] of points) {
     const point = placed(across, down, style);
     const stack = ask('elementsFromPoint', point.x, point.y - scrolled);
-    if (!shows(style, stack)) return false;
+    if (!shows(piece, stack, point)) return false;
     met ||= stack.includes(style.box);
   }
   return met;
 }
+
+// Boxes that the browser names at no point though their text is painted: rows with text that is in no cell of theirs, and
+// links in the text of drawings.
+const ROW = /^table-(row|header-group|footer-group|row-group)$/;
+const isNeverMet = ({ box, display }) => ROW.test(display) || (box instanceof SVGAElement && isRun(box));
 
 const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/gu;
 const NARROW = /[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]/gu;
@@ -84,13 +90,14 @@ function along({ x, y, w, h, style, size }) {
   return shares.map((share) => (style.flow === 'level' ? [x + share * w, y + h / 2] : [x + w / 2, y + share * h]));
 }
 
-function shows(style, stack) {
+function shows({ style, generated: made }, stack, point) {
   let at = stack.indexOf(style.box);
   if (at < 0 && (!style.clipper || stack.includes(style.clipper))) { // beyond its block
     at = stack.findIndex((element) => Node.prototype.contains.call(element, style.box));
   }
   if (at < 0) return false; // clipped, or not painted at all
   let through = 1; // the share of the light that what lies on top lets through
+  if (!made) for (const ground of groundsAt(style.box, point, 'in front')) through *= 1 - taken(ground);
   for (const element of stack.slice(0, at)) {
     const around = Node.prototype.contains.call(element, style.box); // where its generated content is met, not itself
     const generated = mayCover(element) ? takenByGenerated(element, !around) : 0;
@@ -98,20 +105,38 @@ function shows(style, stack) {
     const own = around && itself ? 0 : Math.min(1, taken(styleOf(element)));
     through *= (1 - own) * (1 - generated);
   }
-  return through > 0.1 && differs(style, stack.slice(at), through);
+  return through > 0.1 && differs(style, groundsOf(style, made, stack.slice(at), point), through);
 }
 
-// Does the ink differ from the nearest opaque ground? Ink on a picture is taken to: the pixels are looked at later.
-function differs(style, below, through) {
-  for (const element of below) {
-    const { background, picture, opacity, veil } = styleOf(element);
-    if (picture || veil || !background || !style.ink || style.filtered) return true;
-    if (background[3] * opacity >= 0.5) return through * contrast(style.ink, background) >= LEAST;
+// Does the ink, or the outline of the letters, differ from its ground? Ink on a picture is taken to: the pixels are looked
+// at later.
+function differs({ ink, outline, filtered }, grounds, through) {
+  let ground = [0, 0, 0], left = 1; // the share of the light that comes from further below
+  for (const { background, picture, opacity, veil, shaded } of grounds) {
+    if (picture || veil || shaded || !background || !ink || filtered) return true;
+    const share = left * background[3] * opacity;
+    ground = ground.map((value, i) => value + share * background[i]);
+    left -= share;
+    if (left < 0.01) break;
   }
-  return through * contrast(style.ink ?? [0, 0, 0], [255, 255, 255]) >= LEAST;
+  ground = ground.map((value) => value + left * 255);
+  return through * Math.max(contrast(ink ?? [0, 0, 0], ground), outline ? contrast(outline, ground) : 0) >= LEAST;
 }
 
-const mayCover = (element) => Element.prototype.hasAttribute.call(element, COVERED);
+// What is painted behind a text at a point, the uppermost first. What an element generates in front of its own text lies
+// behind other generated content, and behind what is positioned within it.
+function* groundsOf({ ground, box }, made, below, point) {
+  if (ground) yield ground;
+  for (const element of below) {
+    if (mayCover(element)) yield* groundsAt(element, point, made || isRaised(box, element) ? 'any' : 'behind');
+    yield styleOf(element);
+  }
+}
+
+function isRaised(box, above) {
+  for (let element = box; isElement(element) && element !== above; element = parentOf(element)) if (styleOf(element).positioned) return true;
+  return false;
+}
 
 const LEAST = 24; // of 255 in some channel
 const contrast = (ink, ground) => Math.max(...[0, 1, 2].map((i) => Math.abs(ink[i] - ground[i])));

@@ -29,8 +29,8 @@ function moves(element, { display, rotate, scale, transform, offsetPath }) {
   return !/^(inline|contents)$/.test(display) && [rotate, scale, transform, offsetPath].some((value) => value !== 'none');
 }
 
-// In a drawing: a part of a text, and whether letters are turned one by one.
-const isRun = (element) => element instanceof SVGTextContentElement && parentOf(element) instanceof SVGTextContentElement;
+// In a drawing: a part of a text, links included, and whether letters are turned one by one.
+const isRun = (element) => element instanceof SVGElement && nameOf(element) !== 'text' && closest(element, 'text') !== null;
 const scatters = (element) =>
   element instanceof SVGElement && (nameOf(element) === 'textPath' || Element.prototype.hasAttribute.call(element, 'rotate'));
 
@@ -90,10 +90,12 @@ function styleOf(element) {
     block: above.block && (INLINE.test(style.display) || inRow(element)) && !isControl(element) ? above.block : element,
     box: above.box && style.display === 'contents' ? above.box : element,
     display: style.display,
+    positioned: style.position !== 'static',
     size: parseFloat(style.fontSize) * zoomOf(element),
     visible: style.visibility === 'visible',
     filtered: above.filtered || style.filter !== 'none',
     ink: inkOf(style),
+    outline: outlineOf(style),
     override: overrideOf(style, above),
     flow: flowOf(style),
     transform: style.textTransform,
@@ -101,6 +103,7 @@ function styleOf(element) {
     background: colour(style.backgroundColor),
     veil: gradientAlpha(style.backgroundImage),
     picture: paintsPicture(element, style) || style.backdropFilter !== 'none',
+    shaded: style.boxShadow.includes('inset'),
   };
   styles.set(element, entry);
   return entry;
@@ -115,9 +118,15 @@ function flowOf({ writingMode, textOrientation }) {
 }
 
 // What letters are painted with: their outlines, where only those are seen.
-function inkOf({ webkitTextFillColor, webkitTextStrokeColor, webkitTextStrokeWidth }) {
-  const fill = colour(webkitTextFillColor);
-  return fill && fill[3] < 0.1 && parseFloat(webkitTextStrokeWidth) > 0 ? colour(webkitTextStrokeColor) : fill;
+function inkOf(style) {
+  const fill = colour(style.webkitTextFillColor);
+  return fill && fill[3] < 0.1 ? (outlineOf(style) ?? fill) : fill;
+}
+
+// What the outlines of letters are painted with; null where nothing is.
+function outlineOf({ webkitTextStrokeColor, webkitTextStrokeWidth }) {
+  const stroke = parseFloat(webkitTextStrokeWidth) > 0 ? colour(webkitTextStrokeColor) : null;
+  return stroke && stroke[3] >= 0.1 ? stroke : null;
 }
 
 // The direction that every letter is made to run in, whatever its script; null where none is.
@@ -165,12 +174,16 @@ function takenByGenerated(element, whole) {
     const style = getComputedStyle(element, kind);
     if (style.content === 'none' || style.content === 'normal' || style.position === 'static') continue;
     if (whole && ![style.top, style.right, style.bottom, style.left].every((side) => side === '0px')) continue;
-    const own = { background: colour(style.backgroundColor), veil: gradientAlpha(style.backgroundImage) };
-    const opacity = styleOf(element).opacity * strength(style);
-    through *= 1 - taken({ ...own, opacity, picture: style.backgroundImage.includes('url(') || style.backdropFilter !== 'none' });
+    through *= 1 - taken(groundOf(style, styleOf(element).opacity * strength(style)));
   }
   return 1 - through;
 }
+
+// What the box of generated content paints behind its text.
+const groundOf = (style, opacity) => ({
+  opacity, background: colour(style.backgroundColor), veil: gradientAlpha(style.backgroundImage),
+  picture: style.backgroundImage.includes('url(') || style.backdropFilter !== 'none', shaded: style.boxShadow.includes('inset'),
+});
 
 function paintsPicture(element, style) {
   const tag = nameOf(element);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import tarfile
@@ -58,6 +59,22 @@ def test_folders_tars_and_parquet_give_the_same_fingerprints(tmp_path: Path) -> 
         ["lists.parquet#0", "lists.parquet#0"],
     ]
     assert found[0].header["sources"][0] == {"name": ".", "images": 1, "texts": 0}
+
+
+def test_images_in_base64_are_found(tmp_path: Path) -> None:
+    said = base64.b64encode(picture(1)).decode()
+    tsv = f"index\tquestion\timage\n0\tWhat is it?\t{said}\n1\tAnd now?\t0\n2\tAnd here?\t{said[:3000]}\n"
+    (tmp_path / "mmbench.tsv").write_text(tsv)
+    lines = [{"photo": f"data:image/jpeg;base64,{said}"}, {"photo": "BMW, a car"}, {"photo": None}]
+    (tmp_path / "urls.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "lists.jsonl").write_text(json.dumps({"pictures": [said, said]}))
+    (tmp_path / "a.jpg").write_bytes(picture(1))
+    _, whole = made(tmp_path / "a.jpg", tmp_path / "a.prints")
+    for name, left_out in (("mmbench.tsv", {"damaged": 1}), ("urls.jsonl", {}), ("lists.jsonl", {})):
+        result, found = made(tmp_path / name, tmp_path / f"{name}.prints")
+        assert found.prints[0].tobytes() == whole.prints[0].tobytes()
+        assert result.raw["left_out"] == left_out
+    assert result.images == 2
 
 
 def test_shards_of_a_run_are_an_input(tmp_path: Path) -> None:

@@ -295,6 +295,13 @@ def test_the_dataloader_takes_the_batch_size_of_its_data_set(made: Path) -> None
         dataloader(ShardMap(str(made / "shards")))  # type: ignore[arg-type]
 
 
+def test_a_batch_or_a_rank_that_cannot_be_is_named(made: Path) -> None:
+    with pytest.raises(InputError, match="batch_size must be at least 1, not 0"):
+        ShardDataset(str(made / "shards"), batch_size=0)
+    with pytest.raises(InputError, match="rank must be from 0 to 1, below world_size, not 2"):
+        ShardDataset(str(made / "shards"), rank=2, world_size=2)
+
+
 def test_it_goes_on_mid_epoch_by_steps_and_by_its_own_state(made: Path) -> None:
     stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
 
