@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.ipc as ipc
 
-from curate.engine.across import VERDICT, PhaseFiles, read_batch, write_batches
+from curate.engine.across import VERDICT, PhaseFiles
 from curate.engine.records import in_parallel
 from curate.engine.staged_pairs import fallen_detail
 from curate.errors import DamagedError
+from curate.storage.batch_files import batches_of, read_batch, read_batches, write_batches
 from curate.storage.store import Store
 from filters.copies import (
     KIND,
@@ -128,9 +128,8 @@ def without_prints(store: Store, units: int) -> int | None:
 def _has_prints(store: Store, unit: int) -> bool:
     """Return whether a unit's file of fingerprints is whole, as far as its end tells."""
     try:
-        with store.fs.open_input_file(store.path(_unit_name(unit))) as file:
-            return bool(ipc.open_file(file).schema == KEPT)
-    except (OSError, pa.ArrowException):
+        return batches_of(store, _unit_name(unit)) == 1
+    except (OSError, DamagedError):
         return False
 
 
@@ -210,10 +209,8 @@ class SimilarImages(PhaseFiles):
 
     def _batches(self, store: Store, name: str, partition: int) -> pa.Table:
         """Return the entries that a slice has in a partition."""
-        with store.fs.open_input_file(store.path(name)) as file:
-            reader = ipc.open_file(file)
-            mine = range(partition, reader.num_record_batches, self.partitions)
-            return pa.Table.from_batches([reader.get_batch(at) for at in mine], ENTRY)
+        mine = range(partition, batches_of(store, name), self.partitions)
+        return pa.concat_tables([ENTRY.empty_table(), *read_batches(store, name, mine)])
 
 
 class _Marks:
