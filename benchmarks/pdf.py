@@ -39,7 +39,8 @@ from PIL import Image
 from curate.manifest.load import load
 from curate.origins import find, open_origin
 from renderers import RenderError
-from renderers.pdf import render as stages
+from renderers.pdf import page_content
+from renderers.pdf import render as drawing
 from renderers.pdf.mupdf import pymupdf as reader
 from renderers.pdf.render import render
 from renderers.pdf.settings import PdfSettings
@@ -47,7 +48,7 @@ from renderers.pdf.settings import PdfSettings
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "pdf"
 SETTINGS = PdfSettings()
 
-STAGES = (  # functions of renderers.pdf.render, none of which calls another; MuPDF's display list goes before
+STAGES = (  # functions that page_content or render calls, none of which calls another; the display list goes before
     *("structured", "Rules", "plain_lines", "page_lines", "fitted", "layers_of", "image_share", "coloured"),
     *(
         "Picture",
@@ -87,7 +88,8 @@ def bare(encode: str, path: str) -> int:
 def print_stages(paths: list[Path]) -> None:
     """CPU milliseconds a page of each stage, and of the bare loop, in this process."""
     spent: dict[str, float] = dict.fromkeys(("get_displaylist", *STAGES), 0.0)
-    originals = {name: getattr(stages, name) for name in STAGES}
+    homes = {name: page_content if hasattr(page_content, name) else drawing for name in STAGES}
+    originals = {name: getattr(home, name) for name, home in homes.items()}
     display_list = reader.Page.get_displaylist
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,13 +107,13 @@ def print_stages(paths: list[Path]) -> None:
     pages = 0
     for path in paths:
         for name, function in originals.items():
-            setattr(stages, name, timed(name, function))
+            setattr(homes[name], name, timed(name, function))
         reader.Page.get_displaylist = timed("get_displaylist", display_list)
         start = time.process_time()
         pages += sum(1 for _ in render(path.read_bytes(), SETTINGS))
         total["ours"] += time.process_time() - start
         for name, function in originals.items():
-            setattr(stages, name, function)
+            setattr(homes[name], name, function)
         reader.Page.get_displaylist = display_list
         start = time.process_time()
         bare("RGB", str(path))

@@ -13,9 +13,11 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from importlib import import_module
@@ -62,7 +64,7 @@ def start(workers: int | None, address: str | None) -> Any:
         # Ray read RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER (above) when it was imported, which may have been before this call.
         ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        with contextlib.nullcontext() if address else alone(ray):
+        with contextlib.nullcontext() if address else alone(ray), _own_sigterm():
             ray.init(address=address or "local", **options)
         return connected()
     except Exception as error:
@@ -88,6 +90,25 @@ def _require_answer(address: str) -> None:
                     f"no Ray cluster answers at {address}: {reason} (--workers 0 does without Ray)"
                 ) from None
         time.sleep(min(1.0, ANSWER_S))
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this process does on SIGTERM: Ray sets a handler that ends it with exit code 1 and a dump of addresses.
+
+    A SIGTERM within this context is passed on as an interruption.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:  # by which Ray's handler ends a process
+        raise KeyboardInterrupt from None
+    finally:
+        if before is not None:  # None: set by something other than Python
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ A bad row is never an error: it is dropped with a reason. The command line ends 
      x InputError      an input cannot be read, or lacks what is needed       exit 2
        x UnreadableInputError  the input's content is damaged (if other inputs can be read: one dropped row, no error)
        x DamagedError  a finished folder lacks a file, or holds damaged data  exit 1
+     x DamagedStateError  a file in `_run` that an unfinished run goes on from is damaged  exit 1
      x OutputError     the output folder is another run's, or not writable    exit 2
      x MachineError    this machine lacks something                           exit 3
      x UnitError       a unit of work could not be finished                   exit 1
@@ -74,6 +75,10 @@ class OutputError(CurateError):
     exit_code = 2
 
 
+class DamagedStateError(DamagedError):
+    """A file in `_run` is damaged, without which an unfinished run cannot go on: no other job can use it either."""
+
+
 class MachineError(CurateError):
     """This machine lacks something; the message says what and how to mend it."""
 
@@ -98,7 +103,12 @@ class Stopped(CurateError):  # noqa: N818 - the user asked for it
     exit_code = 130
 
 
-HOPELESS = (Halted, MachineError, ManifestError)  # errors that every other job would meet, too: the run stops
+HOPELESS = (
+    DamagedStateError,
+    Halted,
+    MachineError,
+    ManifestError,
+)  # errors that every other job would meet, too: the run stops
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
@@ -42,8 +43,10 @@ def words_of(text: str) -> Words:
 
 
 def _said(text: pa.StringArray, *, against: tuple[str, ...], ngram: int = NGRAM) -> pa.StringArray:
-    """The setting that decided, `ngram=8` (N rows)."""
-    return pa.array([f"ngram={ngram}"] * len(text), pa.string())
+    """The setting and, for a text that falls, the first set that it shares words with: `ngram=8 in SET` (N rows)."""
+    names = [PurePath(name.partition("@sha256:")[0]).stem for name in against]
+    found = _found(text, against, ngram).tolist()
+    return pa.array([f"ngram={ngram}" + (f" in {names[at]}" if at >= 0 else "") for at in found], pa.string())
 
 
 @rule("text_in_evaluation_set", describe=_said)
@@ -58,28 +61,33 @@ def unlike_evaluation_texts(
         raise ValueError(f"ngram is a number of words, at least 1, not {ngram}")
     if not text.null_count < len(text):
         return pa.nulls(len(text), pa.bool_())
-    words = [words_of(one or "") for one in text.to_pylist()]
-    lengths = np.array([len(one) for one in words], np.int64)
-    runs, owner, whole = _runs(np.concatenate(words), np.cumsum(lengths), ngram)
-    falls = np.zeros(len(text), bool)
-    known_runs, known_texts = _known(tuple(against), ngram)
-    falls[owner[_among(runs, known_runs)]] = True
-    short = np.flatnonzero((lengths < ngram) & (lengths > 0))
-    falls[short[_among(whole[short], known_texts)]] = True
+    falls = _found(text, against, ngram) >= 0
     return pa.array(~falls, mask=text.is_null().to_numpy(zero_copy_only=False))
 
 
-@lru_cache(maxsize=8)
-def _known(against: tuple[str, ...], ngram: int) -> tuple[Words, Words]:
-    """The runs of `ngram` words in all these sets' texts, and the texts with fewer words, both as sorted hashes."""
-    runs, texts = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-    for name in against:
-        words, ends = open_texts(name)
-        some, _, whole = _runs(words, ends, ngram)
-        lengths = np.diff(ends, prepend=0)
-        runs.append(some)
-        texts.append(whole[(lengths < ngram) & (lengths > 0)])
-    return np.unique(np.concatenate(runs)), np.unique(np.concatenate(texts))
+def _found(text: pa.StringArray, against: tuple[str, ...], ngram: int) -> Ends:
+    """The number in `against` of the first set that each text shares words with; -1 where there is none (N rows)."""
+    found = np.full(len(text), -1, np.int64)
+    if not len(text):
+        return found
+    words = [words_of(one or "") for one in text.to_pylist()]
+    lengths = np.array([len(one) for one in words], np.int64)
+    runs, owner, whole = _runs(np.concatenate(words), np.cumsum(lengths), ngram)
+    short = np.flatnonzero((lengths < ngram) & (lengths > 0))
+    known = [_known(name, ngram) for name in against]
+    for number in reversed(range(len(known))):
+        found[owner[_among(runs, known[number][0])]] = number
+        found[short[_among(whole[short], known[number][1])]] = number
+    return found
+
+
+@lru_cache(maxsize=64)
+def _known(name: str, ngram: int) -> tuple[Words, Words]:
+    """The runs of `ngram` words in a set's texts, and the texts with fewer words, both as sorted hashes."""
+    words, ends = open_texts(name)
+    runs, _, whole = _runs(words, ends, ngram)
+    lengths = np.diff(ends, prepend=0)
+    return np.unique(runs), np.unique(whole[(lengths < ngram) & (lengths > 0)])
 
 
 def _runs(words: Words, ends: Ends, ngram: int) -> tuple[Words, Ends, Words]:

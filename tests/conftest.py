@@ -7,6 +7,8 @@ A test process has one token for all the Ray that is started in it: Ray reads it
 Ray's workers are as nice as everybody: by its default of 15 they starve beside other tests. That a node has died it
 finds within three seconds, where it takes fifteen.
 
+Threads of OpenMP that wait for each other sleep: by its default they spin, on cores that other tests need.
+
 Modules run side by side, half as many again as there are cores, as a third of their time is waiting; those that take
 longest begin first, so that none is left alone at the end.
 """
@@ -30,6 +32,7 @@ settings.load_profile("curate")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 os.environ |= {
+    "OMP_WAIT_POLICY": "PASSIVE",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_worker_niceness": "0",

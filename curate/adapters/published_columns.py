@@ -83,7 +83,7 @@ def _check_key(schema: pa.Schema, manifest: Manifest) -> None:
     """
     there = {name: first(schema.names, (*manifest.columns.get(name, ()), name)) for name in manifest.key}
     missing = [name for name, found in there.items() if found is None and name not in KNOWN_PARTS]
-    if not missing or manifest.input.explode or manifest.adapter == "dialogues":
+    if not missing or manifest.input.explode:
         return
     if manifest.adapter in IDENTIFIED and len(missing) == len(there):
         return

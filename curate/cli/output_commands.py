@@ -200,7 +200,7 @@ def remove(
         str | None,
         typer.Option(
             "--list",
-            help="A text file; each line a key, a URL, an image's sha256, host:NAME or a URL that ends in *.",
+            help="A text file; each line a key, a URL, an image's sha256, pdq:HASH, host:NAME or a URL that ends in *.",
         ),
     ] = None,
     against: Annotated[

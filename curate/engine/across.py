@@ -15,26 +15,23 @@ CLIP features (`curate.engine.near_duplicates`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.ipc as ipc
 
 import filters
 from curate.engine.records import in_parallel
-from curate.errors import DamagedError, OrderForbidsError
-from curate.storage.filesystems import one_line
-from curate.storage.store import HashingSink, Store
+from curate.errors import OrderForbidsError
+from curate.storage.batch_files import read_batch, write_batches
+from curate.storage.store import Store
 from filters.duplicates import fingerprint
 
 PARTITION_ROWS = 4_000_000  # rows of the run for each partition
-HELD_FILES = 8192  # files on an object store whose footers a process keeps in memory
 
 SPILL = pa.schema(
     [
@@ -216,47 +213,3 @@ def _partition(image: pa.ChunkedArray, partitions: int) -> Any:
     data = np.frombuffer(chunk.buffers()[1], dtype=">u8")[2 * chunk.offset :]  # 16 bytes an image
     hashes = data[: 2 * len(chunk) : 2]
     return (hashes % np.uint64(partitions)).astype(np.int64)
-
-
-def write_batches(store: Store, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
-    """Write an Arrow file `name` with one record batch for each table; all tables have this schema."""
-
-    def fill(sink: HashingSink) -> None:
-        options = ipc.IpcWriteOptions(compression="zstd")
-        with ipc.new_file(pa.PythonFile(sink, mode="w"), schema, options=options) as writer:
-            for table in tables:
-                batches = table.combine_chunks().to_batches()
-                writer.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema))
-
-    store.write(name, fill)
-
-
-def read_batch(store: Store, name: str, batch: int) -> pa.Table:
-    """Return record batch number `batch` of a file that `write_batches` wrote.
-
-    From an object store only this batch is fetched, and once for each file its footer.
-
-    Raises:
-        DamagedError: the file is cut or overwritten; for files of a phase the message says how to make them again.
-    """
-    try:
-        if store.local:
-            with store.fs.open_input_file(store.path(name)) as file:
-                return pa.Table.from_batches([ipc.open_file(file).get_batch(batch)])
-        return pa.Table.from_batches([_reader(store, name).get_batch(batch)])
-    except pa.ArrowInvalid as error:
-        folder = name.rpartition("/")[0]
-        mend = "delete that folder and run the same command again" if folder[len("_run/") :] in PHASES else ""
-        where = f"{store.uri}/{folder}: {name.rpartition('/')[2]}"
-        raise DamagedError(
-            "; ".join(filter(None, (f"{where} is damaged ({one_line(error)})", mend)))
-        ) from None
-
-
-@lru_cache(maxsize=HELD_FILES)
-def _reader(store: Store, name: str) -> Any:
-    """Open a file of record batches on an object store, and keep it with its footer; a run writes each file only once.
-
-    `store` is part of the cache's key. Each worker of each run has its own, so that no run gets files of another one.
-    """
-    return ipc.open_file(store.fs.open_input_file(store.path(name)))

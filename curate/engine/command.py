@@ -309,26 +309,37 @@ def _do(
     try:
         if run.select:
             steps.select(left)
-            return
-        try:
-            steps.judge_across("keys")
-            steps.judge_across("seen")
-        except OrderForbidsError:
-            if finished is not None:
-                growing.undo(journal, finished, run.growth)
-            raise
-        if finished is not None:
-            growing.begin(journal)
-        steps.units("stage", journal.ledger.below(STAGED_STATE if run.judges_staged else DONE_STATE))
-        if run.judges_staged:
-            for phase in OF_STAGED:
-                steps.judge_across(phase)
-            steps.judge_similar()
-            steps.judge_near()
-            journal.settle_before(steps.touched())
-            steps.units("publish", journal.ledger.below(DONE_STATE))
+        else:
+            _judge_rows(steps, finished)
+            _stage_and_publish(steps)
     finally:
         steps.runner.close()
+
+
+def _judge_rows(steps: Steps, finished: Mapping[str, Any] | None) -> None:
+    """Judge by the rules across the run that need no image; see `_do`."""
+    try:
+        steps.judge_across("keys")
+        steps.judge_across("seen")
+    except OrderForbidsError:
+        if finished is not None:
+            growing.undo(steps.journal, finished, steps.run.growth)
+        raise
+    if finished is not None:
+        growing.begin(steps.journal)
+
+
+def _stage_and_publish(steps: Steps) -> None:
+    """Stage all units that are left, and judge and publish them if there are rules on what is staged; see `_do`."""
+    run, journal = steps.run, steps.journal
+    steps.units("stage", journal.ledger.below(STAGED_STATE if run.judges_staged else DONE_STATE))
+    if run.judges_staged:
+        for phase in OF_STAGED:
+            steps.judge_across(phase)
+        steps.judge_similar()
+        steps.judge_near()
+        journal.settle_before(steps.touched())
+        steps.units("publish", journal.ledger.below(DONE_STATE))
 
 
 def _few(every: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 SOFTWARE = ("pyarrow", "pillow", "cykooz.resizer", "simplejpeg", "numpy", "regex", "aiohttp")
@@ -16,6 +17,7 @@ def software() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: _version(name) for name in SOFTWARE}
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)

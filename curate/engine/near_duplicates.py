@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 import filters.near_duplicate as near
-from curate.engine.across import VERDICT, Across, read_batch, write_batches
+from curate.engine.across import VERDICT, Across
 from curate.engine.near_features import (
     NearPlan,
     SliceFeatures,
@@ -34,6 +34,7 @@ from curate.engine.near_features import (
 )
 from curate.engine.records import in_parallel
 from curate.errors import MachineError
+from curate.storage.batch_files import read_batch, read_sealed, write_batches, write_sealed
 from curate.storage.store import Store
 from filters.near_duplicate_index import Clusters, Matrix, NearIndex, Rows, floor
 from filters.near_duplicate_parts import CODE_BYTES, NearSearch, Proposals, Proposed, encoded
@@ -52,7 +53,7 @@ def codes_name(block: int) -> str:
 
 def read_plan(store: Store) -> NearPlan | None:
     """Return how the run's rows are compared; None before `NearDuplicates.plan` has decided it."""
-    data = store.read_bytes(PLAN)
+    data = read_sealed(store, PLAN)
     return None if data is None else msgspec.json.decode(data, type=NearPlan)
 
 
@@ -85,15 +86,15 @@ class NearDuplicates:
                 clusters = Clusters.trained(plan.rows, plan.dimension, take)
             data = io.BytesIO()
             np.save(data, np.concatenate([clusters.centres, clusters.rotation]), allow_pickle=False)
-            self._store.write_bytes(CLUSTERS, data.getvalue())
-        self._store.write_bytes(PLAN, msgspec.json.encode(plan))
+            write_sealed(self._store, CLUSTERS, data.getvalue())
+        write_sealed(self._store, PLAN, msgspec.json.encode(plan))
 
     def encode(self, block: int) -> None:
         """Compute and write the codes of a block's rows."""
         rows = self._plan.block(block)
         with _faiss(self._plan.rows):
             codes = encoded(self._clusters, map(self._features.part, parts_of(rows)), rows.start)
-        self._store.write_bytes(codes_name(block), codes.tobytes())
+        write_sealed(self._store, codes_name(block), codes.tobytes())
 
     def search(self, block: int) -> None:
         """Find earlier rows that a block's rows may be similar to, and compare them.
@@ -165,7 +166,7 @@ class NearDuplicates:
         """Return an index with the rows of the first `blocks` blocks, or more: rows behind a part do no harm."""
         with _faiss(self._plan.rows):
             while self._merged < blocks:
-                codes = self._store.read_bytes(codes_name(self._merged)) or b""
+                codes = read_sealed(self._store, codes_name(self._merged)) or b""
                 self._searched.merge(np.frombuffer(codes, np.uint8))
                 self._merged += 1
             return self._searched
@@ -195,7 +196,7 @@ class NearDuplicates:
 
     @cached_property
     def _clusters(self) -> Clusters:
-        matrix = np.load(io.BytesIO(self._store.read_bytes(CLUSTERS) or b""), allow_pickle=False)
+        matrix = np.load(io.BytesIO(read_sealed(self._store, CLUSTERS) or b""), allow_pickle=False)
         centres = len(matrix) - matrix.shape[1]
         return Clusters(np.ascontiguousarray(matrix[:centres]), np.ascontiguousarray(matrix[centres:]))
 

@@ -1,38 +1,39 @@
 """The CLIP features among which near duplicates are searched: spilled by slice, and read by the numbers of their rows.
 
 The rows to compare are numbered from 0 through the whole run. A slice writes two files to `_run/near`: first its
-features as they are stored, 2 bytes a number; then the places and keys of their rows (SPILL, one record batch for each
-shard). That the second file exists means that both are complete.
+features as they are stored, 2 bytes a number, each row with a checksum; then the places and keys of their rows (SPILL,
+one record batch for each shard). That the second file exists means that both are complete.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
-from curate.engine.across import write_batches
 from curate.engine.output import Fallen, Staging
 from curate.engine.record import UnitRecord
 from curate.errors import UnitError
+from curate.storage.batch_files import damaged, read_batches, read_told, write_batches
 from curate.storage.ranges import OPEN_FILES, RangeReader, Ranges
 from curate.storage.store import HashingSink, Store
 from filters.near_duplicate import PART_ROWS, stored_matrix
-from filters.near_duplicate_index import Matrix, Rows, Stored, unit
+from filters.near_duplicate_index import Matrix, Rows, unit
 
 SPILL = pa.schema(
     [("unit", pa.int32()), ("row", pa.int32()), ("key", pa.string())]
 )  # `row` is the row's number among the unit's kept rows
-SAID = b"curate.near"
 NUMBER_BYTES = 2  # bytes of each number of a stored feature
+WORD = 8  # bytes of a row's checksum; a row's features are filled up to a multiple of it
+SUM_OF_NOTHING = np.uint64(0x9E3779B97F4A7C15)  # the checksum of zeros, so that zeros alone are no valid row
 BLOCK_ROWS = (16 * PART_ROWS, 1024 * PART_ROWS)  # least and most rows of a block
 BLOCKS = 256  # how many blocks there are, unless their size would be outside of BLOCK_ROWS
 
@@ -130,35 +131,73 @@ def spill_features(
         for record, fallen in units:
             first = 0
             for shard in record.shards:
-                table = _shard(staging, shard.path, shard.rows)
-                there = table["clip_features"].is_valid().to_numpy(zero_copy_only=False).copy()
-                there[[row - first for row in fallen if first <= row < first + shard.rows]] = False
-                rows = np.flatnonzero(there)
-                features = stored_matrix(table["clip_features"].filter(pa.array(there)))
-                if len(rows):
-                    dimension = features.shape[1]
-                    sink.write(features.astype(np.float16).tobytes())
-                unit_number = pa.array(np.full(len(rows), record.unit, np.int32))
-                columns = [unit_number, pa.array(rows + first, pa.int32()), table["key"].take(pa.array(rows))]
-                places.append(pa.table(columns, SPILL.names).cast(SPILL))
+                stored, rows = _kept_features(
+                    _shard(staging, shard.path, shard.rows), record.unit, first, fallen
+                )
+                if len(stored):
+                    dimension = stored.shape[1]
+                    sink.write(sealed_rows(stored.astype(np.float16)).tobytes())
+                places.append(rows)
                 first += shard.rows
             kept += first
 
     store.write(features_name(number), fill)
     said = msgspec.json.encode(SliceFeatures(kept, dimension, [table.num_rows for table in places]))
-    write_batches(store, name, SPILL.with_metadata({SAID: said}), places)
+    write_batches(store, name, SPILL, places, said)
+
+
+def _kept_features(
+    table: Mapping[str, pa.Array], number: int, first: int, fallen: Fallen
+) -> tuple[npt.NDArray[Any], pa.Table]:
+    """Return the features of a shard's rows that have some and have not fallen, and where these rows are.
+
+    Args:
+        table: the shard's columns.
+        number: its unit's.
+        first: the number of its first row in the unit.
+        fallen: the rows of the unit that are left out.
+
+    Returns:
+        The features (N, D), and a table of SPILL with N rows.
+    """
+    there = table["clip_features"].is_valid().to_numpy(zero_copy_only=False).copy()
+    there[[row - first for row in fallen if first <= row < first + len(there)]] = False
+    rows = np.flatnonzero(there)
+    columns = [
+        pa.array(np.full(len(rows), number, np.int32)),
+        pa.array(rows + first, pa.int32()),
+        table["key"].take(pa.array(rows)),
+    ]
+    places = pa.table(columns, SPILL.names).cast(SPILL)
+    return stored_matrix(table["clip_features"].filter(pa.array(there))), places
 
 
 def read_spilled(store: Store, name: str) -> SliceFeatures:
     """Return what a slice has spilled, from its file `name` of places and keys."""
-    with store.fs.open_input_file(store.path(name)) as file:
-        return msgspec.json.decode(ipc.open_file(file).schema.metadata[SAID], type=SliceFeatures)
+    return msgspec.json.decode(read_told(store, name), type=SliceFeatures)
 
 
 def read_places(store: Store, name: str) -> pa.Table:
     """Return the places and keys of a slice's rows, from its file `name` (rows of SPILL)."""
-    with store.fs.open_input_file(store.path(name)) as file:
-        return ipc.open_file(file).read_all()
+    return pa.concat_tables([SPILL.empty_table(), *read_batches(store, name)])
+
+
+def sealed_rows(features: npt.NDArray[np.float16]) -> npt.NDArray[np.uint8]:
+    """Return rows of features (N x D) as they are stored: N rows of bytes, each with its checksum at the end."""
+    data = np.ascontiguousarray(features).view(np.uint8).reshape(len(features), -1)
+    padded = np.pad(data, ((0, 0), (0, -data.shape[1] % WORD)))
+    return np.concatenate([padded, _sums(padded)], axis=1)
+
+
+def row_bytes(dimension: int) -> int:
+    """Return how many bytes a stored row of so many numbers takes."""
+    return -(-dimension * NUMBER_BYTES // WORD) * WORD + WORD
+
+
+def _sums(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the checksum of each row (N rows of bytes, a multiple of WORD)."""
+    words = np.bitwise_xor.reduce(rows.view(np.uint64), axis=1, keepdims=True) ^ SUM_OF_NOTHING
+    return words.view(np.uint8)
 
 
 def _shard(staging: Staging, path: str, rows: int) -> dict[str, pa.Array]:
@@ -176,20 +215,23 @@ class StoredFeatures:
 
     def __init__(self, store: Store, plan: NearPlan) -> None:
         self._store, self._plan = store, plan
-        self._width = plan.dimension * NUMBER_BYTES
-        self._map: Callable[[int], Stored] = lru_cache(OPEN_FILES)(self._mapped)
+        self._width = row_bytes(plan.dimension)
+        self._map: Callable[[int], npt.NDArray[np.uint8]] = lru_cache(OPEN_FILES)(self._mapped)
         self._ranges = RangeReader(lambda number: f"{store.uri}/{features_name(number)}")
 
     def part(self, rows: range) -> Matrix:
         """Return the features of a range of rows, in order (N x D)."""
-        starts, pieces = self._plan.starts, list[bytes]()
+        starts, pieces = self._plan.starts, [np.zeros((0, self._plan.dimension), np.float16)]
         for number in range(int(np.searchsorted(starts, rows.start, "right")) - 1, len(starts) - 1):
             first, stop = max(rows.start, int(starts[number])), min(rows.stop, int(starts[number + 1]))
             if first < stop:
                 with self._store.fs.open_input_file(self._store.path(features_name(number))) as file:
                     size = (stop - first) * self._width
-                    pieces.append(file.read_at(size, (first - int(starts[number])) * self._width))
-        return unit(np.frombuffer(b"".join(pieces), np.float16).reshape(len(rows), -1))
+                    data = file.read_at(size, (first - int(starts[number])) * self._width)
+                    if len(data) < size:
+                        raise damaged(self._store, features_name(number))
+                    pieces.append(self._opened(np.frombuffer(data, np.uint8), number))
+        return unit(np.concatenate(pieces))
 
     def take(self, rows: Rows) -> Matrix:
         """Return the features of any rows, in the order of `rows` (N x D)."""
@@ -198,23 +240,40 @@ class StoredFeatures:
         if not self._store.local:
             sizes = np.full(len(rows), self._width)
             body = self._ranges.read(Ranges(number, places * self._width, sizes))
-            return unit(np.frombuffer(body, np.float16).reshape(len(rows), -1))
+            return unit(self._opened(np.frombuffer(body, np.uint8), int(number[0]) if len(rows) else 0))
         taken = np.empty((len(rows), self._plan.dimension), np.float16)
         order = np.argsort(number, kind="stable")
         for mine in np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(rows) else ():
-            taken[mine] = self._map(int(number[mine[0]]))[places[mine]]
+            file = int(number[mine[0]])
+            taken[mine] = self._opened(self._map(file)[places[mine]], file)
         return unit(taken)
+
+    def _opened(self, data: npt.NDArray[np.uint8], number: int) -> npt.NDArray[np.float16]:
+        """Return the features (N x D) of rows as they are stored in slice `number`, or the first of several slices.
+
+        Raises:
+            DamagedStateError: the checksum of one is another.
+        """
+        stored = data.reshape(-1, self._width)
+        features = np.ascontiguousarray(stored[:, :-WORD])
+        if (_sums(features) != stored[:, -WORD:]).any():
+            raise damaged(self._store, features_name(number))
+        return features[:, : self._plan.dimension * NUMBER_BYTES].copy().view(np.float16)
 
     def close(self) -> None:
         """End the threads that read from an object store."""
         self._ranges.close()
 
-    def _mapped(self, number: int) -> npt.NDArray[np.float16]:
+    def _mapped(self, number: int) -> npt.NDArray[np.uint8]:
         """Map the file with a slice's features into memory, if it is on a disk; only what is used is read."""
         descriptor = os.open(self._store.path(features_name(number)), os.O_RDONLY)
         try:
             mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+        except ValueError:  # it is empty
+            raise damaged(self._store, features_name(number)) from None
         finally:
             os.close(descriptor)
         mapped.madvise(mmap.MADV_RANDOM)
-        return np.frombuffer(mapped, np.float16).reshape(-1, self._plan.dimension)
+        if len(mapped) != int(np.diff(self._plan.starts)[number]) * self._width:
+            raise damaged(self._store, features_name(number))
+        return np.frombuffer(mapped, np.uint8).reshape(-1, self._width)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from curate import tasks
 from curate.engine import dialogue_images
 from curate.engine.record import UnitRecord, add_counts, count_reasons
-from curate.engine.records import DONE, STAGED, read_record, write_record
+from curate.engine.records import DONE, FOLDERS, STAGED, read_record, record_in_segments, write_record
 from curate.engine.spool import Spool
 from curate.engine.staged_pairs import ACROSS_STAGE, fallen_detail, pairs_of_shard, spill_pairs
 from curate.engine.tombstones import without_names
@@ -129,6 +129,9 @@ class Staging:
             UnitError: it has no record there.
         """
         record = read_record(self.store, folder, number)
+        if record is None:
+            state = next(state for state, place in FOLDERS.items() if place == folder)
+            record = record_in_segments(self.store, state, number)
         if record is None:
             raise UnitError(f"unit {number} has no record in {folder}: run the same command again")
         return record

@@ -21,6 +21,7 @@ import pyarrow.ipc as ipc
 
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.record import UnitRecord
+from curate.storage.filesystems import NOT_JSON
 from curate.storage.store import Store
 
 STAGED = "_run/staged"
@@ -58,11 +59,11 @@ def write_record(store: Store, folder: str, record: UnitRecord) -> None:
 
 
 def read_record(store: Store, folder: str, unit: int) -> UnitRecord | None:
-    """Return a unit's record; None if there is none, or only one that was cut off."""
+    """Return a unit's record; None if there is none, or only one that was cut off or overwritten."""
     data = store.read_bytes(record_name(folder, unit))
     try:
         return msgspec.json.decode(data or b"", type=UnitRecord)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
 
 
@@ -138,6 +139,15 @@ def read_marks(store: Store, state: int, known: np.ndarray) -> Iterator[UnitReco
     wanted = [unit for unit in named if unit < len(known) and known[unit] < state]
     found = in_parallel(lambda unit: read_record(store, folder, unit), wanted)
     return (record for record in found if record is not None)
+
+
+def record_in_segments(store: Store, state: int, unit: int) -> UnitRecord | None:
+    """Return the record of a unit that is staged or done (`state`) from the journal's segments; None if they lack it.
+
+    All segments are read: this is for the rare record whose own file is damaged.
+    """
+    every = read_segments(store, segment_names(store))
+    return next((record for found, record in every if found == state and record.unit == unit), None)
 
 
 def every_record(store: Store, state: int = DONE_STATE) -> Iterator[UnitRecord]:

@@ -19,10 +19,11 @@ from typing import Any, Protocol
 import msgspec
 
 from curate.cluster import connected, cores_of_task, largest_memory, memory_of_task, start
-from curate.engine.host_slots import HostExchange, HostSlots
+from curate.engine.host_slots import HostExchange
 from curate.engine.nodes import code_digest
 from curate.engine.record import Meter
 from curate.engine.worker import Job, JobFailure, JobWorker, Result, Worker
+from curate.engine.worker_counts import WorkerCounts
 from curate.errors import HOPELESS, MachineError, UnitError
 from curate.manifest.settings import ScorerSettings
 
@@ -150,7 +151,7 @@ class OnRay:
         cores = cores_of_task(ray, max(1, self.workers // max(1, parts or self.workers)))
         try:
             scorers = [] if run.scorer is None else _scorers(run.scorer, run.models)
-            self._counts = ray.remote(num_cpus=0, max_restarts=-1)(_Counts).remote(run.per_host)
+            self._counts = ray.remote(num_cpus=0, max_restarts=-1)(WorkerCounts).remote(run.per_host)
             shared = (run, self._counts, scorers, code_digest(), hire, self.workers, cores)
             self._shared = [ray.put(shared)]  # in a list, as Ray would fetch a bare reference for every task
         except BaseException:
@@ -304,22 +305,6 @@ def stop_if_hopeless(results: Result) -> None:
     for result in results:
         if isinstance(result, JobFailure) and isinstance(result.error, HOPELESS):
             raise result.error
-
-
-class _Counts(HostSlots):
-    """An actor that adds up the counts that workers report, until the driver takes them, and holds the hosts' slots."""
-
-    def __init__(self, per_host: int) -> None:
-        super().__init__(per_host)
-        self._counts: dict[str, int] = {}
-
-    def add(self, counts: dict[str, int]) -> None:
-        for name, count in counts.items():
-            self._counts[name] = self._counts.get(name, 0) + count
-
-    def take(self) -> dict[str, int]:
-        counts, self._counts = self._counts, {}
-        return counts
 
 
 class _Reporter:

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.engine.across import SPILL, read_batch, spill_rows, write_batches
+from curate.engine.across import SPILL, spill_rows
 from curate.engine.output import Fallen, Staging
 from curate.engine.record import UnitRecord
 from curate.engine.records import STAGED
 from curate.marking import Rules, sampled
 from curate.schema import DROPPED
+from curate.storage.batch_files import read_batch, write_batches
 from curate.storage.selected import part_name, part_schema, write_part
 from curate.storage.shards import Shard, as_dropped, dropped_name
 

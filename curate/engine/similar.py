@@ -17,6 +17,7 @@ each unit. The fingerprint files stay in the folder.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,11 +27,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.ipc as ipc
 
-from curate.engine.across import VERDICT, PhaseFiles, read_batch, write_batches
+from curate.engine.across import VERDICT, PhaseFiles
 from curate.engine.records import in_parallel
 from curate.engine.staged_pairs import fallen_detail
+from curate.errors import DamagedError
+from curate.storage.batch_files import batches_of, read_batch, read_batches, write_batches
 from curate.storage.store import Store
 from filters.copies import (
     KIND,
@@ -51,6 +53,7 @@ GROUP_ROWS = 16_384  # rows whose entries are made at once
 ROW_BITS = 32  # a place is unit << ROW_BITS | row
 
 PRINTS = "_run/prints"  # the folder of the units' fingerprint files
+PRINTS_NAME = re.compile(r"unit-(\d{6,12})\.arrow")
 
 KEPT = pa.schema(  # of kept rows; `image` is equal for equal bytes, `detail` comes from `fallen_detail`
     [
@@ -92,6 +95,26 @@ def keep_fingerprints(store: Store, unit: int, kept: pa.Table, images: Iterable[
     write_batches(store, _unit_name(unit), KEPT, [table.filter(pc.is_valid(table["fingerprint"]))])
 
 
+def copy_prints(source: Store, target: Store, unit: int, without: pa.ChunkedArray) -> None:
+    """Copy a unit's fingerprint file to another folder, without the rows with the keys in `without`.
+
+    If it is missing or damaged, none is written: `without_prints` finds that when inputs are added.
+    """
+    try:
+        table = read_batch(source, _unit_name(unit), 0)
+    except (OSError, DamagedError):
+        return
+    kept = pc.invert(pc.is_in(table["key"], without.combine_chunks()))
+    write_batches(target, _unit_name(unit), KEPT, [table.filter(kept)])
+
+
+def prints_names(store: Store) -> Iterator[tuple[int, str]]:
+    """Yield the unit and the name of each fingerprint file in a folder."""
+    for name in sorted(store.names(PRINTS)):
+        if found := PRINTS_NAME.fullmatch(name):
+            yield int(found[1]), f"{PRINTS}/{name}"
+
+
 def without_prints(store: Store, units: int) -> int | None:
     """Return the first of so many units whose fingerprints are gone or in a damaged file; None if each has its own."""
     there = set(store.names(PRINTS))
@@ -105,9 +128,8 @@ def without_prints(store: Store, units: int) -> int | None:
 def _has_prints(store: Store, unit: int) -> bool:
     """Return whether a unit's file of fingerprints is whole, as far as its end tells."""
     try:
-        with store.fs.open_input_file(store.path(_unit_name(unit))) as file:
-            return bool(ipc.open_file(file).schema == KEPT)
-    except (OSError, pa.ArrowException):
+        return batches_of(store, _unit_name(unit)) == 1
+    except (OSError, DamagedError):
         return False
 
 
@@ -187,10 +209,8 @@ class SimilarImages(PhaseFiles):
 
     def _batches(self, store: Store, name: str, partition: int) -> pa.Table:
         """Return the entries that a slice has in a partition."""
-        with store.fs.open_input_file(store.path(name)) as file:
-            reader = ipc.open_file(file)
-            mine = range(partition, reader.num_record_batches, self.partitions)
-            return pa.Table.from_batches([reader.get_batch(at) for at in mine], ENTRY)
+        mine = range(partition, batches_of(store, name), self.partitions)
+        return pa.concat_tables([ENTRY.empty_table(), *read_batches(store, name, mine)])
 
 
 class _Marks:

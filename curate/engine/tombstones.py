@@ -111,14 +111,17 @@ class Tombstones:
             yield from self._known("key", sha256_of(key))
         if not url:
             return
+        spellings = dict.fromkeys((plain_url(url), url))
         if "url" in kinds:
-            yield from self._known("url", sha256_of(url))
+            for one in spellings:
+                yield from self._known("url", sha256_of(one))
         if "host" in kinds:
             for name in _parents(host_of(url)):
                 yield from self._known("host", sha256_of(name))
         if "prefix" in kinds:
-            for length, digest in _prefixes(url.encode("utf-8", "surrogatepass"), self._lengths):
-                yield from self._known("prefix", digest, length)
+            for one in spellings:
+                for length, digest in _prefixes(one.encode("utf-8", "surrogatepass"), self._lengths):
+                    yield from self._known("prefix", digest, length)
 
     def of_content(self, sha256: str | None, text: str | None) -> Iterator[Tombstone]:
         """Yield the tombstones of a row whose image has this SHA-256 (hex), and which has this text."""
@@ -149,6 +152,19 @@ def sha256_of(text: str) -> bytes:
 def pair_hash(sha256: str, text: str | None) -> bytes:
     """Return the hash of a tombstone of the kind `pair`: of an image, by its SHA-256 (hex), and its text."""
     return sha256_of(f"{sha256}\n{text or ''}")
+
+
+def plain_url(url: str) -> str:
+    """Return a URL with its scheme and host in lower case, as their case means nothing; the rest is as it was.
+
+    Tombstones of URLs and prefixes are hashes of this form; those of older versions are hashes of a URL as it was
+    given, so that rows are checked by both.
+    """
+    found = _AUTHORITY.match(url)
+    if found is None:
+        return url
+    user, at, place = found[1].rpartition("@")
+    return f"{url[: found.start(1)].lower()}{user}{at}{place.lower()}{url[found.end(1) :]}"
 
 
 def host_of(url: str) -> str:

@@ -243,7 +243,13 @@ def _find(source: str) -> DataSet:
     except InputError as error:
         if "no shard-" not in str(error):
             raise
-    packs = find([source], "pack")
+    try:
+        packs = find([source], "pack")
+    except InputError as error:
+        if "no pack-" not in str(error):
+            raise
+        given = "give a folder of `curate run --out` or `curate pack --out`"
+        raise InputError(f"no shard-*.parquet and no pack-*.parquet in {source}: {given}") from None
     if REFERENCES.name in packs.schema.names:
         raise InputError(f"{source} refers to images in shards: export these, or pack with --images embed")
     return packs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,21 +18,23 @@ from curate.terminal import printable
 from filters.evaluation_texts import words_of
 
 HASH = re.compile(rb"[0-9a-fA-F]{64}")
+BASE64_BEGIN = 64  # characters of a string that tell whether it is an image in Base64
 CALLED_IMAGES = ("image", "images", "jpg", "jpeg", "png", "webp", "bytes")
 
 
 def images_of(batch: pa.RecordBatch, name: str, first: int) -> Iterator[tuple[str, bytes]]:
     """Yield the encoded images of a batch, each with a name `NAME#ROW`.
 
-    Images are values of binary columns, the `bytes` of structs, or lists of either. A value that does not begin like an
-    image counts as one only if its column's name is in CALLED_IMAGES.
+    Images are values of binary columns, the `bytes` of structs, strings that hold an image in Base64 (as in the TSV
+    files of MMBench, or as a `data:` URL), or lists of any of these. Bytes that do not begin like an image count as one
+    only if their column's name is in CALLED_IMAGES.
 
     Args:
         batch: rows of a table.
         name: the table's name.
         first: the number of the batch's first row in the table.
     """
-    columns = [field.name for field in batch.schema if _is_binary(field.type)]
+    columns = [field.name for field in batch.schema if _can_hold_images(field.type)]
     for row in range(batch.num_rows):
         for column in columns:
             for body in _bodies(batch.column(column)[row].as_py()):
@@ -72,25 +75,44 @@ def texts_of(batch: pa.RecordBatch, columns: Sequence[str]) -> list[npt.NDArray[
     return found
 
 
-def _is_binary(kind: pa.DataType) -> bool:
-    """Whether values of this type can hold encoded images."""
+def _can_hold_images(kind: pa.DataType) -> bool:
+    """Whether values of this type can hold encoded images, as bytes or in Base64."""
     if pa.types.is_struct(kind):
         at = kind.get_field_index("bytes")
-        return at >= 0 and _is_binary(kind.field(at).type)
+        return at >= 0 and _can_hold_images(kind.field(at).type)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _is_binary(kind.value_type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+        return _can_hold_images(kind.value_type)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return True
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _bodies(value: Any) -> Iterator[bytes]:
-    """Yield the byte strings in a value."""
+    """Yield the byte strings in a value, and the images that it holds in Base64."""
     if isinstance(value, bytes):
         yield value
+    elif isinstance(value, str):
+        yield from _of_base64(value)
     elif isinstance(value, dict):
         yield from _bodies(value.get("bytes"))
     elif isinstance(value, list):
         for one in value:
             yield from _bodies(one)
+
+
+def _of_base64(text: str) -> Iterator[bytes]:
+    """Yield the image that a string holds in Base64; only the beginning of it if the rest is damaged."""
+    if text.startswith("data:image/"):
+        text = text.partition(",")[2]
+    try:
+        beginning = binascii.a2b_base64(text[:BASE64_BEGIN], strict_mode=True)
+    except ValueError:
+        return
+    if sniff(beginning):
+        try:
+            yield binascii.a2b_base64(text)
+        except ValueError:
+            yield beginning
 
 
 def _strings(value: Any) -> str:

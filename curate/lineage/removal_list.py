@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curate.engine.tombstones import MAX_LENGTHS, Tombstone, host_of, plain_host, sha256_of
+from curate.engine.tombstones import MAX_LENGTHS, Tombstone, host_of, plain_host, plain_url, sha256_of
 from curate.errors import InputError
 from curate.storage.filesystems import filesystem, one_line
 
@@ -103,6 +103,11 @@ def _mark(line: str, where: str) -> Tombstone:
     if SHA256.fullmatch(line):
         return _sha256(line, where)
     if URL.match(line):
+        if "*" in line[:-1]:
+            raise InputError(
+                f"{where}: {line[:80]!r} has a * that is not its end: give the beginning of the URLs and a * after "
+                "it, or url: and the URL if the * is part of it"
+            )
         return _prefix(line[:-1], where) if line.endswith("*") else _url(line, where)
     raise InputError(f"{where}: {line[:80]!r} is none of: {FORMS}")
 
@@ -129,7 +134,7 @@ def _pdq(text: str, where: str) -> Tombstone:
 def _url(text: str, where: str) -> Tombstone:
     if not text:
         raise InputError(f"{where}: there is no URL")
-    return Tombstone("url", sha256_of(text))
+    return Tombstone("url", sha256_of(plain_url(text)))
 
 
 def _host(text: str, where: str) -> Tombstone:
@@ -152,7 +157,7 @@ def _prefix(text: str, where: str) -> Tombstone:
             f"{where}: {text[:80]!r} is no beginning of a URL with its host and the slash behind it: give one like "
             "https://example.org/photos/*, or host:example.org"
         )
-    data = text.encode("utf-8", "surrogatepass")
+    data = plain_url(text).encode("utf-8", "surrogatepass")
     return Tombstone("prefix", hashlib.sha256(data).digest(), len(data))
 
 

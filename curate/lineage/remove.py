@@ -24,6 +24,7 @@ from curate.engine.record import Stage, add_counts
 from curate.engine.records import SEGMENTS, write_records
 from curate.engine.request import Begun
 from curate.engine.retry import finished_manifest
+from curate.engine.similar import prints_names
 from curate.engine.tombstones import (
     REASON,
     Tombstone,
@@ -185,6 +186,8 @@ class RunVersion:
                 if one.path not in touched
             ]
         )
+        prints = [name for unit, name in prints_names(self.source) if unit not in anew]
+        self._share([Shard(name, -1, -1, "") for name in prints])
         said = self._said(found, wanted, anew)
         self._finish(anew, gone, {mark for one in found for mark in one.marks}, wanted, said)
         return {"folder": self.target.uri, **said}

@@ -1,4 +1,4 @@
-"""Writes a unit's files again without removed rows: its shards, their scores, and its file of dropped rows."""
+"""Writes a unit's files again without removed rows: its shards, scores, fingerprints, and its file of dropped rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.engine.record import Stage, UnitRecord, add_counts
+from curate.engine.similar import copy_prints
 from curate.engine.tombstones import REASON, STAGE, Tombstone, pair_hash
 from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED
@@ -59,6 +60,7 @@ class Rewriter:
                 if beside.rsplit("/", 1)[-1] == name:
                     scores[beside] = self._without(beside, lost[name])
         gone = pa.concat_tables(rows)
+        copy_prints(self.source, self.target, unit, gone["key"])
         return UnitAnew(
             unit=unit,
             removed=gone.num_rows,

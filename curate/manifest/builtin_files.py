@@ -20,3 +20,8 @@ def held_out_list(name: str) -> Path | None:
     """Return the path of the shipped list of images with a name such as `coco-karpathy-test`; None if there is none."""
     path = folder() / "held-out" / f"{name}.txt"
     return path if "/" not in name and "\0" not in name and path.is_file() else None
+
+
+def held_out_lists() -> list[str]:
+    """Return the names of the lists of images that ship with curate."""
+    return sorted(path.stem for path in (folder() / "held-out").glob("*.txt"))

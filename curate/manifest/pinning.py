@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import ManifestError
-from curate.manifest.builtin_files import held_out_list
+from curate.manifest.builtin_files import held_out_list, held_out_lists
 from curate.plain_files import open_plain
 
 RULES = ("image_in_evaluation_set", "text_in_evaluation_set")  # rules that compare with fingerprint files
@@ -128,7 +128,11 @@ def sha256_of(path: Path) -> str:
 
 
 def _way(rule: str) -> str:
-    ways = {LIST_RULE: "give a text file, a hash a line", NAMES_RULE: "give a text file, a name a line"}
+    shipped = ", ".join(held_out_lists())
+    ways = {
+        LIST_RULE: "give a text file, a hash a line",
+        NAMES_RULE: f"give a text file, a name a line, or a list that ships with curate ({shipped})",
+    }
     return ways.get(rule, "make it by `curate fingerprint`")
 
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.engine.evaluation_copies import FOLDER, EvaluationCopy
-from curate.images.evaluation import IMAGE_RULE
 from curate.manifest.pinning import NAMES_RULE, RULES, place
 from curate.reporting.marks import plain
 from curate.reporting.sampling import evenly
@@ -23,7 +22,7 @@ from curate.storage.store import Store
 PAIRS = 12
 FILES = 12  # at most so many files with examples of copies are read
 LARGEST = 64 * 2**20  # bytes: a longer file of examples is cut, and then skipped as invalid JSON
-FOUND = re.compile(r"distance=\d+ to (.+?): ")
+FOUND = re.compile(r"distance=\d+ to (.+?): (.*)|ngram=\d+ in (.+)", re.DOTALL)  # details of dropped rows
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Overlaps:
     """What the rules against evaluation sets did in a run."""
 
     rules: list[tuple[str, int, str]]  # rule, rows that it dropped, names of the files that it compared with
-    sets: list[tuple[str, int]]  # evaluation set, images dropped for it in the files that were read
+    sets: list[tuple[str, int]]  # evaluation set, rows dropped for it in the files that were read
     pairs: list[PicturePair]
 
 
@@ -63,10 +62,20 @@ def overlaps(store: Store, manifest: Mapping[str, Any], dropped: pa.Table) -> Ov
 
 
 def _sets(dropped: pa.Table) -> list[tuple[str, int]]:
-    """How many images were dropped for each of up to 20 sets, the most frequent first."""
-    rows = dropped.filter(pc.equal(dropped["reason"].cast(pa.string()), IMAGE_RULE))
-    found = (FOUND.search(detail or "") for detail in rows["detail"].to_pylist())
-    return Counter(plain(one[1], 80) for one in found if one).most_common(20)
+    """How many rows were dropped for each of up to 20 sets, the most frequent first."""
+    rows = dropped.filter(pc.is_in(dropped["reason"].cast(pa.string()), pa.array(RULES)))
+    found = (FOUND.fullmatch(detail or "") for detail in rows["detail"].to_pylist())
+    return Counter(plain(_set(one), 120) for one in found if one).most_common(20)
+
+
+def _set(found: re.Match[str]) -> str:
+    """The fingerprint file that a row fell for, and in it the table or folder of the image, if it lies in one."""
+    name, image, of_text = found.groups()
+    if of_text is not None:
+        return str(of_text)
+    table, row, _ = image.rpartition("#")
+    source = table if row else image.rpartition("/")[0]
+    return f"{name}: {source}" if source else str(name)
 
 
 def _pairs(store: Store) -> list[PicturePair]:

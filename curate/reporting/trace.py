@@ -108,7 +108,7 @@ def _samples(store: Store, files: Sequence[tuple[str, int]], asked: str) -> Iter
         return
     place = PLACE.fullmatch(asked)
     if place is None:
-        raise ManifestError(f"{asked[:80]!r} is neither {FORM}")
+        raise ManifestError(f"{asked[:80]!r} is none of: {FORM}")
     name, row = _sequence(files, place["file"], int(place["row"]))
     yield from _of_sequence(store, name, row, None if place["token"] is None else int(place["token"]))
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pyarrow.ipc as ipc
-
-from curate.engine.across import write_batches
 from curate.errors import ManifestError
 from curate.scorer.near_duplicate_rows import NEAR_DUPLICATES, find_near_duplicates
 from curate.scoring.journal import Asked, ScoreJournal
 from curate.scoring.shard import VERDICT, Done
+from curate.storage.batch_files import batches_of, read_batch, write_batches
 from curate.storage.store import Store
 
 Work = Callable[[str, list[int]], Iterator[Done]]  # does the jobs of one kind with these numbers
@@ -47,7 +45,5 @@ def drop_near_duplicates(
 
 def _named(store: Store) -> Iterator[tuple[int, str]]:
     """The numbers of the verdict's record batches, each with the path of its shard."""
-    with store.fs.open_input_file(store.path(VERDICT)) as file:
-        reader = ipc.open_file(file)
-        for number in range(reader.num_record_batches):
-            yield number, reader.get_batch(number)["path"][0].as_py()
+    for number in range(batches_of(store, VERDICT)):
+        yield number, read_batch(store, VERDICT, number)["path"][0].as_py()

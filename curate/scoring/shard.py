@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
 import filters
@@ -23,6 +22,7 @@ from curate.scorer.items import bodies_of, items_of
 from curate.scorer.reload import BESIDE
 from curate.scorer.table import EachImage, Scored
 from curate.scoring.judging import Models
+from curate.storage.batch_files import read_batch
 from curate.storage.filesystems import one_line
 from curate.storage.shards import Shard, as_dropped, has_repeated, write_tables
 from curate.storage.store import Store
@@ -160,8 +160,7 @@ def write(
 
 def verdict(store: Store, number: int) -> tuple[str, dict[int, str]]:
     """Read record batch `number` of the verdict: the shard's path, and the detail of each row to drop, by number."""
-    with store.fs.open_input_file(store.path(VERDICT)) as file:
-        fell = ipc.open_file(file).get_batch(number).to_pydict()
+    fell = read_batch(store, VERDICT, number).to_pydict()
     return fell["path"][0], dict(zip(fell["row"], fell["detail"], strict=True))
 
 

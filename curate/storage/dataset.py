@@ -141,7 +141,9 @@ def find(uris: Iterable[str], stem: str = "shard") -> DataSet:
         for column in (names, table["bytes"], table["rows"], table["mark"]):
             digest.update("\n".join(map(str, column.to_pylist())).encode() + b"\n\n")
     if schema is None:
-        raise InputError(f"no {stem}-*.parquet in {', '.join(uris) or 'nothing'}")
+        of = "pack" if stem == "pack" else "run"
+        where = f"in {', '.join(uris)}" if uris else "to read, as no folder was named"
+        raise InputError(f"no {stem}-*.parquet {where}: give a folder of `curate {of} --out`")
     files = Files(pa.concat_tables(tables).combine_chunks())
     return DataSet(files, digest.hexdigest(), schema.remove_metadata(), tuple(files_of))
 

@@ -17,7 +17,7 @@ from pyarrow import fs
 
 from curate.errors import DamagedError, InputError, OutputError
 from curate.storage.filesystems import NOT_JSON, one_line
-from curate.storage.listing import DROPPED_FILES, FILES, SHARDS, read_files
+from curate.storage.listing import DROPPED_FILES, FILES, SHARDS, check_inside, read_files
 from curate.storage.store import Store
 
 MANIFEST = "_manifest.json"
@@ -181,13 +181,15 @@ def manifest_files(store: Store, manifest: Mapping[str, Any]) -> pa.Table:
     """The shards or packs (rows of FILES) that the manifest itself lists.
 
     Raises:
-        DamagedManifestError: it has no list, or a malformed one.
+        DamagedManifestError: it has no list, a malformed one, or one that names a file outside the folder.
     """
     if "shards" not in manifest:
         raise damaged_manifest(store, "it lacks shards")
     try:
         rows = [{name: one[name] for name in OLD} for one in manifest["shards"]]
         columns = {name: [row[name] for row in rows] for name in OLD} | {"unit": [None] * len(rows)}
-        return pa.table({field.name: pa.array(columns[field.name], field.type) for field in FILES})
-    except (KeyError, TypeError, pa.ArrowException) as error:
+        files = pa.table({field.name: pa.array(columns[field.name], field.type) for field in FILES})
+        check_inside(files)
+    except (KeyError, TypeError, ValueError) as error:
         raise damaged_manifest(store, f"its list of shards: {one_line(error)}") from None
+    return files

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.storage.shards import Shard, unit_of
@@ -22,6 +23,7 @@ SHARDS = f"{FOLDER}/shards.parquet"
 DROPPED_FILES = f"{FOLDER}/dropped.parquet"
 LISTED = 10_000  # `_manifest.json` itself lists at most so many shards
 GROUP_ROWS = 65_536
+OUTSIDE = r"^/|\\|:|(^|/)\.\.(/|$)"  # RE2: paths that may lead out of the folder
 
 FILES = pa.schema(
     [
@@ -56,16 +58,30 @@ def read_files(store: Store, name: str) -> pa.Table | None:
     """The rows of SHARDS or DROPPED_FILES; None where the folder has no such table.
 
     Raises:
-        OSError, ValueError: the table cannot be read.
+        OSError, ValueError: the table cannot be read, or names a file outside the folder.
     """
     data = store.read_bytes(name)
     if data is None:
         return None
-    return (
+    table = (
         pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         .read(use_threads=False)
         .cast(FILES)
     )
+    check_inside(table)
+    return table
+
+
+def check_inside(files: pa.Table) -> None:
+    """Check that every path of these files (rows of FILES) leads into the folder that lists them.
+
+    Raises:
+        ValueError: a path is null, absolute, or has a part `..`.
+    """
+    paths = files["path"]
+    outside = pc.fill_null(pc.match_substring_regex(paths, OUTSIDE), True)
+    if (first := pc.index(outside, True).as_py()) >= 0:
+        raise ValueError(f"it lists {str(paths[first].as_py())[:80]!r}, which is no file of the folder")
 
 
 def listed_shards(store: Store, manifest: Mapping[str, Any]) -> list[Shard]:

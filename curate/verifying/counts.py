@@ -67,11 +67,13 @@ def _journal_problems(
     if begun is not None:
         inputs = [one["rows"] for one in manifest["inputs"]]
         try:
-            planned = list(msgspec.json.decode(begun, type=Begun).rows)
+            asked = msgspec.json.decode(begun, type=Begun)
         except NOT_JSON:
             yield f"{RUN} cannot be read: only a repair, or the same command again, would need it"
         else:
-            if planned != inputs:
+            # inputs were to be added, and that was refused or stopped before it changed anything
+            unchanged = asked.growth > len(manifest.get("grown", ()))
+            if list(asked.rows[: len(inputs) if unchanged else None]) != inputs:
                 yield "the rows of its inputs are not those that were planned"
     sums = Sums()
     for record in records:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from renderers.pdf.bidi import RTL, in_reading_order
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, turned, union
-from renderers.pdf.initials import parts_initial
+from renderers.pdf.initials import is_initial, is_one_word, parts_initial
 from renderers.pdf.line import SPACE, Line, around, spelt
 from renderers.pdf.list_marks import DASHES, is_mark
 from renderers.pdf.rules import Rules
@@ -42,9 +42,10 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
             and not rules.part(line.turn, left.box, right.box, min(left.size, right.size))
         ):
             last = out[-1]
-            last.text += " " * (gap > SPACE_EM) + line.text
+            space = gap > SPACE_EM and not (is_initial(left, right) and is_one_word(left.text, right.text))
+            last.text += " " * space + line.text
             if last.glyphs:
-                last.glyphs = last.glyphs + [SPACE] * (gap > SPACE_EM) + line.glyphs
+                last.glyphs = last.glyphs + [SPACE] * space + line.glyphs
             last.box = union(last.box, line.box)
             last.painted = min(last.painted, line.painted)
             last.doubtful |= line.doubtful

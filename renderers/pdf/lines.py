@@ -10,12 +10,14 @@ from itertools import pairwise
 from typing import Any
 
 from renderers.pdf.frames import LEVEL, Box, Turn, turned, within
+from renderers.pdf.initials import is_one_word, span_after_initial
 from renderers.pdf.join import SPACE_EM, joined, read_from_right, stacks
 from renderers.pdf.line import SPACE, Glyph, Line, around, spelt
 from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.rtl_marks import has_marks, put_marks_right
 from renderers.pdf.rules import CELL_EM, Rules
 from renderers.pdf.tracking import closed_up
+from renderers.pdf.upright_columns import whole_columns
 
 # Boxes of the glyphs as drawn, not as the font claims; ligatures apart; nothing from outside the page. Filled
 # shapes too, as blocks in the order of painting, those within a line after it: they part no line (LAZY). Not
@@ -63,7 +65,8 @@ def page_lines(display: pymupdf.DisplayList, text: pymupdf.TextPage) -> list[Lin
     for slant, _ in slants.most_common(MAX_SLANTS):
         lines += slanted_lines(display, slant, page)
     lines = list(closed_up(lines, rules))
-    return stacks([part for line in joined(lines, rules) for part in read_from_right(line)])
+    read = [part for line in joined(lines, rules) for part in read_from_right(line)]
+    return whole_columns(stacks(read))
 
 
 def slanted_lines(display: pymupdf.DisplayList, slant: float, page: Box) -> Iterator[Line]:
@@ -200,6 +203,9 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
     spans = raw["spans"]
     glyphs = without_roomless(run[start:end], spans[0]["size"])
     whole = len(glyphs) == sum(len(span["chars"]) for span in spans)
+    main = spans[0]
+    if (number := span_after_initial(spans)) and glyphs[0] is main["chars"][0]:
+        main, glyphs = spans[number], without_space_after(len(main["chars"]), glyphs)
     glyphs = with_spaces_after_symbols(glyphs, axis, spans[0]["size"])
     if not (text := spelt(glyphs)):
         return
@@ -209,9 +215,9 @@ def piece(run: Sequence[Glyph], raw: dict[str, Any], axis: Turn, turn: Turn) -> 
         turned(raw["bbox"] if whole else around(glyphs), axis),
         turn,
         axis,
-        spans[0]["size"],
-        spans[0]["font"],
-        spans[0]["color"],
+        main["size"],
+        main["font"],
+        main["color"],
         raw["painted"],
         stacked=bool(raw["wmode"]),
         doubtful=pale_among(colours),
@@ -233,6 +239,14 @@ def without_roomless(run: Sequence[Glyph], em: float) -> list[Glyph]:
             and gap_between(run[i - 1]["bbox"], run[i + 1]["bbox"]) < NO_ROOM_EM * em
         )
     ]
+
+
+def without_space_after(count: int, glyphs: Sequence[Glyph]) -> list[Glyph]:
+    """The glyphs of a line that begins with an initial of `count`, without the space that MuPDF puts in its word."""
+    initial, rest = glyphs[:count], glyphs[count:]
+    if rest and rest[0].get("synthetic") and is_one_word(spelt(initial), spelt(rest)):
+        rest = rest[1:]
+    return [*initial, *rest]
 
 
 def with_spaces_after_symbols(glyphs: list[Glyph], axis: Turn, em: float) -> list[Glyph]:

@@ -12,6 +12,7 @@ from renderers.page_text import normalise
 from renderers.pdf.accents import BESIDE_LETTER
 from renderers.pdf.bidi import RTL
 from renderers.pdf.frames import Box, Turn, turned, union, within
+from renderers.pdf.initials import span_after_initial
 from renderers.pdf.join import is_single, joined
 from renderers.pdf.line import Line
 from renderers.pdf.lines import (
@@ -78,7 +79,10 @@ class PlainReader:
         drawn = "".join([span["text"] for span in raw["spans"]])
         if not drawn.isascii() and RTL.search(drawn):
             return None
-        if not is_plain(raw, self.page) or BESIDE_LETTER.search(drawn) or SYMBOL_BEFORE.search(drawn):
+        by_glyphs = (
+            BESIDE_LETTER.search(drawn) or SYMBOL_BEFORE.search(drawn) or span_after_initial(raw["spans"])
+        )
+        if by_glyphs or not is_plain(raw, self.page):
             return self.by_characters(raw, axis)
         line = line_of(raw, axis, normalise(drawn))
         if not line.text:

@@ -26,6 +26,7 @@ from renderers.pdf.bidi import is_rtl
 from renderers.pdf.cover import VECTOR_BLOCK, shapes_of
 from renderers.pdf.document import UNREADABLE, chosen, failure, is_cut, opened, wanted_pages
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, View
+from renderers.pdf.initials import line_ends
 from renderers.pdf.join import LEADERS, distinct
 from renderers.pdf.kinds import SCAN_SHARE, hidden_text, hides, page_class, said_of
 from renderers.pdf.letter_shapes import unlike_share
@@ -42,6 +43,7 @@ from renderers.pdf.sight import seen
 from renderers.pdf.structure import blocks_of, described
 from renderers.pdf.tags import tags_of
 from renderers.pdf.unlabelled import unlabelled_share
+from renderers.pdf.upright_columns import parted_furigana
 from renderers.schema import Page, Region, record
 
 MAX_NAMED = 10_000  # pages beyond max_pages that have a row each
@@ -320,9 +322,9 @@ def page_regions(lines: Sequence[Line], view: View, settings: PdfSettings) -> li
     upright = [i for i, part in enumerate(parts) if part.stacked]
     quads[upright] = np.roll(quads[upright], 1, axis=1)  # upright characters begin at their own top left
     corners = quads.clip(0, view.size).reshape(-1, 8).tolist()
-    ends = {end - 1 for end in itertools.accumulate(len(row) for row in rows)}
+    ends = dict(zip((end - 1 for end in itertools.accumulate(map(len, rows))), line_ends(lines), strict=True))
     return [
-        Region(part.text, tuple(quad), part.score, after="\n" if i in ends else " ")
+        Region(part.text, tuple(quad), part.score, after=ends.get(i, " "))
         for i, (part, quad) in enumerate(zip(parts, corners, strict=True))
         if part.text
     ]
@@ -338,8 +340,10 @@ def with_area(box: Box, least: float) -> Box:
 def in_order(lines: Sequence[Line], rules: Rules) -> Iterator[Line]:
     """The lines in reading order: first the direction in which most of the page is read, then the others.
 
-    Where that is downwards, level lines above all columns, such as a heading, come before them.
+    Where that is downwards, level lines above all columns, such as a heading, come before them. Furigana, which would
+    part the text that they stand beside, come last.
     """
+    lines, furigana = parted_furigana(lines)
     share: Counter[Turn] = Counter()
     for line in lines:
         share[line.turn] += len(line.text)
@@ -352,6 +356,8 @@ def in_order(lines: Sequence[Line], rules: Rules) -> Iterator[Line]:
         groups[LEVEL] = [line for line in groups[LEVEL] if line.box[3] >= top + HEAD_EM * line.size]
     for turn, group in groups.items():
         yield from in_one_direction(group, turn, rules)
+    if furigana:
+        yield from in_order(furigana, rules)
 
 
 def in_one_direction(group: Sequence[Line], turn: Turn, rules: Rules) -> Iterator[Line]:

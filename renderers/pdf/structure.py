@@ -10,8 +10,10 @@ import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from renderers.pdf import initials
 from renderers.pdf.frames import LEVEL, Box, View, turned, union
 from renderers.pdf.grids import grids_of, row_labels
+from renderers.pdf.initials import is_one_word
 from renderers.pdf.line import Line
 from renderers.pdf.list_marks import AWAY_EM, DASHES, is_mark, mark_of
 from renderers.pdf.pieces import Piece, piece_of
@@ -53,7 +55,15 @@ class WrittenPart(NamedTuple):
     @property
     def text(self) -> str:
         """What the lines read, as one."""
-        return joined_text([line.text for line in self.lines])
+        return joined_lines(self.lines)
+
+
+def joined_lines(lines: Sequence[Line]) -> str:
+    """Lines as one text; an initial is a part of the word that goes on beside it."""
+    texts = [line.text for line in lines]
+    if len(lines) > 1 and initials.is_beside(*lines[:2]) and is_one_word(*texts[:2]):
+        texts[:2] = [texts[0] + texts[1]]
+    return joined_text(texts)
 
 
 def blocks_of(
@@ -264,7 +274,7 @@ def goes_on_below(group: Sequence[Line], line: Line) -> bool:
     if not group:
         return False
     last = group[-1]
-    if len(group) == 1 and is_mark(last.text) and is_beside(last, line):
+    if len(group) == 1 and (initials.is_beside(last, line) or (is_mark(last.text) and is_behind(last, line))):
         return True
     if (
         line.turn != last.turn
@@ -279,7 +289,7 @@ def goes_on_below(group: Sequence[Line], line: Line) -> bool:
     return close and line.box[0] <= last.box[2] and line.box[2] >= last.box[0] and not ends_item(group, line)
 
 
-def is_beside(mark: Line, line: Line) -> bool:
+def is_behind(mark: Line, line: Line) -> bool:
     """True for a line at the height of a mark, not far behind it."""
     level = line.turn == mark.turn and line.box[1] < (mark.box[1] + mark.box[3]) / 2 < line.box[3]
     return level and 0 <= line.box[0] - mark.box[2] < AWAY_EM * line.size
@@ -306,7 +316,7 @@ def ends_item(group: Sequence[Line], line: Line) -> bool:
 
 def kind_of_lines(lines: list[Line], tag: Tag | None, body: float) -> WrittenPart:
     """What a group of lines is: by their tag, else by their mark, size and weight."""
-    mark = mark_of(joined_text([line.text for line in lines[:2]]))
+    mark = mark_of(joined_lines(lines[:2]))
     if tag is not None:
         if tag.kind == "li":
             return WrittenPart("item", lines, mark.kind if mark else "ul", tag.inside)

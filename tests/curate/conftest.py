@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from curate.cluster import start
 from curate.packing import PackSettings, pack
 from tests.curate import nursery
 from tests.curate.crasher import Crasher
+from tests.curate.light_ray import light
 from tests.curate.made_shards import make_shards
 from tests.curate.web import NameServer, RawServer, Site
 
@@ -22,6 +24,18 @@ def crasher() -> Iterator[Crasher]:
     crasher = Crasher()
     yield crasher
     crasher.close()
+
+
+@pytest.fixture(scope="module")
+def one_ray() -> Iterator[None]:
+    """A Ray with two CPUs on this machine, which all tests of a module work on: none of them shuts it down."""
+    pytest.importorskip("ray")
+    with light():
+        ray = start(2, None)
+    with pytest.MonkeyPatch.context() as kept:
+        kept.setattr(ray, "shutdown", lambda: None)
+        yield
+    ray.shutdown()
 
 
 @pytest.fixture

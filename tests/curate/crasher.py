@@ -1,4 +1,4 @@
-"""The command line run with accidents at what commits pass through."""
+"""Accidents at what commits pass through: of a command line in a process of its own, or of a call in this one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
+
+import pytest
 
 from tests.curate.runs import ROOT
 
@@ -37,6 +40,21 @@ class Crasher:
 
     def close(self) -> None:
         self._process.communicate(timeout=20)
+
+
+class Interrupting:
+    """Stands in for a function of `os`: its call number `at`, counted from 1 since `seen` was 0, is a Ctrl-C."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+        self._real = getattr(os, call)
+        self.seen, self.at = 0, 1
+        monkeypatch.setattr(os, call, self)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self.seen += 1
+        if self.seen == self.at:
+            raise KeyboardInterrupt
+        return self._real(*arguments, **options)
 
 
 def points(calls: int, wanted: int) -> list[int]:

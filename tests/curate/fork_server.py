@@ -10,13 +10,14 @@ then, on a line of its own, its exit code, negative for a signal.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import pyarrow as pa
 import typer
@@ -25,10 +26,12 @@ import curate.__main__
 import curate.cli.app
 import filters
 from curate.children.no_pandas import hide_pandas
+from curate.engine.making import software
 from curate.manifest.load import load
 from curate.packing import tokenizer
 from curate.scorer.weights import open_clip_module
 from tests.curate import nursery
+from tests.curate.light_ray import light
 
 # What commands import of curate once they are at work
 MODULES = (
@@ -36,6 +39,15 @@ MODULES = (
     "exporting", "fetch.fetcher", "fingerprinting", "lineage.diff", "lineage.remove", "packing", "reporting",
     "reporting.explain", "reporting.trace", "verifying.command", "verifying.repair",
 )  # fmt: skip
+
+
+# What children of a command import as they start, by its data set: forks of a nursery then have it
+OF_CHILDREN = {
+    "pdf": "renderers.pdf.render",
+    "html": "renderers.html.render",
+    "synthdog-en": "synthdog.template",
+    "synthdog-zh": "synthdog.template",
+}
 
 
 def fork(arguments: list[str], out: str, err: str, first: Callable[[], None] | None = None) -> int:
@@ -54,7 +66,8 @@ def fork(arguments: list[str], out: str, err: str, first: Callable[[], None] | N
         nursery.adopt(lambda: asks)
         if first is not None:
             first()
-        curate.__main__.main()
+        with light() if "ray" in sys.modules else contextlib.nullcontext():
+            curate.__main__.main()
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -81,7 +94,9 @@ def prepare() -> None:
     for name in MODULES:
         importlib.import_module(f"curate.{name}")
     importlib.import_module("pyarrow.dataset")
+    typer.main.get_command = cache(typer.main.get_command)
     typer.main.get_command(curate.cli.app.app).make_context("curate", ["--version"])
+    software()
     laion = load("laion")
     for name in laion.clean:
         filters.find_cleaner(name, laion.cleaners[name]).clean(
@@ -94,15 +109,28 @@ def warm(arguments: list[str]) -> None:
     """Have ready what takes long: of a command that scores some seconds, of one that packs or reports, or one on Ray,
     half a second and more."""
     if arguments[:1] == ["score"] or any("scorer." in one for one in arguments):
-        open_clip_module()
+        warm_scorer()
     if arguments[:1] in (["pack"], ["report"]) and "--tokenizer" not in arguments:
         tokenizer.load()
     if arguments[:1] == ["report"]:
         for name in ("matplotlib.backends.backend_svg", "matplotlib.figure", "huggingface_hub.repocard_data"):
             importlib.import_module(name)
+    for name in arguments[1:2]:
+        if name in OF_CHILDREN:
+            with contextlib.suppress(ImportError):  # an extra that is not installed
+                importlib.import_module(OF_CHILDREN[name])
     if "--workers" in arguments and arguments[arguments.index("--workers") + 1] != "0":
-        importlib.import_module("ray")
+        with contextlib.suppress(ImportError):
+            importlib.import_module("ray")
     gc.freeze()
+
+
+def warm_scorer() -> None:
+    """Import what a scorer works with: open_clip, and of transformers what reads a tokenizer, which looks through
+    thousands of files."""
+    open_clip_module()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("transformers").AutoTokenizer  # noqa: B018
 
 
 def settle(folder: str, changed: dict[str, str | None]) -> None:

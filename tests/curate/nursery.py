@@ -40,11 +40,11 @@ from curate.scorer import framing
 from curate.sources import parquet_child
 
 ROOT = Path(__file__).parents[2]
+# The targets that children of the nursery serve
 RAISED = (
-    parquet_child.TARGET,
-    protocol.TARGET,
-    framing.TARGET,
-)  # the targets that children of the nursery serve
+    parquet_child.TARGET, protocol.TARGET, framing.TARGET, "curate.origins.pages:renderer",
+    "curate.origins.seeds:drawer",
+)  # fmt: skip
 CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine()) if sys.platform == "linux" else None
 CLONE_PARENT = 0x8000
 HIGH, MOST = 1 << 9, 1 << 16  # descriptors: where those handed over wait; more than are open

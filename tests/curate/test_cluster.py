@@ -14,11 +14,14 @@ from curate import cluster
 from curate.errors import MachineError
 
 PROGRAM = """
-import json, os, psutil, stat
+import json, os, psutil, signal, stat
 import ray  # the harder case: it has read its environment already
 from curate.cluster import start
 
+signals = []
+signal.signal(signal.SIGTERM, lambda *_: signals.append("ours"))
 ray = start(1, None)
+os.kill(os.getpid(), signal.SIGTERM)  # Ray's handler would end this process with exit code 1
 ray.get(ray.remote(lambda: 1).remote())
 family = psutil.Process().children(recursive=True)
 listening = set()
@@ -33,6 +36,7 @@ while not os.path.basename(private).startswith("curate-ray-"):
 print(json.dumps({
     "listening": sorted(listening), "private": private, "mode": stat.S_IMODE(os.stat(private).st_mode),
     "auth": os.environ["RAY_AUTH_MODE"], "ray": [" ".join(one.cmdline()) for one in family],
+    "signals": signals,
 }))
 """
 
@@ -52,6 +56,7 @@ def test_a_ray_of_our_own_listens_on_loopback_only_in_a_private_folder_that_goes
     assert found["listening"], "nothing was looked at"
     assert [one for one in found["listening"] if one[1] not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")] == []
     assert found["mode"] == 0o700
+    assert found["signals"] == ["ours"]
     assert found["auth"] == "token"
     assert any("raylet" in one for one in found["ray"])
     unused = ("dashboard/dashboard.py", "monitor.py")  # each costs a second at the start

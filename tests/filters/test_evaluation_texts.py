@@ -10,6 +10,7 @@ import pytest
 
 from filters import evaluation_texts
 from filters.evaluation_texts import unlike_evaluation_texts, words_of
+from filters.rule import RULES
 
 KNOWN = ("What colour is the big old cat on the mat today? grey", "A cat", "猫在桌子上面睡觉吗")
 
@@ -52,6 +53,24 @@ def test_chinese_characters_are_words() -> None:
 def test_null_is_unjudged_and_no_rows_are_fine() -> None:
     assert kept(None, "a dog") == [None, True]
     assert kept() == []
+
+
+def test_a_text_that_falls_names_the_first_set_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = {"/a@b/vqa.v2.prints@sha256:00": KNOWN[0], "pope.prints@sha256:11": KNOWN[1]}
+    monkeypatch.setattr(
+        evaluation_texts,
+        "open_texts",
+        lambda name: (words_of(sets[name]), np.array([len(words_of(sets[name]))])),
+    )
+    texts = pa.array([KNOWN[0], "A cat", "a dog", None, f"{KNOWN[0]} {KNOWN[1]}"], pa.string())
+    said = RULES["text_in_evaluation_set"].detail(pa.table({"text": texts}), against=tuple(sets), ngram=8)
+    assert said.to_pylist() == [
+        "ngram=8 in vqa.v2",
+        "ngram=8 in pope",
+        "ngram=8",
+        "ngram=8",
+        "ngram=8 in vqa.v2",
+    ]
 
 
 def test_a_run_of_no_words_is_refused() -> None:

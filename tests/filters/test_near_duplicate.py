@@ -120,7 +120,7 @@ def test_an_index_finds_nearly_all_that_comparing_every_pair_finds(
     most: float, dimension: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("faiss")
-    rows = clustered(12_000, dimension)
+    rows = clustered(8_000, dimension)
     exact = judged(rows, most)[0] != NOBODY
     monkeypatch.setattr(filters.near_duplicate, "EXACT_ROWS", 0)
     index = judged(rows, most)[0] != NOBODY

@@ -280,3 +280,34 @@ def test_marks_that_the_content_has_first_are_read_with_their_items() -> None:
             page.insert_text((75, 40 + 14 * k), f"line {k} of the items", fontsize=10)
 
     assert blocks(made(paint))[0]["html"].count("<li>") == 3
+
+
+def opening(initial: str, rest: str, drop: float) -> dict[str, Any]:
+    """A page of a paragraph whose initial stands `drop` points below its first line."""
+
+    def paint(page: Any) -> None:
+        page.insert_text((40, 60 + drop), initial, fontsize=30)
+        left = 42 + pymupdf.get_text_length(initial, fontsize=30)
+        page.insert_text((left, 60), rest, fontsize=10)
+        page.insert_text((left, 72), "and so it went on for a while, as things of this kind do", fontsize=10)
+
+    return page(made(paint))
+
+
+@pytest.mark.parametrize("drop", [0, 12])
+@pytest.mark.parametrize(
+    ("initial", "rest", "text"),
+    [
+        ("L", "ately the world changed", "Lately the world changed"),
+        ("T", "HE WORLD changed", "THE WORLD changed"),
+        ("A", "nd so it changed", "And so it changed"),
+        ("I", "n the world it changed", "In the world it changed"),
+        ("A", "world has changed", "A world has changed"),
+        ("5", "tips for the world", "5 tips for the world"),
+    ],
+)
+def test_an_initial_belongs_to_its_word(initial: str, rest: str, text: str, drop: float) -> None:
+    row = opening(initial, rest, drop)
+    (found,) = json.loads(row["extra"])["blocks"]
+    assert found["html"] == f"<p>{text} and so it went on for a while, as things of this kind do</p>"
+    assert row["text"].replace("\n", " ").startswith(text)

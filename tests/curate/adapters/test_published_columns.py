@@ -148,3 +148,11 @@ def test_a_column_of_the_key_that_is_not_there_is_refused_before_anything_is_wri
     assert "no column 'URLS', which the manifest's key needs (did you mean 'URL'?)" in said
     assert not (tmp_path / "out").exists()
     assert run(tmp_path, [pair(0)], "", "--set", 'key=["similarity"]')[0] == 0
+
+
+def test_a_column_of_a_dialogues_key_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    done = curate(
+        "run", "llava-instruct", "--out", tmp_path / "out", "--workers", 0, "--set", 'key=["nosuch"]'
+    )
+    assert (done.returncode, (tmp_path / "out").exists()) == (2, False)
+    assert "no column 'nosuch', which the manifest's key needs" in done.stderr

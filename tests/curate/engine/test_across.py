@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.engine.across import SPILL, PhaseFiles, read_batch, write_batches
-from curate.errors import DamagedError
+from curate.engine.across import SPILL, PhaseFiles
+from curate.errors import DamagedStateError
+from curate.storage.batch_files import read_batch, write_batches
 from curate.storage.store import Store
 
 
@@ -24,6 +25,6 @@ def test_a_cut_file_of_a_phase_is_named_with_the_way_out(tmp_path: Path, kept_by
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:kept_bytes])
     with pytest.raises(
-        DamagedError, match=r"_run/seen: spill-000000\.arrow is damaged .*; delete that folder and run"
+        DamagedStateError, match=r"_run/seen: spill-000000\.arrow is damaged; delete that folder"
     ):
         read_batch(store, name, 0)

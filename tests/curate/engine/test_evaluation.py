@@ -125,6 +125,8 @@ def test_texts_of_evaluation_sets_are_dropped(tmp_path: Path) -> None:
     against = {"rules.text_in_evaluation_set.against": [str(tmp_path / "qa.prints")]}
     result = run(source, tmp_path / "out", **against)
     assert (result.rows_out, result.dropped) == (1, {"text_in_evaluation_set": 1})
+    curate.report(tmp_path / "out")
+    assert '<td>qa</td><td class="n">1</td>' in (tmp_path / "out" / "report.html").read_text()
     result = run(source, tmp_path / "longer", **against, **{"rules.text_in_evaluation_set.ngram": 12})
     assert result.rows_out == 2
 

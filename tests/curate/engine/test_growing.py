@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 import curate
 from curate.errors import CurateError, OutputError
+from tests.curate.crasher import Interrupting
 from tests.curate.runs import dropped, files, pair, picture, write_pairs
 
 FOUR = {"shard.rows": 4}
@@ -123,22 +123,13 @@ def test_growth_that_is_stopped_anywhere_goes_on_to_the_same_bytes(
     parts: list[Path], first: Path, together: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     out = Path(shutil.copytree(first, tmp_path / "out"))
-    real, seen, stop_at = getattr(os, call), 0, 1
-
-    def stopped(*arguments: Any, **options: Any) -> Any:
-        nonlocal seen
-        seen += 1
-        if seen == stop_at:
-            raise KeyboardInterrupt
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(os, call, stopped)
+    interrupting = Interrupting(monkeypatch, call)
     for _ in range(200):
-        seen = 0
+        interrupting.seen = 0
         try:
             run(out, parts)
         except (CurateError, KeyboardInterrupt):
-            stop_at += 1 + stop_at // 4
+            interrupting.at += 1 + interrupting.at // 4
             continue
         break
     monkeypatch.undo()

@@ -20,7 +20,7 @@ from curate.engine.near_duplicates import PLAN, NearDuplicates, codes_name, read
 from curate.engine.near_features import spill_features
 from curate.engine.output import Staging
 from curate.engine.record import UnitRecord
-from curate.errors import MachineError, Stopped, UnitError
+from curate.errors import DamagedStateError, MachineError, Stopped, UnitError
 from curate.manifest import load as manifests
 from curate.scorer.near_duplicate_rows import find_near_duplicates
 from curate.storage.shards import Shard
@@ -210,3 +210,40 @@ def test_a_missing_or_old_faiss_is_said(
         MachineError, match=r"comparing \d+ rows needs faiss 1.14 or later: pip install 'curate"
     ):
         judge(*staged(tmp_path, 600), 1)
+
+
+@pytest.mark.parametrize("kind", ["flip", "cut", "empty", "other's"])
+@pytest.mark.parametrize("stem", ["features", "codes", "clusters", "plan", "spill", "partition"])
+def test_a_damaged_file_of_the_search_is_named(
+    small_blocks: None, tmp_path: Path, stem: str, kind: str
+) -> None:
+    staging, records, fallen = staged(tmp_path, 2100)
+    judge(staging, records, fallen, 2)
+    path = min((tmp_path / "_run/near").glob(f"{stem}*"))
+    other = next(one for one in path.parent.iterdir() if not one.name.startswith(stem))
+    data = path.read_bytes()
+    flipped = bytes([*data[:-9], data[-9] ^ 4, *data[-8:]])
+    path.write_bytes({"flip": flipped, "cut": data[:-8], "empty": b"", "other's": other.read_bytes()}[kind])
+    worker = NearDuplicates(staging.store, PHASE)
+    reads = {"features": lambda: worker.encode(0), "spill": worker.plan, "partition": worker.settle}
+    with pytest.raises(
+        DamagedStateError, match=rf"_run/near: {stem}[-0-9]*\.\w+ is damaged; delete that folder"
+    ):
+        reads.get(stem, lambda: worker.search(0))()
+
+
+def test_a_flipped_bit_in_features_that_are_taken_one_by_one_is_found(
+    small_blocks: None, tmp_path: Path
+) -> None:
+    staging, records, fallen = staged(tmp_path, 2100)
+    judge(staging, records, fallen, 1)
+    plan = read_plan(staging.store)
+    assert plan is not None
+    path = tmp_path / "_run/near/features-000001.bin"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    stored = near_features.StoredFeatures(staging.store, plan)
+    assert len(stored.take(np.arange(3))) == 3
+    with pytest.raises(DamagedStateError, match=r"features-000001\.bin is damaged"):
+        stored.take(np.arange(plan.rows))

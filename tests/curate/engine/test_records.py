@@ -11,8 +11,20 @@ import pytest
 
 from curate.engine import records
 from curate.engine.ledger import DONE_STATE, STAGED_STATE, Ledger
+from curate.engine.output import Staging
 from curate.engine.record import Stage, UnitRecord
-from curate.engine.records import DONE, every_record, read_marks, read_segments, segment_names, write_segment
+from curate.engine.records import (
+    DONE,
+    STAGED,
+    every_record,
+    read_marks,
+    read_segments,
+    record_name,
+    segment_names,
+    write_segment,
+)
+from curate.errors import UnitError
+from curate.manifest import load as manifests
 from curate.storage.shards import Shard
 from curate.storage.store import Store
 
@@ -110,3 +122,14 @@ def test_a_unit_that_is_told_of_twice_counts_once() -> None:
     assert ledger.sums()["rows_in"] == 6
     assert ledger.sums()["dropped"] == {"text_too_short": 2}
     assert ledger.shards()["unit"].to_pylist() == [0, 2]
+
+
+@pytest.mark.parametrize("junk", [b"", b'{"a":' * 5000, b"\xff\xfe"])
+def test_a_staged_units_damaged_record_is_read_from_the_journal(tmp_path: Path, junk: bytes) -> None:
+    store = Store(str(tmp_path))
+    write_segment(store, 0, [(STAGED_STATE, record(unit)) for unit in range(3)])
+    store.write_bytes(record_name(STAGED, 1), junk)
+    staging = Staging(manifests.load("laion"), store)
+    assert staging.record(1, STAGED) == record(1)
+    with pytest.raises(UnitError, match="unit 7 has no record"):
+        staging.record(7, STAGED)

@@ -14,17 +14,17 @@ import pytest
 from tests.curate.crasher import Crasher, points
 from tests.curate.runs import ROOT, curate, done, files, pair, picture, write_pairs, written
 
-UNITS = ("--set", "shard.rows=5", "--workers", "0")
+UNITS = ("--set", "shard.rows=4", "--workers", "0")
 KILLS = int(os.environ.get("CURATE_KILLS", "1"))  # random kills for each number of workers
 
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty pairs: some fall to rules, one to a picture met before, one is damaged."""
-    rows = [pair(n) for n in range(30)]
-    rows[4]["TEXT"] = "no"
-    rows[12]["image"] = picture(12)[:800]
-    rows[22] |= {"TEXT": rows[3]["TEXT"], "image": rows[3]["image"]}
+    """Sixteen pairs: some fall to rules, one to a picture met before, one is damaged."""
+    rows = [pair(n) for n in range(16)]
+    rows[2]["TEXT"] = "no"
+    rows[6]["image"] = picture(6)[:800]
+    rows[13] |= {"TEXT": rows[3]["TEXT"], "image": rows[3]["image"]}
     return write_pairs(tmp_path_factory.mktemp("in") / "pairs.parquet", rows)
 
 
@@ -73,7 +73,7 @@ def test_killed_at_every_write_a_run_without_rules_across_its_units_loses_nothin
 ) -> None:
     across = ("duplicate_pair", "placeholder_image")
     alone = [option for name in across for option in ("--set", f"rules.{name}=false")]
-    alone += ["--set", "shard.rows=15"]  # two units
+    alone += ["--set", "shard.rows=8"]  # two units
     _, calls = crasher.run("replace", 0, "none", *command(pairs, tmp_path / "whole"), *alone)
     for number in range(1, calls + 1):
         out = tmp_path / str(number)

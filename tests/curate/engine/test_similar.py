@@ -16,7 +16,7 @@ from curate.engine.similar import SimilarImages
 from curate.storage.store import Store
 from filters import copies
 from tests.curate.engine.test_evaluation import NAMES, photo
-from tests.curate.runs import dropped, files, pair, write_pairs
+from tests.curate.runs import dropped, files, pair, shards, write_pairs
 
 RULE = {"rules.similar_image.max_distance": 56, "shard.rows": 2}
 
@@ -223,3 +223,26 @@ def test_without_the_fingerprints_of_before_nothing_is_taken_in(
         grown(parts[:2], tmp_path / "out")
     assert "\n" not in str(refused.value)
     assert files(tmp_path / "out") == before
+
+
+def test_a_version_without_removed_rows_takes_in_more_inputs(source: Path, tmp_path: Path) -> None:
+    run(source, tmp_path / "out")
+    keys = {row["source"].rpartition("#")[2]: row["key"] for row in shards(tmp_path / "out").to_pylist()}
+    (tmp_path / "list.txt").write_text(keys["1"])
+    curate.remove(tmp_path / "out", tmp_path / "list.txt", tmp_path / "new")
+    for unit in range(1, 4):
+        name = f"_run/prints/unit-00000{unit}.arrow"
+        assert (tmp_path / "new" / name).samefile(tmp_path / "out" / name)
+    prints = Store(str(tmp_path / "new"))
+    assert keys["0"] in similar.details_of(prints, 0)
+    assert keys["1"] not in similar.details_of(prints, 0)
+    more = write_pairs(tmp_path / "z.parquet", [photo(NAMES[2], quality=30), pair(9), photo(NAMES[0], 0.02)])
+    options = {"settings": RULE, "workers": 0, "progress": False}
+    grown = curate.run("laion", tmp_path / "new", [source, more], **options)
+    assert grown.dropped == {"similar_image": 5, "removed_on_request": 1}
+    fallen = [
+        row["detail"].rpartition(" to ")[2]
+        for row in pq.read_table(tmp_path / "new" / "_dropped" / "dropped-000004.parquet").to_pylist()
+    ]
+    assert fallen == [keys["4"]]
+    assert curate.verify(tmp_path / "new", workers=0).damaged == {}

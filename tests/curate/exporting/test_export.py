@@ -339,7 +339,9 @@ def test_wrong_formats_inputs_and_folders_are_refused(shards: Path, packs: Path,
     with pytest.raises(InputError, match="there is no"):
         export(str(tmp_path / "absent"), "mds", str(out))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no pack-\*"):
+    with pytest.raises(
+        InputError, match=r"no shard-\*.parquet and no pack-\*.*`curate run --out` or `curate pack"
+    ):
         export(str(tmp_path / "empty"), "mds", str(out))
     with pytest.raises(InputError, match="packs hold tokens"):
         export(str(packs), "qwen-vl", str(tmp_path / "packs"))

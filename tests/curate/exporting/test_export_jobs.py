@@ -43,6 +43,7 @@ def hashes(out: Path) -> dict[str, str]:
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.usefixtures("one_ray")
 @pytest.mark.parametrize("to", ["energon", "mds", "qwen-vl", "ms-swift"])
 def test_the_export_does_not_depend_on_the_number_of_workers(to: str, shards: Path, tmp_path: Path) -> None:
     export(str(shards), to, str(tmp_path / "one"), workers=0)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import base64
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from curate.errors import InputError, ManifestError
 from curate.images.evaluation import EvaluationImages, EvaluationSet, read_set
 from tests.curate.runs import curate as command
 from tests.curate.runs import done, pair, picture, write_pairs
+from tests.curate.tar_files import tar_of
 
 
 def made(paths: Any, out: Path, **options: Any) -> tuple[curate.FingerprintResult, EvaluationSet]:
@@ -24,20 +24,11 @@ def made(paths: Any, out: Path, **options: Any) -> tuple[curate.FingerprintResul
     return result, read_set(out.read_bytes(), out)
 
 
-def tar(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as file:
-        for name, body in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(body)
-            file.addfile(info, io.BytesIO(body))
-    return path
-
-
 def test_folders_tars_and_parquet_give_the_same_fingerprints(tmp_path: Path) -> None:
     (tmp_path / "folder" / "deep").mkdir(parents=True)
     (tmp_path / "folder" / "a.jpg").write_bytes(picture(1))
     (tmp_path / "folder" / "deep" / "b.png").write_bytes(picture(2, kind="PNG"))
-    tar(tmp_path / "set.tar", {"a.jpg": picture(1), "a.json": b"{}", "b.png": picture(2, kind="PNG")})
+    tar_of(tmp_path / "set.tar", {"a.jpg": picture(1), "a.json": b"{}", "b.png": picture(2, kind="PNG")})
     rows = [
         {"image": {"bytes": picture(1), "path": "a"}},
         {"image": {"bytes": picture(2, kind="PNG"), "path": "b"}},
@@ -58,6 +49,22 @@ def test_folders_tars_and_parquet_give_the_same_fingerprints(tmp_path: Path) -> 
         ["lists.parquet#0", "lists.parquet#0"],
     ]
     assert found[0].header["sources"][0] == {"name": ".", "images": 1, "texts": 0}
+
+
+def test_images_in_base64_are_found(tmp_path: Path) -> None:
+    said = base64.b64encode(picture(1)).decode()
+    tsv = f"index\tquestion\timage\n0\tWhat is it?\t{said}\n1\tAnd now?\t0\n2\tAnd here?\t{said[:3000]}\n"
+    (tmp_path / "mmbench.tsv").write_text(tsv)
+    lines = [{"photo": f"data:image/jpeg;base64,{said}"}, {"photo": "BMW, a car"}, {"photo": None}]
+    (tmp_path / "urls.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "lists.jsonl").write_text(json.dumps({"pictures": [said, said]}))
+    (tmp_path / "a.jpg").write_bytes(picture(1))
+    _, whole = made(tmp_path / "a.jpg", tmp_path / "a.prints")
+    for name, left_out in (("mmbench.tsv", {"damaged": 1}), ("urls.jsonl", {}), ("lists.jsonl", {})):
+        result, found = made(tmp_path / name, tmp_path / f"{name}.prints")
+        assert found.prints[0].tobytes() == whole.prints[0].tobytes()
+        assert result.raw["left_out"] == left_out
+    assert result.images == 2
 
 
 def test_shards_of_a_run_are_an_input(tmp_path: Path) -> None:
@@ -89,7 +96,7 @@ def test_pictures_are_kept_small_or_not_at_all(tmp_path: Path) -> None:
 
 def test_what_cannot_be_fingerprinted_is_counted(tmp_path: Path) -> None:
     members = {"a.jpg": picture(1), "b.jpg": picture(2)[:900], "c.jpg": b"no image", "d.npy": b"\x93NUMPY"}
-    result, _ = made(tar(tmp_path / "set.tar", members), tmp_path / "set.prints")
+    result, _ = made(tar_of(tmp_path / "set.tar", members), tmp_path / "set.prints")
     assert (result.images, result.left_out) == (1, {"damaged": 1, "not_an_image": 1})
 
 
@@ -116,7 +123,7 @@ def test_nothing_to_fingerprint_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cut.tar", "cut.parquet", "none.tar"])
 def test_a_hostile_container_is_one_line(name: str, tmp_path: Path) -> None:
-    whole = tar(tmp_path / "whole.tar", {"a.jpg": picture(1)}).read_bytes()
+    whole = tar_of(tmp_path / "whole.tar", {"a.jpg": picture(1)}).read_bytes()
     bodies = {
         "cut.tar": whole[:1000],
         "cut.parquet": b"PAR1" + whole[:300] + b"PAR1",

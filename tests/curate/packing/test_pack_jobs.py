@@ -56,6 +56,7 @@ def test_the_packs_do_not_depend_on_how_the_shards_are_sliced_and_spilled(
     assert hashes(tmp_path) == hashes(made / "packs")
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_the_packs_do_not_depend_on_the_number_of_workers(made: Path, tmp_path: Path) -> None:
     pack([str(made / "shards")], str(tmp_path), PackSettings(**SMALL), workers=2)
     assert hashes(tmp_path) == hashes(made / "packs")

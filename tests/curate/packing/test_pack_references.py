@@ -73,6 +73,7 @@ def test_the_loader_reads_the_same_as_from_packs_that_hold_their_images(
     assert verify(str(packs))["damaged"] == {}
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_they_do_not_depend_on_the_number_of_workers(shards: Path, tmp_path: Path) -> None:
     referring(shards, tmp_path / "one")
     settings = PackSettings(images="reference", max_images=8, **SMALL)

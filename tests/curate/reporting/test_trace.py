@@ -70,8 +70,8 @@ def test_what_is_not_there_is_one_line(made: Path, tmp_path: Path) -> None:
         ("999", "numbered from 0: there is no 999"),
         ("0:99999", "numbered from 0: there is no 99999"),
         ("pack-000009.parquet#0", "there is no 0"),
-        ("what", "neither a key"),
-        ("-1", "neither a key"),
+        ("what", "none of: a key"),
+        ("-1", "none of: a key"),
     ):
         with pytest.raises(ManifestError, match=said):
             curate.trace(made / "packs", asked)

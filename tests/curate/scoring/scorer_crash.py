@@ -15,10 +15,10 @@ from typing import Any
 
 import filters.near_duplicate
 from curate.manifest.settings import ScorerSettings
-from curate.scorer.weights import open_clip_module
 from curate.scoring import score
 from curate.scoring.command import ScoreSettings
 from tests.curate import nursery
+from tests.curate.fork_server import warm_scorer
 
 
 def die_at(number: int, before: bool) -> None:
@@ -52,7 +52,7 @@ def attempt(job: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    open_clip_module()
+    warm_scorer()
     filters.near_duplicate.EXACT_ROWS = 0
     for line in sys.stdin:
         sys.stdout.write(f"{attempt(json.loads(line))}\n")

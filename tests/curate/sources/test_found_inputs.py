@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import tarfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,17 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.curate.runs import curate, done, dropped, pair, picture, shards, write_pairs
+from tests.curate.tar_files import tar_of
 
 HERE = ("--workers", "0")
-
-
-def tar(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
 
 
 @pytest.fixture
@@ -44,7 +35,7 @@ def downloaded(tmp_path: Path) -> Path:
             files[f"00000{number}.txt"] = str(row["caption"]).encode()
     rows[3]["status"] = "failed_to_resize"
     pq.write_table(pa.Table.from_pylist(rows), folder / "00000.parquet")
-    tar(folder / "00000.tar", files)
+    tar_of(folder / "00000.tar", files)
     (folder / "00000_stats.json").write_text('{"count": 4, "successes": 2}')
     return folder
 
@@ -110,7 +101,7 @@ def test_dotted_names_in_a_tar_are_told_apart(tmp_path: Path) -> None:
     for name in ("shot.1", "shot.2", "v1.0.cat", "plain"):
         files |= {f"a/{name}.jpg": picture(len(files)), f"a/{name}.txt": f"The harbour of {name}".encode()}
     files |= {"a/plain.seg.png": picture(99, kind="PNG"), "a/plain.json": b'{"similarity": 0.4}'}
-    source = tar(tmp_path / "rows.tar", files)
+    source = tar_of(tmp_path / "rows.tar", files)
     done(
         "run",
         "laion",

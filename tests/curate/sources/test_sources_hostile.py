@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import tarfile
 from pathlib import Path
@@ -20,6 +19,7 @@ from curate.origins.row_budget import RowBudget
 from curate.sources import DETAIL, PROBLEM, Source, expand, open_source, parquet, streams
 from curate.sources.columns import decoded_bytes
 from curate.sources.shallow import MARK, Shallow, depth_of, is_deeper
+from tests.curate.tar_files import tar_of
 
 SMALL = InputSettings(max_value_bytes=1000, memory_bytes=700 * 2**20)
 
@@ -81,22 +81,13 @@ def test_what_is_nested_too_deep_costs_its_row_alone(
     ]
     path = tmp_path / name
     if name == "a.tar":
-        pack(path, [(f"{i}.json", line.encode()) for i, line in enumerate(lines)])
+        tar_of(path, [(f"{i}.json", line.encode()) for i, line in enumerate(lines)])
     else:
         path.write_text(f"[{','.join(lines)}]" if name == "a.json" else "\n".join(lines))
     read = rows(opened(path, InputSettings()))
     assert [row["url"] for row in read] == ["u0", "u1", "u2"]
     assert [row[PROBLEM] for row in read] == [None, "row_malformed", None]
     assert read[1]["x"] is None
-
-
-def pack(path: Path, files: list[tuple[str, bytes]], mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
-        for name, content in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 64, 10_000])
@@ -142,7 +133,7 @@ def test_what_a_packed_file_unpacks_to_is_limited(
     monkeypatch.setattr(streams, "READ_BYTES", 2**16)
     path = tmp_path / name
     if "t" in name.split(".")[1][:1] and "tsv" not in name:
-        pack(path, [("a.txt", b"good"), ("b.txt", bytes(20 * 2**20)), ("c.txt", b"lost")], "w:gz")
+        tar_of(path, [("a.txt", b"good"), ("b.txt", bytes(20 * 2**20)), ("c.txt", b"lost")], "w:gz")
     else:
         long = "x" * 4000
         plain = {"jsonl": f'{{"url":"u","text":"{long}"}}\n', "tsv": f"u\t{long}\n", "csv": f"u,{long}\n"}
