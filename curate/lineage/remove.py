@@ -97,7 +97,7 @@ def remove(
         ManifestError: a fingerprint file cannot be read.
         NothingRemovedError: no row matches.
         DamagedError: a file of the run is missing or damaged.
-        OutputError: `out` holds something else, or is the run itself.
+        OutputError: `out` holds something else, is the run itself, or lies in it.
         Halted, Stopped: the removal did not finish; running the same command again goes on.
     """
     source, target = Store(folder), Store(out)
@@ -109,8 +109,8 @@ def remove(
     wanted = NO_LIST if list_uri is None else read_list(list_uri)
     if source.exists(SCORING):
         raise OutputError(f"a scoring is unfinished in {folder}: the same `curate score` command finishes it")
-    if absolute(folder) == absolute(out):
-        raise OutputError(f"{out} is the run itself: a removal makes a new version, give another --out")
+    if f"{absolute(out)}/".startswith(f"{absolute(folder)}/"):
+        raise OutputError(f"{out} is the run itself or lies in it: a new version needs a folder of its own")
     asked = Removal(
         parent=absolute(folder),
         parent_manifest=hashlib.sha256(source.read_bytes(MANIFEST) or b"").hexdigest(),

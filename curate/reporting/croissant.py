@@ -117,7 +117,8 @@ def _responsible(manifest: Mapping[str, Any], found: Provenance | None) -> dict[
     if found is not None and found.host_rows:
         first, rows = found.host_rows.most_common(1)[0]
         share = rows / found.host_rows.total()
-        where = f" Images come from {len(found.host_rows)} domains; the largest, {first}, has {share:.1%} of the rows."
+        hosts = plural(len(found.host_rows), "domain")
+        where = f" Images come from {hosts}; the largest, {first}, has {share:.1%} of the rows."
     synthetic = of["adapter"] == "synthdog"
     kinds = ["Synthetic"] if synthetic else ["Secondary Data Analysis", *(["Web Scraping"] if where else [])]
     opted = f"{_rows_were(dropped.get('opted_out', 0))} left out because their owners' servers opt out"

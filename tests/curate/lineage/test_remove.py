@@ -201,7 +201,9 @@ def test_the_run_itself_and_other_folders_are_not_written_over(whole: Path, tmp_
     asked = listed(tmp_path, "https://pictures.example/2.jpg")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
-    for out, said in ((whole, "is the run itself"), (tmp_path / "other", "is not empty")):
+    for out, said in (
+        (whole, "is the run itself"), (whole / "v2", "or lies in it"), (tmp_path / "other", "is not empty")
+    ):  # fmt: skip
         with pytest.raises(OutputError, match=said):
             curate.remove(whole, asked, out)
     curate.remove(whole, asked, tmp_path / "new")
