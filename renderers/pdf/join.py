@@ -9,6 +9,7 @@ from dataclasses import replace
 from renderers.pdf.bidi import RTL, in_reading_order
 from renderers.pdf.frames import DOWN, LEVEL, Box, Turn, turned, union
 from renderers.pdf.initials import is_initial, is_one_word, parts_initial
+from renderers.pdf.levels import parts_levels
 from renderers.pdf.line import SPACE, Line, around, spelt
 from renderers.pdf.list_marks import DASHES, is_mark
 from renderers.pdf.rules import Rules
@@ -39,6 +40,7 @@ def joined(lines: Sequence[Line], rules: Rules) -> list[Line]:
         if (
             near
             and not parts_initial(left, right)
+            and not parts_levels(left, right)
             and not rules.part(line.turn, left.box, right.box, min(left.size, right.size))
         ):
             last = out[-1]

@@ -12,6 +12,7 @@ from typing import Any
 from renderers.pdf.frames import LEVEL, Box, Turn, turned, within
 from renderers.pdf.initials import is_one_word, span_after_initial
 from renderers.pdf.join import SPACE_EM, joined, read_from_right, stacks
+from renderers.pdf.levels import level_parts
 from renderers.pdf.line import SPACE, Glyph, Line, around, spelt
 from renderers.pdf.mupdf import mupdf, pymupdf
 from renderers.pdf.rtl_marks import has_marks, put_marks_right
@@ -129,10 +130,16 @@ def upright_axis(direction: Turn) -> Turn | None:
 
 
 def pieces(raw: dict[str, Any], axis: Turn, turn: Turn, page: Box, rules: Rules) -> Iterator[Line]:
-    """The painted runs of one raw line: hidden spans and a table's rules part them.
+    """The painted runs of one raw line: hidden spans, other heights and a table's rules part them.
 
     Characters off the page are left out.
     """
+    for part in level_parts(raw, axis):
+        yield from level_runs(part, axis, turn, page, rules)
+
+
+def level_runs(raw: dict[str, Any], axis: Turn, turn: Turn, page: Box, rules: Rules) -> Iterator[Line]:
+    """The painted runs of a raw line at one height."""
     inside = turn == axis and within(raw["bbox"], page)
     run: list[Glyph] = []
     for span in raw["spans"]:

@@ -14,6 +14,7 @@ from renderers.pdf.bidi import RTL
 from renderers.pdf.frames import Box, Turn, turned, union, within
 from renderers.pdf.initials import span_after_initial
 from renderers.pdf.join import is_single, joined
+from renderers.pdf.levels import parting_spans
 from renderers.pdf.line import Line
 from renderers.pdf.lines import (
     NO_ROOM_EM,
@@ -80,7 +81,10 @@ class PlainReader:
         if not drawn.isascii() and RTL.search(drawn):
             return None
         by_glyphs = (
-            BESIDE_LETTER.search(drawn) or SYMBOL_BEFORE.search(drawn) or span_after_initial(raw["spans"])
+            BESIDE_LETTER.search(drawn)
+            or SYMBOL_BEFORE.search(drawn)
+            or span_after_initial(raw["spans"])
+            or parting_spans(raw["spans"], axis)
         )
         if by_glyphs or not is_plain(raw, self.page):
             return self.by_characters(raw, axis)
