@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from renderers.pdf.cover import Layers, image_share, layers_of
+from renderers.pdf.fields import beside_labels
 from renderers.pdf.line import Line
 from renderers.pdf.lines import page_lines, structured
 from renderers.pdf.mupdf import pymupdf
@@ -40,6 +41,7 @@ def content_of(loaded: pymupdf.Page, settings: PdfSettings) -> PageContent:
     lines = plain_lines(text, blocks, tuple(display.rect), rules) if settings.granularity == "lines" else None
     if lines is None:
         lines = page_lines(display, text)
+    lines = beside_labels(fitted(lines), loaded)
     layers = layers_of(display, order=False)
     images = image_share(layers.pictures, tuple(display.rect))
-    return PageContent(loaded, display, text, blocks, rules, fitted(lines), layers, images)
+    return PageContent(loaded, display, text, blocks, rules, lines, layers, images)
