@@ -107,7 +107,8 @@ def test_what_a_plug_in_prints_does_not_mix_with_the_result(source: Path, tmp_pa
         "select", manifest, "--input", source, "--out", tmp_path / "out", "--workers", 0, "--json"
     )
     assert json.loads(ended.stdout)["rows_in"] == 6
-    assert "as it loads" in ended.stderr and "as a rule" in ended.stderr
+    assert "as it loads" in ended.stderr
+    assert "as a rule" in ended.stderr
     assert json.loads(command("show", manifest, "--json").stdout)["name"] == "mine"
 
 

@@ -253,4 +253,5 @@ def test_a_selection_is_judged_again_and_said_so(source: Path, tmp_path: Path) -
     assert "judged again" not in ended.stderr
     assert of_rule(found, "clip_score_too_low")["alone"]["share"] > 0.1
     (note,) = (note for note in found["notes"] if "already" in note)
-    assert "clip_score_too_low" in note and "`curate run` does not judge them again" in note
+    assert "clip_score_too_low" in note
+    assert "`curate run` does not judge them again" in note
