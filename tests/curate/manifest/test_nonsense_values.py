@@ -31,6 +31,12 @@ from curate.manifest.settings import ImageSettings
         ("rules.text_in_other_language.keep", [], "keep names no language"),
         ("rules.image_in_evaluation_set.against", [], "against names no file"),
         ("rules.image_name_on_list.against", [], "against names no file"),
+        (
+            "only.x",
+            ["<0.5"],
+            r"comparison: write a rule, --set rules.my_rule.column=x --set rules.my_rule.max=0.5$",
+        ),
+        ("only.x", ["a", ">= -1e3"], r"'>= -1e3' is a comparison: .* --set rules.my_rule.min=-1e3$"),
         ("plugins", ["a\0.py"], "no name holds a null character"),
     ],
 )
@@ -48,3 +54,8 @@ def test_a_manifest_whose_name_holds_a_null_character_is_refused() -> None:
 def test_every_format_that_is_decoded_may_be_named() -> None:
     assert ImageSettings().formats == FORMATS
     assert load("laion", {"image.formats": list(FORMATS)}).image.formats == FORMATS
+
+
+def test_only_takes_texts_that_are_no_comparison() -> None:
+    wanted = ["<b>", "a<0.5", "-1", "> a"]
+    assert load("laion", {"only.x": wanted}).only == {"x": tuple(wanted)}
