@@ -6,21 +6,29 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from curate.errors import ManifestError
+from curate.manifest.document_renderers import RENDERERS
+from curate.manifest.settings import DEFAULT_KEY, Manifest, ScorerSettings
 from filters.column import SLUG
-
-if TYPE_CHECKING:
-    from curate.manifest.settings import Manifest, ScorerSettings
 
 LEAST_MEMORY = 64 * 2**20
 MAX_PROMPTS = 64  # texts in `prompts`, and in `others`, of a flag
 MAX_PROMPT = 1000  # characters
+DRAWN = (*RENDERERS, "synthdog")  # adapters whose inputs are no rows: they make page images
 COMPARISON = re.compile(r"\s*([<>]=?)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")  # such as `<0.5`
 
 _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     ("key must name at least one column", lambda m: bool(m.key)),
+    (
+        "key is of rows: a page's key comes from its document and its number",
+        lambda m: m.adapter not in DRAWN or m.key == DEFAULT_KEY,
+    ),
+    (
+        "render has settings of the adapters that make page images: pdf, html, synthdog",
+        lambda m: not m.render or m.adapter in DRAWN or bool(m.plugins),  # one's own adapter may read it
+    ),
     ("shard.rows must be at least 1", lambda m: m.shard.rows >= 1),
     ("shard.max_bytes must be at least 1", lambda m: m.shard.max_bytes >= 1),
     ("shard.row_group_bytes must be at least 1", lambda m: m.shard.row_group_bytes >= 1),

@@ -107,7 +107,7 @@ class Documents:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: pages have all columns except a CLIP score and published columns."""
-        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).needed
         return not any(name == "clip_score" or name.startswith(filters.PREFIX) for name in columns)
 
     def close(self) -> None:

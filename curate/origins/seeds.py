@@ -63,7 +63,7 @@ class Seeds:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`."""
-        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).needed
         return not any(name == "clip_score" or name.startswith(filters.PREFIX) for name in columns)
 
     def close(self) -> None:

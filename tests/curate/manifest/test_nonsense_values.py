@@ -22,6 +22,7 @@ from curate.manifest.settings import ImageSettings
         ("rules.text_has_special_tag.tags", ["\udcff"], "'rules.text_has_special_tag.tags' is no UTF-8"),
         ("rules.\ud800.min_side", 5, r"is no UTF-8"),
         ("key", [], "key must name at least one column"),
+        ("render.dpi", 3, "render has settings of the adapters that make page images"),
         ("image.formats", [], "image.formats must be"),
         ("image.formats", ["jpg"], "image.formats must be"),
         ("fetch.per_host_rate", float("nan"), "fetch.per_host_rate must be at least 0"),
@@ -44,6 +45,12 @@ def test_a_value_that_makes_no_sense_is_refused_in_one_line(setting: str, value:
     with pytest.raises(ManifestError, match=said) as refused:
         load("laion", {setting: value})
     assert "\n" not in str(refused.value)
+
+
+def test_a_key_is_refused_where_no_row_has_columns() -> None:
+    with pytest.raises(ManifestError, match="a page's key comes from its document and its number"):
+        load("pdf", {"key": ["text"]})
+    assert load("text", {"key": ["source"]}).key == ("source",)
 
 
 def test_a_manifest_whose_name_holds_a_null_character_is_refused() -> None:
