@@ -278,7 +278,7 @@ def test_a_plug_in_that_is_not_in_order_is_one_line_and_writes_nothing(
     ("rule", "settings", "said"),
     [
         (RULE, "", "needs the setting 'word'"),
-        (RULE, "word = 3\n", "setting 'word': Expected `str`, got `int`"),
+        (RULE, "word = 3\n", "setting 'word': it takes text, not a whole number (3)"),
         (RULE, 'word = "x"\nwords = 1\n', "has no setting 'words' (it has: word)"),
         (RULE, f'word = "x"\nplugin = "{"0" * 64}"\n', "is of another plug-in here"),
         (RULE.replace("pc.invert(", "pc.is_null("), 'word = "x"\n', "keeps rows where text is null"),
