@@ -100,7 +100,7 @@ def said(
     return pc.binary_join_element_wise("chars=", pc.cast(length, pa.string()), "")
 
 
-@rule("target_too_long", describe=said)
+@rule("target_too_long", describe=said, may_lack=("answer", "regions"))
 def target_too_long(
     task: pa.StringArray,
     text: pa.StringArray,

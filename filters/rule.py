@@ -11,7 +11,7 @@ manifest may give; a setting without a default must be given.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, get_type_hints
 
@@ -52,6 +52,12 @@ class Rule:
     settings: Mapping[str, Setting]
     describe: Callable[..., pa.StringArray] | None = None
     published: str = ""  # the setting that may name a column of the source, which it reads after its own
+    may_lack: frozenset[str] = frozenset()  # columns that are null throughout where an input has none
+
+    @property
+    def needed(self) -> set[str]:
+        """The columns that an input must have for the rule to be judged."""
+        return {*self.columns} - self.may_lack
 
     def check(self, **settings: Any) -> None:
         """Check the settings by judging an empty table; those of rules on lists other than `regions` are not checked.
@@ -120,17 +126,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def rule(
-    name: str, *, describe: Callable[..., pa.StringArray] | None = None, published: str = ""
+    name: str,
+    *,
+    describe: Callable[..., pa.StringArray] | None = None,
+    published: str = "",
+    may_lack: Iterable[str] = (),
 ) -> Callable[[F], F]:
     """Register a rule under `name`, which is the reason of the rows that it drops.
 
     `describe` has the same parameters and returns the values that decided (N texts; None: all columns). `published` is
-    the setting that may name a column of the source, which the rule then gets after its other columns.
+    the setting that may name a column of the source, which the rule then gets after its other columns. `may_lack` are
+    columns that are null throughout where an input has none; without any other, the rule is not judged there.
     """
 
     def register(function: F) -> F:
         columns, settings = signature(function)
-        RULES[name] = Rule(name, function, columns, settings, describe, published)
+        RULES[name] = Rule(name, function, columns, settings, describe, published, frozenset(may_lack))
         return function
 
     return register

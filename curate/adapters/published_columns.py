@@ -15,6 +15,7 @@ from curate.errors import InputError, nearest
 from curate.manifest.settings import Manifest
 from curate.sources.input_index import JSON
 
+MAY_LACK = ("LANGUAGE",)  # LAION has it only in files of several languages
 KNOWN_PARTS = ("url", "text")  # parts of a key that every row has, from whichever column
 IDENTIFIED = (
     "questions",
@@ -37,10 +38,11 @@ def check_columns(schema: pa.Schema, manifest: Manifest) -> None:
 
     Raises:
         InputError: a column is missing (the message names the most similar one), or no rule can judge its type; a
-            column of the manifest's `key` is missing; or the source has a column `flags` or `heads`, and the manifest
-            has settings of that name.
+            column of the manifest's `key` or `only` is missing; or the source has a column `flags` or `heads`, and the
+            manifest has settings of that name.
     """
     _check_key(schema, manifest)
+    _check_only_columns(schema, manifest)
     for group, of in (("flags", manifest.flags), ("heads", manifest.heads)):
         if of and first(schema.names, (group,)) is not None:
             raise InputError(
@@ -89,6 +91,23 @@ def _check_key(schema: pa.Schema, manifest: Manifest) -> None:
         return
     names = sorted({*_leaves(schema), *KNOWN_PARTS})
     raise InputError(f"no column {missing[0]!r}, which the manifest's key needs{nearest(missing[0], names)}")
+
+
+def _check_only_columns(schema: pa.Schema, manifest: Manifest) -> None:
+    """Check that the source has the columns by which `only` selects rows: without one, no row would be left out.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    for name in manifest.only:
+        if name in MAY_LACK or name.partition(".")[0] in manifest.input.explode:
+            continue
+        if first(schema.names, (name,)) is None:
+            shown = ", ".join(sorted(schema.names)[:30]) or "none"
+            hint = nearest(name, schema.names)
+            raise InputError(
+                f"only.{name} selects rows by a column that there is not{hint}; the input has: {shown}"
+            )
 
 
 def with_columns(table: pa.Table, published: pa.Table, manifest: Manifest) -> pa.Table:

@@ -53,6 +53,8 @@ def _plain(who: str, value: Any, hint: Any) -> Any:
     """Convert an argument to the plain type for `hint`; `who` names the parameter in an error."""
     import msgspec
 
+    from curate.manifest.declared import plain_fault
+
     if hint == StrPaths and isinstance(value, str | os.PathLike):
         value = [value]
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -61,7 +63,11 @@ def _plain(who: str, value: Any, hint: Any) -> Any:
     try:
         return msgspec.convert(value, PLAIN.get(hint, hint))
     except msgspec.ValidationError as error:
-        said = f"say {' or '.join(get_args(hint))}" if get_origin(hint) is Literal else str(error)
+        said = (
+            f"say {' or '.join(get_args(hint))}"
+            if get_origin(hint) is Literal
+            else plain_fault(str(error), hint)
+        )
         raise ManifestError(f"{who} is {value!r}: {said}") from None
 
 

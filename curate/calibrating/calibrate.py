@@ -113,7 +113,7 @@ def calibrate(
     manifest = _with_rules(asked.manifest, [name for name, _ in names])
     asked = msgspec.structs.replace(asked, manifest=_reading_shards(manifest))
     with ScratchFolder() as work:
-        planned = plan(asked, work)
+        planned = plan(asked, work, judges_again=True)
         sample = read_sample(asked.manifest, planned, rows, manifest.seed, work)
     verdicts = judge_each(sample.rows, manifest, sample.rules)
     if not verdicts.readable.any():
@@ -327,6 +327,11 @@ def _threshold(found: Calibration, name: str, setting: str) -> RuleThreshold:
 
 def _notes(found: Calibration) -> Iterator[str]:
     """Yield notes on the figures: what they leave out, and thresholds that no value reaches."""
+    if settled := [name for name in found.sample.rules if name in found.sample.settled]:
+        yield (
+            f"{', '.join(settled)}: judged by `curate select` already, and here again, as another `curate select` of "
+            "these parts would; `curate run` does not judge them again"
+        )
     if not found.drawn.is_whole:
         names = [name for phase in PHASES for name in rules_of(phase, found.manifest.active_rules())]
         if names:

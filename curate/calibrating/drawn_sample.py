@@ -33,6 +33,7 @@ class DrawnSample:
     rows: pa.Table  # SAMPLE's columns, and the source's columns that rules read
     drawn: Sampled
     rules: dict[str, dict[str, Any]]  # the rules that can be judged: every input has their columns
+    settled: frozenset[str]  # the rules that `curate select` has judged in some of the inputs
     inputs: int  # how many inputs the rows are from
 
 
@@ -56,13 +57,14 @@ def read_sample(manifest: Manifest, plan: Plan, rows: int, seed: int, work: Path
         rows = max(1, rows // WITH_IMAGES)
     blocks = draw_blocks(plan.rows, rows, seed)
     tables, numbers = list[pa.Table](), list[np.ndarray]()
-    rules, scorers = row_rules(manifest), dict[str, str]()
+    rules, scorers, settled = row_rules(manifest), dict[str, str](), set[str]()
     if manifest.scorer is not None:
         rules = {n: of for n, of in rules.items() if SCORE not in filters.find_rule(n, of).columns}
     for block in blocks:
         origin = _table(manifest, plan, block.input, work)
         _check_scorer(scorers, plan.inputs[block.input].uri, origin.scorer)
         rules = {name: of for name, of in rules.items() if origin.judges(name)}
+        settled.update(origin.settled)
         for table in _read(origin, block):
             tables.append(table)
             numbers.append(np.full(table.num_rows, block.number))
@@ -72,7 +74,7 @@ def read_sample(manifest: Manifest, plan: Plan, rows: int, seed: int, work: Path
     chosen = [table.select(names) for table in tables]
     joined = pa.concat_tables(chosen, promote_options="default").combine_chunks()
     drawn = Sampled(np.concatenate(numbers), _all_rows(plan, blocks, joined.num_rows))
-    return DrawnSample(joined, drawn, rules, len({block.input for block in blocks}))
+    return DrawnSample(joined, drawn, rules, frozenset(settled), len({block.input for block in blocks}))
 
 
 def _table(manifest: Manifest, plan: Plan, number: int, work: Path) -> Rows | UnreadableInput:

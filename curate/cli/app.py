@@ -18,6 +18,7 @@ from curate.cli.catalogue_commands import doctor, list_manifests, show
 from curate.cli.finding_commands import diff, explain, report, trace, verify
 from curate.cli.output_commands import export, fingerprint, held_out, pack, remove, score
 from curate.cli.run_commands import calibrate, retry, run, select
+from curate.cli.showing import results_alone
 from curate.errors import CurateError, Stopped
 
 app = typer.Typer(
@@ -79,6 +80,7 @@ def options(
         raise typer.Exit(2)
     if not {"-h", "--help"} & set(sys.argv):
         hide_pandas()
+        context.with_resource(results_alone())
     logging.basicConfig(level=logging.WARNING, format="curate: %(message)s")
     if verbose:
         logging.getLogger("curate").setLevel(logging.DEBUG)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from curate.cli.options import Json, Preset, Set
+from curate.cli.showing import write_result
 
 
 def list_manifests(
@@ -18,11 +19,11 @@ def list_manifests(
     """List the built-in manifests; with --recipes the built-in recipes of training stages."""
     listed = _recipes() if recipes else _manifests()
     if as_json:
-        print(json.dumps(listed))
+        write_result(json.dumps(listed))
         return
     widths = {name: max(len(str(one[name])) for one in listed) for name in listed[0]}
     for one in listed:
-        print("  ".join(f"{one[name]:{width}}" for name, width in widths.items()).rstrip())
+        write_result("  ".join(f"{one[name]:{width}}" for name, width in widths.items()).rstrip())
     if not recipes:
         print("recipes of training stages, for `curate pack`: `curate list --recipes`", file=sys.stderr)
 
@@ -52,7 +53,7 @@ def show(
     from curate.manifest.toml import to_toml
 
     loaded = manifests.load(manifest, settings or [], preset)
-    print(json.dumps(loaded.resolved()) if as_json else to_toml(loaded))
+    write_result(json.dumps(loaded.resolved()) if as_json else to_toml(loaded))
 
 
 def doctor(as_json: Json = False) -> None:
@@ -61,6 +62,6 @@ def doctor(as_json: Json = False) -> None:
 
     found = checks()
     if as_json:
-        print(json.dumps(found))
+        write_result(json.dumps(found))
     else:
         report(found)

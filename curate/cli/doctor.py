@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from curate.cli.showing import write_result
+
 CODE_FOLDERS = ("curate", "filters", "renderers", "synthdog")
 MIN_FREE_BYTES = 5 * 2**30
 MIN_OPEN_FILES = 1024
@@ -39,9 +41,9 @@ def checks() -> list[dict[str, Any]]:
 def report(found: list[dict[str, Any]]) -> None:
     """Print the results of `checks` for a person."""
     for one in found:
-        print(f"{'ok  ' if one['ready'] else '--  '}{one['what']:22} {one['found']}")
+        write_result(f"{'ok  ' if one['ready'] else '--  '}{one['what']:22} {one['found']}")
         if not one["ready"] and one["mend"]:
-            print(f"{'':26} mend: {one['mend']}")
+            write_result(f"{'':26} mend: {one['mend']}")
 
 
 def _python() -> Iterator[Check]:

@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 from curate.errors import CurateError
 from curate.terminal import plural
@@ -18,6 +19,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from curate.results import PreviewResult, RunResult
+
+_kept_outputs: list[TextIO | None] = []  # standard output, while `sys.stdout` is standard error
+
+
+@contextmanager
+def results_alone() -> Iterator[None]:
+    """Keep standard output for `write_result`; what plug-ins and libraries print goes to standard error meanwhile."""
+    kept = sys.stdout
+    _kept_outputs.append(kept)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = kept
+        _kept_outputs.pop()
+
+
+def write_result(text: str) -> None:
+    """Write text and a line's end to standard output; nothing if that is closed."""
+    output = _kept_outputs[-1] if _kept_outputs else sys.stdout
+    if output is not None:
+        print(text, file=output)
 
 
 def tell(log: str, metrics: str) -> None:
@@ -80,7 +103,7 @@ def show_run(result: RunResult, as_json: bool) -> None:
     from curate.terminal import bytes_said, duration_said, json_line, logs_json
 
     if as_json:
-        print(json.dumps(result.raw))
+        write_result(json.dumps(result.raw))
         return
     if logs_json():
         counts = {"rows_in": result.rows_in, "rows_out": result.rows_out, "dropped": result.dropped}
@@ -99,7 +122,7 @@ def show_found(
     found: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str]], as_json: bool
 ) -> None:
     """Print a result on standard output: as JSON, or as the lines that `lines` makes of it."""
-    print(json.dumps(found) if as_json else "\n".join(lines(found)))
+    write_result(json.dumps(found) if as_json else "\n".join(lines(found)))
 
 
 def pack_lines(packed: dict[str, Any], out: str) -> Iterator[str]:

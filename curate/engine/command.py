@@ -104,12 +104,13 @@ def request(
     return Request(manifest, tuple(find(manifest, inputs)), limit, sample, retry, select)
 
 
-def plan(asked: Request, work: Path) -> Plan:
+def plan(asked: Request, work: Path, judges_again: bool = False) -> Plan:
     """Open every input, check that it has what the manifest needs, count its rows, and divide them into units.
 
     Args:
         asked: the request.
         work: a local folder for files that are made in one pass over an input.
+        judges_again: whether rules that `curate select` has judged are judged again; if not, a change is warned of.
 
     Raises:
         InputError: an input cannot be reached or lacks a column, or all of them are damaged or empty.
@@ -131,7 +132,8 @@ def plan(asked: Request, work: Path) -> Plan:
                 _few(lacking),
                 _columns(name, settings),
             )
-        _warn_of_settled(name, settings, [of.settled[name] for of in surveys if name in of.settled])
+        if not judges_again:
+            _warn_of_settled(name, settings, [of.settled[name] for of in surveys if name in of.settled])
     rows = limit_rows([of.rows for of in surveys], asked.limit)
     return Plan(asked.inputs, rows, asked.unit_rows)
 

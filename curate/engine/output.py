@@ -10,6 +10,8 @@ rules, a unit's files are written once, under their final names.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -29,6 +31,7 @@ from curate.errors import UnitError
 from curate.manifest.settings import Manifest
 from curate.marking import RULE_STAGES, alive, sampled
 from curate.schema import DROPPED, SHARD, SHARD_FORMS, shard_metadata
+from curate.storage.batch_files import damaged
 from curate.storage.shards import (
     Shard,
     as_dropped,
@@ -108,11 +111,16 @@ class Staging:
             record: the staged unit's record.
             fallen: rows to drop, by their numbers among the kept rows.
             details: for some of these, the value that decided; the others get one that names the image's hash.
+
+        Raises:
+            DamagedStateError: a staged file on a disk is gone, or has another size than the record says.
         """
+        files = [*record.shards, *([record.dropped_file] if record.dropped_file else [])]
+        for file in files if self._prefix else ():
+            self._check_staged(file)
         if fallen:
             record = self._publish_without(record, fallen, details)
         elif self._prefix:
-            files = [*record.shards, *([record.dropped_file] if record.dropped_file else [])]
             for file in files:
                 self.store.link(self.place(file.path), file.path)
         self.keep(record, DONE)
@@ -235,8 +243,7 @@ class Staging:
 
     def _schema(self, shard: Shard) -> tuple[pa.Schema, bool]:
         """Return a staged shard's schema with its metadata, and whether several of its rows show the same image."""
-        with self.store.fs.open_input_file(self.store.path(self.place(shard.path))) as file:
-            reader = pq.ParquetFile(file)
+        with self._opened(shard) as reader:
             return reader.schema_arrow, has_repeated(reader)
 
     def _groups_of(
@@ -256,8 +263,7 @@ class Staging:
             details: what decided, by row number.
             columns: the columns to read. None: all.
         """
-        with self.store.fs.open_input_file(self.store.path(self.place(shard.path))) as file:
-            reader = pq.ParquetFile(file, page_checksum_verification=True)
+        with self._opened(shard) as reader:
             for group in range(reader.num_row_groups):
                 table = reader.read_row_group(group, columns)
                 rows = range(first, first + table.num_rows)
@@ -278,8 +284,37 @@ class Staging:
     def _staged_dropped(self, record: UnitRecord) -> list[pa.Table]:
         if record.dropped_file is None:
             return []
-        with self.store.fs.open_input_file(self.store.path(self.place(record.dropped_file.path))) as file:
-            return [pq.read_table(file)]
+        with self._opened(record.dropped_file) as reader:
+            return [reader.read()]
+
+    def _check_staged(self, staged: Shard) -> None:
+        """Check a staged file's size, before it is linked into the output or read. Raises: see `publish`."""
+        place = self.place(staged.path)
+        try:
+            size = Path(self.store.path(place)).stat().st_size
+        except FileNotFoundError:
+            size = -1
+        if size != staged.bytes:
+            raise damaged(self.store, place)
+
+    @contextmanager
+    def _opened(self, staged: Shard) -> Iterator[pq.ParquetFile]:
+        """Open a staged file; the checksums of its pages are verified as they are read.
+
+        Raises:
+            DamagedStateError: it is on a disk and its content cannot be read.
+        """
+        place = self.place(staged.path)
+        try:
+            with self.store.fs.open_input_file(self.store.path(place)) as file:
+                yield pq.ParquetFile(file, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            of_disk = (
+                isinstance(error, OSError) and error.errno is not None
+            )  # Arrow's own errors have no number
+            if of_disk or not place.startswith(STAGED):
+                raise
+            raise damaged(self.store, place) from None
 
     def _stage(
         self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, repeated: bool = False

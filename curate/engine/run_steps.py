@@ -146,10 +146,10 @@ class Steps:
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
-        """Write what is finished into the journal when this context ends, also if it ends with `Halted`."""
+        """Write what is finished into the journal when this context ends, also if it ends with an error."""
         try:
             yield
-        except Halted:
+        except BaseException:
             with suppress(OSError, Halted):
                 self.journal.flush()
             raise

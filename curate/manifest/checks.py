@@ -5,21 +5,30 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from curate.errors import ManifestError
+from curate.manifest.document_renderers import RENDERERS
+from curate.manifest.settings import DEFAULT_KEY, Manifest, ScorerSettings
 from filters.column import SLUG
-
-if TYPE_CHECKING:
-    from curate.manifest.settings import Manifest, ScorerSettings
 
 LEAST_MEMORY = 64 * 2**20
 MAX_PROMPTS = 64  # texts in `prompts`, and in `others`, of a flag
 MAX_PROMPT = 1000  # characters
+DRAWN = (*RENDERERS, "synthdog")  # adapters whose inputs are no rows: they make page images
+COMPARISON = re.compile(r"\s*([<>]=?)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")  # such as `<0.5`
 
 _CHECKS: tuple[tuple[str, Callable[[Manifest], bool]], ...] = (
     ("key must name at least one column", lambda m: bool(m.key)),
+    (
+        "key is of rows: a page's key comes from its document and its number",
+        lambda m: m.adapter not in DRAWN or m.key == DEFAULT_KEY,
+    ),
+    (
+        "render has settings of the adapters that make page images: pdf, html, synthdog",
+        lambda m: not m.render or m.adapter in DRAWN or bool(m.plugins),  # one's own adapter may read it
+    ),
     ("shard.rows must be at least 1", lambda m: m.shard.rows >= 1),
     ("shard.max_bytes must be at least 1", lambda m: m.shard.max_bytes >= 1),
     ("shard.row_group_bytes must be at least 1", lambda m: m.shard.row_group_bytes >= 1),
@@ -92,6 +101,23 @@ def check_values(manifest: Manifest, origin: str) -> None:
     for message, holds in _CHECKS:
         if not holds(manifest):
             raise ManifestError(f"{origin}: {message}")
+    _check_only(manifest.only, origin)
+
+
+def _check_only(only: Mapping[str, Sequence[str]], origin: str) -> None:
+    """Check that `only` holds whole values, and no comparisons such as `<0.5`.
+
+    Raises:
+        ManifestError: it holds one; the message shows a rule that does it.
+    """
+    for column, wanted in only.items():
+        for value in wanted:
+            if found := COMPARISON.fullmatch(value):
+                setting = "max" if found[1].startswith("<") else "min"
+                raise ManifestError(
+                    f"{origin}: only.{column} lists whole values, and {value[:40]!r} is a comparison: write a rule, "
+                    f"--set rules.my_rule.column={column} --set rules.my_rule.{setting}={found[2][:20]}"
+                )
 
 
 def check_near(

@@ -1,4 +1,4 @@
-"""Finds the declared types of settings, and words the error for a value that is not among the allowed ones."""
+"""Finds the declared types of settings, and says in plain words what is wrong with a value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-NO_CHOICE = re.compile(r"Invalid enum value (.+) - at `\$\.?(.*)`|Invalid enum value (.+)")
+from curate.errors import nearest
+
+AT = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)  # msgspec's message, and the path of the value
+WORDS = {  # msgspec's names of types
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+}
 PART = re.compile(r"\[[^\]]*\]|[^.\[\]]+")  # of a path: a name, or a place in a list or table
 
 
@@ -43,18 +54,37 @@ def _below(kind: Any, name: str) -> Any:
     return Any
 
 
-def no_choice(message: str, root: Any) -> str | None:
-    """Return the message for a value that is not among the allowed ones; it names these and the nearest one.
+def plain_fault(message: str, root: Any) -> str:
+    """Return msgspec's message of a value that is wrong, in plain words, such as `fetch.retries takes a whole number,
+    not text`; where it can, it names what is allowed, and the nearest of that.
 
     Args:
-        message: msgspec's message; None is returned for any message about something else.
+        message: msgspec's message. One of another kind than those below is returned as it is.
         root: the type that was being read.
     """
-    found = NO_CHOICE.fullmatch(message)
-    if found is None:
-        return None
-    value, path = found[1] or found[3], found[2] or ""
-    known = choices(type_at(root, PART.findall(path)))
-    near = difflib.get_close_matches(value.strip("'"), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{path} cannot be {value} (it can be: {', '.join(known)}{hint})".lstrip()
+    said, path = AT.fullmatch(message).groups(default="")  # type: ignore[union-attr]  # every text matches
+    where = type_at(root, PART.findall(path))
+    if found := re.fullmatch(r"Invalid enum value (.+)", said):
+        known = choices(where)
+        near = difflib.get_close_matches(found[1].strip("'"), known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{path} cannot be {found[1]} (it can be: {', '.join(known)}{hint})".lstrip()
+    if found := re.fullmatch(r"Object contains unknown field `(.+)`", said):
+        return f"{path or 'it'} has no key {found[1]!r}{nearest(found[1], keys(where))}"
+    if found := re.fullmatch(r"Object missing required field `(.+)`", said):
+        return f"{path or 'it'} lacks the key {found[1]!r}"
+    if found := re.fullmatch(r"Expected `array` of length (\d+), got (\d+)", said):
+        return f"{path or 'it'} takes {found[1]} values, not {found[2]}"
+    if found := re.fullmatch(r"Expected `(.+)`, got `(.+)`", said):
+        wanted = " or ".join(WORDS.get(one, one) for one in found[1].split(" | ") if one != "null")
+        got = "a fraction" if (found[1], found[2]) == ("int", "float") else WORDS.get(found[2], found[2])
+        return f"{path or 'it'} takes {wanted}, not {got}"
+    return f"{path}: {said}".removeprefix(": ")
+
+
+def keys(kind: Any) -> list[str]:
+    """Return the keys of a table of that type, or of one inside it; empty if it is no table."""
+    for one in (kind, *get_args(kind)):
+        if isinstance(one, type) and (issubclass(one, msgspec.Struct) or is_dataclass(one)):
+            return list(get_type_hints(one))
+    return []

@@ -16,7 +16,7 @@ from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
 from curate.manifest.builtin_files import folder, samples
 from curate.manifest.checks import check_models, check_near, check_values
-from curate.manifest.declared import no_choice
+from curate.manifest.declared import PART, keys, plain_fault, type_at
 from curate.manifest.given_values import assignments, fitting
 from curate.manifest.pinning import check_against, pin
 from curate.manifest.settings import (
@@ -277,7 +277,8 @@ def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str
         try:
             filled[name] = msgspec.convert(value, setting.type)
         except msgspec.ValidationError as error:
-            said = no_choice(str(error), setting.type) or f"{error}, not {value!r}"
+            fault = plain_fault(str(error), setting.type)
+            said = fault if repr(value) in fault else f"{fault} ({value!r})"
             raise ManifestError(f"{origin}: {who}, setting {name!r}: {said}") from None
         if filled[name] != filled[name]:
             raise ManifestError(f"{origin}: {who}, setting {name!r} must be a number, not {value!r}")
@@ -289,18 +290,16 @@ def _fill(who: str, known: Rule | Cleaner, given: Mapping[str, Any], origin: str
 
 
 def _explain(message: str) -> str:
-    """Return msgspec's message in plain words; for an unknown key, with the nearest known one."""
-    if said := no_choice(message, Manifest):
-        return said
+    """Return msgspec's message in plain words; for a key that no manifest has, with the tables that have it."""
     found = re.fullmatch(r"Object contains unknown field `(.+?)`(?: - at `\$\.?(.*)`)?", message)
     if not found:
-        return message.replace("`$.", "`")
+        return plain_fault(message, Manifest)
     key, table = found.groups()
-    struct = TABLES.get(table or "", Manifest)
     where = f"[{table}]" if table else "the manifest"
     if not table and (holders := _holders(key)):
         return f"{where} has no key {key!r}: write {' or '.join(holders)}"
-    return f"{where} has no key {key!r}{nearest(key, struct.__struct_fields__)}"
+    known = keys(type_at(Manifest, PART.findall(table or "")))
+    return f"{where} has no key {key!r}{nearest(key, known)}"
 
 
 def _holders(key: str) -> list[str]:
@@ -335,5 +334,4 @@ def scorer_settings(given: Mapping[str, Any]) -> ScorerSettings:
     try:
         return msgspec.convert(given, ScorerSettings)
     except msgspec.ValidationError as error:
-        said = no_choice(str(error), ScorerSettings) or error
-        raise ManifestError(f"[scorer]: {said}") from None
+        raise ManifestError(f"[scorer]: {plain_fault(str(error), ScorerSettings)}") from None

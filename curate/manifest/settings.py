@@ -12,6 +12,8 @@ import msgspec
 from curate.plugins import Plugin
 from curate.version import __version__
 
+DEFAULT_KEY = ("url", "text")
+
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of a manifest: unknown keys and wrong types are refused."""
@@ -189,7 +191,7 @@ class Manifest(Settings, frozen=True):
     task: str = "caption"
     language: Literal["auto", "en", "zh"] = "auto"  # auto: the script of the text tells.
     notes: str = ""
-    key: tuple[str, ...] = ("url", "text")  # The columns that a row's key is made of. They must not change.
+    key: tuple[str, ...] = DEFAULT_KEY  # The columns that a row's key is made of. They must not change.
     seed: int = 0
     paper: Paper | None = None
     input: InputSettings = InputSettings()

@@ -79,8 +79,8 @@ class AltTexts:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: rules may read the text, the URL, and the image's size."""
-        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
-        return set(columns) <= {"text", "url", "width", "height", *ALWAYS}
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).needed
+        return columns <= {"text", "url", "width", "height", *ALWAYS}
 
     def close(self) -> None:
         """See `Origin.close`."""

@@ -23,7 +23,7 @@ import filters
 from curate.adapters.row_keys import keys, languages
 from curate.children.pool import Children, Limits
 from curate.errors import MachineError, ManifestError, nearest
-from curate.manifest.declared import no_choice
+from curate.manifest.declared import plain_fault
 from curate.manifest.document_renderers import RENDERERS
 from curate.manifest.settings import Manifest
 from curate.origins import Kind, given
@@ -107,7 +107,7 @@ class Documents:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: pages have all columns except a CLIP score and published columns."""
-        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).needed
         return not any(name == "clip_score" or name.startswith(filters.PREFIX) for name in columns)
 
     def close(self) -> None:
@@ -344,8 +344,7 @@ def settings_of(manifest: Manifest, kind: type[T]) -> T:
     try:
         return msgspec.convert(asked, kind)
     except msgspec.ValidationError as error:
-        said = no_choice(str(error), kind) or error
-        raise ManifestError(f"[render]: {said}") from None
+        raise ManifestError(f"[render]: {plain_fault(str(error), kind)}") from None
 
 
 def module(name: str, extra: str) -> Any:

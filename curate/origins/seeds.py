@@ -20,7 +20,7 @@ import filters
 from curate.adapters.row_keys import keys
 from curate.children.pool import Children, Limits, Outcome
 from curate.errors import InputError, MachineError, ManifestError
-from curate.manifest.declared import no_choice
+from curate.manifest.declared import plain_fault
 from curate.manifest.settings import Manifest
 from curate.origins import Kind
 from curate.origins.pages import COPIED, STAGE, module
@@ -63,7 +63,7 @@ class Seeds:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`."""
-        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).needed
         return not any(name == "clip_score" or name.startswith(filters.PREFIX) for name in columns)
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ def find_seeds(manifest: Manifest, uris: Sequence[str]) -> list[Input]:
         settings = template.load(manifest.render, manifest.language)
         used = synthdog.Resources.load(settings, manifest.language).record()
     except errors.SettingsError as error:
-        said = no_choice(str(error).removeprefix("synthdog settings: "), template.TemplateSettings) or error
+        said = plain_fault(str(error).removeprefix("synthdog settings: "), template.TemplateSettings)
         raise ManifestError(f"[render]: {said}") from None
     except errors.ResourceError as error:
         raise MachineError(str(error)) from None

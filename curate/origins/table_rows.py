@@ -113,7 +113,7 @@ class Rows:
         """See `Origin.judges`; that published columns exist was checked when the table was opened."""
         if rule == NAMES_RULE:  # it uses the names that a row has, whichever they are
             return True
-        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).columns
+        columns = filters.find_rule(rule, self._manifest.active_rules()[rule]).needed
         known = {*self._columns, *ALWAYS}
         return all(name in known or name.startswith(filters.PREFIX) for name in columns)
 

@@ -61,7 +61,7 @@ class Texts:
 
     def judges(self, rule: str) -> bool:
         """See `Origin.judges`: rules may read the text, and nothing of an image."""
-        return set(filters.find_rule(rule, self._manifest.active_rules()[rule]).columns) <= {"text", *ALWAYS}
+        return filters.find_rule(rule, self._manifest.active_rules()[rule]).needed <= {"text", *ALWAYS}
 
     def close(self) -> None:
         """See `Origin.close`."""

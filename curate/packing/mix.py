@@ -26,7 +26,7 @@ import msgspec
 
 from curate.errors import ManifestError
 from curate.manifest import parsing
-from curate.manifest.declared import no_choice
+from curate.manifest.declared import plain_fault
 
 Group = tuple[str, str]  # data set and task
 
@@ -86,8 +86,7 @@ def load(path: str) -> Mix:
     try:
         mix = msgspec.convert(parsing.read(Path(path), f"the mix {path}"), Mix)
     except msgspec.ValidationError as error:
-        said = no_choice(str(error), Mix) or error
-        raise ManifestError(f"{path}: {said}") from None
+        raise ManifestError(f"{path}: {plain_fault(str(error), Mix)}") from None
     for number, source in enumerate(mix.source, 1):
         check_source(source, f"{path}: source {number}")
     return mix

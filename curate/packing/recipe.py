@@ -19,7 +19,7 @@ import msgspec
 from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
 from curate.manifest.builtin_files import folder
-from curate.manifest.declared import no_choice
+from curate.manifest.declared import plain_fault
 from curate.packing.mix import MixSource, ScaledMix, check_source
 
 MAX_SCALE = 1000.0
@@ -72,8 +72,7 @@ def load_recipe(name: str) -> TrainingRecipe:
     try:
         recipe = msgspec.convert(parsing.read(path, f"the recipe {name}"), TrainingRecipe)
     except msgspec.ValidationError as error:
-        said = no_choice(str(error), TrainingRecipe) or error
-        raise ManifestError(f"recipe {name}: {said}") from None
+        raise ManifestError(f"recipe {name}: {plain_fault(str(error), TrainingRecipe)}") from None
     if not recipe.source:
         raise ManifestError(f"recipe {name} has no source")
     for number, source in enumerate(recipe.mix(1).source, 1):

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from curate.errors import ManifestError
+from curate.manifest.declared import plain_fault
 from curate.packing.mix import Mix
 from curate.packing.mix import load as load_mix
 from curate.packing.recipe import MAX_SCALE, load_recipe
@@ -103,7 +104,7 @@ class PackSettings:
         try:
             return msgspec.convert(dataclasses.asdict(self) | untouched, PackSettings)
         except msgspec.ValidationError as error:
-            raise ManifestError(f"recipe {self.recipe}: {error}") from None
+            raise ManifestError(f"recipe {self.recipe}: {plain_fault(str(error), PackSettings)}") from None
 
     def load_mix(self) -> Mix:
         """Return the mixture of the recipe or of the mix file; without either, every sample once.

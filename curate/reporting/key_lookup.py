@@ -21,10 +21,12 @@ import pyarrow.parquet as pq
 from curate.reporting import row_index
 from curate.reporting.kept_columns import KeptColumns
 from curate.storage.finished import listed_dropped, listed_files
+from curate.storage.shards import demand_columns
 from curate.storage.store import Store
 
 KEY = re.compile(r"[0-9a-f]{32}")
 PLACE = re.compile(r"#\d+$")
+NEEDED = ("key", "stage", "reason")  # columns that say what became of a dropped row
 INDEXED_FILES = 1000  # reading a column of so many files takes longer than a person likes to wait
 REMOTE_READS = 32  # reads at once from an object store
 
@@ -37,7 +39,7 @@ def find_rows(store: Store, manifest: Mapping[str, Any], name: str, limit: int) 
     Once `limit` rows were found, further files are left out.
 
     Raises:
-        DamagedError: the tables of the run's files cannot be read.
+        DamagedError: the tables of the run's files cannot be read, or a file lacks a column.
         OSError, pa.ArrowException: a file cannot be read.
     """
     files, digest = run_files(store, manifest)
@@ -91,7 +93,11 @@ def read_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows with these numbers (`places`, from 0) of a file, each with its number as `row`, without nulls.
 
-    `columns` are columns of kept rows, which `kept` reads; None: all columns that the file has, as they are.
+    `columns` are columns of kept rows, which `kept` reads; None: all columns of a file of dropped rows, as they are.
+
+    Raises:
+        DamagedError: the file lacks a column.
+        OSError, pa.ArrowException: it cannot be read.
     """
     kept = kept or KeptColumns({})
     with store.fs.open_input_file(store.path(name)) as file:
@@ -102,6 +108,7 @@ def read_rows(
             mine = [place for place in places if first <= place < first + rows]
             if mine:
                 table = reader.read_row_group(group) if columns is None else kept.read(reader, columns, group)
+                demand_columns(store, name, table.column_names, columns[:1] if columns else NEEDED)
                 table = table.take(pa.array([place - first for place in mine]))
                 for place, row in zip(mine, table.to_pylist(), strict=True):
                     yield {"row": place} | {n: value for n, value in row.items() if value is not None}
@@ -115,6 +122,7 @@ def _places(
     with store.fs.open_input_file(store.path(file)) as opened:
         parquet = pq.ParquetFile(opened, page_checksum_verification=True)
         table = kept.read(parquet, columns)
+    demand_columns(store, file, table.column_names, columns)
     hit = pc.is_in(table[columns[0]], pa.array(names, table.schema.field(columns[0]).type))
     if "source" in columns:
         hit = pc.or_kleene(hit, pc.match_substring_regex(table["source"], source_of(names[0])))

@@ -48,10 +48,10 @@ class DataFile(msgspec.Struct, frozen=True):
         try:
             file = pq.ParquetFile(system.open_input_file(path), page_checksum_verification=True)
         except (OSError, ValueError) as error:
-            raise DamagedError(f"cannot read {self.uri}: {one_line(error)}") from None
+            raise _unreadable(self.uri, error) from None
         if file.metadata.num_rows != self.rows:
             raise DamagedError(
-                f"{self.uri} holds {plural(file.metadata.num_rows, 'row')} instead of {self.rows}"
+                f"{self.uri} holds {plural(file.metadata.num_rows, 'row')} instead of {self.rows}; {_way_out(self.uri)}"
             )
         return file
 
@@ -231,4 +231,13 @@ def _describe(uri: str) -> tuple[DataFile, pa.Schema]:
             file = pq.ParquetFile(stream)
             return DataFile(uri, stream.size(), file.metadata.num_rows, ""), file.schema_arrow
     except (OSError, ValueError) as error:
-        raise DamagedError(f"cannot read {uri}: {one_line(error)}") from None
+        raise _unreadable(uri, error) from None
+
+
+def _unreadable(uri: str, error: Exception) -> DamagedError:
+    return DamagedError(f"cannot read {uri}: {one_line(error)}; {_way_out(uri)}")
+
+
+def _way_out(uri: str) -> str:
+    """What helps if the file `uri` cannot be read."""
+    return f"`curate verify {uri.rpartition('/')[0] or '.'}` names every damaged file of a finished folder"

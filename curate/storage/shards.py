@@ -16,8 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.errors import DamagedError
 from curate.manifest.settings import ShardSettings
 from curate.schema import DROPPED, FINGERPRINT, SHARD
+from curate.storage.batch_files import damaged
+from curate.storage.filesystems import one_line
 from curate.storage.image_index import LEAVES, write_groups
 from curate.storage.store import HashingSink, Store
 
@@ -186,9 +189,35 @@ def place_of(name: str) -> tuple[int, int]:
 
 
 def read_columns(store: Store, name: str, columns: Sequence[str]) -> pa.Table:
-    """These columns of the shard or file of dropped rows `name`, all its rows."""
-    with store.fs.open_input_file(store.path(name)) as file:
-        return pq.read_table(file, columns=list(columns))
+    """These columns of the shard or file of dropped rows `name`, all its rows.
+
+    Raises:
+        DamagedError: the file cannot be read, or lacks one of the columns.
+        DamagedStateError: the same of a file that is staged.
+    """
+    try:
+        with store.fs.open_input_file(store.path(name)) as file:
+            table = pq.ParquetFile(file, page_checksum_verification=True).read(list(columns))
+    except (pa.ArrowException, OSError) as error:
+        if name.startswith("_run/"):
+            raise damaged(store, name) from None
+        raise DamagedError(f"cannot read {store.uri}/{name}: {one_line(error)}; {_verify(store)}") from None
+    demand_columns(store, name, table.column_names, columns)
+    return table
+
+
+def demand_columns(store: Store, name: str, there: Iterable[str], columns: Iterable[str]) -> None:
+    """Check that the file `name` of a finished run has `columns`; `there` are the columns that it has.
+
+    Raises:
+        DamagedError: it lacks one.
+    """
+    if lacking := sorted(set(columns) - set(there)):
+        raise DamagedError(f"{store.uri}/{name} lacks the column {lacking[0]}; {_verify(store)}")
+
+
+def _verify(store: Store) -> str:
+    return f"`curate verify {store.uri}` names every damaged file"
 
 
 def to_shard(

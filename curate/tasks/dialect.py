@@ -18,6 +18,7 @@ import msgspec
 
 from curate.errors import ManifestError, nearest
 from curate.manifest import parsing
+from curate.manifest.declared import plain_fault
 from curate.tasks.image_cost import Cost
 from curate.tasks.setting_bounds import check_bounds
 from curate.tasks.template_checks import check_tasks, check_templates
@@ -182,7 +183,7 @@ def _checked(raw: dict[str, Any], name: str) -> Dialect:
         check_bounds(dialect)
         check_templates(dialect)
     except ValueError as error:  # msgspec's ValidationError is one
-        raise ManifestError(f"dialect {name}: {error}") from None
+        raise ManifestError(f"dialect {name}: {plain_fault(str(error), Dialect)}") from None
     marks = [mark for mark in (dialect.image.pad, dialect.start, dialect.end) if mark]
     if lacking := [mark for mark in marks if mark not in dialect.tokens]:
         raise ManifestError(f"dialect {name}: [tokens] lacks {', '.join(lacking)}")

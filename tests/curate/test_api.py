@@ -98,7 +98,7 @@ def test_what_is_given_as_settings_stays_the_callers(tmp_path: Path, source: Pat
         ({"settings": {"rules.image_too_small.minside": 4}}, "has no setting 'minside' (it has: min_side)"),
         (
             {"settings": {"rules.image_too_small.min_side": "4"}},
-            "setting 'min_side': Expected `int`, got `str`",
+            "setting 'min_side': it takes a whole number, not text ('4')",
         ),
         ({"settings": {"fetch.concurrncy": 4}}, "[fetch] has no key 'concurrncy' (did you mean"),
         ({"settings": {"fetch.concurrency": object()}}, "fetch.concurrency"),

@@ -100,6 +100,18 @@ def test_a_rule_a_cleaner_and_an_adapter_of_ones_own_work_together(source: Path,
     assert "text_speaks_of" in [step.get("rule") for step in kept.way]
 
 
+def test_what_a_plug_in_prints_does_not_mix_with_the_result(source: Path, tmp_path: Path) -> None:
+    loud = RULE.replace("    return", '    print("as a rule")\n    return')
+    manifest = write(tmp_path, HEAD + 'print("as it loads")\n' + loud, SPEAKS)
+    ended = command(
+        "select", manifest, "--input", source, "--out", tmp_path / "out", "--workers", 0, "--json"
+    )
+    assert json.loads(ended.stdout)["rows_in"] == 6
+    assert "as it loads" in ended.stderr
+    assert "as a rule" in ended.stderr
+    assert json.loads(command("show", manifest, "--json").stdout)["name"] == "mine"
+
+
 def test_a_plug_in_may_use_pandas_whose_missing_texts_are_null(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     changed = MANIFEST.replace('title = ""', 'title = ""\nclean = ["by_pandas"]')
@@ -266,7 +278,7 @@ def test_a_plug_in_that_is_not_in_order_is_one_line_and_writes_nothing(
     ("rule", "settings", "said"),
     [
         (RULE, "", "needs the setting 'word'"),
-        (RULE, "word = 3\n", "setting 'word': Expected `str`, got `int`"),
+        (RULE, "word = 3\n", "setting 'word': it takes text, not a whole number (3)"),
         (RULE, 'word = "x"\nwords = 1\n', "has no setting 'words' (it has: word)"),
         (RULE, f'word = "x"\nplugin = "{"0" * 64}"\n', "is of another plug-in here"),
         (RULE.replace("pc.invert(", "pc.is_null("), 'word = "x"\n', "keeps rows where text is null"),

@@ -56,9 +56,10 @@ function branchOf(element, branches) {
   if (known) return known;
   const style = getComputedStyle(element), parent = parentOf(element);
   const above = isElement(parent) ? branchOf(parent, branches) : null;
-  const kind = kindOf(style, above);
-  const { display, direction, flexDirection, writingMode } = style; // read once: that is dear
-  const layout = { items: ITEMS.test(display), flex: display.includes('flex'), direction, flexDirection, writingMode };
+  const { display, positioned } = styleOf(element); // asked for once: what the browser computes is dear
+  const kind = kindOf({ display, cssFloat: style.cssFloat, position: positioned ? style.position : 'static' }, above);
+  const flexDirection = display.includes('flex') ? style.flexDirection : null;
+  const layout = { items: ITEMS.test(display), flexDirection, direction: style.direction };
   const branch = { element, layout, above, kind, items: [], ink: null, whole: null, line: 0, flows: false, pieces: 0, fromRight: 0 };
   branches.set(element, branch);
   above?.items.push(branch);
@@ -74,9 +75,9 @@ function kindOf({ position, cssFloat, display }, above) {
 }
 
 function addLeaf(piece, branches) {
-  const { node, generated: made, x, y, w, h, style, text } = piece;
+  const { node, generated: made, text } = piece;
   const above = branchOf(made ? node : parentOf(node), branches);
-  const rect = boundsOf(new DOMRect(x, y, w, h), style);
+  const rect = boxOf(piece);
   const kind = !made ? 'inline' : made.kind === 'marker' ? 'marker' : kindOf(getComputedStyle(node, '::' + made.kind), above);
   const fromRight = RIGHT_TO_LEFT.test(text) ? 1 : 0;
   above.items.push({ piece, kind, ink: rect, whole: rect, line: rect.height, flows: !OUTSIDE.test(kind), pieces: 1, fromRight });
@@ -99,7 +100,7 @@ function measure(branch) {
 function united(one, other) {
   if (!one || !other) return one ?? other;
   const left = Math.min(one.left, other.left), top = Math.min(one.top, other.top);
-  return new DOMRect(left, top, Math.max(one.right, other.right) - left, Math.max(one.bottom, other.bottom) - top);
+  return rectAt(left, top, Math.max(one.right, other.right) - left, Math.max(one.bottom, other.bottom) - top);
 }
 
 const rectOf = ({ ink, whole }) => ink ?? whole;
@@ -126,8 +127,9 @@ function lift(branch) {
 }
 
 // Where places say nothing of the order: in drawings and formulas, in columns of writing, on turned ground.
-function keepsOrder({ element, layout }) {
-  return !(element instanceof HTMLElement) || layout.writingMode !== 'horizontal-tb' || Boolean(styleOf(element).turn);
+function keepsOrder({ element }) {
+  const { flow, turn } = styleOf(element);
+  return !(element instanceof HTMLElement) || flow !== 'level' || Boolean(turn);
 }
 
 // What an element's items make up for a reader, in the order that it is read.
@@ -138,7 +140,7 @@ function orderedParts(branch) {
   if (layout.items) {
     const number = ({ element }) => (element ? +getComputedStyle(element).order : 0);
     parts.sort((one, other) => number(one) - number(other));
-    if (layout.flex && layout.flexDirection.includes('reverse')) parts.reverse();
+    if (layout.flexDirection?.includes('reverse')) parts.reverse();
   }
   return asSeen(parts, branch);
 }

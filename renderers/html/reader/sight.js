@@ -36,7 +36,7 @@ function readable(piece, covers) {
   const { x, y, w, h, style, size } = piece;
   if (style.opacity < 0.1 || (style.ink && style.ink[3] < 0.1)) return false;
   if (w < 0.5 || h < 0.5 || !style.flat || piece.astray || crowded(piece)) return false;
-  const box = boundsOf(new DOMRect(x, y, w, h), style);
+  const box = boxOf(piece);
   if (box.left < -1 || box.top < -1 || box.right > view.width + 1) return false;
   if (size < minFont) return false;
   if (box.top < scrolled || box.bottom > scrolled + view.height) {
@@ -74,7 +74,7 @@ function crowded({ text, generated: made, w, h, style, size }) {
   return room < 0.5 * text.length && room < 0.5 * count(WIDE);
 }
 
-// A point of a frame on the page, and the box around a rect of it there.
+// A point of a frame on the page, the box around a rect of it there, and that around a piece.
 const placed = (x, y, { turn }) => (turn ? turn.to.transformPoint({ x, y }) : { x, y });
 function boundsOf(rect, style) {
   if (!style.turn) return rect;
@@ -82,6 +82,10 @@ function boundsOf(rect, style) {
   const corners = [[left, top], [right, top], [right, bottom], [left, bottom]];
   return around(corners.map(([x, y]) => DOMRect.fromRect(placed(x, y, style))));
 }
+const boxOf = ({ x, y, w, h, style }) => boundsOf(rectAt(x, y, w, h), style);
+
+// A rect as a plain object: the many that are made of pieces need nothing of the browser.
+const rectAt = (left, top, width, height) => ({ left, top, right: left + width, bottom: top + height, width, height });
 
 // Points an em apart along a turned piece's middle.
 function along({ x, y, w, h, style, size }) {

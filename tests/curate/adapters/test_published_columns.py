@@ -85,7 +85,7 @@ def test_a_rule_that_is_off_needs_no_column_and_can_be_switched_on(tmp_path: Pat
         ("column = 'scores'\nmax = 0.5", "cannot judge the column 'scores', which holds struct<"),
         ("column = 'punsafe'\nmin = 2\nmax = 1", "min 2 is above max 1"),
         ("column = 'punsafe'\nmost = 1", "has no setting 'most'"),
-        ("column = 3", "Expected `str`, got `int`"),
+        ("column = 3", "it takes text, not a whole number (3)"),
         ("max = 1", "no rule 'mine'"),
     ],
 )

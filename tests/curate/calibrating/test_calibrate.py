@@ -243,3 +243,15 @@ def test_a_share_is_written_in_two_ways() -> None:
     assert (share_of("14%"), share_of("0.14"), share_of(0.14)) == (0.14, 0.14, 0.14)
     with pytest.raises(InputError):
         share_of("0%")
+
+
+def test_a_selection_is_judged_again_and_said_so(source: Path, tmp_path: Path) -> None:
+    out, settings = tmp_path / "out", ("--set", "rules.clip_score_too_low.min_score=0.35")
+    done("select", "laion", "--input", source, "--out", out, "--workers", 0)
+    ended = curate("calibrate", "laion", "--input", out, *settings, "--json")
+    found = json.loads(ended.stdout)
+    assert "judged again" not in ended.stderr
+    assert of_rule(found, "clip_score_too_low")["alone"]["share"] > 0.1
+    (note,) = (note for note in found["notes"] if "already" in note)
+    assert "clip_score_too_low" in note
+    assert "`curate run` does not judge them again" in note

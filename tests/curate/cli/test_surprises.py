@@ -137,3 +137,19 @@ def test_packs_with_a_damaged_manifest_are_not_sent_to_a_journal(tmp_path: Path)
     assert "make the folder anew, with --overwrite" in refused.stdout + refused.stderr
     assert "_run" not in refused.stdout + refused.stderr
     done("pack", tmp_path / "run", "--out", tmp_path / "packs", "--overwrite")
+
+
+def test_a_column_of_only_that_there_is_not_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    source, out = (
+        write_pairs(tmp_path / "rows.parquet", [pair(0, split="a"), pair(1, split="b")]),
+        tmp_path / "out",
+    )
+    refused = curate(
+        "select", "laion", "--input", source, "--out", out, "--set", "only.splt=a", "--workers", 0
+    )
+    assert refused.returncode == 2
+    assert not out.exists()
+    assert "only.splt selects rows by a column that there is not" in refused.stderr
+    assert "split" in refused.stderr
+    told = done("select", "laion", "--input", source, "--out", out, "--set", "only.SPLIT=a", "--workers", 0)
+    assert told["dropped"] == {"row_not_selected": 1}

@@ -348,3 +348,9 @@ def test_shards_of_an_unknown_run_are_not_touched(mixed: Path, tmp_path: Path) -
     finished = curate("run", "laion", "--input", mixed, "--out", tmp_path, *FEW)
     assert finished.returncode == 2
     assert [path.name for path in tmp_path.iterdir()] == ["shard-000000.parquet"]
+
+
+def test_a_rule_is_judged_without_the_columns_that_an_input_may_lack(mixed: Path, tmp_path: Path) -> None:
+    long = ("--set", "rules.text_too_long=false", "--set", "rules.target_too_long.max_chars=1000")
+    done("run", "laion", "--input", mixed, "--out", tmp_path / "out", *FEW, *long)
+    assert dropped(tmp_path / "out")["mixed.parquet#7"] == "target_too_long"

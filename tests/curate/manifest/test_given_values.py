@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from curate.errors import ManifestError
-from curate.manifest.declared import no_choice
+from curate.manifest.declared import plain_fault
 from curate.manifest.load import load
 from curate.manifest.settings import Manifest, ScorerSettings
 from curate.origins.pages import settings_of
@@ -87,11 +87,27 @@ def test_a_manifest_names_the_values_that_a_setting_may_have(setting: str, said:
         load("laion", ["rules.own.column=a", setting])
 
 
-def test_other_messages_are_left_alone() -> None:
-    assert no_choice("Expected `int`, got `str` - at `$.seed`", Manifest) is None
-    assert no_choice("Invalid enum value 'x' - at `$.batch_size`", ScorerSettings) == (
+def test_msgspecs_messages_are_said_in_plain_words() -> None:
+    assert (
+        plain_fault("Expected `int`, got `str` - at `$.seed`", Manifest)
+        == "seed takes a whole number, not text"
+    )
+    assert plain_fault("Expected `int`, got `float`", int) == "it takes a whole number, not a fraction"
+    assert plain_fault("Expected `int | null`, got `array`", Any) == "it takes a whole number, not a list"
+    assert plain_fault("Expected `array` of length 3, got 2 - at `$.heads[...].mean`", Manifest) == (
+        "heads[...].mean takes 3 values, not 2"
+    )
+    assert plain_fault("Object missing required field `title`", Manifest) == "it lacks the key 'title'"
+    assert plain_fault("Object contains unknown field `retrys` - at `$.fetch`", Manifest) == (
+        "fetch has no key 'retrys' (did you mean 'retries'?)"
+    )
+    assert (
+        plain_fault("Integer value out of range - at `$.seed`", Manifest)
+        == "seed: Integer value out of range"
+    )
+    assert plain_fault("Invalid enum value 'x' - at `$.batch_size`", ScorerSettings) == (
         "batch_size cannot be 'x' (it can be: auto, a whole number)"
     )
-    assert no_choice("Invalid enum value 'softmx' - at `$.heads[...].activation`", Manifest) == (
+    assert plain_fault("Invalid enum value 'softmx' - at `$.heads[...].activation`", Manifest) == (
         "heads[...].activation cannot be 'softmx' (it can be: none, softmax, sigmoid; did you mean 'softmax'?)"
     )

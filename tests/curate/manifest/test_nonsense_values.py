@@ -22,6 +22,7 @@ from curate.manifest.settings import ImageSettings
         ("rules.text_has_special_tag.tags", ["\udcff"], "'rules.text_has_special_tag.tags' is no UTF-8"),
         ("rules.\ud800.min_side", 5, r"is no UTF-8"),
         ("key", [], "key must name at least one column"),
+        ("render.dpi", 3, "render has settings of the adapters that make page images"),
         ("image.formats", [], "image.formats must be"),
         ("image.formats", ["jpg"], "image.formats must be"),
         ("fetch.per_host_rate", float("nan"), "fetch.per_host_rate must be at least 0"),
@@ -31,6 +32,12 @@ from curate.manifest.settings import ImageSettings
         ("rules.text_in_other_language.keep", [], "keep names no language"),
         ("rules.image_in_evaluation_set.against", [], "against names no file"),
         ("rules.image_name_on_list.against", [], "against names no file"),
+        (
+            "only.x",
+            ["<0.5"],
+            r"comparison: write a rule, --set rules.my_rule.column=x --set rules.my_rule.max=0.5$",
+        ),
+        ("only.x", ["a", ">= -1e3"], r"'>= -1e3' is a comparison: .* --set rules.my_rule.min=-1e3$"),
         ("plugins", ["a\0.py"], "no name holds a null character"),
     ],
 )
@@ -38,6 +45,12 @@ def test_a_value_that_makes_no_sense_is_refused_in_one_line(setting: str, value:
     with pytest.raises(ManifestError, match=said) as refused:
         load("laion", {setting: value})
     assert "\n" not in str(refused.value)
+
+
+def test_a_key_is_refused_where_no_row_has_columns() -> None:
+    with pytest.raises(ManifestError, match="a page's key comes from its document and its number"):
+        load("pdf", {"key": ["text"]})
+    assert load("text", {"key": ["source"]}).key == ("source",)
 
 
 def test_a_manifest_whose_name_holds_a_null_character_is_refused() -> None:
@@ -48,3 +61,8 @@ def test_a_manifest_whose_name_holds_a_null_character_is_refused() -> None:
 def test_every_format_that_is_decoded_may_be_named() -> None:
     assert ImageSettings().formats == FORMATS
     assert load("laion", {"image.formats": list(FORMATS)}).image.formats == FORMATS
+
+
+def test_only_takes_texts_that_are_no_comparison() -> None:
+    wanted = ["<b>", "a<0.5", "-1", "> a"]
+    assert load("laion", {"only.x": wanted}).only == {"x": tuple(wanted)}

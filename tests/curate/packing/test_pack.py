@@ -232,7 +232,7 @@ def test_weights_can_be_of_tokens(shards: Path, tmp_path: Path) -> None:
         ("source = [{task = 'captions', weight = 1}, {epochs = 1}]", "source 1 of the mix has a weight"),
         ("source = [{epochs = 1, weight = 1}]", "either weight or epochs"),
         ("source = [{epochs = -1}]", "epochs must be from 0 to 1000"),
-        ("source = [{epoch = 1}]", "unknown field `epoch`"),
+        ("source = [{epoch = 1}]", r"source\[0\] has no key .epoch. .did you mean .epochs."),
         ("by = 'bytes'", "by cannot be 'bytes'"),
         ("by = ", "Invalid value"),
     ],

@@ -4,9 +4,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import InputError
+from curate.errors import DamagedError, InputError
 from curate.reporting.explain import explain, lines
 from tests.curate.made_shards import make_shards
 from tests.curate.runs import curate, done, pair, picture, shards, write_pairs
@@ -143,3 +144,15 @@ def test_a_missing_shard_is_damage_said_plainly(out: Path, tmp_path: Path) -> No
     assert said.returncode == 1
     assert f"No such file or directory: {folder}/shard-000000.parquet; `curate verify`" in said.stderr
     assert said.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("column", ["url", "reason", "stage", "key"])
+def test_dropped_rows_that_lack_a_column_are_named(out: Path, tmp_path: Path, column: str) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    path = next((tmp_path / "out/_dropped").glob("*.parquet"))
+    table = pq.read_table(path)
+    source = table["source"][0].as_py()
+    names = ["other" if name == column else name for name in table.column_names]
+    pq.write_table(table.rename_columns(names), path)
+    with pytest.raises(DamagedError, match=rf"{path.name} lacks the column {column}; `curate verify"):
+        explain(str(tmp_path / "out"), source)
