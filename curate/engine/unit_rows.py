@@ -15,7 +15,7 @@ from curate.engine import dialogue_images
 from curate.engine.plan import Plan, Run, Unit, row_rules
 from curate.engine.stopwatch import Stopwatch
 from curate.errors import CurateError, InputError, UnitError
-from curate.marking import SCORE, SIZE, clean_and_judge, share_below
+from curate.marking import SCORE, SIZE, Rules, clean_and_judge, share_below
 from curate.origins import Origin, open_origin
 from curate.origins.lost_rows import UnreadableInput
 from curate.origins.table_rows import Rows
@@ -29,6 +29,7 @@ TOGETHER_ROWS = (
     2**18
 )  # about how many rows are cleaned and judged together: each rule has a fixed cost for every table
 TOGETHER_BYTES = 64 * 2**20  # about how many bytes of rows are judged together, at most
+TOGETHER_UNITS = 64  # how many units are judged together, at most: each table of a few rows takes some 10 KB
 
 Pair = tuple[pa.Table, pa.Table]  # rows as they were published, and the samples made from them
 
@@ -47,11 +48,13 @@ class UnitReader:
         """Close the input."""
         if self._origin is not None:
             self._origin[1].close()
+            self._origin = None
 
     def samples(self, unit: Unit, watch: Stopwatch) -> Iterator[pa.Table]:
         """Yield the unit's samples, cleaned and judged, with images in their column.
 
-        Units without images are judged together with the units behind them that will be read next (see `stop`).
+        Units without images are judged together with the units behind them that will be read next (see `stop`), also
+        with those of other inputs that have the same columns and rules. So many small inputs cost little each.
 
         Args:
             unit: the unit.
@@ -61,13 +64,14 @@ class UnitReader:
             tables = self._tables(unit)
             while (table := _timed(tables, watch)) is not None:
                 with watch.stage("rules"):
-                    yield self._judged(table, unit)
+                    yield self._judged(table, self.rules(unit))
             return
         if unit.number not in self._ahead:
             with watch.stage("read"):
-                units = list(self._neighbours(unit))
+                rules = self.rules(unit)
+                units = list(self._neighbours(unit, rules))
             with watch.stage("rules"):
-                self._ahead = dict(self._judged_together(units))
+                self._ahead = dict(self._judged_together(units, rules))
         yield self._ahead.pop(unit.number)
 
     def _tables(self, unit: Unit) -> Iterator[pa.Table]:
@@ -81,27 +85,36 @@ class UnitReader:
         origin = self._open(unit.input)
         return not isinstance(origin, Rows) or any(holds_bytes(column.type) for column in origin.schema)
 
-    def _neighbours(self, unit: Unit) -> Iterator[tuple[Unit, pa.Table]]:
-        """Yield the unit with its samples, then the units behind it that are judged together with it."""
+    def _neighbours(self, unit: Unit, rules: Rules) -> Iterator[tuple[Unit, pa.Table]]:
+        """Yield the unit with its samples, then the units behind it that are judged together with it, by `rules`."""
+        last, schema = unit, self.schema(unit)
         rows = size = 0
-        for number in range(unit.number, max(unit.number + 1, self.stop)):
+        for number in range(unit.number, min(max(unit.number + 1, self.stop), unit.number + TOGETHER_UNITS)):
             each = self._run.plan.unit(number)
-            if each.input != unit.input or rows >= TOGETHER_ROWS or size >= TOGETHER_BYTES:
+            if rows >= TOGETHER_ROWS or size >= TOGETHER_BYTES:
                 return
             try:
+                if each.input != last.input and not self._is_alike(each, schema, rules):
+                    return
                 table = _concatenated(self._tables(each))
-            except CurateError:
+            except (CurateError, OSError, pa.ArrowException):
                 if number == unit.number:
                     raise
                 return  # the error is raised when that unit itself is read
-            rows, size = rows + table.num_rows, size + table.nbytes
+            last, rows, size = each, rows + table.num_rows, size + table.nbytes
             yield each, table
 
-    def _judged_together(self, units: Sequence[tuple[Unit, pa.Table]]) -> Iterator[tuple[int, pa.Table]]:
+    def _is_alike(self, unit: Unit, schema: pa.Schema, rules: Rules) -> bool:
+        """Return whether the unit's input is a table without images with these columns, judged by these rules."""
+        return not self._has_images(unit) and self.schema(unit) == schema and self.rules(unit) == rules
+
+    def _judged_together(
+        self, units: Sequence[tuple[Unit, pa.Table]], rules: Rules
+    ) -> Iterator[tuple[int, pa.Table]]:
         """Clean and judge the samples of several units together; yield each unit's number and samples."""
         first = 0
         joined = _concatenated(table for _, table in units).combine_chunks()
-        judged = self._judged(joined, units[0][0])
+        judged = self._judged(joined, rules)
         for unit, table in units:
             yield unit.number, judged.slice(first, table.num_rows)
             first += table.num_rows
@@ -118,7 +131,7 @@ class UnitReader:
             with watch.stage("rules"):
                 if (chosen := self._chosen(samples, unit)) is not None:
                     rows, samples = rows.filter(chosen), samples.filter(chosen)
-                yield rows, self._judged(samples, unit)
+                yield rows, self._judged(samples, self.rules(unit))
 
     def schema(self, unit: Unit) -> pa.Schema:
         """Return the published columns of the unit's input."""
@@ -142,8 +155,7 @@ class UnitReader:
         picked = self._run.sample < 1 or self._run.retry is not None
         return rows if picked else unit.stop - unit.start
 
-    def _judged(self, table: pa.Table, unit: Unit) -> pa.Table:
-        rules = self.rules(unit)
+    def _judged(self, table: pa.Table, rules: Rules) -> pa.Table:
         of_turns = {name: rules[name] for name in rules if self._is_of_turns(name)}
         whole = {name: settings for name, settings in rules.items() if name not in of_turns}
         return dialogue_images.judge_turns(
@@ -198,8 +210,7 @@ class UnitReader:
 
     def _open(self, number: int) -> Origin:
         if self._origin is None or self._origin[0] != number:
-            if self._origin is not None:
-                self._origin[1].close()
+            self.close()
             found = self._run.plan.inputs[number]
             self._origin = (number, open_origin(found, self._manifest, Path(self._run.work), self._children))
             _check_planned(self._origin[1], self._run.plan, number)

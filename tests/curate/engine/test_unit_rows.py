@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +13,8 @@ import pytest
 from curate.engine.command import request
 from curate.engine.plan import Plan, Run, Unit
 from curate.engine.stopwatch import Stopwatch
-from curate.engine.unit_rows import UnitReader
-from curate.errors import UnitError
+from curate.engine.unit_rows import TOGETHER_UNITS, UnitReader
+from curate.errors import InputError, UnitError
 from curate.manifest import load as manifests
 from tests.curate.runs import pair, write_pairs
 
@@ -58,6 +59,56 @@ def test_units_judged_together_are_what_they_are_alone(run: Run) -> None:
     assert {"text_too_short", "text_has_other_script", "text_has_emoji"} <= {
         reason for table in alone for reason in table["dropped"].to_pylist()
     }
+
+
+def many(folder: Path, columns: list[dict[str, Any]]) -> Run:
+    """One unit of one row for each of the inputs, whose rows are given."""
+    for n, row in enumerate(columns):
+        pq.write_table(pa.Table.from_pylist([row]), folder / f"{n:03d}.parquet")
+    asked = request(manifests.load("laion"), [str(folder)])
+    plan = Plan(asked.inputs, (1,) * len(columns), 10)
+    return Run(manifest=asked.manifest, out=str(folder / "out"), work=str(folder), plan=plan)
+
+
+def rows_of(count: int, **more: Any) -> list[dict[str, Any]]:
+    """Rows without an image."""
+    rows = [pair(n, TEXT=TEXTS[n % len(TEXTS)], **more) for n in range(count)]
+    return [{name: value for name, value in row.items() if name != "image"} for row in rows]
+
+
+def test_many_small_inputs_are_judged_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = many(tmp_path, rows_of(2 * TOGETHER_UNITS))
+    alone, judged = samples(run, 0), UnitReader._judged
+    times: list[int] = []
+
+    def counted(self: UnitReader, table: pa.Table, rules: Any) -> pa.Table:
+        times.append(table.num_rows)
+        return judged(self, table, rules)
+
+    monkeypatch.setattr(UnitReader, "_judged", counted)
+    together = samples(run, run.plan.units)
+    assert times == [TOGETHER_UNITS, TOGETHER_UNITS]
+    assert [one.to_pylist() for one in together] == [one.to_pylist() for one in alone]
+
+
+def test_inputs_of_other_columns_or_rules_are_judged_apart(tmp_path: Path) -> None:
+    rows = [*rows_of(3), *rows_of(2, similarity=0.1), *rows_of(2, note="x"), *rows_of(2)]
+    run = many(tmp_path, rows)
+    alone, together = samples(run, 0), samples(run, run.plan.units)
+    assert [one.to_pylist() for one in together] == [one.to_pylist() for one in alone]
+    assert [one["dropped"][0].as_py() for one in together][3:5] == ["clip_score_too_low"] * 2
+
+
+def test_an_input_that_cannot_be_opened_costs_itself_alone(tmp_path: Path) -> None:
+    run = many(tmp_path, rows_of(4))
+    (tmp_path / "002.parquet").write_bytes(b"PAR1 no more PAR1")
+    reader = UnitReader(run, 1)
+    reader.stop = run.plan.units
+    for number in (0, 1, 3):
+        (table,) = reader.samples(run.plan.unit(number), Stopwatch())
+        assert table.num_rows == 1
+    with pytest.raises(InputError, match=r"002\.parquet"):
+        next(reader.samples(run.plan.unit(2), Stopwatch()))
 
 
 def test_a_unit_that_cannot_be_read_costs_itself_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
