@@ -7,7 +7,7 @@ real rows before and after. Expressions are RE2; a text is one line by the time 
 from __future__ import annotations
 
 from filters._ranges import PICTOGRAPHIC, SKIN_TONE
-from filters.catalogue_foreign import CATALOGUE_FOREIGN
+from filters.catalogue_foreign import CATALOGUE_FOREIGN, FOREIGN_CREDITS
 from filters.catalogue_page import CATALOGUE_PAGE, NAMELESS
 from filters.catalogue_stock import CATALOGUE_STOCK, CREDIT, DASH, KIND, NOBODY, PRESS
 from filters.catalogue_zh import CATALOGUE_ZH, HAN
@@ -35,9 +35,12 @@ CAMERA = (
 )
 SHOT = (  # a messenger's or a screen's picture, told by its time
     r"(?:whatsapp (?:image|video)|screen ?shot|bildschirmfoto|captura de pantalla)[ _-]*\d{4}[\d _.:-]*"
-    r"(?:(?:at|um|a las) [\d.:]+)?(?: ?[ap]m)?(?: ?\(\d+\))?"
+    r"(?:(?:at|um|a las) [\d.:]+)?(?: ?[ap]m)?(?:_[A-Za-z][A-Za-z ]{1,20})?(?: ?\(\d+\))?"
 )
-TAKEN = r"(?:19|20)\d{6}[_-]\d{4,9}(?:[_-]\d{1,4})?"  # a telephone's picture, told by its time
+TAKEN = (  # a telephone's picture, told by its time, and names that messengers and free agencies give
+    r"(?:(?:19|20)\d{6}[_-]\d{4,9}(?:[_-]\d{1,4})?|(?:mmexport|wx_camera_|received_|mvimg_|beauty_)\d{8,17}(?:_\d{6})?"
+    r"|photo-\d{10,13}-[\da-f]{12}|pexels-(?:[a-z]+-){1,4}\d{4,}|[a-z]+(?:-[a-z]+){0,3}-[\w-]{11}-unsplash)(?: ?\(\d+\))?"
+)
 AGENCY_NAME = (  # an agency's file
     r"(?:i-?stock(?:photo)?|shutterstock|gettyimages|adobestock|depositphotos|dreamstime|alamy|fotolia|123rf|bigstock)"
     r"[ _-]{1,3}\d{4,}(?:[_-](?:xxl|xl|x?large|l|medium|m|small|s|web|edit|\d+x\d+))*"
@@ -63,6 +66,7 @@ GIVEN_BY = r"(?:staff|courtesy|contributed|submitted|handout|file|archive|provid
 FILED = (  # an agency's picture from its files, and when it was taken
     r"file ?(?:photo ?)?[:–—-]+ +(?:(?:(?:in|on) )?this (?:[a-z]{3,9}\.? )?(?:\d{1,2}, )?(?:\d{4},? )?(?:file )?(?:photo|image|picture)(?: provided by [^,]{1,40})?,? +)?"
 )
+NAMELESS_CREDIT = r"(?:Photo|Image|Picture|PHOTO|IMAGE)s? ?(?i:credits?|sources?|courtesy(?: of)?|via|from)"  # its URL is gone
 NAMES = r"(?:[^ .!?]+[ .]*){1,7}"  # who is to be credited
 
 CATALOGUE: tuple[Pattern, ...] = (
@@ -199,6 +203,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         again=True,
     ),
     *CATALOGUE_STOCK,
+    FOREIGN_CREDITS,
     Pattern(
         "photo_credits",
         "Fans at ANZ Stadium (Photo by Mark Kolbe/Getty Images)",
@@ -242,6 +247,9 @@ CATALOGUE: tuple[Pattern, ...] = (
             ),
             (r"(?i)[ ,.;|/–—-]*© ?(?:picture[ -]alliance|dpa|imago)\b[^©]{0,40}$", ""),
             (rf"(?i)([.!?]) +{CREDIT}s?:[ #*]*$", r"\1"),
+            (rf"(?:([.!?]) +| *[,;|/(\[–—-]+ *| +){NAMELESS_CREDIT}[ :)\]]*$", r"\1"),
+            (rf" +(?i:{CREDIT}|foto|bild)s?: ?(?:{WIRE}|{SLASHED}) ?/ ?[^/]{{1,40}}$", ""),
+            (r" *[/|–—-] *(?:AFP|AP|EPA|REUTERS) (?i:photos?|images?)(?: ?/ ?[^/]{1,40})?$", ""),
             (rf"(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?i:{PRESS}(?:image|picture)s?:) {PERSON}$", r"\1"),
             (rf"(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+)(?i:{CREDIT}s? ?)?© ?{PERSON}(?:(?:19|20)\d\d)?$", r"\1"),
             (r"(?i)[ ,.;|/–—-]*(?:copyright ?)?© ?(?:copyright )?(?:19|20)\d\d\b[^©]{0,50}$", ""),
@@ -250,9 +258,9 @@ CATALOGUE: tuple[Pattern, ...] = (
         within=(
             rf"(?i)\({CREDIT}|cr[ée]dit|© ?(?:picture|dpa|imago)|courtesy|{CREDIT}s?(?: by|:)|© ?(?:19|20|copyright)|© ?[A-Z\x{{C0}}-\x{{DE}}]"
             rf"|all rights|{SLASHED} ?/|source|(?:pics?|foto|bild): |\b(?:on|from|via) {STOCK_SITE}|^{CREDIT}s?(?: by\b| ?:)|\bCC[ -]BY"
-            rf"|^{FILED}|{GIVEN_BY} {CREDIT}|{CREDIT}s? via |\(c\)|^copyright|: {NOBODY}\.?$|(?:ap|afp|reuters) photo\.?$"
+            rf"|[/|–—-] *(?:AFP|AP|EPA|REUTERS) (?:photo|image)|^{FILED}|{GIVEN_BY} {CREDIT}|{CREDIT}s? via |\(c\)|^copyright|: {NOBODY}\.?$|(?:ap|afp|reuters) photo\.?$"
         ),
-        end=rf"\({WIRE}\)|/ ?{SLASHED}\)|\b(?i:cc[ -]by)(?i:-sa|-nc|-nd)*(?: \d\.\d)?\)?",
+        end=rf"{NAMELESS_CREDIT}[ :)\]]*|\({WIRE}\)|/ ?{SLASHED}\)|\b(?i:cc[ -]by)(?i:-sa|-nc|-nd)*(?: \d\.\d)?\)?",
     ),
     Pattern(
         "copy_numbers",
@@ -295,7 +303,10 @@ CATALOGUE: tuple[Pattern, ...] = (
                 rf"([{HAN}\x{{3000}}-\x{{303F}}\x{{FF00}}-\x{{FFEF}}”’])…{{3,}}",
                 r"\1……",
             ),  # in Chinese it is two
-            (rf"(^|[^{HAN}\x{{3000}}-\x{{303F}}\x{{FF00}}-\x{{FFEF}}”’…])…{{2,}}", r"\1…"),
+            (
+                rf"(^|[^{HAN}\x{{3000}}-\x{{303F}}\x{{FF00}}-\x{{FFEF}}”’…])…{{2,}}([^…{HAN}]|$)",
+                r"\1…\2",
+            ),
             ("[•·]{2,}", "•"),
         ),
         within=(

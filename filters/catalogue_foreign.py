@@ -1,4 +1,4 @@
-"""What pages in other European languages put around an English text: prompts to click, and numbers of pictures.
+"""What pages in other languages put around an English text: prompts to click, numbers of pictures, and credits.
 
 Part of `filters.catalogue`.
 """
@@ -26,6 +26,20 @@ PROMPT = (
 COUNTED = (
     r"(?:(?:bild|foto|photo|image) \d{1,3} (?:von|sur|di|van|av) \d{1,4}|(?:imagen|imagem|foto|immagine|afbeelding) \d{1,3} (?:de|di|van) \d{1,4}"
     r"|zdjęcie \d{1,3} z \d{1,4})"
+)
+
+CREDITED = (  # who took a picture, or gave it
+    r"(?:фото(?:графия|граф)?|снимка|източник|источник|джерело|извор|φωτο(?:γραφία)?|πηγή|写真(?:提供)?|撮影|사진(?: ?제공)?|출처"
+    r"|المصدر|تصوير|الصورة|צילום|תמונה)"
+)
+
+FOREIGN_CREDITS = Pattern(
+    "foreign_credits",
+    "The mayor opens the bridge. Фото: Иван Петров",
+    "The mayor opens the bridge.",
+    ((rf"(?i)(?:([.!?]) *| *[(\[|/,–—-]+ *| +){CREDITED} ?(?:[:：/©]|[|–—-] ) ?[^:：]{{1,60}}$", r"\1"),),
+    within=rf"(?i){CREDITED} ?(?:[:：/©]|[|–—-] )",
+    wide=True,
 )
 
 CATALOGUE_FOREIGN: tuple[Pattern, ...] = (

@@ -15,7 +15,7 @@ KIND = (
 FREE = r"(?:(?:editorial|free|premium|royalty[ -]free|rights[ -]managed) )"
 FOREIGN_STOCK = (
     r"(?:(?:lizenzfreie\w* |royalty[ -]free )?"
-    rf"(?:stock-?foto\S*|{KIND} (?:de )?stock|stok foto\S*|vettoriali stock|zdjęcie seryjne"
+    rf"(?:stock-?foto\S*|stock[ -]?vektor\S*|(?:photos?|images?|vecteurs?) gratuite?s?|{KIND} (?:de )?stock|stok foto\S*|vettoriali stock|zdjęcie seryjne"
     r"|stock illustratie|стоков\S+ \S+|\S{{0,12}}(?:图库|圖庫|ストック)\S{{0,18}})"
     r"|lizenzfreie\w* (?:bilder|fotos?|vektor\w*|illustration\w*|videos?)|(?:photos?|images?|vecteurs?) libres? de droits|illustrations? de vecteur)"
 )
@@ -25,12 +25,12 @@ FOREIGN_TAIL = (
     r"|image vectorielle|vecteurs? libres? de droits|clip ?art vectoriel|(?:vetor(?:es)?|vectores?|vector|fotos?|fotografías?|fotografias?|imágenes"
     r"|imagens|photos?|images?|vídeos?|vidéos?|illustrations?|ilustração|ilustración|ilustrações) (?:de )?(?:stock|archivo|banco de imagens?)"
     r"|archivo imágenes vectoriales|vettoriale? stock|foto stock|illustrazione stock|(?:zdjęcie|wektor|grafika|wideo) (?:stockow[eay]|wektorow[ea])"
-    r"|stok (?:vektör|fotoğraf\w?|illüstrasyon)|arkiv(?:foto|bild|vektor)\w*|stockov\S+ \S+|стоков\S+ \S+"
+    r"|stok (?:vektör|fotoğraf\w?|görsel\w?|illüstrasyon)|(?:arkiv|lager|archiv)(?:foto|bild|vektor)\w*|stockov\S+ \S+|стоков\S+ \S+"
     r"|векторн\S+ \S+|스톡 \S+|ベクターイラスト|ストック\S+|(?:lizenzfreie\w*|rechtenvrije|royaltyfri\w*|royalty[ -]free) [\w']+"
-    r"|stock (?:fotó|vektor|illusztráció|videó|bilde?r?)\w*|(?:foto|gambar|vektor|ilustrasi|video) stok|kuvapankki\w+|arkisto\w+"
+    r"|stock (?:fotó|vektor|kép|illusztráció|videó|bilde?r?)\w*|(?:foto|gambar|vektor|ilustrasi|video) stok|kuvapankki\w+|arkisto\w+"
     r"|(?:fotograf\S+ ?)?(?:imagin\w|ilustra\S+|vectori?|video)? ?(?:de )?stoc|(?:ilustração (?:de arte )?em vetor|imagem vetorial)"
-    r"|\S+สต็อก\S*|\S+ αρχείου|(?:صور\S*|فيديو|متجه\S*) مخزن\S*|(?:תמונ\S+|וקטור|סרטון) (?:סטוק|מאגר)|स्टॉक \S+"
-    r"|(?:ảnh|hình ảnh|video|vector) (?:lưu trữ|có sẵn|kho)|kaufen sie dieses \w+|(?:photos?|images?|illustrations?|vidéos?|imagen|imágenes|fotos?|ilustraci\w+) libres? de (?:droits|derechos)"
+    r"|\S+สต็อก\S*|\S+ αρχείου|(?:صور\S*|فيديو|متجه\S*) مخز\S*|(?:תמונ\S+|וקטור|סרטון) (?:סטוק|מאגר)|स्टॉक \S+"
+    r"|(?:ảnh|hình ảnh|video|vector) (?:lưu trữ|có sẵn|kho|stock)|kaufen sie dieses \w+|(?:photos?|images?|illustrations?|vidéos?|imagen|imágenes|fotos?|ilustraci\w+) libres? de (?:droits|derechos)"
     r"|(?:vector|vetor|vecteur|vettore|vektor|foto|photo|psd|ilustraci[oó]n|ilustração|imagen|imagem) (?:premium|gr[aá]tis|gratuite?|gratuito)"
     r"|premium-?(?:vektor|foto|psd)\w*|kostenlose[rs]? (?:vektor|foto|bild)\w*|immagin[ei] royalty[ -]free)"
 )
@@ -82,11 +82,11 @@ CATALOGUE_STOCK: tuple[Pattern, ...] = (
         ),
         within=(
             rf"(?i), artist:|\| *price:|{AGENCY}|[|–—-] +(?:rechtenvrij|royaltyfri|kaufen)|lizenzfrei| libres? de d| de vecteur"
-            r"|pictures? and royalty|,? and stock (?:illus|photo|video)|สต็อก|αρχείου| مخزن| (?:סטוק|מאגר)| stoc$|स्टॉक|kuvapankki"
-            r"| [|–—-] +(?:psd |premium|kostenlos|bildbank|immag|photos? (?:prem|grat)|stock[a-z]|stock (?:fot|vekt|illusz|vide|bild)|gambar|ilustra|imagem|ảnh|hình|vide|stok |ve[ck]t|vettoria|vetor|fotos? |fotograf|photos? de|images? (?:de|vec)|im[aá]ge|v[ií]d[eé]os? de|illustra|ilustra"
-            r"|archivo|arkiv|arkisto|wektor|grafika|zdj|wideo|clip ?art vec|стоков|векторн|스톡|ベクター|ストック)"
+            r"|pictures? and royalty|,? and stock (?:illus|photo|video)|สต็อก|αρχείου| مخز| (?:סטוק|מאגר)| stoc$|स्टॉक|kuvapankki"
+            r"| [|–—-] +(?:psd |premium|kostenlos|bildbank|immag|photos? (?:prem|grat)|stock[a-z]|stock (?:fot|vekt|kép|illusz|vide|bild)|gambar|ilustra|imagem|ảnh|hình|vide|stok |ve[ck]t|vettoria|vetor|fotos? |fotograf|photos? de|images? (?:de|vec)|im[aá]ge|v[ií]d[eé]os? de|illustra|ilustra"
+            r"|archivo|archiv(?:foto|bild)|arkiv|lager(?:foto|bild)|arkisto|wektor|grafika|zdj|wideo|clip ?art vec|стоков|векторн|스톡|ベクター|ストック)"
             r"| d['’]image|(?:imagens?|fotografias?|ilustraç\S+|vetor(?:es)?) (?:de )?stock|de archivo|(?:immagin[ei]|fotografi[ae]|illustrazion[ei]) stock"
-            r"|royaltyfri|för bildbyr|stock afbeeld|stock-?foto|stok foto|vettoriali stock|seryjne|stock illustratie|стоков|图库|圖庫|ストック"
+            r"|royaltyfri|för bildbyr|stock afbeeld|stock-?foto|stok foto|vettoriali stock|seryjne|stock[ -]?vektor| gratuit|stock illustratie|стоков|图库|圖庫|ストック"
         ),
         end=(
             rf"(?i: stock {KIND} ?© ?\w+| stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}"

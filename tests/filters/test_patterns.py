@@ -324,6 +324,7 @@ def test_whole_kinds_of_english_boilerplate_go(text: str, expected: str) -> None
         "Lizenzfreies Bild", "Photo libre de droits", "Imagen libre de derechos", "Rechtenvrije foto's",
         "Stockfotó", "Stockový vektor", "Bildbanksfoto", "Vector Premium", "Foto Gratis", "Photo gratuite",
         "Premium-Vektor", "Kostenlose Foto", "PSD Premium", "Immagine royalty free",
+        "Lagerfoto", "Archivbild", "Stock kép", "Ảnh stock", "صورة مخزون", "Stok Görsel", "Royalty-free Stock Vektor",
     ],
 )  # fmt: skip
 def test_the_words_for_stock_pictures_go_in_other_languages_too(tail: str) -> None:
@@ -337,7 +338,9 @@ def test_the_words_for_stock_pictures_go_in_other_languages_too(tail: str) -> No
         "Fotografia Stock Libera da Diritti", "Royaltyfria Stockfoton", "Stock Afbeeldingen", "Banque d'Images",
         "© dpa/Karl Maier", "© picture alliance/dpa", "(cliquez pour agrandir)",
         "| Klicken Sie hier, um das Bild zu vergrößern", "- Bild 3 von 12", "- Haga clic para ampliar",
-        "Foto 1 di 10",
+        "Foto 1 di 10", "Photo gratuit", "Vecteur gratuit", "/ AFP PHOTO / JOHN DOE", "Foto: dpa/John Doe",
+        "Photo credit: https://www.exam", "- Image source: flickr.com/photos/abc", "(Photo courtesy of)",
+        "(Фото: РИА Новости)", "/ Фото: АП", "写真：アフロ", "(사진: 연합뉴스)", "- Φωτογραφία: Νίκος", "تصوير: أحمد",
     ],
 )  # fmt: skip
 def test_what_pages_in_other_languages_put_behind_an_english_text_goes(tail: str) -> None:
@@ -451,6 +454,14 @@ def test_what_pages_put_around_a_caption_goes_and_the_caption_stays(text: str, e
         ("Red dress shutterstock_123456", "Red dress"),
         ("stock-photo-red-dress-on-a-line-12345678", "red dress on a line"),
         ("20150612_143022.jpg", ""),
+        ("mmexport1512345678901.jpg", ""),
+        ("received_1512345678901", ""),
+        ("photo-1512345678901-abcdef123456", ""),
+        ("pexels-john-doe-1234567", ""),
+        ("john-doe-AbC123xyz_9-unsplash.jpg", ""),
+        ("Screenshot_20190812-143022_Chrome", ""),
+        ("Screenshot 2019-08-12 of my desktop", "Screenshot 2019-08-12 of my desktop"),
+        ("How to source an image", "How to source an image"),
         ("SAM_1234-1024x683", ""),
     ],
 )
