@@ -76,7 +76,7 @@ def cpu_of_a_unit(units: int, folder: Path) -> dict[str, float]:
         worker.do(Job("stage", (number,)))
     spent = time.process_time() - begun
     begun = time.process_time()
-    jobs = sum(1 for _ in unit_jobs("stage", run.plan, np.arange(run.plan.units), 1000))
+    jobs = sum(1 for _ in unit_jobs("stage", np.arange(run.plan.units), 1000))
     planned = time.process_time() - begun
     assert jobs
     return {"unit_ms": 1e3 * spent / STAGED_UNITS, "jobs_us_a_unit": 1e6 * planned / run.plan.units}

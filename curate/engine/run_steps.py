@@ -14,7 +14,7 @@ from curate.engine.journal import Journal
 from curate.engine.ledger import DONE_STATE, STAGED_STATE
 from curate.engine.near_duplicates import PHASE as NEAR
 from curate.engine.near_duplicates import codes_name, index_bytes, read_plan
-from curate.engine.plan import Plan, Run
+from curate.engine.plan import Run
 from curate.engine.progress import Progress
 from curate.engine.record import UnitRecord
 from curate.engine.runners import Runner
@@ -106,7 +106,7 @@ class Steps:
         Raises:
             UnitError: some failed; the others are done.
         """
-        self.all(kind, unit_jobs(kind, self.run.plan, numbers, self.runner.workers), len(numbers))
+        self.all(kind, unit_jobs(kind, numbers, self.runner.workers), len(numbers))
 
     def all(self, kind: str, jobs: Iterable[Job], numbers: int, phase: str = "") -> None:
         """Do all these jobs, which are of one kind.
@@ -156,23 +156,20 @@ class Steps:
         self.journal.flush()
 
 
-def unit_jobs(kind: str, plan: Plan, numbers: np.ndarray, workers: int) -> Iterator[Job]:
-    """Group units into jobs: neighbouring units of one input together, if every worker still gets several jobs.
+def unit_jobs(kind: str, numbers: np.ndarray, workers: int) -> Iterator[Job]:
+    """Group units into jobs: neighbouring units together, also of several inputs, if every worker gets several jobs.
 
     Without Ray (`workers` is 0) each unit is a job of its own, as the process keeps the input open anyway.
 
     Args:
         kind: the kind of the jobs.
-        plan: the run's plan.
         numbers: the units' numbers, ascending.
         workers: how many workers do the jobs.
     """
     size = max(1, min(CHUNK, len(numbers) // (4 * workers))) if workers else 1
     job: list[int] = []
     for number in numbers.tolist():
-        if job and (
-            len(job) == size or job[-1] != number - 1 or plan.input_of(job[0]) != plan.input_of(number)
-        ):
+        if job and (len(job) == size or job[-1] != number - 1):
             yield Job(kind, tuple(job))
             job = []
         job.append(number)

@@ -14,6 +14,7 @@ from curate.engine.command import request
 from curate.engine.plan import Plan, Run, Unit
 from curate.engine.stopwatch import Stopwatch
 from curate.engine.unit_rows import TOGETHER_UNITS, UnitReader
+from curate.engine.worker import Job, Worker
 from curate.errors import InputError, UnitError
 from curate.manifest import load as manifests
 from tests.curate.runs import pair, write_pairs
@@ -26,6 +27,12 @@ TEXTS = [
     "A boat 😀",
     "A plain boat",
 ]
+
+
+class Silent:
+    """A meter that nobody reads."""
+
+    def add(self, **counts: int) -> None: ...
 
 
 @pytest.fixture
@@ -89,6 +96,15 @@ def test_many_small_inputs_are_judged_together(tmp_path: Path, monkeypatch: pyte
     together = samples(run, run.plan.units)
     assert times == [TOGETHER_UNITS, TOGETHER_UNITS]
     assert [one.to_pylist() for one in together] == [one.to_pylist() for one in alone]
+
+
+def test_a_worker_reads_ahead_only_what_it_stages_itself(tmp_path: Path) -> None:
+    run = many(tmp_path, rows_of(12))
+    worker = Worker(run, Silent(), 1)
+    worker.scan(0, "seen")
+    worker.do(Job("stage", (0, 1, 2)))
+    assert worker.pipeline.reader.stop == 3
+    worker.close()
 
 
 def test_inputs_of_other_columns_or_rules_are_judged_apart(tmp_path: Path) -> None:
