@@ -154,6 +154,7 @@ class Journal:
             begun = self._read_begun()
             self.check_same(begun.request, asked)
         run = self._run(asked, begun)
+        self.store.run = run.begun
         self._begun, self.ledger = begun, Ledger(run.plan.units)
         if data is not None:
             self._remember()
@@ -331,6 +332,7 @@ class Journal:
             before=begun.before,
             growth=begun.growth,
             removed=self._removed(),
+            begun=begun.digest(),
             select=asked.select,
         )
 

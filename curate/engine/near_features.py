@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from curate.engine.output import Fallen, Staging
 from curate.engine.record import UnitRecord
 from curate.errors import UnitError
-from curate.storage.batch_files import damaged, read_batches, read_told, write_batches
+from curate.storage.batch_files import damaged, digest, read_batches, read_told, write_batches
 from curate.storage.ranges import OPEN_FILES, RangeReader, Ranges
 from curate.storage.store import HashingSink, Store
 from filters.near_duplicate import PART_ROWS, stored_matrix
@@ -33,7 +33,6 @@ SPILL = pa.schema(
 )  # `row` is the row's number among the unit's kept rows
 NUMBER_BYTES = 2  # bytes of each number of a stored feature
 WORD = 8  # bytes of a row's checksum; a row's features are filled up to a multiple of it
-SUM_OF_NOTHING = np.uint64(0x9E3779B97F4A7C15)  # the checksum of zeros, so that zeros alone are no valid row
 BLOCK_ROWS = (16 * PART_ROWS, 1024 * PART_ROWS)  # least and most rows of a block
 BLOCKS = 256  # how many blocks there are, unless their size would be outside of BLOCK_ROWS
 
@@ -136,7 +135,7 @@ def spill_features(
                 )
                 if len(stored):
                     dimension = stored.shape[1]
-                    sink.write(sealed_rows(stored.astype(np.float16)).tobytes())
+                    sink.write(sealed_rows(store, stored.astype(np.float16)).tobytes())
                 places.append(rows)
                 first += shard.rows
             kept += first
@@ -182,11 +181,11 @@ def read_places(store: Store, name: str) -> pa.Table:
     return pa.concat_tables([SPILL.empty_table(), *read_batches(store, name)])
 
 
-def sealed_rows(features: npt.NDArray[np.float16]) -> npt.NDArray[np.uint8]:
+def sealed_rows(store: Store, features: npt.NDArray[np.float16]) -> npt.NDArray[np.uint8]:
     """Return rows of features (N x D) as they are stored: N rows of bytes, each with its checksum at the end."""
     data = np.ascontiguousarray(features).view(np.uint8).reshape(len(features), -1)
     padded = np.pad(data, ((0, 0), (0, -data.shape[1] % WORD)))
-    return np.concatenate([padded, _sums(padded)], axis=1)
+    return np.concatenate([padded, _sums(store, padded)], axis=1)
 
 
 def row_bytes(dimension: int) -> int:
@@ -194,9 +193,12 @@ def row_bytes(dimension: int) -> int:
     return -(-dimension * NUMBER_BYTES // WORD) * WORD + WORD
 
 
-def _sums(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return the checksum of each row (N rows of bytes, a multiple of WORD)."""
-    words = np.bitwise_xor.reduce(rows.view(np.uint64), axis=1, keepdims=True) ^ SUM_OF_NOTHING
+def _sums(store: Store, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the checksum of each row (N rows of bytes, a multiple of WORD), which differs from run to run."""
+    of_zeros = np.frombuffer(digest(store, "features", b""), np.uint64)[:1]  # so zeros alone are no valid row
+    words: npt.NDArray[np.uint64] = (
+        np.bitwise_xor.reduce(rows.view(np.uint64), axis=1, keepdims=True) ^ of_zeros
+    )
     return words.view(np.uint8)
 
 
@@ -256,7 +258,7 @@ class StoredFeatures:
         """
         stored = data.reshape(-1, self._width)
         features = np.ascontiguousarray(stored[:, :-WORD])
-        if (_sums(features) != stored[:, -WORD:]).any():
+        if (_sums(self._store, features) != stored[:, -WORD:]).any():
             raise damaged(self._store, features_name(number))
         return features[:, : self._plan.dimension * NUMBER_BYTES].copy().view(np.float16)
 

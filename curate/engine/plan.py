@@ -138,6 +138,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     before: int = 0  # units that were finished before inputs were added
     growth: int = 0  # how often inputs were added
     removed: str = ""  # hex SHA-256 of the folder's tombstones; empty without any
+    begun: str = ""  # hex digest of what `_run/run.json` says: names this run among all
     select: bool = False  # a selection: judge only rules that need no image, and write rows of the source
 
     @cached_property

@@ -41,6 +41,7 @@ class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[Stage, ...] = ()
     shards: tuple[Shard, ...] = ()
     dropped_file: Shard | None = None  # the file with its dropped rows, if any were written
+    run: str = ""  # names the run (`Store.run`); only in the record's own file
 
     def check(self) -> UnitRecord:
         """Return the record itself, if its rows add up.

@@ -55,16 +55,25 @@ def write_record(store: Store, folder: str, record: UnitRecord) -> None:
     Raises:
         UnitError: its rows do not add up.
     """
-    store.write_bytes(record_name(folder, record.unit), msgspec.json.encode(record.check()))
+    bound = msgspec.structs.replace(record.check(), run=store.run)
+    store.write_bytes(record_name(folder, record.unit), msgspec.json.encode(bound))
 
 
 def read_record(store: Store, folder: str, unit: int) -> UnitRecord | None:
-    """Return a unit's record; None if there is none, or only one that was cut off or overwritten."""
+    """Return a unit's record; None if there is none, or only one that was cut off, overwritten or of another run."""
     data = store.read_bytes(record_name(folder, unit))
     try:
-        return msgspec.json.decode(data or b"", type=UnitRecord)
+        record = msgspec.json.decode(data or b"", type=UnitRecord)
     except NOT_JSON:
         return None
+    if record.unit != unit or not _is_of(store, record.run):
+        return None
+    return msgspec.structs.replace(record, run="")
+
+
+def _is_of(store: Store, run: str) -> bool:
+    """Return whether what names `run` is of the store's run; true if either does not say so."""
+    return not store.run or not run or run == store.run
 
 
 def write_segment(store: Store, number: int, entries: Sequence[Entry], stem: str = "segment") -> None:
@@ -75,8 +84,9 @@ def write_segment(store: Store, number: int, entries: Sequence[Entry], stem: str
         pa.array([msgspec.json.encode(record) for _, record in entries], pa.binary()),
     ]
     sink = io.BytesIO()
-    with ipc.new_file(sink, SEGMENT, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(pa.table(columns, schema=SEGMENT))
+    schema = SEGMENT.with_metadata({"run": store.run})
+    with ipc.new_file(sink, schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(pa.table(columns, schema=schema))
     content = sink.getvalue()
     store.write_bytes(segment_name(number, stem), content + _digest(content))
 
@@ -183,7 +193,7 @@ def _numbers(store: Store, folder: str) -> list[int]:
 
 
 def _read_segment(store: Store, name: str) -> pa.Table:
-    """Read a segment; a damaged one counts as empty, as the single records of its units are read instead.
+    """Read a segment; one that is damaged or of another run is empty, as its units' single records are read instead.
 
     Damaged data are not parsed: a flipped bit in an Arrow file can crash the process.
     """
@@ -191,7 +201,9 @@ def _read_segment(store: Store, name: str) -> pa.Table:
     content, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
     if digest != _digest(content):  # cut off when the power failed, or a flipped bit
         return SEGMENT.empty_table()
-    return ipc.open_file(pa.py_buffer(content)).read_all()
+    table = ipc.open_file(pa.py_buffer(content)).read_all()
+    run = (table.schema.metadata or {}).get(b"run", b"").decode()
+    return table if _is_of(store, run) else SEGMENT.empty_table()
 
 
 def _digest(content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -46,3 +47,7 @@ class Begun(msgspec.Struct, frozen=True):
     lineage: dict[str, Any] = {}  # fields of `_manifest.json` about earlier versions, to be kept
     before: int = 0  # units that were finished before inputs were added
     growth: int = 0  # how often inputs were added
+
+    def digest(self) -> str:
+        """Return the hex digest of all this, which names the run among all others."""
+        return hashlib.blake2b(msgspec.json.encode(self, order="sorted"), digest_size=16).hexdigest()

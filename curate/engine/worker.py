@@ -160,6 +160,7 @@ class Worker(JobWorker):
         super().__init__(run.out)
         self.run = run
         self.store = Store(run.out)
+        self.store.run = run.begun
         self.pipeline = _stages_of(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # phase → the last slice that was read
         self._near: NearDuplicates | None = None

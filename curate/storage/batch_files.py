@@ -1,8 +1,8 @@
 """Files of a run's journal that other processes read, in parts or as a whole, each with a digest of what it holds.
 
 Bits that a disk flips must neither change a result unnoticed nor reach a parser: a flipped bit in an Arrow file or in
-an index can crash the process. So no data are parsed before their digest was compared. A digest covers the file's name,
-too, so that no file is taken for another one.
+an index can crash the process. So no data are parsed before their digest was compared. A digest covers the file's name
+and the run (`Store.run`), too, so that no file is taken for another one, or for that of another run.
 
 A file of record batches begins with its batches, each an Arrow stream of its own. Then comes the footer, which has the
 end and digest of each batch; last the footer's own digest and its length. So one batch is read without the others.
@@ -23,6 +23,9 @@ from curate.errors import DamagedStateError
 from curate.storage.store import HashingSink, Store
 
 DIGEST_BYTES = 16
+OUTLASTING = (
+    "_run/prints/"  # files that are read after their run: by the next one, and by versions without some rows
+)
 LENGTH_BYTES = 4  # of the footer's length, which ends a file
 TAIL = 2**16  # bytes at the end of a file that are read first: most footers lie in them
 HELD_FILES = 8192  # files on an object store whose footers a process keeps in memory
@@ -45,8 +48,8 @@ class BatchFooter(msgspec.Struct, frozen=True, array_like=True):
 class _BatchWriter:
     """Writes record batches to a sink, and remembers what the footer needs."""
 
-    def __init__(self, name: str, sink: HashingSink) -> None:
-        self._name, self._sink = name, sink
+    def __init__(self, store: Store, name: str, sink: HashingSink) -> None:
+        self._store, self._name, self._sink = store, name, sink
         self._ends: list[int] = []
         self._digests: list[bytes] = []
 
@@ -56,14 +59,14 @@ class _BatchWriter:
         with ipc.new_stream(piece, schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
             writer.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema))
         data = piece.getvalue()
-        self._digests.append(digest(f"{self._name}#{len(self._ends)}", data))
+        self._digests.append(digest(self._store, f"{self._name}#{len(self._ends)}", data))
         self._sink.write(data)
         self._ends.append(self._sink.size)
 
     def finish(self, told: bytes) -> None:
         footer = msgspec.msgpack.encode(BatchFooter(self._ends, self._digests, told))
         length = len(footer).to_bytes(LENGTH_BYTES, "little")
-        self._sink.write(footer + digest(self._name, footer) + length)
+        self._sink.write(footer + digest(self._store, self._name, footer) + length)
 
 
 def write_batches(
@@ -80,7 +83,7 @@ def write_batches(
     """
 
     def fill(sink: HashingSink) -> None:
-        batches = _BatchWriter(name, sink)
+        batches = _BatchWriter(store, name, sink)
         for table in tables:
             batches.add(schema, table)
         batches.finish(told)
@@ -99,7 +102,7 @@ def read_batches(store: Store, name: str, wanted: range | None = None) -> list[p
     From an object store only these are fetched, and once for each file its footer.
 
     Raises:
-        DamagedStateError: the file is cut or overwritten, or has fewer batches.
+        DamagedStateError: the file is cut, overwritten or of another run, or has fewer batches.
         OSError: it cannot be read.
     """
     footer = (_footer if store.local else _held_footer)(store, name)
@@ -111,7 +114,7 @@ def read_batches(store: Store, name: str, wanted: range | None = None) -> list[p
                 raise damaged(store, name)
             start = footer.ends[number - 1] if number else 0
             data = file.read_at(footer.ends[number] - start, start)
-            if digest(f"{name}#{number}", data) != footer.digests[number]:
+            if digest(store, f"{name}#{number}", data) != footer.digests[number]:
                 raise damaged(store, name)
             tables.append(ipc.open_stream(data).read_all())
     return tables
@@ -129,35 +132,36 @@ def read_told(store: Store, name: str) -> bytes:
 
 def write_sealed(store: Store, name: str, data: bytes) -> None:
     """Write `data`, which `read_sealed` returns, as the file `name`."""
-    store.write_bytes(name, data + digest(name, data))
+    store.write_bytes(name, data + digest(store, name, data))
 
 
 def read_sealed(store: Store, name: str) -> bytes | None:
     """Return the data of a file that `write_sealed` wrote; None if there is no such file.
 
     Raises:
-        DamagedStateError: it is cut or overwritten.
+        DamagedStateError: it is cut, overwritten or of another run.
     """
     found = store.read_bytes(name)
     if found is None:
         return None
     data, sum_ = found[:-DIGEST_BYTES], found[-DIGEST_BYTES:]
-    if sum_ != digest(name, data):
+    if sum_ != digest(store, name, data):
         raise damaged(store, name)
     return data
 
 
-def digest(name: str, data: bytes) -> bytes:
-    """Return the digest of data that a file has under `name`."""
-    key = hashlib.blake2b(name.encode(), digest_size=DIGEST_BYTES).digest()
+def digest(store: Store, name: str, data: bytes) -> bytes:
+    """Return the digest of data that a file has under `name` in the store's run."""
+    run = "" if name.startswith(OUTLASTING) else store.run
+    key = hashlib.blake2b(f"{name}{run}".encode(), digest_size=DIGEST_BYTES).digest()
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES, key=key).digest()
 
 
 def damaged(store: Store, name: str) -> DamagedStateError:
-    """Return the error for a file in `_run` that is cut or overwritten, with the way out."""
+    """Return the error for a file in `_run` that is cut, overwritten or of another run, with the way out."""
     folder, _, file = name.rpartition("/")
     way_out = next((out for stem, out in WAYS_OUT.items() if name.startswith(stem)), MADE_ANEW)
-    return DamagedStateError(f"{store.uri}/{folder}: {file} is damaged; {way_out}")
+    return DamagedStateError(f"{store.uri}/{folder}: {file} is damaged or of another run; {way_out}")
 
 
 def _footer(store: Store, name: str) -> BatchFooter:
@@ -170,7 +174,7 @@ def _footer(store: Store, name: str) -> BatchFooter:
         if length > len(tail):
             tail = file.read_at(length, size - length)
     footer = tail[-length : -DIGEST_BYTES - LENGTH_BYTES]
-    if tail[-DIGEST_BYTES - LENGTH_BYTES : -LENGTH_BYTES] != digest(name, footer):
+    if tail[-DIGEST_BYTES - LENGTH_BYTES : -LENGTH_BYTES] != digest(store, name, footer):
         raise damaged(store, name)
     return msgspec.msgpack.decode(footer, type=BatchFooter)
 

@@ -74,6 +74,7 @@ class Store:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/") or uri[:1]
+        self.run = ""  # names the run that writes here, while it is unfinished; its files are bound to it
         self.fs, self.root = filesystem(self.uri)
         self.root = self.root.rstrip("/")
         self.local = isinstance(self.fs, pafs.LocalFileSystem)

@@ -25,6 +25,7 @@ def test_a_cut_file_of_a_phase_is_named_with_the_way_out(tmp_path: Path, kept_by
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:kept_bytes])
     with pytest.raises(
-        DamagedStateError, match=r"_run/seen: spill-000000\.arrow is damaged; delete that folder"
+        DamagedStateError,
+        match=r"_run/seen: spill-000000\.arrow is damaged or of another run; delete that folder",
     ):
         read_batch(store, name, 0)

@@ -227,9 +227,27 @@ def test_a_damaged_file_of_the_search_is_named(
     worker = NearDuplicates(staging.store, PHASE)
     reads = {"features": lambda: worker.encode(0), "spill": worker.plan, "partition": worker.settle}
     with pytest.raises(
-        DamagedStateError, match=rf"_run/near: {stem}[-0-9]*\.\w+ is damaged; delete that folder"
+        DamagedStateError,
+        match=rf"_run/near: {stem}[-0-9]*\.\w+ is damaged or of another run; delete that folder",
     ):
         reads.get(stem, lambda: worker.search(0))()
+
+
+def test_features_of_another_run_are_refused(small_blocks: None, tmp_path: Path) -> None:
+    staging, records, fallen = staged(tmp_path, 2100)
+    staging.store.run = "a"
+    judge(staging, records, fallen, 1)
+    path, mine = tmp_path / "_run/near/features-000001.bin", Store(str(tmp_path))
+    data, mine.run = path.read_bytes(), "a"
+    staging.store.run = "b"
+    units = range(SLICE_UNITS, 2 * SLICE_UNITS)
+    spill_features(staging, PHASE.spill_name(1), 1, [(records[n], fallen[n]) for n in units])
+    plan = read_plan(mine)
+    assert plan is not None
+    assert len(path.read_bytes()) == len(data)
+    stored = near_features.StoredFeatures(mine, plan)
+    with pytest.raises(DamagedStateError, match=r"features-000001\.bin is damaged or of another run"):
+        stored.take(np.arange(plan.rows))
 
 
 def test_a_flipped_bit_in_features_that_are_taken_one_by_one_is_found(

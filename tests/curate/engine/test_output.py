@@ -52,7 +52,9 @@ def damage(path: Path, kind: str) -> None:
 def test_a_damaged_staged_file_is_not_published(tmp_path: Path, name: str, kind: str) -> None:
     staging, record = staged(tmp_path)
     damage(tmp_path / staging.place(name), kind)
-    with pytest.raises(DamagedStateError, match=f"{Path(name).name} is damaged; --overwrite begins"):
+    with pytest.raises(
+        DamagedStateError, match=f"{Path(name).name} is damaged or of another run; --overwrite begins"
+    ):
         staging.publish(record, {}, {})
     assert not any((tmp_path / name).exists() for name in NAMES)
 
@@ -61,7 +63,9 @@ def test_a_damaged_staged_file_is_not_published(tmp_path: Path, name: str, kind:
 def test_a_flipped_bit_in_a_staged_file_that_is_read_is_named(tmp_path: Path, name: str) -> None:
     staging, record = staged(tmp_path)
     damage(tmp_path / staging.place(name), "flip")
-    with pytest.raises(DamagedStateError, match=f"{Path(name).name} is damaged; --overwrite begins"):
+    with pytest.raises(
+        DamagedStateError, match=f"{Path(name).name} is damaged or of another run; --overwrite begins"
+    ):
         staging.publish(record, {0: "duplicate_pair"}, {})
 
 
@@ -70,5 +74,5 @@ def test_a_damaged_staged_shard_is_named_when_it_is_compared(tmp_path: Path, kin
     staging, record = staged(tmp_path)
     staging.keep(record, "_run/staged")
     damage(tmp_path / staging.place(NAMES[0]), kind)
-    with pytest.raises(DamagedStateError, match=r"shard-000000.parquet is damaged; --overwrite begins"):
+    with pytest.raises(DamagedStateError, match=r"shard-000000.parquet is damaged or of another run; --ov"):
         staging.spilled(0)

@@ -4,6 +4,7 @@ import io
 import random
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
@@ -23,6 +24,7 @@ from curate.engine.records import (
     segment_names,
     write_segment,
 )
+from curate.engine.request import Begun
 from curate.errors import UnitError
 from curate.manifest import load as manifests
 from curate.storage.shards import Shard
@@ -63,6 +65,31 @@ def test_torn_files_of_the_journal_count_for_nothing(tmp_path: Path) -> None:
     torn = tmp_path / records.record_name(DONE, 2)
     torn.write_bytes(torn.read_bytes()[:9])
     assert [one.unit for one in every_record(store)] == [1]
+
+
+def test_records_and_segments_of_another_run_count_for_nothing(tmp_path: Path) -> None:
+    store, other, anyone = (Store(str(tmp_path)) for _ in range(3))
+    store.run, other.run = "a", "b"
+    write_segment(other, 0, [(DONE_STATE, record(1))])
+    write_segment(store, 1, [(DONE_STATE, record(2))])
+    records.write_record(other, DONE, record(3))
+    records.write_record(store, DONE, record(4))
+    assert list(every_record(store)) == [record(2), record(4)]
+    assert list(every_record(anyone)) == [record(1), record(2), record(3), record(4)]
+
+
+def test_a_record_of_another_unit_counts_for_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    records.write_record(store, DONE, record(3))
+    store.write_bytes(record_name(DONE, 4), store.read_bytes(record_name(DONE, 3)) or b"")
+    assert [one.unit for one in every_record(store)] == [3]
+
+
+def test_a_run_that_goes_on_has_the_same_name_and_a_new_one_another() -> None:
+    begun = Begun({"limit": None, "sample": 1.0}, (3, 4), "2026-12-01T11:40:00+00:00")
+    again = msgspec.json.decode(msgspec.json.encode(begun), type=Begun)
+    assert again.digest() == begun.digest()
+    assert msgspec.structs.replace(begun, started="2026-12-01T11:40:01+00:00").digest() != begun.digest()
 
 
 @pytest.mark.parametrize("seed", range(8))

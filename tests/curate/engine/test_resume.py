@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,3 +141,26 @@ def test_a_torn_record_is_a_unit_that_is_not_done(
     torn.write_bytes(torn.read_bytes()[:20])
     assert curate(*command(pairs, tmp_path / "out")).returncode == 0
     assert files(tmp_path / "out") == undisturbed
+
+
+def test_verdicts_and_records_of_another_run_are_not_taken(
+    crasher: Crasher, pairs: Path, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for out, more in ((mine, ()), (other, ("--set", "rules.text_too_short.min_chars=999"))):
+        assert crasher.run("link", 1, "kill before", *command(pairs, out), *more)[0] == -signal.SIGKILL
+    verdict = Path("_run/seen/verdict-000000.arrow")
+    own = (mine / verdict).read_bytes()
+    (mine / verdict).write_bytes((other / verdict).read_bytes())
+    shutil.copytree(other / "_run/journal", mine / "_run/journal", dirs_exist_ok=True)
+    for record in (mine / "_run/staged").rglob("*.json"):
+        record.unlink()
+    ended = curate(*command(pairs, mine))
+    assert ended.returncode == 1
+    assert (
+        f"{mine}/_run/seen: verdict-000000.arrow is damaged or of another run; delete that folder"
+        in ended.stderr
+    )
+    (mine / verdict).write_bytes(own)
+    done(*command(pairs, mine))
+    assert files(mine) == undisturbed

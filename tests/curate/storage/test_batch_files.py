@@ -67,7 +67,8 @@ def test_a_flipped_bit_or_a_cut_anywhere_is_found(tmp_path: Path, seal: bool) ->
     for bad in [*flips, *cuts, bytes(len(whole)), lottery.randbytes(len(whole)), b"\xff" * 400]:
         path.write_bytes(bad)
         with pytest.raises(
-            DamagedStateError, match=r"_run/seen: spill-000000\.arrow is damaged; delete that folder"
+            DamagedStateError,
+            match=r"_run/seen: spill-000000\.arrow is damaged or of another run; delete that folder",
         ):
             read()
 
@@ -81,9 +82,32 @@ def test_one_file_is_not_taken_for_another(tmp_path: Path) -> None:
         read_batch(store, other, 0)
 
 
+@pytest.mark.parametrize("run", ["", "b"])
+def test_a_file_of_another_run_is_refused(tmp_path: Path, run: str) -> None:
+    store, other = Store(str(tmp_path)), Store(str(tmp_path))
+    store.run, other.run = "a", run
+    write_batches(other, NAME, NUMBERS, TABLES)
+    write_sealed(other, "_run/near/plan.json", b"{}")
+    for read in (read_batches, read_told, batches_of):
+        with pytest.raises(DamagedStateError, match=r"spill-000000\.arrow is damaged or of another run"):
+            read(store, NAME)
+    with pytest.raises(DamagedStateError, match=r"plan\.json is damaged or of another run"):
+        read_sealed(store, "_run/near/plan.json")
+    assert read_batches(other, NAME) == TABLES
+
+
+def test_fingerprints_are_read_after_their_run(tmp_path: Path) -> None:
+    store, later = Store(str(tmp_path)), Store(str(tmp_path))
+    store.run = "a"
+    write_batches(store, "_run/prints/unit-000000.arrow", NUMBERS, TABLES)
+    assert read_batches(later, "_run/prints/unit-000000.arrow") == TABLES
+
+
 @pytest.mark.parametrize("name", ["_run/prints/unit-000000.arrow", "_run/staged/kept-000000.arrow"])
 def test_what_units_left_is_not_advised_to_be_deleted(tmp_path: Path, name: str) -> None:
     store = Store(str(tmp_path))
     store.write_bytes(name, b"junk")
-    with pytest.raises(DamagedStateError, match="is damaged; --overwrite begins the run anew"):
+    with pytest.raises(
+        DamagedStateError, match="is damaged or of another run; --overwrite begins the run anew"
+    ):
         read_batch(store, name, 0)
