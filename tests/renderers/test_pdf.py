@@ -154,13 +154,16 @@ def vertical(text: str) -> bytes:
 
 
 def covered(shape: tuple[int, ...], quad: list[float], margin: float) -> np.ndarray[Any, Any]:
-    corners = np.array(quad).reshape(4, 2)
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    inside = np.ones(shape, bool)
-    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+    corners, whole = np.array(quad).reshape(4, 2), np.zeros(shape, bool)
+    left, top = np.maximum(corners.min(0) - margin - 1, 0).astype(int)
+    right, bottom = (corners.max(0) + margin + 2).astype(int)
+    part = whole[top:bottom, left:right]  # what lies around the quad
+    y, x = np.mgrid[: part.shape[0], : part.shape[1]] + 0.5
+    part[:] = True
+    for start, end in zip(corners - (left, top), np.roll(corners, -1, axis=0) - (left, top), strict=True):
         edge = (end - start) / np.hypot(*(end - start))
-        inside &= edge[0] * (y - start[1]) - edge[1] * (x - start[0]) > -margin
-    return inside
+        part &= edge[0] * (y - start[1]) - edge[1] * (x - start[0]) > -margin
+    return whole
 
 
 def test_text_that_nobody_can_see_is_left_out() -> None:
