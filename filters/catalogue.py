@@ -22,9 +22,8 @@ INVISIBLE = (
     r"\x{FEFF}\x{E0100}-\x{E01EF}]"  # variation selectors too, but not U+FE0F: it makes a sign an emoji
 )
 JOINER = r"\x{200D}"
-JOINED = (
-    rf"{PICTOGRAPHIC}{SKIN_TONE}\x{{FE0F}}"  # what it joins into one emoji, which text_has_emoji is to see
-)
+# What it joins into one emoji, which text_has_emoji is to see
+JOINED = rf"{PICTOGRAPHIC}{SKIN_TONE}\x{{FE0F}}"
 EXTENSION = (
     r"\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|psd|svg|heic|avif|nef|cr2|arw|dng|xcf|pdf|djvu|webm|ogv|mp4)"
 )
