@@ -28,9 +28,8 @@ from curate.errors import MachineError
 
 LONGEST_PARENT = 16  # bytes of the path in which Ray's folder is made
 REMOVE_S = 10.0  # how long to try to remove Ray's folder
-ANSWER_S = (
-    30.0  # how long to try to reach a cluster that may be starting; Ray itself would try for many minutes
-)
+# How long to try to reach a cluster that may be starting; Ray itself would try for many minutes
+ANSWER_S = 30.0
 TRY_S = 5.0  # how long one of these tries may take
 HOST_AND_PORT = re.compile(
     r"(?:ray://)?\[?(?P<host>[^/\]]+?)\]?:(?P<port>\d{1,5})"

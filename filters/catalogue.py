@@ -22,9 +22,8 @@ INVISIBLE = (
     r"\x{FEFF}\x{E0100}-\x{E01EF}]"  # variation selectors too, but not U+FE0F: it makes a sign an emoji
 )
 JOINER = r"\x{200D}"
-JOINED = (
-    rf"{PICTOGRAPHIC}{SKIN_TONE}\x{{FE0F}}"  # what it joins into one emoji, which text_has_emoji is to see
-)
+# What it joins into one emoji, which text_has_emoji is to see
+JOINED = rf"{PICTOGRAPHIC}{SKIN_TONE}\x{{FE0F}}"
 EXTENSION = (
     r"\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|psd|svg|heic|avif|nef|cr2|arw|dng|xcf|pdf|djvu|webm|ogv|mp4)"
 )
@@ -39,8 +38,9 @@ SHOT = (  # a messenger's or a screen's picture, told by its time
 )
 TAKEN = (  # a telephone's picture, told by its time, and names that messengers and free agencies give
     r"(?:(?:19|20)\d{6}[_-]\d{4,9}(?:[_-]\d{1,4})?|(?:mmexport|wx_camera_|received_|mvimg_|beauty_)\d{8,17}(?:_\d{6})?"
-    r"|photo-\d{10,13}-[\da-f]{12}|pexels-(?:[a-z]+-){1,4}\d{4,}|[a-z]+(?:-[a-z]+){0,3}-[\w-]{11}-unsplash)(?: ?\(\d+\))?"
+    r"|photo-\d{10,13}-[\da-f]{12}|pexels-(?:[a-z]+-){1,4}\d{4,})(?: ?\(\d+\))?"
 )
+UNSPLASHED = r"[a-z]+(?:-[a-z]+){0,3}-[\w-]{11}-unsplash"
 AGENCY_NAME = (  # an agency's file
     r"(?:i-?stock(?:photo)?|shutterstock|gettyimages|adobestock|depositphotos|dreamstime|alamy|fotolia|123rf|bigstock)"
     r"[ _-]{1,3}\d{4,}(?:[_-](?:xxl|xl|x?large|l|medium|m|small|s|web|edit|\d+x\d+))*"
@@ -66,7 +66,9 @@ GIVEN_BY = r"(?:staff|courtesy|contributed|submitted|handout|file|archive|provid
 FILED = (  # an agency's picture from its files, and when it was taken
     r"file ?(?:photo ?)?[:–—-]+ +(?:(?:(?:in|on) )?this (?:[a-z]{3,9}\.? )?(?:\d{1,2}, )?(?:\d{4},? )?(?:file )?(?:photo|image|picture)(?: provided by [^,]{1,40})?,? +)?"
 )
-NAMELESS_CREDIT = r"(?:Photo|Image|Picture|PHOTO|IMAGE)s? ?(?i:credits?|sources?|courtesy(?: of)?|via|from)"  # its URL is gone
+NAMELESS_CREDIT = (
+    r"(?:Photo|Image|Picture|PHOTO|IMAGE)s? ?(?i:credits?|sources?|courtesy(?: of)?|via)"  # its URL is gone
+)
 NAMES = r"(?:[^ .!?]+[ .]*){1,7}"  # who is to be credited
 
 CATALOGUE: tuple[Pattern, ...] = (
@@ -170,7 +172,7 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r"^\d{2,4}px-", ""),
             (rf"([{LETTER},.)])%20", r"\1 "),
             (rf"(?i)(?:\b|_){CAMERA}(?:-\d{{2,4}}x\d{{2,4}})?(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
-            (rf"(?i)^{TAKEN}(?:{EXTENSION})?$", ""),
+            (rf"(?i)^(?:{TAKEN}|{UNSPLASHED})(?:{EXTENSION})?$", ""),
             (rf"(?i)(?:^| ){AGENCY_NAME}(?:{EXTENSION})?$", ""),
             (
                 rf"(?i)^(?:{AGENCY_NAME}[_-])?(?:royalty-free-)?stock-{KIND}-(.+?)(?:-\d{{5,}})?(?:{EXTENSION})?$",
@@ -183,6 +185,7 @@ CATALOGUE: tuple[Pattern, ...] = (
         ),
         within=rf"(?i){EXTENSION}\b|(?:\b|_){CAMERA}|%20|\b{AGENCY_NAME}",
         start=rf"\d{{2,4}}px-|(?i:{SHOT}(?:{EXTENSION})?$|{TAKEN}$|(?:royalty-free-)?stock-{KIND}-)",
+        end="-unsplash",
     ),
     *CATALOGUE_ZH,
     Pattern(

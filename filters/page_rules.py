@@ -11,9 +11,8 @@ import pyarrow.compute as pc
 from filters.rule import rule
 
 STRUCTURED = "ocr_structured"  # the task whose target is HTML
-MARKS = (
-    66  # characters that the task `ocr` writes around a region's text: <ref>, </ref>, <quad>, four corners
-)
+# Characters that the task `ocr` writes around a region's text: <ref>, </ref>, <quad>, four corners
+MARKS = 66
 
 
 def fact(extra: Any, name: str) -> pa.Array:

@@ -56,9 +56,8 @@ def test_the_site_builds_and_a_broken_link_fails_it(tmp_path: Path) -> None:
 
 
 def test_the_shell_completes_commands() -> None:
-    code = (
-        "import sys; sys.argv[0] = 'curate'; from curate.cli.app import main; main()"  # the installed script
-    )
+    # The installed script
+    code = "import sys; sys.argv[0] = 'curate'; from curate.cli.app import main; main()"
     words = {"_CURATE_COMPLETE": "complete_bash", "COMP_WORDS": "curate ver", "COMP_CWORD": "1"}
     told = subprocess.run(
         [sys.executable, "-c", code],

@@ -30,13 +30,11 @@ class Limits:
     """The limits of one child. Times are seconds, sizes are bytes."""
 
     timeout_s: float = 20.0  # for one answer, or one frame of a stream
-    stream_timeout_s: float = (
-        600.0  # for all frames of a stream together, time spent on its reader not counted
-    )
+    # For all frames of a stream together, time spent on its reader not counted
+    stream_timeout_s: float = 600.0
     memory_bytes: int = 2 * 2**30
-    memory_by: Literal["rlimit", "pss"] = (
-        "rlimit"  # address space of the child, or PSS of it and all it started
-    )
+    # Address space of the child, or PSS of it and all it started
+    memory_by: Literal["rlimit", "pss"] = "rlimit"
     recycle_after: int = 500  # payloads
     max_answer_bytes: int = 256 * 2**20
 

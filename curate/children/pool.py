@@ -161,9 +161,8 @@ class Children:
 
     def _end(self) -> None:
         with self._room:
-            self._asleep = (
-                False  # from here on nobody writes to the wake-up descriptor, which is closed below
-            )
+            # From here on nobody writes to the wake-up descriptor, which is closed below
+            self._asleep = False
             jobs = [*(job for lane in self._lanes for job in lane.jobs), *self._queued]
             self._queued.clear()
             self._room.notify_all()

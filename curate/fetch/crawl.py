@@ -60,9 +60,8 @@ class Crawl:
             threading.Lock() for _ in range(STRIPES)
         )  # so no address is fetched twice at once
         self._reading = tuple(threading.Lock() for _ in range(STRIPES))  # nor a site's robots.txt
-        self.trouble: Halted | None = (
-            None  # set once a part could not be fetched because the network was gone
-        )
+        # Set once a part could not be fetched because the network was gone
+        self.trouble: Halted | None = None
 
     def page(self, url: str) -> Fetched:
         """Fetch a page, or return the answer that its address gave before.

@@ -17,9 +17,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from curate.fetch.addresses import blocked
 
-QUESTIONS_AT_ONCE = (
-    100  # queries; the limits of routers and name servers are not much higher (img2dataset #360)
-)
+# Queries; the limits of routers and name servers are not much higher (img2dataset #360)
+QUESTIONS_AT_ONCE = 100
 CACHED_NAMES = 100_000
 TTL_S = (60, 3600)  # an answer is cached for its own time to live, but at least and at most so many seconds
 NO_SUCH_NAME_TTL_S = 600  # how long "there is no such name" is cached

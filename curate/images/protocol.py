@@ -74,9 +74,8 @@ class Prepared:
     turn: int = 1  # the EXIF orientation (1 to 8) that was undone
     reason: str | None = None
     detail: str | None = None
-    fingerprint: bytes | None = (
-        None  # of the whole and its crops; None if not asked for, or if the image is too plain
-    )
+    # Of the whole and its crops; None if not asked for, or if the image is too plain
+    fingerprint: bytes | None = None
     full: tuple[int, int] = (0, 0)  # width and height of the upright image before it was shrunk
 
 

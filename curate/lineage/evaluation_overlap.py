@@ -32,9 +32,8 @@ class Overlap(NamedTuple):
     row: int  # its number in the shard
     rule: str  # the rule that found it
     mark: Tombstone  # keeps it out of the run from now on
-    copy: dict[str, Any] | None = (
-        None  # for an image: `key`, `image` (its name in the evaluation set), `distance` (bits of 256)
-    )
+    # For an image: `key`, `image` (its name in the evaluation set), `distance` (bits of 256)
+    copy: dict[str, Any] | None = None
 
 
 class EvaluationOverlap:

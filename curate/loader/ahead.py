@@ -15,9 +15,8 @@ Fill = Callable[
 ]  # reads the samples' images; may leave out samples with damaged ones
 
 DISK_LOT, STORE_LOT = 32, 256  # samples whose images are requested at once: from a disk, from an object store
-SLOW_S = (
-    200e-6  # reading a sample takes longer than this if it comes from the disk; from memory a tenth of it
-)
+# Reading a sample takes longer than this if it comes from the disk; from memory a tenth of it
+SLOW_S = 200e-6
 
 
 def filled(source: ShardSource, batches: Iterator[Batch], batch_size: int, fill: Fill) -> Iterator[Batch]:

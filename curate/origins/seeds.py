@@ -31,9 +31,8 @@ SAMPLE_SEEDS = 20  # images of a run without a --limit
 ENDLESS = 2**40  # images: more than any run makes
 TOGETHER = 50  # images of a table, to share the cost of making one
 AHEAD = 8  # images under way for each child process, so that none waits for this process
-RECYCLE_AFTER = (
-    20_000  # images after which a child is replaced: so many, as its input is safe and its start is slow
-)
+# Images after which a child is replaced: so many, as its input is safe and its start is slow
+RECYCLE_AFTER = 20_000
 
 
 class Seeds:

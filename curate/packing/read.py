@@ -76,9 +76,8 @@ class SampleReader:
         self.too_long: Counter[int] = Counter()  # samples by the power of two of tokens that they fit in
         self.longest = 0  # tokens of the longest of these
         self.by_image = by_image  # whether samples of one image draw neighbouring places
-        self.memory = (
-            0  # bytes of all columns, uncompressed, of what was read last, with an image for each row
-        )
+        # Bytes of all columns, uncompressed, of what was read last, with an image for each row
+        self.memory = 0
         self.tokens = 0  # of what `amounts` read last, as far as its columns tell: at least its images' pads
         self.repeated = False  # whether several rows of what was read last show one image
 

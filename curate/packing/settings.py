@@ -33,18 +33,16 @@ class PackSettings:
     scale: float = 1.0  # of the recipe's counts
     seed: int = 0
     truncate: bool = False  # cut samples that are too long, rather than drop them
-    long_texts: Literal["cut", "drop"] = (
-        "cut"  # texts longer than a sequence: in consecutive pieces, or not at all
-    )
+    # Texts longer than a sequence: in consecutive pieces, or not at all
+    long_texts: Literal["cut", "drop"] = "cut"
     dialect: str = QWEN_VL.name  # how samples are written: a name, NAME:PRESET, or a file
     dialect_settings: tuple[str, ...] = ()  # KEY=VALUE laid over the dialect, such as cost.max_pixels=451584
     group: Literal["", "image"] = ""  # image: what is asked of one image is one sample, a dialogue
     turns: int = MAX_TURNS  # questions of such a dialogue at most
     max_images: int = 0  # of a sequence; 0: any number
     max_patches: int = 0  # of the image encoder in a sequence (four a token in Qwen's); 0: any number
-    images: Literal["embed", "reference", "name"] = (
-        "embed"  # in the packs, left in the shards, or by path alone
-    )
+    # In the packs, left in the shards, or by path alone
+    images: Literal["embed", "reference", "name"] = "embed"
     bucket_bytes: int = 512 * 2**20  # what is shuffled and packed in memory at once
     file_bytes: int = 2**30  # a pack file ends here
     row_group_bytes: int = 64 * 2**20

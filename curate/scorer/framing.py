@@ -44,9 +44,8 @@ class Framing:
 
     width: int
     height: int
-    resize: str = (
-        "shortest"  # the side that is fitted to the frame: shortest (crop), longest (pad), or squash
-    )
+    # The side that is fitted to the frame: shortest (crop), longest (pad), or squash
+    resize: str = "shortest"
     filter: str = "bicubic"
     fill: int = 0  # grey level of the padding
     exact: bool = False  # decode every pixel and resize before the crop, as open_clip does

@@ -29,9 +29,8 @@ from curate.storage.filesystems import one_line
 from curate.storage.scratch import ScratchFolder
 
 PROBES = ("a photo of a red circle, 12.5 %", "  A\tB\n c ", "一只红色的圆。", "naïve café 😀")
-CHARS_A_TOKEN = (
-    32  # a text is cut to this many characters for each token of the context before it is tokenized
-)
+# A text is cut to this many characters for each token of the context before it is tokenized
+CHARS_A_TOKEN = 32
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,8 @@ class Lines:
         self.seekable = seekable
         self._max_bytes = max_bytes  # of a line
         self.fault: tuple[str, str] | None = None  # what is wrong with the last line: a reason, a detail
-        self._end_fault: tuple[str, str] | None = (
-            None  # what is wrong with the stream, if its end is not its own
-        )
+        # What is wrong with the stream, if its end is not its own
+        self._end_fault: tuple[str, str] | None = None
         self._ended = False
         self._back: list[tuple[bytes, tuple[str, str] | None]] = []
         self._fill(0)

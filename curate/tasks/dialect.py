@@ -51,9 +51,8 @@ class ImageMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PlaceNotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How boxes, quads and points are written. The fields of the templates are x1, y1, x2, y2, … and those named."""
 
-    unit: Literal["parts", "pixels", "shares"] = (
-        "parts"  # of the image's sides; pixels are the resized image's
-    )
+    # Of the image's sides; pixels are the resized image's
+    unit: Literal["parts", "pixels", "shares"] = "parts"
     parts: int = 1000  # `parts`: number of parts into which a side is divided
     rounding: Literal["floor", "round"] = "floor"
     most: int = 1000  # `parts`: the highest number written

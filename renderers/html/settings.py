@@ -53,9 +53,8 @@ class HtmlSettings:
     elements: bool = False  # tell each region's element in `extra`: tag, link, heading, cell
     html: bool = False  # tell in `extra` the cleaned HTML of what each image shows
     restyle: bool = False  # lay a page that lost its stylesheets out anew, under a stylesheet drawn by lot
-    resources: Literal["archive", "fetch"] = (
-        "archive"  # fetch: the caller serves what the archive lacks, fonts too
-    )
+    # fetch: the caller serves what the archive lacks, fonts too
+    resources: Literal["archive", "fetch"] = "archive"
     max_resources: int = 200  # images, styles and fonts that one document may have fetched
     max_resource_bytes: int = 64 << 20  # of all of them
     resources_s: float = 10.0  # from the first one on; what is asked for later is refused

@@ -67,9 +67,8 @@ class HtmlLine:
     element: Mapping[str, Any] = field(
         default_factory=dict
     )  # facts of its element, from `elementOf` in reader/lines.js
-    rows: tuple[float, float] | None = (
-        None  # top and bottom of its ink in its frame; null where they were not measured
-    )
+    # Top and bottom of its ink in its frame; null where they were not measured
+    rows: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

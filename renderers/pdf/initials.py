@@ -12,9 +12,8 @@ from renderers.pdf.pieces import Piece
 
 LETTERS = 3  # of an initial, at most: a quotation mark may stand with it
 TIMES = 1.8  # the size of the text beside it, at least
-BELOW_EM = (
-    0.5  # so far at least it reaches below the first line; a large letter on the same base line does not
-)
+# So far at least it reaches below the first line; a large letter on the same base line does not
+BELOW_EM = 0.5
 GAP_EM = 2.5  # white space beside it
 # Letters that are words by themselves, and how a word never begins: the rest of one that begins with such a letter.
 WORDS = frozenset("AIOEYaioeyÀÉÓÈàéóèÅÖåöUuИВСКОАЯУивскоаяу")

@@ -50,9 +50,8 @@ MAX_NAMED = 10_000  # pages beyond max_pages that have a row each
 POINTS_AN_INCH = 72
 DRAWINGS = 10  # shapes other than rectangles: with more, letters may be among them
 READ_SHARE = 0.1  # of a scan's writing: with so much in none of the page's own lines it is read by OCR
-QUAD_CHARS = (
-    66  # that are written around a text and for its place, at most, as rule `target_too_long` counts them
-)
+# That are written around a text and for its place, at most, as rule `target_too_long` counts them
+QUAD_CHARS = 66
 GRID_CELL = 0.00101  # of the longer side: what is as wide has two different thousandths of it
 HEAD_EM = 0.5  # so far may a level heading reach into columns that are read downwards
 FLAT_SHARE = 0.8  # of the pixels, in two shades

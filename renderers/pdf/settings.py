@@ -35,9 +35,8 @@ class PdfSettings:
     quality: int = 90  # of JPEG
     min_text_px: float = 6.0  # half of a page's characters stand in lines at least so high, or it is dropped
     max_chars: int = 30_000  # of a page's lines, or words, with their quads: beyond, it is cut; 0: never
-    max_pages: int = (
-        100  # of a document; of a longer one so many are drawn, the same for the same bytes and seed
-    )
+    # Of a document; of a longer one so many are drawn, the same for the same bytes and seed
+    max_pages: int = 100
     seed: int = 0
     pages: str = ""  # which ones of each document, such as "1-3,7,20-", from 1; empty: all
     structure: bool = False  # headings, lists, ruled tables and figures too, as HTML

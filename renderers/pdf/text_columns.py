@@ -13,9 +13,8 @@ from renderers.pdf.pieces import Piece, by_content, gap_between, rows_of, strips
 LINES = 3  # of running text that a column has at least, beside another column
 GUTTER_EM = 0.5  # narrower white space parts no columns
 CONFLICTS = 0.15  # of the lines of a column: so many may reach into the other one
-OVERHANG_EM = (
-    3.0  # a line that reaches so far into the other column, where that is empty, is still its own column's
-)
+# A line that reaches so far into the other column, where that is empty, is still its own column's
+OVERHANG_EM = 3.0
 BODY_LINES = 8  # of running text on both sides below a head, or above a foot, that has other columns
 BODY_SHARE = 0.4  # of all running text
 CUT_EM = 0.9  # white space between a head or foot and the columns, at least

@@ -9,9 +9,8 @@ from dataclasses import replace
 from renderers.pdf.frames import DOWN, LEVEL, Box, turned, union
 from renderers.pdf.line import Line, spelt
 
-NEXT_EM = (
-    1.3  # the next part of a column begins at most so far below: a stop takes up a cell but has little ink
-)
+# The next part of a column begins at most so far below: a stop takes up a cell but has little ink
+NEXT_EM = 1.3
 BACK_EM = 0.3  # and so far at most above the end of the last one
 SIZES = 0.7, 1.4  # of a part's size to that of the one before: furigana are smaller
 LEVEL_CHARS = 4  # of a level part, such as a number of two digits, at most
