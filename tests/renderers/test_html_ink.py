@@ -198,6 +198,11 @@ PAINTED = {  # html → the lines that are read; no ink may stand beside them
                              ["overflow"]),
     "beyond its block, hidden": ("<p style='width:50px;position:relative'>overflowing<b style='position:"
                                   "absolute;left:80px;top:0;padding:30px;background:gold'></b>", []),
+    "touched from above": ("<div style='position:relative;line-height:30px;padding-top:20px'>one<b style='position:"
+                           "absolute;left:0;top:0;width:90px;height:27px;background:gold'></b></div>", ["one"]),
+    "touched, letters too": ("<div style='position:relative;line-height:30px;padding-top:20px'>one<b style='position:"
+                             "absolute;left:0;top:0;width:90px;height:36px;background:gold'></b></div>", []),
+    "right to left, cut": ("<p dir=rtl style='width:60px;overflow:hidden;white-space:nowrap'>שלום עולם", ["שלום"]),
     "right to left": ("<p dir=rtl style='width:300px'>שלום 12 <b>עולם</b>", ["שלום 12 עולם"]),
     "a drawing's lines": ("<svg><text y=20>one<tspan x=-9 y=40>HIDDEN</tspan><tspan x=0 y=60>two</svg>",
                           ["one", "two"]),

@@ -136,34 +136,41 @@ function piecesOf(node) {
 const LEAST_SEEN = 2; // em: less is taken for nothing
 function cutAtEdge(piece) {
   const { node, start, end, x, w, size, style, text } = piece;
-  if (piece.generated || piece.drawing || piece.formula || style.turn || style.flow !== 'level' || RIGHT_TO_LEFT.test(text)) return null;
-  const edge = rightEdge(style.clipper);
-  if (x + w <= edge || edge - x < LEAST_SEEN * size) return null;
+  const leftwards = RIGHT_TO_LEFT.test(text); // it begins at its right
+  if (piece.generated || piece.drawing || piece.formula || style.turn || style.flow !== 'level' || leftwards && LEFT_TO_RIGHT.test(text)) return null;
+  const edges = edgesOf(style.clipper);
+  const room = leftwards ? x + w - edges.left : edges.right - x;
+  if (w <= room || room < LEAST_SEEN * size) return null;
   const ends = [...letters.segment(node.data.slice(start, end))].map(({ index, segment }) => start + index + segment.length);
-  const widthTo = (cut) => (inked({ node, style }, start, cut) ?? span({ node, style }, start, cut)).right - x;
+  const rectTo = (cut) => inked({ node, style }, start, cut) ?? span({ node, style }, start, cut);
+  const fits = ({ left, right }) => (leftwards ? left >= edges.left : right <= edges.right);
   let low = 0, high = ends.length;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (x + widthTo(ends[middle - 1]) <= edge) low = middle;
+    if (fits(rectTo(ends[middle - 1]))) low = middle;
     else high = middle - 1;
   }
   const cut = ends[low - 1];
   if (!cut || cut === end) return null;
+  const { left, right } = rectTo(cut);
+  const seen = leftwards ? { x: left, w: x + w - left } : { w: right - x };
   return [
-    { ...piece, end: cut, w: widthTo(cut), text: spelt(node, start, cut, style), hyphened: false },
+    { ...piece, ...seen, end: cut, text: spelt(node, start, cut, style), hyphened: false },
     { ...piece, start: cut, text: spelt(node, cut, end, style), opens: [] },
   ];
 }
 
-// How far to the right the boxes that clip an element's content let it be seen.
-function rightEdge(clipper) {
-  let edge = view.width;
+// Between which edges the boxes that clip an element's content let it be seen.
+function edgesOf(clipper) {
+  const edges = { left: 0, right: view.width };
   for (let element = clipper; element; element = styleOf(parentOf(element)).clipper) {
     const { left, right } = Element.prototype.getBoundingClientRect.call(element);
     const { clientLeft, clientWidth } = element; // 0 of an inline element, which clips nothing
-    edge = Math.min(edge, clientWidth && styleOf(element).scale === 1 ? left + clientLeft + clientWidth : right);
+    const known = clientWidth && styleOf(element).scale === 1;
+    edges.left = Math.max(edges.left, known ? left + clientLeft : left);
+    edges.right = Math.min(edges.right, known ? left + clientLeft + clientWidth : right);
   }
-  return edge;
+  return edges;
 }
 
 // The pieces that can be read, and those that cannot.
@@ -194,6 +201,7 @@ function spelt(node, start, end, { transform, language, override }) {
 
 // Letters that are made to run against their script's direction are read from their other end.
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+const LEFT_TO_RIGHT = /[A-Za-z\u00c0-\u04ff]/;
 const letters = new Intl.Segmenter('en');
 const mirrored = (text) => [...letters.segment(text)].map(({ segment }) => segment).reverse().join('');
 
@@ -202,7 +210,7 @@ const DIRECTION_FORCED = /[\u202d\u202e]/;
 function scrambled({ data }, element, { override }) {
   if (DIRECTION_FORCED.test(data)) return true;
   return Boolean(override) && /\p{L}/u.test(data) && (Element.prototype.querySelector.call(element, ':not(br)') !== null ||
-    RIGHT_TO_LEFT.test(data) && /[A-Za-z\u00c0-\u04ff]/.test(data));
+    RIGHT_TO_LEFT.test(data) && LEFT_TO_RIGHT.test(data));
 }
 
 // Joins pieces that stand on one line of one block. Text between two joined pieces keeps its gap as a space.

@@ -11,13 +11,14 @@ function findCovers() {
   return found.sort((one, other) => one.y - other.y);
 }
 
-// Points of the piece's middle, an em apart, where an element that does not hold it stands: it may lie on top.
+// Points an em apart where an element that does not hold the piece stands: it may lie on top. What reaches only into the
+// upper edge of the line's box meets no letters.
 function doubtful({ node, x, y, w, h, style }, covers) {
-  const points = [];
+  const points = [], top = y + Math.max(2, h * HEADROOM);
   for (const cover of covers) {
     if (cover.y > y + h - 2) break;
     const left = Math.max(x, cover.x), right = Math.min(x + w, cover.right);
-    if (cover.bottom < y + 2 || right - left < 2) continue;
+    if (cover.bottom < top || right - left < 2) continue;
     if (Node.prototype.contains.call(cover.element, node)) continue;
     const middle = (Math.max(y, cover.y) + Math.min(y + h, cover.bottom)) / 2;
     const steps = Math.min(MOST_STEPS, Math.ceil((right - left) / Math.max(style.size, 1)));
@@ -27,6 +28,7 @@ function doubtful({ node, x, y, w, h, style }, covers) {
   return points;
 }
 
+const HEADROOM = 0.2; // of a line's box, above its capitals
 const MOST_STEPS = 100; // points tried in one piece
 const view = { width: innerWidth, height: innerHeight };
 let scrolled = 0;
