@@ -124,9 +124,8 @@ class Across(PhaseFiles):
     rules: Mapping[str, Mapping[str, Any]]  # settings by rule
     partitions: int
     slices: int
-    before: int = (
-        0  # units that were finished before inputs were added: their verdicts are only what changes for them
-    )
+    # Units that were finished before inputs were added: their verdicts are only what changes for them
+    before: int = 0
 
     def spill(self, store: Store, number: int, rows: Sequence[pa.Table]) -> None:
         """Write the rows of slice `number` (rows of SPILL), one record batch for each partition."""

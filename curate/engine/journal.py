@@ -46,9 +46,8 @@ from curate.version import __version__
 MANIFEST = "_manifest.json"
 RUN = BEGUN
 PAPERS = ("report.html", "croissant.json", "domains.csv")  # written by `curate report`, besides the data card
-DATA_FILES = (
-    ".huggingface.yaml"  # tells `datasets` which files are the data; other readers ignore names with a dot
-)
+# Tells `datasets` which files are the data; other readers ignore names with a dot
+DATA_FILES = ".huggingface.yaml"
 OUR_CARD = "<!-- `curate report` writes this file anew each time; remove this line to keep your own text -->"
 SELECTION = "selection"  # the `kind` of a selection's `_manifest.json`; a run's has none
 JUDGED = (*PHASES, SIMILAR)  # folders with files of the rules across the run

@@ -164,9 +164,8 @@ class Worker(JobWorker):
         self.pipeline = _stages_of(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # phase → the last slice that was read
         self._near: NearDuplicates | None = None
-        self._in_order = (
-            False  # whether all jobs are done here, one after the other, so that units come in order
-        )
+        # Whether all jobs are done here, one after the other, so that units come in order
+        self._in_order = False
 
     def watch(self, meter: Meter) -> None:
         """Report to another meter from now on."""

@@ -23,9 +23,8 @@ from curate.errors import DamagedStateError
 from curate.storage.store import HashingSink, Store
 
 DIGEST_BYTES = 16
-OUTLASTING = (
-    "_run/prints/"  # files that are read after their run: by the next one, and by versions without some rows
-)
+# Files that are read after their run: by the next one, and by versions without some rows
+OUTLASTING = "_run/prints/"
 LENGTH_BYTES = 4  # of the footer's length, which ends a file
 TAIL = 2**16  # bytes at the end of a file that are read first: most footers lie in them
 HELD_FILES = 8192  # files on an object store whose footers a process keeps in memory

@@ -22,9 +22,8 @@ from curate.storage.store import Store
 
 MANIFEST = "_manifest.json"
 WAY_OUT = "delete it and run the same command again, which writes it anew from _run"
-MADE_ANEW = (
-    "make the folder anew, with --overwrite where the command has it"  # packs and exports keep no _run
-)
+# Packs and exports keep no _run
+MADE_ANEW = "make the folder anew, with --overwrite where the command has it"
 KINDS = {"packs": "packs", "export": "an export", "selection": "a selection"}  # by the `kind` of a manifest
 BEGUN = "_run/run.json"  # exists from the start of a run on, also after its end
 SCORING = "_run/score/asked.json"  # exists while a scoring is unfinished
