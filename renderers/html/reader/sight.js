@@ -1,12 +1,13 @@
 // Which text a person sees where it stands.
 
-// What could cover text: elements that paint an opaque box, in px of the viewport at scroll 0, from the top.
+// What could cover text: elements that paint a box, in px of the viewport at scroll 0, from the top. The opaque ones hide it.
 function findCovers() {
   const found = [];
   for (const element of ask('querySelectorAll', 'body *')) {
-    if (taken(styleOf(element)) <= 0.5) continue;
+    const share = taken(styleOf(element));
+    if (share <= 0) continue;
     const { left: x, top: y, right, bottom } = Element.prototype.getBoundingClientRect.call(element);
-    if (right - x > 2 && bottom - y > 2) found.push({ element, x, y, right, bottom });
+    if (right - x > 2 && bottom - y > 2) found.push({ element, x, y, right, bottom, opaque: share > 0.5 });
   }
   return found.sort((one, other) => one.y - other.y);
 }
@@ -18,7 +19,7 @@ function doubtful({ node, x, y, w, h, style }, covers) {
   for (const cover of covers) {
     if (cover.y > y + h - 2) break;
     const left = Math.max(x, cover.x), right = Math.min(x + w, cover.right);
-    if (cover.bottom < top || right - left < 2) continue;
+    if (!cover.opaque || cover.bottom < top || right - left < 2) continue;
     if (Node.prototype.contains.call(cover.element, node)) continue;
     const middle = (Math.max(y, cover.y) + Math.min(y + h, cover.bottom)) / 2;
     const steps = Math.min(MOST_STEPS, Math.ceil((right - left) / Math.max(style.size, 1)));
@@ -26,6 +27,41 @@ function doubtful({ node, x, y, w, h, style }, covers) {
     if (points.length > MOST_STEPS) break;
   }
   return points;
+}
+
+// Is it the same at every point of the piece what lies over and under it? Then one point tells of all: the browser takes as
+// long for each as the page has placed elements.
+function isEven({ node, x, y, w, h, style, generated: made }, covers) {
+  if (made || style.turn || covering.size > 0 || !isWithin({ x, y, w, h }, clipOf(style.clipper))) return false;
+  for (const cover of covers) {
+    if (cover.y > y + h) break;
+    if (cover.bottom < y || cover.x > x + w || cover.right < x) continue;
+    if (!isWithin({ x, y, w, h }, cover) || !Node.prototype.contains.call(cover.element, node)) return false;
+  }
+  return true;
+}
+
+const isWithin = ({ x, y, w, h }, { x: left, y: top, right, bottom }) => x >= left && y >= top && x + w <= right && y + h <= bottom;
+
+// The box that all clippers around an element leave, at scroll 0; an empty one where a shape or a round corner cuts.
+const EVERYWHERE = { x: -Infinity, y: -Infinity, right: Infinity, bottom: Infinity };
+const NOWHERE = { x: 0, y: 0, right: 0, bottom: 0 };
+const openings = new Map(); // of clippers
+function clipOf(clipper) {
+  if (!clipper) return EVERYWHERE;
+  if (!openings.has(clipper)) {
+    const above = clipOf(styleOf(parentOf(clipper)).clipper);
+    const { left, top, right, bottom } = Element.prototype.getBoundingClientRect.call(clipper);
+    const { clientLeft, clientTop, clientWidth, clientHeight } = clipper;
+    const { borderRadius, clipPath, clip } = getComputedStyle(clipper);
+    const plain = borderRadius === '0px' && clipPath === 'none' && clip === 'auto' && styleOf(clipper).scale === 1 && clientWidth;
+    const x = left + clientLeft, y = top + scrolled + clientTop;
+    openings.set(clipper, plain ? {
+      x: Math.max(above.x, x), y: Math.max(above.y, y),
+      right: Math.min(above.right, x + clientWidth), bottom: Math.min(above.bottom, y + clientHeight),
+    } : NOWHERE);
+  }
+  return openings.get(clipper);
 }
 
 const HEADROOM = 0.2; // of a line's box, above its capitals
@@ -46,8 +82,9 @@ function readable(piece, covers) {
     scrolled = scrollY;
   }
   const inset = Math.min(1.5, w / 3);
-  const points = [[x + inset, y + h / 4], [x + w / 2, y + h / 2], [x + w - inset, y + (3 * h) / 4]];
-  points.push(...(style.turn ? along(piece) : doubtful(piece, covers)));
+  const points = [[x + w / 2, y + h / 2], [x + inset, y + h / 4], [x + w - inset, y + (3 * h) / 4]];
+  const even = isEven(piece, covers);
+  if (!even) points.push(...(style.turn ? along(piece) : doubtful(piece, covers)));
   // a box that no point meets is not painted at all; but generated text may stand beside its own
   let met = Boolean(piece.generated) || (isNeverMet(style) && isLaidOut(piece));
   for (const [across, down] of points) {
@@ -55,6 +92,7 @@ function readable(piece, covers) {
     const stack = ask('elementsFromPoint', point.x, point.y - scrolled);
     if (!shows(piece, stack, point)) return false;
     met ||= stack.includes(style.box);
+    if (even && met) break;
   }
   return met;
 }
