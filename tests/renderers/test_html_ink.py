@@ -202,7 +202,8 @@ PAINTED = {  # html → the lines that are read; no ink may stand beside them
                            "absolute;left:0;top:0;width:90px;height:27px;background:gold'></b></div>", ["one"]),
     "touched, letters too": ("<div style='position:relative;line-height:30px;padding-top:20px'>one<b style='position:"
                              "absolute;left:0;top:0;width:90px;height:36px;background:gold'></b></div>", []),
-    "beyond its ground": ("<p style='background:#fe0;color:#fff;width:110px;white-space:nowrap'>one two three four", []),
+    "beyond its ground": ("<p style='background:#fe0;color:#fff;width:110px;white-space:nowrap'>"
+                          "one two three four", []),
     "placed side by side": ("<style>b{position:absolute;top:40px;font-weight:400}</style><b>one</b>"
                             "<b style='left:90px'>two</b><b style='left:80px;width:30px;background:gold'>&nbsp;</b>",
                             ["one"]),
