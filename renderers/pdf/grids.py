@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ LABELS = 3  # of rows, left of a grid, at least
 LABEL_EM = 4.0  # from the longest of them to the grid, at most
 LABELLED = 0.6  # of the rows that hold something
 SAME_ROW_PT = 3.0  # tops of cells so near each other are one row's
+# Lines of a cell beside as many rows, at least, that are its rows' too though no rule parts them
+UNPARTED = 4
+LEVEL_EM = 0.3  # lines whose middles are so near each other stand at one height
 
 Rules = npt.NDArray[np.float64]  # M × (u0, v0, u1, v1), each a rule's box
 
@@ -122,9 +126,10 @@ def groups_of(rules: Rules) -> Iterator[Rules]:
 
 def rows_of_cells(grid: Grid, pieces: Sequence[Piece]) -> list[list[list[Piece]]]:
     """The pieces that a grid holds: rows from the top, cells of each from the left, their pieces."""
-    cells: dict[Box, list[Piece]] = {}
+    found: dict[Box, list[Piece]] = {}
     for piece in pieces:
-        cells.setdefault(grid.cell(piece), []).append(piece)
+        found.setdefault(grid.cell(piece), []).append(piece)
+    cells = parted_by_rows(found)
     rows: list[list[Box]] = []
     for cell in sorted(cells, key=lambda cell: cell[1]):
         if rows and cell[1] - rows[-1][0][1] < SAME_ROW_PT:
@@ -132,3 +137,40 @@ def rows_of_cells(grid: Grid, pieces: Sequence[Piece]) -> list[list[list[Piece]]
         else:
             rows.append([cell])
     return [[cells[cell] for cell in sorted(row)] for row in rows]
+
+
+def parted_by_rows(cells: Mapping[Box, list[Piece]]) -> dict[Box, list[Piece]]:
+    """The cells, those beside several rows that hold a line for each of them parted like these.
+
+    Tables often have rules around all columns but that of their rows' labels.
+    """
+    out: dict[Box, list[Piece]] = {}
+    for cell, pieces in cells.items():
+        rows = rows_beside(cell, pieces, cells)
+        for piece in pieces:
+            _, top, _, bottom = rows.get(piece.members, cell)
+            out.setdefault((cell[0], top, cell[2], bottom), []).append(piece)
+    return out
+
+
+def rows_beside(
+    cell: Box, pieces: Sequence[Piece], cells: Mapping[Box, Sequence[Piece]]
+) -> dict[tuple[int, ...], Box]:
+    """By the members of each of a cell's lines: a lower cell at its height; none unless all have one of their own."""
+    if len(pieces) < UNPARTED:
+        return {}
+    lines = sorted(
+        (line.middle, other)
+        for other, held in cells.items()
+        if cell[1] <= other[1] + TOUCH_PT
+        and other[3] <= cell[3] + TOUCH_PT
+        and other[3] - other[1] < (cell[3] - cell[1]) / 2
+        for line in held
+    )
+    rows: dict[tuple[int, ...], Box] = {}
+    for piece in pieces:
+        first = bisect_left(lines, (piece.middle - LEVEL_EM * piece.em,))
+        if first == len(lines) or lines[first][0] > piece.middle + LEVEL_EM * piece.em:
+            return {}
+        rows[piece.members] = lines[first][1]
+    return rows if len({row[1] for row in rows.values()}) == len(pieces) else {}

@@ -9,7 +9,7 @@ content decides. All parts are cut again in the same way, down to single lines.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from statistics import median
@@ -19,7 +19,7 @@ from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.form_pairs import with_pairs
 from renderers.pdf.frames import Box
 from renderers.pdf.grids import grids_of, row_labels, rows_of_cells
-from renderers.pdf.hanging_marks import with_marks
+from renderers.pdf.hanging_marks import with_leaders, with_marks
 from renderers.pdf.initials import with_initials
 from renderers.pdf.line_numbers import with_line_numbers
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
@@ -34,6 +34,8 @@ NUMBERS = 0.4  # of cells: with so many numbers among them they are a table's, r
 DOWN = 0.4  # of the steps between columns that reading across takes: with fewer the content goes down
 HALF_COLUMNS, HALF_ROWS = 2, 3  # of each half of a list in two columns, at least
 PATCHY = 3  # times as many cells in a row of a table as stand on one base line, at least
+RIGHT_ACROSS = 0.9  # of the width of all text is the length of a rule that parts it, at least
+ACROSS = 4  # for each piece that goes on in its cell: with more that go on to the right a strip is a row
 BEYOND = 3  # rows of a box beside which the content goes on, at least: it is no block
 DEEPEST = 16  # cuts inside cuts
 WORSE, SOME = 1.25, 2  # times as many faults, and so many more, tell that an order is worse
@@ -48,7 +50,7 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
     """
     if len(pieces) > MOST:
         return list(range(len(pieces)))
-    blocks = with_line_numbers(with_initials(pieces))
+    blocks = with_leaders(with_line_numbers(with_initials(pieces)))
     for grid in grids_of(rules):
         held = [piece for piece in blocks if grid.holds(piece)]
         if len(held) > 1:
@@ -60,8 +62,33 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
             blocks = [piece for piece in blocks if piece.members not in taken]
             blocks.append(together(better(read_grid(rows), held, leaps)))
     blocks = with_pairs(with_marks(blocks))
-    found = without_misplaced_ends(blocks) or better(ordered(by_content(blocks), DEEPEST), blocks, breaks)
+    found = without_misplaced_ends(blocks) or better(ordered_in_zones(blocks, rules), blocks, breaks)
     return [index for piece in found for index in piece.members]
+
+
+def ordered_in_zones(pieces: Sequence[Piece], rules: Sequence[Box]) -> list[Piece]:
+    """The pieces in reading order, all above a rule drawn right across the page before all below it."""
+    return [piece for zone in zones_by_rules(pieces, rules) for piece in ordered(by_content(zone), DEEPEST)]
+
+
+def zones_by_rules(pieces: Sequence[Piece], rules: Sequence[Box]) -> list[list[Piece]]:
+    """The pieces parted at the rules that run right across the page between them, from the top."""
+    left = min((piece.box[0] for piece in pieces), default=0.0)
+    right = max((piece.box[2] for piece in pieces), default=0.0)
+    heights = sorted(
+        (v0 + v1) / 2
+        for u0, v0, u1, v1 in rules
+        if v1 - v0 < u1 - u0 and min(u1, right) - max(u0, left) >= RIGHT_ACROSS * (right - left)
+    )
+    zones: list[list[Piece]] = []
+    bottom = float("-inf")
+    for strip in strips_of(pieces):
+        top = min(piece.box[1] for piece in strip)
+        if not zones or bisect_left(heights, bottom) < bisect_right(heights, top):
+            zones.append([])
+        zones[-1] += strip
+        bottom = max(bottom, *(piece.box[3] for piece in strip))
+    return zones
 
 
 def goes_beyond(held: Sequence[Piece], pieces: Sequence[Piece]) -> bool:
@@ -236,20 +263,23 @@ def cell_rows(
 ) -> list[list[Piece]]:
     """The strips of a section that is read across; those that hold parts of one cell, together.
 
-    Such a cell's lines follow each other in the content and stand close.
+    Such a cell's lines follow each other in the content and stand close. Where the content has most of a strip from
+    left to right, it is a row by itself.
     """
     place = {piece.members: k for k, column in enumerate(columns) for piece in column}
     rank = {piece.members: k for k, piece in enumerate(by_content(p for strip in section for p in strip))}
     out: list[list[Piece]] = []
     for strip in section:
-        goes_on = out and any(
-            rank[piece.members] == rank[last.members] + 1
-            and place[piece.members] == place[last.members]
-            and piece.box[1] - last.box[3] < 0.6 * em
+        last = {rank[piece.members]: piece for piece in out[-1]} if out else {}
+        ranks = {rank[piece.members] for piece in strip}
+        across = sum(rank[piece.members] - 1 in ranks for piece in strip)
+        on = sum(
+            (above := last.get(rank[piece.members] - 1)) is not None
+            and place[piece.members] == place[above.members]
+            and piece.box[1] - above.box[3] < 0.6 * em
             for piece in strip
-            for last in out[-1]
         )
-        if goes_on:
+        if on and across <= ACROSS * on:
             out[-1] += strip
         else:
             out.append(list(strip))

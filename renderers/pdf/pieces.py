@@ -16,6 +16,7 @@ OVERLAP = 0.05  # this much of a box's height may overlap the row above: tall gl
 NUMBER_SHARE = 0.5  # of its characters: with so many digits a cell holds a number
 DIGITS = 5
 COLONS = (":", "：")
+LEADER = set(" .·…_")  # lead the eye from a label to what stands far right of it
 
 
 class Piece(NamedTuple):
@@ -31,6 +32,7 @@ class Piece(NamedTuple):
     is_prose: bool = False  # a line of running text
     is_label: bool = False  # words that end in a colon
     is_mark: bool = False  # nothing but a list's mark
+    is_leader: bool = False  # nothing but dots
     style: str = ""  # what its letters look like: equal texts tell equal looks
 
     @property
@@ -48,7 +50,10 @@ def piece_of(index: int, text: str, box: Box, em: float, style: str = "") -> Pie
     long = chars + wide > PROSE_CHARS and box[2] - box[0] > PROSE_EM * em
     label = chars > digits + 1 and text.endswith(COLONS)
     number = digits >= NUMBER_SHARE * chars
-    return Piece(box, chars + wide, em, index, (index,), number, value, long, label, is_mark(text), style)
+    dots = set(text) <= LEADER
+    return Piece(
+        box, chars + wide, em, index, (index,), number, value, long, label, is_mark(text), dots, style
+    )
 
 
 def together(pieces: Sequence[Piece]) -> Piece:

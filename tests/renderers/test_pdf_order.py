@@ -481,3 +481,56 @@ def test_a_table_whose_rules_are_drawn_for_each_row_a_little_apart_is_read_by_ro
         if (row, x) != (5, 120)
     ]
     assert order(cells, [*box, *down]) == names(cells)
+
+
+def test_all_above_a_rule_right_across_the_page_is_read_before_the_columns_below_it() -> None:
+    head = [("Notice 1036", 0.0, 0.0, 60.0), ("Department of the Treasury", 240.0, 4.0, 130.0)]
+    left, right = prose("left", 0, 30, 6), prose("right", 230, 30, 6)
+    rule = (0.0, 20.0, 430.0, 21.0)
+    assert order([head[1], *across(left, right), head[0]], [rule]) == names([*head, *left, *right])
+
+
+def test_a_rule_through_a_line_or_not_right_across_parts_nothing() -> None:
+    left, right = prose("left", 0, 0, 6), prose("right", 230, 0, 6)
+    for rule in ((0.0, 28.0, 430.0, 28.5), (0.0, 34.0, 300.0, 34.5)):
+        assert order(across(left, right), [rule]) == names([*left, *right])
+
+
+def test_labels_that_no_rules_part_are_read_with_the_rows_of_the_ruled_columns_beside_them() -> None:
+    rules = [(0.0, 0.0, 0.5, 60.0), *((x, 0.0, x + 0.5, 60.0) for x in (60.0, 120.0, 180.0))]
+    rules += [
+        (0.0, 0.0, 180.0, 0.5),
+        (0.0, 60.0, 180.0, 60.5),
+        *((60.0, y, 180.0, y + 0.5) for y in (12.0, 24.0, 36.0, 48.0)),
+    ]
+    labels: list[Spot] = [(f"label {i}", 2.0, 2.0 + 12 * i, 40.0) for i in range(5)]
+    values: list[list[Spot]] = [
+        [(f"{i}.{k}", 64.0 + 60 * k, 2.0 + 12 * i, 20.0) for k in range(2)] for i in range(5)
+    ]
+    rows = [[label, *cells] for label, cells in zip(labels, values, strict=True)]
+    content = [*labels, *(cell for cells in values for cell in cells)]
+    assert order(content, rules) == [text for row in rows for text in names(row)]
+
+
+def test_a_wrapped_cell_beside_ruled_rows_at_other_heights_is_whole() -> None:
+    rules = [(x, 0.0, x + 0.5, 60.0) for x in (0.0, 60.0, 120.0)]
+    rules += [
+        (0.0, 0.0, 120.0, 0.5),
+        (0.0, 60.0, 120.0, 60.5),
+        (60.0, 20.0, 120.0, 20.5),
+        (60.0, 40.0, 120.0, 40.5),
+    ]
+    wrapped: list[Spot] = [(f"wrapped {i}", 2.0, 6.0 + 10 * i, 40.0) for i in range(5)]
+    cells: list[Spot] = [(f"cell {i}", 64.0, 6.0 + 20 * i, 40.0) for i in range(3)]
+    assert order([*wrapped, *cells], rules) == names([*wrapped, *cells])
+
+
+def test_leaders_below_labels_are_read_behind_them_and_both_with_the_numbers_of_their_row() -> None:
+    labels: list[Spot] = [(f"Country {i}", 0.0, 12.0 * i, 60.0) for i in range(5)]
+    leaders: list[Spot] = [("." * 40 + " " * i, 0.0, 12.0 * i + 1, 150.0) for i in range(5)]
+    numbers: list[list[Spot]] = [
+        [(f"{i} 00{k}", 160.0 + 40 * k, 12.0 * i, 20.0) for k in range(6)] for i in range(5)
+    ]
+    rows = [[label, leader, *cells] for label, leader, cells in zip(labels, leaders, numbers, strict=True)]
+    content = [*leaders, *(cell for cells in numbers for cell in cells), *labels]
+    assert order(content) == [text for row in rows for text in names(row)]
