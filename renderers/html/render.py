@@ -29,7 +29,18 @@ from renderers import NotReadyError, RenderError
 from renderers.html.browser import build_wall, find_chromium
 from renderers.html.browser_pool import Pool
 from renderers.html.installed_fonts import CHINESE, can_draw
-from renderers.html.page_cuts import BODY, Cut, cover_ink, cut_pages, inked, on_page, region, spell, tighten, with_initial
+from renderers.html.page_cuts import (
+    BODY,
+    Cut,
+    cover_ink,
+    cut_pages,
+    inked,
+    on_page,
+    region,
+    spell,
+    tighten,
+    with_initial,
+)
 from renderers.html.quads import overlapping, upright
 from renderers.html.reader_process import ReaderProcess
 from renderers.html.settings import NO_RESOURCES, Document, HtmlSettings
