@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.engine import unit_rows
 from curate.engine.command import request
 from curate.engine.plan import Plan, Run, Unit
 from curate.engine.stopwatch import Stopwatch
@@ -96,6 +97,56 @@ def test_many_small_inputs_are_judged_together(tmp_path: Path, monkeypatch: pyte
     together = samples(run, run.plan.units)
     assert times == [TOGETHER_UNITS, TOGETHER_UNITS]
     assert [one.to_pylist() for one in together] == [one.to_pylist() for one in alone]
+
+
+def selected(run: Run, stop: int) -> list[tuple[pa.Table, pa.Table]]:
+    """The published rows and the samples of each unit, of which those before `stop` are judged together."""
+    reader = UnitReader(run, 1)
+    reader.stop = stop
+    pairs = []
+    for unit in map(run.plan.unit, range(run.plan.units)):
+        assert reader.schema(unit).names
+        rows, samples = zip(*reader.published(unit, Stopwatch()), strict=True)
+        assert "text_has_emoji" in reader.rules(unit)
+        pairs.append((pa.concat_tables(rows), pa.concat_tables(samples)))
+    return pairs
+
+
+def test_many_small_inputs_of_a_selection_are_opened_once_and_judged_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = many(tmp_path, [*rows_of(TOGETHER_UNITS), *rows_of(3, note="x"), *rows_of(2)])
+    alone, judged, opened = selected(run, 0), UnitReader._judged, unit_rows.open_origin
+    times: list[int] = []
+    inputs: list[str] = []
+
+    def counted(self: UnitReader, table: pa.Table, rules: Any) -> pa.Table:
+        times.append(table.num_rows)
+        return judged(self, table, rules)
+
+    def noted(found: Any, *more: Any) -> Any:
+        inputs.append(found.uri)
+        return opened(found, *more)
+
+    monkeypatch.setattr(UnitReader, "_judged", counted)
+    monkeypatch.setattr(unit_rows, "open_origin", noted)
+    together = selected(run, run.plan.units)
+    assert times == [TOGETHER_UNITS, 3, 2]
+    assert len(inputs) <= run.plan.units + 2  # an input with other columns is opened once to see that
+    assert [[side.to_pylist() for side in one] for one in together] == [
+        [side.to_pylist() for side in one] for one in alone
+    ]
+
+
+def test_units_of_a_selection_that_are_full_are_judged_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = selected(run, 0)
+    monkeypatch.setattr(unit_rows, "TOGETHER_ROWS", 3)
+    together = selected(run, run.plan.units)
+    assert [[side.to_pylist() for side in one] for one in together] == [
+        [side.to_pylist() for side in one] for one in alone
+    ]
 
 
 def test_a_worker_reads_ahead_only_what_it_stages_itself(tmp_path: Path) -> None:
