@@ -78,7 +78,7 @@ class UnitReader:
             return
         if unit.number not in self._ahead:
             with watch.stage("read"):
-                pair = self._pair(unit, published=False)
+                pair = self._samples_of(unit)
             self._read_ahead(unit, pair, watch, published=False)
         yield self._ahead.pop(unit.number)[1]
 
@@ -121,19 +121,23 @@ class UnitReader:
             try:
                 if each.input != last.input and not self._is_alike(each, alike):
                     return
-                pair = self._pair(each, published)
+                behind = self._pair(each, published)
             except (CurateError, OSError, pa.ArrowException):
                 return  # the error is raised when that unit itself is read
-            if published and _is_full(pair[0].num_rows, pair[0].nbytes):
-                return  # that unit may have more rows, and is judged alone
-            last, rows, size = each, rows + pair[1].num_rows, size + _bytes_of(pair)
-            yield each, pair
+            if behind is None:
+                return
+            last, rows, size = each, rows + behind[1].num_rows, size + _bytes_of(behind)
+            yield each, behind
 
-    def _pair(self, unit: Unit, published: bool) -> Pair:
-        """Return the unit's rows; with `published` the first ones as published, too, all if they are not `_is_full`."""
+    def _pair(self, unit: Unit, published: bool) -> Pair | None:
+        """Return all rows of the unit, with `published` also as they were published; None for a unit of many rows."""
         if not published:
-            return NO_ROWS, _concatenated(self._tables(unit))
-        return self._picked(next(self._pairs(unit)), unit)
+            return self._samples_of(unit)
+        pair = next(self._pairs(unit), None)
+        return None if pair is None or _is_full(*_size_of(pair[0])) else self._picked(pair, unit)
+
+    def _samples_of(self, unit: Unit) -> Pair:
+        return NO_ROWS, _concatenated(self._tables(unit))
 
     def _pairs(self, unit: Unit) -> Iterator[Pair]:
         """Yield the unit's rows as they were published, and the samples made from them."""
@@ -146,11 +150,9 @@ class UnitReader:
 
     def _is_alike(self, unit: Unit, alike: Alike) -> bool:
         """Return whether the unit's input is a table without images with these columns, judged by these rules."""
-        return (
-            not self._has_images(unit)
-            and self.schema(unit) == alike.schema
-            and self.rules(unit) == alike.rules
-        )
+        if self._has_images(unit) or self.rules(unit) != alike.rules:
+            return False
+        return bool(self.schema(unit).equals(alike.schema, check_metadata=True))
 
     def _judged_together(
         self, units: Sequence[tuple[Unit, Pair]], rules: Rules
@@ -176,7 +178,7 @@ class UnitReader:
             return
         pairs = self._pairs(unit)
         pair = _timed(pairs, watch)
-        if not (self._has_images(unit) or _is_full(pair[0].num_rows, pair[0].nbytes)):
+        if pair is not None and not (self._has_images(unit) or _is_full(*_size_of(pair[0]))):
             self._read_ahead(unit, self._picked(pair, unit), watch, published=True)
             yield self._ahead.pop(unit.number)
             return
@@ -306,6 +308,11 @@ def together(pairs: Iterable[Pair]) -> Iterator[Pair]:
 def _is_full(rows: int, size: int) -> bool:
     """Return whether no more rows are joined with so many rows of `size` bytes."""
     return rows >= TOGETHER_ROWS or size >= TOGETHER_BYTES
+
+
+def _size_of(table: pa.Table) -> tuple[int, int]:
+    """Return how many rows and bytes a table has."""
+    return table.num_rows, table.nbytes
 
 
 def _bytes_of(pair: Pair) -> int:
