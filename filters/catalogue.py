@@ -38,16 +38,17 @@ SHOT = (  # a messenger's or a screen's picture, told by its time
 )
 TAKEN = (  # a telephone's picture, told by its time, and names that messengers and free agencies give
     r"(?:(?:19|20)\d{6}[_-]\d{4,9}(?:[_-]\d{1,4})?|(?:mmexport|wx_camera_|received_|mvimg_|beauty_)\d{8,17}(?:_\d{6})?"
-    r"|photo-\d{10,13}-[\da-f]{12}|pexels-(?:[a-z]+-){1,4}\d{4,})(?: ?\(\d+\))?"
+    r"|photo-\d{10,13}-[\da-f]{12}|tumblr_[a-z\d]{15,30}(?:_\d{3,4})?|pexels-(?:[a-z]+-){1,4}\d{4,})(?: ?\(\d+\))?"
 )
 UNSPLASHED = r"[a-z]+(?:-[a-z]+){0,3}-[\w-]{11}-unsplash"
+UUID = r"[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}"
 AGENCY_NAME = (  # an agency's file
     r"(?:i-?stock(?:photo)?|shutterstock|gettyimages|adobestock|depositphotos|dreamstime|alamy|fotolia|123rf|bigstock)"
     r"[ _-]{1,3}\d{4,}(?:[_-](?:xxl|xl|x?large|l|medium|m|small|s|web|edit|\d+x\d+))*"
 )
 MORE = "(?:(?:for )?(?:learn|read|find out) more|(?:for )?more info(?:rmation)?|available|shop now|order) (?:at|from|on)"
 LEAD = rf"full review at|{MORE}|more at|seen on|found on|at|from|on|via|by|see|visit"
-VISIT = r"(?:please )?visit (?:us at |our (?:web ?)?site:? )?"
+VISIT = r"(?:please )?visit (?:us at |our (?:web ?)?site:? (?:at )?)?"
 PATH = r"(?:[^\s<>\"|()\[\]{}]|\([^\s()]*\))"  # not the bracket that an address stands in
 URL = rf"(?:(?:https?|ftp)://|www\.){PATH}+"
 ENDING = r"\.(?:com|net|org|co\.uk|us|info|eu|biz|de|fr|ca|nl|es|pl|ch|io|tv|ru|cn|com\.(?:au|cn|br)|co\.(?:nz|za)|shop|store)"
@@ -58,6 +59,9 @@ MAILBOX = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 PERSON = r"(?:[A-Z\x{C0}-\x{DE}][^ .!?©]*[ .]*(?:(?:of|de|van|von|and|for|the|&|/) *)*){1,6}"  # names, none of them in lower case
 WIRE = r"(?:REUTERS|Reuters|AFP|Getty Images|Associated Press)"
 STOCK_SITE = r"(?i:unsplash|pexels|pixabay|giphy)"
+SITE = (  # that pictures are passed on from
+    rf"(?:@[\w.]+|{STOCK_SITE}|(?i:flickr|pinterest|instagram|facebook|twitter|tumblr|reddit|imgur|wikimedia(?: commons)?|wikipedia|youtube|google(?: maps)?))"
+)
 SLASHED = (  # agencies that are told by the slash beside them
     rf"(?:{WIRE}|AP(?: Photo)?|EPA(?:-EFE)?|PA(?: Wire| Images)?|Xinhua|ANI|PTI|IANS|TASS|Sputnik|[Dd][Pp][Aa]|Anadolu(?: Agency)?"
     r"|Kyodo|Yonhap|Bloomberg|UPI|NurPhoto|Shutterstock|Alamy)"
@@ -68,6 +72,9 @@ FILED = (  # an agency's picture from its files, and when it was taken
 )
 NAMELESS_CREDIT = (
     r"(?:Photo|Image|Picture|PHOTO|IMAGE)s? ?(?i:credits?|sources?|courtesy(?: of)?|via)"  # its URL is gone
+)
+OWNER = (  # of a right, and what is reserved to them
+    r"(?:[^©.]|\b(?:[a-z]|inc|ltd|co|corp|st|dr|jr)\.){0,50}(?:\. *(?:all rights reserved)?\.?)?"
 )
 NAMES = r"(?:[^ .!?]+[ .]*){1,7}"  # who is to be credited
 
@@ -170,6 +177,12 @@ CATALOGUE: tuple[Pattern, ...] = (
         "Sunset over Cappadocia",
         (
             (r"^\d{2,4}px-", ""),
+            (
+                rf"(?i)^(?:\d{{6,8}}[_-]+)?{CAMERA}(?: ?(?:copy|edit(?:ed)?|final|web)(?: ?\d+)?)?(?:（\d+）)?(?:{EXTENSION})?$",
+                "",
+            ),
+            (rf"(?i)^{UUID}$", ""),
+            (r"[ _-]*@[23]x$", ""),  # of a screen with more dots
             (rf"([{LETTER},.)])%20", r"\1 "),
             (rf"(?i)(?:\b|_){CAMERA}(?:-\d{{2,4}}x\d{{2,4}})?(?: ?\(\d+\))?(?:{EXTENSION}\b)?", ""),
             (rf"(?i)^(?:{TAKEN}|{UNSPLASHED})(?:{EXTENSION})?$", ""),
@@ -180,20 +193,20 @@ CATALOGUE: tuple[Pattern, ...] = (
             ),
             (rf"(?i)^{SHOT}(?:{EXTENSION})?$", ""),
             (rf"(?i)^(?:{NAMELESS}[\d_. ()-]*|[\d_. -]+|[\da-f-]{{12,}}){EXTENSION}$", ""),
-            (rf"(?i)([{LETTER}\d])[_-]\d{{2,4}}x\d{{2,4}}{EXTENSION}\b{QUERY}", r"\1"),
+            (rf"(?i)([{LETTER}\d])[_-](?:\d{{2,4}}x\d{{2,4}}|scaled){EXTENSION}\b{QUERY}", r"\1"),
             (rf"(?i)([{LETTER}\d)_-]){EXTENSION}\b{QUERY}", r"\1"),
         ),
         within=rf"(?i){EXTENSION}\b|(?:\b|_){CAMERA}|%20|\b{AGENCY_NAME}",
-        start=rf"\d{{2,4}}px-|(?i:{SHOT}(?:{EXTENSION})?$|{TAKEN}$|(?:royalty-free-)?stock-{KIND}-)",
-        end="-unsplash",
+        start=rf"\d{{2,4}}px-|(?i:{UUID}|{SHOT}(?:{EXTENSION})?$|{TAKEN}$|(?:royalty-free-)?stock-{KIND}-)",
+        end="-unsplash|@[23]x",
     ),
     *CATALOGUE_ZH,
     Pattern(
         "slugs",
         "March-2012-Page-of-the-Month",
         "March 2012 Page of the Month",
-        ((r"[_-]+", " "),),
-        start=rf"[{ALPHABETIC}\d.,()']+(?:[_-]+[{ALPHABETIC}\d.,()']+){{3,}}$|[{LETTER}\d-]+(?:_+[{LETTER}\d-]+)+$",
+        ((r"[_+-]+", " "),),
+        start=rf"[{LETTER}\d]+(?:\+[{LETTER}\d]+){{3,}}$|[{ALPHABETIC}\d.,()']+(?:[_-]+[{ALPHABETIC}\d.,()']+){{3,}}$|[{LETTER}\d-]+(?:_+[{LETTER}\d-]+)+$",
     ),
     Pattern(
         "underscores",
@@ -222,7 +235,8 @@ CATALOGUE: tuple[Pattern, ...] = (
             (rf"(?i) *\({GIVEN_BY} {CREDIT}s?\b[^()]*\)\.?$", ""),
             (rf"(?i)([.!?]) *(?:{GIVEN_BY} |ap |afp |reuters ){CREDIT}s?[.]?$", r"\1"),
             (rf"(?i)[ ,;|–—-]+{CREDIT}s?: {NOBODY}\.?$", ""),
-            (rf"(?i)(?:[ ,;|–—-]+| ?\(){CREDIT}s? via {NAMES}\)?$", ""),
+            (rf"^([^ ]+ [^ ]+.*?)(?:[ ,;|–—-]+| ?\()(?i:{CREDIT}s? via) {SITE}\)?$", r"\1"),
+            (rf" *[,;|(–—-] *(?i:{CREDIT}s? via) {PERSON}\)?$", ""),
             (r"(?i)[ ,;|–—-]+provided courtesy of .*$", ""),
             (
                 rf"(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+|^)(?:\(c\) {PERSON}|\([cC]\) ?(?:19|20)\d\d\b[^()]{{0,50}})$",
@@ -230,18 +244,27 @@ CATALOGUE: tuple[Pattern, ...] = (
             ),
             (r"(?i)^copyright (?:19|20)\d\d\b.{0,60}$", ""),
             (rf"(?:^|([.!?]) +){WIRE} ?/ ?{PERSON}$", r"\1"),
-            (rf"(?:^|([.!?]) +| *[(\[])(?i:(?:image|photo|picture)? ?sources?): {PERSON}[)\]]?$", r"\1"),
+            (
+                rf"(?:^|([.!?]) +| *[(\[]| +[|–—-] +)(?i:(?:image|photo|picture)? ?sources?): {PERSON}[)\]]?$",
+                r"\1",
+            ),
             (r"[ ,|–—-]*[(\[]?\bCC[ -]BY(?:-[A-Z]{2}){0,2}(?: \d\.\d)?[)\]]?$", ""),
             (rf"(?i) *\({CREDIT}s?(?: credit| courtesy)?(?: by| of|:|/)[^()]*\)", ""),
             (r"(?i) *\((?:mandatory )?(?:credit|courtesy)s?(?: of|:)[^()]*\)", ""),
             (rf" *\((?:{WIRE}|{SLASHED} ?/[^()]+|[^()/]+/ ?{SLASHED})\)$", ""),
+            (rf" *\[(?:{WIRE}|AP|[^\[\]/]+/ ?(?:{SLASHED}|Al Jazeera))\]$", ""),
+            (
+                r"(?i) *\((?:ap|getty|supplied|(?:submitted|provided|contributed|supplied) by [^()]{1,40})\)\.?$",
+                "",
+            ),
+            (rf" +(?:AFP|AP|EPA|REUTERS|Reuters) ?/ ?(?:Getty Images|{SLASHED})$", ""),
             (rf"([.!?])[ |/–—-]*{SLASHED} ?/ ?{PERSON}$", r"\1"),
             (rf"(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?i:pics?|fotos?|bild):  ?{PERSON}$", r"\1"),
             (rf"(?i)([.!?]) +(?:credits?|source|courtesy(?: of)?)\b:? {NAMES}$", r"\1"),
             (r"(?i)(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+)\(?cc[ -]by(?:-(?:sa|nc|nd))*(?: \d\.\d)?\)?$", r"\1"),
             (rf"(?i)[ ,;:|/–—-]*(?:mandatory |{CREDIT} )credits?:? {NAMES}$", ""),
             (
-                rf"(?i)(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?:{CREDIT}s?(?: by:?| courtesy(?: of)?:?)|{PRESS}photo(?:graph)?s?:) {NAMES}$",
+                rf"(?i)(?:([.!?])[ |/–—-]*|[,;|/–—-] *)(?:{CREDIT}s?(?: by:?| courtesy(?: of)?:?)|{PRESS}photo(?:graph)?s?:) {NAMES}$",
                 r"\1",
             ),
             (
@@ -255,7 +278,9 @@ CATALOGUE: tuple[Pattern, ...] = (
             (r" *[/|–—-] *(?:AFP|AP|EPA|REUTERS) (?i:photos?|images?)(?: ?/ ?[^/]{1,40})?$", ""),
             (rf"(?:([.!?])[ |/–—-]*|[,;|–—-] *)(?i:{PRESS}(?:image|picture)s?:) {PERSON}$", r"\1"),
             (rf"(?:([.!?])[ |/–—-]*|[ ,;|/–—-]+)(?i:{CREDIT}s? ?)?© ?{PERSON}(?:(?:19|20)\d\d)?$", r"\1"),
-            (r"(?i)[ ,.;|/–—-]*(?:copyright ?)?© ?(?:copyright )?(?:19|20)\d\d\b[^©]{0,50}$", ""),
+            (rf"(?i)[ ,.;|/–—-]*(?:copyright ?)?© ?(?:copyright )?(?:19|20)\d\d\b{OWNER}$", ""),
+            (r"(?i)^(?:copyright )?© ?[^|©]{1,40} [|] +", ""),
+            (rf"^([^ ]+(?: [^ ]+){{2,}}?) C(?:redit|REDIT)S?: {PERSON}$", r"\1"),
             (r"(?i)[ ,;|/–—-]*\ball rights reserved\.?$", ""),
         ),
         within=(
@@ -263,14 +288,14 @@ CATALOGUE: tuple[Pattern, ...] = (
             rf"|all rights|{SLASHED} ?/|source|(?:pics?|foto|bild): |\b(?:on|from|via) {STOCK_SITE}|^{CREDIT}s?(?: by\b| ?:)|\bCC[ -]BY"
             rf"|[/|–—-] *(?:AFP|AP|EPA|REUTERS) (?:photo|image)|^{FILED}|{GIVEN_BY} {CREDIT}|{CREDIT}s? via |\(c\)|^copyright|: {NOBODY}\.?$|(?:ap|afp|reuters) photo\.?$"
         ),
-        end=rf"{NAMELESS_CREDIT}[ :)\]]*|\({WIRE}\)|/ ?{SLASHED}\)|\b(?i:cc[ -]by)(?i:-sa|-nc|-nd)*(?: \d\.\d)?\)?",
+        end=rf"{NAMELESS_CREDIT}[ :)\]]*|\({WIRE}\)|[(\[](?i:ap|getty|reuters|supplied)[)\]]|(?i:(?:submitted|provided|contributed|supplied) by [^()]{{1,40}})\)|(?:AFP|AP|EPA|REUTERS|Reuters) ?/ ?[A-Z][A-Za-z ]{{1,15}}|/ ?(?:{SLASHED}|Al Jazeera)[)\]]|\b(?i:cc[ -]by)(?i:-sa|-nc|-nd)*(?: \d\.\d)?\)?",
     ),
     Pattern(
         "copy_numbers",
         "laurel way house in beverly hills (9)",
         "laurel way house in beverly hills",
-        ((rf"([{LETTER}\d]) ?(?:\(\d{{1,2}}\)|\[\d{{1,2}}\])$", r"\1"),),
-        end=r"\(\d{1,2}\)|\[\d{1,2}\]",
+        ((rf"([{LETTER}\d]) ?(?:\(\d{{1,2}}\)|\[\d{{1,2}}\]|（\d{{1,2}}）)$", r"\1"),),
+        end=r"\(\d{1,2}\)|\[\d{1,2}\]|（\d{1,2}）",
     ),
     Pattern(
         "repeated_punctuation",
@@ -372,7 +397,10 @@ CATALOGUE: tuple[Pattern, ...] = (
         "trailing_junk",
         "Beatles 1CBK6-10B2 - |",
         "Beatles 1CBK6-10B2",
-        ((r"(?:[|,;:/\\_•·«~–—―，、；：→⬇▶▼ -]| [»<>*&=#^+])+$", ""),),
-        end=r"[ |,;:/\\_•·«»<~–—―，、；：→⬇▶▼*&=>#^+-]",
+        (
+            (r"(?:[|,;:/\\_•·«~–—―，、；：→⬇▶▼◀◄ -]| [»<>*&=#^+])+$", ""),
+            (r"([^ ↓]) *↓+$", r"\1"),
+        ),
+        end=r"[ |,;:/\\_•·«»<~–—―，、；：→↓⬇▶▼◀◄*&=>#^+-]",
     ),
 )

@@ -46,15 +46,25 @@ HEAD_IMAGE = (  # what a page's picture is to the page, before what it is of
 NEW_WINDOW = r"opens (?:in|into) (?:a )?new (?:window|tab)"
 GALLERY = r"(?:slide ?show|gallery|carousel) (?:image|photo|picture)"
 PORTFOLIO = r"(?:flickr|500px|behance|deviantart|vimeo|dribbble|artstation)"
-OF_MANY = r"(?:\((?:view )?\d{1,3} of \d{1,3}\)|, ?(?:(?:image|photo|picture) \d{1,3}(?: of |/)|\d{1,3} of )\d{1,3})"
+OF_MANY = r"(?:[(\[](?:(?:view|image|photo|picture|slide) )?\d{1,3} of \d{1,3}[)\]]| [|–—-] (?:page \d{1,3}|\d{1,3} of \d{1,3})|, ?(?:(?:image|photo|picture) \d{1,3}(?: of |/)|\d{1,3} of )\d{1,3})"
 SITE = (
     r"(?:flickr(?: - photo sharing!?)?|wikipedia(?:, the free encyclopedia)?|wikimedia commons|youtube"
     r"|pinterest|ebay|etsy(?: [a-z]{2})?|amazon|tumblr|instagram|facebook|twitter|deviantart|behance|vimeo"
-    r"|imdb|redbubble|zazzle)"
+    r"|imdb|redbubble|zazzle|aliexpress|walmart|wayfair|poshmark|bbc (?:news|sport)|daily mail online|(?:the )?new york times"
+    r"|national geographic|tripadvisor|linkedin|fine art america|goodreads|(?:shopee|lazada) [a-z]{2,12})"
 )
 SHORTCODE = r"\[(?:caption|gallery|embed|video|audio)(?: [\w-]+=[^\[\]]*)?\]|\[/(?:caption|gallery|embed|video|audio)\]"
 LINK = r"!?\[([^\[\]]+)\]\([^\s()]*[./][^\s()]*(?: \"[^\"()]*\")?\)"  # Markdown's
 ZOOM = r"(?:tap|hover|roll|mouse ?over)(?: over| on)?(?: (?:the )?(?:image|photo|picture))? (?:to|for) (?:zoom|enlarge|magnify)(?: in)?\b"
+ENLARGE = r"(?:enlarge(?: (?:this |the )?(?:image|photo|picture))?(?: ?[/:|]| [–—-]) +|larger (?:image|photo|picture|view|version) of +)"
+ATTRIBUTE = r"(?:alt|title|width|height|class|style|src|border|align)="
+NOTHING = (  # words of a page's own picture, or of none
+    r"(?:undefined|null|\[object object\]|lorem ipsum\b.*|(?:instagram|twitter|facebook) post (?:by|from) .*"
+    r"|this image has an empty alt attribute.*|image with no alt text|spacer|blank|avatar|icon|separator|divider|bullet|1x1"
+    r"|(?:default )?user (?:image|avatar|photo|icon)|profile (?:image|photo|pic(?:ture)?)|arrow (?:left|right|up|down)"
+    r"|(?:(?:site|company|website|header|footer|main) )?logo(?: image)?"
+    r"|(?:header|hero|banner|background|cover|featured?|main|(?:main )?product|post|article|blog|default) (?:image|photo|picture)(?: ?#?\d{1,3})?)"
+)
 LARGER = r"(?:view|open|show|see|enlarge) (?:the )?(?:full[ -]?size|larger|bigger) (?:image|photo|picture)(?: of| for)?\b"
 COUNTED = r"(?:(?:image|photo|picture|slide) #?\d{1,3} of \d{1,4}\b(?: (?:for|of|from)\b)?|(?:image|photo|picture) \d{1,3} -)"
 PICTURE = r"(?:photo|picture|image|foto|img|pic|thumbnail|screenshot|gallery image|gallery photo)"
@@ -71,6 +81,12 @@ CATALOGUE_PAGE: tuple[Pattern, ...] = (
         "Storage Rack",
         (
             (rf"(?i)^{VIEWER}$", ""),
+            (rf"(?i)^{NOTHING}$", ""),
+            (rf"(?i)^{ENLARGE}", ""),
+            (r'(?i)^.{1,40} on twitter: "([^"]+)"?$', r"\1"),
+            (r"(?i) *: amazon\.[a-z.]{2,6}(?: ?: .*)?$", ""),
+            (rf"(?i)([.!?]) +(?:follow|like|find|join|visit) us on {SOCIAL}\b.{{0,40}}$", r"\1"),
+            (rf"(?i)[ ,|–—-]+via @[\w.]+(?: on {PORTFOLIO})?[.!]?$", ""),
             (
                 r"(?i)^(?:load image into gallery viewer,|google image result for|image result for)(?: +|$)",
                 "",
@@ -93,6 +109,8 @@ CATALOGUE_PAGE: tuple[Pattern, ...] = (
             (r"(?i)[ •|–-]+view on (?:flickr|instagram|pinterest|amazon|etsy)$", ""),
             (rf"(?i) *(?: {DASH}|[|•·]) *{SITE}$", ""),
             (SHORTCODE, ""),
+            (rf"(?i)^{ATTRIBUTE}[\"']([^\"']+)[\"']?(?: .*)?$", r"\1"),
+            (rf"(?i)[\"']? +{ATTRIBUTE}(?:[\"'\d].*)?$", ""),
             (r" *\{\{[^{}]{0,200}\}\}", ""),
             (r"^Pin on +([A-Z])", r"\1"),  # a board; what is pinned on a jacket is not written like a title
             (r"(?i)^amazon\.(?:com|ca|in|de|fr|it|es|co\.uk|co\.jp|com\.au) ?: +", ""),
@@ -110,17 +128,21 @@ CATALOGUE_PAGE: tuple[Pattern, ...] = (
             (rf"(?i) *{OF_MANY}$", ""),
             (rf"(?i)[ *|–([-]*\bclick (?:here|{CLICK})\b.*$", ""),
             (
-                r"(?i)(?:^| *[.…|–»([-] *)(?:view (?:larger|full[ -]?size)|read more)(?: image)?[ .…»)\]]*$",
+                r"(?i)(?:^| *[.…|–»([-] *)(?:view (?:larger|full[ -]?size)|(?:read|see|view|learn|show) more)(?: image)?[ .…»)\]]*$",
                 "",
             ),
+            (r"(?i) +(?:read|see|view|learn|show) more *(?:[»→…]|\.{3})+$", ""),
             (rf"(?i)^{NAMELESS}[ #_-]*\d*(?: of \d+)?$", ""),
             (rf"(?i)(?: +{DASH} +| *[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?$", ""),
             (r"(?i) (?:small )?(?:image|photo|screenshot) ?#?\d{1,2}$", ""),
-            (r"(?i) thumbnail$", ""),
+            (
+                r"(?i)(?: [|–—-])? (?:(?:featured|thumbnail) image|thumbnail)$| [|–—-] cover image$|, (?:picture|photo|image)$",
+                "",
+            ),
         ),
-        within=rf"(?i) tags: |view on|{NEW_WINDOW}|\{{\{{|{SHORTCODE}|\]\(|\bclick (?:to|on|for|here|the|image|photo|picture|thumbnail)",
+        within=rf"(?i){ATTRIBUTE}| on twitter: |: amazon\.| us on {SOCIAL}| tags: |view on| via @|{NEW_WINDOW}|\{{\{{|{SHORTCODE}|\]\(|\bclick (?:to|on|for|here|the|image|photo|picture|thumbnail)",
         start=(
-            rf"(?i:{VIEWER}$|pin on |amazon\.[a-z.]{{2,6}} ?: |(?:image|photo) may contain|(?:tap|hover) |load image into|google image result|image result|image is loading|{HEAD_IMAGE}|{GALLERY}|thumbnail|rt @"
+            rf"(?i:{VIEWER}$|{NOTHING}$|{ENLARGE}|pin on |amazon\.[a-z.]{{2,6}} ?: |(?:image|photo) may contain|(?:tap|hover) |load image into|google image result|image result|image is loading|{HEAD_IMAGE}|{GALLERY}|thumbnail|rt @"
             rf"|(?:file|name|main photo|file photo) ?:|{ZOOM}|{LARGER}|{COUNTED}"
             rf"|(?:picture|image|photo) ?:|buy .* online at|\(\d+k, |{NAMELESS}[ #_-]*\d*(?: of \d+)?$)"
         ),
@@ -128,7 +150,8 @@ CATALOGUE_PAGE: tuple[Pattern, ...] = (
             rf"(?i:(?:{DASH} +|[|] *){PICTURE}(?: #?\d+)?(?: of \d+)?| thumbnail"
             rf"| (?:image|photo|screenshot) ?#?\d{{1,2}}|{OF_MANY}|\((?:image|photo|picture) ?#?\d{{1,2}}\)|(?:{DASH}|[|•·]) *{SITE}"
             rf"| on {PORTFOLIO}[.!]?| • [a-z ]+"
-            r"| on pinterest[.!]?|(?:view larger|full[ -]?size|read more)(?: image)?[ .…»)\]]*)"
+            r"| on pinterest[.!]?|(?:view larger|full[ -]?size|(?:read|see|view|learn|show) more)(?: image)?[ .…»→)\]]*"
+            r"|(?:featured|cover|thumbnail) image|, (?:picture|photo|image))"
         ),
     ),
     Pattern(
@@ -146,9 +169,13 @@ CATALOGUE_PAGE: tuple[Pattern, ...] = (
             (r"(?i) ?\(china \(mainland\)\)$", ""),
             (r"(?i)(?: +[|–—-]+|[.!]) +(?:shop|buy|order) (?:it |yours )?now[!.]*$", ""),
             (r"(?i) for sale online(?: *[|–—-] *ebay)?$| on ebay$", ""),
+            (
+                r"(?i)(?: +[|–—-]+ +| *[(\[])(?:(?:currently )?out of stock|sold out|in stock|free delivery|buy online|(?:on )?sale|clearance)[!.)\]]*$",
+                "",
+            ),
         ),
         start=r"(?i:free (?:worldwide )?shipping)",
-        end=r"(?i:shipping(?: worldwide| & returns)?[!.)*]*|\(china \(mainland\)\)| now[!.]*| for sale online| on ebay)",
+        end=r"(?i:shipping(?: worldwide| & returns)?[!.)*]*|\(china \(mainland\)\)| now[!.]*| for sale online| on ebay|(?:(?:of|in) stock|sold out|free delivery|buy online|sale|clearance)[!.)\]]*)",
     ),
     Pattern(
         "download_tails",
@@ -162,9 +189,11 @@ CATALOGUE_PAGE: tuple[Pattern, ...] = (
             ),
             (r"(?i)(?: icon)? +[–—-] +free download(?:, png and vector)?$", ""),
             (r"(?i)(?:, | - )(?:free )?transparent (?:png|clipart)(?: images?)?$", ""),
-            (rf"(?i) *\[{SCREEN}(?: ?px)?\]$", ""),
+            (rf"(?i) *(?:\[\d{{3,5}} ?[x×] ?\d{{3,5}}(?: ?px)?\]|\({SCREEN} ?(?:px|pixels)\))$", ""),
+            (r" *\[OC\]$", ""),  # a forum's original content
+            (r"(?i)(?: (?:hd|4k|uhd))? wallpapers?(?: [|&]| and) background(?: image)?s?$", ""),
             (rf"(?i)\b(wallpapers?\b.*?)[ ,|–—-]+\(?{SCREEN}(?: ?(?:px|pixels))?\)?$", r"\1"),
         ),
-        end=rf"(?i:download(?:, png and vector)?(?: \(#\d+\))?|transparent (?:png|clipart)(?: images?)?|{SCREEN}(?: ?(?:px|pixels))?[)\]]?)",
+        end=rf"(?i:download(?:, png and vector)?(?: \(#\d+\))?|transparent (?:png|clipart)(?: images?)?|{SCREEN}(?: ?(?:px|pixels))?[)\]]?|\d{{3,5}} ?[x×] ?\d{{3,5}}(?: ?px)?\]|\[oc\]| background(?: image)?s?)",
     ),
 )

@@ -61,7 +61,7 @@ CATALOGUE_STOCK: tuple[Pattern, ...] = (
         (
             (rf"(?i) {FREE}*stock {KIND} - (?:premium )?(?:royalty-free|rights-managed), artist:.*$", ""),
             (rf"(?i){BEFORE}{FOREIGN_ROYALTY}{NUMBER}$", ""),
-            (rf"(?i) stock {KIND} ?© ?\w+$", ""),
+            (rf"(?i){BEFORE}stock {KIND} ?© ?\w+(?: #\d+)?$", ""),
             (rf"(?i){BEFORE}{FREE}*stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}$", ""),
             (rf"(?i){BEFORE}{FREE}+(?:stock )?(?:{KIND}|clip ?art){NUMBER}$", ""),
             (rf"(?i){BEFORE}{FOREIGN_STOCK}{NUMBER}$", ""),
@@ -89,7 +89,7 @@ CATALOGUE_STOCK: tuple[Pattern, ...] = (
             r"|royaltyfri|för bildbyr|stock afbeeld|stock-?foto|stok foto|vettoriali stock|seryjne|stock[ -]?vektor| gratuit|stock illustratie|стоков|图库|圖庫|ストック"
         ),
         end=(
-            rf"(?i: stock {KIND} ?© ?\w+| stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}"
+            rf"(?i: stock {KIND} ?© ?\w+| #\d{{4,}}| stock(?: (?:{KIND}|&|and|royalty-free))+{NUMBER}"
             rf"|{FREE}(?:{KIND}|clip ?art){NUMBER}|{FREE}stock (?:{KIND}|clip ?art){NUMBER}"
             rf"|{KIND} (?:de )?stock{NUMBER}| - \d{{5,}}|stock {KIND} - \w{{4}}/\d{{4}}"
             rf"| vector(?: gratuit)?[ #]+\d+| vector(?: image)? vector(?: image)?)"

@@ -18,7 +18,6 @@ from filters.sieve import Change, Sieve, settle
 
 PATTERNS = {pattern.name: pattern for pattern in CATALOGUE}
 MAX_ROUNDS = 12  # rounds, because one pattern's removal can leave another pattern; real captions need three
-MANY = 50_000  # from so many texts on, those with any pattern are selected first
 FEW = 3  # a pattern with at most so many steps tries all of them on every text that may have it
 MAX_REPEATS = 64  # limit on the repetitions of a pattern that removes one of several neighbours at a time
 
@@ -48,12 +47,8 @@ def without(text: pa.StringArray, chosen: tuple[Pattern, ...]) -> pa.StringArray
     """Every pattern taken out in order, and again of the texts that this changed, at most MAX_ROUNDS times."""
     if not chosen:
         return text
-    changes = [Change(partial(irregular, chosen=[one]), partial(take_out, pattern=one)) for one in chosen]
-
-    def change(rows: pa.StringArray) -> pa.StringArray:
-        return settle(rows, _sieve_of(chosen), changes, MAX_ROUNDS)
-
-    return rewrite(text, irregular(text, chosen), change) if len(text) >= MANY else change(text)
+    changes = [Change(partial(irregular, pattern=one), partial(take_out, pattern=one)) for one in chosen]
+    return settle(text, _sieve_of(chosen), changes, MAX_ROUNDS)
 
 
 def try_out(others: Sequence[Pattern]) -> None:
@@ -86,28 +81,23 @@ def take_out(text: pa.StringArray, pattern: Pattern) -> pa.StringArray:
     return settle(text, _sieve_of_steps(pattern), changes, MAX_REPEATS if pattern.again else 1)
 
 
-def irregular(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.BooleanArray:
-    """True for texts that may have one of the patterns; `wide` patterns are searched for only in texts beyond ASCII."""
-    narrow = [pattern for pattern in chosen if not pattern.wide]
-    wide = [pattern for pattern in chosen if pattern.wide]
-    if not wide:
-        return search(text, narrow)
+def irregular(text: pa.StringArray, pattern: Pattern) -> pa.BooleanArray:
+    """True for texts that may have the pattern; a `wide` one is searched for only in texts beyond ASCII."""
+    if not pattern.wide:
+        return search(text, pattern)
     beyond = pc.fill_null(pc.invert(pc.string_is_ascii(text)), False)
-    found = pc.replace_with_mask(beyond, beyond, search(text.filter(beyond), wide))
-    return pc.or_(search(text, narrow), found) if narrow else found
+    return pc.replace_with_mask(beyond, beyond, search(text.filter(beyond), pattern))
 
 
-def search(text: pa.StringArray, chosen: Sequence[Pattern]) -> pa.BooleanArray:
-    """True for the texts that may have one of the patterns, in one search for each of the three places."""
-    return reduce(pc.or_, (pc.match_substring_regex(text, one) for one in places(chosen)))
+def search(text: pa.StringArray, pattern: Pattern) -> pa.BooleanArray:
+    """True for the texts that may have the pattern, in one search for each of the three places."""
+    return reduce(pc.or_, (pc.match_substring_regex(text, one) for one in places(pattern)))
 
 
-def places(chosen: Sequence[Pattern]) -> list[str]:
-    """RE2 of which one at least is found in a text that has one of the patterns."""
-    within = "|".join(f"(?:{pattern.within})" for pattern in chosen if pattern.within)
-    start = "|".join(f"(?:{pattern.start})" for pattern in chosen if pattern.start)
-    end = "|".join(f"(?:{pattern.end})" for pattern in chosen if pattern.end)
-    return list(filter(None, (within, start and f"^(?:{start})", end and f"(?:{end})$")))
+def places(pattern: Pattern) -> list[str]:
+    """RE2 of which one at least is found in a text that has the pattern."""
+    start, end = pattern.start, pattern.end
+    return list(filter(None, (pattern.within, start and f"^(?:{start})", end and f"(?:{end})$")))
 
 
 def replace(text: pa.StringArray, step: tuple[str, str]) -> pa.StringArray:
@@ -118,7 +108,7 @@ def replace(text: pa.StringArray, step: tuple[str, str]) -> pa.StringArray:
 
 @lru_cache(maxsize=16)
 def _sieve_of(chosen: tuple[Pattern, ...]) -> Sieve:
-    return Sieve([reduce(either, map(needed_runs, places([pattern]))) for pattern in chosen])
+    return Sieve([reduce(either, map(needed_runs, places(pattern))) for pattern in chosen])
 
 
 @lru_cache(maxsize=256)

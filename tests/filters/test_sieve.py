@@ -14,7 +14,7 @@ from filters.sieve import HALF, Change, Sieve, bit, settle, with_folded_signs
 from tests.filters.test_patterns import PIECES
 
 EXPRESSIONS = [
-    one for pattern in CATALOGUE for one in (*places([pattern]), *(step[0] for step in pattern.steps))
+    one for pattern in CATALOGUE for one in (*places(pattern), *(step[0] for step in pattern.steps))
 ]
 LETTERS = "abKsſ\u212a é—中图Ａ1_-.|(\"\n\t'"
 ATOMS = [
