@@ -2,11 +2,16 @@
 
     python benchmarks/scale.py                    # 1,000 to 500,000 units; some five minutes on two cores
     python benchmarks/scale.py --units 1000 10000 --no-s3
+    python benchmarks/scale.py --inputs 1000 3000 9000
+
 
 Synthetic plans and journals, one after the other in processes of their own. Of each size: CPU a unit of ten rows, as
 a worker spends it; resume and finish of an unfinished run, every request of whose store takes 20 ms; the driver's
 memory. The growth is the exponent of the fitted power law: 0 is constant, 1 linear. Last the requests that a unit
 takes on an S3 server of this machine, counted there.
+
+With `--inputs`, instead: whole commands over so many Parquet files of four pairs each, in this process alone
+(`--workers 0`). `run` drops all rows by a rule, so that nothing is fetched; `select` keeps three of four.
 """
 
 from __future__ import annotations
@@ -34,6 +39,11 @@ INPUTS = 23_000  # at 500,000 units; fewer in proportion
 STAGED_UNITS = 200  # that a worker really does, of each plan
 FRESH = 2_000  # records that no segment holds yet when the driver is killed
 PAGE = 1_000  # names in one answer of an object store
+TEXTS = (  # of a small input
+    "Boat {} at the pier of the bay", "Château №{} &amp; its garden - Stock Photo",
+    "IMG_{}_harbour_at_night.jpg | Photo by J. Doe", "Лодка {} у причала",
+)  # fmt: skip
+COMMANDS = {"run": ["--set", "rules.text_too_short.min_chars=100000"], "select": []}
 
 
 def plan_of(units: int, folder: Path) -> Any:
@@ -252,11 +262,68 @@ def requests_of_a_unit(folder: Path) -> dict[str, float]:
     return found
 
 
+def cpu_of_small_inputs(inputs: int, folder: Path) -> dict[str, float]:
+    """CPU seconds of `run` and `select` over many small inputs; and milliseconds of each input."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    source = folder / "in"
+    source.mkdir()
+    for number in range(inputs):
+        rows = [
+            {
+                "URL": f"https://photos.example/{number}/{row}.jpg", "TEXT": text.format(number),
+                "WIDTH": 640, "HEIGHT": 480, "similarity": 0.4,
+            }
+            for row, text in enumerate(TEXTS)
+        ]  # fmt: skip
+        pq.write_table(pa.Table.from_pylist(rows), source / f"{number:06d}.parquet")
+    spent = {}
+    for command, options in COMMANDS.items():
+        arguments = [
+            command,
+            "laion",
+            "--input",
+            str(source),
+            "--out",
+            str(folder / command),
+            "--workers",
+            "0",
+        ]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-m", "curate", *arguments, *options], check=True, capture_output=True, cwd=ROOT
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        spent |= {f"{command}_s": seconds, f"{command}_ms_an_input": 1e3 * seconds / inputs}
+    return spent
+
+
+def measured(sizes: list[int], kinds: list[str]) -> dict[int, dict[str, float]]:
+    """Measure each kind of figure at each size, in processes of their own; print and return them."""
+    rows: dict[int, dict[str, float]] = {size: {} for size in sizes}
+    for size in sizes:
+        for what in kinds:
+            command = [sys.executable, __file__, "--one", what, str(size)]
+            rows[size] |= json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    print(f"{'':20}" + "".join(f"{size:>12,}" for size in sizes) + "      growth")
+    for name in rows[sizes[0]]:
+        values = [rows[size][name] for size in sizes]
+        print(
+            f"{name:20}"
+            + "".join(f"{value:12,.2f}" for value in values)
+            + f"{exponent(sizes, values):+12.2f}"
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--units", type=int, nargs="+", default=[1_000, 10_000, 100_000, 500_000])
+    parser.add_argument("--inputs", type=int, nargs="+", help="numbers of small inputs")
     parser.add_argument("--no-s3", action="store_true")
     parser.add_argument("--one", nargs=2, metavar=("WHAT", "UNITS"), help=argparse.SUPPRESS)
     parser.add_argument("--serve", nargs=2, metavar=("PORT", "LOG"), help=argparse.SUPPRESS)
@@ -265,23 +332,14 @@ def main() -> None:
         serve(int(asked.serve[0]), asked.serve[1])
         return
     if asked.one:
-        measure = {"cpu": cpu_of_a_unit, "journal": journal_of}[asked.one[0]]
+        measure = {"cpu": cpu_of_a_unit, "journal": journal_of, "small": cpu_of_small_inputs}[asked.one[0]]
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(measure(int(asked.one[1]), Path(folder))))
         return
-    rows: dict[int, dict[str, float]] = {units: {} for units in asked.units}
-    for units in asked.units:
-        for what in ("cpu", "journal"):
-            command = [sys.executable, __file__, "--one", what, str(units)]
-            rows[units] |= json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    names = list(rows[asked.units[0]])
-    print(f"{'':16}" + "".join(f"{units:>12,}" for units in asked.units) + "      growth")
-    for name in names:
-        values = [rows[units][name] for units in asked.units]
-        print(
-            f"{name:16}" + "".join(f"{value:12,.2f}" for value in values)
-            + f"{exponent(asked.units, values):+12.2f}"
-        )  # fmt: skip
+    if asked.inputs:
+        measured(asked.inputs, ["small"])
+        return
+    rows = measured(asked.units, ["cpu", "journal"])
     first, last = (rows[units]["unit_ms"] for units in (asked.units[0], asked.units[-1]))
     print(f"CPU a unit at {asked.units[-1]:,} units: {last / first:.2f} of that at {asked.units[0]:,}")
     if not asked.no_s3:

@@ -17,13 +17,13 @@ import numpy as np
 
 from synthdog.corpus import CorpusReader, CorpusWord
 from synthdog.fonts import SizedFace
+from synthdog.hyphenation import divisible
 from synthdog.layout import Box
 
 MAX_WORDS = 500  # limit on the words that are taken or left out for a line
 LEAST_INK = 0.25  # of the line height: ink that is less high, such as a single dash or dot, is no line
 SPACE = " "
 HYPHEN = "-"
-LEAST_PART = 2  # a hyphenated word has at least so many letters before and after the hyphen
 FAINT = 16  # coverage (0 to 255) below this is not visible
 
 
@@ -166,13 +166,13 @@ def _parted(
 ) -> tuple[list[CorpusWord], float]:
     """Hyphenate a word that is wider than its box: take what fits into `room` px; the rest becomes the next word.
 
-    Takes nothing where the word cannot be divided between letters with at least LEAST_PART characters on either side.
+    Takes nothing where the word cannot be divided so far to the left.
     Without hyphenation, narrow columns would hold only the shortest words of the language.
     """
-    count = min(sum(end <= room for end in accumulate(advances)), len(word.text) - LEAST_PART)
-    while count >= LEAST_PART and not word.text[count - 1 : count + 1].isalpha():
+    count = sum(end <= room for end in accumulate(advances))
+    while count > 0 and not divisible(word.text, count):
         count -= 1
-    if count < LEAST_PART or face.lacks(HYPHEN):
+    if count == 0 or face.lacks(HYPHEN):
         if not word.text.isalpha():
             reader.take()  # skip an address or a long number, which fits into no column of this width
         return [], 0.0

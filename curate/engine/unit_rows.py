@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +32,15 @@ TOGETHER_BYTES = 64 * 2**20  # about how many bytes of rows are judged together,
 TOGETHER_UNITS = 64  # how many units are judged together, at most: each table of a few rows takes some 10 KB
 
 Pair = tuple[pa.Table, pa.Table]  # rows as they were published, and the samples made from them
+NO_ROWS = pa.table({})  # stands for published rows that nobody needs
+
+
+class Alike(NamedTuple):
+    """Neighbouring units that are judged together."""
+
+    units: range  # their numbers
+    schema: pa.Schema  # the published columns of all of them
+    rules: dict[str, dict[str, Any]]  # the rules that judge all of them
 
 
 class UnitReader:
@@ -41,7 +50,8 @@ class UnitReader:
         self._run, self._manifest, self._children = run, run.manifest, children
         self._rules = row_rules(run.manifest)
         self._origin: tuple[int, Origin] | None = None
-        self._ahead: dict[int, pa.Table] = {}  # unit → rows that were read together with an earlier unit
+        self._ahead: dict[int, Pair] = {}  # unit → rows that were read together with an earlier unit
+        self._alike: Alike | None = None  # the units that were read together last
         self.stop = 0  # all units before this one will be read next, in order
 
     def close(self) -> None:
@@ -68,11 +78,9 @@ class UnitReader:
             return
         if unit.number not in self._ahead:
             with watch.stage("read"):
-                rules = self.rules(unit)
-                units = list(self._neighbours(unit, rules))
-            with watch.stage("rules"):
-                self._ahead = dict(self._judged_together(units, rules))
-        yield self._ahead.pop(unit.number)
+                pair = self._samples_of(unit)
+            self._read_ahead(unit, pair, watch, published=False)
+        yield self._ahead.pop(unit.number)[1]
 
     def _tables(self, unit: Unit) -> Iterator[pa.Table]:
         """Yield the unit's samples that `--sample` or the retry chooses."""
@@ -85,56 +93,105 @@ class UnitReader:
         origin = self._open(unit.input)
         return not isinstance(origin, Rows) or any(holds_bytes(column.type) for column in origin.schema)
 
-    def _neighbours(self, unit: Unit, rules: Rules) -> Iterator[tuple[Unit, pa.Table]]:
-        """Yield the unit with its samples, then the units behind it that are judged together with it, by `rules`."""
-        last, schema = unit, self.schema(unit)
-        rows = size = 0
-        for number in range(unit.number, min(max(unit.number + 1, self.stop), unit.number + TOGETHER_UNITS)):
+    def _read_ahead(self, unit: Unit, pair: Pair, watch: Stopwatch, published: bool) -> None:
+        """Judge the unit's rows together with those of the units behind it, and keep all of them in `_ahead`.
+
+        Args:
+            unit: the unit.
+            pair: all its rows.
+            watch: measures the stages `read` and `rules`.
+            published: whether the rows are kept as they were published, too.
+        """
+        with watch.stage("read"):
+            alike = Alike(range(unit.number, unit.number), self.schema(unit), self.rules(unit))
+            units = [(unit, pair), *self._neighbours(unit, pair, alike, published)]
+            self._alike = alike._replace(units=range(unit.number, units[-1][0].number + 1))
+        with watch.stage("rules"):
+            self._ahead = dict(self._judged_together(units, alike.rules))
+
+    def _neighbours(
+        self, unit: Unit, pair: Pair, alike: Alike, published: bool
+    ) -> Iterator[tuple[Unit, Pair]]:
+        """Yield the units behind `unit`, whose rows are `pair`, that are judged together with it; see `_read_ahead`."""
+        last, rows, size = unit, pair[1].num_rows, _bytes_of(pair)
+        for number in range(unit.number + 1, min(self.stop, unit.number + TOGETHER_UNITS)):
             each = self._run.plan.unit(number)
-            if rows >= TOGETHER_ROWS or size >= TOGETHER_BYTES:
+            if _is_full(rows, size):
                 return
             try:
-                if each.input != last.input and not self._is_alike(each, schema, rules):
+                if each.input != last.input and not self._is_alike(each, alike):
                     return
-                table = _concatenated(self._tables(each))
+                behind = self._pair(each, published)
             except (CurateError, OSError, pa.ArrowException):
-                if number == unit.number:
-                    raise
                 return  # the error is raised when that unit itself is read
-            last, rows, size = each, rows + table.num_rows, size + table.nbytes
-            yield each, table
+            if behind is None:
+                return
+            last, rows, size = each, rows + behind[1].num_rows, size + _bytes_of(behind)
+            yield each, behind
 
-    def _is_alike(self, unit: Unit, schema: pa.Schema, rules: Rules) -> bool:
+    def _pair(self, unit: Unit, published: bool) -> Pair | None:
+        """Return all rows of the unit, with `published` also as they were published; None for a unit of many rows."""
+        if not published:
+            return self._samples_of(unit)
+        pair = next(self._pairs(unit), None)
+        return None if pair is None or _is_full(*_size_of(pair[0])) else self._picked(pair, unit)
+
+    def _samples_of(self, unit: Unit) -> Pair:
+        return NO_ROWS, _concatenated(self._tables(unit))
+
+    def _pairs(self, unit: Unit) -> Iterator[Pair]:
+        """Yield the unit's rows as they were published, and the samples made from them."""
+        return together(self._rows(unit).read_published(unit.start, unit.stop, lean=True))
+
+    def _picked(self, pair: Pair, unit: Unit) -> Pair:
+        """Return the rows that `--sample` or the retry chooses."""
+        chosen = self._chosen(pair[1], unit)
+        return pair if chosen is None else (pair[0].filter(chosen), pair[1].filter(chosen))
+
+    def _is_alike(self, unit: Unit, alike: Alike) -> bool:
         """Return whether the unit's input is a table without images with these columns, judged by these rules."""
-        return not self._has_images(unit) and self.schema(unit) == schema and self.rules(unit) == rules
+        if self._has_images(unit) or self.rules(unit) != alike.rules:
+            return False
+        return bool(self.schema(unit).equals(alike.schema, check_metadata=True))
 
     def _judged_together(
-        self, units: Sequence[tuple[Unit, pa.Table]], rules: Rules
-    ) -> Iterator[tuple[int, pa.Table]]:
-        """Clean and judge the samples of several units together; yield each unit's number and samples."""
+        self, units: Sequence[tuple[Unit, Pair]], rules: Rules
+    ) -> Iterator[tuple[int, Pair]]:
+        """Clean and judge the samples of several units together; yield each unit's number and rows."""
         first = 0
-        joined = _concatenated(table for _, table in units).combine_chunks()
+        joined = _concatenated(samples for _, (_, samples) in units).combine_chunks()
         judged = self._judged(joined, rules)
-        for unit, table in units:
-            yield unit.number, judged.slice(first, table.num_rows)
-            first += table.num_rows
+        for unit, (rows, samples) in units:
+            yield unit.number, (rows, judged.slice(first, samples.num_rows))
+            first += samples.num_rows
 
     def published(self, unit: Unit, watch: Stopwatch) -> Iterator[Pair]:
         """Yield the unit's rows as they were published, with their samples, cleaned and judged, without images.
 
+        Small units are judged together with those behind them, as in `samples`.
+
         Raises:
             InputError: the unit's input is no table.
         """
-        pairs = together(self._rows(unit).read_published(unit.start, unit.stop, lean=True))
-        while (pair := _timed(pairs, watch)) is not None:
-            rows, samples = pair
+        if unit.number in self._ahead:
+            yield self._ahead.pop(unit.number)
+            return
+        pairs = self._pairs(unit)
+        pair = _timed(pairs, watch)
+        if pair is not None and not (self._has_images(unit) or _is_full(*_size_of(pair[0]))):
+            self._read_ahead(unit, self._picked(pair, unit), watch, published=True)
+            yield self._ahead.pop(unit.number)
+            return
+        while pair is not None:
             with watch.stage("rules"):
-                if (chosen := self._chosen(samples, unit)) is not None:
-                    rows, samples = rows.filter(chosen), samples.filter(chosen)
+                rows, samples = self._picked(pair, unit)
                 yield rows, self._judged(samples, self.rules(unit))
+            pair = _timed(pairs, watch)
 
     def schema(self, unit: Unit) -> pa.Schema:
         """Return the published columns of the unit's input."""
+        if self._alike is not None and unit.number in self._alike.units:
+            return self._alike.schema
         return self._rows(unit).schema
 
     def rules(self, unit: Unit) -> dict[str, dict[str, Any]]:
@@ -143,6 +200,8 @@ class UnitReader:
         Rules are left out for which the input lacks a column, that `curate select` has judged, or that judge a
         published score if the manifest has a scorer of its own.
         """
+        if self._alike is not None and unit.number in self._alike.units:
+            return self._alike.rules
         origin = self._open(unit.input)
         settled = () if self._run.select else origin.settled
         rules = {n: of for n, of in self._rules.items() if origin.judges(n) and n not in settled}
@@ -239,11 +298,25 @@ def together(pairs: Iterable[Pair]) -> Iterator[Pair]:
     for published, samples in pairs:
         waiting.append((published, _without_images(samples)))
         rows, size = rows + published.num_rows, size + published.nbytes
-        if rows >= TOGETHER_ROWS or size >= TOGETHER_BYTES:
+        if _is_full(rows, size):
             yield _joined(waiting)
             waiting, rows, size = [], 0, 0
     if waiting:
         yield _joined(waiting)
+
+
+def _is_full(rows: int, size: int) -> bool:
+    """Return whether no more rows are joined with so many rows of `size` bytes."""
+    return rows >= TOGETHER_ROWS or size >= TOGETHER_BYTES
+
+
+def _size_of(table: pa.Table) -> tuple[int, int]:
+    """Return how many rows and bytes a table has."""
+    return table.num_rows, table.nbytes
+
+
+def _bytes_of(pair: Pair) -> int:
+    return int(sum(side.nbytes for side in pair))
 
 
 def _joined(pairs: list[Pair]) -> Pair:

@@ -65,6 +65,21 @@ def cover_ink(line: HtmlLine) -> HtmlLine:
     return replace(line, y=top, height=bottom - top)
 
 
+def on_page(line: HtmlLine) -> HtmlLine:
+    """Cut a level line's box at the page's upper edge: a font's own box can reach beyond it."""
+    if line.y >= 0 or line.turn is not None or line.flow != "level":
+        return line
+    return replace(line, y=0.0, height=max(0.0, line.y + line.height))
+
+
+def with_initial(box: HtmlLine) -> HtmlLine:
+    """Make a line's box reach as far as its large first letters, so that no cut parts them."""
+    if box.reach is None:
+        return box
+    top, bottom = max(0.0, min(box.y, box.reach[0])), max(box.y + box.height, box.reach[1])
+    return replace(box, y=top, height=bottom - top)
+
+
 def drawn_in(start: float, extent: float, reach: float) -> tuple[float, float]:
     """Return start and extent of a stretch of px, cut to what is within `reach` px of its middle."""
     kept = min(extent, 2 * reach)

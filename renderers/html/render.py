@@ -29,7 +29,18 @@ from renderers import NotReadyError, RenderError
 from renderers.html.browser import build_wall, find_chromium
 from renderers.html.browser_pool import Pool
 from renderers.html.installed_fonts import CHINESE, can_draw
-from renderers.html.page_cuts import BODY, Cut, cover_ink, cut_pages, inked, region, spell, tighten
+from renderers.html.page_cuts import (
+    BODY,
+    Cut,
+    cover_ink,
+    cut_pages,
+    inked,
+    on_page,
+    region,
+    spell,
+    tighten,
+    with_initial,
+)
 from renderers.html.quads import overlapping, upright
 from renderers.html.reader_process import ReaderProcess
 from renderers.html.settings import NO_RESOURCES, Document, HtmlSettings
@@ -246,9 +257,9 @@ def arrange(layout: Layout, settings: HtmlSettings) -> Arranged:
     lines = [tighten(spell(line)) for line in layout.lines]
     labelled = {i for i, line in enumerate(lines) if line.text and can_draw(line.text)}
     labelled -= overlapping([tighten(line, BODY) for line in lines])
-    lines = [cover_ink(line) for line in lines]
+    lines = [on_page(cover_ink(line)) for line in lines]
     labelled -= halved_formulas(lines, labelled)
-    boxes = as_wholes([upright(line) for line in lines])
+    boxes = as_wholes([with_initial(upright(line)) for line in lines])
     lowest = max((boxes[i].y + boxes[i].height for i in labelled), default=0.0)
     height = min(layout.height, lowest + MARGIN)
     least = max(height, min(settings.min_height, settings.page_height))

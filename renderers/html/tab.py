@@ -69,6 +69,8 @@ class HtmlLine:
     )  # facts of its element, from `elementOf` in reader/lines.js
     # Top and bottom of its ink in its frame; null where they were not measured
     rows: tuple[float, float] | None = None
+    # Top and bottom of large first letters that reach beyond it; null where there are none
+    reach: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -167,8 +167,16 @@ PAINTED = {  # html → the lines that are read; no ink may stand beside them
     "ellipsis of wrapped text": ("<p style='width:50px;overflow:hidden;text-overflow:ellipsis'>overflowing", ["over"]),
     "line clamp": ("<p style='width:90px;display:-webkit-box;-webkit-box-orient:vertical;overflow:hidden;"
                    "-webkit-line-clamp:1'>first second", ["first …"]),
-    "drop cap": ("<style>i::first-letter{font-size:60px;float:left}i{display:block;font-style:normal}</style>"
-                 "<i style='width:120px'>One and two</i>", ["O", "ne and", "two"]),
+    "raised letter": ("<style>i::first-letter{font-size:60px}i{display:block;font-style:normal}</style>"
+                      "<i style='width:150px'>One and two</i>", ["One and", "two"]),
+    "at the page's upper edge": ("<p style='position:absolute;top:0;left:300px;margin:0;font-size:100px;line-height:1'>"
+                                 "Huge", ["Huge"]),
+    "right to left in a cut box": ("<p style='width:60px;overflow:hidden;white-space:nowrap'>שלום עולם", ["עולם"]),
+    "begun beyond its box": ("<p style='width:160px;overflow:hidden;white-space:nowrap;text-indent:-40px'>overflowing",
+                             ["flowing"]),
+    "written over": ("<p>overflowing<b style='margin-left:-60px;font-weight:400'>one</b>", []),
+    "a box with lines in a line": ("<p>one <b style='display:inline-block;width:60px;font-weight:400;"
+                                   "vertical-align:middle'>two three</b> four", ["one", "two", "three", "four"]),
     "first line": ("<style>p::first-line{font-size:40px}</style><p style='width:120px'>One and two",
                    ["One and", "two"]),
     "emphasis marks": ("<p style='text-emphasis:\"x\"'>one", ["one"]),

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renderers.html.page_cuts import HtmlLine, cut_pages, region, tighten
+from renderers.html.page_cuts import HtmlLine, cut_pages, on_page, region, tighten, with_initial
 from renderers.html.quads import overlapping
 
 TALL = 400  # px, the tallest page
@@ -84,3 +86,17 @@ def test_a_column_begins_where_its_letters_are_read_from() -> None:
             *quad[2 * first :],
             *quad[: 2 * first],
         )
+
+
+def test_no_cut_parts_the_large_first_letter_of_a_line_near_the_end_of_a_page() -> None:
+    first = replace(line(TALL - 30), reach=(TALL - 30, TALL + 30))
+    found = [line(30.0 * i) for i in range(12)] + [first, line(TALL + 5, x=60), line(TALL + 40)]
+    boxes = [with_initial(one) for one in found]
+    upper, lower = cut_pages(boxes, set(range(len(found))), 900, TALL, 9)
+    assert upper.height <= first.y
+    assert lower.lines[0] == 12
+
+
+def test_a_line_whose_font_reaches_beyond_the_upper_edge_begins_there() -> None:
+    assert (on_page(line(-4, 40)).y, on_page(line(-4, 40)).height) == (0, 36)
+    assert on_page(line(7)) == line(7)

@@ -33,6 +33,32 @@ READ = {
         "<style>p::first-letter{initial-letter:3}</style><p style='width:200px'>One and two and three",
         ["One and two and", "three"],
     ),
+    "floated first letter": (
+        "<style>p::first-letter{float:left;font-size:60px;line-height:50px}</style><p style='width:250px'>"
+        "One and two and three and four",
+        ["One and two and", "three and four"],
+    ),
+    "floated word of a letter": (
+        "<p style='width:250px'><b style='float:left;font-size:60px;line-height:50px'>A</b> man and two and three",
+        ["A man and two and", "three"],
+    ),
+    "floated Chinese character": (
+        "<p style='width:160px'><b style='float:left;font-size:60px;line-height:60px'>从</b>前有一位国王他有",
+        ["从前有一位国", "王他有"],
+    ),
+    "right to left with a stop at its other end": (
+        "<p>شكرا على <a href=a>ثلاثة كتب</a> بالقرب من هنا.",
+        ["شكرا على ثلاثة كتب بالقرب من هنا."],
+    ),
+    "letter that is no beginning": (
+        "<div><p style='float:left;font-size:60px;line-height:50px;margin:0'>A</p></div><div>one of many",
+        ["A", "one of many"],
+    ),
+    "dates": (
+        "<input type=date value=2026-12-01><p><input type=time value=14:30><p><input type=month value=2026-12><p>"
+        "<input type=week value=2026-W49><p><input type=datetime-local value=2026-12-01T09:05><p><input type=date>",
+        ["12/01/2026", "02:30 PM", "December 2026", "Week 49, 2026", "12/01/2026, 09:05 AM", "mm/dd/yyyy"],
+    ),
     "generated text that its box cuts off": (
         "<style>i::before{content:'Expand';display:inline-block;width:16px;height:16px;overflow:hidden;font-size:16px;"
         "line-height:1;word-break:break-all}</style><p><i></i>SEEN<p>BELOW",
@@ -170,8 +196,20 @@ def test_a_line_that_goes_beyond_its_box_is_read_as_far_as_it_is_seen(browser: B
     assert end == "end"
 
 
-def test_the_beginning_of_what_runs_against_its_box_is_not_taken_for_its_end(browser: Browser) -> None:
-    assert lines(browser, f"<p>SEEN</p>{CUT}{FOX}") == ["SEEN"]
+@pytest.mark.parametrize(
+    ("html", "text"), [(CUT, FOX), (CUT.replace("dir=rtl", ""), "שלום לכולם זהו משפט ארוך שנחתך בקצה")]
+)
+def test_of_what_runs_against_its_box_the_end_is_read(browser: Browser, html: str, text: str) -> None:
+    seen, end = lines(browser, f"{html}{text}</div><p>end")
+    assert text.endswith(seen)
+    assert 15 < len(seen) < 25
+    assert end == "end"
+
+
+def test_a_field_stands_on_the_base_line_of_the_text_beside_it(browser: Browser) -> None:
+    (batch,) = browser.render((STYLE + "<p>text <input style='font:inherit' value='text'>").encode())
+    quads = [region["quad"] for region in batch.to_pylist()[0]["regions"]]
+    assert [round(quad[1]) for quad in quads] == [round(quads[0][1])] * 2
 
 
 def test_a_first_letter_without_a_label_is_not_painted(browser: Browser) -> None:

@@ -120,14 +120,16 @@ function standIn(element) {
     box.style.setProperty(name, style.getPropertyValue(name), 'important');
   }
   const set = (rules) => Object.entries(rules).forEach(([name, value]) => box.style.setProperty(name, value, 'important'));
+  const sunken = /inset|outset/.test(style.borderTopStyle); // drawn by the browser as half as wide
   const across = PRESSED.test(element.type) ? 'center' : style.direction === 'rtl' ? 'right' : 'left';
-  set({ 'box-sizing': 'border-box', overflow: 'hidden', '-webkit-text-fill-color': 'currentcolor' });
+  const scrolls = nameOf(element) === 'textarea' || text.rows; // the others stand on their text's base line
+  set({ 'box-sizing': 'border-box', overflow: scrolls ? 'hidden' : 'clip', '-webkit-text-fill-color': 'currentcolor' });
   if (style.transform === 'none') set({ width: `${width / zoom}px`, height: `${height / zoom}px` });
   if (style.display === 'inline') set({ display: 'inline-block' });
   if (/start|auto|-webkit-/.test(style.textAlign)) set({ 'text-align': across });
   if (nameOf(element) === 'textarea') set({ 'white-space': 'pre-wrap', 'overflow-wrap': 'break-word' });
-  else set({ 'white-space': 'pre', 'line-height': `${element.clientHeight || parseFloat(style.height)}px`, 'padding-top': '0', 'padding-bottom': '0' });
-  if (/inset|outset/.test(style.borderTopStyle)) set({ border: '2px solid rgb(118, 118, 118)', 'border-radius': '2px' });
+  else set({ 'white-space': 'pre', 'line-height': `${(element.clientHeight || parseFloat(style.height)) + (sunken ? 2 : 0)}px`, 'padding-top': '0', 'padding-bottom': '0' });
+  if (sunken) set({ border: '1px solid rgb(118, 118, 118)', 'border-radius': '2px' });
   if (nameOf(element) !== 'textarea') set({ 'text-overflow': 'ellipsis' }); // what goes beyond it ends so
   if (text.rows) set({ 'line-height': `${element.clientHeight / text.rows}px` });
   if (text.faint) set({ color: 'rgb(117, 117, 117)' });
@@ -167,9 +169,23 @@ function textOf(element) {
   const { type, value, placeholder } = element;
   if (name === 'input' && !TYPED.test(type) && !PRESSED.test(type)) return undefined;
   if (PRESSED.test(type)) return { text: value || { submit: 'Submit', reset: 'Reset' }[type] || '' };
-  if (value && /^(date|time|month|week|datetime-local)$/.test(type)) return undefined; // shown as the browser likes
+  if (DATED.test(type)) return { text: value ? dated(type, value) : UNDATED[type] };
   if (value) return { text: value };
   return placeholder && /^(|text|search|email|url|tel|number|textarea)$/.test(type) ? { text: placeholder, faint: true } : undefined;
+}
+
+// Dates and times as the browser shows them in English.
+const DATED = /^(date|time|month|week|datetime-local)$/;
+const UNDATED = { date: 'mm/dd/yyyy', time: '--:-- --', month: '--------- ----', week: 'Week --, ----', 'datetime-local': 'mm/dd/yyyy, --:-- --' };
+const FORMATS = {
+  date: { year: 'numeric', month: '2-digit', day: '2-digit' }, time: { hour: '2-digit', minute: '2-digit' }, month: { year: 'numeric', month: 'long' },
+};
+FORMATS['datetime-local'] = { ...FORMATS.date, ...FORMATS.time };
+function dated(type, value) {
+  const [year, week] = value.split('-W');
+  if (type === 'week') return `Week ${week}, ${year}`;
+  const moment = new Date(type === 'time' ? `2000-01-01T${value}Z` : type === 'datetime-local' ? `${value}Z` : value);
+  return moment.toLocaleString('en-US', { ...FORMATS[type], timeZone: 'UTC' }).replaceAll('\u202f', ' ');
 }
 
 const DROP_SHADOW = /drop-shadow\((?:[^()]|\([^()]*\))*\)/g;
@@ -259,11 +275,13 @@ function endAnimation(animation) {
 
 // Text that its box cuts off with an ellipsis ends in one of its own, which a label can name: at the end of the only line
 // where `lines` is 0, else of the last of so many.
+const FIRST_LETTER = /\p{L}/u;
 function shorten(element, style, lines) {
   const { left, top, width, height } = Element.prototype.getBoundingClientRect.call(element);
   if (!width || !height || style.writingMode !== 'horizontal-tb') return;
   if (!lines && !/nowrap|pre$/.test(style.whiteSpace)) return;
-  if (style.direction === 'rtl' && !RIGHT_TO_LEFT.test(element.textContent)) return; // its end is what is seen
+  const [script] = FIRST_LETTER.exec(element.textContent) ?? [''];
+  if (script && (style.direction === 'rtl') !== RIGHT_TO_LEFT.test(script)) return; // its end is what is seen
   const room = lines ? -0.5 : widthOf('…', style) - 0.5;
   const inner = left + element.clientLeft;
   const [least, most] = [inner + parseFloat(style.paddingLeft), inner + element.clientWidth - parseFloat(style.paddingRight)];

@@ -132,32 +132,38 @@ function piecesOf(node) {
   return found;
 }
 
-// A piece whose end a box around it, or the page's edge, cuts off: what is seen of it, and the rest; null for others.
+// A piece whose beginning or end a box around it, or the page's edge, cuts off: what is seen of it, and the rest; null for
+// others.
 const LEAST_SEEN = 2; // em: less is taken for nothing
 function cutAtEdge(piece) {
   const { node, start, end, x, w, size, style, text } = piece;
   const leftwards = RIGHT_TO_LEFT.test(text); // it begins at its right
   if (piece.generated || piece.drawing || piece.formula || style.turn || style.flow !== 'level' || leftwards && LEFT_TO_RIGHT.test(text)) return null;
-  const edges = edgesOf(style.clipper);
-  const room = leftwards ? x + w - edges.left : edges.right - x;
-  if (w <= room || room < LEAST_SEEN * size) return null;
-  const ends = [...letters.segment(node.data.slice(start, end))].map(({ index, segment }) => start + index + segment.length);
-  const rectTo = (cut) => inked({ node, style }, start, cut) ?? span({ node, style }, start, cut);
-  const fits = ({ left, right }) => (leftwards ? left >= edges.left : right <= edges.right);
-  let low = 0, high = ends.length;
+  const edges = edgesOf(style.clipper), [left, right] = [Math.max(x, edges.left), Math.min(x + w, edges.right)];
+  if (right - left === w || right - left < LEAST_SEEN * size) return null;
+  const places = [...letters.segment(node.data.slice(start, end))].map(({ index }) => start + index).concat(end);
+  const rectOf = (from, to) => inked({ node, style }, from, to) ?? span({ node, style }, from, to);
+  const within = (rect, side) => (side === 'left' ? rect.left >= edges.left : rect.right <= edges.right);
+  const [first, last] = leftwards ? ['right', 'left'] : ['left', 'right'];
+  const begins = leastOf(places.length - 1, (i) => within(rectOf(places[i], end), first));
+  const ends = places.length - 1 - leastOf(places.length - 1, (i) => within(rectOf(start, places.at(-1 - i)), last));
+  if (begins >= ends || (begins === 0 && ends === places.length - 1)) return null;
+  const part = (from, to) => ({ ...piece, start: from, end: to, text: spelt(node, from, to, style), opens: from === start ? piece.opens : [], hyphened: piece.hyphened && to === end });
+  const [from, to] = [places[begins], places[ends]];
+  const { left: seenLeft, right: seenRight } = rectOf(from, to);
+  const seen = { ...part(from, to), x: seenLeft, w: seenRight - seenLeft };
+  return { seen, rest: [[start, from], [to, end]].filter(([one, other]) => one < other).map((ends) => part(...ends)) };
+}
+
+// The least of the numbers from 0 up to `most` for which `holds`, which holds for all greater ones too; `most` if none.
+function leastOf(most, holds) {
+  let low = 0, high = most;
   while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (fits(rectTo(ends[middle - 1]))) low = middle;
-    else high = middle - 1;
+    const middle = (low + high) >> 1;
+    if (holds(middle)) high = middle;
+    else low = middle + 1;
   }
-  const cut = ends[low - 1];
-  if (!cut || cut === end) return null;
-  const { left, right } = rectTo(cut);
-  const seen = leftwards ? { x: left, w: x + w - left } : { w: right - x };
-  return [
-    { ...piece, ...seen, end: cut, text: spelt(node, start, cut, style), hyphened: false },
-    { ...piece, start: cut, text: spelt(node, cut, end, style), opens: [] },
-  ];
+  return low;
 }
 
 // Between which edges the boxes that clip an element's content let it be seen.
@@ -177,11 +183,10 @@ function edgesOf(clipper) {
 function parted(pieces) {
   const covers = findCovers(), found = [], unread = new Set();
   for (const piece of pieces) {
-    const seen = readable(piece, covers);
-    const parts = (seen ? null : cutAtEdge(piece)) ?? [piece];
-    found.push(...parts);
-    if (!seen) unread.add(parts.at(-1));
-    if (parts.length > 1 && !readable(parts[0], covers)) unread.add(parts[0]);
+    const cut = readable(piece, covers) ? { seen: piece, rest: [] } : cutAtEdge(piece);
+    const { seen, rest } = cut && (cut.seen === piece || readable(cut.seen, covers)) ? cut : { seen: null, rest: [piece] };
+    found.push(...(seen ? [seen] : []), ...rest);
+    for (const one of rest) unread.add(one);
   }
   return [found, unread];
 }
@@ -227,6 +232,7 @@ function join(found) {
     if (gap === undefined || gap === false) {
       if (blank) continue; // no line begins with white space
       const fresh = { ...piece, text, pieces: [piece] };
+      if (isInitialOf(lines.at(-1), piece)) startWith(lines.pop(), fresh);
       lines.push(fresh);
       last.set(piece.style.block, fresh);
       continue;
@@ -246,6 +252,10 @@ function follows(line, piece) {
   if (shared < 0.5 * Math.min(line[deep], piece[deep])) return false;
   if (line[deep] > 2 * piece[deep] || piece[deep] > 2 * line[deep]) return false; // a letter beside several lines
   const gap = Math.max(piece[along] - line[along] - line[long], line[along] - piece[along] - piece[long]);
+  const last = line.pieces.at(-1), shorter = Math.min(last[long], piece[long]);
+  const over = Math.min(last[along] + last[long], piece[along] + piece[long]) - Math.max(last[along], piece[along]);
+  const mixed = line.formula || RIGHT_TO_LEFT.test(line.text + piece.text); // the boxes around its pieces may overlap
+  if (over > 0.3 * shorter && over > 0.3 * line.size && !mixed) return false; // written over each other
   return gap < line[deep] && gap;
 }
 
@@ -331,7 +341,7 @@ globalThis.readPage = (told) => {
     facts,
     lines: lines.map((line) => [
       line.text, line.x, line.y, line.w, line.h, line.size, line.style.flow, line.style.turn && numbers(line.style.turn.to),
-      formulaOf(line), elementOf(line), line.rows,
+      formulaOf(line), elementOf(line), line.rows, line.reach ?? null,
     ]),
     beyond: Math.max(0, own('documentElement').scrollHeight - maxHeight),
   };

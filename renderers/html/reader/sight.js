@@ -75,7 +75,8 @@ function readable(piece, covers) {
   if (style.opacity < 0.1 || (style.ink && style.ink[3] < 0.1)) return false;
   if (w < 0.5 || h < 0.5 || !style.flat || piece.astray || crowded(piece)) return false;
   const box = boxOf(piece);
-  if (box.left < -1 || box.top < -1 || box.right > view.width + 1) return false;
+  const top = style.turn || style.flow !== 'level' ? box.top : Math.max(box.top, y + h / 2 - size / 2); // of its letters
+  if (box.left < -1 || top < -1 || box.right > view.width + 1) return false;
   if (size < minFont) return false;
   if (box.top < scrolled || box.bottom > scrolled + view.height) {
     scrollTo(0, box.top - 1);

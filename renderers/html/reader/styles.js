@@ -60,6 +60,14 @@ const inRow = (element) =>
 
 const isControl = (element) => nameOf(element) === 'button' || Element.prototype.hasAttribute.call(element, CONTROL);
 
+// Whether a box within a line has several lines of its own.
+const BOXED = /^inline-/;
+function hasLines(element, style) {
+  if (!BOXED.test(style.display)) return false;
+  const line = parseFloat(style.lineHeight) || 1.2 * parseFloat(style.fontSize);
+  return element.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom) > 1.7 * line;
+}
+
 // How much of an element its effects leave to be seen, as far as that can be told without looking at pixels.
 function strength(style) {
   if (style.maskImage !== 'none' || style.mixBlendMode !== 'normal' || style.filter.includes('blur(')) return 0;
@@ -87,7 +95,7 @@ function styleOf(element) {
     scale: stance.scale,
     turn: stance.turn,
     clipper: clips(element, style) ? element : above.clipper,
-    block: above.block && (INLINE.test(style.display) || inRow(element)) && !isControl(element) ? above.block : element,
+    block: above.block && (INLINE.test(style.display) || inRow(element)) && !isControl(element) && !hasLines(element, style) ? above.block : element,
     box: above.box && style.display === 'contents' ? above.box : element,
     display: style.display,
     positioned: style.position !== 'static',

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,8 @@ from curate.engine.unit_rows import TOGETHER_UNITS, UnitReader
 from curate.engine.worker import Job, Worker
 from curate.errors import InputError, UnitError
 from curate.manifest import load as manifests
+from curate.origins import open_origin
+from curate.origins.table_rows import Rows
 from tests.curate.runs import pair, write_pairs
 
 TEXTS = [
@@ -96,6 +99,83 @@ def test_many_small_inputs_are_judged_together(tmp_path: Path, monkeypatch: pyte
     together = samples(run, run.plan.units)
     assert times == [TOGETHER_UNITS, TOGETHER_UNITS]
     assert [one.to_pylist() for one in together] == [one.to_pylist() for one in alone]
+
+
+def selected(run: Run, stop: int) -> list[tuple[pa.Table, pa.Table]]:
+    """The published rows and the samples of each unit, of which those before `stop` are judged together."""
+    reader = UnitReader(run, 1)
+    reader.stop = stop
+    pairs = []
+    for unit in map(run.plan.unit, range(run.plan.units)):
+        assert reader.schema(unit).names
+        rows, samples = zip(*reader.published(unit, Stopwatch()), strict=True)
+        assert "text_has_emoji" in reader.rules(unit)
+        pairs.append((pa.concat_tables(rows), pa.concat_tables(samples)))
+    return pairs
+
+
+def test_many_small_inputs_of_a_selection_are_opened_once_and_judged_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = many(tmp_path, [*rows_of(TOGETHER_UNITS), *rows_of(3, note="x"), *rows_of(2)])
+    alone, judged, opened = selected(run, 0), UnitReader._judged, open_origin
+    times: list[int] = []
+    inputs: list[str] = []
+
+    def counted(self: UnitReader, table: pa.Table, rules: Any) -> pa.Table:
+        times.append(table.num_rows)
+        return judged(self, table, rules)
+
+    def noted(found: Any, *more: Any) -> Any:
+        inputs.append(found.uri)
+        return opened(found, *more)
+
+    monkeypatch.setattr(UnitReader, "_judged", counted)
+    monkeypatch.setattr("curate.engine.unit_rows.open_origin", noted)
+    together = selected(run, run.plan.units)
+    assert times == [TOGETHER_UNITS, 3, 2]
+    assert len(inputs) <= run.plan.units + 2  # an input with other columns is opened once to see that
+    assert [[side.to_pylist() for side in one] for one in together] == [
+        [side.to_pylist() for side in one] for one in alone
+    ]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_units_of_a_selection_of_many_rows_are_judged_alone(
+    share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = msgspec.structs.replace(many(tmp_path, rows_of(3)), sample=share)
+    pq.write_table(pa.Table.from_pylist(rows_of(7)), tmp_path / "001.parquet")
+    run = msgspec.structs.replace(run, plan=Plan(run.plan.inputs, (1, 7, 1), 10))
+    alone, read = selected(run, 0), Rows.read_published
+
+    def in_twos(self: Rows, start: int, stop: int, lean: bool = False) -> Iterator[tuple[pa.Table, pa.Table]]:
+        for rows, samples in read(self, start, stop, lean):
+            for first in range(0, rows.num_rows, 2):
+                yield rows.slice(first, 2), samples.slice(first, 2)
+
+    monkeypatch.setattr("curate.engine.unit_rows.TOGETHER_ROWS", 2)
+    monkeypatch.setattr(Rows, "read_published", in_twos)
+    together = selected(run, run.plan.units)
+    assert [[side.to_pylist() for side in one] for one in together] == [
+        [side.to_pylist() for side in one] for one in alone
+    ]
+
+
+def test_parts_keep_what_their_own_input_says_of_its_columns(tmp_path: Path) -> None:
+    run = many(tmp_path, rows_of(3))
+    table = pq.read_table(tmp_path / "001.parquet")
+    noted = pa.schema([one.with_metadata({"note": "x"}) for one in table.schema])
+    pq.write_table(table.cast(noted), tmp_path / "001.parquet")
+    reader = UnitReader(run, 1)
+    reader.stop = run.plan.units
+    units = list(map(run.plan.unit, range(run.plan.units)))
+    next(reader.published(units[0], Stopwatch()))
+    assert [b"note" in (reader.schema(unit).field(0).metadata or {}) for unit in units] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_a_worker_reads_ahead_only_what_it_stages_itself(tmp_path: Path) -> None:
