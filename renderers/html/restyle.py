@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from random import Random
 
 from renderers import RenderError
@@ -16,6 +17,8 @@ LEAST = 200  # characters of main content that are worth a page
 SECTION = 2200  # characters of a section: its columns must fit on one page image
 HEADING = re.compile(r"<h([1-6])>")
 EMPTY_ITEM = re.compile(r"<li>\s*(?:</li>|(?=<li>|</[uo]l>))")  # a list of pictures, say, which are not kept
+CELL_END = "\t\t"  # between the cells of a row, as Resiliparse writes them
+WIDE = 4  # columns: such a table goes across all columns of the page
 SERIF = (
     "DejaVu Serif",
     "Liberation Serif",
@@ -96,9 +99,13 @@ def main_blocks(markup: str) -> Iterator[str]:
 
 
 def table(rows: Sequence[str]) -> str:
-    """Make an HTML table of rows whose cells are separated by tabs."""
-    cells = ("".join(f"<td>{cell.strip()}" for cell in row.split("\t") if cell.strip()) for row in rows)
-    return f"<table>{''.join(f'<tr>{row}' for row in cells if row)}</table>"
+    """Make an HTML table of rows whose cells are parted by two tabs; columns without text are left out."""
+    found = [[cell.strip() for cell in row.rstrip().split(CELL_END)] for row in rows if row.strip()]
+    kept = [any(column) for column in zip_longest(*found)]
+    cells = ("".join(f"<td>{cell}" for cell, shown in zip(row, kept, strict=False) if shown) for row in found)
+    return (
+        f"<table{' class=wide' if sum(kept) >= WIDE else ''}>{''.join(f'<tr>{row}' for row in cells)}</table>"
+    )
 
 
 def in_sections(blocks: Sequence[str]) -> Iterator[list[str]]:
@@ -161,7 +168,9 @@ h1, h2, h3, h4, h5, h6 { font-family: var(--heads); line-height: 1.2; margin: .9
 h1, h2, h3, h4, h5, h6 { text-align: left; break-after: avoid }
 h1 { font-size: var(--large); column-span: all }
 table { border-collapse: collapse; margin: .6em 0; max-width: 100% }
-td { border: 1px solid var(--shade); padding: .25em .6em; overflow-wrap: anywhere }
+td { border: 1px solid var(--shade); padding: .25em .6em; overflow-wrap: anywhere; text-align: left; text-indent: 0 }
+.wide { column-span: all }
+.wide td { overflow-wrap: break-word; font-size: .9em }
 pre { background: var(--shade); padding: .7em; white-space: pre-wrap; overflow-wrap: break-word; font-size: .85em }
 .frame { margin: .3em 1em .7em; background: linear-gradient(var(--turn), var(--accent), var(--shade)) }
 .frame { border: var(--edge); border-radius: var(--round) }

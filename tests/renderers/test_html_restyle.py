@@ -104,6 +104,24 @@ def test_a_list_below_a_table_is_one_without_its_empty_items() -> None:
     assert ["".join(block.split()) for block in blocks if "<li>" in block] == ["<ul><li>Anitem</li></ul>"]
 
 
+def test_an_empty_cell_keeps_its_place_and_an_empty_column_is_left_out() -> None:
+    rows = "<tr><td>a<td><td>b<td>c<td>d<tr><td>1<td><img><td><td>3<tr><td>x"
+    (found,) = [
+        block for block in main_blocks(f"<article>{WORDS * 3}<table>{rows}</table>") if "<td>" in block
+    ]
+    assert found == "<table class=wide><tr><td>a<td>b<td>c<td>d<tr><td>1<td><td>3<tr><td>x</table>"
+
+
+def test_no_word_of_a_wide_table_is_broken(browser: Browser) -> None:
+    cells = [f"Implementation{number}" for number in range(6)]
+    table = f"<table><tr>{''.join(f'<td>{cell}' for cell in cells)}</table>"
+    with_table = restyle(f"<article><h1>Head</h1>{WORDS * 4}{table}</article>", "", "lot").replace(
+        "--columns:1", "--columns:3"
+    )
+    rows = browser.render(with_table.encode())[0].to_pylist()
+    assert {region["text"] for region in rows[0]["regions"]} >= set(cells)
+
+
 def test_main_content_stays_text(ready: None) -> None:
     hostile = (
         f"<article><h1>a</h1>{WORDS * 3}<p>&lt;script&gt;x&lt;/script&gt; &lt;img src=x&gt;</p></article>"
