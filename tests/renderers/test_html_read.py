@@ -50,6 +50,21 @@ READ = {
         "<p>شكرا على <a href=a>ثلاثة كتب</a> بالقرب من هنا.",
         ["شكرا على ثلاثة كتب بالقرب من هنا."],
     ),
+    "text that fades out": (
+        "<div style='position:relative'>one<br>two<br>three<br>four<b style='position:absolute;inset:0;"
+        "background:linear-gradient(rgba(255,255,255,0) 30%, #fff 80%)'></b></div>",
+        ["one", "two", "three"],
+    ),
+    "text that generated content fades out": (
+        "<style>div{position:relative}div::after{content:'';position:absolute;bottom:0;left:0;width:100%;height:80px;"
+        "background:linear-gradient(to top,#fff 50%,transparent)}</style><div>one<br>two<br>three<br>four</div>",
+        ["one", "two"],
+    ),
+    "text under a gradient across": (
+        "<p>SEEN<div style='position:relative'>one<b style='position:absolute;inset:0;"
+        "background:linear-gradient(to right,transparent,#fff)'></b></div>",
+        ["SEEN"],
+    ),
     "letter that is no beginning": (
         "<div><p style='float:left;font-size:60px;line-height:50px;margin:0'>A</p></div><div>one of many",
         ["A", "one of many"],

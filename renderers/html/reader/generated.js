@@ -87,9 +87,10 @@ function groundsAt(element, { x, y }, side) {
   const boxes = mayCover(element) ? (ownerOf(element)?.boxes ?? {}) : {};
   const holds = (box) => box && x >= box.x && x <= box.x + box.w && y >= box.y && y <= box.y + box.h;
   const kinds = ['after', 'before'].filter((kind) => holds(boxes[kind]));
-  const painted = kinds.map((kind) => getComputedStyle(element, '::' + kind)).filter(({ visibility, position, zIndex }) =>
-    visibility === 'visible' && position !== 'static' && (side === 'any' || (zIndex < 0) === (side === 'behind')));
-  return painted.map((style) => groundOf(style, styleOf(element).opacity * strength(style)));
+  const strengthOf = (style) => styleOf(element).opacity * strength(style);
+  return kinds.map((kind) => [boxes[kind], getComputedStyle(element, '::' + kind)]).filter(([, { visibility, position, zIndex }]) =>
+    visibility === 'visible' && position !== 'static' && (side === 'any' || (zIndex < 0) === (side === 'behind')))
+    .map(([box, style]) => groundAt(groundOf(style, strengthOf(style)), { top: box.y, bottom: box.y + box.h }, y));
 }
 
 const SHIFTED = /^(none|matrix\(1, 0, 0, 1, .*\))$/; // by its transform, at most

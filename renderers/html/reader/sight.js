@@ -145,12 +145,20 @@ function shows({ style, generated: made }, stack, point) {
   if (!made) for (const ground of groundsAt(style.box, point, 'in front')) through *= 1 - taken(ground);
   for (const element of stack.slice(0, at)) {
     const around = Node.prototype.contains.call(element, style.box); // where its generated content is met, not itself
-    const generated = mayCover(element) ? takenByGenerated(element, !around) : 0;
+    const generated = mayCover(element) ? takenByGenerated(element, !around, point.y) : 0;
     const itself = generated || stack.includes(element, at); // met by what it generates, its first letter
-    const own = around && itself ? 0 : Math.min(1, taken(styleOf(element)));
+    const own = around && itself ? 0 : Math.min(1, taken(groundOver(element, point)));
     through *= (1 - own) * (1 - generated);
   }
   return through > 0.1 && differs(style, groundsOf(style, made, stack.slice(at), point), through);
+}
+
+// What an element paints at a point of the page, whose gradient may let more through there than elsewhere.
+function groundOver(element, { y }) {
+  const style = styleOf(element);
+  if (!style.fade) return style;
+  const { top, bottom } = Element.prototype.getBoundingClientRect.call(element);
+  return groundAt(style, { top: top + scrolled, bottom: bottom + scrolled }, y);
 }
 
 // Does the ink, or the outline of the letters, differ from its ground? Ink on a picture is taken to: the pixels are looked

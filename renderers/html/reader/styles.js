@@ -110,6 +110,7 @@ function styleOf(element) {
     language: /^[a-z]{2,3}(-[a-z0-9]+)*$/i.exec(style.webkitLocale.replaceAll('"', ''))?.[0] ?? [],
     background: colour(style.backgroundColor),
     veil: gradientAlpha(style.backgroundImage),
+    fade: fadeOf(style),
     picture: paintsPicture(element, style) || style.backdropFilter !== 'none',
     shaded: style.boxShadow.includes('inset'),
   };
@@ -171,25 +172,48 @@ function gradientAlpha(image) {
   return Math.max(...(image.match(COLOURS) ?? ['']).map((stop) => (colour(stop) ?? [0, 0, 0, 1])[3]));
 }
 
+// The colours of a gradient that runs straight up or down a whole box, as stops from its top: [[share of the height, alpha],
+// …]; null of any other.
+const FADE = /^linear-gradient\((?:(to top|to bottom|0deg|180deg), )?((?:rgba?\([^()]*\)(?: [\d.]+%)?(?:, (?!$))?){2,8})\)$/;
+function fadeOf(style) {
+  const [, way, written] = FADE.exec(style.backgroundImage) ?? [];
+  if (!written || style.backgroundSize !== 'auto' || style.backgroundPosition !== '0% 0%') return null;
+  const stops = [...written.matchAll(/(rgba?\([^()]*\))(?: ([\d.]+)%)?/g)], last = stops.length - 1;
+  if (stops.some(([, , share], i) => share === undefined && i > 0 && i < last)) return null;
+  const found = stops.map(([, stop, share], i) => [share === undefined ? i / last : share / 100, colour(stop)?.[3] ?? 1]);
+  return way === 'to top' || way === '0deg' ? found.map(([share, alpha]) => [1 - share, alpha]).reverse() : found;
+}
+
+// What a ground with such a gradient paints at a height of its box: others keep their most opaque colour.
+function groundAt(ground, { top, bottom }, y) {
+  if (!ground.fade) return ground;
+  const at = Math.min(1, Math.max(0, (y - top) / (bottom - top))), { fade } = ground;
+  const next = fade.findIndex(([share]) => share >= at);
+  if (next <= 0) return { ...ground, veil: (next === 0 ? fade[0] : fade.at(-1))[1] };
+  const [[before, from], [behind, to]] = [fade[next - 1], fade[next]];
+  return { ...ground, veil: from + ((to - from) * (at - before)) / (behind - before) };
+}
+
 // The share of the light from behind an element that its own background takes.
 const taken = ({ picture, background, veil, opacity }) =>
   opacity * (picture || !background ? 1 : 1 - (1 - background[3]) * (1 - veil));
 
-// The same of its ::before and ::after, `whole` for those alone that lie over all of it.
-function takenByGenerated(element, whole) {
+// The same of its ::before and ::after at a height of the page, `whole` for those alone that lie over all of it.
+function takenByGenerated(element, whole, y) {
   let through = 1;
   for (const kind of ['::before', '::after']) {
     const style = getComputedStyle(element, kind);
     if (style.content === 'none' || style.content === 'normal' || style.position === 'static') continue;
     if (whole && ![style.top, style.right, style.bottom, style.left].every((side) => side === '0px')) continue;
-    through *= 1 - taken(groundOf(style, styleOf(element).opacity * strength(style)));
+    const box = ownerOf(element)?.boxes[kind.slice(2)], ground = groundOf(style, styleOf(element).opacity * strength(style));
+    through *= 1 - taken(box ? groundAt(ground, { top: box.y, bottom: box.y + box.h }, y) : ground);
   }
   return 1 - through;
 }
 
 // What the box of generated content paints behind its text.
 const groundOf = (style, opacity) => ({
-  opacity, background: colour(style.backgroundColor), veil: gradientAlpha(style.backgroundImage),
+  opacity, background: colour(style.backgroundColor), veil: gradientAlpha(style.backgroundImage), fade: fadeOf(style),
   picture: style.backgroundImage.includes('url(') || style.backdropFilter !== 'none', shaded: style.boxShadow.includes('inset'),
 });
 
