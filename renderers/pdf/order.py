@@ -12,8 +12,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from statistics import median
 
+from renderers.pdf.asides import with_asides_first
 from renderers.pdf.content_order import is_readable, without_misplaced_ends
 from renderers.pdf.flow import breaks, is_steady, leaps
 from renderers.pdf.form_pairs import with_pairs
@@ -23,11 +23,10 @@ from renderers.pdf.hanging_marks import with_leaders, with_marks
 from renderers.pdf.initials import with_initials
 from renderers.pdf.line_numbers import with_line_numbers
 from renderers.pdf.pieces import Piece, by_content, rows_of, strips_of, switches, together
+from renderers.pdf.sections import columns, sections, usual_height
 from renderers.pdf.text_columns import are_entries, bands_of, content_rows, count_prose, split_of, zones_of
+from renderers.pdf.wrapped_rows import with_wrapped_rows
 
-Interval = tuple[float, float]
-
-GUTTER_EM = 0.9  # narrower white space parts words, not columns; an em is the median height of the boxes
 COLUMN_LINES = 3  # a column of running text has at least so many lines
 PROSE_SHARE = 0.5  # and so much of its characters are in long ones
 NUMBERS = 0.4  # of cells: with so many numbers among them they are a table's, read across
@@ -61,8 +60,9 @@ def reading_order(pieces: Sequence[Piece], rules: Sequence[Box] = ()) -> list[in
             taken = {piece.members for piece in held}
             blocks = [piece for piece in blocks if piece.members not in taken]
             blocks.append(together(better(read_grid(rows), held, leaps)))
-    blocks = with_pairs(with_marks(blocks))
+    blocks = with_wrapped_rows(with_pairs(with_marks(blocks)))
     found = without_misplaced_ends(blocks) or better(ordered_in_zones(blocks, rules), blocks, breaks)
+    found = with_asides_first(found)
     return [index for piece in found for index in piece.members]
 
 
@@ -170,7 +170,7 @@ def with_across(rows: Sequence[list[Piece]], across: Sequence[Piece]) -> list[li
 
 def by_sections(pieces: list[Piece], depth: int) -> list[Piece]:
     """The pieces in reading order, section by section."""
-    em = median([p.box[3] - p.box[1] for p in pieces if p.chars] or [p.em for p in pieces]) or 1.0
+    em = usual_height(pieces)
     out: list[Piece] = []
     for section in sections(strips_of(pieces), em):
         whole = [piece for strip in section for piece in strip]
@@ -296,77 +296,3 @@ def cells_of(row: list[Piece], across: Sequence[Sequence[Piece]], em: float) -> 
     inside = {piece.members for piece in row}
     cells = ([piece for piece in column if piece.members in inside] for column in across)
     return [cell for cell in cells if cell]
-
-
-def sections(strips: Sequence[list[Piece]], em: float) -> list[list[list[Piece]]]:
-    """Neighbouring strips that share a gutter, together; each other strip alone."""
-    out: list[list[list[Piece]]] = []
-    held: list[Interval] = []  # what the boxes of the last section cover of the page's width
-    bottom = 0.0
-    for strip in strips:
-        here = [piece.box for piece in strip]
-        if out and not held and len(out[-1]) == 1 and goes_on(out[-1][0], strip):
-            both = cover([piece.box for piece in (*out[-1][0], *strip)], [])
-            if len(parted(both, em)) > 1:
-                out[-1].append(strip)
-                held, bottom = both, max(box[3] for box in here)
-                continue
-        if len(here) == 1 and not held:
-            out.append([strip])
-            bottom = here[0][3]
-            continue
-        shared = cover(here, held) if len(held) > 1 else held
-        near = min(box[1] for box in here) - bottom < 3 * em
-        if len(parted(shared, em)) > 1 and (near or len(parted(cover(here, []), em)) > 1):
-            out[-1].append(strip)
-            held = shared
-        else:
-            out.append([strip])
-            held = cover(here, [])
-            held = held if len(parted(held, em)) > 1 else []  # without a gutter there is none to share
-        bottom = max(box[3] for box in here)
-    return out
-
-
-def goes_on(last: Sequence[Piece], strip: Sequence[Piece]) -> bool:
-    """True where a line alone in its strip is the first of a block that goes on in the next: a title in two lines."""
-    (line,) = last if len(last) == 1 else (None,)
-    return line is not None and any(
-        piece.rank == line.rank + 1
-        and abs(piece.em - line.em) < 0.1 * line.em
-        and abs(piece.box[0] - line.box[0]) < 0.5 * line.em
-        and piece.box[1] - line.box[3] < 0.8 * line.em
-        for piece in strip
-    )
-
-
-def cover(boxes: Sequence[Box], held: Sequence[Interval]) -> list[Interval]:
-    """The union of the boxes' widths and of `held`, as disjoint intervals from the left."""
-    if len(boxes) == 1 and not held:
-        return [(boxes[0][0], boxes[0][2])]
-    out: list[Interval] = []
-    for start, end in sorted([*held, *((box[0], box[2]) for box in boxes)]):
-        if out and start <= out[-1][1]:
-            out[-1] = (out[-1][0], max(out[-1][1], end))
-        else:
-            out.append((start, end))
-    return out
-
-
-def parted(covered: Sequence[Interval], em: float) -> list[Interval]:
-    """The intervals, with those that no gutter parts made one."""
-    out: list[Interval] = []
-    for start, end in covered:
-        if out and start - out[-1][1] < GUTTER_EM * em:
-            out[-1] = (out[-1][0], end)
-        else:
-            out.append((start, end))
-    return out
-
-
-def columns(pieces: Sequence[Piece], em: float) -> list[list[Piece]]:
-    """The pieces in groups between which gutters run down, from the left."""
-    spans = parted(cover([piece.box for piece in pieces], []), em) if len(pieces) > 1 else []
-    if len(spans) < 2:
-        return [list(pieces)]
-    return [[piece for piece in pieces if start <= piece.box[0] <= end] for start, end in spans]
