@@ -88,6 +88,8 @@ class Edited:
         rows, old = self._read(rows, self._versions)
         there = change.find(old)
         rows, old = rows[there.to_numpy(zero_copy_only=False)], old.filter(there)
+        if not len(rows):  # most expressions are found nowhere, and compiling one costs more than a few texts
+            return rows, old
         new = change.make(old)
         changed = pc.not_equal(new, old)
         rows, new = rows[changed.to_numpy(zero_copy_only=False)], new.filter(changed)

@@ -159,14 +159,19 @@ class Steps:
 def unit_jobs(kind: str, numbers: np.ndarray, workers: int) -> Iterator[Job]:
     """Group units into jobs: neighbouring units together, also of several inputs, if every worker gets several jobs.
 
-    Without Ray (`workers` is 0) each unit is a job of its own, as the process keeps the input open anyway.
+    Without Ray (`workers` is 0) each unit is a job of its own, as the process keeps the input open anyway, and may read
+    ahead to the end of its neighbours.
 
     Args:
         kind: the kind of the jobs.
         numbers: the units' numbers, ascending.
         workers: how many workers do the jobs.
     """
-    size = max(1, min(CHUNK, len(numbers) // (4 * workers))) if workers else 1
+    if not workers:
+        for number, stop in zip(numbers.tolist(), _ends_of_neighbours(numbers).tolist(), strict=True):
+            yield Job(kind, (number,), stop=stop)
+        return
+    size = max(1, min(CHUNK, len(numbers) // (4 * workers)))
     job: list[int] = []
     for number in numbers.tolist():
         if job and (len(job) == size or job[-1] != number - 1):
@@ -175,3 +180,9 @@ def unit_jobs(kind: str, numbers: np.ndarray, workers: int) -> Iterator[Job]:
         job.append(number)
     if job:
         yield Job(kind, tuple(job))
+
+
+def _ends_of_neighbours(numbers: np.ndarray) -> np.ndarray:
+    """Return for each of N ascending numbers the first one behind it that is not among them."""
+    last = np.append(np.diff(numbers) > 1, True)
+    return (numbers[last] + 1)[np.cumsum(last) - last] if len(numbers) else numbers

@@ -29,7 +29,7 @@ TOGETHER_ROWS = (
     2**18
 )  # about how many rows are cleaned and judged together: each rule has a fixed cost for every table
 TOGETHER_BYTES = 64 * 2**20  # about how many bytes of rows are judged together, at most
-TOGETHER_UNITS = 64  # how many units are judged together, at most: each table of a few rows takes some 10 KB
+TOGETHER_UNITS = 512  # how many units are judged together, at most: each table of a few rows takes some 10 KB
 
 Pair = tuple[pa.Table, pa.Table]  # rows as they were published, and the samples made from them
 NO_ROWS = pa.table({})  # stands for published rows that nobody needs

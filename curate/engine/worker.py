@@ -54,6 +54,7 @@ class Job(msgspec.Struct, frozen=True):
     again: bool = False  # it was begun before: some of its units may have records already
     memory: int = 0  # bytes of memory that it needs beyond the usual
     alone: bool = False  # no other job runs at the same time, so it may use all cores of its machine
+    stop: int = 0  # this worker does all units before this one next, in order; 0: only those of the job
 
     @property
     def name(self) -> str:
@@ -164,8 +165,6 @@ class Worker(JobWorker):
         self.pipeline = _stages_of(run, self.store, meter, children, scorers, exchange)
         self._verdicts: dict[str, tuple[int, pa.Table]] = {}  # phase → the last slice that was read
         self._near: NearDuplicates | None = None
-        # Whether all jobs are done here, one after the other, so that units come in order
-        self._in_order = False
 
     def watch(self, meter: Meter) -> None:
         """Report to another meter from now on."""
@@ -177,8 +176,8 @@ class Worker(JobWorker):
 
     def do(self, job: Job) -> Result:
         """See `JobWorker.do`."""
-        if job.kind == "stage":  # what lies behind it is another worker's, unless there is only this one
-            self.pipeline.reader.stop = self.run.plan.units if self._in_order else job.numbers[-1] + 1
+        if job.kind == "stage":
+            self.pipeline.reader.stop = job.stop or job.numbers[-1] + 1
         if self._near is not None and job.phase != NEAR:
             self._near.release()
         return super().do(job)
@@ -189,11 +188,10 @@ class Worker(JobWorker):
         When a unit's images are decoded, the rest is to write the unit. Another thread may do that, while the next
         unit's images are fetched. With a scorer nothing is left for later, as it scores one unit at a time.
         """
-        self._in_order = True
         if job.kind != "stage" or len(job.numbers) > 1 or self.run.manifest.scorer is not None:
             return super().start(job)
         (number,) = job.numbers
-        self.pipeline.reader.stop = self.run.plan.units
+        self.pipeline.reader.stop = job.stop or number + 1
         begun = self._guarded(job, number, lambda: self._begin(number))
         if isinstance(begun, JobFailure):
             return lambda: [begun]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from filters import CLEANERS
 from filters.catalogue import CATALOGUE, Pattern
-from filters.patterns import irregular
+from filters.patterns import A_FEW, irregular
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is not on this machine")
@@ -699,6 +699,13 @@ TEXTS = st.lists(
 def test_cleaning_twice_is_cleaning_once(texts: list[str]) -> None:
     once = clean(*texts)
     assert clean(*once) == once
+
+
+def test_a_few_texts_are_cleaned_as_they_are_among_many() -> None:
+    texts = [pattern.before for pattern in CATALOGUE if pattern.before]
+    few = [clean(*texts[first : first + A_FEW]) for first in range(0, len(texts), A_FEW)]
+    assert len(few) > 1
+    assert [text for some in few for text in some] == clean(*texts)
 
 
 @settings(max_examples=10, deadline=None)

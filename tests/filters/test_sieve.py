@@ -137,6 +137,14 @@ def test_changes_are_made_in_order_and_again_until_nothing_changes() -> None:
     assert settle(texts, sieve, changes, 9).to_pylist() == ["cc", "c", "x", None, "ccc"]
 
 
+def test_nothing_is_made_where_no_text_needs_the_change() -> None:
+    def make(_: pa.Array) -> pa.Array:
+        raise AssertionError("made")
+
+    change = Change(lambda texts: pa.repeat(False, len(texts)), make)
+    assert settle(pa.array(["a", None]), Sieve([needed_runs("a")]), [change], 3).to_pylist() == ["a", None]
+
+
 def test_changes_that_undo_each_other_end_at_once() -> None:
     sieve = Sieve([needed_runs("a"), needed_runs("b")])
     changes = [one_at_a_time("a", "b"), one_at_a_time("b", "a")]

@@ -42,6 +42,14 @@ READ = {
         "<p style='width:250px'><b style='float:left;font-size:60px;line-height:50px'>A</b> man and two and three",
         ["A man and two and", "three"],
     ),
+    "floated digit": (
+        "<p style='width:250px'><b style='float:left;font-size:60px;line-height:50px'>4</b> men and two and three",
+        ["4 men and two and", "three"],
+    ),
+    "space of another size": (
+        "<p style='font-size:14px'><b style='font-size:40px'>One</b> <b style='font-size:40px'>two</b>",
+        ["One two"],
+    ),
     "floated Chinese character": (
         "<p style='width:160px'><b style='float:left;font-size:60px;line-height:60px'>从</b>前有一位国王他有",
         ["从前有一位国", "王他有"],
@@ -70,9 +78,18 @@ READ = {
         ["A", "one of many"],
     ),
     "dates": (
-        "<input type=date value=2026-12-01><p><input type=time value=14:30><p><input type=month value=2026-12><p>"
+        "<input type=date value=2026-12-01><p><input type=time value=14:30><p><input type=time value=00:05:09>"
+        "<p><input type=month value=2026-12><p>"
         "<input type=week value=2026-W49><p><input type=datetime-local value=2026-12-01T09:05><p><input type=date>",
-        ["12/01/2026", "02:30 PM", "December 2026", "Week 49, 2026", "12/01/2026, 09:05 AM", "mm/dd/yyyy"],
+        [
+            "12/01/2026",
+            "02:30 PM",
+            "12:05:09 AM",
+            "December 2026",
+            "Week 49, 2026",
+            "12/01/2026, 09:05 AM",
+            "mm/dd/yyyy",
+        ],
     ),
     "generated text that its box cuts off": (
         "<style>i::before{content:'Expand';display:inline-block;width:16px;height:16px;overflow:hidden;font-size:16px;"
@@ -219,6 +236,13 @@ def test_of_what_runs_against_its_box_the_end_is_read(browser: Browser, html: st
     assert text.endswith(seen)
     assert 15 < len(seen) < 25
     assert end == "end"
+
+
+def test_a_floated_letter_makes_its_line_no_higher(browser: Browser) -> None:
+    style = "<style>p{width:250px}p::first-letter{float:right;font-size:60px}</style>"
+    (batch,) = browser.render((STYLE + style + "<p dir=rtl>كان يا ما كان في قديم الزمان ملك").encode())
+    first, *_ = [region["quad"] for region in batch.to_pylist()[0]["regions"]]
+    assert first[7] - first[1] < 36
 
 
 def test_a_field_stands_on_the_base_line_of_the_text_beside_it(browser: Browser) -> None:

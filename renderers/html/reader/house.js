@@ -185,7 +185,8 @@ function dated(type, value) {
   const [year, week] = value.split('-W');
   if (type === 'week') return `Week ${week}, ${year}`;
   const moment = new Date(type === 'time' ? `2000-01-01T${value}Z` : type === 'datetime-local' ? `${value}Z` : value);
-  return moment.toLocaleString('en-US', { ...FORMATS[type], timeZone: 'UTC' }).replaceAll('\u202f', ' ');
+  const seconds = /:\d+:/.test(value) ? { second: '2-digit' } : {};
+  return moment.toLocaleString('en-US', { ...FORMATS[type], ...seconds, timeZone: 'UTC' }).replaceAll('\u202f', ' ');
 }
 
 const DROP_SHADOW = /drop-shadow\((?:[^()]|\([^()]*\))*\)/g;

@@ -230,14 +230,18 @@ function join(found) {
     const gap = line && follows(line, piece);
     const blank = !/\S/.test(text);
     if (gap === undefined || gap === false) {
-      if (blank) continue; // no line begins with white space
+      if (blank) { // no line begins with white space
+        if (line) line.spaced = true; // but it may part what is of another size
+        continue;
+      }
       const fresh = { ...piece, text, pieces: [piece] };
       if (isInitialOf(lines.at(-1), piece)) startWith(lines.pop(), fresh);
       lines.push(fresh);
       last.set(piece.style.block, fresh);
       continue;
     }
-    line.text += gap > 0.2 * line.size ? ' ' + text : text;
+    line.text += gap > 0.2 * line.size || (line.spaced && gap > 0.05 * line.size) ? ' ' + text : text;
+    line.spaced = false;
     if (!blank) grow(line, piece);
   }
   return lines;

@@ -34,7 +34,7 @@ function hideFirstLettersOf(without) {
 
 // Is a line the large first letters that the text of a piece begins with? They stand before it, on its base line, or reach
 // down beside the lines that follow.
-const LARGE_FIRST = /^["'“‘«„»(¿¡]*\p{L}["'”’]?$/u;
+const LARGE_FIRST = /^["'“‘«„»(¿¡]*[\p{L}\p{N}]["'”’]?$/u;
 function isInitialOf(line, piece) {
   if (!line || line.style.flow !== 'level' || line.style.turn !== piece.style.turn || !LARGE_FIRST.test(line.text.trim())) return false;
   const { pieces: [first], x, y, w, h, size } = line, { block } = piece.style;
@@ -49,9 +49,9 @@ function startWith(initial, line) {
   range.setStart(first.node, first.end);
   range.setEnd(node, start);
   line.text = initial.text.trimEnd() + (/\s/.test(range.toString() + line.text[0]) ? ' ' : '') + line.text.trimStart();
-  const { y, h, size } = line, base = (rect) => rect.y + ASCENT * rect.h, dropped = base(initial) - base(line) > 0.4 * size;
+  const { y, h, size, rows } = line, base = (rect) => rect.y + ASCENT * rect.h, dropped = base(initial) - base(line) > 0.4 * size;
   for (const piece of initial.pieces) grow(line, piece);
   line.pieces = [...initial.pieces, ...line.pieces.slice(0, -initial.pieces.length)];
-  if (dropped) Object.assign(line, { reach: [line.y, line.y + line.h], y, h, size });
+  if (dropped) Object.assign(line, { reach: [line.y, line.y + line.h], y, h, size, rows });
 }
 const ASCENT = 0.8; // of a line's box, down to the base line

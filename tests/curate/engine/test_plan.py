@@ -45,3 +45,11 @@ def test_a_job_holds_neighbours_also_of_several_inputs() -> None:
     assert any(len({plan.input_of(n) for n in job.numbers}) > 1 for job in jobs)
     for job in jobs:
         assert job.numbers == tuple(range(job.numbers[0], job.numbers[-1] + 1))
+
+
+def test_without_ray_a_job_says_how_far_its_units_neighbours_go() -> None:
+    jobs = list(unit_jobs("stage", np.array([0, 1, 2, 5, 6, 9]), workers=0))
+    assert [(job.numbers, job.stop) for job in jobs] == [
+        ((0,), 3), ((1,), 3), ((2,), 3), ((5,), 7), ((6,), 7), ((9,), 10)
+    ]  # fmt: skip
+    assert not list(unit_jobs("stage", np.array([], int), workers=0))
