@@ -303,10 +303,11 @@ def _explain(message: str) -> str:
 
 
 def _holders(key: str) -> list[str]:
-    """Return the paths of settings named `key`, such as `rules.clip_score_too_low.min_score` or `image.max_side`."""
+    """Return the paths of what is named `key`: `rules.clip_score_too_low.min_score`, `rules.unsafe`, say."""
+    of_names = [f"{table}.{key}" for table in ("rules", "cleaners") if key in getattr(filters, table.upper())]
     of_rules = [f"rules.{name}.{key}" for name, rule in filters.RULES.items() if key in rule.settings]
     of_tables = [f"{name}.{key}" for name, of in TABLES.items() if name and key in of.__struct_fields__]
-    return [*of_rules, *(one for one in of_tables if ".NAME." not in one)]
+    return [*of_names, *of_rules, *(one for one in of_tables if ".NAME." not in one)]
 
 
 TABLES: dict[str, type[msgspec.Struct]] = {

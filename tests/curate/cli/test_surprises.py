@@ -20,6 +20,10 @@ def test_one_name_stands_for_a_list_of_names() -> None:
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
+        (
+            "text_too_short.min_chars=3",
+            "the manifest has no key 'text_too_short': write rules.text_too_short",
+        ),
         ("min_words=3", "the manifest has no key 'min_words': write rules.text_has_too_few_words.min_words"),
         ("max_redirects=3", "the manifest has no key 'max_redirects': write fetch.max_redirects"),
     ],
