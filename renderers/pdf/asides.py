@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from renderers.pdf.content_order import is_next_line
 from renderers.pdf.pieces import Piece
 
 LEAST_EM = 2.0  # from the top of an aside to that of the last line beside it, at least
 MOST_LINES = 200  # of an aside
-EDGE_EM = 0.5  # lines that begin, or end, so near each other are one text's
+PITCH_EM = 2.2  # from a line to the next, at most: double spacing
+LEVEL_EM = 0.4  # so much may this differ within a paragraph
+EDGE_EM = 0.5  # lines that begin so near each other are one text's
+INDENT_EM = 4.0  # of a paragraph's first line, at most
+FULL_EM = 5.0  # a line that ends so much before the next one is a paragraph's last
 SAME_EM = 0.1  # share by which the size of one text's lines may differ
 ALIKE = 0.5  # of an aside's lines look like the text beside it, at most: with more it is a column of it
 
@@ -36,15 +39,15 @@ def with_asides_first(read: Sequence[Piece]) -> list[Piece]:
 def aside_end(read: Sequence[Piece], k: int) -> int:
     """Where the text goes on after an aside that follows the piece at `k`; 0 where no aside does."""
     line, first = read[k], read[k + 1]
-    if not line.is_prose or first.box[0] < line.box[2]:
+    if not k or first.box[0] < line.box[2] or not is_same_text(read[k - 1], line):
         return 0
-    bottom = first.box[3]
+    pitch, bottom = line.middle - read[k - 1].middle, first.box[3]
     for end in range(k + 2, min(len(read), k + 2 + MOST_LINES)):
         piece, last = read[end], read[end - 1]
         bottom = max(bottom, last.box[3])
         if last.box[0] < line.box[2]:
             return 0
-        if is_same_text(line, piece) and piece.box[2] > first.box[0] and piece.middle > bottom:
+        if goes_on(line, piece, pitch) and piece.box[2] > first.box[0] and piece.middle > bottom:
             aside = read[k + 1 : end]
             alike = sum(is_alike(line, other) for other in aside)
             high = line.box[1] - min(other.box[1] for other in aside) >= LEAST_EM * line.em
@@ -53,24 +56,42 @@ def aside_end(read: Sequence[Piece], k: int) -> int:
 
 
 def paragraph_start(read: Sequence[Piece], k: int) -> int:
-    """The first line of the paragraph that holds the line at `k`: each line before it is full."""
-    while (
-        k
-        and is_same_text(read[k - 1], read[k])
-        and read[k - 1].box[2] > read[k].box[2] - EDGE_EM * read[k].em
-    ):
+    """The first line of the paragraph that holds the line at `k`: each line before it is full, and as far above it."""
+    pitch = read[k].middle - read[k - 1].middle
+    while k and goes_on(read[k - 1], read[k], pitch):
+        if read[k - 1].box[2] <= read[k].box[2] - FULL_EM * read[k].em:
+            break
+        k -= 1
+    if k and is_indented(read[k - 1], read[k]) and is_as_far(read[k - 1], read[k], pitch):
         k -= 1
     return k
 
 
 def is_same_text(line: Piece, below: Piece) -> bool:
-    """True where a line of running text goes on in one right below it that begins at the same place."""
+    """True for two lines of running text of one size, the second below the first, that begin at the same place."""
     return (
         line.is_prose
-        and is_next_line(line, below)
+        and below.is_prose
+        and 0 < below.middle - line.middle < PITCH_EM * line.em
         and abs(below.em - line.em) <= SAME_EM * line.em
         and abs(below.box[0] - line.box[0]) <= EDGE_EM * line.em
     )
+
+
+def goes_on(line: Piece, below: Piece, pitch: float) -> bool:
+    """True where a text goes on in a line below that is `pitch` (points, from middle to middle) away."""
+    return is_same_text(line, below) and is_as_far(line, below, pitch)
+
+
+def is_as_far(line: Piece, below: Piece, pitch: float) -> bool:
+    """True where a line is `pitch` below another one: letters that go up or down move a line's middle."""
+    return abs(below.middle - line.middle - pitch) <= LEVEL_EM * line.em
+
+
+def is_indented(line: Piece, below: Piece) -> bool:
+    """True for a paragraph's first line, which is full and begins further right than the next one."""
+    inside = EDGE_EM * line.em < line.box[0] - below.box[0] <= INDENT_EM * line.em
+    return line.is_prose and inside and line.box[2] > below.box[2] - FULL_EM * below.em
 
 
 def is_alike(line: Piece, other: Piece) -> bool:

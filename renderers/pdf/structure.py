@@ -329,9 +329,12 @@ def kind_of_lines(lines: list[Line], tag: Tag | None, body: float) -> WrittenPar
         return WrittenPart("item", lines, mark.kind)
     chars = sum(len(line.text) for line in lines)
     large = all(line.size >= LARGE * body for line in lines)
-    ends = lines[-1].text.rstrip().endswith((".", ":", ";", ","))
+    last = lines[-1].text.rstrip()
+    ends = last.endswith((".", ":", ";", ","))
+    # Above a table in small type running text is large, but ends as sentences do
+    sentence = last.endswith(("。", "；", "，")) or (len(lines) > 1 and last.endswith((".", ";", ",")))
     bold = len(lines) == 1 and not ends and bool(BOLD.search(lines[0].font))
-    if len(lines) <= HEADING_LINES and chars <= HEADING_CHARS and (large or bold):
+    if len(lines) <= HEADING_LINES and chars <= HEADING_CHARS and (bold or (large and not sentence)):
         return WrittenPart("heading", lines)
     return WrittenPart("paragraph", lines)
 

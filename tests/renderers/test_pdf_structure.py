@@ -163,6 +163,21 @@ def test_a_head_that_a_browser_made_bold_by_itself_is_of_headings(tmp_path: Path
     )
 
 
+def test_sentences_above_a_table_in_small_type_are_no_headings() -> None:
+    def paint(page: Any) -> None:
+        page.insert_text((50, 60), "A heading in two", fontsize=20)
+        page.insert_text((50, 84), "lines", fontsize=20)
+        page.insert_text((50, 140), "The ratings of the last three years", fontsize=12)
+        page.insert_text((50, 156), "are in the next table.", fontsize=12)
+        page.insert_text((50, 200), "没有其他评级安排。", fontsize=12, fontname="china-s")
+        for row in range(20):
+            page.insert_text(
+                (50, 240 + 14 * row), f"Row {row} of small type that is most of this page", fontsize=8
+            )
+
+    assert [block["type"] for block in blocks(made(paint))][:3] == ["heading", "paragraph", "paragraph"]
+
+
 def test_headings_lists_figures_and_wrapped_paragraphs() -> None:
     def paint(page: Any) -> None:
         page.insert_text((50, 60), "A heading of the page", fontsize=20)

@@ -71,6 +71,17 @@ def test_a_box_that_a_text_runs_around_is_read_before_the_paragraph() -> None:
     assert found == [spot[0] for spot in (last, *aside, *beside, *below)]
 
 
+def test_a_widely_set_paragraph_is_read_from_its_indented_line_on_behind_the_box_that_parts_it() -> None:
+    last = ("The short last line of a paragraph", 0.0, 0.0, 150.0)
+    first = ("first of a text that runs on and on", 15.0, 16.0, 315.0)
+    wide = [(f"wide{k} of a text that runs on and on", 0.0, 32 + 16.0 * k, 330.0) for k in range(2)]
+    beside = [(f"beside{k} of a text that runs on", 0.0, 64 + 16.0 * k, 200.0) for k in range(4)]
+    below = [(f"below{k} of a text that runs on and on", 0.0, 128 + 16.0 * k, 330.0) for k in range(2)]
+    aside = [(f"fact {k} #", 230.0, 66 + 13.0 * k, 90.0) for k in range(4)]
+    found = order([last, first, *wide, *beside, *aside, *below], style="bold")
+    assert found == [spot[0] for spot in (last, *aside, first, *wide, *beside, *below)]
+
+
 def test_a_second_column_of_the_text_is_no_box_beside_it() -> None:
     beside, below = running("beside", 0, 8, 200), running("below", 96, 3, 430)
     column = [(f"column {k} of a text that runs on and on", 230.0, 12.0 * k, 200.0) for k in range(8)]
