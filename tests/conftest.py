@@ -9,7 +9,7 @@ finds within three seconds, where it takes fifteen.
 
 Threads of OpenMP that wait for each other sleep: by its default they spin, on cores that other tests need.
 
-Modules run side by side, half as many again as there are cores, as a third of their time is waiting; those that take
+Modules run side by side, twice as many as there are cores, as much of their time is waiting; those that take
 longest begin first, so that none is left alone at the end.
 """
 
@@ -43,7 +43,7 @@ os.environ |= {
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Processes of tests for `-n auto`."""
-    return (os.cpu_count() or 1) * 3 // 2 or 1
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
